@@ -1,0 +1,114 @@
+"""How right the embedded classifier is on labelled sets: folders with test.csv, train.csv and categories.yaml.
+
+Call it as: python benchmarks/accuracy.py DATA_DIR [SET…]
+Only names and descriptions of categories are read, and for a set of the three default categories the product's own.
+A category whose name says "none of these" is left out, and told apart: how many of its tickets were not sure.
+With --learn N the model also learns N tickets a category from train.csv.
+"""
+
+import argparse
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import yaml
+
+from triage_cli.classifiers.examples import DEFAULT_CATEGORIES
+from triage_cli.classifiers.local import LocalClassifier, fingerprint
+from triage_cli.classifiers.training import fit
+from triage_cli.models import Category, Classification, Ticket
+
+NONE_OF_THESE = frozenset({"oos", "NO_NODES_DETECTED"})
+THRESHOLD = 0.6
+HEADER = (
+    "set", "labels", "n", "accuracy", "macro-F1", "majority", "mean conf.", "coverage", "right if sure", "abstains",
+)  # fmt: skip
+
+Labelled = list[tuple[str, str]]  # text, label
+
+
+def read(path: Path) -> Labelled:
+    csv.field_size_limit(1 << 30)
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            ("\n".join(part for part in (row["subject"], row["description"]) if part), row["label"])
+            for row in csv.DictReader(file)
+        ]
+
+
+def categories_of(folder: Path) -> Sequence[Category]:
+    items = yaml.safe_load((folder / "categories.yaml").read_text(encoding="utf-8"))
+    found = [Category(item["name"], item["description"]) for item in items if item["name"] not in NONE_OF_THESE]
+    is_default = {category.name for category in found} == {category.name for category in DEFAULT_CATEGORIES}
+    return DEFAULT_CATEGORIES if is_default else found
+
+
+def sample(labelled: Labelled, per_label: int) -> Labelled:
+    by_label: dict[str, Labelled] = defaultdict(list)
+    for text, label in Random(0).sample(labelled, len(labelled)):
+        by_label[label].append((text, label))
+    return [item for items in by_label.values() for item in items[:per_label]]
+
+
+def answers(categories: Sequence[Category], taught: Labelled, texts: Sequence[str]) -> list[Classification]:
+    tickets = [
+        Ticket(str(i), "", "import", None, "", None, text, None, None, 2, None, "") for i, text in enumerate(texts)
+    ]
+    classifier = LocalClassifier(
+        "local", fit(categories, taught), fingerprint(categories), THRESHOLD, actor="benchmark", run_id=None,
+        categories=categories, clock=str, new_id=str,
+    )  # fmt: skip
+    return [outcome.value.steps[0] for chunk in classifier.classify([tickets]) for outcome in chunk if outcome.value]
+
+
+def f1_by_label(pairs: Sequence[tuple[str, str | None]], labels: Sequence[str]) -> dict[str, float]:
+    right = Counter(truth for truth, guess in pairs if truth == guess)
+    true, guessed = Counter(truth for truth, _ in pairs), Counter(guess for _, guess in pairs)
+    return {name: 2 * right[name] / (true[name] + guessed[name]) if true[name] else 0.0 for name in labels}
+
+
+def measure(folder: Path, learn: int) -> None:
+    categories = categories_of(folder)
+    names = [category.name for category in categories]
+    test = read(folder / "test.csv")
+    given = answers(categories, sample(read(folder / "train.csv"), learn), [text for text, _ in test])
+    scope = [(label, answer) for (_, label), answer in zip(test, given, strict=True) if label in names]
+    outside = [answer for (_, label), answer in zip(test, given, strict=True) if label in NONE_OF_THESE]
+    pairs = [(label, answer.category) for label, answer in scope]
+    sure = [(label, answer.category) for label, answer in scope if (answer.confidence or 0) >= THRESHOLD]
+    f1 = f1_by_label(pairs, names)
+    met = Counter(label for label, _ in pairs)
+    figures = (
+        share(pairs), sum(f1[name] for name in met) / len(met), max(met.values()) / len(pairs),
+        sum(answer.confidence or 0 for _, answer in scope) / len(scope), len(sure) / len(scope), share(sure),
+    )  # fmt: skip
+    unsure = sum((answer.confidence or 0) < THRESHOLD for answer in outside) / len(outside) if outside else None
+    cells = [folder.name, str(len(names)), str(len(scope)), *(f"{figure:.3f}" for figure in figures)]
+    print("| " + " | ".join([*cells, "" if unsure is None else f"{unsure:.3f}"]) + " |", flush=True)
+    if categories is DEFAULT_CATEGORIES:
+        for name in names:
+            own = [pair for pair in pairs if pair[0] == name]
+            print(f"|   {name} | | {len(own)} | recall {share(own):.3f} | F1 {f1[name]:.3f} | | | | | |")
+
+
+def share(pairs: Sequence[tuple[str, str | None]]) -> float:
+    return sum(truth == guess for truth, guess in pairs) / len(pairs) if pairs else float("nan")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Accuracy of the embedded classifier on labelled sets.")
+    parser.add_argument("data", type=Path, help="a folder of sets")
+    parser.add_argument("sets", nargs="*", help="names of sets; all by default")
+    parser.add_argument("--learn", type=int, default=0, metavar="N", help="labelled tickets a category to learn from")
+    asked = parser.parse_args()
+    folders = sorted(path.parent for path in asked.data.glob("*/categories.yaml"))
+    print("| " + " | ".join(HEADER) + " |\n" + "|---" * len(HEADER) + "|")
+    for folder in folders:
+        if not asked.sets or folder.name in asked.sets:
+            measure(folder, asked.learn)
+
+
+if __name__ == "__main__":
+    main()

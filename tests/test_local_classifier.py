@@ -1,0 +1,323 @@
+"""The embedded classifier: what it answers, how sure it is, and that it stays small, offline and the same."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from triage_cli.classifiers import local
+from triage_cli.classifiers.examples import DEFAULT_CATEGORIES, examples_of
+from triage_cli.classifiers.local import LocalClassifier, Model, fingerprint
+from triage_cli.classifiers.training import fit
+from triage_cli.classifiers.words import MAX_CHARACTERS, MAX_WORDS
+from triage_cli.errors import ConfigError, TriageError
+from triage_cli.models import Answer, Category, Classification, Outcome, Ticket
+
+GARDEN = (
+    Category("Plants", "Trees, shrubs and flowers: which to choose, planting, watering, leaves that wither"),
+    Category("Machines", "Lawn mowers, hedge trimmers and chain saws: engines that do not start, spare parts, repair"),
+    Category("Furniture", "Garden chairs, tables, benches and parasols: wood care, cushions, assembly"),
+)
+OBVIOUS = [
+    ("I have been charged two times for the same invoice, please refund one payment", "Billing"),
+    ("the monthly fee was debited from my credit card although I cancelled the subscription", "Billing"),
+    ("Can you send me last year's invoices with our VAT number?", "Billing"),
+    ("my payment does not go through, the card is declined", "Billing"),
+    ("The app crashes with an error message whenever I open the settings", "Technical"),
+    ("cannot log in any more, the password is rejected", "Technical"),
+    ("Your API answers with error 503 since last night and our integration is broken", "Technical"),
+    ("Everything is very slow, the dashboard does not load", "Technical"),
+    ("Where is my parcel? The tracking has not moved for days", "General"),
+    ("What are the opening hours of your store on Sunday?", "General"),
+    ("Please unsubscribe me from the newsletter", "General"),
+    ("I would like to speak with a human agent to make a complaint", "General"),
+]
+
+
+def ticket(text: str | None) -> Ticket:
+    return Ticket("t", "i", "import", None, "h", None, text, None, None, 2, None, "2026-01-01T00:00:00Z")
+
+
+def classifier(
+    model: Model, categories: Sequence[Category] = DEFAULT_CATEGORIES, min_confidence: float = 0.6
+) -> LocalClassifier:
+    ids = count(1)
+    return LocalClassifier(
+        "local", model, fingerprint(categories), min_confidence, actor="ann", run_id="run-1", categories=categories,
+        clock=lambda: "2026-01-01T00:00:00Z", new_id=lambda: f"id-{next(ids)}",
+    )  # fmt: skip
+
+
+def answers(asked: LocalClassifier, *texts: str | None) -> list[Answer]:
+    outcomes = [outcome for chunk in asked.classify([[ticket(text) for text in texts]]) for outcome in chunk]
+    assert [(outcome.row, outcome.did) for outcome in outcomes] == [(row, "answered") for row in range(len(texts))]
+    return [outcome.value for outcome in outcomes if outcome.value is not None]
+
+
+def one(asked: LocalClassifier, text: str | None) -> Classification:
+    return answers(asked, text)[0].steps[0]
+
+
+@pytest.fixture(scope="module")
+def default() -> Model:
+    return fit(DEFAULT_CATEGORIES)
+
+
+@pytest.fixture(scope="module")
+def garden() -> Model:
+    return fit(GARDEN)
+
+
+@pytest.mark.parametrize(("text", "label"), OBVIOUS)
+def test_the_defaults_know_an_obvious_ticket(default: Model, text: str, label: str) -> None:
+    answer = answers(classifier(default), text)[0]
+    assert (answer.steps[0].category, answer.sure) == (label, True)
+
+
+def test_an_answer_says_all_that_is_kept_of_it(default: Model) -> None:
+    asked = classifier(default)
+    text = "I was charged twice, where is my refund?"
+    got = one(asked, text)
+    assert (got.classification_id, got.ticket_id, got.run_id, got.step) == ("id-1", "t", "run-1", "local")
+    assert (got.classifier, got.actor, got.at) == ("local", "ann", "2026-01-01T00:00:00Z")
+    assert (got.confidence_source, got.threshold, got.fingerprint) == ("model", 0.6, asked.fingerprint)
+    assert "refund" in (got.reason or "")
+    assert "; next: " in (got.reason or "")
+    chances = json.loads(got.probabilities or "")
+    assert set(chances) == {"Billing", "Technical", "General"}
+    assert sum(chances.values()) == pytest.approx(1, abs=0.002)
+    assert chances["Billing"] == pytest.approx(got.confidence, abs=0.001)
+    assert got.answer_key != one(asked, text + " today").answer_key
+    assert got.answer_key == one(asked, text).answer_key
+
+
+def test_what_is_asked_is_described(default: Model) -> None:
+    asking = classifier(default).asking()
+    assert asking.fingerprint == classifier(default).fingerprint
+    assert [name for name, *_ in json.loads(asking.categories)] == ["Billing", "Technical", "General"]
+
+
+def test_other_categories_work_from_their_descriptions(garden: Model) -> None:
+    asked = classifier(garden, GARDEN)
+    got = answers(
+        asked, "how often do I water my rose bushes", "the engine of my mower won't start", "cushions for the bench"
+    )
+    assert [answer.steps[0].category for answer in got] == ["Plants", "Machines", "Furniture"]
+
+
+def test_a_guess_below_the_threshold_is_kept_but_not_sure(default: Model) -> None:
+    answer = answers(classifier(default, min_confidence=0.999), "hello, a question about something")[0]
+    assert answer.steps[0].category in {"Billing", "Technical", "General"}
+    assert not answer.sure
+
+
+def test_words_without_a_lean_leave_it_unsure(garden: Model) -> None:
+    """A probability means something: nonsense does not get a high one."""
+    assert not answers(classifier(garden, GARDEN), "qwrtz blorp")[0].sure
+
+
+@pytest.mark.parametrize("text", [None, "", " \n\t", "12345 !!! 0815", "\x00\x07", "🙂🙂"])
+def test_a_text_without_words_gets_no_category(default: Model, text: str | None) -> None:
+    answer = answers(classifier(default), text)[0]
+    got = answer.steps[0]
+    assert (got.category, got.confidence, got.probabilities, answer.sure) == (None, None, None, False)
+    assert got.reason == "no words to go by"
+
+
+def test_a_wordless_text_does_not_disturb_its_neighbours(default: Model) -> None:
+    asked = classifier(default)
+    alone = one(asked, "refund please")
+    got = answers(asked, "", "refund please", "...")
+    assert [answer.steps[0].category for answer in got] == [None, "Billing", None]
+    assert got[1].steps[0][4:8] == alone[4:8]
+
+
+def test_weights_come_back_as_they_were(default: Model) -> None:
+    again = Model.from_bytes(default.to_bytes())
+    assert again.labels == default.labels
+    assert again.temperature == default.temperature
+    assert all(
+        np.array_equal(getattr(again, name), getattr(default, name))
+        for name in ("vectors", "tokens", "rarity", "terms", "bias")
+    )
+    assert one(classifier(again), OBVIOUS[0][0]) == one(classifier(default), OBVIOUS[0][0])
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no zip", b"\x80\x04N."])
+def test_damaged_weights_are_refused(damage: bytes) -> None:
+    with pytest.raises(TriageError, match="cannot be read"):
+        Model.from_bytes(damage)
+
+
+def test_truncated_weights_are_refused(default: Model) -> None:
+    with pytest.raises(TriageError, match="cannot be read"):
+        Model.from_bytes(default.to_bytes()[:-100])
+
+
+def test_a_model_of_other_categories_is_refused(default: Model) -> None:
+    with pytest.raises(TriageError, match="other categories"):
+        classifier(default, GARDEN)
+
+
+def test_the_fingerprint_follows_what_is_read() -> None:
+    changed = (GARDEN[0]._replace(description="Potatoes"), *GARDEN[1:])
+    taught = (GARDEN[0]._replace(examples=("my roses die",)), *GARDEN[1:])
+    renamed = (GARDEN[0]._replace(name="Flora"), *GARDEN[1:])
+    assert len({fingerprint(categories) for categories in (GARDEN, changed, taught, renamed)}) == 4
+    assert fingerprint(GARDEN) == fingerprint(tuple(GARDEN))
+
+
+def test_own_examples_replace_the_built_in_ones() -> None:
+    assert len(examples_of(Category("billing"))) >= 24
+    assert examples_of(Category("Billing", examples=("pay me",))) == ("pay me",)
+    assert not examples_of(Category("Plants"))
+
+
+def test_equal_inputs_give_equal_bytes(default: Model) -> None:
+    assert fit(DEFAULT_CATEGORIES).to_bytes() == default.to_bytes()
+
+
+def test_labelled_texts_are_learned(garden: Model) -> None:
+    labelled = [(f"order {n} zorbix arrived late", "Furniture") for n in range(60)]
+    taught = fit(GARDEN, [*labelled, ("zorbix", "No such category"), ("", "Plants")])
+    before, after = classifier(garden, GARDEN), classifier(taught, GARDEN)
+    assert one(after, "zorbix late").category == "Furniture"
+    assert (one(after, "zorbix late").confidence or 0) > (one(before, "zorbix late").confidence or 0)
+    assert after.fingerprint != before.fingerprint
+
+
+def test_one_category_takes_everything_and_says_so() -> None:
+    only = (Category("Inbox", "All mail"),)
+    got = one(classifier(fit(only), only), "anything at all")
+    assert (got.category, got.confidence, got.reason) == ("Inbox", 1.0, "the only category")
+
+
+def test_two_categories_have_two_sides() -> None:
+    two = GARDEN[:2]
+    asked = classifier(fit(two), two)
+    got = answers(asked, "watering young trees", "chain saw repair")
+    assert [answer.steps[0].category for answer in got] == ["Plants", "Machines"]
+
+
+def test_many_categories_keep_only_the_likeliest_probabilities() -> None:
+    many = tuple(Category(f"Letter {chr(97 + n % 26)}{chr(97 + n // 26)}", f"thing {n}") for n in range(255))
+    got = one(classifier(fit(many), many), "letter cd")
+    chances = list(json.loads(got.probabilities or "").values())
+    assert len(chances) == local.TOLD
+    assert chances == sorted(chances, reverse=True)
+
+
+def test_a_category_that_says_nothing_is_never_guessed() -> None:
+    categories = (*GARDEN, Category("42"))
+    asked = classifier(fit(categories), categories)
+    assert "42" not in {one(asked, text).category for text in ("watering trees", "42", "what is 42 about")}
+
+
+def test_no_categories_are_a_mistake_of_the_configuration() -> None:
+    with pytest.raises(ConfigError, match="no categories"):
+        fit(())
+
+
+def test_a_megabyte_is_read_only_at_its_head(default: Model) -> None:
+    """Whether one endless word or many, what lies beyond the limit changes nothing."""
+    asked = classifier(default)
+    for unit in ("x", "refund ", "🙂a "):
+        long = unit * (1_000_000 // len(unit))
+        assert one(asked, long)[4:8] == one(asked, long[:MAX_CHARACTERS])[4:8]
+
+
+def test_hostile_text_leaves_a_clean_reason(default: Model) -> None:
+    asked = classifier(default)
+    text = "\x1b[31mrefund\x1b[0m <script>alert('invoice')</script> \x00charged\u202e ann@example.org 4111111111111111 charged twice"
+    got = one(asked, text)
+    named, _, _ = (got.reason or "").partition("; next: ")
+    assert (got.reason or "").isprintable()
+    assert all(word.isalpha() for word in named.split(", "))
+    assert got.category == "Billing"
+
+
+def test_a_lone_surrogate_is_no_crash(default: Model) -> None:
+    assert one(classifier(default), "refund \ud800 invoice").category == "Billing"
+
+
+def test_hostile_names_leave_a_clean_reason() -> None:
+    odd = (Category('A"\x1b[31m', "apples and pears"), Category("B%s\n", "wheels and engines"))
+    got = one(classifier(fit(odd), odd), "apples")
+    assert (got.reason or "").isprintable()
+    assert set(json.loads(got.probabilities or "")) == {'A"\x1b[31m', "B%s\n"}
+
+
+def test_a_chunk_is_answered_before_the_next_is_taken(default: Model) -> None:
+    taken: list[int] = []
+
+    def chunks() -> Iterator[Sequence[Ticket]]:
+        for number in range(3):
+            taken.append(number)
+            yield [] if number == 1 else [ticket("refund")]
+
+    stream = classifier(default).classify(chunks())
+    sizes = []
+    for number, chunk in enumerate(stream):
+        sizes.append(len(chunk))
+        assert taken == list(range(number + 1))
+    assert sizes == [1, 0, 1]
+
+
+def test_answers_do_not_depend_on_company(default: Model) -> None:
+    """However tickets are cut into chunks, and whatever words were met before, each gets the same answer."""
+    texts = [text for text, _ in OBVIOUS] * 12  # more than one slice
+    fresh = [one(classifier(default), text)[4:8] for text, _ in OBVIOUS]
+    together = [answer.steps[0][4:8] for answer in answers(classifier(default), *texts)]
+    assert together == fresh * 12
+
+
+def test_a_full_table_of_words_starts_again(default: Model) -> None:
+    asked = classifier(default)
+    asked._table.room = local.SLICE * MAX_WORDS + 10
+    before = one(asked, OBVIOUS[0][0])[4:8]
+    answers(asked, *(f"word{n} other{n}" for n in range(20)))
+    assert one(asked, OBVIOUS[0][0])[4:8] == before
+    assert len(asked._table.numbers) < 30
+
+
+def test_nothing_touches_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        pytest.fail("the embedded classifier opened a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    assert one(classifier(fit(GARDEN), GARDEN), "mower engine").category == "Machines"
+
+
+def test_answering_imports_neither_scikit_learn_nor_wordllama(default: Model, tmp_path: Path) -> None:
+    weights = tmp_path / "model.npz"
+    weights.write_bytes(default.to_bytes())
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from triage_cli.classifiers import local\n"
+        "from triage_cli.classifiers.examples import DEFAULT_CATEGORIES as c\n"
+        "from triage_cli.models import Ticket\n"
+        f"model = local.Model.from_bytes(Path({str(weights)!r}).read_bytes())\n"
+        "asked = local.LocalClassifier('l', model, local.fingerprint(c), .6, actor='a', run_id=None, categories=c,"
+        " clock=str, new_id=str)\n"
+        "chunk = next(asked.classify([[Ticket('t', '', '', None, '', None, 'my refund', None, None, 2, None, '')]]))\n"
+        "print(chunk[0].value.steps[0].category)\n"
+        "print(sorted({'sklearn', 'scipy', 'wordllama', 'requests', 'pydantic'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path.cwd())
+    assert done.stdout.split("\n")[:2] == ["Billing", "[]"]
+
+
+def test_outcomes_carry_the_ticket_that_was_asked(default: Model) -> None:
+    asked = ticket("refund")
+    outcome: Outcome[Answer] = next(iter(classifier(default).classify([[asked]])))[0]
+    assert outcome.item is asked
+    assert outcome.value is not None
+    assert outcome.value.ticket is asked

@@ -1,0 +1,337 @@
+"""Tables of tickets as people have them: every file here is made in code, in the shape of one seen in the wild."""
+
+import csv
+import io
+
+import pytest
+
+from triage_cli.errors import InputError, TriageError, UsageError
+from triage_cli.models import Rejected, TicketDraft
+from triage_cli.reading import ReadOptions, Table, open_table
+from triage_cli.reading.sniff import HEAD
+
+MB = 1 << 20
+
+
+def opened(data: bytes | str, name: str = "tickets.csv", **options: object) -> Table:
+    raw = data.encode() if isinstance(data, str) else data
+    return open_table(io.BytesIO(raw), name, ReadOptions(**options))  # type: ignore[arg-type]
+
+
+def read(data: bytes | str, name: str = "tickets.csv", **options: object) -> list[TicketDraft | Rejected]:
+    return list(opened(data, name, **options).rows)
+
+
+def texts(rows: list[TicketDraft | Rejected]) -> list[tuple[str | None, str | None]]:
+    return [(row.subject, row.description) for row in rows if isinstance(row, TicketDraft)]
+
+
+def reasons(rows: list[TicketDraft | Rejected]) -> list[str]:
+    return [row.error.message for row in rows if isinstance(row, Rejected)]
+
+
+def test_a_plain_table_gives_whole_drafts() -> None:
+    table = opened(
+        "id,subject,description,customer_id,priority,created_at,channel\n"
+        "#001, Refund ,Where is it?,c1,High,2024-12-15T02:22:38-08:00,web\n"
+    )
+    assert list(table.rows) == [
+        TicketDraft(
+            0, 2, "Refund", "Where is it?", "c1", "high", "2024-12-15T10:22:38Z", "#001", "import", {"channel": "web"},
+            None, ["#001", " Refund ", "Where is it?", "c1", "High", "2024-12-15T02:22:38-08:00", "web"],
+        )
+    ]
+    assert table.columns == ("id", "subject", "description", "customer_id", "priority", "created_at", "channel")
+    assert table.taken == (
+        "subject ← subject, description ← description, customer_id ← customer_id, priority ← priority, "
+        "created_at ← created_at, external_id ← id; utf-8, ','"
+    )
+
+
+GERMAN = "Nummer;Betreff;Beschreibung\r\n7;Straße gesperrt;Größe „M“ fehlt, schade\r\n8;Ölwechsel;Für Jürgen\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (GERMAN.encode(), "utf-8, ';'"),
+        (GERMAN.encode("utf-8-sig"), "utf-8, ';'"),
+        (GERMAN.encode("cp1252"), "cp1252, ';'"),
+        (GERMAN.encode("utf-16"), "utf-16, ';'"),
+        (GERMAN.encode("utf-16-le"), "utf-16-le, ';'"),
+        (GERMAN.encode("utf-16-be"), "utf-16-be, ';'"),
+        (b"\xfe\xff" + GERMAN.encode("utf-16-be"), "utf-16, ';'"),
+        (GERMAN.replace(";", "\t").encode("utf-16"), "utf-16, TAB"),
+        (GERMAN.replace(";", "|").encode(), "utf-8, '|'"),
+        (GERMAN.replace("\r\n", "\r").encode("mac-roman"), "mac-roman, ';'"),
+        (GERMAN.replace("\r\n", "\n").encode(), "utf-8, ';'"),
+        (b"sep=;\r\n" + GERMAN.encode("cp1252"), "cp1252, ';'"),
+        (b"\xef\xbb\xbfsep=;\r\n" + GERMAN.encode(), "utf-8, ';'"),
+    ],
+)
+def test_encodings_and_delimiters_are_found(data: bytes, said: str) -> None:
+    table = opened(data)
+    assert table.taken == f"subject ← Betreff, description ← Beschreibung, external_id ← Nummer; {said}"
+    rows = list(table.rows)
+    assert texts(rows) == [("Straße gesperrt", "Größe „M“ fehlt, schade"), ("Ölwechsel", "Für Jürgen")]
+    assert [row.line for row in rows] == ([3, 4] if b"sep=" in data else [2, 3])
+
+
+def test_an_encoding_may_change_in_the_middle_and_after_the_sample() -> None:
+    plain = "id,subject\n" + "".join(f"{n},nothing special here\n" for n in range(HEAD // 20))
+    mixed = plain.encode() + "a,Grüße aus Köln\n".encode() + "b,Grüße aus Köln hätte gern\n".encode("cp1252")
+    rows = read(mixed)
+    assert texts(rows)[-2:] == [("Grüße aus Köln", None), ("Grüße aus Köln hätte gern", None)]
+    assert reasons(rows) == []
+
+
+def test_options_overrule_what_would_be_found() -> None:
+    rows = read("Betreff;x\nПривет;1\n".encode("koi8-r"), encoding="koi8-r", delimiter=";", source="shop", limit=1)
+    assert texts(rows) == [("Привет", None)]
+    assert [row.source for row in rows if isinstance(row, TicketDraft)] == ["shop"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"encoding": "klingon"}, "there is no encoding"),
+        ({"encoding": "base64"}, "there is no encoding"),
+        ({"delimiter": "ab"}, "cannot delimit"),
+        ({"format": "xlsx"}, "there is no format"),
+        ({"mapping": {"sujet": "subject"}}, "did you mean subject?"),
+        ({"mapping": {"subject": "Titel"}}, "its columns are id, subject"),
+        ({"mapping": {"subject": "subjekt"}}, "did you mean “subject”?"),
+    ],
+)
+def test_options_that_do_not_fit_are_usage_errors(options: dict[str, object], says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        opened("id,subject\n1,a\n", **options)
+    assert says in caught.value.sentence()
+    assert not isinstance(caught.value, InputError)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "is empty"),
+        (b"\xef\xbb\xbf\r\n \n", "is empty"),
+        (b"\n\n<!DOCTYPE html>\n<html><head><title>Log in</title>", "web page"),
+        (b"<?xml version='1.0'?><rss/>", "web page or XML"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n", "Git LFS pointer"),
+        (b"PK\x03\x04\x14\x00\x06\x00", "Excel"),
+        (b"\x1f\x8b\x08\x00", "gzip"),
+        (bytes(range(256)) * 20, "binary"),
+        (b"ID,Client,Priority,Status\n#001,Faye,Medium,Open\n", "its columns are ID, Client, Priority, Status; name one"),
+        (b'"just text"', "no column for a subject"),
+        (b"1,2,3\n4,5,6\n", "no header row"),
+    ],
+)
+def test_what_is_no_table_of_tickets_is_one_sentence_with_the_way_out(data: bytes, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        opened(data)
+    assert says in caught.value.sentence()
+    assert caught.value.hint
+
+
+def test_a_header_alone_is_a_table_without_rows() -> None:
+    assert read("id,subject,description\n") == []
+    assert read("id,subject,description") == []
+
+
+def test_rows_that_are_no_tickets_are_rejected_and_the_rest_goes_on() -> None:
+    rows = read(
+        "id,subject,description\n"
+        "1,good,\n"
+        "\n"
+        "2,,\n"
+        "3,text,more,and more\n"
+        "4,text,more,,\n"
+        ",,\n"
+        "5,short\n"
+        "6,NULL,n/a\n"
+        "7,nul\0byte,\n"
+        "id,subject,description\n"
+        "8,last,\n"
+    )
+    assert [(row.row, row.line) for row in rows] == [
+        (0, 2), (1, 4), (2, 5), (3, 6), (4, 8), (5, 9), (6, 10), (7, 11), (8, 12),
+    ]
+    assert reasons(rows) == [
+        "line 4: neither subject nor description",
+        "line 5: 4 cells under 3 columns, and the extra ones hold text",
+        "line 9: neither subject nor description",
+        "line 10: holds NUL bytes",
+        "line 11: the header once more",
+    ]
+    bad = [row for row in rows if isinstance(row, Rejected)]
+    assert bad[1].raw == "3,text,more,and more\n"
+    assert bad[1].cells == ["3", "text", "more", "and more"]
+    assert [subject for subject, _ in texts(rows)] == ["good", "text", "short", "last"]
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_an_unclosed_quote_swallows_one_row_only(ending: str) -> None:
+    lines = ["id,subject,description", "1,a,b", '2,"open,b', "3,c,d", "4,e,f"]
+    rows = read(ending.join(lines) + ending)
+    assert texts(rows) == [("a", "b"), ("c", "d"), ("e", "f")]
+    assert reasons(rows) == ["line 3: a quote is opened and never closed; reading goes on at line 4"]
+
+
+def test_an_unclosed_quote_is_found_where_a_later_quote_seems_to_close_it() -> None:
+    rows = read('id,subject,description\n1,"open,b\n2,"fine, really",d\n3,"also ""fine""",f\n')
+    assert texts(rows) == [("fine, really", "d"), ('also "fine"', "f")]
+    assert reasons(rows) == ["line 2: a quote is opened and never closed; reading goes on at line 3"]
+
+
+def test_a_file_cut_off_in_the_middle_of_a_text_loses_that_row_only() -> None:
+    rows = read('subject,body\na,"one\ntwo"\nb,"Dear team,\n\nI hope, as ever, that\nyou')
+    assert texts(rows) == [("a", "one\ntwo")]
+    assert [(row.line, row.raw) for row in rows if isinstance(row, Rejected)] == [
+        (4, 'b,"Dear team,\n\nI hope, as ever, that\nyou'),
+    ]
+    assert reasons(rows) == ["line 4: a quote is opened and never closed before the end of the file"]
+
+
+def test_stray_and_escaped_quotes_inside_a_line_are_read_as_meant() -> None:
+    rows = read('id,subject,description\n1,a 5" disk,b\n2,"say "hi" now",c\n3,"say \\"hi, you\\"",d\n4,"x ""y""",z\n')
+    assert [subject for subject, _ in texts(rows)] == ['a 5" disk', 'say hi" now"', 'say "hi, you"', 'x "y"']
+
+
+def test_a_field_of_a_million_characters_is_read_and_a_row_over_one_megabyte_is_rejected() -> None:
+    big = "x" * 1_000_000
+    huge = "lines of a long l\n" * (2 * MB // 18)
+    rows = read(f'id,subject,description\n1,{big},d\n2,"{huge}",d\n3,{"y" * 3 * MB},d\n4,after,d\n')
+    assert [len(subject or "") for subject, _ in texts(rows)] == [1_000_000, 5]
+    assert reasons(rows) == ["line 3: over 1 MB", f"line {4 + 2 * MB // 18}: over 1 MB"]
+    assert rows[-1].line == 5 + 2 * MB // 18
+    assert [row.row for row in rows] == [0, 1, 2, 3]
+
+
+def test_lines_are_those_of_the_file_across_blocks_and_multi_line_fields() -> None:
+    lines = ["subject,description"]
+    for number in range(30_000):
+        two = (f'ticket {number},"first line', f'second, of {number}"')
+        lines.extend(two if number % 3 else (f"ticket {number},one", ""))
+    data = "\n".join(lines) + "\n"
+    assert len(data) > 2 * HEAD
+    for row in read(data):
+        assert isinstance(row, TicketDraft)
+        assert lines[row.line - 1].startswith(f"{row.subject},")
+
+
+class Pipe(io.RawIOBase):
+    """A pipe that never ends, and counts what was taken from it."""
+
+    def __init__(self, start: bytes, forever: bytes) -> None:
+        self.rest = start
+        self.forever = forever
+        self.given = 0
+
+    def read(self, size: int = -1) -> bytes:
+        assert 0 < size <= MB, "only a bounded amount may be asked for"
+        while len(self.rest) < size:
+            self.rest += self.forever * 1000
+        piece, self.rest = self.rest[:size], self.rest[size:]
+        self.given += len(piece)
+        return piece
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "row"),
+    [
+        ("t.csv", b"id,subject\n", b"7,some text of a ticket\n"),
+        ("t.jsonl", b"", b'{"id":7,"subject":"some text"}\n'),
+        ("t.json", b"[", b'{"id":7,"subject":"some text"},'),
+        ("t.json", b'{"total": 9, "tickets": [', b'{"id":7,"subject":"some text"},'),
+    ],
+)
+def test_only_a_bounded_amount_is_read_ahead(name: str, start: bytes, row: bytes) -> None:
+    pipe = Pipe(start, row)
+    rows = open_table(pipe, name).rows  # type: ignore[arg-type]
+    assert pipe.given <= HEAD
+    for taken in range(1, 60_001):
+        next(rows)
+        if taken % 10_000 == 0:
+            assert pipe.given <= taken * len(row) + 5 * HEAD + MB
+
+
+def test_a_quote_that_is_never_closed_does_not_fill_the_memory() -> None:
+    pipe = Pipe(b'id,subject\n1,"open\n', b"words without an end ")
+    rows = open_table(pipe, "-").rows  # type: ignore[arg-type]
+    row = next(rows)
+    assert isinstance(row, Rejected)
+    assert row.error.message == "line 2: over 1 MB"
+    assert pipe.given < 3 * MB
+
+
+def no_header(rows: int = 5) -> str:
+    out = io.StringIO()
+    csv.writer(out).writerows(
+        [f"SUMO-{1000 + n}", f"firefox extension does not work {n}", f"Hi, I am using version {n} on a mac and it fails.",
+         f"u_{n}", f"2024-12-{n + 1:02}T02:22:38-08:00"] for n in range(rows)
+    )
+    return out.getvalue()
+
+
+def test_a_file_without_a_header_is_read_by_its_content_and_says_so() -> None:
+    table = opened(no_header())
+    assert table.taken == "description ← 3, subject ← 2, external_id ← 1, created_at ← 5; utf-8, ','"
+    assert "no header row was found" in table.notes[0]
+    rows = list(table.rows)
+    assert len(rows) == 5
+    first = rows[0]
+    assert isinstance(first, TicketDraft)
+    assert (first.external_id, first.line, first.created_at) == ("SUMO-1000", 1, "2024-12-01T10:22:38Z")
+    assert first.extra == {"4": "u_0"}
+
+
+def test_no_header_names_the_columns_by_number() -> None:
+    table = opened(no_header(), header=False, mapping={"subject": "3", "external_id": "1"})
+    assert (table.columns, table.notes) == (("1", "2", "3", "4", "5"), ())
+    assert table.taken.startswith("subject ← 3, external_id ← 1;")
+    assert len(list(table.rows)) == 5
+
+
+def test_a_title_above_the_header_is_passed_over() -> None:
+    table = opened("Ticket report;;\n\nNummer;Betreff;Beschreibung\n1;a;b\n")
+    assert texts(list(table.rows)) == [("a", "b")]
+    assert table.notes == ("1 row(s) above the header were passed over",)
+
+
+def test_one_column_of_text_needs_no_quotes() -> None:
+    rows = read("description\nHello, I cannot log in\nplease help\nwell, well, well\n")
+    assert [text for _, text in texts(rows)] == ["Hello, I cannot log in", "please help", "well, well, well"]
+
+
+def test_duplicate_and_nameless_columns_are_all_kept() -> None:
+    table = opened("Subject,Comment,Comment,,\nhelp,one,two,three,\n")
+    assert table.columns == ("Subject", "Comment", "Comment", "", "")
+    (row,) = table.rows
+    assert isinstance(row, TicketDraft)
+    assert (row.description, row.extra) == ("one", {"Comment (2)": "two", "column 4": "three"})
+
+
+def test_texts_of_ours_that_mean_nothing_known_are_kept_in_extra() -> None:
+    (row,) = read("subject,Priority,Created,customer_id\nhelp,2,yesterday,NULL\n")
+    assert isinstance(row, TicketDraft)
+    assert (row.priority, row.created_at, row.customer_id) == (None, None, None)
+    assert row.extra == {"Priority": "2", "Created": "yesterday"}
+
+
+def test_the_order_of_day_and_month_is_learned_from_the_column() -> None:
+    def created(*values: str) -> list[str | None]:
+        rows = read("subject,created\n" + "".join(f"x,{value}\n" for value in values))
+        return [row.created_at for row in rows if isinstance(row, TicketDraft)]
+
+    assert created("03/04/2024", "25/04/2024") == ["2024-04-03T00:00:00Z", "2024-04-25T00:00:00Z"]
+    assert created("03/04/2024", "04/25/2024") == ["2024-03-04T00:00:00Z", "2024-04-25T00:00:00Z"]
+    assert created("03/04/2024", "03/05/2024") == [None, None]
+
+
+def test_every_failure_of_opening_is_ours() -> None:
+    """A quote that opens in the header leaves nothing to read; it must not end in a csv.Error."""
+    for data in (b'"subject,description\n1,2\n', b'subject,"\n', b'"', b"\r", b"subject\r\n\r", b'sep=,\n"a'):
+        try:
+            list(opened(data).rows)
+        except TriageError as error:
+            assert isinstance(error, InputError)

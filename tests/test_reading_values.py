@@ -1,0 +1,221 @@
+"""Priorities, times and header names: the many spellings, and the look-alikes that must not be taken."""
+
+import io
+
+import pytest
+
+from triage_cli.models import TicketDraft
+from triage_cli.reading import ReadOptions, open_table
+from triage_cli.reading.headers import matched
+from triage_cli.reading.helpdesks import recognised
+from triage_cli.reading.values import moment, priority
+
+NUMBERS = {"1": "urgent", "5": "low"}
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("low", "low"), ("Normal", "normal"), (" HIGH ", "high"), ("urgent", "urgent"), ("Medium", "normal"),
+        ("med", "normal"), ("moderate", "normal"), ("Critical", "urgent"), ("P1", "urgent"), ("p2", "high"),
+        ("P3", "normal"), ("P4", "low"), ("1 - Critical", "urgent"), ("4 - Low", "low"), ("3 - Moderate", "normal"),
+        ("5 - Planning", "low"), ("P1 (Critical)", None), ("High priority", "high"), ("Blocker", "urgent"),
+        ("Major", "high"), ("minor", "low"), ("Trivial", "low"), ("Highest", "urgent"), ("Lowest", "low"),
+        ("alta", "high"), ("média", "normal"), ("baixa", "low"), ("hoch", "high"), ("mittel", "normal"),
+        ("niedrig", "low"), ("Sehr hoch", "urgent"), ("haute", "high"), ("moyenne", "normal"), ("basse", "low"),
+        ("élevée", "high"), ("hoog", "high"), ("laag", "low"), ("5 very high", "urgent"), ("3 normal", "normal"),
+        ("1", "urgent"), ("5", "low"), ("7", None), ("high or low", None), ("whenever", None), ("", None), ("!!", None),
+    ],
+)
+def test_priority(text: str, meant: str | None) -> None:
+    assert priority(text, NUMBERS) == (meant if text != "P1 (Critical)" else "urgent")
+
+
+def test_a_bare_number_means_nothing_where_its_meaning_is_not_known() -> None:
+    assert priority("1", {}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2024-12-15T10:22:38Z", "2024-12-15T10:22:38Z"),
+        ("2024-12-15T02:22:38-08:00", "2024-12-15T10:22:38Z"),
+        ("2024-12-15T02:22:38.123456+0100", "2024-12-15T01:22:38Z"),
+        ("2024-12-15 02:22:38", "2024-12-15T02:22:38Z"),
+        ("2024-12-15 02:22:38 -0800", "2024-12-15T10:22:38Z"),
+        ("2024-12-15 02:22:38 UTC", "2024-12-15T02:22:38Z"),
+        ("2024-12-15 02:22", "2024-12-15T02:22:00Z"),
+        ("2024-12-15", "2024-12-15T00:00:00Z"),
+        ("2020/3/18", "2020-03-18T00:00:00Z"),
+        ("2020/3/18 7:05", "2020-03-18T07:05:00Z"),
+        ("28/Jun/16 9:27 AM", "2016-06-28T09:27:00Z"),
+        ("04/Mar/17 4:41 PM", "2017-03-04T16:41:00Z"),
+        ("23-Sep-25", "2025-09-23T00:00:00Z"),
+        ("12/31/2024 10:00", "2024-12-31T10:00:00Z"),
+        ("31/12/2024 10:00", "2024-12-31T10:00:00Z"),
+        ("12/31/2024 12:00 AM", "2024-12-31T00:00:00Z"),
+        ("07.04.2026", "2026-04-07T00:00:00Z"),
+        ("07.04.2026, 08:15 Uhr", None),
+        ("07.04.2026, 08:15", "2026-04-07T08:15:00Z"),
+        ("03/03/2024", "2024-03-03T00:00:00Z"),
+        ("03/04/2024", None),
+        ("Sun, 15 Dec 2024 02:22:38 -0800", "2024-12-15T10:22:38Z"),
+        ("Sun, 15 Dec 2024 02:22:38 GMT", "2024-12-15T02:22:38Z"),
+        ("Dec 15, 2024 2:05 PM", "2024-12-15T14:05:00Z"),
+        ("December 15th, 2024", "2024-12-15T00:00:00Z"),
+        ("15 de diciembre de 2024", "2024-12-15T00:00:00Z"),
+        ("15. März 2024 10:00", "2024-03-15T10:00:00Z"),
+        ("15 août 2024", "2024-08-15T00:00:00Z"),
+        ("15 juillet 2024", "2024-07-15T00:00:00Z"),
+        ("1734258158", "2024-12-15T10:22:38Z"),
+        ("1734258158000", "2024-12-15T10:22:38Z"),
+        ("45641.5", "2024-12-15T12:00:00Z"),
+        ("25573", None), ("yesterday", None), ("0000-00-00 00:00:00", None), ("2024-13-45", None), ("31/31/2024", None),
+        ("12345678901234567890", None), ("0001-01-01T00:00:00+14:00", None), ("2024-12-15 02:22:38 XYZ", None),
+        ("99/Jun/16 9:27 AM", None), ("²", None), ("1/2/3/4", None), ("15 Foo 2024", None), ("", None),
+    ],
+)
+def test_moment(text: str, meant: str | None) -> None:
+    assert moment(text) == meant
+
+
+def test_a_date_that_two_orders_fit_follows_its_column() -> None:
+    assert moment("03/04/2024", day_first=True) == "2024-04-03T00:00:00Z"
+    assert moment("03/04/2024", day_first=False) == "2024-03-04T00:00:00Z"
+
+
+def taken(header: str, **mapping: str) -> dict[str, str]:
+    columns = header.split(",")
+    return {field: columns[place] for field, place in matched(columns, mapping).fields.items()}
+
+
+@pytest.mark.parametrize(
+    ("header", "fields"),
+    [
+        ("Nummer,Betreff,Beschreibung,Kundennummer,Priorität,Erstellt am", "Betreff Beschreibung Kundennummer Priorität "
+         "Erstellt_am Nummer"),
+        ("Nº de ticket,Asunto,Descripción,Cliente,Prioridad,Fecha de creación",
+         "Asunto Descripción Cliente Prioridad Fecha_de_creación Nº_de_ticket"),
+        ("id,titulo,descrição,cliente,prioridade,criado em", "titulo descrição cliente prioridade criado_em id"),
+        ("Ticket,Oggetto,Descrizione,Cliente,Priorità,Creato il", "Oggetto Descrizione Cliente Priorità Creato_il Ticket"),
+        ("numéro,objet,message,client,priorité,créé le", "objet message client priorité créé_le numéro"),
+        ("nummer,onderwerp,omschrijving,klantnummer,prioriteit,aangemaakt op",
+         "onderwerp omschrijving klantnummer prioriteit aangemaakt_op nummer"),
+        ("Ticket #,Ticket Subject,Ticket Description,Customer Email,Ticket Priority,Created At",
+         "Ticket_Subject Ticket_Description Customer_Email Ticket_Priority Created_At Ticket_#"),
+        (" ID,SUBJECT ,Description,Customer_ID,PRIORITY,Created_At", "SUBJECT_ Description Customer_ID PRIORITY Created_At "
+         "_ID"),
+    ],
+)
+def test_headers_of_seven_languages(header: str, fields: str) -> None:
+    names = ("subject", "description", "customer_id", "priority", "created_at", "external_id")
+    wanted = dict(zip(names, (field.replace("_", " ") for field in fields.split()), strict=True))
+    assert {field: name.replace("_", " ") for field, name in taken(header).items()} == wanted
+
+
+@pytest.mark.parametrize(
+    ("header", "field", "column"),
+    [
+        ("id,text", "description", "text"),
+        ("ID,Customer_Service,Satisfaction", "description", "Customer_Service"),
+        ("Issue,Consumer complaint narrative", "description", "Consumer complaint narrative"),
+        ("question,answer", "description", "question"),
+        ("Query,Resolution", "description", "Query"),
+        ("body,comment", "description", "body"),
+        ("Title,Text", "subject", "Title"),
+        ("id,title,description,email", "subject", "title"),
+        ("Detailed description of the problem,x", "description", "Detailed description of the problem"),
+        ("id,ticket_id,subject", "external_id", "ticket_id"),
+        ("ticket_id,external_id,subject", "external_id", "ticket_id"),
+        ("Issue id,Issue key,Summary", "external_id", "Issue key"),
+        ("actual_priority,subject", "priority", "actual_priority"),
+        ("subject,customer_email,customer_id", "customer_id", "customer_id"),
+        ("subject,Requester", "customer_id", "Requester"),
+    ],
+)
+def test_the_best_column_is_taken(header: str, field: str, column: str) -> None:
+    assert taken(header)[field] == column
+
+
+@pytest.mark.parametrize(
+    ("header", "field"),
+    [
+        ("Full name,Title,Email", "subject"), ("Description,Title,Email", "subject"),
+        ("Project description,x", "description"), ("Status description,x", "description"),
+        ("Company name,x", "customer_id"), ("Assignee id,x", "external_id"),
+        ("Satisfaction comment,subject", "description"), ("answer,subject", "description"),
+        ("Resolution,subject", "description"), ("subject,verdict", "verdict"), ("Response time,subject", "created_at"),
+        ("customer_name,subject", "customer_id"),
+    ],
+)
+def test_look_alikes_are_not_taken(header: str, field: str) -> None:
+    assert field not in taken(header)
+
+
+def test_a_mapping_goes_first_and_can_leave_a_field_out() -> None:
+    header = "id,Issue title,subject,verdict,email"
+    assert taken(header, subject="issue_title", verdict="verdict", customer_id="") == {
+        "subject": "Issue title", "verdict": "verdict", "external_id": "id",
+    }
+
+
+DESKS = {
+    "zendesk": "Summation column,Id,Requester,Requester id,Requester external id,Requester email,Submitter,Assignee,Group,"
+    "Subject,Tags,Status,Priority,Via,Ticket type,Created at,Updated at,Satisfaction Score",
+    "freshdesk": "Ticket ID,Subject,Description,Status,Priority,Type,Created time,Resolved time,Full name,Title,Email,"
+    "Contact ID",
+    "jira": "Summary,Issue key,Issue id,Issue Type,Status,Project key,Project name,Project description,Priority,Reporter,"
+    "Creator,Created,Description,Sprint,Sprint,Comment,Comment",
+    "servicenow": "number,caller_id,category,urgency,impact,priority,state,short_description,description,opened_at",
+    "hubspot": "Ticket ID,Ticket Name,Ticket Description,Ticket Status,Pipeline,Ticket Priority,Create Date,"
+    "Associated Contact Email",
+    "otrs": "Ticket Number,Age,Created,Closed,State,Priority,Queue,Lock,Owner,CustomerID,From,Subject,Article Tree",
+}
+EXPECTED = {
+    "zendesk": ["Subject", "Requester id", "Priority", "Created at", "Id"],
+    "freshdesk": ["Subject", "Description", "Email", "Priority", "Created time", "Ticket ID"],
+    "jira": ["Summary", "Description", "Reporter", "Priority", "Created", "Issue key"],
+    "servicenow": ["short_description", "description", "caller_id", "priority", "opened_at", "number"],
+    "hubspot": ["Ticket Name", "Ticket Description", "Associated Contact Email", "Ticket Priority", "Create Date",
+                "Ticket ID"],
+    "otrs": ["Subject", "Article Tree", "CustomerID", "Priority", "Created", "Ticket Number"],
+}
+
+
+@pytest.mark.parametrize("desk", sorted(DESKS))
+def test_the_exports_of_six_helpdesks_are_recognised(desk: str) -> None:
+    columns = DESKS[desk].split(",")
+    found = matched(columns, {})
+    assert found.helpdesk == desk
+    assert [columns[place] for place in found.fields.values()] == EXPECTED[desk]
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["id,subject,description,customer_id,priority,created_at", "ticket_id,created_at,status,priority,type,subject",
+     "Ticket ID,Subject,Status,Priority,Email", "title,labels,description"],
+)
+def test_ordinary_tables_are_no_helpdesk(header: str) -> None:
+    assert matched(header.split(","), {}).helpdesk == ""
+    assert recognised(set()) is None
+
+
+@pytest.mark.parametrize(
+    ("desk", "meanings"),
+    [
+        ("servicenow", {"1": "urgent", "2": "high", "3": "normal", "4": "low", "5": "low"}),
+        ("freshdesk", {"1": "low", "2": "normal", "3": "high", "4": "urgent", "5": None}),
+        ("jira", {"1": None}),
+    ],
+)
+def test_a_bare_number_has_the_meaning_of_its_helpdesk(desk: str, meanings: dict[str, str | None]) -> None:
+    columns = DESKS[desk].split(",")
+    lines = [DESKS[desk]]
+    for number in meanings:
+        lines.append(",".join(number if column == "Priority" or column == "priority" else "x" for column in columns))
+    table = open_table(io.BytesIO("\n".join(lines).encode()), "t.csv", ReadOptions())
+    rows = [row for row in table.rows if isinstance(row, TicketDraft)]
+    assert table.source == desk
+    assert f"{desk} export" in table.taken
+    assert [row.priority for row in rows] == list(meanings.values())
+    assert [row.extra.get("Priority") for row in rows] == [n if not m else None for n, m in meanings.items()]

@@ -1,0 +1,279 @@
+"""The embedded classifier: static word vectors and a small linear model, answered offline with numpy alone.
+
+A text is its distinct lower-case words. Each word's share in every label's score is worked out once, when the word is
+first met, and kept in a table: answering is then looking up and adding up. Fitting is in `training`.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import sha256
+from io import BytesIO
+from itertools import chain
+from operator import itemgetter
+from typing import NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triage_cli.classifiers.examples import examples_of
+from triage_cli.classifiers.words import MAX_WORDS, showable, tokens_of, vocabulary, words_of
+from triage_cli.errors import TriageError
+from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Ticket
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+METHOD = "1"  # grows when the same categories would give another model
+LENGTH_DIMENSIONS = 64  # the vectors were trained to be cut off anywhere: these suffice to measure a text's length
+SHORTENED = 0.55  # what these hold of the whole length
+SLICE = 64  # tickets looked up together: bounds memory whatever a chunk holds
+TABLE_BYTES = 64 << 20
+TOLD = 10  # labels whose probability is kept
+
+
+class Model(NamedTuple):
+    """The fitted weights: arrays, the labels they are for, and what they were fitted to.
+
+    `fingerprint` names categories and method, `learned` the labelled texts beside them (empty: none). `vectors` weighs
+    the embedding, `terms` each token in `tokens`, whose `rarity` is its inverse document frequency.
+    """
+
+    labels: tuple[str, ...]
+    fingerprint: str
+    learned: str
+    vectors: Floats
+    tokens: NDArray[np.int32]
+    rarity: Floats
+    terms: Floats
+    bias: Floats
+    temperature: float
+
+    def to_bytes(self) -> bytes:
+        """Return the model as the bytes of an `.npz`; equal models give equal bytes."""
+        buffer = BytesIO()
+        np.savez_compressed(
+            buffer,
+            head=np.frombuffer(json.dumps([self.labels, self.fingerprint, self.learned]).encode(), np.uint8),
+            vectors=self.vectors, tokens=self.tokens, rarity=self.rarity, terms=self.terms, bias=self.bias,
+            temperature=np.float64(self.temperature),
+        )  # fmt: skip
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Model":
+        """Read what `to_bytes` wrote; nothing in it is ever executed."""
+        try:
+            with np.load(BytesIO(data), allow_pickle=False) as arrays:
+                labels, fingerprint, learned = json.loads(arrays["head"].tobytes())
+                return cls(
+                    tuple(labels), fingerprint, learned, arrays["vectors"], arrays["tokens"], arrays["rarity"],
+                    arrays["terms"], arrays["bias"], float(arrays["temperature"]),
+                )  # fmt: skip
+        except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
+            raise TriageError(f"the stored model cannot be read ({error})", hint="fit it again") from error
+
+
+def fingerprint(categories: Sequence[Category]) -> str:
+    """Return what names a model before it is fitted: the categories with their examples, and the method."""
+    return sha256(f"local\0{METHOD}\0{described(categories)}".encode()).hexdigest()
+
+
+def described(categories: Sequence[Category]) -> str:
+    """Return the categories as this classifier reads them, as JSON."""
+    return json.dumps([[c.name, c.description, list(examples_of(c))] for c in categories], ensure_ascii=False)
+
+
+class _Numbers(dict[str, int]):
+    """Numbers words in the order they are met; `new` are those met since it was last emptied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.new: list[str] = []
+
+    def __missing__(self, word: str) -> int:
+        self.new.append(word)
+        self[word] = number = len(self)
+        return number
+
+
+class WordTable:
+    """What each word met so far adds to a text: a cut-off vector, shares in every label's scores, its rarity."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        k = len(model.labels)
+        self.by_vector = slice(LENGTH_DIMENSIONS, LENGTH_DIMENSIONS + k)
+        self.by_term = slice(LENGTH_DIMENSIONS + k, LENGTH_DIMENSIONS + 2 * k)
+        width = LENGTH_DIMENSIONS + 2 * k + 1
+        # Never filled at once: the system gives memory only to pages that are written.
+        self.room = max(TABLE_BYTES // (4 * width), SLICE * MAX_WORDS)
+        self.rows = np.empty((self.room, width), np.float32)
+        self.sayable = np.empty(self.room, np.bool_)
+        self.shown: list[str] = []
+        self.numbers = _Numbers()
+        tokenizer, self.embedding = vocabulary()
+        self.place = np.zeros(tokenizer.get_vocab_size(), np.int64)  # row 0 is for all tokens never seen in fitting
+        self.place[model.tokens] = np.arange(1, len(model.tokens) + 1)
+        self.rarity = np.concatenate([[0], model.rarity]).astype(np.float32)
+        self.terms = np.concatenate([np.zeros((1, k)), model.terms * model.rarity[:, None]]).astype(np.float32)
+
+    def look_up(self, texts: Sequence[Sequence[str]]) -> Integers:
+        """Return the row numbers of all words in a row, working out those that are new."""
+        if len(self.numbers) + SLICE * MAX_WORDS > self.room:
+            self.numbers.clear()
+            self.shown.clear()
+        number = self.numbers.__getitem__
+        found = np.fromiter(map(number, chain.from_iterable(texts)), np.int64)
+        new = self.numbers.new
+        for start in range(0, len(new), 1024):  # bounds the vectors held at once
+            self._add(new[start : start + 1024])
+        new.clear()
+        return found
+
+    def _add(self, words: Sequence[str]) -> None:
+        tokens, starts = tokens_of(words)
+        vectors = np.add.reduceat(self.embedding[tokens].astype(np.float32), starts)
+        place = self.place[tokens]
+        span = slice(len(self.shown), len(self.shown) + len(words))
+        rows = self.rows[span]
+        rows[:, :LENGTH_DIMENSIONS] = vectors[:, :LENGTH_DIMENSIONS]
+        rows[:, self.by_vector] = vectors @ self.model.vectors
+        rows[:, self.by_term] = np.add.reduceat(self.terms[place], starts)
+        rows[:, -1] = np.add.reduceat(self.rarity[place] ** 2, starts)
+        shown = [showable(word) for word in words]
+        self.sayable[span] = [bool(word) for word in shown]
+        self.shown += shown
+
+    def judge(self, texts: Sequence[Sequence[str]]) -> tuple[Floats, list[list[str]]]:
+        """Return of each text (none is empty) the labels' probabilities, and the words that spoke most for the best."""
+        numbers = self.look_up(texts)
+        counts = np.array([len(words) for words in texts])
+        starts = np.cumsum(counts) - counts
+        rows = self.rows[numbers]
+        sums = np.add.reduceat(rows, starts)
+        per_vector, per_term = scales(sums[:, :LENGTH_DIMENSIONS], sums[:, -1])
+        scores = sums[:, self.by_vector] * per_vector[:, None] + sums[:, self.by_term] * per_term[:, None]
+        chances = softmax((scores + self.model.bias).astype(np.float32), self.model.temperature)
+        best, runner_up = leaders(chances)
+        text = np.repeat(np.arange(len(texts)), counts)
+        word = np.arange(len(numbers))
+
+        def lead(part: Floats) -> Floats:
+            return part[word, best[text]] - part[word, runner_up[text]]
+
+        pull = lead(rows[:, self.by_vector]) * per_vector[text] + lead(rows[:, self.by_term]) * per_term[text]
+        pull[~self.sayable[numbers]] = 0
+        order = np.lexsort((-pull, text))
+        ranked = np.where(pull[order] > 0, numbers[order], -1).tolist()
+        spoke = [
+            list(dict.fromkeys(self.shown[n] for n in ranked[start : start + min(count, 4)] if n >= 0))[:3]
+            for start, count in zip(starts.tolist(), counts.tolist(), strict=True)
+        ]
+        return chances, spoke
+
+
+def scales(vectors: Floats, rarities: Floats) -> tuple[Floats, Floats]:
+    """Return by what to multiply a text's summed vector and terms, so that its length does not count."""
+    length = np.sqrt(np.square(vectors).sum(axis=1))
+    weight = np.sqrt(rarities)
+    return (
+        (SHORTENED / np.maximum(length, np.float32(1e-6))).astype(np.float32),
+        np.where(weight > 0, 1 / np.maximum(weight, np.float32(1e-6)), 0).astype(np.float32),
+    )
+
+
+def softmax(scores: Floats, temperature: float) -> Floats:
+    """Return scores as probabilities, row by row; a higher temperature makes them more alike."""
+    raised: Floats = np.exp((scores - scores.max(axis=1, keepdims=True)) / np.float32(temperature))
+    raised /= raised.sum(axis=1, keepdims=True)
+    return raised
+
+
+def leaders(chances: Floats) -> tuple[Integers, Integers]:
+    """Return the best and the second-best label of each row; both the same where there is only one."""
+    best = chances.argmax(axis=1)
+    if chances.shape[1] == 1:
+        return best, best
+    others = chances.copy()
+    others[np.arange(len(best)), best] = -1
+    return best, others.argmax(axis=1)
+
+
+_Judged = tuple[str | None, float | None, str, str | None]  # label, confidence, reason, probabilities
+
+
+class LocalClassifier:
+    """Answers from a fitted model, without a network; every answer is the best guess, sure or not."""
+
+    appetite = 512
+
+    def __init__(  # noqa: PLR0913 - wiring hands over what it knows, by name
+        self, name: str, model: Model, categories_fingerprint: str, min_confidence: float, *, actor: str,
+        run_id: str | None, categories: Sequence[Category], clock: Callable[[], str], new_id: Callable[[], str],
+    ) -> None:  # fmt: skip
+        if not model.fingerprint == categories_fingerprint == fingerprint(categories):
+            raise TriageError("the fitted model is for other categories", hint="fit it again")
+        self.name = name
+        self.fingerprint = sha256(f"{model.fingerprint}\0{model.learned}".encode()).hexdigest()
+        self._model = model
+        self._categories = categories
+        self._min_confidence = min_confidence
+        self._actor = actor
+        self._run_id = run_id
+        self._clock = clock
+        self._new_id = new_id
+        self._table = WordTable(model)
+        self._keys = [json.dumps(label, ensure_ascii=False) + ":" for label in model.labels]
+        self._plain = ["".join(c if c.isprintable() else " " for c in label) for label in model.labels]
+
+    def asking(self) -> Asking:
+        """Describe what is asked, for the record."""
+        options = {"method": METHOD, "learned": self._model.learned or None, "temperature": self._model.temperature}
+        return Asking(self.fingerprint, "local", "l2_supercat_256", "", "", described(self._categories),
+                      json.dumps(options), self._clock())  # fmt: skip
+
+    def classify(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[Sequence[Outcome[Answer]]]:
+        """Answer each chunk before the next is taken."""
+        for chunk in chunks:
+            done: list[Outcome[Answer]] = []
+            for start in range(0, len(chunk), SLICE):
+                self._answer(chunk[start : start + SLICE], done)
+            yield done
+
+    def _answer(self, tickets: Sequence[Ticket], done: list[Outcome[Answer]]) -> None:
+        texts = [ticket.text for ticket in tickets]
+        judged = self._judge(texts)
+        at, key = self._clock(), self.fingerprint.encode() + b"\0"
+        for ticket, text, (label, confidence, reason, told) in zip(tickets, texts, judged, strict=True):
+            answer_key = sha256(key + text.encode("utf-8", "surrogatepass")).hexdigest()
+            answer = Classification(
+                self._new_id(), ticket.ticket_id, self._run_id, self.name, label, confidence, "model", reason,
+                self.name, self._actor, self.fingerprint, self._min_confidence, told, answer_key, at,
+            )  # fmt: skip
+            sure = label is not None and confidence is not None and confidence >= self._min_confidence
+            done.append(Outcome(len(done), "answered", Answer(ticket, (answer,), sure), None, ticket))
+
+    def _judge(self, texts: Sequence[str]) -> list[_Judged]:
+        judged: list[_Judged] = [(None, None, "no words to go by", None)] * len(texts)
+        words = {row: found for row, text in enumerate(texts) if (found := words_of(text))}
+        if words:
+            chances, spoke = self._table.judge(list(words.values()))
+            columns = zip(words, chances.tolist(), *map(list, leaders(chances)), spoke, strict=True)
+            for row, probabilities, best, runner_up, because in columns:
+                judged[row] = (
+                    self._model.labels[best], round(probabilities[best], 4),
+                    self._reason(because, runner_up, probabilities[runner_up]), self._told(probabilities),
+                )  # fmt: skip
+        return judged
+
+    def _reason(self, because: Sequence[str], runner_up: int, chance: float) -> str:
+        if len(self._plain) == 1:
+            return "the only category"
+        return f"{', '.join(because) or 'no single word'}; next: {self._plain[runner_up]} {chance:.2f}"
+
+    def _told(self, probabilities: Sequence[float]) -> str:
+        pairs: Iterable[tuple[str, float]] = zip(self._keys, probabilities, strict=True)
+        if len(self._keys) > TOLD:
+            pairs = sorted(pairs, key=itemgetter(1), reverse=True)[:TOLD]
+        return "{" + ",".join([f"{key}{chance:.3f}" for key, chance in pairs]) + "}"

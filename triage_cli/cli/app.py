@@ -1,0 +1,115 @@
+"""The `triage` command: which module holds which subcommand, and how an error becomes an exit code."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from triage_cli import __version__
+from triage_cli.cli import session, telling
+from triage_cli.errors import ExitCode, TriageError, UsageError
+
+# A command's module is imported when it is typed, so that none pays for another's imports.
+MODULES = {
+    "create": "create",
+    "classify": "classify",
+    "route": "route",
+    "run": "run",
+    "list": "look",
+    "show": "look",
+    "why": "look",
+    "logs": "logs",
+    "stats": "stats",
+    "config": "configuration",
+    "db": "database",
+}
+TAKES_VALUE = ("--config", "--db", "--remote")
+HELP = """Support tickets in, decisions out: store, classify, route and audit.
+
+\b
+triage run tickets.csv -o csv > done.csv    the whole job in one line
+triage create tickets.csv                   store; then classify, then route
+triage list --status needs_review           what waits for a person
+triage why ID                               how one ticket was decided
+
+\b
+Exit codes: 0 done, 1 unexpected, 2 usage, 3 some failed or rejected, 4 refused, 5 no such ticket, 6 unavailable,
+7 budget, 8 check failed, 130 and 143 interrupted.
+Environment: TRIAGE_CONFIG, TRIAGE_DB, TRIAGE_REMOTE, TRIAGE_OFFLINE, TRIAGE_API_KEY.
+"""
+
+
+def main() -> None:
+    """Run the command line and exit with the code that the contract names."""
+    sys.setswitchinterval(0.0005)  # else each return from SQLite waits 5 ms for another thread
+    telling.make_utf8(sys.stdout, sys.stderr)
+    code = run(sys.argv[1:])
+    telling.close_quietly()
+    sys.exit(code)
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command line; errors are told on stderr."""
+    verbose = "-v" in args or "--verbose" in args
+    try:
+        answer = build(_typed(args))(args=list(args), prog_name="triage", standalone_mode=False)
+    except typer.TyperException as error:
+        telling.error(UsageError(error.format_message().rstrip("."), hint="triage --help tells more"), args)
+        return ExitCode.USAGE
+    except TriageError as error:
+        telling.error(error, args, trace=verbose)
+        return error.exit_code
+    except BrokenPipeError:
+        return ExitCode.OK
+    except (KeyboardInterrupt, typer.Abort):
+        return ExitCode.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last door: a traceback is for -v only
+        telling.unexpected(error, args, trace=verbose)
+        return ExitCode.UNEXPECTED
+    return answer if isinstance(answer, int) else ExitCode.OK
+
+
+def build(name: str | None = None) -> typer.Typer:
+    """Return the app with one command, or with all of them."""
+    app = typer.Typer(
+        name="triage", help=HELP, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=False,
+        add_completion=name is None, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback(invoke_without_command=True)(_root)
+    for module in dict.fromkeys(MODULES.values() if name is None else [MODULES[name]]):
+        importlib.import_module(f"triage_cli.cli.{module}").register(app)
+    return app
+
+
+def _typed(args: Sequence[str]) -> str | None:
+    """Return the command that was typed, where that is plain."""
+    if "_TRIAGE_COMPLETE" in os.environ:
+        return None
+    words = iter(args)
+    for word in words:
+        if word in TAKES_VALUE:
+            next(words, None)
+        elif not word.startswith("-"):
+            return word if word in MODULES else None
+    return None
+
+
+def _show_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if asked:
+        print(f"triage {__version__}")  # noqa: T201 - this is the data asked for
+        raise typer.Exit
+
+
+@session.with_global_options
+def _root(
+    given: session.Given,
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    del version
+    ctx.obj = given
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help())  # noqa: T201 - bare `triage` prints help

@@ -1,0 +1,98 @@
+"""`triage classify`: ask a classifier about tickets."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli.cli import inputs, printing, telling
+from triage_cli.cli.printing import Printer
+from triage_cli.cli.session import Session, command
+from triage_cli.codec import TICKET_KEYS, outcome_record
+from triage_cli.errors import PRECEDENCE, ExitCode, UsageError
+from triage_cli.models import ClassifyPlan, Selection
+
+COLUMNS = (*TICKET_KEYS, "asked")
+WORDS = {"needs_review": "need review", "held": "held by a verdict or another run"}
+DIDS = ("classified", "needs_review", "failed")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("classify")(classify)
+
+
+@command
+def classify(  # noqa: PLR0913 - one an option
+    session: Session,
+    ids: inputs.Ids = None,
+    classifier: Annotated[str | None, typer.Option(metavar="NAME", help="One of the config.", show_default=False)] = None,
+    limit: inputs.Limit = None,
+    since: inputs.Since = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many would be asked, and what; ask nobody.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Ask again, and overrule verdicts.")] = False,
+    output: printing.Output = None,
+    excel: printing.Excel = False,
+) -> int:
+    """Give tickets a category: the named ones, or every one that is new or failed, urgent first.
+
+    \b
+    triage classify
+    triage list --status needs_review -o id | triage classify - --classifier gpt
+    """
+    if classifier is not None and classifier not in session.config.classifiers:
+        known = ", ".join(session.config.classifiers)
+        raise UsageError(f'no classifier "{classifier}"', hint=f"the config has {known}")
+    named, missing = inputs.ids(session, ids)
+    selection = Selection(ids=named[:limit] if named is not None else None, since=inputs.moment(since), limit=limit)
+    if dry_run:
+        return _preview(session, selection)
+    printer = Printer(output, excel=excel, quiet=session.quiet)
+    counts: Counter[str] = Counter()
+    codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
+    records = _records(session, selection, ClassifyPlan(classifier, force), counts, codes)
+    try:
+        if ids and len(ids) == 1 and ids != ["-"]:
+            for record in records:
+                printer.one(record, _table, COLUMNS)
+        else:
+            printer.many(records, COLUMNS, _table)
+    finally:
+        session.say(telling.counted(counts, DIDS, WORDS))
+    if session.guides:
+        steps = []
+        if counts["classified"]:
+            steps.append("triage route")
+        if counts["needs_review"]:
+            steps.append(f"{counts['needs_review']:,} need you: triage list --status needs_review")
+        session.say("next: " + "; ".join(steps) if steps else "")
+    return next(code for code in PRECEDENCE if code in codes)
+
+
+def _records(
+    session: Session, selection: Selection, plan: ClassifyPlan, counts: Counter[str], codes: set[ExitCode]
+) -> Iterator[dict[str, Any]]:
+    outcomes = session.triage.classify(selection, plan)
+    for outcome in telling.progress(outcomes, "classifying", shown=session.shows_progress):
+        counts[outcome.did] += 1
+        if outcome.error is not None:
+            codes.add(outcome.error.exit_code)
+            telling.say(f"failed: {outcome.error.sentence()}")
+        record = outcome_record(outcome)
+        if record is not None:
+            yield record
+
+
+def _preview(session: Session, selection: Selection) -> int:
+    if selection.ids is None:
+        selection = selection._replace(statuses=frozenset({"new", "failed"}))
+    number = sum(1 for _ in session.triage.find(selection))
+    session.say(f"{number:,} tickets would be asked, by the embedded model: no prompt, no tokens, no cost (--dry-run)")
+    return ExitCode.OK
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.tickets(records)

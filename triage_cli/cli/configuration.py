@@ -1,0 +1,67 @@
+"""`triage config`: make one, show what holds and where it comes from, check it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli.cli import printing, telling
+from triage_cli.cli.printing import Printer
+from triage_cli.cli.session import Session, command
+from triage_cli.config import STARTER, shown
+from triage_cli.errors import ConfigError
+
+COLUMNS = ("key", "value", "origin")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    group = typer.Typer(help="Make, show and check the configuration.", rich_markup_mode=None, no_args_is_help=True)
+    group.command("init")(init)
+    group.command("show")(show)
+    group.command("check")(check)
+    app.add_typer(group, name="config")
+
+
+@command
+def init(
+    session: Session, path: Annotated[Path, typer.Argument(metavar="[PATH]", help="Where to.")] = Path("config.yaml")
+) -> None:
+    """Write a short configuration to start from; an existing file is never touched."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(STARTER)
+    except FileExistsError as error:
+        raise ConfigError(f"{path} exists already", hint="name another path, or edit it") from error
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="name another path") from error
+    session.say(f"wrote {path}; next: edit it, then triage config check")
+
+
+@command
+def show(session: Session, output: printing.Output = None) -> None:
+    """Show every value that holds, and where it comes from."""
+    records = [dict(zip(COLUMNS, row, strict=True)) for row in shown(session.config)]
+    Printer(output).many(records, COLUMNS, _table, "key", rows=len(records))
+
+
+@command
+def check(session: Session) -> None:
+    """Check the configuration; all mistakes are told at once, with line and path."""
+    config = session.config
+    where = config.path or "the built-in defaults"
+    session.say(
+        f"{where}: {len(config.categories)} categories, {len(config.classifiers)} classifiers, "
+        f"{len(config.routes)} routes, {len(config.destinations)} destinations: no mistakes"
+    )
+    known = {category.name for category in config.categories}
+    for name, number in session.triage.stats().by_category.items():
+        if name not in known:
+            telling.say(f'warning: {number:,} tickets are "{name}", which is no category now; name its heir with was:')
+
+
+def _table(records: Sequence[Any]) -> object:
+    from triage_cli.cli import tables
+
+    return tables.of(COLUMNS)(records)

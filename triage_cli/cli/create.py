@@ -1,0 +1,139 @@
+"""`triage create`: one ticket typed, or many from tables."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli.cli import inputs, printing, telling
+from triage_cli.cli.inputs import Rejections
+from triage_cli.cli.printing import Printer
+from triage_cli.cli.session import Session, command
+from triage_cli.codec import TICKET_KEYS, outcome_record, ticket_record
+from triage_cli.errors import ExitCode, RowError, UsageError
+from triage_cli.ids import now
+from triage_cli.models import Outcome, Rejected, Ticket, TicketDraft
+from triage_cli.reading import Table
+
+DIDS = ("created", "updated", "unchanged", "rejected")
+Text = Annotated[str | None, typer.Option(show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("create")(create)
+
+
+@command
+def create(  # noqa: PLR0913 - one an option
+    session: Session,
+    files: inputs.Files = None,
+    subject: Text = None,
+    description: Text = None,
+    customer_id: Text = None,
+    priority: Text = None,
+    created_at: Text = None,
+    external_id: Text = None,
+    mapped: inputs.Mapped = None,
+    source: inputs.Source = None,
+    kind: inputs.Kind = None,
+    encoding: inputs.Encoding = None,
+    delimiter: inputs.Delimiter = None,
+    no_header: inputs.NoHeader = False,
+    limit: inputs.Limit = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the mapping and three tickets; store nothing.")] = False,
+    strict: inputs.Strict = False,
+    rejects: inputs.Rejects = None,
+    max_rejects: inputs.MaxRejects = "0",
+    output: printing.Output = None,
+    excel: printing.Excel = False,
+) -> int:
+    """Store tickets: one typed, or many from CSV, TSV, JSON or JSON Lines.
+
+    \b
+    triage create --subject "Refund?" --description "Charged twice" --customer-id C-7
+    triage create export.csv --map description="Issue body" --rejects bad.csv
+    """
+    wanted = inputs.options(mapped, source, kind, encoding, delimiter, limit, no_header=no_header)
+    printer = Printer(output, excel=excel, quiet=session.quiet)
+    typed = (subject, description, customer_id, priority, created_at, external_id)
+    if any(value is not None for value in typed):
+        if files:
+            raise UsageError("both a typed ticket and files are given", hint="give one or the other")
+        return _one(session, printer, _typed(*typed, source=wanted.source or "import"))
+    rejections = Rejections(rejects, max_rejects, strict=strict)
+    counts: Counter[str] = Counter()
+    with inputs.streams(files) as streams:
+        if dry_run:
+            return _preview(session, printer, inputs.tables(session, streams, wanted))
+        session.config  # noqa: B018 - its mistakes are told before anything is read
+        try:
+            records = _records(session, inputs.tables(session, streams, wanted), rejections, counts, strict=strict)
+            printer.many(records, TICKET_KEYS, _table)
+        finally:
+            rejections.close()
+            session.say(telling.counted(counts, DIDS))
+    _next_step(session, counts)
+    return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK
+
+
+def _records(  # noqa: PLR0913 - what a summary needs
+    session: Session, tables: Sequence[Table], rejections: Rejections, counts: Counter[str], *, strict: bool
+) -> Iterator[dict[str, Any]]:
+    for table in tables:
+        rows = session.stopper.interruptible(inputs.until_rejected(table.rows) if strict else table.rows)
+        for outcome in session.triage.create(telling.progress(rows, "creating", shown=session.shows_progress)):
+            counts[outcome.did] += 1
+            rejections.see(outcome, table)
+            record = outcome_record(outcome)
+            if record is not None:
+                yield record
+
+
+def _typed(  # noqa: PLR0913 - one an option
+    subject: str | None, description: str | None, customer_id: str | None, priority: str | None, created_at: str | None,
+    external_id: str | None, *, source: str,
+) -> TicketDraft:
+    if not (subject or "").strip() and not (description or "").strip():
+        raise UsageError("the ticket has no text", hint="give --subject or --description")
+    return TicketDraft(
+        0, 0, (subject or "").strip() or None, (description or "").strip() or None, customer_id or None,
+        inputs.priority(priority), inputs.moment(created_at) or now(), external_id or None, source,
+    )
+
+
+def _one(session: Session, printer: Printer, draft: TicketDraft) -> int:
+    outcome: Outcome[Ticket] = next(iter(session.triage.create([draft])))
+    if outcome.error is not None or outcome.value is None:
+        raise outcome.error or RowError("the ticket was not stored")
+    printer.one(ticket_record(outcome.value), _table, TICKET_KEYS)
+    session.say(telling.counted({outcome.did: 1}, DIDS))
+    _next_step(session, {outcome.did: 1})
+    return ExitCode.OK
+
+
+def _preview(session: Session, printer: Printer, tables: Sequence[Table]) -> int:
+    for table in tables:
+        rows = list(islice(table.rows, 3))
+        for row in rows:
+            if isinstance(row, Rejected):
+                telling.say(f"rejected: {row.error.sentence()}")
+        drafts = [row for row in rows if isinstance(row, TicketDraft)]
+        empty = dict.fromkeys(TICKET_KEYS)
+        records = [empty | {k: v for k, v in d._asdict().items() if k in TICKET_KEYS} for d in drafts]
+        printer.many(records, TICKET_KEYS, _table)
+    session.say("nothing was stored (--dry-run)")
+    return ExitCode.OK
+
+
+def _next_step(session: Session, counts: dict[str, int] | Counter[str]) -> None:
+    if session.guides and counts.get("created", 0) + counts.get("updated", 0):
+        session.say("next: triage classify")
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.tickets(records)

@@ -1,0 +1,32 @@
+"""`triage db`: where the database is, and a copy of it while it is in use."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from triage_cli import wiring
+from triage_cli.cli.printing import Printer
+from triage_cli.cli.session import Session, command
+from triage_cli.config import without_password
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    group = typer.Typer(help="Look after the database.", rich_markup_mode=None, no_args_is_help=True)
+    group.command("path")(path)
+    group.command("backup")(backup)
+    app.add_typer(group, name="db")
+
+
+@command
+def path(session: Session) -> None:
+    """Print where the database is."""
+    Printer("table").write(without_password(session.config.database) + "\n")
+
+
+@command
+def backup(session: Session, file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]) -> None:
+    """Copy the database while it is in use; the copy is whole and can be opened with --db."""
+    wiring.open_store(session.config).backup(file)
+    session.say(f"wrote {file}")

@@ -1,0 +1,244 @@
+"""What commands read: tables of tickets, ids, moments; the rules for stdin."""
+
+import csv
+import io
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import typer
+
+from triage_cli.cli import telling
+from triage_cli.cli.session import Session
+from triage_cli.errors import InputError, NotFoundError, RowError, UsageError
+from triage_cli.models import PRIORITIES, Outcome, Rejected, TicketDraft
+from triage_cli.reading import ReadOptions, Table, open_table, values
+
+Files = Annotated[list[str] | None, typer.Argument(metavar="[FILE...|-]", help="CSV, TSV, JSON or JSON Lines.", show_default=False)]
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[ID...|-]", help="Ticket ids, endings of them, or external ids.", show_default=False),
+]
+Mapped = Annotated[list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help='As in subject="Issue title".')]
+Source = Annotated[str | None, typer.Option(metavar="NAME", help="Whose ids these are.", show_default=False)]
+Kind = Annotated[str | None, typer.Option("--format", metavar="csv|tsv|json|jsonl", show_default=False)]
+Encoding = Annotated[str | None, typer.Option(metavar="NAME", show_default=False)]
+Delimiter = Annotated[str | None, typer.Option(metavar="CHAR", show_default=False)]
+NoHeader = Annotated[bool, typer.Option("--no-header", help="Columns are named 1, 2, 3, …")]
+Limit = Annotated[int | None, typer.Option(min=0, metavar="N", show_default=False)]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first row that is rejected.")]
+Rejects = Annotated[Path | None, typer.Option(metavar="FILE", help="Where rejected rows go, as they were.", show_default=False)]
+MaxRejects = Annotated[str, typer.Option(metavar="N|N%", help="How many may be rejected before the exit code is 3.")]
+Since = Annotated[str | None, typer.Option(metavar="TIME", help="A date, a time, or an age such as 7d.", show_default=False)]
+
+AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+SOURCE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
+
+
+def options(  # noqa: PLR0913 - one a command line option
+    mapped: Sequence[str] | None, source: str | None, kind: str | None, encoding: str | None, delimiter: str | None,
+    limit: int | None, *, no_header: bool,
+) -> ReadOptions:
+    """Return how an input is to be read."""
+    mapping = {}
+    for pair in mapped or ():
+        field, sign, column = pair.partition("=")
+        if not sign:
+            raise UsageError(f'--map "{pair}" has no "="', hint='write it as --map subject="Issue title"')
+        mapping[field.strip()] = column
+    if source is not None and not SOURCE.fullmatch(source):
+        raise UsageError(f'"{source}" is no name for a source', hint="use letters, digits, dots and dashes")
+    return ReadOptions(mapping, source, kind, encoding, delimiter, not no_header, limit)
+
+
+@contextmanager
+def streams(names: Sequence[str] | None) -> Iterator[list[tuple[str, BinaryIO]]]:
+    """Open the files named, or stdin where none is; on a terminal that is an error, never a wait."""
+    opened: list[tuple[str, BinaryIO]] = []
+    try:
+        for name in names or ["-"]:
+            opened.append(("stdin", stdin()) if name == "-" else (name, _open(name)))
+        yield opened
+    finally:
+        for name, stream in opened:
+            if name != "stdin":
+                stream.close()
+
+
+def stdin() -> BinaryIO:
+    """Return stdin, unless it is a terminal or closed."""
+    if sys.stdin is None or sys.stdin.closed:
+        raise UsageError("stdin is closed", hint="name a file")
+    if telling.on_terminal(sys.stdin):
+        raise UsageError("nothing is piped in", hint="name a file, or pipe one in")
+    return sys.stdin.buffer
+
+
+def _open(name: str) -> BinaryIO:
+    try:
+        return Path(name).open("rb")
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {error.strerror}", hint="check its name and its rights") from error
+
+
+def tables(session: Session, named: Sequence[tuple[str, BinaryIO]], wanted: ReadOptions) -> list[Table]:
+    """Open each input and say what was taken from it."""
+    opened = []
+    for name, stream in named:
+        table = open_table(stream, name, wanted)
+        prefix = f"{name}: " if len(named) > 1 else ""
+        if table.taken:
+            session.say(f"{prefix}{table.taken}")
+        for note in table.notes:
+            session.say(f"{prefix}note: {note}")
+        opened.append(table)
+    return opened
+
+
+def until_rejected(drafts: Iterable[TicketDraft | Rejected]) -> Iterator[TicketDraft | Rejected]:
+    """Yield drafts up to the first rejected row, that one included."""
+    for draft in drafts:
+        yield draft
+        if isinstance(draft, Rejected):
+            return
+
+
+class Rejections:
+    """Rows that were rejected: told with their line and reason, and written as they were where asked."""
+
+    def __init__(self, path: Path | None, most: str, *, strict: bool) -> None:
+        self._path = path
+        self._strict = strict
+        self._most = _bound(most)
+        self._file: io.TextIOWrapper | None = None
+        self.count = 0
+        self.total = 0
+
+    def see(self, outcome: Outcome[Any], table: Table) -> None:
+        """Take note of one row; with --strict, raise at the first that was rejected."""
+        self.total += 1
+        if outcome.did != "rejected" or outcome.error is None:
+            return
+        self.count += 1
+        telling.say(f"rejected: {outcome.error.sentence()}")
+        if self._path is not None:
+            self._write(self._path, outcome.item, table)
+        if self._strict:
+            raise RowError("stopped at a rejected row, as --strict asks", hint="mend it and run the same again")
+
+    def _write(self, path: Path, rejected: object, table: Table) -> None:
+        if self._file is None:
+            try:
+                self._file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+            except OSError as error:
+                raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --rejects") from error
+            if table.delimiter:
+                csv.writer(self._file, delimiter=table.delimiter, lineterminator="\n").writerow(table.columns)
+        raw = rejected.raw if isinstance(rejected, Rejected) else ""
+        if isinstance(rejected, TicketDraft) and rejected.cells is not None:
+            row = io.StringIO()
+            csv.writer(row, delimiter=table.delimiter, lineterminator="").writerow(rejected.cells)
+            raw = row.getvalue()
+        self._file.write(raw.rstrip("\r\n") + "\n")
+
+    def close(self) -> None:
+        """Close the file of rejected rows."""
+        if self._file is not None:
+            self._file.close()
+
+    @property
+    def too_many(self) -> bool:
+        """Tell whether more rows were rejected than the caller allows."""
+        number, share = self._most
+        return self.count > (self.total * number / 100 if share else number)
+
+
+def _bound(most: str) -> tuple[float, bool]:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", most.strip())
+    if not match:
+        raise UsageError(f'--max-rejects "{most}" is no number', hint="write 10 or 2%")
+    return float(match[1]), bool(match[2])
+
+
+def ids(session: Session, names: Sequence[str] | None) -> tuple[tuple[str, ...] | None, int]:
+    """Return the ids of the tickets named, None where none is, and how many piped names fit no ticket."""
+    if not names:
+        return None, 0
+    if list(names) != ["-"]:
+        return tuple(dict.fromkeys(session.triage.resolve(name) for name in names)), 0
+    found: dict[str, None] = {}
+    missing = 0
+    for name in piped_ids(stdin()):
+        try:
+            found[session.triage.resolve(name)] = None
+        except NotFoundError as error:
+            missing += 1
+            telling.say(f"error: {error.sentence()}")
+    return tuple(found), missing
+
+
+def piped_ids(stream: BinaryIO) -> Iterator[str]:
+    """Read names of tickets: one a line, or the id column of CSV or JSON Lines."""
+    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
+    first = lines.readline()
+    if first.lstrip().startswith("{"):
+        for line in _chained(first, lines):
+            if line.strip():
+                yield _id_of(line)
+        return
+    columns = [c.strip().lower() for c in next(csv.reader([first]), [])]
+    column = next((c for c in ("triage_ticket_id", "ticket_id", "id", "external_id") if c in columns), None)
+    if column is not None:
+        at = columns.index(column)
+        yield from (row[at].strip() for row in csv.reader(lines) if len(row) > at and row[at].strip())
+        return
+    if len(columns) > 1:
+        raise InputError(f"no column of ticket ids among {', '.join(columns)}", hint="name one ticket_id")
+    yield from (line.strip() for line in _chained(first, lines) if line.strip())
+
+
+def _chained(first: str, rest: Iterable[str]) -> Iterator[str]:
+    yield first
+    yield from rest
+
+
+def _id_of(line: str) -> str:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise InputError(f"a line is no JSON: {error}", hint="pipe one JSON object a line") from error
+    for key in ("ticket_id", "triage_ticket_id", "id", "external_id"):
+        if isinstance(record, dict) and record.get(key):
+            return str(record[key])
+    raise InputError("a line holds no ticket_id", hint="pipe what triage list -o jsonl prints")
+
+
+def priority(text: str | None) -> str | None:
+    """Return the priority that a typed word means."""
+    if not text:
+        return None
+    found = values.priority(text, {})
+    if found is None:
+        raise UsageError(f'no priority "{text}"', hint=f"the priorities are {', '.join(PRIORITIES)}")
+    return found
+
+
+def moment(text: str | None) -> str | None:
+    """Return a time as the store compares it, from a date, a time or an age such as `7d`."""
+    if text is None:
+        return None
+    if match := AGE.fullmatch(text.strip()):
+        found = datetime.now(UTC) - timedelta(**{UNITS[match[2]]: float(match[1])})
+    else:
+        try:
+            found = datetime.fromisoformat(text.strip())
+        except ValueError as error:
+            raise UsageError(f'"{text}" is no time', hint="write 2026-11-24, 2026-11-24T08:00Z or 7d") from error
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    return found.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,71 @@
+"""`triage logs`: the audit log."""
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli.cli import inputs, printing, telling
+from triage_cli.cli.printing import Printer
+from triage_cli.cli.session import Session, command
+from triage_cli.codec import EVENT_KEYS, event_record
+from triage_cli.models import EventQuery, LoggedEvent
+
+ON_TERMINAL = 100
+BREATH = 0.5  # seconds between two looks with --follow
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("logs")(logs)
+
+
+@command
+def logs(  # noqa: PLR0913 - one an option
+    session: Session,
+    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this ticket's events.", show_default=False)] = None,
+    action: Annotated[str | None, typer.Option(help="As in created, classified, routed.", show_default=False)] = None,
+    actor: Annotated[str | None, typer.Option(show_default=False)] = None,
+    since: inputs.Since = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", show_default=False)] = None,
+    limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="The last N.", show_default=False)] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on as events come.")] = False,
+    output: printing.Output = None,
+    excel: printing.Excel = False,
+) -> None:
+    """Print the audit log, oldest first: the last 100 on a terminal, all in a pipe.
+
+    \b
+    triage logs ID
+    triage logs --action classified --since 1d -o csv
+    """
+    printer = Printer(output, excel=excel)
+    if limit is None and telling.on_terminal(sys.stdout):
+        limit = ON_TERMINAL
+    ticket_id = session.triage.resolve(name) if name is not None else None
+    query = EventQuery(ticket_id, action, actor, inputs.moment(since), inputs.moment(until), limit)
+    events = _followed(session, query) if follow else session.triage.events(query)
+    records = (event_record(event) for event in printer.unless_closed(events))
+    if follow and printer.format == "table":
+        printer.format = "jsonl"
+    printer.many(records, EVENT_KEYS, _table, "seq", rows=limit)
+
+
+def _followed(session: Session, query: EventQuery) -> Iterator[LoggedEvent]:
+    """Yield events, then those that come, until a signal or a reader that leaves."""
+    session.stopper.watch(lambda: None)
+    while not session.stopper.code:
+        for event in session.triage.events(query):
+            query = query._replace(after=event.seq)
+            yield event
+        sys.stdout.flush()
+        query = query._replace(limit=None)
+        time.sleep(BREATH)
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.events(records)

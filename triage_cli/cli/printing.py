@@ -1,0 +1,145 @@
+"""What goes to stdout: records as a table, JSON, JSON lines, CSV or ids."""
+
+import csv
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice, takewhile
+from typing import Annotated, Any, Literal, TypeVar
+
+import typer
+
+from triage_cli.cli import telling
+from triage_cli.codec import to_json
+
+T = TypeVar("T")
+Format = Literal["table", "json", "jsonl", "csv", "id"]
+Record = Mapping[str, Any]
+Output = Annotated[
+    Format | None, typer.Option("-o", "--output", help="table on a terminal, else jsonl.", show_default=False)
+]
+Excel = Annotated[bool, typer.Option("--excel", help="CSV for Excel: BOM, CRLF, formulas disarmed.")]
+# What a spreadsheet takes for a formula, full-width forms too.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+TABLE_ROWS = 50
+
+
+class Printer:
+    """Writes records in one format; a reader that goes away is no error (`closed`)."""
+
+    def __init__(self, output: Format | None, *, excel: bool = False, quiet: bool = False) -> None:
+        self.format: Format = output or ("table" if telling.on_terminal(sys.stdout) else "jsonl")
+        self.silent = quiet and output is None
+        self.closed = False
+        self._excel = excel
+        if excel:
+            self.format = "csv"
+
+    def many(
+        self, records: Iterable[Record], columns: Sequence[str], table: Callable[[Sequence[Record]], object],
+        key: str = "ticket_id", rows: int | None = None,
+    ) -> None:
+        """Write records as they come; each is taken from the iterator even where nothing is printed."""
+        try:
+            if self.silent:
+                _exhaust(records)
+            elif self.format == "table":
+                self._table(iter(records), table, rows or TABLE_ROWS)
+            elif self.format == "json":
+                self._array(records)
+            elif self.format == "csv":
+                self.csv(columns, ([record.get(c) for c in columns] for record in records))
+            else:
+                self._lines(records, key)
+        finally:
+            if not self.closed:
+                self.flush()
+
+    def one(self, record: Record, table: Callable[[Sequence[Record]], object], columns: Sequence[str], key: str = "ticket_id") -> None:
+        """Write one record: an object in JSON."""
+        if self.silent:
+            return
+        if self.format == "json":
+            self.write(to_json(record) + "\n")
+        else:
+            self.many([record], columns, table, key)
+
+    def unless_closed(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield items while somebody reads what is printed."""
+        return takewhile(lambda _: not self.closed, items)
+
+    def write(self, text: str) -> bool:
+        """Write to stdout; return False once nobody reads it."""
+        if not self.closed:
+            try:
+                sys.stdout.write(text)
+            except BrokenPipeError:
+                self._lose()
+        return not self.closed
+
+    def csv(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Write rows of CSV under a header."""
+        if self._excel:
+            self.write("\ufeff")
+        writer = csv.writer(_Sink(self), lineterminator="\r\n" if self._excel else "\n")
+        for row in chain([columns], rows):
+            writer.writerow([self._cell(value) for value in row])
+
+    def _cell(self, value: Any) -> Any:
+        if value is None:
+            return ""
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, dict | list | tuple):
+            return to_json(value)
+        if self._excel and isinstance(value, str) and any(
+            line.lstrip(" \u00a0").startswith(FORMULA) for line in value.splitlines() or [""]
+        ):
+            return f"'{value}"
+        return value
+
+    def _lines(self, records: Iterable[Record], key: str) -> None:
+        for record in records:
+            self.write((str(record.get(key) or "") if self.format == "id" else to_json(record)) + "\n")
+
+    def _array(self, records: Iterable[Record]) -> None:
+        before = "["
+        for record in records:
+            self.write(before + "\n" + to_json(record))
+            before = ","
+        self.write("[]\n" if before == "[" else "\n]\n")
+
+    def _table(self, records: Iterator[Record], table: Callable[[Sequence[Record]], object], rows: int) -> None:
+        shown = list(islice(records, rows))
+        left = _exhaust(records)
+        if shown:
+            from triage_cli.cli import tables
+
+            for line in tables.rendered(table(shown)):
+                self.write(line)
+        if left:
+            telling.say(f"… and {left:,} more: triage list --limit {len(shown) + left}, or -o csv")
+
+    def flush(self) -> None:
+        """Hand over what was written."""
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            self._lose()
+
+    def _lose(self) -> None:
+        self.closed = True
+        telling.drop(sys.stdout)
+
+
+class _Sink:
+    """What a csv writer writes to."""
+
+    def __init__(self, printer: Printer) -> None:
+        self._printer = printer
+
+    def write(self, text: str) -> None:
+        self._printer.write(text)
+
+
+def _exhaust(items: Iterable[object]) -> int:
+    return sum(1 for _ in items)

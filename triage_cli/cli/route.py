@@ -1,0 +1,126 @@
+"""`triage route`: send tickets where the routing map says, and deliver what is due."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli import routing, wiring
+from triage_cli.cli import inputs, printing, telling
+from triage_cli.cli.printing import Printer
+from triage_cli.cli.session import Session, command
+from triage_cli.codec import TICKET_KEYS, outcome_record
+from triage_cli.errors import PRECEDENCE, ExitCode
+from triage_cli.models import Routed, RoutePlan, Selection
+
+# Attempts that fall due within this many seconds are waited for.
+STAY = 15.0
+DIDS = ("routed",)
+WORDS = {"routing": "due later", "held": "held by another run", "unchanged": "were there already"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("route")(route)
+
+
+@command
+def route(  # noqa: PLR0913 - one an option
+    session: Session,
+    ids: inputs.Ids = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the exact request; send nothing.")] = False,
+    retry_dead: Annotated[bool, typer.Option("--retry-dead", help="Try dead letters again.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Send again what was accepted already.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not stay for attempts that fall due.")] = False,
+    limit: inputs.Limit = None,
+    output: printing.Output = None,
+    excel: printing.Excel = False,
+) -> int:
+    """Send tickets to their destinations: the named ones, or every classified one and every delivery that is due.
+
+    \b
+    triage route --dry-run
+    triage route -q
+    """
+    named, missing = inputs.ids(session, ids)
+    selection = Selection(ids=named[:limit] if named is not None else None, limit=limit)
+    printer = Printer(output, excel=excel, quiet=session.quiet)
+    if dry_run:
+        return _preview(session, selection, printer)
+    counts: Counter[str] = Counter()
+    places: Counter[str] = Counter()
+    codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
+    plan = RoutePlan(retry_dead, again, 0.0 if no_wait else STAY)
+    records = _records(session, selection, plan, counts, places, codes)
+    try:
+        if ids and len(ids) == 1 and ids != ["-"]:
+            for record in records:
+                printer.one(record, _table, TICKET_KEYS)
+        else:
+            printer.many(records, TICKET_KEYS, _table)
+    finally:
+        session.say(telling.counted(counts, DIDS, WORDS))
+    if session.guides:
+        session.say(next_step(places, counts))
+    return next(code for code in PRECEDENCE if code in codes)
+
+
+def next_step(places: Counter[str], counts: Counter[str]) -> str:
+    """Say where tickets went, and what is left to a person."""
+    steps = []
+    if places:
+        listed = ", ".join(f"{place} ({number:,})" for place, number in places.most_common())
+        steps.append(f"{sum(places.values()):,} routed to {listed}")
+    if counts["needs_review"]:
+        steps.append(f"{counts['needs_review']:,} need you: triage list --status needs_review")
+    if counts["unroutable"]:
+        steps.append("triage why ID tells why a ticket is unroutable")
+    if counts["undeliverable"]:
+        steps.append("triage show ID has the attempts; triage route --retry-dead tries again")
+    return "; ".join(steps)
+
+
+def _records(  # noqa: PLR0913 - what a summary needs
+    session: Session, selection: Selection, plan: RoutePlan, counts: Counter[str], places: Counter[str],
+    codes: set[ExitCode],
+) -> Iterator[dict[str, Any]]:
+    outcomes = session.triage.route(selection, plan)
+    for outcome in telling.progress(outcomes, "routing", shown=session.shows_progress):
+        counts[outcome.did] += 1
+        ticket = outcome.value.ticket if outcome.value else None
+        if ticket is not None and outcome.did == "routed":
+            places[ticket.routed_to or ""] += 1
+        if outcome.error is not None:
+            if outcome.did == "undeliverable" or outcome.error.code == "not_classified":
+                codes.add(ExitCode.PARTIAL)
+            telling.say(f"{outcome.did}: {outcome.error.sentence()}")
+        record = outcome_record(outcome)
+        if record is not None:
+            yield record
+
+
+def _preview(session: Session, selection: Selection, printer: Printer) -> int:
+    if selection.ids is None:
+        selection = selection._replace(statuses=frozenset({"classified", "unroutable"}))
+    map_ = wiring.parts(session.config).map
+    number = 0
+    for ticket in session.triage.find(selection):
+        rule = routing.match(map_.rules, ticket) if ticket.category else None
+        if rule is None:
+            telling.say(f"{ticket.ticket_id}: " + ("no rule matches" if ticket.category else f"no category ({ticket.status})"))
+            continue
+        for destination in rule.to:
+            number += 1
+            printer.write(wiring.preview(map_, ticket, rule, destination) + "\n")
+    session.say(f"{number:,} requests would be made (--dry-run)")
+    return ExitCode.OK
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.tickets(records)
+
+
+__all__ = ["Routed", "next_step", "register", "route"]

@@ -1,0 +1,161 @@
+"""`triage run`: create, classify and route in one pass; rows in are rows out, in their order."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli.cli import inputs, printing, telling
+from triage_cli.cli.create import DIDS
+from triage_cli.cli.inputs import Rejections
+from triage_cli.cli.printing import Printer
+from triage_cli.cli.route import next_step
+from triage_cli.cli.session import Session, command
+from triage_cli.errors import PRECEDENCE, ExitCode, UsageError
+from triage_cli.models import ClassifyPlan, Outcome, Rejected, Routed, TicketDraft
+from triage_cli.reading import Table
+from triage_cli.reading.tables import named_once
+from triage_cli.streams import in_order
+
+Row = tuple[Sequence[Any], list[Any]]
+
+ADDED = (
+    "triage_ticket_id", "triage_category", "triage_suggestion", "triage_confidence", "triage_status",
+    "triage_routed_to", "triage_error",
+)
+WORDS = {"needs_review": "need review"}
+STATUSES = ("routed", "needs_review", "failed")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("run")(run)
+
+
+@command
+def run(  # noqa: PLR0913 - one an option
+    session: Session,
+    files: inputs.Files = None,
+    classifier: Annotated[str | None, typer.Option(metavar="NAME", help="One of the config.", show_default=False)] = None,
+    mapped: inputs.Mapped = None,
+    source: inputs.Source = None,
+    kind: inputs.Kind = None,
+    encoding: inputs.Encoding = None,
+    delimiter: inputs.Delimiter = None,
+    no_header: inputs.NoHeader = False,
+    limit: inputs.Limit = None,
+    strict: inputs.Strict = False,
+    rejects: inputs.Rejects = None,
+    max_rejects: inputs.MaxRejects = "0",
+    output: printing.Output = None,
+    excel: printing.Excel = False,
+) -> int:
+    """Store, classify and route in one pass: the one-liner for pipes.
+
+    \b
+    triage run tickets.csv -o csv > done.csv
+    cat export.csv | triage run -q
+    """
+    wanted = inputs.options(mapped, source, kind, encoding, delimiter, limit, no_header=no_header)
+    printer = Printer(output, excel=excel, quiet=session.quiet and output is None)
+    tally = Tally(Rejections(rejects, max_rejects, strict=strict))
+    session.config  # noqa: B018 - its mistakes are told before anything is read
+    with inputs.streams(files) as streams:
+        try:
+            tables = inputs.tables(session, streams, wanted)
+            if printer.format == "csv" and len({table.columns for table in tables}) > 1:
+                raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")
+            _print(printer, tables, lambda table: _outcomes(session, table, ClassifyPlan(classifier), tally, strict=strict))
+        finally:
+            tally.rejections.close()
+            session.say(
+                telling.counted(tally.dids, DIDS) + "; " + telling.counted(tally.statuses, STATUSES, WORDS)
+            )
+    if session.guides:
+        session.say(next_step(tally.places, tally.statuses))
+    return tally.exit_code
+
+
+class Tally:
+    """What a run's summary tells."""
+
+    def __init__(self, rejections: Rejections) -> None:
+        self.rejections = rejections
+        self.dids: Counter[str] = Counter()
+        self.statuses: Counter[str] = Counter()
+        self.places: Counter[str] = Counter()
+        self._codes = {ExitCode.OK}
+
+    def add(self, outcome: Outcome[Routed]) -> None:
+        """Count one row."""
+        self.dids[outcome.did] += 1
+        ticket = outcome.value.ticket if outcome.value else None
+        if ticket is None:
+            return
+        self.statuses[ticket.status] += 1
+        if ticket.status == "routed":
+            self.places[ticket.routed_to or ""] += 1
+        if outcome.error is not None and (ticket.status in ("failed", "undeliverable")):
+            self._codes.add(ExitCode.PARTIAL)
+            telling.say(f"{ticket.status}: {outcome.error.sentence()}")
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return the code that the command ends with."""
+        codes = self._codes | ({ExitCode.PARTIAL} if self.rejections.too_many else set())
+        return next(code for code in PRECEDENCE if code in codes)
+
+
+def _outcomes(
+    session: Session, table: Table, plan: ClassifyPlan, tally: Tally, *, strict: bool
+) -> Iterator[Row]:
+    """Yield each row's own cells and what is added to them."""
+    rows = session.stopper.interruptible(inputs.until_rejected(table.rows) if strict else table.rows)
+    shown = telling.progress(rows, "running", shown=session.shows_progress)
+    for outcome in in_order(session.triage.run(shown, plan)):
+        tally.add(outcome)
+        tally.rejections.see(outcome, table)
+        yield _cells(outcome.item), _added(outcome)
+
+
+def _cells(item: object) -> Sequence[Any]:
+    if isinstance(item, Rejected):
+        return item.cells if item.cells is not None else [item.raw]
+    return (item.cells or ()) if isinstance(item, TicketDraft) else ()
+
+
+def _added(outcome: Outcome[Routed]) -> list[Any]:
+    if outcome.value is None:
+        return [None, None, None, None, "rejected", None, outcome.error.message if outcome.error else None]
+    t = outcome.value.ticket
+    said = t.error or (outcome.error.message if outcome.error else None)
+    routed_to = t.routed_to if t.status in ("routed", "routing", "undeliverable") else None
+    return [t.ticket_id, t.category, t.suggestion, t.confidence, t.status, routed_to, said]
+
+
+def _print(printer: Printer, tables: Sequence[Table], rows: Callable[[Table], Iterator[Row]]) -> None:
+    if printer.format == "csv" and not printer.silent:
+        printer.csv((*tables[0].columns, *ADDED), ([*cells, *added] for t in tables for cells, added in _fitted(t, rows(t))))
+        printer.flush()
+        return
+    printer.many((record for t in tables for record in _named(t, rows(t))), ADDED, _table, "triage_ticket_id")
+
+
+def _fitted(table: Table, rows: Iterator[Row]) -> Iterator[Row]:
+    """Yield rows with as many own cells as there are columns, so that what is added stands under its name."""
+    width = len(table.columns)
+    for cells, added in rows:
+        yield [*cells[:width], *[""] * (width - len(cells))], added
+
+
+def _named(table: Table, rows: Iterator[Row]) -> Iterator[dict[str, Any]]:
+    names = named_once(table.columns)
+    for cells, added in _fitted(table, rows):
+        yield dict(zip(names, cells, strict=True)) | dict(zip(ADDED, added, strict=True))
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.of(("triage_ticket_id", "triage_status", "triage_category", "triage_confidence", "triage_routed_to"))(records)

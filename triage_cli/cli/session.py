@@ -1,0 +1,154 @@
+"""Global options, before or after the command, and what a command works with: configuration, use cases, stderr."""
+
+import functools
+import getpass
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+import typer
+
+from triage_cli import wiring
+from triage_cli.cli import telling
+from triage_cli.cli.signals import Stopper
+from triage_cli.config import Config, load_config
+from triage_cli.errors import UsageError
+from triage_cli.ports import Triage
+from triage_cli.service.local import LocalTriage
+
+R = TypeVar("R")
+
+
+class Given(NamedTuple):
+    """The global options as typed; None where not."""
+
+    config: str | None = None
+    db: str | None = None
+    remote: str | None = None
+    offline: bool | None = None
+    quiet: bool | None = None
+    verbose: bool | None = None
+
+    def over(self, other: "Given") -> "Given":
+        """Return these options, and the other ones where these were not typed."""
+        return other._replace(**{name: value for name, value in self._asdict().items() if value is not None})
+
+
+OPTIONS: dict[str, Any] = {
+    "config": Annotated[str | None, typer.Option("--config", metavar="PATH", help="The configuration file.")],
+    "db": Annotated[str | None, typer.Option("--db", metavar="PATH|URL", help="The database.")],
+    "remote": Annotated[str | None, typer.Option("--remote", metavar="URL", help="Work on another instance.")],
+    "offline": Annotated[bool | None, typer.Option("--offline", help="Open no socket.", show_default=False)],
+    "quiet": Annotated[bool | None, typer.Option("-q", "--quiet", help="No summary and no records.", show_default=False)],
+    "verbose": Annotated[bool | None, typer.Option("-v", "--verbose", help="Say more, tracebacks too.", show_default=False)],
+}
+# What a ticket says stays out of the record of runs.
+SPOKEN = ("--subject", "--description", "--note")
+
+
+class Session:
+    """One command at work. The database is opened when it is first needed."""
+
+    def __init__(self, given: Given) -> None:
+        self.given = given
+        self.quiet = bool(given.quiet)
+        self.stopper = Stopper()
+
+    @functools.cached_property
+    def config(self) -> Config:
+        """Return the configuration that holds here."""
+        config = load_config(
+            config=self.given.config, db=self.given.db, remote=self.given.remote, offline=self.given.offline,
+            env=os.environ, cwd=Path.cwd(),
+        )
+        for note in config.notes:
+            self.say(f"note: {note}")
+        if config.remote:
+            raise UsageError("this version works on local databases only", hint="leave --remote and TRIAGE_REMOTE away")
+        return config
+
+    @functools.cached_property
+    def triage(self) -> Triage:
+        """Return the use cases, acting as this user; Ctrl-C and SIGTERM stop them."""
+        parts = wiring.parts(self.config, self.say)
+        triage = LocalTriage(parts, _user(), _words(sys.argv[1:]))
+        self.stopper.watch(triage.stop)
+        return triage
+
+    @property
+    def guides(self) -> bool:
+        """Tell whether a person is there to be told the next step."""
+        return not self.quiet and telling.on_terminal(sys.stderr)
+
+    @property
+    def shows_progress(self) -> bool:
+        """Tell whether a bar is shown: on a terminal that no records are printed to."""
+        return self.guides and not telling.on_terminal(sys.stdout)
+
+    def say(self, text: str) -> None:
+        """Tell something on stderr, unless quiet."""
+        if text and not self.quiet:
+            telling.say(text)
+
+
+def with_global_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a function the global options as its first argument, and the command line the options."""
+    own = list(inspect.signature(function).parameters.values())[1:]
+    return _shown_as(function, own, lambda given, kwargs: function(given, **kwargs))
+
+
+def command(function: Callable[..., int | None]) -> Callable[..., int]:
+    """Make a command of a function: it is given a `Session` and returns its exit code."""
+
+    def called(given: Given, kwargs: dict[str, Any]) -> int:
+        ctx: typer.Context = kwargs.pop("ctx")
+        session = Session(given.over(ctx.find_root().obj or Given()))
+        with session.stopper:
+            code = function(session, **kwargs)
+        return session.stopper.code or int(code or 0)
+
+    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    own = list(inspect.signature(function).parameters.values())[1:]
+    return _shown_as(function, [context, *own], called)
+
+
+def _shown_as(
+    function: Callable[..., Any], own: list[inspect.Parameter], call: Callable[[Given, dict[str, Any]], R]
+) -> Callable[..., R]:
+    """Return what typer is to see: the function's own options and the global ones."""
+
+    def shown(**kwargs: Any) -> R:
+        return call(Given(*(kwargs.pop(f"_{name}") for name in Given._fields)), kwargs)
+
+    added = [
+        inspect.Parameter(f"_{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in OPTIONS.items()
+    ]
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + added
+    shown.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    shown.__annotations__ = {p.name: p.annotation for p in parameters}
+    shown.__name__, shown.__doc__ = function.__name__, function.__doc__
+    return shown
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container's user without a name
+        return f"uid:{os.getuid()}" if hasattr(os, "getuid") else "unknown"
+
+
+def _words(args: list[str]) -> str:
+    import shlex
+
+    kept: list[str] = []
+    spoken = False
+    for arg in args:
+        kept.append("…" if spoken else arg)
+        spoken = arg in SPOKEN
+        if arg.startswith(tuple(f"{option}=" for option in SPOKEN)):
+            kept[-1] = arg.split("=", 1)[0] + "=…"
+    return shlex.join(kept)

@@ -1,0 +1,67 @@
+"""Ctrl-C, SIGTERM and SIGHUP: once, take no new work and keep what is finished; twice, stop at once."""
+
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
+
+from triage_cli.errors import ExitCode
+
+T = TypeVar("T")
+
+
+class _Wake(BaseException):  # noqa: N818 - no error: it ends a wait for input
+    pass
+
+
+class Stopper:
+    """Turns signals into `stop` while its block runs; `code` is the exit code they ask for, 0 without one."""
+
+    def __init__(self) -> None:
+        self.code = 0
+        self._stops: list[Callable[[], None]] = []
+        self._waiting = False
+        self._before: dict[int, Any] = {}
+
+    def watch(self, stop: Callable[[], None]) -> None:
+        """Call `stop` at the first signal."""
+        self._stops.append(stop)
+
+    def __enter__(self) -> "Stopper":
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            # What the caller has told us to ignore (nohup) stays ignored.
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self.code or not self._stops:
+            self.code = self.code or _code(number)
+            raise KeyboardInterrupt
+        self.code = _code(number)
+        for stop in self._stops:
+            stop()
+        if self._waiting:
+            raise _Wake
+
+    def interruptible(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield items until a signal comes, even while the next one is waited for."""
+        source = iter(items)
+        while True:
+            try:
+                self._waiting = True
+                item = next(source)
+            except (StopIteration, _Wake):
+                return
+            finally:
+                self._waiting = False
+            yield item
+
+
+def _code(number: int) -> int:
+    return ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED

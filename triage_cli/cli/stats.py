@@ -1,0 +1,27 @@
+"""`triage stats`: counts by status, category, classifier and day; cost; the health of deliveries."""
+
+from typing import Any
+
+import typer
+
+from triage_cli.cli import printing
+from triage_cli.cli.printing import Printer
+from triage_cli.cli.session import Session, command
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("stats")(stats)
+
+
+@command
+def stats(session: Session, output: printing.Output = None) -> None:
+    """Count tickets by status, category, classifier and day, and deliveries by destination."""
+    record = session.triage.stats()._asdict()
+    Printer(output).one(record, _table, tuple(record), "tickets")
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.stats(records)

@@ -1,0 +1,158 @@
+"""Tables worth looking at: colour by status, confidence as a bar, as wide as the terminal."""
+
+import io
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from triage_cli.cli.telling import on_terminal, safe
+
+Record = Mapping[str, Any]
+
+COLOURS = {
+    "new": "cyan", "classified": "blue", "needs_review": "yellow", "failed": "red", "waiting": "magenta",
+    "routing": "blue", "routed": "green", "unroutable": "red", "undeliverable": "red", "rejected": "red",
+    "accepted": "green", "pending": "yellow", "dead": "red", "superseded": "dim",
+}
+PRIORITIES = {"urgent": "bold red", "high": "yellow", "low": "dim"}
+BAR = 8
+BLOCKS = " ▏▎▍▌▋▊▉█"
+
+
+def rendered(what: object) -> Iterator[str]:
+    """Return a renderable as lines of text, coloured on a terminal only."""
+    terminal = on_terminal(sys.stdout)
+    width = shutil.get_terminal_size((120, 24)).columns if terminal else 160
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=width, no_color=None if terminal else True)
+    with console.capture() as capture:
+        console.print(what)
+    yield "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def text(value: object, style: str = "") -> Text:
+    """Return a value as text that no markup and no escape code in it can change."""
+    return Text(safe("" if value is None else str(value)), style=style)
+
+
+def bar(share: float | None) -> Text:
+    """Return a confidence as a bar with its number."""
+    if share is None:
+        return Text("")
+    eighths = round(max(0.0, min(1.0, share)) * BAR * 8)
+    whole, part = divmod(eighths, 8)
+    drawn = "█" * whole + (BLOCKS[part] if part else "")
+    colour = "green" if share >= 0.8 else "yellow" if share >= 0.6 else "red"
+    return Text.assemble((f"{drawn:<{BAR}}", colour), f" {share:.2f}")
+
+
+def tickets(records: Sequence[Record]) -> RenderableType:
+    """Return tickets as a table: what each is about, what was decided and where it went."""
+    table = _table("id", "status", "category", "confidence", "priority", "customer", "subject", "routed to")
+    table.columns[6].no_wrap = True
+    table.columns[6].ratio = 1
+    for record in records:
+        guess = record.get("category")
+        status = record.get("status") or ""
+        table.add_row(
+            text(str(record.get("ticket_id") or "")[-8:], "dim"),
+            text(status, COLOURS.get(status, "")),
+            text(guess) if guess else text(f"{record['suggestion']}?" if record.get("suggestion") else "", "dim italic"),
+            bar(record.get("confidence")),
+            text(record.get("priority"), PRIORITIES.get(record.get("priority") or "", "")),
+            text(record.get("customer_id")),
+            text(record.get("subject") or record.get("description")),
+            text(record.get("routed_to") if status != "classified" else ""),
+        )
+    return table
+
+
+def ticket(records: Sequence[Record]) -> RenderableType:
+    """Return one ticket with its whole history."""
+    record = records[0]
+    facts = Table.grid(padding=(0, 2))
+    for key, value in record.items():
+        if key not in ("classifications", "deliveries", "events") and value not in (None, {}, ""):
+            style = COLOURS.get(str(value), "") if key == "status" else ""
+            facts.add_row(text(key, "dim"), bar(value) if key == "confidence" else text(value, style))
+    answers = _titled("classifications", "at", "classifier", "category", "confidence", "reason")
+    for a in record.get("classifications", ()):
+        answers.add_row(
+            text(a["at"]), text(a["classifier"]), text(a["category"]), bar(a["confidence"]), text(a["reason"] or a["error"])
+        )
+    sent = _titled("deliveries", "destination", "state", "attempts", "last", "delivery id")
+    for d in record.get("deliveries", ()):
+        state = text(d["state"], COLOURS.get(d["state"], ""))
+        sent.add_row(text(d["destination"]), state, text(d["attempts"]), text(d["last_error"] or d["done_at"]), text(d["delivery_id"]))
+    history = events(record.get("events", ()))
+    return Group(facts, *(t for t in (answers, sent) if t.row_count), history)
+
+
+def events(records: Sequence[Record]) -> RenderableType:
+    """Return events as a table, their detail in short."""
+    table = _table("seq", "timestamp", "action", "ticket", "actor", "detail")
+    table.columns[5].ratio = 1
+    for e in records:
+        detail = ", ".join(f"{k}: {_short(v)}" for k, v in e["detail"].items() if v not in (None, [], ""))
+        table.add_row(
+            text(e["seq"], "dim"), text(e["timestamp"]), text(e["action"], "bold"), text(str(e["ticket_id"] or "")[-8:], "dim"),
+            text(e["actor"]), text(detail),
+        )
+    return table
+
+
+def stats(records: Sequence[Record]) -> RenderableType:
+    """Return counts with a bar each."""
+    record = records[0]
+    parts: list[RenderableType] = [text(f"{record['tickets']:,} tickets, {record['events']:,} events, ${record['cost_usd']:.2f}")]
+    for name in ("by_status", "by_category", "by_classifier", "by_day"):
+        counts: Mapping[str, int] = record[name]
+        most = max(counts.values(), default=0)
+        table = _titled(name.replace("_", " "), "", "", "")
+        table.show_header = False
+        for key, number in counts.items():
+            drawn = Text("█" * max(1, round(24 * number / most)), style=COLOURS.get(key, "cyan"))
+            table.add_row(text(key), text(f"{number:,}"), drawn)
+        if counts:
+            parts.append(table)
+    table = _titled("deliveries", "destination", "accepted", "pending", "dead")
+    for name, states in record["deliveries"].items():
+        table.add_row(text(name), *(text(states.get(s, 0), COLOURS[s] if states.get(s) else "dim") for s in ("accepted", "pending", "dead")))
+    return Group(*parts, *([table] if table.row_count else []))
+
+
+def of(columns: Sequence[str]) -> Callable[[Sequence[Record]], RenderableType]:
+    """Return a function that shows records as a plain table of these columns."""
+
+    def show(records: Sequence[Record]) -> RenderableType:
+        table = _table(*columns)
+        for record in records:
+            table.add_row(*(text(_short(record.get(column))) for column in columns))
+        return table
+
+    return show
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, no_wrap=column in ("id", "status", "confidence", "seq", "timestamp"), overflow="ellipsis")
+    return table
+
+
+def _titled(title: str, *columns: str) -> Table:
+    table = _table(*columns)
+    table.title, table.title_justify, table.title_style = f"\n{title}", "left", "bold"
+    return table
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_short, value))
+    return "" if value is None else str(value)

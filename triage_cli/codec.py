@@ -1,0 +1,68 @@
+"""Records to JSON and back: one shape for the command line, files, destinations and the wire."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from triage_cli.models import Attempt, Classification, Decided, Delivery, History, LoggedEvent, Outcome, Routed, Ticket
+
+TICKET_KEYS = (
+    "ticket_id", "external_id", "source", "subject", "description", "customer_id", "priority", "created_at", "status",
+    "category", "suggestion", "confidence", "confidence_source", "classifier", "reason", "verdict", "routed_to",
+    "cost_usd", "error", "extra",
+)
+EVENT_KEYS = ("seq", "timestamp", "action", "ticket_id", "actor", "run_id", "detail", "prev", "hash")
+
+to_json = json.JSONEncoder(ensure_ascii=False).encode
+compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def ticket_record(ticket: Ticket) -> dict[str, Any]:
+    """Return the record of a ticket: all keys always, null where unknown."""
+    record: dict[str, Any] = {key: getattr(ticket, key) for key in TICKET_KEYS}
+    record["verdict"] = bool(ticket.verdict)
+    record["extra"] = json.loads(ticket.extra)
+    return record
+
+
+def classification_record(answer: Classification) -> dict[str, Any]:
+    """Return the record of one answer."""
+    record = answer._asdict()
+    record["probabilities"] = json.loads(answer.probabilities) if answer.probabilities else None
+    return record
+
+
+def delivery_record(delivery: Delivery, attempts: tuple[Attempt, ...] = ()) -> dict[str, Any]:
+    """Return the record of one delivery with its attempts."""
+    record = delivery._asdict()
+    record["tries"] = [a._asdict() for a in attempts if a.delivery_id == delivery.delivery_id]
+    return record
+
+
+def event_record(event: LoggedEvent) -> dict[str, Any]:
+    """Return the record of one event: all that is needed to check its hash."""
+    return event._asdict() | {"detail": json.loads(event.detail)}
+
+
+def history_record(history: History) -> dict[str, Any]:
+    """Return a ticket's record with its classifications, deliveries and events."""
+    return ticket_record(history.ticket) | {
+        "classifications": [classification_record(c) for c in history.classifications],
+        "deliveries": [delivery_record(d, history.attempts) for d in history.deliveries],
+        "events": [event_record(e) for e in history.events],
+    }
+
+
+def outcome_record(outcome: Outcome[Any]) -> dict[str, Any] | None:
+    """Return the record of what an outcome left behind, or None where there is no ticket."""
+    value = outcome.value
+    if isinstance(value, Decided):
+        return ticket_record(value.ticket) | {"asked": value.asked}
+    if isinstance(value, Routed):
+        return ticket_record(value.ticket)
+    return ticket_record(value) if isinstance(value, Ticket) else None
+
+
+def error_record(code: str, message: str, hint: str) -> Mapping[str, Any]:
+    """Return the record of an error that ends a command."""
+    return {"error": {"code": code, "message": message, "hint": hint}}

@@ -1,0 +1,27 @@
+"""The configuration: one YAML file, the environment and the global options become a checked `Config`."""
+
+from triage_cli.config.loading import load_config
+from triage_cli.config.records import (
+    DEFAULT_CATEGORIES,
+    REDACTABLE,
+    ClassifierSpec,
+    Config,
+    DestinationSpec,
+    Price,
+    without_password,
+)
+from triage_cli.config.showing import shown
+from triage_cli.config.starter import STARTER
+
+__all__ = [
+    "DEFAULT_CATEGORIES",
+    "REDACTABLE",
+    "STARTER",
+    "ClassifierSpec",
+    "Config",
+    "DestinationSpec",
+    "Price",
+    "load_config",
+    "shown",
+    "without_password",
+]

@@ -1,0 +1,246 @@
+"""YAML as a tree in which every value knows its line: no tags, no objects, no bombs."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+MAX_BYTES = 1_000_000
+MAX_VALUES = 20_000  # a value counts each time an alias repeats it
+MAX_DEPTH = 20
+PLAIN = "tag:yaml.org,2002:"
+
+
+class UnreadableError(Exception):
+    """The text is no YAML that could be looked at key by key."""
+
+    def __init__(self, text: str, line: int = 1) -> None:
+        super().__init__(text)
+        self.line = line
+
+
+class MistakeError(Exception):
+    """One value is not what its key takes; said as the end of a sentence that begins with the key."""
+
+
+class Node(NamedTuple):
+    """A value, the line of its key, and for a scalar how it was written.
+
+    `value` is a dict or list of nodes, a str, int, float, bool or None, or an `Odd`.
+    """
+
+    value: Any
+    line: int
+    text: str = ""
+
+
+class Odd(NamedTuple):
+    """A scalar that YAML reads as something no key of ours takes, such as a date or a time."""
+
+    text: str
+
+
+class Book:
+    """What was found while reading: the mistakes, and the origin of each value."""
+
+    def __init__(self, label: str = "", folder: Path | None = None, home: Path | None = None) -> None:
+        self.label = label
+        self.folder = folder or Path()
+        self.home = home or Path()
+        self.untrusted = ""
+        self.origins: dict[str, str] = {}
+        self._problems: list[tuple[int, str]] = []
+
+    def wrong(self, line: int, path: str, text: str) -> None:
+        """Record a mistake."""
+        where = f"{self.label}:{line}: {path}" if path else f"{self.label}:{line}"
+        self._problems.append((line, f"{where}: {text}"))
+
+    def misplaced(self, origin: str, text: str) -> None:
+        """Record a mistake that is not in the file."""
+        self._problems.append((0, f"{origin}: {text}"))
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Every mistake once, in the order of the lines."""
+        return tuple(dict.fromkeys(text for _, text in sorted(self._problems, key=lambda problem: problem[0])))
+
+
+class Place(NamedTuple):
+    """A node and its path in the file: what a check is handed."""
+
+    node: Node
+    path: str
+    book: Book
+
+    @property
+    def value(self) -> Any:
+        """The node's value."""
+        return self.node.value
+
+    def wrong(self, text: str) -> None:
+        """Record a mistake here."""
+        self.book.wrong(self.node.line, self.path, text)
+
+    def read(self, check: "Check", default: Any = None) -> Any:
+        """Return what the check makes of this place; record its objection and return the default."""
+        try:
+            return check(self)
+        except MistakeError as mistake:
+            self.wrong(str(mistake))
+            return default
+
+    def origin(self, key: str) -> None:
+        """Note that the value shown under this key came from here."""
+        self.book.origins[key] = f"{self.book.label}:{self.node.line}"
+
+    def entries(self) -> dict[str, "Place"]:
+        """Return the places inside of a mapping."""
+        if not isinstance(self.value, dict):
+            raise MistakeError(f"must be a mapping (key: value), not {kind(self.node)}")
+        return {
+            key: Place(node, f"{self.path}.{key}" if self.path else key, self.book) for key, node in self.value.items()
+        }
+
+    def items(self) -> list["Place"]:
+        """Return the places inside of a list."""
+        if not isinstance(self.value, list):
+            raise MistakeError(f"must be a list, not {kind(self.node)}")
+        return [Place(node, f"{self.path}[{number}]", self.book) for number, node in enumerate(self.value)]
+
+
+Check = Callable[[Place], Any]
+KINDS: Mapping[type, str] = {
+    dict: "a mapping", list: "a list", str: "text", bool: "a yes or no", int: "a number", float: "a number",
+    Odd: "a date or time", type(None): "nothing",
+}
+
+
+def kind(node: Node) -> str:
+    """Name the kind of a node's value."""
+    return KINDS[type(node.value)]
+
+
+def parse(data: bytes, book: Book) -> Node:
+    """Read YAML; what is wrong inside goes into the book, what cannot be read at all is raised."""
+    if len(data) > MAX_BYTES:
+        raise UnreadableError("larger than 1 MB, which no configuration needs")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        line = data.count(b"\n", 0, exc.start) + 1
+        raise UnreadableError(f"byte 0x{data[exc.start]:02x} is not UTF-8; save the file as UTF-8", line) from exc
+    root = _compose(text)
+    return Node(None, 1) if root is None else _Reader(book).node(root, root.start_mark.line + 1, "", 0)
+
+
+def _compose(text: str) -> Any:
+    """Return PyYAML's node tree, each of its complaints as one sentence."""
+    import yaml
+
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.reader.ReaderError as exc:
+        line = text.count("\n", 0, exc.position) + 1
+        raise UnreadableError(f"the character U+{int(exc.character):04X} is not allowed in YAML", line) from exc
+    except yaml.MarkedYAMLError as exc:
+        mark = exc.problem_mark or exc.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        said = ", ".join(part for part in (exc.context, exc.problem) if part)
+        advice = "; indent with spaces" if r"'\t'" in said else ""
+        raise UnreadableError(f"column {column}: not valid YAML: {said}{advice}", line) from exc
+    except RecursionError as exc:
+        raise UnreadableError("nested too deeply") from exc
+    except (ValueError, OverflowError) as exc:  # an escape beyond Unicode, a %YAML directive that is no number
+        raise UnreadableError(f"not valid YAML: {exc}") from exc
+
+
+class _Reader:
+    """Turns PyYAML's nodes into ours and counts them."""
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self.count = 0
+
+    def node(self, raw: Any, line: int, path: str, depth: int) -> Node:
+        self.count += 1
+        if self.count > MAX_VALUES:
+            raise UnreadableError(f"holds more than {MAX_VALUES:,} values, repeated aliases counted", line)
+        if depth > MAX_DEPTH:
+            raise UnreadableError("nested too deeply", line)
+        if raw.id == "scalar":
+            return self._scalar(raw, line, path)
+        if raw.tag not in (PLAIN + "map", PLAIN + "seq"):
+            self.book.wrong(line, path, f"the tag {_short(raw.tag)} is not understood here; leave it out")
+        if raw.id == "mapping":
+            return Node(self._mapping(raw, path, depth), line)
+        items = [
+            self.node(item, item.start_mark.line + 1, f"{path}[{number}]", depth + 1)
+            for number, item in enumerate(raw.value)
+        ]
+        return Node(items, line)
+
+    def _mapping(self, raw: Any, path: str, depth: int) -> dict[str, Node]:
+        found: dict[str, Node] = {}
+        for raw_key, raw_value in raw.value:
+            line = raw_key.start_mark.line + 1
+            key = raw_key.value
+            if raw_key.id != "scalar":
+                self.book.wrong(line, path, "a key must be plain text")
+                continue
+            inner = f"{path}.{key}" if path else key
+            if raw_key.tag == PLAIN + "merge":
+                self.book.wrong(line, inner, "merging is not supported; write the keys out")
+            elif raw_key.tag != PLAIN + "str":
+                self.book.wrong(line, inner, f'a key must be text; quote it: "{key}"')
+            elif key in found:
+                self.book.wrong(line, inner, f"stands twice, first in line {found[key].line}; remove one")
+            elif self._readable(key, line, path):
+                found[key] = self.node(raw_value, line, inner, depth + 1)
+        return found
+
+    def _scalar(self, raw: Any, line: int, path: str) -> Node:
+        text, tag = raw.value, raw.tag.removeprefix(PLAIN)
+        value: Any = text
+        if tag in _SCALARS:
+            try:
+                value = _SCALARS[tag](text)
+            except ValueError:  # a time such as 12:30, which YAML reads in base 60; more digits than a number has
+                value = Odd(text)
+        elif tag in ("timestamp", "binary"):
+            value = Odd(text)
+        elif tag not in ("str", "value", "merge"):
+            self.book.wrong(line, path, f"the tag {_short(raw.tag)} is not understood here; leave it out")
+        self._readable(text, line, path)
+        return Node(value, line, text)
+
+    def _readable(self, text: str, line: int, path: str) -> bool:
+        if re.search("[\0\ud800-\udfff]", text):
+            self.book.wrong(line, path, "holds a character that is no text")
+            return False
+        return True
+
+
+def _short(tag: str) -> str:
+    return "!!" + tag.removeprefix(PLAIN) if tag.startswith(PLAIN) else tag
+
+
+def _truth(text: str) -> bool:
+    return text.lower() in ("yes", "true", "on")
+
+
+def _whole(text: str) -> int:
+    """Read a number as YAML 1.1 does, but for its base 60, which nobody means."""
+    digits = text.replace("_", "").lower()
+    if re.fullmatch(r"[-+]?0[0-7]+", digits):
+        return int(digits, 8)
+    return int(digits, 0)
+
+
+def _fraction(text: str) -> float:
+    return float(re.sub(r"\.(inf|nan)$", r"\1", text.replace("_", "").lower()))
+
+
+_SCALARS: Mapping[str, Callable[[str], Any]] = {
+    "null": lambda _: None, "bool": _truth, "int": _whole, "float": _fraction,
+}

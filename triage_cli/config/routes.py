@@ -1,0 +1,97 @@
+"""The routing map of config.yaml: the short form, the long form, and addresses that become destinations."""
+
+from collections.abc import Mapping
+
+from triage_cli.config.checks import Field, label, number, one_of, record, several, suggestion, text, url
+from triage_cli.config.document import MistakeError, Place, kind
+from triage_cli.config.records import DestinationSpec
+from triage_cli.models import PRIORITIES, Category, Rule
+
+
+def later(place: Place) -> Place:
+    """Accept anything for now: what it refers to is not known yet."""
+    return place
+
+
+ROUTE: Mapping[str, Field] = {"name": Field(label), "when": Field(later), "to": Field(later, needed=True)}
+WHEN: Mapping[str, Field] = {
+    "category": Field(several(text, least=1)),
+    "priority": Field(several(one_of(*PRIORITIES), least=1)),
+    "customer_id": Field(several(text, least=1)),
+    "source": Field(several(text, least=1)),
+    "min_confidence": Field(number(0, 1)),
+}
+
+
+class Routes:
+    """Reads the routing map; addresses in it become destinations of their own."""
+
+    def __init__(self, categories: tuple[Category, ...], destinations: dict[str, DestinationSpec]) -> None:
+        self.destinations = destinations
+        self.names = [category.name for category in categories]
+        self.heirs = {old: category.name for category in categories for old in category.was}
+
+    def read(self, place: Place) -> tuple[Rule, ...]:
+        """Return the rules; `destinations` has grown by the addresses."""
+        if isinstance(place.value, dict):
+            return self._short(place)
+        if isinstance(place.value, list):
+            return self._long(place)
+        raise MistakeError(f"must be a mapping (category: destination) or a list of rules, not {kind(place.node)}")
+
+    def _short(self, place: Place) -> tuple[Rule, ...]:
+        rules: dict[str, Rule] = {}
+        for key, inner in place.entries().items():
+            name = self.heirs.get(key, key)
+            to = inner.read(self._to, ())
+            if name not in self.names:
+                inner.wrong(f'no category "{key}"{suggestion(key, self.names)}')
+            elif name in rules:
+                inner.wrong(f'"{name}" has a route already; "{key}" is the same category')
+            else:
+                inner.origin(f"routes.{name}.to")
+                inner.origin(f"routes.{name}.when.category")
+                rules[name] = Rule(f"routes.{name}", to, {"category": (name,)})
+        return tuple(rules.values())
+
+    def _long(self, place: Place) -> tuple[Rule, ...]:
+        rules: dict[str, Rule] = {}
+        for inner in place.items():
+            rule = inner.read(self._rule)
+            if rule is not None and rule.name in rules:
+                inner.wrong(f'another rule is named "{rule.name.removeprefix("routes.")}"')
+            elif rule is not None:
+                rules[rule.name] = rule
+        return tuple(rules.values())
+
+    def _rule(self, place: Place) -> Rule:
+        given = place.entries().get("name")
+        name = f"routes.{given.value}" if given and isinstance(given.value, str) else place.path
+        values = record(place, ROUTE, name)
+        to = values["to"].read(self._to, ()) if "to" in values else ()
+        when = record(values["when"], WHEN, f"{name}.when") if "when" in values else {}
+        if "category" in when:
+            when["category"] = tuple(self._category(place, word) for word in when["category"])
+        return Rule(name, to, {key: when[key] for key in WHEN if key in when and key != "min_confidence"},
+                    when.get("min_confidence"))
+
+    def _category(self, place: Place, word: str) -> str:
+        """Return the category's current name."""
+        name = self.heirs.get(word, word)
+        if name not in self.names:
+            inner = place.entries()["when"].entries()["category"]
+            inner.wrong(f'no category "{word}"{suggestion(word, self.names)}')
+        return name
+
+    def _to(self, place: Place) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(several(self._destination, least=1)(place)))
+
+    def _destination(self, place: Place) -> str:
+        name = text(place)
+        if name in self.destinations:
+            return name
+        if "://" not in name:
+            raise MistakeError(f'no destination "{name}"{suggestion(name, self.destinations)}')
+        self.destinations[name] = DestinationSpec(name, "webhook", url(place))
+        place.origin(f"destinations.{name}.url")
+        return name

@@ -1,0 +1,244 @@
+"""The keys of config.yaml: what each takes, and how the sections refer to each other."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from triage_cli.config.checks import (
+    Field,
+    absolute,
+    database,
+    label,
+    no_name,
+    number,
+    one_of,
+    optional,
+    path,
+    record,
+    same_name,
+    several,
+    suggestion,
+    text,
+    truth,
+    url,
+    variable,
+)
+from triage_cli.config.document import MistakeError, Place
+from triage_cli.config.records import (
+    DEFAULT_CATEGORIES,
+    KEY_VARIABLES,
+    REDACTABLE,
+    ClassifierSpec,
+    DestinationSpec,
+    Price,
+)
+from triage_cli.config.routes import Routes, later
+from triage_cli.models import Category, Rule
+
+LOCAL = ClassifierSpec("local", "local")
+MODELS = ("decision", "openai", "anthropic")
+DAY = 86_400
+COUNT = number(1, 1_000_000_000, whole=True)
+SHARE = number(0, 1)
+MONEY = number(0, 1_000_000)
+
+
+class Sections(NamedTuple):
+    """What the file says; null where it is silent and the default is for the caller to make."""
+
+    values: Mapping[str, Any]
+    categories: tuple[Category, ...]
+    classifiers: Mapping[str, ClassifierSpec]
+    classifier: str
+    destinations: Mapping[str, DestinationSpec]
+    routes: tuple[Rule, ...] | None
+
+
+def read(root: Place) -> Sections:
+    """Check the whole file; the mistakes are in the place's book."""
+    silent = [key for key, node in root.value.items() if node.value is None and key in TOP]
+    spoken = Place(root.node._replace(value={k: v for k, v in root.value.items() if k not in silent}), "", root.book)
+    values = record(spoken, TOP, "", instead="api_key_env (classifiers) or secret_env (destinations)")
+    categories = values.get("categories", DEFAULT_CATEGORIES)
+    classifiers = {"local": LOCAL} | values.get("classifiers", {})
+    destinations = dict(values.get("destinations", {}))
+    routes = None
+    if "routes" in values:
+        routes = values["routes"].read(lambda place: Routes(categories, destinations).read(place), ())
+    return Sections(values, categories, classifiers, _default(spoken, values, classifiers), destinations, routes)
+
+
+def _default(root: Place, values: Mapping[str, Any], classifiers: Mapping[str, ClassifierSpec]) -> str:
+    """Return the default classifier: the one named, else `local` where it is meant, else the first listed."""
+    listed_ones = values.get("classifiers", {})
+    if "classifier" not in values:
+        return "local" if "local" in listed_ones or not listed_ones else next(iter(listed_ones))
+    name: str = values["classifier"]
+    if name not in classifiers:
+        root.entries()["classifier"].wrong(f'no classifier "{name}"{suggestion(name, classifiers)}')
+    return name
+
+
+# Categories
+
+
+def _categories(place: Place) -> tuple[Category, ...]:
+    found: list[Category] = []
+    taken: dict[str, str] = {}
+    heirs: dict[str, str] = {}
+    read = [(inner, category) for inner in place.items() if (category := inner.read(_category))]
+    current = [category.name for _, category in read]
+    for inner, category in read:
+        first = taken.setdefault(same_name(category.name), inner.path)
+        if first != inner.path:
+            inner.wrong(f'"{category.name}" is the category of {first} again')
+            continue
+        for old in category.was:
+            if old in current:
+                inner.wrong(f'was: "{old}" is a category still; a former name must be free')
+            elif heirs.setdefault(old, category.name) != category.name:
+                inner.wrong(f'was: "{old}" is a former name of "{heirs[old]}" already')
+        found.append(category)
+    if not 2 <= len(place.value) <= 255:
+        place.wrong(f"needs 2 to 255 categories, not {len(place.value)}")
+    return tuple(found)
+
+
+def _category(place: Place) -> Category | None:
+    """Read a category; a mere name is enough."""
+    if not isinstance(place.value, dict | list):
+        name = label(place)
+        place.origin(f"categories.{name}")
+        return Category(name)
+    named = place.value.get("name") if isinstance(place.value, dict) else None
+    values = record(place, CATEGORY, f"categories.{named.value if named else ''}")
+    return Category(**values) if "name" in values else None
+
+
+# Classifiers and destinations
+
+
+def _classifiers(place: Place) -> dict[str, ClassifierSpec]:
+    found = {}
+    for name, inner in _named(place).items():
+        values = record(inner, CLASSIFIER, f"classifiers.{name}", instead="api_key_env")
+        chosen = values.get("type", "")
+        if chosen in KEY_VARIABLES and "api_key_env" not in inner.value:
+            if values.get("base_url"):
+                inner.wrong("api_key_env is missing: name the variable of this server's key, or null if it needs none")
+            values["api_key_env"] = KEY_VARIABLES[chosen]
+        found[name] = ClassifierSpec(name, **{"type": "", **values})
+    _check_steps(place, {"local": LOCAL} | found)
+    return found
+
+
+def _check_steps(place: Place, classifiers: Mapping[str, ClassifierSpec]) -> None:
+    """Object to steps that are not there, stand twice, or are cascades themselves."""
+    for name, inner in place.entries().items():
+        steps = inner.entries().get("steps") if isinstance(inner.value, dict) else None
+        if steps is None or not classifiers[name].steps:
+            continue
+        earlier: set[str] = set()
+        for step in steps.items():
+            if not isinstance(step.value, str):
+                continue
+            if step.value not in classifiers:
+                step.wrong(f'no classifier "{step.value}"{suggestion(step.value, classifiers)}')
+            elif classifiers[step.value].type == "cascade":
+                step.wrong(f'"{step.value}" is a cascade; a step must be one classifier')
+            elif step.value in earlier:
+                step.wrong(f'"{step.value}" stands twice')
+            earlier.add(step.value)
+
+
+def _destinations(place: Place) -> dict[str, DestinationSpec]:
+    found = {}
+    for name, inner in _named(place).items():
+        if "://" in name:
+            inner.wrong("give the destination a name; the address goes into its url")
+        values = record(inner, DESTINATION, f"destinations.{name}", instead="secret_env")
+        if values.get("type") == "command" and inner.book.untrusted:
+            inner.wrong(inner.book.untrusted)
+        found[name] = DestinationSpec(name, **{"type": "", **values})
+    return found
+
+
+def _named(place: Place) -> dict[str, Place]:
+    """Return the entries of a section whose keys are names."""
+    entries = place.entries()
+    for name, inner in entries.items():
+        if objection := no_name(name):
+            inner.wrong(f"the name {objection}")
+    return entries
+
+
+def _command(place: Place) -> tuple[str, ...]:
+    """Read a command as a list; a program given with a slash is found beside the file."""
+    if isinstance(place.value, str):
+        raise MistakeError("must be a list, since no shell takes it apart: [program, argument]")
+    words: tuple[str, ...] = several(text, alone=False, least=1)(place)
+    if words and ("/" in words[0] or words[0].startswith("~")):
+        return (str(absolute(words[0], place.book.folder, place.book.home)), *words[1:])
+    return words
+
+
+def _budget(place: Place) -> float | None:
+    per_day: float | None = record(place, BUDGET, "budget").get("per_day")
+    return per_day
+
+
+def _price(place: Place) -> Price:
+    return Price(**record(place, PRICE, place.path))
+
+
+CATEGORY: Mapping[str, Field] = {
+    "name": Field(label, needed=True),
+    "description": Field(text),
+    "examples": Field(several(text)),
+    "was": Field(several(label)),
+}
+PRICE: Mapping[str, Field] = {
+    "input": Field(MONEY, needed=True),
+    "output": Field(MONEY, needed=True),
+    "cache_read": Field(optional(MONEY)),
+    "cache_write": Field(optional(MONEY)),
+}
+CLASSIFIER: Mapping[str, Field] = {
+    "type": Field(one_of("local", *MODELS, "cascade"), needed=True),
+    "min_confidence": Field(SHARE, ("local", *MODELS)),
+    "model": Field(text, MODELS, needed=True),
+    "base_url": Field(optional(url), MODELS),
+    "api_key_env": Field(optional(variable), MODELS),
+    "workers": Field(number(1, 1000, whole=True), MODELS),
+    "requests_per_minute": Field(optional(COUNT), MODELS),
+    "tokens_per_minute": Field(optional(COUNT), MODELS),
+    "timeout": Field(number(0.1, 3600), MODELS),
+    "max_retries": Field(number(0, 100, whole=True), MODELS),
+    "price": Field(optional(_price), MODELS),
+    "redact": Field(several(one_of(*REDACTABLE)), MODELS),
+    "steps": Field(several(text, alone=False, least=1, most=20), ("cascade",), needed=True),
+    "audit_rate": Field(SHARE, ("cascade",)),
+    "hysteresis": Field(SHARE),
+}
+DESTINATION: Mapping[str, Field] = {
+    "type": Field(one_of("webhook", "command", "file"), needed=True),
+    "url": Field(url, ("webhook",), needed=True),
+    "secret_env": Field(several(variable), ("webhook",)),
+    "allow_private": Field(truth, ("webhook",)),
+    "run": Field(_command, ("command",), needed=True),
+    "path": Field(path, ("file",), needed=True),
+    "timeout": Field(number(0.1, 3600), ("webhook", "command")),
+    "max_attempts": Field(number(1, 100, whole=True)),
+    "retry_schedule": Field(several(number(0, 30 * DAY), least=1, most=100)),
+}
+BUDGET: Mapping[str, Field] = {"per_day": Field(optional(MONEY))}
+TOP: Mapping[str, Field] = {
+    "database": Field(database),
+    "categories": Field(_categories),
+    "classifier": Field(text),
+    "classifiers": Field(_classifiers),
+    "budget": Field(_budget),
+    "destinations": Field(_destinations),
+    "routes": Field(later),
+    "remote": Field(url),
+    "offline": Field(truth),
+}

@@ -1,0 +1,47 @@
+"""A file of JSON lines: each appended whole or not at all, by any number of processes."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from triage_cli.destinations.locking import locked
+from triage_cli.destinations.payload import line
+from triage_cli.errors import DeliveryError
+from triage_cli.models import Outcome, Parcel, Receipt
+
+
+class FileDestination:
+    """Appends to one file. What was appended is on the disk before it counts as accepted."""
+
+    def __init__(self, name: str, path: Path, max_attempts: int, schedule: tuple[float, ...]) -> None:
+        self.name = name
+        self.max_attempts = max_attempts
+        self.schedule = schedule
+        self._path = path
+
+    def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+        """Append each chunk in one write."""
+        for chunk in chunks:
+            began = time.perf_counter()
+            try:
+                self._append(b"".join(line(parcel) for parcel in chunk))
+            except OSError as error:
+                said = DeliveryError(f"cannot append to {self._path}: {error.strerror}", hint="check the folder and the disk")
+                yield [Outcome(n, "failed", None, said, parcel) for n, parcel in enumerate(chunk)]
+            else:
+                receipt = Receipt(None, time.perf_counter() - began)
+                yield [Outcome(n, "delivered", receipt, None, parcel) for n, parcel in enumerate(chunk)]
+
+    def _append(self, data: bytes) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("ab", buffering=0) as file, locked(file):
+            end = file.seek(0, os.SEEK_END)
+            try:
+                written = 0
+                while written < len(data):
+                    written += file.write(data[written:])
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(end)  # a full disk leaves no half line behind
+                raise

@@ -1,0 +1,29 @@
+"""What a destination is told of a ticket: one JSON object, the same for files, commands and the wire."""
+
+import json
+from typing import Any
+
+from triage_cli.codec import ticket_record
+from triage_cli.models import Parcel
+
+SCHEMA_VERSION = 1
+
+
+def payload(parcel: Parcel) -> dict[str, Any]:
+    """Return the body of a delivery: its id, why it is sent, and the ticket."""
+    delivery, ticket = parcel
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "delivery_id": delivery.delivery_id,
+        "replaces": delivery.replaces,
+        "attempt": delivery.attempts + 1,
+        "category": delivery.category,
+        "confidence": ticket.confidence,
+        "rule": delivery.rule,
+        "ticket": ticket_record(ticket),
+    }
+
+
+def line(parcel: Parcel) -> bytes:
+    """Return the payload as one line of UTF-8 JSON, with its line feed."""
+    return json.dumps(payload(parcel), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

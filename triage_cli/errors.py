@@ -1,0 +1,183 @@
+"""The one error tree: each error knows its code, its exit code, its HTTP status, and whether it ends a run."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process tells its caller; scripts depend on these numbers."""
+
+    OK = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    PARTIAL = 3
+    REFUSED = 4
+    NOT_FOUND = 5
+    UNAVAILABLE = 6
+    BUDGET = 7
+    CHECK_FAILED = 8
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+# Where several apply, the first of these is told. Not found ends a command by itself, so it stands with the refusals.
+PRECEDENCE = (
+    ExitCode.INTERRUPTED,
+    ExitCode.TERMINATED,
+    ExitCode.UNEXPECTED,
+    ExitCode.USAGE,
+    ExitCode.REFUSED,
+    ExitCode.NOT_FOUND,
+    ExitCode.UNAVAILABLE,
+    ExitCode.BUDGET,
+    ExitCode.CHECK_FAILED,
+    ExitCode.PARTIAL,
+    ExitCode.OK,
+)
+
+
+class TriageError(Exception):
+    """Something the user can be told in one sentence; `hint` says what to do next."""
+
+    code = "unexpected"
+    exit_code = ExitCode.UNEXPECTED
+    http_status = 500
+    stops_run = True
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def sentence(self) -> str:
+        """Return message and hint as one line."""
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class UsageError(TriageError):
+    """The command was called in a way that cannot be carried out."""
+
+    code = "usage"
+    exit_code = ExitCode.USAGE
+    http_status = 422
+
+
+class ConfigError(UsageError):
+    """The configuration holds mistakes; `problems` lists every one of them."""
+
+    code = "config"
+
+    def __init__(self, message: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems
+
+
+class InputError(UsageError):
+    """The input is no table of tickets."""
+
+    code = "input"
+
+
+class StoreError(UsageError):
+    """The database cannot be used as it is: no database, newer than the program, or not writable."""
+
+    code = "database"
+    http_status = 500
+
+
+class NotFoundError(TriageError):
+    """No ticket has this name."""
+
+    code = "not_found"
+    exit_code = ExitCode.NOT_FOUND
+    http_status = 404
+
+
+class AmbiguousError(UsageError):
+    """Several tickets have this name."""
+
+    code = "ambiguous"
+    http_status = 409
+
+
+class RefusedError(TriageError):
+    """A key is missing or wrong, or its role may not do this."""
+
+    code = "refused"
+    exit_code = ExitCode.REFUSED
+    http_status = 403
+
+
+class UnavailableError(TriageError):
+    """A provider, a destination, a remote or the disk does not answer for now: nothing was lost, try later."""
+
+    code = "unavailable"
+    exit_code = ExitCode.UNAVAILABLE
+    http_status = 503
+
+
+class BudgetError(TriageError):
+    """The next call might exceed what may be spent."""
+
+    code = "budget"
+    exit_code = ExitCode.BUDGET
+    http_status = 402
+
+
+class CheckError(TriageError):
+    """A check the caller asked for did not hold."""
+
+    code = "check_failed"
+    exit_code = ExitCode.CHECK_FAILED
+    http_status = 409
+
+
+class ItemError(TriageError):
+    """One item failed; the run goes on and ends with 3."""
+
+    code = "failed"
+    exit_code = ExitCode.PARTIAL
+    http_status = 422
+    stops_run = False
+
+
+class RowError(ItemError):
+    """A row of the input cannot become a ticket."""
+
+    code = "rejected"
+
+
+class AnswerError(ItemError):
+    """A classifier could not answer this ticket."""
+
+    code = "no_answer"
+    http_status = 502
+
+
+class NotClassifiedError(ItemError):
+    """The ticket has no category yet, so it cannot be routed."""
+
+    code = "not_classified"
+    exit_code = ExitCode.OK
+    http_status = 400
+
+
+class NoRouteError(ItemError):
+    """No rule of the routing map matches the ticket."""
+
+    code = "unroutable"
+    exit_code = ExitCode.OK
+    http_status = 409
+
+
+class DeliveryError(ItemError):
+    """A destination did not take a delivery; `final` when asking again cannot help."""
+
+    code = "delivery_failed"
+    http_status = 502
+
+    def __init__(self, message: str, *, hint: str = "", final: bool = False, status: int | None = None,
+                 retry_after: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.final = final
+        self.status = status
+        self.retry_after = retry_after

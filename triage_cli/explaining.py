@@ -1,0 +1,138 @@
+"""Why a ticket is where it is, in sentences: what was asked, what came back, which rule applied, what happened next."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from triage_cli.ids import short
+from triage_cli.models import Classification, Delivery, History, LoggedEvent, Ticket
+
+SOURCES = {
+    "model": "the embedded model's calibrated probability",
+    "decision": "the decision model's probability",
+    "logprob": "the probability of the label's tokens",
+    "said": "the model's own word",
+    "human": "a person's word",
+}
+
+
+def explain(history: History) -> Iterator[str]:
+    """Yield the story of a ticket, a sentence or two a line, the present state first and then what led to it."""
+    yield _headline(history)
+    answers = {a.classification_id: a for a in history.classifications}
+    deliveries = {d.delivery_id: d for d in history.deliveries}
+    for event in history.events:
+        detail = json.loads(event.detail)
+        for sentence in _told(event, detail, history, answers, deliveries):
+            yield f"{event.timestamp[:19].replace('T', ' ')}  {sentence}"
+    yield f"Next: {_next(history.ticket, history.deliveries)}"
+
+
+def _headline(history: History) -> str:
+    t = history.ticket
+    name = f"{short(t.ticket_id)}{f' ({t.external_id})' if t.external_id else ''}"
+    if t.verdict:
+        return f"Ticket {name} is {t.category}, because a person said so; status {t.status}."
+    if t.category:
+        return f"Ticket {name} is {t.category}, at a confidence of {_share(t.confidence)}; status {t.status}."
+    guess = f"; the best guess is {t.suggestion} at {_share(t.confidence)}" if t.suggestion else ""
+    return f"Ticket {name} has no category{guess}; status {t.status}."
+
+
+def _told(
+    event: LoggedEvent, detail: Mapping[str, Any], history: History, answers: Mapping[str, Classification],
+    deliveries: Mapping[str, Delivery],
+) -> Iterator[str]:
+    match event.action:
+        case "created":
+            line = f", line {detail['line']} of the input" if detail.get("line") else ""
+            yield f"{event.actor} stored it (source {detail.get('source')}{line})."
+            if detail.get("verdict"):
+                yield f"The input gave the verdict {detail['verdict']}."
+        case "updated":
+            yield f"{event.actor} imported it again and changed {_listed(detail.get('fields'))}."
+        case "classified":
+            yield from _classified(detail, answers.get(detail.get("decision") or ""), history)
+        case "verdict":
+            yield f"{event.actor} gave the verdict {detail.get('category')}."
+        case "routed":
+            yield _routed(detail)
+        case "unroutable":
+            yield f"No rule of the routing map matches {detail.get('category')} (map {detail.get('config')})."
+        case "delivered" | "delivery_failed" | "dead_letter":
+            yield _delivery(event.action, detail, deliveries.get(detail.get("delivery", "")))
+        case _:
+            yield f"{event.actor}: {event.action}."
+
+
+def _classified(detail: Mapping[str, Any], answer: Classification | None, history: History) -> Iterator[str]:
+    if answer is None:
+        yield f"{detail.get('classifier')} was asked; status {detail.get('status')}."
+        return
+    asking = history.askings.get(answer.fingerprint)
+    about = ""
+    if asking is not None:
+        names = ", ".join(str(c.get("name", c)) for c in json.loads(asking.categories))
+        about = f" ({asking.kind} {asking.model}) which of {names} it is"
+    yield f'Classifier "{answer.classifier}"{about} was asked.'
+    if answer.error or answer.category is None:
+        yield f"It gave no answer: {answer.error or answer.reason or 'it abstained'}."
+        return
+    because = f", because of: {answer.reason}" if answer.reason else ""
+    source = SOURCES.get(answer.confidence_source or "", answer.confidence_source)
+    yield f"It answered {answer.category} at {_share(answer.confidence)} ({source}){because}."
+    if answer.threshold is not None and answer.confidence is not None:
+        sure = answer.confidence >= answer.threshold
+        sign, end = ("at or above", "so it holds") if sure else ("below", "so it is only a suggestion, and a person decides")
+        yield f"That is {sign} its threshold of {_share(answer.threshold)}, {end}."
+
+
+def _routed(detail: Mapping[str, Any]) -> str:
+    to = _listed(detail.get("to"))
+    if not detail.get("new"):
+        return f"Rule {detail.get('rule')} names {to}; nothing new was owed (map {detail.get('config')})."
+    instead = ", instead of what went before" if detail.get("superseded") else ""
+    return f"Rule {detail.get('rule')} sends {detail.get('category')} to {to}{instead} (map {detail.get('config')})."
+
+
+def _delivery(action: str, detail: Mapping[str, Any], delivery: Delivery | None) -> str:
+    where, number = detail.get("destination"), detail.get("attempt")
+    answer = f" (answer {detail['response']})" if detail.get("response") is not None else ""
+    if action == "delivered":
+        return f"{where} accepted it at attempt {number}{answer}."
+    why = f": {delivery.last_error}" if delivery and delivery.last_error else ""
+    if action == "dead_letter":
+        return f"{where} refused it for good at attempt {number}{answer}{why}."
+    return f"{where} did not take it at attempt {number}{answer}{why}."
+
+
+def _next(ticket: Ticket, deliveries: tuple[Delivery, ...]) -> str:
+    pending = [d for d in deliveries if d.state == "pending"]
+    match ticket.status:
+        case "new":
+            return "triage classify asks about it."
+        case "failed":
+            return f"the next triage classify asks again (it failed {ticket.failures} times: {ticket.error})."
+        case "needs_review":
+            return "a person decides." if not ticket.error else f"a person decides; it failed {ticket.failures} times: {ticket.error}."
+        case "classified":
+            return "triage route sends it on."
+        case "unroutable":
+            return "add a rule to routes in the config; the next triage route takes it up."
+        case "undeliverable":
+            return "triage route --retry-dead tries its dead letters again."
+        case "routing" if pending:
+            due = ", ".join(f"{d.destination} ({d.attempts} attempts so far)" for d in pending)
+            return f"triage route delivers what is due: {due}."
+        case "waiting":
+            return "a provider's batch holds it; the next triage classify --batch collects it."
+        case _:
+            return "nothing; it is where it belongs."
+
+
+def _share(number: float | None) -> str:
+    return "unknown" if number is None else f"{number:.2f}"
+
+
+def _listed(names: list[str] | None) -> str:
+    return ", ".join(names or []) or "nothing"

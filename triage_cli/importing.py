@@ -1,0 +1,112 @@
+"""What an import does with one draft, as pure decisions: new, updated, unchanged or rejected."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from triage_cli import ids
+from triage_cli.codec import compact
+from triage_cli.errors import InputError, RowError
+from triage_cli.models import URGENCY, Ticket, TicketDraft
+
+# Below this many known tickets no share says anything.
+ENOUGH_TO_DOUBT = 10
+
+
+class Identified(NamedTuple):
+    """A draft with the hash of its text and the identity by which the store knows it again."""
+
+    draft: TicketDraft
+    content: str
+    identity: str
+    counts_occurrences: bool
+
+
+def identify(draft: TicketDraft) -> Identified:
+    """Name a draft: by its export's id, by the id this store gave it, or by its content."""
+    try:
+        content = ids.content_hash(draft.subject, draft.description)
+        f"{draft.external_id}{draft.customer_id}".encode()
+    except UnicodeEncodeError:
+        draft = _encodable(draft)
+        content = ids.content_hash(draft.subject, draft.description)
+    if draft.external_id:
+        return Identified(draft, content, ids.external_identity(draft.source, draft.external_id), False)
+    identity = ids.content_identity(draft.source, content, draft.customer_id, draft.created_at)
+    return Identified(draft, content, identity, True)
+
+
+def new_ticket(item: Identified, ticket_id: str, at: str, run_id: str | None) -> Ticket:
+    """Return the ticket that a draft becomes."""
+    draft = item.draft
+    return Ticket(
+        ticket_id, item.identity, draft.source, draft.external_id, item.content, draft.subject, draft.description,
+        draft.customer_id, draft.priority, URGENCY[draft.priority], draft.created_at, at,
+        _json(draft.extra), "new", None, None, None, None, None, None, 0, None, 0.0, None, 0,
+        None, 1, run_id,
+    )
+
+
+def updated_ticket(known: Ticket, item: Identified) -> Ticket | None:
+    """Return the ticket with what the draft says anew, or None where it says nothing new.
+
+    Another text makes it `new` again, unless a verdict holds it. A column that this export lacks changes nothing.
+    """
+    draft = item.draft
+    customer_id = draft.customer_id or known.customer_id
+    priority = draft.priority or known.priority
+    created_at = draft.created_at or known.created_at
+    extra = _json(draft.extra) if draft.extra else known.extra
+    rewritten = item.content != known.content_hash
+    here = (known.customer_id, known.priority, known.created_at, known.extra)
+    if not rewritten and (customer_id, priority, created_at, extra) == here:
+        return None
+    ticket = known._replace(
+        customer_id=customer_id, priority=priority, urgency=URGENCY[priority], created_at=created_at, extra=extra,
+        revision=known.revision + 1,
+    )
+    if not rewritten:
+        return ticket
+    ticket = ticket._replace(content_hash=item.content, subject=draft.subject, description=draft.description)
+    if known.verdict:
+        return ticket
+    return ticket._replace(
+        status="new", category=None, suggestion=None, confidence=None, confidence_source=None, classifier=None,
+        reason=None, error=None, failures=0, decision_id=None,
+    )
+
+
+def changed_fields(before: Ticket, after: Ticket) -> list[str]:
+    """Name the fields of the record that differ, for the audit log."""
+    fields = ("subject", "description", "customer_id", "priority", "created_at", "extra", "status")
+    return [field for field in fields if getattr(before, field) != getattr(after, field)]
+
+
+def doubt(source: str, met: int, rewritten: int) -> InputError | None:
+    """Return the error that stops an import of other tickets under known ids, or None."""
+    if met < ENOUGH_TO_DOUBT or rewritten * 2 <= met:
+        return None
+    return InputError(
+        f'{rewritten} of {met} tickets of source "{source}" would get another text, so these seem to be other tickets',
+        hint="nothing of them was stored; give --source NAME",
+    )
+
+
+def repeated(item: Identified) -> RowError:
+    """Return the error of an id that stands in one input twice, with different texts."""
+    return RowError(
+        f'line {item.draft.line}: the id "{item.draft.external_id}" stands in this input before, with another text'
+    )
+
+
+def _json(extra: Mapping[str, Any]) -> str:
+    return compact(extra).encode("utf-8", "replace").decode() if extra else "{}"
+
+
+def _encodable(draft: TicketDraft) -> TicketDraft:
+    """Replace halves of surrogate pairs, which JSON can smuggle in and no database takes."""
+    texts: dict[str, Any] = {
+        field: value.encode("utf-8", "replace").decode()
+        for field, value in draft._asdict().items()
+        if isinstance(value, str)
+    }
+    return draft._replace(**texts)

@@ -1,0 +1,376 @@
+"""The records everything else speaks in: frozen, standard library only.
+
+They are named tuples because an import makes four of them a row: built by position they cost a seventh of a frozen
+dataclass, and a class of them a quarter at start-up. Times are ISO 8601 UTC with `Z`; money is USD.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+from triage_cli.errors import TriageError
+
+T = TypeVar("T")
+
+Status = Literal[
+    "new", "classified", "needs_review", "failed", "waiting", "routing", "routed", "unroutable", "undeliverable"
+]
+STATUSES: tuple[Status, ...] = (
+    "new", "classified", "needs_review", "failed", "waiting", "routing", "routed", "unroutable", "undeliverable",
+)
+PRIORITIES = ("low", "normal", "high", "urgent")
+URGENCY: Mapping[str | None, int] = {"urgent": 0, "high": 1, "normal": 2, None: 2, "low": 3}
+
+
+class Category(NamedTuple):
+    """A label a ticket may get; description and examples are what every classifier reads, `was` its former names."""
+
+    name: str
+    description: str = ""
+    examples: tuple[str, ...] = ()
+    was: tuple[str, ...] = ()
+
+
+class Rule(NamedTuple):
+    """A route: the first whose conditions all hold sends the ticket to its destinations.
+
+    `when` maps `category`, `priority`, `customer_id` or `source` to the accepted values; an empty one always holds.
+    """
+
+    name: str
+    to: tuple[str, ...]
+    when: Mapping[str, tuple[str, ...]] = {}
+    min_confidence: float | None = None
+
+
+class TicketDraft(NamedTuple):
+    """What an input says of one ticket, before the store has seen it.
+
+    `row` is the record's place in its input and `line` the line it starts on; `cells` are the row as it was, kept for
+    `run`; `extra` holds every column that is no field of ours, and texts of ours that could not be understood.
+    """
+
+    row: int = 0
+    line: int = 0
+    subject: str | None = None
+    description: str | None = None
+    customer_id: str | None = None
+    priority: str | None = None
+    created_at: str | None = None
+    external_id: str | None = None
+    source: str = "import"
+    extra: Mapping[str, Any] = {}
+    verdict: str | None = None
+    cells: Sequence[str] | None = None
+
+
+class Rejected(NamedTuple):
+    """A row that cannot become a ticket: why, and the row as it was."""
+
+    row: int
+    line: int
+    error: TriageError
+    raw: str = ""
+    cells: Sequence[str] | None = None
+
+
+class Ticket(NamedTuple):
+    """One ticket as stored; the order of the fields is that of the table's columns.
+
+    `identity` is what makes an import recognise it, `revision` grows with each change, `run_id` is the run that holds
+    it, `extra` a JSON object. `verdict` is 1 where a human's category holds.
+    """
+
+    ticket_id: str
+    identity: str
+    source: str
+    external_id: str | None
+    content_hash: str
+    subject: str | None
+    description: str | None
+    customer_id: str | None
+    priority: str | None
+    urgency: int
+    created_at: str | None
+    stored_at: str
+    extra: str = "{}"
+    status: str = "new"
+    category: str | None = None
+    suggestion: str | None = None
+    confidence: float | None = None
+    confidence_source: str | None = None
+    classifier: str | None = None
+    reason: str | None = None
+    verdict: int = 0
+    routed_to: str | None = None
+    cost_usd: float = 0.0
+    error: str | None = None
+    failures: int = 0
+    decision_id: str | None = None
+    revision: int = 1
+    run_id: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Return what a classifier reads: subject and description."""
+        return "\n".join(part for part in (self.subject, self.description) if part)
+
+
+class Classification(NamedTuple):
+    """One answer of one classifier (or a person) about one ticket; all are kept.
+
+    `category` is null where it abstained or failed (`error`); `confidence_source` says where the number comes from
+    (`decision`, `logprob`, `said`, `model`, `human`), since numbers of different sources do not compare.
+    `fingerprint` names what was asked (`Asking`), `answer_key` that and the text; `threshold` is the confidence the
+    answer had to reach. Tokens are counts, `cost` is USD.
+    """
+
+    classification_id: str
+    ticket_id: str
+    run_id: str | None
+    step: str
+    category: str | None
+    confidence: float | None
+    confidence_source: str | None
+    reason: str | None
+    classifier: str
+    actor: str
+    fingerprint: str
+    threshold: float | None
+    probabilities: str | None
+    answer_key: str
+    at: str
+    reused: str | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    cost: float = 0.0
+    redacted: str | None = None
+    error: str | None = None
+
+
+class Asking(NamedTuple):
+    """What was asked, once per wording: the kind of classifier, its model and prompt, the categories, the options."""
+
+    fingerprint: str
+    kind: str
+    model: str
+    endpoint: str
+    prompt: str
+    categories: str
+    options: str
+    first_at: str
+
+
+class Delivery(NamedTuple):
+    """What one destination is owed for one decision about one ticket."""
+
+    delivery_id: str
+    ticket_id: str
+    classification_id: str | None
+    category: str
+    destination: str
+    rule: str
+    config_hash: str
+    replaces: str | None
+    state: str  # pending | accepted | dead | superseded
+    attempts: int
+    due_at: float  # seconds of the database's clock
+    last_status: int | None
+    last_error: str | None
+    run_id: str | None
+    at: str
+    done_at: str | None = None
+
+
+class Attempt(NamedTuple):
+    """One try at a delivery: what came back, and how long it took in seconds."""
+
+    delivery_id: str
+    number: int
+    at: str
+    status: int | None
+    error: str | None
+    seconds: float
+
+
+class Parcel(NamedTuple):
+    """What a destination is handed: the delivery and the ticket it is about."""
+
+    delivery: Delivery
+    ticket: Ticket
+
+
+class Receipt(NamedTuple):
+    """A destination has taken a delivery."""
+
+    status: int | None = None
+    seconds: float = 0.0
+
+
+class Event(NamedTuple):
+    """One line for the audit log; `data` holds names, numbers and hashes, never a ticket's words."""
+
+    action: str
+    ticket_id: str | None
+    run_id: str | None
+    actor: str
+    at: str
+    data: Mapping[str, Any] = {}
+
+
+class LoggedEvent(NamedTuple):
+    """One line of the audit log as it stands in the chain; `detail` is canonical JSON text."""
+
+    seq: int
+    timestamp: str
+    action: str
+    ticket_id: str | None
+    actor: str
+    run_id: str | None
+    detail: str
+    prev: str
+    hash: str
+
+
+class Change(NamedTuple):
+    """One write: an event, the ticket it leaves behind, the rows it adds, and the revision it was decided on.
+
+    `expects` 0 means that the ticket's identity must be free. Without a ticket only rows and the event are added.
+    """
+
+    event: Event
+    ticket: Ticket | None = None
+    expects: int = 0
+    adds: tuple[Classification | Delivery | Attempt, ...] = ()
+
+
+class Conflict(NamedTuple):
+    """A change that was refused because the ticket has moved on; `ticket` is what stands there now."""
+
+    ticket: Ticket | None
+
+
+class Lease(NamedTuple):
+    """A run's hold on the tickets that point to it; the store's clock decides when it is over."""
+
+    run_id: str
+    seconds: float = 60.0
+
+
+class Run(NamedTuple):
+    """One bulk command; `words` is the command without its secrets. `pid` is 0 for a caller that cannot be probed."""
+
+    run_id: str
+    kind: str
+    actor: str
+    words: str
+    started_at: str
+    host: str = ""
+    pid: int = 0
+    ended_at: str | None = None
+    counts: str = "{}"
+    exit_code: int | None = None
+    summary: str | None = None
+
+
+class Outcome(NamedTuple, Generic[T]):
+    """How one item ended: its place in the caller's input, what was done, and the value or the error.
+
+    `item` is what was asked, kept for the caller's next step and never sent anywhere.
+    """
+
+    row: int
+    did: str
+    value: T | None = None
+    error: TriageError | None = None
+    item: object = None
+
+
+class Answer(NamedTuple):
+    """What a classifier returns for one ticket: every step it took; the last one decides, and is sure or not."""
+
+    ticket: Ticket
+    steps: tuple[Classification, ...]
+    sure: bool
+
+
+class Decided(NamedTuple):
+    """A ticket after `classify`: what holds now, the answer just given, and whether anyone was asked for it."""
+
+    ticket: Ticket
+    now: Classification | None
+    asked: bool
+
+
+class Routed(NamedTuple):
+    """A ticket after `route` and what its destinations are owed."""
+
+    ticket: Ticket
+    deliveries: tuple[Delivery, ...] = ()
+
+
+class History(NamedTuple):
+    """Everything known of one ticket, oldest first."""
+
+    ticket: Ticket
+    classifications: tuple[Classification, ...]
+    deliveries: tuple[Delivery, ...]
+    attempts: tuple[Attempt, ...]
+    events: tuple[LoggedEvent, ...]
+    askings: Mapping[str, Asking]
+
+
+class Selection(NamedTuple):
+    """Which tickets: by id, or all that match; `after` continues an ordered walk where it stopped."""
+
+    ids: tuple[str, ...] | None = None
+    statuses: frozenset[str] = frozenset()
+    category: str | None = None
+    customer_id: str | None = None
+    priority: str | None = None
+    classifier: str | None = None
+    since: str | None = None
+    search: str | None = None
+    limit: int | None = None
+    after: str = ""
+
+
+class ClassifyPlan(NamedTuple):
+    """How to classify: by which classifier, and whether a machine may overrule a verdict (`force`)."""
+
+    classifier: str | None = None
+    force: bool = False
+
+
+class RoutePlan(NamedTuple):
+    """How to route: dead letters again, deliveries anew, for how many seconds to stay for attempts that fall due."""
+
+    retry_dead: bool = False
+    again: bool = False
+    stay: float = 0.0
+
+
+class EventQuery(NamedTuple):
+    """Which events; `limit` keeps the last ones, `after` those with a higher number."""
+
+    ticket_id: str | None = None
+    action: str | None = None
+    actor: str | None = None
+    since: str | None = None
+    until: str | None = None
+    limit: int | None = None
+    after: int = 0
+
+
+class Stats(NamedTuple):
+    """Counts over the whole store; `deliveries` maps destination to state to count."""
+
+    tickets: int
+    by_status: Mapping[str, int]
+    by_category: Mapping[str, int]
+    by_classifier: Mapping[str, int]
+    by_day: Mapping[str, int]
+    deliveries: Mapping[str, Mapping[str, int]]
+    cost_usd: float
+    events: int

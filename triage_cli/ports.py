@@ -1,0 +1,152 @@
+"""The protocols: what the use cases need of the world, and what the command line needs of the use cases."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from triage_cli.models import (
+    Answer,
+    Asking,
+    Change,
+    Classification,
+    ClassifyPlan,
+    Conflict,
+    Decided,
+    Delivery,
+    EventQuery,
+    History,
+    Lease,
+    LoggedEvent,
+    Outcome,
+    Parcel,
+    Receipt,
+    Rejected,
+    Routed,
+    RoutePlan,
+    Run,
+    Selection,
+    Stats,
+    Ticket,
+    TicketDraft,
+)
+
+
+class Triage(Protocol):
+    """All a user can do. A light object, one a command or request: it knows its actor and can be told to stop."""
+
+    def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
+        """Store drafts; one outcome each, in order."""
+
+    def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
+        """Ask a classifier about tickets."""
+
+    def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
+        """Send tickets where the routing map says, and deliver what is due."""
+
+    def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
+        """Create, classify and route in one pass; no outcome comes more than `streams.WINDOW` rows after its turn."""
+
+    def find(self, selection: Selection) -> Iterator[Ticket]:
+        """Walk over tickets, newest first."""
+
+    def resolve(self, name: str) -> str:
+        """Return the id of the one ticket with this id, ending or external id; raise `NotFoundError` or `AmbiguousError`."""
+
+    def history(self, name: str) -> History:
+        """Return everything known of one ticket."""
+
+    def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
+        """Walk over the audit log, oldest first."""
+
+    def stats(self) -> Stats:
+        """Count."""
+
+    def stop(self) -> None:
+        """Take no new work; what is in flight ends and is kept."""
+
+
+class Classifier(Protocol):
+    """Answers which category tickets belong to.
+
+    `fingerprint` names what it asks (model, prompt, categories), so that an answer can be reused; `appetite` is how
+    many tickets it wants in a chunk.
+    """
+
+    name: str
+    fingerprint: str
+    appetite: int
+
+    def asking(self) -> Asking:
+        """Describe what is asked, for the record."""
+
+    def classify(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[Sequence[Outcome[Answer]]]:
+        """Answer chunk by chunk, in whatever order answers come; a chunk may be empty: nothing yet."""
+
+
+class Destination(Protocol):
+    """Takes deliveries: a file, a command, a webhook. `schedule` is the seconds to wait after each failed attempt."""
+
+    name: str
+    max_attempts: int
+    schedule: tuple[float, ...]
+
+    def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+        """Hand over; each outcome's `item` is the parcel. A failure is a `DeliveryError` in the outcome."""
+
+
+class Store(Protocol):
+    """Keeps tickets, answers, deliveries and the audit log. `save` is the only write of a ticket."""
+
+    def begin(self, run: Run) -> Run:
+        """Record a run and start its lease."""
+
+    def end(self, run: Run) -> None:
+        """Record how a run ended, and let go of what it held."""
+
+    def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
+        """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest, after `selection.after`."""
+
+    def due(self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0) -> list[Parcel]:
+        """Take hold of pending deliveries due within `horizon` seconds that no live run holds."""
+
+    def owed(self) -> list[str]:
+        """Return the destinations that have pending deliveries."""
+
+    def next_due(self) -> float | None:
+        """Return when the next pending delivery falls due, in seconds since 1970."""
+
+    def save(self, changes: Sequence[Change], lease: Lease | None = None) -> list[Conflict | None]:
+        """Write changes and their events in one transaction; a refused one comes back as a `Conflict`."""
+
+    def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
+        """Return the stored tickets among these identities."""
+
+    def note_asking(self, asking: Asking) -> None:
+        """Record what is asked, once per fingerprint."""
+
+    def find(self, selection: Selection) -> Iterator[Ticket]:
+        """Walk over tickets, newest first; with ids, in their order."""
+
+    def named(self, name: str, limit: int) -> list[Ticket]:
+        """Return the tickets with this id, ending (6 or more characters) or external id, newest first."""
+
+    def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
+        """Return these answers by their id."""
+
+    def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
+        """Return what each ticket's destinations are owed, oldest first."""
+
+    def history(self, ticket_id: str) -> History:
+        """Return everything known of one ticket."""
+
+    def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
+        """Walk over the audit log, oldest first."""
+
+    def stats(self) -> Stats:
+        """Count."""
+
+    def model(self, fingerprint: str) -> bytes | None:
+        """Return the weights kept under a fingerprint."""
+
+    def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
+        """Keep weights under a fingerprint."""
+

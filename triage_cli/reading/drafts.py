@@ -1,0 +1,114 @@
+"""Records -> drafts: each row of cells becomes one ticket to be, or is rejected with its reason."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
+
+from triage_cli.errors import RowError
+from triage_cli.models import Rejected, TicketDraft
+from triage_cli.reading.tables import Record
+from triage_cli.reading.values import NOTHING, NOTHING_LENGTH, moment, priority
+
+_Reader = Callable[[str], tuple[str | None, str]]
+_EMPTY: Mapping[str, Any] = {}
+_REMEMBERED = 4096  # distinct priorities and times kept in mind
+
+
+class Records(Protocol):
+    """A stream of records that can still show the last one as it was."""
+
+    def __iter__(self) -> Iterator[Record]: ...
+    def raw(self) -> str: ...  # noqa: D102
+
+
+class Plan(NamedTuple):
+    """How rows are read: the place of each field, a unique name for each column, and what their values mean."""
+
+    fields: Mapping[str, int]
+    names: tuple[str, ...]
+    source: str
+    numbers: Mapping[str, str] = {}
+    day_first: bool | None = None
+    header: tuple[str, ...] | None = None  # a row equal to it is the header once more
+
+
+def drafts(records: Records, plan: Plan) -> Iterator[TicketDraft | Rejected]:
+    """Yield a draft or a rejection for every record that is not blank, in the order of the input."""
+    width, source = len(plan.names), plan.source
+    header = None if plan.header is None else list(plan.header)
+    # A field without a column reads the empty cell behind the last one.
+    at_subject, at_description, at_customer, at_priority, at_created, at_external, at_verdict = (
+        plan.fields.get(name, width)
+        for name in ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
+    )
+    taken = set(plan.fields.values())
+    others = tuple((name, place) for place, name in enumerate(plan.names) if place not in taken)
+    read_priority, read_moment = _readers(plan)
+    row = -1
+    for line, cells, problem, item in records:
+        if cells is not None and len(cells) == width:
+            values = [*cells, ""]
+        else:
+            values, problem = _fitted(cells, width, problem)  # noqa: PLW2901 (the rare case finds one more)
+        subject = _said(values[at_subject])
+        description = _said(values[at_description])
+        if problem or not (subject or description) or cells == header:
+            if problem or item or any(map(str.strip, cells or ())):  # a blank row is no row
+                row += 1
+                said = "the header once more" if subject or description else "neither subject nor description"
+                yield Rejected(row, line, RowError(f"line {line}: {problem or said}"), records.raw(), cells)
+            continue
+        row += 1
+        urgency, strange_urgency = read_priority(values[at_priority])
+        created, strange_time = read_moment(values[at_created])
+        if item is not None:
+            extra = _others_of(item, plan)
+        else:
+            extra = {name: value for name, place in others if (value := values[place]) and not value.isspace()}
+        if strange_urgency:
+            extra[plan.names[at_priority]] = strange_urgency
+        if strange_time:
+            extra[plan.names[at_created]] = strange_time
+        yield TicketDraft(
+            row, line, subject, description, _said(values[at_customer]), urgency, created, _said(values[at_external]),
+            source, extra or _EMPTY, _said(values[at_verdict]), cells,
+        )
+
+
+def _said(cell: str) -> str | None:
+    """Return a cell's text, None where it is one of the ways to say nothing."""
+    text = cell.strip()
+    return None if len(text) <= NOTHING_LENGTH and text in NOTHING else text
+
+
+def _readers(plan: Plan) -> tuple[_Reader, _Reader]:
+    return (
+        _remembering(lambda text: priority(text, plan.numbers)),
+        _remembering(lambda text: moment(text, day_first=plan.day_first)),
+    )
+
+
+def _remembering(read: Callable[[str], str | None]) -> _Reader:
+    """Return a reader of cells: what the text means, and the text itself where that could not be told."""
+
+    @lru_cache(_REMEMBERED)
+    def reader(cell: str) -> tuple[str | None, str]:
+        text = _said(cell)
+        meant = None if text is None else read(text)
+        return meant, text if text is not None and meant is None else ""
+
+    return reader
+
+
+def _fitted(cells: list[str] | None, width: int, problem: str) -> tuple[list[str], str]:
+    """Return a row's cells, one more than there are columns, and what is wrong with it: a short row is fine."""
+    if cells is None:
+        return [""] * (width + 1), problem
+    if any(map(str.strip, cells[width:])):
+        problem = problem or f"{len(cells)} cells under {width} columns, and the extra ones hold text"
+    return [*cells[:width], *[""] * (width + 1 - len(cells[:width]))], problem
+
+
+def _others_of(item: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    mapped = {plan.names[place] for place in plan.fields.values()}
+    return {key: value for key, value in item.items() if key not in mapped and value not in (None, "", [], {})}

@@ -1,0 +1,280 @@
+"""JSON text -> records: an array, one object, objects one after another, or JSON Lines; one item at a time."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+from triage_cli.errors import InputError
+from triage_cli.reading.decoding import LONGEST
+from triage_cli.reading.tables import Record, lines_of
+
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None)  # NaN is no JSON, and nothing to keep
+_GAP = re.compile(r"[\s,\ufeff]*")
+_PARTS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
+_LIST = re.compile(r"\s*:\s*\[(?=\s*[{\]])")
+_LISTS = ("tickets", "issues", "incidents", "requests", "results", "records", "data", "items", "rows", "value")
+_SAMPLE = 200  # objects looked at for their keys
+_NEXT = re.compile(r"[,\]\r\n]")
+
+
+def text_of(value: object) -> str:
+    """Return a JSON value as the text of a cell: nothing for null, compact JSON for what is nested."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def parsed(text: str) -> tuple[Any, int]:
+    """Return the JSON value at the start of a text and where it ends; raises ValueError if there is none."""
+    try:
+        return _DECODER.raw_decode(text)
+    except RecursionError as exc:
+        raise ValueError("nested too deeply") from exc
+
+
+class Layout(NamedTuple):
+    """How a JSON input is laid out: its first objects, one a line or not, and where a wrapped list begins."""
+
+    sample: list[dict[str, Any]]
+    by_line: bool
+    start: int = 0
+
+
+class JsonRecords:
+    """The records of a JSON input as a stream; `raw()` is the text of the one just yielded.
+
+    `columns` are the keys that cells stand under; a key that comes later is in the item only. `start` is where in the
+    text the items of a list begin that another object wraps: what follows the list is not read.
+    """
+
+    def __init__(self, texts: Iterable[str], columns: tuple[str, ...], *, by_line: bool, start: int = 0) -> None:
+        self._texts = texts
+        self._columns = columns
+        self._by_line = by_line
+        self._start = start
+        self._raw = ""
+
+    def raw(self) -> str:
+        """Return the record just yielded as it stood in the input."""
+        return self._raw
+
+    def __iter__(self) -> Iterator[Record]:
+        for line, text, value, problem in self._lines() if self._by_line else self._items():
+            self._raw = text
+            yield self._record(line, text, value, problem)
+
+    def _record(self, line: int, text: str, value: object, problem: str) -> Record:
+        if problem:
+            return Record(line, None, problem)
+        if not isinstance(value, dict):
+            return Record(line, None, "not a JSON object")
+        item: dict[str, Any] = _without_surrogates(value) if "\\u" in text else value
+        if "\\u0000" in text:
+            problem = "holds NUL characters"
+        return Record(line, [text_of(item.get(name)) for name in self._columns], problem, item)
+
+    def _lines(self) -> Iterator[tuple[int, str, object, str]]:
+        number, pending = 1, ""
+        for block in self._texts:
+            lines = lines_of(pending + block)
+            pending = lines.pop() if lines and lines[-1][-1] not in "\r\n" else ""
+            for text in lines:
+                yield from _line(number, text)
+                number += 1
+            if len(pending) > LONGEST:
+                pending = pending[: LONGEST + 1]  # too long already: only that is still to be told
+        yield from _line(number, pending)
+
+    def _items(self) -> Iterator[tuple[int, str, object, str]]:
+        """Yield the objects of an array, or of a text that has them one after another."""
+        blocks = iter(self._texts)
+        buffer, more = next(blocks, ""), True
+        while len(buffer) < self._start:
+            buffer += next(blocks)
+        at, number, started = self._start, 1 + buffer.count("\n", 0, self._start), self._start > 0
+        while True:
+            begin = _gap_end(buffer, at)
+            if not started and begin < len(buffer):
+                started = True
+                if buffer[begin] == "[":
+                    begin = _gap_end(buffer, begin + 1)
+            number += buffer.count("\n", at, begin)
+            at = begin
+            value, end, problem = _item(buffer, at, last=not more) if at < len(buffer) else (None, 0, "")
+            if end:
+                if buffer[at] != "]":
+                    yield number, buffer[at:end], value, problem
+                elif self._start:
+                    return
+                number += buffer.count("\n", at, end)
+                at = end
+            elif not more:
+                return
+            else:
+                block = next(blocks, "")
+                more = bool(block)
+                if len(buffer) - at > LONGEST:
+                    yield number, buffer[at:], None, "over 1 MB"
+                    buffer, lines, more = _past_item(buffer[at:], block, blocks)
+                    number += lines
+                else:
+                    buffer = buffer[at:] + block
+                at = 0
+
+
+def _gap_end(text: str, at: int) -> int:
+    match = _GAP.match(text, at)
+    return match.end() if match else at
+
+
+def _line(number: int, text: str) -> Iterator[tuple[int, str, object, str]]:
+    stripped = text.strip(" \t\r\n\ufeff")
+    if not stripped:
+        return
+    if len(stripped) > LONGEST:
+        yield number, text, None, "over 1 MB"
+        return
+    try:
+        value, end = parsed(stripped)
+        problem = "" if end == len(stripped) else "text follows the JSON object"
+    except ValueError as exc:
+        value, problem = None, f"not JSON ({exc})"
+    yield number, text, value, problem
+
+
+def _item(buffer: str, at: int, *, last: bool) -> tuple[Any, int, str]:
+    """Return the value at a place, where it ends (0: more text is needed), and what is wrong with it."""
+    if buffer[at] == "]":
+        return None, at + 1, ""
+    try:
+        value, end = _DECODER.raw_decode(buffer, at)
+    except (ValueError, RecursionError) as exc:
+        end = _balanced(buffer, at)
+        if not end and last:
+            return None, len(buffer), "the input ends in the middle of this object"
+        return None, end, f"not JSON ({str(exc).split(':')[0]})" if end else ""
+    if end == len(buffer) and not last and not isinstance(value, dict | list | str):
+        return None, 0, ""  # a number may go on in the next block
+    return value, end, "over 1 MB" if end - at > LONGEST else ""
+
+
+def _balanced(buffer: str, at: int) -> int:
+    """Return where the item at a place ends by its brackets alone, 0 if the text ends first."""
+    if buffer[at] not in "{[":
+        match = _NEXT.search(buffer, at + 1)
+        return match.start() if match else 0
+    depth = 0
+    for part in _PARTS.finditer(buffer, at):
+        mark = part.group()
+        depth += 1 if mark in "{[" else -1 if mark in "}]" else 0
+        if depth == 0:
+            return part.end()
+    return 0
+
+
+def _past_item(text: str, block: str, blocks: Iterator[str]) -> tuple[str, int, bool]:
+    """Skip an item that is too long; return the text after it, the lines passed, and whether more may come."""
+    depth, lines, inside = 0, 0, False
+    while True:
+        place = 0
+        for part in _TOKENS.finditer(text):
+            mark = part.group()
+            if mark == '"':
+                inside = not inside
+            elif not inside and mark[0] in "{}[]":
+                depth += 1 if mark in "{[" else -1
+                if depth <= 0:
+                    place = part.end()
+                    break
+        if place:
+            return text[place:] + block, lines + text.count("\n", 0, place), bool(block)
+        if not block:
+            return "", lines, False
+        lines += text.count("\n")
+        # An escape cut in two by the block's end stays whole.
+        kept = "\\" if inside and (len(text) - len(text.rstrip("\\"))) % 2 else ""
+        text, block = kept + block, next(blocks, "")
+
+
+_TOKENS = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
+
+
+def _without_surrogates(value: Any) -> Any:
+    r"""Return a value whose half characters (a lone \ud83d of a text cut short) are replaced: they cannot be stored."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    if isinstance(value, list):
+        return [_without_surrogates(each) for each in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(each) for key, each in value.items()}
+    return value
+
+
+def layout_of(
+    text: str, name: str, is_ticket: Callable[[dict[str, Any]], bool], *, whole: bool, by_line: bool
+) -> Layout:
+    """Return how a JSON input is laid out, by its beginning; raises InputError for what holds no objects."""
+    begin = _gap_end(text, 0)
+    start = 0
+    if not by_line and text[begin : begin + 1] == "{":
+        by_line, start = _objects(text, begin, name, is_ticket, whole=whole)
+    elif not by_line and text[begin : begin + 1] != "[":
+        raise InputError(f"{name} is JSON, but neither an array nor objects", hint="a ticket is a JSON object: {…}")
+    records = islice(JsonRecords([text], (), by_line=by_line, start=start), _SAMPLE)
+    sample = [record.item for record in records if record.item is not None]
+    if not sample and not re.fullmatch(r"\s*\[\s*\]\s*", text) and not start:
+        raise InputError(f"{name} holds no JSON objects at its beginning", hint="a ticket is a JSON object: {…}")
+    return Layout(sample, by_line, start)
+
+
+def _objects(
+    text: str, begin: int, name: str, is_ticket: Callable[[dict[str, Any]], bool], *, whole: bool
+) -> tuple[bool, int]:
+    """Return whether a text that begins with an object has one a line, and where the list starts that it wraps."""
+    try:
+        first, length = parsed(text[begin:])
+    except ValueError as exc:
+        first, length, reason = None, 0, str(exc)
+    else:
+        reason = ""
+    alone = sum(1 for line in text.split("\n", _SAMPLE)[:_SAMPLE] if _is_object(line))
+    if first is not None and (is_ticket(first) or text[begin + length :].strip()):
+        return "\n" not in text[begin : begin + length] and alone > 1, 0
+    lists = _wrapped(text, begin) if first is not None or not whole else {}
+    if len(lists) > 1:
+        lists = {key: place for key, place in lists.items() if key.lower() in _LISTS} or lists
+    if len(lists) == 1 and (first is not None or not alone):
+        return False, lists.popitem()[1]
+    if len(lists) > 1 and not alone:
+        raise InputError(f"{name} is one object with several lists: {', '.join(lists)}",
+                         hint=f"take one of them: jq .{next(iter(lists))} FILE | triage create -")
+    if first is None and not alone:
+        raise InputError(f"{name} is not JSON ({reason})", hint="is the file complete?")
+    return alone > 0 and first is None, 0
+
+
+def _is_object(line: str) -> bool:
+    if not line.lstrip().startswith("{"):
+        return False
+    try:
+        return parsed(line.strip())[1] == len(line.strip())
+    except ValueError:
+        return False
+
+
+def _wrapped(text: str, begin: int) -> dict[str, int]:
+    """Return the keys of an object under which a list of objects stands, with the place where its items begin."""
+    depth, found = 0, {}
+    for part in _PARTS.finditer(text, begin):
+        mark = part.group()
+        if mark[0] == '"':
+            opening = _LIST.match(text, part.end()) if depth == 1 else None
+            if opening:
+                found[mark.strip('"')] = opening.end()
+        else:
+            depth += 1 if mark in "{[" else -1
+    return found

@@ -1,0 +1,171 @@
+"""Values as exports write them -> as a ticket holds them: priorities, times, and the many ways to say nothing."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta, timezone
+
+_NOTHING = (
+    "null", "none", "n/a", "na", "nan", "nil", "undefined", "(null)", "<null>", "#n/a", "\\n", "-", "--", "---",
+    "\u2013", "\u2014", "?",  # dashes
+)
+NOTHING = frozenset(form for word in _NOTHING for form in (word, word.upper(), word.title(), word.capitalize())) | {""}
+NOTHING_LENGTH = max(map(len, NOTHING))  # a longer text need not be looked up
+
+_PRIORITIES = {
+    "urgent": "urgent critical blocker highest emergency immediate veryhigh p0 p1 sev0 sev1 s1 prio1 showstopper "
+    "kritisch dringend sehrhoch sofort hochste notfall critique bloquant urgente urgentissimo tresurgent treshaute "
+    "critica critico muyalta muitoalta maxima massima altissima spoedeisend zeerhoog hoogste spoed",
+    "high": "high major important p2 sev2 s2 prio2 hoch wichtig haute eleve elevee important importante majeur majeure "
+    "alta alto elevada elevado hoog",
+    "normal": "normal medium med moderate average standard regular default p3 sev3 s3 prio3 mittel moyenne moyen media "
+    "medio mediana normale moderee moderada gemiddeld normaal middel",
+    "low": "low minor trivial lowest verylow planning p4 p5 sev4 sev5 s4 s5 prio4 prio5 cosmetic niedrig gering "
+    "sehrniedrig niedrigste basse faible mineur mineure tresbasse baixa baixo muitobaixa baja bajo muybaja bassa basso "
+    "molltobassa minima laag zeerlaag laagste",
+}
+_BY_WORD = {word: name for name, words in _PRIORITIES.items() for word in words.split()}
+
+_MONTHS = {
+    word: number
+    for number, words in enumerate(
+        ("jan ene gen", "feb fev", "mar mrt mrz mae", "apr abr avr", "may mai mag mei", "jun giu", "jul lug",
+         "aug ago aou", "sep set", "oct okt out ott", "nov", "dec dez dic"), start=1)
+    for word in words.split()
+} | {"juin": 6, "juil": 7}
+_ZONES = {"z": 0, "utc": 0, "gmt": 0, "est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8,
+          "pdt": -7, "cet": 1, "cest": 2}
+
+_CLOCK = (
+    r"(?:(?:,|,?[ T]\s*|,? (?:at|um|à|a las) )(?P<h>\d{1,2}):(?P<min>\d\d)(?::(?P<s>\d\d)(?:[.,]\d+)?)?"
+    r"(?:\s*(?P<half>[ap])\.?m\.?)?)?\s*(?P<zone>z|[a-z]{3,4}|(?:utc|gmt)?[+-]\d\d:?\d\d)?$"
+)
+_DAY = r"^(?:[^\W\d]{2,10}\.?,? )?"
+_FORMS = tuple(
+    re.compile(form + _CLOCK, re.IGNORECASE)
+    for form in (
+        r"^(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})",
+        r"^(?P<a>\d{1,2})(?P<sep>[-/.])(?P<b>\d{1,2})(?P=sep)(?P<y>\d{4}|\d\d)",
+        _DAY + r"(?P<d>\d{1,2})(?:st|nd|rd|th|\.)?(?: (?:of|de) |[ /.-])"
+        r"(?P<month>[^\W\d]{3,9})\.?,?(?: de |[ /.-])(?P<y>\d{4}|\d\d)",
+        _DAY + r"(?P<month>[^\W\d]{3,9})\.?[ -](?P<d>\d{1,2})(?:st|nd|rd|th)?,? (?P<y>\d{4})",
+    )
+)
+_SLASHED = re.compile(r"^(\d{1,2})[/-](\d{1,2})[/-]\d{2,4}\b")
+_EXCEL = re.compile(r"^[2-7]\d{4}\.\d+$")
+_EXCEL_START = datetime(1899, 12, 30, tzinfo=UTC)
+_LATEST = 4_102_444_800  # the year 2100: a larger number of seconds is no date
+
+
+def plain(text: str) -> str:
+    """Return the words of a text in lower case, without accents and punctuation, one space apart."""
+    if not text.isascii():
+        text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return " ".join(re.findall(r"\w+", text.casefold().replace("_", " ")))
+
+
+def priority(text: str, numbers: Mapping[str, str]) -> str | None:
+    """Return the priority a word stands for; a bare number only where `numbers` knows its meaning."""
+    words = plain(text).split()
+    if not words:
+        return None
+    if len(words) == 1 and words[0].isdigit():
+        return numbers.get(words[0])
+    known = _BY_WORD.get("".join(words))
+    if known is None:  # "1 - Critical", "P1 (critical)", "5 very high", "High priority"
+        words = [word for word in words if not word.isdigit() and not word.startswith("prio")]
+        meant = {_BY_WORD.get(word) for word in words}
+        known = _BY_WORD.get("".join(words)) or (meant.pop() if len(meant) == 1 else None)
+    return known
+
+
+def moment(text: str, *, day_first: bool | None = None) -> str | None:
+    """Return a time as ISO 8601 UTC, or None where it cannot be told; a time without a zone is taken as UTC.
+
+    `day_first` decides dates such as 03/04/2024; None leaves them unread.
+    """
+    try:
+        if text.isascii() and text.isdigit() and len(text) != 8:
+            return _utc(_counted(int(text), len(text)))
+        found = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        return _utc(_spelled(text.strip(), day_first=day_first))
+    if len(text) == 20 and text[10] == "T" and text[19] == "Z" and text[4] == text[7] == "-":
+        return text
+    return _utc(found)
+
+
+def day_comes_first(sample: Iterable[str]) -> bool | None:
+    """Return whether a column's dates with slashes begin with the day; None if none of them, or several, say so."""
+    seen: set[bool] = set()
+    for text in sample:
+        if match := _SLASHED.match(text.strip()):
+            first, second = int(match[1]), int(match[2])
+            if (first > 12) != (second > 12):
+                seen.add(first > 12)
+    return seen.pop() if len(seen) == 1 else None
+
+
+def _utc(found: datetime | None) -> str | None:
+    if found is None:
+        return None
+    if found.tzinfo is not None:
+        try:
+            found = found.astimezone(UTC)
+        except OverflowError:
+            return None
+    return found.replace(tzinfo=None, microsecond=0).isoformat() + "Z"
+
+
+def _counted(number: int, digits: int) -> datetime | None:
+    seconds = number / 1000 if digits == 13 else number if digits == 10 else None
+    return datetime.fromtimestamp(seconds, UTC) if seconds is not None and seconds < _LATEST else None
+
+
+def _spelled(text: str, *, day_first: bool | None) -> datetime | None:
+    if _EXCEL.match(text):
+        return _EXCEL_START + timedelta(days=float(text), milliseconds=500)
+    for form in _FORMS:
+        if match := form.match(text):
+            try:
+                return _built(match.groupdict(), day_first=day_first)
+            except (ValueError, OverflowError):
+                return None
+    return None
+
+
+def _built(part: Mapping[str, str | None], *, day_first: bool | None) -> datetime | None:
+    day, month = part.get("d"), part.get("m")
+    if name := part.get("month"):
+        letters = plain(name)
+        number = _MONTHS.get(letters[:4]) or _MONTHS.get(letters[:3])
+    elif part.get("sep"):
+        first, second = int(part["a"] or 0), int(part["b"] or 0)
+        if part["sep"] == "." or first > 12 or (first == second):
+            day_first = True
+        elif second > 12:
+            day_first = False
+        if day_first is None:
+            return None
+        day, number = (str(first), second) if day_first else (str(second), first)
+    else:
+        number = int(month or 0)
+    zone = _zone((part.get("zone") or "").lower())
+    if number is None or zone is None:
+        return None
+    year, hour = int(part["y"] or 0), int(part["h"] or 0)
+    if half := part["half"]:
+        hour = hour % 12 + (12 if half.lower() == "p" else 0)
+    return datetime(year + 2000 if year < 100 else year, number, int(day or 0), hour, int(part["min"] or 0),
+                    int(part["s"] or 0), tzinfo=timezone(timedelta(minutes=zone)))
+
+
+def _zone(text: str) -> int | None:
+    """Return a zone's distance from UTC in minutes, None for one that is not known."""
+    if not text:
+        return 0
+    digits = text[-6:].replace(":", "").lstrip("utcgm")
+    if digits[:1] in ("+", "-"):
+        return int(digits[0] + "1") * (int(digits[1:3]) * 60 + int(digits[3:5]))
+    hours = _ZONES.get(text)
+    return None if hours is None else hours * 60

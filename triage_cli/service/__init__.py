@@ -1,0 +1,1 @@
+"""The use cases: plain values and ports, no SQL, no HTTP, no terminal."""

@@ -1,0 +1,123 @@
+"""Tickets get their category: ask a classifier, hold its answer against the threshold, save what has arrived."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from triage_cli import ids
+from triage_cli.errors import AnswerError, TriageError
+from triage_cli.models import Answer, Change, Classification, Decided, Event, Lease, Outcome, Ticket
+from triage_cli.ports import Classifier, Store
+from triage_cli.service.verdicts import SETTLED
+
+# A ticket that no run could classify this often goes to a person.
+PATIENCE = 3
+
+
+class Deciding:
+    """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so."""
+
+    def __init__(  # noqa: PLR0913 - what a run knows
+        self, store: Store, classifier: Classifier, labels: frozenset[str], actor: str, lease: Lease, *, force: bool = False
+    ) -> None:
+        self._store = store
+        self._classifier = classifier
+        self._labels = labels
+        self._actor = actor
+        self._lease = lease
+        self._force = force
+        self._noted = False
+
+    def settled(self, tickets: Sequence[Ticket]) -> dict[str, str]:
+        """Name the tickets nobody need be asked about: `held` by a verdict, or `unchanged` since the same question."""
+        if self._force:
+            return {}
+        named = {t.ticket_id: "held" for t in tickets if t.verdict}
+        asked = [t for t in tickets if not t.verdict and t.decision_id and t.status not in ("new", "failed")]
+        decisions = self._store.decisions([t.decision_id for t in asked if t.decision_id]) if asked else {}
+        for ticket in asked:
+            before = decisions.get(ticket.decision_id or "")
+            if before and before.answer_key == ids.answer_key(self._classifier.fingerprint, ticket.text):
+                named[ticket.ticket_id] = "unchanged"
+        return named
+
+    def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
+        """Ask about tickets this run holds; outcomes carry the ticket asked about as `item`, and row -1."""
+        for outcomes in self._classifier.classify(chunks):
+            yield self._save(outcomes) if outcomes else []
+
+    def _save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:
+        if not self._noted:
+            self._store.note_asking(self._classifier.asking())
+            self._noted = True
+        at = ids.now()
+        changes = []
+        for outcome in outcomes:
+            before = outcome.item
+            if not isinstance(before, Ticket):
+                raise TypeError(outcome)
+            changes.append(self._change(before, outcome, at))
+        conflicts = self._store.save(changes, self._lease)
+        late = [
+            Change(change.event._replace(data={**change.event.data, "outcome": "late"}), adds=change.adds)
+            for change, conflict in zip(changes, conflicts, strict=True)
+            if conflict is not None
+        ]
+        # The ticket moved on while it was asked about: its answer is kept, but does not hold.
+        self._store.save(late, self._lease)
+        return [
+            self._outcome(change, conflict.ticket if conflict else None, before.item)
+            for change, conflict, before in zip(changes, conflicts, outcomes, strict=True)
+        ]
+
+    def _outcome(self, change: Change, instead: Ticket | None, before: object) -> Outcome[Decided]:
+        now = next((a for a in reversed(change.adds) if isinstance(a, Classification)), None)
+        if instead is not None:
+            return Outcome(-1, "held", Decided(instead, now, True), None, before)
+        ticket = change.ticket
+        if ticket is None:
+            raise TypeError(change)
+        error = AnswerError(f"{ids.short(ticket.ticket_id)}: {ticket.error}") if ticket.status == "failed" else None
+        return Outcome(-1, ticket.status if ticket.status not in SETTLED else "classified", Decided(ticket, now, True), error, before)
+
+    def _change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
+        steps = outcome.value.steps if outcome.value else ()
+        spent = sum(step.cost for step in steps if not step.reused)
+        ticket = before._replace(cost_usd=before.cost_usd + spent, revision=before.revision + 1, run_id=None)
+        ticket = decided(ticket, outcome.value, outcome.error, self._labels)
+        last = steps[-1] if steps else None
+        data = {
+            "classifier": last.classifier if last else self._classifier.name,
+            "category": ticket.category,
+            "suggestion": ticket.suggestion,
+            "confidence": ticket.confidence,
+            "threshold": last.threshold if last else None,
+            "status": ticket.status,
+            "decision": ticket.decision_id,
+        }
+        if outcome.error:
+            data["error"] = outcome.error.code
+        event = Event("classified", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
+        return Change(event, ticket, before.revision, steps)
+
+
+def decided(ticket: Ticket, answer: Answer | None, error: TriageError | None, labels: frozenset[str]) -> Ticket:
+    """Return the ticket as an answer leaves it: a sure one holds, an unsure one is a suggestion, none is a failure."""
+    last = answer.steps[-1] if answer and answer.steps else None
+    if last is not None and last.category is not None and last.category not in labels:
+        error = AnswerError(f"{last.classifier} answered a category that is not in the list")
+    if error is not None or last is None or last.error:
+        failures = ticket.failures + 1
+        said = error.message if error else (last.error if last and last.error else "no answer")
+        status = "needs_review" if failures >= PATIENCE else "failed"
+        return ticket._replace(
+            status=status, category=None, suggestion=None, confidence=None, confidence_source=None, failures=failures,
+            classifier=last.classifier if last else ticket.classifier, reason=None, error=said, verdict=0,
+            decision_id=last.classification_id if last else None,
+        )
+    sure = bool(answer and answer.sure and last.category is not None)
+    settled = sure and ticket.category == last.category and ticket.status in SETTLED
+    status = ticket.status if settled else ("classified" if sure else "needs_review")
+    return ticket._replace(
+        status=status, category=last.category if sure else None, suggestion=None if sure else last.category,
+        confidence=last.confidence, confidence_source=last.confidence_source, classifier=last.classifier,
+        reason=last.reason, error=None, failures=0, verdict=0, decision_id=last.classification_id,
+    )

@@ -1,0 +1,286 @@
+"""`LocalTriage`: the use cases over a store, a classifier and destinations of this machine."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from triage_cli import ids
+from triage_cli.errors import AmbiguousError, NotFoundError
+from triage_cli.models import (
+    Category,
+    ClassifyPlan,
+    Decided,
+    EventQuery,
+    History,
+    LoggedEvent,
+    Outcome,
+    Rejected,
+    Routed,
+    RoutePlan,
+    Selection,
+    Stats,
+    Ticket,
+    TicketDraft,
+)
+from triage_cli.ports import Classifier, Store
+from triage_cli.service.deciding import Deciding
+from triage_cli.service.delivering import Delivering, Map
+from triage_cli.service.intake import Intake
+from triage_cli.service.running import Tally, running
+from triage_cli.service.verdicts import Verdicts
+
+TO_CLASSIFY = frozenset({"new", "failed"})
+TO_ROUTE = frozenset({"classified", "unroutable"})
+CHUNK = 500
+SHOWN_MATCHES = 10
+
+
+class Parts(NamedTuple):
+    """What the use cases stand on. `classifier` opens one by name (None: the default) for an actor and a run."""
+
+    store: Store
+    categories: tuple[Category, ...]
+    classifier: Callable[[str | None, str, str], Classifier]
+    map: Map
+
+
+class LocalTriage:
+    """Implements `ports.Triage`; one object a command or request. `words` is the command, for the record of runs."""
+
+    def __init__(self, parts: Parts, actor: str, words: str = "") -> None:
+        self._parts = parts
+        self._store = parts.store
+        self._actor = actor
+        self._words = words
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Take no new work; what is in flight ends and is kept."""
+        self._stopping.set()
+
+    # -- create
+
+    def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
+        """Store drafts; one outcome each, in order."""
+        verdicts = Verdicts(self._parts.categories, self._actor)
+        with running(self._store, "create", self._actor, self._words) as tally:
+            intake = Intake(self._store, self._actor, verdicts, tally.run.run_id)
+            for outcomes in intake.chunks(self._until_stopped(drafts)):
+                tally.add(outcomes)
+                yield from outcomes
+
+    def _until_stopped(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[TicketDraft | Rejected]:
+        for draft in drafts:
+            if self._stopping.is_set():
+                return
+            yield draft
+
+    # -- classify
+
+    def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
+        """Ask a classifier about tickets: the selected ones, or all that are new or failed."""
+        with running(self._store, "classify", self._actor, self._words) as tally:
+            deciding = self._deciding(plan, tally)
+            aside: list[Outcome[Decided]] = []
+            rows: dict[str, int] = {}
+            for outcomes in deciding.decide(self._to_ask(selection, deciding, tally, aside, rows)):
+                yield from self._tallied(aside + [o._replace(row=rows.pop(_asked(o))) for o in outcomes], tally)
+                aside.clear()
+            yield from self._tallied(aside, tally)
+
+    def _tallied(self, outcomes: Sequence[Outcome[Decided]], tally: Tally) -> Sequence[Outcome[Decided]]:
+        tally.add(outcomes)
+        return list(outcomes)
+
+    def _deciding(self, plan: ClassifyPlan, tally: Tally) -> Deciding:
+        classifier = self._parts.classifier(plan.classifier, self._actor, tally.run.run_id)
+        labels = frozenset(c.name for c in self._parts.categories)
+        return Deciding(self._store, classifier, labels, self._actor, tally.lease, force=plan.force)
+
+    def _to_ask(
+        self, selection: Selection, deciding: Deciding, tally: Tally, aside: list[Outcome[Decided]], rows: dict[str, int]
+    ) -> Iterator[Sequence[Ticket]]:
+        """Claim chunk after chunk; what nobody need be asked about is set aside."""
+        row = 0
+        for chunk in self._claimed(selection, TO_CLASSIFY, tally):
+            settled = deciding.settled([o for o in chunk if not self._lost(o, tally)])
+            ask = []
+            for ticket in chunk:
+                did = settled.get(ticket.ticket_id) or ("held" if self._lost(ticket, tally) else "")
+                if did:
+                    aside.append(Outcome(row, did, Decided(ticket, None, False), None, ticket))
+                else:
+                    rows[ticket.ticket_id] = row
+                    ask.append(ticket)
+                row += 1
+            yield ask
+
+    def _claimed(self, selection: Selection, statuses: frozenset[str], tally: Tally) -> Iterator[list[Ticket]]:
+        """Claim chunk after chunk; of named tickets, those that another run holds come along unclaimed."""
+        if selection.ids is not None:
+            for start in range(0, len(selection.ids), CHUNK):
+                if self._stopping.is_set():
+                    return
+                named = selection._replace(ids=selection.ids[start : start + CHUNK])
+                mine = {t.ticket_id: t for t in self._store.claim(named, tally.lease, CHUNK)}
+                yield [mine.get(t.ticket_id, t) for t in self._store.find(named)]
+            return
+        selection = selection._replace(statuses=selection.statuses or statuses)
+        left = selection.limit
+        while (left is None or left > 0) and not self._stopping.is_set():
+            size = CHUNK if left is None else min(left, CHUNK)
+            chunk = self._store.claim(selection, tally.lease, size)
+            if not chunk:
+                return
+            yield chunk
+            left = None if left is None else left - len(chunk)
+            selection = selection._replace(after=f"{chunk[-1].urgency}{chunk[-1].ticket_id}")
+
+    @staticmethod
+    def _lost(ticket: Ticket, tally: Tally) -> bool:
+        return ticket.run_id != tally.run.run_id
+
+    # -- route
+
+    def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
+        """Send tickets where the map says, then deliver what is due."""
+        statuses = TO_ROUTE | {"undeliverable"} if plan.retry_dead else TO_ROUTE
+        with running(self._store, "route", self._actor, self._words) as tally:
+            delivering = Delivering(self._store, self._parts.map, self._actor, tally.lease)
+            row = 0
+            for chunk in self._claimed(selection, statuses, tally):
+                outcomes = delivering.route(chunk, again=plan.again, retry_dead=plan.retry_dead)
+                outcomes = [o._replace(row=row + n) for n, o in enumerate(outcomes)]
+                row += len(outcomes)
+                tally.add(outcomes)
+                yield from outcomes
+            if selection.ids is None:
+                yield from self._due(delivering, tally, row, plan.stay)
+
+    def _due(self, delivering: Delivering, tally: Tally, row: int, stay: float) -> Iterator[Outcome[Routed]]:
+        """Deliver what is due now, and stay for what falls due within `stay` seconds from now."""
+        until = time.time() + stay
+        while not self._stopping.is_set():
+            for destination in self._store.owed():
+                while parcels := self._store.due(destination, tally.lease, CHUNK):
+                    for reached in delivering.deliver([parcels]):
+                        outcomes = [
+                            Outcome(row + n, r.ticket.status, Routed(r.ticket, r.deliveries), r.error, r.ticket)
+                            for n, r in enumerate(reached)
+                        ]
+                        row += len(outcomes)
+                        tally.add(outcomes)
+                        yield from outcomes
+                    if self._stopping.is_set():
+                        return
+            at, now = self._store.next_due(), time.time()
+            if at is None or at > until or at <= now:  # what is due and still there, another run holds
+                return
+            self._stopping.wait(at - now)
+
+    # -- run
+
+    def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
+        """Create, classify and route in one pass."""
+        verdicts = Verdicts(self._parts.categories, self._actor)
+        with running(self._store, "run", self._actor, self._words) as tally:
+            intake = Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=True)
+            created = intake.chunks(self._until_stopped(drafts))
+            delivering = Delivering(self._store, self._parts.map, self._actor, tally.lease)
+            for outcomes in self._run_classify(created, self._deciding(plan, tally), tally):
+                routed = self._run_route(outcomes, delivering)
+                tally.add(routed)
+                yield from routed
+
+    def _run_classify(
+        self, created: Iterable[list[Outcome[Ticket]]], deciding: Deciding, tally: Tally
+    ) -> Iterator[list[Outcome[Ticket]]]:
+        """Ask about the tickets that need it; the others pass at the classifier's next breath."""
+        passing: list[Outcome[Ticket]] = []
+        asked: dict[str, Outcome[Ticket]] = {}
+
+        def ask() -> Iterator[Sequence[Ticket]]:
+            for outcomes in created:
+                mine = self._hold(outcomes, tally)
+                for outcome in outcomes:
+                    ticket = outcome.value and mine.get(outcome.value.ticket_id)
+                    if ticket and ticket.ticket_id not in asked:
+                        asked[ticket.ticket_id] = outcome
+                    else:
+                        passing.append(outcome)
+                yield list(mine.values())
+
+        for answers in deciding.decide(ask()):
+            ready = passing[:]
+            passing.clear()
+            for answer in answers:
+                outcome = asked.pop(_asked(answer))
+                ticket = answer.value.ticket if answer.value else outcome.value
+                ready.append(outcome._replace(value=ticket, error=answer.error))
+            yield sorted(ready, key=lambda o: o.row)
+        if passing:
+            yield passing
+
+    def _hold(self, outcomes: Sequence[Outcome[Ticket]], tally: Tally) -> dict[str, Ticket]:
+        """Return the tickets of a chunk that this run is to classify: those it has made, and those it can claim."""
+        todo = {o.value.ticket_id: o.value for o in outcomes if o.value and o.value.status in TO_CLASSIFY}
+        free = tuple(t.ticket_id for t in todo.values() if t.run_id != tally.run.run_id)
+        claimed = self._store.claim(Selection(ids=free, statuses=TO_CLASSIFY), tally.lease, CHUNK) if free else []
+        todo |= {t.ticket_id: t for t in claimed}
+        return {i: t for i, t in todo.items() if t.run_id == tally.run.run_id}
+
+    def _run_route(self, outcomes: Sequence[Outcome[Ticket]], delivering: Delivering) -> list[Outcome[Routed]]:
+        due = {o.value.ticket_id: o.value for o in outcomes if o.value and o.value.status in TO_ROUTE}
+        routed = {_routed(r): r for r in delivering.route(list(due.values()))} if due else {}
+        answer: list[Outcome[Routed]] = []
+        for outcome in outcomes:
+            ticket = outcome.value
+            after = routed.get(ticket.ticket_id) if ticket else None
+            if ticket is None:
+                answer.append(Outcome(outcome.row, outcome.did, None, outcome.error, outcome.item))
+            elif after is None:
+                answer.append(Outcome(outcome.row, outcome.did, Routed(ticket), outcome.error, outcome.item))
+            else:
+                answer.append(Outcome(outcome.row, outcome.did, after.value, outcome.error or after.error, outcome.item))
+        return answer
+
+    # -- reads
+
+    def find(self, selection: Selection) -> Iterator[Ticket]:
+        """Walk over tickets, newest first."""
+        return self._store.find(selection)
+
+    def resolve(self, name: str) -> str:
+        """Return the id of the one ticket with this name."""
+        found = self._store.named(name, SHOWN_MATCHES + 1)
+        if not found:
+            raise NotFoundError(f'no ticket "{name}"', hint="triage list shows what is there")
+        if len(found) > 1:
+            listed = ", ".join(f"{t.ticket_id} ({t.external_id or t.source})" for t in found[:SHOWN_MATCHES])
+            raise AmbiguousError(f'"{name}" names {len(found)} tickets: {listed}', hint="give more of the id")
+        return found[0].ticket_id
+
+    def history(self, name: str) -> History:
+        """Return everything known of one ticket."""
+        return self._store.history(self.resolve(name))
+
+    def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
+        """Walk over the audit log, oldest first."""
+        return self._store.events(query)
+
+    def stats(self) -> Stats:
+        """Count."""
+        return self._store.stats()
+
+
+def _asked(outcome: Outcome[Decided]) -> str:
+    if not isinstance(outcome.item, Ticket):
+        raise TypeError(outcome)
+    return outcome.item.ticket_id
+
+
+def _routed(outcome: Outcome[Routed]) -> str:
+    if not isinstance(outcome.item, Ticket):
+        raise TypeError(outcome)
+    return outcome.item.ticket_id

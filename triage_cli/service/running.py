@@ -1,0 +1,56 @@
+"""A bulk command's run: its lease, its counts and how it ended."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from triage_cli import ids
+from triage_cli.codec import compact
+from triage_cli.errors import PRECEDENCE, ExitCode, TriageError
+from triage_cli.models import Lease, Outcome, Run
+from triage_cli.ports import Store
+
+
+class Tally:
+    """What a run has done so far."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.lease = Lease(run.run_id)
+        self.counts: Counter[str] = Counter()
+        self.codes = {ExitCode.OK}
+
+    def add(self, outcomes: Iterable[Outcome[Any]]) -> None:
+        """Count outcomes."""
+        for outcome in outcomes:
+            self.counts[outcome.did] += 1
+            if outcome.error is not None:
+                self.codes.add(outcome.error.exit_code)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return the code that the run ends with."""
+        return next(code for code in PRECEDENCE if code in self.codes)
+
+
+@contextmanager
+def running(store: Store, kind: str, actor: str, words: str) -> Iterator[Tally]:
+    """Begin a run and end it however the block ends; a killed one is ended by its lease."""
+    tally = Tally(store.begin(Run(ids.new_id(), kind, actor, words, ids.now())))
+    try:
+        yield tally
+    except TriageError as error:
+        tally.codes.add(error.exit_code)
+        raise
+    except (KeyboardInterrupt, GeneratorExit):
+        tally.codes.add(ExitCode.INTERRUPTED)
+        raise
+    except Exception:
+        tally.codes.add(ExitCode.UNEXPECTED)
+        raise
+    finally:
+        run = tally.run._replace(
+            ended_at=ids.now(), counts=compact(dict(sorted(tally.counts.items()))), exit_code=int(tally.exit_code)
+        )
+        store.end(run)

@@ -1,0 +1,46 @@
+"""A human's category: it owns its ticket, and no machine relabels it."""
+
+import difflib
+from collections.abc import Sequence
+
+from triage_cli import ids
+from triage_cli.errors import RowError
+from triage_cli.models import Category, Classification, Ticket
+
+# What was sent on under the same category stays where it is.
+SETTLED = ("routing", "routed", "undeliverable", "unroutable")
+
+
+class Verdicts:
+    """Makes verdicts for one actor under one list of categories."""
+
+    def __init__(self, categories: Sequence[Category], actor: str) -> None:
+        self._names = {name.casefold(): c.name for c in categories for name in (*c.was, c.name)}
+        self._actor = actor
+
+    def category(self, said: str) -> str | None:
+        """Return the category a person means, whatever its case or by a former name, or None."""
+        return self._names.get(said.strip().casefold())
+
+    def unknown(self, said: str, prefix: str = "") -> RowError:
+        """Return the error for a category that is not in the list."""
+        close = difflib.get_close_matches(said.strip().casefold(), self._names, n=1)
+        names = ", ".join(dict.fromkeys(self._names.values()))
+        hint = f'did you mean "{self._names[close[0]]}"?' if close else f"the categories are {names}"
+        return RowError(f'{prefix}no category "{said.strip()}"', hint=hint)
+
+    def given(
+        self, ticket: Ticket, category: str, note: str | None, at: str, run_id: str | None
+    ) -> tuple[Ticket, Classification]:
+        """Return the ticket as the verdict leaves it (its revision is the caller's business), and the verdict's record."""
+        answer = Classification(
+            ids.new_id(), ticket.ticket_id, run_id, "verdict", category, 1.0, "human", note, "verdict", self._actor, "",
+            None, None, "", at,
+        )
+        settled = ticket.category == category and ticket.status in SETTLED
+        ticket = ticket._replace(
+            status=ticket.status if settled else "classified", category=category, suggestion=None, confidence=1.0,
+            confidence_source="human", classifier="verdict", reason=note, verdict=1, error=None, failures=0,
+            decision_id=answer.classification_id,
+        )
+        return ticket, answer

@@ -1,0 +1,1 @@
+"""Where tickets, answers, deliveries and the audit log are kept."""

@@ -1,0 +1,86 @@
+"""Opening one SQLite file: pragmas, schema version, and its errors as ours."""
+
+import sqlite3
+import time
+from pathlib import Path
+
+from triage_cli.errors import StoreError, UnavailableError
+
+VERSION = 1
+BUSY_SECONDS = 30.0
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """Open a database, and build or migrate it where needed. Raises `StoreError` for one newer than the program."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make the folder of {path}: {error.strerror}", hint="name another with --db") from error
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    for pragma in ("foreign_keys = on", "synchronous = full", "wal_autocheckpoint = 16000"):
+        db.execute(f"pragma {pragma}")
+    version = _version(db)
+    if version > VERSION:
+        raise StoreError(
+            f"{path} was written by a newer triage (schema {version}, this one knows {VERSION})",
+            hint="upgrade triage-cli",
+        )
+    if version < VERSION:
+        _build(db, path)
+    return db
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("pragma user_version").fetchone()[0])
+
+
+def _build(db: sqlite3.Connection, path: str) -> None:
+    from triage_cli.stores import schema
+
+    if _version(db) == 0 and db.execute("select 1 from sqlite_master where name not like 'sqlite_%'").fetchone():
+        raise StoreError(f"{path} is a database, but not one of triage", hint="name another file with --db")
+    _use_wal(db)
+    db.execute("begin immediate")
+    try:
+        if _version(db) < VERSION:
+            schema.migrate(db, VERSION)
+        db.execute("commit")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("rollback")
+        raise
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    # A change of the journal mode does not wait for other openers as a transaction does.
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.execute("pragma journal_mode = wal")
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
+    """Return what a user can be told of an SQLite error; one that says nothing of the file is raised as it is."""
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return UnavailableError(f"{path} was locked by another program for {BUSY_SECONDS:.0f} s", hint="try later")
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return UnavailableError(
+            f"cannot write {path}: {error}",
+            hint="nothing finished was lost; free some space and run the same command again",
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return StoreError(
+            f"cannot use {path}: {error}", hint="check the rights of the file and its folder, or name another with --db"
+        )
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return StoreError(
+            f"{path} is no usable database: {error}", hint="restore a backup, or name another file with --db"
+        )
+    raise error

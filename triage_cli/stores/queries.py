@@ -1,0 +1,96 @@
+"""The SQL of the hot paths, each with its reason, and `Selection` to conditions."""
+
+from typing import Any
+
+from triage_cli.codec import compact
+from triage_cli.models import STATUSES, Attempt, Classification, Delivery, EventQuery, Selection, Ticket
+
+
+def _marks(fields: tuple[str, ...]) -> str:
+    return ", ".join("?" * len(fields))
+
+
+INSERT_TICKET = f"insert into tickets values ({_marks(Ticket._fields)})"
+UPDATE_TICKET = f"update tickets set {', '.join(f'{f} = ?' for f in Ticket._fields[1:])} where ticket_id = ?"
+INSERT_CLASSIFICATION = f"insert into classifications values ({_marks(Classification._fields)})"
+INSERT_ATTEMPT = f"insert or ignore into attempts values ({_marks(Attempt._fields)})"
+# A delivery is written when it is owed and after each attempt; its id, ticket and destination never change.
+PUT_DELIVERY = (
+    f"insert into deliveries values ({_marks(Delivery._fields)}) on conflict (delivery_id) do update set "
+    + ", ".join(
+        f"{f} = excluded.{f}"
+        for f in ("state", "attempts", "due_at", "last_status", "last_error", "run_id", "done_at")
+    )
+)
+
+BY_ID = "select * from tickets where ticket_id in (select value from json_each(?))"
+BY_IDENTITY = "select * from tickets where identity in (select value from json_each(?))"
+REVISIONS = "select ticket_id, revision from tickets where ticket_id in (select value from json_each(?))"
+DECISIONS = "select * from classifications where classification_id in (select value from json_each(?))"
+DELIVERIES = """select * from deliveries where ticket_id in (select value from json_each(?))
+    order by ticket_id, at, delivery_id"""
+DELIVERY_COUNTS = "select destination, state, count(*) from deliveries group by 1, 2 order by 1, 2"
+ANSWERS_OF = "select * from classifications where ticket_id = ? order by classification_id"
+ATTEMPTS_OF = """select a.* from attempts a join deliveries d using (delivery_id) where d.ticket_id = ?
+    order by a.at, a.number"""
+ASKINGS_OF = """select * from askings where fingerprint in
+    (select fingerprint from classifications where ticket_id = ?)"""
+NAMED = """select * from tickets where external_id = :name
+    or (:long and ticket_id like :ending escape '\\') order by ticket_id desc limit :limit"""
+
+# A run holds what points to it while it has not ended and its lease is not over.
+FREE = """(run_id is null or run_id not in
+    (select run_id from runs where ended_at is null and lease_until > :now))"""
+# Claims go upward (by `after`), else a ticket that failed would be claimed again by the same run for ever.
+CLAIM = """update tickets set run_id = :run, revision = revision + 1 where ticket_id in
+    (select ticket_id from tickets where {where} order by urgency, ticket_id limit :limit) returning *"""
+DUE = f"""update deliveries set run_id = :run where delivery_id in
+    (select delivery_id from deliveries where destination = :destination and state = 'pending'
+     and due_at <= :now + :horizon and {FREE} order by due_at limit :limit) returning *"""
+
+# The hash before an event is that of the event before it: seq has no gaps.
+EVENTS = """select seq, timestamp, action, ticket_id, actor, run_id, detail,
+    coalesce((select p.hash from events p where p.seq = e.seq - 1), printf('%064d', 0)), hash
+    from events e where {where} and seq > :after order by seq limit {page}"""
+
+
+def escaped(text: str) -> str:
+    """Return a text as it must stand in a LIKE pattern."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
+    """Return a selection as conditions and their values, all but `after` and `limit`."""
+    said: list[str] = []
+    values: dict[str, Any] = {}
+    if selection.ids is not None:
+        said.append("ticket_id in (select value from json_each(:ids))")
+        values["ids"] = compact(list(selection.ids))
+    if selection.statuses:
+        # As literals and sorted, so that SQLite sees that a partial index answers.
+        listed = sorted(set(STATUSES) & selection.statuses)
+        said.append(f"status = '{listed[0]}'" if len(listed) == 1 else f"status in ({', '.join(map(repr, listed))})")
+    for field in ("category", "customer_id", "priority", "classifier"):
+        value = getattr(selection, field)
+        if value is not None:
+            said.append(f"{field} = :{field}")
+            values[field] = value
+    if selection.since is not None:
+        said.append("stored_at >= :since")
+        values["since"] = selection.since
+    if selection.search is not None:
+        said.append("(subject like :search escape '\\' or description like :search escape '\\')")
+        values["search"] = f"%{escaped(selection.search)}%"
+    return said, values
+
+
+def where_events(query: EventQuery) -> tuple[str, dict[str, Any]]:
+    """Return an event query as one condition and its values, all but `after` and `limit`."""
+    compared = (("ticket_id", "="), ("action", "="), ("actor", "="))
+    said = [f"{field} {sign} :{field}" for field, sign in compared if getattr(query, field) is not None]
+    values = {field: getattr(query, field) for field, _ in compared if getattr(query, field) is not None}
+    for field, sign in (("since", ">="), ("until", "<=")):
+        if getattr(query, field) is not None:
+            said.append(f"timestamp {sign} :{field}")
+            values[field] = getattr(query, field)
+    return " and ".join(said) or "true", values

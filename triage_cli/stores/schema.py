@@ -1,0 +1,82 @@
+"""The SQLite schema as a list of migrations for sqlite-utils; imported only to build or to migrate.
+
+Ids and times are text, leases and due times are seconds since 1970, money is USD. The columns of a table stand in the
+order of its record's fields.
+"""
+
+import sqlite3
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("triage")
+
+FIRST = (
+    """create table runs (
+        run_id text primary key, kind text not null, actor text not null, words text not null, started_at text not null,
+        host text not null, pid integer not null, ended_at text, counts text not null, exit_code integer, summary text,
+        lease_until real not null default 0)""",
+    "create index runs_alive on runs (lease_until) where ended_at is null",
+    """create table tickets (
+        ticket_id text primary key, identity text not null unique, source text not null, external_id text,
+        content_hash text not null, subject text, description text, customer_id text, priority text,
+        urgency integer not null, created_at text, stored_at text not null, extra text not null,
+        status text not null check (status in ('new', 'classified', 'needs_review', 'failed', 'waiting', 'routing',
+            'routed', 'unroutable', 'undeliverable')),
+        category text, suggestion text, confidence real, confidence_source text, classifier text, reason text,
+        verdict integer not null, routed_to text, cost_usd real not null, error text, failures integer not null,
+        decision_id text references classifications (classification_id) deferrable initially deferred,
+        revision integer not null, run_id text references runs (run_id))""",
+    # One queue an index: a plain index over status would be written for every ticket of an import.
+    "create index tickets_to_classify on tickets (urgency, ticket_id) where status in ('failed', 'new')",
+    "create index tickets_to_route on tickets (urgency, ticket_id) where status in ('classified', 'unroutable')",
+    "create index tickets_to_review on tickets (ticket_id) where status = 'needs_review'",
+    "create index tickets_by_external_id on tickets (external_id) where external_id is not null",
+    "create index tickets_held on tickets (run_id) where run_id is not null",
+    """create table classifications (
+        classification_id text primary key, ticket_id text not null references tickets (ticket_id), run_id text,
+        step text not null, category text, confidence real, confidence_source text, reason text,
+        classifier text not null, actor text not null, fingerprint text not null, threshold real, probabilities text,
+        answer_key text not null, at text not null, reused text, input_tokens integer not null,
+        output_tokens integer not null, cache_read integer not null, cache_write integer not null, cost real not null,
+        redacted text, error text)""",
+    "create index classifications_of on classifications (ticket_id)",
+    """create view verdicts as select classification_id as verdict_id, ticket_id, category, actor, reason as note, at
+        from classifications where confidence_source = 'human'""",
+    """create table askings (
+        fingerprint text primary key, kind text not null, model text not null, endpoint text not null,
+        prompt text not null, categories text not null, options text not null, first_at text not null)""",
+    """create table deliveries (
+        delivery_id text primary key, ticket_id text not null references tickets (ticket_id),
+        classification_id text, category text not null, destination text not null, rule text not null,
+        config_hash text not null, replaces text, state text not null, attempts integer not null, due_at real not null,
+        last_status integer, last_error text, run_id text, at text not null, done_at text)""",
+    "create index deliveries_due on deliveries (destination, due_at) where state = 'pending'",
+    "create index deliveries_of on deliveries (ticket_id)",
+    """create table attempts (
+        delivery_id text not null references deliveries (delivery_id), number integer not null, at text not null,
+        status integer, error text, seconds real not null, primary key (delivery_id, number))""",
+    """create table events (
+        seq integer primary key, timestamp text not null, action text not null, ticket_id text, actor text not null,
+        run_id text, detail text not null, hash text not null)""",
+    "create index events_of on events (ticket_id, seq)",
+    """create trigger events_never_change before update on events
+        begin select raise(abort, 'the audit log is append-only'); end""",
+    """create trigger events_never_go before delete on events
+        begin select raise(abort, 'the audit log is append-only'); end""",
+    "create table chain (one integer primary key check (one = 1), seq integer not null, hash text not null)",
+    f"insert into chain values (1, 0, '{'0' * 64}')",
+    "create table models (fingerprint text primary key, weights blob not null, metrics text not null, at text not null)",
+)
+
+
+@migrations()
+def first(db: Database) -> None:
+    """Build the tables of the first release."""
+    for statement in FIRST:
+        db.execute(statement)
+
+
+def migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring a database to `version`; the caller holds the write lock, since sqlite-utils takes none."""
+    migrations.apply(Database(connection, execute_plugins=False))
+    connection.execute(f"pragma user_version = {version}")

@@ -1,0 +1,340 @@
+"""The store in one SQLite file: claims with leases, one write for all changes, the audit chain under the write lock."""
+
+import os
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from triage_cli import auditing
+from triage_cli.codec import compact
+from triage_cli.errors import StoreError, UsageError
+from triage_cli.ids import now
+from triage_cli.models import (
+    Asking,
+    Attempt,
+    Change,
+    Classification,
+    Conflict,
+    Delivery,
+    EventQuery,
+    History,
+    Lease,
+    LoggedEvent,
+    Parcel,
+    Run,
+    Selection,
+    Stats,
+    Ticket,
+)
+from triage_cli.stores import queries
+from triage_cli.stores.connection import connect, translate
+
+PAGE = 500
+
+
+class SqliteStore:
+    """Implements `ports.Store` on one file; a connection a thread. Raises `StoreError` or `UnavailableError`."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._local = threading.local()
+
+    # -- runs and leases
+
+    def begin(self, run: Run) -> Run:
+        """Record a run and start its lease; what a dead process on this machine held is free from here on."""
+        run = run._replace(host=socket.gethostname(), pid=os.getpid())
+        with self._writing() as db:
+            self._free_the_dead(db)
+            marks = ",".join("?" * len(run))
+            db.execute(f"insert into runs values ({marks}, ?)", (*run, time.time() + Lease(run.run_id).seconds))
+        return run
+
+    def end(self, run: Run) -> None:
+        """Record how a run ended; its tickets and deliveries are free."""
+        with self._writing() as db:
+            db.execute(
+                "update runs set ended_at = ?, counts = ?, exit_code = ?, summary = ? where run_id = ?",
+                (run.ended_at, run.counts, run.exit_code, run.summary, run.run_id),
+            )
+            db.execute("update tickets set run_id = null where run_id = ?", (run.run_id,))
+
+    def _free_the_dead(self, db: sqlite3.Connection) -> None:
+        rows = db.execute("select run_id, pid from runs where ended_at is null and host = ?", (socket.gethostname(),))
+        for run_id, pid in rows.fetchall():
+            if not _alive(pid):
+                db.execute("update runs set lease_until = 0 where run_id = ? and lease_until > 0", (run_id,))
+
+    def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
+        """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest."""
+        where, values = queries.where(selection)
+        if selection.after:
+            where.append("(urgency, ticket_id) > (:after_urgency, :after_id)")
+            values |= {"after_urgency": int(selection.after[0]), "after_id": selection.after[1:]}
+        values |= {"run": lease.run_id, "now": time.time(), "limit": limit}
+        with self._writing() as db:
+            self._renew(db, lease)
+            rows = db.execute(queries.CLAIM.format(where=" and ".join([*where, queries.FREE])), values).fetchall()
+        return sorted((Ticket(*row) for row in rows), key=lambda t: (t.urgency, t.ticket_id))
+
+    def due(self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0) -> list[Parcel]:
+        """Take hold of pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
+        values = {"destination": destination, "run": lease.run_id, "now": time.time(), "horizon": horizon, "limit": limit}
+        with self._writing() as db:
+            self._renew(db, lease)
+            deliveries = [Delivery(*row) for row in db.execute(queries.DUE, values).fetchall()]
+            tickets = {t.ticket_id: t for t in self._tickets(db, [d.ticket_id for d in deliveries])}
+        deliveries.sort(key=lambda d: (d.due_at, d.delivery_id))
+        return [Parcel(d, tickets[d.ticket_id]) for d in deliveries]
+
+    def owed(self) -> list[str]:
+        """Return the destinations that have pending deliveries."""
+        return [row[0] for row in self._read("select distinct destination from deliveries where state = 'pending'")]
+
+    def next_due(self) -> float | None:
+        """Return when the next pending delivery falls due, in seconds since 1970."""
+        due: float | None = self._read("select min(due_at) from deliveries where state = 'pending'")[0][0]
+        return due
+
+    def _renew(self, db: sqlite3.Connection, lease: Lease) -> None:
+        db.execute("update runs set lease_until = ? where run_id = ?", (time.time() + lease.seconds, lease.run_id))
+
+    # -- the one write
+
+    def save(self, changes: Sequence[Change], lease: Lease | None = None) -> list[Conflict | None]:
+        """Write changes and their events in one transaction; a change whose ticket moved on is refused."""
+        if not changes:
+            return []
+        with self._writing() as db:
+            if lease is not None:
+                self._renew(db, lease)
+            conflicts = self._conflicts(db, changes)
+            kept = [c for c, conflict in zip(changes, conflicts, strict=True) if conflict is None]
+            db.executemany(queries.INSERT_TICKET, [c.ticket for c in kept if c.ticket and not c.expects])
+            self._add(db, kept)
+            updated = [(*c.ticket[1:], c.ticket.ticket_id) for c in kept if c.ticket and c.expects]
+            db.executemany(queries.UPDATE_TICKET, updated)
+            self._log(db, kept)
+        return conflicts
+
+    def _conflicts(self, db: sqlite3.Connection, changes: Sequence[Change]) -> list[Conflict | None]:
+        new = [c.ticket.identity for c in changes if c.ticket and not c.expects]
+        old = [c.ticket.ticket_id for c in changes if c.ticket and c.expects]
+        taken = {t.identity: t for t in self._identified(db, new)} if new else {}
+        revisions = dict(db.execute(queries.REVISIONS, (compact(old),)).fetchall()) if old else {}
+        answer: list[Conflict | None] = []
+        for change in changes:
+            ticket = change.ticket
+            if ticket is None:
+                answer.append(None)
+            elif not change.expects:
+                answer.append(Conflict(taken[ticket.identity]) if ticket.identity in taken else None)
+            elif revisions.get(ticket.ticket_id) == change.expects:
+                answer.append(None)
+            else:
+                answer.append(Conflict(next(iter(self._tickets(db, [ticket.ticket_id])), None)))
+        return answer
+
+    def _add(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
+        added = [row for change in changes for row in change.adds]
+        db.executemany(queries.INSERT_CLASSIFICATION, [r for r in added if type(r) is Classification])
+        db.executemany(queries.PUT_DELIVERY, [r for r in added if type(r) is Delivery])
+        db.executemany(queries.INSERT_ATTEMPT, [r for r in added if type(r) is Attempt])
+
+    def _log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
+        seq, prev = db.execute("select seq, hash from chain").fetchone()
+        rows = []
+        for change in changes:
+            event = change.event
+            seq += 1
+            detail = auditing.canonical(event.data)
+            prev = auditing.link(prev, seq, event, detail)
+            rows.append((seq, event.at, event.action, event.ticket_id, event.actor, event.run_id, detail, prev))
+        db.executemany("insert into events values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        db.execute("update chain set seq = ?, hash = ?", (seq, prev))
+
+    def note_asking(self, asking: Asking) -> None:
+        """Record what is asked, once per fingerprint."""
+        if not self._read("select 1 from askings where fingerprint = ?", (asking.fingerprint,)):
+            with self._writing() as db:
+                db.execute("insert or ignore into askings values (?, ?, ?, ?, ?, ?, ?, ?)", asking)
+
+    def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
+        """Keep weights under a fingerprint."""
+        with self._writing() as db:
+            values = (fingerprint, weights, auditing.canonical(metrics), now())
+            db.execute("insert or replace into models values (?, ?, ?, ?)", values)
+
+    # -- reads
+
+    def model(self, fingerprint: str) -> bytes | None:
+        """Return the weights kept under a fingerprint."""
+        rows = self._read("select weights from models where fingerprint = ?", (fingerprint,))
+        return rows[0][0] if rows else None
+
+    def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
+        """Return the stored tickets among these identities."""
+        with self._translated():
+            return {t.identity: t for t in self._identified(self._db(), identities)}
+
+    def find(self, selection: Selection) -> Iterator[Ticket]:
+        """Walk over tickets, newest first; with ids, in their order. No transaction stays open between two tickets."""
+        if selection.ids is not None:
+            yield from self._in_order_of(selection.ids)
+            return
+        left = selection.limit
+        while left is None or left > 0:
+            where, values = queries.where(selection)
+            if selection.after:
+                where.append("ticket_id < :after_id")
+                values |= {"after_id": selection.after}
+            page = PAGE if left is None else min(left, PAGE)
+            said = " and ".join(where) or "true"
+            rows = self._read(f"select * from tickets where {said} order by ticket_id desc limit {page}", values)
+            yield from (Ticket(*row) for row in rows)
+            if len(rows) < page:
+                return
+            left = None if left is None else left - page
+            selection = selection._replace(after=rows[-1][0])
+
+    def _in_order_of(self, ids: Sequence[str]) -> Iterator[Ticket]:
+        for start in range(0, len(ids), PAGE):
+            chunk = ids[start : start + PAGE]
+            with self._translated():
+                found = {t.ticket_id: t for t in self._tickets(self._db(), chunk)}
+            yield from (found[i] for i in chunk if i in found)
+
+    def named(self, name: str, limit: int) -> list[Ticket]:
+        """Return the tickets with this id, ending (6 or more characters) or external id, newest first."""
+        rows = self._read("select * from tickets where ticket_id = ?", (name,))
+        if not rows:
+            ending = queries.escaped(name) if len(name) >= 6 else ""
+            values = {"name": name, "ending": f"%{ending}", "limit": limit, "long": len(name) >= 6}
+            rows = self._read(queries.NAMED, values)
+        return [Ticket(*row) for row in rows]
+
+    def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
+        """Return these answers by their id."""
+        rows = self._read(queries.DECISIONS, (compact(list(classification_ids)),))
+        return {row[0]: Classification(*row) for row in rows}
+
+    def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
+        """Return what each ticket's destinations are owed, oldest first."""
+        found: dict[str, list[Delivery]] = {}
+        for row in self._read(queries.DELIVERIES, (compact(list(ticket_ids)),)):
+            delivery = Delivery(*row)
+            found.setdefault(delivery.ticket_id, []).append(delivery)
+        return {ticket_id: tuple(deliveries) for ticket_id, deliveries in found.items()}
+
+    def history(self, ticket_id: str) -> History:
+        """Return everything known of one ticket."""
+        one = (ticket_id,)
+        ticket = Ticket(*self._read("select * from tickets where ticket_id = ?", one)[0])
+        answers = tuple(Classification(*r) for r in self._read(queries.ANSWERS_OF, one))
+        deliveries = self.deliveries([ticket_id]).get(ticket_id, ())
+        attempts = tuple(Attempt(*r) for r in self._read(queries.ATTEMPTS_OF, one))
+        askings = {a[0]: Asking(*a) for a in self._read(queries.ASKINGS_OF, one)}
+        events = tuple(self.events(EventQuery(ticket_id=ticket_id)))
+        return History(ticket, answers, deliveries, attempts, events, askings)
+
+    def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
+        """Walk over the audit log, oldest first, a page at a time."""
+        where, values = queries.where_events(query)
+        after = query.after
+        if query.limit is not None:
+            values["limit"] = query.limit
+            rows = self._read(f"select seq from events where {where} order by seq desc limit :limit", values)
+            after = max(after, rows[-1][0] - 1 if rows else after)
+            if not rows:
+                return
+        while True:
+            rows = self._read(queries.EVENTS.format(where=where, page=PAGE), values | {"after": after})
+            yield from (LoggedEvent(*row) for row in rows)
+            if len(rows) < PAGE:
+                return
+            after = rows[-1][0]
+
+    def stats(self) -> Stats:
+        """Count."""
+
+        def count(column: str) -> dict[str, int]:
+            said = f"select {column}, count(*) from tickets where {column} is not null group by 1 order by 2 desc, 1"
+            return dict(self._read(said))
+
+        deliveries: dict[str, dict[str, int]] = {}
+        for destination, state, number in self._read(queries.DELIVERY_COUNTS):
+            deliveries.setdefault(destination, {})[state] = number
+        days = dict(self._read("select substr(stored_at, 1, 10), count(*) from tickets group by 1 order by 1"))
+        cost = self._read("select coalesce(sum(cost), 0) from classifications")[0][0]
+        events = self._read("select seq from chain")[0][0]
+        by_status, by_category = count("status"), count("category")
+        total = sum(by_status.values())
+        return Stats(total, by_status, by_category, count("classifier"), days, deliveries, cost, events)
+
+    def backup(self, path: Path) -> None:
+        """Write a consistent copy of the live database to a new file."""
+        if path.exists():
+            raise UsageError(f"{path} exists already", hint="name a new file")
+        try:
+            target = sqlite3.connect(path)
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"cannot write {path}: {error}", hint="name a file in a folder you may write") from error
+        try:
+            with self._translated():
+                self._db().backup(target)
+        finally:
+            target.close()
+
+    # -- below: connections, transactions, errors
+
+    def _tickets(self, db: sqlite3.Connection, ids: Sequence[str]) -> list[Ticket]:
+        return [Ticket(*row) for row in db.execute(queries.BY_ID, (compact(list(ids)),))]
+
+    def _identified(self, db: sqlite3.Connection, identities: Sequence[str]) -> list[Ticket]:
+        return [Ticket(*row) for row in db.execute(queries.BY_IDENTITY, (compact(list(identities)),))]
+
+    def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
+        with self._translated():
+            return self._db().execute(sql, values).fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._translated():
+            db = self._db()
+            # The write lock is taken before anything is read, so that what was read still holds when it is written.
+            db.execute("begin immediate")
+            try:
+                yield db
+                db.execute("commit")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("rollback")
+                raise
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error
+
+    def _db(self) -> sqlite3.Connection:
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None:
+            db = self._local.db = connect(self.path)
+        return db
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
