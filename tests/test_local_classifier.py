@@ -174,9 +174,20 @@ def test_the_fingerprint_follows_what_is_read() -> None:
 
 
 def test_own_examples_replace_the_built_in_ones() -> None:
-    assert len(examples_of(Category("billing"))) >= 24
-    assert examples_of(Category("Billing", examples=("pay me",))) == ("pay me",)
-    assert not examples_of(Category("Plants"))
+    own = Category("Billing", examples=("pay me",))
+    mine, built_in = examples_of([own, Category("general")])
+    assert mine == ("pay me",)
+    assert len(built_in) >= 24
+
+
+def test_beside_a_bare_category_there_are_fewer_built_in_examples() -> None:
+    built_in, own, bare = examples_of([Category("billing"), Category("General", examples=("hi",) * 20), GARDEN[0]])
+    assert (len(built_in), len(own), len(bare)) == (8, 20, 0)
+
+
+def test_many_examples_of_one_category_do_not_swallow_the_others() -> None:
+    chatty = (GARDEN[0]._replace(examples=tuple(f"my tree number {n} is ill" for n in range(60))), *GARDEN[1:])
+    assert one(classifier(fit(chatty), chatty), "the engine of my chain saw is broken").category == "Machines"
 
 
 def test_equal_inputs_give_equal_bytes(default: Model) -> None:
@@ -219,9 +230,10 @@ def test_a_category_that_says_nothing_is_never_guessed() -> None:
     assert "42" not in {one(asked, text).category for text in ("watering trees", "42", "what is 42 about")}
 
 
-def test_no_categories_are_a_mistake_of_the_configuration() -> None:
-    with pytest.raises(ConfigError, match="no categories"):
-        fit(())
+@pytest.mark.parametrize("categories", [(), (Category("1"), Category("2", "…"))])
+def test_nothing_to_learn_from_is_a_mistake_of_the_configuration(categories: tuple[Category, ...]) -> None:
+    with pytest.raises(ConfigError, match="categor"):
+        fit(categories)
 
 
 def test_a_megabyte_is_read_only_at_its_head(default: Model) -> None:
@@ -234,7 +246,7 @@ def test_a_megabyte_is_read_only_at_its_head(default: Model) -> None:
 
 def test_hostile_text_leaves_a_clean_reason(default: Model) -> None:
     asked = classifier(default)
-    text = "\x1b[31mrefund\x1b[0m <script>alert('invoice')</script> \x00charged\u202e ann@example.org 4111111111111111 charged twice"
+    text = "\x1b[31mrefund\x1b[0m <b>alert('fee')</b> \x00fee\u202e ann@example.org 4111111111111111 charged twice"
     got = one(asked, text)
     named, _, _ = (got.reason or "").partition("; next: ")
     assert (got.reason or "").isprintable()

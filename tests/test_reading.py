@@ -2,10 +2,12 @@
 
 import csv
 import io
+from contextlib import suppress
+from typing import Any
 
 import pytest
 
-from triage_cli.errors import InputError, TriageError, UsageError
+from triage_cli.errors import InputError, UsageError
 from triage_cli.models import Rejected, TicketDraft
 from triage_cli.reading import ReadOptions, Table, open_table
 from triage_cli.reading.sniff import HEAD
@@ -13,12 +15,12 @@ from triage_cli.reading.sniff import HEAD
 MB = 1 << 20
 
 
-def opened(data: bytes | str, name: str = "tickets.csv", **options: object) -> Table:
+def opened(data: bytes | str, name: str = "tickets.csv", **options: Any) -> Table:
     raw = data.encode() if isinstance(data, str) else data
-    return open_table(io.BytesIO(raw), name, ReadOptions(**options))  # type: ignore[arg-type]
+    return open_table(io.BytesIO(raw), name, ReadOptions(**options))
 
 
-def read(data: bytes | str, name: str = "tickets.csv", **options: object) -> list[TicketDraft | Rejected]:
+def read(data: bytes | str, name: str = "tickets.csv", **options: Any) -> list[TicketDraft | Rejected]:
     return list(opened(data, name, **options).rows)
 
 
@@ -86,8 +88,10 @@ def test_an_encoding_may_change_in_the_middle_and_after_the_sample() -> None:
 
 
 def test_options_overrule_what_would_be_found() -> None:
-    rows = read("Betreff;x\nПривет;1\n".encode("koi8-r"), encoding="koi8-r", delimiter=";", source="shop", limit=1)
-    assert texts(rows) == [("Привет", None)]
+    hello = "\u041f\u0440\u0438\u0432\u0435\u0442"
+    data = f"Betreff;x\n{hello};1\nnext;2\n".encode("koi8-r")
+    rows = read(data, encoding="koi8-r", delimiter=";", source="shop", limit=1)
+    assert texts(rows) == [(hello, None)]
     assert [row.source for row in rows if isinstance(row, TicketDraft)] == ["shop"]
 
 
@@ -103,7 +107,7 @@ def test_options_overrule_what_would_be_found() -> None:
         ({"mapping": {"subject": "subjekt"}}, "did you mean “subject”?"),
     ],
 )
-def test_options_that_do_not_fit_are_usage_errors(options: dict[str, object], says: str) -> None:
+def test_options_that_do_not_fit_are_usage_errors(options: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError) as caught:
         opened("id,subject\n1,a\n", **options)
     assert says in caught.value.sentence()
@@ -121,7 +125,7 @@ def test_options_that_do_not_fit_are_usage_errors(options: dict[str, object], sa
         (b"PK\x03\x04\x14\x00\x06\x00", "Excel"),
         (b"\x1f\x8b\x08\x00", "gzip"),
         (bytes(range(256)) * 20, "binary"),
-        (b"ID,Client,Priority,Status\n#001,Faye,Medium,Open\n", "its columns are ID, Client, Priority, Status; name one"),
+        (b"ID,Client,Priority,Status\n#1,Faye,Medium,Open\n", "its columns are ID, Client, Priority, Status; name"),
         (b'"just text"', "no column for a subject"),
         (b"1,2,3\n4,5,6\n", "no header row"),
     ],
@@ -181,6 +185,15 @@ def test_an_unclosed_quote_is_found_where_a_later_quote_seems_to_close_it() -> N
     rows = read('id,subject,description\n1,"open,b\n2,"fine, really",d\n3,"also ""fine""",f\n')
     assert texts(rows) == [("fine, really", "d"), ('also "fine"', "f")]
     assert reasons(rows) == ["line 2: a quote is opened and never closed; reading goes on at line 3"]
+
+
+@pytest.mark.parametrize(
+    "data", ['1,"open,b\n2,"open,d\n', '1,"he said "hi" to me\n', '1,"he said "hi,\n and "left",x\n']
+)
+def test_a_stray_quote_that_may_have_merged_two_rows_is_not_guessed_at(data: str) -> None:
+    rows = read(f"id,subject,description\n{data}3,fine,row\n")
+    assert reasons(rows)[0] == "line 2: a stray quote makes it unclear where this row ends"
+    assert texts(rows)[-1] == ("fine", "row")
 
 
 def test_a_file_cut_off_in_the_middle_of_a_text_loses_that_row_only() -> None:
@@ -267,7 +280,7 @@ def test_a_quote_that_is_never_closed_does_not_fill_the_memory() -> None:
 def no_header(rows: int = 5) -> str:
     out = io.StringIO()
     csv.writer(out).writerows(
-        [f"SUMO-{1000 + n}", f"firefox extension does not work {n}", f"Hi, I am using version {n} on a mac and it fails.",
+        [f"SUMO-{1000 + n}", f"firefox extension does not work {n}", f"Hi, I am using version {n} here and it fails.",
          f"u_{n}", f"2024-12-{n + 1:02}T02:22:38-08:00"] for n in range(rows)
     )
     return out.getvalue()
@@ -328,10 +341,7 @@ def test_the_order_of_day_and_month_is_learned_from_the_column() -> None:
     assert created("03/04/2024", "03/05/2024") == [None, None]
 
 
-def test_every_failure_of_opening_is_ours() -> None:
-    """A quote that opens in the header leaves nothing to read; it must not end in a csv.Error."""
-    for data in (b'"subject,description\n1,2\n', b'subject,"\n', b'"', b"\r", b"subject\r\n\r", b'sep=,\n"a'):
-        try:
-            list(opened(data).rows)
-        except TriageError as error:
-            assert isinstance(error, InputError)
+@pytest.mark.parametrize("data", [b'"subject,description\n1,2\n', b'subject,"\n', b'"', b"\r", b'sep=,\n"a'])
+def test_a_quote_that_opens_in_the_header_ends_in_no_error_but_ours(data: bytes) -> None:
+    with suppress(InputError):
+        assert read(data) == []

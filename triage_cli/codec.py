@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from triage_cli.models import Attempt, Classification, Decided, Delivery, History, LoggedEvent, Outcome, Routed, Ticket
@@ -13,15 +14,17 @@ TICKET_KEYS = (
 )
 EVENT_KEYS = ("seq", "timestamp", "action", "ticket_id", "actor", "run_id", "detail", "prev", "hash")
 
+_ticket_values = itemgetter(*(Ticket._fields.index(key) for key in TICKET_KEYS))
+
 to_json = json.JSONEncoder(ensure_ascii=False).encode
 compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def ticket_record(ticket: Ticket) -> dict[str, Any]:
     """Return the record of a ticket: all keys always, null where unknown."""
-    record: dict[str, Any] = {key: getattr(ticket, key) for key in TICKET_KEYS}
-    record["verdict"] = bool(ticket.verdict)
-    record["extra"] = json.loads(ticket.extra)
+    record: dict[str, Any] = dict(zip(TICKET_KEYS, _ticket_values(ticket), strict=True))
+    record["verdict"] = ticket.verdict == 1
+    record["extra"] = json.loads(ticket.extra) if ticket.extra != "{}" else {}
     return record
 
 

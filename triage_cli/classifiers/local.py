@@ -81,7 +81,8 @@ def fingerprint(categories: Sequence[Category]) -> str:
 
 def described(categories: Sequence[Category]) -> str:
     """Return the categories as this classifier reads them, as JSON."""
-    return json.dumps([[c.name, c.description, list(examples_of(c))] for c in categories], ensure_ascii=False)
+    pairs = zip(categories, examples_of(categories), strict=True)
+    return json.dumps([[c.name, c.description, list(examples)] for c, examples in pairs], ensure_ascii=False)
 
 
 class _Numbers(dict[str, int]):

@@ -43,6 +43,8 @@ def fit(categories: Sequence[Category], labelled: Sequence[tuple[str, str]] = ()
     wording = lessons_of(categories)
     taught = labelled_lessons(categories, labelled)
     lessons = wording + taught
+    if not lessons:
+        raise ConfigError("the categories have no word to learn from", hint="give them descriptions and examples")
     labels = np.array([lesson.label for lesson in lessons])
     weights = np.array([lesson.weight for lesson in lessons])
     texts = Texts([lesson.text for lesson in lessons])
@@ -60,15 +62,24 @@ def fit(categories: Sequence[Category], labelled: Sequence[tuple[str, str]] = ()
 
 
 def lessons_of(categories: Sequence[Category]) -> list[Lesson]:
-    """Return the training texts that categories bring: names, descriptions whole and by phrase, examples."""
-    lessons: list[Lesson] = []
-    for label, category in enumerate(categories):
+    """Return the training texts that categories bring: names, descriptions whole and by phrase, examples.
+
+    Together those of each category weigh the same: many examples of one must not draw away the others' tickets.
+    """
+    groups = []
+    for label, (category, examples) in enumerate(zip(categories, examples_of(categories), strict=True)):
         name = re.sub(r"[\W_]+", " ", category.name)
-        lessons += [Lesson(f"{name}. {category.description}", label), Lesson(name, label)]
         phrases = re.split(r"[,:;.]\s|\s(?:and|or)\s", category.description)
-        lessons += [Lesson(phrase, label, 0.5) for phrase in phrases if phrase.casefold() != "everything else"]
-        lessons += [Lesson(example, label) for example in examples_of(category)]
-    return [lesson for lesson in lessons if words_of(lesson.text)]
+        group = [Lesson(text, label) for text in (f"{name}. {category.description}", name, *examples)]
+        group += [Lesson(phrase, label, 0.5) for phrase in phrases if phrase.casefold() != "everything else"]
+        groups.append([lesson for lesson in group if words_of(lesson.text)])
+    totals = [sum(lesson.weight for lesson in group) for group in groups]
+    mean = sum(totals) / len(totals)
+    return [
+        lesson._replace(weight=lesson.weight * mean / total)
+        for group, total in zip(groups, totals, strict=True)
+        for lesson in group
+    ]
 
 
 def labelled_lessons(categories: Sequence[Category], labelled: Sequence[tuple[str, str]]) -> list[Lesson]:

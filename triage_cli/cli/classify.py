@@ -11,7 +11,7 @@ from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, command
 from triage_cli.codec import TICKET_KEYS, outcome_record
 from triage_cli.errors import PRECEDENCE, ExitCode, UsageError
-from triage_cli.models import ClassifyPlan, Selection
+from triage_cli.models import ClassifyPlan, Decided, Outcome, Selection
 
 COLUMNS = (*TICKET_KEYS, "asked")
 WORDS = {"needs_review": "need review", "held": "held by a verdict or another run"}
@@ -51,13 +51,13 @@ def classify(  # noqa: PLR0913 - one an option
     printer = Printer(output, excel=excel, quiet=session.quiet)
     counts: Counter[str] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
-    records = _records(session, selection, ClassifyPlan(classifier, force), counts, codes)
+    outcomes = _outcomes(session, selection, ClassifyPlan(classifier, force), counts, codes)
     try:
         if ids and len(ids) == 1 and ids != ["-"]:
-            for record in records:
-                printer.one(record, _table, COLUMNS)
+            for outcome in outcomes:
+                printer.one(outcome_record(outcome) or {}, _table, COLUMNS)
         else:
-            printer.many(records, COLUMNS, _table)
+            printer.many(outcomes, outcome_record, COLUMNS, _table)
     finally:
         session.say(telling.counted(counts, DIDS, WORDS))
     if session.guides:
@@ -70,18 +70,16 @@ def classify(  # noqa: PLR0913 - one an option
     return next(code for code in PRECEDENCE if code in codes)
 
 
-def _records(
+def _outcomes(
     session: Session, selection: Selection, plan: ClassifyPlan, counts: Counter[str], codes: set[ExitCode]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Outcome[Decided]]:
     outcomes = session.triage.classify(selection, plan)
     for outcome in telling.progress(outcomes, "classifying", shown=session.shows_progress):
         counts[outcome.did] += 1
         if outcome.error is not None:
             codes.add(outcome.error.exit_code)
             telling.say(f"failed: {outcome.error.sentence()}")
-        record = outcome_record(outcome)
-        if record is not None:
-            yield record
+        yield outcome
 
 
 def _preview(session: Session, selection: Selection) -> int:

@@ -43,7 +43,7 @@ def init(
 def show(session: Session, output: printing.Output = None) -> None:
     """Show every value that holds, and where it comes from."""
     records = [dict(zip(COLUMNS, row, strict=True)) for row in shown(session.config)]
-    Printer(output).many(records, COLUMNS, _table, "key", rows=len(records))
+    Printer(output).many(records, lambda record: record, COLUMNS, _table, "key", rows=len(records))
 
 
 @command

@@ -70,8 +70,8 @@ def create(  # noqa: PLR0913 - one an option
             return _preview(session, printer, inputs.tables(session, streams, wanted))
         session.config  # noqa: B018 - its mistakes are told before anything is read
         try:
-            records = _records(session, inputs.tables(session, streams, wanted), rejections, counts, strict=strict)
-            printer.many(records, TICKET_KEYS, _table)
+            outcomes = _outcomes(session, inputs.tables(session, streams, wanted), rejections, counts, strict=strict)
+            printer.many(outcomes, outcome_record, TICKET_KEYS, _table)
         finally:
             rejections.close()
             session.say(telling.counted(counts, DIDS))
@@ -79,17 +79,15 @@ def create(  # noqa: PLR0913 - one an option
     return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK
 
 
-def _records(  # noqa: PLR0913 - what a summary needs
+def _outcomes(
     session: Session, tables: Sequence[Table], rejections: Rejections, counts: Counter[str], *, strict: bool
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Outcome[Ticket]]:
     for table in tables:
         rows = session.stopper.interruptible(inputs.until_rejected(table.rows) if strict else table.rows)
         for outcome in session.triage.create(telling.progress(rows, "creating", shown=session.shows_progress)):
             counts[outcome.did] += 1
             rejections.see(outcome, table)
-            record = outcome_record(outcome)
-            if record is not None:
-                yield record
+            yield outcome
 
 
 def _typed(  # noqa: PLR0913 - one an option
@@ -122,8 +120,8 @@ def _preview(session: Session, printer: Printer, tables: Sequence[Table]) -> int
                 telling.say(f"rejected: {row.error.sentence()}")
         drafts = [row for row in rows if isinstance(row, TicketDraft)]
         empty = dict.fromkeys(TICKET_KEYS)
-        records = [empty | {k: v for k, v in d._asdict().items() if k in TICKET_KEYS} for d in drafts]
-        printer.many(records, TICKET_KEYS, _table)
+        shown = [empty | {k: v for k, v in d._asdict().items() if k in TICKET_KEYS} for d in drafts]
+        printer.many(shown, lambda record: record, TICKET_KEYS, _table)
     session.say("nothing was stored (--dry-run)")
     return ExitCode.OK
 

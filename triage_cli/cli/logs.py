@@ -47,10 +47,9 @@ def logs(  # noqa: PLR0913 - one an option
     ticket_id = session.triage.resolve(name) if name is not None else None
     query = EventQuery(ticket_id, action, actor, inputs.moment(since), inputs.moment(until), limit)
     events = _followed(session, query) if follow else session.triage.events(query)
-    records = (event_record(event) for event in printer.unless_closed(events))
     if follow and printer.format == "table":
         printer.format = "jsonl"
-    printer.many(records, EVENT_KEYS, _table, "seq", rows=limit)
+    printer.many(printer.unless_closed(events), event_record, EVENT_KEYS, _table, "seq", rows=limit)
 
 
 def _followed(session: Session, query: EventQuery) -> Iterator[LoggedEvent]:

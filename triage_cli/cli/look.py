@@ -55,8 +55,8 @@ def list_tickets(  # noqa: PLR0913 - one an option
         priority=inputs.priority(priority), classifier=classifier, since=inputs.moment(since), search=search,
         limit=ON_TERMINAL if cut else limit,
     )
-    records = (ticket_record(ticket) for ticket in printer.unless_closed(session.triage.find(selection)))
-    printer.many(records, TICKET_KEYS, _table, rows=limit)
+    found = printer.unless_closed(session.triage.find(selection))
+    printer.many(found, ticket_record, TICKET_KEYS, _table, rows=limit)
 
 
 @command

@@ -14,6 +14,7 @@ from triage_cli.codec import to_json
 T = TypeVar("T")
 Format = Literal["table", "json", "jsonl", "csv", "id"]
 Record = Mapping[str, Any]
+Table = Callable[[Sequence[Record]], object]
 Output = Annotated[
     Format | None, typer.Option("-o", "--output", help="table on a terminal, else jsonl.", show_default=False)
 ]
@@ -35,14 +36,16 @@ class Printer:
             self.format = "csv"
 
     def many(
-        self, records: Iterable[Record], columns: Sequence[str], table: Callable[[Sequence[Record]], object],
+        self, items: Iterable[T], record: Callable[[T], Record | None], columns: Sequence[str], table: Table,
         key: str = "ticket_id", rows: int | None = None,
     ) -> None:
-        """Write records as they come; each is taken from the iterator even where nothing is printed."""
+        """Write the records of items as they come; each item is taken even where nothing is printed."""
+        if self.silent or self.closed:
+            _exhaust(items)
+            return
+        records = (made for item in items if (made := record(item)) is not None)
         try:
-            if self.silent:
-                _exhaust(records)
-            elif self.format == "table":
+            if self.format == "table":
                 self._table(iter(records), table, rows or TABLE_ROWS)
             elif self.format == "json":
                 self._array(records)
@@ -54,14 +57,14 @@ class Printer:
             if not self.closed:
                 self.flush()
 
-    def one(self, record: Record, table: Callable[[Sequence[Record]], object], columns: Sequence[str], key: str = "ticket_id") -> None:
+    def one(self, record: Record, table: Table, columns: Sequence[str], key: str = "ticket_id") -> None:
         """Write one record: an object in JSON."""
         if self.silent:
             return
         if self.format == "json":
             self.write(to_json(record) + "\n")
         else:
-            self.many([record], columns, table, key)
+            self.many([record], lambda record: record, columns, table, key)
 
     def unless_closed(self, items: Iterable[T]) -> Iterator[T]:
         """Yield items while somebody reads what is printed."""
@@ -108,7 +111,7 @@ class Printer:
             before = ","
         self.write("[]\n" if before == "[" else "\n]\n")
 
-    def _table(self, records: Iterator[Record], table: Callable[[Sequence[Record]], object], rows: int) -> None:
+    def _table(self, records: Iterator[Record], table: Table, rows: int) -> None:
         shown = list(islice(records, rows))
         left = _exhaust(records)
         if shown:

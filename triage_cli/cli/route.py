@@ -12,7 +12,7 @@ from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, command
 from triage_cli.codec import TICKET_KEYS, outcome_record
 from triage_cli.errors import PRECEDENCE, ExitCode
-from triage_cli.models import Routed, RoutePlan, Selection
+from triage_cli.models import Outcome, Routed, RoutePlan, Selection
 
 # Attempts that fall due within this many seconds are waited for.
 STAY = 15.0
@@ -52,13 +52,13 @@ def route(  # noqa: PLR0913 - one an option
     places: Counter[str] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
     plan = RoutePlan(retry_dead, again, 0.0 if no_wait else STAY)
-    records = _records(session, selection, plan, counts, places, codes)
+    outcomes = _outcomes(session, selection, plan, counts, places, codes)
     try:
         if ids and len(ids) == 1 and ids != ["-"]:
-            for record in records:
-                printer.one(record, _table, TICKET_KEYS)
+            for outcome in outcomes:
+                printer.one(outcome_record(outcome) or {}, _table, TICKET_KEYS)
         else:
-            printer.many(records, TICKET_KEYS, _table)
+            printer.many(outcomes, outcome_record, TICKET_KEYS, _table)
     finally:
         session.say(telling.counted(counts, DIDS, WORDS))
     if session.guides:
@@ -81,10 +81,10 @@ def next_step(places: Counter[str], counts: Counter[str]) -> str:
     return "; ".join(steps)
 
 
-def _records(  # noqa: PLR0913 - what a summary needs
+def _outcomes(  # noqa: PLR0913 - what a summary needs
     session: Session, selection: Selection, plan: RoutePlan, counts: Counter[str], places: Counter[str],
     codes: set[ExitCode],
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Outcome[Routed]]:
     outcomes = session.triage.route(selection, plan)
     for outcome in telling.progress(outcomes, "routing", shown=session.shows_progress):
         counts[outcome.did] += 1
@@ -95,9 +95,7 @@ def _records(  # noqa: PLR0913 - what a summary needs
             if outcome.did == "undeliverable" or outcome.error.code == "not_classified":
                 codes.add(ExitCode.PARTIAL)
             telling.say(f"{outcome.did}: {outcome.error.sentence()}")
-        record = outcome_record(outcome)
-        if record is not None:
-            yield record
+        yield outcome
 
 
 def _preview(session: Session, selection: Selection, printer: Printer) -> int:
@@ -121,6 +119,3 @@ def _table(records: Any) -> object:
     from triage_cli.cli import tables
 
     return tables.tickets(records)
-
-
-__all__ = ["Routed", "next_step", "register", "route"]

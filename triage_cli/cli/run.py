@@ -1,7 +1,7 @@
 """`triage run`: create, classify and route in one pass; rows in are rows out, in their order."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -139,7 +139,8 @@ def _print(printer: Printer, tables: Sequence[Table], rows: Callable[[Table], It
         printer.csv((*tables[0].columns, *ADDED), ([*cells, *added] for t in tables for cells, added in _fitted(t, rows(t))))
         printer.flush()
         return
-    printer.many((record for t in tables for record in _named(t, rows(t))), ADDED, _table, "triage_ticket_id")
+    named = (pair for t in tables for pair in _named(t, rows(t)))
+    printer.many(named, lambda pair: dict(pair), ADDED, _table, "triage_ticket_id")
 
 
 def _fitted(table: Table, rows: Iterator[Row]) -> Iterator[Row]:
@@ -149,10 +150,10 @@ def _fitted(table: Table, rows: Iterator[Row]) -> Iterator[Row]:
         yield [*cells[:width], *[""] * (width - len(cells))], added
 
 
-def _named(table: Table, rows: Iterator[Row]) -> Iterator[dict[str, Any]]:
-    names = named_once(table.columns)
+def _named(table: Table, rows: Iterator[Row]) -> Iterator[Iterable[tuple[str, Any]]]:
+    names = (*named_once(table.columns), *ADDED)
     for cells, added in _fitted(table, rows):
-        yield dict(zip(names, cells, strict=True)) | dict(zip(ADDED, added, strict=True))
+        yield zip(names, (*cells, *added), strict=True)
 
 
 def _table(records: Any) -> object:

@@ -20,7 +20,8 @@ def looks_like_data(row: Sequence[str]) -> bool:
 
 def by_content(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
     """Return the fields that a sample of rows without a header shows; none without a column of prose."""
-    columns = [[row[place].strip() for row in rows if "".join(row[place : place + 1]).strip()] for place in range(width)]
+    padded = [[cell.strip() for cell in row] + [""] * (width - len(row)) for row in rows]
+    columns = [[row[place] for row in padded if row[place]] for place in range(width)]
     words = [sum(len(cell.split()) for cell in column) / max(len(column), 1) for column in columns]
     prose = [place for place in range(width) if words[place] >= _PROSE]
     prose = sorted(prose, key=lambda place: -words[place])[:2]

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from triage_cli.errors import UsageError
@@ -75,8 +76,9 @@ _CONTAINED = {
 }
 _DECOYS = _set(
     "project status state company category product account resolution satisfaction assignee agent internal answer "
-    "reply response environment type workflow sla user job meta id date time count length language attachment organization "
-    "group team role queue service solution error auto bot closing last url html link format size custom by name"
+    "reply response environment type workflow sla user job meta id date time count length language attachment "
+    "organization group team role queue service solution error auto bot closing last url html link format size custom "
+    "by name"
 )
 _PERSON = _set("fullname firstname lastname contactname jobtitle middlename surname")
 
@@ -104,14 +106,14 @@ def has_text(fields: Mapping[str, int]) -> bool:
     return "subject" in fields or "description" in fields
 
 
-def matched(headers: Sequence[str], mapping: Mapping[str, str]) -> Columns:
+def matched(headers: Sequence[str], mapping: Mapping[str, str], closed: AbstractSet[str] = frozenset()) -> Columns:
     """Return where our fields stand; `mapping` (field -> header) goes first, an empty header leaves a field out.
 
-    Raises UsageError for a field or a header that does not exist.
+    `closed` are headers that only `mapping` may take. Raises UsageError for a field or a header that does not exist.
     """
-    keys = [compact(header) for header in headers]
-    desk = recognised(set(keys))
-    taken = {field: _mapped(field, name, headers, keys) for field, name in mapping.items()}
+    keys = ["" if header in closed else compact(header) for header in headers]
+    desk = recognised(set(map(compact, headers)))
+    taken = {field: _mapped(field, name, headers) for field, name in mapping.items()}
     used = {place for place in taken.values() if place is not None}
     fields = {field: place for field, place in taken.items() if place is not None}
     exact = {} if desk is None else {
@@ -128,16 +130,16 @@ def matched(headers: Sequence[str], mapping: Mapping[str, str]) -> Columns:
     return Columns(ordered, desk.name, desk.numbers) if desk else Columns(ordered)
 
 
-def _mapped(field: str, name: str, headers: Sequence[str], keys: Sequence[str]) -> int | None:
+def _mapped(field: str, name: str, headers: Sequence[str]) -> int | None:
     if field not in FIELDS:
         near = difflib.get_close_matches(field, FIELDS, 1, 0.5)
         raise UsageError(f"--map: there is no field “{field}”",
                          hint=f"did you mean {near[0]}?" if near else f"the fields are {', '.join(FIELDS)}")
     if not name.strip():
         return None
-    for options, wanted in ((list(headers), name), ([h.strip() for h in headers], name.strip()), (keys, compact(name))):
-        if wanted in options:
-            return list(options).index(wanted)
+    for form in (str, str.strip, compact):
+        if form(name) in (options := [form(header) for header in headers]):
+            return options.index(form(name))
     near = difflib.get_close_matches(name.casefold(), [h.casefold() for h in headers], 1, 0.5)
     listed = ", ".join(h.strip() or "(no name)" for h in headers)
     same = [h for h in headers if near and h.casefold() == near[0]]
@@ -151,7 +153,7 @@ def _generic(keys: Sequence[str], headers: Sequence[str], exact: Mapping[str, in
     used = set((exact or {}).values())
     job = _job_title(keys)
     for field, ranks in _RANK.items():
-        places = [p for p in range(len(keys)) if p not in used and p != job]
+        places = [p for p in range(len(keys)) if keys[p] and p not in used and p != job]
         found = min(((_rank(keys[p], ranks), p) for p in places), default=(None, 0), key=lambda r: (r[0] is None, r))
         place = found[1] if found[0] is not None else _containing(field, headers, places)
         if place is not None:

@@ -247,9 +247,10 @@ def _objects(
     lists = _wrapped(text, begin) if first is not None or not whole else {}
     if len(lists) > 1:
         lists = {key: place for key, place in lists.items() if key.lower() in _LISTS} or lists
-    if len(lists) == 1 and (first is not None or not alone):
+    one = first is not None or not alone  # not one object a line
+    if len(lists) == 1 and one:
         return False, lists.popitem()[1]
-    if len(lists) > 1 and not alone:
+    if lists and one:
         raise InputError(f"{name} is one object with several lists: {', '.join(lists)}",
                          hint=f"take one of them: jq .{next(iter(lists))} FILE | triage create -")
     if first is None and not alone:

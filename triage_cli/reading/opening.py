@@ -93,7 +93,9 @@ def _csv_table(blocks: Iterator[str], sample: Sample, name: str, options: ReadOp
 
 def _json_table(blocks: Iterator[str], layout: Layout, name: str, options: ReadOptions) -> Table:
     columns = tuple(dict.fromkeys(key for item in layout.sample for key in item))
-    found = matched(columns, options.mapping) if columns else Columns({})
+    # What is nested is no text of ours, unless the user says so: "comments" with a list under it is no description.
+    nested = {key for item in layout.sample for key, value in item.items() if isinstance(value, dict | list)}
+    found = matched(columns, options.mapping, nested) if columns else Columns({})
     if columns and not has_text(found.fields):
         raise _no_text(name, columns)
     records = JsonRecords(blocks, columns, by_line=layout.by_line, start=layout.start)
@@ -170,7 +172,8 @@ def _head_text(head: bytes, decoder: Decoder) -> str:
 
 
 def _is_ticket(item: Mapping[str, Any]) -> bool:
-    return has_text(matched(tuple(item), {}).fields)
+    nested = {key for key, value in item.items() if isinstance(value, dict | list)}
+    return has_text(matched(tuple(item), {}, nested).fields)
 
 
 def _day_first(found: Columns, rows: Sequence[Sequence[str]]) -> bool | None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from triage_cli.reading.decoding import LONGEST
 
 _UNCLOSED = "a quote is opened and never closed; reading goes on at line {}"
+_STRAY = "a stray quote makes it unclear where this row ends"
 
 
 class Record(NamedTuple):
@@ -108,15 +109,16 @@ class CsvRecords:
             cells, self._end = self._leniently(at, stop)
         if self._end == stop and not final:
             return None
-        if self._end == at + 1 and not opened:  # a stray quote inside one line: what every spreadsheet makes of it
-            return Record(line, cells, self._problem())
+        if self._end == at + 1 and not opened:
+            # A stray quote inside one line is read as every spreadsheet does, unless it has eaten a cell.
+            return Record(line, cells, self._problem() or (_STRAY if len(cells) < self._width else ""))
         resume = next((n for n in range(at + 1, self._end) if self._is_row(lines[n])), None)
         if resume is not None:
             self._end = resume
             return Record(line, None, _UNCLOSED.format(self._line + resume))
         if opened:
             return Record(line, None, "a quote is opened and never closed before the end of the file")
-        return Record(line, cells, self._problem())
+        return Record(line, cells, self._problem() or _STRAY)
 
     def _leniently(self, at: int, stop: int) -> tuple[list[str], int]:
         r"""Return a row with a stray quote, and where it ends: \" as an escaped quote if that gives a whole row."""

@@ -10,7 +10,8 @@ def _marks(fields: tuple[str, ...]) -> str:
     return ", ".join("?" * len(fields))
 
 
-INSERT_TICKET = f"insert into tickets values ({_marks(Ticket._fields)})"
+# An identity that is taken meanwhile is no error: fewer rows than asked for say that somebody was faster.
+INSERT_TICKET = f"insert into tickets values ({_marks(Ticket._fields)}) on conflict (identity) do nothing"
 UPDATE_TICKET = f"update tickets set {', '.join(f'{f} = ?' for f in Ticket._fields[1:])} where ticket_id = ?"
 INSERT_CLASSIFICATION = f"insert into classifications values ({_marks(Classification._fields)})"
 INSERT_ATTEMPT = f"insert or ignore into attempts values ({_marks(Attempt._fields)})"
@@ -35,8 +36,10 @@ ATTEMPTS_OF = """select a.* from attempts a join deliveries d using (delivery_id
     order by a.at, a.number"""
 ASKINGS_OF = """select * from askings where fingerprint in
     (select fingerprint from classifications where ticket_id = ?)"""
-NAMED = """select * from tickets where external_id = :name
-    or (:long and ticket_id like :ending escape '\\') order by ticket_id desc limit :limit"""
+# An identity is the external id, a tab and the source.
+NAMED = """select * from tickets where identity between :name || char(9) and :name || char(10)
+    order by ticket_id desc limit :limit"""
+ENDING = "select * from tickets where ticket_id like :ending escape '\\' order by ticket_id desc limit :limit"
 
 # A run holds what points to it while it has not ended and its lease is not over.
 FREE = """(run_id is null or run_id not in

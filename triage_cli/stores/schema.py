@@ -30,7 +30,6 @@ FIRST = (
     "create index tickets_to_classify on tickets (urgency, ticket_id) where status in ('failed', 'new')",
     "create index tickets_to_route on tickets (urgency, ticket_id) where status in ('classified', 'unroutable')",
     "create index tickets_to_review on tickets (ticket_id) where status = 'needs_review'",
-    "create index tickets_by_external_id on tickets (external_id) where external_id is not null",
     "create index tickets_held on tickets (run_id) where run_id is not null",
     """create table classifications (
         classification_id text primary key, ticket_id text not null references tickets (ticket_id), run_id text,

@@ -113,35 +113,36 @@ class SqliteStore:
         with self._writing() as db:
             if lease is not None:
                 self._renew(db, lease)
-            conflicts = self._conflicts(db, changes)
-            kept = [c for c, conflict in zip(changes, conflicts, strict=True) if conflict is None]
-            db.executemany(queries.INSERT_TICKET, [c.ticket for c in kept if c.ticket and not c.expects])
+            conflicts = self._moved_on(db, changes)
+            new = [c.ticket for c in changes if c.ticket and not c.expects]
+            if new and db.executemany(queries.INSERT_TICKET, new).rowcount < len(new):
+                conflicts |= self._taken(db, new)
+            kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
             self._add(db, kept)
             updated = [(*c.ticket[1:], c.ticket.ticket_id) for c in kept if c.ticket and c.expects]
             db.executemany(queries.UPDATE_TICKET, updated)
             self._log(db, kept)
-        return conflicts
+        return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]
 
-    def _conflicts(self, db: sqlite3.Connection, changes: Sequence[Change]) -> list[Conflict | None]:
-        new = [c.ticket.identity for c in changes if c.ticket and not c.expects]
-        old = [c.ticket.ticket_id for c in changes if c.ticket and c.expects]
-        taken = {t.identity: t for t in self._identified(db, new)} if new else {}
-        revisions = dict(db.execute(queries.REVISIONS, (compact(old),)).fetchall()) if old else {}
-        answer: list[Conflict | None] = []
-        for change in changes:
-            ticket = change.ticket
-            if ticket is None:
-                answer.append(None)
-            elif not change.expects:
-                answer.append(Conflict(taken[ticket.identity]) if ticket.identity in taken else None)
-            elif revisions.get(ticket.ticket_id) == change.expects:
-                answer.append(None)
-            else:
-                answer.append(Conflict(next(iter(self._tickets(db, [ticket.ticket_id])), None)))
-        return answer
+    def _moved_on(self, db: sqlite3.Connection, changes: Sequence[Change]) -> dict[str, Conflict]:
+        """Find the tickets that no longer stand at the revision a change was decided on."""
+        expected = {c.ticket.ticket_id: c.expects for c in changes if c.ticket and c.expects}
+        if not expected:
+            return {}
+        here = dict(db.execute(queries.REVISIONS, (compact(list(expected)),)).fetchall())
+        moved = [ticket_id for ticket_id, revision in expected.items() if here.get(ticket_id) != revision]
+        now = {t.ticket_id: t for t in self._tickets(db, moved)} if moved else {}
+        return {ticket_id: Conflict(now.get(ticket_id)) for ticket_id in moved}
+
+    def _taken(self, db: sqlite3.Connection, new: Sequence[Ticket]) -> dict[str, Conflict]:
+        """Find the new tickets whose identity another one had taken."""
+        here = {t.identity: t for t in self._identified(db, [t.identity for t in new])}
+        return {t.ticket_id: Conflict(here[t.identity]) for t in new if here[t.identity].ticket_id != t.ticket_id}
 
     def _add(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
         added = [row for change in changes for row in change.adds]
+        if not added:
+            return
         db.executemany(queries.INSERT_CLASSIFICATION, [r for r in added if type(r) is Classification])
         db.executemany(queries.PUT_DELIVERY, [r for r in added if type(r) is Delivery])
         db.executemany(queries.INSERT_ATTEMPT, [r for r in added if type(r) is Attempt])
@@ -213,9 +214,10 @@ class SqliteStore:
         """Return the tickets with this id, ending (6 or more characters) or external id, newest first."""
         rows = self._read("select * from tickets where ticket_id = ?", (name,))
         if not rows:
-            ending = queries.escaped(name) if len(name) >= 6 else ""
-            values = {"name": name, "ending": f"%{ending}", "limit": limit, "long": len(name) >= 6}
-            rows = self._read(queries.NAMED, values)
+            rows = self._read(queries.NAMED, {"name": name, "limit": limit})
+            if len(name) >= 6:
+                values = {"ending": f"%{queries.escaped(name)}", "limit": limit}
+                rows += [row for row in self._read(queries.ENDING, values) if row not in rows]
         return [Ticket(*row) for row in rows]
 
     def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:

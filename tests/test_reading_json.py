@@ -1,0 +1,160 @@
+"""JSON in all its layouts: array, JSON Lines, one object, objects one after another, a list inside an object."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from triage_cli.errors import InputError
+from triage_cli.models import Rejected, TicketDraft
+from triage_cli.reading import ReadOptions, Table, open_table
+from triage_cli.reading.decoding import LONGEST
+
+ONE = {"id": 7, "subject": "help", "description": "it broke"}
+TWO = {"id": 8, "subject": "Grüße", "tags": ["a", "b"], "vip": True, "note": None}
+
+
+def opened(data: str | bytes, name: str = "t.json", **options: Any) -> Table:
+    raw = data.encode() if isinstance(data, str) else data
+    return open_table(io.BytesIO(raw), name, ReadOptions(**options))
+
+
+def read(data: str | bytes, name: str = "t.json", **options: Any) -> list[TicketDraft | Rejected]:
+    return list(opened(data, name, **options).rows)
+
+
+LAYOUTS = {
+    "array": json.dumps([ONE, TWO]),
+    "pretty array": json.dumps([ONE, TWO], indent=2, ensure_ascii=False),
+    "lines": f"{json.dumps(ONE)}\n\n{json.dumps(TWO)}",
+    "pretty objects": f"{json.dumps(ONE, indent=1)}\n{json.dumps(TWO, indent=1)}\n",
+    "wrapped": json.dumps({"count": 2, "tickets": [ONE, TWO], "next_page": None}),
+    "pretty wrapped": json.dumps({"users": [{"id": 1}], "tickets": [ONE, TWO], "end": [1]}, indent=2),
+    "wrapped on lines": '{"tickets": [\n' + json.dumps(ONE) + ",\n" + json.dumps(TWO) + "\n]}",
+}
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_every_layout_gives_the_same_tickets(layout: str, encoding: str) -> None:
+    table = opened(LAYOUTS[layout].encode(encoding))
+    first, second = table.rows
+    assert table.columns == ("id", "subject", "description", "tags", "vip", "note")
+    assert isinstance(first, TicketDraft)
+    assert isinstance(second, TicketDraft)
+    assert (first.row, first.external_id, first.subject, first.description) == (0, "7", "help", "it broke")
+    assert (second.row, second.external_id, second.subject) == (1, "8", "Grüße")
+    assert second.extra == {"tags": ["a", "b"], "vip": True}
+    assert second.cells == ["8", "Grüße", "", '["a","b"]', "true", ""]
+    assert first.extra == {}
+
+
+def test_the_line_is_that_of_the_items_beginning() -> None:
+    assert [row.line for row in read(LAYOUTS["pretty array"])] == [2, 7]
+    assert [row.line for row in read(LAYOUTS["lines"])] == [1, 3]
+    assert [row.line for row in read(LAYOUTS["wrapped on lines"])] == [2, 3]
+
+
+def test_one_object_is_one_ticket_even_with_a_list_inside() -> None:
+    (row,) = read('{"subject": "help", "comments": [{"body": "x"}]}')
+    assert isinstance(row, TicketDraft)
+    assert row.extra == {"comments": [{"body": "x"}]}
+
+
+def test_a_bad_line_is_rejected_and_the_rest_goes_on() -> None:
+    lines = [json.dumps(ONE), '{"subject": "cut', "[1]", json.dumps(ONE) + " and more", '"x"', json.dumps(TWO), ""]
+    rows = read("\n".join(lines), "t.jsonl")
+    assert [(row.row, row.line, type(row).__name__) for row in rows] == [
+        (0, 1, "TicketDraft"), (1, 2, "Rejected"), (2, 3, "Rejected"), (3, 4, "Rejected"), (4, 5, "Rejected"),
+        (5, 6, "TicketDraft"),
+    ]
+    bad = [row for row in rows if isinstance(row, Rejected)]
+    assert [row.error.message.partition(" (")[0] for row in bad] == [
+        "line 2: not JSON", "line 3: not a JSON object", "line 4: text follows the JSON object",
+        "line 5: not a JSON object",
+    ]
+    assert bad[0].raw == '{"subject": "cut\n'
+
+
+def test_a_bad_first_line_does_not_hide_the_others() -> None:
+    rows = read('{"subject": oops}\n{"subject": "a"}\n{"subject": "b"}\n', "t.jsonl")
+    assert [type(row).__name__ for row in rows] == ["Rejected", "TicketDraft", "TicketDraft"]
+
+
+def test_a_bad_item_of_an_array_is_rejected_and_the_rest_goes_on() -> None:
+    bad = '{"subject": oops, "x": {"y": "}"}}'
+    items = ['[{"subject": "a"}', bad, "17", '"text"', '{"subject": "b"}, {"subject": "c']
+    rows = read(",\n".join(items))
+    assert [(row.line, getattr(row, "subject", None)) for row in rows] == [
+        (1, "a"), (2, None), (3, None), (4, None), (5, "b"), (5, None),
+    ]
+    assert [row.error.message for row in rows if isinstance(row, Rejected)] == [
+        "line 2: not JSON (Expecting value)", "line 3: not a JSON object", "line 4: not a JSON object",
+        "line 5: the input ends in the middle of this object",
+    ]
+
+
+@pytest.mark.parametrize("layout", ["array", "lines"])
+def test_an_item_over_one_megabyte_is_rejected(layout: str) -> None:
+    def big(size: int) -> str:
+        return json.dumps({"subject": "big", "x": [{"y": 'a "quoted" [ \\ text'}], "description": "z" * size})
+
+    items = [json.dumps(ONE), big(LONGEST), json.dumps(ONE), big(3 * LONGEST), json.dumps(ONE), big(LONGEST // 2)]
+    rows = read("[" + ",\n".join(items) + "]" if layout == "array" else "\n".join(items))
+    assert [row.error.message if isinstance(row, Rejected) else row.subject for row in rows] == [
+        "help", "line 2: over 1 MB", "help", "line 4: over 1 MB", "help", "big",
+    ]
+    assert [row.line for row in rows] == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_no_store_can_keep_is_told_or_mended() -> None:
+    half, zero = read('[{"subject": "half \\ud83d smile \\ud83d\\ude00"}, {"subject": "a\\u0000b"}]')
+    assert isinstance(half, TicketDraft)
+    assert half.subject is not None
+    assert half.subject.startswith("half \ufffd")
+    assert half.subject.endswith("smile 😀")
+    assert isinstance(zero, Rejected)
+    assert zero.error.message == "line 1: holds NUL characters"
+
+
+def test_values_of_other_types_are_read() -> None:
+    (row,) = read('[{"subject": "x", "created_at": 1734258158, "priority": "P1", "score": NaN, "late": "", "n": 0}]')
+    assert isinstance(row, TicketDraft)
+    assert (row.created_at, row.priority, row.extra) == ("2024-12-15T10:22:38Z", "urgent", {"n": 0})
+
+
+def test_a_key_that_comes_late_is_kept() -> None:
+    rows = read("\n".join([json.dumps(ONE)] * 300 + [json.dumps({**ONE, "late": 1})]))
+    last = rows[-1]
+    assert isinstance(last, TicketDraft)
+    assert last.extra == {"late": 1}
+
+
+def test_an_empty_array_is_a_table_without_rows() -> None:
+    assert read("[]") == []
+    assert read('{"tickets": []}') == []
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ("17", "neither an array nor objects"),
+        ("[1, 2]", "no JSON objects"),
+        ('{"a": [{"id": 1}], "b": [{"id": 2}]}', "several lists: a, b"),
+        ('{"tickets": {"x": }', "not JSON"),
+        ('[{"id": 1, "status": "open"}]', "its columns are id, status"),
+        ('{"id": 1}', "its columns are id"),
+        ("[" * 100_000, "no JSON objects"),
+    ],
+)
+def test_json_that_holds_no_tickets_is_one_sentence(data: str, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        opened(data)
+    assert says in caught.value.sentence()
+
+
+def test_content_decides_before_the_name() -> None:
+    assert len(read('[{"subject": "a"}]', "tickets.csv")) == 1
+    assert len(read("subject,x\na,b\n", "tickets.tsv")) == 1
+    assert len(read('{"subject": "a"}', "-", format="jsonl")) == 1
