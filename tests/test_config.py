@@ -31,8 +31,14 @@ from triage_cli.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[1] / "config.example.yaml"
 TABLES: Mapping[str, Mapping[str, Field]] = {
-    "top": TOP, "category": CATEGORY, "classifier": CLASSIFIER, "price": PRICE, "destination": DESTINATION,
-    "budget": BUDGET, "route": ROUTE, "when": WHEN,
+    "top": TOP,
+    "category": CATEGORY,
+    "classifier": CLASSIFIER,
+    "price": PRICE,
+    "destination": DESTINATION,
+    "budget": BUDGET,
+    "route": ROUTE,
+    "when": WHEN,
 }
 
 
@@ -161,8 +167,16 @@ def test_xdg_directories_are_honoured_where_absolute(home: Path) -> None:
 
 @pytest.mark.parametrize(
     "foreign",
-    ["site_name: docs\nnav: [a]\n", "- a\n- b\n", "just text", "", "a: !vault x\n", "a: {{ helm }}\n{{ b }}\n",
-     "a: 1\n---\nb: 2\n", "\xff\xfe"],
+    [
+        "site_name: docs\nnav: [a]\n",
+        "- a\n- b\n",
+        "just text",
+        "",
+        "a: !vault x\n",
+        "a: {{ helm }}\n{{ b }}\n",
+        "a: 1\n---\nb: 2\n",
+        "\xff\xfe",
+    ],
 )
 def test_a_foreign_config_yaml_is_passed_over_with_a_note(home: Path, foreign: str) -> None:
     (home.parent / "cwd/config.yaml").write_bytes(foreign.encode("latin-1"))
@@ -211,13 +225,16 @@ def test_with_a_server_the_queues_are_beside_the_file(home: Path) -> None:
 
 
 def test_classifiers_and_their_defaults(home: Path) -> None:
-    config = load(home, """
+    config = load(
+        home,
+        """
 classifiers:
   gpt: {type: openai, model: m, price: {input: 1, output: 2}}
   claude: {type: anthropic, model: m}
   own: {type: openai, model: m, base_url: "http://localhost:1/v1", api_key_env: null}
   both: {type: cascade, steps: [local, gpt]}
-""")
+""",
+    )
     specs = config.classifiers
     assert config.classifier == "gpt"
     assert list(specs) == ["local", "gpt", "claude", "own", "both"]
@@ -230,11 +247,14 @@ classifiers:
 
 
 def test_routes_in_short_form(home: Path) -> None:
-    config = load(home, """
+    config = load(
+        home,
+        """
 categories: [A, {name: B, was: [Old]}, C]
 destinations: {d: {type: webhook, url: https://x.example/y, secret_env: ONE}}
 routes: {A: d, Old: https://x.example/z, C: [d, https://x.example/z, d]}
-""")
+""",
+    )
     assert [(rule.name, rule.to, rule.when) for rule in config.routes] == [
         ("routes.A", ("d",), {"category": ("A",)}),
         ("routes.B", ("https://x.example/z",), {"category": ("B",)}),
@@ -245,12 +265,15 @@ routes: {A: d, Old: https://x.example/z, C: [d, https://x.example/z, d]}
 
 
 def test_routes_in_long_form(home: Path) -> None:
-    config = load(home, """
+    config = load(
+        home,
+        """
 categories: [A, {name: B, was: [Old]}]
 routes:
 - {name: vip, when: {category: [A, Old], customer_id: "7", min_confidence: 0.9}, to: https://x.example}
 - {to: https://x.example}
-""")
+""",
+    )
     vip, rest = config.routes
     assert vip == ("routes.vip", ("https://x.example",), {"category": ("A", "B"), "customer_id": ("7",)}, 0.9)
     assert rest == ("routes[1]", ("https://x.example",), {}, None)
@@ -348,25 +371,41 @@ MISTAKES = [
     ("classifiers:\n  a: openai", "2: classifiers.a: must be a mapping (key: value), not text"),
     ("classifiers: {a: {type: opnai}}", '1: classifiers.a.type: "opnai" is none of local, decision, openai,'),
     ("classifiers:\n  a: {type: openai}", "2: classifiers.a: model is missing"),
-    ("classifiers:\n  a:\n    type: local\n    min_confidence: 1.5",
-     "4: classifiers.a.min_confidence: must be a number from 0 to 1, not 1.5"),
+    (
+        "classifiers:\n  a:\n    type: local\n    min_confidence: 1.5",
+        "4: classifiers.a.min_confidence: must be a number from 0 to 1, not 1.5",
+    ),
     ("classifiers: {a: {type: local, model: m}}", '1: classifiers.a.model: means nothing to type "local"'),
-    ("classifiers: {a: {type: openai, model: m, api_key: sk-1}}",
-     "1: classifiers.a.api_key: secrets do not belong into this file; put it into the environment and name"),
-    ("classifiers: {a: {type: openai, model: m, api_key_env: sk-1-2}}",
-     "1: classifiers.a.api_key_env: takes the name of an environment variable, never the secret itself"),
-    ("classifiers: {a: {type: openai, model: m, token_per_minute: 1}}",
-     '1: classifiers.a.token_per_minute: unknown key; did you mean "tokens_per_minute"?'),
-    ("classifiers: {a: {type: openai, model: m, base_url: https://me:pw@x.example}}",
-     "1: classifiers.a.base_url: holds a user name or password; secrets do not belong into a URL"),
-    ("classifiers: {a: {type: openai, model: m, base_url: https://x.example}}",
-     "1: classifiers.a: api_key_env is missing: name the variable of this server's key, or null"),
-    ("classifiers: {a: {type: openai, model: m, workers: 1.5}}",
-     "1: classifiers.a.workers: must be a whole number from 1 to 1000, not 1.5"),
+    (
+        "classifiers: {a: {type: openai, model: m, api_key: sk-1}}",
+        "1: classifiers.a.api_key: secrets do not belong into this file; put it into the environment and name",
+    ),
+    (
+        "classifiers: {a: {type: openai, model: m, api_key_env: sk-1-2}}",
+        "1: classifiers.a.api_key_env: takes the name of an environment variable, never the secret itself",
+    ),
+    (
+        "classifiers: {a: {type: openai, model: m, token_per_minute: 1}}",
+        '1: classifiers.a.token_per_minute: unknown key; did you mean "tokens_per_minute"?',
+    ),
+    (
+        "classifiers: {a: {type: openai, model: m, base_url: https://me:pw@x.example}}",
+        "1: classifiers.a.base_url: holds a user name or password; secrets do not belong into a URL",
+    ),
+    (
+        "classifiers: {a: {type: openai, model: m, base_url: https://x.example}}",
+        "1: classifiers.a: api_key_env is missing: name the variable of this server's key, or null",
+    ),
+    (
+        "classifiers: {a: {type: openai, model: m, workers: 1.5}}",
+        "1: classifiers.a.workers: must be a whole number from 1 to 1000, not 1.5",
+    ),
     ("classifiers: {a: {type: openai, model: m, price: {input: 1}}}", "1: classifiers.a.price: output is missing"),
     ("classifiers: {a: {type: openai, model: m, redact: [mail]}}", '1: classifiers.a.redact[0]: "mail" is none'),
-    ("classifiers:\n  a:\n    type: cascade\n    steps:\n    - local\n    - lokal",
-     '6: classifiers.a.steps[1]: no classifier "lokal"; did you mean "local"?'),
+    (
+        "classifiers:\n  a:\n    type: cascade\n    steps:\n    - local\n    - lokal",
+        '6: classifiers.a.steps[1]: no classifier "lokal"; did you mean "local"?',
+    ),
     ("classifiers: {a: {type: cascade, steps: [local, a]}}", '1: classifiers.a.steps[1]: "a" is a cascade;'),
     ("classifiers: {a: {type: cascade, steps: [local, local]}}", '1: classifiers.a.steps[1]: "local" stands'),
     ("classifiers: {a: {type: cascade, steps: []}}", "1: classifiers.a.steps: needs at least 1"),
@@ -380,21 +419,27 @@ MISTAKES = [
     ("destinations: {a: {type: webhook, url: 'https://'}}", "1: destinations.a.url: is not a valid URL"),
     ("destinations: {a: {type: webhook, url: 'https://x:99999'}}", "1: destinations.a.url: is not a valid URL"),
     ("destinations: {a: {type: webhook, url: 'https://x y/'}}", "1: destinations.a.url: is not a valid URL"),
-    ("destinations: {a: {type: webhook, url: https://x, secret: whsec_1}}",
-     "1: destinations.a.secret: secrets do not belong into this file; put it into the environment and name"),
+    (
+        "destinations: {a: {type: webhook, url: https://x, secret: whsec_1}}",
+        "1: destinations.a.secret: secrets do not belong into this file; put it into the environment and name",
+    ),
     ("destinations: {a: {type: command, run: ./x y}}", "1: destinations.a.run: must be a list, since no shell"),
     ("destinations: {a: {type: file, path: x, max_attempts: 0}}", "1: destinations.a.max_attempts: must be a"),
     ("destinations: {'https://x': {type: file, path: x}}", "1: destinations.https://x: give the destination a"),
     # routes
     ("routes: x", "1: routes: must be a mapping (category: destination) or a list of rules, not text"),
     ("routes: {biling: https://x}", '1: routes.biling: no category "biling"; did you mean "Billing"?'),
-    ("destinations:\n  billing: {type: file, path: x}\nroutes:\n- to: billing\n- to: billing\n- to: biling",
-     '6: routes[2].to: no destination "biling"; did you mean "billing"?'),
+    (
+        "destinations:\n  billing: {type: file, path: x}\nroutes:\n- to: billing\n- to: billing\n- to: biling",
+        '6: routes[2].to: no destination "biling"; did you mean "billing"?',
+    ),
     ("routes:\n  Billing:\n  - https://x\n  - nope", '4: routes.Billing[1]: no destination "nope"'),
     ("routes: {Billing: []}", "1: routes.Billing: needs at least 1"),
     ("routes: {Billing: https://me:pw@x}", "1: routes.Billing: holds a user name or password"),
-    ("categories: [a, {name: b, was: c}]\nroutes: {b: https://x, c: https://x}",
-     '2: routes.c: "b" has a route already; "c" is the same category'),
+    (
+        "categories: [a, {name: b, was: c}]\nroutes: {b: https://x, c: https://x}",
+        '2: routes.c: "b" has a route already; "c" is the same category',
+    ),
     ("routes: [{when: {}}]", "1: routes[0]: to is missing"),
     ("routes:\n- to: https://x\n  when:\n    category: Bill", '4: routes[0].when.category: no category "Bill"'),
     ("routes: [{to: https://x, when: {priority: hi}}]", '1: routes[0].when.priority: "hi" is none of low,'),
@@ -497,8 +542,9 @@ def test_yaml_is_not_imported_without_a_file(home: Path) -> None:
         "c.load_config(env={'HOME': sys.argv[1]}, cwd=pathlib.Path(sys.argv[1]))\n"
         "print([name for name in ('yaml', 'difflib', 'hashlib') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(home)], capture_output=True, text=True, check=True,
-                          cwd=EXAMPLE.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(home)], capture_output=True, text=True, check=True, cwd=EXAMPLE.parent
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -508,7 +554,8 @@ KEYS = sorted({key for table in TABLES.values() for key in table} | {"Billing", 
 WORDS = st.sampled_from([*KEYS, "cascade", "file", "https://x", "/", ""])
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text(max_size=5) | st.dates()
 TREES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=6),
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=6),
     max_leaves=25,
 )
 FILES = st.dictionaries(st.sampled_from(list(TOP)), TREES, max_size=6)

@@ -66,12 +66,18 @@ def test_a_bad_line_is_rejected_and_the_rest_goes_on() -> None:
     lines = [json.dumps(ONE), '{"subject": "cut', "[1]", json.dumps(ONE) + " and more", '"x"', json.dumps(TWO), ""]
     rows = read("\n".join(lines), "t.jsonl")
     assert [(row.row, row.line, type(row).__name__) for row in rows] == [
-        (0, 1, "TicketDraft"), (1, 2, "Rejected"), (2, 3, "Rejected"), (3, 4, "Rejected"), (4, 5, "Rejected"),
+        (0, 1, "TicketDraft"),
+        (1, 2, "Rejected"),
+        (2, 3, "Rejected"),
+        (3, 4, "Rejected"),
+        (4, 5, "Rejected"),
         (5, 6, "TicketDraft"),
     ]
     bad = [row for row in rows if isinstance(row, Rejected)]
     assert [row.error.message.partition(" (")[0] for row in bad] == [
-        "line 2: not JSON", "line 3: not a JSON object", "line 4: text follows the JSON object",
+        "line 2: not JSON",
+        "line 3: not a JSON object",
+        "line 4: text follows the JSON object",
         "line 5: not a JSON object",
     ]
     assert bad[0].raw == '{"subject": "cut\n'
@@ -87,10 +93,17 @@ def test_a_bad_item_of_an_array_is_rejected_and_the_rest_goes_on() -> None:
     items = ['[{"subject": "a"}', bad, "17", '"text"', '{"subject": "b"}, {"subject": "c']
     rows = read(",\n".join(items))
     assert [(row.line, getattr(row, "subject", None)) for row in rows] == [
-        (1, "a"), (2, None), (3, None), (4, None), (5, "b"), (5, None),
+        (1, "a"),
+        (2, None),
+        (3, None),
+        (4, None),
+        (5, "b"),
+        (5, None),
     ]
     assert [row.error.message for row in rows if isinstance(row, Rejected)] == [
-        "line 2: not JSON (Expecting value)", "line 3: not a JSON object", "line 4: not a JSON object",
+        "line 2: not JSON (Expecting value)",
+        "line 3: not a JSON object",
+        "line 4: not a JSON object",
         "line 5: the input ends in the middle of this object",
     ]
 
@@ -103,7 +116,12 @@ def test_an_item_over_one_megabyte_is_rejected(layout: str) -> None:
     items = [json.dumps(ONE), big(LONGEST), json.dumps(ONE), big(3 * LONGEST), json.dumps(ONE), big(LONGEST // 2)]
     rows = read("[" + ",\n".join(items) + "]" if layout == "array" else "\n".join(items))
     assert [row.error.message if isinstance(row, Rejected) else row.subject for row in rows] == [
-        "help", "line 2: over 1 MB", "help", "line 4: over 1 MB", "help", "big",
+        "help",
+        "line 2: over 1 MB",
+        "help",
+        "line 4: over 1 MB",
+        "help",
+        "big",
     ]
     assert [row.line for row in rows] == [1, 2, 3, 4, 5, 6]
 

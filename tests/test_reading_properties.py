@@ -75,17 +75,35 @@ def test_json_items_do_not_depend_on_where_blocks_end(
 
 
 ALPHABET = st.lists(
-    st.sampled_from([
-        b'"', b",", b";", b"\n", b"\r", b"\r\n", b"a", b"\xe9", b"\xc3\xa9", b"\0", b" ", b"\\", b"{", b"}", b"[",
-        b"]",
-    ]),
+    st.sampled_from(
+        [
+            b'"',
+            b",",
+            b";",
+            b"\n",
+            b"\r",
+            b"\r\n",
+            b"a",
+            b"\xe9",
+            b"\xc3\xa9",
+            b"\0",
+            b" ",
+            b"\\",
+            b"{",
+            b"}",
+            b"[",
+            b"]",
+        ]
+    ),
     max_size=60,
 ).map(b"".join)
 
 
 @settings(SLOW, max_examples=500)
-@given(start=st.sampled_from([b"", b"id,subject\n", b'[{"subject": "a"},', b'{"subject": "a"}\n']),
-       rest=st.binary(max_size=200) | ALPHABET)
+@given(
+    start=st.sampled_from([b"", b"id,subject\n", b'[{"subject": "a"},', b'{"subject": "a"}\n']),
+    rest=st.binary(max_size=200) | ALPHABET,
+)
 def test_no_bytes_raise_anything_but_our_errors_and_every_row_is_accounted_for(start: bytes, rest: bytes) -> None:
     rows: list[TicketDraft | Rejected] = []
     with suppress(TriageError):

@@ -16,15 +16,52 @@ NUMBERS = {"1": "urgent", "5": "low"}
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("low", "low"), ("Normal", "normal"), (" HIGH ", "high"), ("urgent", "urgent"), ("Medium", "normal"),
-        ("med", "normal"), ("moderate", "normal"), ("Critical", "urgent"), ("P1", "urgent"), ("p2", "high"),
-        ("P3", "normal"), ("P4", "low"), ("1 - Critical", "urgent"), ("4 - Low", "low"), ("3 - Moderate", "normal"),
-        ("5 - Planning", "low"), ("P1 (Critical)", None), ("High priority", "high"), ("Blocker", "urgent"),
-        ("Major", "high"), ("minor", "low"), ("Trivial", "low"), ("Highest", "urgent"), ("Lowest", "low"),
-        ("alta", "high"), ("média", "normal"), ("baixa", "low"), ("hoch", "high"), ("mittel", "normal"),
-        ("niedrig", "low"), ("Sehr hoch", "urgent"), ("haute", "high"), ("moyenne", "normal"), ("basse", "low"),
-        ("élevée", "high"), ("hoog", "high"), ("laag", "low"), ("5 very high", "urgent"), ("3 normal", "normal"),
-        ("1", "urgent"), ("5", "low"), ("7", None), ("high or low", None), ("whenever", None), ("", None), ("!!", None),
+        ("low", "low"),
+        ("Normal", "normal"),
+        (" HIGH ", "high"),
+        ("urgent", "urgent"),
+        ("Medium", "normal"),
+        ("med", "normal"),
+        ("moderate", "normal"),
+        ("Critical", "urgent"),
+        ("P1", "urgent"),
+        ("p2", "high"),
+        ("P3", "normal"),
+        ("P4", "low"),
+        ("1 - Critical", "urgent"),
+        ("4 - Low", "low"),
+        ("3 - Moderate", "normal"),
+        ("5 - Planning", "low"),
+        ("P1 (Critical)", None),
+        ("High priority", "high"),
+        ("Blocker", "urgent"),
+        ("Major", "high"),
+        ("minor", "low"),
+        ("Trivial", "low"),
+        ("Highest", "urgent"),
+        ("Lowest", "low"),
+        ("alta", "high"),
+        ("média", "normal"),
+        ("baixa", "low"),
+        ("hoch", "high"),
+        ("mittel", "normal"),
+        ("niedrig", "low"),
+        ("Sehr hoch", "urgent"),
+        ("haute", "high"),
+        ("moyenne", "normal"),
+        ("basse", "low"),
+        ("élevée", "high"),
+        ("hoog", "high"),
+        ("laag", "low"),
+        ("5 very high", "urgent"),
+        ("3 normal", "normal"),
+        ("1", "urgent"),
+        ("5", "low"),
+        ("7", None),
+        ("high or low", None),
+        ("whenever", None),
+        ("", None),
+        ("!!", None),
     ],
 )
 def test_priority(text: str, meant: str | None) -> None:
@@ -70,9 +107,19 @@ def test_a_bare_number_means_nothing_where_its_meaning_is_not_known() -> None:
         ("1734258158", "2024-12-15T10:22:38Z"),
         ("1734258158000", "2024-12-15T10:22:38Z"),
         ("45641.5", "2024-12-15T12:00:00Z"),
-        ("25573", None), ("yesterday", None), ("0000-00-00 00:00:00", None), ("2024-13-45", None), ("31/31/2024", None),
-        ("12345678901234567890", None), ("0001-01-01T00:00:00+14:00", None), ("2024-12-15 02:22:38 XYZ", None),
-        ("99/Jun/16 9:27 AM", None), ("²", None), ("1/2/3/4", None), ("15 Foo 2024", None), ("", None),
+        ("25573", None),
+        ("yesterday", None),
+        ("0000-00-00 00:00:00", None),
+        ("2024-13-45", None),
+        ("31/31/2024", None),
+        ("12345678901234567890", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("2024-12-15 02:22:38 XYZ", None),
+        ("99/Jun/16 9:27 AM", None),
+        ("²", None),
+        ("1/2/3/4", None),
+        ("15 Foo 2024", None),
+        ("", None),
     ],
 )
 def test_moment(text: str, meant: str | None) -> None:
@@ -136,11 +183,17 @@ def test_the_best_column_is_taken(header: str, field: str, column: str) -> None:
 @pytest.mark.parametrize(
     ("header", "field"),
     [
-        ("Full name,Title,Email", "subject"), ("Description,Title,Email", "subject"),
-        ("Project description,x", "description"), ("Status description,x", "description"),
-        ("Company name,x", "customer_id"), ("Assignee id,x", "external_id"),
-        ("Satisfaction comment,subject", "description"), ("answer,subject", "description"),
-        ("Resolution,subject", "description"), ("subject,verdict", "verdict"), ("Response time,subject", "created_at"),
+        ("Full name,Title,Email", "subject"),
+        ("Description,Title,Email", "subject"),
+        ("Project description,x", "description"),
+        ("Status description,x", "description"),
+        ("Company name,x", "customer_id"),
+        ("Assignee id,x", "external_id"),
+        ("Satisfaction comment,subject", "description"),
+        ("answer,subject", "description"),
+        ("Resolution,subject", "description"),
+        ("subject,verdict", "verdict"),
+        ("Response time,subject", "created_at"),
         ("customer_name,subject", "customer_id"),
     ],
 )
@@ -151,7 +204,9 @@ def test_look_alikes_are_not_taken(header: str, field: str) -> None:
 def test_a_mapping_goes_first_and_can_leave_a_field_out() -> None:
     header = "id,Issue title,subject,verdict,email"
     assert taken(header, subject="issue_title", verdict="verdict", customer_id="") == {
-        "subject": "Issue title", "verdict": "verdict", "external_id": "id",
+        "subject": "Issue title",
+        "verdict": "verdict",
+        "external_id": "id",
     }
 
 
@@ -179,8 +234,14 @@ EXPECTED = {
     "freshdesk": ["Subject", "Description", "Email", "Priority", "Created time", "Ticket ID"],
     "jira": ["Summary", "Description", "Reporter", "Priority", "Created", "Issue key"],
     "servicenow": ["short_description", "description", "caller_id", "priority", "opened_at", "number"],
-    "hubspot": ["Ticket Name", "Ticket Description", "Associated Contact Email", "Ticket Priority", "Create Date",
-                "Ticket ID"],
+    "hubspot": [
+        "Ticket Name",
+        "Ticket Description",
+        "Associated Contact Email",
+        "Ticket Priority",
+        "Create Date",
+        "Ticket ID",
+    ],
     "otrs": ["Subject", "Article Tree", "CustomerID", "Priority", "Created", "Ticket Number"],
 }
 
@@ -195,8 +256,12 @@ def test_the_exports_of_six_helpdesks_are_recognised(desk: str) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["id,subject,description,customer_id,priority,created_at", "ticket_id,created_at,status,priority,type,subject",
-     "Ticket ID,Subject,Status,Priority,Email", "title,labels,description"],
+    [
+        "id,subject,description,customer_id,priority,created_at",
+        "ticket_id,created_at,status,priority,type,subject",
+        "Ticket ID,Subject,Status,Priority,Email",
+        "title,labels,description",
+    ],
 )
 def test_ordinary_tables_are_no_helpdesk(header: str) -> None:
     assert matched(header.split(","), {}).helpdesk == ""

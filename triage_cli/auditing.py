@@ -1,7 +1,7 @@
 """The hash chain of the audit log, as pure functions.
 
-An event's hash is SHA-256 over the hash before it, a line feed, and the event as canonical JSON: keys sorted, no blanks,
-UTF-8. The first event stands on 64 zeros. So anyone can check a log with twenty lines of code.
+An event's hash is SHA-256 over the hash before it, a line feed, and the event as canonical JSON: keys sorted, no
+blanks, UTF-8. The first event stands on 64 zeros. So anyone can check a log with twenty lines of code.
 """
 
 import hashlib
@@ -36,16 +36,15 @@ def holds(event: LoggedEvent) -> bool:
 
 def first_break(events: Iterable[LoggedEvent]) -> int | None:
     """Return the seq of the first event of a whole log that does not continue the chain, or None."""
-    prev, seq = GENESIS, 0
-    for event in events:
-        seq += 1
+    prev = GENESIS
+    for seq, event in enumerate(events, 1):
         if event.seq != seq or event.prev != prev or not holds(event):
             return seq
         prev = event.hash
     return None
 
 
-def _hash(  # noqa: PLR0913 - the eight parts of a link, by position because an import makes 100,000 of them
+def _hash(
     prev: str, seq: int, at: str, actor: str, action: str, ticket_id: str | None, run_id: str | None, detail: str
 ) -> str:
     # Ids, times and actions are ours and need no escaping; an actor may be anything, and is the same for a whole run.

@@ -8,9 +8,26 @@ from typing import Any
 from triage_cli.models import Attempt, Classification, Decided, Delivery, History, LoggedEvent, Outcome, Routed, Ticket
 
 TICKET_KEYS = (
-    "ticket_id", "external_id", "source", "subject", "description", "customer_id", "priority", "created_at", "status",
-    "category", "suggestion", "confidence", "confidence_source", "classifier", "reason", "verdict", "routed_to",
-    "cost_usd", "error", "extra",
+    "ticket_id",
+    "external_id",
+    "source",
+    "subject",
+    "description",
+    "customer_id",
+    "priority",
+    "created_at",
+    "status",
+    "category",
+    "suggestion",
+    "confidence",
+    "confidence_source",
+    "classifier",
+    "reason",
+    "verdict",
+    "routed_to",
+    "cost_usd",
+    "error",
+    "extra",
 )
 EVENT_KEYS = ("seq", "timestamp", "action", "ticket_id", "actor", "run_id", "detail", "prev", "hash")
 

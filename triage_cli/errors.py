@@ -175,8 +175,15 @@ class DeliveryError(ItemError):
     code = "delivery_failed"
     http_status = 502
 
-    def __init__(self, message: str, *, hint: str = "", final: bool = False, status: int | None = None,
-                 retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        final: bool = False,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.final = final
         self.status = status

@@ -40,7 +40,10 @@ def _headline(history: History) -> str:
 
 
 def _told(
-    event: LoggedEvent, detail: Mapping[str, Any], history: History, answers: Mapping[str, Classification],
+    event: LoggedEvent,
+    detail: Mapping[str, Any],
+    history: History,
+    answers: Mapping[str, Classification],
     deliveries: Mapping[str, Delivery],
 ) -> Iterator[str]:
     match event.action:
@@ -72,7 +75,7 @@ def _classified(detail: Mapping[str, Any], answer: Classification | None, histor
     asking = history.askings.get(answer.fingerprint)
     about = ""
     if asking is not None:
-        names = ", ".join(str(c.get("name", c)) for c in json.loads(asking.categories))
+        names = ", ".join(name for name, *_ in json.loads(asking.categories))
         about = f" ({asking.kind} {asking.model}) which of {names} it is"
     yield f'Classifier "{answer.classifier}"{about} was asked.'
     if answer.error or answer.category is None:
@@ -83,7 +86,9 @@ def _classified(detail: Mapping[str, Any], answer: Classification | None, histor
     yield f"It answered {answer.category} at {_share(answer.confidence)} ({source}){because}."
     if answer.threshold is not None and answer.confidence is not None:
         sure = answer.confidence >= answer.threshold
-        sign, end = ("at or above", "so it holds") if sure else ("below", "so it is only a suggestion, and a person decides")
+        sign, end = (
+            ("at or above", "so it holds") if sure else ("below", "so it is only a suggestion, and a person decides")
+        )
         yield f"That is {sign} its threshold of {_share(answer.threshold)}, {end}."
 
 
@@ -106,28 +111,24 @@ def _delivery(action: str, detail: Mapping[str, Any], delivery: Delivery | None)
     return f"{where} did not take it at attempt {number}{answer}{why}."
 
 
+NEXT = {
+    "new": "triage classify asks about it",
+    "classified": "triage route sends it on",
+    "needs_review": "a person decides",
+    "failed": "the next triage classify asks again",
+    "waiting": "a provider's batch holds it; the next triage classify --batch collects it",
+    "unroutable": "add a rule to routes in the config; the next triage route takes it up",
+    "undeliverable": "triage route --retry-dead tries its dead letters again",
+    "routing": "triage route delivers what is due",
+    "routed": "nothing; it is where it belongs",
+}
+
+
 def _next(ticket: Ticket, deliveries: tuple[Delivery, ...]) -> str:
-    pending = [d for d in deliveries if d.state == "pending"]
-    match ticket.status:
-        case "new":
-            return "triage classify asks about it."
-        case "failed":
-            return f"the next triage classify asks again (it failed {ticket.failures} times: {ticket.error})."
-        case "needs_review":
-            return "a person decides." if not ticket.error else f"a person decides; it failed {ticket.failures} times: {ticket.error}."
-        case "classified":
-            return "triage route sends it on."
-        case "unroutable":
-            return "add a rule to routes in the config; the next triage route takes it up."
-        case "undeliverable":
-            return "triage route --retry-dead tries its dead letters again."
-        case "routing" if pending:
-            due = ", ".join(f"{d.destination} ({d.attempts} attempts so far)" for d in pending)
-            return f"triage route delivers what is due: {due}."
-        case "waiting":
-            return "a provider's batch holds it; the next triage classify --batch collects it."
-        case _:
-            return "nothing; it is where it belongs."
+    failed = f" (it failed {ticket.failures} times: {ticket.error})" if ticket.failures else ""
+    pending = [f"{d.destination} after {d.attempts} attempts" for d in deliveries if d.state == "pending"]
+    due = f" ({', '.join(pending)})" if pending else ""
+    return f"{NEXT[ticket.status]}{failed}{due}."
 
 
 def _share(number: float | None) -> str:

@@ -4,11 +4,12 @@ import hashlib
 import os
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 _lock = threading.Lock()
 _last = 0
-_entropy = ""
+_entropy: Iterator[str] = iter(())
 
 
 def new_id() -> str:
@@ -20,9 +21,11 @@ def new_id() -> str:
     with _lock:
         now = time.time_ns() // 1_000_000 << 12
         _last = stamp = now if now > _last else _last + 1
-        if not _entropy:
-            _entropy = os.urandom(3840).hex()
-        tail, _entropy = _entropy[:15], _entropy[15:]
+        tail = next(_entropy, "")
+        if not tail:
+            pool = os.urandom(7680).hex()
+            _entropy = (pool[at : at + 15] for at in range(0, len(pool), 15))
+            tail = next(_entropy)
     head = f"{stamp:015x}"
     return f"{head[:8]}-{head[8:12]}-7{head[12:]}-8{tail[:3]}-{tail[3:]}"
 
@@ -38,7 +41,7 @@ def now() -> str:
 
 
 def content_hash(subject: str | None, description: str | None) -> str:
-    """Return the hash of the text that counts as changed when it differs; raises `UnicodeEncodeError` for half surrogates."""
+    """Return the hash of the text whose change counts. Raises `UnicodeEncodeError` for half surrogates."""
     return hashlib.sha256(f"{subject or ''}\0{description or ''}".encode()).hexdigest()[:32]
 
 

@@ -39,10 +39,34 @@ def new_ticket(item: Identified, ticket_id: str, at: str, run_id: str | None) ->
     """Return the ticket that a draft becomes."""
     draft = item.draft
     return Ticket(
-        ticket_id, item.identity, draft.source, draft.external_id, item.content, draft.subject, draft.description,
-        draft.customer_id, draft.priority, URGENCY[draft.priority], draft.created_at, at,
-        _json(draft.extra), "new", None, None, None, None, None, None, 0, None, 0.0, None, 0,
-        None, 1, run_id,
+        ticket_id,
+        item.identity,
+        draft.source,
+        draft.external_id,
+        item.content,
+        draft.subject,
+        draft.description,
+        draft.customer_id,
+        draft.priority,
+        URGENCY[draft.priority],
+        draft.created_at,
+        at,
+        _json(draft.extra),
+        "new",
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        0,
+        None,
+        0.0,
+        None,
+        0,
+        None,
+        1,
+        run_id,
     )
 
 
@@ -61,7 +85,11 @@ def updated_ticket(known: Ticket, item: Identified) -> Ticket | None:
     if not rewritten and (customer_id, priority, created_at, extra) == here:
         return None
     ticket = known._replace(
-        customer_id=customer_id, priority=priority, urgency=URGENCY[priority], created_at=created_at, extra=extra,
+        customer_id=customer_id,
+        priority=priority,
+        urgency=URGENCY[priority],
+        created_at=created_at,
+        extra=extra,
         revision=known.revision + 1,
     )
     if not rewritten:
@@ -70,8 +98,16 @@ def updated_ticket(known: Ticket, item: Identified) -> Ticket | None:
     if known.verdict:
         return ticket
     return ticket._replace(
-        status="new", category=None, suggestion=None, confidence=None, confidence_source=None, classifier=None,
-        reason=None, error=None, failures=0, decision_id=None,
+        status="new",
+        category=None,
+        suggestion=None,
+        confidence=None,
+        confidence_source=None,
+        classifier=None,
+        reason=None,
+        error=None,
+        failures=0,
+        decision_id=None,
     )
 
 

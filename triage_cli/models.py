@@ -15,7 +15,15 @@ Status = Literal[
     "new", "classified", "needs_review", "failed", "waiting", "routing", "routed", "unroutable", "undeliverable"
 ]
 STATUSES: tuple[Status, ...] = (
-    "new", "classified", "needs_review", "failed", "waiting", "routing", "routed", "unroutable", "undeliverable",
+    "new",
+    "classified",
+    "needs_review",
+    "failed",
+    "waiting",
+    "routing",
+    "routed",
+    "unroutable",
+    "undeliverable",
 )
 PRIORITIES = ("low", "normal", "high", "urgent")
 URGENCY: Mapping[str | None, int] = {"urgent": 0, "high": 1, "normal": 2, None: 2, "low": 3}
@@ -150,7 +158,10 @@ class Classification(NamedTuple):
 
 
 class Asking(NamedTuple):
-    """What was asked, once per wording: the kind of classifier, its model and prompt, the categories, the options."""
+    """What was asked, once per wording: the kind of classifier, its model and prompt, the categories, the options.
+
+    `categories` is a JSON list of lists that begin with a category's name, `options` a JSON object.
+    """
 
     fingerprint: str
     kind: str

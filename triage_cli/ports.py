@@ -49,7 +49,7 @@ class Triage(Protocol):
         """Walk over tickets, newest first."""
 
     def resolve(self, name: str) -> str:
-        """Return the id of the one ticket with this id, ending or external id; raise `NotFoundError` or `AmbiguousError`."""
+        """Return the id of the one ticket of this name. Raises `NotFoundError` or `AmbiguousError`."""
 
     def history(self, name: str) -> History:
         """Return everything known of one ticket."""
@@ -103,7 +103,7 @@ class Store(Protocol):
         """Record how a run ended, and let go of what it held."""
 
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
-        """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest, after `selection.after`."""
+        """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest."""
 
     def due(self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0) -> list[Parcel]:
         """Take hold of pending deliveries due within `horizon` seconds that no live run holds."""
@@ -149,4 +149,3 @@ class Store(Protocol):
 
     def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
         """Keep weights under a fingerprint."""
-

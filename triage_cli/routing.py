@@ -30,7 +30,14 @@ def holds(rule: Rule, ticket: Ticket) -> bool:
 
 
 def owed(
-    ticket: Ticket, rule: Rule, existing: Sequence[Delivery], *, again: bool, config_hash: str, at: str, due_at: float,
+    ticket: Ticket,
+    rule: Rule,
+    existing: Sequence[Delivery],
+    *,
+    again: bool,
+    config_hash: str,
+    at: str,
+    due_at: float,
     run_id: str,
 ) -> Owed:
     """Decide what each destination of a rule is owed; `existing` are the ticket's deliveries, oldest first.
@@ -50,9 +57,21 @@ def owed(
         replaces = (before or (other[-1] if other else None)) if existing else None
         new.append(
             Delivery(
-                delivery_id(ticket.ticket_id, category, destination, nth), ticket.ticket_id, ticket.decision_id, category,
-                destination, rule.name, config_hash, replaces.delivery_id if replaces else None, "pending", 0, due_at,
-                None, None, run_id, at,
+                delivery_id(ticket.ticket_id, category, destination, nth),
+                ticket.ticket_id,
+                ticket.decision_id,
+                category,
+                destination,
+                rule.name,
+                config_hash,
+                replaces.delivery_id if replaces else None,
+                "pending",
+                0,
+                due_at,
+                None,
+                None,
+                run_id,
+                at,
             )
         )
     dropped = tuple(

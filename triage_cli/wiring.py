@@ -40,7 +40,9 @@ def parts(config: Config, tell: Callable[[str], None] | None = None) -> Parts:
 def open_destination(name: str, spec: DestinationSpec | None) -> Destination:
     """Open a destination by its configuration."""
     if spec is None:
-        raise ConfigError(f'no destination "{name}" in the config', hint="add it again, or route its tickets with --again")
+        raise ConfigError(
+            f'no destination "{name}" in the config', hint="add it again, or route its tickets with --again"
+        )
     if spec.type == "file" and spec.path is not None:
         from triage_cli.destinations.file import FileDestination
 
@@ -57,7 +59,13 @@ def preview(map_: Map, ticket: Ticket, rule: Rule, destination: str) -> str:
     from triage_cli.destinations.payload import line
 
     owed = routing.owed(
-        ticket, rule._replace(to=(destination,)), (), again=False, config_hash=map_.config_hash, at=ids.now(), due_at=0.0,
+        ticket,
+        rule._replace(to=(destination,)),
+        (),
+        again=False,
+        config_hash=map_.config_hash,
+        at=ids.now(),
+        due_at=0.0,
         run_id="",
     )
     return line(Parcel(owed.new[0], ticket)).decode().rstrip()
@@ -76,7 +84,12 @@ def open_classifier(
 
 
 def _local(
-    config: Config, store: SqliteStore, spec: ClassifierSpec, actor: str, run_id: str, tell: Callable[[str], None] | None
+    config: Config,
+    store: SqliteStore,
+    spec: ClassifierSpec,
+    actor: str,
+    run_id: str,
+    tell: Callable[[str], None] | None,
 ) -> Classifier:
     from triage_cli.classifiers import local
 
@@ -92,6 +105,13 @@ def _local(
     else:
         model = local.Model.from_bytes(weights)
     return local.LocalClassifier(
-        spec.name, model, name, spec.min_confidence, actor=actor, run_id=run_id, categories=config.categories,
-        clock=ids.now, new_id=ids.new_id,
+        spec.name,
+        model,
+        name,
+        spec.min_confidence,
+        actor=actor,
+        run_id=run_id,
+        categories=config.categories,
+        clock=ids.now,
+        new_id=ids.new_id,
     )

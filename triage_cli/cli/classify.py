@@ -24,13 +24,17 @@ def register(app: typer.Typer) -> None:
 
 
 @command
-def classify(  # noqa: PLR0913 - one an option
+def classify(
     session: Session,
     ids: inputs.Ids = None,
-    classifier: Annotated[str | None, typer.Option(metavar="NAME", help="One of the config.", show_default=False)] = None,
+    classifier: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One of the config.", show_default=False)
+    ] = None,
     limit: inputs.Limit = None,
     since: inputs.Since = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many would be asked, and what; ask nobody.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many would be asked, and what; ask nobody.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Ask again, and overrule verdicts.")] = False,
     output: printing.Output = None,
     excel: printing.Excel = False,

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 @command
-def create(  # noqa: PLR0913 - one an option
+def create(
     session: Session,
     files: inputs.Files = None,
     subject: Text = None,
@@ -43,7 +43,9 @@ def create(  # noqa: PLR0913 - one an option
     delimiter: inputs.Delimiter = None,
     no_header: inputs.NoHeader = False,
     limit: inputs.Limit = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the mapping and three tickets; store nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the mapping and three tickets; store nothing.")
+    ] = False,
     strict: inputs.Strict = False,
     rejects: inputs.Rejects = None,
     max_rejects: inputs.MaxRejects = "0",
@@ -90,15 +92,28 @@ def _outcomes(
             yield outcome
 
 
-def _typed(  # noqa: PLR0913 - one an option
-    subject: str | None, description: str | None, customer_id: str | None, priority: str | None, created_at: str | None,
-    external_id: str | None, *, source: str,
+def _typed(
+    subject: str | None,
+    description: str | None,
+    customer_id: str | None,
+    priority: str | None,
+    created_at: str | None,
+    external_id: str | None,
+    *,
+    source: str,
 ) -> TicketDraft:
     if not (subject or "").strip() and not (description or "").strip():
         raise UsageError("the ticket has no text", hint="give --subject or --description")
     return TicketDraft(
-        0, 0, (subject or "").strip() or None, (description or "").strip() or None, customer_id or None,
-        inputs.priority(priority), inputs.moment(created_at) or now(), external_id or None, source,
+        0,
+        0,
+        (subject or "").strip() or None,
+        (description or "").strip() or None,
+        customer_id or None,
+        inputs.priority(priority),
+        inputs.moment(created_at) or now(),
+        external_id or None,
+        source,
     )
 
 

@@ -19,7 +19,9 @@ from triage_cli.errors import InputError, NotFoundError, RowError, UsageError
 from triage_cli.models import PRIORITIES, Outcome, Rejected, TicketDraft
 from triage_cli.reading import ReadOptions, Table, open_table, values
 
-Files = Annotated[list[str] | None, typer.Argument(metavar="[FILE...|-]", help="CSV, TSV, JSON or JSON Lines.", show_default=False)]
+Files = Annotated[
+    list[str] | None, typer.Argument(metavar="[FILE...|-]", help="CSV, TSV, JSON or JSON Lines.", show_default=False)
+]
 Ids = Annotated[
     list[str] | None,
     typer.Argument(metavar="[ID...|-]", help="Ticket ids, endings of them, or external ids.", show_default=False),
@@ -32,18 +34,28 @@ Delimiter = Annotated[str | None, typer.Option(metavar="CHAR", show_default=Fals
 NoHeader = Annotated[bool, typer.Option("--no-header", help="Columns are named 1, 2, 3, …")]
 Limit = Annotated[int | None, typer.Option(min=0, metavar="N", show_default=False)]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first row that is rejected.")]
-Rejects = Annotated[Path | None, typer.Option(metavar="FILE", help="Where rejected rows go, as they were.", show_default=False)]
+Rejects = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Where rejected rows go, as they were.", show_default=False)
+]
 MaxRejects = Annotated[str, typer.Option(metavar="N|N%", help="How many may be rejected before the exit code is 3.")]
-Since = Annotated[str | None, typer.Option(metavar="TIME", help="A date, a time, or an age such as 7d.", show_default=False)]
+Since = Annotated[
+    str | None, typer.Option(metavar="TIME", help="A date, a time, or an age such as 7d.", show_default=False)
+]
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 SOURCE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 
 
-def options(  # noqa: PLR0913 - one a command line option
-    mapped: Sequence[str] | None, source: str | None, kind: str | None, encoding: str | None, delimiter: str | None,
-    limit: int | None, *, no_header: bool,
+def options(
+    mapped: Sequence[str] | None,
+    source: str | None,
+    kind: str | None,
+    encoding: str | None,
+    delimiter: str | None,
+    limit: int | None,
+    *,
+    no_header: bool,
 ) -> ReadOptions:
     """Return how an input is to be read."""
     mapping = {}
@@ -62,8 +74,7 @@ def streams(names: Sequence[str] | None) -> Iterator[list[tuple[str, BinaryIO]]]
     """Open the files named, or stdin where none is; on a terminal that is an error, never a wait."""
     opened: list[tuple[str, BinaryIO]] = []
     try:
-        for name in names or ["-"]:
-            opened.append(("stdin", stdin()) if name == "-" else (name, _open(name)))
+        opened.extend(("stdin", stdin()) if name == "-" else (name, _open(name)) for name in names or ["-"])
         yield opened
     finally:
         for name, stream in opened:
@@ -137,7 +148,9 @@ class Rejections:
             try:
                 self._file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
             except OSError as error:
-                raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --rejects") from error
+                raise UsageError(
+                    f"cannot write {path}: {error.strerror}", hint="name another with --rejects"
+                ) from error
             if table.delimiter:
                 csv.writer(self._file, delimiter=table.delimiter, lineterminator="\n").writerow(table.columns)
         raw = rejected.raw if isinstance(rejected, Rejected) else ""

@@ -23,9 +23,11 @@ def register(app: typer.Typer) -> None:
 
 
 @command
-def logs(  # noqa: PLR0913 - one an option
+def logs(
     session: Session,
-    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this ticket's events.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Only this ticket's events.", show_default=False)
+    ] = None,
     action: Annotated[str | None, typer.Option(help="As in created, classified, routed.", show_default=False)] = None,
     actor: Annotated[str | None, typer.Option(show_default=False)] = None,
     since: inputs.Since = None,

@@ -14,7 +14,9 @@ from triage_cli.errors import UsageError
 from triage_cli.explaining import explain
 from triage_cli.models import STATUSES, Selection
 
-Name = Annotated[str, typer.Argument(metavar="ID", help="A ticket's id, its last 6 or more characters, or its external id.")]
+Name = Annotated[
+    str, typer.Argument(metavar="ID", help="A ticket's id, its last 6 or more characters, or its external id.")
+]
 ON_TERMINAL = 50
 
 
@@ -26,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 @command
-def list_tickets(  # noqa: PLR0913 - one an option
+def list_tickets(
     session: Session,
     status: Annotated[list[str] | None, typer.Option(help="May be repeated.", show_default=False)] = None,
     category: Annotated[str | None, typer.Option(show_default=False)] = None,
@@ -34,7 +36,9 @@ def list_tickets(  # noqa: PLR0913 - one an option
     priority: Annotated[str | None, typer.Option(show_default=False)] = None,
     classifier: Annotated[str | None, typer.Option(show_default=False)] = None,
     since: inputs.Since = None,
-    search: Annotated[str | None, typer.Option(metavar="TEXT", help="In subject or description.", show_default=False)] = None,
+    search: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="In subject or description.", show_default=False)
+    ] = None,
     limit: inputs.Limit = None,
     output: printing.Output = None,
     excel: printing.Excel = False,
@@ -51,8 +55,13 @@ def list_tickets(  # noqa: PLR0913 - one an option
     printer = Printer(output, excel=excel)
     cut = limit is None and telling.on_terminal(sys.stdout)
     selection = Selection(
-        statuses=frozenset(status or ()), category=category, customer_id=customer_id,
-        priority=inputs.priority(priority), classifier=classifier, since=inputs.moment(since), search=search,
+        statuses=frozenset(status or ()),
+        category=category,
+        customer_id=customer_id,
+        priority=inputs.priority(priority),
+        classifier=classifier,
+        since=inputs.moment(since),
+        search=search,
         limit=ON_TERMINAL if cut else limit,
     )
     found = printer.unless_closed(session.triage.find(selection))

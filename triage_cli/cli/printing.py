@@ -36,8 +36,13 @@ class Printer:
             self.format = "csv"
 
     def many(
-        self, items: Iterable[T], record: Callable[[T], Record | None], columns: Sequence[str], table: Table,
-        key: str = "ticket_id", rows: int | None = None,
+        self,
+        items: Iterable[T],
+        record: Callable[[T], Record | None],
+        columns: Sequence[str],
+        table: Table,
+        key: str = "ticket_id",
+        rows: int | None = None,
     ) -> None:
         """Write the records of items as they come; each item is taken even where nothing is printed."""
         if self.silent or self.closed:
@@ -94,8 +99,10 @@ class Printer:
             return "true" if value else "false"
         if isinstance(value, dict | list | tuple):
             return to_json(value)
-        if self._excel and isinstance(value, str) and any(
-            line.lstrip(" \u00a0").startswith(FORMULA) for line in value.splitlines() or [""]
+        if (
+            self._excel
+            and isinstance(value, str)
+            and any(line.lstrip(" \u00a0").startswith(FORMULA) for line in value.splitlines() or [""])
         ):
             return f"'{value}"
         return value

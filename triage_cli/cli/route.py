@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 @command
-def route(  # noqa: PLR0913 - one an option
+def route(
     session: Session,
     ids: inputs.Ids = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the exact request; send nothing.")] = False,
@@ -81,8 +81,12 @@ def next_step(places: Counter[str], counts: Counter[str]) -> str:
     return "; ".join(steps)
 
 
-def _outcomes(  # noqa: PLR0913 - what a summary needs
-    session: Session, selection: Selection, plan: RoutePlan, counts: Counter[str], places: Counter[str],
+def _outcomes(
+    session: Session,
+    selection: Selection,
+    plan: RoutePlan,
+    counts: Counter[str],
+    places: Counter[str],
     codes: set[ExitCode],
 ) -> Iterator[Outcome[Routed]]:
     outcomes = session.triage.route(selection, plan)
@@ -106,7 +110,9 @@ def _preview(session: Session, selection: Selection, printer: Printer) -> int:
     for ticket in session.triage.find(selection):
         rule = routing.match(map_.rules, ticket) if ticket.category else None
         if rule is None:
-            telling.say(f"{ticket.ticket_id}: " + ("no rule matches" if ticket.category else f"no category ({ticket.status})"))
+            telling.say(
+                f"{ticket.ticket_id}: " + ("no rule matches" if ticket.category else f"no category ({ticket.status})")
+            )
             continue
         for destination in rule.to:
             number += 1

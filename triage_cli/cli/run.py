@@ -21,8 +21,13 @@ from triage_cli.streams import in_order
 Row = tuple[Sequence[Any], list[Any]]
 
 ADDED = (
-    "triage_ticket_id", "triage_category", "triage_suggestion", "triage_confidence", "triage_status",
-    "triage_routed_to", "triage_error",
+    "triage_ticket_id",
+    "triage_category",
+    "triage_suggestion",
+    "triage_confidence",
+    "triage_status",
+    "triage_routed_to",
+    "triage_error",
 )
 WORDS = {"needs_review": "need review"}
 STATUSES = ("routed", "needs_review", "failed")
@@ -34,10 +39,12 @@ def register(app: typer.Typer) -> None:
 
 
 @command
-def run(  # noqa: PLR0913 - one an option
+def run(
     session: Session,
     files: inputs.Files = None,
-    classifier: Annotated[str | None, typer.Option(metavar="NAME", help="One of the config.", show_default=False)] = None,
+    classifier: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One of the config.", show_default=False)
+    ] = None,
     mapped: inputs.Mapped = None,
     source: inputs.Source = None,
     kind: inputs.Kind = None,
@@ -66,12 +73,12 @@ def run(  # noqa: PLR0913 - one an option
             tables = inputs.tables(session, streams, wanted)
             if printer.format == "csv" and len({table.columns for table in tables}) > 1:
                 raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")
-            _print(printer, tables, lambda table: _outcomes(session, table, ClassifyPlan(classifier), tally, strict=strict))
+            _print(
+                printer, tables, lambda table: _outcomes(session, table, ClassifyPlan(classifier), tally, strict=strict)
+            )
         finally:
             tally.rejections.close()
-            session.say(
-                telling.counted(tally.dids, DIDS) + "; " + telling.counted(tally.statuses, STATUSES, WORDS)
-            )
+            session.say(telling.counted(tally.dids, DIDS) + "; " + telling.counted(tally.statuses, STATUSES, WORDS))
     if session.guides:
         session.say(next_step(tally.places, tally.statuses))
     return tally.exit_code
@@ -107,9 +114,7 @@ class Tally:
         return next(code for code in PRECEDENCE if code in codes)
 
 
-def _outcomes(
-    session: Session, table: Table, plan: ClassifyPlan, tally: Tally, *, strict: bool
-) -> Iterator[Row]:
+def _outcomes(session: Session, table: Table, plan: ClassifyPlan, tally: Tally, *, strict: bool) -> Iterator[Row]:
     """Yield each row's own cells and what is added to them."""
     rows = session.stopper.interruptible(inputs.until_rejected(table.rows) if strict else table.rows)
     shown = telling.progress(rows, "running", shown=session.shows_progress)
@@ -136,11 +141,13 @@ def _added(outcome: Outcome[Routed]) -> list[Any]:
 
 def _print(printer: Printer, tables: Sequence[Table], rows: Callable[[Table], Iterator[Row]]) -> None:
     if printer.format == "csv" and not printer.silent:
-        printer.csv((*tables[0].columns, *ADDED), ([*cells, *added] for t in tables for cells, added in _fitted(t, rows(t))))
+        printer.csv(
+            (*tables[0].columns, *ADDED), ([*cells, *added] for t in tables for cells, added in _fitted(t, rows(t)))
+        )
         printer.flush()
         return
     named = (pair for t in tables for pair in _named(t, rows(t)))
-    printer.many(named, lambda pair: dict(pair), ADDED, _table, "triage_ticket_id")
+    printer.many(named, dict, ADDED, _table, "triage_ticket_id")
 
 
 def _fitted(table: Table, rows: Iterator[Row]) -> Iterator[Row]:
@@ -159,4 +166,6 @@ def _named(table: Table, rows: Iterator[Row]) -> Iterator[Iterable[tuple[str, An
 def _table(records: Any) -> object:
     from triage_cli.cli import tables
 
-    return tables.of(("triage_ticket_id", "triage_status", "triage_category", "triage_confidence", "triage_routed_to"))(records)
+    return tables.of(("triage_ticket_id", "triage_status", "triage_category", "triage_confidence", "triage_routed_to"))(
+        records
+    )

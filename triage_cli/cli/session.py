@@ -42,8 +42,12 @@ OPTIONS: dict[str, Any] = {
     "db": Annotated[str | None, typer.Option("--db", metavar="PATH|URL", help="The database.")],
     "remote": Annotated[str | None, typer.Option("--remote", metavar="URL", help="Work on another instance.")],
     "offline": Annotated[bool | None, typer.Option("--offline", help="Open no socket.", show_default=False)],
-    "quiet": Annotated[bool | None, typer.Option("-q", "--quiet", help="No summary and no records.", show_default=False)],
-    "verbose": Annotated[bool | None, typer.Option("-v", "--verbose", help="Say more, tracebacks too.", show_default=False)],
+    "quiet": Annotated[
+        bool | None, typer.Option("-q", "--quiet", help="No summary and no records.", show_default=False)
+    ],
+    "verbose": Annotated[
+        bool | None, typer.Option("-v", "--verbose", help="Say more, tracebacks too.", show_default=False)
+    ],
 }
 # What a ticket says stays out of the record of runs.
 SPOKEN = ("--subject", "--description", "--note")
@@ -61,8 +65,12 @@ class Session:
     def config(self) -> Config:
         """Return the configuration that holds here."""
         config = load_config(
-            config=self.given.config, db=self.given.db, remote=self.given.remote, offline=self.given.offline,
-            env=os.environ, cwd=Path.cwd(),
+            config=self.given.config,
+            db=self.given.db,
+            remote=self.given.remote,
+            offline=self.given.offline,
+            env=os.environ,
+            cwd=Path.cwd(),
         )
         for note in config.notes:
             self.say(f"note: {note}")

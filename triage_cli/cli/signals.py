@@ -3,14 +3,14 @@
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from triage_cli.errors import ExitCode
 
 T = TypeVar("T")
 
 
-class _Wake(BaseException):  # noqa: N818 - no error: it ends a wait for input
+class _Wake(BaseException):
     pass
 
 
@@ -27,7 +27,7 @@ class Stopper:
         """Call `stop` at the first signal."""
         self._stops.append(stop)
 
-    def __enter__(self) -> "Stopper":
+    def __enter__(self) -> Self:
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)
             # What the caller has told us to ignore (nohup) stays ignored.
@@ -35,7 +35,9 @@ class Stopper:
                 self._before[number] = signal.signal(number, self._on_signal)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

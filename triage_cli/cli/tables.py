@@ -15,9 +15,20 @@ from triage_cli.cli.telling import on_terminal, safe
 Record = Mapping[str, Any]
 
 COLOURS = {
-    "new": "cyan", "classified": "blue", "needs_review": "yellow", "failed": "red", "waiting": "magenta",
-    "routing": "blue", "routed": "green", "unroutable": "red", "undeliverable": "red", "rejected": "red",
-    "accepted": "green", "pending": "yellow", "dead": "red", "superseded": "dim",
+    "new": "cyan",
+    "classified": "blue",
+    "needs_review": "yellow",
+    "failed": "red",
+    "waiting": "magenta",
+    "routing": "blue",
+    "routed": "green",
+    "unroutable": "red",
+    "undeliverable": "red",
+    "rejected": "red",
+    "accepted": "green",
+    "pending": "yellow",
+    "dead": "red",
+    "superseded": "dim",
 }
 PRIORITIES = {"urgent": "bold red", "high": "yellow", "low": "dim"}
 BAR = 8
@@ -61,7 +72,9 @@ def tickets(records: Sequence[Record]) -> RenderableType:
         table.add_row(
             text(str(record.get("ticket_id") or "")[-8:], "dim"),
             text(status, COLOURS.get(status, "")),
-            text(guess) if guess else text(f"{record['suggestion']}?" if record.get("suggestion") else "", "dim italic"),
+            text(guess)
+            if guess
+            else text(f"{record['suggestion']}?" if record.get("suggestion") else "", "dim italic"),
             bar(record.get("confidence")),
             text(record.get("priority"), PRIORITIES.get(record.get("priority") or "", "")),
             text(record.get("customer_id")),
@@ -82,12 +95,22 @@ def ticket(records: Sequence[Record]) -> RenderableType:
     answers = _titled("classifications", "at", "classifier", "category", "confidence", "reason")
     for a in record.get("classifications", ()):
         answers.add_row(
-            text(a["at"]), text(a["classifier"]), text(a["category"]), bar(a["confidence"]), text(a["reason"] or a["error"])
+            text(a["at"]),
+            text(a["classifier"]),
+            text(a["category"]),
+            bar(a["confidence"]),
+            text(a["reason"] or a["error"]),
         )
     sent = _titled("deliveries", "destination", "state", "attempts", "last", "delivery id")
     for d in record.get("deliveries", ()):
         state = text(d["state"], COLOURS.get(d["state"], ""))
-        sent.add_row(text(d["destination"]), state, text(d["attempts"]), text(d["last_error"] or d["done_at"]), text(d["delivery_id"]))
+        sent.add_row(
+            text(d["destination"]),
+            state,
+            text(d["attempts"]),
+            text(d["last_error"] or d["done_at"]),
+            text(d["delivery_id"]),
+        )
     history = events(record.get("events", ()))
     return Group(facts, *(t for t in (answers, sent) if t.row_count), history)
 
@@ -99,8 +122,12 @@ def events(records: Sequence[Record]) -> RenderableType:
     for e in records:
         detail = ", ".join(f"{k}: {_short(v)}" for k, v in e["detail"].items() if v not in (None, [], ""))
         table.add_row(
-            text(e["seq"], "dim"), text(e["timestamp"]), text(e["action"], "bold"), text(str(e["ticket_id"] or "")[-8:], "dim"),
-            text(e["actor"]), text(detail),
+            text(e["seq"], "dim"),
+            text(e["timestamp"]),
+            text(e["action"], "bold"),
+            text(str(e["ticket_id"] or "")[-8:], "dim"),
+            text(e["actor"]),
+            text(detail),
         )
     return table
 
@@ -108,7 +135,9 @@ def events(records: Sequence[Record]) -> RenderableType:
 def stats(records: Sequence[Record]) -> RenderableType:
     """Return counts with a bar each."""
     record = records[0]
-    parts: list[RenderableType] = [text(f"{record['tickets']:,} tickets, {record['events']:,} events, ${record['cost_usd']:.2f}")]
+    parts: list[RenderableType] = [
+        text(f"{record['tickets']:,} tickets, {record['events']:,} events, ${record['cost_usd']:.2f}")
+    ]
     for name in ("by_status", "by_category", "by_classifier", "by_day"):
         counts: Mapping[str, int] = record[name]
         most = max(counts.values(), default=0)
@@ -121,7 +150,10 @@ def stats(records: Sequence[Record]) -> RenderableType:
             parts.append(table)
     table = _titled("deliveries", "destination", "accepted", "pending", "dead")
     for name, states in record["deliveries"].items():
-        table.add_row(text(name), *(text(states.get(s, 0), COLOURS[s] if states.get(s) else "dim") for s in ("accepted", "pending", "dead")))
+        table.add_row(
+            text(name),
+            *(text(states.get(s, 0), COLOURS[s] if states.get(s) else "dim") for s in ("accepted", "pending", "dead")),
+        )
     return Group(*parts, *([table] if table.row_count else []))
 
 
@@ -140,7 +172,9 @@ def of(columns: Sequence[str]) -> Callable[[Sequence[Record]], RenderableType]:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, no_wrap=column in ("id", "status", "confidence", "seq", "timestamp"), overflow="ellipsis")
+        table.add_column(
+            column, no_wrap=column in ("id", "status", "confidence", "seq", "timestamp"), overflow="ellipsis"
+        )
     return table
 
 

@@ -1,7 +1,6 @@
 """What goes to stderr: notes, errors, summaries, a progress bar; and nothing from a ticket reaches a terminal raw."""
 
 import io
-import json
 import os
 import re
 import sys
@@ -10,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TextIO, TypeVar
 
-from triage_cli.codec import error_record
+from triage_cli.codec import error_record, to_json
 from triage_cli.errors import ConfigError, TriageError
 
 T = TypeVar("T")
@@ -36,7 +35,8 @@ def _visible(match: re.Match[str]) -> str:
 def say(text: str) -> None:
     """Write one line to stderr."""
     with suppress(BrokenPipeError):
-        print(safe(text), file=sys.stderr, flush=True)
+        sys.stderr.write(f"{safe(text)}\n")
+        sys.stderr.flush()
 
 
 def error(problem: TriageError, args: Sequence[str], *, trace: bool = False) -> None:
@@ -48,16 +48,18 @@ def error(problem: TriageError, args: Sequence[str], *, trace: bool = False) -> 
         say(line)
     if _wants_json(args):
         with suppress(BrokenPipeError):
-            print(json.dumps(error_record(problem.code, problem.message, problem.hint)), file=sys.stderr)
+            sys.stderr.write(to_json(error_record(problem.code, problem.message, problem.hint)) + "\n")
     else:
         say(f"error: {problem.sentence()}")
 
 
 def unexpected(problem: Exception, args: Sequence[str], *, trace: bool) -> None:
     """Tell an error nobody foresaw, without a traceback unless asked."""
-    told = TriageError(f"unexpected {type(problem).__name__}", hint="run it again with -v and report what it prints")
-    told.__cause__ = problem
-    error(told, args, trace=trace)
+    if trace:
+        traceback.print_exception(problem, file=sys.stderr)
+    error(
+        TriageError(f"unexpected {type(problem).__name__}", hint="run it again with -v and report what it prints"), args
+    )
 
 
 def _wants_json(args: Sequence[str]) -> bool:
@@ -85,7 +87,12 @@ def progress(items: Iterable[T], what: str, *, shown: bool) -> Iterator[T]:
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+    )
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None, rate="")
         for item in items:

@@ -111,8 +111,14 @@ class Place(NamedTuple):
 
 Check = Callable[[Place], Any]
 KINDS: Mapping[type, str] = {
-    dict: "a mapping", list: "a list", str: "text", bool: "a yes or no", int: "a number", float: "a number",
-    Odd: "a date or time", type(None): "nothing",
+    dict: "a mapping",
+    list: "a list",
+    str: "text",
+    bool: "a yes or no",
+    int: "a number",
+    float: "a number",
+    Odd: "a date or time",
+    type(None): "nothing",
 }
 
 
@@ -242,5 +248,8 @@ def _fraction(text: str) -> float:
 
 
 _SCALARS: Mapping[str, Callable[[str], Any]] = {
-    "null": lambda _: None, "bool": _truth, "int": _whole, "float": _fraction,
+    "null": lambda _: None,
+    "bool": _truth,
+    "int": _whole,
+    "float": _fraction,
 }

@@ -30,8 +30,13 @@ class _Found(NamedTuple):
 
 
 def load_config(
-    *, config: str | None = None, db: str | None = None, remote: str | None = None, offline: bool | None = None,
-    env: Mapping[str, str], cwd: Path,
+    *,
+    config: str | None = None,
+    db: str | None = None,
+    remote: str | None = None,
+    offline: bool | None = None,
+    env: Mapping[str, str],
+    cwd: Path,
 ) -> Config:
     """Return what holds here; raise one `ConfigError` with every mistake in the file, the environment and the flags."""
     home = Path(env.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
@@ -52,8 +57,18 @@ def load_config(
         beside = (found.path.parent if found else cwd) if is_postgres(database) else Path(database).parent
         destinations, routes = _queues(sections.categories, destinations, beside / "queues")
     return Config(
-        found.path if found else None, database, sections.categories, sections.classifier, sections.classifiers,
-        destinations, routes, sections.values.get("budget"), given_remote, is_offline, book.origins, notes,
+        found.path if found else None,
+        database,
+        sections.categories,
+        sections.classifier,
+        sections.classifiers,
+        destinations,
+        routes,
+        sections.values.get("budget"),
+        given_remote,
+        is_offline,
+        book.origins,
+        notes,
     )
 
 

@@ -15,7 +15,9 @@ DEFAULT_CATEGORIES = (
 # What `redact` may name: personal data and credentials that a pattern and a checksum can find.
 REDACTABLE = ("email", "phone", "card", "iban", "secret")
 KEY_VARIABLES: Mapping[str, str] = {
-    "decision": "OPENAI_API_KEY", "openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY",
+    "decision": "OPENAI_API_KEY",
+    "openai": "OPENAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
 }
 
 

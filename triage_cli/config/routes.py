@@ -72,8 +72,12 @@ class Routes:
         when = record(values["when"], WHEN, f"{name}.when") if "when" in values else {}
         if "category" in when:
             when["category"] = tuple(self._category(place, word) for word in when["category"])
-        return Rule(name, to, {key: when[key] for key in WHEN if key in when and key != "min_confidence"},
-                    when.get("min_confidence"))
+        return Rule(
+            name,
+            to,
+            {key: when[key] for key in WHEN if key in when and key != "min_confidence"},
+            when.get("min_confidence"),
+        )
 
     def _category(self, place: Place, word: str) -> str:
         """Return the category's current name."""

@@ -40,7 +40,9 @@ class CommandDestination:
         except subprocess.TimeoutExpired:
             error = DeliveryError(f"{self._run[0]} took longer than {self._timeout:g} s", hint="raise its timeout")
         except OSError as failure:
-            error = DeliveryError(f"cannot run {self._run[0]}: {failure.strerror}", hint="check its path and its rights")
+            error = DeliveryError(
+                f"cannot run {self._run[0]}: {failure.strerror}", hint="check its path and its rights"
+            )
         else:
             status = done.returncode
             if status == 0:

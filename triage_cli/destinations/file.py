@@ -27,7 +27,9 @@ class FileDestination:
             try:
                 self._append(b"".join(line(parcel) for parcel in chunk))
             except OSError as error:
-                said = DeliveryError(f"cannot append to {self._path}: {error.strerror}", hint="check the folder and the disk")
+                said = DeliveryError(
+                    f"cannot append to {self._path}: {error.strerror}", hint="check the folder and the disk"
+                )
                 yield [Outcome(n, "failed", None, said, parcel) for n, parcel in enumerate(chunk)]
             else:
                 receipt = Receipt(None, time.perf_counter() - began)

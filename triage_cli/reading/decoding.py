@@ -11,10 +11,34 @@ LONGEST = 1 << 20  # a line (and a row) beyond this is no ticket
 # Guesses worth following. Latin-1 is read as the Windows-1252 that contains it; old DOS and rarer Mac pages are what
 # a detector says of a few curly quotes.
 _FOLLOWED = {
-    "windows-1250", "windows-1251", "windows-1252", "windows-1253", "windows-1254", "windows-1255", "windows-1256",
-    "windows-1257", "windows-1258", "macroman", "maccyrillic", "koi8-r", "koi8-u", "iso8859-2", "iso8859-5",
-    "iso8859-7", "iso8859-9", "cp932", "shift_jis", "euc-jp", "gb18030", "gbk", "gb2312", "big5", "euc-kr", "cp949",
-    "tis-620", "cp874",
+    "windows-1250",
+    "windows-1251",
+    "windows-1252",
+    "windows-1253",
+    "windows-1254",
+    "windows-1255",
+    "windows-1256",
+    "windows-1257",
+    "windows-1258",
+    "macroman",
+    "maccyrillic",
+    "koi8-r",
+    "koi8-u",
+    "iso8859-2",
+    "iso8859-5",
+    "iso8859-7",
+    "iso8859-9",
+    "cp932",
+    "shift_jis",
+    "euc-jp",
+    "gb18030",
+    "gbk",
+    "gb2312",
+    "big5",
+    "euc-kr",
+    "cp949",
+    "tis-620",
+    "cp874",
 }
 _WIDE = ("utf-16", "utf-32", "utf_16", "utf_32", "utf16", "utf32", "utf-7")
 

@@ -70,8 +70,18 @@ def drafts(records: Records, plan: Plan) -> Iterator[TicketDraft | Rejected]:
         if strange_time:
             extra[plan.names[at_created]] = strange_time
         yield TicketDraft(
-            row, line, subject, description, _said(values[at_customer]), urgency, created, _said(values[at_external]),
-            source, extra or _EMPTY, _said(values[at_verdict]), cells,
+            row,
+            line,
+            subject,
+            description,
+            _said(values[at_customer]),
+            urgency,
+            created,
+            _said(values[at_external]),
+            source,
+            extra or _EMPTY,
+            _said(values[at_verdict]),
+            cells,
         )
 
 

@@ -11,6 +11,7 @@ from triage_cli.reading.values import plain
 
 FIELDS = ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
 
+
 def _set(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
@@ -70,8 +71,10 @@ _PREFIXES = ("ticket", "case", "issue", "incident", "support")
 # A last resort: "Detailed description of the problem" is one, "Project description" is not.
 _CONTAINED = {
     "subject": _set("subject betreff asunto assunto oggetto onderwerp"),
-    "description": _set("description body message narrative beschreibung descripcion descricao descrizione nachricht "
-                        "mensaje mensagem messaggio bericht"),
+    "description": _set(
+        "description body message narrative beschreibung descripcion descricao descrizione nachricht "
+        "mensaje mensagem messaggio bericht"
+    ),
     "priority": _set("priority"),
 }
 _DECOYS = _set(
@@ -116,12 +119,16 @@ def matched(headers: Sequence[str], mapping: Mapping[str, str], closed: Abstract
     taken = {field: _mapped(field, name, headers) for field, name in mapping.items()}
     used = {place for place in taken.values() if place is not None}
     fields = {field: place for field, place in taken.items() if place is not None}
-    exact = {} if desk is None else {
-        field: keys.index(name)
-        for field, names in desk.fields.items()
-        for name in [next((name for name in names if name in keys), None)]
-        if name is not None
-    }
+    exact = (
+        {}
+        if desk is None
+        else {
+            field: keys.index(name)
+            for field, names in desk.fields.items()
+            for name in [next((name for name in names if name in keys), None)]
+            if name is not None
+        }
+    )
     for field, place in {**_generic(keys, headers, exact), **exact}.items():
         if field not in taken and place not in used:
             fields[field] = place
@@ -133,8 +140,10 @@ def matched(headers: Sequence[str], mapping: Mapping[str, str], closed: Abstract
 def _mapped(field: str, name: str, headers: Sequence[str]) -> int | None:
     if field not in FIELDS:
         near = difflib.get_close_matches(field, FIELDS, 1, 0.5)
-        raise UsageError(f"--map: there is no field “{field}”",
-                         hint=f"did you mean {near[0]}?" if near else f"the fields are {', '.join(FIELDS)}")
+        raise UsageError(
+            f"--map: there is no field “{field}”",
+            hint=f"did you mean {near[0]}?" if near else f"the fields are {', '.join(FIELDS)}",
+        )
     if not name.strip():
         return None
     for form in (str, str.strip, compact):
@@ -143,8 +152,10 @@ def _mapped(field: str, name: str, headers: Sequence[str]) -> int | None:
     near = difflib.get_close_matches(name.casefold(), [h.casefold() for h in headers], 1, 0.5)
     listed = ", ".join(h.strip() or "(no name)" for h in headers)
     same = [h for h in headers if near and h.casefold() == near[0]]
-    raise UsageError(f"--map {field}: the input has no column “{name}”",
-                     hint=f"did you mean “{same[0].strip()}”?" if same else f"its columns are {listed}")
+    raise UsageError(
+        f"--map {field}: the input has no column “{name}”",
+        hint=f"did you mean “{same[0].strip()}”?" if same else f"its columns are {listed}",
+    )
 
 
 def _generic(keys: Sequence[str], headers: Sequence[str], exact: Mapping[str, int] | None = None) -> dict[str, int]:

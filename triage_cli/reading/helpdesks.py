@@ -31,67 +31,109 @@ HELPDESKS = (
     Helpdesk(
         "servicenow",
         (_any("shortdescription"), _any("number taskeffectivenumber")),
-        _any("callerid caller openedat opened openedby assignmentgroup sysid syscreatedon closecode incidentstate "
-             "cmdbci configurationitem contacttype urgency closenotes"),
+        _any(
+            "callerid caller openedat opened openedby assignmentgroup sysid syscreatedon closecode incidentstate "
+            "cmdbci configurationitem contacttype urgency closenotes"
+        ),
         2,
-        _fields(subject="shortdescription", description="description", customer_id="callerid caller openedby",
-                priority="priority", created_at="openedat opened syscreatedon created", external_id="number"),
+        _fields(
+            subject="shortdescription",
+            description="description",
+            customer_id="callerid caller openedby",
+            priority="priority",
+            created_at="openedat opened syscreatedon created",
+            external_id="number",
+        ),
         {"1": "urgent", "2": "high", "3": "normal", "4": "low", "5": "low"},
     ),
     Helpdesk(
         "jira",
         (_any("summary"), _any("issuekey issuetype")),
-        _any("issuekey issueid issuetype projectkey projectname reporter assignee fixversions fixversion label labels "
-             "components sprint acceptancecriteria storypoints epiclink"),
+        _any(
+            "issuekey issueid issuetype projectkey projectname reporter assignee fixversions fixversion label labels "
+            "components sprint acceptancecriteria storypoints epiclink"
+        ),
         2,
-        _fields(subject="summary", description="description", customer_id="reporterid reporter", priority="priority",
-                created_at="created", external_id="issuekey issueid"),
+        _fields(
+            subject="summary",
+            description="description",
+            customer_id="reporterid reporter",
+            priority="priority",
+            created_at="created",
+            external_id="issuekey issueid",
+        ),
     ),
     Helpdesk(
         "freshdesk",
         (_any("subject"), _any("ticketid id")),
-        _any("createdtime resolvedtime closedtime lastupdatetime duebytime initialresponsetime resolutionstatus "
-             "firstresponsestatus contactid fullname frdueby frescalated responderid descriptiontext isescalated "
-             "agentinteractions customerinteractions"),
+        _any(
+            "createdtime resolvedtime closedtime lastupdatetime duebytime initialresponsetime resolutionstatus "
+            "firstresponsestatus contactid fullname frdueby frescalated responderid descriptiontext isescalated "
+            "agentinteractions customerinteractions"
+        ),
         3,
-        _fields(subject="subject", description="descriptiontext description",
-                customer_id="email requesterid contactid fullname", priority="priority",
-                created_at="createdtime createdat", external_id="ticketid id"),
+        _fields(
+            subject="subject",
+            description="descriptiontext description",
+            customer_id="email requesterid contactid fullname",
+            priority="priority",
+            created_at="createdtime createdat",
+            external_id="ticketid id",
+        ),
         {"1": "low", "2": "normal", "3": "high", "4": "urgent"},
     ),
     Helpdesk(
         "zendesk",
         (_any("subject ticketsubject rawsubject"), _any("id ticketid")),
-        _any("rawsubject submitterid brandid ticketformid satisfactionrating sharingagreementids hasincidents "
-             "followerids requester requesterid requesterexternalid requesteremail requesterdomain requestername "
-             "submitter submittername ticketform ticketbrand ticketgroup satisfactionscore initiallyassignedat "
-             "groupstations assigneestations via tickettype ticketcreatedtimestamp assigneename"),
+        _any(
+            "rawsubject submitterid brandid ticketformid satisfactionrating sharingagreementids hasincidents "
+            "followerids requester requesterid requesterexternalid requesteremail requesterdomain requestername "
+            "submitter submittername ticketform ticketbrand ticketgroup satisfactionscore initiallyassignedat "
+            "groupstations assigneestations via tickettype ticketcreatedtimestamp assigneename"
+        ),
         3,
-        _fields(subject="subject ticketsubject rawsubject", description="description ticketdescription",
-                customer_id="requesterid requesteremail requester requestername", priority="priority ticketpriority",
-                created_at="createdat ticketcreatedtimestamp ticketcreateddate created",
-                external_id="ticketid id"),
+        _fields(
+            subject="subject ticketsubject rawsubject",
+            description="description ticketdescription",
+            customer_id="requesterid requesteremail requester requestername",
+            priority="priority ticketpriority",
+            created_at="createdat ticketcreatedtimestamp ticketcreateddate created",
+            external_id="ticketid id",
+        ),
     ),
     Helpdesk(
         "hubspot",
         (_any("ticketname"),),
-        _any("ticketid recordid pipeline ticketpipeline ticketstatus ticketowner ticketdescription ticketpriority "
-             "createdate associatedcontact associatedcontactemail associatedcompany lastactivitydate"),
+        _any(
+            "ticketid recordid pipeline ticketpipeline ticketstatus ticketowner ticketdescription ticketpriority "
+            "createdate associatedcontact associatedcontactemail associatedcompany lastactivitydate"
+        ),
         2,
-        _fields(subject="ticketname", description="ticketdescription",
-                customer_id="associatedcontactid associatedcontactids associatedcontactemail associatedcontact",
-                priority="ticketpriority priority", created_at="createdate", external_id="ticketid recordid"),
+        _fields(
+            subject="ticketname",
+            description="ticketdescription",
+            customer_id="associatedcontactid associatedcontactids associatedcontactemail associatedcontact",
+            priority="ticketpriority priority",
+            created_at="createdate",
+            external_id="ticketid recordid",
+        ),
     ),
     Helpdesk(
         "otrs",
         (_any("ticketnumber ticketnummer tn ticket"), _any("queue")),
-        _any("ticketnumber ticketnummer age alter lock sperre owner besitzer customerid kundennummer firstlock "
-             "firstresponse accountedtime articletree solutioninmin erstellt title from"),
+        _any(
+            "ticketnumber ticketnummer age alter lock sperre owner besitzer customerid kundennummer firstlock "
+            "firstresponse accountedtime articletree solutioninmin erstellt title from"
+        ),
         3,
-        _fields(subject="subject betreff title titel", description="articletree body text beschreibung",
-                customer_id="customerid kundennummer customeruser customeruserid from von",
-                priority="priority prioritat",
-                created_at="created erstellt", external_id="ticketnumber ticketnummer tn ticket"),
+        _fields(
+            subject="subject betreff title titel",
+            description="articletree body text beschreibung",
+            customer_id="customerid kundennummer customeruser customeruserid from von",
+            priority="priority prioritat",
+            created_at="created erstellt",
+            external_id="ticketnumber ticketnummer tn ticket",
+        ),
         {"1": "low", "2": "low", "3": "normal", "4": "high", "5": "urgent"},
     ),
 )

@@ -251,8 +251,10 @@ def _objects(
     if len(lists) == 1 and one:
         return False, lists.popitem()[1]
     if lists and one:
-        raise InputError(f"{name} is one object with several lists: {', '.join(lists)}",
-                         hint=f"take one of them: jq .{next(iter(lists))} FILE | triage create -")
+        raise InputError(
+            f"{name} is one object with several lists: {', '.join(lists)}",
+            hint=f"take one of them: jq .{next(iter(lists))} FILE | triage create -",
+        )
     if first is None and not alone:
         raise InputError(f"{name} is not JSON ({reason})", hint="is the file complete?")
     return alone > 0 and first is None, 0

@@ -83,12 +83,23 @@ def _csv_table(blocks: Iterator[str], sample: Sample, name: str, options: ReadOp
     columns, found = header.columns, header.found
     rows = sample.rows[header.before :]
     records = CsvRecords(blocks, sample.delimiter, len(columns))
-    plan = Plan(found.fields, tuple(named_once(columns)), options.source or found.helpdesk or "import", found.numbers,
-                _day_first(found, rows), columns if header.before else None)
+    plan = Plan(
+        found.fields,
+        tuple(named_once(columns)),
+        options.source or found.helpdesk or "import",
+        found.numbers,
+        _day_first(found, rows),
+        columns if header.before else None,
+    )
     said = "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"
-    return Table(columns, _taken(found, columns, encoding, said), plan.source,
-                 islice(drafts(_After(records, sample.skip + header.before), plan), options.limit), sample.delimiter,
-                 (header.note,) if header.note else ())
+    return Table(
+        columns,
+        _taken(found, columns, encoding, said),
+        plan.source,
+        islice(drafts(_After(records, sample.skip + header.before), plan), options.limit),
+        sample.delimiter,
+        (header.note,) if header.note else (),
+    )
 
 
 def _json_table(blocks: Iterator[str], layout: Layout, name: str, options: ReadOptions) -> Table:
@@ -100,10 +111,15 @@ def _json_table(blocks: Iterator[str], layout: Layout, name: str, options: ReadO
         raise _no_text(name, columns)
     records = JsonRecords(blocks, columns, by_line=layout.by_line, start=layout.start)
     rows = [[text_of(item.get(key)) for key in columns] for item in layout.sample]
-    plan = Plan(found.fields, columns, options.source or found.helpdesk or "import", found.numbers,
-                _day_first(found, rows))
-    return Table(columns, _taken(found, columns, "JSON Lines" if layout.by_line else "JSON"), plan.source,
-                 islice(drafts(records, plan), options.limit))
+    plan = Plan(
+        found.fields, columns, options.source or found.helpdesk or "import", found.numbers, _day_first(found, rows)
+    )
+    return Table(
+        columns,
+        _taken(found, columns, "JSON Lines" if layout.by_line else "JSON"),
+        plan.source,
+        islice(drafts(records, plan), options.limit),
+    )
 
 
 def _header(rows: Sequence[Sequence[str]], name: str, options: ReadOptions) -> _Header:
@@ -134,8 +150,10 @@ def _headless(rows: Sequence[Sequence[str]], name: str, options: ReadOptions, no
     mapped = matched(columns, options.mapping).fields
     fields = mapped if has_text(mapped) else {**by_content(rows, width), **mapped}
     if not has_text(fields):
-        raise InputError(f"{name} has no header row, and no column that holds a text",
-                         hint="say which one does, by its number: --no-header --map description=2")
+        raise InputError(
+            f"{name} has no header row, and no column that holds a text",
+            hint="say which one does, by its number: --no-header --map description=2",
+        )
     return _Header(columns, Columns(fields), 0, note)
 
 
@@ -195,5 +213,7 @@ def _taken(found: Columns, columns: Sequence[str], *how: str) -> str:
 
 def _no_text(name: str, columns: Sequence[str]) -> InputError:
     shown = ", ".join(column.strip() or "(no name)" for column in columns[:30]) + (", …" if len(columns) > 30 else "")
-    return InputError(f"{name} has no column for a subject or a description; its columns are {shown}",
-                      hint='name one with --map description="COLUMN"')
+    return InputError(
+        f"{name} has no column for a subject or a description; its columns are {shown}",
+        hint='name one with --map description="COLUMN"',
+    )

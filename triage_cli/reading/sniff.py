@@ -18,8 +18,11 @@ _SAMPLE = 200  # rows
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 _BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _MAGIC = (
     (b"PK\x03\x04", "a ZIP or Excel workbook", "save the sheet as CSV"),
@@ -54,8 +57,10 @@ def refuse_non_tables(head: bytes, name: str) -> None:
         if head.startswith(magic):
             raise InputError(f"{name} is {what}", hint=hint)
     if _MARKUP.match(head.removeprefix(codecs.BOM_UTF8)):
-        raise InputError(f"{name} is a web page or XML, not a table of tickets",
-                         hint="a login page is often saved by mistake: download the export again, as CSV or JSON")
+        raise InputError(
+            f"{name} is a web page or XML, not a table of tickets",
+            hint="a login page is often saved by mistake: download the export again, as CSV or JSON",
+        )
     if not wide_encoding(head):
         start = head[:4096]
         if sum(map(start.count, _CONTROLS)) > len(start) * 0.05 or start.count(0) > max(len(start) * 0.05, 40):

@@ -124,8 +124,11 @@ class CsvRecords:
         r"""Return a row with a stray quote, and where it ends: \" as an escaped quote if that gives a whole row."""
         if '\\"' in self._lines[at]:
             escaped = csv.reader(
-                islice(self._lines, at, stop), delimiter=self._delimiter, strict=True,
-                doublequote=False, escapechar="\\",
+                islice(self._lines, at, stop),
+                delimiter=self._delimiter,
+                strict=True,
+                doublequote=False,
+                escapechar="\\",
             )
             with suppress(csv.Error):
                 cells = next(escaped)

@@ -6,8 +6,23 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 
 _NOTHING = (
-    "null", "none", "n/a", "na", "nan", "nil", "undefined", "(null)", "<null>", "#n/a", "\\n", "-", "--", "---",
-    "\u2013", "\u2014", "?",  # dashes
+    "null",
+    "none",
+    "n/a",
+    "na",
+    "nan",
+    "nil",
+    "undefined",
+    "(null)",
+    "<null>",
+    "#n/a",
+    "\\n",
+    "-",
+    "--",
+    "---",
+    "\u2013",
+    "\u2014",
+    "?",  # dashes
 )
 NOTHING = frozenset(form for word in _NOTHING for form in (word, word.upper(), word.title(), word.capitalize())) | {""}
 NOTHING_LENGTH = max(map(len, NOTHING))  # a longer text need not be looked up
@@ -29,12 +44,39 @@ _BY_WORD = {word: name for name, words in _PRIORITIES.items() for word in words.
 _MONTHS = {
     word: number
     for number, words in enumerate(
-        ("jan ene gen", "feb fev", "mar mrt mrz mae", "apr abr avr", "may mai mag mei", "jun giu", "jul lug",
-         "aug ago aou", "sep set", "oct okt out ott", "nov", "dec dez dic"), start=1)
+        (
+            "jan ene gen",
+            "feb fev",
+            "mar mrt mrz mae",
+            "apr abr avr",
+            "may mai mag mei",
+            "jun giu",
+            "jul lug",
+            "aug ago aou",
+            "sep set",
+            "oct okt out ott",
+            "nov",
+            "dec dez dic",
+        ),
+        start=1,
+    )
     for word in words.split()
 } | {"juin": 6, "juil": 7}
-_ZONES = {"z": 0, "utc": 0, "gmt": 0, "est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8,
-          "pdt": -7, "cet": 1, "cest": 2}
+_ZONES = {
+    "z": 0,
+    "utc": 0,
+    "gmt": 0,
+    "est": -5,
+    "edt": -4,
+    "cst": -6,
+    "cdt": -5,
+    "mst": -7,
+    "mdt": -6,
+    "pst": -8,
+    "pdt": -7,
+    "cet": 1,
+    "cest": 2,
+}
 
 _CLOCK = (
     r"(?:(?:,|,?[ T]\s*|,? (?:at|um|à|a las) )(?P<h>\d{1,2}):(?P<min>\d\d)(?::(?P<s>\d\d)(?:[.,]\d+)?)?"
@@ -156,8 +198,15 @@ def _built(part: Mapping[str, str | None], *, day_first: bool | None) -> datetim
     year, hour = int(part["y"] or 0), int(part["h"] or 0)
     if half := part["half"]:
         hour = hour % 12 + (12 if half.lower() == "p" else 0)
-    return datetime(year + 2000 if year < 100 else year, number, int(day or 0), hour, int(part["min"] or 0),
-                    int(part["s"] or 0), tzinfo=timezone(timedelta(minutes=zone)))
+    return datetime(
+        year + 2000 if year < 100 else year,
+        number,
+        int(day or 0),
+        hour,
+        int(part["min"] or 0),
+        int(part["s"] or 0),
+        tzinfo=timezone(timedelta(minutes=zone)),
+    )
 
 
 def _zone(text: str) -> int | None:

@@ -15,8 +15,15 @@ PATIENCE = 3
 class Deciding:
     """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so."""
 
-    def __init__(  # noqa: PLR0913 - what a run knows
-        self, store: Store, classifier: Classifier, labels: frozenset[str], actor: str, lease: Lease, *, force: bool = False
+    def __init__(
+        self,
+        store: Store,
+        classifier: Classifier,
+        labels: frozenset[str],
+        actor: str,
+        lease: Lease,
+        *,
+        force: bool = False,
     ) -> None:
         self._store = store
         self._classifier = classifier
@@ -76,7 +83,13 @@ class Deciding:
         if ticket is None:
             raise TypeError(change)
         error = AnswerError(f"{ids.short(ticket.ticket_id)}: {ticket.error}") if ticket.status == "failed" else None
-        return Outcome(-1, ticket.status if ticket.status not in SETTLED else "classified", Decided(ticket, now, True), error, before)
+        return Outcome(
+            -1,
+            ticket.status if ticket.status not in SETTLED else "classified",
+            Decided(ticket, now, True),
+            error,
+            before,
+        )
 
     def _change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
         steps = outcome.value.steps if outcome.value else ()
@@ -109,15 +122,31 @@ def decided(ticket: Ticket, answer: Answer | None, error: TriageError | None, la
         said = error.message if error else (last.error if last and last.error else "no answer")
         status = "needs_review" if failures >= PATIENCE else "failed"
         return ticket._replace(
-            status=status, category=None, suggestion=None, confidence=None, confidence_source=None, failures=failures,
-            classifier=last.classifier if last else ticket.classifier, reason=None, error=said, verdict=0,
+            status=status,
+            category=None,
+            suggestion=None,
+            confidence=None,
+            confidence_source=None,
+            failures=failures,
+            classifier=last.classifier if last else ticket.classifier,
+            reason=None,
+            error=said,
+            verdict=0,
             decision_id=last.classification_id if last else None,
         )
     sure = bool(answer and answer.sure and last.category is not None)
     settled = sure and ticket.category == last.category and ticket.status in SETTLED
     status = ticket.status if settled else ("classified" if sure else "needs_review")
     return ticket._replace(
-        status=status, category=last.category if sure else None, suggestion=None if sure else last.category,
-        confidence=last.confidence, confidence_source=last.confidence_source, classifier=last.classifier,
-        reason=last.reason, error=None, failures=0, verdict=0, decision_id=last.classification_id,
+        status=status,
+        category=last.category if sure else None,
+        suggestion=None if sure else last.category,
+        confidence=last.confidence,
+        confidence_source=last.confidence_source,
+        classifier=last.classifier,
+        reason=last.reason,
+        error=None,
+        failures=0,
+        verdict=0,
+        decision_id=last.classification_id,
     )

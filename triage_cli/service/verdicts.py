@@ -32,15 +32,36 @@ class Verdicts:
     def given(
         self, ticket: Ticket, category: str, note: str | None, at: str, run_id: str | None
     ) -> tuple[Ticket, Classification]:
-        """Return the ticket as the verdict leaves it (its revision is the caller's business), and the verdict's record."""
+        """Return the ticket as the verdict leaves it, but for its revision, and the verdict's record."""
         answer = Classification(
-            ids.new_id(), ticket.ticket_id, run_id, "verdict", category, 1.0, "human", note, "verdict", self._actor, "",
-            None, None, "", at,
+            ids.new_id(),
+            ticket.ticket_id,
+            run_id,
+            "verdict",
+            category,
+            1.0,
+            "human",
+            note,
+            "verdict",
+            self._actor,
+            "",
+            None,
+            None,
+            "",
+            at,
         )
         settled = ticket.category == category and ticket.status in SETTLED
         ticket = ticket._replace(
-            status=ticket.status if settled else "classified", category=category, suggestion=None, confidence=1.0,
-            confidence_source="human", classifier="verdict", reason=note, verdict=1, error=None, failures=0,
+            status=ticket.status if settled else "classified",
+            category=category,
+            suggestion=None,
+            confidence=1.0,
+            confidence_source="human",
+            classifier="verdict",
+            reason=note,
+            verdict=1,
+            error=None,
+            failures=0,
             decision_id=answer.classification_id,
         )
         return ticket, answer

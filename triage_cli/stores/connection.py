@@ -15,7 +15,9 @@ def connect(path: str) -> sqlite3.Connection:
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"cannot make the folder of {path}: {error.strerror}", hint="name another with --db") from error
+        raise StoreError(
+            f"cannot make the folder of {path}: {error.strerror}", hint="name another with --db"
+        ) from error
     db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     for pragma in ("foreign_keys = on", "synchronous = full", "wal_autocheckpoint = 16000"):
         db.execute(f"pragma {pragma}")

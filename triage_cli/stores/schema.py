@@ -64,7 +64,8 @@ FIRST = (
         begin select raise(abort, 'the audit log is append-only'); end""",
     "create table chain (one integer primary key check (one = 1), seq integer not null, hash text not null)",
     f"insert into chain values (1, 0, '{'0' * 64}')",
-    "create table models (fingerprint text primary key, weights blob not null, metrics text not null, at text not null)",
+    """create table models (
+        fingerprint text primary key, weights blob not null, metrics text not null, at text not null)""",
 )
 
 

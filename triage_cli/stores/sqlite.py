@@ -84,7 +84,13 @@ class SqliteStore:
 
     def due(self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0) -> list[Parcel]:
         """Take hold of pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
-        values = {"destination": destination, "run": lease.run_id, "now": time.time(), "horizon": horizon, "limit": limit}
+        values = {
+            "destination": destination,
+            "run": lease.run_id,
+            "now": time.time(),
+            "horizon": horizon,
+            "limit": limit,
+        }
         with self._writing() as db:
             self._renew(db, lease)
             deliveries = [Delivery(*row) for row in db.execute(queries.DUE, values).fetchall()]
@@ -115,7 +121,7 @@ class SqliteStore:
                 self._renew(db, lease)
             conflicts = self._moved_on(db, changes)
             new = [c.ticket for c in changes if c.ticket and not c.expects]
-            if new and db.executemany(queries.INSERT_TICKET, new).rowcount < len(new):
+            if new and queries.insert_all(db, queries.INSERT_TICKET, new) < len(new):
                 conflicts |= self._taken(db, new)
             kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
             self._add(db, kept)
@@ -143,9 +149,12 @@ class SqliteStore:
         added = [row for change in changes for row in change.adds]
         if not added:
             return
-        db.executemany(queries.INSERT_CLASSIFICATION, [r for r in added if type(r) is Classification])
-        db.executemany(queries.PUT_DELIVERY, [r for r in added if type(r) is Delivery])
-        db.executemany(queries.INSERT_ATTEMPT, [r for r in added if type(r) is Attempt])
+        for kind, insert in (
+            (Classification, queries.INSERT_CLASSIFICATION),
+            (Delivery, queries.PUT_DELIVERY),
+            (Attempt, queries.INSERT_ATTEMPT),
+        ):
+            queries.insert_all(db, insert, [row for row in added if type(row) is kind])
 
     def _log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
         seq, prev = db.execute("select seq, hash from chain").fetchone()
@@ -156,7 +165,7 @@ class SqliteStore:
             detail = auditing.canonical(event.data)
             prev = auditing.link(prev, seq, event, detail)
             rows.append((seq, event.at, event.action, event.ticket_id, event.actor, event.run_id, detail, prev))
-        db.executemany("insert into events values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        queries.insert_all(db, queries.INSERT_EVENT, rows)
         db.execute("update chain set seq = ?, hash = ?", (seq, prev))
 
     def note_asking(self, asking: Asking) -> None:
