@@ -1,0 +1,110 @@
+"""What the tests share: a store, a command line in a process of its own, and a classifier that says what it is told."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from triage_cli import ids
+from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Rule, Ticket
+from triage_cli.ports import Destination
+from triage_cli.service.delivering import Map
+from triage_cli.service.local import LocalTriage, Parts
+from triage_cli.stores.sqlite import SqliteStore
+
+CATEGORIES = (Category("Billing"), Category("Technical"), Category("General"))
+
+
+class FakeClassifier:
+    """Answers by a function of the ticket: (category, confidence), or an exception; keeps what it was asked."""
+
+    def __init__(
+        self, answer: Callable[[Ticket], tuple[str | None, float]] | None = None, fingerprint: str = "fake-1"
+    ) -> None:
+        self.name = "fake"
+        self.fingerprint = fingerprint
+        self.appetite = 100
+        self.threshold = 0.6
+        self.asked: list[str] = []
+        self._answer = answer or (lambda _: ("Billing", 0.9))
+
+    def asking(self) -> Asking:
+        return Asking(self.fingerprint, "fake", "m", "", "", '[["Billing", ""]]', "{}", ids.now())
+
+    def classify(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[Sequence[Outcome[Answer]]]:
+        for chunk in chunks:
+            yield [self._one(n, ticket) for n, ticket in enumerate(chunk)]
+
+    def _one(self, n: int, ticket: Ticket) -> Outcome[Answer]:
+        self.asked.append(ticket.ticket_id)
+        category, confidence = self._answer(ticket)
+        step = Classification(
+            ids.new_id(), ticket.ticket_id, None, "fake", category, confidence, "model", "because", "fake", "test",
+            self.fingerprint, self.threshold, None, ids.answer_key(self.fingerprint, ticket.text), ids.now(),
+        )  # fmt: skip
+        return Outcome(n, "answered", Answer(ticket, (step,), confidence >= self.threshold), None, ticket)
+
+
+class World:
+    """A store with use cases on it, a fake classifier and destinations of the test's choice."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+        self.classifier = FakeClassifier()
+        self.destinations: dict[str, Destination] = {}
+        self.rules: tuple[Rule, ...] = ()
+        self.categories = CATEGORIES
+
+    def triage(self, actor: str = "tester") -> LocalTriage:
+        map_ = Map(self.rules, "map-1", lambda name: self.destinations[name])
+        parts = Parts(self.store, self.categories, lambda _name, _actor, _run: self.classifier, map_)
+        return LocalTriage(parts, actor, "test")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SqliteStore:
+    return SqliteStore(str(tmp_path / "triage.db"))
+
+
+@pytest.fixture
+def world(store: SqliteStore) -> World:
+    return World(store)
+
+
+class Cli:
+    """Runs `triage` in a process of its own, with a home and a database of the test's own and nothing else inherited."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.db = folder / "data" / "triage" / "triage.db"
+        self.env = {
+            "HOME": str(folder),
+            "PATH": os.environ["PATH"],
+            "XDG_DATA_HOME": str(folder / "data"),
+            "XDG_CONFIG_HOME": str(folder / "conf"),
+            "PYTHONWARNINGS": "error",
+            "COLUMNS": "120",
+        }
+
+    def __call__(self, *args: str, stdin: str | bytes | None = "", **env: str) -> "subprocess.CompletedProcess[str]":
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        done = subprocess.run(
+            [sys.executable, "-m", "triage_cli", *args],
+            input=data, capture_output=True, cwd=self.folder, env=self.env | env, check=False, timeout=60,
+        )  # fmt: skip
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode(errors="surrogateescape")
+        )
+
+    def start(self, *args: str, **kwargs: Any) -> "subprocess.Popen[bytes]":
+        kwargs = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | kwargs
+        return subprocess.Popen([sys.executable, "-m", "triage_cli", *args], cwd=self.folder, env=self.env, **kwargs)
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
