@@ -76,7 +76,7 @@ def world(store: SqliteStore) -> World:
 
 
 class Cli:
-    """Runs `triage` in a process of its own, with a home and a database of the test's own and nothing else inherited."""
+    """Runs `triage` in a process of its own, with a home and a database of the test's own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -101,8 +101,10 @@ class Cli:
         )
 
     def start(self, *args: str, **kwargs: Any) -> "subprocess.Popen[bytes]":
-        kwargs = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | kwargs
-        return subprocess.Popen([sys.executable, "-m", "triage_cli", *args], cwd=self.folder, env=self.env, **kwargs)
+        piped: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        command = [sys.executable, "-m", "triage_cli", *args]
+        started: subprocess.Popen[bytes] = subprocess.Popen(command, cwd=self.folder, env=self.env, **piped | kwargs)
+        return started
 
 
 @pytest.fixture
