@@ -15,6 +15,7 @@ from random import Random
 
 import yaml
 
+from triage_cli.allowance import Allowance
 from triage_cli.classifiers.examples import DEFAULT_CATEGORIES
 from triage_cli.classifiers.local import LocalClassifier, fingerprint
 from triage_cli.classifiers.training import fit
@@ -60,7 +61,12 @@ def answers(categories: Sequence[Category], taught: Labelled, texts: Sequence[st
         "local", fit(categories, taught), fingerprint(categories), THRESHOLD, actor="benchmark", run_id=None,
         categories=categories, clock=str, new_id=str,
     )  # fmt: skip
-    return [outcome.value.steps[0] for chunk in classifier.classify([tickets]) for outcome in chunk if outcome.value]
+    return [
+        outcome.value.steps[0]
+        for chunk in classifier.classify([tickets], Allowance())
+        for outcome in chunk
+        if outcome.value
+    ]
 
 
 def f1_by_label(pairs: Sequence[tuple[str, str | None]], labels: Sequence[str]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
+from triage_cli.allowance import Allowance
 from triage_cli.classifiers.examples import DEFAULT_CATEGORIES
 from triage_cli.classifiers.local import LocalClassifier, fingerprint
 from triage_cli.classifiers.training import fit
@@ -43,8 +44,9 @@ def classifier_seconds(tickets: Sequence[Ticket], size: int) -> float:
         "local", fit(DEFAULT_CATEGORIES), name, 0.6, actor="benchmark", run_id=None, categories=DEFAULT_CATEGORIES,
         clock=lambda: "2026-01-01T00:00:00Z", new_id=lambda: str(uuid4()),
     )  # fmt: skip
+    chunks = (tickets[at : at + size] for at in range(0, len(tickets), size))
     start = time.perf_counter()
-    answered = sum(map(len, classifier.classify(tickets[at : at + size] for at in range(0, len(tickets), size))))
+    answered = sum(map(len, classifier.classify(chunks, Allowance())))
     assert answered == len(tickets)
     return time.perf_counter() - start
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from triage_cli import ids
+from triage_cli.allowance import Allowance
 from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Rule, Ticket
 from triage_cli.ports import Destination
 from triage_cli.service.delivering import Map
@@ -35,7 +36,9 @@ class FakeClassifier:
     def asking(self) -> Asking:
         return Asking(self.fingerprint, "fake", "m", "", "", '[["Billing", ""]]', "{}", ids.now())
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(
+        self, chunks: Iterable[Sequence[Ticket]], _allowance: Allowance
+    ) -> Iterator[Sequence[Outcome[Answer]]]:
         for chunk in chunks:
             yield [self._one(n, ticket) for n, ticket in enumerate(chunk)]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from triage_cli.allowance import Allowance
 from triage_cli.classifiers import local
 from triage_cli.classifiers.examples import DEFAULT_CATEGORIES, examples_of
 from triage_cli.classifiers.local import LocalClassifier, Model, fingerprint
@@ -55,7 +56,9 @@ def classifier(
 
 
 def answers(asked: LocalClassifier, *texts: str | None) -> list[Answer]:
-    outcomes = [outcome for chunk in asked.classify([[ticket(text) for text in texts]]) for outcome in chunk]
+    outcomes = [
+        outcome for chunk in asked.classify([[ticket(text) for text in texts]], Allowance()) for outcome in chunk
+    ]
     assert [(outcome.row, outcome.did) for outcome in outcomes] == [(row, "answered") for row in range(len(texts))]
     return [outcome.value for outcome in outcomes if outcome.value is not None]
 
@@ -273,7 +276,7 @@ def test_a_chunk_is_answered_before_the_next_is_taken(default: Model) -> None:
             taken.append(number)
             yield [] if number == 1 else [ticket("refund")]
 
-    stream = classifier(default).classify(chunks())
+    stream = classifier(default).classify(chunks(), Allowance())
     sizes = []
     for number, chunk in enumerate(stream):
         sizes.append(len(chunk))
@@ -315,11 +318,13 @@ def test_answering_imports_neither_scikit_learn_nor_wordllama(default: Model, tm
         "from pathlib import Path\n"
         "from triage_cli.classifiers import local\n"
         "from triage_cli.classifiers.examples import DEFAULT_CATEGORIES as c\n"
+        "from triage_cli.allowance import Allowance\n"
         "from triage_cli.models import Ticket\n"
         f"model = local.Model.from_bytes(Path({str(weights)!r}).read_bytes())\n"
         "asked = local.LocalClassifier('l', model, local.fingerprint(c), .6, actor='a', run_id=None, categories=c,"
         " clock=str, new_id=str)\n"
-        "chunk = next(asked.classify([[Ticket('t', '', '', None, '', None, 'my refund', None, None, 2, None, '')]]))\n"
+        "ticket = Ticket('t', '', '', None, '', None, 'my refund', None, None, 2, None, '')\n"
+        "chunk = next(asked.classify([[ticket]], Allowance()))\n"
         "print(chunk[0].value.steps[0].category)\n"
         "print(sorted({'sklearn', 'scipy', 'wordllama', 'requests', 'pydantic'} & set(sys.modules)))\n"
     )
@@ -329,7 +334,7 @@ def test_answering_imports_neither_scikit_learn_nor_wordllama(default: Model, tm
 
 def test_outcomes_carry_the_ticket_that_was_asked(default: Model) -> None:
     asked = ticket("refund")
-    outcome: Outcome[Answer] = next(iter(classifier(default).classify([[asked]])))[0]
+    outcome: Outcome[Answer] = next(iter(classifier(default).classify([[asked]], Allowance())))[0]
     assert outcome.item is asked
     assert outcome.value is not None
     assert outcome.value.ticket is asked

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from triage_cli.allowance import Allowance
 from triage_cli.models import (
     Answer,
     Asking,
@@ -78,8 +79,12 @@ class Classifier(Protocol):
     def asking(self) -> Asking:
         """Describe what is asked, for the record."""
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Answer chunk by chunk, in whatever order answers come; a chunk may be empty: nothing yet."""
+    def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
+        """Answer in whatever order answers come, in chunks that may be empty: nothing yet.
+
+        An outcome's `item` is the ticket. A ticket's own failure is an `AnswerError` in its outcome; what stops the run
+        is raised, after what had finished was yielded. Once the allowance is stopping, nothing new is begun.
+        """
 
 
 class Destination(Protocol):

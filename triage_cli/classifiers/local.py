@@ -16,6 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from triage_cli.allowance import Allowance
 from triage_cli.classifiers.examples import examples_of
 from triage_cli.classifiers.words import MAX_WORDS, showable, tokens_of, vocabulary, words_of
 from triage_cli.errors import TriageError
@@ -234,8 +235,9 @@ class LocalClassifier:
         return Asking(self.fingerprint, "local", "l2_supercat_256", "", "", described(self._categories),
                       json.dumps(options), self._clock())  # fmt: skip
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Answer each chunk before the next is taken."""
+    def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
+        """Answer each chunk before the next is taken; it costs nothing, so nothing is reserved."""
+        del allowance
         for chunk in chunks:
             done: list[Outcome[Answer]] = []
             for start in range(0, len(chunk), SLICE):

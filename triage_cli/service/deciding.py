@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from triage_cli import ids
+from triage_cli.allowance import Allowance
 from triage_cli.errors import AnswerError, TriageError
 from triage_cli.models import Answer, Change, Classification, Decided, Event, Lease, Outcome, Ticket
 from triage_cli.ports import Classifier, Store
@@ -22,6 +23,7 @@ class Deciding:
         labels: frozenset[str],
         actor: str,
         lease: Lease,
+        allowance: Allowance,
         *,
         force: bool = False,
     ) -> None:
@@ -30,6 +32,7 @@ class Deciding:
         self._labels = labels
         self._actor = actor
         self._lease = lease
+        self._allowance = allowance
         self._force = force
         self._noted = False
 
@@ -48,7 +51,7 @@ class Deciding:
 
     def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Ask about tickets this run holds; outcomes carry the ticket asked about as `item`, and row -1."""
-        for outcomes in self._classifier.classify(chunks):
+        for outcomes in self._classifier.classify(chunks, self._allowance):
             yield self._save(outcomes) if outcomes else []
 
     def _save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:

@@ -1,10 +1,10 @@
 """`LocalTriage`: the use cases over a store, a classifier and destinations of this machine."""
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from triage_cli.allowance import Allowance
 from triage_cli.errors import AmbiguousError, NotFoundError
 from triage_cli.models import (
     Category,
@@ -52,11 +52,11 @@ class LocalTriage:
         self._store = parts.store
         self._actor = actor
         self._words = words
-        self._stopping = threading.Event()
+        self._allowance = Allowance()
 
     def stop(self) -> None:
         """Take no new work; what is in flight ends and is kept."""
-        self._stopping.set()
+        self._allowance.stop()
 
     # -- create
 
@@ -71,7 +71,7 @@ class LocalTriage:
 
     def _until_stopped(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[TicketDraft | Rejected]:
         for draft in drafts:
-            if self._stopping.is_set():
+            if self._allowance.stopping:
                 return
             yield draft
 
@@ -95,7 +95,7 @@ class LocalTriage:
     def _deciding(self, plan: ClassifyPlan, tally: Tally) -> Deciding:
         classifier = self._parts.classifier(plan.classifier, self._actor, tally.run.run_id)
         labels = frozenset(c.name for c in self._parts.categories)
-        return Deciding(self._store, classifier, labels, self._actor, tally.lease, force=plan.force)
+        return Deciding(self._store, classifier, labels, self._actor, tally.lease, self._allowance, force=plan.force)
 
     def _to_ask(
         self,
@@ -124,7 +124,7 @@ class LocalTriage:
         """Claim chunk after chunk; of named tickets, those that another run holds come along unclaimed."""
         if selection.ids is not None:
             for start in range(0, len(selection.ids), CHUNK):
-                if self._stopping.is_set():
+                if self._allowance.stopping:
                     return
                 named = selection._replace(ids=selection.ids[start : start + CHUNK])
                 mine = {t.ticket_id: t for t in self._store.claim(named, tally.lease, CHUNK)}
@@ -132,7 +132,7 @@ class LocalTriage:
             return
         selection = selection._replace(statuses=selection.statuses or statuses)
         left = selection.limit
-        while (left is None or left > 0) and not self._stopping.is_set():
+        while (left is None or left > 0) and not self._allowance.stopping:
             size = CHUNK if left is None else min(left, CHUNK)
             chunk = self._store.claim(selection, tally.lease, size)
             if not chunk:
@@ -165,7 +165,7 @@ class LocalTriage:
     def _due(self, delivering: Delivering, tally: Tally, row: int, stay: float) -> Iterator[Outcome[Routed]]:
         """Deliver what is due now, and stay for what falls due within `stay` seconds from now."""
         until = time.time() + stay
-        while not self._stopping.is_set():
+        while not self._allowance.stopping:
             for destination in self._store.owed():
                 while parcels := self._store.due(destination, tally.lease, CHUNK):
                     for reached in delivering.deliver([parcels]):
@@ -176,12 +176,12 @@ class LocalTriage:
                         row += len(outcomes)
                         tally.add(outcomes)
                         yield from outcomes
-                    if self._stopping.is_set():
+                    if self._allowance.stopping:
                         return
             at, now = self._store.next_due(), time.time()
             if at is None or at > until or at <= now:  # what is due and still there, another run holds
                 return
-            self._stopping.wait(at - now)
+            self._allowance.wait(at - now)
 
     # -- run
 

@@ -1,0 +1,157 @@
+"""The bridge to the one event loop: calls that wait are async there, everything else is plain."""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import cache
+from typing import Generic, TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+# What arrives within so many seconds of the first answer is handed over together: fewer, larger saves.
+GATHER = 0.01
+
+
+class Bridge:
+    """An event loop in a thread of its own that lives as long as the process."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self._serve, name="bridge", daemon=True).start()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def map(
+        self,
+        chunks: Iterable[Sequence[A]],
+        call: Callable[[A], Awaitable[B]],
+        *,
+        workers: int,
+        stopping: Callable[[], bool],
+        tick: float = 1.0,
+    ) -> Iterator[list[tuple[A, B | Exception]]]:
+        """Call for every item, `workers` at a time, and yield answers as they arrive, in lists that may be empty.
+
+        The source is pulled in the caller's thread, when fewer than `workers` items wait for their turn. At most
+        `workers` calls are in flight and as many answers are not yet handed over. Once `stopping` says so, nothing new
+        is begun; what is in flight ends and is yielded. A caller that leaves cancels what is in flight.
+        """
+        line = _Line(self.loop, call, workers)
+        source = iter(chunks)
+        more = True
+        try:
+            while True:
+                if more and stopping():
+                    more = False
+                    line.forget()
+                while more and line.has_room:
+                    chunk = next(source, None)
+                    if chunk is None:
+                        more = False
+                    elif not chunk:
+                        break
+                    else:
+                        line.add(chunk)
+                if not more and line.idle:
+                    return
+                yield line.take(tick)
+        finally:
+            line.cancel()
+
+    def run(self, work: Awaitable[B]) -> B:
+        """Run one awaitable on the loop and wait for it."""
+
+        async def awaited() -> B:
+            return await work
+
+        return asyncio.run_coroutine_threadsafe(awaited(), self.loop).result()
+
+
+class _Line(Generic[A, B]):
+    """Items waiting, in flight and answered. The loop's thread begins and ends calls, the caller's adds and takes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, call: Callable[[A], Awaitable[B]], workers: int) -> None:
+        self._loop = loop
+        self._call = call
+        self._workers = workers
+        self._waiting: deque[A] = deque()
+        self._answered: deque[tuple[A, B | Exception]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open = 0  # added and not yet taken
+        self._arrived = threading.Event()
+
+    @property
+    def has_room(self) -> bool:
+        return self._open < 2 * self._workers
+
+    @property
+    def idle(self) -> bool:
+        return self._open == 0
+
+    def add(self, items: Sequence[A]) -> None:
+        self._open += len(items)
+        self._waiting.extend(items)
+        self._loop.call_soon_threadsafe(self._begin)
+
+    def forget(self) -> None:
+        """Drop what has not begun."""
+        while True:
+            try:
+                self._waiting.popleft()
+            except IndexError:
+                return
+            self._open -= 1
+
+    def take(self, seconds: float) -> list[tuple[A, B | Exception]]:
+        """Return what has arrived, waiting up to `seconds` for a first answer and a little longer for its company."""
+        if not self._answered:
+            self._arrived.wait(seconds)
+        if seconds and self._answered and len(self._answered) < self._open:
+            time.sleep(GATHER)
+        self._arrived.clear()
+        taken = []
+        while self._answered:
+            taken.append(self._answered.popleft())
+        self._open -= len(taken)
+        if self._waiting:  # answers that nobody had taken may have held others up
+            self._loop.call_soon_threadsafe(self._begin)
+        return taken
+
+    def cancel(self) -> None:
+        if self._open:
+            self._waiting.clear()
+            self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._tasks])
+
+    def _begin(self) -> None:
+        while len(self._tasks) < self._workers and len(self._answered) < self._workers:
+            try:
+                item = self._waiting.popleft()
+            except IndexError:
+                return
+            task = self._loop.create_task(self._one(item))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    async def _one(self, item: A) -> None:
+        answer: B | Exception
+        try:
+            answer = await self._call(item)
+        except Exception as error:  # noqa: BLE001 - handed to the caller's thread, which knows what it means
+            answer = error
+        self._answered.append((item, answer))
+        self._arrived.set()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._begin()
+
+
+@cache
+def bridge() -> Bridge:
+    """Return the process's bridge; its thread starts at the first call."""
+    return Bridge()
