@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 WORDS = """the invoice charge refund card payment account login error page loads slowly again order shipped address
-change please help since yesterday customer portal password reset update failed twice month subscription plan cancel how can we
-integrate report export missing data server timeout mobile app crashed after your last release thank you
+change please help since yesterday customer portal password reset update failed twice month subscription plan cancel
+how can we integrate report export missing data server timeout mobile app crashed after your last release thank you
 regards""".split()  # noqa: SIM905 - words read better as text
 PRIORITIES = ("low", "normal", "high", "urgent", "")
 

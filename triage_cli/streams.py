@@ -8,7 +8,7 @@ from triage_cli.models import Outcome
 
 T = TypeVar("T")
 
-CHUNK = 500
+CHUNK = 1000
 WINDOW = 4096
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from typing import NamedTuple
 
 from triage_cli import ids, importing
-from triage_cli.errors import RowError, UnavailableError
+from triage_cli.errors import RowError, TriageError, UnavailableError
 from triage_cli.importing import Identified
-from triage_cli.models import Change, Classification, Event, Outcome, Rejected, Selection, Ticket, TicketDraft
+from triage_cli.models import Change, Classification, Conflict, Event, Outcome, Rejected, Selection, Ticket, TicketDraft
 from triage_cli.ports import Store
 from triage_cli.service.seen import Seen
 from triage_cli.service.verdicts import Verdicts
@@ -32,18 +33,49 @@ class Intake:
     def chunks(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[list[Outcome[Ticket]]]:
         """Store drafts and yield their outcomes in order. Raises `InputError` where these seem to be other tickets.
 
-        While one chunk is being saved the next one is read: SQLite works without Python's lock, so this takes a third
-        off an import.
+        While one chunk is being saved the next one is read and decided: SQLite works without Python's lock, so this
+        takes a third off an import.
         """
         with closing(Seen()) as seen, ThreadPoolExecutor(1, "saver") as saver:
-            before: Future[list[Outcome[Ticket]]] | None = None
+            saving: tuple[_Batch, Future[list[Conflict | None]]] | None = None
             for chunk in chunked(drafts):
-                prepared = self._prepare(chunk, seen)
-                if before is not None:
-                    yield before.result()
-                before = saver.submit(self._store_chunk, chunk, *prepared)
-            if before is not None:
-                yield before.result()
+                try:
+                    batch = self._batch(chunk, seen, saving[0].changed if saving else {})
+                except TriageError:
+                    if saving:
+                        yield self._settled(saving[0], saving[1].result())
+                    raise
+                if saving:
+                    yield self._settled(saving[0], saving[1].result())
+                saving = batch, saver.submit(self._store.save, [change for _, _, change in batch.asked])
+            if saving:
+                yield self._settled(saving[0], saving[1].result())
+
+    def _batch(self, chunk: Sequence[TicketDraft | Rejected], seen: Seen, saving: Mapping[str, Ticket]) -> "_Batch":
+        """Decide a chunk; `saving` are the tickets that the chunk before it is about to leave behind."""
+        items, repeats = self._prepare(chunk, seen)
+        outcomes = {r.row: Outcome[Ticket](r.row, "rejected", None, r.error, r) for r in chunk if type(r) is Rejected}
+        batch = _Batch([d.row for d in chunk], repeats, outcomes, [], {})
+        self._decide_all(items, batch, saving)
+        return batch
+
+    def _settled(self, batch: "_Batch", conflicts: Sequence[Conflict | None]) -> list[Outcome[Ticket]]:
+        """Return the outcomes of a saved batch; what lost a race against another program is decided again."""
+        for _ in range(TRIES):
+            lost = []
+            for (item, did, change), conflict in zip(batch.asked, conflicts, strict=True):
+                if conflict is not None:
+                    lost.append(item)
+                else:
+                    batch.outcomes[item.draft.row] = Outcome(item.draft.row, did, change.ticket, None, item.draft)
+            if not lost:
+                return [batch.outcomes[row] for row in batch.rows]
+            batch.asked.clear()
+            self._decide_all(lost, batch, {})
+            conflicts = self._store.save([change for _, _, change in batch.asked])
+        raise UnavailableError(
+            "another program keeps changing the same tickets", hint="run the same import again later"
+        )
 
     def _prepare(self, chunk: Sequence[TicketDraft | Rejected], seen: Seen) -> tuple[list[Identified], set[int]]:
         """Name the drafts of a chunk, and tell which stood in this input before."""
@@ -56,20 +88,6 @@ class Intake:
         repeats = {i.draft.row for i, n in zip(items, before, strict=True) if n and not i.counts_occurrences}
         return items, repeats
 
-    def _store_chunk(
-        self, chunk: Sequence[TicketDraft | Rejected], items: list[Identified], repeats: set[int]
-    ) -> list[Outcome[Ticket]]:
-        outcomes = {r.row: Outcome[Ticket](r.row, "rejected", None, r.error, r) for r in chunk if type(r) is Rejected}
-        todo = items
-        for _ in range(TRIES):
-            known = dict(self._store.known([item.identity for item in todo]))
-            todo = self._attempt(todo, known, repeats, outcomes)
-            if not todo:
-                return [outcomes[d.row] for d in chunk]
-        raise UnavailableError(
-            "another program keeps changing the same tickets", hint="run the same import again later"
-        )
-
     def _named(self, items: list[Identified]) -> list[Identified]:
         """Give a draft whose id this store made the identity of that ticket."""
         ours = [i.draft.external_id for i in items if i.draft.external_id and ids.is_ticket_id(i.draft.external_id)]
@@ -78,34 +96,24 @@ class Intake:
         found = {t.ticket_id: t.identity for t in self._store.find(Selection(ids=tuple(ours)))}
         return [i._replace(identity=found.get(i.draft.external_id or "", i.identity)) for i in items]
 
-    def _attempt(
-        self, items: list[Identified], known: dict[str, Ticket], repeats: set[int], outcomes: dict[int, Outcome[Ticket]]
-    ) -> list[Identified]:
-        """Decide and save; return those that lost a race and must be decided again."""
+    def _decide_all(self, items: Sequence[Identified], batch: "_Batch", saving: Mapping[str, Ticket]) -> None:
+        """Decide items one after the other: what is to be saved, and the outcomes of the rest."""
+        known = {**self._store.known([item.identity for item in items]), **saving}
         at = ids.now()
-        asked: list[tuple[Identified, str, Change]] = []
         met = rewritten = 0
         for item in items:
-            here = known.get(item.identity)
-            if here is not None and item.draft.row not in repeats:
+            row = item.draft.row
+            here, repeated = known.get(item.identity), row in batch.repeats
+            if here is not None and not repeated:
                 met += 1
                 rewritten += item.content != here.content_hash
-            did, ticket, change, error = self._decide(item, here, at, repeated=item.draft.row in repeats)
+            did, ticket, change, error = self._decide(item, here, at, repeated=repeated)
             if change is not None and ticket is not None:
-                asked.append((item, did, change))
-                known[item.identity] = ticket
+                batch.asked.append((item, did, change))
+                known[item.identity] = batch.changed[item.identity] = ticket
             else:
-                row = item.draft.row
-                outcomes[row] = Outcome(row, did, ticket, error, item.draft)
+                batch.outcomes[row] = Outcome(row, did, ticket, error, item.draft)
         self._doubt(items, met, rewritten)
-        conflicts = self._store.save([change for _, _, change in asked])
-        lost = []
-        for (item, did, change), conflict in zip(asked, conflicts, strict=True):
-            if conflict is not None:
-                lost.append(item)
-            else:
-                outcomes[item.draft.row] = Outcome(item.draft.row, did, change.ticket, None, item.draft)
-        return lost
 
     def _doubt(self, items: Sequence[Identified], met: int, rewritten: int) -> None:
         self._met += met
@@ -150,3 +158,13 @@ class Intake:
             data = {**data, "verdict": verdict}
         event = Event(did, ticket.ticket_id, self._run_id, self._actor, at, data)
         return did, ticket, Change(event, ticket, expects, adds), None
+
+
+class _Batch(NamedTuple):
+    """A chunk once it is decided: its rows, those that stood in the input before, and what is to be saved."""
+
+    rows: list[int]
+    repeats: set[int]
+    outcomes: dict[int, Outcome[Ticket]]
+    asked: list[tuple[Identified, str, Change]]
+    changed: dict[str, Ticket]

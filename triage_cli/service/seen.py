@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from triage_cli.codec import compact
 
 # So many are kept in memory; more go to the disk.
-IN_MEMORY = 50_000
+IN_MEMORY = 120_000
 
 
 class Seen:

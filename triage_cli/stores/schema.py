@@ -20,12 +20,13 @@ FIRST = (
         ticket_id text primary key, identity text not null unique, source text not null, external_id text,
         content_hash text not null, subject text, description text, customer_id text, priority text,
         urgency integer not null, created_at text, stored_at text not null, extra text not null,
-        status text not null check (status in ('new', 'classified', 'needs_review', 'failed', 'waiting', 'routing',
+        status text not null default 'new' check (status in ('new', 'classified', 'needs_review', 'failed', 'waiting', 'routing',
             'routed', 'unroutable', 'undeliverable')),
         category text, suggestion text, confidence real, confidence_source text, classifier text, reason text,
-        verdict integer not null, routed_to text, cost_usd real not null, error text, failures integer not null,
+        verdict integer not null default 0, routed_to text, cost_usd real not null default 0, error text,
+        failures integer not null default 0,
         decision_id text references classifications (classification_id) deferrable initially deferred,
-        revision integer not null, run_id text references runs (run_id))""",
+        revision integer not null default 1, run_id text references runs (run_id))""",
     # One queue an index: a plain index over status would be written for every ticket of an import.
     "create index tickets_to_classify on tickets (urgency, ticket_id) where status in ('failed', 'new')",
     "create index tickets_to_route on tickets (urgency, ticket_id) where status in ('classified', 'unroutable')",
@@ -57,7 +58,7 @@ FIRST = (
     """create table events (
         seq integer primary key, timestamp text not null, action text not null, ticket_id text, actor text not null,
         run_id text, detail text not null, hash text not null)""",
-    "create index events_of on events (ticket_id, seq)",
+    "create index events_of on events (ticket_id)",
     """create trigger events_never_change before update on events
         begin select raise(abort, 'the audit log is append-only'); end""",
     """create trigger events_never_go before delete on events

@@ -121,7 +121,7 @@ class SqliteStore:
                 self._renew(db, lease)
             conflicts = self._moved_on(db, changes)
             new = [c.ticket for c in changes if c.ticket and not c.expects]
-            if new and queries.insert_all(db, queries.INSERT_TICKET, new) < len(new):
+            if new and queries.insert_tickets(db, new) < len(new):
                 conflicts |= self._taken(db, new)
             kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
             self._add(db, kept)
