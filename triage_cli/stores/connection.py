@@ -8,6 +8,9 @@ from triage_cli.errors import StoreError, UnavailableError
 
 VERSION = 1
 BUSY_SECONDS = 30.0
+# One statement, so that another process that builds the database in between is not taken for another program.
+FOREIGN = """select 1 from pragma_user_version where user_version = 0
+    and exists (select 1 from sqlite_master where name not like 'sqlite_%')"""
 
 
 def connect(path: str) -> sqlite3.Connection:
@@ -39,7 +42,7 @@ def _version(db: sqlite3.Connection) -> int:
 def _build(db: sqlite3.Connection, path: str) -> None:
     from triage_cli.stores import schema
 
-    if _version(db) == 0 and db.execute("select 1 from sqlite_master where name not like 'sqlite_%'").fetchone():
+    if db.execute(FOREIGN).fetchone():
         raise StoreError(f"{path} is a database, but not one of triage", hint="name another file with --db")
     _use_wal(db)
     db.execute("begin immediate")

@@ -18,9 +18,9 @@ def _marks(fields: tuple[str, ...]) -> str:
     return ", ".join("?" * len(fields))
 
 
-def insert_all(db: Connection, insert: str, rows: Sequence[tuple[Any, ...]]) -> int:
-    """Insert rows, many a statement; return how many were new. `insert` ends in `values (?, …)` and what follows it."""
-    head, _, tail = insert.partition("values ")
+def write_all(db: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Insert or update rows, many a statement; return how many. The statement holds `values (?, …)` for one row."""
+    head, _, tail = statement.partition("values ")
     marks, sign, rest = tail.partition(")")
     block = min(BLOCK, MOST_VALUES // marks.count("?"))
     many = f"{head}values {', '.join([marks + sign] * block)}{rest}"
@@ -28,7 +28,10 @@ def insert_all(db: Connection, insert: str, rows: Sequence[tuple[Any, ...]]) -> 
     done = 0
     for start in range(0, whole, block):
         done += db.execute(many, tuple(chain.from_iterable(rows[start : start + block]))).rowcount
-    return done + (db.executemany(insert, rows[whole:]).rowcount if rows[whole:] else 0)
+    if left := rows[whole:]:
+        few = f"{head}values {', '.join([marks + sign] * len(left))}{rest}"
+        done += db.execute(few, tuple(chain.from_iterable(left))).rowcount
+    return done
 
 
 # An identity that is taken meanwhile is no error: fewer rows than asked for say that somebody was faster.
@@ -40,14 +43,19 @@ _INSERT_NEW = (
     f"insert into tickets ({', '.join(Ticket._fields[:_GIVEN])}, run_id) values ({', '.join('?' * (_GIVEN + 1))}) "
     "on conflict (identity) do nothing"
 )
-UPDATE_TICKET = f"update tickets set {', '.join(f'{f} = ?' for f in Ticket._fields[1:])} where ticket_id = ?"
+UPDATE_TICKETS = (
+    f"with new ({', '.join(Ticket._fields)}) as (values ({_marks(Ticket._fields)})) update tickets set "
+    f"{', '.join(f'{f} = new.{f}' for f in Ticket._fields[1:])} from new where tickets.ticket_id = new.ticket_id"
+)
 INSERT_CLASSIFICATION = f"insert into classifications values ({_marks(Classification._fields)})"
 INSERT_ATTEMPT = f"insert or ignore into attempts values ({_marks(Attempt._fields)})"
-# A delivery is written when it is owed and after each attempt; its id, ticket and destination never change.
+# A delivery is written when it is owed and after each attempt; its id, ticket and destination never change. One that
+# was superseded while it was under way is not brought back by a failure, but a success is a fact.
 PUT_DELIVERY = (
     f"insert into deliveries values ({_marks(Delivery._fields)}) on conflict (delivery_id) do update set "
+    + "state = iif(deliveries.state = 'superseded' and excluded.state <> 'accepted', 'superseded', excluded.state), "
     + ", ".join(
-        f"{f} = excluded.{f}" for f in ("state", "attempts", "due_at", "last_status", "last_error", "run_id", "done_at")
+        f"{f} = excluded.{f}" for f in ("attempts", "due_at", "last_status", "last_error", "run_id", "done_at")
     )
 )
 
@@ -58,8 +66,8 @@ INSERT_EVENT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?)"
 def insert_tickets(db: Connection, tickets: Sequence[Ticket]) -> int:
     """Insert tickets whose identity is free; return how many there were."""
     if all(ticket[_GIVEN:-1] == _START for ticket in tickets):
-        return insert_all(db, _INSERT_NEW, [(*ticket[:_GIVEN], ticket[-1]) for ticket in tickets])
-    return insert_all(db, INSERT_TICKET, tickets)
+        return write_all(db, _INSERT_NEW, [(*ticket[:_GIVEN], ticket[-1]) for ticket in tickets])
+    return write_all(db, INSERT_TICKET, tickets)
 
 
 BY_ID = "select * from tickets where ticket_id in (select value from json_each(?))"

@@ -125,8 +125,7 @@ class SqliteStore:
                 conflicts |= self._taken(db, new)
             kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
             self._add(db, kept)
-            updated = [(*c.ticket[1:], c.ticket.ticket_id) for c in kept if c.ticket and c.expects]
-            db.executemany(queries.UPDATE_TICKET, updated)
+            queries.write_all(db, queries.UPDATE_TICKETS, [c.ticket for c in kept if c.ticket and c.expects])
             self._log(db, kept)
         return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]
 
@@ -154,7 +153,7 @@ class SqliteStore:
             (Delivery, queries.PUT_DELIVERY),
             (Attempt, queries.INSERT_ATTEMPT),
         ):
-            queries.insert_all(db, insert, [row for row in added if type(row) is kind])
+            queries.write_all(db, insert, [row for row in added if type(row) is kind])
 
     def _log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
         seq, prev = db.execute("select seq, hash from chain").fetchone()
@@ -165,7 +164,7 @@ class SqliteStore:
             detail = auditing.canonical(event.data)
             prev = auditing.link(prev, seq, event, detail)
             rows.append((seq, event.at, event.action, event.ticket_id, event.actor, event.run_id, detail, prev))
-        queries.insert_all(db, queries.INSERT_EVENT, rows)
+        queries.write_all(db, queries.INSERT_EVENT, rows)
         db.execute("update chain set seq = ?, hash = ?", (seq, prev))
 
     def note_asking(self, asking: Asking) -> None:

@@ -1,0 +1,91 @@
+"""Compare whole commands side by side, in one run: `commands.py [ROWS]`.
+
+Import: `triage create FILE` with its audit trail against `sqlite-utils insert --csv` of the same file. Memory: the same
+import of ten times the rows. Start: one `create` and one `logs` against `sqlite-utils --version`. Classify: the stored
+and logged bulk run against the tokenizer of the embedded model alone on the same texts.
+"""
+
+import csv
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from make_tickets import main as make_tickets
+
+TRIAGE = [sys.executable, "-m", "triage_cli"]
+SQLITE_UTILS = [sys.executable, "-m", "sqlite_utils"]
+RUNS = 3
+
+
+def seconds(*command: str) -> float:
+    start = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+def peak_mb(*command: str) -> float:
+    """Return the peak memory of a command, in MB, measured by a process of its own."""
+    script = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, capture_output=True);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *command], check=True, capture_output=True, text=True)
+    return int(done.stdout) / 1024
+
+
+def compare(name: str, ours: list[str], theirs: list[str], clean: list[Path]) -> None:
+    """Run two commands in turn and print their medians and the ratio."""
+    pairs = []
+    for _ in range(RUNS):
+        for path in clean:
+            for file in path.parent.glob(f"{path.name}*"):
+                file.unlink()
+        pairs.append((seconds(*ours), seconds(*theirs)))
+    mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratio = statistics.median(theirs / mine for mine, theirs in pairs)
+    print(f"{name:28} {mine:7.2f} s  against {other:7.2f} s: {ratio:.2f} times as fast")
+
+
+def tokenizer_alone(file: Path) -> float:
+    from triage_cli.classifiers.words import vocabulary
+
+    with file.open(newline="", encoding="utf-8") as rows:
+        texts = [f"{row['subject']}\n{row['description']}" for row in csv.DictReader(rows)]
+    encode = vocabulary()[0].encode_batch_fast
+    start = time.perf_counter()
+    for at in range(0, len(texts), 512):
+        encode(texts[at : at + 512], add_special_tokens=False)
+    return len(texts) / (time.perf_counter() - start)
+
+
+def main(rows: int) -> None:
+    folder = Path(tempfile.mkdtemp())
+    file, database, other = folder / "tickets.csv", folder / "triage.db", folder / "other.db"
+    make_tickets(rows, file)
+    ours = [*TRIAGE, "create", str(file), "-q", "--db", str(database)]
+    theirs = [*SQLITE_UTILS, "insert", str(other), "tickets", str(file), "--csv"]
+    compare(f"import of {rows:,}", ours, theirs, [database, other])
+    version = [*SQLITE_UTILS, "--version"]
+    one = [*TRIAGE, "create", "--subject", "Where is my refund?", "-q", "--db", str(folder / "one.db")]
+    seconds(*one)
+    compare("create of one ticket", one, version, [])
+    compare("logs", [*TRIAGE, "logs", "-o", "jsonl", "--db", str(folder / "one.db")], version, [])
+    seconds(*TRIAGE, "classify", "-q", "--db", str(folder / "one.db"))
+    seconds(*one)
+    cold = seconds(*TRIAGE, "classify", "-q", "--db", str(folder / "one.db"))
+    print(f"{'classify one ticket, fitted':28} {cold:7.2f} s")
+    speed = rows / seconds(*TRIAGE, "classify", "-q", "--db", str(database))
+    alone = tokenizer_alone(file)
+    print(f"{'classify, stored and logged':28} {speed:7,.0f}/s against {alone:,.0f}/s of the tokenizer: {speed / alone:.2f}")
+    small = peak_mb(*ours[:-1], str(folder / "small.db"))
+    big = folder / "big.csv"
+    make_tickets(rows * 10, big)
+    large = peak_mb(*TRIAGE, "create", str(big), "-q", "--db", str(folder / "big.db"))
+    print(f"{'memory':28} {small:7.0f} MB for {rows:,}, {large:.0f} MB for {rows * 10:,}: {large / small:.2f}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
