@@ -54,6 +54,8 @@ def _told(
                 yield f"The input gave the verdict {detail['verdict']}."
         case "updated":
             yield f"{event.actor} imported it again and changed {_listed(detail.get('fields'))}."
+            if detail.get("verdict"):
+                yield f"The input gave the verdict {detail['verdict']}."
         case "classified":
             yield from _classified(detail, answers.get(detail.get("decision") or ""), history)
         case "verdict":
@@ -76,15 +78,17 @@ def _classified(detail: Mapping[str, Any], answer: Classification | None, histor
     about = ""
     if asking is not None:
         names = ", ".join(name for name, *_ in json.loads(asking.categories))
-        about = f" ({asking.kind} {asking.model}) which of {names} it is"
-    yield f'Classifier "{answer.classifier}"{about} was asked.'
+        about = f" ({asking.kind} {asking.model}) was asked which of {names} it is"
+    yield f'Classifier "{answer.classifier}"{about or " was asked"}.'
     if answer.error or answer.category is None:
         yield f"It gave no answer: {answer.error or answer.reason or 'it abstained'}."
         return
     because = f", because of: {answer.reason}" if answer.reason else ""
     source = SOURCES.get(answer.confidence_source or "", answer.confidence_source)
     yield f"It answered {answer.category} at {_share(answer.confidence)} ({source}){because}."
-    if answer.threshold is not None and answer.confidence is not None:
+    if detail.get("outcome") == "late":
+        yield "That came late: the ticket had moved on meanwhile, so it changed nothing."
+    elif answer.threshold is not None and answer.confidence is not None:
         sure = answer.confidence >= answer.threshold
         sign, end = (
             ("at or above", "so it holds") if sure else ("below", "so it is only a suggestion, and a person decides")
