@@ -1,6 +1,7 @@
 """What the tests share: a store, a command line in a process of its own, and a classifier that says what it is told."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -113,3 +114,20 @@ class Cli:
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     return Cli(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def fitted_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database without tickets that holds the fitted model: fitting takes a second, copying none."""
+    cli = Cli(tmp_path_factory.mktemp("fitted"))
+    assert cli("classify", "-q").returncode == 0
+    assert cli("db", "backup", "model.db").returncode == 0
+    return cli.folder / "model.db"
+
+
+@pytest.fixture
+def fitted(cli: Cli, fitted_database: Path) -> Cli:
+    """The command line over a database whose model is fitted already."""
+    cli.db.parent.mkdir(parents=True)
+    shutil.copy(fitted_database, cli.db)
+    return cli

@@ -188,3 +188,24 @@ class DeliveryError(ItemError):
         self.final = final
         self.status = status
         self.retry_after = retry_after
+
+
+class TemporaryError(TriageError):
+    """One request failed in a way that may pass: the retry loop decides what becomes of it.
+
+    `retry_after` is what the other side asked for in seconds, `limited` means too many requests, and `reached` that
+    there was an answer at all.
+    """
+
+    code = "temporary"
+    exit_code = ExitCode.UNAVAILABLE
+    http_status = 503
+    stops_run = False
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, limited: bool = False, reached: bool = True
+    ) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.limited = limited
+        self.reached = reached

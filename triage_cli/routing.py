@@ -43,7 +43,8 @@ def owed(
     """Decide what each destination of a rule is owed; `existing` are the ticket's deliveries, oldest first.
 
     A destination that has accepted the ticket under this category is owed nothing, whatever was asked in between; one
-    that has a delivery pending or dead keeps it. Pending ones of another category or destination are obsolete.
+    that has a delivery pending or dead keeps it. Pending ones of another category or destination are obsolete, as is
+    whatever was not accepted yet when all is sent `again`.
     """
     category = ticket.category or ""
     last = {d.destination: d for d in existing if d.state != "superseded"}
@@ -74,14 +75,15 @@ def owed(
                 at,
             )
         )
-    dropped = tuple(
-        d._replace(state="superseded", done_at=at)
-        for d in existing
-        if d.state in ("pending", "dead") and (d.category != category or d.destination not in rule.to)
-    )
+    dropped = obsolete([d for d in existing if again or d.category != category or d.destination not in rule.to], at)
     gone = {d.delivery_id for d in dropped}
     status = status_of([d for d in existing if d.delivery_id not in gone] + new, category)
     return Owed(tuple(new), dropped, status)
+
+
+def obsolete(deliveries: Iterable[Delivery], at: str) -> tuple[Delivery, ...]:
+    """Return those that were still to be accepted, as superseded."""
+    return tuple(d._replace(state="superseded", done_at=at) for d in deliveries if d.state in ("pending", "dead"))
 
 
 def status_of(deliveries: Iterable[Delivery], category: str | None) -> str:

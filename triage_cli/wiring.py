@@ -1,16 +1,21 @@
 """Which class stands behind a port: the one place that names stores, classifiers and destinations."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from typing import TYPE_CHECKING
 
 from triage_cli import ids, routing
 from triage_cli.config import ClassifierSpec, Config, DestinationSpec
 from triage_cli.errors import ConfigError, UsageError
 from triage_cli.models import Parcel, Rule, Ticket
-from triage_cli.ports import Classifier, Destination
+from triage_cli.ports import Classifier, Destination, Store
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
 from triage_cli.stores.sqlite import SqliteStore
+
+if TYPE_CHECKING:  # an annotation is no reason to import httpx
+    from triage_cli.destinations.webhook import Target
 
 
 def open_store(config: Config) -> SqliteStore:
@@ -47,28 +52,47 @@ def open_destination(name: str, spec: DestinationSpec | None) -> Destination:
         from triage_cli.destinations.file import FileDestination
 
         return FileDestination(name, spec.path, spec.max_attempts, spec.retry_schedule)
+    if spec.type == "webhook":
+        from triage_cli.destinations.webhook import WebhookDestination
+
+        return WebhookDestination(target(spec, os.environ))
     if spec.type == "command":
         from triage_cli.destinations.command import CommandDestination
 
         return CommandDestination(name, spec.run, spec.timeout, spec.max_attempts, spec.retry_schedule)
-    raise ConfigError(f'destination "{name}": type {spec.type} is not built yet', hint="use a file or a command")
+    raise ConfigError(f'destination "{name}" has no type that is known', hint="use webhook, command or file")
 
 
-def preview(map_: Map, ticket: Ticket, rule: Rule, destination: str) -> str:
-    """Return the request that would be made, as `route --dry-run` prints it."""
+def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
+    """Return where a webhook goes, with its secrets from the environment."""
+    from triage_cli.destinations.webhook import Target, secret_of
+
+    missing = [name for name in spec.secret_env if not env.get(name)]
+    if missing:
+        raise ConfigError(
+            f'destination "{spec.name}" needs the secret in {missing[0]}, which is not set', hint=f"export {missing[0]}"
+        )
+    secrets = tuple(secret_of(env[name]) for name in spec.secret_env)
+    return Target(spec.name, spec.url or "", secrets, spec.timeout, spec.max_attempts, spec.retry_schedule)
+
+
+def preview(config: Config, store: Store, ticket: Ticket, rule: Rule) -> Iterator[str]:
+    """Yield the requests that routing this ticket would make now, as `route --dry-run` prints them."""
     from triage_cli.destinations.payload import line
 
+    existing = store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
     owed = routing.owed(
-        ticket,
-        rule._replace(to=(destination,)),
-        (),
-        again=False,
-        config_hash=map_.config_hash,
-        at=ids.now(),
-        due_at=0.0,
-        run_id="",
+        ticket, rule, existing, again=False, config_hash=config.routing_hash(), at=ids.now(), due_at=0.0, run_id=""
     )
-    return line(Parcel(owed.new[0], ticket)).decode().rstrip()
+    for delivery in owed.new:
+        parcel = Parcel(delivery, ticket)
+        spec = config.destinations.get(delivery.destination)
+        if spec is not None and spec.type == "webhook":
+            from triage_cli.destinations.webhook import as_text
+
+            yield as_text(target(spec, os.environ), parcel)
+        else:
+            yield line(parcel).decode().rstrip()
 
 
 def open_classifier(

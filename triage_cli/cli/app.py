@@ -1,8 +1,10 @@
 """The `triage` command: which module holds which subcommand, and how an error becomes an exit code."""
 
+import errno
 import gc
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -10,8 +12,8 @@ from typing import Annotated
 import typer
 
 from triage_cli import __version__
-from triage_cli.cli import session, telling
-from triage_cli.errors import ExitCode, TriageError, UsageError
+from triage_cli.cli import printing, session, telling
+from triage_cli.errors import ExitCode, TriageError, UnavailableError, UsageError
 
 # A command's module is imported when it is typed, so that none pays for another's imports.
 MODULES = {
@@ -28,6 +30,9 @@ MODULES = {
     "db": "database",
 }
 TAKES_VALUE = ("--config", "--db", "--remote")
+# The disk, not the program: no space, no quota, a file as big as it may get, a device that fails.
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+VERBOSE = re.compile(r"-q*v[qv]*")
 HELP = """Support tickets in, decisions out: store, classify, route and audit.
 
 \b
@@ -48,6 +53,7 @@ def main() -> None:
     sys.setswitchinterval(0.0005)  # else each return from SQLite waits 5 ms for another thread
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)  # what a chunk allocates is freed by counting: looking for cycles costs 5 %
+    telling.open_closed()
     telling.make_utf8(sys.stdout, sys.stderr)
     code = run(sys.argv[1:])
     telling.close_quietly()
@@ -56,23 +62,37 @@ def main() -> None:
 
 def run(args: Sequence[str]) -> int:
     """Run one command line; errors are told on stderr."""
-    verbose = "-v" in args or "--verbose" in args
     try:
         answer = build(_typed(args))(args=list(args), prog_name="triage", standalone_mode=False)
-    except typer.TyperException as error:
-        telling.error(UsageError(error.format_message().rstrip("."), hint="triage --help tells more"), args)
-        return ExitCode.USAGE
-    except TriageError as error:
-        telling.error(error, args, trace=verbose)
-        return error.exit_code
+        sys.stdout.flush()
     except BrokenPipeError:
         return ExitCode.OK
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # typer's answer to a reader that has gone
+            return ExitCode.OK
+        raise
     except Exception as error:  # noqa: BLE001 - the last door: a traceback is for -v only
-        telling.unexpected(error, args, trace=verbose)
-        return ExitCode.UNEXPECTED
+        verbose = "--verbose" in args or any(map(VERBOSE.fullmatch, args))
+        told = _told(error)
+        telling.error(told, args, trace=error if verbose and not isinstance(error, typer.TyperException) else None)
+        return told.exit_code
     return answer if isinstance(answer, int) else ExitCode.OK
+
+
+def _told(error: Exception) -> TriageError:
+    """Return what a user is told of an error."""
+    if isinstance(error, TriageError):
+        return error
+    if isinstance(error, typer.TyperException):
+        said = error.format_message().replace(": Value error, ", ": ").rstrip(".")
+        return UsageError(said, hint="triage --help tells more")
+    if isinstance(error, OSError) and error.errno in DISK:
+        telling.drop(sys.stdout)  # what is still to be written there would fail again
+        hint = "what is stored stays; free some space and run the same command again"
+        return UnavailableError(f"cannot write: {error.strerror}", hint=hint)
+    return TriageError(f"unexpected {type(error).__name__}", hint="run it again with -v and report what it prints")
 
 
 def build(name: str | None = None) -> typer.Typer:
@@ -122,4 +142,4 @@ def _root(
     del version
     ctx.obj = given
     if ctx.invoked_subcommand is None:
-        print(ctx.get_help())  # noqa: T201 - bare `triage` prints help
+        printing.help_if_bare(ctx)

@@ -17,10 +17,11 @@ COLUMNS = ("key", "value", "origin")
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    group = typer.Typer(help="Make, show and check the configuration.", rich_markup_mode=None, no_args_is_help=True)
+    group = typer.Typer(help="Make, show and check the configuration.", rich_markup_mode=None)
     group.command("init")(init)
     group.command("show")(show)
     group.command("check")(check)
+    group.callback(invoke_without_command=True)(printing.help_if_bare)
     app.add_typer(group, name="config")
 
 
@@ -42,7 +43,10 @@ def init(
 @command
 def show(session: Session, output: printing.Output = None) -> None:
     """Show every value that holds, and where it comes from."""
-    records = [dict(zip(COLUMNS, row, strict=True)) for row in shown(session.config)]
+    records = [
+        {"key": key, "value": str(value) if isinstance(value, Path) else value, "origin": origin}
+        for key, value, origin in shown(session.config)
+    ]
     Printer(output).many(records, lambda record: record, COLUMNS, _table, "key", rows=len(records))
 
 

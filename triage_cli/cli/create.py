@@ -71,8 +71,10 @@ def create(
         if dry_run:
             return _preview(session, printer, inputs.tables(session, streams, wanted))
         session.config  # noqa: B018 - its mistakes are told before anything is read
+        tables = inputs.tables(session, streams, wanted)
+        rejections.begin([name for name, _ in streams])
         try:
-            outcomes = _outcomes(session, inputs.tables(session, streams, wanted), rejections, counts, strict=strict)
+            outcomes = _outcomes(session, tables, rejections, counts, strict=strict)
             printer.many(outcomes, outcome_record, TICKET_KEYS, _table)
         finally:
             rejections.close()

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from triage_cli import wiring
+from triage_cli.cli import printing
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, command
 from triage_cli.config import without_password
@@ -13,9 +14,10 @@ from triage_cli.config import without_password
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    group = typer.Typer(help="Look after the database.", rich_markup_mode=None, no_args_is_help=True)
+    group = typer.Typer(help="Look after the database.", rich_markup_mode=None)
     group.command("path")(path)
     group.command("backup")(backup)
+    group.callback(invoke_without_command=True)(printing.help_if_bare)
     app.add_typer(group, name="db")
 
 

@@ -128,8 +128,21 @@ class Rejections:
         self._strict = strict
         self._most = _bound(most)
         self._file: io.TextIOWrapper | None = None
+        self._headed = False
         self.count = 0
         self.total = 0
+
+    def begin(self, names: Iterable[str]) -> None:
+        """Empty the file, so that no rows of an earlier run seem to be of this one; none of the inputs may be it."""
+        path = self._path
+        if path is None:
+            return
+        if path.exists() and any(name != "-" and Path(name).exists() and path.samefile(name) for name in names):
+            raise UsageError(f"{path} is read and would be written", hint="name another with --rejects")
+        try:
+            self._file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --rejects") from error
 
     def see(self, outcome: Outcome[Any], table: Table) -> None:
         """Take note of one row; with --strict, raise at the first that was rejected."""
@@ -138,27 +151,24 @@ class Rejections:
             return
         self.count += 1
         telling.say(f"rejected: {outcome.error.sentence()}")
-        if self._path is not None:
-            self._write(self._path, outcome.item, table)
+        if self._file is not None:
+            self._write(self._file, outcome.item, table)
         if self._strict:
             raise RowError("stopped at a rejected row, as --strict asks", hint="mend it and run the same again")
 
-    def _write(self, path: Path, rejected: object, table: Table) -> None:
-        if self._file is None:
-            try:
-                self._file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-            except OSError as error:
-                raise UsageError(
-                    f"cannot write {path}: {error.strerror}", hint="name another with --rejects"
-                ) from error
-            if table.delimiter:
-                csv.writer(self._file, delimiter=table.delimiter, lineterminator="\n").writerow(table.columns)
+    def _write(self, file: io.TextIOWrapper, rejected: object, table: Table) -> None:
+        if table.delimiter and not self._headed:
+            csv.writer(file, delimiter=table.delimiter, lineterminator="\n").writerow(table.columns)
+            self._headed = True
         raw = rejected.raw if isinstance(rejected, Rejected) else ""
-        if isinstance(rejected, TicketDraft) and rejected.cells is not None:
+        if isinstance(rejected, TicketDraft) and rejected.cells is not None and not table.delimiter:
+            said = {name: cell for name, cell in zip(table.columns, rejected.cells, strict=True) if cell}
+            raw = json.dumps(said, ensure_ascii=False)
+        elif isinstance(rejected, TicketDraft) and rejected.cells is not None:
             row = io.StringIO()
             csv.writer(row, delimiter=table.delimiter, lineterminator="").writerow(rejected.cells)
             raw = row.getvalue()
-        self._file.write(raw.rstrip("\r\n") + "\n")
+        file.write(raw.rstrip("\r\n") + "\n")
 
     def close(self) -> None:
         """Close the file of rejected rows."""
@@ -187,7 +197,7 @@ def ids(session: Session, names: Sequence[str] | None) -> tuple[tuple[str, ...] 
         return tuple(dict.fromkeys(session.triage.resolve(name) for name in names)), 0
     found: dict[str, None] = {}
     missing = 0
-    for name in piped_ids(stdin()):
+    for name in session.stopper.interruptible(piped_ids(stdin())):
         try:
             found[session.triage.resolve(name)] = None
         except NotFoundError as error:

@@ -51,6 +51,7 @@ def logs(
     events = _followed(session, query) if follow else session.triage.events(query)
     if follow and printer.format == "table":
         printer.format = "jsonl"
+    events = session.stopper.interruptible(events)
     printer.many(printer.unless_closed(events), event_record, EVENT_KEYS, _table, "seq", rows=limit)
 
 

@@ -24,6 +24,12 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20
 TABLE_ROWS = 50
 
 
+def help_if_bare(ctx: typer.Context) -> None:
+    """Print the help of a group of commands where none of them is named."""
+    if ctx.invoked_subcommand is None:
+        Printer("table").write(ctx.get_help() + "\n")
+
+
 class Printer:
     """Writes records in one format; a reader that goes away is no error (`closed`)."""
 

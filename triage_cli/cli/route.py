@@ -105,18 +105,17 @@ def _outcomes(
 def _preview(session: Session, selection: Selection, printer: Printer) -> int:
     if selection.ids is None:
         selection = selection._replace(statuses=frozenset({"classified", "unroutable"}))
-    map_ = wiring.parts(session.config).map
+    store = wiring.open_store(session.config)
     number = 0
     for ticket in session.triage.find(selection):
-        rule = routing.match(map_.rules, ticket) if ticket.category else None
+        rule = routing.match(session.config.routes, ticket) if ticket.category else None
         if rule is None:
-            telling.say(
-                f"{ticket.ticket_id}: " + ("no rule matches" if ticket.category else f"no category ({ticket.status})")
-            )
+            why = "no rule matches" if ticket.category else f"no category ({ticket.status})"
+            telling.say(f"{ticket.ticket_id}: {why}")
             continue
-        for destination in rule.to:
+        for request in wiring.preview(session.config, store, ticket, rule):
             number += 1
-            printer.write(wiring.preview(map_, ticket, rule, destination) + "\n")
+            printer.write(request + "\n")
     session.say(f"{number:,} requests would be made (--dry-run)")
     return ExitCode.OK
 

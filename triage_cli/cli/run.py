@@ -69,10 +69,11 @@ def run(
     tally = Tally(Rejections(rejects, max_rejects, strict=strict))
     session.config  # noqa: B018 - its mistakes are told before anything is read
     with inputs.streams(files) as streams:
+        tables = inputs.tables(session, streams, wanted)
+        if printer.format == "csv" and len({table.columns for table in tables}) > 1:
+            raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")
+        tally.rejections.begin([name for name, _ in streams])
         try:
-            tables = inputs.tables(session, streams, wanted)
-            if printer.format == "csv" and len({table.columns for table in tables}) > 1:
-                raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")
             _print(
                 printer, tables, lambda table: _outcomes(session, table, ClassifyPlan(classifier), tally, strict=strict)
             )
@@ -166,6 +167,6 @@ def _named(table: Table, rows: Iterator[Row]) -> Iterator[Iterable[tuple[str, An
 def _table(records: Any) -> object:
     from triage_cli.cli import tables
 
-    return tables.of(("triage_ticket_id", "triage_status", "triage_category", "triage_confidence", "triage_routed_to"))(
-        records
-    )
+    columns = ("triage_ticket_id", "triage_status", "triage_category", "triage_confidence", "triage_routed_to")
+    short = [record | {"triage_ticket_id": str(record["triage_ticket_id"] or "")[-8:]} for record in records]
+    return tables.of(columns)(short)

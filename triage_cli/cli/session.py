@@ -14,8 +14,8 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import telling
 from triage_cli.cli.signals import Stopper
-from triage_cli.config import Config, load_config
-from triage_cli.errors import UsageError
+from triage_cli.config import Config, load_config, without_password
+from triage_cli.errors import ExitCode, UsageError
 from triage_cli.ports import Triage
 from triage_cli.service.local import LocalTriage
 
@@ -49,7 +49,7 @@ OPTIONS: dict[str, Any] = {
         bool | None, typer.Option("-v", "--verbose", help="Say more, tracebacks too.", show_default=False)
     ],
 }
-# What a ticket says stays out of the record of runs.
+# What a ticket says stays out of the record of runs, as a password does.
 SPOKEN = ("--subject", "--description", "--note")
 
 
@@ -114,8 +114,11 @@ def command(function: Callable[..., int | None]) -> Callable[..., int]:
     def called(given: Given, kwargs: dict[str, Any]) -> int:
         ctx: typer.Context = kwargs.pop("ctx")
         session = Session(given.over(ctx.find_root().obj or Given()))
-        with session.stopper:
-            code = function(session, **kwargs)
+        try:
+            with session.stopper:
+                code = function(session, **kwargs)
+        except KeyboardInterrupt:  # typer would make 130 of SIGTERM too
+            return session.stopper.code or ExitCode.INTERRUPTED
         return session.stopper.code or int(code or 0)
 
     context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
@@ -155,7 +158,7 @@ def _words(args: list[str]) -> str:
     kept: list[str] = []
     spoken = False
     for arg in args:
-        kept.append("…" if spoken else arg)
+        kept.append("…" if spoken else without_password(arg))
         spoken = arg in SPOKEN
         if arg.startswith(tuple(f"{option}=" for option in SPOKEN)):
             kept[-1] = arg.split("=", 1)[0] + "=…"

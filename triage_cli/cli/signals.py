@@ -54,7 +54,7 @@ class Stopper:
     def interruptible(self, items: Iterable[T]) -> Iterator[T]:
         """Yield items until a signal comes, even while the next one is waited for."""
         source = iter(items)
-        while True:
+        while not self.code:
             try:
                 self._waiting = True
                 item = next(source)

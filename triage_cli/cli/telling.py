@@ -16,7 +16,8 @@ T = TypeVar("T")
 
 # C0 and C1 controls, bidirectional overrides, zero-width and tag characters: what can fool a terminal or a reader.
 UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f\ud800-\udfff]"
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff]"
 )
 
 
@@ -29,37 +30,29 @@ def _visible(match: re.Match[str]) -> str:
     char = match.group()
     if char in "\n\r\t":
         return " "
-    return f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{ord(char):04x}"
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def say(text: str) -> None:
-    """Write one line to stderr."""
-    with suppress(BrokenPipeError):
+    """Write one line to stderr; that it cannot be told ends no work."""
+    with suppress(OSError):
         sys.stderr.write(f"{safe(text)}\n")
         sys.stderr.flush()
 
 
-def error(problem: TriageError, args: Sequence[str], *, trace: bool = False) -> None:
-    """Tell an error: one sentence, or a JSON object where JSON was asked for."""
-    if trace:
-        traceback.print_exception(problem, file=sys.stderr)
+def error(problem: TriageError, args: Sequence[str], *, trace: Exception | None = None) -> None:
+    """Tell an error: one sentence, or a JSON object where JSON was asked for; before it the trace of its cause."""
+    for line in "".join(traceback.format_exception(trace)).splitlines() if trace else ():
+        say(line)
     problems = problem.problems if isinstance(problem, ConfigError) else ()
     for line in problems:
         say(line)
     if _wants_json(args):
-        with suppress(BrokenPipeError):
+        with suppress(OSError):
             sys.stderr.write(to_json(error_record(problem.code, problem.message, problem.hint)) + "\n")
     else:
         say(f"error: {problem.sentence()}")
-
-
-def unexpected(problem: Exception, args: Sequence[str], *, trace: bool) -> None:
-    """Tell an error nobody foresaw, without a traceback unless asked."""
-    if trace:
-        traceback.print_exception(problem, file=sys.stderr)
-    error(
-        TriageError(f"unexpected {type(problem).__name__}", hint="run it again with -v and report what it prints"), args
-    )
 
 
 def _wants_json(args: Sequence[str]) -> bool:
@@ -76,7 +69,7 @@ def counted(counts: Mapping[str, int], always: Iterable[str], words: Mapping[str
     """Return counts as `12 created, 0 updated`: those that are always told, and the others that are not 0."""
     names = list(dict.fromkeys([*always, *counts]))
     words = words or {}
-    return ", ".join(f"{counts.get(n, 0):,} {words.get(n, n)}" for n in names if n in always or counts.get(n))
+    return ", ".join(f"{counts.get(n, 0)} {words.get(n, n)}" for n in names if n in always or counts.get(n))
 
 
 def progress(items: Iterable[T], what: str, *, shown: bool) -> Iterator[T]:
@@ -102,6 +95,17 @@ def progress(items: Iterable[T], what: str, *, shown: bool) -> Iterator[T]:
             bar.update(task, rate=f"{speed:,.0f}/s" if speed else "")
 
 
+def open_closed() -> None:
+    """Give the numbers 0 to 2 back where the caller closed them: else the next file opened is written to as stdout."""
+    for number, name, mode in ((0, "stdin", ""), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            if mode:
+                setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 def make_utf8(*streams: Any) -> None:
     """Write UTF-8 with LF whatever the locale says: scripts rest on the bytes."""
     for stream in streams:
@@ -111,15 +115,12 @@ def make_utf8(*streams: Any) -> None:
 
 
 def close_quietly() -> None:
-    """Flush what is left; a reader that has gone is no error."""
-    try:
-        sys.stdout.flush()
-    except (BrokenPipeError, ValueError):
-        drop(sys.stdout)
-    except OSError as problem:
-        say(f"error: cannot write the output: {problem.strerror}")
-        drop(sys.stdout)
-        sys.exit(6)
+    """Flush what is left; a reader that has gone is no error, and what else there is was told before."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            drop(stream)
 
 
 def drop(stream: TextIO) -> None:

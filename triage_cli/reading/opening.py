@@ -40,7 +40,7 @@ class ReadOptions(NamedTuple):
 
 
 class Table(NamedTuple):
-    """An opened input: its columns as they stand, what was taken from where, and its rows as a stream."""
+    """An opened input: its columns as they stand, what was taken from where, its rows; JSON has no delimiter."""
 
     columns: tuple[str, ...]
     taken: str
@@ -119,6 +119,7 @@ def _json_table(blocks: Iterator[str], layout: Layout, name: str, options: ReadO
         _taken(found, columns, "JSON Lines" if layout.by_line else "JSON"),
         plan.source,
         islice(drafts(records, plan), options.limit),
+        "",
     )
 
 

@@ -85,20 +85,18 @@ class Deciding:
         ticket = change.ticket
         if ticket is None:
             raise TypeError(change)
-        error = AnswerError(f"{ids.short(ticket.ticket_id)}: {ticket.error}") if ticket.status == "failed" else None
-        return Outcome(
-            -1,
-            ticket.status if ticket.status not in SETTLED else "classified",
-            Decided(ticket, now, True),
-            error,
-            before,
-        )
+        if ticket.error and ticket.status != "needs_review":
+            error = AnswerError(f"{ids.short(ticket.ticket_id)}: {ticket.error}")
+            return Outcome(-1, "failed", Decided(ticket, now, True), error, before)
+        did = ticket.status if ticket.status not in SETTLED else "classified"
+        return Outcome(-1, did, Decided(ticket, now, True), None, before)
 
     def _change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
-        steps = outcome.value.steps if outcome.value else ()
+        steps = tuple(_within(step, self._labels) for step in outcome.value.steps) if outcome.value else ()
         spent = sum(step.cost for step in steps if not step.reused)
         ticket = before._replace(cost_usd=before.cost_usd + spent, revision=before.revision + 1, run_id=None)
-        ticket = decided(ticket, outcome.value, outcome.error, self._labels)
+        answer = outcome.value and outcome.value._replace(steps=steps)
+        ticket = decided(ticket, answer, outcome.error)
         last = steps[-1] if steps else None
         data = {
             "classifier": last.classifier if last else self._classifier.name,
@@ -115,14 +113,24 @@ class Deciding:
         return Change(event, ticket, before.revision, steps)
 
 
-def decided(ticket: Ticket, answer: Answer | None, error: TriageError | None, labels: frozenset[str]) -> Ticket:
-    """Return the ticket as an answer leaves it: a sure one holds, an unsure one is a suggestion, none is a failure."""
+def _within(step: Classification, labels: frozenset[str]) -> Classification:
+    """Return an answer without a category that is not in the list: no such label is ever stored."""
+    if step.category is None or step.category in labels:
+        return step
+    return step._replace(category=None, error=f"{step.classifier} answered a category that is not in the list")
+
+
+def decided(ticket: Ticket, answer: Answer | None, error: TriageError | None) -> Ticket:
+    """Return the ticket as an answer leaves it: a sure one holds, an unsure one is a suggestion, none is a failure.
+
+    A failure overrules no verdict, even where an answer might.
+    """
     last = answer.steps[-1] if answer and answer.steps else None
-    if last is not None and last.category is not None and last.category not in labels:
-        error = AnswerError(f"{last.classifier} answered a category that is not in the list")
     if error is not None or last is None or last.error:
         failures = ticket.failures + 1
         said = error.message if error else (last.error if last and last.error else "no answer")
+        if ticket.verdict:
+            return ticket._replace(error=said)
         status = "needs_review" if failures >= PATIENCE else "failed"
         return ticket._replace(
             status=status,

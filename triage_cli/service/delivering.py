@@ -7,7 +7,20 @@ from typing import NamedTuple
 
 from triage_cli import ids, routing
 from triage_cli.errors import DeliveryError, NoRouteError, NotClassifiedError, TriageError, UnavailableError
-from triage_cli.models import Attempt, Change, Delivery, Event, Lease, Outcome, Parcel, Receipt, Routed, Rule, Ticket
+from triage_cli.models import (
+    Attempt,
+    Change,
+    Conflict,
+    Delivery,
+    Event,
+    Lease,
+    Outcome,
+    Parcel,
+    Receipt,
+    Routed,
+    Rule,
+    Ticket,
+)
 from triage_cli.ports import Destination, Store
 
 # A ticket that others change at the same moment this often in a row is left to the next run.
@@ -76,9 +89,10 @@ class Delivering:
         ]
         return [self._or_held(o, refused) for o in outcomes], parcels
 
-    def _or_held(self, outcome: Outcome[Routed], refused: Mapping[str | None, object]) -> Outcome[Routed]:
-        if outcome.value and outcome.value.ticket.ticket_id in refused and isinstance(outcome.item, Ticket):
-            return outcome._replace(did="held", value=Routed(outcome.item))
+    def _or_held(self, outcome: Outcome[Routed], refused: Mapping[str | None, Conflict]) -> Outcome[Routed]:
+        conflict = refused.get(outcome.value.ticket.ticket_id) if outcome.value else None
+        if conflict is not None and isinstance(outcome.item, Ticket):
+            return outcome._replace(did="held", value=Routed(conflict.ticket or outcome.item), error=None)
         return outcome
 
     def _decision(
@@ -132,7 +146,7 @@ class Delivering:
     def _revived(self, deliveries: Iterable[Delivery], adds: Sequence[Delivery]) -> tuple[Delivery, ...]:
         dropped = {d.delivery_id for d in adds}
         return tuple(
-            d._replace(state="pending", attempts=0, due_at=time.time(), done_at=None, run_id=self._lease.run_id)
+            d._replace(state="pending", due_at=time.time(), done_at=None, run_id=self._lease.run_id)
             for d in deliveries
             if d.state == "dead" and d.delivery_id not in dropped
         )
@@ -144,13 +158,20 @@ class Delivering:
             f"{ids.short(before.ticket_id)}: no rule of the routing map matches",
             hint="add a rule to routes in the config",
         )
-        if before.status == "unroutable":
+        superseded = routing.obsolete(deliveries, at)
+        if before.status == "unroutable" and not superseded:
             return Outcome(-1, "unroutable", Routed(before, deliveries), error, before), None
         ticket = before._replace(status="unroutable", revision=before.revision + 1, run_id=None)
-        data = {"category": ticket.category, "config": self._map.config_hash}
+        data = {
+            "category": ticket.category,
+            "config": self._map.config_hash,
+            "superseded": [d.delivery_id for d in superseded],
+        }
         event = Event("unroutable", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
-        outcome = Outcome[Routed](-1, "unroutable", Routed(ticket, deliveries), error, before)
-        return outcome, Change(event, ticket, before.revision)
+        gone = {d.delivery_id: d for d in superseded}
+        after = tuple(gone.get(d.delivery_id, d) for d in deliveries)
+        outcome = Outcome[Routed](-1, "unroutable", Routed(ticket, after), error, before)
+        return outcome, Change(event, ticket, before.revision, superseded)
 
     # -- the handing over
 
@@ -203,9 +224,14 @@ class Delivering:
         at = ids.now()
         standing = self._store.deliveries(list(tickets))
         changes, told = [], []
+        by_ticket: dict[str, list[Outcome[Receipt]]] = {}
+        for outcome in left.values():
+            if isinstance(outcome.item, Parcel):
+                by_ticket.setdefault(outcome.item.ticket.ticket_id, []).append(outcome)
         for ticket_id, before in tickets.items():
-            mine = [o for o in left.values() if isinstance(o.item, Parcel) and o.item.ticket.ticket_id == ticket_id]
-            done = [patience.after(o, at) for o in mine]
+            mine = by_ticket[ticket_id]
+            gone = {d.delivery_id for d in standing.get(ticket_id, ()) if d.state == "superseded"}
+            done = [patience.after(o, at, superseded=_id(o) in gone) for o in mine]
             now = {d.delivery_id: d for d, _ in done}
             deliveries = tuple(now.get(d.delivery_id, d) for d in standing.get(ticket_id, ()))
             status = routing.status_of(deliveries, before.category)
@@ -256,8 +282,8 @@ class Patience(NamedTuple):
     max_attempts: int = 7
     schedule: tuple[float, ...] = (5, 300, 1800, 7200, 18000, 36000)
 
-    def after(self, outcome: Outcome[Receipt], at: str) -> tuple[Delivery, Attempt]:
-        """Return the delivery and the attempt as an outcome leaves them."""
+    def after(self, outcome: Outcome[Receipt], at: str, *, superseded: bool = False) -> tuple[Delivery, Attempt]:
+        """Return the delivery and the attempt as an outcome leaves them; one `superseded` meanwhile is not retried."""
         parcel, error = outcome.item, outcome.error
         if not isinstance(parcel, Parcel):
             raise TypeError(outcome)
@@ -270,12 +296,21 @@ class Patience(NamedTuple):
         delivery = delivery._replace(attempts=number, last_status=status, last_error=said, run_id=None)
         if error is None:
             return delivery._replace(state="accepted", done_at=at), attempt
+        if superseded:
+            return delivery._replace(state="superseded", done_at=at), attempt
         final = isinstance(error, DeliveryError) and error.final
-        if final or number >= self.max_attempts:
+        # A dead letter that is tried again keeps its count, and has as many attempts once more.
+        if final or number % self.max_attempts == 0:
             return delivery._replace(state="dead", done_at=at), attempt
-        return delivery._replace(due_at=time.time() + self._wait(number, error)), attempt
+        return delivery._replace(due_at=time.time() + self._wait(number % self.max_attempts, error)), attempt
 
     def _wait(self, number: int, error: TriageError) -> float:
         asked = getattr(error, "retry_after", None) or 0.0
         planned = self.schedule[min(number, len(self.schedule)) - 1]
         return float(max(asked, planned * random.uniform(0.9, 1.1)))  # noqa: S311 - jitter is no secret
+
+
+def _id(outcome: Outcome[Receipt]) -> str:
+    if not isinstance(outcome.item, Parcel):
+        raise TypeError(outcome)
+    return outcome.item.delivery.delivery_id

@@ -69,6 +69,7 @@ class Intake:
                 else:
                     batch.outcomes[item.draft.row] = Outcome(item.draft.row, did, change.ticket, None, item.draft)
             if not lost:
+                self._refresh(batch)
                 return [batch.outcomes[row] for row in batch.rows]
             batch.asked.clear()
             self._decide_all(lost, batch, {})
@@ -77,7 +78,15 @@ class Intake:
             "another program keeps changing the same tickets", hint="run the same import again later"
         )
 
-    def _prepare(self, chunk: Sequence[TicketDraft | Rejected], seen: Seen) -> tuple[list[Identified], set[int]]:
+    def _refresh(self, batch: "_Batch") -> None:
+        """Let rows that stood in the input before show the ticket as it is, by whomever it was stored in the end."""
+        known = self._store.known(list(batch.repeats.values())) if batch.repeats else {}
+        for row, identity in batch.repeats.items():
+            outcome = batch.outcomes[row]
+            if outcome.did == "unchanged":
+                batch.outcomes[row] = outcome._replace(value=known.get(identity, outcome.value))
+
+    def _prepare(self, chunk: Sequence[TicketDraft | Rejected], seen: Seen) -> tuple[list[Identified], dict[int, str]]:
         """Name the drafts of a chunk, and tell which stood in this input before."""
         items = self._named([importing.identify(d) for d in chunk if type(d) is TicketDraft])
         before = seen.count([item.identity for item in items])
@@ -85,7 +94,9 @@ class Intake:
             item._replace(identity=f"{item.identity}.{n + 1}") if item.counts_occurrences else item
             for item, n in zip(items, before, strict=True)
         ]
-        repeats = {i.draft.row for i, n in zip(items, before, strict=True) if n and not i.counts_occurrences}
+        repeats = {
+            i.draft.row: i.identity for i, n in zip(items, before, strict=True) if n and not i.counts_occurrences
+        }
         return items, repeats
 
     def _named(self, items: list[Identified]) -> list[Identified]:
@@ -128,9 +139,11 @@ class Intake:
         verdict = self._verdicts.category(draft.verdict) if draft.verdict else None
         if draft.verdict and verdict is None:
             return "rejected", None, None, self._verdicts.unknown(draft.verdict, f"line {draft.line}: ")
-        if here is None:
+        typed = draft.cells is None and draft.line == 0 and not draft.external_id
+        if here is None or typed:
             ticket = importing.new_ticket(item, ids.new_id(), at, self._holder)
-            ticket = self._own(ticket, draft)
+            if typed:  # known by its own id: always a new one, and nothing will be imported over it
+                ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
             data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
             return self._changed("created", ticket, 0, data, at, verdict)
         if repeated:
@@ -143,10 +156,6 @@ class Intake:
         ticket = after or here._replace(revision=here.revision + 1)
         data = {"source": draft.source, "line": draft.line, "fields": importing.changed_fields(here, ticket)}
         return self._changed("updated", ticket, here.revision, data, at, verdict)
-
-    def _own(self, ticket: Ticket, draft: TicketDraft) -> Ticket:
-        """Let a typed ticket be known by its own id: nothing will be imported over it."""
-        return ticket._replace(identity=f"@{ticket.ticket_id}") if draft.cells is None and draft.line == 0 else ticket
 
     def _changed(
         self, did: str, ticket: Ticket, expects: int, data: Mapping[str, object], at: str, verdict: str | None
@@ -161,10 +170,10 @@ class Intake:
 
 
 class _Batch(NamedTuple):
-    """A chunk once it is decided: its rows, those that stood in the input before, and what is to be saved."""
+    """A chunk once it is decided: its rows, those whose identity stood in the input before, and what is to be saved."""
 
     rows: list[int]
-    repeats: set[int]
+    repeats: dict[int, str]
     outcomes: dict[int, Outcome[Ticket]]
     asked: list[tuple[Identified, str, Change]]
     changed: dict[str, Ticket]

@@ -1,7 +1,7 @@
 """`LocalTriage`: the use cases over a store, a classifier and destinations of this machine."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from triage_cli.allowance import Allowance
@@ -28,10 +28,10 @@ from triage_cli.service.delivering import Delivering, Map
 from triage_cli.service.intake import Intake
 from triage_cli.service.running import Tally, running
 from triage_cli.service.verdicts import Verdicts
+from triage_cli.streams import CHUNK, chunked
 
 TO_CLASSIFY = frozenset({"new", "failed"})
 TO_ROUTE = frozenset({"classified", "unroutable"})
-CHUNK = 500
 SHOWN_MATCHES = 10
 
 
@@ -123,10 +123,10 @@ class LocalTriage:
     def _claimed(self, selection: Selection, statuses: frozenset[str], tally: Tally) -> Iterator[list[Ticket]]:
         """Claim chunk after chunk; of named tickets, those that another run holds come along unclaimed."""
         if selection.ids is not None:
-            for start in range(0, len(selection.ids), CHUNK):
+            for ids in chunked(dict.fromkeys(selection.ids)):
                 if self._allowance.stopping:
                     return
-                named = selection._replace(ids=selection.ids[start : start + CHUNK])
+                named = selection._replace(ids=tuple(ids))
                 mine = {t.ticket_id: t for t in self._store.claim(named, tally.lease, CHUNK)}
                 yield [mine.get(t.ticket_id, t) for t in self._store.find(named)]
             return
@@ -166,6 +166,7 @@ class LocalTriage:
         """Deliver what is due now, and stay for what falls due within `stay` seconds from now."""
         until = time.time() + stay
         while not self._allowance.stopping:
+            before = row
             for destination in self._store.owed():
                 while parcels := self._store.due(destination, tally.lease, CHUNK):
                     for reached in delivering.deliver([parcels]):
@@ -179,9 +180,9 @@ class LocalTriage:
                     if self._allowance.stopping:
                         return
             at, now = self._store.next_due(), time.time()
-            if at is None or at > until or at <= now:  # what is due and still there, another run holds
+            if at is None or at > until or (at <= now and row == before):  # what is due and still there, another holds
                 return
-            self._allowance.wait(at - now)
+            self._allowance.wait(max(0.0, at - now))
 
     # -- run
 
@@ -202,37 +203,37 @@ class LocalTriage:
     ) -> Iterator[list[Outcome[Ticket]]]:
         """Ask about the tickets that need it; the others pass at the classifier's next breath."""
         passing: list[Outcome[Ticket]] = []
-        asked: dict[str, Outcome[Ticket]] = {}
+        asked: dict[str, list[Outcome[Ticket]]] = {}  # a ticket that stands in the input twice is asked about once
 
         def ask() -> Iterator[Sequence[Ticket]]:
             for outcomes in created:
-                mine = self._hold(outcomes, tally)
+                mine = self._hold(outcomes, asked, tally)
+                asked.update((ticket_id, []) for ticket_id in mine)
                 for outcome in outcomes:
-                    ticket = outcome.value and mine.get(outcome.value.ticket_id)
-                    if ticket and ticket.ticket_id not in asked:
-                        asked[ticket.ticket_id] = outcome
-                    else:
-                        passing.append(outcome)
+                    waits = asked.get(outcome.value.ticket_id) if outcome.value else None
+                    (passing if waits is None else waits).append(outcome)
                 yield list(mine.values())
 
         for answers in deciding.decide(ask()):
             ready = passing[:]
             passing.clear()
             for answer in answers:
-                outcome = asked.pop(_asked(answer))
-                ticket = answer.value.ticket if answer.value else outcome.value
-                ready.append(outcome._replace(value=ticket, error=answer.error))
+                for outcome in asked.pop(_asked(answer)):
+                    ticket = answer.value.ticket if answer.value else outcome.value
+                    ready.append(outcome._replace(value=ticket, error=answer.error))
             yield sorted(ready, key=lambda o: o.row)
         if passing:
             yield passing
 
-    def _hold(self, outcomes: Sequence[Outcome[Ticket]], tally: Tally) -> dict[str, Ticket]:
+    def _hold(self, outcomes: Sequence[Outcome[Ticket]], asked: Collection[str], tally: Tally) -> dict[str, Ticket]:
         """Return the tickets of a chunk that this run is to classify: those it has made, and those it can claim."""
-        todo = {o.value.ticket_id: o.value for o in outcomes if o.value and o.value.status in TO_CLASSIFY}
-        free = tuple(t.ticket_id for t in todo.values() if t.run_id != tally.run.run_id)
-        claimed = self._store.claim(Selection(ids=free, statuses=TO_CLASSIFY), tally.lease, CHUNK) if free else []
-        todo |= {t.ticket_id: t for t in claimed}
-        return {i: t for i, t in todo.items() if t.run_id == tally.run.run_id}
+        todo = [o for o in outcomes if o.value and o.value.status in TO_CLASSIFY]
+        mine = {o.value.ticket_id: o.value for o in todo if o.value and o.did == "created"}
+        others = {o.value.ticket_id for o in todo if o.value} - mine.keys() - set(asked)
+        claimed = (
+            self._store.claim(Selection(ids=tuple(others), statuses=TO_CLASSIFY), tally.lease, CHUNK) if others else []
+        )
+        return mine | {t.ticket_id: t for t in claimed}
 
     def _run_route(self, outcomes: Sequence[Outcome[Ticket]], delivering: Delivering) -> list[Outcome[Routed]]:
         due = {o.value.ticket_id: o.value for o in outcomes if o.value and o.value.status in TO_ROUTE}

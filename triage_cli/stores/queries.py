@@ -53,14 +53,11 @@ INSERT_ATTEMPT = f"insert or ignore into attempts values ({_marks(Attempt._field
 # was superseded while it was under way is not brought back by a failure, but a success is a fact.
 PUT_DELIVERY = (
     f"insert into deliveries values ({_marks(Delivery._fields)}) on conflict (delivery_id) do update set "
-    + "state = iif(deliveries.state = 'superseded' and excluded.state <> 'accepted', 'superseded', excluded.state), "
-    + ", ".join(
-        f"{f} = excluded.{f}" for f in ("attempts", "due_at", "last_status", "last_error", "run_id", "done_at")
-    )
+    "state = iif(deliveries.state = 'superseded' and excluded.state <> 'accepted', 'superseded', excluded.state), "
+    + ", ".join(f"{f} = excluded.{f}" for f in ("attempts", "due_at", "last_status", "last_error", "run_id", "done_at"))
 )
 
 INSERT_EVENT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?)"
-
 
 
 def insert_tickets(db: Connection, tickets: Sequence[Ticket]) -> int:

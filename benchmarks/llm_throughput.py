@@ -1,0 +1,140 @@
+"""Throughput and CPU per ticket: the bare SDK against the classifier, on a server that takes 100 ms to answer.
+
+    python benchmarks/llm_throughput.py [TICKETS]
+
+The server is a process of its own. Both sides run in processes of their own too, in turns; the best of three counts.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import openai
+
+from triage_cli.allowance import Allowance
+from triage_cli.classifiers import prompt
+from triage_cli.classifiers.asking import build
+from triage_cli.config.records import DEFAULT_CATEGORIES, ClassifierSpec
+from triage_cli.models import Ticket
+
+LATENCY = 0.1
+WORDS = "I was charged twice this month and nobody answers the telephone. " * 6
+ANSWER = json.dumps(
+    {
+        "id": "c", "object": "chat.completion", "created": 1, "model": "m",
+        "choices": [{
+            "index": 0, "finish_reason": "stop", "logprobs": None,
+            "message": {"role": "assistant", "content": '{"category": "Billing", "confidence": 0.9, "reason": "r"}'},
+        }],
+        "usage": {"prompt_tokens": 200, "completion_tokens": 20, "total_tokens": 220},
+    }
+).encode()  # fmt: skip
+RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER)
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+            await reader.readexactly(int(length.split(b":")[1]))
+            await asyncio.sleep(LATENCY)
+            writer.write(RESPONSE)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+
+async def serve() -> None:
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+def tickets(count: int) -> list[Ticket]:
+    return [Ticket(f"t{n}", "i", "s", None, "h", f"No {n}", WORDS, None, None, 2, None, "now") for n in range(count)]
+
+
+def bare(url: str, workers: int, count: int) -> None:
+    """Ask by the SDK alone: the same messages and the same form."""
+
+    async def work() -> None:
+        client = openai.AsyncOpenAI(api_key="k", base_url=url, max_retries=0)
+        queue = iter(tickets(count))
+
+        async def one() -> None:
+            for ticket in queue:
+                asked = prompt.question(DEFAULT_CATEGORIES, ticket.subject, ticket.description)
+                form = {"name": "verdict", "strict": True, "schema": prompt.schema(asked.labels)}
+                reply = await client.chat.completions.create(
+                    model="m", temperature=0, max_completion_tokens=256, logprobs=True, top_logprobs=10,
+                    messages=[{"role": "system", "content": asked.system}, {"role": "user", "content": asked.user}],
+                    response_format={"type": "json_schema", "json_schema": form},  # type: ignore[arg-type]
+                )  # fmt: skip
+                assert json.loads(reply.choices[0].message.content or "")["category"] == "Billing"
+
+        await asyncio.gather(*(one() for _ in range(workers)))
+        await client.close()
+
+    asyncio.run(work())
+
+
+def ours(url: str, workers: int, count: int) -> None:
+    """Ask by the classifier, as `classify` does."""
+    spec = ClassifierSpec("gpt", "openai", model="m", base_url=url, workers=workers)
+    classifier = build(spec, DEFAULT_CATEGORIES, env={}, actor="bench", run_id=None)
+    source = tickets(count)
+    chunks = (source[at : at + classifier.appetite] for at in range(0, count, classifier.appetite))
+    done = [outcome for chunk in classifier.classify(chunks, Allowance()) for outcome in chunk]
+    assert len(done) == count
+    assert all(outcome.value and outcome.value.sure for outcome in done)
+
+
+SIDES: dict[str, Callable[[str, int, int], None]] = {"bare": bare, "ours": ours}
+
+
+def measured(side: str, url: str, workers: int, count: int) -> tuple[float, float]:
+    """Return tickets a second and milliseconds of CPU a ticket, in a fresh process that has warmed up."""
+    command = [sys.executable, __file__, side, url, str(workers), str(count)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return float(said[0]), float(said[1])
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1500
+    with subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            url = f"http://127.0.0.1:{server.stdout.readline().strip()}/v1"
+            for workers in (16, 64):
+                rounds = [{side: measured(side, url, workers, count) for side in SIDES} for _ in range(3)]
+                fast = {side: max(r[side][0] for r in rounds) for side in SIDES}
+                cpu = {side: min(r[side][1] for r in rounds) for side in SIDES}
+                print(
+                    f"{workers} workers: bare {fast['bare']:.0f}/s {cpu['bare']:.2f} ms, "
+                    f"ours {fast['ours']:.0f}/s {cpu['ours']:.2f} ms: "
+                    f"throughput x{fast['ours'] / fast['bare']:.2f}, CPU x{cpu['ours'] / cpu['bare']:.2f}"
+                )
+        finally:
+            server.terminate()
+
+
+def one_side(side: str, url: str, workers: int, count: int) -> None:
+    sys.setswitchinterval(0.0005)  # as the command line does
+    SIDES[side](url, workers, workers)
+    start, cpu = time.perf_counter(), time.process_time()
+    SIDES[side](url, workers, count)
+    seconds, used = time.perf_counter() - start, time.process_time() - cpu
+    print(count / seconds, 1000 * used / count)
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["serve"]:
+            asyncio.run(serve())
+        case [side, url, workers, count]:
+            one_side(side, url, int(workers), int(count))
+        case _:
+            main()

@@ -1,0 +1,114 @@
+"""What the tests of the command line share: tickets to feed it, a terminal to run it on, a look into its database."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import sqlite3
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from triage_cli import auditing
+from triage_cli.models import EventQuery
+from triage_cli.stores.sqlite import SqliteStore
+
+HEADER = "Id,Subject,Body,Customer,Priority\n"
+ROWS = (
+    "A-1,Refund please,I was charged twice this month,C-1,high\n"
+    "A-2,Crash,The app crashes on login with error 500,C-2,urgent\n"
+    "A-3,Hours?,What are your opening hours,C-3,low\n"
+)
+TICKETS = HEADER + ROWS
+PATIENCE = 60.0  # seconds until a test that waits for something gives up
+
+
+def many(number: int, prefix: str = "B") -> str:
+    """Return a CSV of so many tickets."""
+    return "id,subject,description\n" + "".join(
+        f"{prefix}-{n},subject {n},please refund invoice {n} thanks\n" for n in range(number)
+    )
+
+
+class Seen(NamedTuple):
+    """What a command showed on a terminal, and its exit code."""
+
+    code: int
+    text: str
+
+
+def on_terminal(
+    folder: Path, env: Mapping[str, str], *args: str, stdin: Path | None = None, columns: int = 120
+) -> Seen:
+    """Run `triage` with stdout and stderr on a terminal, and stdin too unless it comes from a file."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    settings = termios.tcgetattr(theirs)
+    settings[1] &= ~termios.OPOST  # LF stays LF
+    termios.tcsetattr(theirs, termios.TCSANOW, settings)
+    source = os.open(stdin, os.O_RDONLY) if stdin else os.dup(theirs)
+    env = {**env, "TERM": "xterm-256color"}
+    env.pop("COLUMNS", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "triage_cli", *args],
+        stdin=source, stdout=theirs, stderr=theirs, cwd=folder, env=env, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    os.close(source)
+    shown = b""
+    try:
+        while select.select([ours], [], [], PATIENCE)[0]:
+            try:
+                piece = os.read(ours, 1 << 16)
+            except OSError:  # Linux says EIO once the last writer is gone
+                break
+            if not piece:
+                break
+            shown += piece
+        else:
+            process.kill()
+            raise AssertionError("it hangs: " + shown.decode(errors="replace"))
+        return Seen(process.wait(PATIENCE), shown.decode())
+    finally:
+        os.close(ours)
+
+
+def until(holds: Callable[[], Any], what: str) -> None:
+    """Wait until something holds; used on states that another process reaches."""
+    tick = threading.Event()
+    for _ in range(int(PATIENCE * 200)):
+        if holds():
+            return
+        tick.wait(0.005)
+    raise AssertionError(f"never came: {what}")
+
+
+def listens(process: "subprocess.Popen[bytes]") -> bool:
+    """Tell whether a process has set its handler for SIGTERM: from then on signals are the command's own."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = re.search(r"^SigCgt:\s*([0-9a-f]+)", status, re.MULTILINE)
+    return bool(caught) and bool(int(caught[1], 16) & (1 << 14))
+
+
+def rows(db: Path, sql: str) -> list[tuple[Any, ...]]:
+    """Return what a query finds in a database."""
+    connection = sqlite3.connect(db, timeout=PATIENCE)
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
+def is_whole(db: Path) -> bool:
+    """Tell whether a database is sound, its audit log unbroken, and every ticket's creation is in the log once."""
+    assert rows(db, "pragma integrity_check") == [("ok",)]
+    assert rows(db, "pragma foreign_key_check") == []
+    tickets = rows(db, "select ticket_id from tickets order by 1")
+    assert tickets == rows(db, "select ticket_id from events where action = 'created' order by 1")
+    return auditing.first_break(SqliteStore(str(db)).events(EventQuery())) is None

@@ -1,0 +1,704 @@
+"""Each command as a script or a person calls it: outputs, formats, summaries, errors, exit codes."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands import HEADER, TICKETS, many, on_terminal, rows, until
+from tests.conftest import Cli
+from triage_cli.codec import EVENT_KEYS, TICKET_KEYS
+
+COMMANDS = ("create", "classify", "route", "run", "list", "show", "why", "logs", "stats", "config", "db")
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}")
+ERROR = re.compile(r"error: [^\n]+\n")
+
+
+def records(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def table(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+@pytest.fixture
+def filled(cli: Cli) -> Cli:
+    """Three tickets, not classified."""
+    assert cli("create", "-q", stdin=TICKETS).returncode == 0
+    return cli
+
+
+@pytest.fixture
+def routed(fitted: Cli) -> Cli:
+    """Three tickets, classified and routed."""
+    assert fitted("run", "-q", stdin=TICKETS).returncode == 0
+    return fitted
+
+
+# -- create
+
+
+def test_create_prints_a_record_a_row_and_one_summary(cli: Cli) -> None:
+    done = cli("create", stdin=TICKETS)
+    made = records(done.stdout)
+    assert done.returncode == 0
+    assert [r["external_id"] for r in made] == ["A-1", "A-2", "A-3"]
+    assert all(tuple(r) == TICKET_KEYS for r in made)
+    assert made[1] == {
+        "ticket_id": made[1]["ticket_id"], "external_id": "A-2", "source": "import", "subject": "Crash",
+        "description": "The app crashes on login with error 500", "customer_id": "C-2", "priority": "urgent",
+        "created_at": None, "status": "new", "category": None, "suggestion": None, "confidence": None,
+        "confidence_source": None, "classifier": None, "reason": None, "verdict": False, "routed_to": None,
+        "cost_usd": 0.0, "error": None, "extra": {},
+    }  # fmt: skip
+    assert UUID.fullmatch(made[1]["ticket_id"])
+    taken, summary = done.stderr.splitlines()
+    assert taken.startswith("subject ← Subject, description ← Body, customer_id ← Customer")
+    assert taken.endswith("; utf-8, ','")
+    assert summary == "3 created, 0 updated, 0 unchanged, 0 rejected"
+
+
+def test_the_same_import_again_changes_nothing_and_says_so(cli: Cli) -> None:
+    text = many(60)
+    assert cli("create", stdin=text).stderr.endswith("\n60 created, 0 updated, 0 unchanged, 0 rejected\n")
+    more = text + many(12, "C").partition("\n")[2]
+    assert cli("create", stdin=more).stderr.endswith("\n12 created, 0 updated, 60 unchanged, 0 rejected\n")
+    assert rows(cli.db, "select count(*) from tickets") == [(72,)]
+
+
+def test_a_summary_has_plain_numbers(cli: Cli) -> None:
+    """A script that looks for `[0-9]+ created` must find all of the digits."""
+    assert cli("create", "-o", "id", stdin=many(1001)).stderr.endswith(
+        "\n1001 created, 0 updated, 0 unchanged, 0 rejected\n"
+    )
+
+
+def test_a_changed_text_is_an_update(filled: Cli) -> None:
+    changed = TICKETS.replace("charged twice", "charged thrice")
+    done = filled("create", stdin=changed)
+    assert done.stderr.endswith("\n0 created, 1 updated, 2 unchanged, 0 rejected\n")
+    assert "thrice" in records(done.stdout)[0]["description"]
+
+
+def test_a_typed_ticket_is_an_object_in_json(cli: Cli) -> None:
+    done = cli(
+        "create", "--subject", "Refund?", "--description", "Twice", "--customer-id", "C-7", "--priority", "P1",
+        "--created-at", "2026-01-02T03:04:05+02:00", "--external-id", "X-9", "-o", "json",
+    )  # fmt: skip
+    made = json.loads(done.stdout)
+    assert tuple(made) == TICKET_KEYS
+    assert (made["subject"], made["description"], made["customer_id"]) == ("Refund?", "Twice", "C-7")
+    assert (made["priority"], made["created_at"]) == ("urgent", "2026-01-02T01:04:05.000Z")
+    assert made["external_id"] == "X-9"
+    assert done.stderr == "1 created, 0 updated, 0 unchanged, 0 rejected\n"
+
+
+def test_typing_the_same_ticket_twice_makes_two(cli: Cli) -> None:
+    made = [cli("create", "--subject", "Refund?", "-o", "id").stdout for _ in range(2)]
+    assert made[0] != made[1]
+    assert rows(cli.db, "select count(*) from tickets") == [(2,)]
+
+
+def test_a_typed_ticket_needs_a_text_and_no_file(cli: Cli) -> None:
+    assert cli("create", "--subject", "  ").returncode == 2
+    (cli.folder / "t.csv").write_text(TICKETS)
+    assert cli("create", "--subject", "x", "t.csv").returncode == 2
+    assert cli("create", "--subject", "x", "--priority", "quickly").returncode == 2
+    assert cli("create", "--subject", "x", "--created-at", "yesterday-ish").returncode == 2
+    assert not cli.db.exists() or rows(cli.db, "select count(*) from tickets") == [(0,)]
+
+
+def test_files_and_stdin_are_read_in_the_order_given(cli: Cli) -> None:
+    (cli.folder / "a.csv").write_text(TICKETS)
+    (cli.folder / "b.jsonl").write_text('{"id": "J-1", "subject": "one"}\n{"id": "J-2", "subject": "two"}\n')
+    done = cli("create", "b.jsonl", "-", "a.csv", stdin="id\tsubject\nT-1\tthree\n")
+    assert [r["external_id"] for r in records(done.stdout)] == ["J-1", "J-2", "T-1", "A-1", "A-2", "A-3"]
+    assert done.stderr.splitlines()[-1] == "6 created, 0 updated, 0 unchanged, 0 rejected"
+    assert "b.jsonl: subject ← subject" in done.stderr
+    assert "stdin: subject ← subject" in done.stderr
+
+
+def test_source_tells_two_exports_apart(cli: Cli) -> None:
+    cli("create", "-q", stdin=TICKETS)
+    done = cli("create", "--source", "shop", stdin=TICKETS)
+    assert done.stderr.endswith("\n3 created, 0 updated, 0 unchanged, 0 rejected\n")
+    assert {r["source"] for r in records(done.stdout)} == {"shop"}
+    assert cli("create", "--source", "a b", stdin=TICKETS).returncode == 2
+
+
+def test_reading_options(cli: Cli) -> None:
+    odd = "7;Grüße;nicht angekommen\n8;Hallo;auch nicht\n"
+    done = cli(
+        "create", "--no-header", "--delimiter", ";", "--encoding", "cp1252",
+        "--map", "external_id=1", "--map", "subject=2", "--map", "description=3", stdin=odd.encode("cp1252"),
+    )  # fmt: skip
+    assert [(r["external_id"], r["subject"]) for r in records(done.stdout)] == [("7", "Grüße"), ("8", "Hallo")]
+    assert "\\u" not in done.stdout
+
+
+def test_map_takes_a_verdict_column(cli: Cli) -> None:
+    done = cli("create", "--map", "verdict=Team", stdin="id,subject,Team\n1,hello,billing\n2,hi,\n")
+    made = records(done.stdout)
+    assert [(r["category"], r["verdict"], r["status"]) for r in made] == [
+        ("Billing", True, "classified"),
+        (None, False, "new"),
+    ]
+
+
+# -- classify, route
+
+
+def test_classify_and_route_one_named_ticket_are_objects_in_json(fitted: Cli) -> None:
+    fitted("create", "-q", stdin=TICKETS)
+    done = fitted("classify", "A-1", "-o", "json")
+    record = json.loads(done.stdout)
+    assert tuple(record) == (*TICKET_KEYS, "asked")
+    assert (record["category"], record["status"], record["asked"]) == ("Billing", "classified", True)
+    assert done.stderr.endswith("1 classified, 0 need review, 0 failed\n")
+    done = fitted("route", "A-1", "-o", "json")
+    record = json.loads(done.stdout)
+    assert tuple(record) == TICKET_KEYS
+    assert (record["status"], record["routed_to"]) == ("routed", "Billing")
+    assert done.stderr == "1 routed\n"
+    queue = fitted.db.parent / "queues" / "Billing.jsonl"
+    assert [json.loads(line)["ticket"]["external_id"] for line in queue.read_text().splitlines()] == ["A-1"]
+
+
+def test_classify_and_route_many_are_arrays_in_json(fitted: Cli) -> None:
+    fitted("create", "-q", stdin=TICKETS)
+    asked = json.loads(fitted("classify", "-o", "json").stdout)
+    assert [(r["external_id"], r["category"]) for r in asked] == [
+        ("A-2", "Technical"), ("A-1", "Billing"), ("A-3", "General"),
+    ]  # fmt: skip
+    assert len(json.loads(fitted("classify", "A-1", "A-2", "-o", "json").stdout)) == 2
+    assert len(json.loads(fitted("route", "A-1", "A-2", "-o", "json").stdout)) == 2
+    assert [r["external_id"] for r in json.loads(fitted("route", "-o", "json").stdout)] == ["A-3"]
+    assert json.loads(fitted("route", "-o", "json").stdout) == []
+
+
+def test_an_unchanged_ticket_is_not_asked_again_unless_forced(routed: Cli) -> None:
+    before = rows(routed.db, "select count(*) from classifications")
+    done = routed("classify", "A-1", "-o", "json")
+    assert json.loads(done.stdout)["asked"] is False
+    assert done.stderr == "0 classified, 0 need review, 0 failed, 1 unchanged\n"
+    assert rows(routed.db, "select count(*) from classifications") == before
+    assert json.loads(routed("classify", "A-1", "-o", "json", "--force").stdout)["asked"] is True
+
+
+def test_limit_takes_the_urgent_first(fitted: Cli) -> None:
+    fitted("create", "-q", stdin=TICKETS)
+    assert [r["priority"] for r in records(fitted("classify", "--limit", "1").stdout)] == ["urgent"]
+    assert [r["priority"] for r in records(fitted("route", "--limit", "5").stdout)] == ["urgent"]
+
+
+def test_dry_runs_change_nothing(fitted: Cli) -> None:
+    fitted("create", "-q", stdin=TICKETS)
+    done = fitted("classify", "--dry-run")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith("3 tickets would be asked")
+    assert rows(fitted.db, "select count(*) from classifications") == [(0,)]
+    fitted("classify", "-q")
+    done = fitted("route", "--dry-run")
+    assert done.stderr == "3 requests would be made (--dry-run)\n"
+    assert {r["ticket"]["external_id"] for r in records(done.stdout)} == {"A-1", "A-2", "A-3"}
+    assert rows(fitted.db, "select count(*) from deliveries") == [(0,)]
+    assert not (fitted.db.parent / "queues").exists()
+
+
+def test_an_unknown_classifier_is_a_usage_error_that_lists_the_known_ones(filled: Cli) -> None:
+    for command in ("classify", "run"):
+        done = filled(command, "--classifier", "gtp", stdin=TICKETS)
+        assert done.returncode == 2
+        assert 'no classifier "gtp"' in done.stderr
+        assert "local" in done.stderr
+
+
+@pytest.mark.parametrize("shape", ["lines", "csv", "jsonl", "external", "run's own csv"])
+def test_dash_reads_ids_in_every_shape(fitted: Cli, shape: str) -> None:
+    made = records(fitted("create", stdin=TICKETS).stdout)[:2]
+    piped = {
+        "lines": "".join(f"{r['ticket_id']}\n" for r in made),
+        "csv": "subject,ticket_id\n" + "".join(f'"a, b",{r["ticket_id"]}\n' for r in made),
+        "jsonl": "".join(json.dumps(r) + "\n" for r in made),
+        "external": "A-1\n\nA-2\n",
+        "run's own csv": "Id,triage_ticket_id,x\n" + "".join(f"9,{r['ticket_id']},\n" for r in made),
+    }[shape]
+    asked = json.loads(fitted("classify", "-", "-o", "json", stdin=piped).stdout)
+    assert [r["ticket_id"] for r in asked] == [r["ticket_id"] for r in made]
+    assert [r["ticket_id"] for r in records(fitted("route", "-", stdin=piped).stdout)] == [r["ticket_id"] for r in made]
+
+
+def test_what_list_prints_can_be_piped_into_classify(fitted: Cli) -> None:
+    fitted("create", "-q", stdin=TICKETS)
+    for output in ("id", "csv", "jsonl"):
+        piped = fitted("list", "-o", output).stdout
+        assert len(records(fitted("classify", "-", "-o", "jsonl", stdin=piped).stdout)) == 3
+
+
+def test_a_piped_id_that_fits_nothing_is_told_and_the_rest_is_done(fitted: Cli) -> None:
+    fitted("create", "-q", stdin=TICKETS)
+    done = fitted("classify", "-", stdin="nothing-like-it\nA-1\n")
+    assert done.returncode == 3
+    assert 'error: no ticket "nothing-like-it"' in done.stderr
+    assert [r["external_id"] for r in records(done.stdout)] == ["A-1"]
+    assert fitted("classify", "-", stdin="a,b\n1,2\n").returncode == 2
+    assert fitted("classify", "-", stdin='{"subject": 1}\n').returncode == 2
+
+
+# -- names of tickets
+
+
+def test_a_ticket_is_named_by_id_ending_or_external_id(filled: Cli) -> None:
+    full = records(filled("list").stdout)[0]["ticket_id"]
+    for name in (full, full[-8:], full[-6:], "A-3"):
+        assert filled("show", name, "-o", "id").stdout == f"{full}\n"
+        assert json.loads(filled("why", name, "-o", "json").stdout)["ticket_id"] == full
+
+
+def test_an_ending_of_five_names_nothing(filled: Cli) -> None:
+    full = records(filled("list").stdout)[0]["ticket_id"]
+    done = filled("show", full[-5:])
+    assert (done.returncode, done.stdout) == (5, "")
+    assert done.stderr == f'error: no ticket "{full[-5:]}"; triage list shows what is there\n'
+
+
+def test_a_name_of_several_tickets_is_exit_2_with_the_list(filled: Cli) -> None:
+    filled("create", "-q", "--source", "shop", stdin=TICKETS)
+    found = [r["ticket_id"] for r in records(filled("list").stdout) if r["external_id"] == "A-1"]
+    for command in (("show",), ("why",), ("logs",), ("classify",), ("route",)):
+        done = filled(*command, "A-1")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert ERROR.fullmatch(done.stderr)
+        assert all(ticket_id in done.stderr for ticket_id in found)
+
+
+def test_no_such_ticket_is_exit_5_for_each_command_that_names_one(filled: Cli) -> None:
+    for command in ("show", "why", "logs", "classify", "route"):
+        done = filled(command, "does-not-exist")
+        assert (done.returncode, done.stdout) == (5, "")
+        assert ERROR.fullmatch(done.stderr)
+
+
+# -- reading commands
+
+
+def test_list_is_newest_first_with_filters(routed: Cli) -> None:
+    routed("create", "-q", "--subject", "left alone")
+    listed = records(routed("list").stdout)
+    assert [r["external_id"] for r in listed] == [None, "A-3", "A-2", "A-1"]
+
+    def found(*args: str) -> list[str | None]:
+        return [r["external_id"] for r in records(routed("list", *args).stdout)]
+
+    assert found("--status", "new") == [None]
+    assert found("--status", "new", "--status", "routed") == [None, "A-3", "A-2", "A-1"]
+    assert found("--category", "Billing") == ["A-1"]
+    assert found("--customer-id", "C-2") == ["A-2"]
+    assert found("--priority", "P1") == ["A-2"]
+    assert found("--classifier", "local") == ["A-3", "A-2", "A-1"]
+    assert found("--search", "TWICE") == ["A-1"]
+    assert found("--search", "100%") == []
+    assert found("--since", "1h") == [None, "A-3", "A-2", "A-1"]
+    assert found("--since", "2999-01-01") == []
+    assert found("--limit", "2") == [None, "A-3"]
+    assert found("--limit", "0") == []
+    for wrong in (("--status", "lost"), ("--since", "soon"), ("--priority", "x"), ("--limit", "-1"), ("-o", "xml")):
+        done = routed("list", *wrong)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert ERROR.fullmatch(done.stderr)
+
+
+def test_list_in_each_format(filled: Cli) -> None:
+    as_jsonl = records(filled("list", "-o", "jsonl").stdout)
+    assert json.loads(filled("list", "-o", "json").stdout) == as_jsonl
+    assert filled("list", "-o", "id").stdout.split() == [r["ticket_id"] for r in as_jsonl]
+    as_csv = table(filled("list", "-o", "csv").stdout)
+    assert tuple(as_csv[0]) == TICKET_KEYS
+    assert [r["description"] for r in as_csv] == [r["description"] for r in as_jsonl]
+    assert (as_csv[0]["verdict"], as_csv[0]["category"], as_csv[0]["extra"]) == ("false", "", "{}")
+    shown = filled("list", "-o", "table").stdout
+    assert shown.splitlines()[0].split() == [
+        "id", "status", "category", "confidence", "priority", "customer", "subject", "routed", "to"
+    ]  # fmt: skip
+    assert as_jsonl[0]["ticket_id"][-8:] in shown
+    assert json.loads(filled("list", "--search", "nowhere", "-o", "json").stdout) == []
+    assert filled("list", "--search", "nowhere", "-o", "csv").stdout == ",".join(TICKET_KEYS) + "\n"
+
+
+def test_show_has_the_whole_history(routed: Cli) -> None:
+    shown = json.loads(routed("show", "A-1", "-o", "json").stdout)
+    assert tuple(shown) == (*TICKET_KEYS, "classifications", "deliveries", "events")
+    assert [a["category"] for a in shown["classifications"]] == ["Billing"]
+    assert [(d["destination"], d["state"], len(d["tries"])) for d in shown["deliveries"]] == [
+        ("Billing", "accepted", 1)
+    ]
+    assert [e["action"] for e in shown["events"]] == ["created", "classified", "routed", "delivered"]
+    in_table = routed("show", "A-1", "-o", "table").stdout
+    for part in ("classifications", "deliveries", "I was charged twice", "delivered", shown["ticket_id"]):
+        assert part in in_table
+
+
+def test_why_tells_the_decision_in_words(routed: Cli) -> None:
+    told = routed("why", "A-1").stdout
+    for part in ("is Billing", "Billing, Technical, General", "threshold", "routes.Billing", "accepted it", "Next:"):
+        assert part in told
+    as_json = json.loads(routed("why", "A-1", "-o", "json").stdout)
+    assert list(as_json) == ["ticket_id", "status", "why"]
+    assert "\n".join(as_json["why"]) + "\n" == told
+
+
+def test_logs_in_each_format_and_filter(routed: Cli) -> None:
+    logged = records(routed("logs").stdout)
+    assert [e["seq"] for e in logged] == list(range(1, 13))
+    assert all(tuple(e) == EVENT_KEYS for e in logged)
+    assert all(a["hash"] == b["prev"] for a, b in zip(logged, logged[1:], strict=False))
+    assert json.loads(routed("logs", "-o", "json").stdout) == logged
+    assert [int(e["seq"]) for e in table(routed("logs", "-o", "csv").stdout)] == [e["seq"] for e in logged]
+    assert routed("logs", "-o", "id", "--limit", "2").stdout == "11\n12\n"
+    assert {e["action"] for e in records(routed("logs", "--action", "created").stdout)} == {"created"}
+    assert len(records(routed("logs", "A-1").stdout)) == 4
+    assert records(routed("logs", "--actor", "nobody").stdout) == []
+    assert records(routed("logs", "--since", "2999-01-01").stdout) == []
+    assert records(routed("logs", "--until", "2001-01-01").stdout) == []
+    assert "delivered" in routed("logs", "-o", "table").stdout
+
+
+def test_logs_follow_shows_what_comes(filled: Cli) -> None:
+    with filled.start("logs", "--follow", "--limit", "1") as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["seq"] == 3
+        filled("create", "-q", "--subject", "one more")
+        event = json.loads(process.stdout.readline())
+        process.terminate()
+        assert process.wait(30) == 143
+    assert (event["seq"], event["action"]) == (4, "created")
+
+
+def test_stats_is_an_object(routed: Cli) -> None:
+    counted = json.loads(routed("stats", "-o", "json").stdout)
+    assert counted["tickets"] == 3
+    assert counted["by_status"] == {"routed": 3}
+    assert counted["by_category"] == {"Billing": 1, "General": 1, "Technical": 1}
+    assert counted["deliveries"]["Billing"] == {"accepted": 1}
+    assert counted["events"] == 12
+    assert records(routed("stats").stdout) == [counted]
+    assert "by status" in routed("stats", "-o", "table").stdout
+
+
+# -- config, db
+
+
+def test_config_init_show_check(cli: Cli) -> None:
+    assert cli("config", "init").returncode == 0
+    assert cli("config", "init").returncode == 2
+    assert cli("config", "check").returncode == 0
+    for output in ("jsonl", "csv", "json", "table"):
+        done = cli("config", "show", "-o", output)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "categories.Billing.description" in done.stdout
+    origins = {r["key"]: r["origin"] for r in records(cli("config", "show", "--db", "x.db").stdout)}
+    assert origins["database"] == "--db"
+
+
+def test_backup_can_be_opened(filled: Cli) -> None:
+    assert filled("db", "path").stdout == f"{filled.db}\n"
+    assert filled("db", "backup", "copy.db").returncode == 0
+    assert filled("list", "--db", "copy.db").stdout == filled("list").stdout
+    assert filled("db", "backup", "copy.db").returncode == 2
+    assert filled("db", "backup", "no/such/folder.db").returncode == 2
+
+
+# -- quiet, verbose, global options, environment
+
+
+def test_quiet_prints_neither_summary_nor_records_unless_asked(fitted: Cli) -> None:
+    for command in (("create",), ("classify",), ("route",)):
+        done = fitted(*command, "-q", stdin=TICKETS)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = fitted("run", "--quiet", stdin=TICKETS)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = fitted("run", "-q", "-o", "csv", stdin=TICKETS)
+    assert len(done.stdout.splitlines()) == 4
+    assert done.stderr == ""
+    assert len(fitted("create", "-q", "-o", "id", stdin=TICKETS).stdout.split()) == 3
+    assert len(fitted("list", "-q").stdout.splitlines()) == 3
+
+
+def test_quiet_still_prints_errors(cli: Cli) -> None:
+    assert "rejected: line 2" in cli("create", "-q", stdin="id,subject\n1,\n").stderr
+    assert cli("show", "nothing-here", "-q").stderr.startswith("error: ")
+
+
+def test_global_options_stand_before_or_after_the_command(cli: Cli) -> None:
+    cli("create", "-q", "--db", "one.db", stdin=TICKETS)
+    assert len(cli("--db", "one.db", "list").stdout.splitlines()) == 3
+    assert len(cli("list", "--db", "one.db").stdout.splitlines()) == 3
+    assert len(cli("list", "--db=one.db").stdout.splitlines()) == 3
+    assert cli("--db", "none.db", "list", "--db", "one.db").stdout == cli("list", "--db", "one.db").stdout
+    assert cli("--quiet", "create", stdin=TICKETS).stderr == ""
+    (cli.folder / "c.yaml").write_text("database: one.db\n")
+    assert len(cli("--config", "c.yaml", "list").stdout.splitlines()) == 3
+
+
+def test_flag_before_environment_before_config_before_default(cli: Cli) -> None:
+    (cli.folder / "config.yaml").write_text("database: config.db\n")
+    where = cli.folder
+    assert cli("db", "path").stdout == f"{where / 'config.db'}\n"
+    assert cli("db", "path", TRIAGE_DB="env.db").stdout == f"{where / 'env.db'}\n"
+    assert cli("db", "path", "--db", "flag.db", TRIAGE_DB="env.db").stdout == f"{where / 'flag.db'}\n"
+    (where / "other.yaml").write_text("database: other.db\n")
+    assert cli("db", "path", TRIAGE_CONFIG="other.yaml").stdout == f"{where / 'other.db'}\n"
+    assert cli("db", "path", "--config", "config.yaml", TRIAGE_CONFIG="other.yaml").stdout == f"{where / 'config.db'}\n"
+    (where / "config.yaml").unlink()
+    assert cli("db", "path").stdout == f"{cli.db}\n"
+    at_home = where / "conf" / "triage" / "config.yaml"
+    at_home.parent.mkdir(parents=True)
+    at_home.write_text("database: home.db\n")
+    assert cli("db", "path").stdout == f"{at_home.parent / 'home.db'}\n"
+
+
+def test_a_config_of_something_else_is_passed_over_with_a_note(filled: Cli) -> None:
+    (filled.folder / "config.yaml").write_text("theme: dark\n")
+    done = filled("list", "-o", "id")
+    assert done.returncode == 0
+    assert len(done.stdout.split()) == 3
+    assert done.stderr.startswith("note: ")
+
+
+def test_remote_is_refused_before_any_work(cli: Cli) -> None:
+    for args, env in ((("--remote", "http://127.0.0.1:9"), {}), ((), {"TRIAGE_REMOTE": "http://127.0.0.1:9"})):
+        done = cli("create", *args, stdin=TICKETS, **env)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert ERROR.fullmatch(done.stderr)
+    assert not cli.db.exists()
+
+
+# -- errors
+
+
+@pytest.mark.parametrize(
+    "spelling", [("-o", "json"), ("-ojson",), ("--output", "jsonl"), ("--output=jsonl",), ("-o", "jsonl")]
+)
+def test_an_error_is_json_on_the_last_line_where_json_was_typed(cli: Cli, spelling: tuple[str, ...]) -> None:
+    done = cli("show", "nothing-here", *spelling)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert json.loads(done.stderr.splitlines()[-1]) == {
+        "error": {
+            "code": "not_found", "message": 'no ticket "nothing-here"', "hint": "triage list shows what is there",
+        }
+    }  # fmt: skip
+    done = cli("list", "--limit", "many", *spelling)
+    error = json.loads(done.stderr.splitlines()[-1])["error"]
+    assert (done.returncode, error["code"]) == (2, "usage")
+    assert set(error) == {"code", "message", "hint"}
+
+
+def test_an_error_of_the_input_is_json_too_and_alone(cli: Cli) -> None:
+    done = cli("create", "-o", "jsonl", stdin="<html>")
+    assert done.returncode == 2
+    assert json.loads(done.stderr)["error"]["code"] == "input"
+
+
+def test_other_formats_get_a_sentence(cli: Cli) -> None:
+    for output in ("table", "csv", "id"):
+        assert ERROR.fullmatch(cli("show", "nothing-here", "-o", output).stderr)
+
+
+def test_a_traceback_is_for_verbose_only(cli: Cli) -> None:
+    for args in (
+        ("show", "nothing-here", "-v"),
+        ("--verbose", "show", "nothing-here"),
+        ("show", "-qv", "nothing-here"),
+    ):
+        done = cli(*args)
+        assert done.returncode == 5
+        assert done.stderr.startswith("Traceback")
+        assert done.stderr.splitlines()[-1].startswith("error: no ticket")
+    assert "Traceback" not in cli("show", "nothing-here").stderr
+
+
+def test_an_unknown_command_or_option_suggests(cli: Cli) -> None:
+    done = cli("lst")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert ERROR.fullmatch(done.stderr)
+    assert "Did you mean 'list'" in done.stderr
+    done = cli("create", "--subjct", "x")
+    assert done.returncode == 2
+    assert "--subject" in done.stderr
+    assert "Did you mean 'path'" in cli("db", "pth").stderr
+
+
+def test_several_failures_give_the_one_code_that_comes_first(fitted: Cli) -> None:
+    """A rejected row (3) and a destination that is gone (2): the run says 2."""
+    (fitted.folder / "rows.csv").write_text(HEADER + "A-1,Refund please,I was charged twice,C-1,\nA-2,,,,\n")
+    done = fitted("run", "rows.csv")
+    assert done.returncode == 3
+    (fitted.folder / "page.csv").write_text("<html>")
+    assert fitted("create", "rows.csv", "page.csv").returncode == 2
+
+
+# -- help
+
+
+def test_bare_triage_prints_help(cli: Cli) -> None:
+    done = cli()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == cli("--help").stdout
+    for command in COMMANDS:
+        assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE)
+    for group in ("config", "db"):
+        done = cli(group)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"Usage: triage {group}")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "config init", "config show", "config check", "db path", "db backup"])
+def test_each_command_has_help(cli: Cli, command: str) -> None:
+    done = cli(*command.split(), "-h")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: triage {command} ")
+    assert "--db" in done.stdout or command in ("config", "db")
+
+
+def test_version(cli: Cli) -> None:
+    done = cli("--version")
+    assert re.fullmatch(r"triage \d+\.\d+\.\d+\n", done.stdout)
+
+
+# -- terminals
+
+
+@pytest.mark.parametrize("command", [("create",), ("run",), ("classify", "-"), ("route", "-"), ("create", "-")])
+def test_stdin_on_a_terminal_is_exit_2_never_a_wait(cli: Cli, command: tuple[str, ...]) -> None:
+    seen = on_terminal(cli.folder, cli.env, *command)
+    assert seen.code == 2
+    assert seen.text == "error: nothing is piped in; name a file, or pipe one in\n"
+
+
+def test_a_terminal_gets_tables_and_the_next_step(fitted: Cli) -> None:
+    (fitted.folder / "t.csv").write_text(TICKETS)
+    seen = on_terminal(fitted.folder, fitted.env, "create", "t.csv")
+    assert seen.text.endswith("3 created, 0 updated, 0 unchanged, 0 rejected\nnext: triage classify\n")
+    assert "Refund please" in seen.text
+    assert '"ticket_id"' not in seen.text
+    seen = on_terminal(fitted.folder, fitted.env, "classify")
+    assert seen.text.endswith("3 classified, 0 need review, 0 failed\nnext: triage route\n")
+    seen = on_terminal(fitted.folder, fitted.env, "route")
+    assert seen.text.endswith("3 routed\n3 routed to Technical (1), Billing (1), General (1)\n")
+    assert "next" not in on_terminal(fitted.folder, fitted.env, "create", "-q", "t.csv").text
+
+
+def test_a_terminal_gets_the_newest_fifty(cli: Cli) -> None:
+    cli("create", "-q", stdin=many(60))
+    seen = on_terminal(cli.folder, cli.env, "list")
+    assert len(seen.text.splitlines()) == 51
+    assert "subject 59" in seen.text
+    assert "subject 9 " not in seen.text
+    assert len(on_terminal(cli.folder, cli.env, "list", "--limit", "55").text.splitlines()) == 56
+    assert len(cli("list", "-o", "table", "--limit", "60").stdout.splitlines()) == 61
+
+
+def test_progress_goes_to_a_terminal_only(fitted: Cli) -> None:
+    done = fitted("run", stdin=TICKETS)
+    assert "\x1b" not in done.stderr
+    assert "\r" not in done.stderr
+
+
+# -- pipes that close, streams that are closed
+
+
+def closed_early(cli: Cli, *args: str, lines: int = 1, stdin: str = "") -> tuple[int, str]:
+    """Run a command whose reader leaves after some lines, as `| head` does."""
+    source = cli.folder / "piped"
+    source.write_text(stdin)
+    with source.open("rb") as piped, cli.start(*args, stdin=piped) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for _ in range(lines):
+            assert process.stdout.readline()
+        process.stdout.close()
+        told = process.stderr.read().decode()
+        return process.wait(60), told
+
+
+@pytest.mark.parametrize("output", ["jsonl", "json", "csv", "id", "table"])
+def test_head_on_list_and_logs_is_silent(cli: Cli, output: str) -> None:
+    cli("create", "-q", stdin=many(3000))
+    wide = ("--limit", "3000") if output == "table" else ()
+    assert closed_early(cli, "list", "-o", output, *wide) == (0, "")
+    assert closed_early(cli, "logs", "-o", output, *wide) == (0, "")
+
+
+def test_head_on_create_is_silent_and_the_work_is_done(cli: Cli) -> None:
+    code, told = closed_early(cli, "create", "-o", "jsonl", stdin=many(3000))
+    assert (code, told.splitlines()[-1]) == (0, "3000 created, 0 updated, 0 unchanged, 0 rejected")
+    assert rows(cli.db, "select count(*) from tickets") == [(3000,)]
+
+
+def test_head_on_run_classify_and_route_is_silent_and_the_work_is_done(fitted: Cli) -> None:
+    code, told = closed_early(fitted, "run", "-o", "csv", stdin=many(1200))
+    assert code == 0
+    assert told.splitlines()[-1].startswith("1200 created, 0 updated, 0 unchanged, 0 rejected; 1200 routed")
+    assert rows(fitted.db, "select status, count(*) from tickets group by 1") == [("routed", 1200)]
+    fitted("create", "-q", stdin=many(1200, "C"))
+    assert closed_early(fitted, "classify", "-o", "jsonl")[0] == 0
+    assert rows(fitted.db, "select count(*) from tickets where status = 'classified'") == [(1200,)]
+    assert closed_early(fitted, "route", "-o", "json")[0] == 0
+    assert rows(fitted.db, "select count(*) from tickets where status = 'routed'") == [(2400,)]
+
+
+def test_a_reader_that_never_reads_is_no_error(filled: Cli) -> None:
+    for command in ("list", "why A-1", "show A-1 -o table", "stats", "--help", "--version", "", "config -h", "list -h"):
+        shell = f"{{ {sys.executable} -m triage_cli {command}; echo $? >&2; }} | :"
+        done = subprocess.run(
+            ["bash", "-c", shell], cwd=filled.folder, env=filled.env, capture_output=True, text=True, check=False
+        )
+        assert done.stderr == "0\n", command
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["list -o jsonl", "list -o table", "create t.csv -o id", "--version", ""])
+def test_closed_streams_are_no_error(filled: Cli, command: str, closed: str) -> None:
+    (filled.folder / "t.csv").write_text(TICKETS)
+    shell = f"{sys.executable} -m triage_cli {command} {closed}"
+    done = subprocess.run(
+        ["bash", "-c", shell], cwd=filled.folder, env=filled.env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr + done.stdout
+    assert rows(filled.db, "pragma integrity_check") == [("ok",)]
+
+
+def test_a_closed_stderr_keeps_the_exit_code(cli: Cli) -> None:
+    for command, code in (("nope", 2), ("show nothing-here", 5), ("create <&-", 2)):
+        shell = f"{sys.executable} -m triage_cli {command} 2>&-"
+        assert subprocess.run(["bash", "-c", shell], cwd=cli.folder, env=cli.env, check=False).returncode == code
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the device is Linux's")  # noqa: PTH110
+def test_an_output_that_cannot_be_written_is_exit_6_in_one_sentence(filled: Cli) -> None:
+    for command in (("list",), ("list", "-o", "csv"), ("why", "A-1"), ("stats",), ("--version",), ("--help",)):
+        with Path("/dev/full").open("wb") as full, filled.start(*command, stdout=full) as process:
+            assert process.stderr is not None
+            told = process.stderr.read().decode()
+        assert process.returncode == 6
+        assert ERROR.fullmatch(told)
+        assert "No space left" in told
+
+
+def test_a_signal_ends_a_long_list(cli: Cli) -> None:
+    cli("create", "-q", stdin=many(3000))
+    with cli.start("list") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.terminate()
+        until(lambda: process.stdout is not None and len(process.stdout.read()) >= 0, "the end of the output")
+        assert process.wait(30) == 143

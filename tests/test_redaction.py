@@ -1,0 +1,94 @@
+"""Masking of what patterns and checksums can find: what is found, what is left alone, and how long it takes."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from triage_cli.classifiers.redaction import redact
+from triage_cli.config.records import REDACTABLE
+
+
+@pytest.mark.parametrize(
+    ("text", "masked", "kind"),
+    [
+        ("write to jane.doe+x@mail.example.co.uk please", "write to [email] please", "email"),
+        ("an jürgen@müller.de, danke", "an [email], danke", "email"),
+        ("<a@b.io>", "<[email]>", "email"),
+        ("call +49 (0) 30 123456-78 today", "call [phone] today", "phone"),
+        ("Tel.: 030/1234567", "Tel.: [phone]", "phone"),
+        ("ring 0171 2345678.", "ring [phone].", "phone"),
+        ("at (212) 555-0134", "at [phone]", "phone"),
+        ("or 212-555-0134 ok", "or [phone] ok", "phone"),
+        ("06 12 34 56 78", "[phone]", "phone"),
+        ("+1-800-555-0199", "[phone]", "phone"),
+        ("card 4111 1111 1111 1111 was", "card [card] was", "card"),
+        ("5555-5555-5555-4444", "[card]", "card"),
+        ("amex 378282246310005", "amex [card]", "card"),
+        ("DE89 3704 0044 0532 0130 00 from me", "[iban] from me", "iban"),
+        ("gb82west12345698765432", "[iban]", "iban"),
+        ("FR1420041010050500013M02606.", "[iban].", "iban"),
+        ("key sk-proj-abcdefghijklmnop1234 leaked", "key [secret] leaked", "secret"),
+        ("ghp_" + "a1B2" * 9, "[secret]", "secret"),
+        ("AKIAIOSFODNN7EXAMPLE", "[secret]", "secret"),
+        ("trg_live_" + "x" * 32, "[secret]", "secret"),
+        ("jwt eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl ok", "jwt [secret] ok", "secret"),
+        ("password: hunter22!", "password: [secret]", "secret"),
+        ("Mein Passwort lautet geheim7x", "Mein Passwort lautet [secret]", "secret"),
+        ("api_key=abcd1234efgh", "api_key=[secret]", "secret"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----", "[secret]", "secret"),
+    ],
+)
+def test_what_is_found(text: str, masked: str, kind: str) -> None:
+    assert redact(text, REDACTABLE) == (masked, (kind,))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Order 4711-0815 of 2026-11-24 did not arrive",
+        "Invoice 20261124001, 129.90 EUR, due 05.12.2026",
+        "My password is not working and the token is expired",
+        "Version 10.0.19045.3803 at 10:30:00",
+        "card 4111 1111 1111 1112 fails the checksum",
+        "DE88 3704 0044 0532 0130 07 fails too",
+        "Please ask @support about ticket #12345678",
+        "The secret of a good sk-8 board",
+        "Tracking 1Z999AA10123456784",
+        "error 0x80070005 in 03/04/2026 log",
+        "from 9:00 to 17:00, room 0815",
+    ],
+)
+def test_what_is_left_alone(text: str) -> None:
+    assert redact(text, REDACTABLE) == (text, ())
+
+
+def test_only_what_was_asked_for_is_masked() -> None:
+    text = "a@b.io 4111111111111111"
+    assert redact(text, ("card",)) == ("a@b.io [card]", ("card",))
+    assert redact(text, ()) == (text, ())
+
+
+@given(st.text())
+def test_masked_once_is_masked_for_good(text: str) -> None:
+    once, _ = redact(text, REDACTABLE)
+    assert redact(once, REDACTABLE)[0] == redact(redact(once, REDACTABLE)[0], REDACTABLE)[0]
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["a", "a@", "a.", "1", "1 ", "0-", "+", "(", "DE89", "A1 ", "eyJ", "eyJaaaaaaaa.", "sk-", "password: ", "password",
+     "pin is ", "-----BEGIN PRIVATE KEY-----", "@a.a", "0123456789 ", "api key = ", "GB82 WEST "],
+)  # fmt: skip
+def test_a_hostile_text_takes_no_longer(part: str) -> None:
+    """10 kB within 50 ms alone; three times that, so that a busy machine does not fail the test."""
+    text = (part * 10_000)[:10_000]
+    best = min(_seconds(text) for _ in range(3))
+    assert best < 0.15
+
+
+def _seconds(text: str) -> float:
+    start = time.perf_counter()
+    redact(text, REDACTABLE)
+    return time.perf_counter() - start

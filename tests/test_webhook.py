@@ -1,0 +1,224 @@
+"""Webhooks: signatures, refusals, waits, guarded addresses, against a real receiver on 127.0.0.1."""
+
+import base64
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from standardwebhooks import Webhook
+
+from triage_cli.destinations import webhook
+from triage_cli.destinations.addresses import checked, is_public
+from triage_cli.destinations.webhook import Target, WebhookDestination, retry_after, secret_of, signature
+from triage_cli.errors import DeliveryError
+from triage_cli.models import Delivery, Outcome, Parcel, Receipt, Ticket
+
+SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
+OLDER = "whsec_" + base64.b64encode(b"o" * 32).decode()
+
+
+class Receiver:
+    """A receiver that keeps what it got and answers as it is told: (status, headers) by the number of the request."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        self.answer: Callable[[int], tuple[int, dict[str, str]]] = lambda _: (200, {})
+        self.hold = threading.Event()
+        self.hold.set()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+            wbufsize = -1
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                receiver.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
+                receiver.hold.wait()
+                status, headers = receiver.answer(len(receiver.got))
+                if status == 0:
+                    self.close_connection = True
+                    return
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.hold.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    it = Receiver()
+    yield it
+    it.close()
+
+
+def parcel(number: int = 1, text: str = "hello") -> Parcel:
+    ticket = Ticket(f"t{number}", "i", "s", None, "h", text, None, None, None, 2, None, "now", category="Billing")
+    delivery = Delivery(
+        f"msg_{number:032x}", f"t{number}", None, "Billing", "hook", "r", "m", None, "pending", 0, 0.0, None, None,
+        None, "now",
+    )  # fmt: skip
+    return Parcel(delivery, ticket)
+
+
+def target(url: str, **changes: Any) -> Target:
+    return Target("hook", url, (secret_of(SECRET),), 2.0, 7, (5.0, 300.0))._replace(**changes)
+
+
+def sent(destination: WebhookDestination, *parcels: Parcel) -> list[Outcome[Receipt]]:
+    return [outcome for outcomes in destination.deliver([list(parcels)]) for outcome in outcomes]
+
+
+def test_a_delivery_is_signed_and_carries_the_ticket(receiver: Receiver) -> None:
+    (outcome,) = sent(WebhookDestination(target(receiver.url)), parcel())
+    headers, body = receiver.got[0]
+    assert outcome.error is None
+    assert outcome.value is not None
+    assert outcome.value.status == 200
+    assert headers["webhook-id"] == headers["idempotency-key"] == parcel().delivery.delivery_id
+    verified = Webhook(SECRET).verify(body.decode(), headers)
+    assert verified["ticket"]["subject"] == "hello"
+    assert {"schema_version", "delivery_id", "category", "confidence", "rule", "attempt"} <= set(verified)
+
+
+@given(st.text(max_size=2000))
+@settings(max_examples=200, derandomize=True, deadline=None)
+def test_any_body_verifies_with_the_reference_library_under_either_secret(text: str) -> None:
+    import time
+
+    body = json.dumps({"text": text}).encode()
+    now = int(time.time())
+    signed = signature([secret_of(SECRET), secret_of(OLDER)], "msg_1", now, body)
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(now), "webhook-signature": signed}
+    for secret in (SECRET, OLDER):
+        assert Webhook(secret).verify(body.decode(), headers) == {"text": text}
+
+
+class TestRefusals:
+    cases: ClassVar[list[tuple[int, dict[str, str], bool, float | None]]] = [
+        (500, {}, False, None),
+        (503, {"Retry-After": "120"}, False, 120.0),
+        (429, {"Retry-After": "600"}, False, 600.0),
+        (408, {}, False, None),
+        (425, {}, False, None),
+        (400, {}, True, None),
+        (404, {"Retry-After": "5"}, True, None),
+        (410, {}, True, None),
+        (301, {"Location": "http://127.0.0.1:9/"}, True, None),
+        (302, {"Location": "http://169.254.169.254/"}, True, None),
+    ]
+
+    @pytest.mark.parametrize(("status", "headers", "final", "wait"), cases)
+    def test_by_status(
+        self, receiver: Receiver, status: int, headers: dict[str, str], final: bool, wait: float | None
+    ) -> None:
+        receiver.answer = lambda _: (status, headers)
+        (outcome,) = sent(WebhookDestination(target(receiver.url)), parcel())
+        assert isinstance(outcome.error, DeliveryError)
+        assert (outcome.error.status, outcome.error.final, outcome.error.retry_after) == (status, final, wait)
+        assert len(receiver.got) == 1, "neither followed nor repeated"
+
+    def test_a_receiver_that_closes_or_is_not_there_is_tried_again(self, receiver: Receiver) -> None:
+        receiver.answer = lambda _: (0, {})
+        (closed,) = sent(WebhookDestination(target(receiver.url)), parcel())
+        (gone,) = sent(WebhookDestination(target("http://127.0.0.1:9/")), parcel())
+        for outcome in (closed, gone):
+            assert isinstance(outcome.error, DeliveryError)
+            assert not outcome.error.final
+
+    def test_a_receiver_that_hangs_ends_at_the_timeout(self, receiver: Receiver) -> None:
+        receiver.hold.clear()
+        (outcome,) = sent(WebhookDestination(target(receiver.url, timeout=0.2)), parcel())
+        assert outcome.error is not None
+        assert "within 0.2 s" in outcome.error.message
+
+
+def test_no_more_than_so_many_at_once_and_all_arrive(receiver: Receiver) -> None:
+    parcels = [parcel(n) for n in range(100)]
+    outcomes = sent(WebhookDestination(target(receiver.url)), *parcels)
+    assert [o.error for o in outcomes] == [None] * 100
+    assert {headers["webhook-id"] for headers, _ in receiver.got} == {p.delivery.delivery_id for p in parcels}
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("5", 5.0), ("0", 0.0), ("-3", 0.0), ("1e9", webhook.LONGEST_WAIT), ("9" * 400, webhook.LONGEST_WAIT),
+        ("nan", None), ("soon", None), ("", None), ("Thu, 01 Jan 1970 00:16:40 GMT", 900.0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("Thu, 99 Jan 1970", None),
+    ],
+)  # fmt: skip
+def test_retry_after_in_every_form(said: str, meant: float | None) -> None:
+    assert retry_after({"retry-after": said}, now=100.0) == meant
+
+
+PRIVATE = """127.0.0.1 10.0.0.1 172.16.3.4 192.168.1.1 169.254.169.254 0.0.0.0 100.64.0.1 192.0.0.192 224.0.0.1
+255.255.255.255 ::1 :: fe80::1 fc00::1 ::ffff:127.0.0.1 ::127.0.0.1 64:ff9b::7f00:1 2002:7f00:1:: 2001::1 ff02::1
+fe80::1%eth0""".split()  # noqa: SIM905 - addresses read better as text
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_private_and_special_addresses_are_known(address: str) -> None:
+    assert not is_public(address)
+    with pytest.raises(DeliveryError, match="private or special"):
+        checked("some.example", 443, lambda _host, _port: ["93.184.216.34", address])
+
+
+def test_public_addresses_pass() -> None:
+    assert is_public("93.184.216.34")
+    assert is_public("2606:2800:220:1:248:1893:25c8:1946")
+    assert checked("some.example", 443, lambda _host, _port: ["93.184.216.34"]) == "93.184.216.34"
+
+
+@pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "127.0.0.1"])
+def test_a_guarded_webhook_never_reaches_this_machine(receiver: Receiver, host: str) -> None:
+    port = receiver.server.server_port
+    (outcome,) = sent(WebhookDestination(target(f"http://{host}:{port}/", guarded=True)), parcel())
+    assert isinstance(outcome.error, DeliveryError)
+    assert outcome.error.final
+    assert receiver.got == []
+
+
+def test_a_resolver_that_changes_its_mind_leads_nowhere_else(receiver: Receiver) -> None:
+    """The connection goes to the address that was checked; asking again for the name is not done."""
+    asked = []
+
+    def resolver(host: str, _port: int) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"] if len(asked) > 1 else ["198.51.100.7"]
+
+    destination = WebhookDestination(
+        target(f"http://name.example:{receiver.server.server_port}/", guarded=True, timeout=0.3), resolver=resolver
+    )
+    (outcome,) = sent(destination, parcel())
+    assert outcome.error is not None
+    assert asked == ["name.example"]
+    assert receiver.got == []
+
+
+def test_a_request_that_is_shown_holds_no_secret(receiver: Receiver) -> None:
+    shown = webhook.as_text(target(receiver.url), parcel())
+    assert shown.startswith(f"POST {receiver.url}\n")
+    assert "webhook-signature: v1," in shown
+    assert SECRET not in shown
+    assert "k" * 32 not in shown

@@ -1,0 +1,109 @@
+"""Messages, by Anthropic's SDK. It gives no log-probabilities, so the confidence is what the model says of itself."""
+
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+import anthropic
+
+from triage_cli.classifiers.prompt import Question, schema
+from triage_cli.classifiers.providers import Complaint, Reply, Usage, address_of, failure, hush, is_page, key_of, page
+from triage_cli.config import ClassifierSpec
+from triage_cli.errors import TemporaryError, TriageError
+
+HOME = "https://api.anthropic.com"
+SLACK = 5.0  # seconds after which the SDK gives up by itself, should the deadline of the request ever fail
+PROBLEMS = {"max_tokens": "cut", "model_context_window_exceeded": "cut", "refusal": "refused"}
+
+
+class AnthropicProvider:
+    """Asks for JSON of one schema; the static part is marked for the provider's cache."""
+
+    def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
+        self._spec = spec
+        self._key = key_of(spec, env)
+        self._url = spec.base_url or HOME
+        self.address = address_of(self._url)
+        self._sdk: anthropic.AsyncAnthropic | None = None
+        self._plain = False
+        self._form_heeded = False
+        hush("anthropic", "httpx2")
+
+    def open(self) -> None:
+        """Make the client; the deadline and the retries are ours, and its telemetry is off."""
+        self._sdk = anthropic.AsyncAnthropic(
+            api_key=self._key, base_url=self._url, timeout=self._spec.timeout + SLACK, max_retries=0,
+            open_telemetry=False,
+        )  # fmt: skip
+
+    def close(self) -> Coroutine[Any, Any, None]:
+        """Take the client away at once, and return what closes its connections."""
+        if self._sdk is None:
+            raise RuntimeError("the client is not open")
+        sdk, self._sdk = self._sdk, None
+        return sdk.close()
+
+    async def ask(self, question: Question, budget: int) -> Reply:
+        """Make one request; a server that does not know the schema's parameter is asked without it from then on."""
+        while True:
+            plain = self._plain
+            try:
+                return self._reply(await self._asked(question, budget, plain=plain))
+            except anthropic.APIStatusError as error:
+                said = Complaint.of(error.status_code, error.body, error.response.headers)
+                if not plain and said.status in (400, 422, 500) and said.says(r"output_config|json_schema|format"):
+                    self._plain = True
+                    continue
+                raise failure(said, self._spec, self.address) from None
+            except (anthropic.AnthropicError, ValueError) as error:
+                raise translated(error) from None
+
+    def heeded(self, *, form: bool) -> None:
+        """Take note whether an answer had the form; a server that ignores it is not sent it again."""
+        self._form_heeded = self._form_heeded or form
+        self._plain = self._plain or not self._form_heeded
+
+    async def _asked(self, question: Question, budget: int, *, plain: bool) -> object:
+        if self._sdk is None:
+            raise RuntimeError("the client is not open")
+        extra: dict[str, Any] = {}
+        if not plain:
+            extra["output_config"] = {"format": {"type": "json_schema", "schema": schema(question.labels)}}
+        return await self._sdk.messages.create(
+            model=self._spec.model or "",
+            max_tokens=budget,
+            system=[{"type": "text", "text": question.system, "cache_control": {"type": "ephemeral"}}],
+            messages=[{"role": "user", "content": question.user}],
+            **extra,
+        )
+
+    def _reply(self, answer: object) -> Reply:
+        if isinstance(answer, str):
+            if is_page(answer):
+                raise page(self._spec, self.address, 200)
+            return Reply(answer)
+        content = getattr(answer, "content", None) or ()
+        parts = [getattr(block, "text", None) for block in content]
+        text = "".join(part for part in parts if isinstance(part, str))
+        model = getattr(answer, "model", None)
+        problem = PROBLEMS.get(str(getattr(answer, "stop_reason", None)))
+        return Reply(text, usage_of(getattr(answer, "usage", None)), model, problem)
+
+
+def usage_of(usage: object) -> Usage | None:
+    """Return the tokens; what was read from or written to the cache is not in the provider's own count of input."""
+    names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    counts = [n if isinstance(n := getattr(usage, name, None), int) else 0 for name in names]
+    if not any(counts):
+        return None
+    taken, written, read, stored = counts
+    return Usage(taken + read + stored, written, read, stored)
+
+
+def translated(error: Exception) -> TriageError:
+    """Return what an error of the SDK without a status means, without its request: that holds the key."""
+    if isinstance(error, anthropic.APIConnectionError):
+        import httpx2
+
+        known = not isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
+        return TemporaryError("the connection failed or was cut", reached=known)
+    return TemporaryError("the answer could not be read")

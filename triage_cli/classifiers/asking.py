@@ -1,0 +1,300 @@
+"""A classifier that asks a language model: one question a ticket, any provider, bounded in money, time and tries."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from triage_cli import ids
+from triage_cli.allowance import Allowance
+from triage_cli.classifiers import prompt
+from triage_cli.classifiers.providers import BUDGET, Provider, RejectedError, Reply, TooLongError, Usage
+from triage_cli.classifiers.redaction import redact
+from triage_cli.concurrency import bridge
+from triage_cli.config import ClassifierSpec, Price
+from triage_cli.errors import AnswerError, ConfigError, TemporaryError, TriageError, UsageError
+from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Ticket
+from triage_cli.resilience import REAL, Endpoint, Retries, StoppingError, Timing, persist
+
+MEANING = {
+    "empty": "the model said nothing",
+    "not_json": "the model's answer was no JSON of the form that was asked for",
+    "unknown_label": "the model named a category that is not in the list",
+    "cut": "the model's answer was cut off",
+    "refused": "the model refused to answer",
+    "too_long": "the ticket is too long for the model",
+    "rejected": "the request was rejected",
+    "unavailable": "the provider kept failing",
+}
+
+
+def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
+    spec: ClassifierSpec,
+    categories: Sequence[Category],
+    *,
+    env: Mapping[str, str],
+    actor: str,
+    run_id: str | None,
+    clock: Callable[[], str] = ids.now,
+    new_id: Callable[[], str] = ids.new_id,
+    max_wait: float = 120.0,
+    offline: bool = False,
+    timing: Timing = REAL,
+) -> "AskingClassifier":
+    """Open a classifier of type `openai`, `anthropic` or `decision`; makes no request.
+
+    Raises `UsageError` when offline, `RefusedError` for a missing key.
+    """
+    if offline:
+        raise UsageError(f'classifier "{spec.name}" needs the network', hint="leave out --offline, or use a local one")
+    endpoint = Endpoint(
+        f'classifier "{spec.name}"', workers=spec.workers, max_wait=max_wait, timing=timing,
+        requests_per_minute=spec.requests_per_minute, tokens_per_minute=spec.tokens_per_minute,
+    )  # fmt: skip
+    run = Signature(actor, run_id, clock, new_id)
+    return AskingClassifier(spec, categories, _provider(spec, categories, env), endpoint, run)
+
+
+def _provider(spec: ClassifierSpec, categories: Sequence[Category], env: Mapping[str, str]) -> Provider:
+    if spec.type == "openai":
+        from triage_cli.classifiers.openai import OpenAIProvider
+
+        return OpenAIProvider(spec, env)
+    if spec.type == "anthropic":
+        from triage_cli.classifiers.anthropic import AnthropicProvider
+
+        return AnthropicProvider(spec, env)
+    if spec.type == "decision":
+        from triage_cli.classifiers.decision import DecisionProvider
+
+        return DecisionProvider(spec, env, len(categories))
+    raise ConfigError(f'classifier "{spec.name}": type {spec.type} asks no language model')
+
+
+class Signature(NamedTuple):
+    """What every answer of a run is signed with."""
+
+    actor: str
+    run_id: str | None
+    clock: Callable[[], str] = ids.now
+    new_id: Callable[[], str] = ids.new_id
+
+
+class Verdict(NamedTuple):
+    """What became of one ticket's question: a label, or a problem by its name and in words."""
+
+    parsed: prompt.Parsed
+    reply: Reply
+    words: str = ""
+
+
+class AskingClassifier:
+    """Implements `ports.Classifier` on one provider; `workers` questions are in flight."""
+
+    def __init__(
+        self,
+        spec: ClassifierSpec,
+        categories: Sequence[Category],
+        provider: Provider,
+        endpoint: Endpoint,
+        signature: Signature,
+    ) -> None:
+        self.name = spec.name
+        self.spec = spec
+        self.categories = tuple(categories)
+        self.provider = provider
+        self.endpoint = endpoint
+        self.signature = signature
+        self.appetite = 2 * spec.workers
+        self._told = json.dumps([[c.name, c.description, *c.examples] for c in categories], ensure_ascii=False)
+        asked = [spec.type, spec.model, provider.address, prompt.VERSION, self._told, sorted(spec.redact)]
+        self.fingerprint = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+    def asking(self) -> Asking:
+        """Describe what is asked, for the record."""
+        options = {"prompt": prompt.VERSION, "redact": sorted(self.spec.redact)}
+        return Asking(
+            self.fingerprint, self.spec.type, self.spec.model or "", self.provider.address,
+            prompt.system(self.categories), self._told, json.dumps(options), self.signature.clock(),
+        )  # fmt: skip
+
+    def question(self, ticket: Ticket, limit: int = prompt.LIMIT) -> tuple[prompt.Question, tuple[str, ...]]:
+        """Return what is asked about a ticket, and which kinds of words were masked in it."""
+        subject, found = redact(ticket.subject or "", self.spec.redact)
+        description, more = redact(ticket.description or "", self.spec.redact)
+        return prompt.question(self.categories, subject, description, limit), tuple(dict.fromkeys(found + more))
+
+    def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
+        """Answer as answers come. Raises `ConfigError` where money is bounded and no price is known."""
+        if allowance.limit is not None and self.spec.price is None:
+            raise ConfigError(
+                f'what classifier "{self.name}" costs is not known, so a budget cannot bound it',
+                hint=f"set classifiers.{self.name}.price, or leave out --max-cost and budget",
+            )
+        return self._classify(chunks, allowance)
+
+    def _classify(
+        self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance
+    ) -> Iterator[Sequence[Outcome[Answer]]]:
+        turn = _Turn(self, allowance)
+        self.provider.open()
+        try:
+            for done in bridge().map(
+                chunks, turn.ask, workers=self.spec.workers, stopping=lambda: turn.stopping, tick=1.0
+            ):
+                outcomes = [o for _, o in done if isinstance(o, Outcome)]
+                yield [outcome._replace(row=row) for row, outcome in enumerate(outcomes)]
+        finally:
+            # Not waited for: a forgotten generator may be closed in the loop's own thread.
+            asyncio.run_coroutine_threadsafe(self.provider.close(), bridge().loop)
+        if turn.fatal is not None:
+            raise turn.fatal
+
+
+class _Turn:
+    """One call of `classify`: the first error that ends the run keeps everything else from beginning."""
+
+    def __init__(self, classifier: AskingClassifier, allowance: Allowance) -> None:
+        self.fatal: Exception | None = None
+        self._of = classifier
+        self._spec = classifier.spec
+        self._allowance = allowance
+        self._rejected = 0
+        self._patience = max(10, self._spec.workers)
+
+    @property
+    def stopping(self) -> bool:
+        """Tell whether nothing new is to begin."""
+        return self.fatal is not None or self._allowance.stopping
+
+    async def ask(self, ticket: Ticket) -> Outcome[Answer]:
+        """Ask about one ticket."""
+        if self.stopping:
+            raise StoppingError
+        try:
+            return await self._asked(ticket)
+        except StoppingError:
+            raise
+        except Exception as error:
+            self.fatal = self.fatal or error
+            raise
+
+    async def _asked(self, ticket: Ticket) -> Outcome[Answer]:
+        bill, retries = Bill(self._spec.price), Retries(self._spec.max_retries)
+        limit, budget, again = prompt.LIMIT, BUDGET, True
+        before: Outcome[Answer] | None = None
+        while True:
+            question, masked = self._of.question(ticket, limit)
+            try:
+                verdict = await self._verdict(question, budget, retries, bill)
+            except (TriageError, StoppingError) as error:
+                if before is None or bill.usage == Usage():
+                    raise
+                if isinstance(error, TriageError):
+                    self.fatal = self.fatal or error
+                return before  # the first answer was no good, but it was paid for
+            before = self._outcome(ticket, question, verdict, bill, masked)
+            problem = verdict.parsed.problem
+            if problem == "too_long" and limit > prompt.SHORT_LIMIT:
+                limit = prompt.SHORT_LIMIT  # nothing was paid, so this is no retry
+                continue
+            if problem not in ("cut", "empty", "not_json", "unknown_label") or not again or not retries.take():
+                return before
+            again = False
+            if problem == "cut":
+                budget *= 2
+
+    async def _verdict(self, question: prompt.Question, budget: int, retries: Retries, bill: "Bill") -> Verdict:
+        """Ask once, failing requests repeated, and name what came back."""
+        provider, tokens = self._of.provider, estimate(question, budget)
+        worst = max(bill.price_of(tokens), bill.price_of(tokens._replace(cache_write=tokens.input)))
+        self._allowance.reserve(worst)
+        cost = 0.0
+        try:
+            reply = await persist(
+                lambda: provider.ask(question, budget), self._of.endpoint, retries,
+                timeout=self._spec.timeout, tokens=tokens.input + tokens.output, stopping=lambda: self.stopping,
+            )  # fmt: skip
+            cost = bill.add(reply.usage or estimate(question, len(reply.text or "") // 3))
+        except TooLongError as error:
+            return _failed("too_long", error)
+        except RejectedError as error:
+            self._rejected += 1
+            if self._rejected == self._patience:
+                raise ConfigError(error.message, hint="not one ticket was accepted; check model and base_url") from None
+            return _failed("rejected", error)
+        except AnswerError as error:
+            return _failed("refused", error)
+        except TemporaryError as error:
+            return _failed("unavailable", error)
+        finally:
+            self._allowance.settle(worst, cost)
+        self._rejected = -(10**9)  # once accepted, a rejection is about its ticket
+        if reply.problem:
+            return Verdict(prompt.Parsed(problem=reply.problem), reply)
+        parsed = prompt.parse(reply.text, question.labels)
+        if parsed.problem != "empty":
+            provider.heeded(form=parsed.problem != "not_json")
+        return Verdict(parsed, reply)
+
+    def _outcome(
+        self, ticket: Ticket, question: prompt.Question, verdict: Verdict, bill: "Bill", masked: tuple[str, ...]
+    ) -> Outcome[Answer]:
+        spec, sign, (parsed, reply, words) = self._spec, self._of.signature, verdict
+        confidence, source = None, None
+        if parsed.label is not None:
+            confidence, source = reply.chances.get(parsed.label, parsed.confidence), "said"
+            if parsed.label in reply.chances or reply.source == "decision":
+                source = reply.source
+        category = None if parsed.label == question.none else parsed.label
+        other = reply.model and reply.model != spec.model
+        step = Classification(
+            sign.new_id(), ticket.ticket_id, sign.run_id,
+            f"{spec.name} ({prompt.shown(reply.model or '', 80)})" if other else spec.name,
+            category, confidence, source if confidence is not None else None,
+            prompt.clean_reason(parsed.reason, question.system), spec.name, sign.actor, self._of.fingerprint,
+            spec.min_confidence, json.dumps(dict(reply.chances), ensure_ascii=False) if reply.chances else None,
+            ids.answer_key(self._of.fingerprint, ticket.text), sign.clock(), None, *bill.usage, bill.cost,
+            json.dumps(masked) if masked else None, parsed.problem,
+        )  # fmt: skip
+        sure = category is not None and confidence is not None and confidence >= spec.min_confidence
+        error = None
+        if parsed.problem:
+            error = AnswerError(f"{parsed.problem}: {words or MEANING[parsed.problem]}")
+        return Outcome(0, "failed" if error else "answered", Answer(ticket, (step,), sure), error, ticket)
+
+
+class Bill:
+    """What one ticket has cost so far, over all its requests."""
+
+    def __init__(self, price: Price | None) -> None:
+        self._price = price or Price()
+        self.usage = Usage()
+        self.cost = 0.0
+
+    def price_of(self, usage: Usage) -> float:
+        """Return what this many tokens cost."""
+        price = self._price
+        read = price.input if price.cache_read is None else price.cache_read
+        write = price.input if price.cache_write is None else price.cache_write
+        plain = max(0, usage.input - usage.cache_read - usage.cache_write)
+        cents = plain * price.input + usage.output * price.output + usage.cache_read * read + usage.cache_write * write
+        return cents / 1_000_000
+
+    def add(self, usage: Usage) -> float:
+        """Put one request on the bill and return its cost."""
+        cost = self.price_of(usage)
+        self.usage = self.usage.plus(usage)
+        self.cost += cost
+        return cost
+
+
+def estimate(question: prompt.Question, output: int) -> Usage:
+    """Return the tokens a request may take, from the bytes of its text; all of it might be written to a cache."""
+    taken = len((question.system + question.user).encode("utf-8", "replace")) // 3 + 16
+    return Usage(taken, output)
+
+
+def _failed(problem: str, error: TriageError) -> Verdict:
+    return Verdict(prompt.Parsed(problem=problem), Reply(None), error.message)

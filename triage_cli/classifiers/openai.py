@@ -1,0 +1,192 @@
+"""Chat completions, by OpenAI's SDK: the one shape that every compatible server understands."""
+
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
+
+import openai
+
+from triage_cli.classifiers.likelihood import Token, likelihoods
+from triage_cli.classifiers.prompt import VERSION, Question, schema
+from triage_cli.classifiers.providers import Complaint, Reply, Usage, address_of, failure, hush, is_page, key_of, page
+from triage_cli.config import ClassifierSpec
+from triage_cli.errors import TemporaryError, TriageError
+
+HOME = "https://api.openai.com/v1"
+SLACK = 5.0  # seconds after which the SDK gives up by itself, should the deadline of the request ever fail
+TOP = 10  # options whose log-probability is asked for
+FORMS = ("schema", "object", "plain")  # how the form of an answer is asked for: each server has the first it can do
+
+# What a server objects to, by the words of its complaint, and what is then left out.
+OBJECTIONS = (
+    ("logprobs", r"logprobs?"),
+    ("temperature", r"temperature"),
+    ("budget", r"max_completion_tokens"),
+    ("cache", r"prompt_cache"),
+    ("form", r"response_format|json_schema|json_object|structured output|grammar|schema"),
+)
+
+
+class Client:
+    """Holds the SDK's client while a run lasts, and translates its errors: the one door for them."""
+
+    def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
+        self._spec = spec
+        self._key = key_of(spec, env)
+        self._url = spec.base_url or HOME
+        self.address = address_of(self._url)
+        self._sdk: openai.AsyncOpenAI | None = None
+        hush("openai", "httpx2")
+
+    @property
+    def sdk(self) -> openai.AsyncOpenAI:
+        """Return the open client."""
+        if self._sdk is None:
+            raise RuntimeError("the client is not open")
+        return self._sdk
+
+    def open(self) -> None:
+        """Make the client; the deadline and the retries are ours."""
+        self._sdk = openai.AsyncOpenAI(
+            api_key=self._key, base_url=self._url, timeout=self._spec.timeout + SLACK, max_retries=0
+        )
+
+    def close(self) -> Coroutine[Any, Any, None]:
+        """Take the client away at once, and return what closes its connections."""
+        sdk, self._sdk = self.sdk, None
+        return sdk.close()
+
+    def translated(self, error: Exception) -> TriageError:
+        """Return what an error of the SDK means, without its request: that holds the key."""
+        if isinstance(error, openai.APIStatusError):
+            return failure(complaint(error), self._spec, self.address)
+        if isinstance(error, openai.APIConnectionError):
+            known = not isinstance(error.__cause__, openai_connect_errors())
+            return TemporaryError("the connection failed or was cut", reached=known)
+        return TemporaryError("the answer could not be read")
+
+
+def openai_connect_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of a connection that never stood."""
+    import httpx2
+
+    return (httpx2.ConnectError, httpx2.ConnectTimeout)
+
+
+def complaint(error: openai.APIStatusError) -> Complaint:
+    """Read a status error of the SDK."""
+    return Complaint.of(error.status_code, error.body, error.response.headers)
+
+
+class OpenAIProvider(Client):
+    """Asks for JSON of one schema, for log-probabilities and for no randomness, as far as the server can do each."""
+
+    def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
+        super().__init__(spec, env)
+        self._form = 0
+        self._form_heeded = False
+        self._without: set[str] = set() if self.address == HOME else {"cache"}
+
+    async def ask(self, question: Question, budget: int) -> Reply:
+        """Make one request; what the server objects to is left out from then on, and it is asked again at once."""
+        while True:
+            form, without = self._form, frozenset(self._without)
+            try:
+                answer: object = await self.sdk.chat.completions.create(**self._request(question, budget))
+            except openai.APIStatusError as error:
+                if not self._learned(complaint(error), form, without):
+                    raise self.translated(error) from None
+            except (openai.OpenAIError, ValueError) as error:
+                raise self.translated(error) from None
+            else:
+                return self._reply(answer, question)
+
+    def heeded(self, *, form: bool) -> None:
+        """Take note whether an answer had the form; one that ignores it from the first is asked in the next form."""
+        if form:
+            self._form_heeded = True
+        elif not self._form_heeded:
+            self._form = min(self._form + 1, len(FORMS) - 1)
+
+    def _request(self, question: Question, budget: int) -> dict[str, Any]:
+        request: dict[str, Any] = {
+            "model": self._spec.model,
+            "messages": [
+                {"role": "system", "content": question.system},
+                {"role": "user", "content": question.user},
+            ],
+        }
+        form = FORMS[self._form]
+        if form == "schema":
+            wanted = {"name": "verdict", "strict": True, "schema": schema(question.labels)}
+            request["response_format"] = {"type": "json_schema", "json_schema": wanted}
+        elif form == "object":
+            request["response_format"] = {"type": "json_object"}
+        if "temperature" not in self._without:
+            request["temperature"] = 0
+        if "logprobs" not in self._without:
+            request |= {"logprobs": True, "top_logprobs": TOP}
+        if "cache" not in self._without:
+            request["prompt_cache_key"] = f"triage-{VERSION}"
+        request["max_tokens" if "budget" in self._without else "max_completion_tokens"] = budget
+        return request
+
+    def _learned(self, said: Complaint, form: int, without: frozenset[str]) -> bool:
+        """Leave out what the server objects to, and tell whether to ask again.
+
+        Some servers (llama-cpp-python) object with a 500, so the words count more than the status.
+        """
+        if said.status not in (400, 422, 500):
+            return False
+        for name, pattern in OBJECTIONS:
+            if name in without or not said.says(pattern):
+                continue
+            if name == "form":
+                if form == len(FORMS) - 1:
+                    return False
+                self._form = max(self._form, form + 1)
+            else:
+                self._without.add(name)
+            return True
+        return False
+
+    def _reply(self, answer: object, question: Question) -> Reply:
+        if isinstance(answer, str) and is_page(answer):
+            raise page(self._spec, self.address, 200)
+        if isinstance(wrapped := getattr(answer, "error", None), Mapping):  # some gateways fail with a 200
+            code = str(wrapped.get("code") or "")
+            raise failure(Complaint.of(int(code) if code.isdigit() else 500, wrapped, {}), self._spec, self.address)
+        usage, model = usage_of(getattr(answer, "usage", None)), getattr(answer, "model", None)
+        choice = next(iter(getattr(answer, "choices", None) or ()), None)
+        message = getattr(choice, "message", None)
+        text = answer if isinstance(answer, str) else getattr(message, "content", None)
+        ended = getattr(choice, "finish_reason", None)
+        problem = {"length": "cut", "content_filter": "refused"}.get(str(ended))
+        if getattr(message, "refusal", None):
+            problem = "refused"
+        text = text if isinstance(text, str) else None
+        chances = likelihoods(tokens_of(choice), question.labels) if not problem else {}
+        return Reply(text, usage, model if isinstance(model, str) else None, problem, chances, "logprob")
+
+
+def tokens_of(choice: object) -> Sequence[Token]:
+    """Return the tokens of an answer with the options each had; empty where the server gives none."""
+    content = getattr(getattr(choice, "logprobs", None), "content", None) or ()
+    tokens = []
+    for token in content:
+        options = {option.token: option.logprob for option in token.top_logprobs or ()}
+        if token.logprob is not None:
+            options.setdefault(token.token, token.logprob)
+        tokens.append(Token(token.token or "", tuple(options.items())))
+    return tokens
+
+
+def usage_of(usage: object) -> Usage | None:
+    """Return the tokens of chat completions or decisions, whose names differ; None where they are not told."""
+    read = getattr(usage, "prompt_tokens", None), getattr(usage, "input_tokens", None)
+    written = getattr(usage, "completion_tokens", None), getattr(usage, "output_tokens", None)
+    taken = next((n for n in read if isinstance(n, int)), None)
+    if taken is None:
+        return None
+    details = getattr(usage, "prompt_tokens_details", None) or getattr(usage, "input_tokens_details", None)
+    cached, stored = getattr(details, "cached_tokens", None), getattr(details, "cache_write_tokens", None)
+    return Usage(taken, next((n for n in written if isinstance(n, int)), 0), cached or 0, stored or 0)

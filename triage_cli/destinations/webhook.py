@@ -1,0 +1,181 @@
+"""A webhook, by Standard Webhooks 1.0: one id over all attempts, a signature over each."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+import httpx
+
+from triage_cli import __version__
+from triage_cli.concurrency import bridge
+from triage_cli.destinations.addresses import Resolver, checked, resolve
+from triage_cli.destinations.payload import line
+from triage_cli.errors import DeliveryError
+from triage_cli.models import Outcome, Parcel, Receipt
+
+# At most so many requests to one destination at once.
+WORKERS = 16
+# What cannot be handed over now may be later; every other refusal is final.
+RETRIED = frozenset({408, 425, 429})
+GONE = 410
+# Of an answer, so much is read: only its status counts.
+READ = 65_536
+LONGEST_WAIT = 7 * 24 * 3600.0
+
+
+class Target(NamedTuple):
+    """Where to send, and how: `secrets` sign, the newest first; `guarded` refuses private addresses."""
+
+    name: str
+    url: str
+    secrets: tuple[bytes, ...]
+    timeout: float
+    max_attempts: int
+    schedule: tuple[float, ...]
+    guarded: bool = False
+
+
+def secret_of(text: str) -> bytes:
+    """Return the bytes of a secret: what `whsec_` has in base64, or the text itself."""
+    if not text.startswith("whsec_"):
+        return text.encode()
+    try:
+        return base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError as error:
+        raise DeliveryError("a webhook secret is no base64 after whsec_", hint="copy it again", final=False) from error
+
+
+def signature(secrets: Sequence[bytes], message_id: str, timestamp: int, body: bytes) -> str:
+    """Return the header that signs a message, one signature a secret so that secrets can be rotated."""
+    said = f"{message_id}.{timestamp}.".encode() + body
+    signed = (base64.b64encode(hmac.digest(secret, said, hashlib.sha256)).decode() for secret in secrets)
+    return " ".join(f"v1,{text}" for text in signed)
+
+
+def request(target: Target, parcel: Parcel, now: float) -> tuple[dict[str, str], bytes]:
+    """Return headers and body of one attempt."""
+    body = line(parcel).rstrip()
+    message_id = parcel.delivery.delivery_id
+    headers = {
+        "content-type": "application/json",
+        "user-agent": f"triage/{__version__}",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(int(now)),
+        "idempotency-key": message_id,
+    }
+    if target.secrets:
+        headers["webhook-signature"] = signature(target.secrets, message_id, int(now), body)
+    return headers, body
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds a `Retry-After` asks for, between 0 and a week; None where it says nothing sensible."""
+    said = headers.get("retry-after", "").strip()
+    seconds: float | None = None
+    with suppress(ValueError, OverflowError, TypeError):
+        if said and (said[0].isdigit() or said[0] in "+-."):
+            seconds = float(said)
+        elif said:
+            found = parsedate_to_datetime(said)
+            seconds = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() - now
+    return None if seconds is None or seconds != seconds else min(max(seconds, 0.0), LONGEST_WAIT)  # noqa: PLR0124 - NaN
+
+
+class WebhookDestination:
+    """Posts deliveries to one URL, several at a time."""
+
+    def __init__(self, target: Target, *, resolver: Resolver = resolve, clock: Callable[[], float] = time.time) -> None:
+        self.name = target.name
+        self.max_attempts = target.max_attempts
+        self.schedule = target.schedule
+        self._target = target
+        self._resolver = resolver
+        self._clock = clock
+
+    def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+        """Post parcels side by side; outcomes come as they arrive, and never keep the caller waiting."""
+        # Neither proxies nor .netrc of the environment: what is signed goes where the configuration says.
+        client = httpx.AsyncClient(
+            trust_env=False,
+            follow_redirects=False,
+            timeout=self._target.timeout,
+            limits=httpx.Limits(max_connections=WORKERS, max_keepalive_connections=WORKERS),
+        )
+
+        async def send(parcel: Parcel) -> Outcome[Receipt]:
+            return await self._send(client, parcel)
+
+        try:
+            for arrived in bridge().map(chunks, send, workers=WORKERS, stopping=lambda: False, tick=0.0):
+                yield [
+                    result if isinstance(result, Outcome) else self._failed(parcel, result, 0.0)
+                    for parcel, result in arrived
+                ]
+        finally:
+            bridge().run(client.aclose())
+
+    async def _send(self, client: httpx.AsyncClient, parcel: Parcel) -> Outcome[Receipt]:
+        began = time.perf_counter()
+        try:
+            async with asyncio.timeout(self._target.timeout):
+                status, headers = await self._post(client, parcel)
+        except TimeoutError:
+            error = DeliveryError(f"{self.name} did not answer within {self._target.timeout:g} s")
+        except httpx.InvalidURL:
+            error = DeliveryError(f"{self.name} has a url that leads nowhere", hint="check it in the config", final=True)
+        except httpx.HTTPError as problem:
+            error = DeliveryError(f"{self.name} cannot be reached ({type(problem).__name__})")
+        except DeliveryError as problem:
+            error = problem
+        else:
+            seconds = time.perf_counter() - began
+            if 200 <= status < 300:
+                return Outcome(0, "delivered", Receipt(status, seconds), None, parcel)
+            return self._failed(parcel, self._refusal(status, headers), seconds)
+        return self._failed(parcel, error, time.perf_counter() - began)
+
+    async def _post(self, client: httpx.AsyncClient, parcel: Parcel) -> tuple[int, Mapping[str, str]]:
+        headers, body = request(self._target, parcel, self._clock())
+        url = httpx.URL(self._target.url)
+        extensions = {}
+        if self._target.guarded:
+            port = url.port or (443 if url.scheme == "https" else 80)
+            address = await asyncio.to_thread(checked, url.host, port, self._resolver)
+            headers["host"] = url.netloc.decode("ascii")
+            extensions = {"sni_hostname": url.host}
+            url = url.copy_with(host=address)
+        async with client.stream("POST", url, content=body, headers=headers, extensions=extensions) as answer:
+            size = 0
+            async for chunk in answer.aiter_raw():
+                size += len(chunk)
+                if size > READ:
+                    break
+            return answer.status_code, answer.headers
+
+    def _refusal(self, status: int, headers: Mapping[str, str]) -> DeliveryError:
+        retried = status in RETRIED or status >= 500
+        why = "redirects, which is not followed" if 300 <= status < 400 else f"answered {status}"
+        return DeliveryError(
+            f"{self.name} {why}",
+            final=not retried,
+            status=status,
+            retry_after=retry_after(headers, self._clock()) if retried else None,
+        )
+
+    def _failed(self, parcel: Parcel, error: Exception, seconds: float) -> Outcome[Receipt]:
+        told = error if isinstance(error, DeliveryError) else DeliveryError(f"{self.name}: {type(error).__name__}")
+        return Outcome(0, "failed", Receipt(told.status, seconds), told, parcel)
+
+
+def as_text(target: Target, parcel: Parcel) -> str:
+    """Return the exact request as `route --dry-run` prints it, but for the time and the signature of the attempt."""
+    headers, body = request(target, parcel, datetime.now(UTC).timestamp())
+    shown = "".join(f"{name}: {value}\n" for name, value in headers.items())
+    return f"POST {target.url}\n{shown}\n{body.decode()}"

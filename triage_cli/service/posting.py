@@ -1,0 +1,156 @@
+"""Parcels on their way: a line a destination, none of which holds up another."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from triage_cli.errors import TriageError
+from triage_cli.models import Outcome, Parcel, Receipt
+from triage_cli.ports import Destination
+
+# So many parcels of one destination are in hand at most.
+ROOM = 500
+# A destination that failed so often in a row is left alone for so many seconds; then one parcel tries.
+FAILURES = 10
+PAUSE = 30.0
+# A full line that brought nothing for so many seconds is passed by.
+STUCK = 2.0
+# Between two looks at lines that have nothing yet.
+BREATH = 0.003
+
+
+class Arrived(NamedTuple):
+    """What came back from a destination; `parked` parcels were not tried, since it is being left alone."""
+
+    destination: Destination | None
+    outcomes: Sequence[Outcome[Receipt]]
+    parked: Sequence[Parcel] = ()
+
+
+class Post:
+    """Hands parcels to destinations side by side. Not thread-safe: one a run."""
+
+    def __init__(self, opener: Callable[[str], Destination], clock: Callable[[], float] = time.monotonic) -> None:
+        self._opener = opener
+        self._clock = clock
+        self._lines: dict[str, _Line] = {}
+        self._stopped = False
+
+    @property
+    def open(self) -> int:
+        """Return how many parcels are in hand."""
+        return sum(line.open for line in self._lines.values())
+
+    def room(self, name: str) -> int:
+        """Return how many parcels a destination has room for: none while it is left alone."""
+        line = self._lines.get(name)
+        return ROOM if line is None else 0 if line.paused else max(0, ROOM - line.open)
+
+    @property
+    def full(self) -> bool:
+        """Tell whether some line is full and still moves, so that it is worth waiting for it."""
+        return any(line.open >= ROOM and not line.stuck for line in self._lines.values())
+
+    def put(self, parcels: Iterable[Parcel]) -> None:
+        """Take parcels in hand."""
+        for parcel in parcels:
+            name = parcel.delivery.destination
+            if name not in self._lines:
+                self._lines[name] = _Line(name, self._opener, self._clock)
+            self._lines[name].add(parcel)
+
+    def collect(self) -> list[Arrived]:
+        """Return what has come back; where nothing has, after a short breath."""
+        arrived = [got for line in self._lines.values() if line.open for got in line.collect(parking=self._stopped)]
+        if not arrived and self.open:
+            time.sleep(BREATH)
+        return arrived
+
+    def stop(self) -> None:
+        """Begin nothing new: what has not begun comes back as parked."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """Let go of the destinations."""
+        for line in self._lines.values():
+            line.close()
+
+
+class _Line:
+    """The parcels of one destination: those that wait, and those it has."""
+
+    def __init__(self, name: str, opener: Callable[[str], Destination], clock: Callable[[], float]) -> None:
+        self._name = name
+        self._opener = opener
+        self._clock = clock
+        self._waiting: deque[Parcel] = deque()
+        self._closed = False
+        self._failures = 0
+        self._paused_until = 0.0
+        self._moved = clock()
+        self._destination: Destination | None = None
+        self._results: Iterator[Sequence[Outcome[Receipt]]] = iter(())
+        self.open = 0
+
+    @property
+    def paused(self) -> bool:
+        return self._clock() < self._paused_until
+
+    @property
+    def stuck(self) -> bool:
+        return self._clock() - self._moved > STUCK
+
+    def add(self, parcel: Parcel) -> None:
+        if not self.open:
+            self._moved = self._clock()
+        self.open += 1
+        self._waiting.append(parcel)
+
+    def collect(self, *, parking: bool) -> Iterator[Arrived]:
+        if self.paused or parking:
+            yield from self._park()
+        if not self.open:
+            return
+        try:
+            if self._destination is None:
+                self._destination = self._opener(self._name)
+                self._results = self._destination.deliver(self._source())
+        except TriageError as error:
+            failed = [Outcome[Receipt](-1, "failed", None, error, parcel) for parcel in self._waiting]
+            self._waiting.clear()
+            self.open -= len(failed)
+            yield Arrived(None, failed)
+            return
+        outcomes = next(self._results)
+        if outcomes:
+            self.open -= len(outcomes)
+            self._moved = self._clock()
+            self._judge(outcomes)
+            yield Arrived(self._destination, outcomes)
+
+    def _park(self) -> Iterator[Arrived]:
+        if self._waiting:
+            parked = list(self._waiting)
+            self._waiting.clear()
+            self.open -= len(parked)
+            yield Arrived(self._destination, (), parked)
+
+    def _judge(self, outcomes: Sequence[Outcome[Receipt]]) -> None:
+        for outcome in outcomes:
+            self._failures = self._failures + 1 if outcome.error else 0
+        if self._failures >= FAILURES:
+            self._paused_until = self._clock() + PAUSE
+
+    def _source(self) -> Iterator[Sequence[Parcel]]:
+        """Yield what waits; an empty list where nothing does, so that the destination can tell what it has."""
+        while not self._closed:
+            chunk = list(self._waiting)
+            self._waiting.clear()
+            yield chunk
+
+    def close(self) -> None:
+        self._closed = True
+        close = getattr(self._results, "close", None)
+        if close is not None:
+            close()
