@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import openai
 
@@ -67,12 +68,15 @@ def bare(url: str, workers: int, count: int) -> None:
         async def one() -> None:
             for ticket in queue:
                 asked = prompt.question(DEFAULT_CATEGORIES, ticket.subject, ticket.description)
-                form = {"name": "verdict", "strict": True, "schema": prompt.schema(asked.labels)}
-                reply = await client.chat.completions.create(
-                    model="m", temperature=0, max_completion_tokens=256, logprobs=True, top_logprobs=10,
-                    messages=[{"role": "system", "content": asked.system}, {"role": "user", "content": asked.user}],
-                    response_format={"type": "json_schema", "json_schema": form},  # type: ignore[arg-type]
-                )  # fmt: skip
+                turns = [turn for shot in asked.shots for turn in zip(("user", "assistant"), shot, strict=True)]
+                said = [("system", asked.system), *turns, ("user", asked.user)]
+                form = {"name": "verdict", "strict": True, "schema": prompt.schema(asked.labels, bounded=True)}
+                request: dict[str, Any] = {
+                    "model": "m", "temperature": 0, "max_completion_tokens": 256, "logprobs": True, "top_logprobs": 10,
+                    "messages": [{"role": role, "content": text} for role, text in said],
+                    "response_format": {"type": "json_schema", "json_schema": form},
+                }  # fmt: skip
+                reply = await client.chat.completions.create(**request)
                 assert json.loads(reply.choices[0].message.content or "")["category"] == "Billing"
 
         await asyncio.gather(*(one() for _ in range(workers)))

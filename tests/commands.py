@@ -93,7 +93,7 @@ def listens(process: "subprocess.Popen[bytes]") -> bool:
     """Tell whether a process has set its handler for SIGTERM: from then on signals are the command's own."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     caught = re.search(r"^SigCgt:\s*([0-9a-f]+)", status, re.MULTILINE)
-    return bool(caught) and bool(int(caught[1], 16) & (1 << 14))
+    return caught is not None and bool(int(caught[1], 16) & (1 << 14))
 
 
 def rows(db: Path, sql: str) -> list[tuple[Any, ...]]:

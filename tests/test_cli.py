@@ -5,8 +5,10 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +31,31 @@ def table(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: pytest.TempPathFactory, fitted_database: Path) -> tuple[Path, Path]:
+    """Two databases to copy: three new tickets, and the same ones classified and routed."""
+    made = []
+    for command in ("create", "run"):
+        cli = Cli(tmp_path_factory.mktemp(command))
+        cli.db.parent.mkdir(parents=True)
+        shutil.copy(fitted_database, cli.db)
+        assert cli(command, "-q", stdin=TICKETS).returncode == 0
+        assert cli("db", "backup", "whole.db").returncode == 0
+        made.append(cli.folder / "whole.db")
+    return made[0], made[1]
+
+
 @pytest.fixture
-def filled(cli: Cli) -> Cli:
+def filled(fitted: Cli, templates: tuple[Path, Path]) -> Cli:
     """Three tickets, not classified."""
-    assert cli("create", "-q", stdin=TICKETS).returncode == 0
-    return cli
+    shutil.copy(templates[0], fitted.db)
+    return fitted
 
 
 @pytest.fixture
-def routed(fitted: Cli) -> Cli:
+def routed(fitted: Cli, templates: tuple[Path, Path]) -> Cli:
     """Three tickets, classified and routed."""
-    assert fitted("run", "-q", stdin=TICKETS).returncode == 0
+    shutil.copy(templates[1], fitted.db)
     return fitted
 
 
@@ -359,7 +375,7 @@ def test_logs_in_each_format_and_filter(routed: Cli) -> None:
     logged = records(routed("logs").stdout)
     assert [e["seq"] for e in logged] == list(range(1, 13))
     assert all(tuple(e) == EVENT_KEYS for e in logged)
-    assert all(a["hash"] == b["prev"] for a, b in zip(logged, logged[1:], strict=False))
+    assert all(a["hash"] == b["prev"] for a, b in pairwise(logged))
     assert json.loads(routed("logs", "-o", "json").stdout) == logged
     assert [int(e["seq"]) for e in table(routed("logs", "-o", "csv").stdout)] == [e["seq"] for e in logged]
     assert routed("logs", "-o", "id", "--limit", "2").stdout == "11\n12\n"
@@ -405,7 +421,7 @@ def test_config_init_show_check(cli: Cli) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         assert "categories.Billing.description" in done.stdout
     origins = {r["key"]: r["origin"] for r in records(cli("config", "show", "--db", "x.db").stdout)}
-    assert origins["database"] == "--db"
+    assert origins["database"] == "flag --db"
 
 
 def test_backup_can_be_opened(filled: Cli) -> None:
@@ -536,13 +552,14 @@ def test_an_unknown_command_or_option_suggests(cli: Cli) -> None:
     assert "Did you mean 'path'" in cli("db", "pth").stderr
 
 
-def test_several_failures_give_the_one_code_that_comes_first(fitted: Cli) -> None:
-    """A rejected row (3) and a destination that is gone (2): the run says 2."""
+def test_of_several_failures_the_graver_one_gives_the_code(fitted: Cli) -> None:
+    """A rejected row alone is 3; beside a file that is no table it is 2, and nothing of either is stored."""
     (fitted.folder / "rows.csv").write_text(HEADER + "A-1,Refund please,I was charged twice,C-1,\nA-2,,,,\n")
     done = fitted("run", "rows.csv")
     assert done.returncode == 3
     (fitted.folder / "page.csv").write_text("<html>")
-    assert fitted("create", "rows.csv", "page.csv").returncode == 2
+    assert fitted("create", "--source", "other", "rows.csv", "page.csv").returncode == 2
+    assert rows(fitted.db, "select count(*) from tickets") == [(1,)]
 
 
 # -- help

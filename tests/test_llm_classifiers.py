@@ -243,7 +243,7 @@ def test_openai_is_sent_schema_logprobs_and_the_key() -> None:
     assert one.body["response_format"]["json_schema"]["schema"]["properties"]["category"]["enum"][-1] == "none of these"
     assert (one.body["temperature"], one.body["logprobs"], one.body["max_completion_tokens"]) == (0, True, 256)
     assert "prompt_cache_key" not in one.body
-    assert [m["role"] for m in one.body["messages"]] == ["system", "user"]
+    assert [m["role"] for m in one.body["messages"]] == ["system", *["user", "assistant"] * 3, "user"]
 
 
 def test_anthropic_is_sent_a_schema_and_a_cached_system_block() -> None:
@@ -324,8 +324,38 @@ def test_what_the_server_objects_to_is_left_out_and_remembered(
     for later in server.asked[1:]:
         assert gone not in later.body
         assert instead is None or instead in later.body
-    if instead == "response_format":
-        assert server.asked[-1].body[instead] == {"type": "json_object"}
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "response_format json_schema is not supported"),
+        (500, "[{'type': 'literal_error', 'loc': ('body', 'response_format', 'type')}]"),
+        (422, "Invalid schema for response_format"),
+    ],
+)
+def test_a_server_without_schemas_is_asked_for_an_object(status: int, words: str) -> None:
+    """First without the bounds of the schema, which may be all it objects to; llama-cpp-python says so with a 500."""
+
+    def script(n: int, one: Asked) -> Step:
+        form = one.body.get("response_format", {}).get("type")
+        return failing(status, words) if form == "json_schema" else good(n, one)
+
+    with serving(script) as server:
+        outcomes, error = asked(opened(server, workers=1, max_retries=0), 3)
+    assert error is None
+    assert [s.category for s in steps(outcomes)] == ["Billing"] * 3
+    assert len(server.asked) == 5
+    assert server.asked[-1].body["response_format"] == {"type": "json_object"}
+
+
+def test_a_server_that_takes_no_bounds_keeps_the_schema() -> None:
+    with serving(first([failing(400, "schema: maxLength is not supported")])) as server:
+        outcomes, _ = asked(opened(server, workers=1), 2)
+    assert [s.category for s in steps(outcomes)] == ["Billing"] * 2
+    assert "maxLength" in str(server.asked[0].body)
+    assert "maxLength" not in str(server.asked[1].body)
+    assert server.asked[1].body["response_format"]["type"] == "json_schema"
 
 
 def test_a_server_that_knows_no_forms_at_all_is_asked_plainly() -> None:
@@ -335,7 +365,7 @@ def test_a_server_that_knows_no_forms_at_all_is_asked_plainly() -> None:
     with serving(script) as server:
         outcomes, _ = asked(opened(server, workers=1), 2)
     assert [s.category for s in steps(outcomes)] == ["Billing"] * 2
-    assert len(server.asked) == 4
+    assert len(server.asked) == 5
 
 
 def test_a_server_that_ignores_the_form_is_asked_in_the_next() -> None:

@@ -52,7 +52,7 @@ def test_what_is_found(text: str, masked: str, kind: str) -> None:
         "My password is not working and the token is expired",
         "Version 10.0.19045.3803 at 10:30:00",
         "card 4111 1111 1111 1112 fails the checksum",
-        "DE88 3704 0044 0532 0130 07 fails too",
+        "DE88 7104 4044 5532 1130 17 fails too",
         "Please ask @support about ticket #12345678",
         "The secret of a good sk-8 board",
         "Tracking 1Z999AA10123456784",

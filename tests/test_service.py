@@ -5,19 +5,27 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from tests.conftest import FakeClassifier, World
 
+from tests.conftest import FakeClassifier, World
 from triage_cli import auditing, ids, streams
 from triage_cli.allowance import Allowance
 from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.file import FileDestination
-from triage_cli.errors import AmbiguousError, AnswerError, DeliveryError, InputError, NotFoundError, UnavailableError
+from triage_cli.errors import (
+    AmbiguousError,
+    AnswerError,
+    DeliveryError,
+    InputError,
+    NotFoundError,
+    RowError,
+    UnavailableError,
+)
 from triage_cli.models import (
     Answer,
     Change,
@@ -39,7 +47,6 @@ from triage_cli.models import (
     Ticket,
     TicketDraft,
 )
-from triage_cli.errors import RowError
 from triage_cli.service import seen
 from triage_cli.stores.sqlite import SqliteStore
 
@@ -179,11 +186,12 @@ def test_a_repeated_id_is_noticed_however_far_away(
 ) -> None:
     """Also where identities have gone to the disk meanwhile."""
     monkeypatch.setattr(seen, "IN_MEMORY", in_memory)
-    rows = drafts(1300)
-    rows += [a_draft(1300, "3", subject="Subject 3"), a_draft(1301, "700", subject="Other"), a_draft(1302, None)]
-    rows += [a_draft(1303, None, subject="Subject 1302")]
-    assert dids(create(world, rows))[1300:] == ["unchanged", "rejected", "created", "created"]
-    assert dids(create(world, rows)) == ["unchanged"] * 1301 + ["rejected"] + ["unchanged"] * 2
+    rows = drafts(streams.CHUNK + 300)
+    at = len(rows)
+    rows += [a_draft(at, "3", subject="Subject 3"), a_draft(at + 1, "700", subject="Other"), a_draft(at + 2, None)]
+    rows += [a_draft(at + 3, None, subject=f"Subject {at + 2}")]
+    assert dids(create(world, rows))[at:] == ["unchanged", "rejected", "created", "created"]
+    assert dids(create(world, rows)) == ["unchanged"] * (at + 1) + ["rejected"] + ["unchanged"] * 2
 
 
 def test_rows_without_an_id_are_known_by_content_and_how_often_it_came(world: World) -> None:
@@ -255,14 +263,14 @@ def test_up_to_half_of_the_known_texts_may_change(world: World) -> None:
 
 
 def test_what_was_stored_before_an_import_stops_is_told(world: World) -> None:
-    create(world, [a_draft(row) for row in range(500, 520)])
-    triage = world.triage()
+    number = streams.CHUNK + 20
+    create(world, [a_draft(row) for row in range(streams.CHUNK, number)])
+    others = [d if d.row < streams.CHUNK else d._replace(description="Other") for d in drafts(number)]
     told: list[Outcome[Ticket]] = []
     with pytest.raises(InputError):
-        told.extend(triage.create(d if d.row < 500 else d._replace(description="Other") for d in drafts(520)))
-    for outcome in triage.create(d if d.row < 500 else d._replace(description="Text") for d in drafts(520)):
-        told.append(outcome)
-    assert Counter(dids(told)) == {"unchanged": 520}
+        told.extend(world.triage().create(others))
+    assert dids(told) == ["created"] * streams.CHUNK
+    assert Counter(dids(create(world, drafts(number)))) == {"unchanged": number}
 
 
 def test_texts_that_no_database_takes_are_mended(world: World) -> None:
@@ -477,7 +485,7 @@ def test_tickets_that_another_run_holds_are_left_to_it(world: World) -> None:
     mine, theirs = made(world, 2)
     other = Lease(world.store.begin(Run(ids.new_id(), "classify", "other", "", ids.now())).run_id)
     world.store.claim(Selection(ids=(theirs.ticket_id,)), other, 1)
-    assert dids(classify(world, mine, theirs)) == ["classified", "held"]
+    assert {o.row: o.did for o in classify(world, mine, theirs)} == {0: "classified", 1: "held"}
     assert world.classifier.asked == [mine.ticket_id]
     assert now(world, theirs).run_id == other.run_id
 
@@ -490,14 +498,14 @@ def test_classify_goes_urgent_first_then_oldest_and_stops_at_its_limit(world: Wo
 
 
 def test_stop_ends_a_run_between_chunks_and_frees_the_rest(world: World) -> None:
-    made(world, 1100)
+    made(world, streams.CHUNK + 600)
     triage = world.triage()
     number = 0
-    for number, _ in enumerate(triage.classify(ALL, PLAN), 1):  # noqa: B007 - how many came is the point
+    for number, _ in enumerate(triage.classify(ALL, PLAN), 1):
         if number == 3:
             triage.stop()
-    assert number == 500
-    assert Counter(statuses(world).values()) == {"classified": 500, "new": 600}
+    assert number == streams.CHUNK
+    assert Counter(statuses(world).values()) == {"classified": streams.CHUNK, "new": 600}
     assert held(world) == 0
     assert dids(classify(world)) == ["classified"] * 600
 
@@ -523,14 +531,16 @@ def test_a_caller_that_leaves_early_ends_the_run_and_frees_its_tickets(world: Wo
     if kind == "route":
         classify(world)
     triage = world.triage()
-    started: Iterator[Outcome[Any]] = {
+    starts: dict[str, Callable[[], Iterator[Any]]] = {
         "create": lambda: triage.create(drafts(1200)),
         "classify": lambda: triage.classify(ALL, PLAN),
         "run": lambda: triage.run(drafts(1200), PLAN),
         "route": lambda: triage.route(ALL, RoutePlan()),
-    }[kind]()
+    }
+    started = starts[kind]()
     next(started)
-    started.close()  # type: ignore[attr-defined]
+    assert isinstance(started, Generator)
+    started.close()
     assert last_run(world)[:2] == (kind, 130)
     assert held(world) == 0
     assert world.store._db().execute("select count(*) from runs where ended_at is null").fetchone() == (0,)
@@ -558,11 +568,11 @@ class Broken(FakeClassifier):
 def test_what_stops_a_run_keeps_what_finished_and_leaves_the_rest_new(
     world: World, error: BaseException, code: int
 ) -> None:
-    made(world, 700)
+    made(world, streams.CHUNK + 200)
     world.classifier = Broken(error)
     with pytest.raises(type(error)):
         classify(world)
-    assert Counter(statuses(world).values()) == {"classified": 500, "new": 200}
+    assert Counter(statuses(world).values()) == {"classified": streams.CHUNK, "new": 200}
     assert held(world) == 0
     assert last_run(world)[:2] == ("classify", code)
 
@@ -593,7 +603,8 @@ def test_an_interruption_at_any_save_loses_and_doubles_nothing(
     tmp_path: Path, at: int, error: BaseException, *, after: bool
 ) -> None:
     """The same command again finishes the work: every ticket once in the store, once in the file or told again."""
-    rows = drafts(1100)
+    number = streams.CHUNK + 50
+    rows = drafts(number)
     broken = World(Interrupted(str(tmp_path / "triage.db"), at, error, after=after))
     to_file(broken, tmp_path)
     with pytest.raises(type(error)):
@@ -603,11 +614,11 @@ def test_an_interruption_at_any_save_loses_and_doubles_nothing(
     again = World(SqliteStore(broken.store.path))
     lines = to_file(again, tmp_path)
     outcomes = run(again, rows)
-    assert [o.row for o in streams.in_order(outcomes)] == list(range(1100))
+    assert [o.row for o in streams.in_order(outcomes)] == list(range(number))
     route(again)
     assert set(statuses(again).values()) == {"routed"}
-    assert len(statuses(again)) == 1100
-    assert len({line["delivery_id"] for line in lines()}) == 1100
+    assert len(statuses(again)) == number
+    assert len({line["delivery_id"] for line in lines()}) == number
     assert log_is_whole(again)
 
 
@@ -656,7 +667,7 @@ def test_run_again_does_only_what_is_left(world: World, tmp_path: Path) -> None:
     assert Counter(dids(outcomes)) == {"unchanged": 30, "created": 10}
     assert all(o.value and o.value.ticket.status == "routed" for o in outcomes)
     assert len(world.classifier.asked) == len(lines()) == 40
-    assert len(actions(world)) == len(events) + 30
+    assert len(actions(world)) == len(events) + 40
 
 
 def test_run_takes_over_what_a_dead_run_held(world: World, tmp_path: Path) -> None:
@@ -707,7 +718,7 @@ class Box:
     def __init__(self, world: World, name: str, *, max_attempts: int = 3) -> None:
         self.name = name
         self.max_attempts = max_attempts
-        self.schedule = (10.0, 100.0)
+        self.schedule: tuple[float, ...] = (10.0, 100.0)
         self.taken: list[Parcel] = []
         self.tried: list[Parcel] = []
         self.fails: DeliveryError | None = None

@@ -116,6 +116,12 @@ class Store(Protocol):
     def owed(self) -> list[str]:
         """Return the destinations that have pending deliveries."""
 
+    def switched_off(self) -> frozenset[str]:
+        """Return the destinations that said they are gone for good."""
+
+    def switch(self, destination: str, *, off: bool) -> None:
+        """Switch a destination off, or on again."""
+
     def next_due(self) -> float | None:
         """Return when the next pending delivery falls due, in seconds since 1970."""
 

@@ -292,8 +292,8 @@ class Bill:
 
 def estimate(question: prompt.Question, output: int) -> Usage:
     """Return the tokens a request may take, from the bytes of its text; all of it might be written to a cache."""
-    taken = len((question.system + question.user).encode("utf-8", "replace")) // 3 + 16
-    return Usage(taken, output)
+    said = question.system + question.user + "".join(ticket + answer for ticket, answer in question.shots)
+    return Usage(len(said.encode("utf-8", "replace")) // 3 + 16 + 8 * len(question.shots), output)
 
 
 def _failed(problem: str, error: TriageError) -> Verdict:

@@ -22,6 +22,7 @@ OBJECTIONS = (
     ("temperature", r"temperature"),
     ("budget", r"max_completion_tokens"),
     ("cache", r"prompt_cache"),
+    ("bounds", r"max_?length"),
     ("form", r"response_format|json_schema|json_object|structured output|grammar|schema"),
 )
 
@@ -84,7 +85,8 @@ class OpenAIProvider(Client):
         super().__init__(spec, env)
         self._form = 0
         self._form_heeded = False
-        self._without: set[str] = set() if self.address == HOME else {"cache"}
+        # At home models are large: they need neither worked examples nor bounds, and bounds are refused there.
+        self._without = {"shots", "bounds"} if self.address == HOME else {"cache"}
 
     async def ask(self, question: Question, budget: int) -> Reply:
         """Make one request; what the server objects to is left out from then on, and it is asked again at once."""
@@ -108,17 +110,20 @@ class OpenAIProvider(Client):
             self._form = min(self._form + 1, len(FORMS) - 1)
 
     def _request(self, question: Question, budget: int) -> dict[str, Any]:
-        request: dict[str, Any] = {
-            "model": self._spec.model,
-            "messages": [
-                {"role": "system", "content": question.system},
-                {"role": "user", "content": question.user},
-            ],
-        }
+        messages = [{"role": "system", "content": question.system}]
+        for ticket, answer in question.shots if "shots" not in self._without else ():
+            messages += [{"role": "user", "content": ticket}, {"role": "assistant", "content": answer}]
+        messages.append({"role": "user", "content": question.user})
+        request: dict[str, Any] = {"model": self._spec.model, "messages": messages}
         form = FORMS[self._form]
         if form == "schema":
-            wanted = {"name": "verdict", "strict": True, "schema": schema(question.labels)}
-            request["response_format"] = {"type": "json_schema", "json_schema": wanted}
+            wanted = {
+                "name": "verdict",
+                "strict": True,
+                "schema": schema(question.labels, bounded="bounds" not in self._without),
+            }
+            verdict = {"name": "verdict", "strict": True, "schema": wanted}
+            request["response_format"] = {"type": "json_schema", "json_schema": verdict}
         elif form == "object":
             request["response_format"] = {"type": "json_object"}
         if "temperature" not in self._without:
@@ -140,7 +145,9 @@ class OpenAIProvider(Client):
         for name, pattern in OBJECTIONS:
             if name in without or not said.says(pattern):
                 continue
-            if name == "form":
+            if name == "form" and "bounds" not in without:
+                self._without.add("bounds")  # perhaps it was only these
+            elif name == "form":
                 if form == len(FORMS) - 1:
                     return False
                 self._form = max(self._form, form + 1)

@@ -5,12 +5,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from triage_cli.classifiers.examples import examples_of
 from triage_cli.models import Category
 
 VERSION = "1"  # grows with every change of a byte in the prompt: answers to another wording are not reused
 LIMIT = 24_000  # characters of a ticket that are sent
 SHORT_LIMIT = 4_000  # the same after a model found a ticket too long
 EXAMPLES = 8  # of a category
+SHOTS = 8  # categories with an example of their own as a turn
 CUT_MARK = " [cut here]"
 NONE = ("none of these", "none of the categories", "no category")  # the first that is no category's name is used
 
@@ -29,12 +31,17 @@ _text = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Question(NamedTuple):
-    """What a provider sends: static text first, then the ticket as data; `labels` end with the one for no category."""
+    """What a provider sends: static text first, then the ticket as data; `labels` end with the one for no category.
+
+    `shots` are examples as turns of a talk, ticket and answer: small models follow these better than any instruction,
+    large ones need none.
+    """
 
     system: str
     user: str
     categories: tuple[Category, ...]
     labels: tuple[str, ...]
+    shots: tuple[tuple[str, str], ...] = ()
 
     @property
     def none(self) -> str:
@@ -56,8 +63,21 @@ def question(
 ) -> Question:
     """Return the question about one ticket; the bytes depend on nothing else."""
     labels = labels_of(categories)
-    ticket = {"subject": shown(subject or "", limit // 8), "description": shown(description or "", limit)}
-    return Question(system(categories), _text(ticket), tuple(categories), labels)
+    ticket = _ticket(shown(subject or "", limit // 8), shown(description or "", limit))
+    return Question(system(categories), ticket, tuple(categories), labels, shots(categories))
+
+
+def shots(categories: Sequence[Category]) -> tuple[tuple[str, str], ...]:
+    """Return one worked example of each category that has any, its own or a built-in one."""
+    return tuple(
+        (_ticket("", shown(texts[0], 300)), _text({"category": c.name, "confidence": 1.0, "reason": "fits it best"}))
+        for c, texts in list(zip(categories, examples_of(categories), strict=True))[:SHOTS]
+        if texts
+    )
+
+
+def _ticket(subject: str, description: str) -> str:
+    return _text({"subject": subject, "description": description})
 
 
 def labels_of(categories: Sequence[Category]) -> tuple[str, ...]:
@@ -87,14 +107,17 @@ def shown(text: str, limit: int = LIMIT) -> str:
     return text if len(text) <= limit else text[:limit].rstrip() + CUT_MARK
 
 
-def schema(labels: Sequence[str]) -> dict[str, Any]:
-    """Return the JSON schema of an answer; the category comes first, so that it is decided before it is explained."""
+def schema(labels: Sequence[str], *, bounded: bool = False) -> dict[str, Any]:
+    """Return the JSON schema of an answer; the category comes first, so that it is decided before it is explained.
+
+    `bounded` limits the reason: small models do not stop by themselves, but not every server takes a limit.
+    """
     return {
         "type": "object",
         "properties": {
             "category": {"type": "string", "enum": list(labels)},
             "confidence": {"type": "number"},
-            "reason": {"type": "string"},
+            "reason": {"type": "string", "maxLength": 200} if bounded else {"type": "string"},
         },
         "required": ["category", "confidence", "reason"],
         "additionalProperties": False,

@@ -158,16 +158,14 @@ class Rejections:
 
     def _write(self, file: io.TextIOWrapper, rejected: object, table: Table) -> None:
         if table.delimiter and not self._headed:
-            csv.writer(file, delimiter=table.delimiter, lineterminator="\n").writerow(table.columns)
+            file.write(_csv_line(table.columns, table.delimiter) + "\n")
             self._headed = True
         raw = rejected.raw if isinstance(rejected, Rejected) else ""
         if isinstance(rejected, TicketDraft) and rejected.cells is not None and not table.delimiter:
             said = {name: cell for name, cell in zip(table.columns, rejected.cells, strict=True) if cell}
             raw = json.dumps(said, ensure_ascii=False)
         elif isinstance(rejected, TicketDraft) and rejected.cells is not None:
-            row = io.StringIO()
-            csv.writer(row, delimiter=table.delimiter, lineterminator="").writerow(rejected.cells)
-            raw = row.getvalue()
+            raw = _csv_line(rejected.cells, table.delimiter)
         file.write(raw.rstrip("\r\n") + "\n")
 
     def close(self) -> None:
@@ -180,6 +178,12 @@ class Rejections:
         """Tell whether more rows were rejected than the caller allows."""
         number, share = self._most
         return self.count > (self.total * number / 100 if share else number)
+
+
+def _csv_line(cells: Sequence[str], delimiter: str) -> str:
+    row = io.StringIO(newline="")
+    csv.writer(row, delimiter=delimiter).writerow(cells)
+    return row.getvalue().removesuffix("\r\n")
 
 
 def _bound(most: str) -> tuple[float, bool]:

@@ -94,7 +94,7 @@ class Printer:
         """Write rows of CSV under a header."""
         if self._excel:
             self.write("\ufeff")
-        writer = csv.writer(_Sink(self), lineterminator="\r\n" if self._excel else "\n")
+        writer = csv.writer(_Sink(self, "\r\n" if self._excel else "\n"))
         for row in chain([columns], rows):
             writer.writerow([self._cell(value) for value in row])
 
@@ -148,13 +148,14 @@ class Printer:
 
 
 class _Sink:
-    """What a csv writer writes to."""
+    """What a csv writer writes to, row by row; it must end rows by CR LF itself, else it quotes no cell with a CR."""
 
-    def __init__(self, printer: Printer) -> None:
+    def __init__(self, printer: Printer, end: str) -> None:
         self._printer = printer
+        self._end = end
 
     def write(self, text: str) -> None:
-        self._printer.write(text)
+        self._printer.write(text.removesuffix("\r\n") + self._end)
 
 
 def _exhaust(items: Iterable[object]) -> int:

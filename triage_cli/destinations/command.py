@@ -1,15 +1,19 @@
 """A command: the ticket as JSON on its stdin, never through a shell."""
 
+import asyncio
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
+from triage_cli.concurrency import bridge
 from triage_cli.destinations.payload import line
 from triage_cli.errors import DeliveryError
 from triage_cli.models import Outcome, Parcel, Receipt
 
 # Of what a command says on stderr, this much is kept.
 KEPT = 500
+# So many run at once.
+WORKERS = 4
 
 
 class CommandDestination:
@@ -25,10 +29,19 @@ class CommandDestination:
         self._timeout = timeout
 
     def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Run the command once a parcel; each outcome comes as soon as it is there."""
-        for chunk in chunks:
-            for parcel in chunk:
-                yield [self._one(parcel)]
+        """Run the command once a parcel, a few side by side; outcomes come as they arrive."""
+
+        async def run(parcel: Parcel) -> Outcome[Receipt]:
+            return await asyncio.to_thread(self._one, parcel)
+
+        for arrived in bridge().map(chunks, run, workers=WORKERS, stopping=lambda: False, tick=0.0):
+            yield [self._came(parcel, result) for parcel, result in arrived]
+
+    @staticmethod
+    def _came(parcel: Parcel, result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
+        if isinstance(result, Outcome):
+            return result
+        return Outcome(0, "failed", None, DeliveryError(f"cannot run it: {type(result).__name__}"), parcel)
 
     def _one(self, parcel: Parcel) -> Outcome[Receipt]:
         began = time.perf_counter()

@@ -23,6 +23,9 @@ class FileDestination:
     def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         """Append each chunk in one write."""
         for chunk in chunks:
+            if not chunk:
+                yield []
+                continue
             began = time.perf_counter()
             try:
                 self._append(b"".join(line(parcel) for parcel in chunk))

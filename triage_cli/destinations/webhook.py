@@ -129,7 +129,7 @@ class WebhookDestination:
         except TimeoutError:
             error = DeliveryError(f"{self.name} did not answer within {self._target.timeout:g} s")
         except httpx.InvalidURL:
-            error = DeliveryError(f"{self.name} has a url that leads nowhere", hint="check it in the config", final=True)
+            error = DeliveryError(f"{self.name} has a url that leads nowhere", hint="check the config", final=True)
         except httpx.HTTPError as problem:
             error = DeliveryError(f"{self.name} cannot be reached ({type(problem).__name__})")
         except DeliveryError as problem:

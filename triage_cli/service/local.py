@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import count
 from typing import NamedTuple
 
 from triage_cli.allowance import Allowance
@@ -150,37 +152,45 @@ class LocalTriage:
     def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
         """Send tickets where the map says, then deliver what is due."""
         statuses = TO_ROUTE | {"undeliverable"} if plan.retry_dead else TO_ROUTE
-        with running(self._store, "route", self._actor, self._words) as tally:
-            delivering = Delivering(self._store, self._parts.map, self._actor, tally.lease)
-            row = 0
-            for chunk in self._claimed(selection, statuses, tally):
-                outcomes = delivering.route(chunk, again=plan.again, retry_dead=plan.retry_dead)
-                outcomes = [o._replace(row=row + n) for n, o in enumerate(outcomes)]
-                row += len(outcomes)
+        with (
+            running(self._store, "route", self._actor, self._words) as tally,
+            closing(self._delivering(tally, retry_dead=plan.retry_dead)) as delivering,
+        ):
+            rows: dict[str, int] = {}
+            numbers = count()
+
+            def numbered() -> Iterator[Sequence[Ticket]]:
+                for chunk in self._claimed(selection, statuses, tally):
+                    rows.update((ticket.ticket_id, next(numbers)) for ticket in chunk)
+                    yield chunk
+
+            for outcomes in delivering.route(numbered(), again=plan.again):
+                outcomes = [o._replace(row=rows.pop(_routed(o))) for o in outcomes]  # noqa: PLW2901 - now with their rows
                 tally.add(outcomes)
                 yield from outcomes
             if selection.ids is None:
-                yield from self._due(delivering, tally, row, plan.stay)
+                yield from self._due(delivering, tally, numbers, plan.stay)
 
-    def _due(self, delivering: Delivering, tally: Tally, row: int, stay: float) -> Iterator[Outcome[Routed]]:
+    def _delivering(self, tally: Tally, *, retry_dead: bool = False) -> Delivering:
+        return Delivering(
+            self._store, self._parts.map, self._actor, tally.lease, self._allowance, retry_dead=retry_dead
+        )
+
+    def _due(self, delivering: Delivering, tally: Tally, rows: Iterator[int], stay: float) -> Iterator[Outcome[Routed]]:
         """Deliver what is due now, and stay for what falls due within `stay` seconds from now."""
         until = time.time() + stay
         while not self._allowance.stopping:
-            before = row
-            for destination in self._store.owed():
-                while parcels := self._store.due(destination, tally.lease, CHUNK):
-                    for reached in delivering.deliver([parcels]):
-                        outcomes = [
-                            Outcome(row + n, r.ticket.status, Routed(r.ticket, r.deliveries), r.error, r.ticket)
-                            for n, r in enumerate(reached)
-                        ]
-                        row += len(outcomes)
-                        tally.add(outcomes)
-                        yield from outcomes
-                    if self._allowance.stopping:
-                        return
+            came = False
+            for reached in delivering.due():
+                outcomes = [
+                    Outcome(next(rows), r.ticket.status, Routed(r.ticket, r.deliveries), r.error, r.ticket)
+                    for r in reached
+                ]
+                came = came or bool(outcomes)
+                tally.add(outcomes)
+                yield from outcomes
             at, now = self._store.next_due(), time.time()
-            if at is None or at > until or (at <= now and row == before):  # what is due and still there, another holds
+            if at is None or at > until or (at <= now and not came):  # what is due and still there, another holds
                 return
             self._allowance.wait(max(0.0, at - now))
 
@@ -192,11 +202,11 @@ class LocalTriage:
         with running(self._store, "run", self._actor, self._words) as tally:
             intake = Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=True)
             created = intake.chunks(self._until_stopped(drafts))
-            delivering = Delivering(self._store, self._parts.map, self._actor, tally.lease)
-            for outcomes in self._run_classify(created, self._deciding(plan, tally), tally):
-                routed = self._run_route(outcomes, delivering)
-                tally.add(routed)
-                yield from routed
+            classified = self._run_classify(created, self._deciding(plan, tally), tally)
+            with closing(self._delivering(tally)) as delivering:
+                for routed in self._run_route(classified, delivering):
+                    tally.add(routed)
+                    yield from routed
 
     def _run_classify(
         self, created: Iterable[list[Outcome[Ticket]]], deciding: Deciding, tally: Tally
@@ -235,22 +245,38 @@ class LocalTriage:
         )
         return mine | {t.ticket_id: t for t in claimed}
 
-    def _run_route(self, outcomes: Sequence[Outcome[Ticket]], delivering: Delivering) -> list[Outcome[Routed]]:
-        due = {o.value.ticket_id: o.value for o in outcomes if o.value and o.value.status in TO_ROUTE}
-        routed = {_routed(r): r for r in delivering.route(list(due.values()))} if due else {}
-        answer: list[Outcome[Routed]] = []
-        for outcome in outcomes:
-            ticket = outcome.value
-            after = routed.get(ticket.ticket_id) if ticket else None
-            if ticket is None:
-                answer.append(Outcome(outcome.row, outcome.did, None, outcome.error, outcome.item))
-            elif after is None:
-                answer.append(Outcome(outcome.row, outcome.did, Routed(ticket), outcome.error, outcome.item))
-            else:
-                answer.append(
-                    Outcome(outcome.row, outcome.did, after.value, outcome.error or after.error, outcome.item)
+    def _run_route(
+        self, classified: Iterable[list[Outcome[Ticket]]], delivering: Delivering
+    ) -> Iterator[list[Outcome[Routed]]]:
+        """Send on the tickets that have a category; the others pass at the post's next breath."""
+        passing: list[Outcome[Routed]] = []
+        due: dict[str, list[Outcome[Ticket]]] = {}
+
+        def chunks() -> Iterator[Sequence[Ticket]]:
+            for outcomes in classified:
+                mine = []
+                for outcome in outcomes:
+                    ticket = outcome.value
+                    if ticket is not None and ticket.ticket_id in due:
+                        due[ticket.ticket_id].append(outcome)
+                    elif ticket is not None and ticket.status in TO_ROUTE:
+                        due[ticket.ticket_id] = [outcome]
+                        mine.append(ticket)
+                    else:
+                        passing.append(outcome._replace(value=Routed(ticket) if ticket else None))  # type: ignore[arg-type]
+                yield mine
+
+        for routed in delivering.route(chunks()):
+            ready = passing[:]
+            passing.clear()
+            for after in routed:
+                ready += (
+                    Outcome(before.row, before.did, after.value, before.error or after.error, before.item)
+                    for before in due.pop(_routed(after))
                 )
-        return answer
+            yield sorted(ready, key=lambda o: o.row)
+        if passing:
+            yield passing
 
     # -- reads
 

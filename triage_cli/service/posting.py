@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from triage_cli.errors import TriageError
+from triage_cli.errors import DeliveryError, TriageError
 from triage_cli.models import Outcome, Parcel, Receipt
 from triage_cli.ports import Destination
 
@@ -31,8 +31,14 @@ class Arrived(NamedTuple):
 class Post:
     """Hands parcels to destinations side by side. Not thread-safe: one a run."""
 
-    def __init__(self, opener: Callable[[str], Destination], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        opener: Callable[[str], Destination],
+        off: frozenset[str] = frozenset(),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._opener = opener
+        self._off = off
         self._clock = clock
         self._lines: dict[str, _Line] = {}
         self._stopped = False
@@ -57,7 +63,7 @@ class Post:
         for parcel in parcels:
             name = parcel.delivery.destination
             if name not in self._lines:
-                self._lines[name] = _Line(name, self._opener, self._clock)
+                self._lines[name] = _Line(name, _switched_off if name in self._off else self._opener, self._clock)
             self._lines[name].add(parcel)
 
     def collect(self) -> list[Arrived]:
@@ -75,6 +81,14 @@ class Post:
         """Let go of the destinations."""
         for line in self._lines.values():
             line.close()
+
+
+def _switched_off(name: str) -> Destination:
+    raise DeliveryError(
+        f"{name} said that it is gone (410) and was switched off",
+        hint="triage route --retry-dead tries again",
+        final=True,
+    )
 
 
 class _Line:

@@ -55,6 +55,7 @@ FIRST = (
     """create table attempts (
         delivery_id text not null references deliveries (delivery_id), number integer not null, at text not null,
         status integer, error text, seconds real not null, primary key (delivery_id, number))""",
+    "create table switched_off (destination text primary key, at text not null)",
     """create table events (
         seq integer primary key, timestamp text not null, action text not null, ticket_id text, actor text not null,
         run_id text, detail text not null, hash text not null)""",

@@ -107,6 +107,18 @@ class SqliteStore:
         due: float | None = self._read("select min(due_at) from deliveries where state = 'pending'")[0][0]
         return due
 
+    def switched_off(self) -> frozenset[str]:
+        """Return the destinations that said they are gone for good."""
+        return frozenset(row[0] for row in self._read("select destination from switched_off"))
+
+    def switch(self, destination: str, *, off: bool) -> None:
+        """Switch a destination off, or on again."""
+        with self._writing() as db:
+            if off:
+                db.execute("insert or ignore into switched_off values (?, ?)", (destination, now()))
+            else:
+                db.execute("delete from switched_off where destination = ?", (destination,))
+
     def _renew(self, db: sqlite3.Connection, lease: Lease) -> None:
         db.execute("update runs set lease_until = ? where run_id = ?", (time.time() + lease.seconds, lease.run_id))
 

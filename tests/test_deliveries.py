@@ -1,0 +1,180 @@
+"""Deliveries through the use cases and the command line: never lost, never doubled under another id."""
+
+import json
+import os
+import random
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cli, FakeClassifier, World
+from tests.test_webhook import Receiver, target
+from triage_cli.destinations.webhook import WebhookDestination
+from triage_cli.errors import DeliveryError
+from triage_cli.models import ClassifyPlan, Outcome, Parcel, Receipt, RoutePlan, Rule, Selection, TicketDraft
+from triage_cli.service import posting
+
+
+class FakeDestination:
+    """Takes parcels or fails as it is told, and keeps what it was handed; `hangs` has it never answer."""
+
+    def __init__(self, name: str, answer: Callable[[Parcel], DeliveryError | None] = lambda _: None) -> None:
+        self.name = name
+        self.max_attempts = 3
+        self.schedule: tuple[float, ...] = (5.0, 300.0)
+        self.got: list[str] = []
+        self.hangs = False
+        self._answer = answer
+
+    def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+        held: list[Parcel] = []
+        for chunk in chunks:
+            self.got += [parcel.delivery.delivery_id for parcel in chunk]
+            held += chunk
+            if self.hangs:
+                yield []
+                continue
+            outcomes = [Outcome(0, "", Receipt(), self._answer(parcel), parcel) for parcel in held]
+            held.clear()
+            yield outcomes
+
+
+@pytest.fixture
+def three(world: World) -> dict[str, FakeDestination]:
+    """A world in which tickets go to one of three destinations, by category."""
+    names = {"Billing": "a", "Technical": "b", "General": "c"}
+    order = list(names)
+    world.classifier = FakeClassifier(lambda ticket: (order[int(ticket.external_id or 0) % 3], 0.9))
+    destinations = {name: FakeDestination(name) for name in names.values()}
+    world.destinations.update(destinations)
+    world.rules = tuple(Rule(f"r.{c}", (name,), {"category": (c,)}) for c, name in names.items())
+    return destinations
+
+
+def drafts(number: int) -> Iterator[TicketDraft]:
+    return (TicketDraft(n, n + 2, f"ticket {n}", None, None, None, None, str(n)) for n in range(number))
+
+
+def run(world: World, number: int) -> list[str]:
+    outcomes = list(world.triage().run(drafts(number), ClassifyPlan()))
+    assert sorted(o.row for o in outcomes) == list(range(number))
+    return [o.value.ticket.status for o in outcomes if o.value]
+
+
+def test_one_dead_among_three_takes_nothing_from_the_others(world: World, three: dict[str, FakeDestination]) -> None:
+    three["b"]._answer = lambda _: DeliveryError("b is down", status=500)
+    statuses = Counter(run(world, 3000))
+    assert statuses == {"routed": 2000, "routing": 1000}
+    assert len(three["a"].got) == len(three["c"].got) == 1000
+    assert len(three["b"].got) <= posting.ROOM, "left alone once it had failed ten times in a row"
+
+
+def test_one_that_hangs_does_not_stop_the_others(
+    world: World, three: dict[str, FakeDestination], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posting, "STUCK", 0.05)
+    three["b"].hangs = True
+    triage = world.triage()
+    seen: Counter[str] = Counter()
+    for outcome in triage.run(drafts(6000), ClassifyPlan()):
+        seen[outcome.value.ticket.status if outcome.value else ""] += 1
+        if seen["routed"] == 4000:
+            break
+    assert seen["routed"] == 4000
+
+
+def test_what_was_left_alone_is_delivered_once_it_is_back(world: World, three: dict[str, FakeDestination]) -> None:
+    three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
+    run(world, 90)
+    three["b"]._answer = lambda _: None
+    db = sqlite3.connect(world.store.path)
+    db.execute("update deliveries set due_at = 0 where state = 'pending'")
+    db.commit()
+    list(world.triage().route(Selection(), RoutePlan()))
+    assert {t.status for t in world.store.find(Selection())} == {"routed"}
+    assert set(Counter(three["a"].got).values()) == {1}
+    assert len(set(three["b"].got)) == 30
+
+
+def test_a_destination_that_is_gone_is_switched_off_until_dead_letters_are_retried(
+    world: World, three: dict[str, FakeDestination]
+) -> None:
+    three["b"]._answer = lambda _: DeliveryError("gone", status=410, final=True)
+    assert Counter(run(world, 3))["undeliverable"] == 1
+    more = [TicketDraft(0, 2, "one more", None, None, None, None, "4")]
+    (outcome,) = world.triage().run(more, ClassifyPlan())
+    assert outcome.value is not None
+    assert outcome.value.ticket.status == "undeliverable"
+    assert len(three["b"].got) == 1, "not asked again"
+    assert world.store.switched_off() == {"b"}
+    three["b"]._answer = lambda _: None
+    list(world.triage().route(Selection(), RoutePlan(retry_dead=True)))
+    assert world.store.switched_off() == frozenset()
+    assert {t.status for t in world.store.find(Selection())} == {"routed"}
+
+
+def test_the_next_attempt_is_due_as_planned_or_as_the_receiver_asks(
+    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_800_000_000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    world.destinations["hook"] = WebhookDestination(target(receiver.url))
+    world.rules = (Rule("r", ("hook",)),)
+    receiver.answer = lambda n: [(500, {}), (429, {"Retry-After": "600"})][n - 1]
+    run(world, 1)
+    due = world.store.next_due()
+    assert due is not None
+    assert 4.5 <= due - now <= 5.5
+    now = due
+    list(world.triage().route(Selection(), RoutePlan()))
+    assert world.store.next_due() == now + 600
+    first, second = (headers for headers, _ in receiver.got)
+    assert first["webhook-id"] == second["webhook-id"]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    it = Receiver()
+    yield it
+    it.close()
+
+
+def test_kill_9_at_random_moments_loses_nothing(cli: Cli, receiver: Receiver) -> None:
+    """Every delivery arrives; where one arrives twice, it does so under the same id."""
+    number = 300
+    rows = "".join(f"{n},I was charged twice for order {n}\n" for n in range(number))
+    (cli.folder / "in.csv").write_text("id,subject\n" + rows)
+    (cli.folder / "config.yaml").write_text(f"routes:\n  - to: {receiver.url}\n")
+    assert cli("create", "in.csv", "-q").returncode == 0
+    assert cli("classify", "-q").returncode == 0
+    chance = random.Random(3)  # noqa: S311 - moments, no secrets
+    for _ in range(3):
+        before = len(receiver.got)
+        process = cli.start("route", "-q")
+        moment = chance.randrange(1, 60)
+        while len(receiver.got) < before + moment and process.poll() is None:
+            os.sched_yield()
+        process.kill()
+        process.communicate()
+    done = cli("route", "-o", "id")
+    assert done.returncode == 0, done.stderr
+    ids_of: dict[str, set[str]] = {}
+    for headers, body in receiver.got:
+        ids_of.setdefault(json.loads(body)["ticket"]["external_id"], set()).add(headers["webhook-id"])
+    routed = {json.loads(line)["external_id"] for line in cli("list", "--status", "routed").stdout.splitlines()}
+    assert len(routed) > number * 0.8, "the others wait for a person"
+    assert set(ids_of) == routed
+    assert {len(ids) for ids in ids_of.values()} == {1}
+
+
+def test_a_missing_secret_names_its_variable(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "destinations:\n  hook: {type: webhook, url: 'https://x.example/', secret_env: HOOK_SECRET}\n"
+        "routes:\n  - to: hook\n"
+    )
+    cli("run", "-q", stdin="subject\nI was charged twice, please refund\n")
+    assert "HOOK_SECRET" in cli("show", cli("list", "-o", "id").stdout.strip()).stdout
