@@ -79,7 +79,8 @@ def main(rows: int) -> None:
     print(f"{'classify one ticket, fitted':28} {cold:7.2f} s")
     speed = rows / seconds(*TRIAGE, "classify", "-q", "--db", str(database))
     alone = tokenizer_alone(file)
-    print(f"{'classify, stored and logged':28} {speed:7,.0f}/s against {alone:,.0f}/s of the tokenizer: {speed / alone:.2f}")
+    name, ratio = "classify, stored and logged", speed / alone
+    print(f"{name:28} {speed:7,.0f}/s against {alone:,.0f}/s of the tokenizer: {ratio:.2f}")
     small = peak_mb(*ours[:-1], str(folder / "small.db"))
     big = folder / "big.csv"
     make_tickets(rows * 10, big)

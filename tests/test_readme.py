@@ -38,7 +38,12 @@ def printed(command: str, folder: Path) -> str:
         "XDG_DATA_HOME": str(folder / "data"), "USER": "ada", "LOGNAME": "ada",
     }  # fmt: skip
     done = subprocess.run(
-        ["bash", "-c", f"{{ {command}; }} 2>&1"], cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        ["bash", "-c", f"{{ {command}; }} 2>&1"],
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
     )
     assert done.returncode == 0, (command, done.stdout.decode())
     return done.stdout.decode().replace(str(folder), "~")
