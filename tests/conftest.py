@@ -34,8 +34,12 @@ class FakeClassifier:
         self.asked: list[str] = []
         self._answer = answer or (lambda _: ("Billing", 0.9))
 
-    def asking(self) -> Asking:
-        return Asking(self.fingerprint, "fake", "m", "", "", '[["Billing", ""]]', "{}", ids.now())
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        return (self.fingerprint,)
+
+    def askings(self) -> tuple[Asking, ...]:
+        return (Asking(self.fingerprint, "fake", "m", "", "", '[["Billing", ""]]', "{}", ids.now()),)
 
     def classify(
         self, chunks: Iterable[Sequence[Ticket]], _allowance: Allowance

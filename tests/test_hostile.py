@@ -1,4 +1,4 @@
-"""Text that wants to be more than text: nothing in a ticket reaches a terminal as a command, a colour or an order of letters."""
+"""Text that wants to be more than text: nothing in a ticket reaches a terminal as a command, a colour or a direction."""
 
 import csv
 import io
@@ -110,17 +110,17 @@ def test_machine_formats_keep_every_character(hostile: Cli) -> None:
 
 
 def test_what_a_ticket_says_is_in_neither_runs_nor_events(fitted: Cli) -> None:
-    secret = "my card is 4111 secret"
-    fitted("create", "-q", "--subject", secret, f"--description={secret} too")
-    fitted("run", "-q", "-o", "csv", stdin=f"id,subject\n1,{secret}\n")
-    fitted("create", "-q", stdin=f"id,subject\n1,{secret} again\n")
+    said = "my card is 4111 or so"
+    fitted("create", "-q", "--subject", said, f"--description={said} too")
+    fitted("run", "-q", "-o", "csv", stdin=f"id,subject\n1,{said}\n")
+    fitted("create", "-q", stdin=f"id,subject\n1,{said} again\n")
     words = [row[0] for row in rows(fitted.db, "select words from runs order by started_at")]
     assert any(word.startswith("create -q --subject") for word in words)
     for table in ("runs", "events", "deliveries", "attempts"):
         found = rows(fitted.db, f"select * from {table}")
         assert found
-        assert secret not in repr(found)
-    assert rows(fitted.db, f"select count(*) from tickets where subject like '%{secret}%'") == [(2,)]
+        assert said not in repr(found)
+    assert rows(fitted.db, f"select count(*) from tickets where subject like '%{said}%'") == [(2,)]
 
 
 @given(st.text() | st.lists(st.sampled_from(NASTY)).map("".join))

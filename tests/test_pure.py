@@ -270,6 +270,18 @@ def test_any_letter_of_a_detail_counts(data: st.DataObject) -> None:
     assert auditing.first_break(events) == at + 1
 
 
+@pytest.mark.parametrize("renumbered", [True, False])
+def test_a_gap_is_found_though_every_hash_fits_its_own_event(*, renumbered: bool) -> None:
+    """Whoever takes an event out and mends the numbers, or the chain, but not both, is found."""
+    one, two, three = chain_of(3)
+    seq, prev = (2, three.prev) if renumbered else (3, one.hash)
+    event = Event(three.action, three.ticket_id, three.run_id, three.actor, three.timestamp)
+    forged = three._replace(seq=seq, prev=prev, hash=auditing.link(prev, seq, event, three.detail))
+    assert auditing.holds(forged)
+    assert verdicts([one, forged]) == (2, 2)
+    assert verdicts([one, two, three]) == (None, None)
+
+
 def test_the_store_s_own_log_passes_the_independent_check(world: World) -> None:
     list(world.triage('Ann "Ä" \\').run([TicketDraft(0, 2, "Ü", "text", external_id="1")], ClassifyPlan()))
     records = [json.loads(codec.to_json(codec.event_record(e))) for e in world.store.events(EventQuery())]

@@ -1,6 +1,7 @@
 """The use cases over a real store: what a user may rely on, whatever runs at the same time."""
 
 import json
+import os
 import sys
 import threading
 import time
@@ -894,6 +895,7 @@ def test_attempts_follow_the_schedule_with_one_id_and_end_as_a_dead_letter(world
     box.fails = DeliveryError("down", status=503)
     world.rules = (Rule("all", ("box",)),)
     assert dids(route(world)) == ["routing"]
+    assert last_run(world) == ("route", 0, {"routing": 1}), "what is due later is no failure"
     clock.forward(8)
     assert route(world) == []
     clock.forward(4)
@@ -902,6 +904,7 @@ def test_attempts_follow_the_schedule_with_one_id_and_end_as_a_dead_letter(world
     assert route(world) == []
     clock.forward(40)
     assert dids(route(world)) == ["undeliverable"]
+    assert last_run(world)[:2] == ("route", 3)
     clock.forward(1e6)
     assert route(world) == []
     assert len({p.delivery.delivery_id for p in box.tried}) == 1
@@ -1042,6 +1045,25 @@ def test_a_file_that_cannot_be_written_is_a_failed_attempt(world: World, tmp_pat
     assert outcome.did == "routing"
     assert outcome.error is not None
     assert "cannot append" in outcome.error.message
+
+
+def test_an_append_that_fails_half_way_leaves_no_half_line(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = to_file(world, tmp_path)
+    ready(world, 3)
+    route(world, *list(world.store.find(ALL))[:1])
+    before = (tmp_path / "box.jsonl").read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        outcomes = route(world)
+    assert dids(outcomes) == ["routing"] * 2
+    assert (tmp_path / "box.jsonl").read_bytes() == before
+    assert len(lines()) == 1
 
 
 def command(world: World, tmp_path: Path, script: str, *, timeout: float = 30.0) -> None:

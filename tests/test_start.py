@@ -57,11 +57,6 @@ def test_a_light_command_imports_nothing_heavy(cli: Cli, command: str) -> None:
     assert sorted(modules & set(HEAVY)) == []
 
 
-def test_only_the_module_of_the_command_is_imported(cli: Cli) -> None:
-    modules = {m for m in imported(cli, "--version") if m.startswith("triage_cli.")}
-    assert not modules & {"triage_cli.cli.create", "triage_cli.cli.look", "triage_cli.reading.opening"}
-
-
 def test_a_table_needs_rich_and_a_config_needs_yaml(cli: Cli) -> None:
     """So that the test above is known to look at the right names."""
     (cli.folder / "config.yaml").write_text("classifier: local\n")

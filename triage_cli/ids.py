@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 _lock = threading.Lock()
 _last = 0
@@ -38,6 +38,12 @@ def is_ticket_id(text: str) -> bool:
 def now() -> str:
     """Return the time as ISO 8601 UTC with milliseconds and Z."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def ago(seconds: float) -> str:
+    """Return the moment so many seconds ago, as `now` has it."""
+    moment = datetime.now(UTC) - timedelta(seconds=seconds)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def content_hash(subject: str | None, description: str | None) -> str:

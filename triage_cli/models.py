@@ -263,10 +263,15 @@ class Conflict(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """A run's hold on the tickets that point to it; the store's clock decides when it is over."""
+    """A run's hold on the tickets that point to it; the store's clock decides when it is over.
+
+    It carries what the run has spent and set aside, in USD (None: as before), so that a killed run's money counts.
+    """
 
     run_id: str
     seconds: float = 60.0
+    spent: float | None = None
+    reserved: float | None = None
 
 
 class Run(NamedTuple):
@@ -279,6 +284,9 @@ class Run(NamedTuple):
     started_at: str
     host: str = ""
     pid: int = 0
+    max_cost: float | None = None
+    spent: float = 0.0
+    reserved: float = 0.0
     ended_at: str | None = None
     counts: str = "{}"
     exit_code: int | None = None
@@ -348,10 +356,16 @@ class Selection(NamedTuple):
 
 
 class ClassifyPlan(NamedTuple):
-    """How to classify: by which classifier, and whether a machine may overrule a verdict (`force`)."""
+    """How to classify: by which classifier, and whether to ask anew and overrule verdicts (`force`).
+
+    `workers` is how many calls are in flight, `max_cost` USD, `max_wait` the seconds an outage is waited for.
+    """
 
     classifier: str | None = None
     force: bool = False
+    workers: int | None = None
+    max_cost: float | None = None
+    max_wait: float = 120.0
 
 
 class RoutePlan(NamedTuple):

@@ -68,16 +68,20 @@ class Triage(Protocol):
 class Classifier(Protocol):
     """Answers which category tickets belong to.
 
-    `fingerprint` names what it asks (model, prompt, categories), so that an answer can be reused; `appetite` is how
-    many tickets it wants in a chunk.
+    `fingerprint` names what it asks (model, prompt, categories), so that an answer can be reused, `fingerprints` all
+    that its steps ask; `appetite` is how many tickets it wants in a chunk.
     """
 
     name: str
     fingerprint: str
     appetite: int
 
-    def asking(self) -> Asking:
-        """Describe what is asked, for the record."""
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Return all that its steps ask by."""
+
+    def askings(self) -> tuple[Asking, ...]:
+        """Describe what is asked, for the record; a cascade asks in several ways."""
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer in whatever order answers come, in chunks that may be empty: nothing yet.
@@ -127,6 +131,12 @@ class Store(Protocol):
 
     def save(self, changes: Sequence[Change], lease: Lease | None = None) -> list[Conflict | None]:
         """Write changes and their events in one transaction; a refused one comes back as a `Conflict`."""
+
+    def spent_since(self, moment: str) -> float:
+        """Return what all runs since then have spent or set aside, in USD."""
+
+    def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
+        """Return earlier answers that cost something, by their key."""
 
     def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
         """Return the stored tickets among these identities."""

@@ -1,14 +1,14 @@
 """Which class stands behind a port: the one place that names stores, classifiers and destinations."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli import ids, routing
 from triage_cli.config import ClassifierSpec, Config, DestinationSpec
 from triage_cli.errors import ConfigError, UsageError
-from triage_cli.models import Parcel, Rule, Ticket
+from triage_cli.models import Classification, ClassifyPlan, Parcel, Rule, Ticket
 from triage_cli.ports import Classifier, Destination, Store
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
@@ -16,6 +16,13 @@ from triage_cli.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
     from triage_cli.destinations.webhook import Target
+
+
+class Signed(NamedTuple):
+    """What answers are signed with: who asks, in which run."""
+
+    actor: str
+    run_id: str
 
 
 def open_store(config: Config) -> SqliteStore:
@@ -35,11 +42,11 @@ def parts(config: Config, tell: Callable[[str], None] | None = None) -> Parts:
     def destination(name: str) -> Destination:
         return open_destination(name, config.destinations.get(name))
 
-    def classifier(name: str | None, actor: str, run_id: str) -> Classifier:
-        return open_classifier(config, store, name or config.classifier, actor, run_id, tell)
+    def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
+        return open_classifier(config, store, plan, Signed(actor, run_id), tell)
 
     map_ = Map(config.routes, config.routing_hash(), destination)
-    return Parts(store, config.categories, classifier, map_)
+    return Parts(store, config.categories, classifier, map_, config.per_day)
 
 
 def open_destination(name: str, spec: DestinationSpec | None) -> Destination:
@@ -96,24 +103,48 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule) -> Iterato
 
 
 def open_classifier(
-    config: Config, store: SqliteStore, name: str, actor: str, run_id: str, tell: Callable[[str], None] | None
+    config: Config, store: Store, plan: ClassifyPlan, signed: Signed, tell: Callable[[str], None] | None
 ) -> Classifier:
-    """Open a classifier by its configuration; the embedded model is fitted here where it is not yet."""
+    """Open the classifier that a plan names, or the default; the embedded model is fitted here where it is not yet."""
+    name = plan.classifier or config.classifier
     spec = config.classifiers.get(name)
     if spec is None:
         raise UsageError(f'no classifier "{name}"', hint=f"configured are {', '.join(config.classifiers)}")
-    if spec.type != "local":
-        raise ConfigError(f'classifier "{name}": type {spec.type} is not built yet', hint="use a local one")
-    return _local(config, store, spec, actor, run_id, tell)
+    if spec.type == "local":
+        return _local(config, store, spec, signed, tell)
+    if spec.type == "cascade":
+        from triage_cli.classifiers.cascade import Cascade
+
+        kept = [step for step in spec.steps if not config.offline or config.classifiers[step].type == "local"]
+        if not kept:
+            raise UsageError(f'classifier "{name}" has no step that works offline', hint="leave out --offline")
+        steps = [open_classifier(config, store, plan._replace(classifier=step), signed, tell) for step in kept]
+        return Cascade(name, steps, spec.audit_rate) if len(steps) > 1 else steps[0]
+    return _asking(config, store, spec, plan, signed)
+
+
+def _asking(config: Config, store: Store, spec: ClassifierSpec, plan: ClassifyPlan, signed: Signed) -> Classifier:
+    from triage_cli.classifiers import asking
+    from triage_cli.classifiers.remembering import Remembering
+
+    inner = asking.build(
+        spec._replace(workers=plan.workers or spec.workers),
+        config.categories,
+        env=os.environ,
+        actor=signed.actor,
+        run_id=signed.run_id,
+        max_wait=plan.max_wait,
+        offline=config.offline,
+    )
+
+    def recall(keys: Sequence[str]) -> Mapping[str, Classification]:
+        return {} if plan.force else store.recall(keys)
+
+    return Remembering(inner, spec.min_confidence, recall, signed.actor, signed.run_id)
 
 
 def _local(
-    config: Config,
-    store: SqliteStore,
-    spec: ClassifierSpec,
-    actor: str,
-    run_id: str,
-    tell: Callable[[str], None] | None,
+    config: Config, store: Store, spec: ClassifierSpec, signed: Signed, tell: Callable[[str], None] | None
 ) -> Classifier:
     from triage_cli.classifiers import local
 
@@ -133,8 +164,8 @@ def _local(
         model,
         name,
         spec.min_confidence,
-        actor=actor,
-        run_id=run_id,
+        actor=signed.actor,
+        run_id=signed.run_id,
         categories=config.categories,
         clock=ids.now,
         new_id=ids.new_id,

@@ -111,8 +111,17 @@ class AskingClassifier:
         asked = [spec.type, spec.model, provider.address, prompt.VERSION, self._told, sorted(spec.redact)]
         self.fingerprint = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
-    def asking(self) -> Asking:
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Return all it asks by: one."""
+        return (self.fingerprint,)
+
+    def askings(self) -> tuple[Asking, ...]:
         """Describe what is asked, for the record."""
+        return (self.asking(),)
+
+    def asking(self) -> Asking:
+        """Describe what is asked."""
         options = {"prompt": prompt.VERSION, "redact": sorted(self.spec.redact)}
         return Asking(
             self.fingerprint, self.spec.type, self.spec.model or "", self.provider.address,

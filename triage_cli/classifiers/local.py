@@ -229,8 +229,17 @@ class LocalClassifier:
         self._keys = [json.dumps(label, ensure_ascii=False) + ":" for label in model.labels]
         self._plain = ["".join(c if c.isprintable() else " " for c in label) for label in model.labels]
 
-    def asking(self) -> Asking:
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Return all it asks by: one."""
+        return (self.fingerprint,)
+
+    def askings(self) -> tuple[Asking, ...]:
         """Describe what is asked, for the record."""
+        return (self.asking(),)
+
+    def asking(self) -> Asking:
+        """Describe what is asked."""
         options = {"method": METHOD, "learned": self._model.learned or None, "temperature": self._model.temperature}
         return Asking(self.fingerprint, "local", "l2_supercat_256", "", "", described(self._categories),
                       json.dumps(options), self._clock())  # fmt: skip

@@ -117,11 +117,7 @@ class OpenAIProvider(Client):
         request: dict[str, Any] = {"model": self._spec.model, "messages": messages}
         form = FORMS[self._form]
         if form == "schema":
-            wanted = {
-                "name": "verdict",
-                "strict": True,
-                "schema": schema(question.labels, bounded="bounds" not in self._without),
-            }
+            wanted = schema(question.labels, bounded="bounds" not in self._without)
             verdict = {"name": "verdict", "strict": True, "schema": wanted}
             request["response_format"] = {"type": "json_schema", "json_schema": verdict}
         elif form == "object":

@@ -120,7 +120,8 @@ def _typed(
 
 
 def _one(session: Session, printer: Printer, draft: TicketDraft) -> int:
-    outcome: Outcome[Ticket] = next(iter(session.triage.create([draft])))
+    outcome: Outcome[Ticket]
+    (outcome,) = session.triage.create([draft])
     if outcome.error is not None or outcome.value is None:
         raise outcome.error or RowError("the ticket was not stored")
     printer.one(ticket_record(outcome.value), _table, TICKET_KEYS)

@@ -45,7 +45,8 @@ class Deciding:
         decisions = self._store.decisions([t.decision_id for t in asked if t.decision_id]) if asked else {}
         for ticket in asked:
             before = decisions.get(ticket.decision_id or "")
-            if before and before.answer_key == ids.answer_key(self._classifier.fingerprint, ticket.text):
+            keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self._classifier.fingerprints}
+            if before and before.answer_key in keys:
                 named[ticket.ticket_id] = "unchanged"
         return named
 
@@ -56,7 +57,8 @@ class Deciding:
 
     def _save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:
         if not self._noted:
-            self._store.note_asking(self._classifier.asking())
+            for asking in self._classifier.askings():
+                self._store.note_asking(asking)
             self._noted = True
         at = ids.now()
         changes = []
@@ -65,7 +67,8 @@ class Deciding:
             if not isinstance(before, Ticket):
                 raise TypeError(outcome)
             changes.append(self._change(before, outcome, at))
-        conflicts = self._store.save(changes, self._lease)
+        lease = self._lease._replace(spent=self._allowance.spent, reserved=self._allowance.reserved)
+        conflicts = self._store.save(changes, lease)
         late = [
             Change(change.event._replace(data={**change.event.data, "outcome": "late"}), adds=change.adds)
             for change, conflict in zip(changes, conflicts, strict=True)

@@ -6,6 +6,7 @@ from contextlib import closing
 from itertools import count
 from typing import NamedTuple
 
+from triage_cli import ids
 from triage_cli.allowance import Allowance
 from triage_cli.errors import AmbiguousError, NotFoundError
 from triage_cli.models import (
@@ -33,17 +34,19 @@ from triage_cli.service.verdicts import Verdicts
 from triage_cli.streams import CHUNK, chunked
 
 TO_CLASSIFY = frozenset({"new", "failed"})
+DAY = 24 * 3600.0
 TO_ROUTE = frozenset({"classified", "unroutable"})
 SHOWN_MATCHES = 10
 
 
 class Parts(NamedTuple):
-    """What the use cases stand on. `classifier` opens one by name (None: the default) for an actor and a run."""
+    """What the use cases stand on: `classifier` opens one for a plan, an actor and a run; `per_day` is USD."""
 
     store: Store
     categories: tuple[Category, ...]
-    classifier: Callable[[str | None, str, str], Classifier]
+    classifier: Callable[[ClassifyPlan, str, str], Classifier]
     map: Map
+    per_day: float | None = None
 
 
 class LocalTriage:
@@ -65,7 +68,7 @@ class LocalTriage:
     def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
         """Store drafts; one outcome each, in order."""
         verdicts = Verdicts(self._parts.categories, self._actor)
-        with running(self._store, "create", self._actor, self._words) as tally:
+        with running(self._store, "create", self._actor, self._words, self._allowance) as tally:
             intake = Intake(self._store, self._actor, verdicts, tally.run.run_id)
             for outcomes in intake.chunks(self._until_stopped(drafts)):
                 tally.add(outcomes)
@@ -81,7 +84,7 @@ class LocalTriage:
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """Ask a classifier about tickets: the selected ones, or all that are new or failed."""
-        with running(self._store, "classify", self._actor, self._words) as tally:
+        with running(self._store, "classify", self._actor, self._words, self._allowance) as tally:
             deciding = self._deciding(plan, tally)
             aside: list[Outcome[Decided]] = []
             rows: dict[str, int] = {}
@@ -95,9 +98,19 @@ class LocalTriage:
         return list(outcomes)
 
     def _deciding(self, plan: ClassifyPlan, tally: Tally) -> Deciding:
-        classifier = self._parts.classifier(plan.classifier, self._actor, tally.run.run_id)
+        self._allowance.limit = self._limit(plan, tally)
+        classifier = self._parts.classifier(plan, self._actor, tally.run.run_id)
         labels = frozenset(c.name for c in self._parts.categories)
         return Deciding(self._store, classifier, labels, self._actor, tally.lease, self._allowance, force=plan.force)
+
+    def _limit(self, plan: ClassifyPlan, tally: Tally) -> float | None:
+        """Return what this run may spend: what is left of its own bound and of the budget of a day."""
+        limits = []
+        if plan.max_cost is not None:
+            limits.append(plan.max_cost - tally.run.spent)
+        if self._parts.per_day is not None:
+            limits.append(self._parts.per_day - self._store.spent_since(ids.ago(DAY)))
+        return max(0.0, min(limits)) if limits else None
 
     def _to_ask(
         self,
@@ -125,10 +138,10 @@ class LocalTriage:
     def _claimed(self, selection: Selection, statuses: frozenset[str], tally: Tally) -> Iterator[list[Ticket]]:
         """Claim chunk after chunk; of named tickets, those that another run holds come along unclaimed."""
         if selection.ids is not None:
-            for ids in chunked(dict.fromkeys(selection.ids)):
+            for names in chunked(dict.fromkeys(selection.ids)):
                 if self._allowance.stopping:
                     return
-                named = selection._replace(ids=tuple(ids))
+                named = selection._replace(ids=tuple(names))
                 mine = {t.ticket_id: t for t in self._store.claim(named, tally.lease, CHUNK)}
                 yield [mine.get(t.ticket_id, t) for t in self._store.find(named)]
             return
@@ -153,7 +166,7 @@ class LocalTriage:
         """Send tickets where the map says, then deliver what is due."""
         statuses = TO_ROUTE | {"undeliverable"} if plan.retry_dead else TO_ROUTE
         with (
-            running(self._store, "route", self._actor, self._words) as tally,
+            running(self._store, "route", self._actor, self._words, self._allowance) as tally,
             closing(self._delivering(tally, retry_dead=plan.retry_dead)) as delivering,
         ):
             rows: dict[str, int] = {}
@@ -199,7 +212,7 @@ class LocalTriage:
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass."""
         verdicts = Verdicts(self._parts.categories, self._actor)
-        with running(self._store, "run", self._actor, self._words) as tally:
+        with running(self._store, "run", self._actor, self._words, self._allowance) as tally:
             intake = Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=True)
             created = intake.chunks(self._until_stopped(drafts))
             classified = self._run_classify(created, self._deciding(plan, tally), tally)

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from triage_cli import ids
+from triage_cli.allowance import Allowance
 from triage_cli.codec import compact
 from triage_cli.errors import PRECEDENCE, ExitCode, TriageError
-from triage_cli.models import Lease, Outcome, Run
+from triage_cli.models import Lease, Outcome, Routed, Run
 from triage_cli.ports import Store
 
 
@@ -25,7 +26,8 @@ class Tally:
         """Count outcomes."""
         for outcome in outcomes:
             self.counts[outcome.did] += 1
-            if outcome.error is not None:
+            due_later = isinstance(outcome.value, Routed) and outcome.value.ticket.status == "routing"
+            if outcome.error is not None and not due_later:
                 self.codes.add(outcome.error.exit_code)
 
     @property
@@ -35,7 +37,7 @@ class Tally:
 
 
 @contextmanager
-def running(store: Store, kind: str, actor: str, words: str) -> Iterator[Tally]:
+def running(store: Store, kind: str, actor: str, words: str, allowance: Allowance) -> Iterator[Tally]:
     """Begin a run and end it however the block ends; a killed one is ended by its lease."""
     tally = Tally(store.begin(Run(ids.new_id(), kind, actor, words, ids.now())))
     try:
@@ -51,6 +53,9 @@ def running(store: Store, kind: str, actor: str, words: str) -> Iterator[Tally]:
         raise
     finally:
         run = tally.run._replace(
-            ended_at=ids.now(), counts=compact(dict(sorted(tally.counts.items()))), exit_code=int(tally.exit_code)
+            ended_at=ids.now(),
+            spent=allowance.spent,
+            counts=compact(dict(sorted(tally.counts.items()))),
+            exit_code=int(tally.exit_code),
         )
         store.end(run)

@@ -84,6 +84,15 @@ NAMED = """select * from tickets where identity between :name || char(9) and :na
     order by ticket_id desc limit :limit"""
 ENDING = "select * from tickets where ticket_id like :ending escape '\\' order by ticket_id desc limit :limit"
 
+RECALL = """select * from classifications where answer_key in (select value from json_each(?)) and reused is null
+    and error is null and confidence_source not in ('model', 'human')"""
+# A run of equal words that died is continued, with what it had spent.
+DEAD = "kind = ? and words = ? and ended_at is null and lease_until <= ?"
+CONTINUED = f"select coalesce(sum(spent + reserved), 0) from runs where {DEAD}"
+CLOSE_CONTINUED = f"update runs set ended_at = ?, exit_code = 137 where {DEAD}"
+RENEW = """update runs set lease_until = ?, spent = coalesce(?, spent), reserved = coalesce(?, reserved)
+    where run_id = ?"""
+
 # A run holds what points to it while it has not ended and its lease is not over.
 FREE = """(run_id is null or run_id not in
     (select run_id from runs where ended_at is null and lease_until > :now))"""

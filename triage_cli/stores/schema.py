@@ -13,7 +13,8 @@ migrations = Migrations("triage")
 FIRST = (
     """create table runs (
         run_id text primary key, kind text not null, actor text not null, words text not null, started_at text not null,
-        host text not null, pid integer not null, ended_at text, counts text not null, exit_code integer, summary text,
+        host text not null, pid integer not null, max_cost real, spent real not null, reserved real not null,
+        ended_at text, counts text not null, exit_code integer, summary text,
         lease_until real not null default 0)""",
     "create index runs_alive on runs (lease_until) where ended_at is null",
     """create table tickets (
@@ -40,6 +41,9 @@ FIRST = (
         output_tokens integer not null, cache_read integer not null, cache_write integer not null, cost real not null,
         redacted text, error text)""",
     "create index classifications_of on classifications (ticket_id)",
+    # Only answers that cost something are recalled.
+    """create index classifications_to_recall on classifications (answer_key)
+        where reused is null and error is null and confidence_source not in ('model', 'human')""",
     """create view verdicts as select classification_id as verdict_id, ticket_id, category, actor, reason as note, at
         from classifications where confidence_source = 'human'""",
     """create table askings (

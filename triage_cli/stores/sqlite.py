@@ -51,16 +51,25 @@ class SqliteStore:
         run = run._replace(host=socket.gethostname(), pid=os.getpid())
         with self._writing() as db:
             self._free_the_dead(db)
+            spent = db.execute(queries.CONTINUED, (run.kind, run.words, time.time())).fetchone()[0]
+            db.execute(queries.CLOSE_CONTINUED, (now(), run.kind, run.words, time.time()))
             marks = ",".join("?" * len(run))
             db.execute(f"insert into runs values ({marks}, ?)", (*run, time.time() + Lease(run.run_id).seconds))
-        return run
+        return run._replace(spent=spent)
+
+    def spent_since(self, moment: str) -> float:
+        """Return what all runs since then have spent or set aside, those that were killed included."""
+        said = "select coalesce(sum(spent + reserved), 0) from runs where started_at >= ?"
+        spent: float = self._read(said, (moment,))[0][0]
+        return spent
 
     def end(self, run: Run) -> None:
         """Record how a run ended; its tickets and deliveries are free."""
         with self._writing() as db:
             db.execute(
-                "update runs set ended_at = ?, counts = ?, exit_code = ?, summary = ? where run_id = ?",
-                (run.ended_at, run.counts, run.exit_code, run.summary, run.run_id),
+                "update runs set ended_at = ?, counts = ?, exit_code = ?, summary = ?, spent = ?, reserved = 0 "
+                "where run_id = ?",
+                (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id),
             )
             db.execute("update tickets set run_id = null where run_id = ?", (run.run_id,))
 
@@ -120,7 +129,8 @@ class SqliteStore:
                 db.execute("delete from switched_off where destination = ?", (destination,))
 
     def _renew(self, db: sqlite3.Connection, lease: Lease) -> None:
-        db.execute("update runs set lease_until = ? where run_id = ?", (time.time() + lease.seconds, lease.run_id))
+        until = time.time() + lease.seconds
+        db.execute(queries.RENEW, (until, lease.spent, lease.reserved, lease.run_id))
 
     # -- the one write
 
@@ -197,6 +207,11 @@ class SqliteStore:
         """Return the weights kept under a fingerprint."""
         rows = self._read("select weights from models where fingerprint = ?", (fingerprint,))
         return rows[0][0] if rows else None
+
+    def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
+        """Return earlier answers that cost something, by their key."""
+        rows = [Classification(*row) for row in self._read(queries.RECALL, (compact(list(answer_keys)),))]
+        return {answer.answer_key: answer for answer in rows}
 
     def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
         """Return the stored tickets among these identities."""
