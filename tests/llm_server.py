@@ -159,17 +159,16 @@ class _Handler(BaseHTTPRequestHandler):
         fake = self.server.fake
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         step = fake.take(Asked(self.path, dict(self.headers.items()), json.loads(body)))
+        if step.hang:
+            fake.released.wait(20)
+        time.sleep(step.delay)
+        fake.done()  # before the client knows, who may ask again at once
         try:
             self.act(step, fake)
         except OSError:
             self.close_connection = True  # the client has left
-        finally:
-            fake.done()
 
     def act(self, step: Step, fake: LlmServer) -> None:
-        if step.hang:
-            fake.released.wait(20)
-        time.sleep(step.delay)
         if step.hang or step.cut == -1:
             self.close_connection = True
             return

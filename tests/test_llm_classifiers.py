@@ -131,7 +131,7 @@ def serve() -> Iterator[Callable[[Script], LlmServer]]:
 
 @pytest.mark.parametrize(("kind", "source"), [("openai", "said"), ("anthropic", "said"), ("decision", "decision")])
 def test_every_ticket_gets_its_answer(kind: str, source: str) -> None:
-    with serving() as server:
+    with serving(lambda n, one: good(n, one)._replace(delay=0.02)) as server:
         outcomes, error = asked(opened(server, kind, workers=4, price=PRICE), 20)
     assert error is None
     assert sorted(s.ticket_id for s in steps(outcomes)) == sorted(f"t{n}" for n in range(20))

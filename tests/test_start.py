@@ -9,8 +9,8 @@ import pytest
 from tests.conftest import Cli
 
 HEAVY = (
-    "sqlite_utils", "numpy", "yaml", "rich", "openai", "anthropic", "httpx", "sklearn", "scipy", "tokenizers", "chardet",
-    "wordllama", "safetensors", "asyncio", "multiprocessing", "unittest", "triage_cli.stores.schema",
+    "sqlite_utils", "numpy", "yaml", "rich", "openai", "anthropic", "httpx", "sklearn", "scipy", "tokenizers",
+    "chardet", "wordllama", "safetensors", "asyncio", "multiprocessing", "unittest", "triage_cli.stores.schema",
 )  # fmt: skip
 RUN = """
 import json, sys
@@ -47,8 +47,8 @@ def imported(cli: Cli, *args: str, stdin: str = "") -> set[str]:
 @pytest.mark.parametrize(
     "command",
     [
-        "--version", "logs", "logs --follow --help", "list -o jsonl", "list -o csv", "list -o json", "create --subject x",
-        "show x1", "why x1", "stats", "db path", "create -", "route --limit 1",
+        "--version", "logs", "logs --follow --help", "list -o jsonl", "list -o csv", "list -o json",
+        "create --subject x", "show x1", "why x1", "stats", "db path", "create -", "route --limit 1",
     ],
 )  # fmt: skip
 def test_a_light_command_imports_nothing_heavy(cli: Cli, command: str) -> None:

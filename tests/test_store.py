@@ -690,10 +690,12 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(store: SqliteStore) -> None
     assert Path(store.path).read_bytes() == before
 
 
-def test_another_program_s_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("its_version", [0, VERSION])
+def test_another_program_s_database_is_refused_and_left_as_it_is(tmp_path: Path, its_version: int) -> None:
     path = tmp_path / "other.db"
     db = sqlite3.connect(path)
     db.execute("create table songs (title text)")
+    db.execute(f"pragma user_version = {its_version}")
     db.close()
     before = path.read_bytes()
     with pytest.raises(StoreError, match="not one of triage"):

@@ -88,4 +88,6 @@ def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
         return StoreError(
             f"{path} is no usable database: {error}", hint="restore a backup, or name another file with --db"
         )
+    if str(error).startswith(("no such table", "no such column")):  # its user_version is ours by chance
+        return StoreError(f"{path} is a database, but not one of triage", hint="name another file with --db")
     raise error
