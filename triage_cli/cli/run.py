@@ -68,7 +68,7 @@ def run(
     printer = Printer(output, excel=excel, quiet=session.quiet and output is None)
     tally = Tally(Rejections(rejects, max_rejects, strict=strict))
     session.config  # noqa: B018 - its mistakes are told before anything is read
-    with inputs.streams(files) as streams:
+    with inputs.streams(session, files) as streams:
         tables = inputs.tables(session, streams, wanted)
         if printer.format == "csv" and len({table.columns for table in tables}) > 1:
             raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")
