@@ -1,7 +1,7 @@
 """Which class stands behind a port: the one place that names stores, classifiers and destinations."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -100,6 +100,37 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule) -> Iterato
             yield as_text(target(spec, os.environ), parcel)
         else:
             yield line(parcel).decode().rstrip()
+
+
+class Estimate(NamedTuple):
+    """What a classification would take: tickets, tokens and USD at most (None: no price), and the first prompt."""
+
+    tickets: int
+    tokens: int = 0
+    cost: float | None = 0.0
+    prompt: str = ""
+
+
+def estimate(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> Estimate:
+    """Estimate what asking about tickets would take, without asking; of a cascade, its first step that costs."""
+    spec = config.classifiers[plan.classifier or config.classifier]
+    steps = [config.classifiers[step] for step in spec.steps] if spec.type == "cascade" else [spec]
+    paid = next((step for step in steps if step.type != "local"), None)
+    if paid is None:
+        return Estimate(sum(1 for _ in tickets))
+    from triage_cli.classifiers import asking
+    from triage_cli.classifiers.providers import BUDGET
+
+    asked = asking.build(paid, config.categories, env=os.environ, actor="", run_id=None, offline=config.offline)
+    bill = asking.Bill(paid.price)
+    number = tokens = 0
+    cost, prompt = 0.0, ""
+    for ticket in tickets:
+        question, _ = asked.question(ticket)
+        usage = asking.estimate(question, BUDGET)
+        number, tokens, cost = number + 1, tokens + usage.input + usage.output, cost + bill.price_of(usage)
+        prompt = prompt or f"{question.system}\n\n{question.user}"
+    return Estimate(number, tokens, cost if paid.price else None, prompt)
 
 
 def open_classifier(

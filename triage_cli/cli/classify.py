@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from triage_cli import wiring
 from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, command
 from triage_cli.codec import TICKET_KEYS, outcome_record
-from triage_cli.errors import PRECEDENCE, ExitCode, UsageError
+from triage_cli.errors import PRECEDENCE, ExitCode
 from triage_cli.models import ClassifyPlan, Decided, Outcome, Selection
 
 COLUMNS = (*TICKET_KEYS, "asked")
@@ -27,9 +28,10 @@ def register(app: typer.Typer) -> None:
 def classify(
     session: Session,
     ids: inputs.Ids = None,
-    classifier: Annotated[
-        str | None, typer.Option(metavar="NAME", help="One of the config.", show_default=False)
-    ] = None,
+    classifier: inputs.Classifier = None,
+    workers: inputs.Workers = None,
+    max_cost: inputs.MaxCost = None,
+    max_wait: inputs.MaxWait = "2m",
     limit: inputs.Limit = None,
     since: inputs.Since = None,
     dry_run: Annotated[
@@ -45,17 +47,15 @@ def classify(
     triage classify
     triage list --status needs_review -o id | triage classify - --classifier gpt
     """
-    if classifier is not None and classifier not in session.config.classifiers:
-        known = ", ".join(session.config.classifiers)
-        raise UsageError(f'no classifier "{classifier}"', hint=f"the config has {known}")
+    plan = inputs.plan(session, classifier, workers, max_cost, max_wait, force=force)
     named, missing = inputs.ids(session, ids)
     selection = Selection(ids=named[:limit] if named is not None else None, since=inputs.moment(since), limit=limit)
     if dry_run:
-        return _preview(session, selection)
+        return _preview(session, selection, plan)
     printer = Printer(output, excel=excel, quiet=session.quiet)
     counts: Counter[str] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
-    outcomes = _outcomes(session, selection, ClassifyPlan(classifier, force), counts, codes)
+    outcomes = _outcomes(session, selection, plan, counts, codes)
     try:
         if ids and len(ids) == 1 and ids != ["-"]:
             for outcome in outcomes:
@@ -86,11 +86,14 @@ def _outcomes(
         yield outcome
 
 
-def _preview(session: Session, selection: Selection) -> int:
+def _preview(session: Session, selection: Selection, plan: ClassifyPlan) -> int:
     if selection.ids is None:
         selection = selection._replace(statuses=frozenset({"new", "failed"}))
-    number = sum(1 for _ in session.triage.find(selection))
-    session.say(f"{number:,} tickets would be asked, by the embedded model: no prompt, no tokens, no cost (--dry-run)")
+    told = wiring.estimate(session.config, plan, session.triage.find(selection))
+    if told.prompt:
+        Printer("table").write(telling.safe_lines(told.prompt) + "\n")
+    cost = "at a price that is not configured" if told.cost is None else f"${told.cost:.4f} at most"
+    session.say(f"{told.tickets:,} tickets would be asked: about {told.tokens:,} tokens, {cost} (--dry-run)")
     return ExitCode.OK
 
 

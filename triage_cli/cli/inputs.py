@@ -16,7 +16,7 @@ import typer
 from triage_cli.cli import telling
 from triage_cli.cli.session import Session
 from triage_cli.errors import InputError, NotFoundError, RowError, UsageError
-from triage_cli.models import PRIORITIES, Outcome, Rejected, TicketDraft
+from triage_cli.models import PRIORITIES, ClassifyPlan, Outcome, Rejected, TicketDraft
 from triage_cli.reading import ReadOptions, Table, open_table, values
 
 Files = Annotated[
@@ -41,6 +41,13 @@ MaxRejects = Annotated[str, typer.Option(metavar="N|N%", help="How many may be r
 Since = Annotated[
     str | None, typer.Option(metavar="TIME", help="A date, a time, or an age such as 7d.", show_default=False)
 ]
+
+Classifier = Annotated[str | None, typer.Option(metavar="NAME", help="One of the config.", show_default=False)]
+Workers = Annotated[int | None, typer.Option(min=1, metavar="N", help="Calls in flight.", show_default=False)]
+MaxCost = Annotated[
+    float | None, typer.Option(min=0, metavar="USD", help="Stop with 7 before this.", show_default=False)
+]
+MaxWait = Annotated[str, typer.Option(metavar="DURATION", help="How long an outage is waited for.")]
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -269,3 +276,27 @@ def moment(text: str | None) -> str | None:
             raise UsageError(f'"{text}" is no time', hint="write 2026-11-24, 2026-11-24T08:00Z or 7d") from error
         found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     return found.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def plan(
+    session: Session,
+    classifier: str | None,
+    workers: int | None,
+    max_cost: float | None,
+    max_wait: str,
+    *,
+    force: bool = False,
+) -> ClassifyPlan:
+    """Return how to classify, as the options have it."""
+    known = session.config.classifiers
+    if classifier is not None and classifier not in known:
+        raise UsageError(f'no classifier "{classifier}"', hint=f"the config has {', '.join(known)}")
+    return ClassifyPlan(classifier, force, workers, max_cost, seconds(max_wait))
+
+
+def seconds(text: str) -> float:
+    """Return a duration such as `2m` in seconds."""
+    match = AGE.fullmatch(text.strip())
+    if not match:
+        raise UsageError(f'"{text}" is no duration', hint="write 30s, 2m or 1h")
+    return timedelta(**{UNITS[match[2]]: float(match[1])}).total_seconds()

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -42,9 +42,10 @@ def register(app: typer.Typer) -> None:
 def run(
     session: Session,
     files: inputs.Files = None,
-    classifier: Annotated[
-        str | None, typer.Option(metavar="NAME", help="One of the config.", show_default=False)
-    ] = None,
+    classifier: inputs.Classifier = None,
+    workers: inputs.Workers = None,
+    max_cost: inputs.MaxCost = None,
+    max_wait: inputs.MaxWait = "2m",
     mapped: inputs.Mapped = None,
     source: inputs.Source = None,
     kind: inputs.Kind = None,
@@ -64,19 +65,17 @@ def run(
     triage run tickets.csv -o csv > done.csv
     cat export.csv | triage run -q
     """
+    plan = inputs.plan(session, classifier, workers, max_cost, max_wait)
     wanted = inputs.options(mapped, source, kind, encoding, delimiter, limit, no_header=no_header)
     printer = Printer(output, excel=excel, quiet=session.quiet and output is None)
     tally = Tally(Rejections(rejects, max_rejects, strict=strict))
-    session.config  # noqa: B018 - its mistakes are told before anything is read
     with inputs.streams(session, files) as streams:
         tables = inputs.tables(session, streams, wanted)
         if printer.format == "csv" and len({table.columns for table in tables}) > 1:
             raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")
         tally.rejections.begin([name for name, _ in streams])
         try:
-            _print(
-                printer, tables, lambda table: _outcomes(session, table, ClassifyPlan(classifier), tally, strict=strict)
-            )
+            _print(printer, tables, lambda table: _outcomes(session, table, plan, tally, strict=strict))
         finally:
             tally.rejections.close()
             session.say(telling.counted(tally.dids, DIDS) + "; " + telling.counted(tally.statuses, STATUSES, WORDS))

@@ -26,6 +26,11 @@ def safe(text: str) -> str:
     return UNSAFE.sub(_visible, text)
 
 
+def safe_lines(text: str) -> str:
+    """Return a text as it may be shown on a terminal, its lines kept."""
+    return "\n".join(safe(line) for line in text.split("\n"))
+
+
 def _visible(match: re.Match[str]) -> str:
     char = match.group()
     if char in "\n\r\t":

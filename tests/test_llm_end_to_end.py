@@ -1,0 +1,226 @@
+"""Language models through the store and the command line: shared work, money, kills, and what is never paid twice."""
+
+import json
+import sqlite3
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cli
+from tests.llm_server import Asked, LlmServer, Step, chat, failing, good, serving, verdict
+
+KEY = "sk-canary-4711-canary"
+CANARY = "the zebra invoice of Mrs Quackenbush"
+
+
+def configure(cli: Cli, url: str, more: str = "", classifier: str = "gpt") -> None:
+    (cli.folder / "config.yaml").write_text(
+        f"classifier: {classifier}\n"
+        "classifiers:\n"
+        f"  gpt: {{type: openai, model: m, base_url: {url}, api_key_env: TEST_KEY, workers: 4, max_retries: 0,\n"
+        "        price: {input: 1000, output: 1000}}\n" + more
+    )
+    cli.env["TEST_KEY"] = KEY
+
+
+def tickets(cli: Cli, number: int, text: str = "Where is invoice {n}?") -> None:
+    rows = "".join(f"{n},{text.format(n=n)}\n" for n in range(number))
+    assert cli("create", "-q", stdin="id,subject\n" + rows).returncode == 0
+
+
+def statuses(cli: Cli) -> Counter[str]:
+    return Counter(json.loads(line)["status"] for line in cli("list").stdout.splitlines())
+
+
+def test_answers_are_stored_with_tokens_cost_and_source(cli: Cli) -> None:
+    with serving() as server:
+        configure(cli, server.url)
+        tickets(cli, 5)
+        done = cli("classify")
+        assert done.returncode == 0, done.stderr
+        first = json.loads(done.stdout.splitlines()[0])
+        assert first["status"] == "classified"
+        assert first["confidence_source"] == "said"
+        assert first["cost_usd"] > 0
+        assert (
+            cli("classify", "--force", *[json.loads(line)["ticket_id"] for line in done.stdout.splitlines()]).returncode
+            == 0
+        )
+        assert len(server.asked) == 10, "--force asks again"
+
+
+def test_what_was_answered_is_not_asked_again_nor_an_equal_text(cli: Cli) -> None:
+    with serving() as server:
+        configure(cli, server.url)
+        tickets(cli, 40, "Where is my refund?")
+        assert cli("classify", "-q").returncode == 0
+        assert statuses(cli) == {"classified": 40}
+        assert len(server.asked) == 1
+        tickets(cli, 3, "Where is my refund?")
+        assert cli("create", "--subject", "Where is my refund?", "-q").returncode == 0
+        assert cli("classify", "-q").returncode == 0
+        assert len(server.asked) == 1
+
+
+def test_a_bound_on_cost_stops_before_it_and_holds_over_restarts(cli: Cli) -> None:
+    with serving() as server:
+        configure(cli, server.url, "budget: {per_day: 4.0}\n")
+        tickets(cli, 60)
+        codes = [cli("classify", "-q").returncode for _ in range(3)]
+        assert codes == [7, 7, 7]
+        spent = sum(json.loads(line)["cost_usd"] for line in cli("list").stdout.splitlines())
+        assert 0 < spent <= 4.0
+        assert statuses(cli)["new"] == 60 - len(server.asked)
+        one = cli("classify", "--max-cost", "0", "-o", "json")
+        assert one.returncode == 7
+        assert json.loads(one.stderr.splitlines()[-1])["error"]["code"] == "budget"
+
+
+def test_a_bound_without_a_price_is_refused(cli: Cli) -> None:
+    with serving() as server:
+        configure(
+            cli, server.url, "  other: {type: openai, model: m, base_url: http://127.0.0.1:9, api_key_env: null}\n"
+        )
+        tickets(cli, 1)
+        done = cli("classify", "--classifier", "other", "--max-cost", "1")
+        assert done.returncode == 2
+        assert "price" in done.stderr
+        assert server.asked == []
+
+
+def test_a_wrong_key_stops_the_run_and_leaves_tickets_new(cli: Cli) -> None:
+    with serving(lambda _n, _asked: failing(401)) as server:
+        configure(cli, server.url)
+        tickets(cli, 50)
+        done = cli("classify")
+        assert done.returncode == 4, done.stderr
+        assert statuses(cli) == {"new": 50}
+        assert len(server.asked) <= 4
+        assert KEY not in done.stdout + done.stderr
+
+
+def test_a_missing_key_names_the_variable(cli: Cli) -> None:
+    configure(cli, "http://127.0.0.1:9")
+    del cli.env["TEST_KEY"]
+    tickets(cli, 1)
+    done = cli("classify")
+    assert done.returncode == 4
+    assert "TEST_KEY" in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+
+
+def test_a_provider_that_is_gone_is_6_and_leaves_tickets_new(cli: Cli) -> None:
+    configure(cli, "http://127.0.0.1:9")
+    tickets(cli, 5)
+    done = cli("classify", "--max-wait", "0s")
+    assert done.returncode == 6, done.stderr
+    assert statuses(cli) == {"new": 5}
+
+
+def test_a_label_outside_the_list_is_never_stored(cli: Cli) -> None:
+    with serving(lambda _n, _asked: Step(chat(verdict("Sales")))) as server:
+        configure(cli, server.url)
+        tickets(cli, 3)
+        assert cli("classify", "-q").returncode == 3
+        assert statuses(cli) == {"failed": 3}
+        assert len(server.asked) == 3
+        stored = sqlite3.connect(cli.db).execute("select category, error, cost > 0 from classifications").fetchall()
+        assert stored == [(None, "unknown_label", 1)] * 3
+
+
+def test_offline_opens_no_socket(cli: Cli) -> None:
+    with serving() as server:
+        configure(cli, server.url)
+        tickets(cli, 1)
+        assert cli("classify", "--offline").returncode == 2
+        assert server.asked == []
+
+
+def test_a_cascade_asks_the_model_only_where_the_local_one_is_unsure(cli: Cli) -> None:
+    with serving(lambda _n, _asked: Step(chat(verdict("General", 0.95)))) as server:
+        configure(
+            cli,
+            server.url,
+            "  local: {type: local, min_confidence: 0.8}\n  both: {type: cascade, steps: [local, gpt]}\n",
+            "both",
+        )
+        assert cli("create", "-q", "--subject", "Refund: I was charged twice on my invoice").returncode == 0
+        assert cli("create", "-q", "--subject", "Zyxw vuts rqpo").returncode == 0
+        done = cli("classify")
+        assert done.returncode == 0, done.stderr
+        by = {r["subject"][:6]: r for r in map(json.loads, done.stdout.splitlines())}
+        assert (by["Refund"]["classifier"], by["Refund"]["category"]) == ("local", "Billing")
+        assert (by["Zyxw v"]["classifier"], by["Zyxw v"]["category"]) == ("gpt", "General")
+        assert len(server.asked) == 1
+        kept = json.loads(cli("show", by["Zyxw v"]["ticket_id"]).stdout)["classifications"]
+        assert [c["classifier"] for c in kept] == ["local", "gpt"], "every step's answer is kept"
+        assert cli("run", "-q", stdin="subject\nRefund: I was charged twice on my invoice\n").returncode == 0
+        assert len(server.asked) == 1
+
+
+def test_kill_9_loses_no_paid_answer_beyond_those_in_flight(cli: Cli) -> None:
+    number, kills, workers = 120, 3, 4
+    gate: list[LlmServer] = []
+
+    def slow(n: int, asked: Asked) -> Step:
+        return good(n, asked)._replace(delay=0.01)
+
+    with serving(slow) as server:
+        gate.append(server)
+        configure(cli, server.url)
+        tickets(cli, number)
+        for kill in range(kills):
+            process = cli.start("classify", "-q")
+            while len(server.asked) < (kill + 1) * 20 and process.poll() is None:
+                pass
+            process.kill()
+            process.communicate()
+        assert cli("classify", "-q").returncode == 0
+        assert statuses(cli) == {"classified": number}
+        assert len(server.asked) <= number + kills * 2 * workers
+
+
+def test_two_runs_at_once_ask_about_each_ticket_once(cli: Cli) -> None:
+    with serving() as server:
+        configure(cli, server.url)
+        tickets(cli, 80)
+        runs = [cli.start("classify", "-q") for _ in range(2)]
+        assert [process.wait(60) for process in runs] == [0, 0]
+        for process in runs:
+            process.communicate()
+        assert statuses(cli) == {"classified": 80}
+        assert len(server.asked) == 80
+
+
+def test_neither_key_nor_ticket_text_leaks(cli: Cli, tmp_path: Path) -> None:
+    with serving(lambda n, _asked: failing(500) if n % 2 else Step(chat("prose"))) as server:
+        configure(cli, server.url)
+        assert cli("create", "-q", "--subject", CANARY).returncode == 0
+        for _ in range(4):
+            done = cli("classify", "-v", "-o", "id", OPENAI_LOG="debug")
+            assert KEY not in done.stdout + done.stderr
+            assert CANARY not in done.stdout + done.stderr
+    for path in tmp_path.rglob("*.db*"):
+        assert KEY.encode() not in path.read_bytes()
+    events = cli("logs").stdout
+    assert CANARY not in events
+
+
+def test_a_dry_run_shows_the_first_prompt_and_the_cost_and_asks_nobody(cli: Cli) -> None:
+    with serving() as server:
+        configure(cli, server.url)
+        tickets(cli, 7)
+        done = cli("classify", "--dry-run")
+        assert done.returncode == 0
+        assert "7 tickets would be asked" in done.stderr
+        assert "$" in done.stderr
+        assert "Billing" in done.stdout
+        assert server.asked == []
+
+
+@pytest.mark.parametrize("text", ["5", "soon", "-1m", ""])
+def test_a_wait_that_is_no_duration_is_told(cli: Cli, text: str) -> None:
+    done = cli("classify", "--max-wait", text)
+    assert done.returncode == 2
+    assert "30s, 2m or 1h" in done.stderr
