@@ -1,4 +1,4 @@
-"""Compare whole commands side by side, in one run: `commands.py [ROWS]`.
+"""Compare whole commands side by side, in one run: `python -m benchmarks.commands [ROWS]`.
 
 Import: `triage create FILE` with its audit trail against `sqlite-utils insert --csv` of the same file. Memory: the same
 import of ten times the rows. Start: one `create` and one `logs` against `sqlite-utils --version`. Classify: the stored
@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from make_tickets import main as make_tickets
+from benchmarks.make_tickets import main as make_tickets
 
 TRIAGE = [sys.executable, "-m", "triage_cli"]
 SQLITE_UTILS = [sys.executable, "-m", "sqlite_utils"]

@@ -219,6 +219,20 @@ def test_a_dry_run_shows_the_first_prompt_and_the_cost_and_asks_nobody(cli: Cli)
         assert server.asked == []
 
 
+def test_the_doctor_tells_what_works_and_what_to_do(cli: Cli) -> None:
+    with serving() as server:
+        configure(
+            cli, server.url, "  gone: {type: openai, model: m, base_url: http://127.0.0.1:9, api_key_env: null}\n"
+        )
+        done = cli("doctor")
+        assert done.returncode == 8, done.stderr
+        told = {record["what"]: record for record in map(json.loads, done.stdout.splitlines())}
+        assert told["classifier gpt"]["works"]
+        assert "answered" in told["classifier gpt"]["said"]
+        assert not told["classifier gone"]["works"]
+        assert statuses(cli) == {}, "nothing was stored"
+
+
 @pytest.mark.parametrize("text", ["5", "soon", "-1m", ""])
 def test_a_wait_that_is_no_duration_is_told(cli: Cli, text: str) -> None:
     done = cli("classify", "--max-wait", text)

@@ -186,13 +186,20 @@ def test_excel_has_bom_crlf_and_disarmed_formulas(fitted: Cli) -> None:
     )
     plain = parsed(fitted("run", "-o", "csv", stdin=text.getvalue()).stdout)
     assert [row[2] for row in plain[1:]] == cells
-    for flags in (("--excel",), ("--excel", "-o", "csv")):
+    for flags in (("--excel",), ("--excel", "-o", "csv"), ("--excel", "-q")):
         done = fitted("run", *flags, stdin=text.getvalue()).stdout
         assert done.startswith("\ufeffid,subject,note,")
         went = parsed(done.removeprefix("\ufeff"))
         assert [row[2] for row in went[1:]] == [*(f"'{cell}" for cell in FORMULAS), *HARMLESS]
         assert done.count("\r\n") >= len(cells) + 1
         assert done.endswith("\r\n")
+
+
+def test_excel_is_csv_and_nothing_else(fitted: Cli) -> None:
+    for command in ("run", "create", "list", "logs"):
+        done = fitted(command, "--excel", "-o", "json", stdin=TICKETS)
+        assert (done.returncode, done.stdout) == (2, "")
+    assert rows(fitted.db, "select count(*) from tickets") == [(0,)]
 
 
 def test_excel_on_other_commands(fitted: Cli) -> None:

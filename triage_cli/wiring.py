@@ -6,8 +6,9 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli import ids, routing
+from triage_cli.allowance import Allowance
 from triage_cli.config import ClassifierSpec, Config, DestinationSpec
-from triage_cli.errors import ConfigError, UsageError
+from triage_cli.errors import ConfigError, UnavailableError, UsageError
 from triage_cli.models import Classification, ClassifyPlan, Parcel, Rule, Ticket
 from triage_cli.ports import Classifier, Destination, Store
 from triage_cli.service.delivering import Map
@@ -100,6 +101,24 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule) -> Iterato
             yield as_text(target(spec, os.environ), parcel)
         else:
             yield line(parcel).decode().rstrip()
+
+
+def try_classifier(config: Config, name: str) -> str:
+    """Ask a classifier one tiny question and return what it answered in words. Raises what a run would raise."""
+    classifier = open_classifier(
+        config, open_store(config), ClassifyPlan(name, force=True, max_wait=0.0), Signed("doctor", ids.new_id()), None
+    )
+    category = config.categories[0].name
+    ticket = Ticket(ids.new_id(), "", "doctor", None, "", f"A question about {category}", None, None, None, 2, None, "")
+    for outcomes in classifier.classify([[ticket]], Allowance()):
+        for outcome in outcomes:
+            if outcome.error is not None:
+                raise outcome.error
+            last = outcome.value.steps[-1] if outcome.value else None
+            if last is not None:
+                share = "" if last.confidence is None else f" at {last.confidence:.2f} ({last.confidence_source})"
+                return f"{last.classifier} answered {last.category or 'none of these'}{share}"
+    raise UnavailableError(f'classifier "{name}" gave no answer', hint="try again later")
 
 
 class Estimate(NamedTuple):

@@ -28,6 +28,7 @@ MODULES = {
     "stats": "stats",
     "config": "configuration",
     "db": "database",
+    "doctor": "doctor",
 }
 TAKES_VALUE = ("--config", "--db", "--remote")
 # The disk, not the program: no space, no quota, a file as big as it may get, a device that fails.

@@ -113,7 +113,7 @@ def _typed(
         (description or "").strip() or None,
         customer_id or None,
         inputs.priority(priority),
-        inputs.moment(created_at) or now(),
+        (inputs.moment(created_at) or now()).replace(".000Z", "Z"),
         external_id or None,
         source,
     )

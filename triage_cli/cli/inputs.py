@@ -44,9 +44,7 @@ Since = Annotated[
 
 Classifier = Annotated[str | None, typer.Option(metavar="NAME", help="One of the config.", show_default=False)]
 Workers = Annotated[int | None, typer.Option(min=1, metavar="N", help="Calls in flight.", show_default=False)]
-MaxCost = Annotated[
-    float | None, typer.Option(min=0, metavar="USD", help="Stop with 7 before this.", show_default=False)
-]
+MaxCost = Annotated[float | None, typer.Option(min=0, metavar="USD", help="Stop before (7).", show_default=False)]
 MaxWait = Annotated[str, typer.Option(metavar="DURATION", help="How long an outage is waited for.")]
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")

@@ -10,6 +10,7 @@ import typer
 
 from triage_cli.cli import telling
 from triage_cli.codec import to_json
+from triage_cli.errors import UsageError
 
 T = TypeVar("T")
 Format = Literal["table", "json", "jsonl", "csv", "id"]
@@ -34,8 +35,10 @@ class Printer:
     """Writes records in one format; a reader that goes away is no error (`closed`)."""
 
     def __init__(self, output: Format | None, *, excel: bool = False, quiet: bool = False) -> None:
+        if excel and output not in (None, "csv"):
+            raise UsageError(f"--excel is CSV, not {output}", hint="leave one of them away")
         self.format: Format = output or ("table" if telling.on_terminal(sys.stdout) else "jsonl")
-        self.silent = quiet and output is None
+        self.silent = quiet and output is None and not excel
         self.closed = False
         self._excel = excel
         if excel:

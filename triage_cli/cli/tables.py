@@ -111,13 +111,13 @@ def ticket(records: Sequence[Record]) -> RenderableType:
             text(d["last_error"] or d["done_at"]),
             text(d["delivery_id"]),
         )
-    history = events(record.get("events", ()))
-    return Group(facts, *(t for t in (answers, sent) if t.row_count), history)
+    history = events(record.get("events", ()), title="events")
+    return Group(facts, *(t for t in (answers, sent, history) if t.row_count))
 
 
-def events(records: Sequence[Record]) -> RenderableType:
+def events(records: Sequence[Record], title: str = "") -> Table:
     """Return events as a table, their detail in short."""
-    table = _table("seq", "timestamp", "action", "ticket", "actor", "detail")
+    table = _titled(title, "seq", "timestamp", "action", "ticket", "actor", "detail")
     table.columns[5].ratio = 1
     for e in records:
         detail = ", ".join(f"{k}: {_short(v)}" for k, v in e["detail"].items() if v not in (None, [], ""))
@@ -180,7 +180,8 @@ def _table(*columns: str) -> Table:
 
 def _titled(title: str, *columns: str) -> Table:
     table = _table(*columns)
-    table.title, table.title_justify, table.title_style = f"\n{title}", "left", "bold"
+    if title:
+        table.title, table.title_justify, table.title_style = f"\n{title}", "left", "bold"
     return table
 
 

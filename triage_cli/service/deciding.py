@@ -110,6 +110,8 @@ class Deciding:
             "status": ticket.status,
             "decision": ticket.decision_id,
         }
+        if last and last.redacted:
+            data["masked"] = last.redacted  # the kinds of words that were hidden from the provider
         if outcome.error:
             data["error"] = outcome.error.code
         event = Event("classified", ticket.ticket_id, self._lease.run_id, self._actor, at, data)

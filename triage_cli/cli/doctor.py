@@ -1,0 +1,53 @@
+"""`triage doctor`: what works and what does not, each with the next step."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from triage_cli import wiring
+from triage_cli.cli import printing
+from triage_cli.cli.printing import Printer
+from triage_cli.cli.session import Session, command
+from triage_cli.errors import ExitCode, TriageError
+
+COLUMNS = ("what", "works", "said", "next")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("doctor")(doctor)
+
+
+@command
+def doctor(session: Session, output: printing.Output = None) -> int:
+    """Try the configuration, the database and each classifier with one tiny question; exit 8 where one fails."""
+    records = list(_tried(session))
+    Printer(output).many(records, lambda record: record, COLUMNS, _table, "what", rows=len(records))
+    return ExitCode.OK if all(record["works"] for record in records) else ExitCode.CHECK_FAILED
+
+
+def _tried(session: Session) -> Iterator[dict[str, Any]]:
+    config = session.config
+    yield _record("configuration", str(config.path or "the built-in defaults"))
+    try:
+        stats = session.triage.stats()
+    except TriageError as error:
+        yield _record("database", error.message, error.hint, works=False)
+        return
+    yield _record("database", f"{config.database}: {stats.tickets:,} tickets, {stats.events:,} events")
+    for name in config.classifiers:
+        try:
+            yield _record(f"classifier {name}", wiring.try_classifier(config, name))
+        except TriageError as error:
+            yield _record(f"classifier {name}", error.message, error.hint, works=False)
+
+
+def _record(what: str, said: str, hint: str = "", *, works: bool = True) -> dict[str, Any]:
+    return dict(zip(COLUMNS, (what, works, said, hint), strict=True))
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.of(COLUMNS)(records)
