@@ -123,6 +123,14 @@ def test_typing_the_same_ticket_twice_makes_two(cli: Cli) -> None:
     assert rows(cli.db, "select count(*) from tickets") == [(2,)]
 
 
+def test_a_typed_ticket_with_a_known_external_id_is_that_ticket(cli: Cli) -> None:
+    made = [cli("create", "--subject", "Refund?", "--external-id", "X-9", "-o", "id").stdout for _ in range(2)]
+    assert made[0] == made[1] == cli("show", "X-9", "-o", "id").stdout
+    changed = cli("create", "--subject", "Refund now", "--external-id", "X-9", "-o", "json")
+    assert json.loads(changed.stdout)["subject"] == "Refund now"
+    assert rows(cli.db, "select count(*) from tickets") == [(1,)]
+
+
 def test_a_typed_ticket_needs_a_text_and_no_file(cli: Cli) -> None:
     assert cli("create", "--subject", "  ").returncode == 2
     (cli.folder / "t.csv").write_text(TICKETS)

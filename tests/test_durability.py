@@ -15,7 +15,7 @@ from tests.commands import is_whole, listens, many, rows, until
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-NUMBER = 6000
+NUMBER = 4000
 SILENT = [("create",), ("create", "-"), ("run",), ("classify", "-"), ("route", "-")]
 
 

@@ -59,6 +59,8 @@ class Receiver:
                 pass
 
         class Server(ThreadingHTTPServer):
+            request_queue_size = 128  # else the kernel resets what comes too fast
+
             def handle_error(self, request: Any, client_address: Any) -> None:
                 """Say nothing of a sender that was killed."""
 
