@@ -20,6 +20,7 @@ from triage_cli.models import EventQuery
 from triage_cli.stores.sqlite import SqliteStore
 
 WORKERS = 8
+START = 0.4  # seconds before a command is at work
 
 
 def triage(folder: Path, *args: str) -> list[str]:
@@ -39,7 +40,7 @@ def kill_and_go_on(command: list[str], kills: int, longest: float) -> int:
     for _ in range(kills):
         process = subprocess.Popen(command)
         try:
-            process.wait(0.2 + chance.random() * longest)
+            process.wait(START + chance.random() * longest)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -58,7 +59,7 @@ def deliveries(kills: int, number: int = 2000) -> None:
     prepare(folder, config, number)
     subprocess.run(triage(folder, "classify"), check=True)
     start = time.perf_counter()
-    hit = kill_and_go_on(triage(folder, "route"), kills, 0.4)
+    hit = kill_and_go_on(triage(folder, "route"), kills, 0.08)
     ids: dict[str, set[str]] = {}
     for headers, body in receiver.got:
         ids.setdefault(json.loads(body)["ticket"]["external_id"], set()).add(headers["webhook-id"])
@@ -66,9 +67,8 @@ def deliveries(kills: int, number: int = 2000) -> None:
     assert len(ids) == number, "every delivery arrived"
     assert all(len(of_one) == 1 for of_one in ids.values()), "under one id each"
     assert whole(folder)
-    print(
-        f"deliveries: {number:,} arrived over {hit} kills, {twice} twice under the same id, {time.perf_counter() - start:.0f} s"
-    )
+    took = time.perf_counter() - start
+    print(f"deliveries: {number:,} arrived over {hit} kills, {twice} twice under the same id, {took:.0f} s")
     receiver.close()
 
 
@@ -80,18 +80,17 @@ def model(kills: int, number: int = 400) -> None:
 
     with serving(slow) as server:
         config = (
-            f"classifiers:\n  gpt: {{type: openai, model: m, base_url: {server.url}, api_key_env: null, workers: {WORKERS}}}\n"
-            "classifier: gpt\n"
+            "classifier: gpt\nclassifiers:\n"
+            f"  gpt: {{type: openai, model: m, base_url: {server.url}, api_key_env: null, workers: {WORKERS}}}\n"
         )
         prepare(folder, config, number)
-        hit = kill_and_go_on(triage(folder, "classify"), kills, 1.5)
+        hit = kill_and_go_on(triage(folder, "classify"), kills, 0.35)
         left = [t for t in SqliteStore(str(folder / "t.db")).stats().by_status.items() if t[0] in ("new", "failed")]
         assert left == []
-        assert len(server.asked) <= number + hit * 2 * WORKERS, len(server.asked)
+        allowed = number + hit * 2 * WORKERS
+        assert len(server.asked) <= allowed
         assert whole(folder)
-        print(
-            f"model: {number} tickets, {hit} kills, {len(server.asked)} calls of {number + hit * 2 * WORKERS} allowed"
-        )
+        print(f"model: {number} tickets, {hit} kills, {len(server.asked)} calls of {allowed} allowed")
 
 
 if __name__ == "__main__":

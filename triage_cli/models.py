@@ -68,7 +68,7 @@ class TicketDraft(NamedTuple):
     source: str = "import"
     extra: Mapping[str, Any] = {}
     verdict: str | None = None
-    cells: Sequence[str] | None = None
+    cells: Sequence[Any] | None = None
 
 
 class Rejected(NamedTuple):
@@ -78,7 +78,7 @@ class Rejected(NamedTuple):
     line: int
     error: TriageError
     raw: str = ""
-    cells: Sequence[str] | None = None
+    cells: Sequence[Any] | None = None
 
 
 class Ticket(NamedTuple):

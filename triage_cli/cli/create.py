@@ -113,10 +113,16 @@ def _typed(
         (description or "").strip() or None,
         customer_id or None,
         inputs.priority(priority),
-        (inputs.moment(created_at) or now()).replace(".000Z", "Z"),
+        _created(created_at, named=bool(external_id)),
         external_id or None,
         source,
     )
+
+
+def _created(typed: str | None, *, named: bool) -> str | None:
+    """Return when a typed ticket was created: now, unless it has an id and may be there already."""
+    moment = inputs.moment(typed) or (None if named else now())
+    return moment.replace(".000Z", "Z") if moment else None
 
 
 def _one(session: Session, printer: Printer, draft: TicketDraft) -> int:

@@ -1,6 +1,6 @@
 """Records -> drafts: each row of cells becomes one ticket to be, or is rejected with its reason."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
@@ -56,7 +56,13 @@ def drafts(records: Records, plan: Plan) -> Iterator[TicketDraft | Rejected]:
             if problem or item or any(map(str.strip, cells or ())):  # a blank row is no row
                 row += 1
                 said = "the header once more" if subject or description else "neither subject nor description"
-                yield Rejected(row, line, RowError(f"line {line}: {problem or said}"), records.raw(), cells)
+                yield Rejected(
+                    row,
+                    line,
+                    RowError(f"line {line}: {problem or said}"),
+                    records.raw(),
+                    _as_they_are(cells, item, plan),
+                )
             continue
         row += 1
         urgency, strange_urgency = read_priority(values[at_priority])
@@ -81,7 +87,7 @@ def drafts(records: Records, plan: Plan) -> Iterator[TicketDraft | Rejected]:
             source,
             extra or _EMPTY,
             _said(values[at_verdict]),
-            cells,
+            _as_they_are(cells, item, plan),
         )
 
 
@@ -122,3 +128,8 @@ def _fitted(cells: list[str] | None, width: int, problem: str) -> tuple[list[str
 def _others_of(item: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     mapped = {plan.names[place] for place in plan.fields.values()}
     return {key: value for key, value in item.items() if key not in mapped and value not in (None, "", [], {})}
+
+
+def _as_they_are(cells: list[str] | None, item: Mapping[str, Any] | None, plan: Plan) -> Sequence[Any] | None:
+    """Return a row as it came: of JSON the values themselves, not their text."""
+    return cells if item is None else [item.get(name) for name in plan.names]

@@ -217,6 +217,8 @@ class LocalTriage:
             created = intake.chunks(self._until_stopped(drafts))
             classified = self._run_classify(created, self._deciding(plan, tally), tally)
             with closing(self._delivering(tally)) as delivering:
+                for _ in delivering.due():  # what an interrupted run left: the same command does what is left
+                    pass
                 for routed in self._run_route(classified, delivering):
                     tally.add(routed)
                     yield from routed
