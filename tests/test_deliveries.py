@@ -178,3 +178,15 @@ def test_a_missing_secret_names_its_variable(cli: Cli, tmp_path: Path) -> None:
     )
     cli("run", "-q", stdin="subject\nI was charged twice, please refund\n")
     assert "HOOK_SECRET" in cli("show", cli("list", "-o", "id").stdout.strip()).stdout
+
+
+def test_show_lists_failed_attempts_with_status_time_and_error(cli: Cli, receiver: Receiver) -> None:
+    receiver.answer = lambda _: (503, {})
+    (cli.folder / "config.yaml").write_text(f"routes:\n  - to: {receiver.url}\n")
+    done = cli("run", stdin="id,subject\nX-1,I was charged twice for my order and want a refund\n")
+    assert done.returncode == 0, "a delivery that is due later is no failure"
+    shown = cli("show", "X-1", "-o", "table").stdout
+    assert "failed attempts" in shown
+    assert "503" in shown
+    (delivery,) = json.loads(cli("show", "X-1").stdout)["deliveries"]
+    assert (delivery["state"], delivery["tries"][0]["status"], delivery["tries"][0]["number"]) == ("pending", 503, 1)

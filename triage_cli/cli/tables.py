@@ -102,6 +102,7 @@ def ticket(records: Sequence[Record]) -> RenderableType:
             text(a["reason"] or a["error"]),
         )
     sent = _titled("deliveries", "destination", "state", "attempts", "last", "delivery id")
+    tries = _titled("failed attempts", "at", "destination", "attempt", "answer", "error", "seconds")
     for d in record.get("deliveries", ()):
         state = text(d["state"], COLOURS.get(d["state"], ""))
         sent.add_row(
@@ -111,8 +112,12 @@ def ticket(records: Sequence[Record]) -> RenderableType:
             text(d["last_error"] or d["done_at"]),
             text(d["delivery_id"]),
         )
+        for a in d["tries"]:
+            if a["error"]:
+                seconds = f"{a['seconds']:.2f}"
+                tries.add_row(*map(text, (a["at"], d["destination"], a["number"], a["status"], a["error"], seconds)))
     history = events(record.get("events", ()), title="events")
-    return Group(facts, *(t for t in (answers, sent, history) if t.row_count))
+    return Group(facts, *(t for t in (answers, sent, tries, history) if t.row_count))
 
 
 def events(records: Sequence[Record], title: str = "") -> Table:

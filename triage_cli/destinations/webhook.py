@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import NamedTuple
 
 import httpx
@@ -22,6 +23,8 @@ from triage_cli.models import Outcome, Parcel, Receipt
 
 # At most so many requests to one destination at once.
 WORKERS = 16
+# And to all destinations together, in one process.
+TOTAL = 64
 # What cannot be handed over now may be later; every other refusal is final.
 RETRIED = frozenset({408, 425, 429})
 GONE = 410
@@ -40,6 +43,12 @@ class Target(NamedTuple):
     max_attempts: int
     schedule: tuple[float, ...]
     guarded: bool = False
+
+
+@cache
+def _all_requests() -> asyncio.Semaphore:
+    """Return what bounds the requests of the process; it belongs to the bridge's loop."""
+    return asyncio.Semaphore(TOTAL)
 
 
 def secret_of(text: str) -> bytes:
@@ -124,7 +133,7 @@ class WebhookDestination:
     async def _send(self, client: httpx.AsyncClient, parcel: Parcel) -> Outcome[Receipt]:
         began = time.perf_counter()
         try:
-            async with asyncio.timeout(self._target.timeout):
+            async with _all_requests(), asyncio.timeout(self._target.timeout):
                 status, headers = await self._post(client, parcel)
         except TimeoutError:
             error = DeliveryError(f"{self.name} did not answer within {self._target.timeout:g} s")
