@@ -342,6 +342,7 @@ def test_identities_of_different_kinds_never_meet(source: str, external: str, cu
 
 DRAFTS = st.builds(
     TicketDraft,
+    cells=st.none(),
     row=st.just(0),
     line=st.just(2),
     subject=TEXTS | st.none(),
