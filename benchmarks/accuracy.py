@@ -16,9 +16,9 @@ from random import Random
 import yaml
 
 from triage_cli.allowance import Allowance
-from triage_cli.classifiers.examples import DEFAULT_CATEGORIES
 from triage_cli.classifiers.local import LocalClassifier, fingerprint
 from triage_cli.classifiers.training import fit
+from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.models import Category, Classification, Ticket
 
 NONE_OF_THESE = frozenset({"oos", "NO_NODES_DETECTED"})

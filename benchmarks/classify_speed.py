@@ -11,10 +11,10 @@ from pathlib import Path
 from uuid import uuid4
 
 from triage_cli.allowance import Allowance
-from triage_cli.classifiers.examples import DEFAULT_CATEGORIES
 from triage_cli.classifiers.local import LocalClassifier, fingerprint
 from triage_cli.classifiers.training import fit
 from triage_cli.classifiers.words import vocabulary
+from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.models import Ticket
 
 ROUNDS = 3

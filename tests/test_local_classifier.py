@@ -13,10 +13,11 @@ import pytest
 
 from triage_cli.allowance import Allowance
 from triage_cli.classifiers import local
-from triage_cli.classifiers.examples import DEFAULT_CATEGORIES, examples_of
+from triage_cli.classifiers.examples import examples_of
 from triage_cli.classifiers.local import LocalClassifier, Model, fingerprint
 from triage_cli.classifiers.training import fit
 from triage_cli.classifiers.words import MAX_CHARACTERS, MAX_WORDS
+from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.errors import ConfigError, TriageError
 from triage_cli.models import Answer, Category, Classification, Outcome, Ticket
 
@@ -317,7 +318,7 @@ def test_answering_imports_neither_scikit_learn_nor_wordllama(default: Model, tm
         "import sys\n"
         "from pathlib import Path\n"
         "from triage_cli.classifiers import local\n"
-        "from triage_cli.classifiers.examples import DEFAULT_CATEGORIES as c\n"
+        "from triage_cli.config import DEFAULT_CATEGORIES as c\n"
         "from triage_cli.allowance import Allowance\n"
         "from triage_cli.models import Ticket\n"
         f"model = local.Model.from_bytes(Path({str(weights)!r}).read_bytes())\n"

@@ -4,12 +4,6 @@ from collections.abc import Sequence
 
 from triage_cli.models import Category
 
-DEFAULT_CATEGORIES: tuple[Category, ...] = (
-    Category("Billing", "Invoices, charges, payments, refunds, subscriptions"),
-    Category("Technical", "Errors, bugs, logins, outages, performance, integrations"),
-    Category("General", "Everything else: questions, feedback, orders, accounts, how-tos"),
-)
-
 _BILLING = """
 I was charged twice for the same month, please take one payment back
 where is my refund? it's been two weeks since you said the money was on its way
