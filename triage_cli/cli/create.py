@@ -67,7 +67,7 @@ def create(
         return _one(session, printer, _typed(*typed, source=wanted.source or "import"))
     rejections = Rejections(rejects, max_rejects, strict=strict)
     counts: Counter[str] = Counter()
-    with inputs.streams(session, files) as streams:
+    with inputs.streams(files) as streams:
         if dry_run:
             return _preview(session, printer, inputs.tables(session, streams, wanted))
         session.config  # noqa: B018 - its mistakes are told before anything is read

@@ -75,11 +75,11 @@ def options(
 
 
 @contextmanager
-def streams(session: Session, names: Sequence[str] | None) -> Iterator[list[tuple[str, BinaryIO]]]:
+def streams(names: Sequence[str] | None) -> Iterator[list[tuple[str, BinaryIO]]]:
     """Open the files named, or stdin where none is; on a terminal that is an error, never a wait."""
     opened: list[tuple[str, BinaryIO]] = []
     try:
-        opened.extend(("stdin", stdin(session)) if name == "-" else (name, _open(name)) for name in names or ["-"])
+        opened.extend(("stdin", stdin()) if name == "-" else (name, _open(name)) for name in names or ["-"])
         yield opened
     finally:
         for name, stream in opened:
@@ -87,13 +87,13 @@ def streams(session: Session, names: Sequence[str] | None) -> Iterator[list[tupl
                 stream.close()
 
 
-def stdin(session: Session) -> BinaryIO:
+def stdin() -> BinaryIO:
     """Return stdin, unless it is a terminal or closed."""
     if sys.stdin is None or sys.stdin.closed:
         raise UsageError("stdin is closed", hint="name a file")
     if telling.on_terminal(sys.stdin):
         raise UsageError("nothing is piped in", hint="name a file, or pipe one in")
-    return session.stopper.patient(sys.stdin.buffer)
+    return sys.stdin.buffer
 
 
 def _open(name: str) -> BinaryIO:
@@ -206,7 +206,7 @@ def ids(session: Session, names: Sequence[str] | None) -> tuple[tuple[str, ...] 
         return tuple(dict.fromkeys(session.triage.resolve(name) for name in names)), 0
     found: dict[str, None] = {}
     missing = 0
-    for name in session.stopper.interruptible(piped_ids(stdin(session))):
+    for name in session.stopper.interruptible(piped_ids(stdin())):
         try:
             found[session.triage.resolve(name)] = None
         except NotFoundError as error:

@@ -67,6 +67,9 @@ class Printer:
                 self.csv(columns, ([record.get(c) for c in columns] for record in records))
             else:
                 self._lines(records, key)
+        except KeyboardInterrupt:  # at once: nobody may be there to read what is still to be written
+            self._lose()
+            raise
         finally:
             if not self.closed:
                 self.flush()

@@ -1,16 +1,23 @@
 """Ctrl-C, SIGTERM and SIGHUP: once, take no new work and keep what is finished; twice, stop at once."""
 
-import io
 import os
-import select
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, TracebackType
-from typing import Any, BinaryIO, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from triage_cli.errors import ExitCode
 
 T = TypeVar("T")
+
+
+CODES = {
+    getattr(signal, name): ExitCode.INTERRUPTED if name == "SIGINT" else ExitCode.TERMINATED
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if hasattr(signal, name)
+}
 
 
 class _Wake(BaseException):
@@ -25,20 +32,20 @@ class Stopper:
         self._stops: list[Callable[[], None]] = []
         self._waiting = False
         self._before: dict[int, Any] = {}
-        self._woken = self._wake = self._woke_before = -1
+        self._nudger: _Nudger | None = None
+        self._swallowed: type[BaseException] | None = None
 
     def watch(self, stop: Callable[[], None]) -> None:
         """Call `stop` at the first signal."""
         self._stops.append(stop)
 
     def __enter__(self) -> Self:
-        self._woken, self._wake = os.pipe()
-        os.set_blocking(self._wake, False)
-        self._woke_before = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
+        sys.unraisablehook = self._unraisable
+        if hasattr(signal, "pthread_kill"):
+            self._nudger = _Nudger(self._on_nudge)
+        for number in CODES:
             # What the caller has told us to ignore (nohup) stays ignored.
-            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._on_signal)
         return self
 
@@ -47,23 +54,38 @@ class Stopper:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(self._woke_before)
-        os.close(self._woken)
-        os.close(self._wake)
-
-    def patient(self, stream: BinaryIO) -> BinaryIO:
-        """Return the stream such that no signal is overslept, not even one that comes just as a read begins."""
-        return io.BufferedReader(_Patient(stream.fileno(), self._woken)) if os.name == "posix" else stream
+        sys.unraisablehook = sys.__unraisablehook__
+        if self._nudger is not None:
+            self._nudger.close()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if self.code or not self._stops:
-            self.code = self.code or _code(number)
+        if self._nudger is not None:
+            self._nudger.heard += 1
+        # One line without a call: another signal's handler may run inside this one wherever something is called.
+        before, self.code = self.code, self.code or CODES[number]
+        if before or not self._stops:
             raise KeyboardInterrupt
-        self.code = _code(number)
         for stop in self._stops:
             stop()
         if self._waiting:
             raise _Wake
+
+    def _unraisable(self, what: "sys.UnraisableHookArgs") -> None:
+        # A signal that comes in the midst of a destructor, which can raise nothing, is raised at the next nudge.
+        if what.exc_type in (KeyboardInterrupt, _Wake):
+            self._swallowed = what.exc_type
+            if self._nudger is not None:
+                self._nudger.again()
+        else:
+            sys.__unraisablehook__(what)
+
+    def _on_nudge(self, _number: int, _frame: FrameType | None) -> None:
+        swallowed, self._swallowed = self._swallowed, None
+        if swallowed is None or self._nudger is None:
+            return
+        self._nudger.heard += 1
+        if swallowed is KeyboardInterrupt or self._waiting:
+            raise swallowed
 
     def interruptible(self, items: Iterable[T]) -> Iterator[T]:
         """Yield items until a signal comes, even while the next one is waited for."""
@@ -79,22 +101,37 @@ class Stopper:
             yield item
 
 
-class _Patient(io.RawIOBase):
-    """Reads where there is something to read; a signal writes to `woken`, so that the wait for it ends."""
+class _Nudger:
+    """Wakes the main thread until it has heard each signal: one that comes just before a blocking call is overslept.
 
-    def __init__(self, number: int, woken: int) -> None:
-        super().__init__()
-        self._number = number
-        self._woken = woken
+    `heard` counts the signals that have reached their handler.
+    """
 
-    def readable(self) -> bool:
-        return True
+    def __init__(self, on_nudge: Callable[[int, FrameType | None], None]) -> None:
+        self.heard = 0
+        self._nudged = signal.signal(signal.SIGURG, on_nudge)
+        self._told, self._tell = os.pipe()
+        os.set_blocking(self._tell, False)
+        self._told_before = signal.set_wakeup_fd(self._tell, warn_on_full_buffer=False)
+        self._done = threading.Event()
+        threading.Thread(target=self._nudge, args=(threading.get_ident(),), daemon=True, name="nudger").start()
 
-    def readinto(self, buffer: Any) -> int:
-        while self._number not in (ready := select.select([self._number, self._woken], [], [])[0]):
-            os.read(ready[0], 64)  # the handler, which ran before this line, has let us go on
-        return os.readv(self._number, [buffer])
+    def _nudge(self, main: int) -> None:
+        came = 0
+        while number := os.read(self._told, 1):
+            came += number[0] != signal.SIGURG
+            while self.heard < came and not self._done.wait(0.02):
+                signal.pthread_kill(main, signal.SIGURG)
+        os.close(self._told)
 
+    def again(self) -> None:
+        """Take back that the last signal was heard."""
+        self.heard -= 1
+        os.write(self._tell, bytes([signal.SIGURG]))
 
-def _code(number: int) -> int:
-    return ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
+    def close(self) -> None:
+        """Let go of what was taken."""
+        self._done.set()
+        signal.set_wakeup_fd(self._told_before)
+        os.close(self._tell)
+        signal.signal(signal.SIGURG, self._nudged)
