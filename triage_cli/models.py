@@ -81,6 +81,15 @@ class Rejected(NamedTuple):
     cells: Sequence[Any] | None = None
 
 
+class VerdictDraft(NamedTuple):
+    """A person's category for the ticket of this name (None: take the verdict back); `row` is its place in the input."""
+
+    row: int
+    name: str
+    category: str | None
+    note: str | None = None
+
+
 class Ticket(NamedTuple):
     """One ticket as stored; the order of the fields is that of the table's columns.
 

@@ -10,7 +10,7 @@ from sqlite_utils import Database, Migrations
 
 migrations = Migrations("triage")
 
-FIRST = (
+CORE: tuple[str, ...] = (
     """create table runs (
         run_id text primary key, kind text not null, actor text not null, words text not null, started_at text not null,
         host text not null, pid integer not null, max_cost real, spent real not null, reserved real not null,
@@ -70,15 +70,22 @@ FIRST = (
         begin select raise(abort, 'the audit log is append-only'); end""",
     "create table chain (one integer primary key check (one = 1), seq integer not null, hash text not null)",
     f"insert into chain values (1, 0, '{'0' * 64}')",
+)
+# The embedded model's weights.
+LEARNING: tuple[str, ...] = (
     """create table models (
         fingerprint text primary key, weights blob not null, metrics text not null, at text not null)""",
 )
+# Keys of the API, and what keeps its callers within bounds.
+ACCESS: tuple[str, ...] = ()
+# What waits in a provider's batch.
+BATCHES: tuple[str, ...] = ()
 
 
 @migrations()
 def first(db: Database) -> None:
     """Build the tables of the first release."""
-    for statement in FIRST:
+    for statement in (*CORE, *LEARNING, *ACCESS, *BATCHES):
         db.execute(statement)
 
 
