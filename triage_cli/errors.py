@@ -115,6 +115,10 @@ class UnavailableError(TriageError):
     http_status = 503
 
 
+class DoubtfulError(UnavailableError):
+    """It cannot be told whether the other side has taken what it was sent: a later run looks again."""
+
+
 class BudgetError(TriageError):
     """The next call might exceed what may be spent."""
 

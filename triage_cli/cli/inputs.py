@@ -45,6 +45,9 @@ Since = Annotated[
 Classifier = Annotated[str | None, typer.Option(metavar="NAME", help="One of the config.", show_default=False)]
 Workers = Annotated[int | None, typer.Option(min=1, metavar="N", help="Calls in flight.", show_default=False)]
 MaxCost = Annotated[float | None, typer.Option(min=0, metavar="USD", help="Stop before (7).", show_default=False)]
+InBatches = Annotated[
+    bool, typer.Option("--batch", help="Half the price within a day: collect what is ready, submit the rest.")
+]
 MaxWait = Annotated[str, typer.Option(metavar="DURATION", help="How long an outage is waited for.")]
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
@@ -284,12 +287,13 @@ def plan(
     max_wait: str,
     *,
     force: bool = False,
+    batch: bool = False,
 ) -> ClassifyPlan:
     """Return how to classify, as the options have it."""
     known = session.config.classifiers
     if classifier is not None and classifier not in known:
         raise UsageError(f'no classifier "{classifier}"', hint=f"the config has {', '.join(known)}")
-    return ClassifyPlan(classifier, force, workers, max_cost, seconds(max_wait))
+    return ClassifyPlan(classifier, force, workers, max_cost, seconds(max_wait), batch)
 
 
 def seconds(text: str) -> float:

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import cache
 from itertools import count
 from typing import NamedTuple
 
 from triage_cli import ids
 from triage_cli.allowance import Allowance
-from triage_cli.errors import AmbiguousError, NotFoundError
+from triage_cli.errors import AmbiguousError, NotFoundError, UsageError
 from triage_cli.models import (
     Category,
     ClassifyPlan,
@@ -25,9 +26,11 @@ from triage_cli.models import (
     Ticket,
     TicketDraft,
 )
-from triage_cli.ports import Classifier, Store
+from triage_cli.ports import Batcher, Classifier, Store
+from triage_cli.service.batching import Batching
 from triage_cli.service.deciding import Deciding
 from triage_cli.service.delivering import Delivering, Map
+from triage_cli.service.gathering import Desk
 from triage_cli.service.intake import Intake
 from triage_cli.service.running import Tally, running
 from triage_cli.service.verdicts import Verdicts
@@ -39,14 +42,21 @@ TO_ROUTE = frozenset({"classified", "unroutable"})
 SHOWN_MATCHES = 10
 
 
+Decide = Callable[[Iterable[Sequence[Ticket]]], Iterator[list[Outcome[Decided]]]]
+
+
 class Parts(NamedTuple):
-    """What the use cases stand on: `classifier` opens one for a plan, an actor and a run; `per_day` is USD."""
+    """What the use cases stand on: `classifier` opens one for a plan, an actor and a run; `per_day` is USD.
+
+    `batcher` opens the batches of the classifier of a name.
+    """
 
     store: Store
     categories: tuple[Category, ...]
     classifier: Callable[[ClassifyPlan, str, str], Classifier]
     map: Map
     per_day: float | None = None
+    batcher: Callable[[str, ClassifyPlan, str, str], Batcher] | None = None
 
 
 class LocalTriage:
@@ -86,12 +96,41 @@ class LocalTriage:
         """Ask a classifier about tickets: the selected ones, or all that are new or failed."""
         with running(self._store, "classify", self._actor, self._words, self._allowance) as tally:
             deciding = self._deciding(plan, tally)
-            aside: list[Outcome[Decided]] = []
-            rows: dict[str, int] = {}
-            for outcomes in deciding.decide(self._to_ask(selection, deciding, tally, aside, rows)):
-                yield from self._tallied(aside + [o._replace(row=rows.pop(_asked(o))) for o in outcomes], tally)
-                aside.clear()
-            yield from self._tallied(aside, tally)
+            if plan.batch:
+                yield from self._classify_in_batches(selection, plan, deciding, tally)
+            else:
+                yield from self._decided(selection, deciding, tally, deciding.decide)
+
+    def _decided(
+        self, selection: Selection, deciding: Deciding, tally: Tally, decide: Decide, first_row: int = 0
+    ) -> Iterator[Outcome[Decided]]:
+        aside: list[Outcome[Decided]] = []
+        rows: dict[str, int] = {}
+        for outcomes in decide(self._to_ask(selection, deciding, tally, aside, rows, first_row)):
+            yield from self._tallied(aside + [o._replace(row=rows.pop(_asked(o))) for o in outcomes], tally)
+            aside.clear()
+        yield from self._tallied(aside, tally)
+
+    def _classify_in_batches(
+        self, selection: Selection, plan: ClassifyPlan, deciding: Deciding, tally: Tally
+    ) -> Iterator[Outcome[Decided]]:
+        """Collect what providers have answered, whatever is selected, and put the selected tickets into batches."""
+        parts, run_id = self._parts, tally.run.run_id
+        batcher, wanted = parts.batcher, selection.ids and set(selection.ids)
+        if batcher is None:
+            raise UsageError("nothing here can ask in batches", hint="leave out --batch")
+        opened = cache(lambda name: batcher(name, plan, self._actor, run_id))
+        desk = Desk(self._store, deciding, opened, self._actor, tally.lease, self._allowance)
+        batching = Batching(desk, deciding.classifier)
+        row = 0
+        for outcomes in batching.collect():
+            tally.add(outcomes)
+            mine = [o for o in outcomes if wanted is None or _asked(o) in wanted]
+            yield from (o._replace(row=row + n) for n, o in enumerate(mine))
+            row += len(mine)
+        self._allowance.limit = self._limit(plan, tally)  # batches that cost less than was set aside leave more
+        yield from self._decided(selection, deciding, tally, batching.submit, row)
+        batching.raise_trouble()
 
     def _tallied(self, outcomes: Sequence[Outcome[Decided]], tally: Tally) -> Sequence[Outcome[Decided]]:
         tally.add(outcomes)
@@ -119,9 +158,9 @@ class LocalTriage:
         tally: Tally,
         aside: list[Outcome[Decided]],
         rows: dict[str, int],
+        row: int,
     ) -> Iterator[Sequence[Ticket]]:
         """Claim chunk after chunk; what nobody need be asked about is set aside."""
-        row = 0
         for chunk in self._claimed(selection, TO_CLASSIFY, tally):
             settled = deciding.settled([o for o in chunk if not self._lost(o, tally)])
             ask = []

@@ -5,6 +5,7 @@ import socket
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from triage_cli.ids import now
 from triage_cli.models import (
     Asking,
     Attempt,
+    BatchItem,
     Change,
     Classification,
     Conflict,
@@ -28,16 +30,18 @@ from triage_cli.models import (
     Parcel,
     Run,
     Selection,
+    Spent,
     Stats,
     Ticket,
 )
 from triage_cli.stores import queries
+from triage_cli.stores.batching import BatchTables
 from triage_cli.stores.connection import connect, translate
 
 PAGE = 500
 
 
-class SqliteStore:
+class SqliteStore(BatchTables):
     """Implements `ports.Store` on one file; a connection a thread. Raises `StoreError` or `UnavailableError`."""
 
     def __init__(self, path: str) -> None:
@@ -174,8 +178,14 @@ class SqliteStore:
             (Classification, queries.INSERT_CLASSIFICATION),
             (Delivery, queries.PUT_DELIVERY),
             (Attempt, queries.INSERT_ATTEMPT),
+            (BatchItem, queries.PUT_BATCH_ITEM),
         ):
             queries.write_all(db, insert, [row for row in added if type(row) is kind])
+        spent: Counter[str] = Counter()
+        for row in added:
+            if type(row) is Spent:
+                spent[row.run_id] += row.usd  # type: ignore[assignment]  # a Counter of floats
+        db.executemany(queries.SPEND, [(usd, run_id) for run_id, usd in spent.items()])
 
     def _log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
         seq, prev = db.execute("select seq, hash from chain").fetchone()
@@ -311,7 +321,7 @@ class SqliteStore:
         events = self._read("select seq from chain")[0][0]
         by_status, by_category = count("status"), count("category")
         total = sum(by_status.values())
-        return Stats(total, by_status, by_category, count("classifier"), days, deliveries, cost, events)
+        return Stats(total, by_status, by_category, count("classifier"), days, deliveries, cost, events, self.waiting())
 
     def backup(self, path: Path) -> None:
         """Write a consistent copy of the live database to a new file."""
