@@ -65,6 +65,9 @@ def classify(
             printer.many(outcomes, outcome_record, COLUMNS, _table)
     finally:
         session.say(telling.counted(counts, DIDS, WORDS))
+    if batch and not session.quiet:
+        for name, waits in session.triage.stats().waiting.items():
+            session.say(f"{waits['tickets']:,} wait in batches of {name}, since {waits['since'][:16].replace('T', ' ')}")
     if session.guides:
         steps = []
         if counts["classified"]:
