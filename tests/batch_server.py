@@ -64,8 +64,10 @@ class BatchServer:
         self.files: dict[str, bytes] = {}
         self.hooks: dict[str, Hook] = {}
         self.fail: dict[str, tuple[int, dict[str, Any]]] = {}  # by moment: the status and body that come instead
+        self.fail_once: set[str] = set()  # moments at which the next request never arrives
         self.calls: Counter[str] = Counter()
         self.headers: list[Mapping[str, str]] = []
+        self.busy = 0  # requests in work
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.fake = self
@@ -192,6 +194,22 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
 
     def do_POST(self) -> None:
+        self._counted(self._post)
+
+    def do_GET(self) -> None:
+        self._counted(self._get)
+
+    def _counted(self, answer: Hook) -> None:
+        fake = self.server.fake
+        with fake._lock:
+            fake.busy += 1
+        try:
+            answer()
+        finally:
+            with fake._lock:
+                fake.busy -= 1
+
+    def _post(self) -> None:
         fake, path = self.server.fake, urlsplit(self.path).path
         fake.headers.append(dict(self.headers.items()))
         body = self._body()
@@ -217,7 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._failed("created"):
             self._send(fake.anthropic(made) if path.endswith("/messages/batches") else fake.openai(made))
 
-    def do_GET(self) -> None:
+    def _get(self) -> None:
         fake, url = self.server.fake, urlsplit(self.path)
         if found := re.fullmatch(r"/v1/files/([^/]+)/content", url.path):
             self._content(fake.file(found[1]))
@@ -286,6 +304,10 @@ class _Handler(BaseHTTPRequestHandler):
         return body
 
     def _failed(self, moment: str) -> bool:
+        if moment in self.server.fake.fail_once:
+            self.server.fake.fail_once.remove(moment)
+            self.close_connection = True
+            return True
         if moment not in self.server.fake.fail:
             return False
         status, body = self.server.fake.fail[moment]
