@@ -236,8 +236,8 @@ class Store(Protocol):
     ) -> list[BatchItem]:
         """Return items that wait in a batch, those of these requests or the first ones, in their order."""
 
-    def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int]]:
-        """Return the open requests that ask these questions already: batch and number, by answer key."""
+    def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
+        """Return the open requests that ask these questions already by key: batch, number, and the tickets there."""
 
     def provider_ids(self) -> frozenset[str]:
         """Return the names that providers gave to our batches."""

@@ -12,12 +12,13 @@ from triage_cli.stores import queries
 
 OPEN = "('gathering', 'sending', 'submitted')"
 # Also one that has ended while a ticket of the same text joined it is taken up again.
-HOLD = f"""update batches set run_id = :run where {queries.FREE} and (state in {OPEN} or batch_id in
+HOLD = """update batches set run_id = :run where {free} and (state in {open} or batch_id in
     (select batch_id from batch_items where state = 'waiting')) returning *"""
 ADVANCE = f"""update batches set {", ".join(f"{field} = :{field}" for field in Batch._fields[5:-1])}
     where batch_id = :batch_id and state = :was and run_id = :run_id"""
-WAITING_ITEMS = "select * from batch_items where batch_id = :batch_id and state = 'waiting'"
-JOINABLE = f"""select i.answer_key, i.batch_id, i.number from batch_items i join batches b using (batch_id)
+WAITING_ITEMS = """with asked (number) as (select value from json_each(:numbers))
+    select * from batch_items where batch_id = :batch_id and state = 'waiting'"""
+JOINABLE = f"""select i.answer_key, i.batch_id, i.number, i.ticket_id from batch_items i join batches b using (batch_id)
     where i.answer_key in (select value from json_each(:keys)) and i.state = 'waiting' and b.state in {OPEN}"""
 WAITING = """select b.classifier, count(*), count(distinct b.batch_id), min(b.opened_at)
     from batch_items i join batches b using (batch_id) where i.state = 'waiting' group by 1 order by 1"""
@@ -26,12 +27,14 @@ WAITING = """select b.classifier, count(*), count(distinct b.batch_id), min(b.op
 class BatchTables:
     """What a store does for batches; items are written by `save`, in one transaction with their tickets."""
 
+    FREE_BATCH = f"(run_id is null or run_id not in {queries.LIVE})"  # no live run is at work on it; values: now
+
     def hold_batches(self, lease: Lease) -> list[Batch]:
         """Take hold of the batches that are not settled and that no live run holds, oldest first."""
         values = {"run": lease.run_id, "now": time.time()}
         with self._writing() as db:
             self._renew(db, lease)
-            return sorted(Batch(*row) for row in db.execute(HOLD, values).fetchall())
+            return sorted(Batch(*row) for row in db.execute(HOLD.format(free=self.FREE_BATCH, open=OPEN), values).fetchall())
 
     def open_batch(self, batch: Batch, event: Event) -> None:
         """Record that a batch is being gathered, before the provider is told of it."""
@@ -53,17 +56,18 @@ class BatchTables:
         self, batch_id: str, numbers: Sequence[int] | None = None, *, limit: int | None = None
     ) -> list[BatchItem]:
         """Return items that wait in a batch, those of these requests or the first ones, in their order."""
-        said, values = WAITING_ITEMS, {"batch_id": batch_id}
+        said, values = WAITING_ITEMS, {"batch_id": batch_id, "numbers": compact(list(numbers or ()))}
         if numbers is not None:
-            said += " and number in (select value from json_each(:numbers))"
-            values["numbers"] = compact(list(numbers))
+            said += " and number in (select cast(number as integer) from asked)"
         said += " order by number, ticket_id" + ("" if limit is None else f" limit {limit:d}")
         return [BatchItem(*row) for row in self._read(said, values)]
 
-    def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int]]:
-        """Return the open requests that ask these questions already: batch and number, by answer key."""
-        rows = self._read(JOINABLE, {"keys": compact(list(answer_keys))})
-        return {key: (batch_id, number) for key, batch_id, number in rows}
+    def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
+        """Return the open requests that ask these questions already by key: batch, number, and the tickets there."""
+        found: dict[str, tuple[str, int, set[str]]] = {}
+        for key, batch_id, number, ticket_id in self._read(JOINABLE, {"keys": compact(list(answer_keys))}):
+            found.setdefault(key, (batch_id, number, set()))[2].add(ticket_id)
+        return found
 
     def provider_ids(self) -> frozenset[str]:
         """Return the names that providers gave to our batches."""
