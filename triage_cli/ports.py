@@ -166,6 +166,9 @@ class Store(Protocol):
     def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
         """Return the stored tickets among these identities."""
 
+    def answers(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
+        """Return what was answered about these tickets to these questions, oldest first."""
+
     def note_asking(self, asking: Asking) -> None:
         """Record what is asked, once per fingerprint."""
 

@@ -47,7 +47,8 @@ def parts(config: Config, tell: Callable[[str], None] | None = None) -> Parts:
         return open_classifier(config, store, plan, Signed(actor, run_id), tell)
 
     map_ = Map(config.routes, config.routing_hash(), destination)
-    return Parts(store, config.categories, classifier, map_, config.per_day)
+    hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
+    return Parts(store, config.categories, classifier, map_, config.per_day, hysteresis)
 
 
 def open_destination(name: str, spec: DestinationSpec | None) -> Destination:

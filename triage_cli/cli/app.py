@@ -21,6 +21,7 @@ MODULES = {
     "classify": "classify",
     "route": "route",
     "run": "run",
+    "reclassify": "reclassify",
     "verdict": "verdict",
     "runs": "runs",
     "list": "look",

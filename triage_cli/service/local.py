@@ -1,21 +1,24 @@
 """`LocalTriage`: the use cases over a store, a classifier and destinations of this machine."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain, count, islice
 from typing import NamedTuple, TypeVar
 
 from triage_cli import ids
 from triage_cli.allowance import Allowance
+from triage_cli.errors import UnavailableError
 from triage_cli.models import (
     Category,
     ClassifyPlan,
     Decided,
     EventQuery,
+    Flip,
     History,
     LoggedEvent,
     Outcome,
+    ReclassifyPlan,
     Rejected,
     Routed,
     RoutePlan,
@@ -32,6 +35,7 @@ from triage_cli.service.deciding import Deciding
 from triage_cli.service.delivering import Delivering, Map
 from triage_cli.service.intake import Intake
 from triage_cli.service.judging import Judging
+from triage_cli.service.reclassifying import Reclassifying
 from triage_cli.service.running import Tally, running
 from triage_cli.service.verdicts import Verdicts
 from triage_cli.streams import CHUNK, chunked
@@ -44,13 +48,17 @@ TO_ROUTE = frozenset({"classified", "unroutable"})
 
 
 class Parts(NamedTuple):
-    """What the use cases stand on: `classifier` opens one for a plan, an actor and a run; `per_day` is USD."""
+    """What the use cases stand on: `classifier` opens one for a plan, an actor and a run; `per_day` is USD.
+
+    `hysteresis` is the margin that a flip needs, by the classifier's name.
+    """
 
     store: Store
     categories: tuple[Category, ...]
     classifier: Callable[[ClassifyPlan, str, str], Classifier]
     map: Map
     per_day: float | None = None
+    hysteresis: Mapping[str, float] = {}
 
 
 class LocalTriage:
@@ -92,20 +100,33 @@ class LocalTriage:
             deciding = self._deciding(plan, tally)
             aside: list[Outcome[Decided]] = []
             rows: dict[str, int] = {}
-            for outcomes in deciding.decide(self._to_ask(selection, deciding, tally, aside, rows)):
+            through: list[bool] = []
+            for outcomes in deciding.decide(self._to_ask(selection, deciding, tally, aside, rows, through)):
                 yield from self._tallied(aside + [o._replace(row=rows.pop(_asked(o))) for o in outcomes], tally)
                 aside.clear()
             yield from self._tallied(aside, tally)
+            self._check_deadline(plan, done=bool(through) and not rows)
 
     def _tallied(self, outcomes: Sequence[Outcome[Decided]], tally: Tally) -> Sequence[Outcome[Decided]]:
         tally.add(outcomes)
         return list(outcomes)
 
     def _deciding(self, plan: ClassifyPlan, tally: Tally) -> Deciding:
-        self._allowance.limit = self._limit(plan, tally)
+        self._bind(plan, tally)
         classifier = self._parts.classifier(plan, self._actor, tally.run.run_id)
         labels = frozenset(c.name for c in self._parts.categories)
         return Deciding(self._store, classifier, labels, self._actor, tally.lease, self._allowance, force=plan.force)
+
+    def _bind(self, plan: ClassifyPlan, tally: Tally) -> None:
+        self._allowance.limit = self._limit(plan, tally)
+        self._allowance.end_in(plan.deadline)
+
+    def _check_deadline(self, plan: ClassifyPlan, *, done: bool) -> None:
+        """Raise `UnavailableError` where the deadline came before the end of the work."""
+        if self._allowance.expired and not done:
+            raise UnavailableError(
+                f"stopped at --deadline, after {plan.deadline:g} s", hint="the same command does what is left"
+            )
 
     def _limit(self, plan: ClassifyPlan, tally: Tally) -> float | None:
         """Return what this run may spend: what is left of its own bound and of the budget of a day."""
@@ -123,6 +144,7 @@ class LocalTriage:
         tally: Tally,
         aside: list[Outcome[Decided]],
         rows: dict[str, int],
+        through: list[bool],
     ) -> Iterator[Sequence[Ticket]]:
         """Claim chunk after chunk; what nobody need be asked about is set aside."""
         row = 0
@@ -138,6 +160,8 @@ class LocalTriage:
                     ask.append(ticket)
                 row += 1
             yield ask
+        if not self._allowance.stopping:
+            through.append(True)
 
     def _claimed(self, selection: Selection, statuses: frozenset[str], tally: Tally) -> Iterator[list[Ticket]]:
         """Claim chunk after chunk; of named tickets, those that another run holds come along unclaimed."""
@@ -297,6 +321,29 @@ class LocalTriage:
         if passing:
             yield passing
 
+    # -- reclassify
+
+    def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
+        """Ask again about decided tickets; what differs is told, and holds where the plan says so, all or none."""
+        with (
+            running(self._store, "reclassify", self._actor, self._words, self._allowance) as tally,
+            closing(self._delivering(tally)) as delivering,
+        ):
+            again = self._reclassifying(plan, tally)
+            for outcomes in again.flips(selection, lambda tickets: _sent_on(delivering, tickets)):
+                tally.add(outcomes)
+                yield from outcomes
+            self._check_deadline(plan.classify, done=again.through)
+
+    def _reclassifying(self, plan: ReclassifyPlan, tally: Tally) -> Reclassifying:
+        asked = plan.classify._replace(force=False)  # what was answered before is recalled whatever is overruled
+        self._bind(asked, tally)
+        classifier = self._parts.classifier(asked, self._actor, tally.run.run_id)
+        labels = frozenset(c.name for c in self._parts.categories)
+        return Reclassifying(
+            self._store, classifier, labels, self._actor, tally.lease, self._allowance, plan, self._parts.hysteresis
+        )
+
     # -- verdicts
 
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
@@ -343,6 +390,11 @@ class LocalTriage:
     def stats(self) -> Stats:
         """Count."""
         return self._store.stats()
+
+
+def _sent_on(delivering: Delivering, tickets: Sequence[Ticket]) -> Iterator[Ticket]:
+    for outcomes in delivering.route(chunked(tickets)):
+        yield from (o.value.ticket for o in outcomes if o.value)
 
 
 def _asked(outcome: Outcome[Decided]) -> str:

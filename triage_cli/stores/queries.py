@@ -71,6 +71,8 @@ BY_ID = "select * from tickets where ticket_id in (select value from json_each(?
 BY_IDENTITY = "select * from tickets where identity in (select value from json_each(?))"
 REVISIONS = "select ticket_id, revision from tickets where ticket_id in (select value from json_each(?))"
 DECISIONS = "select * from classifications where classification_id in (select value from json_each(?))"
+ANSWERS = """select * from classifications where ticket_id in (select value from json_each(?))
+    and fingerprint in (select value from json_each(?)) order by classification_id"""
 DELIVERIES = """select * from deliveries where ticket_id in (select value from json_each(?))
     order by ticket_id, at, delivery_id"""
 DELIVERY_COUNTS = "select destination, state, count(*) from deliveries group by 1, 2 order by 1, 2"

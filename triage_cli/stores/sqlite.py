@@ -270,6 +270,11 @@ class SqliteStore:
         rows = self._read(queries.DECISIONS, (compact(list(classification_ids)),))
         return {row[0]: Classification(*row) for row in rows}
 
+    def answers(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
+        """Return what was answered about these tickets to these questions, oldest first."""
+        values = (compact(list(ticket_ids)), compact(list(fingerprints)))
+        return [Classification(*row) for row in self._read(queries.ANSWERS, values)]
+
     def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
         """Return what each ticket's destinations are owed, oldest first."""
         found: dict[str, list[Delivery]] = {}
