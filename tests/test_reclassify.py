@@ -35,7 +35,7 @@ class Taking:
     """A destination that takes everything."""
 
     max_attempts = 1
-    schedule = (1.0,)
+    schedule: tuple[float, ...] = (1.0,)
 
     def __init__(self, name: str) -> None:
         self.name = name

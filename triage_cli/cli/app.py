@@ -23,6 +23,7 @@ MODULES = {
     "run": "run",
     "reclassify": "reclassify",
     "verdict": "verdict",
+    "review": "review",
     "runs": "runs",
     "list": "look",
     "show": "look",

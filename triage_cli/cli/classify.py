@@ -70,7 +70,7 @@ def classify(
         if counts["classified"]:
             steps.append("triage route")
         if counts["needs_review"]:
-            steps.append(f"{counts['needs_review']:,} need you: triage list --status needs_review")
+            steps.append(f"{counts['needs_review']:,} need you: triage review")
         session.say("next: " + "; ".join(steps) if steps else "")
     return next(code for code in PRECEDENCE if code in codes)
 

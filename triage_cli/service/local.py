@@ -30,7 +30,7 @@ from triage_cli.models import (
     VerdictDraft,
 )
 from triage_cli.ports import Classifier, Store
-from triage_cli.service import naming
+from triage_cli.service import naming, reviewing
 from triage_cli.service.deciding import Deciding
 from triage_cli.service.delivering import Delivering, Map
 from triage_cli.service.intake import Intake
@@ -372,7 +372,10 @@ class LocalTriage:
         return self._store.runs(limit)
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Walk over tickets, newest first."""
+        """Walk over tickets, newest first, or in the order of review."""
+        if selection.order == "review":
+            labels = frozenset(c.name for c in self._parts.categories)
+            return islice(reviewing.queue(self._store, selection, labels), selection.limit)
         return self._store.find(selection)
 
     def resolve(self, name: str) -> str:
