@@ -31,12 +31,25 @@ URGENCY: Mapping[str | None, int] = {"urgent": 0, "high": 1, "normal": 2, None: 
 
 
 class Category(NamedTuple):
-    """A label a ticket may get; description and examples are what every classifier reads, `was` its former names."""
+    """A label a ticket may get; description and examples are what every classifier reads, `was` its former names.
+
+    `root` is the name under which the store first knew it (empty: this one), so that a rename changes no question.
+    """
 
     name: str
     description: str = ""
     examples: tuple[str, ...] = ()
     was: tuple[str, ...] = ()
+    root: str = ""
+
+
+class Renamed(NamedTuple):
+    """A category's rename as carried out in a store: its first name there, and how many tickets followed."""
+
+    old: str
+    new: str
+    root: str
+    moved: int = 0
 
 
 class Rule(NamedTuple):

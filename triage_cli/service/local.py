@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import chain, count, islice
 from typing import NamedTuple, TypeVar
 
@@ -30,7 +30,7 @@ from triage_cli.models import (
     VerdictDraft,
 )
 from triage_cli.ports import Classifier, Store
-from triage_cli.service import naming, reviewing
+from triage_cli.service import naming, renaming, reviewing
 from triage_cli.service.deciding import Deciding
 from triage_cli.service.delivering import Delivering, Map
 from triage_cli.service.intake import Intake
@@ -75,12 +75,22 @@ class LocalTriage:
         """Take no new work; what is in flight ends and is kept."""
         self._allowance.stop()
 
+    @contextmanager
+    def _running(self, kind: str) -> Iterator[Tally]:
+        """Begin a run; what is stored under a category's former name follows first."""
+        with running(self._store, kind, self._actor, self._words, self._allowance) as tally:
+            self._follow(tally.run.run_id)
+            yield tally
+
+    def _follow(self, run_id: str | None) -> None:
+        renaming.follow(self._store, self._parts.categories, self._parts.map.rules, self._actor, run_id)
+
     # -- create
 
     def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
         """Store drafts; one outcome each, in order."""
         verdicts = Verdicts(self._parts.categories, self._actor)
-        with running(self._store, "create", self._actor, self._words, self._allowance) as tally:
+        with self._running("create") as tally:
             intake = Intake(self._store, self._actor, verdicts, tally.run.run_id)
             for outcomes in intake.chunks(self._until_stopped(drafts)):
                 tally.add(outcomes)
@@ -96,7 +106,7 @@ class LocalTriage:
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """Ask a classifier about tickets: the selected ones, or all that are new or failed."""
-        with running(self._store, "classify", self._actor, self._words, self._allowance) as tally:
+        with self._running("classify") as tally:
             deciding = self._deciding(plan, tally)
             aside: list[Outcome[Decided]] = []
             rows: dict[str, int] = {}
@@ -194,7 +204,7 @@ class LocalTriage:
         """Send tickets where the map says, then deliver what is due."""
         statuses = TO_ROUTE | {"undeliverable"} if plan.retry_dead else TO_ROUTE
         with (
-            running(self._store, "route", self._actor, self._words, self._allowance) as tally,
+            self._running("route") as tally,
             closing(self._delivering(tally, retry_dead=plan.retry_dead)) as delivering,
         ):
             rows: dict[str, int] = {}
@@ -240,7 +250,7 @@ class LocalTriage:
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass."""
         verdicts = Verdicts(self._parts.categories, self._actor)
-        with running(self._store, "run", self._actor, self._words, self._allowance) as tally:
+        with self._running("run") as tally:
             intake = Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=True)
             created = intake.chunks(self._until_stopped(drafts))
             classified = self._run_classify(created, self._deciding(plan, tally), tally)
@@ -326,7 +336,7 @@ class LocalTriage:
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
         """Ask again about decided tickets; what differs is told, and holds where the plan says so, all or none."""
         with (
-            running(self._store, "reclassify", self._actor, self._words, self._allowance) as tally,
+            self._running("reclassify") as tally,
             closing(self._delivering(tally)) as delivering,
         ):
             again = self._reclassifying(plan, tally)
@@ -352,10 +362,11 @@ class LocalTriage:
         drafts = iter(verdicts)
         first = list(islice(drafts, 2))
         if len(first) < 2:
+            self._follow(None)
             for outcomes in Judging(self._store, wanted, self._actor, None).judge(first):
                 yield from outcomes
             return
-        with running(self._store, "verdict", self._actor, self._words, self._allowance) as tally:
+        with self._running("verdict") as tally:
             judging = Judging(self._store, wanted, self._actor, tally.lease)
             for outcomes in judging.judge(self._until_stopped(chain(first, drafts))):
                 tally.add(outcomes)

@@ -33,12 +33,13 @@ from triage_cli.models import (
 )
 from triage_cli.stores import queries
 from triage_cli.stores.connection import connect, translate
+from triage_cli.stores.renames import Renames
 
 PAGE = 500
 KILLED = 137  # as a shell has it for SIGKILL
 
 
-class SqliteStore:
+class SqliteStore(Renames):
     """Implements `ports.Store` on one file; a connection a thread. Raises `StoreError` or `UnavailableError`."""
 
     def __init__(self, path: str) -> None:
