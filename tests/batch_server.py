@@ -43,6 +43,7 @@ class Made:
         self.status = "in_progress"
         self.ends: list[tuple[str, End]] = []
         self.errors: list[dict[str, Any]] = []
+        self.counted = 0  # what it says to have answered, where that is more than its results hold
 
     @property
     def texts(self) -> list[str]:
@@ -119,7 +120,8 @@ class BatchServer:
             "output_file_id": f"out-{made.name}" if ended and good else None,
             "error_file_id": f"err-{made.name}" if ended and len(good) < len(made.ends) else None,
             "request_counts": {
-                "total": len(made.requests), "completed": len(good), "failed": len(made.ends) - len(good),
+                "total": len(made.requests), "completed": max(made.counted, len(good)),
+                "failed": len(made.ends) - len(good),
             },
         }  # fmt: skip
 
@@ -127,6 +129,7 @@ class BatchServer:
         kinds = Counter(_kind(end) for _, end in made.ends)
         ended = made.status != "in_progress"
         counts = {kind: kinds[kind] for kind in ("succeeded", "errored", "expired", "canceled")}
+        counts["succeeded"] = max(made.counted, counts["succeeded"])
         counts["processing"] = len(made.requests) - sum(counts.values())
         return {
             "id": made.name, "type": "message_batch", "processing_status": "ended" if ended else "in_progress",
@@ -145,7 +148,8 @@ class BatchServer:
 
     def results(self, made: Made) -> bytes:
         return "".join(
-            json.dumps({"custom_id": custom_id, "result": _anthropic_result(end)}) + "\n" for custom_id, end in made.ends
+            json.dumps({"custom_id": custom_id, "result": _anthropic_result(end)}) + "\n"
+            for custom_id, end in made.ends
         ).encode()
 
 
@@ -263,7 +267,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _list(self, shown: Callable[[Made], dict[str, Any]], query: Mapping[str, list[str]]) -> None:
         newest = list(reversed(self.server.fake.batches.values()))
-        after = (query.get("after") or query.get("after_id") or [None])[0]
+        after = (query.get("after") or query.get("after_id") or [""])[0]
         if after:
             newest = newest[[made.name for made in newest].index(after) + 1 :]
         page = newest[:2]  # small pages, so that a client has to turn them

@@ -4,6 +4,7 @@ They are named tuples because an import makes four of them a row: built by posit
 dataclass, and a class of them a quarter at start-up. Times are ISO 8601 UTC with `Z`; money is USD.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -34,12 +35,25 @@ POSTPONED = "postponed to "
 
 
 class Category(NamedTuple):
-    """A label a ticket may get; description and examples are what every classifier reads, `was` its former names."""
+    """A label a ticket may get; description and examples are what every classifier reads, `was` its former names.
+
+    `root` is the name under which the store first knew it (empty: this one), so that a rename changes no question.
+    """
 
     name: str
     description: str = ""
     examples: tuple[str, ...] = ()
     was: tuple[str, ...] = ()
+    root: str = ""
+
+
+class Renamed(NamedTuple):
+    """A category's rename as carried out in a store: its first name there, and how many tickets followed."""
+
+    old: str
+    new: str
+    root: str
+    moved: int = 0
 
 
 class Rule(NamedTuple):
@@ -169,6 +183,12 @@ class Classification(NamedTuple):
     redacted: str | None = None
     error: str | None = None
 
+    @property
+    def chances(self) -> Mapping[str, float]:
+        """Return the probabilities of the categories, where they are known."""
+        known: Mapping[str, float] = json.loads(self.probabilities) if self.probabilities else {}
+        return known
+
 
 class Asking(NamedTuple):
     """What was asked, once per wording: the kind of classifier, its model and prompt, the categories, the options.
@@ -285,7 +305,8 @@ class Batch(NamedTuple):
 class BatchItem(NamedTuple):
     """A ticket in a batch: the request of this `number` asks about its text, as about others of the same text.
 
-    `was` is the status it came from, `reserved` the USD it may cost at most, `state` waiting | answered | returned.
+    `was` is the status it came from, empty where the ticket goes on meanwhile and the answer is a proposal; `reserved`
+    is the USD it may cost at most, `state` waiting | answered | returned.
     """
 
     batch_id: str
@@ -430,7 +451,10 @@ class History(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """Which tickets: by id, or all that match; `after` continues an ordered walk where it stopped."""
+    """Which tickets: by id, or all that match; `after` continues an ordered walk where it stopped.
+
+    `order` is `newest`, or `review`: what waits for a person, the most informative first.
+    """
 
     ids: tuple[str, ...] | None = None
     statuses: frozenset[str] = frozenset()
@@ -442,13 +466,15 @@ class Selection(NamedTuple):
     search: str | None = None
     limit: int | None = None
     after: str = ""
+    order: str = "newest"
 
 
 class ClassifyPlan(NamedTuple):
     """How to classify: by which classifier, and whether to ask anew and overrule verdicts (`force`).
 
-    `workers` is how many calls are in flight, `max_cost` USD, `max_wait` the seconds an outage is waited for; `batch`
-    leaves paid steps to the provider's batches.
+    `workers` is how many calls are in flight, `max_cost` USD, `max_wait` the seconds an outage is waited for,
+    `deadline` the seconds from the start after which nothing new is begun; `batch` leaves paid steps to the provider's
+    batches.
     """
 
     classifier: str | None = None
@@ -456,7 +482,38 @@ class ClassifyPlan(NamedTuple):
     workers: int | None = None
     max_cost: float | None = None
     max_wait: float = 120.0
+    deadline: float | None = None
     batch: bool = False
+
+
+class ReclassifyPlan(NamedTuple):
+    """How to ask again; `apply` makes the flips hold, all or none: none where there are more than `max_flips`.
+
+    `max_flips` is a number, or a share of the tickets compared, such as `2%`. `reroute` sends on what was routed. The
+    `force` of `classify` lets the answers overrule verdicts; what was answered before is recalled all the same.
+    """
+
+    classify: ClassifyPlan = ClassifyPlan()
+    apply: bool = False
+    max_flips: str | None = None
+    reroute: bool = False
+
+
+class Flip(NamedTuple):
+    """A ticket's category that holds (`old`) beside the one just answered (`new`, None: no sure answer)."""
+
+    ticket_id: str
+    external_id: str | None
+    status: str
+    old: str | None
+    new: str | None
+    old_confidence: float | None
+    new_confidence: float | None
+    old_classifier: str | None
+    new_classifier: str | None
+    old_reason: str | None
+    new_reason: str | None
+    applied: bool = False
 
 
 class RoutePlan(NamedTuple):

@@ -12,6 +12,7 @@ from triage_cli.models import (
     BatchLook,
     BatchRequest,
     BatchResult,
+    Category,
     Change,
     Classification,
     ClassifyPlan,
@@ -20,13 +21,16 @@ from triage_cli.models import (
     Delivery,
     Event,
     EventQuery,
+    Flip,
     History,
     Lease,
     LoggedEvent,
     Outcome,
     Parcel,
     Receipt,
+    ReclassifyPlan,
     Rejected,
+    Renamed,
     Routed,
     RoutePlan,
     Run,
@@ -34,6 +38,7 @@ from triage_cli.models import (
     Stats,
     Ticket,
     TicketDraft,
+    VerdictDraft,
 )
 
 
@@ -52,8 +57,26 @@ class Triage(Protocol):
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass; no outcome comes more than `streams.WINDOW` rows after its turn."""
 
+    def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
+        """Ask again about tickets that a machine decided; answers are kept as proposals, and hold where asked to.
+
+        Raises `CheckError`, with nothing changed, where more would flip than the plan allows.
+        """
+
+    def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
+        """Give a person's categories, or take them back; one outcome each, in order.
+
+        `did` is `verdict`, `cleared`, `unchanged` or `rejected`: no such ticket or category, as a `RowError`.
+        """
+
+    def categories(self) -> tuple[Category, ...]:
+        """Return the categories that a ticket may get."""
+
+    def runs(self, limit: int | None) -> Iterator[Run]:
+        """Walk over the bulk commands, the latest first."""
+
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Walk over tickets, newest first."""
+        """Walk over tickets, newest first, or in the order of review."""
 
     def resolve(self, name: str) -> str:
         """Return the id of the one ticket of this name. Raises `NotFoundError` or `AmbiguousError`."""
@@ -189,6 +212,9 @@ class Store(Protocol):
     def save(self, changes: Sequence[Change], lease: Lease | None = None) -> list[Conflict | None]:
         """Write changes and their events in one transaction; a refused one comes back as a `Conflict`."""
 
+    def runs(self, limit: int | None) -> Iterator[Run]:
+        """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
+
     def spent_since(self, moment: str) -> float:
         """Return what all runs since then have spent or set aside, in USD."""
 
@@ -197,6 +223,15 @@ class Store(Protocol):
 
     def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
         """Return the stored tickets among these identities."""
+
+    def answers(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
+        """Return what was answered about these tickets to these questions, oldest first."""
+
+    def renames(self) -> Iterator[Renamed]:
+        """Walk over the renames of categories that were carried out."""
+
+    def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
+        """Let everything of a category follow to its new name, `destination` that of the same name too."""
 
     def note_asking(self, asking: Asking) -> None:
         """Record what is asked, once per fingerprint."""

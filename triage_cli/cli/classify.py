@@ -32,6 +32,7 @@ def classify(
     workers: inputs.Workers = None,
     max_cost: inputs.MaxCost = None,
     max_wait: inputs.MaxWait = "2m",
+    deadline: inputs.Deadline = None,
     limit: inputs.Limit = None,
     since: inputs.Since = None,
     dry_run: Annotated[
@@ -48,7 +49,7 @@ def classify(
     triage classify
     triage list --status needs_review -o id | triage classify - --classifier gpt
     """
-    plan = inputs.plan(session, classifier, workers, max_cost, max_wait, force=force, batch=batch)
+    plan = inputs.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline, batch=batch)
     named, missing = inputs.ids(session, ids)
     selection = Selection(ids=named[:limit] if named is not None else None, since=inputs.moment(since), limit=limit)
     if dry_run:
@@ -65,9 +66,8 @@ def classify(
             printer.many(outcomes, outcome_record, COLUMNS, _table)
     finally:
         session.say(telling.counted(counts, DIDS, WORDS))
-    if batch and not session.quiet:
-        for name, waits in session.triage.stats().waiting.items():
-            session.say(f"{waits['tickets']:,} wait in batches of {name}, since {waits['since'][:16].replace('T', ' ')}")
+    if batch:
+        inputs.tell_waiting(session)
     if session.guides:
         steps = []
         if counts["classified"]:
@@ -75,7 +75,7 @@ def classify(
         if counts["waiting"]:
             steps.append("triage classify --batch, again later, collects the answers")
         if counts["needs_review"]:
-            steps.append(f"{counts['needs_review']:,} need you: triage list --status needs_review")
+            steps.append(f"{counts['needs_review']:,} need you: triage review")
         session.say("next: " + "; ".join(steps) if steps else "")
     return next(code for code in PRECEDENCE if code in codes)
 

@@ -18,7 +18,8 @@ from triage_cli.models import (
     Ticket,
 )
 from triage_cli.ports import Batcher, Classifier
-from triage_cli.service.deciding import late
+from triage_cli.service.deciding import late, within
+from triage_cli.service.flipping import judge
 from triage_cli.service.gathering import Desk, Gathering, released, spooled, waits_for
 from triage_cli.streams import chunked
 
@@ -29,12 +30,16 @@ GRACE = 600.0
 class Batching:
     """One run's work on batches. `first` answers what needs no provider and postpones the rest.
 
+    With `proposals`, tickets go on as they are meanwhile, and answers about them are kept, but do not hold.
+
     An error that ends the run is raised at the end, by `raise_trouble`; what has nothing to do with it goes on.
     """
 
-    def __init__(self, desk: Desk, first: Classifier) -> None:
+    def __init__(self, desk: Desk, first: Classifier, *, proposals: bool = False) -> None:
         self._desk = desk
         self._first = first
+        self._proposals = proposals
+        self._gatherings: dict[str, Gathering] = {}
         self._troubles: dict[str, TriageError] = {}  # by classifier
 
     def raise_trouble(self) -> None:
@@ -128,7 +133,7 @@ class Batching:
                 for item in items
             ]
             for item, change, accepted in zip(items, changes, desk.save(changes), strict=True):
-                goes_on = change.event.action == "returned" or change.event.data.get("outcome") == "next"
+                goes_on = change.event.action != "classified" or change.event.data.get("outcome") == "next"
                 if accepted and not goes_on:
                     before = tickets[item.ticket_id]
                     instead = (change.ticket or before) if change.event.data.get("outcome") == "late" else None
@@ -149,6 +154,8 @@ class Batching:
             return desk.returned(batch, item, ticket, "it was not answered")
         outcome = given.setdefault(item.number, batcher.answer(ticket, item, batch, result))
         outcome = _as_of(outcome, ticket)
+        if not item.was:
+            return self._proposed(batch, item, ticket, outcome)
         change = desk.deciding.change(ticket._replace(status=item.was), outcome, ids.now())
         cost = sum(step.cost for step in change.adds if isinstance(step, Classification) and not step.reused)
         adds = (*change.adds, item._replace(state="answered", reserved=0.0), Spent(batch.paid_by, cost - item.reserved))
@@ -161,39 +168,62 @@ class Batching:
             return _for_the_next(change)
         return change
 
+    def _proposed(self, batch: Batch, item: BatchItem, ticket: Ticket, outcome: Outcome[Answer]) -> Change:
+        """Return the change that keeps an answer as a proposal: the ticket pays for it and stays as it is."""
+        desk = self._desk
+        steps = tuple(within(step, desk.deciding.labels) for step in outcome.value.steps) if outcome.value else ()
+        now, cost = steps[-1], sum(step.cost for step in steps if not step.reused)
+        data = {
+            "classifier": now.classifier, "category": now.category, "confidence": now.confidence,
+            "was": ticket.category, "threshold": now.threshold, "decision": now.classification_id,
+            "batch": batch.batch_id,
+            "outcome": "unanswered" if now.error else judge(ticket, now, desk.deciding.labels, 0.0),
+        }  # fmt: skip
+        paid = Spent(batch.paid_by, cost - item.reserved)
+        adds: tuple[Classification | BatchItem | Spent, ...]
+        adds = (*steps, item._replace(state="answered", reserved=0.0), paid)
+        after = ticket._replace(cost_usd=ticket.cost_usd + cost, revision=ticket.revision + 1, run_id=None)
+        return Change(desk.event("proposed", ticket.ticket_id, data), after, ticket.revision, adds)
+
     # -- submit
 
     def submit(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Answer what needs no provider, and put the rest into batches; outcomes carry the ticket as `item`."""
-        desk = self._desk
-        gatherings: dict[str, Gathering] = {}
-        for outcomes in self._first.classify(self._wanted(chunks, gatherings), desk.allowance):
-            postponed: dict[str, list[Outcome[Answer]]] = {}
-            ready = []
-            for outcome in outcomes:
-                if outcome.did.startswith(POSTPONED):
-                    postponed.setdefault(outcome.did.removeprefix(POSTPONED), []).append(outcome)
-                else:
-                    ready.append(outcome)
-            yield desk.deciding.save(ready) if ready else []
-            for name, some in postponed.items():
-                if name in self._troubles:
-                    continue
-                if name not in gatherings:
-                    desk.deciding.note()
-                    gatherings[name] = Gathering(desk, desk.batcher(name))
-                yield from gatherings[name].add(some)
-        for name, gathering in gatherings.items():
+        for outcomes in self._first.classify(self._wanted(chunks), self._desk.allowance):
+            ready = [outcome for outcome in outcomes if not outcome.did.startswith(POSTPONED)]
+            yield self._desk.deciding.save(ready) if ready else []
+            yield from self.postpone(outcomes)
+        yield from self.send()
+
+    def _wanted(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[Sequence[Ticket]]:
+        for chunk in chunks:
+            yield chunk
+            if self.troubled:
+                return
+
+    @property
+    def troubled(self) -> bool:
+        """Tell whether something keeps more from being submitted."""
+        return any(gathering.trouble for gathering in self._gatherings.values())
+
+    def postpone(self, outcomes: Sequence[Outcome[Answer]]) -> Iterator[list[Outcome[Decided]]]:
+        """Put what a classifier postponed into batches; a full one is sent, and its tickets come out."""
+        postponed: dict[str, list[Outcome[Answer]]] = {}
+        for outcome in outcomes:
+            if outcome.did.startswith(POSTPONED):
+                postponed.setdefault(outcome.did.removeprefix(POSTPONED), []).append(outcome)
+        for name in postponed.keys() - self._troubles.keys():
+            if name not in self._gatherings:
+                self._desk.deciding.note()
+                self._gatherings[name] = Gathering(self._desk, self._desk.batcher(name), proposals=self._proposals)
+            yield from self._gatherings[name].add(postponed[name])
+
+    def send(self) -> Iterator[list[Outcome[Decided]]]:
+        """Send what was gathered."""
+        for name, gathering in self._gatherings.items():
             yield from gathering.send()
             if gathering.trouble is not None:
                 self._troubles.setdefault(name, gathering.trouble)
-
-    @staticmethod
-    def _wanted(chunks: Iterable[Sequence[Ticket]], gatherings: dict[str, Gathering]) -> Iterator[Sequence[Ticket]]:
-        for chunk in chunks:
-            yield chunk
-            if any(gathering.trouble for gathering in gatherings.values()):
-                return
 
 
 def _as_of(outcome: Outcome[Answer], ticket: Ticket) -> Outcome[Answer]:

@@ -29,7 +29,7 @@ class Deciding:
     ) -> None:
         self._store = store
         self.classifier = classifier
-        self._labels = labels
+        self.labels = labels
         self._actor = actor
         self._lease = lease
         self._allowance = allowance
@@ -96,7 +96,7 @@ class Deciding:
 
     def change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
         """Return what an answer changes."""
-        steps = tuple(_within(step, self._labels) for step in outcome.value.steps) if outcome.value else ()
+        steps = tuple(within(step, self.labels) for step in outcome.value.steps) if outcome.value else ()
         spent = sum(step.cost for step in steps if not step.reused)
         ticket = before._replace(cost_usd=before.cost_usd + spent, revision=before.revision + 1, run_id=None)
         answer = outcome.value and outcome.value._replace(steps=steps)
@@ -124,11 +124,28 @@ def late(change: Change) -> Change:
     return Change(change.event._replace(data={**change.event.data, "outcome": "late"}), adds=change.adds)
 
 
-def _within(step: Classification, labels: frozenset[str]) -> Classification:
+def within(step: Classification, labels: frozenset[str]) -> Classification:
     """Return an answer without a category that is not in the list: no such label is ever stored."""
     if step.category is None or step.category in labels:
         return step
     return step._replace(category=None, error=f"{step.classifier} answered a category that is not in the list")
+
+
+def reset(ticket: Ticket) -> Ticket:
+    """Return the ticket as nobody had answered yet."""
+    return ticket._replace(
+        status="new",
+        category=None,
+        suggestion=None,
+        confidence=None,
+        confidence_source=None,
+        classifier=None,
+        reason=None,
+        verdict=0,
+        error=None,
+        failures=0,
+        decision_id=None,
+    )
 
 
 def decided(ticket: Ticket, answer: Answer | None, error: TriageError | None) -> Ticket:

@@ -82,7 +82,11 @@ class Desk(NamedTuple):
 
 def waits_for(ticket: Ticket, item: BatchItem, batch: Batch) -> bool:
     """Tell whether a ticket still waits for this answer: no verdict and no other text came in between."""
-    return ticket.status == "waiting" and ids.answer_key(batch.fingerprint, ticket.text) == item.answer_key
+    return (
+        item.was != ""
+        and ticket.status == "waiting"
+        and ids.answer_key(batch.fingerprint, ticket.text) == item.answer_key
+    )
 
 
 def released(ticket: Ticket, item: BatchItem, batch: Batch) -> Ticket | None:
@@ -90,7 +94,7 @@ def released(ticket: Ticket, item: BatchItem, batch: Batch) -> Ticket | None:
 
     One with a verdict waits, where it was forced to, whatever its text has become.
     """
-    if waits_for(ticket, item, batch) or (ticket.status == "waiting" and ticket.verdict):
+    if waits_for(ticket, item, batch) or (item.was and ticket.status == "waiting" and ticket.verdict):
         return ticket._replace(status=item.was, revision=ticket.revision + 1, run_id=None)
     return None
 
@@ -98,10 +102,11 @@ def released(ticket: Ticket, item: BatchItem, batch: Batch) -> Ticket | None:
 class Gathering:
     """One classifier's requests on their way; `trouble` is what keeps more from being gathered."""
 
-    def __init__(self, desk: Desk, batcher: Batcher) -> None:
+    def __init__(self, desk: Desk, batcher: Batcher, *, proposals: bool = False) -> None:
         self.trouble: TriageError | None = None
         self._desk = desk
         self._batcher = batcher
+        self._proposals = proposals
         self._batch: Batch | None = None
         self._spool: IO[bytes] | None = None
         self._size = self._number = 0
@@ -122,15 +127,19 @@ class Gathering:
         for outcome in postponed:
             ticket = _ticket(outcome)
             key = key_of[ticket.ticket_id]
+            was = "" if self._proposals else ticket.status
+            if key in asked and ticket.ticket_id in asked[key][2]:
+                yield [Outcome(-1, "waiting", Decided(ticket, None, asked=False), None, ticket)]
+                continue
             if key in asked:
-                item = BatchItem(asked[key][0], ticket.ticket_id, asked[key][1], key, ticket.status, 0.0)
+                item = BatchItem(asked[key][0], ticket.ticket_id, asked[key][1], key, was, 0.0)
             else:
                 request = yield from self._room_for(ticket)
                 if request is None or self._batch is None:
                     break
-                asked[key] = (self._batch.batch_id, self._number)
+                asked[key] = (self._batch.batch_id, self._number, {ticket.ticket_id})
                 item = BatchItem(
-                    self._batch.batch_id, ticket.ticket_id, self._number, key, ticket.status, request.worst,
+                    self._batch.batch_id, ticket.ticket_id, self._number, key, was, request.worst,
                     request.redacted,
                 )  # fmt: skip
                 self._requests[self._number] = request
@@ -173,7 +182,8 @@ class Gathering:
     def _waiting(self, ticket: Ticket, item: BatchItem, outcome: Outcome[Answer]) -> Change:
         data = {"classifier": self._batcher.name, "batch": item.batch_id, "request": item.number}
         event = self._desk.event("submitted", ticket.ticket_id, data)
-        waiting = ticket._replace(status="waiting", revision=ticket.revision + 1, run_id=None)
+        status = ticket.status if self._proposals else "waiting"
+        waiting = ticket._replace(status=status, revision=ticket.revision + 1, run_id=None)
         return Change(event, waiting, ticket.revision, (*(outcome.value.steps if outcome.value else ()), item))
 
     def _keep(self) -> list[Outcome[Decided]]:
@@ -203,13 +213,16 @@ class Gathering:
         self._batch, self._sent, self._spool = None, [], None
         if batch is not None and spool is not None:
             with spool:
-                self.trouble = self._handed_over(batch, spool) or self.trouble
+                trouble = self._handed_over(batch, spool)
+            self.trouble = trouble or self.trouble
+            if trouble is not None and not isinstance(trouble, DoubtfulError):
+                return
         for chunk in chunked(sent):
             tickets = list(self._desk.store.find(Selection(ids=tuple(chunk))))
             yield [
                 Outcome(-1, "waiting", Decided(ticket, None, asked=True), None, ticket)
                 for ticket in tickets
-                if ticket.status == "waiting"
+                if self._proposals or ticket.status == "waiting"
             ]
 
     def _handed_over(self, batch: Batch, spool: IO[bytes]) -> TriageError | None:

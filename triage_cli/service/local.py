@@ -1,45 +1,53 @@
 """`LocalTriage`: the use cases over a store, a classifier and destinations of this machine."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import cache
-from itertools import count
-from typing import NamedTuple
+from itertools import chain, count, islice
+from typing import NamedTuple, TypeVar
 
 from triage_cli import ids
 from triage_cli.allowance import Allowance
-from triage_cli.errors import AmbiguousError, NotFoundError, UsageError
+from triage_cli.errors import UnavailableError, UsageError
 from triage_cli.models import (
     Category,
     ClassifyPlan,
     Decided,
     EventQuery,
+    Flip,
     History,
     LoggedEvent,
     Outcome,
+    ReclassifyPlan,
     Rejected,
     Routed,
     RoutePlan,
+    Run,
     Selection,
     Stats,
     Ticket,
     TicketDraft,
+    VerdictDraft,
 )
 from triage_cli.ports import Batcher, Classifier, Store
+from triage_cli.service import naming, renaming, reviewing
 from triage_cli.service.batching import Batching
 from triage_cli.service.deciding import Deciding
 from triage_cli.service.delivering import Delivering, Map
 from triage_cli.service.gathering import Desk
 from triage_cli.service.intake import Intake
+from triage_cli.service.judging import Judging
+from triage_cli.service.reclassifying import Reclassifying
 from triage_cli.service.running import Tally, running
 from triage_cli.service.verdicts import Verdicts
 from triage_cli.streams import CHUNK, chunked
 
+T = TypeVar("T")
+
 TO_CLASSIFY = frozenset({"new", "failed"})
 DAY = 24 * 3600.0
 TO_ROUTE = frozenset({"classified", "unroutable"})
-SHOWN_MATCHES = 10
 
 
 Decide = Callable[[Iterable[Sequence[Ticket]]], Iterator[list[Outcome[Decided]]]]
@@ -48,7 +56,8 @@ Decide = Callable[[Iterable[Sequence[Ticket]]], Iterator[list[Outcome[Decided]]]
 class Parts(NamedTuple):
     """What the use cases stand on: `classifier` opens one for a plan, an actor and a run; `per_day` is USD.
 
-    `batcher` opens the batches of the classifier of a name.
+    `hysteresis` is the margin that a flip needs, by the classifier's name; `batcher` opens the batches of the
+    classifier of a name.
     """
 
     store: Store
@@ -56,6 +65,7 @@ class Parts(NamedTuple):
     classifier: Callable[[ClassifyPlan, str, str], Classifier]
     map: Map
     per_day: float | None = None
+    hysteresis: Mapping[str, float] = {}
     batcher: Callable[[str, ClassifyPlan, str, str], Batcher] | None = None
 
 
@@ -73,18 +83,28 @@ class LocalTriage:
         """Take no new work; what is in flight ends and is kept."""
         self._allowance.stop()
 
+    @contextmanager
+    def _running(self, kind: str) -> Iterator[Tally]:
+        """Begin a run; what is stored under a category's former name follows first."""
+        with running(self._store, kind, self._actor, self._words, self._allowance) as tally:
+            self._follow(tally.run.run_id)
+            yield tally
+
+    def _follow(self, run_id: str | None) -> None:
+        renaming.follow(self._store, self._parts.categories, self._parts.map.rules, self._actor, run_id)
+
     # -- create
 
     def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
         """Store drafts; one outcome each, in order."""
         verdicts = Verdicts(self._parts.categories, self._actor)
-        with running(self._store, "create", self._actor, self._words, self._allowance) as tally:
+        with self._running("create") as tally:
             intake = Intake(self._store, self._actor, verdicts, tally.run.run_id)
             for outcomes in intake.chunks(self._until_stopped(drafts)):
                 tally.add(outcomes)
                 yield from outcomes
 
-    def _until_stopped(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[TicketDraft | Rejected]:
+    def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
         for draft in drafts:
             if self._allowance.stopping:
                 return
@@ -94,34 +114,33 @@ class LocalTriage:
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """Ask a classifier about tickets: the selected ones, or all that are new or failed."""
-        with running(self._store, "classify", self._actor, self._words, self._allowance) as tally:
+        with self._running("classify") as tally:
             deciding = self._deciding(plan, tally)
             if plan.batch:
                 yield from self._classify_in_batches(selection, plan, deciding, tally)
             else:
-                yield from self._decided(selection, deciding, tally, deciding.decide)
+                done = yield from self._decided(selection, deciding, tally, deciding.decide)
+                self._check_deadline(plan, done=done)
 
     def _decided(
-        self, selection: Selection, deciding: Deciding, tally: Tally, decide: Decide, first_row: int = 0
-    ) -> Iterator[Outcome[Decided]]:
+        self, selection: Selection, deciding: Deciding, tally: Tally, decide: Decide, row: int = 0
+    ) -> Generator[Outcome[Decided], None, bool]:
+        """Decide the selected tickets by `decide`; return whether all were."""
         aside: list[Outcome[Decided]] = []
         rows: dict[str, int] = {}
-        for outcomes in decide(self._to_ask(selection, deciding, tally, aside, rows, first_row)):
+        through: list[bool] = []
+        for outcomes in decide(self._to_ask(selection, deciding, tally, aside, rows, through, row)):
             yield from self._tallied(aside + [o._replace(row=rows.pop(_asked(o))) for o in outcomes], tally)
             aside.clear()
         yield from self._tallied(aside, tally)
+        return bool(through) and not rows
 
     def _classify_in_batches(
         self, selection: Selection, plan: ClassifyPlan, deciding: Deciding, tally: Tally
     ) -> Iterator[Outcome[Decided]]:
         """Collect what providers have answered, whatever is selected, and put the selected tickets into batches."""
-        parts, run_id = self._parts, tally.run.run_id
-        batcher, wanted = parts.batcher, selection.ids and set(selection.ids)
-        if batcher is None:
-            raise UsageError("nothing here can ask in batches", hint="leave out --batch")
-        opened = cache(lambda name: batcher(name, plan, self._actor, run_id))
-        desk = Desk(self._store, deciding, opened, self._actor, tally.lease, self._allowance)
-        batching = Batching(desk, deciding.classifier)
+        batching = self._batching(plan, deciding, tally)
+        wanted = selection.ids and set(selection.ids)
         row = 0
         for outcomes in batching.collect():
             tally.add(outcomes)
@@ -129,18 +148,38 @@ class LocalTriage:
             yield from (o._replace(row=row + n) for n, o in enumerate(mine))
             row += len(mine)
         self._allowance.limit = self._limit(plan, tally)  # batches that cost less than was set aside leave more
-        yield from self._decided(selection, deciding, tally, batching.submit, row)
+        done = yield from self._decided(selection, deciding, tally, batching.submit, row)
         batching.raise_trouble()
+        self._check_deadline(plan, done=done)
+
+    def _batching(self, plan: ClassifyPlan, deciding: Deciding, tally: Tally, *, proposals: bool = False) -> Batching:
+        batcher, run_id = self._parts.batcher, tally.run.run_id
+        if batcher is None:
+            raise UsageError("nothing here can ask in batches", hint="leave out --batch")
+        opened = cache(lambda name: batcher(name, plan, self._actor, run_id))
+        desk = Desk(self._store, deciding, opened, self._actor, tally.lease, self._allowance)
+        return Batching(desk, deciding.classifier, proposals=proposals)
 
     def _tallied(self, outcomes: Sequence[Outcome[Decided]], tally: Tally) -> Sequence[Outcome[Decided]]:
         tally.add(outcomes)
         return list(outcomes)
 
     def _deciding(self, plan: ClassifyPlan, tally: Tally) -> Deciding:
-        self._allowance.limit = self._limit(plan, tally)
+        self._bind(plan, tally)
         classifier = self._parts.classifier(plan, self._actor, tally.run.run_id)
         labels = frozenset(c.name for c in self._parts.categories)
         return Deciding(self._store, classifier, labels, self._actor, tally.lease, self._allowance, force=plan.force)
+
+    def _bind(self, plan: ClassifyPlan, tally: Tally) -> None:
+        self._allowance.limit = self._limit(plan, tally)
+        self._allowance.end_in(plan.deadline)
+
+    def _check_deadline(self, plan: ClassifyPlan, *, done: bool) -> None:
+        """Raise `UnavailableError` where the deadline came before the end of the work."""
+        if self._allowance.expired and not done:
+            raise UnavailableError(
+                f"stopped at --deadline, after {plan.deadline:g} s", hint="the same command does what is left"
+            )
 
     def _limit(self, plan: ClassifyPlan, tally: Tally) -> float | None:
         """Return what this run may spend: what is left of its own bound and of the budget of a day."""
@@ -158,6 +197,7 @@ class LocalTriage:
         tally: Tally,
         aside: list[Outcome[Decided]],
         rows: dict[str, int],
+        through: list[bool],
         row: int,
     ) -> Iterator[Sequence[Ticket]]:
         """Claim chunk after chunk; what nobody need be asked about is set aside."""
@@ -173,6 +213,8 @@ class LocalTriage:
                     ask.append(ticket)
                 row += 1
             yield ask
+        if not self._allowance.stopping:
+            through.append(True)
 
     def _claimed(self, selection: Selection, statuses: frozenset[str], tally: Tally) -> Iterator[list[Ticket]]:
         """Claim chunk after chunk; of named tickets, those that another run holds come along unclaimed."""
@@ -205,7 +247,7 @@ class LocalTriage:
         """Send tickets where the map says, then deliver what is due."""
         statuses = TO_ROUTE | {"undeliverable"} if plan.retry_dead else TO_ROUTE
         with (
-            running(self._store, "route", self._actor, self._words, self._allowance) as tally,
+            self._running("route") as tally,
             closing(self._delivering(tally, retry_dead=plan.retry_dead)) as delivering,
         ):
             rows: dict[str, int] = {}
@@ -251,7 +293,7 @@ class LocalTriage:
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass."""
         verdicts = Verdicts(self._parts.categories, self._actor)
-        with running(self._store, "run", self._actor, self._words, self._allowance) as tally:
+        with self._running("run") as tally:
             intake = Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=True)
             created = intake.chunks(self._until_stopped(drafts))
             classified = self._run_classify(created, self._deciding(plan, tally), tally)
@@ -333,21 +375,72 @@ class LocalTriage:
         if passing:
             yield passing
 
+    # -- reclassify
+
+    def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
+        """Ask again about decided tickets; what differs is told, and holds where the plan says so, all or none."""
+        with (
+            self._running("reclassify") as tally,
+            closing(self._delivering(tally)) as delivering,
+        ):
+            again, batching = self._reclassifying(plan, tally)
+            for collected in batching.collect() if batching else ():
+                tally.add(collected)
+            for outcomes in again.flips(selection, lambda tickets: _sent_on(delivering, tickets)):
+                tally.add(outcomes)
+                yield from outcomes
+            if batching is not None:
+                batching.raise_trouble()
+            self._check_deadline(plan.classify, done=again.through)
+
+    def _reclassifying(self, plan: ReclassifyPlan, tally: Tally) -> tuple[Reclassifying, Batching | None]:
+        asked = plan.classify._replace(force=False)  # what was answered before is recalled whatever is overruled
+        deciding = self._deciding(asked, tally)
+        batching = self._batching(asked, deciding, tally, proposals=True) if asked.batch else None
+        again = Reclassifying(
+            self._store, deciding.classifier, deciding.labels, self._actor, tally.lease, self._allowance, plan,
+            self._parts.hysteresis, batching,
+        )  # fmt: skip
+        return again, batching
+
+    # -- verdicts
+
+    def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
+        """Give a person's categories, or take them back; one outcome each, in order. A single one is no bulk run."""
+        wanted = Verdicts(self._parts.categories, self._actor)
+        drafts = iter(verdicts)
+        first = list(islice(drafts, 2))
+        if len(first) < 2:
+            self._follow(None)
+            for outcomes in Judging(self._store, wanted, self._actor, None).judge(first):
+                yield from outcomes
+            return
+        with self._running("verdict") as tally:
+            judging = Judging(self._store, wanted, self._actor, tally.lease)
+            for outcomes in judging.judge(self._until_stopped(chain(first, drafts))):
+                tally.add(outcomes)
+                yield from outcomes
+
     # -- reads
 
+    def categories(self) -> tuple[Category, ...]:
+        """Return the categories that a ticket may get."""
+        return self._parts.categories
+
+    def runs(self, limit: int | None) -> Iterator[Run]:
+        """Walk over the bulk commands, the latest first."""
+        return self._store.runs(limit)
+
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Walk over tickets, newest first."""
+        """Walk over tickets, newest first, or in the order of review."""
+        if selection.order == "review":
+            labels = frozenset(c.name for c in self._parts.categories)
+            return islice(reviewing.queue(self._store, selection, labels), selection.limit)
         return self._store.find(selection)
 
     def resolve(self, name: str) -> str:
         """Return the id of the one ticket with this name."""
-        found = self._store.named(name, SHOWN_MATCHES + 1)
-        if not found:
-            raise NotFoundError(f'no ticket "{name}"', hint="triage list shows what is there")
-        if len(found) > 1:
-            listed = ", ".join(f"{t.ticket_id} ({t.external_id or t.source})" for t in found[:SHOWN_MATCHES])
-            raise AmbiguousError(f'"{name}" names {len(found)} tickets: {listed}', hint="give more of the id")
-        return found[0].ticket_id
+        return naming.named(self._store, name).ticket_id
 
     def history(self, name: str) -> History:
         """Return everything known of one ticket."""
@@ -360,6 +453,11 @@ class LocalTriage:
     def stats(self) -> Stats:
         """Count."""
         return self._store.stats()
+
+
+def _sent_on(delivering: Delivering, tickets: Sequence[Ticket]) -> Iterator[Ticket]:
+    for outcomes in delivering.route(chunked(tickets)):
+        yield from (o.value.ticket for o in outcomes if o.value)
 
 
 def _asked(outcome: Outcome[Decided]) -> str:

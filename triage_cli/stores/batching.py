@@ -34,7 +34,8 @@ class BatchTables:
         values = {"run": lease.run_id, "now": time.time()}
         with self._writing() as db:
             self._renew(db, lease)
-            return sorted(Batch(*row) for row in db.execute(HOLD.format(free=self.FREE_BATCH, open=OPEN), values).fetchall())
+            rows = db.execute(HOLD.format(free=self.FREE_BATCH, open=OPEN), values).fetchall()
+        return sorted(Batch(*row) for row in rows)
 
     def open_batch(self, batch: Batch, event: Event) -> None:
         """Record that a batch is being gathered, before the provider is told of it."""

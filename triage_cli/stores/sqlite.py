@@ -37,11 +37,13 @@ from triage_cli.models import (
 from triage_cli.stores import queries
 from triage_cli.stores.batching import BatchTables
 from triage_cli.stores.connection import connect, translate
+from triage_cli.stores.renames import Renames
 
 PAGE = 500
+KILLED = 137  # as a shell has it for SIGKILL
 
 
-class SqliteStore(BatchTables):
+class SqliteStore(Renames, BatchTables):
     """Implements `ports.Store` on one file; a connection a thread. Raises `StoreError` or `UnavailableError`."""
 
     def __init__(self, path: str) -> None:
@@ -60,6 +62,15 @@ class SqliteStore(BatchTables):
             marks = ",".join("?" * len(run))
             db.execute(f"insert into runs values ({marks}, ?)", (*run, time.time() + Lease(run.run_id).seconds))
         return run._replace(spent=spent)
+
+    def runs(self, limit: int | None) -> Iterator[Run]:
+        """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
+        here, columns = socket.gethostname(), ", ".join(Run._fields)
+        most = "" if limit is None else f" limit {int(limit)}"
+        for *values, until in self._read(f"select {columns}, lease_until from runs order by run_id desc{most}"):
+            run = Run(*values)
+            lives = run.ended_at or (until > time.time() and (run.host != here or _alive(run.pid)))
+            yield run if lives else run._replace(exit_code=KILLED)
 
     def spent_since(self, moment: str) -> float:
         """Return what all runs since then have spent or set aside, those that were killed included."""
@@ -279,6 +290,11 @@ class SqliteStore(BatchTables):
         """Return these answers by their id."""
         rows = self._read(queries.DECISIONS, (compact(list(classification_ids)),))
         return {row[0]: Classification(*row) for row in rows}
+
+    def answers(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
+        """Return what was answered about these tickets to these questions, oldest first."""
+        values = (compact(list(ticket_ids)), compact(list(fingerprints)))
+        return [Classification(*row) for row in self._read(queries.ANSWERS, values)]
 
     def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
         """Return what each ticket's destinations are owed, oldest first."""
