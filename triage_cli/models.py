@@ -26,6 +26,7 @@ STATUSES: tuple[Status, ...] = (
     "undeliverable",
 )
 PRIORITIES = ("low", "normal", "high", "urgent")
+ROLES = ("reader", "agent", "admin")  # each may do what those before it may
 URGENCY: Mapping[str | None, int] = {"urgent": 0, "high": 1, "normal": 2, None: 2, "low": 3}
 
 
@@ -408,3 +409,37 @@ class Stats(NamedTuple):
     deliveries: Mapping[str, Mapping[str, int]]
     cost_usd: float
     events: int
+
+
+class ApiKey(NamedTuple):
+    """A key of the HTTP API as stored: `hash` is the SHA-256 of the whole key, its text is kept nowhere."""
+
+    key_id: str
+    name: str
+    hash: bytes
+    role: str
+    created_at: str
+    last_used_at: str | None = None
+    revoked_at: str | None = None
+
+
+class Kept(NamedTuple):
+    """What is known of an earlier request under an `Idempotency-Key`; without a status it is still at work."""
+
+    body_hash: str
+    status: int | None
+    answer: str | None
+
+
+class Gauges(NamedTuple):
+    """What a monitor watches; `deliveries` maps (destination, state), the answers' numbers are by classifier.
+
+    `oldest_new` is when the ticket that waits longest for its classification was stored.
+    """
+
+    by_status: Mapping[str, int]
+    deliveries: Mapping[tuple[str, str], int]
+    answers: Mapping[str, int]
+    failures: Mapping[str, int]
+    cost_usd: Mapping[str, float]
+    oldest_new: str | None

@@ -1,0 +1,39 @@
+"""The application: its routers, its errors, its door, and what its description says."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+from fastapi import FastAPI
+
+from triage_cli import __version__
+from triage_cli.api import operations, problems, tickets
+from triage_cli.api.door import Door
+from triage_cli.api.serving import Served
+
+# So many plain endpoints run at a time: most of them wait, for the disk or for a provider.
+THREADS = 100
+
+
+def create_app(served: Served) -> FastAPI:
+    """Return the application for one server."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        yield
+
+    app = FastAPI(
+        title="triage",
+        version=__version__,
+        description="Support tickets in, decisions out: store, classify, route and audit.",
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.served = served
+    problems.install(app)
+    for router in (operations.router, tickets.router):
+        app.include_router(router)
+    app.add_middleware(Door, served=served)
+    return app
