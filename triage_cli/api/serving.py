@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from triage_cli.errors import MediaTypeError
 from triage_cli.ports import Gate
 from triage_cli.service.local import LocalTriage, Parts
+from triage_cli.service.together import Together
 
 MEGABYTE = 1 << 20
 
@@ -42,6 +43,7 @@ class Served:
         self.parts = parts
         self.gate = gate
         self.limits = limits
+        self.together = Together(parts.store, parts.categories)
         self.stopping = False
         self._sessions: WeakSet[LocalTriage] = WeakSet()
         self._lock = threading.Lock()

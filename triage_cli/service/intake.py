@@ -1,6 +1,6 @@
 """Drafts become tickets: new, updated, unchanged or rejected, a chunk at a time."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import NamedTuple
@@ -50,6 +50,20 @@ class Intake:
                 saving = batch, saver.submit(self._store.save, [change for _, _, change in batch.asked])
             if saving:
                 yield self._settled(saving[0], saving[1].result())
+
+    def one(
+        self, draft: TicketDraft, identity: str | None, save: Callable[[Sequence[Change]], Sequence[Conflict | None]]
+    ) -> Outcome[Ticket]:
+        """Store one draft by `save`. `identity` names a draft without an id, so that the same call finds it again."""
+        item = self._named([importing.identify(draft)])[0]
+        if item.counts_occurrences and identity is not None:
+            item = item._replace(identity=identity, counts_occurrences=False)
+        for _ in range(TRIES):
+            here = None if item.counts_occurrences else self._store.known([item.identity]).get(item.identity)
+            did, ticket, change, error = self._decide(item, here, ids.now(), repeated=False)
+            if change is None or save([change]) == [None]:
+                return Outcome(draft.row, did, ticket, error, draft)
+        raise UnavailableError("another program keeps changing the same ticket", hint="try again")
 
     def _batch(self, chunk: Sequence[TicketDraft | Rejected], seen: Seen, saving: Mapping[str, Ticket]) -> "_Batch":
         """Decide a chunk; `saving` are the tickets that the chunk before it is about to leave behind."""
@@ -139,7 +153,7 @@ class Intake:
         verdict = self._verdicts.category(draft.verdict) if draft.verdict else None
         if draft.verdict and verdict is None:
             return "rejected", None, None, self._verdicts.unknown(draft.verdict, f"line {draft.line}: ")
-        typed = draft.cells is None and draft.line == 0 and not draft.external_id
+        typed = draft.cells is None and draft.line == 0 and item.counts_occurrences
         if here is None or typed:
             ticket = importing.new_ticket(item, ids.new_id(), at, self._holder)
             if typed:  # known by its own id: always a new one, and nothing will be imported over it
