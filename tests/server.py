@@ -56,14 +56,13 @@ def serving(
     served = Served(parts, gate, limits or Limits(per_minute=None))
     keys_by_role = {role: make_key(gate, role, role) for role in ROLES}
     listening = socket.create_server(("127.0.0.1", 0))
-    server = Server(configured(create_app(served)), served)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="server")
+    server = Server(configured(create_app(served)), served, listening)
+    thread = threading.Thread(target=server.serve_until_stopped, name="server")
     thread.start()
     try:
         server.begun.wait(30)
         yield Running(served, loaded, listening.getsockname()[1], keys_by_role)
     finally:
-        server.should_exit = True
+        server.stop()
         thread.join(60)
-        listening.close()
         assert not thread.is_alive()

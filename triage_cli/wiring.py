@@ -83,7 +83,8 @@ def open_destination(name: str, spec: DestinationSpec | None, *, guarded: bool =
 
 def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
     """Return where a webhook goes, with its secrets from the environment."""
-    from triage_cli.destinations.webhook import Target, secret_of
+    from triage_cli.destinations.webhook import Target
+    from triage_cli.signing import secret_of
 
     missing = [name for name in spec.secret_env if not env.get(name)]
     if missing:

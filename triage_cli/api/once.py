@@ -1,7 +1,6 @@
 """A request under an `Idempotency-Key` is done once: whoever sends it again is given the first answer."""
 
 import hashlib
-import re
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple

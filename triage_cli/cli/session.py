@@ -82,7 +82,7 @@ class Session:
     def triage(self) -> Triage:
         """Return the use cases, acting as this user; Ctrl-C and SIGTERM stop them."""
         parts = wiring.parts(self.config, self.say)
-        triage = LocalTriage(parts, _user(), _words(sys.argv[1:]))
+        triage = LocalTriage(parts, user(), _words(sys.argv[1:]))
         self.stopper.watch(triage.stop)
         return triage
 
@@ -145,7 +145,8 @@ def _shown_as(
     return shown
 
 
-def _user() -> str:
+def user() -> str:
+    """Return the name by which the audit log knows who runs this command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # a container's user without a name

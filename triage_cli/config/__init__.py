@@ -7,6 +7,7 @@ from triage_cli.config.records import (
     ClassifierSpec,
     Config,
     DestinationSpec,
+    HookSpec,
     Price,
     without_password,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "ClassifierSpec",
     "Config",
     "DestinationSpec",
+    "HookSpec",
     "Price",
     "load_config",
     "shown",

@@ -35,7 +35,7 @@ class Together:
     def _save_all(self) -> None:
         with self._lock:
             waiting, self._waiting = self._waiting, []
-        # Two updates of one ticket may not stand in one transaction: the second was decided on what was before the first.
+        # Two updates of one ticket stand in two transactions: the second was decided on what was before the first.
         for group in _apart(waiting):
             try:
                 conflicts = iter(self._store.save([change for changes, _ in group for change in changes]))
