@@ -11,7 +11,7 @@ import httpx
 
 from triage_cli import ids, keys, wiring
 from triage_cli.api.app import create_app
-from triage_cli.api.running import Server, configured
+from triage_cli.api.running import Server, configured, hooks
 from triage_cli.api.serving import Limits, Served
 from triage_cli.config import Config, load_config
 from triage_cli.models import ROLES, ApiKey
@@ -44,17 +44,20 @@ class Running:
 @contextmanager
 def serving(
     folder: Path, *, config: str | None = None, db: Path | None = None, limits: Limits | None = None,
-    env: Mapping[str, str] | None = None, parts: Parts | None = None,
+    env: Mapping[str, str] | None = None, parts: Parts | None = None, roles: str = "",
 ) -> Iterator[Running]:  # fmt: skip
-    """Serve a folder's database, or use cases of the test's choice; the server has ended when the block is left."""
+    """Serve a folder's database, or use cases of the test's choice; the server has ended when the block is left.
+
+    `roles` is what the names of the keys end with, where a database is served twice.
+    """
     if config is not None:
         (folder / "config.yaml").write_text(config)
     at = str(db or folder / "triage.db")
     loaded = load_config(db=at, env={"HOME": str(folder), **(env or {})}, cwd=folder)
     parts = parts or wiring.parts(loaded, guarded=True)
     gate = wiring.open_gate(parts.store)
-    served = Served(parts, gate, limits or Limits(per_minute=None))
-    keys_by_role = {role: make_key(gate, role, role) for role in ROLES}
+    served = Served(parts, gate, limits or Limits(per_minute=None), hooks(loaded, env or {}))
+    keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}
     listening = socket.create_server(("127.0.0.1", 0))
     server = Server(configured(create_app(served)), served, listening)
     thread = threading.Thread(target=server.serve_until_stopped, name="server")

@@ -1,7 +1,6 @@
 """Who comes in, and what they are told."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest

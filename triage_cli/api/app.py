@@ -7,7 +7,7 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from triage_cli import __version__
-from triage_cli.api import operations, problems, reads, tickets
+from triage_cli.api import hooks, operations, problems, reads, tickets
 from triage_cli.api.door import Door
 from triage_cli.api.serving import Served
 
@@ -21,8 +21,9 @@ def create_app(served: Served) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        served.worker.start()
         yield
-        served.together.close()
+        await anyio.to_thread.run_sync(served.close)
 
     app = FastAPI(
         title="triage",
@@ -34,7 +35,7 @@ def create_app(served: Served) -> FastAPI:
     )
     app.state.served = served
     problems.install(app)
-    for router in (operations.router, tickets.router, reads.router):
+    for router in (operations.router, tickets.router, reads.router, hooks.router):
         app.include_router(router)
     app.add_middleware(Door, served=served)
     return app

@@ -62,13 +62,14 @@ class Door:
                     raise
                 await problems.unexpected()(scope, receive, visit.send)
         finally:
+            self._served.meter.answered(visit.status)
             visit.log()
 
     async def _admitted(self, scope: Scope, visit: "_Visit") -> Caller:
         """Return who is calling. Raises what they are told if they may not come in."""
         path, method = scope["path"], scope["method"]
         if path in OPEN or path.startswith(SIGNED):
-            return Caller("", "anybody", "")
+            return Caller("", "", "")
         credential = _credential(Headers(scope=scope))
         caller = await run_in_threadpool(self._keys.admit, credential, visit.headers)
         visit.caller = caller
@@ -153,7 +154,7 @@ class _Visit:
             "status": self.status,
             "ms": round((time.perf_counter() - self._began) * 1000, 1),
             "bytes": self._size,
-            "actor": self.caller.name if self.caller else None,
+            "actor": (self.caller.name or None) if self.caller else None,
             "client": client[0] if client else None,
         }
         access.info(to_json(line))

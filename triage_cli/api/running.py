@@ -2,11 +2,12 @@
 
 import json
 import logging
+import os
 import socket
 import ssl
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -16,9 +17,10 @@ from starlette.types import ASGIApp
 
 from triage_cli import ids, wiring
 from triage_cli.api.app import create_app
-from triage_cli.api.serving import Limits, Served
+from triage_cli.api.serving import Hook, Limits, Served
 from triage_cli.config import Config
-from triage_cli.errors import UsageError
+from triage_cli.errors import ConfigError, UsageError
+from triage_cli.signing import secret_of
 
 # A request that is at work when the server is told to stop has so many seconds to end.
 GRACE = 30
@@ -37,7 +39,7 @@ class Place(NamedTuple):
 def prepared(config: Config, place: Place, tell: Callable[[str], None], log: TextIO | None) -> "Server":
     """Return a server that listens already. Raises `UsageError` where it cannot be."""
     parts = wiring.parts(config, tell, guarded=True)
-    served = Served(parts, wiring.open_gate(parts.store), Limits())
+    served = Served(parts, wiring.open_gate(parts.store), Limits(config.requests_per_minute), hooks(config, os.environ))
     served.gate.ping()  # a database that cannot be used is told now
     options: dict[str, Any] = {"ssl_certfile": place.certificate, "ssl_keyfile": place.key}
     if place.behind_proxy:  # whom to believe is said in FORWARDED_ALLOW_IPS, as uvicorn has it; else this machine
@@ -50,6 +52,18 @@ def prepared(config: Config, place: Place, tell: Callable[[str], None], log: Tex
         raise UsageError(f"cannot use the certificate: {error.strerror or error}", hint=hint) from error
     log_to(log)
     return Server(uvicorns, served, _listening(place))
+
+
+def hooks(config: Config, env: Mapping[str, str]) -> dict[str, Hook]:
+    """Return the webhooks that may come in, with their secrets. Raises `ConfigError` where one is not set."""
+    for spec in config.webhooks.values():
+        if missing := [name for name in spec.secret_env if not env.get(name)]:
+            said = f'webhook "{spec.name}" needs the secret in {missing[0]}, which is not set'
+            raise ConfigError(said, hint=f"export {missing[0]}")
+    return {
+        name: Hook(spec, tuple(secret_of(env[variable]) for variable in spec.secret_env))
+        for name, spec in config.webhooks.items()
+    }
 
 
 def _listening(place: Place) -> socket.socket:

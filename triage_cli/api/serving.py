@@ -1,11 +1,15 @@
 """What every endpoint stands on: the use cases and the gate, who is calling, and the sessions at work."""
 
 import threading
+from collections.abc import Mapping
 from typing import Annotated, NamedTuple
 from weakref import WeakSet
 
 from fastapi import Depends, Request
 
+from triage_cli.api.meter import Meter
+from triage_cli.api.worker import Worker
+from triage_cli.config import HookSpec
 from triage_cli.errors import MediaTypeError
 from triage_cli.ports import Gate
 from triage_cli.service.local import LocalTriage, Parts
@@ -36,13 +40,29 @@ class Caller(NamedTuple):
     role: str
 
 
-class Served:
-    """One running server; `sessions` are the `Triage` objects that are at work just now."""
+class Hook(NamedTuple):
+    """A webhook that may come in, and the secrets that sign it, the newest first."""
 
-    def __init__(self, parts: Parts, gate: Gate, limits: Limits = Limits()) -> None:  # noqa: B008 - immutable
+    spec: HookSpec
+    secrets: tuple[bytes, ...]
+
+
+class Served:
+    """One running server: what it stands on, what it counts, and the sessions that are at work just now."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        gate: Gate,
+        limits: Limits = Limits(),  # noqa: B008 - immutable
+        hooks: Mapping[str, Hook] | None = None,
+    ) -> None:
         self.parts = parts
         self.gate = gate
         self.limits = limits
+        self.hooks = hooks or {}
+        self.meter = Meter()
+        self.worker = Worker(parts, {name: hook.spec.on_create for name, hook in self.hooks.items()})
         self.together = Together(parts.store, parts.categories)
         self.stopping = False
         self._sessions: WeakSet[LocalTriage] = WeakSet()
@@ -63,6 +83,13 @@ class Served:
             self.stopping = True
             for triage in list(self._sessions):
                 triage.stop()
+        self.worker.stop()
+
+    def close(self) -> None:
+        """End what is in the background, once all requests have ended."""
+        self.worker.stop()
+        self.worker.join()
+        self.together.close()
 
 
 async def _served(request: Request) -> Served:

@@ -1,6 +1,7 @@
 """One ticket at a time: store it, classify it, route it, and a person's word on it."""
 
 import re
+import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path
@@ -9,7 +10,7 @@ from starlette.responses import Response
 from triage_cli import ids
 from triage_cli.api import shapes
 from triage_cli.api.once import Done, Once, OnceHere
-from triage_cli.api.serving import CallerHere, ServedHere, TriageHere, json_only
+from triage_cli.api.serving import CallerHere, Served, ServedHere, TriageHere, json_only
 from triage_cli.codec import delivery_record, ticket_record
 from triage_cli.errors import BusyError, RowError, TriageError, UsageError
 from triage_cli.models import ClassifyPlan, Decided, Outcome, Routed, RoutePlan, Selection, Ticket, TicketDraft
@@ -69,19 +70,26 @@ def created(outcome: Outcome[Ticket], once: Once | None = None) -> Done:
 
 @router.post("/tickets/{ticket_id}/classify", response_model=shapes.Classified)
 def classify(
-    ticket_id: TicketName, triage: TriageHere, once: OnceHere, body: shapes.ClassifyIn | None = None
+    ticket_id: TicketName,
+    served: ServedHere,
+    triage: TriageHere,
+    once: OnceHere,
+    body: shapes.ClassifyIn | None = None,
 ) -> Response:
     """Ask a classifier about one ticket, and let the answer hold if it is sure."""
     asked = body or shapes.ClassifyIn()
     plan = ClassifyPlan(asked.classifier, asked.force, max_wait=MAX_WAIT)
-    return once(body, lambda: Done(200, _classified(triage, triage.resolve(ticket_id), plan)))
+    return once(body, lambda: Done(200, _classified(served, triage, triage.resolve(ticket_id), plan)))
 
 
-def _classified(triage: Triage, ticket_id: str, plan: ClassifyPlan) -> dict[str, Any]:
+def _classified(served: Served, triage: Triage, ticket_id: str, plan: ClassifyPlan) -> dict[str, Any]:
     outcome: Outcome[Decided]
+    began = time.perf_counter()
     (outcome,) = triage.classify(Selection(ids=(ticket_id,)), plan)
-    decided = _value(outcome, ticket_id)
+    decided: Decided = _value(outcome, ticket_id)
     ticket, now = decided.ticket, decided.now
+    if now is not None:
+        served.meter.classified(now.classifier, time.perf_counter() - began)
     if outcome.did == "held" and not ticket.verdict and now is None:
         raise _busy(ticket_id)
     answered = now.category if now else ticket.category or ticket.suggestion
