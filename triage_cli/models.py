@@ -83,7 +83,7 @@ class Rejected(NamedTuple):
 
 
 class VerdictDraft(NamedTuple):
-    """A person's category for the ticket of this name (None: take the verdict back); `row` is its place in the input."""
+    """A person's category for the ticket of this name (None: take it back); `row` is its place in the input."""
 
     row: int
     name: str
@@ -351,7 +351,10 @@ class History(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """Which tickets: by id, or all that match; `after` continues an ordered walk where it stopped."""
+    """Which tickets: by id, or all that match; `after` continues an ordered walk where it stopped.
+
+    `order` is `newest`, or `review`: what waits for a person, the most informative first.
+    """
 
     ids: tuple[str, ...] | None = None
     statuses: frozenset[str] = frozenset()
@@ -363,12 +366,14 @@ class Selection(NamedTuple):
     search: str | None = None
     limit: int | None = None
     after: str = ""
+    order: str = "newest"
 
 
 class ClassifyPlan(NamedTuple):
     """How to classify: by which classifier, and whether to ask anew and overrule verdicts (`force`).
 
-    `workers` is how many calls are in flight, `max_cost` USD, `max_wait` the seconds an outage is waited for.
+    `workers` is how many calls are in flight, `max_cost` USD, `max_wait` the seconds an outage is waited for,
+    `deadline` the seconds from the start after which nothing new is begun.
     """
 
     classifier: str | None = None
@@ -376,6 +381,37 @@ class ClassifyPlan(NamedTuple):
     workers: int | None = None
     max_cost: float | None = None
     max_wait: float = 120.0
+    deadline: float | None = None
+
+
+class ReclassifyPlan(NamedTuple):
+    """How to ask again; `apply` makes the flips hold, all or none: none where there are more than `max_flips`.
+
+    `max_flips` is a number, or a share of the tickets compared, such as `2%`. `reroute` sends on what was
+    routed already. The `force` of `classify` lets the answers overrule verdicts; what was answered before is recalled all the same.
+    """
+
+    classify: ClassifyPlan = ClassifyPlan()
+    apply: bool = False
+    max_flips: str | None = None
+    reroute: bool = False
+
+
+class Flip(NamedTuple):
+    """A ticket's category that holds (`old`) beside the one just answered (`new`, None: no sure answer)."""
+
+    ticket_id: str
+    external_id: str | None
+    status: str
+    old: str | None
+    new: str | None
+    old_confidence: float | None
+    new_confidence: float | None
+    old_classifier: str | None
+    new_classifier: str | None
+    old_reason: str | None
+    new_reason: str | None
+    applied: bool = False
 
 
 class RoutePlan(NamedTuple):

@@ -8,6 +8,7 @@ from triage_cli.models import (
     Answer,
     ApiKey,
     Asking,
+    Category,
     Change,
     Classification,
     ClassifyPlan,
@@ -15,6 +16,7 @@ from triage_cli.models import (
     Decided,
     Delivery,
     EventQuery,
+    Flip,
     Gauges,
     History,
     Kept,
@@ -23,6 +25,7 @@ from triage_cli.models import (
     Outcome,
     Parcel,
     Receipt,
+    ReclassifyPlan,
     Rejected,
     Routed,
     RoutePlan,
@@ -31,6 +34,7 @@ from triage_cli.models import (
     Stats,
     Ticket,
     TicketDraft,
+    VerdictDraft,
 )
 
 
@@ -49,8 +53,26 @@ class Triage(Protocol):
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass; no outcome comes more than `streams.WINDOW` rows after its turn."""
 
+    def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
+        """Ask again about tickets that a machine decided; answers are kept as proposals, and hold where asked to.
+
+        Raises `CheckError`, with nothing changed, where more would flip than the plan allows.
+        """
+
+    def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
+        """Give a person's categories, or take them back; one outcome each, in order.
+
+        `did` is `verdict`, `cleared`, `unchanged` or `rejected`: no such ticket or category, as a `RowError`.
+        """
+
+    def categories(self) -> tuple[Category, ...]:
+        """Return the categories that a ticket may get."""
+
+    def runs(self, limit: int | None) -> Iterator[Run]:
+        """Walk over the bulk commands, the latest first."""
+
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Walk over tickets, newest first."""
+        """Walk over tickets, newest first, or in the order of review."""
 
     def resolve(self, name: str) -> str:
         """Return the id of the one ticket of this name. Raises `NotFoundError` or `AmbiguousError`."""
@@ -134,6 +156,9 @@ class Store(Protocol):
 
     def save(self, changes: Sequence[Change], lease: Lease | None = None) -> list[Conflict | None]:
         """Write changes and their events in one transaction; a refused one comes back as a `Conflict`."""
+
+    def runs(self, limit: int | None) -> Iterator[Run]:
+        """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
 
     def spent_since(self, moment: str) -> float:
         """Return what all runs since then have spent or set aside, in USD."""

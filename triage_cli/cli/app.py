@@ -21,6 +21,8 @@ MODULES = {
     "classify": "classify",
     "route": "route",
     "run": "run",
+    "verdict": "verdict",
+    "runs": "runs",
     "list": "look",
     "show": "look",
     "why": "look",

@@ -35,6 +35,7 @@ from triage_cli.stores import queries
 from triage_cli.stores.connection import connect, translate
 
 PAGE = 500
+KILLED = 137  # as a shell has it for SIGKILL
 
 
 class SqliteStore:
@@ -57,6 +58,15 @@ class SqliteStore:
             marks = ",".join("?" * len(run))
             db.execute(f"insert into runs values ({marks}, ?)", (*run, time.time() + Lease(run.run_id).seconds))
         return run._replace(spent=spent)
+
+    def runs(self, limit: int | None) -> Iterator[Run]:
+        """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
+        here, columns = socket.gethostname(), ", ".join(Run._fields)
+        most = "" if limit is None else f" limit {int(limit)}"
+        for *values, until in self._read(f"select {columns}, lease_until from runs order by run_id desc{most}"):
+            run = Run(*values)
+            lives = run.ended_at or (until > time.time() and (run.host != here or _alive(run.pid)))
+            yield run if lives else run._replace(exit_code=KILLED)
 
     def spent_since(self, moment: str) -> float:
         """Return what all runs since then have spent or set aside, those that were killed included."""
