@@ -167,3 +167,29 @@ def test_single_tickets_share_transactions_and_leave_a_whole_log(client: httpx.C
     db = Path(server.config.database)
     assert rows(db, "select count(*) from tickets where subject like 'together%'") == [(7,)]
     assert rows(db, "select count(*) from runs where kind = 'create'") == [(0,)]
+
+
+def test_a_verdict_holds_until_it_is_taken_back(client: httpx.Client) -> None:
+    path = f"/tickets/{client.post('/tickets', json=TICKET).json()['ticket_id']}"
+    client.post(f"{path}/classify")
+    given = client.post(f"{path}/verdict", json={"category": "technical", "note": "it is the app"}).json()
+    assert (given["category"], given["verdict"], given["status"]) == ("Technical", True, "classified")
+    held = client.post(f"{path}/classify").json()
+    assert (held["classification"], held["asked"], held["verdict"]) == ("Technical", False, True)
+    assert client.post(f"{path}/verdict", json={"category": None}).json()["category"] == "Billing"
+    unknown = client.post(f"{path}/verdict", json={"category": "Sales"})
+    assert (unknown.status_code, unknown.json()["detail"].endswith('no category "Sales"')) == (422, True)
+    assert client.post("/tickets/nobody-1/verdict", json={"category": "Billing"}).status_code == 404
+
+
+def test_what_no_rule_matches_is_a_conflict(tmp_path: Path, fitted_database: Path) -> None:
+    shutil.copy(fitted_database, tmp_path / "triage.db")
+    config = (
+        "routes:\n  - {when: {category: Technical}, to: tech}\ndestinations:\n  tech: {type: file, path: t.jsonl}\n"
+    )
+    with serving(tmp_path, config=config) as server, server.client() as client:
+        path = f"/tickets/{client.post('/tickets', json=TICKET).json()['ticket_id']}"
+        client.post(f"{path}/classify")
+        answer = client.post(f"{path}/route")
+        assert (answer.status_code, answer.json()["code"]) == (409, "unroutable")
+        assert client.get(path).json()["status"] == "unroutable"

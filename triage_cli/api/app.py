@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from triage_cli import __version__
 from triage_cli.api import hooks, operations, problems, reads, tickets
+from triage_cli.api.description import describing
 from triage_cli.api.door import Door
 from triage_cli.api.serving import Served
 
@@ -31,11 +32,13 @@ def create_app(served: Served) -> FastAPI:
         description="Support tickets in, decisions out: store, classify, route and audit.",
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
     )
     app.state.served = served
     problems.install(app)
     for router in (operations.router, tickets.router, reads.router, hooks.router):
         app.include_router(router)
+    app.openapi = describing(app)  # type: ignore[method-assign] - FastAPI's own way to extend it
     app.add_middleware(Door, served=served)
     return app

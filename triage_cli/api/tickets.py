@@ -13,7 +13,17 @@ from triage_cli.api.once import Done, Once, OnceHere
 from triage_cli.api.serving import CallerHere, Served, ServedHere, TriageHere, json_only
 from triage_cli.codec import delivery_record, ticket_record
 from triage_cli.errors import BusyError, RowError, TriageError, UsageError
-from triage_cli.models import ClassifyPlan, Decided, Outcome, Routed, RoutePlan, Selection, Ticket, TicketDraft
+from triage_cli.models import (
+    ClassifyPlan,
+    Decided,
+    Outcome,
+    Routed,
+    RoutePlan,
+    Selection,
+    Ticket,
+    TicketDraft,
+    VerdictDraft,
+)
 from triage_cli.ports import Triage
 from triage_cli.reading import values
 
@@ -147,3 +157,16 @@ def _routed(triage: Triage, ticket_id: str, plan: RoutePlan) -> dict[str, Any]:
         "deliveries": [delivery_record(d, history.attempts) for d in history.deliveries],
         "status": history.ticket.status,
     }
+
+
+@router.post("/tickets/{ticket_id}/verdict", response_model=shapes.Ticket)
+def verdict(ticket_id: TicketName, body: shapes.VerdictIn, triage: TriageHere, once: OnceHere) -> Response:
+    """Set a person's category, which no machine overrules; null takes it back."""
+    return once(body, lambda: Done(200, _judged(triage, triage.resolve(ticket_id), body)))
+
+
+def _judged(triage: Triage, ticket_id: str, body: shapes.VerdictIn) -> dict[str, Any]:
+    outcome: Outcome[Ticket]
+    (outcome,) = triage.give_verdicts([VerdictDraft(0, ticket_id, body.category, body.note)])
+    ticket: Ticket = _value(outcome, ticket_id)
+    return ticket_record(ticket)
