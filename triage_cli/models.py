@@ -55,7 +55,8 @@ class TicketDraft(NamedTuple):
     """What an input says of one ticket, before the store has seen it.
 
     `row` is the record's place in its input and `line` the line it starts on; `cells` are the row as it was, kept for
-    `run`; `extra` holds every column that is no field of ours, and texts of ours that could not be understood.
+    `run`; `extra` holds every column that is no field of ours, and texts of ours that could not be understood. Of an
+    input that comes in parts, `seen` is how often the parts before have shown this draft's identity.
     """
 
     row: int = 0
@@ -70,6 +71,7 @@ class TicketDraft(NamedTuple):
     extra: Mapping[str, Any] = {}
     verdict: str | None = None
     cells: Sequence[Any] | None = None
+    seen: int = 0
 
 
 class Rejected(NamedTuple):

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 from triage_cli import ids
 from triage_cli.allowance import Allowance
+from triage_cli.importing import Meetings
 from triage_cli.models import (
     Category,
     ClassifyPlan,
@@ -54,9 +55,13 @@ class Parts(NamedTuple):
 
 
 class LocalTriage:
-    """Implements `ports.Triage`; one object a command or request. `words` is the command, for the record of runs."""
+    """Implements `ports.Triage`; one object a command or request. `words` is the command, for the record of runs.
+
+    `meetings` is what the parts before have met, where the input is a part of a longer one.
+    """
 
     def __init__(self, parts: Parts, actor: str, words: str = "") -> None:
+        self.meetings: Meetings | None = None
         self._parts = parts
         self._store = parts.store
         self._actor = actor
@@ -67,16 +72,24 @@ class LocalTriage:
         """Take no new work; what is in flight ends and is kept."""
         self._allowance.stop()
 
+    @property
+    def spent(self) -> float:
+        """Return what was spent here, in USD."""
+        return self._allowance.spent
+
     # -- create
 
     def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
         """Store drafts; one outcome each, in order."""
         verdicts = Verdicts(self._parts.categories, self._actor)
         with running(self._store, "create", self._actor, self._words, self._allowance) as tally:
-            intake = Intake(self._store, self._actor, verdicts, tally.run.run_id)
+            intake = self._intake(verdicts, tally)
             for outcomes in intake.chunks(self._until_stopped(drafts)):
                 tally.add(outcomes)
                 yield from outcomes
+
+    def _intake(self, verdicts: Verdicts, tally: Tally, *, hold: bool = False) -> Intake:
+        return Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=hold, meetings=self.meetings)
 
     def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
         for draft in drafts:
@@ -217,7 +230,7 @@ class LocalTriage:
         """Create, classify and route in one pass."""
         verdicts = Verdicts(self._parts.categories, self._actor)
         with running(self._store, "run", self._actor, self._words, self._allowance) as tally:
-            intake = Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=True)
+            intake = self._intake(verdicts, tally, hold=True)
             created = intake.chunks(self._until_stopped(drafts))
             classified = self._run_classify(created, self._deciding(plan, tally), tally)
             with closing(self._delivering(tally)) as delivering:
