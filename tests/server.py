@@ -36,6 +36,10 @@ class Running:
         self.url = f"http://127.0.0.1:{port}"
         self.keys = keys_by_role
 
+    def served_files(self) -> list[Path]:
+        """Return the files of the database."""
+        return sorted(Path(self.config.database).parent.glob("*.db*"))
+
     def client(self, role: str = "agent", **options: Any) -> httpx.Client:
         """Return a client with the key of a role; close it."""
         return httpx.Client(base_url=self.url, headers={"X-API-Key": self.keys[role]}, trust_env=False, **options)

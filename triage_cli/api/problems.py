@@ -1,5 +1,6 @@
 """Errors on the wire: RFC 9457 problem details, made of the one error tree."""
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -10,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from triage_cli.codec import to_json
-from triage_cli.errors import BusyError, TriageError, UnauthenticatedError
+from triage_cli.errors import BusyError, TriageError, UnauthenticatedError, UsageError
 
 MEDIA_TYPE = "application/problem+json"
 # What the router refuses by itself, in the words of the tree.
@@ -46,6 +47,12 @@ def _answer(problem: Mapping[str, Any], headers: Mapping[str, str] | None = None
     return Response(to_json(problem), problem["status"], headers, MEDIA_TYPE)
 
 
+def _allowed(request: Request) -> set[str]:
+    paths = request.app.openapi()["paths"].items()
+    there = [ops for path, ops in paths if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), request.url.path)]
+    return {method.upper() for operations in there for method in operations}
+
+
 class BodyError(HTTPException):
     """An error while the body is read; FastAPI hands on no other kind from there."""
 
@@ -60,13 +67,19 @@ def install(app: FastAPI) -> None:
     async def ours(_: Request, error: Exception) -> Response:
         return answer(error) if isinstance(error, TriageError) else unexpected()
 
-    async def refused(_: Request, error: Exception) -> Response:
+    async def refused(request: Request, error: Exception) -> Response:
         if isinstance(error, BodyError):
             return answer(error.error)
         if not isinstance(error, HTTPException):
             raise TypeError(error)
+        if error.status_code == 400:  # FastAPI's word for a body that is no text
+            return answer(UsageError("the body is no JSON", hint="send JSON in UTF-8"))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:  # the router names the methods of one route, and several may share a path
+            headers["allow"] = ", ".join(sorted(_allowed(request))) or headers.get("Allow", "")
+            headers.pop("Allow", None)
         code = CODES.get(error.status_code, "usage")
-        return _answer(_record(error.status_code, code, str(error.detail)), error.headers)
+        return _answer(_record(error.status_code, code, str(error.detail)), headers)
 
     async def invalid(_: Request, error: Exception) -> Response:
         said = error.errors() if isinstance(error, RequestValidationError) else ()

@@ -104,11 +104,11 @@ def _with_next(answer: Response, request: Request, after: str | None) -> Respons
 
 
 def _moment(at: datetime | None) -> str | None:
-    """Return a time as the store compares it; without a zone it is UTC."""
+    """Return a time as the store compares it."""
     if at is None:
         return None
     try:
-        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        at = at.astimezone(UTC)
     except OverflowError:  # a day before or after all days
         at = at.replace(tzinfo=UTC)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

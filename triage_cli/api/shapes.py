@@ -1,9 +1,10 @@
 """What goes in and out, as the description shows it. What comes in is checked, and unknown fields are refused."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from triage_cli.models import Status
 
@@ -13,6 +14,8 @@ VISIBLE = f"[^{BLANK}]"
 Short = Annotated[str, StringConstraints(max_length=1000)]
 Text = Annotated[str, StringConstraints(max_length=500_000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80)]
+# RFC 3339, as `format: date-time` means it.
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 Priority = Literal["low", "normal", "high", "urgent"]
 Kind = Literal["decision", "logprob", "said", "model", "human"]
 EXAMPLE = {
@@ -47,10 +50,19 @@ def _blank(field: str) -> dict[str, Any]:
 NEEDS_TEXT = {"not": {"properties": _blank("subject") | _blank("description")}}
 
 
-class In(BaseModel):
-    """What comes in: a field that is not known is a mistake, not a wish that is passed over."""
+def _moment(said: object) -> object:
+    if isinstance(said, str) and not MOMENT.fullmatch(said):
+        raise ValueError("is no time of RFC 3339, such as 2026-11-24T08:00:00Z")
+    return said
 
-    model_config = ConfigDict(extra="forbid")
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+
+
+class In(BaseModel):
+    """What comes in: a field that is not known is a mistake, not a wish that is passed over, and 0 is not false."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class TicketIn(In):
@@ -61,7 +73,6 @@ class TicketIn(In):
     """
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra=NEEDS_TEXT
         | {
             "examples": [
@@ -90,7 +101,7 @@ class TicketIn(In):
 class ClassifyIn(In):
     """How to classify one ticket."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}, {"classifier": "local"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"classifier": "local"}]})
 
     classifier: Name | None = Field(None, description="one of the configuration; else its default")
     force: bool = Field(False, description="ask anew, and overrule a verdict")
@@ -99,7 +110,7 @@ class ClassifyIn(In):
 class RouteIn(In):
     """How to route one ticket."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}, {"again": True}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"again": True}]})
 
     again: bool = Field(False, description="send it again to destinations that have accepted it")
     retry_dead: bool = Field(False, description="try dead letters again")
@@ -108,13 +119,19 @@ class RouteIn(In):
 class VerdictIn(In):
     """A person's category for a ticket; null takes it back."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"category": "Billing"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"category": "Billing"}]})
 
     category: Name | None = Field(description="one of the configuration, in any case")
     note: Annotated[str, StringConstraints(max_length=10_000)] | None = None
 
 
-class TicketQuery(In):
+class Asked(BaseModel):
+    """What stands after the question mark; all of it is text."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class TicketQuery(Asked):
     """Which tickets: all conditions must hold."""
 
     status: list[Status] = Field(default_factory=list, description="may be repeated")
@@ -122,19 +139,19 @@ class TicketQuery(In):
     customer_id: Short | None = None
     priority: Priority | None = None
     classifier: Short | None = None
-    since: datetime | None = Field(None, description="stored at this time or later")
+    since: Moment | None = Field(None, description="stored at this time or later")
     search: Short | None = Field(None, description="a text in subject or description")
     limit: int = Field(50, ge=1, le=1000, description="tickets on one page")
     after: Short = Field("", description="the ticket_id after which a page begins; `Link: rel=next` has it")
 
 
-class EventQueryIn(In):
+class EventQueryIn(Asked):
     """Which events: all conditions must hold."""
 
     action: Short | None = None
     actor: Short | None = None
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     limit: int = Field(100, ge=1, le=1000, description="events on one page")
     after: int | None = Field(
         None, ge=0, le=1 << 53, description="the seq after which a page begins; without it: the last ones"

@@ -31,6 +31,8 @@ router = APIRouter(tags=["tickets"], dependencies=[Depends(json_only)])
 TicketName = Annotated[
     str, Path(max_length=1000, description="its id, an unambiguous ending of 6 or more characters, or its external id")
 ]
+# What an empty body means.
+AS_USUAL, ONCE = shapes.ClassifyIn(), shapes.RouteIn()
 # An outage of a provider is waited for so many seconds while somebody waits for the answer.
 MAX_WAIT = 20.0
 
@@ -84,11 +86,10 @@ def classify(
     served: ServedHere,
     triage: TriageHere,
     once: OnceHere,
-    body: shapes.ClassifyIn | None = None,
+    body: shapes.ClassifyIn = AS_USUAL,
 ) -> Response:
     """Ask a classifier about one ticket, and let the answer hold if it is sure."""
-    asked = body or shapes.ClassifyIn()
-    plan = ClassifyPlan(asked.classifier, asked.force, max_wait=MAX_WAIT)
+    plan = ClassifyPlan(body.classifier, body.force, max_wait=MAX_WAIT)
     return once(body, lambda: Done(200, _classified(served, triage, triage.resolve(ticket_id), plan)))
 
 
@@ -133,13 +134,12 @@ def _busy(ticket_id: str) -> BusyError:
 
 
 @router.post("/tickets/{ticket_id}/route", response_model=shapes.Routed)
-def route(ticket_id: TicketName, triage: TriageHere, once: OnceHere, body: shapes.RouteIn | None = None) -> Response:
+def route(ticket_id: TicketName, triage: TriageHere, once: OnceHere, body: shapes.RouteIn = ONCE) -> Response:
     """Send one ticket where the routing map says; what a destination does not take now is due later.
 
     400: it has no category yet. 409: no rule matches it.
     """
-    asked = body or shapes.RouteIn()
-    plan = RoutePlan(asked.retry_dead, asked.again)
+    plan = RoutePlan(body.retry_dead, body.again)
     return once(body, lambda: Done(200, _routed(triage, triage.resolve(ticket_id), plan)))
 
 
