@@ -352,6 +352,14 @@ class History(NamedTuple):
     askings: Mapping[str, Asking]
 
 
+class Why(NamedTuple):
+    """How a ticket was decided, in sentences, and what happens next."""
+
+    ticket_id: str
+    status: str
+    why: tuple[str, ...]
+
+
 class Selection(NamedTuple):
     """Which tickets: by id, or all that match; `after` continues an ordered walk where it stopped.
 

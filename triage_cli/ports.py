@@ -35,6 +35,7 @@ from triage_cli.models import (
     Ticket,
     TicketDraft,
     VerdictDraft,
+    Why,
 )
 
 
@@ -79,6 +80,9 @@ class Triage(Protocol):
 
     def history(self, name: str) -> History:
         """Return everything known of one ticket."""
+
+    def why(self, name: str) -> Why:
+        """Tell how a ticket was decided."""
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Walk over the audit log, oldest first."""
@@ -229,6 +233,9 @@ class Gate(Protocol):
 
     def close(self, key_id: str, key: str, status: int, answer: str) -> None:
         """Keep the answer to a request."""
+
+    def renew(self, key_id: str, key: str, seconds: float) -> None:
+        """Say that a request is still at work, for so many seconds more."""
 
     def give_up(self, key_id: str, key: str) -> None:
         """Forget a request that came to nothing."""

@@ -5,9 +5,11 @@ A stream is JSON lines: an outcome each (`row`, `did`, what it left behind, its 
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from http import HTTPStatus
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from triage_cli import errors
 from triage_cli.codec import TICKET_KEYS, compact, outcome_record
@@ -15,6 +17,7 @@ from triage_cli.errors import TriageError
 from triage_cli.models import (
     URGENCY,
     Attempt,
+    Category,
     Classification,
     ClassifyPlan,
     Decided,
@@ -31,6 +34,7 @@ from triage_cli.models import (
     Ticket,
     TicketDraft,
     VerdictDraft,
+    Why,
 )
 
 T = TypeVar("T")
@@ -128,6 +132,14 @@ def event_of(record: Any) -> LoggedEvent:
     return named(LoggedEvent, {**record, "detail": detail})
 
 
+def why_of(record: Any) -> Why:
+    """Return the story of a ticket from its record."""
+    found = named(Why, record)
+    if not all(isinstance(line, str) for line in found.why):
+        raise StrangeError("a story that is no text")
+    return found._replace(why=tuple(found.why))
+
+
 def stats_of(record: Any) -> Stats:
     """Return counts from their record."""
     return named(Stats, record)
@@ -137,11 +149,39 @@ def named(kind: type[T], record: Any) -> T:
     """Return a record of a kind from its fields by name; others, which a newer server may tell, are passed over."""
     if not isinstance(record, dict):
         raise StrangeError(f"no {kind.__name__}")
-    fields: Sequence[str] = kind._fields  # type: ignore[attr-defined] - our records are named tuples
+    given = {field: record[field] for field in _types_of(kind) if field in record}
+    for field, value in given.items():
+        if not isinstance(value, _types_of(kind)[field]):
+            raise StrangeError(f"{kind.__name__} without a proper {field}")
     try:
-        return kind(**{field: record[field] for field in fields if field in record})
+        return kind(**given)
     except TypeError as error:
         raise StrangeError(f"{kind.__name__} without all its fields") from error
+
+
+@cache
+def _types_of(kind: type[Any]) -> Mapping[str, tuple[type, ...]]:
+    """Return what each field of a record may be in JSON."""
+    as_json: Mapping[type, tuple[type, ...]] = {float: (int, float), tuple: (list,), Mapping: (dict,)}
+    found = {}
+    for field, hint in get_type_hints(kind).items():
+        options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        plain = [get_origin(option) or option for option in options]
+        found[field] = tuple(one for option in plain for one in as_json.get(option, (option,)))
+    return found
+
+
+def category_of(record: Any) -> Category:
+    """Return a category from its record."""
+    found = named(Category, record)
+    return found._replace(examples=tuple(found.examples), was=tuple(found.was))
+
+
+def rows_of(record: Any) -> list[Any]:
+    """Return the records of a page."""
+    if not isinstance(record, list):
+        raise StrangeError("no list")
+    return record
 
 
 def _list(record: Any, key: str) -> list[Any]:
@@ -183,7 +223,8 @@ def draft_of(record: Any) -> TicketDraft:
 
 def selection_record(selection: Selection) -> dict[str, Any]:
     """Return a selection as it is asked for; `after` stays here."""
-    record = {k: v for k, v in selection._asdict().items() if v not in (None, "", frozenset())}
+    plain = Selection._field_defaults
+    record = {k: v for k, v in selection._asdict().items() if v != plain[k] and k != "after"}
     if selection.statuses:
         record["statuses"] = sorted(selection.statuses)
     return record
@@ -199,7 +240,7 @@ def plan_record(plan: ClassifyPlan | RoutePlan | ReclassifyPlan) -> dict[str, An
 
 def verdict_record(draft: VerdictDraft) -> dict[str, Any]:
     """Return a verdict as it is asked for."""
-    return draft._asdict()
+    return {"name": draft.name, "category": draft.category, "note": draft.note}
 
 
 # What comes back

@@ -10,7 +10,7 @@ from triage_cli.allowance import Allowance
 from triage_cli.config import ClassifierSpec, Config, DestinationSpec
 from triage_cli.errors import ConfigError, UnavailableError, UsageError
 from triage_cli.models import Classification, ClassifyPlan, Parcel, Rule, Ticket
-from triage_cli.ports import Classifier, Destination, Gate, Store
+from triage_cli.ports import Classifier, Destination, Gate, Store, Triage
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
 from triage_cli.stores.sqlite import SqliteStore
@@ -33,6 +33,14 @@ def open_store(config: Config) -> SqliteStore:
             "this version keeps tickets in SQLite files only", hint="give --db a path; PostgreSQL is planned"
         )
     return SqliteStore(config.database)
+
+
+def remote(config: Config, key: str, *, insecure: bool) -> Triage:
+    """Return the use cases on the instance that the configuration names; nothing is sent yet."""
+    from triage_cli.client import RemoteTriage
+    from triage_cli.client.connection import checked
+
+    return RemoteTriage(checked(config.remote or "", key, insecure=insecure))
 
 
 def open_gate(store: Store) -> Gate:

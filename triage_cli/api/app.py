@@ -7,7 +7,7 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from triage_cli import __version__
-from triage_cli.api import hooks, operations, problems, reads, tickets
+from triage_cli.api import bulk, hooks, operations, problems, reads, tickets
 from triage_cli.api.description import describing
 from triage_cli.api.door import Door
 from triage_cli.api.serving import Served
@@ -37,7 +37,7 @@ def create_app(served: Served) -> FastAPI:
     )
     app.state.served = served
     problems.install(app)
-    for router in (operations.router, tickets.router, reads.router, hooks.router):
+    for router in (operations.router, bulk.router, tickets.router, reads.router, hooks.router):
         app.include_router(router)
     app.openapi = describing(app)  # type: ignore[method-assign] - FastAPI's own way to extend it
     app.add_middleware(Door, served=served)

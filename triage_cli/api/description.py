@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from triage_cli.api import shapes
+from triage_cli.api import bulk_shapes, shapes
 from triage_cli.api.door import OPEN, SIGNED
 from triage_cli.api.problems import MEDIA_TYPE
 
@@ -43,6 +43,8 @@ def _described(app: FastAPI) -> dict[str, Any]:
     )
     schemas = found.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = shapes.Problem.model_json_schema()
+    for name, schema in _of_lines().items():
+        schemas.setdefault(name, schema)
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own shape of a 422, which is never sent
         schemas.pop(name, None)
     found["components"]["securitySchemes"] = KEYS
@@ -55,6 +57,12 @@ def _described(app: FastAPI) -> dict[str, Any]:
             for status in sorted(set(_refusals(path, method))):
                 responses[str(status)] = {"description": HTTPStatus(status).phrase, **PROBLEM}
     return found
+
+
+def _of_lines() -> dict[str, Any]:
+    """Return what a line of a streamed answer is; FastAPI describes only what is one JSON value."""
+    made = bulk_shapes.Line.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {**made.pop("$defs", {}), "Line": made}
 
 
 def _refusals(path: str, method: str) -> Iterator[int]:

@@ -27,7 +27,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 # Everything else asks for a key, so that no route is open because somebody forgot it. A webhook brings its signature.
 OPEN = ("/health", "/ready", "/openapi.json", "/docs")
 SIGNED = "/webhooks/"
-BULK = ("/tickets/batch", "/classify", "/route", "/reclassify")
+BULK = ("/tickets/batch", "/classify", "/route", "/reclassify", "/verdicts")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 

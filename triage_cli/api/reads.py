@@ -14,7 +14,6 @@ from triage_cli.api.serving import TriageHere
 from triage_cli.api.tickets import TicketName
 from triage_cli.auditing import GENESIS
 from triage_cli.codec import event_record, history_record, ticket_record
-from triage_cli.explaining import explain
 from triage_cli.models import EventQuery, Selection
 from triage_cli.ports import Triage
 
@@ -53,9 +52,7 @@ def show(ticket_id: TicketName, triage: TriageHere) -> Response:
 @router.get("/tickets/{ticket_id}/why", response_model=shapes.Why)
 def why(ticket_id: TicketName, triage: TriageHere) -> Response:
     """Tell in words how one ticket was decided, and what happens next."""
-    history = triage.history(ticket_id)
-    told = list(explain(history))
-    return reply(Done(200, {"ticket_id": history.ticket.ticket_id, "status": history.ticket.status, "why": told}))
+    return reply(Done(200, triage.why(ticket_id)._asdict()))
 
 
 @router.get("/tickets/{ticket_id}/logs", response_model=list[shapes.Event], responses=PAGED)
@@ -86,6 +83,12 @@ def _events(request: Request, triage: Triage, query: shapes.EventQueryIn, ticket
 def stats(triage: TriageHere) -> Response:
     """Count tickets by status, category, classifier and day, and deliveries by destination."""
     return reply(Done(200, triage.stats()._asdict()))
+
+
+@router.get("/categories", response_model=list[shapes.Category])
+def categories(triage: TriageHere) -> Response:
+    """Return the categories that a ticket may get."""
+    return reply(Done(200, [category._asdict() for category in triage.categories()]))
 
 
 @router.get("/audit/head", response_model=shapes.Head)

@@ -51,9 +51,11 @@ NEEDS_TEXT = {"not": {"properties": _blank("subject") | _blank("description")}}
 
 
 def _moment(said: object) -> object:
-    if isinstance(said, str) and not MOMENT.fullmatch(said):
+    if not isinstance(said, str):
+        return said
+    if not MOMENT.fullmatch(said):
         raise ValueError("is no time of RFC 3339, such as 2026-11-24T08:00:00Z")
-    return said
+    return datetime.fromisoformat(said.upper())
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
@@ -309,6 +311,15 @@ class Why(BaseModel):
     ticket_id: str
     status: Status
     why: list[str]
+
+
+class Category(BaseModel):
+    """A label a ticket may get; `was` are its former names."""
+
+    name: str
+    description: str
+    examples: list[str]
+    was: list[str]
 
 
 class Stats(BaseModel):

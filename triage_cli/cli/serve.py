@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, about_here
 from triage_cli.errors import UsageError
 
 
@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
     app.command("serve")(serve)
 
 
-@command
+@about_here
 def serve(
     session: Session,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",

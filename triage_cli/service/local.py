@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 from triage_cli import ids
 from triage_cli.allowance import Allowance
+from triage_cli.explaining import explain
 from triage_cli.importing import Meetings
 from triage_cli.models import (
     Category,
@@ -26,6 +27,7 @@ from triage_cli.models import (
     Ticket,
     TicketDraft,
     VerdictDraft,
+    Why,
 )
 from triage_cli.ports import Classifier, Store
 from triage_cli.service import naming
@@ -348,6 +350,11 @@ class LocalTriage:
     def history(self, name: str) -> History:
         """Return everything known of one ticket."""
         return self._store.history(self.resolve(name))
+
+    def why(self, name: str) -> Why:
+        """Tell how a ticket was decided."""
+        history = self.history(name)
+        return Why(history.ticket.ticket_id, history.ticket.status, tuple(explain(history)))
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Walk over the audit log, oldest first."""

@@ -114,6 +114,11 @@ class StoreGate:
         said = "update idempotency set status = ?, answer = ? where key_id = ? and key = ? returning 1"
         self._write(said, (status, answer, key_id, key))
 
+    def renew(self, key_id: str, key: str, seconds: float) -> None:
+        """Say that a request is still at work."""
+        said = "update idempotency set lease_until = ? where key_id = ? and key = ? and status is null returning 1"
+        self._write(said, (time.time() + seconds, key_id, key))
+
     def give_up(self, key_id: str, key: str) -> None:
         """Forget a request that came to nothing."""
         self._write(
