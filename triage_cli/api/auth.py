@@ -63,11 +63,11 @@ class Keys:
             if left <= 0 or time.monotonic() > until:  # permits that were not used are not kept for later
                 wait = self._gate.permits(key_id, block, self._per_minute, self._per_minute)
                 if wait:
-                    headers |= _said(self._per_minute, 0, wait)
+                    headers.update(_said(self._per_minute, 0, wait))
                     raise LimitedError("too many requests", hint=f"wait {wait:.0f} s", retry_after=wait)
                 left, until = block, time.monotonic() + 60.0
             self._permits[key_id] = left - 1, until
-        headers |= _said(self._per_minute, left - 1, 60.0 / BLOCKS)
+        headers.update(_said(self._per_minute, left - 1, 60.0 / BLOCKS))
 
 
 def _said(per_minute: int, left: int, reset: float) -> dict[str, str]:

@@ -69,7 +69,7 @@ def hooks(config: Config, env: Mapping[str, str]) -> dict[str, Hook]:
 def _listening(place: Place) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)  # type: ignore[arg-type]
+        return socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as error:
         hint = "give another --host or --port"
         raise UsageError(f"cannot listen on {place.host}:{place.port}: {error.strerror}", hint=hint) from error
