@@ -47,7 +47,7 @@ def open_gate(store: Store) -> Gate:
     """Return the gate of the HTTP API beside a store."""
     from triage_cli.stores.access import StoreGate
 
-    return StoreGate(store)  # type: ignore[arg-type] - each of our stores has the two doors that the gate needs
+    return StoreGate(store)  # type: ignore[arg-type]  # each of our stores has the two doors that the gate needs
 
 
 def parts(config: Config, tell: Callable[[str], None] | None = None, *, guarded: bool = False) -> Parts:
