@@ -16,6 +16,7 @@ from tests.commands import rows
 from tests.server import Running, make_key, serving
 from triage_cli import keys
 from triage_cli.api.app import create_app
+from triage_cli.api.running import Patient
 from triage_cli.api.serving import Limits
 from triage_cli.service.keyring import KeyRing
 
@@ -159,6 +160,19 @@ def test_a_slow_body_is_given_up_on(server: Running) -> None:
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "slow"
     assert stored(server) == before
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_a_slow_head_is_given_up_on(server: Running, monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
+    monkeypatch.setattr(Patient, "head_seconds", 0.2)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+        raw.sendall(before)
+        came = raw.recv(4096) if before else b""
+        assert came.startswith(b"HTTP/1.1 200 " if before else b"")
+        raw.sendall(b"GET /stats HTTP/1.1\r\nX-Slow: ")
+        while piece := raw.recv(4096):
+            came += piece
+    assert came.count(b"HTTP/1.1 ") == len(before[:1])
 
 
 def test_two_hundred_half_open_requests_hold_nobody_up(server: Running) -> None:

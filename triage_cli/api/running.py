@@ -1,5 +1,6 @@
 """The process that serves: uvicorn, told to stop by us, with JSON lines for logs."""
 
+import asyncio
 import json
 import logging
 import os
@@ -12,8 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from triage_cli import ids, wiring
 from triage_cli.api.app import create_app
@@ -83,11 +86,41 @@ def configured(app: ASGIApp, **options: Any) -> uvicorn.Config:
         "server_header": False,
         "proxy_headers": False,
         "timeout_graceful_shutdown": GRACE,
-        "http": "h11",
+        "http": Patient,
         "loop": "asyncio",
         "ws": "none",
     }
     return uvicorn.Config(app, **given | options)
+
+
+class Patient(H11Protocol):
+    """HTTP/1.1 on one connection, which is closed where the head of a request does not come in time."""
+
+    head_seconds = 20.0
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin to wait for a first request."""
+        super().connection_made(transport)
+        self._late = self.loop.call_later(self.head_seconds, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        """Wait on while a head is not whole, counting from its first byte."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._forget()
+        elif self._late is None:
+            self._late = self.loop.call_later(self.head_seconds, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._forget()
+        super().connection_lost(exc)
+
+    def _forget(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 class Server(uvicorn.Server):
