@@ -11,6 +11,7 @@ from triage_cli.config import ClassifierSpec, Config, DestinationSpec
 from triage_cli.errors import ConfigError, UnavailableError, UsageError
 from triage_cli.models import Classification, ClassifyPlan, Parcel, Rule, Ticket
 from triage_cli.ports import Classifier, Destination, Gate, Store, Triage
+from triage_cli.service import renaming
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
 from triage_cli.stores.sqlite import SqliteStore
@@ -62,10 +63,16 @@ def parts(config: Config, tell: Callable[[str], None] | None = None, *, guarded:
         return open_destination(name, config.destinations.get(name), guarded=guarded)
 
     def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
-        return open_classifier(config, store, plan, Signed(actor, run_id), tell)
+        return open_classifier(_known(config, store), store, plan, Signed(actor, run_id), tell)
 
     map_ = Map(config.routes, config.routing_hash(), destination)
-    return Parts(store, config.categories, classifier, map_, config.per_day)
+    hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
+    return Parts(store, config.categories, classifier, map_, config.per_day, hysteresis)
+
+
+def _known(config: Config, store: Store) -> Config:
+    """Return the configuration with categories that know their first names in this store."""
+    return config._replace(categories=renaming.rooted(config.categories, store.renames()))
 
 
 def open_destination(name: str, spec: DestinationSpec | None, *, guarded: bool = False) -> Destination:
@@ -124,8 +131,9 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule) -> Iterato
 
 def try_classifier(config: Config, name: str) -> str:
     """Ask a classifier one tiny question and return what it answered in words. Raises what a run would raise."""
+    store = open_store(config)
     classifier = open_classifier(
-        config, open_store(config), ClassifyPlan(name, force=True, max_wait=0.0), Signed("doctor", ids.new_id()), None
+        _known(config, store), store, ClassifyPlan(name, force=True, max_wait=0.0), Signed("doctor", ids.new_id()), None
     )
     category = config.categories[0].name
     ticket = Ticket(ids.new_id(), "", "doctor", None, "", f"A question about {category}", None, None, None, 2, None, "")
@@ -227,7 +235,8 @@ def _local(
         model = training.fit(config.categories)
         store.keep_model(name, model.to_bytes(), {"categories": len(config.categories)})
     else:
-        model = local.Model.from_bytes(weights)
+        # Its labels stand in the order of the categories, and may be their former names.
+        model = local.Model.from_bytes(weights)._replace(labels=tuple(c.name for c in config.categories))
     return local.LocalClassifier(
         spec.name,
         model,

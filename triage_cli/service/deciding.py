@@ -95,7 +95,7 @@ class Deciding:
         return Outcome(-1, did, Decided(ticket, now, True), None, before)
 
     def _change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
-        steps = tuple(_within(step, self._labels) for step in outcome.value.steps) if outcome.value else ()
+        steps = tuple(within(step, self._labels) for step in outcome.value.steps) if outcome.value else ()
         spent = sum(step.cost for step in steps if not step.reused)
         ticket = before._replace(cost_usd=before.cost_usd + spent, revision=before.revision + 1, run_id=None)
         answer = outcome.value and outcome.value._replace(steps=steps)
@@ -118,7 +118,7 @@ class Deciding:
         return Change(event, ticket, before.revision, steps)
 
 
-def _within(step: Classification, labels: frozenset[str]) -> Classification:
+def within(step: Classification, labels: frozenset[str]) -> Classification:
     """Return an answer without a category that is not in the list: no such label is ever stored."""
     if step.category is None or step.category in labels:
         return step

@@ -33,12 +33,13 @@ from triage_cli.models import (
 )
 from triage_cli.stores import queries
 from triage_cli.stores.connection import connect, translate
+from triage_cli.stores.renames import Renames
 
 PAGE = 500
 KILLED = 137  # as a shell has it for SIGKILL
 
 
-class SqliteStore:
+class SqliteStore(Renames):
     """Implements `ports.Store` on one file; a connection a thread. Raises `StoreError` or `UnavailableError`."""
 
     def __init__(self, path: str) -> None:
@@ -280,6 +281,11 @@ class SqliteStore:
         """Return these answers by their id."""
         rows = self._read(queries.DECISIONS, (compact(list(classification_ids)),))
         return {row[0]: Classification(*row) for row in rows}
+
+    def answers(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
+        """Return what was answered about these tickets to these questions, oldest first."""
+        values = (compact(list(ticket_ids)), compact(list(fingerprints)))
+        return [Classification(*row) for row in self._read(queries.ANSWERS, values)]
 
     def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
         """Return what each ticket's destinations are owed, oldest first."""
