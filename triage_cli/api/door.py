@@ -145,6 +145,8 @@ class _Visit:
 
     def log(self) -> None:
         """Write the line: no query and no body, since a search and a ticket are somebody's words."""
+        if not access.isEnabledFor(logging.INFO):
+            return
         client = self._scope.get("client")
         line = {
             "time": ids.now(),

@@ -54,7 +54,7 @@ def prepared(config: Config, place: Place, tell: Callable[[str], None], log: Tex
         hint = "give a certificate and its key as PEM files"
         raise UsageError(f"cannot use the certificate: {error.strerror or error}", hint=hint) from error
     log_to(log)
-    return Server(uvicorns, served, _listening(place))
+    return Server(uvicorns, served, listening(place.host, place.port))
 
 
 def hooks(config: Config, env: Mapping[str, str]) -> dict[str, Hook]:
@@ -69,13 +69,20 @@ def hooks(config: Config, env: Mapping[str, str]) -> dict[str, Hook]:
     }
 
 
-def _listening(place: Place) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises `UsageError` where that cannot be."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # With its protocol named: else asyncio does not see that it is TCP, and each answer waits 40 ms for its rest.
+        found = socket.socket(family, kind, protocol)
+        if os.name == "posix":
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+        found.listen(2048)
     except OSError as error:
         hint = "give another --host or --port"
-        raise UsageError(f"cannot listen on {place.host}:{place.port}: {error.strerror}", hint=hint) from error
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}", hint=hint) from error
+    return found
 
 
 def configured(app: ASGIApp, **options: Any) -> uvicorn.Config:
