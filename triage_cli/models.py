@@ -276,6 +276,13 @@ class LoggedEvent(NamedTuple):
     hash: str
 
 
+class Head(NamedTuple):
+    """Where the audit log ends: the hash of its last event, and how many events there are."""
+
+    head: str
+    events: int
+
+
 class Change(NamedTuple):
     """One write: an event, the ticket it leaves behind, the rows it adds, and the revision it was decided on.
 

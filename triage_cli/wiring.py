@@ -10,13 +10,14 @@ from triage_cli.allowance import Allowance
 from triage_cli.config import ClassifierSpec, Config, DestinationSpec
 from triage_cli.errors import ConfigError, UnavailableError, UsageError
 from triage_cli.models import Classification, ClassifyPlan, Parcel, Rule, Ticket
-from triage_cli.ports import Classifier, Destination, Gate, Store, Triage
+from triage_cli.ports import Classifier, Destination, Gate, Store
 from triage_cli.service import renaming
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
 from triage_cli.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
+    from triage_cli.client import RemoteTriage
     from triage_cli.destinations.webhook import Target
 
 
@@ -36,7 +37,7 @@ def open_store(config: Config) -> SqliteStore:
     return SqliteStore(config.database)
 
 
-def remote(config: Config, key: str, *, insecure: bool) -> Triage:
+def remote(config: Config, key: str, *, insecure: bool) -> "RemoteTriage":
     """Return the use cases on the instance that the configuration names; nothing is sent yet."""
     from triage_cli.client import RemoteTriage
     from triage_cli.client.connection import checked
@@ -186,7 +187,7 @@ def open_classifier(
     name = plan.classifier or config.classifier
     spec = config.classifiers.get(name)
     if spec is None:
-        raise UsageError(f'no classifier "{name}"', hint=f"configured are {', '.join(config.classifiers)}")
+        raise UsageError(f'no classifier "{name}"', hint=f"the config has {', '.join(config.classifiers)}")
     if spec.type == "local":
         return _local(config, store, spec, signed, tell)
     if spec.type == "cascade":

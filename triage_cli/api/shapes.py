@@ -144,6 +144,9 @@ class TicketQuery(Asked):
     classifier: Short | None = None
     since: Moment | None = Field(None, description="stored at this time or later")
     search: Short | None = Field(None, description="a text in subject or description")
+    order: Literal["newest", "review"] = Field(
+        "newest", description="`review`: what waits for a person, the most informative first, on one page"
+    )
     limit: int = Field(50, ge=1, le=1000, description="tickets on one page")
     after: Short = Field("", description="the ticket_id after which a page begins; `Link: rel=next` has it")
 
