@@ -9,6 +9,7 @@ from triage_cli.errors import AnswerError, TriageError
 from triage_cli.models import Answer, Change, Classification, Decided, Event, Lease, Outcome, Ticket
 from triage_cli.ports import Classifier, Store
 from triage_cli.service.verdicts import SETTLED
+from triage_cli.streams import CHUNK
 
 # A ticket that no run could classify this often goes to a person.
 PATIENCE = 3
@@ -37,6 +38,11 @@ class Deciding:
         self._force = force
         self._noted = False
         self._endpoints: dict[str, str] = {}  # of each fingerprint; empty where nothing leaves the house
+
+    @property
+    def handful(self) -> int:
+        """Return how many tickets are to be held at once: few where asking takes long, so that runs share the work."""
+        return handful(self._classifier)
 
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, str]:
         """Name the tickets nobody need be asked about: `held` by a verdict, or `unchanged` since the same question."""
@@ -124,6 +130,11 @@ class Deciding:
             data["error"] = outcome.error.code
         event = Event("classified", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
         return Change(event, ticket, before.revision, steps)
+
+
+def handful(classifier: Classifier) -> int:
+    """Return how many tickets a run should hold for a classifier."""
+    return min(CHUNK, 2 * classifier.appetite)
 
 
 def within(step: Classification, labels: frozenset[str]) -> Classification:

@@ -173,7 +173,7 @@ class LocalTriage:
     ) -> Iterator[Sequence[Ticket]]:
         """Claim chunk after chunk; what nobody need be asked about is set aside."""
         row = 0
-        for chunk in self._claimed(selection, TO_CLASSIFY, tally):
+        for chunk in self._claimed(selection, TO_CLASSIFY, tally, deciding.handful):
             settled = deciding.settled([o for o in chunk if not self._lost(o, tally)])
             ask = []
             for ticket in chunk:
@@ -188,10 +188,12 @@ class LocalTriage:
         if not self._allowance.stopping:
             through.append(True)
 
-    def _claimed(self, selection: Selection, statuses: frozenset[str], tally: Tally) -> Iterator[list[Ticket]]:
+    def _claimed(
+        self, selection: Selection, statuses: frozenset[str], tally: Tally, most: int = CHUNK
+    ) -> Iterator[list[Ticket]]:
         """Claim chunk after chunk; of named tickets, those that another run holds come along unclaimed."""
         if selection.ids is not None:
-            for names in chunked(dict.fromkeys(selection.ids)):
+            for names in chunked(dict.fromkeys(selection.ids), most):
                 if self._allowance.stopping:
                     return
                 named = selection._replace(ids=tuple(names))
@@ -201,7 +203,7 @@ class LocalTriage:
         selection = selection._replace(statuses=selection.statuses or statuses)
         left = selection.limit
         while (left is None or left > 0) and not self._allowance.stopping:
-            size = CHUNK if left is None else min(left, CHUNK)
+            size = most if left is None else min(left, most)
             chunk = self._store.claim(selection, tally.lease, size)
             if not chunk:
                 return
