@@ -32,7 +32,8 @@ from triage_cli.models import (
 )
 from triage_cli.stores import queries
 from triage_cli.stores.connection import VERSION, connect
-from triage_cli.stores.sqlite import PAGE, SqliteStore
+from triage_cli.stores.sql import PAGE
+from triage_cli.stores.sqlite import SqliteStore
 
 TO_CLASSIFY = frozenset({"new", "failed"})
 TO_ROUTE = frozenset({"classified", "unroutable"})
