@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli import ids, routing
 from triage_cli.allowance import Allowance
-from triage_cli.config import ClassifierSpec, Config, DestinationSpec
+from triage_cli.config import ClassifierSpec, Config, DestinationSpec, is_postgres
 from triage_cli.errors import ConfigError, UnavailableError, UsageError
 from triage_cli.models import Classification, ClassifyPlan, Parcel, Rule, Ticket
 from triage_cli.ports import Classifier, Destination, Store
@@ -15,8 +15,9 @@ from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
 from triage_cli.stores.sqlite import SqliteStore
 
-if TYPE_CHECKING:  # an annotation is no reason to import httpx
+if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.destinations.webhook import Target
+    from triage_cli.stores.postgres import PostgresStore
 
 
 class Signed(NamedTuple):
@@ -26,13 +27,21 @@ class Signed(NamedTuple):
     run_id: str
 
 
-def open_store(config: Config) -> SqliteStore:
-    """Open the database that the configuration names."""
-    if "://" in config.database:
+def open_store(config: Config) -> "SqliteStore | PostgresStore":
+    """Open the database that the configuration names: a file, or a PostgreSQL server's."""
+    return _postgres(config.database) if is_postgres(config.database) else SqliteStore(config.database)
+
+
+def _postgres(url: str) -> "PostgresStore":
+    try:
+        from triage_cli.stores.postgres import PostgresStore
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
+            raise
         raise ConfigError(
-            "this version keeps tickets in SQLite files only", hint="give --db a path; PostgreSQL is planned"
-        )
-    return SqliteStore(config.database)
+            f"PostgreSQL needs the package {error.name}", hint="pip install 'triage-cli[postgres]'"
+        ) from error
+    return PostgresStore(url)
 
 
 def parts(config: Config, tell: Callable[[str], None] | None = None) -> Parts:

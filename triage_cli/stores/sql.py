@@ -38,6 +38,15 @@ def machine() -> str:
     return socket.gethostname()
 
 
+def position(selection: Selection) -> tuple[list[str], dict[str, Any]]:
+    """Return the conditions and values of a claim: a selection and where its walk has come to."""
+    where, values = queries.where(selection)
+    if selection.after:
+        where.append("(urgency, ticket_id) > (:after_urgency, :after_id)")
+        values |= {"after_urgency": int(selection.after[0]), "after_id": selection.after[1:]}
+    return where, values
+
+
 class Rows(Protocol):
     """What a statement came back with."""
 

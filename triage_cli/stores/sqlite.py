@@ -27,7 +27,7 @@ from triage_cli.models import (
 )
 from triage_cli.stores import queries
 from triage_cli.stores.connection import connect, translate
-from triage_cli.stores.sql import SqlStore, machine
+from triage_cli.stores.sql import SqlStore, machine, position
 
 
 class SqliteStore(SqlStore):
@@ -52,10 +52,7 @@ class SqliteStore(SqlStore):
 
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
         """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest."""
-        where, values = queries.where(selection)
-        if selection.after:
-            where.append("(urgency, ticket_id) > (:after_urgency, :after_id)")
-            values |= {"after_urgency": int(selection.after[0]), "after_id": selection.after[1:]}
+        where, values = position(selection)
         values |= {"run": lease.run_id, "now": time.time(), "limit": limit}
         with self._writing() as db:
             self._renew(db, lease)

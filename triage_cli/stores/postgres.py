@@ -1,0 +1,199 @@
+"""The store in a PostgreSQL database, for many machines: claims that pass over locked rows, the chain locked last."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psycopg
+
+from triage_cli import auditing
+from triage_cli.codec import compact
+from triage_cli.errors import StoreError
+from triage_cli.ids import now
+from triage_cli.models import (
+    Attempt,
+    Change,
+    Classification,
+    Conflict,
+    Delivery,
+    Event,
+    Lease,
+    Parcel,
+    Run,
+    Selection,
+    Ticket,
+)
+from triage_cli.stores import pg_queries, queries
+from triage_cli.stores.pg_connection import MOST, PATIENCE, Server
+from triage_cli.stores.pg_door import Door, is_unstorable, storable
+from triage_cli.stores.sql import SqlStore, machine, position
+
+_GIVEN = Ticket._fields[: Ticket._fields.index("status")]
+_NEW = (*_GIVEN, "run_id")
+_START = ("new", *(Ticket._field_defaults[field] for field in Ticket._fields[len(_GIVEN) + 1 : -1]))
+
+
+class PostgresStore(SqlStore):
+    """Implements `ports.Store` on one database; threads share a pool. Raises what `pg_errors` makes of an error."""
+
+    def __init__(self, url: str, *, most: int = MOST, patience: float = PATIENCE) -> None:
+        self.path = url
+        self._server = Server(url, most=most, patience=patience)
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._server.close()
+
+    # -- runs and leases
+
+    def begin(self, run: Run) -> Run:
+        """Record a run and start its lease; what a dead process on this machine held is free from here on."""
+        run = run._replace(host=machine(), pid=os.getpid())
+
+        def begin(db: Door) -> float:
+            self._free_the_dead(db)
+            spent = db.execute(pg_queries.CONTINUE, (now(), run.kind, run.words)).fetchall()
+            db.execute(pg_queries.BEGIN, (*run, Lease(run.run_id).seconds))
+            return float(sum(row[0] for row in spent))
+
+        return run._replace(spent=self._server.write(begin))
+
+    def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
+        """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest.
+
+        Tickets another transaction is at work on are passed over; those asked for by id are waited for.
+        """
+        where, values = position(selection)
+        values |= {"run": lease.run_id, "limit": limit}
+        locked = "skip locked" if selection.ids is None else ""
+        said = pg_queries.CLAIM.format(where=" and ".join([*where, pg_queries.FREE]), locked=locked)
+
+        def claim(db: Door) -> list[Any]:
+            self._renew(db, lease)
+            return db.execute(said, values).fetchall()
+
+        return sorted((Ticket(*row) for row in self._server.write(claim)), key=lambda t: (t.urgency, t.ticket_id))
+
+    def due(self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0) -> list[Parcel]:
+        """Take hold of pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
+        values = {"destination": destination, "run": lease.run_id, "horizon": horizon, "limit": limit}
+
+        def due(db: Door) -> tuple[list[Delivery], list[Ticket]]:
+            self._renew(db, lease)
+            deliveries = [Delivery(*row) for row in db.execute(pg_queries.DUE, values).fetchall()]
+            return deliveries, self._tickets(db, [d.ticket_id for d in deliveries])
+
+        deliveries, found = self._server.write(due)
+        tickets = {t.ticket_id: t for t in found}
+        deliveries.sort(key=lambda d: (d.due_at, d.delivery_id))
+        return [Parcel(d, tickets[d.ticket_id]) for d in deliveries]
+
+    def _renew(self, db: Door, lease: Lease) -> None:
+        db.execute(pg_queries.RENEW, (lease.seconds, lease.spent, lease.reserved, lease.run_id))
+
+    # -- the one write
+
+    def save(self, changes: Sequence[Change], lease: Lease | None = None) -> list[Conflict | None]:
+        """Write changes and their events in one transaction; a change whose ticket moved on is refused."""
+        if not changes:
+            return []
+        try:
+            conflicts = self._server.write(lambda db: self._save(db, changes, lease))
+        except (psycopg.Error, UnicodeEncodeError) as error:
+            if not is_unstorable(error):
+                raise
+            changes = [_storable(change) for change in changes]
+            conflicts = self._server.write(lambda db: self._save(db, changes, lease))
+        return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]
+
+    def _save(self, db: Door, changes: Sequence[Change], lease: Lease | None) -> dict[str, Conflict]:
+        if lease is not None:
+            self._renew(db, lease)
+        conflicts = self._update(db, [c for c in changes if c.ticket and c.expects])
+        new = [c.ticket for c in changes if c.ticket and not c.expects]
+        if new and not self._insert(db, new):
+            conflicts |= self._taken(db, new)
+        kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
+        added = [row for change in kept for row in change.adds]
+        for kind in (Classification, Delivery, Attempt):
+            pg_queries.add(db, kind, [row for row in added if type(row) is kind])
+        self._log(db, kept)
+        return conflicts
+
+    def _update(self, db: Door, changes: Sequence[Change]) -> dict[str, Conflict]:
+        """Update tickets that stand where the changes were decided on, and find those that have moved on."""
+        if not changes:
+            return {}
+        rows = [(*c.ticket, c.expects) for c in changes if c.ticket]
+        said = pg_queries.as_json((*Ticket._fields, "expects"), rows)
+        done = {row[0] for row in db.execute(pg_queries.UPDATE_TICKETS, (said,))}
+        moved = [row[0] for row in rows if row[0] not in done]
+        here = {t.ticket_id: t for t in self._tickets(db, moved)} if moved else {}
+        return {ticket_id: Conflict(here.get(ticket_id)) for ticket_id in moved}
+
+    def _insert(self, db: Door, new: Sequence[Ticket]) -> bool:
+        """Insert tickets whose identity is free; tell whether all were."""
+        if len(new) >= pg_queries.MANY:
+            try:
+                with db.connection.transaction():
+                    if all(t[len(_GIVEN) : -1] == _START for t in new):  # the schema says what a new ticket starts with
+                        db.copy("tickets", _NEW, [(*t[: len(_GIVEN)], t[-1]) for t in new])
+                    else:
+                        db.copy("tickets", Ticket._fields, new)
+            except psycopg.errors.UniqueViolation:  # COPY takes all or none: once more, row by row
+                pass
+            else:
+                return True
+        rows = pg_queries.as_json(Ticket._fields, new)
+        return db.execute(pg_queries.INSERT_TICKETS, (rows,)).rowcount == len(new)
+
+    def _log(self, db: Door, changes: Sequence[Change]) -> None:
+        """Chain the events. The lock on the head is the last that is taken: who holds it waits for nobody."""
+        details = [auditing.canonical(change.event.data) for change in changes]
+        seq, prev = db.execute(pg_queries.CHAIN).fetchone() or (0, auditing.GENESIS)
+        rows = []
+        for change, detail in zip(changes, details, strict=True):
+            event = change.event
+            seq += 1
+            prev = auditing.link(prev, seq, event, detail)
+            rows.append((seq, event.at, event.action, event.ticket_id, event.actor, event.run_id, detail, prev))
+        if len(rows) < pg_queries.MANY:
+            db.execute(pg_queries.LOG, (pg_queries.as_json(pg_queries.EVENT_COLUMNS, rows), seq, prev))
+            return
+        db.copy("events", pg_queries.EVENT_COLUMNS, rows)
+        db.execute("update chain set seq = ?, hash = ?", (seq, prev))
+
+    # -- reads
+
+    def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
+        """Return the stored tickets among these identities."""
+        found = super().known(identities)
+        return {i: found[kept] for i in identities if (kept := storable(i)) in found}
+
+    def backup(self, path: Path) -> NoReturn:
+        """Refuse: PostgreSQL has its own means."""
+        raise StoreError(
+            f"{self._server.shown} is a PostgreSQL database, which its own tools back up",
+            hint=f"pg_dump --format=custom --file={path} {self._server.shown}",
+        )
+
+    # -- below
+
+    def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
+        return self._server.read(lambda db: db.execute(sql, values).fetchall())
+
+    @contextmanager
+    def _writing(self) -> Iterator[Door]:
+        with self._server.writing() as db:
+            yield db
+
+
+def _storable(change: Change) -> Change:
+    # As JSON a NUL is escaped, and stays what it is.
+    data = json.loads(storable(compact(change.event.data)))
+    event = Event(*map(storable, change.event[:-1]), data)
+    ticket = Ticket(*map(storable, change.ticket)) if change.ticket else None
+    return Change(event, ticket, change.expects, tuple(type(row)(*map(storable, row)) for row in change.adds))
