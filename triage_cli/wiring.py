@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli import ids, routing
 from triage_cli.allowance import Allowance
-from triage_cli.config import ClassifierSpec, Config, DestinationSpec, is_postgres
+from triage_cli.config import ClassifierSpec, Config, DestinationSpec, is_postgres, without_password
 from triage_cli.errors import ConfigError, UnavailableError, UsageError
 from triage_cli.models import Classification, ClassifyPlan, Parcel, Rule, Ticket
 from triage_cli.ports import Classifier, Destination, Store
@@ -17,6 +17,7 @@ from triage_cli.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.destinations.webhook import Target
+    from triage_cli.stores.copying import Copied
     from triage_cli.stores.postgres import PostgresStore
 
 
@@ -42,6 +43,28 @@ def _postgres(url: str) -> "PostgresStore":
             f"PostgreSQL needs the package {error.name}", hint="pip install 'triage-cli[postgres]'"
         ) from error
     return PostgresStore(url)
+
+
+def path_of(config: Config) -> str:
+    """Return the path of the database. Raises `UsageError` where it has none."""
+    if is_postgres(config.database):
+        raise UsageError(
+            f"the database is {without_password(config.database)}, which is no file", hint="pg_dump backs it up"
+        )
+    return config.database
+
+
+def copy_to(config: Config, url: str) -> "Copied":
+    """Move the database, which must be a file, to PostgreSQL."""
+    source = open_store(config)
+    if not isinstance(source, SqliteStore):
+        raise UsageError("the database is on a server already", hint="pg_dump and pg_restore move it")
+    if not is_postgres(url):
+        raise UsageError("a database is copied to PostgreSQL", hint="give postgresql://user@host/name")
+    target = _postgres(url)
+    from triage_cli.stores.copying import copy
+
+    return copy(source, target)
 
 
 def parts(config: Config, tell: Callable[[str], None] | None = None) -> Parts:

@@ -26,7 +26,7 @@ MOST = 10
 PATIENCE = 30.0
 # A worker that stops in mid-transaction, and holds the lock on the chain, holds up the others no longer than this.
 SETTINGS = "-c statement_timeout=60s -c lock_timeout=30s -c idle_in_transaction_session_timeout=30s"
-DEFAULTS = {
+DEFAULTS: dict[str, str | int] = {
     "connect_timeout": 10, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3,
     "tcp_user_timeout": 30_000, "application_name": "triage",
 }  # fmt: skip
@@ -50,7 +50,7 @@ class Server:
         self._pool: ConnectionPool[Any] | None = None
         given = psycopg.conninfo.conninfo_to_dict(url)
         options = f"{SETTINGS} {given.get('options') or ''}".strip()
-        self._conninfo = psycopg.conninfo.make_conninfo(**{**DEFAULTS, **given, "options": options})
+        self._conninfo = psycopg.conninfo.make_conninfo("", **{**DEFAULTS, **given, "options": options})
 
     def close(self) -> None:
         """Let go of all connections; the next use opens new ones."""
@@ -76,7 +76,7 @@ class Server:
         def once() -> T:
             with self._transaction() as door:
                 done = work(door)
-            return done
+            return done  # noqa: RET504 - only once it is committed
 
         return self._again(once)
 

@@ -71,11 +71,11 @@ class Door:
     def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
         """Add rows by COPY; return how many."""
         said = f"copy {table} ({', '.join(columns)}) from stdin"
-        number = 0
-        with self.connection.cursor() as cursor, cursor.copy(said.encode()) as copy:
-            for number, row in enumerate(rows, 1):
-                copy.write_row(row)
-        return number
+        with self.connection.cursor() as cursor:
+            with cursor.copy(said.encode()) as copy:
+                for row in rows:
+                    copy.write_row(row)
+            return cursor.rowcount
 
 
 def error_came_back(error: Exception) -> bool:

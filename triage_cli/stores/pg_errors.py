@@ -18,7 +18,9 @@ def check_address(url: str) -> None:
     """Refuse an address whose password would be taken for a part of the host, and then told in an error."""
     found = _ADDRESS.match(url)
     authority = found["rest"] if found else ""
-    broken = found is None or authority.count("@") > 1 or ("@" not in authority and "@" in url.split("?")[0])
+    broken = (
+        found is None or authority.count("@") > 1 or ("@" not in authority and "@" in url.split("?", maxsplit=1)[0])
+    )
     try:
         psycopg.conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError:
@@ -48,49 +50,54 @@ def is_starting(error: psycopg.Error) -> bool:
     return "the database system is" in str(error)
 
 
-def _unreachable(error: psycopg.OperationalError, shown: str) -> TriageError:
-    """Return what a user is told where no connection could be made; libpq gives no code here, only words."""
-    said = str(error)
-    pgconn = error.pgconn
-    if 'database "' in said and "does not exist" in said:
-        return StoreError(f"{shown}: there is no such database", hint="make it with createdb, or name another with --db")
-    refused = re.search(r"authentication failed|no password supplied|no pg_hba\.conf entry|role .* does not exist", said)
-    if refused or (pgconn is not None and pgconn.needs_password):
-        return RefusedError(
-            f"{shown}: the server refuses this user or password",
-            hint="set PGPASSWORD or ~/.pgpass, and check the user's name and pg_hba.conf",
-        )
-    if "is not permitted to log in" in said or "permission denied for database" in said:
-        return RefusedError(f"{shown}: this user may not use the database", hint="grant connect to it")
-    if "too many" in said or "remaining connection slots" in said:
-        return UnavailableError(
-            f"{shown}: the server has no connection to spare", hint="raise max_connections or run fewer workers"
-        )
-    reason = said.strip().splitlines()[0].rpartition(": ")[2] if said.strip() else "no answer"
-    return UnavailableError(f"{shown} cannot be reached: {reason}", hint=NOTHING_LOST)
+# What libpq says where no connection could be made: it gives words here, but no code.
+_REFUSALS: tuple[tuple[str, type[TriageError], str, str], ...] = (
+    (
+        r'database ".*" does not exist',
+        StoreError,
+        "{shown}: there is no such database",
+        "make it with createdb, or name another with --db",
+    ),
+    (
+        r"authentication failed|no password supplied|no pg_hba\.conf entry|role .* does not exist",
+        RefusedError,
+        "{shown}: the server refuses this user or password",
+        "set PGPASSWORD or ~/.pgpass, and check the user's name and pg_hba.conf",
+    ),
+    (
+        r"is not permitted to log in|permission denied for database",
+        RefusedError,
+        "{shown}: this user may not use the database",
+        "grant connect on it to this user",
+    ),
+    (
+        r"too many|remaining connection slots",
+        UnavailableError,
+        "{shown}: the server has no connection to spare",
+        "raise max_connections, or run fewer workers",
+    ),
+    (r"", UnavailableError, "{shown} cannot be reached: {said}", NOTHING_LOST),
+)
+# By the beginning of SQLSTATE (PostgreSQL's manual, appendix A).
+_STATES: tuple[tuple[tuple[str, ...], type[TriageError], str, str], ...] = (
+    (("57P", "08", "53300"), UnavailableError, "the connection to {shown} was lost", NOTHING_LOST),
+    (tuple(UNDONE), UnavailableError, "{shown}: other programs were faster again and again", NOTHING_LOST),
+    (("57014", "55P03", "25P0"), UnavailableError, "{shown} took too long over one statement", NOTHING_LOST),
+    (("25006",), UnavailableError, "{shown} is read-only, as a standby is", "name the primary server"),
+    (("53",), UnavailableError, "{shown} has no room left: {said}", NOTHING_LOST),
+    (("42501",), RefusedError, "{shown}: {said}", "grant this user the right, or name another database"),
+    (("42P01", "42703"), StoreError, "{shown} is a database, but not one of triage", "name another with --db"),
+)
 
 
 def translate(error: psycopg.Error, shown: str) -> TriageError:
     """Return what a user can be told of an error; one that is a mistake of the program is raised as it is."""
-    code = error.sqlstate or ""
-    if isinstance(error, psycopg.OperationalError) and not code:
-        return _unreachable(error, shown)
-    if is_lost(error):
-        return UnavailableError(f"the connection to {shown} was lost", hint=NOTHING_LOST)
-    if code in UNDONE:
-        return UnavailableError(f"{shown}: other programs were faster again and again", hint=NOTHING_LOST)
-    if code in ("57014", "55P03", "25P03"):
-        return UnavailableError(f"{shown} took too long over one statement", hint=NOTHING_LOST)
-    if code == "25006":
-        return UnavailableError(f"{shown} is read-only, as a standby is", hint="name the primary server")
-    if code.startswith("53"):
-        return UnavailableError(f"{shown} has no room left: {_first_line(error)}", hint=NOTHING_LOST)
-    if code == "42501":
-        return RefusedError(f"{shown}: {_first_line(error)}", hint="grant this user the rights, or name another database")
-    if code in ("42P01", "42703", "42P07", "42710"):
-        return StoreError(f"{shown} is a database, but not one of triage", hint="name another with --db")
+    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+        said = str(error)
+        reason = (said.strip().splitlines() or ["no answer"])[0].rpartition(": ")[2]
+        kind, sentence, hint = next(row[1:] for row in _REFUSALS if re.search(row[0], said))
+        return kind(sentence.format(shown=shown, said=reason), hint=hint)
+    for states, kind, sentence, hint in _STATES:
+        if (error.sqlstate or "").startswith(states):
+            return kind(sentence.format(shown=shown, said=error.diag.message_primary), hint=hint)
     raise error
-
-
-def _first_line(error: psycopg.Error) -> str:
-    return error.diag.message_primary or str(error).splitlines()[0]

@@ -28,7 +28,8 @@ def check(connection: "psycopg.Connection[Any]", shown: str) -> None:
 def _version(connection: "psycopg.Connection[Any]", shown: str) -> int:
     """Return the version of the schema, 0 where there is none yet."""
     columns = connection.execute(
-        "select array_agg(attname::text) from pg_attribute where attrelid = to_regclass('schema_version') and attnum > 0"
+        """select array_agg(attname::text) from pg_attribute
+        where attrelid = to_regclass('schema_version') and attnum > 0"""
     ).fetchone()
     if columns is None or columns[0] is None:
         return 0

@@ -11,7 +11,7 @@ import psycopg
 
 from triage_cli import auditing
 from triage_cli.codec import compact
-from triage_cli.errors import StoreError
+from triage_cli.errors import UsageError
 from triage_cli.ids import now
 from triage_cli.models import (
     Attempt,
@@ -26,7 +26,7 @@ from triage_cli.models import (
     Selection,
     Ticket,
 )
-from triage_cli.stores import pg_queries, queries
+from triage_cli.stores import pg_queries
 from triage_cli.stores.pg_connection import MOST, PATIENCE, Server
 from triage_cli.stores.pg_door import Door, is_unstorable, storable
 from triage_cli.stores.sql import SqlStore, machine, position
@@ -42,6 +42,11 @@ class PostgresStore(SqlStore):
     def __init__(self, url: str, *, most: int = MOST, patience: float = PATIENCE) -> None:
         self.path = url
         self._server = Server(url, most=most, patience=patience)
+
+    @property
+    def shown(self) -> str:
+        """Return the address without its password."""
+        return self._server.shown
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -175,9 +180,8 @@ class PostgresStore(SqlStore):
 
     def backup(self, path: Path) -> NoReturn:
         """Refuse: PostgreSQL has its own means."""
-        raise StoreError(
-            f"{self._server.shown} is a PostgreSQL database, which its own tools back up",
-            hint=f"pg_dump --format=custom --file={path} {self._server.shown}",
+        raise UsageError(
+            f"{self.shown} is no file that could be copied", hint=f"pg_dump --format=custom --file={path} backs it up"
         )
 
     # -- below
@@ -194,6 +198,6 @@ class PostgresStore(SqlStore):
 def _storable(change: Change) -> Change:
     # As JSON a NUL is escaped, and stays what it is.
     data = json.loads(storable(compact(change.event.data)))
-    event = Event(*map(storable, change.event[:-1]), data)
+    event = Event(*map(storable, change.event[:-1]))._replace(data=data)
     ticket = Ticket(*map(storable, change.ticket)) if change.ticket else None
     return Change(event, ticket, change.expects, tuple(type(row)(*map(storable, row)) for row in change.adds))
