@@ -106,20 +106,28 @@ class PostgresStore(SqlStore):
         if not changes:
             return []
         try:
-            conflicts = self._server.write(lambda db: self._save(db, changes, lease))
+            conflicts = self._tried(changes, lease)
         except (psycopg.Error, UnicodeEncodeError) as error:
             if not is_unstorable(error):
                 raise
             changes = [_storable(change) for change in changes]
-            conflicts = self._server.write(lambda db: self._save(db, changes, lease))
+            conflicts = self._tried(changes, lease)
         return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]
 
-    def _save(self, db: Door, changes: Sequence[Change], lease: Lease | None) -> dict[str, Conflict]:
+    def _tried(self, changes: Sequence[Change], lease: Lease | None) -> dict[str, Conflict]:
+        try:
+            return self._server.write(lambda db: self._save(db, changes, lease, at_once=True))
+        except psycopg.errors.UniqueViolation:  # COPY takes all or none: an identity was taken
+            return self._server.write(lambda db: self._save(db, changes, lease, at_once=False))
+
+    def _save(
+        self, db: Door, changes: Sequence[Change], lease: Lease | None, *, at_once: bool
+    ) -> dict[str, Conflict]:
         if lease is not None:
             self._renew(db, lease)
         conflicts = self._update(db, [c for c in changes if c.ticket and c.expects])
         new = [c.ticket for c in changes if c.ticket and not c.expects]
-        if new and not self._insert(db, new):
+        if new and not self._insert(db, new, at_once=at_once):
             conflicts |= self._taken(db, new)
         kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
         added = [row for change in kept for row in change.adds]
@@ -139,19 +147,12 @@ class PostgresStore(SqlStore):
         here = {t.ticket_id: t for t in self._tickets(db, moved)} if moved else {}
         return {ticket_id: Conflict(here.get(ticket_id)) for ticket_id in moved}
 
-    def _insert(self, db: Door, new: Sequence[Ticket]) -> bool:
-        """Insert tickets whose identity is free; tell whether all were."""
-        if len(new) >= pg_queries.MANY:
-            try:
-                with db.connection.transaction():
-                    if all(t[len(_GIVEN) : -1] == _START for t in new):  # the schema says what a new ticket starts with
-                        db.copy("tickets", _NEW, [(*t[: len(_GIVEN)], t[-1]) for t in new])
-                    else:
-                        db.copy("tickets", Ticket._fields, new)
-            except psycopg.errors.UniqueViolation:  # COPY takes all or none: once more, row by row
-                pass
-            else:
-                return True
+    def _insert(self, db: Door, new: Sequence[Ticket], *, at_once: bool) -> bool:
+        """Insert tickets whose identity is free; tell whether all were. Raises `UniqueViolation` where done at once."""
+        if at_once and len(new) >= pg_queries.MANY:
+            if all(t[len(_GIVEN) : -1] == _START for t in new):  # the schema says what a new ticket starts with
+                return db.copy("tickets", _NEW, [(*t[: len(_GIVEN)], t[-1]) for t in new]) == len(new)
+            return db.copy("tickets", Ticket._fields, new) == len(new)
         rows = pg_queries.as_json(Ticket._fields, new)
         return db.execute(pg_queries.INSERT_TICKETS, (rows,)).rowcount == len(new)
 
