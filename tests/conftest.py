@@ -1,4 +1,4 @@
-"""What the tests share: both kinds of store, a command line in its own process, a classifier that says what it is told."""
+"""What the tests share: both kinds of store, a command line in a process, a classifier that says what it is told."""
 
 import os
 import shutil

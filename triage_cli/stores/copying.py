@@ -58,7 +58,7 @@ def _copy_table(db: Db, door: Door, table: str, so_far: Copied) -> Copied:
 
     def rows() -> Iterator[Sequence[Any]]:
         nonlocal changed
-        for row in db.execute(f"select {', '.join(columns)} from {table} order by rowid"):
+        for row in db.execute(f"select {', '.join(columns)} from {table}"):
             if any(type(value) is str and "\0" in value for value in row):
                 if table == "events":
                     raise StoreError(f"event {row[0]} holds a NUL character, which PostgreSQL cannot keep")

@@ -29,11 +29,11 @@ from triage_cli.models import (
 from triage_cli.stores import pg_queries
 from triage_cli.stores.pg_connection import MOST, PATIENCE, Server
 from triage_cli.stores.pg_door import Door, is_unstorable, storable
+from triage_cli.stores.queries import COLUMNS
 from triage_cli.stores.sql import SqlStore, machine, position
 
-_GIVEN = Ticket._fields[: Ticket._fields.index("status")]
-_NEW = (*_GIVEN, "run_id")
-_START = ("new", *(Ticket._field_defaults[field] for field in Ticket._fields[len(_GIVEN) + 1 : -1]))
+_GIVEN = COLUMNS.index("status")
+_START = ("new", *(Ticket._field_defaults[field] for field in COLUMNS[_GIVEN + 1 :]))
 
 
 class PostgresStore(SqlStore):
@@ -72,15 +72,26 @@ class PostgresStore(SqlStore):
         Tickets another transaction is at work on are passed over; those asked for by id are waited for.
         """
         where, values = position(selection)
-        values |= {"run": lease.run_id, "limit": limit}
         locked = "skip locked" if selection.ids is None else ""
-        said = pg_queries.CLAIM.format(where=" and ".join([*where, pg_queries.FREE]), locked=locked)
+        said = pg_queries.CLAIMABLE.format(where=" and ".join([*where, pg_queries.FREE]), locked=locked)
+        values["limit"] = limit
 
-        def claim(db: Door) -> list[Any]:
+        def claim(db: Door) -> list[Ticket]:
             self._renew(db, lease)
-            return db.execute(said, values).fetchall()
+            while tickets := [Ticket._make((*row, lease.run_id)) for row in db.execute(said, values)]:
+                if claimed := self._claim(db, tickets, lease):  # else others were faster, and it is seen now
+                    return claimed
+            return []
 
-        return sorted((Ticket(*row) for row in self._server.write(claim)), key=lambda t: (t.urgency, t.ticket_id))
+        return self._server.write(claim)
+
+    def _claim(self, db: Door, tickets: Sequence[Ticket], lease: Lease) -> list[Ticket]:
+        wanted = {"ids": compact([t.ticket_id for t in tickets]), "run": lease.run_id}
+        mine = dict(db.execute(pg_queries.CLAIM, wanted).fetchall())
+        taken_over = [ticket_id for ticket_id, before in mine.items() if before]
+        if taken_over:
+            db.execute(pg_queries.TAKE_OVER, (compact(taken_over),))
+        return [t._replace(revision=t.revision + mine[t.ticket_id]) for t in tickets if t.ticket_id in mine]
 
     def due(self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0) -> list[Parcel]:
         """Take hold of pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
@@ -120,9 +131,7 @@ class PostgresStore(SqlStore):
         except psycopg.errors.UniqueViolation:  # COPY takes all or none: an identity was taken
             return self._server.write(lambda db: self._save(db, changes, lease, at_once=False))
 
-    def _save(
-        self, db: Door, changes: Sequence[Change], lease: Lease | None, *, at_once: bool
-    ) -> dict[str, Conflict]:
+    def _save(self, db: Door, changes: Sequence[Change], lease: Lease | None, *, at_once: bool) -> dict[str, Conflict]:
         if lease is not None:
             self._renew(db, lease)
         conflicts = self._update(db, [c for c in changes if c.ticket and c.expects])
@@ -133,15 +142,23 @@ class PostgresStore(SqlStore):
         added = [row for change in kept for row in change.adds]
         for kind in (Classification, Delivery, Attempt):
             pg_queries.add(db, kind, [row for row in added if type(row) is kind])
+        self._let_go_and_hold(db, kept)
         self._log(db, kept)
         return conflicts
+
+    def _let_go_and_hold(self, db: Door, changes: Sequence[Change]) -> None:
+        tickets = [(c.ticket, c.expects) for c in changes if c.ticket]
+        if left := [t.ticket_id for t, expects in tickets if expects and not t.run_id]:
+            db.execute(pg_queries.LET_GO, (compact(left),))
+        if held := [(t.ticket_id, t.run_id) for t, expects in tickets if not expects and t.run_id]:
+            db.execute(pg_queries.HOLD, (pg_queries.as_json(("ticket_id", "run_id"), held),))
 
     def _update(self, db: Door, changes: Sequence[Change]) -> dict[str, Conflict]:
         """Update tickets that stand where the changes were decided on, and find those that have moved on."""
         if not changes:
             return {}
-        rows = [(*c.ticket, c.expects) for c in changes if c.ticket]
-        said = pg_queries.as_json((*Ticket._fields, "expects"), rows)
+        rows = [(*c.ticket[:-1], c.expects) for c in changes if c.ticket]
+        said = pg_queries.as_json((*COLUMNS, "expects"), rows)
         done = {row[0] for row in db.execute(pg_queries.UPDATE_TICKETS, (said,))}
         moved = [row[0] for row in rows if row[0] not in done]
         here = {t.ticket_id: t for t in self._tickets(db, moved)} if moved else {}
@@ -150,10 +167,10 @@ class PostgresStore(SqlStore):
     def _insert(self, db: Door, new: Sequence[Ticket], *, at_once: bool) -> bool:
         """Insert tickets whose identity is free; tell whether all were. Raises `UniqueViolation` where done at once."""
         if at_once and len(new) >= pg_queries.MANY:
-            if all(t[len(_GIVEN) : -1] == _START for t in new):  # the schema says what a new ticket starts with
-                return db.copy("tickets", _NEW, [(*t[: len(_GIVEN)], t[-1]) for t in new]) == len(new)
-            return db.copy("tickets", Ticket._fields, new) == len(new)
-        rows = pg_queries.as_json(Ticket._fields, new)
+            plain = all(t[_GIVEN:-1] == _START for t in new)  # the schema says what a new ticket starts with
+            columns = COLUMNS[:_GIVEN] if plain else COLUMNS
+            return db.copy("tickets", columns, [t[: len(columns)] for t in new]) == len(new)
+        rows = pg_queries.as_json(COLUMNS, [t[:-1] for t in new])
         return db.execute(pg_queries.INSERT_TICKETS, (rows,)).rowcount == len(new)
 
     def _log(self, db: Door, changes: Sequence[Change]) -> None:
@@ -178,6 +195,9 @@ class PostgresStore(SqlStore):
         """Return the stored tickets among these identities."""
         found = super().known(identities)
         return {i: found[kept] for i in identities if (kept := storable(i)) in found}
+
+    def _ending(self, ending: str, limit: int) -> list[Any]:
+        return self._read(pg_queries.ENDING, {"ending": ending.lower(), "limit": limit})
 
     def backup(self, path: Path) -> NoReturn:
         """Refuse: PostgreSQL has its own means."""

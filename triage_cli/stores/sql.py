@@ -92,7 +92,7 @@ class SqlStore(ABC):
                 "where run_id = ?",
                 (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id),
             )
-            db.execute("update tickets set run_id = null where run_id = ?", (run.run_id,))
+            db.execute("delete from claims where run_id = ?", (run.run_id,))
 
     def _free_the_dead(self, db: Db) -> None:
         rows = db.execute("select run_id, pid from runs where ended_at is null and host = ?", (machine(),))
@@ -189,9 +189,11 @@ class SqlStore(ABC):
             values = {"low": f"{name}\t", "high": f"{name}\n", "limit": limit}
             rows = self._read(queries.NAMED, values)
             if len(name) >= 6:
-                values |= {"ending": f"%{queries.escaped(name)}"}
-                rows += [row for row in self._read(queries.ENDING, values) if row not in rows]
+                rows += [row for row in self._ending(name, limit) if row not in rows]
         return [Ticket(*row) for row in rows]
+
+    def _ending(self, ending: str, limit: int) -> list[Any]:
+        return self._read(queries.ENDING, {"ending": f"%{queries.escaped(ending)}", "limit": limit})
 
     def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
         """Return these answers by their id."""
