@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.conftest import FakeClassifier, World
-from triage_cli import auditing, ids, streams
+from triage_cli import auditing, ids, seen, streams
 from triage_cli.allowance import Allowance
 from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.file import FileDestination
@@ -48,7 +48,6 @@ from triage_cli.models import (
     Ticket,
     TicketDraft,
 )
-from triage_cli.service import seen
 from triage_cli.stores.sqlite import SqliteStore
 
 PLAN = ClassifyPlan()

@@ -59,7 +59,7 @@ def _told(
         case "classified":
             yield from _classified(detail, answers.get(detail.get("decision") or ""), history)
         case "verdict":
-            yield f"{event.actor} gave the verdict {detail.get('category')}."
+            yield _verdict(event.actor, detail)
         case "routed":
             yield _routed(detail)
         case "unroutable":
@@ -68,6 +68,13 @@ def _told(
             yield _delivery(event.action, detail, deliveries.get(detail.get("delivery", "")))
         case _:
             yield f"{event.actor}: {event.action}."
+
+
+def _verdict(actor: str, detail: Mapping[str, Any]) -> str:
+    if detail.get("category") is None:
+        return f"{actor} took the verdict back; the machine's last answer stands again ({detail.get('status')})."
+    instead = f" instead of {detail['was']}" if detail.get("was") not in (None, detail["category"]) else ""
+    return f"{actor} gave the verdict {detail['category']}{instead}."
 
 
 def _classified(detail: Mapping[str, Any], answer: Classification | None, history: History) -> Iterator[str]:

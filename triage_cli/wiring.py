@@ -10,7 +10,7 @@ from triage_cli.allowance import Allowance
 from triage_cli.config import ClassifierSpec, Config, DestinationSpec, is_postgres, without_password
 from triage_cli.errors import ConfigError, UnavailableError, UsageError
 from triage_cli.models import Classification, ClassifyPlan, Parcel, Rule, Ticket
-from triage_cli.ports import Classifier, Destination, Store
+from triage_cli.ports import Classifier, Destination, Gate, Store, Triage
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
 from triage_cli.stores.sqlite import SqliteStore
@@ -67,13 +67,31 @@ def copy_to(config: Config, url: str) -> "Copied":
     return copy(source, target)
 
 
-def parts(config: Config, tell: Callable[[str], None] | None = None) -> Parts:
-    """Put together what the use cases stand on; `tell` is told what takes long."""
+def remote(config: Config, key: str, *, insecure: bool) -> Triage:
+    """Return the use cases on the instance that the configuration names; nothing is sent yet."""
+    from triage_cli.client import RemoteTriage
+    from triage_cli.client.connection import checked
+
+    return RemoteTriage(checked(config.remote or "", key, insecure=insecure))
+
+
+def open_gate(store: Store) -> Gate:
+    """Return the gate of the HTTP API beside a store."""
+    from triage_cli.stores.access import StoreGate
+
+    return StoreGate(store)  # type: ignore[arg-type] - each of our stores has the two doors that the gate needs
+
+
+def parts(config: Config, tell: Callable[[str], None] | None = None, *, guarded: bool = False) -> Parts:
+    """Put together what the use cases stand on; `tell` is told what takes long.
+
+    `guarded`: webhooks reach no private address, unless their destination allows it.
+    """
     store = open_store(config)
 
     @cache
     def destination(name: str) -> Destination:
-        return open_destination(name, config.destinations.get(name))
+        return open_destination(name, config.destinations.get(name), guarded=guarded)
 
     def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
         return open_classifier(config, store, plan, Signed(actor, run_id), tell)
@@ -82,7 +100,7 @@ def parts(config: Config, tell: Callable[[str], None] | None = None) -> Parts:
     return Parts(store, config.categories, classifier, map_, config.per_day)
 
 
-def open_destination(name: str, spec: DestinationSpec | None) -> Destination:
+def open_destination(name: str, spec: DestinationSpec | None, *, guarded: bool = False) -> Destination:
     """Open a destination by its configuration."""
     if spec is None:
         raise ConfigError(
@@ -95,7 +113,7 @@ def open_destination(name: str, spec: DestinationSpec | None) -> Destination:
     if spec.type == "webhook":
         from triage_cli.destinations.webhook import WebhookDestination
 
-        return WebhookDestination(target(spec, os.environ))
+        return WebhookDestination(target(spec, os.environ)._replace(guarded=guarded and not spec.allow_private))
     if spec.type == "command":
         from triage_cli.destinations.command import CommandDestination
 
@@ -105,7 +123,8 @@ def open_destination(name: str, spec: DestinationSpec | None) -> Destination:
 
 def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
     """Return where a webhook goes, with its secrets from the environment."""
-    from triage_cli.destinations.webhook import Target, secret_of
+    from triage_cli.destinations.webhook import Target
+    from triage_cli.signing import secret_of
 
     missing = [name for name in spec.secret_env if not env.get(name)]
     if missing:

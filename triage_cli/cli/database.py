@@ -8,7 +8,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import printing
 from triage_cli.cli.printing import Printer
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, about_here
 from triage_cli.config import without_password
 
 
@@ -22,20 +22,20 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="db")
 
 
-@command
+@about_here
 def path(session: Session) -> None:
     """Print where the database is."""
     Printer("table").write(wiring.path_of(session.config) + "\n")
 
 
-@command
+@about_here
 def backup(session: Session, file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]) -> None:
     """Copy the database while it is in use; the copy is whole and can be opened with --db."""
     wiring.open_store(session.config).backup(file)
     session.say(f"wrote {file}")
 
 
-@command
+@about_here
 def copy(
     session: Session, url: Annotated[str, typer.Argument(metavar="URL", help="postgresql://user@host/name")]
 ) -> None:

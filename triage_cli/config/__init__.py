@@ -8,6 +8,7 @@ from triage_cli.config.records import (
     ClassifierSpec,
     Config,
     DestinationSpec,
+    HookSpec,
     Price,
     without_password,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "ClassifierSpec",
     "Config",
     "DestinationSpec",
+    "HookSpec",
     "Price",
     "is_postgres",
     "load_config",

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
-from itertools import count
-from typing import NamedTuple
+from itertools import chain, count, islice
+from typing import NamedTuple, TypeVar
 
 from triage_cli import ids
 from triage_cli.allowance import Allowance
-from triage_cli.errors import AmbiguousError, NotFoundError
+from triage_cli.explaining import explain
+from triage_cli.importing import Meetings
 from triage_cli.models import (
     Category,
     ClassifyPlan,
@@ -20,23 +21,29 @@ from triage_cli.models import (
     Rejected,
     Routed,
     RoutePlan,
+    Run,
     Selection,
     Stats,
     Ticket,
     TicketDraft,
+    VerdictDraft,
+    Why,
 )
 from triage_cli.ports import Classifier, Store
+from triage_cli.service import naming
 from triage_cli.service.deciding import Deciding
 from triage_cli.service.delivering import Delivering, Map
 from triage_cli.service.intake import Intake
+from triage_cli.service.judging import Judging
 from triage_cli.service.running import Tally, running
 from triage_cli.service.verdicts import Verdicts
 from triage_cli.streams import CHUNK, chunked
 
+T = TypeVar("T")
+
 TO_CLASSIFY = frozenset({"new", "failed"})
 DAY = 24 * 3600.0
 TO_ROUTE = frozenset({"classified", "unroutable"})
-SHOWN_MATCHES = 10
 
 
 class Parts(NamedTuple):
@@ -50,9 +57,13 @@ class Parts(NamedTuple):
 
 
 class LocalTriage:
-    """Implements `ports.Triage`; one object a command or request. `words` is the command, for the record of runs."""
+    """Implements `ports.Triage`; one object a command or request. `words` is the command, for the record of runs.
+
+    `meetings` is what the parts before have met, where the input is a part of a longer one.
+    """
 
     def __init__(self, parts: Parts, actor: str, words: str = "") -> None:
+        self.meetings: Meetings | None = None
         self._parts = parts
         self._store = parts.store
         self._actor = actor
@@ -63,18 +74,26 @@ class LocalTriage:
         """Take no new work; what is in flight ends and is kept."""
         self._allowance.stop()
 
+    @property
+    def spent(self) -> float:
+        """Return what was spent here, in USD."""
+        return self._allowance.spent
+
     # -- create
 
     def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
         """Store drafts; one outcome each, in order."""
         verdicts = Verdicts(self._parts.categories, self._actor)
         with running(self._store, "create", self._actor, self._words, self._allowance) as tally:
-            intake = Intake(self._store, self._actor, verdicts, tally.run.run_id)
+            intake = self._intake(verdicts, tally)
             for outcomes in intake.chunks(self._until_stopped(drafts)):
                 tally.add(outcomes)
                 yield from outcomes
 
-    def _until_stopped(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[TicketDraft | Rejected]:
+    def _intake(self, verdicts: Verdicts, tally: Tally, *, hold: bool = False) -> Intake:
+        return Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=hold, meetings=self.meetings)
+
+    def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
         for draft in drafts:
             if self._allowance.stopping:
                 return
@@ -213,7 +232,7 @@ class LocalTriage:
         """Create, classify and route in one pass."""
         verdicts = Verdicts(self._parts.categories, self._actor)
         with running(self._store, "run", self._actor, self._words, self._allowance) as tally:
-            intake = Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=True)
+            intake = self._intake(verdicts, tally, hold=True)
             created = intake.chunks(self._until_stopped(drafts))
             classified = self._run_classify(created, self._deciding(plan, tally), tally)
             with closing(self._delivering(tally)) as delivering:
@@ -294,7 +313,32 @@ class LocalTriage:
         if passing:
             yield passing
 
+    # -- verdicts
+
+    def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
+        """Give a person's categories, or take them back; one outcome each, in order. A single one is no bulk run."""
+        wanted = Verdicts(self._parts.categories, self._actor)
+        drafts = iter(verdicts)
+        first = list(islice(drafts, 2))
+        if len(first) < 2:
+            for outcomes in Judging(self._store, wanted, self._actor, None).judge(first):
+                yield from outcomes
+            return
+        with running(self._store, "verdict", self._actor, self._words, self._allowance) as tally:
+            judging = Judging(self._store, wanted, self._actor, tally.lease)
+            for outcomes in judging.judge(self._until_stopped(chain(first, drafts))):
+                tally.add(outcomes)
+                yield from outcomes
+
     # -- reads
+
+    def categories(self) -> tuple[Category, ...]:
+        """Return the categories that a ticket may get."""
+        return self._parts.categories
+
+    def runs(self, limit: int | None) -> Iterator[Run]:
+        """Walk over the bulk commands, the latest first."""
+        return self._store.runs(limit)
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
         """Walk over tickets, newest first."""
@@ -302,17 +346,16 @@ class LocalTriage:
 
     def resolve(self, name: str) -> str:
         """Return the id of the one ticket with this name."""
-        found = self._store.named(name, SHOWN_MATCHES + 1)
-        if not found:
-            raise NotFoundError(f'no ticket "{name}"', hint="triage list shows what is there")
-        if len(found) > 1:
-            listed = ", ".join(f"{t.ticket_id} ({t.external_id or t.source})" for t in found[:SHOWN_MATCHES])
-            raise AmbiguousError(f'"{name}" names {len(found)} tickets: {listed}', hint="give more of the id")
-        return found[0].ticket_id
+        return naming.named(self._store, name).ticket_id
 
     def history(self, name: str) -> History:
         """Return everything known of one ticket."""
         return self._store.history(self.resolve(name))
+
+    def why(self, name: str) -> Why:
+        """Tell how a ticket was decided."""
+        history = self.history(name)
+        return Why(history.ticket.ticket_id, history.ticket.status, tuple(explain(history)))
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Walk over the audit log, oldest first."""

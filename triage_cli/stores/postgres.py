@@ -207,6 +207,9 @@ class PostgresStore(SqlStore):
 
     # -- below
 
+    def _now(self) -> float:
+        return float(self._read(f"select {pg_queries.CLOCK}")[0][0])
+
     def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         return self._server.read(lambda db: db.execute(sql, values).fetchall())
 

@@ -31,6 +31,7 @@ from triage_cli.models import (
 from triage_cli.stores import queries
 
 PAGE = 500
+KILLED = 137  # as a shell has it for SIGKILL
 
 
 def machine() -> str:
@@ -81,6 +82,10 @@ class SqlStore(ABC):
         """Return the rows of a query; inside `_writing` it sees what was written there."""
 
     @abstractmethod
+    def _now(self) -> float:
+        """Return the time by the clock that leases go by, in seconds since 1970."""
+
+    @abstractmethod
     def _writing(self) -> AbstractContextManager[Db]:
         """Return a transaction that is committed at the end of its block, and rolled back where that raises."""
 
@@ -99,6 +104,15 @@ class SqlStore(ABC):
         for run_id, pid in rows.fetchall():
             if not alive(pid):
                 db.execute("update runs set lease_until = 0 where run_id = ? and lease_until > 0", (run_id,))
+
+    def runs(self, limit: int | None) -> Iterator[Run]:
+        """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
+        here, now, columns = machine(), self._now(), ", ".join(Run._fields)
+        most = "" if limit is None else f" limit {int(limit)}"
+        for *values, until in self._read(f"select {columns}, lease_until from runs order by run_id desc{most}"):
+            run = Run(*values)
+            lives = run.ended_at or (until > now and (run.host != here or alive(run.pid)))
+            yield run if lives else run._replace(exit_code=KILLED)
 
     def spent_since(self, moment: str) -> float:
         """Return what all runs since then have spent or set aside, those that were killed included."""

@@ -36,6 +36,7 @@ class SqliteStore(SqlStore):
     def __init__(self, path: str) -> None:
         self.path = path
         self._local = threading.local()
+        self._turn = threading.Lock()
 
     # -- runs and leases
 
@@ -157,13 +158,17 @@ class SqliteStore(SqlStore):
 
     # -- below: connections, transactions, errors
 
+    def _now(self) -> float:
+        return time.time()
+
     def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         with self._translated():
             return self._db().execute(sql, values).fetchall()
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._translated():
+        # Threads take turns here: SQLite's own way to wait is to look again after up to 100 ms.
+        with self._translated(), self._turn:
             db = self._db()
             # The write lock is taken before anything is read, so that what was read still holds when it is written.
             db.execute("begin immediate")
