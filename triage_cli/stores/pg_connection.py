@@ -31,6 +31,7 @@ DEFAULTS: dict[str, str | int] = {
     "tcp_user_timeout": 30_000, "application_name": "triage",
 }  # fmt: skip
 BUSY_SECONDS = 30.0
+CLOSING_SECONDS = 1.0
 BEGIN = b"begin isolation level read committed; select pg_current_xact_id()::text"
 
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
@@ -103,7 +104,7 @@ class Server:
             finally:
                 self._local.door = None
             try:
-                door.connection.execute("commit")
+                self._commit(door)
             except psycopg.OperationalError as error:
                 if not is_lost(error):
                     raise
@@ -111,6 +112,9 @@ class Server:
         # Only now, since the connection that is gone has been given back.
         if lost is not None and not self._again(lambda: self._was_committed(number)):
             raise lost
+
+    def _commit(self, door: Door) -> None:
+        door.connection.execute("commit")
 
     def _was_committed(self, number: str) -> bool:
         """Tell whether a transaction was committed whose end nobody heard of."""
@@ -182,7 +186,7 @@ class Server:
                     self._conninfo, kwargs={"autocommit": True}, configure=adapt, min_size=1, max_size=self._most,
                     open=True, name="triage", num_workers=1,
                 )  # fmt: skip
-                weakref.finalize(self, self._pool.close)
+                weakref.finalize(self, self._pool.close, CLOSING_SECONDS)
             return self._pool
 
     def _drop(self, pool: "ConnectionPool[Any] | None") -> None:
@@ -190,7 +194,7 @@ class Server:
             if self._pool is pool:
                 self._pool = None
         if pool is not None:
-            pool.close()
+            pool.close(CLOSING_SECONDS)
 
 
 def _begin(door: Door) -> str:

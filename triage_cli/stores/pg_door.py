@@ -12,6 +12,7 @@ from psycopg.adapt import Loader
 _SPECIAL = re.compile(
     r"'(?:[^']|'')*'|::\w+|\?|:[a-z_]\w*|%|\blike\b|\bvalue from json_each\((\?|:\w+)\)", re.IGNORECASE
 )
+_LIST = b"json_array_elements_text"
 NO_TEXT = "\ufffd"
 
 
@@ -30,7 +31,7 @@ def _translate(found: re.Match[str]) -> str:
     if said.lower() == "like":
         return "ilike"
     if found[1]:
-        return f"json_array_elements_text({_placeholder(found[1])}::json)"
+        return f"{_LIST.decode()}({_placeholder(found[1])}::json)"
     return said if said.startswith("::") else _placeholder(said)
 
 
@@ -61,6 +62,8 @@ class Door:
     def execute(self, sql: str, values: Any = ()) -> "psycopg.Cursor[Any]":
         """Run one statement."""
         said = translated(sql)
+        if _LIST in said:
+            values = _listed(values)
         try:
             return self.connection.execute(said, _bound(values))
         except (psycopg.DataError, UnicodeEncodeError) as error:
@@ -81,6 +84,17 @@ class Door:
 def error_came_back(error: Exception) -> bool:
     """Tell whether the server said it, so that its transaction is broken, and not the driver."""
     return isinstance(error, psycopg.Error) and error.sqlstate is not None
+
+
+def _listed(values: Any) -> Any:
+    """Return values in which no list names what cannot be there: as JSON a NUL comes escaped."""
+    if isinstance(values, Mapping):
+        return {name: _without_escaped_nul(value) for name, value in values.items()}
+    return tuple(map(_without_escaped_nul, values))
+
+
+def _without_escaped_nul(value: Any) -> Any:
+    return value.replace(r"\u0000", NO_TEXT) if isinstance(value, str) else value
 
 
 def _bound(values: Any) -> Any:

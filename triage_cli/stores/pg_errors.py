@@ -22,7 +22,8 @@ def check_address(url: str) -> None:
         found is None or authority.count("@") > 1 or ("@" not in authority and "@" in url.split("?", maxsplit=1)[0])
     )
     try:
-        psycopg.conninfo.conninfo_to_dict(url)
+        port = str(psycopg.conninfo.conninfo_to_dict(url).get("port") or "")
+        broken = broken or re.fullmatch(r"[\d,]*", port) is None  # as where the host was left out
     except psycopg.ProgrammingError:
         broken = True
     if broken:
