@@ -31,7 +31,7 @@ class FakeClassifier:
     ) -> None:
         self.name = "fake"
         self.fingerprint = fingerprint
-        self.appetite = 100
+        self.appetite = 1000
         self.threshold = 0.6
         self.asked: list[str] = []
         self._answer = answer or (lambda _: ("Billing", 0.9))

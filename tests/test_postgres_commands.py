@@ -160,6 +160,23 @@ def test_a_run_of_equal_words_goes_on_with_what_a_killed_one_had_spent(pg: Cli, 
         assert is_whole(pg_url)
 
 
+def test_a_budget_of_a_day_is_one_for_all_processes(pg: Cli, pg_url: str) -> None:
+    """What each has in flight when the others spend the last of it may come on top."""
+    with answering(slow) as server:
+        configure(pg, server)
+        settings = (pg.folder / "config.yaml").read_text()
+        settings = settings.replace("workers", "price: {input: 1000, output: 1000}, workers")
+        (pg.folder / "config.yaml").write_text(settings + "budget: {per_day: 20.0}\n")
+        assert pg("create", "-q", stdin=many(400)).returncode == 0
+        workers = [pg.start("classify", "-q", stdin=subprocess.DEVNULL) for _ in range(3)]
+        assert [worker.wait(60) for worker in workers] == [7, 7, 7]
+        for worker in workers:
+            worker.communicate()
+    (spent,) = sql(pg_url, "select sum(spent + reserved) from runs")[0]
+    one = 0.11  # USD a call: 110 tokens
+    assert 15 < spent < 20 + 2 * 8 * one
+
+
 # -- two replicas of the API
 
 

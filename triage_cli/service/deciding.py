@@ -1,6 +1,6 @@
 """Tickets get their category: ask a classifier, hold its answer against the threshold, save what has arrived."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from triage_cli import ids
 from triage_cli.allowance import Allowance
@@ -8,13 +8,18 @@ from triage_cli.errors import AnswerError, TriageError
 from triage_cli.models import Answer, Change, Classification, Decided, Event, Lease, Outcome, Ticket
 from triage_cli.ports import Classifier, Store
 from triage_cli.service.verdicts import SETTLED
+from triage_cli.streams import CHUNK
 
 # A ticket that no run could classify this often goes to a person.
 PATIENCE = 3
 
 
 class Deciding:
-    """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so."""
+    """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so.
+
+    `limit` tells what the run may spend in all, as things stand: other runs draw on the same budget. `most` is how many
+    tickets are claimed at once: a few where a model is waited for, so that processes that begin later find work too.
+    """
 
     def __init__(
         self,
@@ -24,6 +29,7 @@ class Deciding:
         actor: str,
         lease: Lease,
         allowance: Allowance,
+        limit: Callable[[], float | None],
         *,
         force: bool = False,
     ) -> None:
@@ -33,6 +39,8 @@ class Deciding:
         self._actor = actor
         self._lease = lease
         self._allowance = allowance
+        self.limit = limit
+        self.most = CHUNK if 2 * classifier.appetite > CHUNK else classifier.appetite
         self._force = force
         self._noted = False
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import chain, count, islice
 from typing import NamedTuple, TypeVar
 
@@ -117,18 +118,20 @@ class LocalTriage:
         return list(outcomes)
 
     def _deciding(self, plan: ClassifyPlan, tally: Tally) -> Deciding:
-        self._allowance.limit = self._limit(plan, tally)
+        limit = partial(self._limit, plan, tally)
+        self._allowance.limit = limit()
         classifier = self._parts.classifier(plan, self._actor, tally.run.run_id)
         labels = frozenset(c.name for c in self._parts.categories)
-        return Deciding(self._store, classifier, labels, self._actor, tally.lease, self._allowance, force=plan.force)
+        lease, allowance = tally.lease, self._allowance
+        return Deciding(self._store, classifier, labels, self._actor, lease, allowance, limit, force=plan.force)
 
     def _limit(self, plan: ClassifyPlan, tally: Tally) -> float | None:
-        """Return what this run may spend: what is left of its own bound and of the budget of a day."""
+        """Return what this run may spend: what its own bound leaves, and what others leave of the budget of a day."""
         limits = []
         if plan.max_cost is not None:
             limits.append(plan.max_cost - tally.run.spent)
         if self._parts.per_day is not None:
-            limits.append(self._parts.per_day - self._store.spent_since(ids.ago(DAY)))
+            limits.append(self._parts.per_day - self._store.spent_since(ids.ago(DAY), besides=tally.run.run_id))
         return max(0.0, min(limits)) if limits else None
 
     def _to_ask(
@@ -141,7 +144,8 @@ class LocalTriage:
     ) -> Iterator[Sequence[Ticket]]:
         """Claim chunk after chunk; what nobody need be asked about is set aside."""
         row = 0
-        for chunk in self._claimed(selection, TO_CLASSIFY, tally):
+        for chunk in self._claimed(selection, TO_CLASSIFY, tally, deciding.most):
+            self._allowance.limit = deciding.limit()
             settled = deciding.settled([o for o in chunk if not self._lost(o, tally)])
             ask = []
             for ticket in chunk:
@@ -154,7 +158,9 @@ class LocalTriage:
                 row += 1
             yield ask
 
-    def _claimed(self, selection: Selection, statuses: frozenset[str], tally: Tally) -> Iterator[list[Ticket]]:
+    def _claimed(
+        self, selection: Selection, statuses: frozenset[str], tally: Tally, most: int = CHUNK
+    ) -> Iterator[list[Ticket]]:
         """Claim chunk after chunk; of named tickets, those that another run holds come along unclaimed."""
         if selection.ids is not None:
             for names in chunked(dict.fromkeys(selection.ids)):
@@ -167,7 +173,7 @@ class LocalTriage:
         selection = selection._replace(statuses=selection.statuses or statuses)
         left = selection.limit
         while (left is None or left > 0) and not self._allowance.stopping:
-            size = CHUNK if left is None else min(left, CHUNK)
+            size = most if left is None else min(left, most)
             chunk = self._store.claim(selection, tally.lease, size)
             if not chunk:
                 return
@@ -252,6 +258,7 @@ class LocalTriage:
         def ask() -> Iterator[Sequence[Ticket]]:
             for outcomes in created:
                 mine = self._hold(outcomes, asked, tally)
+                self._allowance.limit = deciding.limit()
                 asked.update((ticket_id, []) for ticket_id in mine)
                 for outcome in outcomes:
                     waits = asked.get(outcome.value.ticket_id) if outcome.value else None

@@ -114,10 +114,10 @@ class SqlStore(ABC):
             lives = run.ended_at or (until > now and (run.host != here or alive(run.pid)))
             yield run if lives else run._replace(exit_code=KILLED)
 
-    def spent_since(self, moment: str) -> float:
-        """Return what all runs since then have spent or set aside, those that were killed included."""
-        said = "select coalesce(sum(spent + reserved), 0) from runs where started_at >= ?"
-        spent: float = self._read(said, (moment,))[0][0]
+    def spent_since(self, moment: str, *, besides: str = "") -> float:
+        """Return what all runs since then, but for one, have spent or set aside, those that were killed included."""
+        said = "select coalesce(sum(spent + reserved), 0) from runs where started_at >= ? and run_id <> ?"
+        spent: float = self._read(said, (moment, besides))[0][0]
         return spent
 
     def owed(self) -> list[str]:
