@@ -166,8 +166,8 @@ class Store(Protocol):
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
 
-    def spent_since(self, moment: str) -> float:
-        """Return what all runs since then have spent or set aside, in USD."""
+    def spent_since(self, moment: str, *, besides: str = "") -> float:
+        """Return what all runs since then, but for one, have spent or set aside, in USD."""
 
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
         """Return earlier answers that cost something, by their key."""

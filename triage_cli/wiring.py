@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli import ids, routing
 from triage_cli.allowance import Allowance
-from triage_cli.config import ClassifierSpec, Config, DestinationSpec
+from triage_cli.config import ClassifierSpec, Config, DestinationSpec, is_postgres, without_password
 from triage_cli.errors import ConfigError, UnavailableError, UsageError
 from triage_cli.models import Classification, ClassifyPlan, Parcel, Rule, Ticket
 from triage_cli.ports import Classifier, Destination, Gate, Store
@@ -16,9 +16,11 @@ from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
 from triage_cli.stores.sqlite import SqliteStore
 
-if TYPE_CHECKING:  # an annotation is no reason to import httpx
+if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.client import RemoteTriage
     from triage_cli.destinations.webhook import Target
+    from triage_cli.stores.copying import Copied
+    from triage_cli.stores.postgres import PostgresStore
 
 
 class Signed(NamedTuple):
@@ -28,13 +30,43 @@ class Signed(NamedTuple):
     run_id: str
 
 
-def open_store(config: Config) -> SqliteStore:
-    """Open the database that the configuration names."""
-    if "://" in config.database:
+def open_store(config: Config) -> "SqliteStore | PostgresStore":
+    """Open the database that the configuration names: a file, or a PostgreSQL server's."""
+    return _postgres(config.database) if is_postgres(config.database) else SqliteStore(config.database)
+
+
+def _postgres(url: str) -> "PostgresStore":
+    try:
+        from triage_cli.stores.postgres import PostgresStore
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
+            raise
         raise ConfigError(
-            "this version keeps tickets in SQLite files only", hint="give --db a path; PostgreSQL is planned"
+            f"PostgreSQL needs the package {error.name}", hint="pip install 'triage-cli[postgres]'"
+        ) from error
+    return PostgresStore(url)
+
+
+def path_of(config: Config) -> str:
+    """Return the path of the database. Raises `UsageError` where it has none."""
+    if is_postgres(config.database):
+        raise UsageError(
+            f"the database is {without_password(config.database)}, which is no file", hint="pg_dump backs it up"
         )
-    return SqliteStore(config.database)
+    return config.database
+
+
+def copy_to(config: Config, url: str) -> "Copied":
+    """Move the database, which must be a file, to PostgreSQL."""
+    source = open_store(config)
+    if not isinstance(source, SqliteStore):
+        raise UsageError("the database is on a server already", hint="pg_dump and pg_restore move it")
+    if not is_postgres(url):
+        raise UsageError("a database is copied to PostgreSQL", hint="give postgresql://user@host/name")
+    target = _postgres(url)
+    from triage_cli.stores.copying import copy
+
+    return copy(source, target)
 
 
 def remote(config: Config, key: str, *, insecure: bool) -> "RemoteTriage":

@@ -1,6 +1,6 @@
 """Tickets get their category: ask a classifier, hold its answer against the threshold, save what has arrived."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from triage_cli import ids
@@ -16,7 +16,10 @@ PATIENCE = 3
 
 
 class Deciding:
-    """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so."""
+    """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so.
+
+    `limit` tells what the run may spend in all, as things stand: other runs draw on the same budget.
+    """
 
     def __init__(
         self,
@@ -26,6 +29,7 @@ class Deciding:
         actor: str,
         lease: Lease,
         allowance: Allowance,
+        limit: Callable[[], float | None],
         *,
         force: bool = False,
     ) -> None:
@@ -35,6 +39,7 @@ class Deciding:
         self._actor = actor
         self._lease = lease
         self._allowance = allowance
+        self.limit = limit
         self._force = force
         self._noted = False
         self._endpoints: dict[str, str] = {}  # of each fingerprint; empty where nothing leaves the house

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import chain, count, islice
 from typing import NamedTuple, TypeVar
 
@@ -138,9 +139,11 @@ class LocalTriage:
 
     def _deciding(self, plan: ClassifyPlan, tally: Tally) -> Deciding:
         self._bind(plan, tally)
+        limit = partial(self._limit, plan, tally)
         classifier = self._parts.classifier(plan, self._actor, tally.run.run_id)
         labels = frozenset(c.name for c in self._parts.categories)
-        return Deciding(self._store, classifier, labels, self._actor, tally.lease, self._allowance, force=plan.force)
+        lease, allowance = tally.lease, self._allowance
+        return Deciding(self._store, classifier, labels, self._actor, lease, allowance, limit, force=plan.force)
 
     def _bind(self, plan: ClassifyPlan, tally: Tally) -> None:
         self._allowance.limit = self._limit(plan, tally)
@@ -154,12 +157,12 @@ class LocalTriage:
             )
 
     def _limit(self, plan: ClassifyPlan, tally: Tally) -> float | None:
-        """Return what this run may spend: what is left of its own bound and of the budget of a day."""
+        """Return what this run may spend: what its own bound leaves, and what others leave of the budget of a day."""
         limits = []
         if plan.max_cost is not None:
             limits.append(plan.max_cost - tally.run.spent)
         if self._parts.per_day is not None:
-            limits.append(self._parts.per_day - self._store.spent_since(ids.ago(DAY)))
+            limits.append(self._parts.per_day - self._store.spent_since(ids.ago(DAY), besides=tally.run.run_id))
         return max(0.0, min(limits)) if limits else None
 
     def _to_ask(
@@ -174,6 +177,7 @@ class LocalTriage:
         """Claim chunk after chunk; what nobody need be asked about is set aside."""
         row = 0
         for chunk in self._claimed(selection, TO_CLASSIFY, tally, deciding.handful):
+            self._allowance.limit = deciding.limit()
             settled = deciding.settled([o for o in chunk if not self._lost(o, tally)])
             ask = []
             for ticket in chunk:
@@ -288,6 +292,7 @@ class LocalTriage:
         def ask() -> Iterator[Sequence[Ticket]]:
             for outcomes in created:
                 mine = self._hold(outcomes, asked, tally)
+                self._allowance.limit = deciding.limit()
                 asked.update((ticket_id, []) for ticket_id in mine)
                 for outcome in outcomes:
                     waits = asked.get(outcome.value.ticket_id) if outcome.value else None
