@@ -27,6 +27,7 @@ STATUSES: tuple[Status, ...] = (
     "undeliverable",
 )
 PRIORITIES = ("low", "normal", "high", "urgent")
+ROLES = ("reader", "agent", "admin")  # each may do what those before it may
 URGENCY: Mapping[str | None, int] = {"urgent": 0, "high": 1, "normal": 2, None: 2, "low": 3}
 
 
@@ -72,7 +73,8 @@ class TicketDraft(NamedTuple):
     """What an input says of one ticket, before the store has seen it.
 
     `row` is the record's place in its input and `line` the line it starts on; `cells` are the row as it was, kept for
-    `run`; `extra` holds every column that is no field of ours, and texts of ours that could not be understood.
+    `run`; `extra` holds every column that is no field of ours, and texts of ours that could not be understood. Of an
+    input that comes in parts, `seen` is how often the parts before have shown this draft's identity.
     """
 
     row: int = 0
@@ -87,6 +89,7 @@ class TicketDraft(NamedTuple):
     extra: Mapping[str, Any] = {}
     verdict: str | None = None
     cells: Sequence[Any] | None = None
+    seen: int = 0
 
 
 class Rejected(NamedTuple):
@@ -354,6 +357,13 @@ class Spent(NamedTuple):
     usd: float
 
 
+class Head(NamedTuple):
+    """Where the audit log ends: the hash of its last event, and how many events there are."""
+
+    head: str
+    events: int
+
+
 class Change(NamedTuple):
     """One write: an event, the ticket it leaves behind, the rows it adds, and the revision it was decided on.
 
@@ -448,6 +458,14 @@ class History(NamedTuple):
     attempts: tuple[Attempt, ...]
     events: tuple[LoggedEvent, ...]
     askings: Mapping[str, Asking]
+
+
+class Why(NamedTuple):
+    """How a ticket was decided, in sentences, and what happens next."""
+
+    ticket_id: str
+    status: str
+    why: tuple[str, ...]
 
 
 class Selection(NamedTuple):
@@ -551,3 +569,37 @@ class Stats(NamedTuple):
     cost_usd: float
     events: int
     waiting: Mapping[str, Mapping[str, Any]] = {}
+
+
+class ApiKey(NamedTuple):
+    """A key of the HTTP API as stored: `hash` is the SHA-256 of the whole key, its text is kept nowhere."""
+
+    key_id: str
+    name: str
+    hash: bytes
+    role: str
+    created_at: str
+    last_used_at: str | None = None
+    revoked_at: str | None = None
+
+
+class Kept(NamedTuple):
+    """What is known of an earlier request under an `Idempotency-Key`; without a status it is still at work."""
+
+    body_hash: str
+    status: int | None
+    answer: str | None
+
+
+class Gauges(NamedTuple):
+    """What a monitor watches; `deliveries` maps (destination, state), the answers' numbers are by classifier.
+
+    `oldest_new` is when the ticket that waits longest for its classification was stored.
+    """
+
+    by_status: Mapping[str, int]
+    deliveries: Mapping[tuple[str, str], int]
+    answers: Mapping[str, int]
+    failures: Mapping[str, int]
+    cost_usd: Mapping[str, float]
+    oldest_new: str | None

@@ -6,6 +6,7 @@ from typing import IO, Protocol
 from triage_cli.allowance import Allowance
 from triage_cli.models import (
     Answer,
+    ApiKey,
     Asking,
     Batch,
     BatchItem,
@@ -22,7 +23,9 @@ from triage_cli.models import (
     Event,
     EventQuery,
     Flip,
+    Gauges,
     History,
+    Kept,
     Lease,
     LoggedEvent,
     Outcome,
@@ -39,6 +42,7 @@ from triage_cli.models import (
     Ticket,
     TicketDraft,
     VerdictDraft,
+    Why,
 )
 
 
@@ -83,6 +87,9 @@ class Triage(Protocol):
 
     def history(self, name: str) -> History:
         """Return everything known of one ticket."""
+
+    def why(self, name: str) -> Why:
+        """Tell how a ticket was decided."""
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Walk over the audit log, oldest first."""
@@ -215,8 +222,8 @@ class Store(Protocol):
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
 
-    def spent_since(self, moment: str) -> float:
-        """Return what all runs since then have spent or set aside, in USD."""
+    def spent_since(self, moment: str, *, besides: str = "") -> float:
+        """Return what all runs since then, but for one, have spent or set aside, in USD."""
 
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
         """Return earlier answers that cost something, by their key."""
@@ -285,3 +292,52 @@ class Store(Protocol):
 
     def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
         """Keep weights under a fingerprint."""
+
+
+class Gate(Protocol):
+    """Keeps the keys of the HTTP API and what keeps their callers within bounds, for all its processes together."""
+
+    def add_key(self, key: ApiKey) -> None:
+        """Record a new key. Raises `UsageError` where the name is taken: the audit log names its actors by it."""
+
+    def keys(self) -> list[ApiKey]:
+        """Return all keys, also those that were revoked, oldest first."""
+
+    def revoke(self, name: str) -> ApiKey:
+        """Revoke the key of this name. Raises `NotFoundError`."""
+
+    def key(self, key_id: str) -> ApiKey | None:
+        """Return a key."""
+
+    def touch(self, key_id: str) -> None:
+        """Note that a key was used just now."""
+
+    def permits(self, key_id: str, wanted: int, per_minute: int, burst: int) -> float:
+        """Take permits for so many requests; return 0, or where they are not to be had the seconds until they are."""
+
+    def open(self, key_id: str, key: str, body_hash: str, seconds: float) -> Kept | None:
+        """Begin a request under an idempotency key: None, it is the caller's for so many seconds; else the other one.
+
+        A request that was given up on, since its time is over, is the next caller's if its body is the same.
+        """
+
+    def close(self, key_id: str, key: str, status: int, answer: str) -> None:
+        """Keep the answer to a request."""
+
+    def renew(self, key_id: str, key: str, seconds: float) -> None:
+        """Say that a request is still at work, for so many seconds more."""
+
+    def give_up(self, key_id: str, key: str) -> None:
+        """Forget a request that came to nothing."""
+
+    def hook_seen(self, source: str, hook_id: str) -> bool:
+        """Tell whether a webhook has come before."""
+
+    def note_hook(self, source: str, hook_id: str) -> None:
+        """Note that a webhook has come and is done."""
+
+    def gauges(self) -> Gauges:
+        """Count what a monitor watches."""
+
+    def ping(self) -> None:
+        """Raise where the database does not answer."""

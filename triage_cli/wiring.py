@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli import ids, routing
 from triage_cli.allowance import Allowance
-from triage_cli.config import ClassifierSpec, Config, DestinationSpec
+from triage_cli.config import ClassifierSpec, Config, DestinationSpec, is_postgres, without_password
 from triage_cli.errors import ConfigError, UnavailableError, UsageError
 from triage_cli.models import Classification, ClassifyPlan, Parcel, Rule, Ticket
-from triage_cli.ports import Batcher, Classifier, Destination, Store
+from triage_cli.ports import Batcher, Classifier, Destination, Gate, Store
 from triage_cli.service import renaming
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
 from triage_cli.stores.sqlite import SqliteStore
 
-if TYPE_CHECKING:  # an annotation is no reason to import httpx
+if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.classifiers.asking import AskingClassifier
+    from triage_cli.client import RemoteTriage
     from triage_cli.destinations.webhook import Target
+    from triage_cli.stores.copying import Copied
+    from triage_cli.stores.postgres import PostgresStore
 
 
 class Signed(NamedTuple):
@@ -28,22 +31,70 @@ class Signed(NamedTuple):
     run_id: str
 
 
-def open_store(config: Config) -> SqliteStore:
-    """Open the database that the configuration names."""
-    if "://" in config.database:
+def open_store(config: Config) -> "SqliteStore | PostgresStore":
+    """Open the database that the configuration names: a file, or a PostgreSQL server's."""
+    return _postgres(config.database) if is_postgres(config.database) else SqliteStore(config.database)
+
+
+def _postgres(url: str) -> "PostgresStore":
+    try:
+        from triage_cli.stores.postgres import PostgresStore
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
+            raise
         raise ConfigError(
-            "this version keeps tickets in SQLite files only", hint="give --db a path; PostgreSQL is planned"
+            f"PostgreSQL needs the package {error.name}", hint="pip install 'triage-cli[postgres]'"
+        ) from error
+    return PostgresStore(url)
+
+
+def path_of(config: Config) -> str:
+    """Return the path of the database. Raises `UsageError` where it has none."""
+    if is_postgres(config.database):
+        raise UsageError(
+            f"the database is {without_password(config.database)}, which is no file", hint="pg_dump backs it up"
         )
-    return SqliteStore(config.database)
+    return config.database
 
 
-def parts(config: Config, tell: Callable[[str], None] | None = None) -> Parts:
-    """Put together what the use cases stand on; `tell` is told what takes long."""
+def copy_to(config: Config, url: str) -> "Copied":
+    """Move the database, which must be a file, to PostgreSQL."""
+    source = open_store(config)
+    if not isinstance(source, SqliteStore):
+        raise UsageError("the database is on a server already", hint="pg_dump and pg_restore move it")
+    if not is_postgres(url):
+        raise UsageError("a database is copied to PostgreSQL", hint="give postgresql://user@host/name")
+    target = _postgres(url)
+    from triage_cli.stores.copying import copy
+
+    return copy(source, target)
+
+
+def remote(config: Config, key: str, *, insecure: bool) -> "RemoteTriage":
+    """Return the use cases on the instance that the configuration names; nothing is sent yet."""
+    from triage_cli.client import RemoteTriage
+    from triage_cli.client.connection import checked
+
+    return RemoteTriage(checked(config.remote or "", key, insecure=insecure))
+
+
+def open_gate(store: Store) -> Gate:
+    """Return the gate of the HTTP API beside a store."""
+    from triage_cli.stores.access import StoreGate
+
+    return StoreGate(store)  # type: ignore[arg-type]  # each of our stores has the two doors that the gate needs
+
+
+def parts(config: Config, tell: Callable[[str], None] | None = None, *, guarded: bool = False) -> Parts:
+    """Put together what the use cases stand on; `tell` is told what takes long.
+
+    `guarded`: webhooks reach no private address, unless their destination allows it.
+    """
     store = open_store(config)
 
     @cache
     def destination(name: str) -> Destination:
-        return open_destination(name, config.destinations.get(name))
+        return open_destination(name, config.destinations.get(name), guarded=guarded)
 
     def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
         return open_classifier(_known(config, store), store, plan, Signed(actor, run_id), tell)
@@ -61,7 +112,7 @@ def _known(config: Config, store: Store) -> Config:
     return config._replace(categories=renaming.rooted(config.categories, store.renames()))
 
 
-def open_destination(name: str, spec: DestinationSpec | None) -> Destination:
+def open_destination(name: str, spec: DestinationSpec | None, *, guarded: bool = False) -> Destination:
     """Open a destination by its configuration."""
     if spec is None:
         raise ConfigError(
@@ -74,7 +125,7 @@ def open_destination(name: str, spec: DestinationSpec | None) -> Destination:
     if spec.type == "webhook":
         from triage_cli.destinations.webhook import WebhookDestination
 
-        return WebhookDestination(target(spec, os.environ))
+        return WebhookDestination(target(spec, os.environ)._replace(guarded=guarded and not spec.allow_private))
     if spec.type == "command":
         from triage_cli.destinations.command import CommandDestination
 
@@ -84,7 +135,8 @@ def open_destination(name: str, spec: DestinationSpec | None) -> Destination:
 
 def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
     """Return where a webhook goes, with its secrets from the environment."""
-    from triage_cli.destinations.webhook import Target, secret_of
+    from triage_cli.destinations.webhook import Target
+    from triage_cli.signing import secret_of
 
     missing = [name for name in spec.secret_env if not env.get(name)]
     if missing:
@@ -171,7 +223,7 @@ def open_classifier(
     name = plan.classifier or config.classifier
     spec = config.classifiers.get(name)
     if spec is None:
-        raise UsageError(f'no classifier "{name}"', hint=f"configured are {', '.join(config.classifiers)}")
+        raise UsageError(f'no classifier "{name}"', hint=f"the config has {', '.join(config.classifiers)}")
     if plan.batch and not _paid(config, spec):
         raise UsageError(
             f'classifier "{name}" asks no provider{" offline" if config.offline else ""}, so nothing can be in a batch',
@@ -192,7 +244,7 @@ def open_classifier(
             else open_classifier(config, store, plan._replace(classifier=step, batch=False), signed, tell)
             for step in kept
         ]
-        return Cascade(name, steps, spec.audit_rate) if len(steps) > 1 else steps[0]
+        return Cascade(name, steps, spec.audit_rate, tell) if len(steps) > 1 else steps[0]
     return _asking(config, store, spec, plan, signed)
 
 

@@ -38,6 +38,7 @@ from triage_cli.models import (
     Ticket,
 )
 from triage_cli.resilience import Retries, persist
+from triage_cli.streams import CHUNK
 
 T = TypeVar("T")
 TYPES = ("openai", "anthropic")  # of classifiers whose provider answers in batches
@@ -123,7 +124,7 @@ class Postponing:
         self.name = asked.name
         self.fingerprint = asked.fingerprint
         self.fingerprints = asked.fingerprints
-        self.appetite = asked.appetite
+        self.appetite = CHUNK  # it costs no waiting
         self._asked = asked
         self._has_next = has_next
 

@@ -33,6 +33,8 @@ MODULES = {
     "config": "configuration",
     "db": "database",
     "doctor": "doctor",
+    "serve": "serve",
+    "keys": "keys",
 }
 TAKES_VALUE = ("--config", "--db", "--remote")
 # The disk, not the program: no space, no quota, a file as big as it may get, a device that fails.

@@ -9,7 +9,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, outcome_record
 from triage_cli.errors import PRECEDENCE, ExitCode
 from triage_cli.models import ClassifyPlan, Decided, Outcome, Selection
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command("classify")(classify)
 
 
-@command
+@served
 def classify(
     session: Session,
     ids: inputs.Ids = None,
@@ -53,6 +53,7 @@ def classify(
     named, missing = inputs.ids(session, ids)
     selection = Selection(ids=named[:limit] if named is not None else None, since=inputs.moment(since), limit=limit)
     if dry_run:
+        session.only_here("classify --dry-run")
         return _preview(session, selection, plan)
     printer = Printer(output, excel=excel, quiet=session.quiet)
     counts: Counter[str] = Counter()

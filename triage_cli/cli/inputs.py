@@ -296,7 +296,7 @@ def plan(
 ) -> ClassifyPlan:
     """Return how to classify, as the options have it."""
     known = session.config.classifiers
-    if classifier is not None and classifier not in known:
+    if classifier is not None and not session.is_remote and classifier not in known:
         raise UsageError(f'no classifier "{classifier}"', hint=f"the config has {', '.join(known)}")
     ends = None if deadline is None else seconds(deadline)
     return ClassifyPlan(classifier, force, workers, max_cost, seconds(max_wait), ends, batch)

@@ -8,7 +8,7 @@ import typer
 
 from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, served
 from triage_cli.codec import FLIP_KEYS, outcome_record
 from triage_cli.errors import PRECEDENCE, ExitCode, UsageError
 from triage_cli.models import Flip, Outcome, ReclassifyPlan, Selection
@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
     app.command("reclassify")(reclassify)
 
 
-@command
+@served
 def reclassify(
     session: Session,
     ids: inputs.Ids = None,

@@ -1,6 +1,7 @@
 """Tickets get their category: ask a classifier, hold its answer against the threshold, save what has arrived."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from triage_cli import ids
 from triage_cli.allowance import Allowance
@@ -8,13 +9,17 @@ from triage_cli.errors import AnswerError, TriageError
 from triage_cli.models import Answer, Change, Classification, Decided, Event, Lease, Outcome, Ticket
 from triage_cli.ports import Classifier, Store
 from triage_cli.service.verdicts import SETTLED
+from triage_cli.streams import CHUNK
 
 # A ticket that no run could classify this often goes to a person.
 PATIENCE = 3
 
 
 class Deciding:
-    """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so."""
+    """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so.
+
+    `limit` tells what the run may spend in all, as things stand: other runs draw on the same budget.
+    """
 
     def __init__(
         self,
@@ -24,6 +29,7 @@ class Deciding:
         actor: str,
         lease: Lease,
         allowance: Allowance,
+        limit: Callable[[], float | None],
         *,
         force: bool = False,
     ) -> None:
@@ -33,8 +39,15 @@ class Deciding:
         self._actor = actor
         self._lease = lease
         self._allowance = allowance
+        self.limit = limit
         self._force = force
         self._noted = False
+        self._endpoints: dict[str, str] = {}  # of each fingerprint; empty where nothing leaves the house
+
+    @property
+    def handful(self) -> int:
+        """Return how many tickets are to be held at once: few where asking takes long, so that runs share the work."""
+        return handful(self.classifier)
 
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, str]:
         """Name the tickets nobody need be asked about: `held` by a verdict, or `unchanged` since the same question."""
@@ -78,6 +91,7 @@ class Deciding:
         """Record once what is asked."""
         for asking in self.classifier.askings() if not self._noted else ():
             self._store.note_asking(asking)
+            self._endpoints[asking.fingerprint] = asking.endpoint
         self._noted = True
 
     def outcome(self, change: Change, instead: Ticket | None, before: object) -> Outcome[Decided]:
@@ -102,7 +116,7 @@ class Deciding:
         answer = outcome.value and outcome.value._replace(steps=steps)
         ticket = decided(ticket, answer, outcome.error)
         last = steps[-1] if steps else None
-        data = {
+        data: dict[str, Any] = {
             "classifier": last.classifier if last else self.classifier.name,
             "category": ticket.category,
             "suggestion": ticket.suggestion,
@@ -111,6 +125,11 @@ class Deciding:
             "status": ticket.status,
             "decision": ticket.decision_id,
         }
+        if sent := [
+            self._endpoints[s.fingerprint] for s in steps if self._endpoints.get(s.fingerprint) and not s.reused
+        ]:
+            fields = [field for field in ("subject", "description") if getattr(before, field)]
+            data["sent"] = dict.fromkeys(sent, fields)
         if last and last.redacted:
             data["masked"] = last.redacted  # the kinds of words that were hidden from the provider
         if outcome.error:
@@ -122,6 +141,11 @@ class Deciding:
 def late(change: Change) -> Change:
     """Return an answer's change without its ticket, which moved on while it was asked about."""
     return Change(change.event._replace(data={**change.event.data, "outcome": "late"}), adds=change.adds)
+
+
+def handful(classifier: Classifier) -> int:
+    """Return how many tickets a run should hold for a classifier."""
+    return min(CHUNK, 2 * classifier.appetite)
 
 
 def within(step: Classification, labels: frozenset[str]) -> Classification:

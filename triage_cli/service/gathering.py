@@ -180,7 +180,9 @@ class Gathering:
         return batch
 
     def _waiting(self, ticket: Ticket, item: BatchItem, outcome: Outcome[Answer]) -> Change:
+        fields = [field for field in ("subject", "description") if getattr(ticket, field)]
         data = {"classifier": self._batcher.name, "batch": item.batch_id, "request": item.number}
+        data |= {"sent": {self._batcher.address: fields}}
         event = self._desk.event("submitted", ticket.ticket_id, data)
         status = ticket.status if self._proposals else "waiting"
         waiting = ticket._replace(status=status, revision=ticket.revision + 1, run_id=None)

@@ -3,13 +3,15 @@
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import cache
+from functools import cache, partial
 from itertools import chain, count, islice
 from typing import NamedTuple, TypeVar
 
 from triage_cli import ids
 from triage_cli.allowance import Allowance
 from triage_cli.errors import UnavailableError, UsageError
+from triage_cli.explaining import explain
+from triage_cli.importing import Meetings
 from triage_cli.models import (
     Category,
     ClassifyPlan,
@@ -29,6 +31,7 @@ from triage_cli.models import (
     Ticket,
     TicketDraft,
     VerdictDraft,
+    Why,
 )
 from triage_cli.ports import Batcher, Classifier, Store
 from triage_cli.service import naming, renaming, reviewing
@@ -70,9 +73,13 @@ class Parts(NamedTuple):
 
 
 class LocalTriage:
-    """Implements `ports.Triage`; one object a command or request. `words` is the command, for the record of runs."""
+    """Implements `ports.Triage`; one object a command or request. `words` is the command, for the record of runs.
+
+    `meetings` is what the parts before have met, where the input is a part of a longer one.
+    """
 
     def __init__(self, parts: Parts, actor: str, words: str = "") -> None:
+        self.meetings: Meetings | None = None
         self._parts = parts
         self._store = parts.store
         self._actor = actor
@@ -82,6 +89,11 @@ class LocalTriage:
     def stop(self) -> None:
         """Take no new work; what is in flight ends and is kept."""
         self._allowance.stop()
+
+    @property
+    def spent(self) -> float:
+        """Return what was spent here, in USD."""
+        return self._allowance.spent
 
     @contextmanager
     def _running(self, kind: str) -> Iterator[Tally]:
@@ -99,10 +111,13 @@ class LocalTriage:
         """Store drafts; one outcome each, in order."""
         verdicts = Verdicts(self._parts.categories, self._actor)
         with self._running("create") as tally:
-            intake = Intake(self._store, self._actor, verdicts, tally.run.run_id)
+            intake = self._intake(verdicts, tally)
             for outcomes in intake.chunks(self._until_stopped(drafts)):
                 tally.add(outcomes)
                 yield from outcomes
+
+    def _intake(self, verdicts: Verdicts, tally: Tally, *, hold: bool = False) -> Intake:
+        return Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=hold, meetings=self.meetings)
 
     def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
         for draft in drafts:
@@ -147,7 +162,6 @@ class LocalTriage:
             mine = [o for o in outcomes if wanted is None or _asked(o) in wanted]
             yield from (o._replace(row=row + n) for n, o in enumerate(mine))
             row += len(mine)
-        self._allowance.limit = self._limit(plan, tally)  # batches that cost less than was set aside leave more
         done = yield from self._decided(selection, deciding, tally, batching.submit, row)
         batching.raise_trouble()
         self._check_deadline(plan, done=done)
@@ -166,9 +180,11 @@ class LocalTriage:
 
     def _deciding(self, plan: ClassifyPlan, tally: Tally) -> Deciding:
         self._bind(plan, tally)
+        limit = partial(self._limit, plan, tally)
         classifier = self._parts.classifier(plan, self._actor, tally.run.run_id)
         labels = frozenset(c.name for c in self._parts.categories)
-        return Deciding(self._store, classifier, labels, self._actor, tally.lease, self._allowance, force=plan.force)
+        lease, allowance = tally.lease, self._allowance
+        return Deciding(self._store, classifier, labels, self._actor, lease, allowance, limit, force=plan.force)
 
     def _bind(self, plan: ClassifyPlan, tally: Tally) -> None:
         self._allowance.limit = self._limit(plan, tally)
@@ -182,12 +198,12 @@ class LocalTriage:
             )
 
     def _limit(self, plan: ClassifyPlan, tally: Tally) -> float | None:
-        """Return what this run may spend: what is left of its own bound and of the budget of a day."""
+        """Return what this run may spend: what its own bound leaves, and what others leave of the budget of a day."""
         limits = []
         if plan.max_cost is not None:
             limits.append(plan.max_cost - tally.run.spent)
         if self._parts.per_day is not None:
-            limits.append(self._parts.per_day - self._store.spent_since(ids.ago(DAY)))
+            limits.append(self._parts.per_day - self._store.spent_since(ids.ago(DAY), besides=tally.run.run_id))
         return max(0.0, min(limits)) if limits else None
 
     def _to_ask(
@@ -201,7 +217,8 @@ class LocalTriage:
         row: int,
     ) -> Iterator[Sequence[Ticket]]:
         """Claim chunk after chunk; what nobody need be asked about is set aside."""
-        for chunk in self._claimed(selection, TO_CLASSIFY, tally):
+        for chunk in self._claimed(selection, TO_CLASSIFY, tally, deciding.handful):
+            self._allowance.limit = deciding.limit()
             settled = deciding.settled([o for o in chunk if not self._lost(o, tally)])
             ask = []
             for ticket in chunk:
@@ -216,10 +233,12 @@ class LocalTriage:
         if not self._allowance.stopping:
             through.append(True)
 
-    def _claimed(self, selection: Selection, statuses: frozenset[str], tally: Tally) -> Iterator[list[Ticket]]:
+    def _claimed(
+        self, selection: Selection, statuses: frozenset[str], tally: Tally, most: int = CHUNK
+    ) -> Iterator[list[Ticket]]:
         """Claim chunk after chunk; of named tickets, those that another run holds come along unclaimed."""
         if selection.ids is not None:
-            for names in chunked(dict.fromkeys(selection.ids)):
+            for names in chunked(dict.fromkeys(selection.ids), most):
                 if self._allowance.stopping:
                     return
                 named = selection._replace(ids=tuple(names))
@@ -229,7 +248,7 @@ class LocalTriage:
         selection = selection._replace(statuses=selection.statuses or statuses)
         left = selection.limit
         while (left is None or left > 0) and not self._allowance.stopping:
-            size = CHUNK if left is None else min(left, CHUNK)
+            size = most if left is None else min(left, most)
             chunk = self._store.claim(selection, tally.lease, size)
             if not chunk:
                 return
@@ -294,7 +313,7 @@ class LocalTriage:
         """Create, classify and route in one pass."""
         verdicts = Verdicts(self._parts.categories, self._actor)
         with self._running("run") as tally:
-            intake = Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=True)
+            intake = self._intake(verdicts, tally, hold=True)
             created = intake.chunks(self._until_stopped(drafts))
             classified = self._run_classify(created, self._deciding(plan, tally), tally)
             with closing(self._delivering(tally)) as delivering:
@@ -314,6 +333,7 @@ class LocalTriage:
         def ask() -> Iterator[Sequence[Ticket]]:
             for outcomes in created:
                 mine = self._hold(outcomes, asked, tally)
+                self._allowance.limit = deciding.limit()
                 asked.update((ticket_id, []) for ticket_id in mine)
                 for outcome in outcomes:
                     waits = asked.get(outcome.value.ticket_id) if outcome.value else None
@@ -445,6 +465,11 @@ class LocalTriage:
     def history(self, name: str) -> History:
         """Return everything known of one ticket."""
         return self._store.history(self.resolve(name))
+
+    def why(self, name: str) -> Why:
+        """Tell how a ticket was decided."""
+        history = self.history(name)
+        return Why(history.ticket.ticket_id, history.ticket.status, tuple(explain(history)))
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Walk over the audit log, oldest first."""

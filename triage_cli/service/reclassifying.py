@@ -26,7 +26,7 @@ from triage_cli.models import (
 )
 from triage_cli.ports import Classifier, Store
 from triage_cli.service.batching import Batching
-from triage_cli.service.deciding import decided, within
+from triage_cli.service.deciding import decided, handful, within
 from triage_cli.service.flipping import CHANGES, Bound, Judged, flip, is_sure, judge
 from triage_cli.streams import CHUNK, chunked
 
@@ -146,10 +146,14 @@ class Reclassifying:
                     aside.append(self._judged(number, ticket, answered[ticket.ticket_id]))
                 else:
                     open_.append(ticket)
-            mine = {t.ticket_id: t for t in self._claimed(open_)}
-            aside += (Judged(numbers[t.ticket_id], t, "held", None) for t in open_ if t.ticket_id not in mine)
-            rows.update((ticket_id, numbers[ticket_id]) for ticket_id in mine)
-            yield [mine[t.ticket_id] for t in open_ if t.ticket_id in mine]
+            yield []  # what was set aside need not wait
+            for few in chunked(open_, handful(self._classifier)):
+                if self._allowance.stopping:
+                    return
+                mine = {t.ticket_id: t for t in self._claimed(few)}
+                aside += (Judged(numbers[t.ticket_id], t, "held", None) for t in few if t.ticket_id not in mine)
+                rows.update((ticket_id, numbers[ticket_id]) for ticket_id in mine)
+                yield [mine[t.ticket_id] for t in few if t.ticket_id in mine]
         self.through = True
 
     def _may_change(self, ticket: Ticket) -> bool:

@@ -1,13 +1,12 @@
 """The tables of provider batches: which are open, who is at work on them, and what waits in them."""
 
-import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 from triage_cli.codec import compact
-from triage_cli.models import Batch, BatchItem, Change, Event, Lease
+from triage_cli.models import Batch, BatchItem, Change, Event, Lease, Spent
 from triage_cli.stores import queries
 
 OPEN = "('gathering', 'sending', 'submitted')"
@@ -48,7 +47,7 @@ class BatchTables:
         with self._writing() as db:
             self._renew(db, lease)
             values = batch._asdict() | {"was": was, "run_id": lease.run_id}
-            done = db.execute(ADVANCE, values).rowcount == 1
+            done: bool = db.execute(ADVANCE, values).rowcount == 1
             if done and event is not None:
                 self._log(db, [Change(event)])
         return done
@@ -87,16 +86,25 @@ class BatchTables:
             for name, tickets, batches, since in self._read(WAITING)
         }
 
+    def _spend(self, db: Any, added: Sequence[object]) -> None:
+        """Put money on the accounts of runs."""
+        spent: dict[str, float] = {}
+        for row in added:
+            if isinstance(row, Spent):
+                spent[row.run_id] = spent.get(row.run_id, 0.0) + row.usd
+        for run_id in sorted(spent):
+            db.execute(queries.SPEND, (spent[run_id], run_id))
+
     # -- what the store brings
 
     def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         raise NotImplementedError
 
-    def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
+    def _writing(self) -> AbstractContextManager[Any]:
         raise NotImplementedError
 
-    def _renew(self, db: sqlite3.Connection, lease: Lease) -> None:
+    def _renew(self, db: Any, lease: Lease) -> None:
         raise NotImplementedError
 
-    def _log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
+    def _log(self, db: Any, changes: Sequence[Change]) -> None:
         raise NotImplementedError
