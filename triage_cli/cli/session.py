@@ -105,7 +105,7 @@ class Session:
     @property
     def is_remote(self) -> bool:
         """Tell whether the work is done on another instance."""
-        return bool(self.config.remote)
+        return self._remote == "served" and bool(self.config.remote)
 
     def only_here(self, what: str) -> None:
         """Raise `UsageError` where something that needs the database at hand is asked of a remote."""
