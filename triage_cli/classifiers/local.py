@@ -104,6 +104,15 @@ def emphasis(number: int, counts: Sequence[int] | None) -> Floats:
     return np.ones(number, np.float32) if counts is None else _EMPHASIS[counts]
 
 
+def suited(model: Model, categories: Sequence[Category]) -> Model | None:
+    """Return a learned model under the categories' present names; None where it is for others."""
+    present = {name: category.name for category in categories for name in (*category.was, category.name)}
+    labels = tuple(present.get(label, "") for label in model.labels)
+    if sorted(labels) != sorted(category.name for category in categories):
+        return None
+    return model._replace(labels=labels, fingerprint=fingerprint(categories))
+
+
 class _Numbers(dict[str, int]):
     """Numbers words in the order they are met; `new` are those met since it was last emptied."""
 
@@ -227,6 +236,20 @@ def leaders(chances: Floats) -> tuple[Integers, Integers]:
     return best, others.argmax(axis=1)
 
 
+def guesses(model: Model, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
+    """Return each text's likeliest label and its probability; none for a text without words."""
+    table = WordTable(model)
+    found: list[tuple[str | None, float | None]] = []
+    for start in range(0, len(texts), SLICE):
+        words = [words_of(text) for text in texts[start : start + SLICE]]
+        worded = [each for each in words if each[0]]
+        chances = iter(table.judge(worded)[0] if worded else ())
+        for each in words:
+            row = next(chances) if each[0] else None
+            found.append((None, None) if row is None else (model.labels[row.argmax()], float(row.max())))
+    return found
+
+
 _Judged = tuple[str | None, float | None, str, str | None]  # label, confidence, reason, probabilities
 
 
@@ -238,11 +261,14 @@ class LocalClassifier:
     def __init__(  # noqa: PLR0913 - wiring hands over what it knows, by name
         self, name: str, model: Model, categories_fingerprint: str, min_confidence: float, *, actor: str,
         run_id: str | None, categories: Sequence[Category], clock: Callable[[], str], new_id: Callable[[], str],
+        version: str = "",
     ) -> None:  # fmt: skip
         if not model.fingerprint == categories_fingerprint == fingerprint(categories):
             raise TriageError("the fitted model is for other categories", hint="fit it again")
         self.name = name
-        self.fingerprint = sha256(f"{model.fingerprint}\0{model.learned}".encode()).hexdigest()
+        # What was learned stays what it is under other names and descriptions of the same categories.
+        named = model.learned or model.fingerprint
+        self.fingerprint = sha256(f"{METHOD}\0{named}".encode()).hexdigest()
         self._model = model
         self._categories = categories
         self._min_confidence = min_confidence
@@ -250,6 +276,7 @@ class LocalClassifier:
         self._run_id = run_id
         self._clock = clock
         self._new_id = new_id
+        self._version = version
         self._table = WordTable(model)
         self._keys = [json.dumps(label, ensure_ascii=False) + ":" for label in model.labels]
         self._plain = ["".join(c if c.isprintable() else " " for c in label) for label in model.labels]
@@ -266,7 +293,8 @@ class LocalClassifier:
     def asking(self) -> Asking:
         """Describe what is asked."""
         options = {"method": METHOD, "learned": self._model.learned or None, "temperature": self._model.temperature}
-        return Asking(self.fingerprint, "local", "l2_supercat_256", "", "", described(self._categories),
+        model = f"l2_supercat_256, {self._version}" if self._version else "l2_supercat_256"
+        return Asking(self.fingerprint, "local", model, "", "", described(self._categories),
                       json.dumps(options), self._clock())  # fmt: skip
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:

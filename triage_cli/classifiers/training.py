@@ -1,18 +1,27 @@
 """Fits the embedded classifier to categories and labelled texts; strength and temperature come from held-out ones."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
 
 from triage_cli.classifiers.lessons import Lesson, Texts, lessons_of
-from triage_cli.classifiers.local import Floats, Integers, Model, fingerprint, softmax, text_number
+from triage_cli.classifiers.local import (
+    Floats,
+    Integers,
+    Model,
+    fingerprint,
+    guesses,
+    softmax,
+    suited,
+    text_number,
+)
 from triage_cli.classifiers.solving import CLOSE, solve
 from triage_cli.classifiers.words import vocabulary, words_of
 from triage_cli.errors import ConfigError
 from triage_cli.evaluation.folding import folds_of, groups_of
-from triage_cli.models import Category
+from triage_cli.models import Category, Labelled
 
 # How much terms count beside the vector: a description's few words say less than those of a score of texts.
 MANY = 15  # training texts a label
@@ -136,3 +145,29 @@ def _temperature(scored: Sequence[tuple[Floats, Integers]]) -> tuple[float, floa
 
     best = min(TEMPERATURES, key=loss)
     return loss(best) / len(labels), best
+
+
+class Trainer:
+    """Implements `ports.Trainer` for one list of categories."""
+
+    def __init__(self, categories: Sequence[Category], built_in: Callable[[], bytes]) -> None:
+        self._categories = categories
+        self.built_in = built_in
+
+    def fit(self, labelled: Sequence[Labelled]) -> bytes:
+        """Return a model of the categories and labelled texts."""
+        return fit(self._categories, [(each.text, each.category) for each in labelled]).to_bytes()
+
+    def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
+        """Return what a model says of texts: a category and how sure it is."""
+        model = Model.from_bytes(weights)
+        return guesses(suited(model, self._categories) or model, texts)
+
+    def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
+        """Tell of texts whether a model has learned them."""
+        known = set(Model.from_bytes(weights).seen.tolist())
+        return [text_number(text) in known for text in texts]
+
+    def suits(self, weights: bytes) -> bool:
+        """Tell whether a model is for these categories, under their present or former names."""
+        return suited(Model.from_bytes(weights), self._categories) is not None

@@ -29,6 +29,9 @@ MODULES = {
     "config": "configuration",
     "db": "database",
     "doctor": "doctor",
+    "learn": "learn",
+    "eval": "evaluate",
+    "suspects": "suspects",
 }
 TAKES_VALUE = ("--config", "--db", "--remote")
 # The disk, not the program: no space, no quota, a file as big as it may get, a device that fails.

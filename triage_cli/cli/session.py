@@ -82,9 +82,14 @@ class Session:
     def triage(self) -> Triage:
         """Return the use cases, acting as this user; Ctrl-C and SIGTERM stop them."""
         parts = wiring.parts(self.config, self.say)
-        triage = LocalTriage(parts, _user(), _words(sys.argv[1:]))
+        triage = LocalTriage(parts, *self.signature)
         self.stopper.watch(triage.stop)
         return triage
+
+    @property
+    def signature(self) -> tuple[str, str]:
+        """Return who acts, and by which words, for the record of runs."""
+        return _user(), _words(sys.argv[1:])
 
     @property
     def guides(self) -> bool:
