@@ -245,8 +245,11 @@ def guesses(model: Model, texts: Sequence[str]) -> list[tuple[str | None, float 
         worded = [each for each in words if each[0]]
         chances = iter(table.judge(worded)[0] if worded else ())
         for each in words:
-            row = next(chances) if each[0] else None
-            found.append((None, None) if row is None else (model.labels[row.argmax()], float(row.max())))
+            if each[0]:
+                row = next(chances)
+                found.append((model.labels[row.argmax()], float(row.max())))
+            else:
+                found.append((None, None))
     return found
 
 

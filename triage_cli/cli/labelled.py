@@ -13,6 +13,9 @@ from triage_cli.models import Labelled, Rejected
 from triage_cli.reading import ReadOptions, Table, open_table
 
 COLUMNS = ("label", "category")
+File = Annotated[
+    str | None, typer.Argument(metavar="[FILE|-]", help="Labelled tickets, beside verdicts.", show_default=False)
+]
 Label = Annotated[
     str | None,
     typer.Option("--label", metavar="COLUMN", help="The label's column; else label or category.", show_default=False),

@@ -22,10 +22,7 @@ def register(app: typer.Typer) -> None:
 @command
 def learn(
     session: Session,
-    file: Annotated[
-        str | None,
-        typer.Argument(metavar="[FILE|-]", help="Labelled tickets, beside the verdicts.", show_default=False),
-    ] = None,
+    file: labelled.File = None,
     label: labelled.Label = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Use the version before the one in use.")] = False,
     output: printing.Output = None,

@@ -1,4 +1,4 @@
-"""The report of an evaluation: one self-contained HTML page with its plots, no scripts, nothing loaded from elsewhere."""
+"""The report of an evaluation: one self-contained HTML page with its plots; no scripts, nothing from elsewhere."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -38,8 +38,8 @@ def page(found: Sequence[Evaluated], source: str, at: str) -> str:
     body = "".join(
         [
             f"<h1>How right is {_said(', '.join(s.classifier for s in scored))}?</h1>",
-            f"<p>{n:,} labelled tickets of {_said(source)}, {_said(at[:16].replace('T', ' '))} UTC. "
-            "Intervals hold the true value with 95&nbsp;% (Wilson).</p>",
+            f"<p>{n:,} labelled tickets of {_said(source)}, {_said(at[:16].replace('T', ' '))} UTC.</p>",
+            "<p>Intervals hold the true value with 95&nbsp;% (Wilson).</p>",
             _compared(scored) if len(scored) > 1 else "",
             _plots(scored),
             *(part for each in found for part in _one(each)),
@@ -106,11 +106,11 @@ def _chart(
         return HEIGHT - BELOW - value / top * (HEIGHT - BELOW - 24)
 
     parts = []
-    for step in range(6):
-        share = step / 5
+    for share in (0, 0.2, 0.4, 0.6, 0.8, 1):
+        height = y(share * top)
         parts.append(
-            f'<line x1="{x(0):.1f}" y1="{y(share * top):.1f}" x2="{x(1):.1f}" y2="{y(share * top):.1f}" stroke="#e2e8f0"/>'
-            f'<text x="{x(0) - 6:.1f}" y="{y(share * top) + 4:.1f}" text-anchor="end">{share * top:.0%}</text>'
+            f'<line x1="{x(0):.1f}" y1="{height:.1f}" x2="{x(1):.1f}" y2="{height:.1f}" stroke="#e2e8f0"/>'
+            f'<text x="{x(0) - 6:.1f}" y="{height + 4:.1f}" text-anchor="end">{share * top:.0%}</text>'
             f'<text x="{x(share):.1f}" y="{HEIGHT - BELOW + 16}" text-anchor="middle">{share:.0%}</text>'
         )
     if diagonal:
@@ -151,11 +151,11 @@ def _one(each: Evaluated) -> Iterator[str]:
 
 
 def _cards(s: Scored) -> str:
-    own = _own(s)
+    fewer = "" if s.error_reduction is None else f"{s.error_reduction:.0%}"
     cards = [
         (percent(s.accuracy), f"right, best guess ({span(s.accuracy_interval)})"),
-        (percent(s.coverage), f"answered surely, {percent(own)} of these wrong" if own is not None else "answered surely"),
-        ("" if s.error_reduction is None else f"{s.error_reduction:.0%}", f"fewer errors than always the commonest ({percent(s.majority_accuracy)} right)"),
+        (percent(s.coverage), "answered surely, without a person"),
+        (fewer, f"fewer errors than always the commonest ({percent(s.majority_accuracy)} right)"),
         (_error(s.calibration_error), "calibration error: confidence against truth"),
         (f"${1000 * s.cost_usd / s.n:.2f}" if s.n else "", f"a thousand tickets; {_pace(s)} ms a ticket"),
     ]  # fmt: skip
@@ -164,16 +164,11 @@ def _cards(s: Scored) -> str:
     ) + "</div>"  # fmt: skip
 
 
-def _own(s: Scored) -> float | None:
-    sure = min(s.thresholds, key=lambda t: abs(t["coverage"] - s.coverage), default=None)
-    return sure["error"] if sure else None
-
-
 def _thresholds(s: Scored) -> str:
     rows = [
         [
-            f"{t['threshold']:.2f}", percent(t["coverage"]) + _bar(t["coverage"]), f"{t['answered']:,}", f"{t['wrong']:,}",
-            percent(t["error"]), span(t["error_interval"]), f"{t['abstained']:,}",
+            f"{t['threshold']:.2f}", percent(t["coverage"]) + _bar(t["coverage"]), f"{t['answered']:,}",
+            f"{t['wrong']:,}", percent(t["error"]), span(t["error_interval"]), f"{t['abstained']:,}",
         ]
         for t in s.thresholds
     ]  # fmt: skip

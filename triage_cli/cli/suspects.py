@@ -22,10 +22,7 @@ def register(app: typer.Typer) -> None:
 @command
 def suspects(
     session: Session,
-    file: Annotated[
-        str | None,
-        typer.Argument(metavar="[FILE|-]", help="Labelled tickets, beside the verdicts.", show_default=False),
-    ] = None,
+    file: labelled.File = None,
     label: labelled.Label = None,
     limit: Annotated[int | None, typer.Option(min=0, metavar="N", show_default=False)] = None,
     output: printing.Output = None,

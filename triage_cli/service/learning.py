@@ -118,10 +118,12 @@ class Learning:
         with running(self._store, "learn", self._actor, self._words, Allowance()) as tally:
             weights = active.weights if active else self._trainer.built_in()
             before, after = self._compared(rows, weights, learned=active is not None)
-            told = told._replace(before=figures(before), after=figures(after))
             if len(after) < LEAST:
-                reason = f"only {len(after)} held-out tickets are new to version {told.version}: too few to tell"
+                reason = (
+                    f"{len(after)} labelled tickets are new to it, too few to tell whether learning again is better"
+                )
                 return told._replace(reason=reason)
+            told = told._replace(before=figures(before), after=figures(after))
             gained = sum(row.right for row in after) - sum(row.right for row in before)
             if gained <= 0:
                 return told._replace(reason="the new model is not better on held-out tickets")
