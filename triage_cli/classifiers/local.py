@@ -246,7 +246,7 @@ def guesses(model: Model, texts: Sequence[str]) -> list[tuple[str | None, float 
         chances = iter(table.judge(worded)[0] if worded else ())
         for each in words:
             if each[0]:
-                row = next(chances)
+                row: Floats = next(chances)
                 found.append((model.labels[row.argmax()], float(row.max())))
             else:
                 found.append((None, None))

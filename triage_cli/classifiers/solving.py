@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import fmin_l_bfgs_b
+from threadpoolctl import threadpool_limits
 
 from triage_cli.classifiers.local import Floats, Integers
 
@@ -77,8 +78,8 @@ def solve(
         return float(missed + penalty / 2 * (large @ large)), slope.ravel().astype(np.float64)
 
     first = np.zeros((width + 1, number)) if start is None else start[:, met].astype(np.float64)
-    found, _, _ = fmin_l_bfgs_b(
-        loss, first.ravel(), maxiter=ROUNDS, factr=close / np.finfo(float).eps, pgtol=1e-3, maxfun=2 * ROUNDS
-    )
+    precision = close / np.finfo(float).eps
+    with threadpool_limits(1, "blas"):  # on a busy machine the threads of such small products wait for each other
+        found, _, _ = fmin_l_bfgs_b(loss, first.ravel(), maxiter=ROUNDS, factr=precision, pgtol=1e-3, maxfun=2 * ROUNDS)
     weights[:, met] = found.reshape(width + 1, number)
     return weights

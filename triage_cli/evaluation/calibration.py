@@ -85,13 +85,14 @@ def sigmoid(pairs: Sequence[Pair]) -> Curve:
 
 def isotonic(pairs: Sequence[Pair]) -> Curve:
     """Return a rising line through pooled neighbours (pool adjacent violators), each drawn a little to the middle."""
+    told: dict[float, list[float]] = {}
+    for confidence, right in pairs:
+        at = told.setdefault(confidence, [0.0, 0.0, 0.0])
+        told[confidence] = [at[0] + confidence, at[1] + right, at[2] + 1]
     blocks: list[list[float]] = []  # sum of confidences, right, n
-    for confidence, right in sorted(pairs):
-        blocks.append([confidence, float(right), 1.0])
-        while len(blocks) > 1 and (
-            blocks[-2][1] / blocks[-2][2] >= blocks[-1][1] / blocks[-1][2]
-            or blocks[-2][0] / blocks[-2][2] == blocks[-1][0] / blocks[-1][2]
-        ):
+    for _, block in sorted(told.items()):
+        blocks.append(block)
+        while len(blocks) > 1 and blocks[-2][1] / blocks[-2][2] >= blocks[-1][1] / blocks[-1][2]:
             last = blocks.pop()
             blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
     points = [(total / n, (right + 1) / (n + 2)) for total, right, n in blocks]
