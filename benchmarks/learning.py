@@ -19,8 +19,9 @@ from statistics import fmean, stdev
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.accuracy import NONE_OF_THESE, Labelled, categories_of, read, sample
-from triage_cli.classifiers.local import Model, WordTable, guesses, words_of
+from triage_cli.classifiers.local import Model, WordTable, guesses
 from triage_cli.classifiers.training import fit
+from triage_cli.classifiers.words import words_of
 from triage_cli.evaluation import calibration
 from triage_cli.evaluation.scoring import Graded, calibration_error, share
 from triage_cli.models import Category

@@ -8,18 +8,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli import ids, routing
 from triage_cli.allowance import Allowance
-from triage_cli.config import ClassifierSpec, Config, DestinationSpec
+from triage_cli.config import ClassifierSpec, Config, DestinationSpec, is_postgres, without_password
 from triage_cli.errors import ConfigError, UnavailableError, UsageError
 from triage_cli.models import Calibration, Classification, ClassifyPlan, ModelVersion, Parcel, Rule, Ticket
-from triage_cli.ports import Classifier, Destination, Shelf, Store
+from triage_cli.ports import Classifier, Destination, Gate, Shelf, Store
+from triage_cli.service import renaming
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
 from triage_cli.stores.sqlite import SqliteStore
 
-if TYPE_CHECKING:  # an annotation is no reason to import httpx
+if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
+    from triage_cli.classifiers.local import Model
+    from triage_cli.client import RemoteTriage
     from triage_cli.destinations.webhook import Target
     from triage_cli.service.evaluating import Evaluating
     from triage_cli.service.learning import Learning
+    from triage_cli.stores.copying import Copied
+    from triage_cli.stores.postgres import PostgresStore
 
 
 class Signed(NamedTuple):
@@ -29,31 +34,85 @@ class Signed(NamedTuple):
     run_id: str
 
 
-def open_store(config: Config) -> SqliteStore:
-    """Open the database that the configuration names."""
-    if "://" in config.database:
+def open_store(config: Config) -> "SqliteStore | PostgresStore":
+    """Open the database that the configuration names: a file, or a PostgreSQL server's."""
+    return _postgres(config.database) if is_postgres(config.database) else SqliteStore(config.database)
+
+
+def _postgres(url: str) -> "PostgresStore":
+    try:
+        from triage_cli.stores.postgres import PostgresStore
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
+            raise
         raise ConfigError(
-            "this version keeps tickets in SQLite files only", hint="give --db a path; PostgreSQL is planned"
+            f"PostgreSQL needs the package {error.name}", hint="pip install 'triage-cli[postgres]'"
+        ) from error
+    return PostgresStore(url)
+
+
+def path_of(config: Config) -> str:
+    """Return the path of the database. Raises `UsageError` where it has none."""
+    if is_postgres(config.database):
+        raise UsageError(
+            f"the database is {without_password(config.database)}, which is no file", hint="pg_dump backs it up"
         )
-    return SqliteStore(config.database)
+    return config.database
 
 
-def parts(config: Config, tell: Callable[[str], None] | None = None) -> Parts:
-    """Put together what the use cases stand on; `tell` is told what takes long."""
+def copy_to(config: Config, url: str) -> "Copied":
+    """Move the database, which must be a file, to PostgreSQL."""
+    source = open_store(config)
+    if not isinstance(source, SqliteStore):
+        raise UsageError("the database is on a server already", hint="pg_dump and pg_restore move it")
+    if not is_postgres(url):
+        raise UsageError("a database is copied to PostgreSQL", hint="give postgresql://user@host/name")
+    target = _postgres(url)
+    from triage_cli.stores.copying import copy
+
+    return copy(source, target)
+
+
+def remote(config: Config, key: str, *, insecure: bool) -> "RemoteTriage":
+    """Return the use cases on the instance that the configuration names; nothing is sent yet."""
+    from triage_cli.client import RemoteTriage
+    from triage_cli.client.connection import checked
+
+    return RemoteTriage(checked(config.remote or "", key, insecure=insecure))
+
+
+def open_gate(store: Store) -> Gate:
+    """Return the gate of the HTTP API beside a store."""
+    from triage_cli.stores.access import StoreGate
+
+    return StoreGate(store)  # type: ignore[arg-type]  # each of our stores has the two doors that the gate needs
+
+
+def parts(config: Config, tell: Callable[[str], None] | None = None, *, guarded: bool = False) -> Parts:
+    """Put together what the use cases stand on; `tell` is told what takes long.
+
+    `guarded`: webhooks reach no private address, unless their destination allows it.
+    """
     store = open_store(config)
 
     @cache
     def destination(name: str) -> Destination:
-        return open_destination(name, config.destinations.get(name))
+        return open_destination(name, config.destinations.get(name), guarded=guarded)
 
     def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
-        return open_classifier(config, store, plan, Signed(actor, run_id), tell)
+        return open_classifier(_known(config, store), store, plan, Signed(actor, run_id), tell)
 
     map_ = Map(config.routes, config.routing_hash(), destination)
-    return Parts(store, config.categories, classifier, map_, config.per_day)
+    hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
+    return Parts(store, config.categories, classifier, map_, config.per_day, hysteresis)
 
 
-def open_destination(name: str, spec: DestinationSpec | None) -> Destination:
+def _known(config: Config, store: Store) -> Config:
+    """Return the configuration with categories that know their first names in this store."""
+    return config._replace(categories=renaming.rooted(config.categories, store.renames()))
+
+
+def open_destination(name: str, spec: DestinationSpec | None, *, guarded: bool = False) -> Destination:
     """Open a destination by its configuration."""
     if spec is None:
         raise ConfigError(
@@ -66,7 +125,7 @@ def open_destination(name: str, spec: DestinationSpec | None) -> Destination:
     if spec.type == "webhook":
         from triage_cli.destinations.webhook import WebhookDestination
 
-        return WebhookDestination(target(spec, os.environ))
+        return WebhookDestination(target(spec, os.environ)._replace(guarded=guarded and not spec.allow_private))
     if spec.type == "command":
         from triage_cli.destinations.command import CommandDestination
 
@@ -76,7 +135,8 @@ def open_destination(name: str, spec: DestinationSpec | None) -> Destination:
 
 def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
     """Return where a webhook goes, with its secrets from the environment."""
-    from triage_cli.destinations.webhook import Target, secret_of
+    from triage_cli.destinations.webhook import Target
+    from triage_cli.signing import secret_of
 
     missing = [name for name in spec.secret_env if not env.get(name)]
     if missing:
@@ -108,8 +168,9 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule) -> Iterato
 
 def try_classifier(config: Config, name: str) -> str:
     """Ask a classifier one tiny question and return what it answered in words. Raises what a run would raise."""
+    store = open_store(config)
     classifier = open_classifier(
-        config, open_store(config), ClassifyPlan(name, force=True, max_wait=0.0), Signed("doctor", ids.new_id()), None
+        _known(config, store), store, ClassifyPlan(name, force=True, max_wait=0.0), Signed("doctor", ids.new_id()), None
     )
     category = config.categories[0].name
     ticket = Ticket(ids.new_id(), "", "doctor", None, "", f"A question about {category}", None, None, None, 2, None, "")
@@ -162,7 +223,7 @@ def open_classifier(
     name = plan.classifier or config.classifier
     spec = config.classifiers.get(name)
     if spec is None:
-        raise UsageError(f'no classifier "{name}"', hint=f"configured are {', '.join(config.classifiers)}")
+        raise UsageError(f'no classifier "{name}"', hint=f"the config has {', '.join(config.classifiers)}")
     if spec.type == "local":
         return _calibrated(store, spec, _local(config, store, spec, signed, tell), tell)
     if spec.type == "cascade":
@@ -172,7 +233,7 @@ def open_classifier(
         if not kept:
             raise UsageError(f'classifier "{name}" has no step that works offline', hint="leave out --offline")
         steps = [open_classifier(config, store, plan._replace(classifier=step), signed, tell) for step in kept]
-        return Cascade(name, steps, spec.audit_rate) if len(steps) > 1 else steps[0]
+        return Cascade(name, steps, spec.audit_rate, tell) if len(steps) > 1 else steps[0]
     return _calibrated(store, spec, _asking(config, store, spec, plan, signed), tell)
 
 
@@ -225,7 +286,7 @@ def _local(
             tell(f"{of_other_categories(version)}, so the built-in model answers; next: triage learn")
     return local.LocalClassifier(
         spec.name,
-        model or local.Model.from_bytes(built_in(config, store, tell)),
+        model or built_in(config, store, tell),
         local.fingerprint(config.categories),
         spec.min_confidence,
         actor=signed.actor,
@@ -244,7 +305,7 @@ def of_other_categories(version: ModelVersion) -> str:
     )
 
 
-def built_in(config: Config, store: Store, tell: Callable[[str], None] | None) -> bytes:
+def built_in(config: Config, store: Store, tell: Callable[[str], None] | None) -> "Model":
     """Return the embedded model of the categories alone, fitted where it is not yet."""
     from triage_cli.classifiers import local
 
@@ -257,7 +318,8 @@ def built_in(config: Config, store: Store, tell: Callable[[str], None] | None) -
             tell(f"fitting the embedded model to {len(config.categories)} categories, once")
         weights = training.fit(config.categories).to_bytes()
         store.keep_model(name, weights, {"categories": len(config.categories)})
-    return weights
+    # Its labels stand in the order of the categories, and may be their former names.
+    return local.Model.from_bytes(weights)._replace(labels=tuple(c.name for c in config.categories))
 
 
 def open_shelf(store: Store) -> Shelf:
@@ -273,7 +335,8 @@ def learning(config: Config, actor: str, words: str, tell: Callable[[str], None]
     from triage_cli.service.learning import Learning
 
     store = open_store(config)
-    trainer = Trainer(config.categories, lambda: built_in(config, store, tell))
+    config = _known(config, store)
+    trainer = Trainer(config.categories, lambda: built_in(config, store, tell).to_bytes())
     return Learning(store, open_shelf(store), trainer, config.categories, actor, words)
 
 
@@ -284,7 +347,7 @@ def evaluating(config: Config, actor: str, words: str, tell: Callable[[str], Non
     store = open_store(config)
 
     def classifier(plan: ClassifyPlan, run_id: str) -> Classifier:
-        return open_classifier(config, store, plan, Signed(actor, run_id), tell)
+        return open_classifier(_known(config, store), store, plan, Signed(actor, run_id), tell)
 
     return Evaluating(store, open_shelf(store), config.categories, classifier, config.per_day, actor, words)
 
@@ -293,10 +356,11 @@ def learned_version(config: Config) -> tuple[str, bool] | None:
     """Return what is to be said of the learned model, and whether it is in use; None where there is none."""
     from triage_cli.classifiers import local
 
-    version = open_shelf(open_store(config)).active()
+    store = open_store(config)
+    version = open_shelf(store).active()
     if version is None:
         return None
-    suits = local.suited(local.Model.from_bytes(version.weights), config.categories) is not None
+    suits = local.suited(local.Model.from_bytes(version.weights), _known(config, store).categories) is not None
     labelled = json.loads(version.metrics)["labelled"]
     said = f"version {version.version} of {version.at[:10]}, learned from {labelled:,} tickets"
     return (said, True) if suits else (f"{of_other_categories(version)}: not in use", False)
@@ -310,6 +374,8 @@ def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:
         newest.setdefault(calibration.classifier, calibration)
     for name, spec in config.classifiers.items():
         if name in newest and spec.type != "cascade":
-            asked = open_classifier(config, store, ClassifyPlan(name), Signed("doctor", ids.new_id()), None)
+            asked = open_classifier(
+                _known(config, store), store, ClassifyPlan(name), Signed("doctor", ids.new_id()), None
+            )
             held = open_shelf(store).calibration(asked.fingerprint)
             yield name, held or newest[name], held is not None

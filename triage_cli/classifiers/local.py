@@ -82,7 +82,8 @@ class Model(NamedTuple):
 
 def fingerprint(categories: Sequence[Category]) -> str:
     """Return what names a model before it is fitted: the categories with their examples, and the method."""
-    return sha256(f"local\0{METHOD}\0{described(categories)}".encode()).hexdigest()
+    first_known = [c._replace(name=c.root or c.name) for c in categories]
+    return sha256(f"local\0{METHOD}\0{described(first_known)}".encode()).hexdigest()
 
 
 def described(categories: Sequence[Category]) -> str:
@@ -106,7 +107,8 @@ def emphasis(number: int, counts: Sequence[int] | None) -> Floats:
 
 def suited(model: Model, categories: Sequence[Category]) -> Model | None:
     """Return a learned model under the categories' present names; None where it is for others."""
-    present = {name: category.name for category in categories for name in (*category.was, category.name)}
+    former = {name: category.name for category in categories for name in (category.root, *category.was)}
+    present = former | {category.name: category.name for category in categories}
     labels = tuple(present.get(label, "") for label in model.labels)
     if sorted(labels) != sorted(category.name for category in categories):
         return None

@@ -1,6 +1,7 @@
 """Tickets get their category: ask a classifier, hold its answer against the threshold, save what has arrived."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from triage_cli import ids
 from triage_cli.allowance import Allowance
@@ -8,13 +9,17 @@ from triage_cli.errors import AnswerError, TriageError
 from triage_cli.models import Answer, Change, Classification, Decided, Event, Lease, Outcome, Ticket
 from triage_cli.ports import Classifier, Store
 from triage_cli.service.verdicts import SETTLED
+from triage_cli.streams import CHUNK
 
 # A ticket that no run could classify this often goes to a person.
 PATIENCE = 3
 
 
 class Deciding:
-    """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so."""
+    """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so.
+
+    `limit` tells what the run may spend in all, as things stand: other runs draw on the same budget.
+    """
 
     def __init__(
         self,
@@ -24,6 +29,7 @@ class Deciding:
         actor: str,
         lease: Lease,
         allowance: Allowance,
+        limit: Callable[[], float | None],
         *,
         force: bool = False,
     ) -> None:
@@ -33,8 +39,15 @@ class Deciding:
         self._actor = actor
         self._lease = lease
         self._allowance = allowance
+        self.limit = limit
         self._force = force
         self._noted = False
+        self._endpoints: dict[str, str] = {}  # of each fingerprint; empty where nothing leaves the house
+
+    @property
+    def handful(self) -> int:
+        """Return how many tickets are to be held at once: few where asking takes long, so that runs share the work."""
+        return handful(self._classifier)
 
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, str]:
         """Name the tickets nobody need be asked about: `held` by a verdict, or `unchanged` since the same question."""
@@ -59,6 +72,7 @@ class Deciding:
         if not self._noted:
             for asking in self._classifier.askings():
                 self._store.note_asking(asking)
+                self._endpoints[asking.fingerprint] = asking.endpoint
             self._noted = True
         at = ids.now()
         changes = []
@@ -95,13 +109,13 @@ class Deciding:
         return Outcome(-1, did, Decided(ticket, now, True), None, before)
 
     def _change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
-        steps = tuple(_within(step, self._labels) for step in outcome.value.steps) if outcome.value else ()
+        steps = tuple(within(step, self._labels) for step in outcome.value.steps) if outcome.value else ()
         spent = sum(step.cost for step in steps if not step.reused)
         ticket = before._replace(cost_usd=before.cost_usd + spent, revision=before.revision + 1, run_id=None)
         answer = outcome.value and outcome.value._replace(steps=steps)
         ticket = decided(ticket, answer, outcome.error)
         last = steps[-1] if steps else None
-        data = {
+        data: dict[str, Any] = {
             "classifier": last.classifier if last else self._classifier.name,
             "category": ticket.category,
             "suggestion": ticket.suggestion,
@@ -110,6 +124,11 @@ class Deciding:
             "status": ticket.status,
             "decision": ticket.decision_id,
         }
+        if sent := [
+            self._endpoints[s.fingerprint] for s in steps if self._endpoints.get(s.fingerprint) and not s.reused
+        ]:
+            fields = [field for field in ("subject", "description") if getattr(before, field)]
+            data["sent"] = dict.fromkeys(sent, fields)
         if last and last.redacted:
             data["masked"] = last.redacted  # the kinds of words that were hidden from the provider
         if outcome.error:
@@ -118,11 +137,33 @@ class Deciding:
         return Change(event, ticket, before.revision, steps)
 
 
-def _within(step: Classification, labels: frozenset[str]) -> Classification:
+def handful(classifier: Classifier) -> int:
+    """Return how many tickets a run should hold for a classifier."""
+    return min(CHUNK, 2 * classifier.appetite)
+
+
+def within(step: Classification, labels: frozenset[str]) -> Classification:
     """Return an answer without a category that is not in the list: no such label is ever stored."""
     if step.category is None or step.category in labels:
         return step
     return step._replace(category=None, error=f"{step.classifier} answered a category that is not in the list")
+
+
+def reset(ticket: Ticket) -> Ticket:
+    """Return the ticket as nobody had answered yet."""
+    return ticket._replace(
+        status="new",
+        category=None,
+        suggestion=None,
+        confidence=None,
+        confidence_source=None,
+        classifier=None,
+        reason=None,
+        verdict=0,
+        error=None,
+        failures=0,
+        decision_id=None,
+    )
 
 
 def decided(ticket: Ticket, answer: Answer | None, error: TriageError | None) -> Ticket:
