@@ -113,6 +113,8 @@ def _classified(detail: Mapping[str, Any], answer: Classification | None, histor
         return
     because = f", because of: {answer.reason}" if answer.reason else ""
     source = SOURCES.get(answer.confidence_source or "", answer.confidence_source)
+    if answer.raw is not None:
+        source = f"calibrated from {_share(answer.raw)}, {source}"
     yield f"It answered {answer.category} at {_share(answer.confidence)} ({source}){because}."
     if detail.get("outcome") == "late":
         yield "That came late: the ticket had moved on meanwhile, so it changed nothing."

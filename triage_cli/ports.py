@@ -8,6 +8,7 @@ from triage_cli.models import (
     Answer,
     ApiKey,
     Asking,
+    Calibration,
     Category,
     Change,
     Classification,
@@ -21,8 +22,10 @@ from triage_cli.models import (
     Gauges,
     History,
     Kept,
+    Labelled,
     Lease,
     LoggedEvent,
+    ModelVersion,
     Outcome,
     Parcel,
     Receipt,
@@ -94,6 +97,62 @@ class Triage(Protocol):
 
     def stop(self) -> None:
         """Take no new work; what is in flight ends and is kept."""
+
+
+class Shelf(Protocol):
+    """Keeps what was learned: versions of the embedded model, calibrations, answers given while evaluating."""
+
+    def active(self) -> ModelVersion | None:
+        """Return the version in use, None where it is the built-in model."""
+
+    def versions(self) -> list[ModelVersion]:
+        """Return all versions, newest first, without their weights."""
+
+    def add_version(self, version: ModelVersion, event: Event) -> ModelVersion:
+        """Keep a version, and use it from here on; its number is given here."""
+
+    def step_back(self, event: Event) -> ModelVersion | None:
+        """Use the version before the active one; raises `LookupError` where there is none."""
+
+    def labelled(self) -> Iterator[Labelled]:
+        """Walk over the texts that a verdict holds for, oldest first."""
+
+    def opinions(self) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
+        """Return what each machine last said of tickets that a person has decided: ticket to classifier to answer."""
+
+    def calibration(self, fingerprint: str) -> Calibration | None:
+        """Return the calibration of what is asked under this fingerprint."""
+
+    def calibrations(self) -> list[Calibration]:
+        """Return all calibrations, newest first."""
+
+    def keep_calibration(self, calibration: Calibration, event: Event) -> None:
+        """Keep a calibration in the place of an earlier one of the same fingerprint."""
+
+    def trials(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
+        """Return answers that were paid for while evaluating, by their key."""
+
+    def keep_trials(self, answers: Sequence[Classification], lease: Lease) -> None:
+        """Keep answers that cost something, and what the run has spent so far."""
+
+
+class Trainer(Protocol):
+    """Fits the embedded classifier to its categories and labelled texts."""
+
+    def built_in(self) -> bytes:
+        """Return the model of the categories alone."""
+
+    def fit(self, labelled: Sequence[Labelled]) -> bytes:
+        """Return a model of the categories and labelled texts."""
+
+    def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
+        """Return what a model says of texts: a category and how sure it is."""
+
+    def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
+        """Tell of texts whether a model has learned them."""
+
+    def suits(self, weights: bytes) -> bool:
+        """Tell whether a model is for these categories, under their present or former names."""
 
 
 class Classifier(Protocol):

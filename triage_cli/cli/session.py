@@ -122,9 +122,14 @@ class Session:
             self.leaving.callback(remote.close)
             triage = remote
         else:
-            triage = LocalTriage(wiring.parts(self.config, self.say), user(), _words(sys.argv[1:]))
+            triage = LocalTriage(wiring.parts(self.config, self.say), *self.signature)
         self.stopper.watch(triage.stop)
         return triage
+
+    @property
+    def signature(self) -> tuple[str, str]:
+        """Return who acts, and by which words, for the record of runs."""
+        return user(), _words(sys.argv[1:])
 
     @property
     def guides(self) -> bool:
