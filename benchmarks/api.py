@@ -6,7 +6,6 @@ Both run on the same uvicorn, on the same disk, in turns: `python benchmarks/api
 import asyncio
 import json
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -48,7 +47,8 @@ def bare(folder: Path) -> Any:
     db.execute("pragma synchronous = full")
     turn = threading.Lock()
     app = FastAPI()
-    marks = ", ".join("?" * len(Ticket._fields))
+    columns = [row[1] for row in db.execute("pragma table_info(tickets)")]
+    insert = f"insert into tickets values ({', '.join(f':{column}' for column in columns)})"
 
     @app.post("/tickets", status_code=201)
     def create(body: In) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def bare(folder: Path) -> Any:
             1, now(), now(),
         )  # fmt: skip
         with turn:
-            db.execute(f"insert into tickets values ({marks})", t)
+            db.execute(insert, t._asdict())
         return {"ticket_id": t.ticket_id, "ticket": t._asdict()}
 
     return app
@@ -83,12 +83,14 @@ def serve(which: str, folder: Path) -> None:
     """Serve one of both; the first line of stdout is the port and the key."""
     import uvicorn
 
+    from triage_cli.api.running import listening
+
     sys.setswitchinterval(0.0005)
     app, key = (bare(folder), "") if which == "bare" else ours(folder)
-    listening = socket.create_server(("127.0.0.1", 0))
-    print(listening.getsockname()[1], key, flush=True)
+    place = listening("127.0.0.1", 0)
+    print(place.getsockname()[1], key, flush=True)
     config = uvicorn.Config(app, access_log=False, log_level="warning", http="h11", loop="asyncio", ws="none")
-    uvicorn.Server(config).run(sockets=[listening])
+    uvicorn.Server(config).run(sockets=[place])
 
 
 async def load(port: int, key: str, requests: int) -> float:

@@ -67,11 +67,12 @@ class World:
         self.classifier = FakeClassifier()
         self.destinations: dict[str, Destination] = {}
         self.rules: tuple[Rule, ...] = ()
-        self.categories = CATEGORIES
+        self.categories: tuple[Category, ...] = CATEGORIES
+        self.hysteresis: dict[str, float] = {}
 
     def triage(self, actor: str = "tester") -> LocalTriage:
         map_ = Map(self.rules, "map-1", lambda name: self.destinations[name])
-        parts = Parts(self.store, self.categories, lambda _name, _actor, _run: self.classifier, map_)
+        parts = Parts(self.store, self.categories, lambda *_: self.classifier, map_, None, self.hysteresis)
         return LocalTriage(parts, actor, "test")
 
 

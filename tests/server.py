@@ -1,6 +1,5 @@
 """A real server for tests: uvicorn on 127.0.0.1 in a thread, over a database of the test's own, with a key a role."""
 
-import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ import httpx
 
 from triage_cli import ids, keys, wiring
 from triage_cli.api.app import create_app
-from triage_cli.api.running import Server, configured, hooks
+from triage_cli.api.running import Server, configured, hooks, listening
 from triage_cli.api.serving import Limits, Served
 from triage_cli.config import Config, load_config
 from triage_cli.models import ROLES, ApiKey
@@ -62,13 +61,13 @@ def serving(
     gate = wiring.open_gate(parts.store)
     served = Served(parts, gate, limits or Limits(per_minute=None), hooks(loaded, env or {}))
     keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = Server(configured(create_app(served)), served, listening)
+    place = listening("127.0.0.1", 0)
+    server = Server(configured(create_app(served)), served, place)
     thread = threading.Thread(target=server.serve_until_stopped, name="server")
     thread.start()
     try:
         server.begun.wait(30)
-        yield Running(served, loaded, listening.getsockname()[1], keys_by_role)
+        yield Running(served, loaded, place.getsockname()[1], keys_by_role)
     finally:
         server.stop()
         thread.join(60)

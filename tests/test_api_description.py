@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from tests.conftest import World
-from tests.server import make_key
 from triage_cli import __version__, wiring
 from triage_cli.api.app import create_app
 from triage_cli.api.serving import Served
@@ -52,4 +51,3 @@ def test_every_operation_has_words_an_id_of_its_own_and_says_who_may(described: 
         for name, shape in described["components"]["schemas"].items()
         if name.endswith("In")
     )
-    assert make_key

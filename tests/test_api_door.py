@@ -16,6 +16,7 @@ from tests.commands import rows
 from tests.server import Running, make_key, serving
 from triage_cli import keys
 from triage_cli.api.app import create_app
+from triage_cli.api.running import Patient
 from triage_cli.api.serving import Limits
 from triage_cli.service.keyring import KeyRing
 
@@ -61,7 +62,8 @@ def test_every_route_is_closed_to_those_without_a_good_key(server: Running) -> N
     wrong = keys.new_key().text[:13] + wrong[13:]
     ring.revoke("revoked")
     shown = {
-        "none": {}, "empty": {"X-API-Key": ""}, "wrong": {"X-API-Key": wrong}, "other": {"X-API-Key": keys.new_key().text},
+        "none": {}, "empty": {"X-API-Key": ""}, "wrong": {"X-API-Key": wrong},
+        "other": {"X-API-Key": keys.new_key().text},
         "revoked": {"X-API-Key": revoked}, "bearer": {"Authorization": f"Bearer {revoked}"},
         "basic": {"Authorization": f"Basic {server.keys['admin']}"}, "query": {},
         "odd": {"X-API-Key": "\u00e9".encode("latin-1").decode("latin-1")}, "long": {"X-API-Key": "trg_" + "x" * 9000},
@@ -74,7 +76,7 @@ def test_every_route_is_closed_to_those_without_a_good_key(server: Running) -> N
             continue
         for kind, headers in shown.items():
             params = {"api_key": server.keys["admin"], "X-API-Key": server.keys["admin"]} if kind == "query" else {}
-            raw = {k: v.encode("latin-1") for k, v in headers.items()}
+            raw = {k.encode(): v.encode("latin-1") for k, v in headers.items()}
             answer = httpx.request(method, server.url + path, headers=raw, params=params, json=None)
             said = (method, path, kind, answer.status_code)
             assert answer.status_code == 401, said
@@ -104,13 +106,18 @@ def test_a_key_that_is_revoked_opens_nothing_from_the_next_request_on(server: Ru
         assert client.get("/stats").status_code == 401
 
 
+def last_used(server: Running) -> object:
+    """Return when the key named `used` was used last."""
+    return rows(Path(server.config.database), "select last_used_at from api_keys where name = 'used'")[0][0]
+
+
 def test_the_last_use_of_a_key_is_written_down(server: Running) -> None:
     key = make_key(server.served.gate, "used", "reader")
     httpx.get(f"{server.url}/stats", headers={"X-API-Key": key})
-    first = next(k for k in server.served.gate.keys() if k.name == "used").last_used_at
+    first = last_used(server)
     assert first
     httpx.get(f"{server.url}/stats", headers={"X-API-Key": key})
-    assert next(k for k in server.served.gate.keys() if k.name == "used").last_used_at == first
+    assert last_used(server) == first
 
 
 def test_no_key_is_stored_or_said(server: Running) -> None:
@@ -135,7 +142,8 @@ def test_a_body_that_is_too_large_is_refused(server: Running, *, chunked: bool) 
 
 def test_a_large_body_is_refused_before_it_is_sent(server: Running) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
-        head = f"POST /tickets HTTP/1.1\r\nHost: x\r\nX-API-Key: {server.keys['agent']}\r\nContent-Length: 99999999999\r\n\r\n"
+        head = f"POST /tickets HTTP/1.1\r\nHost: x\r\nX-API-Key: {server.keys['agent']}\r\n"
+        head += "Content-Length: 99999999999\r\n\r\n"
         raw.sendall(head.encode())
         assert raw.recv(4096).startswith(b"HTTP/1.1 413 ")
 
@@ -152,6 +160,19 @@ def test_a_slow_body_is_given_up_on(server: Running) -> None:
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "slow"
     assert stored(server) == before
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_a_slow_head_is_given_up_on(server: Running, monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
+    monkeypatch.setattr(Patient, "head_seconds", 0.2)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+        raw.sendall(before)
+        came = raw.recv(4096) if before else b""
+        assert came.startswith(b"HTTP/1.1 200 " if before else b"")
+        raw.sendall(b"GET /stats HTTP/1.1\r\nX-Slow: ")
+        while piece := raw.recv(4096):
+            came += piece
+    assert came.count(b"HTTP/1.1 ") == len(before[:1])
 
 
 def test_two_hundred_half_open_requests_hold_nobody_up(server: Running) -> None:
@@ -173,8 +194,9 @@ def test_two_hundred_half_open_requests_hold_nobody_up(server: Running) -> None:
 @pytest.mark.parametrize(
     ("kind", "body", "status"),
     [
-        ("text/plain", b"x", 415), ("application/xml", b"<x/>", 415), ("", b"{}", 415), ("multipart/form-data", b"x", 415),
-        ("application/x-www-form-urlencoded", b"subject=x", 415), ("application/json", b"", 422),
+        ("text/plain", b"x", 415), ("application/xml", b"<x/>", 415), ("", b"{}", 415),
+        ("multipart/form-data", b"x", 415), ("application/x-www-form-urlencoded", b"subject=x", 415),
+        ("application/json", b"", 422),
         ("application/json", b"{", 422), ("application/json", b"\xff\xfe", 422), ("application/json", b"[]", 422),
         ("application/json", b'"x"', 422), ("application/json", b'{"subject": "\\ud800"}', 422),
         ("application/json", b"[" * 20_000, 422), ("application/json", b'{"subject": "x", "subjekt": "y"}', 422),
@@ -194,8 +216,9 @@ def test_a_body_is_json_or_nothing(server: Running, kind: str, body: bytes, stat
     "path",
     [
         "/tickets/..%2f..%2fetc%2fpasswd", "/tickets/%00", "/tickets/x%00y", "/tickets/%", "//tickets", "/tickets/",
-        "/TICKETS", "/tickets/%2e%2e/stats", "/tickets/x;y=1", "/tickets/" + "9" * 900, "/tickets/%ff%fe", "/tickets/%25",
-        "/tickets/_%25%25%25%25%25", "/tickets/______", "/.env", "/openapi.json/", "/health/", "/webhooks/", "/metrics/x",
+        "/TICKETS", "/tickets/%2e%2e/stats", "/tickets/x;y=1", "/tickets/" + "9" * 900, "/tickets/%ff%fe",
+        "/tickets/%25", "/tickets/_%25%25%25%25%25", "/tickets/______", "/.env", "/openapi.json/", "/health/",
+        "/webhooks/", "/metrics/x",
     ],
 )  # fmt: skip
 def test_tricks_with_paths_find_nothing(server: Running, path: str) -> None:

@@ -152,10 +152,8 @@ def test_a_time_that_is_signed_too_must_be_now(server: Running, at: str, code: i
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"data": {"title": "  "}}', b'{"data": {}}', b"\xff", b"[" * 100_000])
 def test_an_event_that_is_no_ticket_is_told_so(server: Running, body: bytes) -> None:
     before = stored(server)
-    digest = Webhook(SECRET)
     now = datetime.now(UTC)
     signed = hmac.digest(b"s" * 24, f"evt.{int(now.timestamp())}.".encode() + body, hashlib.sha256)
-    assert digest
     headers = {
         "webhook-id": "evt", "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": f"v1,{b64encode(signed).decode()}",

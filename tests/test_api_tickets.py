@@ -5,12 +5,15 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
 
 from tests.commands import rows
 from tests.server import Running, serving
+from triage_cli import ids
+from triage_cli.models import Lease, Run, Selection
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May", "customer_id": "C-9", "priority": "high"}
 
@@ -193,3 +196,26 @@ def test_what_no_rule_matches_is_a_conflict(tmp_path: Path, fitted_database: Pat
         answer = client.post(f"{path}/route")
         assert (answer.status_code, answer.json()["code"]) == (409, "unroutable")
         assert client.get(path).json()["status"] == "unroutable"
+
+
+def test_a_ticket_that_another_run_is_at_work_on_is_busy(client: httpx.Client, server: Running) -> None:
+    ticket_id = client.post("/tickets", json=TICKET).json()["ticket_id"]
+    store = server.served.parts.store
+    run = store.begin(Run(ids.new_id(), "classify", "somebody", "elsewhere", ids.now()))
+    assert store.claim(Selection(ids=(ticket_id,)), Lease(run.run_id), 1)
+    busy = client.post(f"/tickets/{ticket_id}/classify")
+    assert (busy.status_code, busy.json()["code"], busy.headers["retry-after"]) == (409, "busy", "1")
+    store.end(run._replace(ended_at=ids.now()))
+    assert client.post(f"/tickets/{ticket_id}/classify").json()["asked"]
+
+
+@pytest.mark.parametrize(
+    "name", ["A/1", "100%", "%2F", "a%2Fb", "\u65e5\u672c/\u8a9e", "x y?z#", "a+b&c=d", "..", "../stats"]
+)
+def test_a_ticket_is_found_by_whatever_its_external_id_is(client: httpx.Client, name: str) -> None:
+    ticket_id = client.post("/tickets", json=TICKET | {"external_id": name}).json()["ticket_id"]
+    path = f"/tickets/{quote(name, safe='').replace('.', '%2E')}"
+    assert client.get(path).json()["ticket_id"] == ticket_id
+    assert client.post(f"{path}/classify").json()["ticket_id"] == ticket_id
+    page = client.get(f"{path}/logs?after=0&limit=1")
+    assert client.get(page.links["next"]["url"]).json()[0]["action"] == "classified"

@@ -80,9 +80,10 @@ def test_schemathesis_finds_nothing(server: Running) -> None:
             client.post("/tickets", json={"subject": f"Refund {number}", "external_id": f"E-{number}"})
     done = subprocess.run(
         [
-            BIN / "st", "--config-file", HERE / "schemathesis" / "schemathesis.toml", "run", f"{server.url}/openapi.json",
+            BIN / "st", "--config-file", HERE / "schemathesis" / "schemathesis.toml", "run",
+            f"{server.url}/openapi.json",
             "-H", f"X-API-Key: {server.keys['agent']}", "--checks", "all", "--no-color", "--generation-deterministic",
-            "--max-examples", "3", "--workers", "2", "--suppress-health-check", "all",
+            "--max-examples", "2", "--workers", "4", "--suppress-health-check", "all",
         ],
         capture_output=True, text=True, check=False, cwd=HERE / "schemathesis",
         env=os.environ | {"SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(HERE / "schemathesis")},
@@ -97,8 +98,16 @@ def test_schemathesis_finds_nothing(server: Running) -> None:
 @pytest.mark.timeout(180)
 def test_a_generated_client_works(server: Running, tmp_path: Path) -> None:
     """The generator and the client stand in an environment of their own: they pin what we use in another version."""
-    uvx = [BIN / "uv", "tool", "run", "--python", sys.executable, "--from", "openapi-python-client"]
-    generate = ["openapi-python-client", "generate", "--path", HERE.parent / "openapi.json", "--meta", "none"]
+    uvx: list[str | Path] = [BIN / "uv", "tool", "run", "--python", sys.executable, "--from", "openapi-python-client"]
+    generate: list[str | Path] = [
+        "openapi-python-client",
+        "generate",
+        "--path",
+        HERE.parent / "openapi.json",
+        "--meta",
+        "none",
+    ]
+    generate += ["--config", HERE / "schemathesis" / "client.yaml"]
     made = subprocess.run(
         [*uvx, *generate, "--output-path", tmp_path / "generated", "--fail-on-warning"],
         capture_output=True, text=True, check=False,

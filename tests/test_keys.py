@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -43,8 +42,13 @@ def test_a_revoked_key_stays_listed_and_its_name_taken(cli: Cli) -> None:
     assert cli("keys", "revoke", "bob").returncode == 5
 
 
-@pytest.mark.parametrize("args", [("create", "ada"), ("create", "", "--role", "agent"), ("create", "a", "--role", "boss"),
-    ("create", "a\x1b[2J", "--role", "agent"), ("create", "a" * 81, "--role", "agent"), ("revoke",)])  # fmt: skip
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("create", "ada"), ("create", "", "--role", "agent"), ("create", "a", "--role", "boss"), ("revoke",),
+        ("create", "a\x1b[2J", "--role", "agent"), ("create", "a" * 81, "--role", "agent"),
+    ],
+)  # fmt: skip
 def test_what_is_no_key_is_exit_2(cli: Cli, args: tuple[str, ...]) -> None:
     done = cli("keys", *args)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
@@ -57,4 +61,3 @@ def test_a_slip_of_the_hand_is_seen_by_the_checksum() -> None:
         changed = "A" if made.text[at] != "A" else "B"
         assert keys.key_id_of(made.text[:at] + changed + made.text[at + 1 :]) is None
     assert len({keys.new_key().text for _ in range(100)}) == 100
-    assert Path

@@ -326,7 +326,10 @@ def test_a_verdict_column_owns_its_tickets(world: World) -> None:
     outcomes = create(world, rows)
     assert dids(outcomes) == ["created", "rejected", "rejected", "created"]
     assert outcomes[1].error is not None
-    assert outcomes[1].error.sentence() == 'line 3: no category "Bilingual"; did you mean "Billing"?'
+    assert (
+        outcomes[1].error.sentence()
+        == 'line 3: no category "Bilingual"; did you mean "Billing"? the categories are Billing, Technical, General'
+    )
     assert outcomes[2].error is not None
     assert outcomes[2].error.hint == "the categories are Billing, Technical, General"
     ticket = outcomes[0].value

@@ -11,6 +11,7 @@ from triage_cli.models import (
     Classification,
     Decided,
     Delivery,
+    Flip,
     History,
     LoggedEvent,
     Outcome,
@@ -85,6 +86,7 @@ def history_record(history: History) -> dict[str, Any]:
     }
 
 
+FLIP_KEYS = Flip._fields
 RUN_KEYS = (
     "run_id", "kind", "words", "actor", "host", "pid", "started_at", "ended_at", "seconds", "counts",
     "cost_usd", "exit_code",
@@ -110,6 +112,8 @@ def outcome_record(outcome: Outcome[Any]) -> dict[str, Any] | None:
         return ticket_record(value.ticket) | {"asked": value.asked}
     if isinstance(value, Routed):
         return ticket_record(value.ticket)
+    if isinstance(value, Flip):
+        return dict(value._asdict())
     return ticket_record(value) if isinstance(value, Ticket) else None
 
 

@@ -47,17 +47,12 @@ def _told(
     deliveries: Mapping[str, Delivery],
 ) -> Iterator[str]:
     match event.action:
-        case "created":
-            line = f", line {detail['line']} of the input" if detail.get("line") else ""
-            yield f"{event.actor} stored it (source {detail.get('source')}{line})."
-            if detail.get("verdict"):
-                yield f"The input gave the verdict {detail['verdict']}."
-        case "updated":
-            yield f"{event.actor} imported it again and changed {_listed(detail.get('fields'))}."
-            if detail.get("verdict"):
-                yield f"The input gave the verdict {detail['verdict']}."
+        case "created" | "updated":
+            yield from _imported(event, detail)
         case "classified":
             yield from _classified(detail, answers.get(detail.get("decision") or ""), history)
+        case "proposed" | "reclassified":
+            yield from _again(event.action, detail, answers.get(detail.get("decision") or ""), history)
         case "verdict":
             yield _verdict(event.actor, detail)
         case "routed":
@@ -68,6 +63,32 @@ def _told(
             yield _delivery(event.action, detail, deliveries.get(detail.get("delivery", "")))
         case _:
             yield f"{event.actor}: {event.action}."
+
+
+def _imported(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:
+    if event.action == "created":
+        line = f", line {detail['line']} of the input" if detail.get("line") else ""
+        yield f"{event.actor} stored it (source {detail.get('source')}{line})."
+    else:
+        yield f"{event.actor} imported it again and changed {_listed(detail.get('fields'))}."
+    if detail.get("verdict"):
+        yield f"The input gave the verdict {detail['verdict']}."
+
+
+def _again(action: str, detail: Mapping[str, Any], answer: Classification | None, history: History) -> Iterator[str]:
+    category, was, outcome = detail.get("category"), detail.get("was"), detail.get("outcome")
+    if action == "reclassified":
+        now = f"so {category} holds instead of {was}" if outcome != "unhoused" else f"{was} is gone: a person decides"
+        yield f"The answer of {detail.get('classifier')} was applied, {now}."
+        return
+    yield from _classified(detail, answer and answer._replace(threshold=None), history)
+    meaning = {
+        "flip": f"So it would be {category} instead of {was}, if that is applied.",
+        "confirmed": "That confirms what holds.",
+        "within": f"It is not far enough ahead of {was} for a change (hysteresis).",
+        "rehomed": f"{was} is gone, so it would be {category}, if that is applied.",
+    }
+    yield meaning.get(str(outcome), f"That is not sure enough for a change, so {was} stays.")
 
 
 def _verdict(actor: str, detail: Mapping[str, Any]) -> str:

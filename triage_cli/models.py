@@ -4,6 +4,7 @@ They are named tuples because an import makes four of them a row: built by posit
 dataclass, and a class of them a quarter at start-up. Times are ISO 8601 UTC with `Z`; money is USD.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -31,12 +32,25 @@ URGENCY: Mapping[str | None, int] = {"urgent": 0, "high": 1, "normal": 2, None: 
 
 
 class Category(NamedTuple):
-    """A label a ticket may get; description and examples are what every classifier reads, `was` its former names."""
+    """A label a ticket may get; description and examples are what every classifier reads, `was` its former names.
+
+    `root` is the name under which the store first knew it (empty: this one), so that a rename changes no question.
+    """
 
     name: str
     description: str = ""
     examples: tuple[str, ...] = ()
     was: tuple[str, ...] = ()
+    root: str = ""
+
+
+class Renamed(NamedTuple):
+    """A category's rename as carried out in a store: its first name there, and how many tickets followed."""
+
+    old: str
+    new: str
+    root: str
+    moved: int = 0
 
 
 class Rule(NamedTuple):
@@ -168,6 +182,12 @@ class Classification(NamedTuple):
     redacted: str | None = None
     error: str | None = None
 
+    @property
+    def chances(self) -> Mapping[str, float]:
+        """Return the probabilities of the categories, where they are known."""
+        known: Mapping[str, float] = json.loads(self.probabilities) if self.probabilities else {}
+        return known
+
 
 class Asking(NamedTuple):
     """What was asked, once per wording: the kind of classifier, its model and prompt, the categories, the options.
@@ -254,6 +274,13 @@ class LoggedEvent(NamedTuple):
     detail: str
     prev: str
     hash: str
+
+
+class Head(NamedTuple):
+    """Where the audit log ends: the hash of its last event, and how many events there are."""
+
+    head: str
+    events: int
 
 
 class Change(NamedTuple):
@@ -397,8 +424,8 @@ class ClassifyPlan(NamedTuple):
 class ReclassifyPlan(NamedTuple):
     """How to ask again; `apply` makes the flips hold, all or none: none where there are more than `max_flips`.
 
-    `max_flips` is a number, or a share of the tickets compared, such as `2%`. `reroute` sends on what was
-    routed already. The `force` of `classify` lets the answers overrule verdicts; what was answered before is recalled all the same.
+    `max_flips` is a number, or a share of the tickets compared, such as `2%`. `reroute` sends on what was routed. The
+    `force` of `classify` lets the answers overrule verdicts; what was answered before is recalled all the same.
     """
 
     classify: ClassifyPlan = ClassifyPlan()

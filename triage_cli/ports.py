@@ -15,6 +15,7 @@ from triage_cli.models import (
     Conflict,
     Decided,
     Delivery,
+    Event,
     EventQuery,
     Flip,
     Gauges,
@@ -27,6 +28,7 @@ from triage_cli.models import (
     Receipt,
     ReclassifyPlan,
     Rejected,
+    Renamed,
     Routed,
     RoutePlan,
     Run,
@@ -172,6 +174,15 @@ class Store(Protocol):
 
     def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
         """Return the stored tickets among these identities."""
+
+    def answers(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
+        """Return what was answered about these tickets to these questions, oldest first."""
+
+    def renames(self) -> Iterator[Renamed]:
+        """Walk over the renames of categories that were carried out."""
+
+    def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
+        """Let everything of a category follow to its new name, `destination` that of the same name too."""
 
     def note_asking(self, asking: Asking) -> None:
         """Record what is asked, once per fingerprint."""

@@ -5,11 +5,11 @@ A stream is JSON lines: an outcome each (`row`, `did`, what it left behind, its 
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import cache
 from http import HTTPStatus
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from triage_cli import errors
 from triage_cli.codec import TICKET_KEYS, compact, outcome_record
@@ -149,9 +149,10 @@ def named(kind: type[T], record: Any) -> T:
     """Return a record of a kind from its fields by name; others, which a newer server may tell, are passed over."""
     if not isinstance(record, dict):
         raise StrangeError(f"no {kind.__name__}")
-    given = {field: record[field] for field in _types_of(kind) if field in record}
+    types = _types_of(cast("Hashable", kind))
+    given = {field: record[field] for field in types if field in record}
     for field, value in given.items():
-        if not isinstance(value, _types_of(kind)[field]):
+        if not isinstance(value, types[field]):
             raise StrangeError(f"{kind.__name__} without a proper {field}")
     try:
         return kind(**given)
@@ -160,7 +161,7 @@ def named(kind: type[T], record: Any) -> T:
 
 
 @cache
-def _types_of(kind: type[Any]) -> Mapping[str, tuple[type, ...]]:
+def _types_of(kind: Hashable) -> Mapping[str, tuple[type, ...]]:
     """Return what each field of a record may be in JSON."""
     as_json: Mapping[type, tuple[type, ...]] = {float: (int, float), tuple: (list,), Mapping: (dict,)}
     found = {}
@@ -218,7 +219,7 @@ def draft_of(record: Any) -> TicketDraft:
     if not isinstance(source, str) or not isinstance(extra, dict):
         raise StrangeError("a draft has no proper source or extra")
     row, line, seen = numbers
-    return TicketDraft(row, line, *texts[:6], source, extra, texts[6], None, seen)
+    return TicketDraft._make((row, line, *texts[:6], source, extra, texts[6], None, seen))
 
 
 def selection_record(selection: Selection) -> dict[str, Any]:
@@ -308,9 +309,11 @@ def error_of(record: Any) -> TriageError:
 
 def problem_of(record: Any) -> TriageError:
     """Return the error that ended a request; one of a kind that is not known here goes by its HTTP status."""
-    if not isinstance(record, dict) or not isinstance(record.get("detail"), str):
+    if not isinstance(record, dict):
         raise StrangeError("no problem")
     detail, hint, code, status = (record.get(key) for key in ("detail", "hint", "code", "status"))
+    if not isinstance(detail, str):
+        raise StrangeError("no problem")
     kind = _KNOWN.get(code) if isinstance(code, str) else None
     if kind is None:
         kind = errors.TriageError

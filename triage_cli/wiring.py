@@ -10,12 +10,14 @@ from triage_cli.allowance import Allowance
 from triage_cli.config import ClassifierSpec, Config, DestinationSpec, is_postgres, without_password
 from triage_cli.errors import ConfigError, UnavailableError, UsageError
 from triage_cli.models import Classification, ClassifyPlan, Parcel, Rule, Ticket
-from triage_cli.ports import Classifier, Destination, Gate, Store, Triage
+from triage_cli.ports import Classifier, Destination, Gate, Store
+from triage_cli.service import renaming
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
 from triage_cli.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
+    from triage_cli.client import RemoteTriage
     from triage_cli.destinations.webhook import Target
     from triage_cli.stores.copying import Copied
     from triage_cli.stores.postgres import PostgresStore
@@ -67,7 +69,7 @@ def copy_to(config: Config, url: str) -> "Copied":
     return copy(source, target)
 
 
-def remote(config: Config, key: str, *, insecure: bool) -> Triage:
+def remote(config: Config, key: str, *, insecure: bool) -> "RemoteTriage":
     """Return the use cases on the instance that the configuration names; nothing is sent yet."""
     from triage_cli.client import RemoteTriage
     from triage_cli.client.connection import checked
@@ -79,7 +81,7 @@ def open_gate(store: Store) -> Gate:
     """Return the gate of the HTTP API beside a store."""
     from triage_cli.stores.access import StoreGate
 
-    return StoreGate(store)  # type: ignore[arg-type] - each of our stores has the two doors that the gate needs
+    return StoreGate(store)  # type: ignore[arg-type]  # each of our stores has the two doors that the gate needs
 
 
 def parts(config: Config, tell: Callable[[str], None] | None = None, *, guarded: bool = False) -> Parts:
@@ -94,10 +96,16 @@ def parts(config: Config, tell: Callable[[str], None] | None = None, *, guarded:
         return open_destination(name, config.destinations.get(name), guarded=guarded)
 
     def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
-        return open_classifier(config, store, plan, Signed(actor, run_id), tell)
+        return open_classifier(_known(config, store), store, plan, Signed(actor, run_id), tell)
 
     map_ = Map(config.routes, config.routing_hash(), destination)
-    return Parts(store, config.categories, classifier, map_, config.per_day)
+    hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
+    return Parts(store, config.categories, classifier, map_, config.per_day, hysteresis)
+
+
+def _known(config: Config, store: Store) -> Config:
+    """Return the configuration with categories that know their first names in this store."""
+    return config._replace(categories=renaming.rooted(config.categories, store.renames()))
 
 
 def open_destination(name: str, spec: DestinationSpec | None, *, guarded: bool = False) -> Destination:
@@ -156,8 +164,9 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule) -> Iterato
 
 def try_classifier(config: Config, name: str) -> str:
     """Ask a classifier one tiny question and return what it answered in words. Raises what a run would raise."""
+    store = open_store(config)
     classifier = open_classifier(
-        config, open_store(config), ClassifyPlan(name, force=True, max_wait=0.0), Signed("doctor", ids.new_id()), None
+        _known(config, store), store, ClassifyPlan(name, force=True, max_wait=0.0), Signed("doctor", ids.new_id()), None
     )
     category = config.categories[0].name
     ticket = Ticket(ids.new_id(), "", "doctor", None, "", f"A question about {category}", None, None, None, 2, None, "")
@@ -210,7 +219,7 @@ def open_classifier(
     name = plan.classifier or config.classifier
     spec = config.classifiers.get(name)
     if spec is None:
-        raise UsageError(f'no classifier "{name}"', hint=f"configured are {', '.join(config.classifiers)}")
+        raise UsageError(f'no classifier "{name}"', hint=f"the config has {', '.join(config.classifiers)}")
     if spec.type == "local":
         return _local(config, store, spec, signed, tell)
     if spec.type == "cascade":
@@ -220,7 +229,7 @@ def open_classifier(
         if not kept:
             raise UsageError(f'classifier "{name}" has no step that works offline', hint="leave out --offline")
         steps = [open_classifier(config, store, plan._replace(classifier=step), signed, tell) for step in kept]
-        return Cascade(name, steps, spec.audit_rate) if len(steps) > 1 else steps[0]
+        return Cascade(name, steps, spec.audit_rate, tell) if len(steps) > 1 else steps[0]
     return _asking(config, store, spec, plan, signed)
 
 
@@ -259,7 +268,8 @@ def _local(
         model = training.fit(config.categories)
         store.keep_model(name, model.to_bytes(), {"categories": len(config.categories)})
     else:
-        model = local.Model.from_bytes(weights)
+        # Its labels stand in the order of the categories, and may be their former names.
+        model = local.Model.from_bytes(weights)._replace(labels=tuple(c.name for c in config.categories))
     return local.LocalClassifier(
         spec.name,
         model,

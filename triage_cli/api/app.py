@@ -39,6 +39,6 @@ def create_app(served: Served) -> FastAPI:
     problems.install(app)
     for router in (operations.router, bulk.router, tickets.router, reads.router, hooks.router):
         app.include_router(router)
-    app.openapi = describing(app)  # type: ignore[method-assign] - FastAPI's own way to extend it
+    app.openapi = describing(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     app.add_middleware(Door, served=served)
     return app

@@ -25,6 +25,7 @@ class Keys:
         self._per_minute = limits.per_minute
         self._touched: dict[str, float] = {}
         self._permits: dict[str, tuple[int, float]] = {}  # by key: how many are left, and until when
+        self._closed: dict[str, float] = {}  # by key: until when there are none, so that a flood asks no database
         self._lock = threading.Lock()
 
     def admit(self, credential: str, headers: MutableMapping[str, str]) -> Caller:
@@ -61,13 +62,16 @@ class Keys:
         with self._lock:
             left, until = self._permits.get(key_id, (0, 0.0))
             if left <= 0 or time.monotonic() > until:  # permits that were not used are not kept for later
-                wait = self._gate.permits(key_id, block, self._per_minute, self._per_minute)
-                if wait:
-                    headers |= _said(self._per_minute, 0, wait)
+                wait = self._closed.get(key_id, 0.0) - time.monotonic()
+                if wait <= 0:
+                    wait = self._gate.permits(key_id, block, self._per_minute, self._per_minute)
+                    self._closed[key_id] = time.monotonic() + wait
+                if wait > 0:
+                    headers.update(_said(self._per_minute, 0, wait))
                     raise LimitedError("too many requests", hint=f"wait {wait:.0f} s", retry_after=wait)
                 left, until = block, time.monotonic() + 60.0
             self._permits[key_id] = left - 1, until
-        headers |= _said(self._per_minute, left - 1, 60.0 / BLOCKS)
+        headers.update(_said(self._per_minute, left - 1, 60.0 / BLOCKS))
 
 
 def _said(per_minute: int, left: int, reset: float) -> dict[str, str]:

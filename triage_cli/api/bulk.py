@@ -16,6 +16,7 @@ from triage_cli.api import bulk_shapes as shapes
 from triage_cli.api import problems
 from triage_cli.api.lines import Lines
 from triage_cli.api.once import KEY
+from triage_cli.api.reads import moment
 from triage_cli.api.serving import CallerHere, Served, ServedHere, TriageHere, json_only
 from triage_cli.codec import compact
 from triage_cli.errors import (
@@ -32,6 +33,7 @@ from triage_cli.models import (
     PRIORITIES,
     ClassifyPlan,
     Outcome,
+    ReclassifyPlan,
     Rejected,
     RoutePlan,
     Selection,
@@ -103,7 +105,7 @@ async def batch(
     except BaseException:
         parcel.file.close()
         raise
-    plan = ClassifyPlan(query.classifier, False, query.workers, query.max_cost, query.max_wait)
+    plan = ClassifyPlan(query.classifier, False, query.workers, query.max_cost, query.max_wait, query.deadline)
     within = _within(drafts, served.limits.rows)
     outcomes: Iterable[Outcome[Any]] = triage.run(within, plan) if query.do else triage.create(within)
 
@@ -126,6 +128,16 @@ def route_many(body: shapes.RouteManyIn, served: ServedHere, triage: TriageHere)
     return _lines(served, triage, triage.route(_selected(triage, body.selection), RoutePlan(**dict(body.plan))))
 
 
+@router.post("/reclassify", status_code=200, response_class=Lines, responses=_LINES, dependencies=[Depends(json_only)])
+def reclassify_many(body: shapes.ReclassifyManyIn, served: ServedHere, triage: TriageHere) -> Lines:
+    """Ask again about tickets that a machine decided: the answers are proposals, or hold, all or none.
+
+    A line's `flip` is the category that holds beside the one just answered.
+    """
+    asked = dict(body.plan) | {"classify": ClassifyPlan(**dict(body.plan.classify))}
+    return _lines(served, triage, triage.reclassify(_selected(triage, body.selection), ReclassifyPlan(**asked)))
+
+
 @router.post("/verdicts", status_code=200, response_class=Lines, responses=_LINES, dependencies=[Depends(json_only)])
 def judge_many(body: shapes.VerdictsIn, served: ServedHere, triage: TriageHere) -> Lines:
     """Set people's categories, or take them back; of two for one ticket the later one holds."""
@@ -136,7 +148,8 @@ def judge_many(body: shapes.VerdictsIn, served: ServedHere, triage: TriageHere) 
 def _selected(triage: Triage, asked: shapes.SelectionIn) -> Selection:
     """Return what is selected; ids may be any names of tickets. Raises `NotFoundError` or `AmbiguousError`."""
     named = None if asked.ids is None else tuple(dict.fromkeys(triage.resolve(name) for name in asked.ids))
-    fields = dict(asked) | {"ids": named, "statuses": frozenset(asked.statuses)}
+    since = None if asked.since is None else moment(asked.since)
+    fields = dict(asked) | {"ids": named, "statuses": frozenset(asked.statuses), "since": since}
     return Selection(**fields)
 
 
@@ -266,12 +279,10 @@ def told(served: Served, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) 
         for outcome in outcomes:
             counts[outcome.did] += 1
             yield wire.outcome_line(outcome) + "\n"
-        if served.stopping:
-            hint = "what was done is stored; send the same again"
-            raise UnavailableError("the server is shutting down", hint=hint)
+        _check(served)
     except TriageError as error:
         problem = problems.record(error)
-    except Exception:
+    except Exception:  # noqa: BLE001 - the last door of a stream, whose status was sent long ago
         errors.exception("a bulk request failed")
         hint = "run it again, and look into the server's log"
         problem = problems.record(TriageError("something unexpected went wrong on the server", hint=hint))
@@ -280,3 +291,9 @@ def told(served: Served, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) 
         yield compact({"end": counts, "cost_usd": triage.spent, "met": [met.met, met.rewritten]}) + "\n"
         return
     yield compact({"problem": problem, "cost_usd": triage.spent}) + "\n"
+
+
+def _check(served: Served) -> None:
+    """Raise where the work came to its end because the server does."""
+    if served.stopping:
+        raise UnavailableError("the server is shutting down", hint="what was done is stored; send the same again")

@@ -27,6 +27,7 @@ class BatchQuery(In):
     workers: Workers | None = Field(None, description="calls in flight")
     max_cost: Usd | None = Field(None, description="USD that this request may spend")
     max_wait: Seconds = Field(120.0, description="how long an outage is waited for")
+    deadline: Seconds | None = Field(None, description="seconds after which nothing new is begun")
 
 
 class SelectionIn(In):

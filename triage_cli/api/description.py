@@ -16,8 +16,15 @@ KEYS = {
     "Bearer": {"type": "http", "scheme": "bearer", "description": "the same key as a bearer token"},
 }
 PROBLEM = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-# What one operation answers beside what all do, by the end of its path.
-SPECIAL = {"/classify": (402, 502, 503), "/route": (400, 502, 503), "/reclassify": (402, 503), "/ready": (500, 503)}
+# What one operation answers beside what all do.
+SPECIAL = {
+    "/tickets/{ticket_id}/classify": (402, 502),
+    "/tickets/{ticket_id}/route": (400, 502),
+    "/classify": (404,),
+    "/route": (404,),
+    "/reclassify": (404,),
+    "/ready": (500, 503),
+}
 
 
 def describing(app: FastAPI) -> Callable[[], dict[str, Any]]:
@@ -67,9 +74,7 @@ def _of_lines() -> dict[str, Any]:
 
 def _refusals(path: str, method: str) -> Iterator[int]:
     """Yield the statuses by which an operation may refuse."""
-    for end, statuses in SPECIAL.items():
-        if path.endswith(end):
-            yield from statuses
+    yield from SPECIAL.get(path, ())
     if path in OPEN:
         return
     yield from (401, 422, 503)

@@ -100,7 +100,7 @@ def mapped(hook: Hook, body: bytes) -> shapes.TicketIn:
         event = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise UsageError("the body is no JSON", hint="send the event as application/json") from error
-    said = {field: _at(event, path) for field, path in hook.spec.fields.items()}
+    said: dict[str, Any] = {field: _at(event, path) for field, path in hook.spec.fields.items()}
     try:
         return shapes.TicketIn(**{k: v for k, v in said.items() if v is not None}, source=hook.spec.name)
     except ValidationError as error:

@@ -33,7 +33,7 @@ class Lines(StreamingResponse):
         self._stop = stop
         self._breathe = breathe
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as ASGI has it
         """Answer a request."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         outbox = _Outbox(asyncio.get_running_loop())

@@ -48,9 +48,9 @@ def _answer(problem: Mapping[str, Any], headers: Mapping[str, str] | None = None
 
 
 def _allowed(request: Request) -> set[str]:
-    paths = request.app.openapi()["paths"].items()
-    there = [ops for path, ops in paths if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), request.url.path)]
-    return {method.upper() for operations in there for method in operations}
+    paths, asked = request.app.openapi()["paths"], request.url.path
+    fitting = (ops for path, ops in paths.items() if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), asked))
+    return {method.upper() for method in paths.get(asked) or next(fitting, ())}
 
 
 class BodyError(HTTPException):

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -32,15 +32,17 @@ def list_(request: Request, query: Annotated[shapes.TicketQuery, Query()], triag
         customer_id=query.customer_id,
         priority=query.priority,
         classifier=query.classifier,
-        since=_moment(query.since),
+        since=moment(query.since),
         search=query.search,
         limit=query.limit + 1,
         after=query.after,
+        order=query.order,
     )
-    found = list(triage.find(selection))
+    found = list(islice(triage.find(selection), query.limit + 1))
     shown = found[: query.limit]
     answer = reply(Done(200, [ticket_record(t) for t in shown]))
-    return _with_next(answer, request, shown[-1].ticket_id if len(found) > query.limit else None)
+    more = len(found) > query.limit and query.order == "newest"
+    return _with_next(answer, request, shown[-1].ticket_id if more else None)
 
 
 @router.get("/tickets/{ticket_id}", response_model=shapes.Whole)
@@ -70,7 +72,7 @@ def logs(request: Request, query: Annotated[shapes.EventQueryIn, Query()], triag
 
 
 def _events(request: Request, triage: Triage, query: shapes.EventQueryIn, ticket_id: str | None) -> Response:
-    wanted = EventQuery(ticket_id, query.action, query.actor, _moment(query.since), _moment(query.until))
+    wanted = EventQuery(ticket_id, query.action, query.actor, moment(query.since), moment(query.until))
     if query.after is None:
         return reply(Done(200, [event_record(e) for e in triage.events(wanted._replace(limit=query.limit))]))
     found = list(islice(triage.events(wanted._replace(after=query.after)), query.limit + 1))
@@ -102,11 +104,13 @@ def _with_next(answer: Response, request: Request, after: str | None) -> Respons
     """Link to the page after this one."""
     if after is not None:
         kept = [(key, value) for key, value in request.query_params.multi_items() if key != "after"]
-        answer.headers["link"] = f'<{request.url.path}?{urlencode([*kept, ("after", after)])}>; rel="next"'
+        answer.headers["link"] = (
+            f'<{quote(request.url.path, safe="/%")}?{urlencode([*kept, ("after", after)])}>; rel="next"'
+        )
     return answer
 
 
-def _moment(at: datetime | None) -> str | None:
+def moment(at: datetime | None) -> str | None:
     """Return a time as the store compares it."""
     if at is None:
         return None

@@ -1,5 +1,6 @@
 """The process that serves: uvicorn, told to stop by us, with JSON lines for logs."""
 
+import asyncio
 import json
 import logging
 import os
@@ -12,8 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from triage_cli import ids, wiring
 from triage_cli.api.app import create_app
@@ -51,7 +54,7 @@ def prepared(config: Config, place: Place, tell: Callable[[str], None], log: Tex
         hint = "give a certificate and its key as PEM files"
         raise UsageError(f"cannot use the certificate: {error.strerror or error}", hint=hint) from error
     log_to(log)
-    return Server(uvicorns, served, _listening(place))
+    return Server(uvicorns, served, listening(place.host, place.port))
 
 
 def hooks(config: Config, env: Mapping[str, str]) -> dict[str, Hook]:
@@ -66,13 +69,20 @@ def hooks(config: Config, env: Mapping[str, str]) -> dict[str, Hook]:
     }
 
 
-def _listening(place: Place) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises `UsageError` where that cannot be."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)  # type: ignore[arg-type]
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # With its protocol named: else asyncio does not see that it is TCP, and each answer waits 40 ms for its rest.
+        found = socket.socket(family, kind, protocol)
+        if os.name == "posix":
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+        found.listen(2048)
     except OSError as error:
         hint = "give another --host or --port"
-        raise UsageError(f"cannot listen on {place.host}:{place.port}: {error.strerror}", hint=hint) from error
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}", hint=hint) from error
+    return found
 
 
 def configured(app: ASGIApp, **options: Any) -> uvicorn.Config:
@@ -83,11 +93,41 @@ def configured(app: ASGIApp, **options: Any) -> uvicorn.Config:
         "server_header": False,
         "proxy_headers": False,
         "timeout_graceful_shutdown": GRACE,
-        "http": "h11",
+        "http": Patient,
         "loop": "asyncio",
         "ws": "none",
     }
     return uvicorn.Config(app, **given | options)
+
+
+class Patient(H11Protocol):
+    """HTTP/1.1 on one connection, which is closed where the head of a request does not come in time."""
+
+    head_seconds = 20.0
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin to wait for a first request."""
+        super().connection_made(transport)
+        self._late = self.loop.call_later(self.head_seconds, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        """Wait on while a head is not whole, counting from its first byte."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._forget()
+        elif self._late is None:
+            self._late = self.loop.call_later(self.head_seconds, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._forget()
+        super().connection_lost(exc)
+
+    def _forget(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 class Server(uvicorn.Server):

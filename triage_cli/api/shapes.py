@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
 
 from triage_cli.models import Status
 
@@ -18,7 +19,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 Priority = Literal["low", "normal", "high", "urgent"]
 Kind = Literal["decision", "logprob", "said", "model", "human"]
-EXAMPLE = {
+EXAMPLE: JsonDict = {
     "ticket_id": "01a20e9c-1d27-7000-8f6f-e2de12e6ffde",
     "external_id": None,
     "source": "api",
@@ -42,12 +43,12 @@ EXAMPLE = {
 }
 
 
-def _blank(field: str) -> dict[str, Any]:
+def _blank(field: str) -> JsonDict:
     return {field: {"anyOf": [{"type": "null"}, {"type": "string", "not": {"pattern": VISIBLE}}]}}
 
 
 # One of subject and description must say something. As `not`, which generators of clients pass over.
-NEEDS_TEXT = {"not": {"properties": _blank("subject") | _blank("description")}}
+NEEDS_TEXT: JsonDict = {"not": {"properties": _blank("subject") | _blank("description")}}
 
 
 def _moment(said: object) -> object:
@@ -143,6 +144,9 @@ class TicketQuery(Asked):
     classifier: Short | None = None
     since: Moment | None = Field(None, description="stored at this time or later")
     search: Short | None = Field(None, description="a text in subject or description")
+    order: Literal["newest", "review"] = Field(
+        "newest", description="`review`: what waits for a person, the most informative first, on one page"
+    )
     limit: int = Field(50, ge=1, le=1000, description="tickets on one page")
     after: Short = Field("", description="the ticket_id after which a page begins; `Link: rel=next` has it")
 

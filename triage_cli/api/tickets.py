@@ -3,8 +3,10 @@
 import re
 import time
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 from fastapi import APIRouter, Depends, Path
+from pydantic import AfterValidator
 from starlette.responses import Response
 
 from triage_cli import ids
@@ -29,7 +31,9 @@ from triage_cli.reading import values
 
 router = APIRouter(tags=["tickets"], dependencies=[Depends(json_only)])
 TicketName = Annotated[
-    str, Path(max_length=1000, description="its id, an unambiguous ending of 6 or more characters, or its external id")
+    str,
+    AfterValidator(unquote),  # what the door has kept
+    Path(max_length=1000, description="its id, an unambiguous ending of 6 or more characters, or its external id"),
 ]
 # What an empty body means.
 AS_USUAL, ONCE = shapes.ClassifyIn(), shapes.RouteIn()

@@ -32,6 +32,7 @@ def classify(
     workers: inputs.Workers = None,
     max_cost: inputs.MaxCost = None,
     max_wait: inputs.MaxWait = "2m",
+    deadline: inputs.Deadline = None,
     limit: inputs.Limit = None,
     since: inputs.Since = None,
     dry_run: Annotated[
@@ -47,7 +48,7 @@ def classify(
     triage classify
     triage list --status needs_review -o id | triage classify - --classifier gpt
     """
-    plan = inputs.plan(session, classifier, workers, max_cost, max_wait, force=force)
+    plan = inputs.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline)
     named, missing = inputs.ids(session, ids)
     selection = Selection(ids=named[:limit] if named is not None else None, since=inputs.moment(since), limit=limit)
     if dry_run:
@@ -70,7 +71,7 @@ def classify(
         if counts["classified"]:
             steps.append("triage route")
         if counts["needs_review"]:
-            steps.append(f"{counts['needs_review']:,} need you: triage list --status needs_review")
+            steps.append(f"{counts['needs_review']:,} need you: triage review")
         session.say("next: " + "; ".join(steps) if steps else "")
     return next(code for code in PRECEDENCE if code in codes)
 

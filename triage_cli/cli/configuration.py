@@ -1,5 +1,6 @@
 """`triage config`: make one, show what holds and where it comes from, check it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, about_here
 from triage_cli.config import STARTER, shown
 from triage_cli.errors import ConfigError
+from triage_cli.models import Selection
 
 COLUMNS = ("key", "value", "origin")
 
@@ -59,10 +61,21 @@ def check(session: Session) -> None:
         f"{where}: {len(config.categories)} categories, {len(config.classifiers)} classifiers, "
         f"{len(config.routes)} routes, {len(config.destinations)} destinations: no mistakes"
     )
-    known = {category.name for category in config.categories}
-    for name, number in session.triage.stats().by_category.items():
+    known = {name for category in config.categories for name in (category.name, *category.was)}
+    for name in session.triage.stats().by_category:
         if name not in known:
-            telling.say(f'warning: {number:,} tickets are "{name}", which is no category now; name its heir with was:')
+            telling.say(f"warning: {_gone(session, name)}")
+
+
+def _gone(session: Session, name: str) -> str:
+    """Say what is left of a category that is gone without an heir."""
+    by_whom = Counter(bool(ticket.verdict) for ticket in session.triage.find(Selection(category=name)))
+    left = []
+    if by_whom[False]:
+        left.append(f"a machine said it of {by_whom[False]:,} tickets (triage reclassify asks about them first)")
+    if by_whom[True]:
+        left.append(f"people of {by_whom[True]:,} (triage review lists them)")
+    return f'"{name}" is no category now: {" and ".join(left)}; or name its heir with was:'
 
 
 def _table(records: Sequence[Any]) -> object:

@@ -10,8 +10,7 @@ from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, history_record, ticket_record
-from triage_cli.errors import UsageError
-from triage_cli.models import STATUSES, Selection
+from triage_cli.models import Selection
 
 Name = Annotated[
     str, typer.Argument(metavar="ID", help="A ticket's id, its last 6 or more characters, or its external id.")
@@ -29,7 +28,7 @@ def register(app: typer.Typer) -> None:
 @served
 def list_tickets(
     session: Session,
-    status: Annotated[list[str] | None, typer.Option(help="May be repeated.", show_default=False)] = None,
+    status: inputs.Statuses = None,
     category: Annotated[str | None, typer.Option(show_default=False)] = None,
     customer_id: Annotated[str | None, typer.Option(show_default=False)] = None,
     priority: Annotated[str | None, typer.Option(show_default=False)] = None,
@@ -48,13 +47,10 @@ def list_tickets(
     triage list --status needs_review
     triage list --search refund --since 7d -o csv
     """
-    unknown = [s for s in status or () if s not in STATUSES]
-    if unknown:
-        raise UsageError(f'no status "{unknown[0]}"', hint=f"a ticket is one of {', '.join(STATUSES)}")
     printer = Printer(output, excel=excel)
     cut = limit is None and telling.on_terminal(sys.stdout)
     selection = Selection(
-        statuses=frozenset(status or ()),
+        statuses=inputs.statuses(status),
         category=category,
         customer_id=customer_id,
         priority=inputs.priority(priority),

@@ -74,7 +74,7 @@ def next_step(places: Counter[str], counts: Counter[str]) -> str:
         listed = ", ".join(f"{place} ({number:,})" for place, number in places.most_common())
         steps.append(f"{sum(places.values()):,} routed to {listed}")
     if counts["needs_review"]:
-        steps.append(f"{counts['needs_review']:,} need you: triage list --status needs_review")
+        steps.append(f"{counts['needs_review']:,} need you: triage review")
     if counts["unroutable"]:
         steps.append("triage why ID tells why a ticket is unroutable")
     if counts["undeliverable"]:

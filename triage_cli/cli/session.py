@@ -6,6 +6,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
@@ -71,6 +72,7 @@ class Session:
         self._remote = remote
         self.quiet = bool(given.quiet)
         self.stopper = Stopper()
+        self.leaving = ExitStack()  # what is let go at the end
 
     @functools.cached_property
     def config(self) -> Config:
@@ -116,7 +118,9 @@ class Session:
         triage: Triage
         if self.is_remote:
             key = os.environ.get("TRIAGE_API_KEY", "").strip()
-            triage = wiring.remote(self.config, key, insecure=bool(self.given.insecure))
+            remote = wiring.remote(self.config, key, insecure=bool(self.given.insecure))
+            self.leaving.callback(remote.close)
+            triage = remote
         else:
             triage = LocalTriage(wiring.parts(self.config, self.say), user(), _words(sys.argv[1:]))
         self.stopper.watch(triage.stop)
@@ -166,7 +170,7 @@ def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..
         if session.given.remote is not None or os.environ.get("TRIAGE_REMOTE"):
             session.config  # noqa: B018 - what a remote cannot do is told before any work
         try:
-            with session.stopper:
+            with session.stopper, session.leaving:
                 code = function(session, **kwargs)
         except KeyboardInterrupt:  # typer would make 130 of SIGTERM too
             return session.stopper.code or ExitCode.INTERRUPTED

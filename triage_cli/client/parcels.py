@@ -1,5 +1,6 @@
 """A long input in parcels: two are on their way at a time, and one whose answer is lost is sent again."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -23,11 +24,12 @@ PATH = "/tickets/batch"
 
 
 class Way(NamedTuple, Generic[T]):
-    """What becomes of the drafts: what is asked beside them, what outcomes leave behind, and USD to spend in all."""
+    """What becomes of the drafts: what is asked beside them, what outcomes leave behind, USD and seconds in all."""
 
     params: Mapping[str, Any]
     value: Callable[[wire.Record], T]
     max_cost: float | None = None
+    deadline: float | None = None
 
 
 class Parcels(Generic[T]):
@@ -37,6 +39,7 @@ class Parcels(Generic[T]):
         self._connection = connection
         self._way = way
         self._left = way.max_cost
+        self._began = time.monotonic()
         self._meetings = importing.Meetings()
 
     def send(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[T]]:
@@ -68,7 +71,11 @@ class Parcels(Generic[T]):
         before = seen.count([importing.identify(draft).identity for draft in drafts])
         met = (self._meetings.met, self._meetings.rewritten)
         lines = [compact({"met": met}), *(wire.draft_line(d, n) for d, n in zip(drafts, before, strict=True))]
-        params = {**self._way.params, **({} if self._left is None else {"max_cost": self._left})}
+        params = dict(self._way.params)
+        if self._left is not None:
+            params["max_cost"] = self._left
+        if self._way.deadline is not None:
+            params["deadline"] = max(0.0, self._began + self._way.deadline - time.monotonic())
         # Halves of surrogate pairs, which no UTF-8 holds, come through as JSON writes them.
         body = ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
         return _Parcel(self._connection, body, params, chunk, met)

@@ -16,6 +16,7 @@ from triage_cli.models import (
     Decided,
     EventQuery,
     Flip,
+    Head,
     History,
     LoggedEvent,
     Outcome,
@@ -38,6 +39,8 @@ T = TypeVar("T")
 PAGE = 500
 # So many verdicts are given in one request.
 VERDICTS = 500
+# So many tickets are fetched for one sitting of review.
+SITTING = 1000
 
 
 class RemoteTriage:
@@ -45,6 +48,10 @@ class RemoteTriage:
 
     def __init__(self, address: Address) -> None:
         self._connection = Connection(address)
+
+    def close(self) -> None:
+        """Let go of the sockets."""
+        self._connection.close()
 
     def stop(self) -> None:
         """Take no new work: what is on its way ends soon, and the server is left, which stops it too."""
@@ -72,8 +79,8 @@ class RemoteTriage:
 
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass."""
-        params = {"do": "classify,route", **wire.plan_record(plan._replace(max_cost=None))}
-        return Parcels(self._connection, Way(params, wire.routed_in, plan.max_cost)).send(drafts)
+        params = {"do": "classify,route", **wire.plan_record(plan._replace(max_cost=None, deadline=None))}
+        return Parcels(self._connection, Way(params, wire.routed_in, plan.max_cost, plan.deadline)).send(drafts)
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """Ask a classifier about tickets."""
@@ -118,8 +125,13 @@ class RemoteTriage:
         params = wire.selection_record(selection)
         params["status"] = params.pop("statuses", [])
         left = params.pop("limit", None)
+        if selection.order == "review":  # one page, since its order goes by all that waits
+            left = min(left or SITTING, SITTING)
+            page = left
+        else:
+            page = PAGE
         if left != 0:
-            for record in self._paged("/tickets", {**params, "limit": PAGE if left is None else min(left, PAGE)}):
+            for record in self._paged("/tickets", {**params, "limit": page if left is None else min(left, page)}):
                 yield self._made(wire.ticket_of, record)
                 left = None if left is None else left - 1
                 if left == 0:
@@ -155,6 +167,10 @@ class RemoteTriage:
     def stats(self) -> Stats:
         """Count."""
         return self._made(wire.stats_of, self._connection.get("/stats")[0])
+
+    def audit_head(self) -> Head:
+        """Return where the audit log ends."""
+        return self._made(lambda r: wire.named(Head, r), self._connection.get("/audit/head")[0])
 
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get."""

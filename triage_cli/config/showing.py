@@ -42,7 +42,7 @@ def _fields(
     """Walk over what means something to a record of this type."""
     of_type = getattr(record, "type", "")
     for name, value in record._asdict().items():
-        if name == "name" or (table[name].types and of_type not in table[name].types):
+        if name == "name" or name not in table or (table[name].types and of_type not in table[name].types):
             continue
         if isinstance(value, Price):
             yield from ((f"{key}.{name}.{part}", price) for part, price in value._asdict().items())

@@ -1,6 +1,7 @@
 """Tickets get their category: ask a classifier, hold its answer against the threshold, save what has arrived."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from triage_cli import ids
 from triage_cli.allowance import Allowance
@@ -17,8 +18,7 @@ PATIENCE = 3
 class Deciding:
     """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so.
 
-    `limit` tells what the run may spend in all, as things stand: other runs draw on the same budget. `most` is how many
-    tickets are claimed at once: a few where a model is waited for, so that processes that begin later find work too.
+    `limit` tells what the run may spend in all, as things stand: other runs draw on the same budget.
     """
 
     def __init__(
@@ -40,9 +40,14 @@ class Deciding:
         self._lease = lease
         self._allowance = allowance
         self.limit = limit
-        self.most = CHUNK if 2 * classifier.appetite > CHUNK else classifier.appetite
         self._force = force
         self._noted = False
+        self._endpoints: dict[str, str] = {}  # of each fingerprint; empty where nothing leaves the house
+
+    @property
+    def handful(self) -> int:
+        """Return how many tickets are to be held at once: few where asking takes long, so that runs share the work."""
+        return handful(self._classifier)
 
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, str]:
         """Name the tickets nobody need be asked about: `held` by a verdict, or `unchanged` since the same question."""
@@ -67,6 +72,7 @@ class Deciding:
         if not self._noted:
             for asking in self._classifier.askings():
                 self._store.note_asking(asking)
+                self._endpoints[asking.fingerprint] = asking.endpoint
             self._noted = True
         at = ids.now()
         changes = []
@@ -103,13 +109,13 @@ class Deciding:
         return Outcome(-1, did, Decided(ticket, now, True), None, before)
 
     def _change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
-        steps = tuple(_within(step, self._labels) for step in outcome.value.steps) if outcome.value else ()
+        steps = tuple(within(step, self._labels) for step in outcome.value.steps) if outcome.value else ()
         spent = sum(step.cost for step in steps if not step.reused)
         ticket = before._replace(cost_usd=before.cost_usd + spent, revision=before.revision + 1, run_id=None)
         answer = outcome.value and outcome.value._replace(steps=steps)
         ticket = decided(ticket, answer, outcome.error)
         last = steps[-1] if steps else None
-        data = {
+        data: dict[str, Any] = {
             "classifier": last.classifier if last else self._classifier.name,
             "category": ticket.category,
             "suggestion": ticket.suggestion,
@@ -118,6 +124,11 @@ class Deciding:
             "status": ticket.status,
             "decision": ticket.decision_id,
         }
+        if sent := [
+            self._endpoints[s.fingerprint] for s in steps if self._endpoints.get(s.fingerprint) and not s.reused
+        ]:
+            fields = [field for field in ("subject", "description") if getattr(before, field)]
+            data["sent"] = dict.fromkeys(sent, fields)
         if last and last.redacted:
             data["masked"] = last.redacted  # the kinds of words that were hidden from the provider
         if outcome.error:
@@ -126,7 +137,12 @@ class Deciding:
         return Change(event, ticket, before.revision, steps)
 
 
-def _within(step: Classification, labels: frozenset[str]) -> Classification:
+def handful(classifier: Classifier) -> int:
+    """Return how many tickets a run should hold for a classifier."""
+    return min(CHUNK, 2 * classifier.appetite)
+
+
+def within(step: Classification, labels: frozenset[str]) -> Classification:
     """Return an answer without a category that is not in the list: no such label is ever stored."""
     if step.category is None or step.category in labels:
         return step

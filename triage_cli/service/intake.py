@@ -151,8 +151,8 @@ class Intake:
             else:
                 batch.outcomes[row] = Outcome(row, did, ticket, error, item.draft)
         self._meetings.add(met, rewritten)
-        if error := self._meetings.doubt(items[0].draft.source if items else ""):
-            raise error
+        if doubt := self._meetings.doubt(items[0].draft.source if items else ""):
+            raise doubt
 
     def _decide(
         self, item: Identified, here: Ticket | None, at: str, *, repeated: bool

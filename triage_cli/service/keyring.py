@@ -1,13 +1,15 @@
 """The keys of the HTTP API: made, listed, revoked; the audit log tells by whom."""
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from triage_cli import ids, keys
-from triage_cli.config.checks import no_name
 from triage_cli.errors import UsageError
 from triage_cli.models import ApiKey, Change, Event
 from triage_cli.ports import Gate, Store
+
+NAME = re.compile(r"[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?")
 
 
 class Made(NamedTuple):
@@ -28,8 +30,9 @@ class KeyRing:
 
     def create(self, name: str, role: str) -> Made:
         """Make a key. Raises `UsageError` for a name that is taken or is none."""
-        if objection := no_name(name):
-            raise UsageError(f"the name of a key {objection}", hint="take one that says who uses it")
+        if not NAME.fullmatch(name):
+            hint = "take one that says who uses it: letters, digits, blanks inside, and . _ @ + -, 80 at most"
+            raise UsageError("this cannot be the name of a key", hint=hint)
         made = keys.new_key()
         self._gate.add_key(ApiKey(made.key_id, name, keys.digest(made.text), role, ids.now()))
         self._log("key_created", {"key": made.key_id, "name": name, "role": role})

@@ -1,14 +1,15 @@
 """`LocalTriage`: the use cases over a store, a classifier and destinations of this machine."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import chain, count, islice
 from typing import NamedTuple, TypeVar
 
 from triage_cli import ids
 from triage_cli.allowance import Allowance
+from triage_cli.errors import UnavailableError
 from triage_cli.explaining import explain
 from triage_cli.importing import Meetings
 from triage_cli.models import (
@@ -16,9 +17,11 @@ from triage_cli.models import (
     ClassifyPlan,
     Decided,
     EventQuery,
+    Flip,
     History,
     LoggedEvent,
     Outcome,
+    ReclassifyPlan,
     Rejected,
     Routed,
     RoutePlan,
@@ -31,11 +34,12 @@ from triage_cli.models import (
     Why,
 )
 from triage_cli.ports import Classifier, Store
-from triage_cli.service import naming
+from triage_cli.service import naming, renaming, reviewing
 from triage_cli.service.deciding import Deciding
 from triage_cli.service.delivering import Delivering, Map
 from triage_cli.service.intake import Intake
 from triage_cli.service.judging import Judging
+from triage_cli.service.reclassifying import Reclassifying
 from triage_cli.service.running import Tally, running
 from triage_cli.service.verdicts import Verdicts
 from triage_cli.streams import CHUNK, chunked
@@ -48,13 +52,17 @@ TO_ROUTE = frozenset({"classified", "unroutable"})
 
 
 class Parts(NamedTuple):
-    """What the use cases stand on: `classifier` opens one for a plan, an actor and a run; `per_day` is USD."""
+    """What the use cases stand on: `classifier` opens one for a plan, an actor and a run; `per_day` is USD.
+
+    `hysteresis` is the margin that a flip needs, by the classifier's name.
+    """
 
     store: Store
     categories: tuple[Category, ...]
     classifier: Callable[[ClassifyPlan, str, str], Classifier]
     map: Map
     per_day: float | None = None
+    hysteresis: Mapping[str, float] = {}
 
 
 class LocalTriage:
@@ -80,12 +88,22 @@ class LocalTriage:
         """Return what was spent here, in USD."""
         return self._allowance.spent
 
+    @contextmanager
+    def _running(self, kind: str) -> Iterator[Tally]:
+        """Begin a run; what is stored under a category's former name follows first."""
+        with running(self._store, kind, self._actor, self._words, self._allowance) as tally:
+            self._follow(tally.run.run_id)
+            yield tally
+
+    def _follow(self, run_id: str | None) -> None:
+        renaming.follow(self._store, self._parts.categories, self._parts.map.rules, self._actor, run_id)
+
     # -- create
 
     def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
         """Store drafts; one outcome each, in order."""
         verdicts = Verdicts(self._parts.categories, self._actor)
-        with running(self._store, "create", self._actor, self._words, self._allowance) as tally:
+        with self._running("create") as tally:
             intake = self._intake(verdicts, tally)
             for outcomes in intake.chunks(self._until_stopped(drafts)):
                 tally.add(outcomes)
@@ -104,26 +122,39 @@ class LocalTriage:
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """Ask a classifier about tickets: the selected ones, or all that are new or failed."""
-        with running(self._store, "classify", self._actor, self._words, self._allowance) as tally:
+        with self._running("classify") as tally:
             deciding = self._deciding(plan, tally)
             aside: list[Outcome[Decided]] = []
             rows: dict[str, int] = {}
-            for outcomes in deciding.decide(self._to_ask(selection, deciding, tally, aside, rows)):
+            through: list[bool] = []
+            for outcomes in deciding.decide(self._to_ask(selection, deciding, tally, aside, rows, through)):
                 yield from self._tallied(aside + [o._replace(row=rows.pop(_asked(o))) for o in outcomes], tally)
                 aside.clear()
             yield from self._tallied(aside, tally)
+            self._check_deadline(plan, done=bool(through) and not rows)
 
     def _tallied(self, outcomes: Sequence[Outcome[Decided]], tally: Tally) -> Sequence[Outcome[Decided]]:
         tally.add(outcomes)
         return list(outcomes)
 
     def _deciding(self, plan: ClassifyPlan, tally: Tally) -> Deciding:
-        limit = partial(self._limit, plan, tally)
-        self._allowance.limit = limit()
+        self._bind(plan, tally)
         classifier = self._parts.classifier(plan, self._actor, tally.run.run_id)
         labels = frozenset(c.name for c in self._parts.categories)
+        limit = partial(self._limit, plan, tally)
         lease, allowance = tally.lease, self._allowance
         return Deciding(self._store, classifier, labels, self._actor, lease, allowance, limit, force=plan.force)
+
+    def _bind(self, plan: ClassifyPlan, tally: Tally) -> None:
+        self._allowance.limit = self._limit(plan, tally)
+        self._allowance.end_in(plan.deadline)
+
+    def _check_deadline(self, plan: ClassifyPlan, *, done: bool) -> None:
+        """Raise `UnavailableError` where the deadline came before the end of the work."""
+        if self._allowance.expired and not done:
+            raise UnavailableError(
+                f"stopped at --deadline, after {plan.deadline:g} s", hint="the same command does what is left"
+            )
 
     def _limit(self, plan: ClassifyPlan, tally: Tally) -> float | None:
         """Return what this run may spend: what its own bound leaves, and what others leave of the budget of a day."""
@@ -141,10 +172,11 @@ class LocalTriage:
         tally: Tally,
         aside: list[Outcome[Decided]],
         rows: dict[str, int],
+        through: list[bool],
     ) -> Iterator[Sequence[Ticket]]:
         """Claim chunk after chunk; what nobody need be asked about is set aside."""
         row = 0
-        for chunk in self._claimed(selection, TO_CLASSIFY, tally, deciding.most):
+        for chunk in self._claimed(selection, TO_CLASSIFY, tally, deciding.handful):
             self._allowance.limit = deciding.limit()
             settled = deciding.settled([o for o in chunk if not self._lost(o, tally)])
             ask = []
@@ -157,13 +189,15 @@ class LocalTriage:
                     ask.append(ticket)
                 row += 1
             yield ask
+        if not self._allowance.stopping:
+            through.append(True)
 
     def _claimed(
         self, selection: Selection, statuses: frozenset[str], tally: Tally, most: int = CHUNK
     ) -> Iterator[list[Ticket]]:
         """Claim chunk after chunk; of named tickets, those that another run holds come along unclaimed."""
         if selection.ids is not None:
-            for names in chunked(dict.fromkeys(selection.ids)):
+            for names in chunked(dict.fromkeys(selection.ids), most):
                 if self._allowance.stopping:
                     return
                 named = selection._replace(ids=tuple(names))
@@ -191,7 +225,7 @@ class LocalTriage:
         """Send tickets where the map says, then deliver what is due."""
         statuses = TO_ROUTE | {"undeliverable"} if plan.retry_dead else TO_ROUTE
         with (
-            running(self._store, "route", self._actor, self._words, self._allowance) as tally,
+            self._running("route") as tally,
             closing(self._delivering(tally, retry_dead=plan.retry_dead)) as delivering,
         ):
             rows: dict[str, int] = {}
@@ -237,7 +271,7 @@ class LocalTriage:
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass."""
         verdicts = Verdicts(self._parts.categories, self._actor)
-        with running(self._store, "run", self._actor, self._words, self._allowance) as tally:
+        with self._running("run") as tally:
             intake = self._intake(verdicts, tally, hold=True)
             created = intake.chunks(self._until_stopped(drafts))
             classified = self._run_classify(created, self._deciding(plan, tally), tally)
@@ -320,6 +354,29 @@ class LocalTriage:
         if passing:
             yield passing
 
+    # -- reclassify
+
+    def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
+        """Ask again about decided tickets; what differs is told, and holds where the plan says so, all or none."""
+        with (
+            self._running("reclassify") as tally,
+            closing(self._delivering(tally)) as delivering,
+        ):
+            again = self._reclassifying(plan, tally)
+            for outcomes in again.flips(selection, lambda tickets: _sent_on(delivering, tickets)):
+                tally.add(outcomes)
+                yield from outcomes
+            self._check_deadline(plan.classify, done=again.through)
+
+    def _reclassifying(self, plan: ReclassifyPlan, tally: Tally) -> Reclassifying:
+        asked = plan.classify._replace(force=False)  # what was answered before is recalled whatever is overruled
+        self._bind(asked, tally)
+        classifier = self._parts.classifier(asked, self._actor, tally.run.run_id)
+        labels = frozenset(c.name for c in self._parts.categories)
+        return Reclassifying(
+            self._store, classifier, labels, self._actor, tally.lease, self._allowance, plan, self._parts.hysteresis
+        )
+
     # -- verdicts
 
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
@@ -328,10 +385,11 @@ class LocalTriage:
         drafts = iter(verdicts)
         first = list(islice(drafts, 2))
         if len(first) < 2:
+            self._follow(None)
             for outcomes in Judging(self._store, wanted, self._actor, None).judge(first):
                 yield from outcomes
             return
-        with running(self._store, "verdict", self._actor, self._words, self._allowance) as tally:
+        with self._running("verdict") as tally:
             judging = Judging(self._store, wanted, self._actor, tally.lease)
             for outcomes in judging.judge(self._until_stopped(chain(first, drafts))):
                 tally.add(outcomes)
@@ -348,7 +406,10 @@ class LocalTriage:
         return self._store.runs(limit)
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Walk over tickets, newest first."""
+        """Walk over tickets, newest first, or in the order of review."""
+        if selection.order == "review":
+            labels = frozenset(c.name for c in self._parts.categories)
+            return islice(reviewing.queue(self._store, selection, labels), selection.limit)
         return self._store.find(selection)
 
     def resolve(self, name: str) -> str:
@@ -371,6 +432,11 @@ class LocalTriage:
     def stats(self) -> Stats:
         """Count."""
         return self._store.stats()
+
+
+def _sent_on(delivering: Delivering, tickets: Sequence[Ticket]) -> Iterator[Ticket]:
+    for outcomes in delivering.route(chunked(tickets)):
+        yield from (o.value.ticket for o in outcomes if o.value)
 
 
 def _asked(outcome: Outcome[Decided]) -> str:

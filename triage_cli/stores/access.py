@@ -81,13 +81,12 @@ class StoreGate:
 
     def permits(self, key_id: str, wanted: int, per_minute: int, burst: int) -> float:
         """Take permits; return 0, or the seconds until they are to be had."""
-        cost = wanted * 60.0 / per_minute
-        at = time.time()
-        values = {"key_id": key_id, "now": at, "cost": cost, "burst": burst * 60.0 / per_minute}
+        at, cost, whole = time.time(), wanted * 60.0 / per_minute, burst * 60.0 / per_minute
+        values = {"key_id": key_id, "now": at, "cost": cost, "burst": whole}
         if self._write(PERMITS, values):
             return 0.0
         full_at = self._select("select full_at from rate_limits where key_id = ?", (key_id,))[0][0]
-        return max(0.001, float(full_at) + cost - values["burst"] - at)
+        return max(0.001, float(full_at) + cost - whole - at)
 
     # -- requests that may come twice
 

@@ -78,6 +78,8 @@ BY_IDENTITY = "select * from tickets where identity in (select value from json_e
 # Only those that moved on: each row that is handed over costs a turn at Python's lock.
 MOVED_ON = """select key from json_each(?) left join tickets on ticket_id = key where revision is not value"""
 DECISIONS = "select * from classifications where classification_id in (select value from json_each(?))"
+ANSWERS = """select * from classifications where ticket_id in (select value from json_each(?))
+    and fingerprint in (select value from json_each(?)) order by classification_id"""
 DELIVERIES = """select * from deliveries where ticket_id in (select value from json_each(?))
     order by ticket_id, at, delivery_id"""
 DELIVERY_COUNTS = "select destination, state, count(*) from deliveries group by 1, 2 order by 1, 2"

@@ -61,6 +61,9 @@ CORE: tuple[str, ...] = (
     """create table attempts (
         delivery_id text not null references deliveries (delivery_id), number integer not null, at text not null,
         status integer, error text, seconds real not null, primary key (delivery_id, number))""",
+    # Former names of categories; `root` is the first one, by which questions that were asked are recognised.
+    """create table renames (
+        old text primary key, new text not null, root text not null, moved integer not null, at text not null)""",
     "create table switched_off (destination text primary key, at text not null)",
     """create table events (
         seq integer primary key, timestamp text not null, action text not null, ticket_id text, actor text not null,

@@ -29,6 +29,7 @@ from triage_cli.models import (
     Ticket,
 )
 from triage_cli.stores import queries
+from triage_cli.stores.renames import Renames
 
 PAGE = 500
 KILLED = 137  # as a shell has it for SIGKILL
@@ -72,7 +73,7 @@ class Db(Protocol):
         """Run one statement."""
 
 
-class SqlStore(ABC):
+class SqlStore(Renames, ABC):
     """The part of `ports.Store` that needs nothing but a read and a transaction; `path` names the database."""
 
     path: str
@@ -213,6 +214,11 @@ class SqlStore(ABC):
         """Return these answers by their id."""
         rows = self._read(queries.DECISIONS, (compact(list(classification_ids)),))
         return {row[0]: Classification(*row) for row in rows}
+
+    def answers(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
+        """Return what was answered about these tickets to these questions, oldest first."""
+        values = (compact(list(ticket_ids)), compact(list(fingerprints)))
+        return [Classification(*row) for row in self._read(queries.ANSWERS, values)]
 
     def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
         """Return what each ticket's destinations are owed, oldest first."""
