@@ -70,6 +70,7 @@ class LocalTriage:
         self._actor = actor
         self._words = words
         self._allowance = Allowance()
+        self._cut = False  # some of the input was left
 
     def stop(self) -> None:
         """Take no new work; what is in flight ends and is kept."""
@@ -99,6 +100,7 @@ class LocalTriage:
     def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
         for draft in drafts:
             if self._allowance.stopping:
+                self._cut = True
                 return
             yield draft
 
@@ -262,6 +264,7 @@ class LocalTriage:
                 for routed in self._run_route(classified, delivering):
                     tally.add(routed)
                     yield from routed
+            self._check_deadline(plan, done=not self._cut)
 
     def _run_classify(
         self, created: Iterable[list[Outcome[Ticket]]], deciding: Deciding, tally: Tally
@@ -278,6 +281,7 @@ class LocalTriage:
                     waits = asked.get(outcome.value.ticket_id) if outcome.value else None
                     (passing if waits is None else waits).append(outcome)
                 yield list(mine.values())
+                yield []  # the input may pause here: what has come is answered first
 
         for answers in deciding.decide(ask()):
             ready = passing[:]
@@ -287,6 +291,7 @@ class LocalTriage:
                     ticket = answer.value.ticket if answer.value else outcome.value
                     ready.append(outcome._replace(value=ticket, error=answer.error))
             yield sorted(ready, key=lambda o: o.row)
+        self._cut = self._cut or bool(asked)
         if passing:
             yield passing
 
