@@ -78,6 +78,7 @@ class LocalTriage:
         self._actor = actor
         self._words = words
         self._allowance = Allowance()
+        self._cut = False  # some of the input was left
 
     def stop(self) -> None:
         """Take no new work; what is in flight ends and is kept."""
@@ -115,6 +116,7 @@ class LocalTriage:
     def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
         for draft in drafts:
             if self._allowance.stopping:
+                self._cut = True
                 return
             yield draft
 
@@ -281,6 +283,7 @@ class LocalTriage:
                 for routed in self._run_route(classified, delivering):
                     tally.add(routed)
                     yield from routed
+            self._check_deadline(plan, done=not self._cut)
 
     def _run_classify(
         self, created: Iterable[list[Outcome[Ticket]]], deciding: Deciding, tally: Tally
@@ -308,6 +311,7 @@ class LocalTriage:
                     ticket = answer.value.ticket if answer.value else outcome.value
                     ready.append(outcome._replace(value=ticket, error=answer.error))
             yield sorted(ready, key=lambda o: o.row)
+        self._cut = self._cut or bool(asked)
         if passing:
             yield passing
 
