@@ -82,7 +82,7 @@ class Rejected(NamedTuple):
 
 
 class VerdictDraft(NamedTuple):
-    """A person's category for the ticket of this name (None: take the verdict back); `row` is its place in the input."""
+    """A person's category for the ticket of this name (None: take it back); `row` is its place in the input."""
 
     row: int
     name: str
@@ -251,6 +251,13 @@ class LoggedEvent(NamedTuple):
     detail: str
     prev: str
     hash: str
+
+
+class Head(NamedTuple):
+    """Where the audit log ends: the hash of its last event, and how many events there are."""
+
+    head: str
+    events: int
 
 
 class Change(NamedTuple):

@@ -14,6 +14,7 @@ from triage_cli.models import (
     Decided,
     Delivery,
     EventQuery,
+    Head,
     History,
     Lease,
     LoggedEvent,
@@ -60,6 +61,9 @@ class Triage(Protocol):
 
     def stats(self) -> Stats:
         """Count."""
+
+    def audit_head(self) -> Head:
+        """Return where the audit log ends."""
 
     def stop(self) -> None:
         """Take no new work; what is in flight ends and is kept."""
@@ -165,8 +169,27 @@ class Store(Protocol):
     def stats(self) -> Stats:
         """Count."""
 
+    def head(self) -> Head:
+        """Return where the audit log ends, as the store believes."""
+
     def model(self, fingerprint: str) -> bytes | None:
         """Return the weights kept under a fingerprint."""
 
     def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
         """Keep weights under a fingerprint."""
+
+
+class Trail(Protocol):
+    """An audit log as it stands, in one snapshot, for proof: whatever somebody made of it."""
+
+    def told(self) -> tuple[Head, str | None]:
+        """Return the head that the store itself tells, and the mark of the key it was written with."""
+
+    def kept(self) -> Head | None:
+        """Return the head that is kept apart from the store, if any. Raises `CheckError` where it is damaged."""
+
+    def events(self) -> Iterator[LoggedEvent]:
+        """Walk over the whole log in the order of `seq`; `prev` is not looked at."""
+
+    def strays(self) -> Iterator[str]:
+        """Tell what in the tables no event accounts for, each as the end of a sentence."""

@@ -9,14 +9,17 @@ from triage_cli import ids, routing
 from triage_cli.allowance import Allowance
 from triage_cli.config import ClassifierSpec, Config, DestinationSpec
 from triage_cli.errors import ConfigError, UnavailableError, UsageError
-from triage_cli.models import Classification, ClassifyPlan, Parcel, Rule, Ticket
+from triage_cli.models import Classification, ClassifyPlan, Head, Parcel, Rule, Ticket
 from triage_cli.ports import Classifier, Destination, Store
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
+from triage_cli.service.proving import prove
 from triage_cli.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
     from triage_cli.destinations.webhook import Target
+
+SHORTEST_KEY = 16
 
 
 class Signed(NamedTuple):
@@ -32,7 +35,27 @@ def open_store(config: Config) -> SqliteStore:
         raise ConfigError(
             "this version keeps tickets in SQLite files only", hint="give --db a path; PostgreSQL is planned"
         )
-    return SqliteStore(config.database)
+    return SqliteStore(config.database, audit_key(os.environ))
+
+
+def audit_key(env: Mapping[str, str]) -> bytes | None:
+    """Return the key of the audit log's hashes. Raises `ConfigError` for one that could be guessed."""
+    key = env.get("TRIAGE_AUDIT_KEY", "").encode("utf-8", "surrogateescape")
+    if key and len(key) < SHORTEST_KEY:
+        raise ConfigError(
+            f"TRIAGE_AUDIT_KEY is shorter than {SHORTEST_KEY} bytes", hint="make one: openssl rand -hex 32"
+        )
+    return key or None
+
+
+def verify(config: Config, expected: str | None) -> Head:
+    """Prove the audit log and return its head. Raises `CheckError` for the first thing that does not hold."""
+    if "://" in config.database:
+        raise ConfigError("this version keeps tickets in SQLite files only", hint="give --db a path")
+    from triage_cli.stores.auditing import trail
+
+    with trail(config.database) as log:
+        return prove(log, audit_key(os.environ), expected)
 
 
 def parts(config: Config, tell: Callable[[str], None] | None = None) -> Parts:

@@ -25,6 +25,7 @@ MODULES = {
     "show": "look",
     "why": "look",
     "logs": "logs",
+    "audit": "audit",
     "stats": "stats",
     "config": "configuration",
     "db": "database",

@@ -14,6 +14,7 @@ from triage_cli.models import (
     ClassifyPlan,
     Decided,
     EventQuery,
+    Head,
     History,
     LoggedEvent,
     Outcome,
@@ -316,6 +317,10 @@ class LocalTriage:
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Walk over the audit log, oldest first."""
         return self._store.events(query)
+
+    def audit_head(self) -> Head:
+        """Return where the audit log ends."""
+        return self._store.head()
 
     def stats(self) -> Stats:
         """Count."""

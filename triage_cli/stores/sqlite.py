@@ -22,6 +22,7 @@ from triage_cli.models import (
     Conflict,
     Delivery,
     EventQuery,
+    Head,
     History,
     Lease,
     LoggedEvent,
@@ -32,16 +33,21 @@ from triage_cli.models import (
     Ticket,
 )
 from triage_cli.stores import queries
+from triage_cli.stores.auditing import keep_head, write_head
 from triage_cli.stores.connection import connect, translate
 
 PAGE = 500
 
 
 class SqliteStore:
-    """Implements `ports.Store` on one file; a connection a thread. Raises `StoreError` or `UnavailableError`."""
+    """Implements `ports.Store` on one file; a connection a thread. Raises `StoreError` or `UnavailableError`.
 
-    def __init__(self, path: str) -> None:
+    `audit_key` is the key of the audit log's hashes, if they have one.
+    """
+
+    def __init__(self, path: str, audit_key: bytes | None = None) -> None:
         self.path = path
+        self._audit_key = audit_key
         self._local = threading.local()
 
     # -- runs and leases
@@ -55,6 +61,7 @@ class SqliteStore:
             db.execute(queries.CLOSE_CONTINUED, (now(), run.kind, run.words, time.time()))
             marks = ",".join("?" * len(run))
             db.execute(f"insert into runs values ({marks}, ?)", (*run, time.time() + Lease(run.run_id).seconds))
+        keep_head(db, self.path)
         return run._replace(spent=spent)
 
     def spent_since(self, moment: str) -> float:
@@ -72,6 +79,7 @@ class SqliteStore:
                 (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id),
             )
             db.execute("update tickets set run_id = null where run_id = ?", (run.run_id,))
+        keep_head(db, self.path)
 
     def _free_the_dead(self, db: sqlite3.Connection) -> None:
         rows = db.execute("select run_id, pid from runs where ended_at is null and host = ?", (socket.gethostname(),))
@@ -178,16 +186,16 @@ class SqliteStore:
             queries.write_all(db, insert, [row for row in added if type(row) is kind])
 
     def _log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
-        seq, prev = db.execute("select seq, hash from chain").fetchone()
-        rows = []
-        for change in changes:
-            event = change.event
-            seq += 1
-            detail = auditing.canonical(event.data)
-            prev = auditing.link(prev, seq, event, detail)
-            rows.append((seq, event.at, event.action, event.ticket_id, event.actor, event.run_id, detail, prev))
+        seq, prev, mark = db.execute("select seq, hash, key from chain").fetchone()
+        mine = auditing.mark(self._audit_key)
+        if mark is not None and mark != mine:
+            raise StoreError(
+                "the audit log is written with a key, and TRIAGE_AUDIT_KEY does not hold it",
+                hint="set it to the key that this log was begun with",
+            )
+        rows, head = auditing.append(Head(prev, seq), (change.event for change in changes), self._audit_key)
         queries.write_all(db, queries.INSERT_EVENT, rows)
-        db.execute("update chain set seq = ?, hash = ?", (seq, prev))
+        db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, mine))
 
     def note_asking(self, asking: Asking) -> None:
         """Record what is asked, once per fingerprint."""
@@ -296,6 +304,11 @@ class SqliteStore:
                 return
             after = rows[-1][0]
 
+    def head(self) -> Head:
+        """Return where the audit log ends, as the database tells."""
+        seq, head = self._read("select seq, hash from chain")[0]
+        return Head(head, seq)
+
     def stats(self) -> Stats:
         """Count."""
 
@@ -324,6 +337,8 @@ class SqliteStore:
         try:
             with self._translated():
                 self._db().backup(target)
+                seq, head = target.execute("select seq, hash from chain").fetchone()
+                write_head(str(path), Head(head, seq))
         finally:
             target.close()
 
