@@ -15,6 +15,8 @@ SOURCES = {
     "human": "a person's word",
 }
 
+DONE = {"forgotten": "its text was forgotten, and what was said about it"}
+
 
 def explain(history: History) -> Iterator[str]:
     """Yield the story of a ticket, a sentence or two a line, the present state first and then what led to it."""
@@ -67,7 +69,7 @@ def _told(
         case "delivered" | "delivery_failed" | "dead_letter":
             yield _delivery(event.action, detail, deliveries.get(detail.get("delivery", "")))
         case _:
-            yield f"{event.actor}: {event.action}."
+            yield f"{event.actor}: {DONE.get(event.action, event.action)}."
 
 
 def _classified(detail: Mapping[str, Any], answer: Classification | None, history: History) -> Iterator[str]:

@@ -172,6 +172,15 @@ class Store(Protocol):
     def head(self) -> Head:
         """Return where the audit log ends, as the store believes."""
 
+    def erase(self, ticket_ids: Sequence[str]) -> None:
+        """Blank what is known of tickets outside of their own row."""
+
+    def scrub(self) -> None:
+        """Leave no trace of what was erased or overwritten."""
+
+    def forgot(self) -> bool:
+        """Tell whether anybody was ever forgotten here."""
+
     def model(self, fingerprint: str) -> bytes | None:
         """Return the weights kept under a fingerprint."""
 

@@ -26,6 +26,7 @@ MODULES = {
     "why": "look",
     "logs": "logs",
     "audit": "audit",
+    "forget": "forget",
     "stats": "stats",
     "config": "configuration",
     "db": "database",

@@ -50,7 +50,7 @@ OPTIONS: dict[str, Any] = {
     ],
 }
 # What a ticket says stays out of the record of runs, as a password does.
-SPOKEN = ("--subject", "--description", "--note")
+SPOKEN = ("--subject", "--description", "--note", "--customer-id", "--external-id")
 
 
 class Session:
@@ -81,6 +81,11 @@ class Session:
     @functools.cached_property
     def triage(self) -> Triage:
         """Return the use cases, acting as this user; Ctrl-C and SIGTERM stop them."""
+        return self.local
+
+    @functools.cached_property
+    def local(self) -> LocalTriage:
+        """Return the use cases on this machine's own database, for what is not done over --remote."""
         parts = wiring.parts(self.config, self.say)
         triage = LocalTriage(parts, _user(), _words(sys.argv[1:]))
         self.stopper.watch(triage.stop)
@@ -147,7 +152,8 @@ def _shown_as(
 
 def _user() -> str:
     try:
-        return getpass.getuser()
+        # Bytes that are no UTF-8 come in as halves of surrogate pairs, which no database takes.
+        return getpass.getuser().encode("utf-8", "backslashreplace").decode()
     except (KeyError, OSError, ImportError):  # a container's user without a name
         return f"uid:{os.getuid()}" if hasattr(os, "getuid") else "unknown"
 

@@ -37,11 +37,14 @@ class Deciding:
         self._noted = False
 
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, str]:
-        """Name the tickets nobody need be asked about: `held` by a verdict, or `unchanged` since the same question."""
+        """Name the tickets nobody need be asked about: `held` by a verdict, or `unchanged` since the same question.
+
+        One without a text was forgotten, and is held even from those who force.
+        """
+        named = {t.ticket_id: "held" for t in tickets if not t.text or (t.verdict and not self._force)}
         if self._force:
-            return {}
-        named = {t.ticket_id: "held" for t in tickets if t.verdict}
-        asked = [t for t in tickets if not t.verdict and t.decision_id and t.status not in ("new", "failed")]
+            return named
+        asked = [t for t in tickets if t.ticket_id not in named and t.decision_id and t.status not in ("new", "failed")]
         decisions = self._store.decisions([t.decision_id for t in asked if t.decision_id]) if asked else {}
         for ticket in asked:
             before = decisions.get(ticket.decision_id or "")

@@ -29,6 +29,7 @@ from triage_cli.models import (
 from triage_cli.ports import Classifier, Store
 from triage_cli.service.deciding import Deciding
 from triage_cli.service.delivering import Delivering, Map
+from triage_cli.service.forgetting import forget
 from triage_cli.service.intake import Intake
 from triage_cli.service.running import Tally, running
 from triage_cli.service.verdicts import Verdicts
@@ -293,6 +294,15 @@ class LocalTriage:
             yield sorted(ready, key=lambda o: o.row)
         if passing:
             yield passing
+
+    # -- forget
+
+    def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
+        """Erase what a customer wrote; for this machine's own user only, so no part of `ports.Triage`."""
+        with running(self._store, "forget", self._actor, self._words, self._allowance) as tally:
+            for outcome in forget(self._store, customer_id, self._actor, tally):
+                tally.add([outcome])
+                yield outcome
 
     # -- reads
 

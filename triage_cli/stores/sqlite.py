@@ -35,11 +35,12 @@ from triage_cli.models import (
 from triage_cli.stores import queries
 from triage_cli.stores.auditing import keep_head, write_head
 from triage_cli.stores.connection import connect, translate
+from triage_cli.stores.forgetting import Forgetting
 
 PAGE = 500
 
 
-class SqliteStore:
+class SqliteStore(Forgetting):
     """Implements `ports.Store` on one file; a connection a thread. Raises `StoreError` or `UnavailableError`.
 
     `audit_key` is the key of the audit log's hashes, if they have one.
