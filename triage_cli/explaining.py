@@ -90,6 +90,8 @@ def _classified(detail: Mapping[str, Any], answer: Classification | None, histor
     yield f"It answered {answer.category} at {_share(answer.confidence)} ({source}){because}."
     if detail.get("outcome") == "late":
         yield "That came late: the ticket had moved on meanwhile, so it changed nothing."
+    elif detail.get("suspicious"):
+        yield f"Its text speaks to the classifier ({_listed(detail['suspicious'])}), so a person decides."
     elif answer.threshold is not None and answer.confidence is not None:
         sure = answer.confidence >= answer.threshold
         sign, end = (

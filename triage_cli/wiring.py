@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli import ids, routing
+from triage_cli.adversarial import Steering, adversarial
 from triage_cli.allowance import Allowance
 from triage_cli.config import ClassifierSpec, Config, DestinationSpec
 from triage_cli.errors import ConfigError, UnavailableError, UsageError
@@ -142,6 +143,13 @@ def try_classifier(config: Config, name: str) -> str:
                 share = "" if last.confidence is None else f" at {last.confidence:.2f} ({last.confidence_source})"
                 return f"{last.classifier} answered {last.category or 'none of these'}{share}"
     raise UnavailableError(f'classifier "{name}" gave no answer', hint="try again later")
+
+
+def attack(config: Config, name: str, tell: Callable[[str], None] | None = None) -> Steering:
+    """Try the shipped attacks on a classifier, nothing recalled; a network one is asked some 240 questions."""
+    plan = ClassifyPlan(name, force=True)
+    classifier = open_classifier(config, open_store(config), plan, Signed("attack", ids.new_id()), tell)
+    return adversarial(classifier, config.categories)
 
 
 class Estimate(NamedTuple):

@@ -8,6 +8,7 @@ from triage_cli.errors import AnswerError, TriageError
 from triage_cli.models import Answer, Change, Classification, Decided, Event, Lease, Outcome, Ticket
 from triage_cli.ports import Classifier, Store
 from triage_cli.service.verdicts import SETTLED
+from triage_cli.suspicion import Suspicion
 
 # A ticket that no run could classify this often goes to a person.
 PATIENCE = 3
@@ -30,6 +31,7 @@ class Deciding:
         self._store = store
         self._classifier = classifier
         self._labels = labels
+        self._suspicion = Suspicion(labels)
         self._actor = actor
         self._lease = lease
         self._allowance = allowance
@@ -102,9 +104,12 @@ class Deciding:
         spent = sum(step.cost for step in steps if not step.reused)
         ticket = before._replace(cost_usd=before.cost_usd + spent, revision=before.revision + 1, run_id=None)
         answer = outcome.value and outcome.value._replace(steps=steps)
+        doubts = self._suspicion.found(before.text) if answer and answer.sure else ()
+        if answer and doubts:
+            answer = answer._replace(sure=False)  # it is asked about all the same; only a person may let it pass
         ticket = decided(ticket, answer, outcome.error)
         last = steps[-1] if steps else None
-        data = {
+        data: dict[str, object] = {
             "classifier": last.classifier if last else self._classifier.name,
             "category": ticket.category,
             "suggestion": ticket.suggestion,
@@ -115,6 +120,9 @@ class Deciding:
         }
         if last and last.redacted:
             data["masked"] = last.redacted  # the kinds of words that were hidden from the provider
+        if doubts:
+            data["suspicious"] = list(doubts)
+            ticket = ticket._replace(reason=f"held for review: {', '.join(doubts)}; {ticket.reason or 'no reason'}")
         if outcome.error:
             data["error"] = outcome.error.code
         event = Event("classified", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
