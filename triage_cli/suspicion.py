@@ -30,9 +30,9 @@ SIGNS = (
     _sign(
         _SPEAKS,
         "ignore|disregard|forget|override|bypass|not follow|n't follow",
-        r"(?:ignore|disregard|forget|override|bypass|(?:not|n't) follow)\b[^\n.]{0,30}?\b(?:previous|prior|above"
-        r"|earlier|preceding|all|any|your|these|those|system|initial|original)\b[^\n.]{0,25}?\b(?:instruction|prompt|rule"
-        r"|guideline|direction|categor)",
+        r"(?:ignore|disregard|forget|override|bypass|(?:not|n't) follow)\b[^\n.]{0,30}?\b(?:(?:previous|prior"
+        r"|above|earlier|preceding|all|any|your|these|those|system|initial|original)\b[^\n.]{0,25}?\b(?:instruction"
+        r"|prompt|rule|guideline|direction|categor)|(?:instructions?|categories|rules|prompt|text) (?:above|before))",
     ),
     _sign(
         _SPEAKS,
