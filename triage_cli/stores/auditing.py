@@ -56,7 +56,7 @@ def kept_head(path: str) -> Head | None:
 
 def keep_head(db: sqlite3.Connection, path: str) -> None:
     """Keep the head of the log beside its database; that it cannot be kept ends no work."""
-    with suppress(CheckError, OSError):
+    with suppress(CheckError, OSError, sqlite3.Error):
         before = kept_head(path)
         seq, now = db.execute("select seq, hash from chain").fetchone()
         if before is None and seq:
