@@ -70,7 +70,12 @@ def list_tickets(
 
 @command
 def show(session: Session, name: Name, output: printing.Output = None) -> None:
-    """Show one ticket with its whole history: answers, deliveries, events."""
+    """Show one ticket with its whole history: answers, deliveries, events.
+
+    \b
+    triage show T-1047
+    triage show 5a09b62c -o json
+    """
     printer = Printer(output)
     columns = (*TICKET_KEYS, "classifications", "deliveries", "events")
     printer.one(history_record(session.triage.history(name)), _whole, columns)
@@ -78,7 +83,11 @@ def show(session: Session, name: Name, output: printing.Output = None) -> None:
 
 @command
 def why(session: Session, name: Name, output: printing.Output = None) -> None:
-    """Tell in words how a ticket was decided, and what happens next."""
+    """Tell in words how a ticket was decided, and what happens next.
+
+    \b
+    triage why T-1047
+    """
     history = session.triage.history(name)
     told = list(explain(history))
     if output in (None, "table"):
