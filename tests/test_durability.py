@@ -81,7 +81,7 @@ def test_a_run_that_is_killed_is_finished_by_the_next(fitted: Cli, source: Path,
     assert states(fitted) == {"routed": NUMBER}
     assert rows(fitted.db, "select count(*), count(distinct ticket_id) from classifications") == [(NUMBER, NUMBER)]
     assert rows(fitted.db, "select count(*), count(distinct ticket_id) from deliveries") == [(NUMBER, NUMBER)]
-    assert rows(fitted.db, "select count(*) from tickets where run_id is not null") == [(0,)]
+    assert rows(fitted.db, "select count(*) from claims") == [(0,)]
     assert is_whole(fitted.db)
 
 
@@ -147,7 +147,7 @@ def test_one_signal_keeps_what_is_finished(fitted: Cli, source: Path, command: s
     assert set(told) == stored
     assert len(stored) < NUMBER
     assert set(states(fitted)) <= ({"new"} if command == "create" else {"new", "routing", "routed"})
-    assert rows(fitted.db, "select count(*) from tickets where run_id is not null") == [(0,)]
+    assert rows(fitted.db, "select count(*) from claims") == [(0,)]
     assert rows(fitted.db, "select count(*) from runs where ended_at is null") == [(0,)]
     assert is_whole(fitted.db)
     assert fitted(command, "-q", str(source)).returncode == 0
@@ -167,7 +167,7 @@ def test_one_signal_ends_classify_and_route_between_two_tickets(fitted: Cli, sou
         _, err = rest(process)
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert rows(fitted.db, "select count(*) from tickets where run_id is not null") == [(0,)]
+    assert rows(fitted.db, "select count(*) from claims") == [(0,)]
     assert is_whole(fitted.db)
     assert fitted(command, "-q").returncode == 0
     assert states(fitted) == {("classified" if command == "classify" else "routed"): NUMBER}

@@ -83,7 +83,7 @@ class Job:
             json.loads(line)["ticket"]["external_id"] for line in (self.folder / "box.jsonl").read_text().splitlines()
         } == set(ids)
         assert NUMBER <= len(self.server.asked) <= NUMBER + lost
-        assert rows(self.folder / "t.db", "select count(*) from tickets where run_id is not null") == [(0,)]
+        assert rows(self.folder / "t.db", "select count(*) from claims") == [(0,)]
         self.holds()
 
     def calls(self, seam: str) -> int:

@@ -159,6 +159,29 @@ def test_a_cascade_asks_the_model_only_where_the_local_one_is_unsure(cli: Cli) -
         assert len(server.asked) == 1
 
 
+def test_a_cascade_goes_on_where_a_step_is_not_available_and_the_log_says_what_went_where(cli: Cli) -> None:
+    def dying(n: int, asked: Asked) -> Step:
+        return good(n, asked) if n < 5 else Step("gone", status=503)
+
+    with serving(dying) as first, serving() as second:
+        more = (
+            f"  backup: {{type: openai, model: m, base_url: {second.url}, api_key_env: null}}\n"
+            "  both: {type: cascade, steps: [gpt, backup]}\n"
+        )
+        configure(cli, first.url, more, "both")
+        tickets(cli, 60)
+        done = cli("classify", "--max-wait", "0s", "-o", "jsonl")
+        assert done.returncode == 0, done.stderr
+        assert statuses(cli) == {"classified": 60}
+        assert "the next step of both is asked instead" in done.stderr
+        by = Counter(json.loads(line)["classifier"] for line in done.stdout.splitlines())
+        assert by == {"gpt": 5, "backup": 55}
+        assert len(second.asked) == 55
+        ticket = json.loads(done.stdout.splitlines()[-1])["ticket_id"]
+        detail = json.loads(cli("logs", ticket, "--action", "classified", "-o", "jsonl").stdout)["detail"]
+        assert detail["sent"][second.url] == ["subject"]
+
+
 def test_kill_9_loses_no_paid_answer_beyond_those_in_flight(cli: Cli) -> None:
     number, kills, workers = 120, 3, 4
     gate: list[LlmServer] = []

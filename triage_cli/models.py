@@ -82,7 +82,7 @@ class Rejected(NamedTuple):
 
 
 class VerdictDraft(NamedTuple):
-    """A person's category for the ticket of this name (None: take it back); `row` is its place in the input."""
+    """A person's category for the ticket of this name (None: taken back); `row` is its place in the input."""
 
     row: int
     name: str

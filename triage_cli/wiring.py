@@ -200,7 +200,7 @@ def open_classifier(
         if not kept:
             raise UsageError(f'classifier "{name}" has no step that works offline', hint="leave out --offline")
         steps = [open_classifier(config, store, plan._replace(classifier=step), signed, tell) for step in kept]
-        return Cascade(name, steps, spec.audit_rate) if len(steps) > 1 else steps[0]
+        return Cascade(name, steps, spec.audit_rate, tell) if len(steps) > 1 else steps[0]
     return _asking(config, store, spec, plan, signed)
 
 

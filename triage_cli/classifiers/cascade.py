@@ -1,9 +1,10 @@
-"""Several classifiers in a row: the next one is asked when the last is unsure, abstains or fails."""
+"""Several classifiers in a row: the next one is asked when the last is unsure, abstains, fails or is not available."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from triage_cli.allowance import Allowance
+from triage_cli.errors import AnswerError, UnavailableError
 from triage_cli.models import Answer, Asking, Classification, Outcome, Ticket
 from triage_cli.ports import Classifier
 
@@ -14,16 +15,24 @@ class Cascade:
     """Implements `ports.Classifier`; every step's answer is kept, the last one decides.
 
     `audit_rate` is the share of sure answers that go on to the next step all the same, as a control; which ones, their
-    ids decide.
+    ids decide. A step that is not available is passed over for the rest of the run, and `tell` is told; without the
+    last one the run ends.
     """
 
-    def __init__(self, name: str, steps: Sequence[Classifier], audit_rate: float = 0.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        steps: Sequence[Classifier],
+        audit_rate: float = 0.0,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
         self.name = name
         self.fingerprints = tuple(fingerprint for step in steps for fingerprint in step.fingerprints)
         self.fingerprint = hashlib.sha256("\0".join(self.fingerprints).encode()).hexdigest()
         self.appetite = steps[0].appetite
         self._steps = tuple(steps)
         self._audit_rate = audit_rate
+        self._tell = tell
 
     def askings(self) -> tuple[Asking, ...]:
         """Describe what each step asks."""
@@ -33,15 +42,39 @@ class Cascade:
         """Answer step by step; sure answers come at the next breath of the steps behind."""
         sure: list[Outcome[Answer]] = []
         earlier: dict[str, tuple[Classification, ...]] = {}
-        stream = self._steps[0].classify(chunks, allowance)
-        for step in self._steps[1:]:
-            stream = step.classify(self._passed_on(stream, sure, earlier), allowance)
+        *before, last = self._steps
+        for step in before:
+            chunks = self._passed_on(self._while_available(step, chunks, allowance), sure, earlier)
+        stream = last.classify(chunks, allowance)
         for outcomes in stream:
             ready = [*sure, *(_with_steps(outcome, earlier) for outcome in outcomes)]
             sure.clear()
             yield ready
         if sure:
             yield sure
+
+    def _while_available(
+        self, step: Classifier, chunks: Iterable[Sequence[Ticket]], allowance: Allowance
+    ) -> Iterator[Sequence[Outcome[Answer]]]:
+        """Yield a step's outcomes; once it is not available, failures for what it has not answered and all the rest."""
+        source, open_ = iter(chunks), dict[str, Ticket]()
+
+        def noted() -> Iterator[Sequence[Ticket]]:
+            for chunk in source:
+                open_.update((ticket.ticket_id, ticket) for ticket in chunk)
+                yield chunk
+
+        try:
+            for outcomes in step.classify(noted(), allowance):
+                for outcome in outcomes:
+                    open_.pop(_ticket(outcome).ticket_id, None)
+                yield outcomes
+        except UnavailableError as error:
+            if self._tell is not None:
+                self._tell(f"{error.message}; the next step of {self.name} is asked instead")
+            yield [_missed(ticket, step) for ticket in open_.values()]
+            for chunk in source:
+                yield [_missed(ticket, step) for ticket in chunk]
 
     def _passed_on(
         self,
@@ -70,6 +103,10 @@ def _ticket(outcome: Outcome[Answer]) -> Ticket:
     if not isinstance(outcome.item, Ticket):
         raise TypeError(outcome)
     return outcome.item
+
+
+def _missed(ticket: Ticket, step: Classifier) -> Outcome[Answer]:
+    return Outcome(0, "failed", None, AnswerError(f"unavailable: {step.name} was not available"), ticket)
 
 
 def _with_steps(outcome: Outcome[Answer], earlier: dict[str, tuple[Classification, ...]]) -> Outcome[Answer]:

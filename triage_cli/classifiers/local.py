@@ -6,6 +6,7 @@ first met, and kept in a table: answering is then looking up and adding up. Fitt
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from hashlib import sha256
 from io import BytesIO
 from itertools import chain
@@ -245,13 +246,27 @@ class LocalClassifier:
                       json.dumps(options), self._clock())  # fmt: skip
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Answer each chunk before the next is taken; it costs nothing, so nothing is reserved."""
+        """Answer each chunk while the one before it is saved, or at once where an empty one follows; it costs nothing.
+
+        The next chunk is taken when nothing is being answered: SQLite hands over rows one by one, and a thread at work
+        would make it wait at each.
+        """
         del allowance
-        for chunk in chunks:
-            done: list[Outcome[Answer]] = []
-            for start in range(0, len(chunk), SLICE):
-                self._answer(chunk[start : start + SLICE], done)
-            yield done
+        with ThreadPoolExecutor(1, "answering") as thread:
+            answering: Future[Sequence[Outcome[Answer]]] | None = None
+            for chunk in chunks:
+                done = answering.result() if answering else ()
+                answering = thread.submit(self._answers, chunk) if chunk else None
+                yield done
+                wait([answering] if answering else ())
+            if answering:
+                yield answering.result()
+
+    def _answers(self, chunk: Sequence[Ticket]) -> Sequence[Outcome[Answer]]:
+        done: list[Outcome[Answer]] = []
+        for start in range(0, len(chunk), SLICE):
+            self._answer(chunk[start : start + SLICE], done)
+        return done
 
     def _answer(self, tickets: Sequence[Ticket], done: list[Outcome[Answer]]) -> None:
         texts = [ticket.text for ticket in tickets]

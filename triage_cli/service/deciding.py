@@ -1,6 +1,7 @@
 """Tickets get their category: ask a classifier, hold its answer against the threshold, save what has arrived."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from triage_cli import ids
 from triage_cli.allowance import Allowance
@@ -37,6 +38,7 @@ class Deciding:
         self._allowance = allowance
         self._force = force
         self._noted = False
+        self._endpoints: dict[str, str] = {}  # of each fingerprint; empty where nothing leaves the house
 
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, str]:
         """Name the tickets nobody need be asked about: `held` by a verdict, or `unchanged` since the same question.
@@ -64,6 +66,7 @@ class Deciding:
         if not self._noted:
             for asking in self._classifier.askings():
                 self._store.note_asking(asking)
+                self._endpoints[asking.fingerprint] = asking.endpoint
             self._noted = True
         at = ids.now()
         changes = []
@@ -109,7 +112,7 @@ class Deciding:
             answer = answer._replace(sure=False)  # it is asked about all the same; only a person may let it pass
         ticket = decided(ticket, answer, outcome.error)
         last = steps[-1] if steps else None
-        data: dict[str, object] = {
+        data: dict[str, Any] = {
             "classifier": last.classifier if last else self._classifier.name,
             "category": ticket.category,
             "suggestion": ticket.suggestion,
@@ -118,6 +121,11 @@ class Deciding:
             "status": ticket.status,
             "decision": ticket.decision_id,
         }
+        if sent := [
+            self._endpoints[s.fingerprint] for s in steps if self._endpoints.get(s.fingerprint) and not s.reused
+        ]:
+            fields = [field for field in ("subject", "description") if getattr(before, field)]
+            data["sent"] = dict.fromkeys(sent, fields)
         if last and last.redacted:
             data["masked"] = last.redacted  # the kinds of words that were hidden from the provider
         if doubts:

@@ -240,6 +240,7 @@ class LocalTriage:
                     waits = asked.get(outcome.value.ticket_id) if outcome.value else None
                     (passing if waits is None else waits).append(outcome)
                 yield list(mine.values())
+                yield []  # the input may pause here: what has come is answered first
 
         for answers in deciding.decide(ask()):
             ready = passing[:]

@@ -35,17 +35,18 @@ def write_all(db: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -
 
 
 # An identity that is taken meanwhile is no error: fewer rows than asked for say that somebody was faster.
-INSERT_TICKET = f"insert into tickets values ({_marks(Ticket._fields)}) on conflict (identity) do nothing"
+COLUMNS = Ticket._fields[:-1]  # `run_id` is not one: it stands in `claims`
+INSERT_TICKET = f"insert into tickets values ({_marks(COLUMNS)}) on conflict (identity) do nothing"
 # What a new ticket starts with stands in the schema: half the values of an import need not be bound.
 _GIVEN = Ticket._fields.index("status")
-_START = ("new", *(Ticket._field_defaults[field] for field in Ticket._fields[_GIVEN + 1 : -1]))
+_START = ("new", *(Ticket._field_defaults[field] for field in COLUMNS[_GIVEN + 1 :]))
 _INSERT_NEW = (
-    f"insert into tickets ({', '.join(Ticket._fields[:_GIVEN])}, run_id) values ({', '.join('?' * (_GIVEN + 1))}) "
+    f"insert into tickets ({', '.join(COLUMNS[:_GIVEN])}) values ({_marks(COLUMNS[:_GIVEN])}) "
     "on conflict (identity) do nothing"
 )
 UPDATE_TICKETS = (
-    f"with new ({', '.join(Ticket._fields)}) as (values ({_marks(Ticket._fields)})) update tickets set "
-    f"{', '.join(f'{f} = new.{f}' for f in Ticket._fields[1:])} from new where tickets.ticket_id = new.ticket_id"
+    f"with new ({', '.join(COLUMNS)}) as (values ({_marks(COLUMNS)})) update tickets set "
+    f"{', '.join(f'{f} = new.{f}' for f in COLUMNS[1:])} from new where tickets.ticket_id = new.ticket_id"
 )
 INSERT_CLASSIFICATION = f"insert into classifications values ({_marks(Classification._fields)})"
 INSERT_ATTEMPT = f"insert or ignore into attempts values ({_marks(Attempt._fields)})"
@@ -63,13 +64,14 @@ INSERT_EVENT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?)"
 def insert_tickets(db: Connection, tickets: Sequence[Ticket]) -> int:
     """Insert tickets whose identity is free; return how many there were."""
     if all(ticket[_GIVEN:-1] == _START for ticket in tickets):
-        return write_all(db, _INSERT_NEW, [(*ticket[:_GIVEN], ticket[-1]) for ticket in tickets])
-    return write_all(db, INSERT_TICKET, tickets)
+        return write_all(db, _INSERT_NEW, [ticket[:_GIVEN] for ticket in tickets])
+    return write_all(db, INSERT_TICKET, [ticket[:-1] for ticket in tickets])
 
 
 BY_ID = "select * from tickets where ticket_id in (select value from json_each(?))"
 BY_IDENTITY = "select * from tickets where identity in (select value from json_each(?))"
-REVISIONS = "select ticket_id, revision from tickets where ticket_id in (select value from json_each(?))"
+# Only those that moved on: each row that is handed over costs a turn at Python's lock.
+MOVED_ON = """select key from json_each(?) left join tickets on ticket_id = key where revision is not value"""
 DECISIONS = "select * from classifications where classification_id in (select value from json_each(?))"
 DELIVERIES = """select * from deliveries where ticket_id in (select value from json_each(?))
     order by ticket_id, at, delivery_id"""
@@ -93,15 +95,22 @@ CLOSE_CONTINUED = f"update runs set ended_at = ?, exit_code = 137 where {DEAD}"
 RENEW = """update runs set lease_until = ?, spent = coalesce(?, spent), reserved = coalesce(?, reserved)
     where run_id = ?"""
 
-# A run holds what points to it while it has not ended and its lease is not over.
-FREE = """(run_id is null or run_id not in
-    (select run_id from runs where ended_at is null and lease_until > :now))"""
+# A run holds what it claimed while it has not ended and its lease is not over.
+LIVE = "(select run_id from runs where ended_at is null and lease_until > :now)"
+FREE = f"not exists (select 1 from claims where claims.ticket_id = tickets.ticket_id and claims.run_id in {LIVE})"
 # Claims go upward (by `after`), else a ticket that failed would be claimed again by the same run for ever.
-CLAIM = """update tickets set run_id = :run, revision = revision + 1 where ticket_id in
-    (select ticket_id from tickets where {where} order by urgency, ticket_id limit :limit) returning *"""
+CLAIMABLE = "select * from tickets where {where} order by urgency, ticket_id limit :limit"
+CLAIM = """insert into claims (ticket_id, run_id) select value, ? from json_each(?) where true
+    on conflict (ticket_id) do update set run_id = excluded.run_id"""
+# Whoever held a ticket before and comes late is refused by its revision.
+TAKE_OVER = """update tickets set revision = revision + 1
+    where ticket_id in (select ticket_id from claims where ticket_id in (select value from json_each(?)))
+    returning ticket_id"""
+LET_GO = "delete from claims where ticket_id in (select value from json_each(?))"
 DUE = f"""update deliveries set run_id = :run where delivery_id in
     (select delivery_id from deliveries where destination = :destination and state = 'pending'
-     and due_at <= :now + :horizon and {FREE} order by due_at limit :limit) returning *"""
+     and due_at <= :now + :horizon and (run_id is null or run_id not in {LIVE})
+     order by due_at limit :limit) returning *"""
 
 # The hash before an event is that of the event before it: seq has no gaps.
 EVENTS = """select seq, timestamp, action, ticket_id, actor, run_id, detail,

@@ -27,12 +27,14 @@ CORE: tuple[str, ...] = (
         verdict integer not null default 0, routed_to text, cost_usd real not null default 0, error text,
         failures integer not null default 0,
         decision_id text references classifications (classification_id) deferrable initially deferred,
-        revision integer not null default 1, run_id text references runs (run_id))""",
+        revision integer not null default 1)""",
+    # What a run holds stands here and not in the ticket: to claim one is to write 70 bytes instead of its whole row.
+    "create table claims (ticket_id text primary key, run_id text not null references runs (run_id)) without rowid",
+    "create index claims_of on claims (run_id)",
     # One queue an index: a plain index over status would be written for every ticket of an import.
     "create index tickets_to_classify on tickets (urgency, ticket_id) where status in ('failed', 'new')",
     "create index tickets_to_route on tickets (urgency, ticket_id) where status in ('classified', 'unroutable')",
     "create index tickets_to_review on tickets (ticket_id) where status = 'needs_review'",
-    "create index tickets_held on tickets (run_id) where run_id is not null",
     """create table classifications (
         classification_id text primary key, ticket_id text not null references tickets (ticket_id), run_id text,
         step text not null, category text, confidence real, confidence_source text, reason text,

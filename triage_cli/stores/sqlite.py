@@ -79,7 +79,7 @@ class SqliteStore(Forgetting):
                 "where run_id = ?",
                 (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id),
             )
-            db.execute("update tickets set run_id = null where run_id = ?", (run.run_id,))
+            db.execute("delete from claims where run_id = ?", (run.run_id,))
         keep_head(db, self.path)
 
     def _free_the_dead(self, db: sqlite3.Connection) -> None:
@@ -97,8 +97,12 @@ class SqliteStore(Forgetting):
         values |= {"run": lease.run_id, "now": time.time(), "limit": limit}
         with self._writing() as db:
             self._renew(db, lease)
-            rows = db.execute(queries.CLAIM.format(where=" and ".join([*where, queries.FREE])), values).fetchall()
-        return sorted((Ticket(*row) for row in rows), key=lambda t: (t.urgency, t.ticket_id))
+            said = queries.CLAIMABLE.format(where=" and ".join([*where, queries.FREE]))
+            tickets = [Ticket._make((*row, lease.run_id)) for row in db.execute(said, values).fetchall()]
+            ids = compact([ticket.ticket_id for ticket in tickets])
+            before = {row[0] for row in db.execute(queries.TAKE_OVER, (ids,)).fetchall()}
+            db.execute(queries.CLAIM, (lease.run_id, ids))
+        return [t._replace(revision=t.revision + 1) if t.ticket_id in before else t for t in tickets]
 
     def due(self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0) -> list[Parcel]:
         """Take hold of pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
@@ -156,17 +160,23 @@ class SqliteStore(Forgetting):
                 conflicts |= self._taken(db, new)
             kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
             self._add(db, kept)
-            queries.write_all(db, queries.UPDATE_TICKETS, [c.ticket for c in kept if c.ticket and c.expects])
+            after = [c.ticket for c in kept if c.ticket and c.expects]
+            queries.write_all(db, queries.UPDATE_TICKETS, [ticket[:-1] for ticket in after])
+            db.execute(queries.LET_GO, (compact([t.ticket_id for t in after if not t.run_id]),))
+            self._hold(db, [t for t in new if t.run_id and t.ticket_id not in conflicts])
             self._log(db, kept)
         return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]
+
+    def _hold(self, db: sqlite3.Connection, tickets: Sequence[Ticket]) -> None:
+        for run_id in {ticket.run_id for ticket in tickets}:
+            db.execute(queries.CLAIM, (run_id, compact([t.ticket_id for t in tickets if t.run_id == run_id])))
 
     def _moved_on(self, db: sqlite3.Connection, changes: Sequence[Change]) -> dict[str, Conflict]:
         """Find the tickets that no longer stand at the revision a change was decided on."""
         expected = {c.ticket.ticket_id: c.expects for c in changes if c.ticket and c.expects}
         if not expected:
             return {}
-        here = dict(db.execute(queries.REVISIONS, (compact(list(expected)),)).fetchall())
-        moved = [ticket_id for ticket_id, revision in expected.items() if here.get(ticket_id) != revision]
+        moved = [row[0] for row in db.execute(queries.MOVED_ON, (compact(expected),))]
         now = {t.ticket_id: t for t in self._tickets(db, moved)} if moved else {}
         return {ticket_id: Conflict(now.get(ticket_id)) for ticket_id in moved}
 
