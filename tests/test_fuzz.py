@@ -67,7 +67,7 @@ def test_a_ticket_s_record_is_json_and_comes_back(fields: Mapping[str, str | Non
 def test_what_is_exported_can_be_imported(rows: list[tuple[str, str, str]]) -> None:
     """As JSON lines and as CSV: the same ids, the same texts."""
     tickets = [
-        a_ticket(external_id=f"X{n}", subject=s, description=d, customer_id=f"C-{c}")
+        a_ticket(external_id=f"X{n}", subject=f"s {s}", description=f"d {d}", customer_id=f"C-{c}")
         for n, (s, d, c) in enumerate(rows)
     ]
     columns = ("external_id", "subject", "description", "customer_id")
