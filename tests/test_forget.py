@@ -224,9 +224,10 @@ def test_what_is_still_owed_is_sent_no_more(world: World) -> None:
     assert world.store.next_due() is None
 
 
-def test_a_reader_that_keeps_an_old_state_open_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_keeps_an_old_state_open_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its write-ahead log would still hold the words; once it has left, the same command finishes."""
     monkeypatch.setattr("triage_cli.stores.connection.BUSY_SECONDS", 0.05)
+    world = World(SqliteStore(str(tmp_path / "t.db")))
     list(world.triage().create(drafts(1)))
     with closing(sqlite3.connect(world.store.path, isolation_level=None)) as reader:
         reader.execute("begin")

@@ -394,7 +394,7 @@ def test_an_update_changes_what_the_draft_says_and_nothing_else(old: TicketDraft
     ("met", "rewritten", "stops"), [(0, 0, False), (9, 9, False), (10, 5, False), (10, 6, True), (1000, 501, True)]
 )
 def test_when_an_import_is_doubted(met: int, rewritten: int, *, stops: bool) -> None:
-    assert (importing.doubt("import", met, rewritten) is not None) is stops
+    assert (importing.Meetings(met, rewritten).doubt("import") is not None) is stops
 
 
 # -- order

@@ -28,11 +28,25 @@ class Allowance:
     @property
     def stopping(self) -> bool:
         """Tell whether no new work is to be taken."""
-        return self._stopped.is_set() or (self._deadline is not None and self._clock() >= self._deadline)
+        return self._stopped.is_set() or self.expired
+
+    @property
+    def expired(self) -> bool:
+        """Tell whether the deadline has passed."""
+        return self._deadline is not None and self._clock() >= self._deadline
+
+    def end_in(self, seconds: float | None) -> None:
+        """Set the deadline, so many seconds from now."""
+        self._deadline = None if seconds is None else self._clock() + seconds
 
     def stop(self) -> None:
         """Take no new work from here on."""
         self._stopped.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether somebody said to stop."""
+        return self._stopped.is_set()
 
     def wait(self, seconds: float) -> bool:
         """Wait, at most until told to stop; return whether to stop."""

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from triage_cli.errors import CheckError
+from triage_cli.errors import CheckError, StoreError
 from triage_cli.models import Event, Head, LoggedEvent
 
 GENESIS = "0" * 64
@@ -56,6 +56,17 @@ def append(
 def mark(key: bytes | None) -> str | None:
     """Return the name of a key, by which a store knows that its log goes on with the same one."""
     return hmac.digest(key, b"triage audit key", "sha256").hex()[:16] if key else None
+
+
+def same(mark_: str | None, key: bytes | None) -> str | None:
+    """Return the mark under which a log goes on. Raises `StoreError` where it was begun with another key."""
+    mine = mark(key)
+    if mark_ is not None and mark_ != mine:
+        raise StoreError(
+            "the audit log is written with a key, and TRIAGE_AUDIT_KEY does not hold it",
+            hint="set it to the key that this log was begun with",
+        )
+    return mine
 
 
 def verify(trail: Iterable[LoggedEvent], key: bytes | None, heads: Mapping[str, str]) -> Head:

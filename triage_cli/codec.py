@@ -2,10 +2,23 @@
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
-from triage_cli.models import Attempt, Classification, Decided, Delivery, History, LoggedEvent, Outcome, Routed, Ticket
+from triage_cli.models import (
+    Attempt,
+    Classification,
+    Decided,
+    Delivery,
+    Flip,
+    History,
+    LoggedEvent,
+    Outcome,
+    Routed,
+    Run,
+    Ticket,
+)
 
 TICKET_KEYS = (
     "ticket_id",
@@ -73,6 +86,25 @@ def history_record(history: History) -> dict[str, Any]:
     }
 
 
+FLIP_KEYS = Flip._fields
+RUN_KEYS = (
+    "run_id", "kind", "words", "actor", "host", "pid", "started_at", "ended_at", "seconds", "counts",
+    "cost_usd", "exit_code",
+)  # fmt: skip
+
+
+def run_record(run: Run) -> dict[str, Any]:
+    """Return the record of a bulk command: what it did, how often, for how much and how it ended.
+
+    Without an end it still runs, or was killed (`exit_code` 137); `seconds` counts to the end.
+    """
+    record = run._asdict() | {"counts": json.loads(run.counts), "cost_usd": run.spent, "seconds": None}
+    if run.ended_at:
+        began, ended = datetime.fromisoformat(run.started_at), datetime.fromisoformat(run.ended_at)
+        record["seconds"] = round((ended - began).total_seconds(), 3)
+    return {key: record[key] for key in RUN_KEYS}
+
+
 def outcome_record(outcome: Outcome[Any]) -> dict[str, Any] | None:
     """Return the record of what an outcome left behind, or None where there is no ticket."""
     value = outcome.value
@@ -80,6 +112,8 @@ def outcome_record(outcome: Outcome[Any]) -> dict[str, Any] | None:
         return ticket_record(value.ticket) | {"asked": value.asked}
     if isinstance(value, Routed):
         return ticket_record(value.ticket)
+    if isinstance(value, Flip):
+        return dict(value._asdict())
     return ticket_record(value) if isinstance(value, Ticket) else None
 
 

@@ -49,19 +49,14 @@ def _told(
     deliveries: Mapping[str, Delivery],
 ) -> Iterator[str]:
     match event.action:
-        case "created":
-            line = f", line {detail['line']} of the input" if detail.get("line") else ""
-            yield f"{event.actor} stored it (source {detail.get('source')}{line})."
-            if detail.get("verdict"):
-                yield f"The input gave the verdict {detail['verdict']}."
-        case "updated":
-            yield f"{event.actor} imported it again and changed {_listed(detail.get('fields'))}."
-            if detail.get("verdict"):
-                yield f"The input gave the verdict {detail['verdict']}."
+        case "created" | "updated":
+            yield from _imported(event, detail)
         case "classified":
             yield from _classified(detail, answers.get(detail.get("decision") or ""), history)
+        case "proposed" | "reclassified":
+            yield from _again(event.action, detail, answers.get(detail.get("decision") or ""), history)
         case "verdict":
-            yield f"{event.actor} gave the verdict {detail.get('category')}."
+            yield _verdict(event.actor, detail)
         case "routed":
             yield _routed(detail)
         case "unroutable":
@@ -70,6 +65,39 @@ def _told(
             yield _delivery(event.action, detail, deliveries.get(detail.get("delivery", "")))
         case _:
             yield f"{event.actor}: {DONE.get(event.action, event.action)}."
+
+
+def _imported(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:
+    if event.action == "created":
+        line = f", line {detail['line']} of the input" if detail.get("line") else ""
+        yield f"{event.actor} stored it (source {detail.get('source')}{line})."
+    else:
+        yield f"{event.actor} imported it again and changed {_listed(detail.get('fields'))}."
+    if detail.get("verdict"):
+        yield f"The input gave the verdict {detail['verdict']}."
+
+
+def _again(action: str, detail: Mapping[str, Any], answer: Classification | None, history: History) -> Iterator[str]:
+    category, was, outcome = detail.get("category"), detail.get("was"), detail.get("outcome")
+    if action == "reclassified":
+        now = f"so {category} holds instead of {was}" if outcome != "unhoused" else f"{was} is gone: a person decides"
+        yield f"The answer of {detail.get('classifier')} was applied, {now}."
+        return
+    yield from _classified(detail, answer and answer._replace(threshold=None), history)
+    meaning = {
+        "flip": f"So it would be {category} instead of {was}, if that is applied.",
+        "confirmed": "That confirms what holds.",
+        "within": f"It is not far enough ahead of {was} for a change (hysteresis).",
+        "rehomed": f"{was} is gone, so it would be {category}, if that is applied.",
+    }
+    yield meaning.get(str(outcome), f"That is not sure enough for a change, so {was} stays.")
+
+
+def _verdict(actor: str, detail: Mapping[str, Any]) -> str:
+    if detail.get("category") is None:
+        return f"{actor} took the verdict back; the machine's last answer stands again ({detail.get('status')})."
+    instead = f" instead of {detail['was']}" if detail.get("was") not in (None, detail["category"]) else ""
+    return f"{actor} gave the verdict {detail['category']}{instead}."
 
 
 def _classified(detail: Mapping[str, Any], answer: Classification | None, history: History) -> Iterator[str]:

@@ -4,6 +4,7 @@ They are named tuples because an import makes four of them a row: built by posit
 dataclass, and a class of them a quarter at start-up. Times are ISO 8601 UTC with `Z`; money is USD.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -26,16 +27,30 @@ STATUSES: tuple[Status, ...] = (
     "undeliverable",
 )
 PRIORITIES = ("low", "normal", "high", "urgent")
+ROLES = ("reader", "agent", "admin")  # each may do what those before it may
 URGENCY: Mapping[str | None, int] = {"urgent": 0, "high": 1, "normal": 2, None: 2, "low": 3}
 
 
 class Category(NamedTuple):
-    """A label a ticket may get; description and examples are what every classifier reads, `was` its former names."""
+    """A label a ticket may get; description and examples are what every classifier reads, `was` its former names.
+
+    `root` is the name under which the store first knew it (empty: this one), so that a rename changes no question.
+    """
 
     name: str
     description: str = ""
     examples: tuple[str, ...] = ()
     was: tuple[str, ...] = ()
+    root: str = ""
+
+
+class Renamed(NamedTuple):
+    """A category's rename as carried out in a store: its first name there, and how many tickets followed."""
+
+    old: str
+    new: str
+    root: str
+    moved: int = 0
 
 
 class Rule(NamedTuple):
@@ -54,7 +69,8 @@ class TicketDraft(NamedTuple):
     """What an input says of one ticket, before the store has seen it.
 
     `row` is the record's place in its input and `line` the line it starts on; `cells` are the row as it was, kept for
-    `run`; `extra` holds every column that is no field of ours, and texts of ours that could not be understood.
+    `run`; `extra` holds every column that is no field of ours, and texts of ours that could not be understood. Of an
+    input that comes in parts, `seen` is how often the parts before have shown this draft's identity.
     """
 
     row: int = 0
@@ -69,6 +85,7 @@ class TicketDraft(NamedTuple):
     extra: Mapping[str, Any] = {}
     verdict: str | None = None
     cells: Sequence[Any] | None = None
+    seen: int = 0
 
 
 class Rejected(NamedTuple):
@@ -164,6 +181,12 @@ class Classification(NamedTuple):
     cost: float = 0.0
     redacted: str | None = None
     error: str | None = None
+
+    @property
+    def chances(self) -> Mapping[str, float]:
+        """Return the probabilities of the categories, where they are known."""
+        known: Mapping[str, float] = json.loads(self.probabilities) if self.probabilities else {}
+        return known
 
 
 class Asking(NamedTuple):
@@ -356,8 +379,19 @@ class History(NamedTuple):
     askings: Mapping[str, Asking]
 
 
+class Why(NamedTuple):
+    """How a ticket was decided, in sentences, and what happens next."""
+
+    ticket_id: str
+    status: str
+    why: tuple[str, ...]
+
+
 class Selection(NamedTuple):
-    """Which tickets: by id, or all that match; `after` continues an ordered walk where it stopped."""
+    """Which tickets: by id, or all that match; `after` continues an ordered walk where it stopped.
+
+    `order` is `newest`, or `review`: what waits for a person, the most informative first.
+    """
 
     ids: tuple[str, ...] | None = None
     statuses: frozenset[str] = frozenset()
@@ -369,12 +403,14 @@ class Selection(NamedTuple):
     search: str | None = None
     limit: int | None = None
     after: str = ""
+    order: str = "newest"
 
 
 class ClassifyPlan(NamedTuple):
     """How to classify: by which classifier, and whether to ask anew and overrule verdicts (`force`).
 
-    `workers` is how many calls are in flight, `max_cost` USD, `max_wait` the seconds an outage is waited for.
+    `workers` is how many calls are in flight, `max_cost` USD, `max_wait` the seconds an outage is waited for,
+    `deadline` the seconds from the start after which nothing new is begun.
     """
 
     classifier: str | None = None
@@ -382,6 +418,37 @@ class ClassifyPlan(NamedTuple):
     workers: int | None = None
     max_cost: float | None = None
     max_wait: float = 120.0
+    deadline: float | None = None
+
+
+class ReclassifyPlan(NamedTuple):
+    """How to ask again; `apply` makes the flips hold, all or none: none where there are more than `max_flips`.
+
+    `max_flips` is a number, or a share of the tickets compared, such as `2%`. `reroute` sends on what was routed. The
+    `force` of `classify` lets the answers overrule verdicts; what was answered before is recalled all the same.
+    """
+
+    classify: ClassifyPlan = ClassifyPlan()
+    apply: bool = False
+    max_flips: str | None = None
+    reroute: bool = False
+
+
+class Flip(NamedTuple):
+    """A ticket's category that holds (`old`) beside the one just answered (`new`, None: no sure answer)."""
+
+    ticket_id: str
+    external_id: str | None
+    status: str
+    old: str | None
+    new: str | None
+    old_confidence: float | None
+    new_confidence: float | None
+    old_classifier: str | None
+    new_classifier: str | None
+    old_reason: str | None
+    new_reason: str | None
+    applied: bool = False
 
 
 class RoutePlan(NamedTuple):
@@ -415,3 +482,37 @@ class Stats(NamedTuple):
     deliveries: Mapping[str, Mapping[str, int]]
     cost_usd: float
     events: int
+
+
+class ApiKey(NamedTuple):
+    """A key of the HTTP API as stored: `hash` is the SHA-256 of the whole key, its text is kept nowhere."""
+
+    key_id: str
+    name: str
+    hash: bytes
+    role: str
+    created_at: str
+    last_used_at: str | None = None
+    revoked_at: str | None = None
+
+
+class Kept(NamedTuple):
+    """What is known of an earlier request under an `Idempotency-Key`; without a status it is still at work."""
+
+    body_hash: str
+    status: int | None
+    answer: str | None
+
+
+class Gauges(NamedTuple):
+    """What a monitor watches; `deliveries` maps (destination, state), the answers' numbers are by classifier.
+
+    `oldest_new` is when the ticket that waits longest for its classification was stored.
+    """
+
+    by_status: Mapping[str, int]
+    deliveries: Mapping[tuple[str, str], int]
+    answers: Mapping[str, int]
+    failures: Mapping[str, int]
+    cost_usd: Mapping[str, float]
+    oldest_new: str | None

@@ -6,22 +6,30 @@ from typing import Protocol
 from triage_cli.allowance import Allowance
 from triage_cli.models import (
     Answer,
+    ApiKey,
     Asking,
+    Category,
     Change,
     Classification,
     ClassifyPlan,
     Conflict,
     Decided,
     Delivery,
+    Event,
     EventQuery,
+    Flip,
+    Gauges,
     Head,
     History,
+    Kept,
     Lease,
     LoggedEvent,
     Outcome,
     Parcel,
     Receipt,
+    ReclassifyPlan,
     Rejected,
+    Renamed,
     Routed,
     RoutePlan,
     Run,
@@ -29,6 +37,8 @@ from triage_cli.models import (
     Stats,
     Ticket,
     TicketDraft,
+    VerdictDraft,
+    Why,
 )
 
 
@@ -47,14 +57,35 @@ class Triage(Protocol):
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass; no outcome comes more than `streams.WINDOW` rows after its turn."""
 
+    def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
+        """Ask again about tickets that a machine decided; answers are kept as proposals, and hold where asked to.
+
+        Raises `CheckError`, with nothing changed, where more would flip than the plan allows.
+        """
+
+    def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
+        """Give a person's categories, or take them back; one outcome each, in order.
+
+        `did` is `verdict`, `cleared`, `unchanged` or `rejected`: no such ticket or category, as a `RowError`.
+        """
+
+    def categories(self) -> tuple[Category, ...]:
+        """Return the categories that a ticket may get."""
+
+    def runs(self, limit: int | None) -> Iterator[Run]:
+        """Walk over the bulk commands, the latest first."""
+
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Walk over tickets, newest first."""
+        """Walk over tickets, newest first, or in the order of review."""
 
     def resolve(self, name: str) -> str:
         """Return the id of the one ticket of this name. Raises `NotFoundError` or `AmbiguousError`."""
 
     def history(self, name: str) -> History:
         """Return everything known of one ticket."""
+
+    def why(self, name: str) -> Why:
+        """Tell how a ticket was decided."""
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Walk over the audit log, oldest first."""
@@ -136,14 +167,26 @@ class Store(Protocol):
     def save(self, changes: Sequence[Change], lease: Lease | None = None) -> list[Conflict | None]:
         """Write changes and their events in one transaction; a refused one comes back as a `Conflict`."""
 
-    def spent_since(self, moment: str) -> float:
-        """Return what all runs since then have spent or set aside, in USD."""
+    def runs(self, limit: int | None) -> Iterator[Run]:
+        """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
+
+    def spent_since(self, moment: str, *, besides: str = "") -> float:
+        """Return what all runs since then, but for one, have spent or set aside, in USD."""
 
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
         """Return earlier answers that cost something, by their key."""
 
     def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
         """Return the stored tickets among these identities."""
+
+    def answers(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
+        """Return what was answered about these tickets to these questions, oldest first."""
+
+    def renames(self) -> Iterator[Renamed]:
+        """Walk over the renames of categories that were carried out."""
+
+    def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
+        """Let everything of a category follow to its new name, `destination` that of the same name too."""
 
     def note_asking(self, asking: Asking) -> None:
         """Record what is asked, once per fingerprint."""
@@ -202,3 +245,52 @@ class Trail(Protocol):
 
     def strays(self) -> Iterator[str]:
         """Tell what in the tables no event accounts for, each as the end of a sentence."""
+
+
+class Gate(Protocol):
+    """Keeps the keys of the HTTP API and what keeps their callers within bounds, for all its processes together."""
+
+    def add_key(self, key: ApiKey) -> None:
+        """Record a new key. Raises `UsageError` where the name is taken: the audit log names its actors by it."""
+
+    def keys(self) -> list[ApiKey]:
+        """Return all keys, also those that were revoked, oldest first."""
+
+    def revoke(self, name: str) -> ApiKey:
+        """Revoke the key of this name. Raises `NotFoundError`."""
+
+    def key(self, key_id: str) -> ApiKey | None:
+        """Return a key."""
+
+    def touch(self, key_id: str) -> None:
+        """Note that a key was used just now."""
+
+    def permits(self, key_id: str, wanted: int, per_minute: int, burst: int) -> float:
+        """Take permits for so many requests; return 0, or where they are not to be had the seconds until they are."""
+
+    def open(self, key_id: str, key: str, body_hash: str, seconds: float) -> Kept | None:
+        """Begin a request under an idempotency key: None, it is the caller's for so many seconds; else the other one.
+
+        A request that was given up on, since its time is over, is the next caller's if its body is the same.
+        """
+
+    def close(self, key_id: str, key: str, status: int, answer: str) -> None:
+        """Keep the answer to a request."""
+
+    def renew(self, key_id: str, key: str, seconds: float) -> None:
+        """Say that a request is still at work, for so many seconds more."""
+
+    def give_up(self, key_id: str, key: str) -> None:
+        """Forget a request that came to nothing."""
+
+    def hook_seen(self, source: str, hook_id: str) -> bool:
+        """Tell whether a webhook has come before."""
+
+    def note_hook(self, source: str, hook_id: str) -> None:
+        """Note that a webhook has come and is done."""
+
+    def gauges(self) -> Gauges:
+        """Count what a monitor watches."""
+
+    def ping(self) -> None:
+        """Raise where the database does not answer."""

@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, NamedTuple
 from triage_cli import ids, routing
 from triage_cli.adversarial import Steering, adversarial
 from triage_cli.allowance import Allowance
-from triage_cli.config import ClassifierSpec, Config, DestinationSpec
+from triage_cli.config import ClassifierSpec, Config, DestinationSpec, is_postgres, without_password
 from triage_cli.errors import ConfigError, UnavailableError, UsageError
 from triage_cli.models import Classification, ClassifyPlan, Head, Parcel, Rule, Ticket
-from triage_cli.ports import Classifier, Destination, Store
+from triage_cli.ports import Classifier, Destination, Gate, Store
+from triage_cli.service import renaming
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
 from triage_cli.service.proving import prove
 from triage_cli.stores.sqlite import SqliteStore
 
-if TYPE_CHECKING:  # an annotation is no reason to import httpx
+if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
+    from triage_cli.client import RemoteTriage
     from triage_cli.destinations.webhook import Target
+    from triage_cli.stores.copying import Copied
+    from triage_cli.stores.postgres import PostgresStore
 
 SHORTEST_KEY = 16
 
@@ -30,13 +34,10 @@ class Signed(NamedTuple):
     run_id: str
 
 
-def open_store(config: Config) -> SqliteStore:
-    """Open the database that the configuration names."""
-    if "://" in config.database:
-        raise ConfigError(
-            "this version keeps tickets in SQLite files only", hint="give --db a path; PostgreSQL is planned"
-        )
-    return SqliteStore(config.database, audit_key(os.environ))
+def open_store(config: Config) -> "SqliteStore | PostgresStore":
+    """Open the database that the configuration names: a file, or a PostgreSQL server's."""
+    key = audit_key(os.environ)
+    return _postgres(config.database, key) if is_postgres(config.database) else SqliteStore(config.database, key)
 
 
 def audit_key(env: Mapping[str, str]) -> bytes | None:
@@ -51,30 +52,91 @@ def audit_key(env: Mapping[str, str]) -> bytes | None:
 
 def verify(config: Config, expected: str | None) -> Head:
     """Prove the audit log and return its head. Raises `CheckError` for the first thing that does not hold."""
-    if "://" in config.database:
-        raise ConfigError("this version keeps tickets in SQLite files only", hint="give --db a path")
+    key = audit_key(os.environ)
+    if is_postgres(config.database):
+        from triage_cli.stores.auditing import ServerTrail
+
+        return prove(ServerTrail(_postgres(config.database, key)), key, expected)
     from triage_cli.stores.auditing import trail
 
     with trail(config.database) as log:
-        return prove(log, audit_key(os.environ), expected)
+        return prove(log, key, expected)
 
 
-def parts(config: Config, tell: Callable[[str], None] | None = None) -> Parts:
-    """Put together what the use cases stand on; `tell` is told what takes long."""
+def _postgres(url: str, key: bytes | None = None) -> "PostgresStore":
+    try:
+        from triage_cli.stores.postgres import PostgresStore
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
+            raise
+        raise ConfigError(
+            f"PostgreSQL needs the package {error.name}", hint="pip install 'triage-cli[postgres]'"
+        ) from error
+    return PostgresStore(url, key)
+
+
+def path_of(config: Config) -> str:
+    """Return the path of the database. Raises `UsageError` where it has none."""
+    if is_postgres(config.database):
+        raise UsageError(
+            f"the database is {without_password(config.database)}, which is no file", hint="pg_dump backs it up"
+        )
+    return config.database
+
+
+def copy_to(config: Config, url: str) -> "Copied":
+    """Move the database, which must be a file, to PostgreSQL."""
+    source = open_store(config)
+    if not isinstance(source, SqliteStore):
+        raise UsageError("the database is on a server already", hint="pg_dump and pg_restore move it")
+    if not is_postgres(url):
+        raise UsageError("a database is copied to PostgreSQL", hint="give postgresql://user@host/name")
+    target = _postgres(url)
+    from triage_cli.stores.copying import copy
+
+    return copy(source, target)
+
+
+def remote(config: Config, key: str, *, insecure: bool) -> "RemoteTriage":
+    """Return the use cases on the instance that the configuration names; nothing is sent yet."""
+    from triage_cli.client import RemoteTriage
+    from triage_cli.client.connection import checked
+
+    return RemoteTriage(checked(config.remote or "", key, insecure=insecure))
+
+
+def open_gate(store: Store) -> Gate:
+    """Return the gate of the HTTP API beside a store."""
+    from triage_cli.stores.access import StoreGate
+
+    return StoreGate(store)  # type: ignore[arg-type]  # each of our stores has the two doors that the gate needs
+
+
+def parts(config: Config, tell: Callable[[str], None] | None = None, *, guarded: bool = False) -> Parts:
+    """Put together what the use cases stand on; `tell` is told what takes long.
+
+    `guarded`: webhooks reach no private address, unless their destination allows it.
+    """
     store = open_store(config)
 
     @cache
     def destination(name: str) -> Destination:
-        return open_destination(name, config.destinations.get(name))
+        return open_destination(name, config.destinations.get(name), guarded=guarded)
 
     def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
-        return open_classifier(config, store, plan, Signed(actor, run_id), tell)
+        return open_classifier(_known(config, store), store, plan, Signed(actor, run_id), tell)
 
     map_ = Map(config.routes, config.routing_hash(), destination)
-    return Parts(store, config.categories, classifier, map_, config.per_day)
+    hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
+    return Parts(store, config.categories, classifier, map_, config.per_day, hysteresis)
 
 
-def open_destination(name: str, spec: DestinationSpec | None) -> Destination:
+def _known(config: Config, store: Store) -> Config:
+    """Return the configuration with categories that know their first names in this store."""
+    return config._replace(categories=renaming.rooted(config.categories, store.renames()))
+
+
+def open_destination(name: str, spec: DestinationSpec | None, *, guarded: bool = False) -> Destination:
     """Open a destination by its configuration."""
     if spec is None:
         raise ConfigError(
@@ -87,7 +149,7 @@ def open_destination(name: str, spec: DestinationSpec | None) -> Destination:
     if spec.type == "webhook":
         from triage_cli.destinations.webhook import WebhookDestination
 
-        return WebhookDestination(target(spec, os.environ))
+        return WebhookDestination(target(spec, os.environ)._replace(guarded=guarded and not spec.allow_private))
     if spec.type == "command":
         from triage_cli.destinations.command import CommandDestination
 
@@ -97,7 +159,8 @@ def open_destination(name: str, spec: DestinationSpec | None) -> Destination:
 
 def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
     """Return where a webhook goes, with its secrets from the environment."""
-    from triage_cli.destinations.webhook import Target, secret_of
+    from triage_cli.destinations.webhook import Target
+    from triage_cli.signing import secret_of
 
     missing = [name for name in spec.secret_env if not env.get(name)]
     if missing:
@@ -129,8 +192,9 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule) -> Iterato
 
 def try_classifier(config: Config, name: str) -> str:
     """Ask a classifier one tiny question and return what it answered in words. Raises what a run would raise."""
+    store = open_store(config)
     classifier = open_classifier(
-        config, open_store(config), ClassifyPlan(name, force=True, max_wait=0.0), Signed("doctor", ids.new_id()), None
+        _known(config, store), store, ClassifyPlan(name, force=True, max_wait=0.0), Signed("doctor", ids.new_id()), None
     )
     category = config.categories[0].name
     ticket = Ticket(ids.new_id(), "", "doctor", None, "", f"A question about {category}", None, None, None, 2, None, "")
@@ -190,7 +254,7 @@ def open_classifier(
     name = plan.classifier or config.classifier
     spec = config.classifiers.get(name)
     if spec is None:
-        raise UsageError(f'no classifier "{name}"', hint=f"configured are {', '.join(config.classifiers)}")
+        raise UsageError(f'no classifier "{name}"', hint=f"the config has {', '.join(config.classifiers)}")
     if spec.type == "local":
         return _local(config, store, spec, signed, tell)
     if spec.type == "cascade":
@@ -239,7 +303,8 @@ def _local(
         model = training.fit(config.categories)
         store.keep_model(name, model.to_bytes(), {"categories": len(config.categories)})
     else:
-        model = local.Model.from_bytes(weights)
+        # Its labels stand in the order of the categories, and may be their former names.
+        model = local.Model.from_bytes(weights)._replace(labels=tuple(c.name for c in config.categories))
     return local.LocalClassifier(
         spec.name,
         model,

@@ -109,7 +109,9 @@ class AskingClassifier:
         self.signature = signature
         self.appetite = 2 * spec.workers
         self._told = json.dumps([[c.name, c.description, *c.examples] for c in categories], ensure_ascii=False)
-        asked = [spec.type, spec.model, provider.address, prompt.VERSION, self._told, sorted(spec.redact)]
+        # By the names under which the categories were first known: a rename changes no question.
+        first = json.dumps([[c.root or c.name, c.description, *c.examples] for c in categories], ensure_ascii=False)
+        asked = [spec.type, spec.model, provider.address, prompt.VERSION, first, sorted(spec.redact)]
         self.fingerprint = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     @property

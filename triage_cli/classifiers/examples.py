@@ -116,7 +116,7 @@ _BESIDE_BARE = 8
 
 def examples_of(categories: Sequence[Category]) -> list[tuple[str, ...]]:
     """Return each category's own examples, or the built-in ones of a default category that has none."""
-    found = [category.examples or _BUILT_IN.get(category.name.casefold(), ()) for category in categories]
+    found = [c.examples or _BUILT_IN.get((c.root or c.name).casefold(), ()) for c in categories]
     if all(found):
         return found
     return [category.examples or built_in[:_BESIDE_BARE] for category, built_in in zip(categories, found, strict=True)]

@@ -78,7 +78,8 @@ class Model(NamedTuple):
 
 def fingerprint(categories: Sequence[Category]) -> str:
     """Return what names a model before it is fitted: the categories with their examples, and the method."""
-    return sha256(f"local\0{METHOD}\0{described(categories)}".encode()).hexdigest()
+    first_known = [c._replace(name=c.root or c.name) for c in categories]
+    return sha256(f"local\0{METHOD}\0{described(first_known)}".encode()).hexdigest()
 
 
 def described(categories: Sequence[Category]) -> str:

@@ -21,6 +21,10 @@ MODULES = {
     "classify": "classify",
     "route": "route",
     "run": "run",
+    "reclassify": "reclassify",
+    "verdict": "verdict",
+    "review": "review",
+    "runs": "runs",
     "list": "look",
     "show": "look",
     "why": "look",
@@ -31,6 +35,8 @@ MODULES = {
     "config": "configuration",
     "db": "database",
     "doctor": "doctor",
+    "serve": "serve",
+    "keys": "keys",
 }
 TAKES_VALUE = ("--config", "--db", "--remote")
 # The disk, not the program: no space, no quota, a file as big as it may get, a device that fails.

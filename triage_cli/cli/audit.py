@@ -8,7 +8,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import printing
 from triage_cli.cli.printing import Printer
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, command, served
 from triage_cli.errors import UsageError
 
 COLUMNS = ("head", "events")
@@ -46,7 +46,7 @@ def verify(
     session.say(f"{found.events:,} events: the log is whole")
 
 
-@command
+@served
 def head(session: Session, output: printing.Output = None) -> None:
     """Print where the log ends, for keeping it where nobody who can write the database can.
 

@@ -9,7 +9,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, outcome_record
 from triage_cli.errors import PRECEDENCE, ExitCode
 from triage_cli.models import ClassifyPlan, Decided, Outcome, Selection
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command("classify")(classify)
 
 
-@command
+@served
 def classify(
     session: Session,
     ids: inputs.Ids = None,
@@ -32,6 +32,7 @@ def classify(
     workers: inputs.Workers = None,
     max_cost: inputs.MaxCost = None,
     max_wait: inputs.MaxWait = "2m",
+    deadline: inputs.Deadline = None,
     limit: inputs.Limit = None,
     since: inputs.Since = None,
     dry_run: Annotated[
@@ -47,10 +48,11 @@ def classify(
     triage classify
     triage list --status needs_review -o id | triage classify - --classifier gpt
     """
-    plan = inputs.plan(session, classifier, workers, max_cost, max_wait, force=force)
+    plan = inputs.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline)
     named, missing = inputs.ids(session, ids)
     selection = Selection(ids=named[:limit] if named is not None else None, since=inputs.moment(since), limit=limit)
     if dry_run:
+        session.only_here("classify --dry-run")
         return _preview(session, selection, plan)
     printer = Printer(output, excel=excel, quiet=session.quiet)
     counts: Counter[str] = Counter()
@@ -69,7 +71,7 @@ def classify(
         if counts["classified"]:
             steps.append("triage route")
         if counts["needs_review"]:
-            steps.append(f"{counts['needs_review']:,} need you: triage list --status needs_review")
+            steps.append(f"{counts['needs_review']:,} need you: triage review")
         session.say("next: " + "; ".join(steps) if steps else "")
     return next(code for code in PRECEDENCE if code in codes)
 

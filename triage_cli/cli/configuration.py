@@ -1,5 +1,6 @@
 """`triage config`: make one, show what holds and where it comes from, check it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,9 +9,10 @@ import typer
 
 from triage_cli.cli import printing, telling
 from triage_cli.cli.printing import Printer
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, about_here
 from triage_cli.config import STARTER, shown
 from triage_cli.errors import ConfigError
+from triage_cli.models import Selection
 
 COLUMNS = ("key", "value", "origin")
 
@@ -25,7 +27,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="config")
 
 
-@command
+@about_here
 def init(
     session: Session, path: Annotated[Path, typer.Argument(metavar="[PATH]", help="Where to.")] = Path("config.yaml")
 ) -> None:
@@ -40,7 +42,7 @@ def init(
     session.say(f"wrote {path}; next: edit it, then triage config check")
 
 
-@command
+@about_here
 def show(session: Session, output: printing.Output = None) -> None:
     """Show every value that holds, and where it comes from."""
     records = [
@@ -50,7 +52,7 @@ def show(session: Session, output: printing.Output = None) -> None:
     Printer(output).many(records, lambda record: record, COLUMNS, _table, "key", rows=len(records))
 
 
-@command
+@about_here
 def check(session: Session) -> None:
     """Check the configuration; all mistakes are told at once, with line and path."""
     config = session.config
@@ -59,10 +61,21 @@ def check(session: Session) -> None:
         f"{where}: {len(config.categories)} categories, {len(config.classifiers)} classifiers, "
         f"{len(config.routes)} routes, {len(config.destinations)} destinations: no mistakes"
     )
-    known = {category.name for category in config.categories}
-    for name, number in session.triage.stats().by_category.items():
+    known = {name for category in config.categories for name in (category.name, *category.was)}
+    for name in session.triage.stats().by_category:
         if name not in known:
-            telling.say(f'warning: {number:,} tickets are "{name}", which is no category now; name its heir with was:')
+            telling.say(f"warning: {_gone(session, name)}")
+
+
+def _gone(session: Session, name: str) -> str:
+    """Say what is left of a category that is gone without an heir."""
+    by_whom = Counter(bool(ticket.verdict) for ticket in session.triage.find(Selection(category=name)))
+    left = []
+    if by_whom[False]:
+        left.append(f"a machine said it of {by_whom[False]:,} tickets (triage reclassify asks about them first)")
+    if by_whom[True]:
+        left.append(f"people of {by_whom[True]:,} (triage review lists them)")
+    return f'"{name}" is no category now: {" and ".join(left)}; or name its heir with was:'
 
 
 def _table(records: Sequence[Any]) -> object:

@@ -9,6 +9,7 @@ from triage_cli import wiring
 from triage_cli.cli import printing
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, command
+from triage_cli.config import without_password
 from triage_cli.errors import ExitCode, TriageError
 
 COLUMNS = ("what", "works", "said", "next")
@@ -39,7 +40,9 @@ def _tried(session: Session) -> Iterator[dict[str, Any]]:
     except TriageError as error:
         yield _record("database", error.message, error.hint, works=False)
         return
-    yield _record("database", f"{config.database}: {stats.tickets:,} tickets, {stats.events:,} events")
+    yield _record(
+        "database", f"{without_password(config.database)}: {stats.tickets:,} tickets, {stats.events:,} events"
+    )
     for name in config.classifiers:
         try:
             yield _record(f"classifier {name}", wiring.try_classifier(config, name))

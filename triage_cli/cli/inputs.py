@@ -16,7 +16,7 @@ import typer
 from triage_cli.cli import telling
 from triage_cli.cli.session import Session
 from triage_cli.errors import InputError, NotFoundError, RowError, UsageError
-from triage_cli.models import PRIORITIES, ClassifyPlan, Outcome, Rejected, TicketDraft
+from triage_cli.models import PRIORITIES, STATUSES, ClassifyPlan, Outcome, Rejected, TicketDraft
 from triage_cli.reading import ReadOptions, Table, open_table, values
 
 Files = Annotated[
@@ -45,6 +45,10 @@ Since = Annotated[
 Classifier = Annotated[str | None, typer.Option(metavar="NAME", help="One of the config.", show_default=False)]
 Workers = Annotated[int | None, typer.Option(min=1, metavar="N", help="Calls in flight.", show_default=False)]
 MaxCost = Annotated[float | None, typer.Option(min=0, metavar="USD", help="Stop before (7).", show_default=False)]
+Deadline = Annotated[
+    str | None, typer.Option(metavar="DURATION", help="Begin nothing new after it (6).", show_default=False)
+]
+Statuses = Annotated[list[str] | None, typer.Option("--status", help="May be repeated.", show_default=False)]
 MaxWait = Annotated[str, typer.Option(metavar="DURATION", help="How long an outage is waited for.")]
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
@@ -287,12 +291,22 @@ def plan(
     max_wait: str,
     *,
     force: bool = False,
+    deadline: str | None = None,
 ) -> ClassifyPlan:
     """Return how to classify, as the options have it."""
     known = session.config.classifiers
-    if classifier is not None and classifier not in known:
+    if classifier is not None and not session.is_remote and classifier not in known:
         raise UsageError(f'no classifier "{classifier}"', hint=f"the config has {', '.join(known)}")
-    return ClassifyPlan(classifier, force, workers, max_cost, seconds(max_wait))
+    ends = None if deadline is None else seconds(deadline)
+    return ClassifyPlan(classifier, force, workers, max_cost, seconds(max_wait), ends)
+
+
+def statuses(names: Sequence[str] | None) -> frozenset[str]:
+    """Return the statuses named."""
+    unknown = [name for name in names or () if name not in STATUSES]
+    if unknown:
+        raise UsageError(f'no status "{unknown[0]}"', hint=f"a ticket is one of {', '.join(STATUSES)}")
+    return frozenset(names or ())
 
 
 def seconds(text: str) -> float:

@@ -8,11 +8,9 @@ import typer
 
 from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, history_record, ticket_record
-from triage_cli.errors import UsageError
-from triage_cli.explaining import explain
-from triage_cli.models import STATUSES, Selection
+from triage_cli.models import Selection
 
 Name = Annotated[
     str, typer.Argument(metavar="ID", help="A ticket's id, its last 6 or more characters, or its external id.")
@@ -27,10 +25,10 @@ def register(app: typer.Typer) -> None:
     app.command("why")(why)
 
 
-@command
+@served
 def list_tickets(
     session: Session,
-    status: Annotated[list[str] | None, typer.Option(help="May be repeated.", show_default=False)] = None,
+    status: inputs.Statuses = None,
     category: Annotated[str | None, typer.Option(show_default=False)] = None,
     customer_id: Annotated[str | None, typer.Option(show_default=False)] = None,
     priority: Annotated[str | None, typer.Option(show_default=False)] = None,
@@ -49,13 +47,10 @@ def list_tickets(
     triage list --status needs_review
     triage list --search refund --since 7d -o csv
     """
-    unknown = [s for s in status or () if s not in STATUSES]
-    if unknown:
-        raise UsageError(f'no status "{unknown[0]}"', hint=f"a ticket is one of {', '.join(STATUSES)}")
     printer = Printer(output, excel=excel)
     cut = limit is None and telling.on_terminal(sys.stdout)
     selection = Selection(
-        statuses=frozenset(status or ()),
+        statuses=inputs.statuses(status),
         category=category,
         customer_id=customer_id,
         priority=inputs.priority(priority),
@@ -68,7 +63,7 @@ def list_tickets(
     printer.many(found, ticket_record, TICKET_KEYS, _table, rows=limit)
 
 
-@command
+@served
 def show(session: Session, name: Name, output: printing.Output = None) -> None:
     """Show one ticket with its whole history: answers, deliveries, events.
 
@@ -81,22 +76,19 @@ def show(session: Session, name: Name, output: printing.Output = None) -> None:
     printer.one(history_record(session.triage.history(name)), _whole, columns)
 
 
-@command
+@served
 def why(session: Session, name: Name, output: printing.Output = None) -> None:
     """Tell in words how a ticket was decided, and what happens next.
 
     \b
     triage why T-1047
     """
-    history = session.triage.history(name)
-    told = list(explain(history))
+    found = session.triage.why(name)
     if output in (None, "table"):
-        for line in told:
+        for line in found.why:
             printing.Printer("table").write(telling.safe(line) + "\n")
         return
-    printer = Printer(output)
-    record = {"ticket_id": history.ticket.ticket_id, "status": history.ticket.status, "why": told}
-    printer.one(record, _whole, ("ticket_id", "status", "why"))
+    Printer(output).one(found._asdict(), _whole, found._fields)
 
 
 def _table(records: Sequence[Any]) -> object:

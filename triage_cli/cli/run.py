@@ -11,7 +11,7 @@ from triage_cli.cli.create import DIDS
 from triage_cli.cli.inputs import Rejections
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.route import next_step
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, served
 from triage_cli.errors import PRECEDENCE, ExitCode, UsageError
 from triage_cli.models import ClassifyPlan, Outcome, Rejected, Routed, TicketDraft
 from triage_cli.reading import Table
@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
     app.command("run")(run)
 
 
-@command
+@served
 def run(
     session: Session,
     files: inputs.Files = None,
@@ -46,6 +46,7 @@ def run(
     workers: inputs.Workers = None,
     max_cost: inputs.MaxCost = None,
     max_wait: inputs.MaxWait = "2m",
+    deadline: inputs.Deadline = None,
     mapped: inputs.Mapped = None,
     source: inputs.Source = None,
     kind: inputs.Kind = None,
@@ -65,7 +66,7 @@ def run(
     triage run tickets.csv -o csv > done.csv
     cat export.csv | triage run -q
     """
-    plan = inputs.plan(session, classifier, workers, max_cost, max_wait)
+    plan = inputs.plan(session, classifier, workers, max_cost, max_wait, deadline=deadline)
     wanted = inputs.options(mapped, source, kind, encoding, delimiter, limit, no_header=no_header)
     printer = Printer(output, excel=excel, quiet=session.quiet and output is None)
     tally = Tally(Rejections(rejects, max_rejects, strict=strict))

@@ -1,6 +1,6 @@
 """Tickets get their category: ask a classifier, hold its answer against the threshold, save what has arrived."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from triage_cli import ids
@@ -9,6 +9,7 @@ from triage_cli.errors import AnswerError, TriageError
 from triage_cli.models import Answer, Change, Classification, Decided, Event, Lease, Outcome, Ticket
 from triage_cli.ports import Classifier, Store
 from triage_cli.service.verdicts import SETTLED
+from triage_cli.streams import CHUNK
 from triage_cli.suspicion import Suspicion
 
 # A ticket that no run could classify this often goes to a person.
@@ -16,7 +17,10 @@ PATIENCE = 3
 
 
 class Deciding:
-    """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so."""
+    """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so.
+
+    `limit` tells what the run may spend in all, as things stand: other runs draw on the same budget.
+    """
 
     def __init__(
         self,
@@ -26,6 +30,7 @@ class Deciding:
         actor: str,
         lease: Lease,
         allowance: Allowance,
+        limit: Callable[[], float | None],
         *,
         force: bool = False,
     ) -> None:
@@ -36,9 +41,15 @@ class Deciding:
         self._actor = actor
         self._lease = lease
         self._allowance = allowance
+        self.limit = limit
         self._force = force
         self._noted = False
         self._endpoints: dict[str, str] = {}  # of each fingerprint; empty where nothing leaves the house
+
+    @property
+    def handful(self) -> int:
+        """Return how many tickets are to be held at once: few where asking takes long, so that runs share the work."""
+        return handful(self._classifier)
 
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, str]:
         """Name the tickets nobody need be asked about: `held` by a verdict, or `unchanged` since the same question.
@@ -103,7 +114,7 @@ class Deciding:
         return Outcome(-1, did, Decided(ticket, now, True), None, before)
 
     def _change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
-        steps = tuple(_within(step, self._labels) for step in outcome.value.steps) if outcome.value else ()
+        steps = tuple(within(step, self._labels) for step in outcome.value.steps) if outcome.value else ()
         spent = sum(step.cost for step in steps if not step.reused)
         ticket = before._replace(cost_usd=before.cost_usd + spent, revision=before.revision + 1, run_id=None)
         answer = outcome.value and outcome.value._replace(steps=steps)
@@ -137,11 +148,33 @@ class Deciding:
         return Change(event, ticket, before.revision, steps)
 
 
-def _within(step: Classification, labels: frozenset[str]) -> Classification:
+def handful(classifier: Classifier) -> int:
+    """Return how many tickets a run should hold for a classifier."""
+    return min(CHUNK, 2 * classifier.appetite)
+
+
+def within(step: Classification, labels: frozenset[str]) -> Classification:
     """Return an answer without a category that is not in the list: no such label is ever stored."""
     if step.category is None or step.category in labels:
         return step
     return step._replace(category=None, error=f"{step.classifier} answered a category that is not in the list")
+
+
+def reset(ticket: Ticket) -> Ticket:
+    """Return the ticket as nobody had answered yet."""
+    return ticket._replace(
+        status="new",
+        category=None,
+        suggestion=None,
+        confidence=None,
+        confidence_source=None,
+        classifier=None,
+        reason=None,
+        verdict=0,
+        error=None,
+        failures=0,
+        decision_id=None,
+    )
 
 
 def decided(ticket: Ticket, answer: Answer | None, error: TriageError | None) -> Ticket:

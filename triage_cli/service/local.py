@@ -1,60 +1,80 @@
 """`LocalTriage`: the use cases over a store, a classifier and destinations of this machine."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import closing
-from itertools import count
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from itertools import chain, count, islice
+from typing import NamedTuple, TypeVar
 
 from triage_cli import ids
 from triage_cli.allowance import Allowance
-from triage_cli.errors import AmbiguousError, NotFoundError
+from triage_cli.errors import UnavailableError
+from triage_cli.explaining import explain
+from triage_cli.importing import Meetings
 from triage_cli.models import (
     Category,
     ClassifyPlan,
     Decided,
     EventQuery,
+    Flip,
     Head,
     History,
     LoggedEvent,
     Outcome,
+    ReclassifyPlan,
     Rejected,
     Routed,
     RoutePlan,
+    Run,
     Selection,
     Stats,
     Ticket,
     TicketDraft,
+    VerdictDraft,
+    Why,
 )
 from triage_cli.ports import Classifier, Store
+from triage_cli.service import naming, renaming, reviewing
 from triage_cli.service.deciding import Deciding
 from triage_cli.service.delivering import Delivering, Map
 from triage_cli.service.forgetting import forget
 from triage_cli.service.intake import Intake
+from triage_cli.service.judging import Judging
+from triage_cli.service.reclassifying import Reclassifying
 from triage_cli.service.running import Tally, running
 from triage_cli.service.verdicts import Verdicts
 from triage_cli.streams import CHUNK, chunked
 
+T = TypeVar("T")
+
 TO_CLASSIFY = frozenset({"new", "failed"})
 DAY = 24 * 3600.0
 TO_ROUTE = frozenset({"classified", "unroutable"})
-SHOWN_MATCHES = 10
 
 
 class Parts(NamedTuple):
-    """What the use cases stand on: `classifier` opens one for a plan, an actor and a run; `per_day` is USD."""
+    """What the use cases stand on: `classifier` opens one for a plan, an actor and a run; `per_day` is USD.
+
+    `hysteresis` is the margin that a flip needs, by the classifier's name.
+    """
 
     store: Store
     categories: tuple[Category, ...]
     classifier: Callable[[ClassifyPlan, str, str], Classifier]
     map: Map
     per_day: float | None = None
+    hysteresis: Mapping[str, float] = {}
 
 
 class LocalTriage:
-    """Implements `ports.Triage`; one object a command or request. `words` is the command, for the record of runs."""
+    """Implements `ports.Triage`; one object a command or request. `words` is the command, for the record of runs.
+
+    `meetings` is what the parts before have met, where the input is a part of a longer one.
+    """
 
     def __init__(self, parts: Parts, actor: str, words: str = "") -> None:
+        self.meetings: Meetings | None = None
         self._parts = parts
         self._store = parts.store
         self._actor = actor
@@ -65,18 +85,36 @@ class LocalTriage:
         """Take no new work; what is in flight ends and is kept."""
         self._allowance.stop()
 
+    @property
+    def spent(self) -> float:
+        """Return what was spent here, in USD."""
+        return self._allowance.spent
+
+    @contextmanager
+    def _running(self, kind: str) -> Iterator[Tally]:
+        """Begin a run; what is stored under a category's former name follows first."""
+        with running(self._store, kind, self._actor, self._words, self._allowance) as tally:
+            self._follow(tally.run.run_id)
+            yield tally
+
+    def _follow(self, run_id: str | None) -> None:
+        renaming.follow(self._store, self._parts.categories, self._parts.map.rules, self._actor, run_id)
+
     # -- create
 
     def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
         """Store drafts; one outcome each, in order."""
         verdicts = Verdicts(self._parts.categories, self._actor)
-        with running(self._store, "create", self._actor, self._words, self._allowance) as tally:
-            intake = Intake(self._store, self._actor, verdicts, tally.run.run_id)
+        with self._running("create") as tally:
+            intake = self._intake(verdicts, tally)
             for outcomes in intake.chunks(self._until_stopped(drafts)):
                 tally.add(outcomes)
                 yield from outcomes
 
-    def _until_stopped(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[TicketDraft | Rejected]:
+    def _intake(self, verdicts: Verdicts, tally: Tally, *, hold: bool = False) -> Intake:
+        return Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=hold, meetings=self.meetings)
+
+    def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
         for draft in drafts:
             if self._allowance.stopping:
                 return
@@ -86,32 +124,47 @@ class LocalTriage:
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """Ask a classifier about tickets: the selected ones, or all that are new or failed."""
-        with running(self._store, "classify", self._actor, self._words, self._allowance) as tally:
+        with self._running("classify") as tally:
             deciding = self._deciding(plan, tally)
             aside: list[Outcome[Decided]] = []
             rows: dict[str, int] = {}
-            for outcomes in deciding.decide(self._to_ask(selection, deciding, tally, aside, rows)):
+            through: list[bool] = []
+            for outcomes in deciding.decide(self._to_ask(selection, deciding, tally, aside, rows, through)):
                 yield from self._tallied(aside + [o._replace(row=rows.pop(_asked(o))) for o in outcomes], tally)
                 aside.clear()
             yield from self._tallied(aside, tally)
+            self._check_deadline(plan, done=bool(through) and not rows)
 
     def _tallied(self, outcomes: Sequence[Outcome[Decided]], tally: Tally) -> Sequence[Outcome[Decided]]:
         tally.add(outcomes)
         return list(outcomes)
 
     def _deciding(self, plan: ClassifyPlan, tally: Tally) -> Deciding:
-        self._allowance.limit = self._limit(plan, tally)
+        self._bind(plan, tally)
+        limit = partial(self._limit, plan, tally)
         classifier = self._parts.classifier(plan, self._actor, tally.run.run_id)
         labels = frozenset(c.name for c in self._parts.categories)
-        return Deciding(self._store, classifier, labels, self._actor, tally.lease, self._allowance, force=plan.force)
+        lease, allowance = tally.lease, self._allowance
+        return Deciding(self._store, classifier, labels, self._actor, lease, allowance, limit, force=plan.force)
+
+    def _bind(self, plan: ClassifyPlan, tally: Tally) -> None:
+        self._allowance.limit = self._limit(plan, tally)
+        self._allowance.end_in(plan.deadline)
+
+    def _check_deadline(self, plan: ClassifyPlan, *, done: bool) -> None:
+        """Raise `UnavailableError` where the deadline came before the end of the work."""
+        if self._allowance.expired and not done:
+            raise UnavailableError(
+                f"stopped at --deadline, after {plan.deadline:g} s", hint="the same command does what is left"
+            )
 
     def _limit(self, plan: ClassifyPlan, tally: Tally) -> float | None:
-        """Return what this run may spend: what is left of its own bound and of the budget of a day."""
+        """Return what this run may spend: what its own bound leaves, and what others leave of the budget of a day."""
         limits = []
         if plan.max_cost is not None:
             limits.append(plan.max_cost - tally.run.spent)
         if self._parts.per_day is not None:
-            limits.append(self._parts.per_day - self._store.spent_since(ids.ago(DAY)))
+            limits.append(self._parts.per_day - self._store.spent_since(ids.ago(DAY), besides=tally.run.run_id))
         return max(0.0, min(limits)) if limits else None
 
     def _to_ask(
@@ -121,10 +174,12 @@ class LocalTriage:
         tally: Tally,
         aside: list[Outcome[Decided]],
         rows: dict[str, int],
+        through: list[bool],
     ) -> Iterator[Sequence[Ticket]]:
         """Claim chunk after chunk; what nobody need be asked about is set aside."""
         row = 0
-        for chunk in self._claimed(selection, TO_CLASSIFY, tally):
+        for chunk in self._claimed(selection, TO_CLASSIFY, tally, deciding.handful):
+            self._allowance.limit = deciding.limit()
             settled = deciding.settled([o for o in chunk if not self._lost(o, tally)])
             ask = []
             for ticket in chunk:
@@ -136,11 +191,15 @@ class LocalTriage:
                     ask.append(ticket)
                 row += 1
             yield ask
+        if not self._allowance.stopping:
+            through.append(True)
 
-    def _claimed(self, selection: Selection, statuses: frozenset[str], tally: Tally) -> Iterator[list[Ticket]]:
+    def _claimed(
+        self, selection: Selection, statuses: frozenset[str], tally: Tally, most: int = CHUNK
+    ) -> Iterator[list[Ticket]]:
         """Claim chunk after chunk; of named tickets, those that another run holds come along unclaimed."""
         if selection.ids is not None:
-            for names in chunked(dict.fromkeys(selection.ids)):
+            for names in chunked(dict.fromkeys(selection.ids), most):
                 if self._allowance.stopping:
                     return
                 named = selection._replace(ids=tuple(names))
@@ -150,7 +209,7 @@ class LocalTriage:
         selection = selection._replace(statuses=selection.statuses or statuses)
         left = selection.limit
         while (left is None or left > 0) and not self._allowance.stopping:
-            size = CHUNK if left is None else min(left, CHUNK)
+            size = most if left is None else min(left, most)
             chunk = self._store.claim(selection, tally.lease, size)
             if not chunk:
                 return
@@ -168,7 +227,7 @@ class LocalTriage:
         """Send tickets where the map says, then deliver what is due."""
         statuses = TO_ROUTE | {"undeliverable"} if plan.retry_dead else TO_ROUTE
         with (
-            running(self._store, "route", self._actor, self._words, self._allowance) as tally,
+            self._running("route") as tally,
             closing(self._delivering(tally, retry_dead=plan.retry_dead)) as delivering,
         ):
             rows: dict[str, int] = {}
@@ -214,8 +273,8 @@ class LocalTriage:
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass."""
         verdicts = Verdicts(self._parts.categories, self._actor)
-        with running(self._store, "run", self._actor, self._words, self._allowance) as tally:
-            intake = Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=True)
+        with self._running("run") as tally:
+            intake = self._intake(verdicts, tally, hold=True)
             created = intake.chunks(self._until_stopped(drafts))
             classified = self._run_classify(created, self._deciding(plan, tally), tally)
             with closing(self._delivering(tally)) as delivering:
@@ -235,6 +294,7 @@ class LocalTriage:
         def ask() -> Iterator[Sequence[Ticket]]:
             for outcomes in created:
                 mine = self._hold(outcomes, asked, tally)
+                self._allowance.limit = deciding.limit()
                 asked.update((ticket_id, []) for ticket_id in mine)
                 for outcome in outcomes:
                     waits = asked.get(outcome.value.ticket_id) if outcome.value else None
@@ -300,30 +360,81 @@ class LocalTriage:
 
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
         """Erase what a customer wrote; for this machine's own user only, so no part of `ports.Triage`."""
-        with running(self._store, "forget", self._actor, self._words, self._allowance) as tally:
+        with self._running("forget") as tally:
             for outcome in forget(self._store, customer_id, self._actor, tally):
                 tally.add([outcome])
                 yield outcome
 
+    # -- reclassify
+
+    def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
+        """Ask again about decided tickets; what differs is told, and holds where the plan says so, all or none."""
+        with (
+            self._running("reclassify") as tally,
+            closing(self._delivering(tally)) as delivering,
+        ):
+            again = self._reclassifying(plan, tally)
+            for outcomes in again.flips(selection, lambda tickets: _sent_on(delivering, tickets)):
+                tally.add(outcomes)
+                yield from outcomes
+            self._check_deadline(plan.classify, done=again.through)
+
+    def _reclassifying(self, plan: ReclassifyPlan, tally: Tally) -> Reclassifying:
+        asked = plan.classify._replace(force=False)  # what was answered before is recalled whatever is overruled
+        self._bind(asked, tally)
+        classifier = self._parts.classifier(asked, self._actor, tally.run.run_id)
+        labels = frozenset(c.name for c in self._parts.categories)
+        return Reclassifying(
+            self._store, classifier, labels, self._actor, tally.lease, self._allowance, plan, self._parts.hysteresis
+        )
+
+    # -- verdicts
+
+    def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
+        """Give a person's categories, or take them back; one outcome each, in order. A single one is no bulk run."""
+        wanted = Verdicts(self._parts.categories, self._actor)
+        drafts = iter(verdicts)
+        first = list(islice(drafts, 2))
+        if len(first) < 2:
+            self._follow(None)
+            for outcomes in Judging(self._store, wanted, self._actor, None).judge(first):
+                yield from outcomes
+            return
+        with self._running("verdict") as tally:
+            judging = Judging(self._store, wanted, self._actor, tally.lease)
+            for outcomes in judging.judge(self._until_stopped(chain(first, drafts))):
+                tally.add(outcomes)
+                yield from outcomes
+
     # -- reads
 
+    def categories(self) -> tuple[Category, ...]:
+        """Return the categories that a ticket may get."""
+        return self._parts.categories
+
+    def runs(self, limit: int | None) -> Iterator[Run]:
+        """Walk over the bulk commands, the latest first."""
+        return self._store.runs(limit)
+
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Walk over tickets, newest first."""
+        """Walk over tickets, newest first, or in the order of review."""
+        if selection.order == "review":
+            labels = frozenset(c.name for c in self._parts.categories)
+            return islice(reviewing.queue(self._store, selection, labels), selection.limit)
         return self._store.find(selection)
 
     def resolve(self, name: str) -> str:
         """Return the id of the one ticket with this name."""
-        found = self._store.named(name, SHOWN_MATCHES + 1)
-        if not found:
-            raise NotFoundError(f'no ticket "{name}"', hint="triage list shows what is there")
-        if len(found) > 1:
-            listed = ", ".join(f"{t.ticket_id} ({t.external_id or t.source})" for t in found[:SHOWN_MATCHES])
-            raise AmbiguousError(f'"{name}" names {len(found)} tickets: {listed}', hint="give more of the id")
-        return found[0].ticket_id
+        return naming.named(self._store, name).ticket_id
 
     def history(self, name: str) -> History:
         """Return everything known of one ticket."""
         return self._store.history(self.resolve(name))
+
+    def why(self, name: str) -> Why:
+        """Tell how a ticket was decided."""
+        history = self.history(name)
+        return Why(history.ticket.ticket_id, history.ticket.status, tuple(explain(history)))
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Walk over the audit log, oldest first."""
@@ -336,6 +447,11 @@ class LocalTriage:
     def stats(self) -> Stats:
         """Count."""
         return self._store.stats()
+
+
+def _sent_on(delivering: Delivering, tickets: Sequence[Ticket]) -> Iterator[Ticket]:
+    for outcomes in delivering.route(chunked(tickets)):
+        yield from (o.value.ticket for o in outcomes if o.value)
 
 
 def _asked(outcome: Outcome[Decided]) -> str:

@@ -52,7 +52,7 @@ def running(store: Store, kind: str, actor: str, words: str, allowance: Allowanc
         tally.codes.add(ExitCode.UNEXPECTED)
         raise
     finally:
-        if allowance.stopping:
+        if allowance.stopped:
             tally.codes.add(ExitCode.INTERRUPTED)
         run = tally.run._replace(
             ended_at=ids.now(),

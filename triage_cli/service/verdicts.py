@@ -25,8 +25,8 @@ class Verdicts:
     def unknown(self, said: str, prefix: str = "") -> RowError:
         """Return the error for a category that is not in the list."""
         close = difflib.get_close_matches(said.strip().casefold(), self._names, n=1)
-        names = ", ".join(dict.fromkeys(self._names.values()))
-        hint = f'did you mean "{self._names[close[0]]}"?' if close else f"the categories are {names}"
+        names = f"the categories are {', '.join(dict.fromkeys(self._names.values()))}"
+        hint = f'did you mean "{self._names[close[0]]}"? {names}' if close else names
         return RowError(f'{prefix}no category "{said.strip()}"', hint=hint)
 
     def given(

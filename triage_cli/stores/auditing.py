@@ -10,12 +10,17 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from triage_cli.errors import CheckError, UnavailableError
-from triage_cli.models import Head, LoggedEvent
+from triage_cli.models import EventQuery, Head, LoggedEvent
 from triage_cli.stores.connection import VERSION, translate
+
+if TYPE_CHECKING:  # a store of each kind imports this
+    from triage_cli.stores.sql import SqlStore
 
 WIDTH = 20  # characters for the number of events
 TRIGGERS = ("events_never_change", "events_never_go")
@@ -106,6 +111,33 @@ class SqliteTrail:
             yield "the triggers that keep the log append-only are gone"
         for said, query in STRAYS:
             for (name,) in self._db.execute(query):
+                yield said.format(name)
+
+
+class ServerTrail:
+    """The audit log of a database on a server, up to the head it had when it was opened."""
+
+    def __init__(self, store: "SqlStore") -> None:
+        self._store = store
+        seq, head, mark = store._read("select seq, hash, key from chain")[0]  # noqa: SLF001 - one more reader in this package
+        self._told = Head(head, seq), mark
+
+    def told(self) -> tuple[Head, str | None]:
+        """Return the head that the database told, and the mark of the key it was written with."""
+        return self._told
+
+    def kept(self) -> Head | None:
+        """Return None: there is no place beside a server."""
+        return None
+
+    def events(self) -> Iterator[LoggedEvent]:
+        """Walk over the log up to that head."""
+        return takewhile(lambda event: event.seq <= self._told[0].events, self._store.events(EventQuery()))
+
+    def strays(self) -> Iterator[str]:
+        """Tell what in the table of tickets no event accounts for."""
+        for said, query in STRAYS[:2]:
+            for (name,) in self._store._read(query):  # noqa: SLF001 - as above
                 yield said.format(name)
 
 

@@ -1,12 +1,11 @@
-"""A person's words leave one SQLite file: its rows, and the bytes that deleted and changed rows leave behind."""
+"""A person's words leave a database: what each store does alike."""
 
-import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 from triage_cli.codec import compact
-from triage_cli.errors import UnavailableError
 from triage_cli.ids import now
 
 # What beside `tickets` may hold words of a ticket, or a hash that stands for them; a table that may belongs in here.
@@ -24,18 +23,17 @@ ERASE = (
 
 
 class Forgetting(ABC):
-    """The part of the store that forgets; the other parts bring connection and transactions."""
-
-    path: str
+    """The part of every store that forgets; `scrub` is each store's own."""
 
     @abstractmethod
-    def _db(self) -> sqlite3.Connection: ...
+    def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]: ...
 
     @abstractmethod
-    def _writing(self) -> AbstractContextManager[sqlite3.Connection]: ...
+    def _writing(self) -> AbstractContextManager[Any]: ...
 
     @abstractmethod
-    def _translated(self) -> AbstractContextManager[None]: ...
+    def scrub(self) -> None:
+        """Leave no trace of what was erased or overwritten, as far as that is the store's to do."""
 
     def erase(self, ticket_ids: Sequence[str]) -> None:
         """Blank what is known of tickets outside of their own row; once or many times is the same."""
@@ -43,22 +41,6 @@ class Forgetting(ABC):
             for statement in ERASE:
                 db.execute(statement, {"ids": compact(list(ticket_ids)), "at": now()})
 
-    def scrub(self) -> None:
-        """Rewrite the file, so that no byte of what was erased or overwritten is left in it or in its log of writes.
-
-        Raises `UnavailableError` where another program keeps an older state open all the time.
-        """
-        with self._translated():
-            db = self._db()
-            db.execute("vacuum")
-            busy = db.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
-        if busy:
-            raise UnavailableError(
-                f"another program is reading {self.path}, so its write-ahead log still holds what was erased",
-                hint="run the same command again when that has ended",
-            )
-
     def forgot(self) -> bool:
         """Tell whether anybody was ever forgotten here."""
-        with self._translated():
-            return self._db().execute("select 1 from runs where kind = 'forget' limit 1").fetchone() is not None
+        return bool(self._read("select 1 from runs where kind = 'forget' limit 1"))

@@ -61,6 +61,9 @@ CORE: tuple[str, ...] = (
     """create table attempts (
         delivery_id text not null references deliveries (delivery_id), number integer not null, at text not null,
         status integer, error text, seconds real not null, primary key (delivery_id, number))""",
+    # Former names of categories; `root` is the first one, by which questions that were asked are recognised.
+    """create table renames (
+        old text primary key, new text not null, root text not null, moved integer not null, at text not null)""",
     "create table switched_off (destination text primary key, at text not null)",
     """create table events (
         seq integer primary key, timestamp text not null, action text not null, ticket_id text, actor text not null,
@@ -80,7 +83,19 @@ LEARNING: tuple[str, ...] = (
         fingerprint text primary key, weights blob not null, metrics text not null, at text not null)""",
 )
 # Keys of the API, and what keeps its callers within bounds.
-ACCESS: tuple[str, ...] = ()
+ACCESS: tuple[str, ...] = (
+    """create table api_keys (
+        key_id text primary key, name text not null unique, hash blob not null, role text not null,
+        created_at text not null, last_used_at text, revoked_at text)""",
+    "create table rate_limits (key_id text primary key, full_at real not null)",
+    """create table idempotency (
+        key_id text not null, key text not null, body_hash text not null, lease_until real not null, status integer,
+        answer text, at real not null, primary key (key_id, key))""",
+    "create index idempotency_old on idempotency (at)",
+    """create table hook_ids (
+        source text not null, hook_id text not null, at real not null, primary key (source, hook_id))""",
+    "create index hook_ids_old on hook_ids (at)",
+)
 # What waits in a provider's batch.
 BATCHES: tuple[str, ...] = ()
 

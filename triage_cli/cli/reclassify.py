@@ -1,0 +1,142 @@
+"""`triage reclassify`: ask again, look at what flips, let it hold."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli.cli import inputs, printing, telling
+from triage_cli.cli.printing import Printer
+from triage_cli.cli.session import Session, served
+from triage_cli.codec import FLIP_KEYS, outcome_record
+from triage_cli.errors import PRECEDENCE, ExitCode, UsageError
+from triage_cli.models import Flip, Outcome, ReclassifyPlan, Selection
+
+# What is printed: where the category that holds and the one answered differ.
+SHOWN = ("flip", "flipped", "rehomed", "unhoused")
+WORDS = {
+    "flip": "would flip",
+    "flipped": "flipped",
+    "within": "within the hysteresis",
+    "locked": "locked by a verdict",
+    "held": "held by another run",
+    "rehomed": "of categories that are gone find another",
+    "unhoused": "of categories that are gone need a person",
+}
+COLUMNS = (
+    "ticket_id",
+    "status",
+    "old",
+    "old_confidence",
+    "new",
+    "new_confidence",
+    "old_reason",
+    "new_reason",
+    "applied",
+)
+WIDEST = 12  # categories of a matrix that a terminal has room for
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("reclassify")(reclassify)
+
+
+@served
+def reclassify(
+    session: Session,
+    ids: inputs.Ids = None,
+    status: inputs.Statuses = None,
+    category: Annotated[str | None, typer.Option(help="Only tickets of this one.", show_default=False)] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Let the new categories hold, all or none.")] = False,
+    max_flips: Annotated[
+        str | None, typer.Option(metavar="N|N%", help="With more flips nothing is changed (8).", show_default=False)
+    ] = None,
+    reroute: Annotated[bool, typer.Option("--reroute", help="Send on what was routed, if it flipped.")] = False,
+    classifier: inputs.Classifier = None,
+    workers: inputs.Workers = None,
+    max_cost: inputs.MaxCost = None,
+    max_wait: inputs.MaxWait = "2m",
+    deadline: inputs.Deadline = None,
+    limit: inputs.Limit = None,
+    since: inputs.Since = None,
+    force: Annotated[bool, typer.Option("--force", help="Overrule verdicts.")] = False,
+    output: printing.Output = None,
+    excel: printing.Excel = False,
+) -> int:
+    """Ask again about tickets that a machine decided; print what would flip, and with --apply let it hold.
+
+    \b
+    triage reclassify --classifier gpt                    look first: answers are kept
+    triage reclassify --classifier gpt --apply --max-flips 2% --reroute
+    """
+    if reroute and not apply:
+        raise UsageError("--reroute sends on what was flipped, and without --apply nothing is", hint="add --apply")
+    asked = inputs.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline)
+    plan = ReclassifyPlan(asked, apply, max_flips, reroute)
+    named, missing = inputs.ids(session, ids)
+    selection = Selection(
+        named[:limit] if named is not None else None, inputs.statuses(status), category,
+        since=inputs.moment(since), limit=limit,
+    )  # fmt: skip
+    printer = Printer(output, excel=excel, quiet=session.quiet)
+    counts: Counter[str] = Counter()
+    matrix: Counter[tuple[str, str]] = Counter()
+    codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
+    try:
+        outcomes = _outcomes(session, selection, plan, counts, matrix, codes)
+        printer.many((o for o in outcomes if o.did in SHOWN), outcome_record, FLIP_KEYS, _table)
+    finally:
+        for line in table(matrix):
+            session.say(line)
+        session.say(telling.counted(counts, ("flipped" if apply else "flip", "confirmed", "unchanged"), WORDS))
+    if session.guides and counts["flip"] and not apply:
+        session.say("next: the same with --apply; nobody is asked again")
+    elif session.guides and counts["flipped"]:
+        session.say("next: triage route")
+    return next(code for code in PRECEDENCE if code in codes)
+
+
+def _outcomes(
+    session: Session,
+    selection: Selection,
+    plan: ReclassifyPlan,
+    counts: Counter[str],
+    matrix: Counter[tuple[str, str]],
+    codes: set[ExitCode],
+) -> Iterator[Outcome[Flip]]:
+    outcomes = session.triage.reclassify(selection, plan)
+    for outcome in telling.progress(outcomes, "comparing", shown=session.shows_progress):
+        counts[outcome.did] += 1
+        if outcome.value is not None and outcome.value.old and outcome.value.new:
+            matrix[outcome.value.old, outcome.value.new] += 1
+        if outcome.error is not None:
+            codes.add(outcome.error.exit_code)
+            telling.say(f"failed: {outcome.error.sentence()}")
+        yield outcome
+
+
+def table(matrix: Counter[tuple[str, str]]) -> Iterator[str]:
+    """Yield the lines of a matrix, the old categories down and the new ones across; of many only what changed."""
+    if all(old == new for old, new in matrix):
+        return
+    names = sorted({name for pair in matrix for name in pair})
+    if len(names) > WIDEST:
+        for (old, new), number in matrix.most_common():
+            if old != new:
+                yield f"{old} → {new}: {number:,}"
+        return
+    widths = [max(len(name), 7) for name in names]
+    corner = "old → new"
+    first = max(map(len, (corner, *names)))
+    yield "  ".join([f"{corner:<{first}}", *(f"{n:>{w}}" for n, w in zip(names, widths, strict=True))])
+    for old in names:
+        cells = (f"{matrix[old, new]:>{w},}" for new, w in zip(names, widths, strict=True))
+        yield "  ".join([f"{old:<{first}}", *cells])
+
+
+def _table(records: Sequence[Any]) -> object:
+    from triage_cli.cli import tables
+
+    return tables.of(COLUMNS)([r | {"ticket_id": r["ticket_id"][-8:]} for r in records])

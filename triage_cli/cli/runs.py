@@ -1,0 +1,54 @@
+"""`triage runs`: what each bulk command did, at what cost, and how it ended."""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Annotated, Any, Literal
+
+import typer
+
+from triage_cli.cli import inputs, printing
+from triage_cli.cli.printing import Printer
+from triage_cli.cli.session import Session, command
+from triage_cli.codec import RUN_KEYS, run_record
+from triage_cli.errors import NotFoundError
+
+SHOWN = ("started_at", "kind", "seconds", "exit_code", "cost_usd", "counts", "actor", "words")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("runs")(runs)
+
+
+@command
+def runs(
+    session: Session,
+    which: Annotated[Literal["last"] | None, typer.Argument(metavar="[last]", help="Only the latest.")] = None,
+    kind: Annotated[str | None, typer.Option(metavar="COMMAND", help="As in classify.", show_default=False)] = None,
+    limit: inputs.Limit = None,
+    output: printing.Output = None,
+) -> None:
+    """List bulk commands, the latest first: what each did, its cost, seconds and exit code.
+
+    \b
+    triage runs last -o json
+    triage runs --kind reclassify --limit 7
+    """
+    printer = Printer(output)
+    found = (run_record(run) for run in session.triage.runs(None if kind else limit))
+    if kind:
+        found = (record for record in found if record["kind"] == kind)
+    if which == "last":
+        record = next(found, None)
+        if record is None:
+            raise NotFoundError("no bulk command has been run here", hint="triage create tickets.csv is one")
+        printer.one(record, _table, RUN_KEYS, "run_id")
+        return
+    printer.many(islice(found, limit), lambda record: record, RUN_KEYS, _table, "run_id", rows=limit)
+
+
+def _table(records: Sequence[Any]) -> object:
+    from triage_cli.cli import tables
+
+    told = [r | {"counts": ", ".join(f"{n:,} {did}" for did, n in r["counts"].items())} for r in records]
+    return tables.of(SHOWN)(told)

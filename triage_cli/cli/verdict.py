@@ -1,0 +1,153 @@
+"""`triage verdict`: a person's category, for one ticket or many."""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Annotated, Any, BinaryIO
+
+import typer
+
+from triage_cli.cli import inputs, printing, telling
+from triage_cli.cli.printing import Printer
+from triage_cli.cli.session import Session, served
+from triage_cli.codec import TICKET_KEYS, outcome_record, ticket_record
+from triage_cli.errors import ExitCode, InputError, UsageError
+from triage_cli.models import Outcome, Ticket, VerdictDraft
+
+WORDS = {"verdict": "verdicts given", "cleared": "taken back"}
+IDS = ("triage_ticket_id", "ticket_id", "id", "external_id")
+CATEGORIES = ("category", "label", "verdict", "triage_category")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("verdict")(verdict)
+
+
+@served
+def verdict(
+    session: Session,
+    name: Annotated[
+        str | None, typer.Argument(metavar="ID|-", help="A ticket, or - for CSV or JSON Lines on stdin.")
+    ] = None,
+    category: Annotated[str | None, typer.Argument(metavar="[CATEGORY]", help="What it is.")] = None,
+    note: Annotated[str | None, typer.Option(metavar="TEXT", help="Why.", show_default=False)] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Take it back: what the machine said holds again.")] = False,
+    output: printing.Output = None,
+    excel: printing.Excel = False,
+) -> int:
+    """Set a person's category, which no machine changes; the next route sends the ticket on if it is another one.
+
+    \b
+    triage verdict T-004 Technical --note "a login problem"
+    triage verdict - < decided.csv         columns ticket_id (or external_id), category, note
+    """
+    if name is None:
+        raise UsageError("no ticket is named", hint="triage verdict ID CATEGORY, or triage verdict - with CSV on stdin")
+    if clear and category is not None:
+        raise UsageError("--clear takes no category", hint="give one or the other")
+    printer = Printer(output, excel=excel, quiet=session.quiet)
+    if name == "-":
+        if category is not None:
+            raise UsageError("with - the categories come from stdin", hint="pipe ticket_id,category")
+        return _many(session, printer, note, clear=clear)
+    if category is None and not clear:
+        raise UsageError("no category is given", hint="triage verdict ID CATEGORY, or --clear to take one back")
+    draft = VerdictDraft(0, session.triage.resolve(name), category, note)
+    for outcome in session.triage.give_verdicts([draft]):
+        if outcome.error is not None:
+            raise UsageError(outcome.error.message.removeprefix(f"{draft.name}: "), hint=outcome.error.hint)
+        if outcome.value is not None:
+            printer.one(ticket_record(outcome.value), _table, TICKET_KEYS)
+            if session.guides and outcome.value.status == "classified":
+                session.say("next: triage route")
+    return ExitCode.OK
+
+
+def _many(session: Session, printer: Printer, note: str | None, *, clear: bool) -> int:
+    counts: Counter[str] = Counter()
+    if clear:
+        drafts: Iterator[VerdictDraft] = _named(inputs.piped_ids(inputs.stdin()))
+    else:
+        drafts = piped(inputs.stdin(), note)
+    try:
+        outcomes = _outcomes(session, session.stopper.interruptible(drafts), counts)
+        printer.many(outcomes, outcome_record, TICKET_KEYS, _table)
+    finally:
+        session.say(telling.counted(counts, ("cleared" if clear else "verdict", "unchanged", "rejected"), WORDS))
+    if session.guides and counts["verdict"] + counts["cleared"]:
+        session.say("next: triage route")
+    return ExitCode.PARTIAL if counts["rejected"] else ExitCode.OK
+
+
+def _named(names: Iterator[str]) -> Iterator[VerdictDraft]:
+    for row, name in enumerate(names):
+        yield VerdictDraft(row, name, None)
+
+
+def _outcomes(session: Session, drafts: Iterator[VerdictDraft], counts: Counter[str]) -> Iterator[Outcome[Ticket]]:
+    for outcome in session.triage.give_verdicts(drafts):
+        counts[outcome.did] += 1
+        if outcome.error is not None:
+            telling.say(f"rejected: {outcome.error.sentence()}")
+        yield outcome
+
+
+def piped(stream: BinaryIO, note: str | None = None) -> Iterator[VerdictDraft]:
+    """Read verdicts from CSV with a header or from JSON Lines; a row without ticket or category is an `InputError`."""
+    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
+    first = lines.readline()
+    while first and not first.strip():
+        first = lines.readline()
+    if not first:
+        return
+    records = _objects(chain([first], lines)) if first.lstrip().startswith("{") else _cells(first, lines)
+    for row, (line, record) in enumerate(records):
+        name = _text(record, IDS)
+        category = _text(record, CATEGORIES)
+        if not name or not category:
+            raise InputError(
+                f"line {line}: {'no category' if name else 'no ticket_id'}",
+                hint="give each row both; triage verdict - --clear takes verdicts back",
+            )
+        yield VerdictDraft(row, name, category, _text(record, ("note",)) or note)
+
+
+def _text(record: Mapping[str, Any], keys: Sequence[str]) -> str:
+    said = (record.get(key) for key in keys)
+    return next((str(v).strip() for v in said if isinstance(v, str | int) and not isinstance(v, bool) and v != ""), "")
+
+
+def _objects(lines: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"line {number} is no JSON: {error}", hint="pipe one JSON object a line") from error
+        if not isinstance(record, dict):
+            raise InputError(f"line {number} is no JSON object", hint='write {"ticket_id": …, "category": …}')
+        yield number, record
+
+
+def _cells(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(chain([first], lines), delimiter=delimiter)
+    columns = [column.strip().lower() for column in next(reader)]
+    if not {*columns} & {*IDS} or not {*columns} & {*CATEGORIES}:
+        raise InputError(
+            f"no columns ticket_id and category among {', '.join(columns)}", hint="name them so in the first line"
+        )
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            yield reader.line_num, {c: v for c, v in zip(columns, cells, strict=False) if v.strip()}
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.tickets(records)

@@ -1,0 +1,252 @@
+"""Decided tickets are asked about again: every answer is kept, and those that differ hold only all at once.
+
+A ticket whose text and question are unchanged is not asked, and a proposal that is kept already is compared, not paid
+for again.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+
+from triage_cli import ids
+from triage_cli.allowance import Allowance
+from triage_cli.errors import AnswerError, CheckError
+from triage_cli.models import (
+    Answer,
+    Change,
+    Classification,
+    Event,
+    Flip,
+    Lease,
+    Outcome,
+    ReclassifyPlan,
+    Selection,
+    Ticket,
+)
+from triage_cli.ports import Classifier, Store
+from triage_cli.service.deciding import decided, handful, within
+from triage_cli.service.flipping import CHANGES, Bound, Judged, flip, is_sure, judge
+from triage_cli.streams import CHUNK, chunked
+from triage_cli.suspicion import Suspicion
+
+DECIDED = frozenset({"classified", "routing", "routed", "unroutable", "undeliverable"})
+
+
+class Reclassifying:
+    """Compares and applies for one run. A machine's answer never passes a verdict unless `force` says so."""
+
+    def __init__(
+        self, store: Store, classifier: Classifier, labels: frozenset[str], actor: str, lease: Lease,
+        allowance: Allowance, plan: ReclassifyPlan, hysteresis: Mapping[str, float],
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._classifier = classifier
+        self._labels = labels
+        self._suspicion = Suspicion(labels)
+        self._actor = actor
+        self._lease = lease
+        self._allowance = allowance
+        self._plan = plan
+        self._hysteresis = hysteresis
+        self._noted = False
+        self.through = False  # everything selected was looked at
+
+    def flips(
+        self, selection: Selection, send_on: Callable[[Sequence[Ticket]], Iterator[Ticket]]
+    ) -> Iterator[list[Outcome[Flip]]]:
+        """Compare, and let what differs hold where the plan says so; `send_on` routes tickets, and returns them.
+
+        Raises `CheckError`, nothing changed, where more would flip than the plan allows.
+        """
+        bound = Bound.read(self._plan.max_flips)
+        changes: list[Judged] = []
+        flips = compared = 0
+        for judged in self.compare(selection):
+            compared += sum(j.now is not None for j in judged)
+            flips += sum(j.did == "flip" for j in judged)
+            if self._plan.apply:
+                changes += (j for j in judged if j.did in CHANGES)
+                judged = [j for j in judged if j.did not in CHANGES]  # noqa: PLW2901 - what is told at once
+            yield [_outcome(j, j.ticket) for j in judged]
+        try:
+            if bound is not None:
+                bound.check(flips, compared)
+        except CheckError:
+            yield [_outcome(j, j.ticket) for j in changes]
+            raise
+        if self._allowance.stopping:  # not all was compared, so that nothing of it is to hold
+            yield [_outcome(j, j.ticket) for j in changes]
+        elif changes:
+            yield self._applied(changes, send_on)
+
+    def _applied(
+        self, changes: Sequence[Judged], send_on: Callable[[Sequence[Ticket]], Iterator[Ticket]]
+    ) -> list[Outcome[Flip]]:
+        done = self.apply(changes)
+        sent = {t.ticket_id: t for t in send_on([d.ticket for d in done if d.ticket.run_id and d.did != "held"])}
+        return [
+            _outcome(d._replace(ticket=sent.get(d.ticket.ticket_id, d.ticket)), before.ticket)
+            for d, before in zip(done, changes, strict=True)
+        ]
+
+    # -- compare
+
+    def compare(self, selection: Selection) -> Iterator[list[Judged]]:
+        """Look at tickets, ask about those that need it, and keep the answers; flips are changed by `apply` alone."""
+        aside: list[Judged] = []
+        rows: dict[str, int] = {}
+        for outcomes in self._classifier.classify(self._to_ask(selection, aside, rows), self._allowance):
+            yield aside + (self._kept(outcomes, rows) if outcomes else [])
+            aside.clear()
+        yield aside
+        self.through = self.through and not rows
+
+    def _selected(self, selection: Selection) -> Iterator[Ticket]:
+        """Walk over what is selected, tickets of categories that are gone first."""
+        if selection.ids is not None:
+            yield from self._store.find(selection)
+            return
+        wanted = selection._replace(statuses=selection.statuses or DECIDED, limit=None)
+        if selection.category is not None:
+            yield from islice(self._store.find(wanted), selection.limit)
+            return
+        gone = [name for name in self._store.stats().by_category if name not in self._labels]
+        first = chain.from_iterable(self._store.find(wanted._replace(category=name)) for name in gone)
+        rest = (ticket for ticket in self._store.find(wanted) if ticket.category not in gone)
+        yield from islice(chain(first, rest), selection.limit)
+
+    def _to_ask(self, selection: Selection, aside: list[Judged], rows: dict[str, int]) -> Iterator[Sequence[Ticket]]:
+        """Yield the tickets nobody has answered for yet, held by this run; the others are set aside."""
+        row = 0
+        for chunk in chunked(self._selected(selection), CHUNK):
+            if self._allowance.stopping:
+                return
+            numbers = {ticket.ticket_id: row + n for n, ticket in enumerate(chunk)}
+            row += len(chunk)
+            open_, answered = [], self._answered([t for t in chunk if self._may_change(t)])
+            for ticket in chunk:
+                number = numbers[ticket.ticket_id]
+                if not self._may_change(ticket):
+                    aside.append(Judged(number, ticket, "locked" if ticket.verdict else ticket.status, None))
+                elif ticket.ticket_id in answered:
+                    aside.append(self._judged(number, ticket, answered[ticket.ticket_id]))
+                else:
+                    open_.append(ticket)
+            yield []  # what was set aside need not wait
+            for few in chunked(open_, handful(self._classifier)):
+                if self._allowance.stopping:
+                    return
+                mine = {t.ticket_id: t for t in self._claimed(few)}
+                aside += (Judged(numbers[t.ticket_id], t, "held", None) for t in few if t.ticket_id not in mine)
+                rows.update((ticket_id, numbers[ticket_id]) for ticket_id in mine)
+                yield [mine[t.ticket_id] for t in few if t.ticket_id in mine]
+        self.through = True
+
+    def _may_change(self, ticket: Ticket) -> bool:
+        undecided = ticket.category is None and ticket.status != "needs_review"
+        forgotten = not ticket.text
+        return not undecided and not forgotten and (not ticket.verdict or self._plan.classify.force)
+
+    def _claimed(self, tickets: Sequence[Ticket]) -> list[Ticket]:
+        if not tickets:
+            return []
+        named = Selection(ids=tuple(t.ticket_id for t in tickets))
+        return [t for t in self._store.claim(named, self._lease, len(tickets)) if self._may_change(t)]
+
+    def _answered(self, tickets: Sequence[Ticket]) -> dict[str, Classification]:
+        """Return the answers there are already to what would be asked now: decisions that hold, and proposals."""
+        fingerprints = self._classifier.fingerprints
+        keys = {t.ticket_id: {ids.answer_key(f, t.text) for f in fingerprints} for t in tickets}
+        decisions = self._store.decisions([t.decision_id for t in tickets if t.decision_id])
+        found: dict[str, Classification] = {}
+        for answer in decisions.values():
+            if self._is_last(answer) and answer.answer_key in keys[answer.ticket_id]:
+                found[answer.ticket_id] = answer
+        left = [ticket_id for ticket_id in keys if ticket_id not in found]
+        last: dict[str, Classification] = {}
+        for answer in self._store.answers(left, fingerprints) if left else ():
+            if answer.answer_key in keys[answer.ticket_id]:
+                last[answer.ticket_id] = answer
+        return found | {i: answer for i, answer in last.items() if self._is_last(answer)}
+
+    def _is_last(self, answer: Classification) -> bool:
+        """Tell whether nobody would be asked after this answer: it is sure, or that of the last step."""
+        return not answer.error and (answer.fingerprint == self._classifier.fingerprints[-1] or is_sure(answer))
+
+    def _kept(self, outcomes: Sequence[Outcome[Answer]], rows: dict[str, int]) -> list[Judged]:
+        """Save answers as proposals and let go of their tickets; one that moved on meanwhile is left alone."""
+        if not self._noted:
+            for asking in self._classifier.askings():
+                self._store.note_asking(asking)
+            self._noted = True
+        at, changes, judged = ids.now(), [], []
+        for outcome in outcomes:
+            before = outcome.item
+            if not isinstance(before, Ticket):
+                raise TypeError(outcome)
+            steps = tuple(within(s, self._labels) for s in outcome.value.steps) if outcome.value else ()
+            spent = sum(step.cost for step in steps if not step.reused)
+            ticket = before._replace(cost_usd=before.cost_usd + spent, revision=before.revision + 1, run_id=None)
+            last = steps[-1] if steps else None
+            this = self._judged(rows.pop(before.ticket_id), ticket, last, str(outcome.error or ""))
+            judged.append(this)
+            event = Event("proposed", ticket.ticket_id, self._lease.run_id, self._actor, at, _told(this, last))
+            changes.append(Change(event, ticket, before.revision, steps))
+        lease = self._lease._replace(spent=self._allowance.spent, reserved=self._allowance.reserved)
+        conflicts = self._store.save(changes, lease)
+        late = [c._replace(ticket=None, expects=0) for c, no in zip(changes, conflicts, strict=True) if no]
+        self._store.save(late, self._lease)  # the answer is kept all the same
+        return [
+            j if no is None else Judged(j.row, no.ticket or j.ticket, "held", None)
+            for j, no in zip(judged, conflicts, strict=True)
+        ]
+
+    # -- judge
+
+    def _judged(self, row: int, ticket: Ticket, now: Classification | None, failed: str = "") -> Judged:
+        if failed or now is None or now.error:
+            said = failed or (now.error if now and now.error else "no answer")
+            return Judged(row, ticket, "unanswered", now, AnswerError(f"{ids.short(ticket.ticket_id)}: {said}"))
+        if now.classification_id == ticket.decision_id:
+            return Judged(row, ticket, "unchanged", now)
+        wanted = max(self._hysteresis.get(name, 0.0) for name in (self._classifier.name, now.classifier))
+        return Judged(row, ticket, judge(ticket, now, self._labels, wanted), now)
+
+    # -- apply
+
+    def apply(self, judged: Iterable[Judged]) -> list[Judged]:
+        """Let answers hold, in one transaction; what moved on since it was compared is left alone."""
+        at, changes, done = ids.now(), [], []
+        for each in judged:
+            if each.now is None:
+                raise TypeError(each)
+            before = each.ticket
+            sure = is_sure(each.now) and not self._suspicion.found(before.text)
+            ticket = decided(before, Answer(before, (each.now,), sure), None)
+            stays = before.status == "routed" and sure and not self._plan.reroute
+            ticket = ticket._replace(
+                status="routed" if stays else ticket.status,
+                revision=before.revision + 1,
+                run_id=self._lease.run_id if before.status == "routed" and not stays else None,
+            )
+            data = _told(each, each.now) | {"status": ticket.status}
+            event = Event("reclassified", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
+            changes.append(Change(event, ticket, before.revision))
+            done.append(each._replace(did="flipped" if each.did == "flip" else each.did, ticket=ticket))
+        conflicts = self._store.save(changes, self._lease)
+        return [d if no is None else d._replace(did="held") for d, no in zip(done, conflicts, strict=True)]
+
+
+def _told(judged: Judged, last: Classification | None) -> dict[str, object]:
+    return {
+        "classifier": last.classifier if last else None,
+        "category": last.category if last else None,
+        "confidence": last.confidence if last else None,
+        "threshold": last.threshold if last else None,
+        "was": judged.ticket.category,
+        "outcome": judged.did,
+        "decision": last.classification_id if last else None,
+    }
+
+
+def _outcome(judged: Judged, before: Ticket) -> Outcome[Flip]:
+    return Outcome(judged.row, judged.did, flip(judged, before), judged.error, before)

@@ -1,0 +1,34 @@
+"""Categories that were renamed in the configuration: what is stored follows, and no question changes."""
+
+from collections.abc import Iterable, Sequence
+
+from triage_cli import ids
+from triage_cli.models import Category, Event, Renamed, Rule
+from triage_cli.ports import Store
+
+
+def follow(store: Store, categories: Sequence[Category], rules: Iterable[Rule], actor: str, run_id: str | None) -> None:
+    """Carry out the renames that the configuration names (`was`) and that this store has not seen."""
+    wanted = {old: category.name for category in categories for old in category.was}
+    if not wanted:
+        return
+    done = {renamed.old: renamed for renamed in store.renames()}
+    pending = {old: new for old, new in wanted.items() if old not in done or done[old].new != new}
+    roots = {old: root_of(old, done.values()) for old in pending}  # before any of them is carried out
+    names = {name for rule in rules for name in rule.to}
+    for old, new in pending.items():
+        event = Event("renamed", None, run_id, actor, ids.now(), {"from": old, "to": new})
+        # By default a category's tickets go to the file of its name: what is accepted there is accepted still.
+        store.rename(Renamed(old, new, roots[old]), event, destination=new in names and old not in names)
+
+
+def root_of(name: str, renames: Iterable[Renamed]) -> str:
+    """Return the name under which a category was first known here: what questions are recognised by."""
+    former = [renamed for renamed in renames if renamed.new == name]
+    return max(former, key=lambda renamed: renamed.moved).root if former else name
+
+
+def rooted(categories: Sequence[Category], renames: Iterable[Renamed]) -> tuple[Category, ...]:
+    """Return the categories with the names under which they were first known."""
+    known = list(renames)
+    return tuple(category._replace(root=root_of(category.name, known)) for category in categories)
