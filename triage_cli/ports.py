@@ -20,6 +20,7 @@ from triage_cli.models import (
     EventQuery,
     Flip,
     Gauges,
+    Head,
     History,
     Kept,
     Labelled,
@@ -94,6 +95,9 @@ class Triage(Protocol):
 
     def stats(self) -> Stats:
         """Count."""
+
+    def audit_head(self) -> Head:
+        """Return where the audit log ends."""
 
     def stop(self) -> None:
         """Take no new work; what is in flight ends and is kept."""
@@ -267,11 +271,39 @@ class Store(Protocol):
     def stats(self) -> Stats:
         """Count."""
 
+    def head(self) -> Head:
+        """Return where the audit log ends, as the store believes."""
+
+    def erase(self, ticket_ids: Sequence[str]) -> None:
+        """Blank what is known of tickets outside of their own row."""
+
+    def scrub(self) -> None:
+        """Leave no trace of what was erased or overwritten."""
+
+    def forgot(self) -> bool:
+        """Tell whether anybody was ever forgotten here."""
+
     def model(self, fingerprint: str) -> bytes | None:
         """Return the weights kept under a fingerprint."""
 
     def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
         """Keep weights under a fingerprint."""
+
+
+class Trail(Protocol):
+    """An audit log as it stands, in one snapshot, for proof: whatever somebody made of it."""
+
+    def told(self) -> tuple[Head, str | None]:
+        """Return the head that the store itself tells, and the mark of the key it was written with."""
+
+    def kept(self) -> Head | None:
+        """Return the head that is kept apart from the store, if any. Raises `CheckError` where it is damaged."""
+
+    def events(self) -> Iterator[LoggedEvent]:
+        """Walk over the whole log in the order of `seq`; `prev` is not looked at."""
+
+    def strays(self) -> Iterator[str]:
+        """Tell what in the tables no event accounts for, each as the end of a sentence."""
 
 
 class Gate(Protocol):

@@ -7,14 +7,16 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli import ids, routing
+from triage_cli.adversarial import Steering, adversarial
 from triage_cli.allowance import Allowance
 from triage_cli.config import ClassifierSpec, Config, DestinationSpec, is_postgres, without_password
 from triage_cli.errors import ConfigError, UnavailableError, UsageError
-from triage_cli.models import Calibration, Classification, ClassifyPlan, ModelVersion, Parcel, Rule, Ticket
+from triage_cli.models import Calibration, Classification, ClassifyPlan, Head, ModelVersion, Parcel, Rule, Ticket
 from triage_cli.ports import Classifier, Destination, Gate, Shelf, Store
 from triage_cli.service import renaming
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
+from triage_cli.service.proving import prove
 from triage_cli.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
@@ -26,6 +28,8 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.stores.copying import Copied
     from triage_cli.stores.postgres import PostgresStore
 
+SHORTEST_KEY = 16
+
 
 class Signed(NamedTuple):
     """What answers are signed with: who asks, in which run."""
@@ -36,10 +40,34 @@ class Signed(NamedTuple):
 
 def open_store(config: Config) -> "SqliteStore | PostgresStore":
     """Open the database that the configuration names: a file, or a PostgreSQL server's."""
-    return _postgres(config.database) if is_postgres(config.database) else SqliteStore(config.database)
+    key = audit_key(os.environ)
+    return _postgres(config.database, key) if is_postgres(config.database) else SqliteStore(config.database, key)
 
 
-def _postgres(url: str) -> "PostgresStore":
+def audit_key(env: Mapping[str, str]) -> bytes | None:
+    """Return the key of the audit log's hashes. Raises `ConfigError` for one that could be guessed."""
+    key = env.get("TRIAGE_AUDIT_KEY", "").encode("utf-8", "surrogateescape")
+    if key and len(key) < SHORTEST_KEY:
+        raise ConfigError(
+            f"TRIAGE_AUDIT_KEY is shorter than {SHORTEST_KEY} bytes", hint="make one: openssl rand -hex 32"
+        )
+    return key or None
+
+
+def verify(config: Config, expected: str | None) -> Head:
+    """Prove the audit log and return its head. Raises `CheckError` for the first thing that does not hold."""
+    key = audit_key(os.environ)
+    if is_postgres(config.database):
+        from triage_cli.stores.auditing import ServerTrail
+
+        return prove(ServerTrail(_postgres(config.database, key)), key, expected)
+    from triage_cli.stores.auditing import trail
+
+    with trail(config.database) as log:
+        return prove(log, key, expected)
+
+
+def _postgres(url: str, key: bytes | None = None) -> "PostgresStore":
     try:
         from triage_cli.stores.postgres import PostgresStore
     except ModuleNotFoundError as error:
@@ -48,7 +76,7 @@ def _postgres(url: str) -> "PostgresStore":
         raise ConfigError(
             f"PostgreSQL needs the package {error.name}", hint="pip install 'triage-cli[postgres]'"
         ) from error
-    return PostgresStore(url)
+    return PostgresStore(url, key)
 
 
 def path_of(config: Config) -> str:
@@ -183,6 +211,13 @@ def try_classifier(config: Config, name: str) -> str:
                 share = "" if last.confidence is None else f" at {last.confidence:.2f} ({last.confidence_source})"
                 return f"{last.classifier} answered {last.category or 'none of these'}{share}"
     raise UnavailableError(f'classifier "{name}" gave no answer', hint="try again later")
+
+
+def attack(config: Config, name: str, tell: Callable[[str], None] | None = None) -> Steering:
+    """Try the shipped attacks on a classifier, nothing recalled; a network one is asked some 240 questions."""
+    plan = ClassifyPlan(name, force=True)
+    classifier = open_classifier(config, open_store(config), plan, Signed("attack", ids.new_id()), tell)
+    return adversarial(classifier, config.categories)
 
 
 class Estimate(NamedTuple):

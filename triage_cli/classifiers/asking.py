@@ -17,6 +17,7 @@ from triage_cli.errors import AnswerError, ConfigError, TemporaryError, TriageEr
 from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Ticket
 from triage_cli.resilience import REAL, Endpoint, Retries, StoppingError, Timing, persist
 
+QUOTE = 20  # characters of a ticket in an error are more than chance
 MEANING = {
     "empty": "the model said nothing",
     "not_json": "the model's answer was no JSON of the form that was asked for",
@@ -229,16 +230,18 @@ class _Turn:
             )  # fmt: skip
             cost = bill.add(reply.usage or estimate(question, len(reply.text or "") // 3))
         except TooLongError as error:
-            return _failed("too_long", error)
+            return _failed("too_long", error, question)
         except RejectedError as error:
             self._rejected += 1
             if self._rejected == self._patience:
-                raise ConfigError(error.message, hint="not one ticket was accepted; check model and base_url") from None
-            return _failed("rejected", error)
+                raise ConfigError(
+                    _words(error, question), hint="not one ticket was accepted; check model and base_url"
+                ) from None
+            return _failed("rejected", error, question)
         except AnswerError as error:
-            return _failed("refused", error)
+            return _failed("refused", error, question)
         except TemporaryError as error:
-            return _failed("unavailable", error)
+            return _failed("unavailable", error, question)
         finally:
             self._allowance.settle(worst, cost)
         self._rejected = -(10**9)  # once accepted, a rejection is about its ticket
@@ -307,5 +310,14 @@ def estimate(question: prompt.Question, output: int) -> Usage:
     return Usage(len(said.encode("utf-8", "replace")) // 3 + 16 + 8 * len(question.shots), output)
 
 
-def _failed(problem: str, error: TriageError) -> Verdict:
-    return Verdict(prompt.Parsed(problem=problem), Reply(None), error.message)
+def _failed(problem: str, error: TriageError, question: prompt.Question) -> Verdict:
+    words = _words(error, question)
+    return Verdict(prompt.Parsed(problem=problem), Reply(None), words if words != error.code else "")
+
+
+def _words(error: TriageError, question: prompt.Question) -> str:
+    """Return what a provider said, without secrets; where it quotes the ticket, only the error's code."""
+    said, _ = redact(error.message, ("secret",))
+    if any(said[at : at + QUOTE] in question.user for at in range(len(said) - QUOTE + 1)):
+        return error.code
+    return said

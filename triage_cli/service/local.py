@@ -18,6 +18,7 @@ from triage_cli.models import (
     Decided,
     EventQuery,
     Flip,
+    Head,
     History,
     LoggedEvent,
     Outcome,
@@ -37,6 +38,7 @@ from triage_cli.ports import Classifier, Store
 from triage_cli.service import naming, renaming, reviewing
 from triage_cli.service.deciding import Deciding
 from triage_cli.service.delivering import Delivering, Map
+from triage_cli.service.forgetting import forget
 from triage_cli.service.intake import Intake
 from triage_cli.service.judging import Judging
 from triage_cli.service.reclassifying import Reclassifying
@@ -358,6 +360,15 @@ class LocalTriage:
         if passing:
             yield passing
 
+    # -- forget
+
+    def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
+        """Erase what a customer wrote; for this machine's own user only, so no part of `ports.Triage`."""
+        with self._running("forget") as tally:
+            for outcome in forget(self._store, customer_id, self._actor, tally):
+                tally.add([outcome])
+                yield outcome
+
     # -- reclassify
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
@@ -432,6 +443,10 @@ class LocalTriage:
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Walk over the audit log, oldest first."""
         return self._store.events(query)
+
+    def audit_head(self) -> Head:
+        """Return where the audit log ends."""
+        return self._store.head()
 
     def stats(self) -> Stats:
         """Count."""

@@ -73,8 +73,9 @@ CORE: tuple[str, ...] = (
         begin select raise(abort, 'the audit log is append-only'); end""",
     """create trigger events_never_go before delete on events
         begin select raise(abort, 'the audit log is append-only'); end""",
-    "create table chain (one integer primary key check (one = 1), seq integer not null, hash text not null)",
-    f"insert into chain values (1, 0, '{'0' * 64}')",
+    # `key` is the mark of the key that the log is written with.
+    "create table chain (one integer primary key check (one = 1), seq integer not null, hash text not null, key text)",
+    f"insert into chain values (1, 0, '{'0' * 64}', null)",
 )
 # The embedded model's weights: as fitted to the categories alone, and versions fitted to labelled tickets; curves that
 # make a confidence a probability; answers paid for by `eval`, without a customer's words.
