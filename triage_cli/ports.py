@@ -1,13 +1,18 @@
 """The protocols: what the use cases need of the world, and what the command line needs of the use cases."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import IO, Protocol
 
 from triage_cli.allowance import Allowance
 from triage_cli.models import (
     Answer,
     ApiKey,
     Asking,
+    Batch,
+    BatchItem,
+    BatchLook,
+    BatchRequest,
+    BatchResult,
     Calibration,
     Category,
     Change,
@@ -185,6 +190,57 @@ class Classifier(Protocol):
         """
 
 
+class Batcher(Protocol):
+    """Has a provider answer many questions within a day, for half the price.
+
+    `labels` are what can be answered, the one for no category last; `options` is what the requests leave out, as JSON;
+    `most_requests` and `most_bytes` bound one batch; `has_next` tells whether another paid step follows this one.
+    """
+
+    name: str
+    fingerprint: str
+    address: str
+    labels: tuple[str, ...]
+    most_requests: int
+    most_bytes: int
+    has_next: bool
+
+    @property
+    def options(self) -> str:
+        """Return what is left out of the requests, since the server objected to it."""
+
+    def remember(self, options: str) -> None:
+        """Begin with what an earlier batch has taught."""
+
+    def request(self, ticket: Ticket, batch_id: str, number: int) -> BatchRequest:
+        """Return the request about a ticket."""
+
+    def submit(self, batch: Batch, lines: IO[bytes], sending: Callable[[], bool]) -> str:
+        """Hand a batch over and return the provider's name for it.
+
+        `sending` is called before the one step that cannot be taken back, and says whether it may be taken. Raises
+        `DoubtfulError` where the batch may have arrived all the same; after any other error it has not.
+        """
+
+    def find(self, batch: Batch, known: frozenset[str]) -> str | None:
+        """Return the provider's name for a batch that may never have arrived; `known` are those of other batches.
+
+        Raises `DoubtfulError` where it cannot be told yet.
+        """
+
+    def look(self, batch: Batch) -> BatchLook:
+        """Ask how far a batch is."""
+
+    def fetch(self, batch: Batch, into: IO[bytes]) -> None:
+        """Fetch the results of a batch that has ended, a line each."""
+
+    def results(self, batch: Batch, lines: Iterable[bytes], *, outage: bool) -> Iterator[BatchResult]:
+        """Read results; in an `outage` nothing was answered, so a request that failed is no fault of its ticket."""
+
+    def answer(self, ticket: Ticket, item: BatchItem, batch: Batch, result: BatchResult) -> Outcome[Answer]:
+        """Return what a result says of a ticket."""
+
+
 class Destination(Protocol):
     """Takes deliveries: a file, a command, a webhook. `schedule` is the seconds to wait after each failed attempt."""
 
@@ -282,6 +338,29 @@ class Store(Protocol):
 
     def forgot(self) -> bool:
         """Tell whether anybody was ever forgotten here."""
+
+    def hold_batches(self, lease: Lease) -> list[Batch]:
+        """Take hold of the batches that are not settled and that no live run holds, oldest first."""
+
+    def open_batch(self, batch: Batch, event: Event) -> None:
+        """Record that a batch is being gathered, before the provider is told of it."""
+
+    def advance_batch(self, batch: Batch, was: str, event: Event | None, lease: Lease) -> bool:
+        """Bring a batch into its next state, unless it is no longer in the state `was` or another run has taken it."""
+
+    def batch_items(
+        self, batch_id: str, numbers: Sequence[int] | None = None, *, limit: int | None = None
+    ) -> list[BatchItem]:
+        """Return items that wait in a batch, those of these requests or the first ones, in their order."""
+
+    def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
+        """Return the open requests that ask these questions already by key: batch, number, and the tickets there."""
+
+    def provider_ids(self) -> frozenset[str]:
+        """Return the names that providers gave to our batches."""
+
+    def batch_options(self, fingerprint: str) -> str | None:
+        """Return what was last left out of requests that ask this."""
 
     def model(self, fingerprint: str) -> bytes | None:
         """Return the weights kept under a fingerprint."""

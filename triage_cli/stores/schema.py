@@ -109,7 +109,19 @@ ACCESS: tuple[str, ...] = (
     "create index hook_ids_old on hook_ids (at)",
 )
 # What waits in a provider's batch.
-BATCHES: tuple[str, ...] = ()
+BATCHES: tuple[str, ...] = (
+    """create table batches (
+        batch_id text primary key, classifier text not null, address text not null, fingerprint text not null,
+        labels text not null, options text not null, paid_by text not null, opened_at text not null,
+        state text not null check (state in ('gathering', 'sending', 'submitted', 'ended', 'returned')),
+        requests integer not null, sent_at text, provider_id text, ended_at text, error text, run_id text)""",
+    """create table batch_items (
+        batch_id text not null references batches (batch_id), ticket_id text not null references tickets (ticket_id),
+        number integer not null, answer_key text not null, was text not null, reserved real not null, redacted text,
+        state text not null check (state in ('waiting', 'answered', 'returned')), primary key (batch_id, ticket_id))""",
+    "create index batch_items_waiting on batch_items (batch_id, number) where state = 'waiting'",
+    "create index batch_items_asked on batch_items (answer_key) where state = 'waiting'",
+)
 
 
 @migrations()
