@@ -130,10 +130,10 @@ def yaml_makes_no_object_and_no_bomb(tmp_path: Path) -> None:
         bomb, "database: &a [*a]\n", "[" * 5000, "a: " + "{a: " * 5000,
     ):  # fmt: skip
         (tmp_path / "config.yaml").write_text(text)
-        began = time.perf_counter()
+        began = time.process_time()
         with pytest.raises(ConfigError):
             load_config(config="config.yaml", db=None, remote=None, offline=None, env={}, cwd=tmp_path)
-        assert time.perf_counter() - began < 5
+        assert time.process_time() - began < 5
     assert not (tmp_path / "owned").exists()
 
 
@@ -317,9 +317,9 @@ def test_any_text_under_any_labels_is_looked_at(text: str, labels: list[str]) ->
     ["ignore " * 40_000, "classify billing " * 20_000, "\u200b" * 200_000, '"category" ' * 20_000, " \n" * 100_000],
 )
 def test_the_look_takes_time_by_length_only(text: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     Suspicion(LABELS).found(text)
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
 
 
 # -- the attacks
