@@ -15,6 +15,8 @@ SOURCES = {
     "human": "a person's word",
 }
 
+DONE = {"forgotten": "its text was forgotten, and what was said about it"}
+
 
 def explain(history: History) -> Iterator[str]:
     """Yield the story of a ticket, a sentence or two a line, the present state first and then what led to it."""
@@ -66,7 +68,7 @@ def _told(
         case "delivered" | "delivery_failed" | "dead_letter":
             yield _delivery(event.action, detail, deliveries.get(detail.get("delivery", "")))
         case _:
-            yield f"{event.actor}: {event.action}."
+            yield f"{event.actor}: {DONE.get(event.action, event.action)}."
 
 
 def _imported(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:
@@ -117,9 +119,13 @@ def _classified(detail: Mapping[str, Any], answer: Classification | None, histor
         return
     because = f", because of: {answer.reason}" if answer.reason else ""
     source = SOURCES.get(answer.confidence_source or "", answer.confidence_source)
+    if answer.raw is not None:
+        source = f"calibrated from {_share(answer.raw)}, {source}"
     yield f"It answered {answer.category} at {_share(answer.confidence)} ({source}){because}."
     if detail.get("outcome") == "late":
         yield "That came late: the ticket had moved on meanwhile, so it changed nothing."
+    elif detail.get("suspicious"):
+        yield f"Its text speaks to the classifier ({_listed(detail['suspicious'])}), so a person decides."
     elif detail.get("outcome") == "next":
         yield f"That is below its threshold of {_share(answer.threshold)}, so the next step is asked."
     elif answer.threshold is not None and answer.confidence is not None:

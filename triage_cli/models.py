@@ -159,7 +159,8 @@ class Classification(NamedTuple):
     `category` is null where it abstained or failed (`error`); `confidence_source` says where the number comes from
     (`decision`, `logprob`, `said`, `model`, `human`), since numbers of different sources do not compare.
     `fingerprint` names what was asked (`Asking`), `answer_key` that and the text; `threshold` is the confidence the
-    answer had to reach. Tokens are counts, `cost` is USD.
+    answer had to reach. Tokens are counts, `cost` is USD. Where the confidence was calibrated, `raw` is what the
+    classifier itself said.
     """
 
     classification_id: str
@@ -185,6 +186,7 @@ class Classification(NamedTuple):
     cost: float = 0.0
     redacted: str | None = None
     error: str | None = None
+    raw: float | None = None
 
     @property
     def chances(self) -> Mapping[str, float]:
@@ -424,6 +426,47 @@ class Outcome(NamedTuple, Generic[T]):
     value: T | None = None
     error: TriageError | None = None
     item: object = None
+
+
+class Labelled(NamedTuple):
+    """A text whose category is known, and where from: a ticket's id, or empty for a row of a file."""
+
+    text: str
+    category: str
+    ticket_id: str = ""
+
+
+class ModelVersion(NamedTuple):
+    """One fitting of the embedded classifier to labelled tickets; at most one version is active.
+
+    `categories` is a JSON list of their names, `weights` what `classifiers.local.Model.to_bytes` made, `metrics` a JSON
+    object of the figures it was taken for.
+    """
+
+    version: int
+    categories: str
+    weights: bytes
+    metrics: str
+    active: int
+    actor: str
+    at: str
+
+
+class Calibration(NamedTuple):
+    """What a classifier's confidence is worth: `curve` is a JSON list of points (confidence, share that is right).
+
+    It holds for one fingerprint: the same model, prompt and categories. `n` labelled answers were fitted; the expected
+    calibration error before, and after on answers the curve was not fitted to.
+    """
+
+    fingerprint: str
+    classifier: str
+    curve: str
+    method: str
+    n: int
+    error_before: float
+    error_after: float
+    at: str
 
 
 class Answer(NamedTuple):

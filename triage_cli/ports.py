@@ -13,6 +13,7 @@ from triage_cli.models import (
     BatchLook,
     BatchRequest,
     BatchResult,
+    Calibration,
     Category,
     Change,
     Classification,
@@ -24,10 +25,13 @@ from triage_cli.models import (
     EventQuery,
     Flip,
     Gauges,
+    Head,
     History,
     Kept,
+    Labelled,
     Lease,
     LoggedEvent,
+    ModelVersion,
     Outcome,
     Parcel,
     Receipt,
@@ -97,8 +101,67 @@ class Triage(Protocol):
     def stats(self) -> Stats:
         """Count."""
 
+    def audit_head(self) -> Head:
+        """Return where the audit log ends."""
+
     def stop(self) -> None:
         """Take no new work; what is in flight ends and is kept."""
+
+
+class Shelf(Protocol):
+    """Keeps what was learned: versions of the embedded model, calibrations, answers given while evaluating."""
+
+    def active(self) -> ModelVersion | None:
+        """Return the version in use, None where it is the built-in model."""
+
+    def versions(self) -> list[ModelVersion]:
+        """Return all versions, newest first, without their weights."""
+
+    def add_version(self, version: ModelVersion, event: Event) -> ModelVersion:
+        """Keep a version, and use it from here on; its number is given here."""
+
+    def step_back(self, event: Event) -> ModelVersion | None:
+        """Use the version before the active one; raises `LookupError` where there is none."""
+
+    def labelled(self) -> Iterator[Labelled]:
+        """Walk over the texts that a verdict holds for, oldest first."""
+
+    def opinions(self) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
+        """Return what each machine last said of tickets that a person has decided: ticket to classifier to answer."""
+
+    def calibration(self, fingerprint: str) -> Calibration | None:
+        """Return the calibration of what is asked under this fingerprint."""
+
+    def calibrations(self) -> list[Calibration]:
+        """Return all calibrations, newest first."""
+
+    def keep_calibration(self, calibration: Calibration, event: Event) -> None:
+        """Keep a calibration in the place of an earlier one of the same fingerprint."""
+
+    def trials(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
+        """Return answers that were paid for while evaluating, by their key."""
+
+    def keep_trials(self, answers: Sequence[Classification], lease: Lease) -> None:
+        """Keep answers that cost something, and what the run has spent so far."""
+
+
+class Trainer(Protocol):
+    """Fits the embedded classifier to its categories and labelled texts."""
+
+    def built_in(self) -> bytes:
+        """Return the model of the categories alone."""
+
+    def fit(self, labelled: Sequence[Labelled]) -> bytes:
+        """Return a model of the categories and labelled texts."""
+
+    def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
+        """Return what a model says of texts: a category and how sure it is."""
+
+    def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
+        """Tell of texts whether a model has learned them."""
+
+    def suits(self, weights: bytes) -> bool:
+        """Tell whether a model is for these categories, under their present or former names."""
 
 
 class Classifier(Protocol):
@@ -264,6 +327,18 @@ class Store(Protocol):
     def stats(self) -> Stats:
         """Count."""
 
+    def head(self) -> Head:
+        """Return where the audit log ends, as the store believes."""
+
+    def erase(self, ticket_ids: Sequence[str]) -> None:
+        """Blank what is known of tickets outside of their own row."""
+
+    def scrub(self) -> None:
+        """Leave no trace of what was erased or overwritten."""
+
+    def forgot(self) -> bool:
+        """Tell whether anybody was ever forgotten here."""
+
     def hold_batches(self, lease: Lease) -> list[Batch]:
         """Take hold of the batches that are not settled and that no live run holds, oldest first."""
 
@@ -292,6 +367,22 @@ class Store(Protocol):
 
     def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
         """Keep weights under a fingerprint."""
+
+
+class Trail(Protocol):
+    """An audit log as it stands, in one snapshot, for proof: whatever somebody made of it."""
+
+    def told(self) -> tuple[Head, str | None]:
+        """Return the head that the store itself tells, and the mark of the key it was written with."""
+
+    def kept(self) -> Head | None:
+        """Return the head that is kept apart from the store, if any. Raises `CheckError` where it is damaged."""
+
+    def events(self) -> Iterator[LoggedEvent]:
+        """Walk over the whole log in the order of `seq`; `prev` is not looked at."""
+
+    def strays(self) -> Iterator[str]:
+        """Tell what in the tables no event accounts for, each as the end of a sentence."""
 
 
 class Gate(Protocol):

@@ -17,6 +17,7 @@ from triage_cli.errors import AnswerError, ConfigError, TemporaryError, TriageEr
 from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Ticket
 from triage_cli.resilience import REAL, Endpoint, Retries, StoppingError, Timing, persist
 
+QUOTE = 20  # characters of a ticket in an error are more than chance
 MEANING = {
     "empty": "the model said nothing",
     "not_json": "the model's answer was no JSON of the form that was asked for",
@@ -262,8 +263,10 @@ class _Turn:
         except (AnswerError, TemporaryError) as error:
             self._rejected += isinstance(error, RejectedError)
             if isinstance(error, RejectedError) and self._rejected == self._patience:
-                raise ConfigError(error.message, hint="not one ticket was accepted; check model and base_url") from None
-            return failed(error)
+                raise ConfigError(
+                    _words(error, question), hint="not one ticket was accepted; check model and base_url"
+                ) from None
+            return failed(error, question)
         finally:
             self._allowance.settle(worst, cost)
         self._rejected = -(10**9)  # once accepted, a rejection is about its ticket
@@ -311,13 +314,22 @@ def said(reply: Reply, question: prompt.Question) -> Verdict:
     return Verdict(prompt.parse(reply.text, question.labels), reply)
 
 
-def failed(error: TriageError) -> Verdict:
+def failed(error: TriageError, question: prompt.Question) -> Verdict:
     """Return what a request's failure means for its ticket."""
     kinds = ((TooLongError, "too_long"), (RejectedError, "rejected"), (AnswerError, "refused"))
     problem = next((name for kind, name in kinds if isinstance(error, kind)), "unavailable")
-    return Verdict(prompt.Parsed(problem=problem), Reply(None), error.message)
+    words = _words(error, question)
+    return Verdict(prompt.Parsed(problem=problem), Reply(None), words if words != error.code else "")
 
 
 def half(price: Price | None) -> Price | None:
     """Return what the requests of a batch cost: half."""
     return None if price is None else Price(*(None if usd is None else usd / 2 for usd in price))  # type: ignore[arg-type]
+
+
+def _words(error: TriageError, question: prompt.Question) -> str:
+    """Return what a provider said, without secrets; where it quotes the ticket, only the error's code."""
+    said, _ = redact(error.message, ("secret",))
+    if any(said[at : at + QUOTE] in question.user for at in range(len(said) - QUOTE + 1)):
+        return error.code
+    return said

@@ -274,7 +274,7 @@ class Batches:
             self._heeded += verdict.parsed.problem in (None, "unknown_label")
             self._ignored += verdict.parsed.problem == "not_json"
         else:
-            verdict = failed(result.error or AnswerError("no answer"))
+            verdict = failed(result.error or AnswerError("no answer"), question)
         outcome = self._asked.outcome(ticket, question, verdict, bill, ())
         if outcome.value is None:
             raise TypeError(outcome)

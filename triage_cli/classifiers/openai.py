@@ -3,6 +3,8 @@
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
+# openai asks sys.modules for httpx at each request: half a module, while a webhook imports it in another thread.
+import httpx  # noqa: F401
 import openai
 
 from triage_cli.classifiers.likelihood import Token, likelihoods

@@ -273,7 +273,10 @@ def moment(text: str | None) -> str | None:
     if text is None:
         return None
     if match := AGE.fullmatch(text.strip()):
-        found = datetime.now(UTC) - timedelta(**{UNITS[match[2]]: float(match[1])})
+        try:
+            found = datetime.now(UTC) - timedelta(**{UNITS[match[2]]: float(match[1])})
+        except OverflowError as error:
+            raise UsageError(f'"{text}" is before all time', hint="write 7d or 2026-11-24") from error
     else:
         try:
             found = datetime.fromisoformat(text.strip())
@@ -322,4 +325,7 @@ def seconds(text: str) -> float:
     match = AGE.fullmatch(text.strip())
     if not match:
         raise UsageError(f'"{text}" is no duration', hint="write 30s, 2m or 1h")
-    return timedelta(**{UNITS[match[2]]: float(match[1])}).total_seconds()
+    try:
+        return timedelta(**{UNITS[match[2]]: float(match[1])}).total_seconds()
+    except OverflowError as error:
+        raise UsageError(f'"{text}" is longer than any run', hint="write 30s, 2m or 1h") from error

@@ -10,6 +10,7 @@ from triage_cli.models import Answer, Change, Classification, Decided, Event, Le
 from triage_cli.ports import Classifier, Store
 from triage_cli.service.verdicts import SETTLED
 from triage_cli.streams import CHUNK
+from triage_cli.suspicion import Suspicion
 
 # A ticket that no run could classify this often goes to a person.
 PATIENCE = 3
@@ -36,6 +37,7 @@ class Deciding:
         self._store = store
         self.classifier = classifier
         self.labels = labels
+        self._suspicion = Suspicion(labels)
         self._actor = actor
         self._lease = lease
         self._allowance = allowance
@@ -50,11 +52,14 @@ class Deciding:
         return handful(self.classifier)
 
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, str]:
-        """Name the tickets nobody need be asked about: `held` by a verdict, or `unchanged` since the same question."""
+        """Name the tickets nobody need be asked about: `held` by a verdict, or `unchanged` since the same question.
+
+        One without a text was forgotten, and is held even from those who force.
+        """
+        named = {t.ticket_id: "held" for t in tickets if not t.text or (t.verdict and not self._force)}
         if self._force:
-            return {}
-        named = {t.ticket_id: "held" for t in tickets if t.verdict}
-        asked = [t for t in tickets if not t.verdict and t.decision_id and t.status not in ("new", "failed")]
+            return named
+        asked = [t for t in tickets if t.ticket_id not in named and t.decision_id and t.status not in ("new", "failed")]
         decisions = self._store.decisions([t.decision_id for t in asked if t.decision_id]) if asked else {}
         for ticket in asked:
             before = decisions.get(ticket.decision_id or "")
@@ -114,6 +119,9 @@ class Deciding:
         spent = sum(step.cost for step in steps if not step.reused)
         ticket = before._replace(cost_usd=before.cost_usd + spent, revision=before.revision + 1, run_id=None)
         answer = outcome.value and outcome.value._replace(steps=steps)
+        doubts = self._suspicion.found(before.text) if answer and answer.sure else ()
+        if answer and doubts:
+            answer = answer._replace(sure=False)  # it is asked about all the same; only a person may let it pass
         ticket = decided(ticket, answer, outcome.error)
         last = steps[-1] if steps else None
         data: dict[str, Any] = {
@@ -132,6 +140,9 @@ class Deciding:
             data["sent"] = dict.fromkeys(sent, fields)
         if last and last.redacted:
             data["masked"] = last.redacted  # the kinds of words that were hidden from the provider
+        if doubts:
+            data["suspicious"] = list(doubts)
+            ticket = ticket._replace(reason=f"held for review: {', '.join(doubts)}; {ticket.reason or 'no reason'}")
         if outcome.error:
             data["error"] = outcome.error.code
         event = Event("classified", ticket.ticket_id, self._lease.run_id, self._actor, at, data)

@@ -18,6 +18,7 @@ from triage_cli.models import (
     Decided,
     EventQuery,
     Flip,
+    Head,
     History,
     LoggedEvent,
     Outcome,
@@ -38,6 +39,7 @@ from triage_cli.service import naming, renaming, reviewing
 from triage_cli.service.batching import Batching
 from triage_cli.service.deciding import Deciding
 from triage_cli.service.delivering import Delivering, Map
+from triage_cli.service.forgetting import forget
 from triage_cli.service.gathering import Desk
 from triage_cli.service.intake import Intake
 from triage_cli.service.judging import Judging
@@ -85,6 +87,7 @@ class LocalTriage:
         self._actor = actor
         self._words = words
         self._allowance = Allowance()
+        self._cut = False  # some of the input was left
 
     def stop(self) -> None:
         """Take no new work; what is in flight ends and is kept."""
@@ -122,6 +125,7 @@ class LocalTriage:
     def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
         for draft in drafts:
             if self._allowance.stopping:
+                self._cut = True
                 return
             yield draft
 
@@ -322,6 +326,7 @@ class LocalTriage:
                 for routed in self._run_route(classified, delivering):
                     tally.add(routed)
                     yield from routed
+            self._check_deadline(plan, done=not self._cut)
 
     def _run_classify(
         self, created: Iterable[list[Outcome[Ticket]]], deciding: Deciding, tally: Tally
@@ -349,6 +354,7 @@ class LocalTriage:
                     ticket = answer.value.ticket if answer.value else outcome.value
                     ready.append(outcome._replace(value=ticket, error=answer.error))
             yield sorted(ready, key=lambda o: o.row)
+        self._cut = self._cut or bool(asked)
         if passing:
             yield passing
 
@@ -394,6 +400,15 @@ class LocalTriage:
             yield sorted(ready, key=lambda o: o.row)
         if passing:
             yield passing
+
+    # -- forget
+
+    def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
+        """Erase what a customer wrote; for this machine's own user only, so no part of `ports.Triage`."""
+        with self._running("forget") as tally:
+            for outcome in forget(self._store, customer_id, self._actor, tally):
+                tally.add([outcome])
+                yield outcome
 
     # -- reclassify
 
@@ -474,6 +489,10 @@ class LocalTriage:
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Walk over the audit log, oldest first."""
         return self._store.events(query)
+
+    def audit_head(self) -> Head:
+        """Return where the audit log ends."""
+        return self._store.head()
 
     def stats(self) -> Stats:
         """Count."""

@@ -29,6 +29,7 @@ from triage_cli.service.batching import Batching
 from triage_cli.service.deciding import decided, handful, within
 from triage_cli.service.flipping import CHANGES, Bound, Judged, flip, is_sure, judge
 from triage_cli.streams import CHUNK, chunked
+from triage_cli.suspicion import Suspicion
 
 DECIDED = frozenset({"classified", "routing", "routed", "unroutable", "undeliverable"})
 
@@ -43,6 +44,7 @@ class Reclassifying:
         self._store = store
         self._classifier = classifier
         self._labels = labels
+        self._suspicion = Suspicion(labels)
         self._actor = actor
         self._lease = lease
         self._allowance = allowance
@@ -158,7 +160,8 @@ class Reclassifying:
 
     def _may_change(self, ticket: Ticket) -> bool:
         undecided = ticket.category is None and ticket.status != "needs_review"
-        return not undecided and (not ticket.verdict or self._plan.classify.force)
+        forgotten = not ticket.text
+        return not undecided and not forgotten and (not ticket.verdict or self._plan.classify.force)
 
     def _claimed(self, tickets: Sequence[Ticket]) -> list[Ticket]:
         if not tickets:
@@ -234,7 +237,7 @@ class Reclassifying:
             if each.now is None:
                 raise TypeError(each)
             before = each.ticket
-            sure = is_sure(each.now)
+            sure = is_sure(each.now) and not self._suspicion.found(before.text)
             ticket = decided(before, Answer(before, (each.now,), sure), None)
             stays = before.status == "routed" and sure and not self._plan.reroute
             ticket = ticket._replace(

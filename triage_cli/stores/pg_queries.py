@@ -78,10 +78,10 @@ PUT_BATCH_ITEMS = (
     f"insert into batch_items select * {ROWS.format(table='batch_items')} "
     "on conflict (batch_id, ticket_id) do update set " + queries.PUT_BATCH_ITEM.partition("do update set ")[2]
 )
-CHAIN = "select seq, hash from chain for update"
+CHAIN = "select seq, hash, key from chain for update"
 # The events and their chain's head in one round trip: all other writers wait for the end of this transaction.
 LOG = f"""with logged as (insert into events select * {ROWS.format(table="events")})
-    update chain set seq = ?, hash = ?"""
+    update chain set seq = ?, hash = ?, key = ?"""
 EVENT_COLUMNS = ("seq", "timestamp", "action", "ticket_id", "actor", "run_id", "detail", "hash")
 
 # From so many rows on, COPY pays for its extra round trips.

@@ -21,6 +21,7 @@ from triage_cli.models import (
     Conflict,
     Delivery,
     Event,
+    Head,
     Lease,
     Parcel,
     Run,
@@ -42,8 +43,11 @@ class PostgresStore(SqlStore):
 
     FREE_BATCH = pg_queries.FREE_BATCH
 
-    def __init__(self, url: str, *, most: int = MOST, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, url: str, audit_key: bytes | None = None, *, most: int = MOST, patience: float = PATIENCE
+    ) -> None:
         self.path = url
+        self._audit_key = audit_key
         self._server = Server(url, most=most, patience=patience)
 
     @property
@@ -179,19 +183,18 @@ class PostgresStore(SqlStore):
 
     def _log(self, db: Door, changes: Sequence[Change]) -> None:
         """Chain the events. The lock on the head is the last that is taken: who holds it waits for nobody."""
-        details = [auditing.canonical(change.event.data) for change in changes]
-        seq, prev = db.execute(pg_queries.CHAIN).fetchone() or (0, auditing.GENESIS)
-        rows = []
-        for change, detail in zip(changes, details, strict=True):
-            event = change.event
-            seq += 1
-            prev = auditing.link(prev, seq, event, detail)
-            rows.append((seq, event.at, event.action, event.ticket_id, event.actor, event.run_id, detail, prev))
+        seq, prev, mark = db.execute(pg_queries.CHAIN).fetchone() or (0, auditing.GENESIS, None)
+        mine = auditing.same(mark, self._audit_key)
+        rows, head = auditing.append(Head(prev, seq), (change.event for change in changes), self._audit_key)
         if len(rows) < pg_queries.MANY:
-            db.execute(pg_queries.LOG, (pg_queries.as_json(pg_queries.EVENT_COLUMNS, rows), seq, prev))
+            said = pg_queries.as_json(pg_queries.EVENT_COLUMNS, rows)
+            db.execute(pg_queries.LOG, (said, head.events, head.head, mine))
             return
         db.copy("events", pg_queries.EVENT_COLUMNS, rows)
-        db.execute("update chain set seq = ?, hash = ?", (seq, prev))
+        db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, mine))
+
+    def scrub(self) -> None:
+        """Leave it to the server: old versions of rows go with its vacuum, its write-ahead log and backups in time."""
 
     # -- reads
 

@@ -21,6 +21,7 @@ from triage_cli.models import (
     Conflict,
     Delivery,
     EventQuery,
+    Head,
     History,
     LoggedEvent,
     Run,
@@ -30,6 +31,7 @@ from triage_cli.models import (
 )
 from triage_cli.stores import queries
 from triage_cli.stores.batching import BatchTables
+from triage_cli.stores.forgetting import Forgetting
 from triage_cli.stores.renames import Renames
 
 PAGE = 500
@@ -74,7 +76,7 @@ class Db(Protocol):
         """Run one statement."""
 
 
-class SqlStore(Renames, BatchTables, ABC):
+class SqlStore(Forgetting, Renames, BatchTables, ABC):
     """The part of `ports.Store` that needs nothing but a read and a transaction; `path` names the database."""
 
     path: str
@@ -256,6 +258,11 @@ class SqlStore(Renames, BatchTables, ABC):
             if len(rows) < PAGE:
                 return
             after = rows[-1][0]
+
+    def head(self) -> Head:
+        """Return where the audit log ends, as the database tells."""
+        seq, head = self._read("select seq, hash from chain")[0]
+        return Head(head, seq)
 
     def stats(self) -> Stats:
         """Count."""
