@@ -80,6 +80,11 @@ COMMANDS = {
     "error-usage": "list --limit some",
     "error-command": "lst",
     "error-input": "create picture.png",
+    "audit-head": "audit head",
+    "audit-verify": "audit verify -o table",
+    "audit-verify-json": "audit verify -o json -q",
+    "error-audit": f"audit verify --expect-head {'0' * 63}1",
+    "forget": "forget --customer-id C-3 -o json",
 }
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{4}([0-9a-f]{8})")

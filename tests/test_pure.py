@@ -277,7 +277,7 @@ def test_a_gap_is_found_though_every_hash_fits_its_own_event(*, renumbered: bool
     seq, prev = (2, three.prev) if renumbered else (3, one.hash)
     event = Event(three.action, three.ticket_id, three.run_id, three.actor, three.timestamp)
     forged = three._replace(seq=seq, prev=prev, hash=auditing.link(prev, seq, event, three.detail))
-    assert auditing.holds(forged)
+    assert auditing.holds(forged, prev, None)
     assert verdicts([one, forged]) == (2, 2)
     assert verdicts([one, two, three]) == (None, None)
 
@@ -394,7 +394,7 @@ def test_an_update_changes_what_the_draft_says_and_nothing_else(old: TicketDraft
     ("met", "rewritten", "stops"), [(0, 0, False), (9, 9, False), (10, 5, False), (10, 6, True), (1000, 501, True)]
 )
 def test_when_an_import_is_doubted(met: int, rewritten: int, *, stops: bool) -> None:
-    assert (importing.doubt("import", met, rewritten) is not None) is stops
+    assert (importing.Meetings(met, rewritten).doubt("import") is not None) is stops
 
 
 # -- order

@@ -10,7 +10,8 @@ from tests.conftest import Cli
 
 HEAVY = (
     "sqlite_utils", "numpy", "yaml", "rich", "openai", "anthropic", "httpx", "sklearn", "scipy", "tokenizers",
-    "chardet", "wordllama", "safetensors", "asyncio", "multiprocessing", "unittest", "triage_cli.stores.schema",
+    "psycopg", "psycopg_pool", "chardet", "wordllama", "fastapi", "starlette", "uvicorn", "safetensors",
+    "asyncio", "multiprocessing", "unittest", "triage_cli.stores.schema",
 )  # fmt: skip
 RUN = """
 import json, sys

@@ -65,7 +65,7 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):
-            self.world.store._db().close()
+            self.world.store.close()
             self.folder.cleanup()
 
     def _another_opinion(self, shift: int, confidence: float) -> None:
@@ -105,7 +105,8 @@ class Machine(RuleBasedStateMachine):
         self.prints += 1
         run = self.world.store.begin(Run(f"dead-{self.prints}", "classify", "tester", "", ""))
         self.world.store.claim(Selection(), Lease(run.run_id), NUMBER)
-        self.world.store._db().execute("update runs set lease_until = 0 where run_id = ?", (run.run_id,))
+        with self.world.store._writing() as db:
+            db.execute("update runs set lease_until = 0 where run_id = ?", (run.run_id,))
 
     @invariant()
     def no_verdict_has_changed(self) -> None:

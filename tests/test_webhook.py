@@ -14,9 +14,10 @@ from standardwebhooks import Webhook
 
 from triage_cli.destinations import webhook
 from triage_cli.destinations.addresses import checked, is_public
-from triage_cli.destinations.webhook import Target, WebhookDestination, retry_after, secret_of, signature
+from triage_cli.destinations.webhook import Target, WebhookDestination, retry_after
 from triage_cli.errors import DeliveryError
 from triage_cli.models import Delivery, Outcome, Parcel, Receipt, Ticket
+from triage_cli.signing import secret_of, signature
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 OLDER = "whsec_" + base64.b64encode(b"o" * 32).decode()

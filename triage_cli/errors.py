@@ -107,12 +107,69 @@ class RefusedError(TriageError):
     http_status = 403
 
 
+class UnauthenticatedError(RefusedError):
+    """No valid key came with the request."""
+
+    code = "unauthenticated"
+    http_status = 401
+
+
+class ReplayedError(RefusedError):
+    """A signed message came a second time."""
+
+    code = "replayed"
+    http_status = 409
+
+
+class TooLargeError(UsageError):
+    """A request is larger than the server takes."""
+
+    code = "too_large"
+    http_status = 413
+
+
+class SlowError(UsageError):
+    """A request's body did not come in time."""
+
+    code = "slow"
+    http_status = 408
+
+
+class MediaTypeError(UsageError):
+    """A request's body is of a type that this endpoint does not read."""
+
+    code = "media_type"
+    http_status = 415
+
+
 class UnavailableError(TriageError):
     """A provider, a destination, a remote or the disk does not answer for now: nothing was lost, try later."""
 
     code = "unavailable"
     exit_code = ExitCode.UNAVAILABLE
     http_status = 503
+
+
+class DoubtfulError(UnavailableError):
+    """It cannot be told whether the other side has taken what it was sent: a later run looks again."""
+
+
+class BusyError(UnavailableError):
+    """Somebody else is at the same thing just now; `retry_after` is the seconds to wait."""
+
+    code = "busy"
+    http_status = 409
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: float = 1.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class LimitedError(BusyError):
+    """A key has made more requests than it may; `retry_after` is the seconds to wait."""
+
+    code = "limited"
+    http_status = 429
 
 
 class BudgetError(TriageError):

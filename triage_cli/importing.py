@@ -117,14 +117,27 @@ def changed_fields(before: Ticket, after: Ticket) -> list[str]:
     return [field for field in fields if getattr(before, field) != getattr(after, field)]
 
 
-def doubt(source: str, met: int, rewritten: int) -> InputError | None:
-    """Return the error that stops an import of other tickets under known ids, or None."""
-    if met < ENOUGH_TO_DOUBT or rewritten * 2 <= met:
-        return None
-    return InputError(
-        f'{rewritten} of {met} tickets of source "{source}" would get another text, so these seem to be other tickets',
-        hint="nothing of them was stored; give --source NAME",
-    )
+class Meetings:
+    """How many known tickets an input has met, and how many of them it would give another text."""
+
+    def __init__(self, met: int = 0, rewritten: int = 0) -> None:
+        self.met = met
+        self.rewritten = rewritten
+
+    def add(self, met: int, rewritten: int) -> None:
+        """Count some more."""
+        self.met += met
+        self.rewritten += rewritten
+
+    def doubt(self, source: str) -> InputError | None:
+        """Return the error that stops an import of other tickets under known ids, or None."""
+        if self.met < ENOUGH_TO_DOUBT or self.rewritten * 2 <= self.met:
+            return None
+        return InputError(
+            f'{self.rewritten} of {self.met} tickets of source "{source}" would get another text, '
+            "so these seem to be other tickets",
+            hint="nothing of them was stored; give --source NAME",
+        )
 
 
 def repeated(item: Identified) -> RowError:

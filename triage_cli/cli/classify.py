@@ -9,13 +9,13 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, outcome_record
 from triage_cli.errors import PRECEDENCE, ExitCode
 from triage_cli.models import ClassifyPlan, Decided, Outcome, Selection
 
 COLUMNS = (*TICKET_KEYS, "asked")
-WORDS = {"needs_review": "need review", "held": "held by a verdict or another run"}
+WORDS = {"waiting": "waiting in a batch", "needs_review": "need review", "held": "held by a verdict or another run"}
 DIDS = ("classified", "needs_review", "failed")
 
 
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command("classify")(classify)
 
 
-@command
+@served
 def classify(
     session: Session,
     ids: inputs.Ids = None,
@@ -38,6 +38,7 @@ def classify(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many would be asked, and what; ask nobody.")
     ] = False,
+    batch: inputs.InBatches = False,
     force: Annotated[bool, typer.Option("--force", help="Ask again, and overrule verdicts.")] = False,
     output: printing.Output = None,
     excel: printing.Excel = False,
@@ -48,10 +49,11 @@ def classify(
     triage classify
     triage list --status needs_review -o id | triage classify - --classifier gpt
     """
-    plan = inputs.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline)
+    plan = inputs.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline, batch=batch)
     named, missing = inputs.ids(session, ids)
     selection = Selection(ids=named[:limit] if named is not None else None, since=inputs.moment(since), limit=limit)
     if dry_run:
+        session.only_here("classify --dry-run")
         return _preview(session, selection, plan)
     printer = Printer(output, excel=excel, quiet=session.quiet)
     counts: Counter[str] = Counter()
@@ -65,10 +67,14 @@ def classify(
             printer.many(outcomes, outcome_record, COLUMNS, _table)
     finally:
         session.say(telling.counted(counts, DIDS, WORDS))
+    if batch:
+        inputs.tell_waiting(session)
     if session.guides:
         steps = []
         if counts["classified"]:
             steps.append("triage route")
+        if counts["waiting"]:
+            steps.append("triage classify --batch, again later, collects the answers")
         if counts["needs_review"]:
             steps.append(f"{counts['needs_review']:,} need you: triage review")
         session.say("next: " + "; ".join(steps) if steps else "")

@@ -9,7 +9,7 @@ import typer
 
 from triage_cli.cli import printing, telling
 from triage_cli.cli.printing import Printer
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, about_here
 from triage_cli.config import STARTER, shown
 from triage_cli.errors import ConfigError
 from triage_cli.models import Selection
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="config")
 
 
-@command
+@about_here
 def init(
     session: Session, path: Annotated[Path, typer.Argument(metavar="[PATH]", help="Where to.")] = Path("config.yaml")
 ) -> None:
@@ -42,7 +42,7 @@ def init(
     session.say(f"wrote {path}; next: edit it, then triage config check")
 
 
-@command
+@about_here
 def show(session: Session, output: printing.Output = None) -> None:
     """Show every value that holds, and where it comes from."""
     records = [
@@ -52,7 +52,7 @@ def show(session: Session, output: printing.Output = None) -> None:
     Printer(output).many(records, lambda record: record, COLUMNS, _table, "key", rows=len(records))
 
 
-@command
+@about_here
 def check(session: Session) -> None:
     """Check the configuration; all mistakes are told at once, with line and path."""
     config = session.config

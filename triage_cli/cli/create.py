@@ -10,7 +10,7 @@ import typer
 from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.inputs import Rejections
 from triage_cli.cli.printing import Printer
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, outcome_record, ticket_record
 from triage_cli.errors import ExitCode, RowError, UsageError
 from triage_cli.ids import now
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command("create")(create)
 
 
-@command
+@served
 def create(
     session: Session,
     files: inputs.Files = None,

@@ -9,7 +9,7 @@ import typer
 
 from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, served
 from triage_cli.codec import EVENT_KEYS, event_record
 from triage_cli.models import EventQuery, LoggedEvent
 
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
     app.command("logs")(logs)
 
 
-@command
+@served
 def logs(
     session: Session,
     name: Annotated[

@@ -8,9 +8,8 @@ import typer
 
 from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, history_record, ticket_record
-from triage_cli.explaining import explain
 from triage_cli.models import Selection
 
 Name = Annotated[
@@ -26,7 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command("why")(why)
 
 
-@command
+@served
 def list_tickets(
     session: Session,
     status: inputs.Statuses = None,
@@ -64,26 +63,32 @@ def list_tickets(
     printer.many(found, ticket_record, TICKET_KEYS, _table, rows=limit)
 
 
-@command
+@served
 def show(session: Session, name: Name, output: printing.Output = None) -> None:
-    """Show one ticket with its whole history: answers, deliveries, events."""
+    """Show one ticket with its whole history: answers, deliveries, events.
+
+    \b
+    triage show T-1047
+    triage show 5a09b62c -o json
+    """
     printer = Printer(output)
     columns = (*TICKET_KEYS, "classifications", "deliveries", "events")
     printer.one(history_record(session.triage.history(name)), _whole, columns)
 
 
-@command
+@served
 def why(session: Session, name: Name, output: printing.Output = None) -> None:
-    """Tell in words how a ticket was decided, and what happens next."""
-    history = session.triage.history(name)
-    told = list(explain(history))
+    """Tell in words how a ticket was decided, and what happens next.
+
+    \b
+    triage why T-1047
+    """
+    found = session.triage.why(name)
     if output in (None, "table"):
-        for line in told:
+        for line in found.why:
             printing.Printer("table").write(telling.safe(line) + "\n")
         return
-    printer = Printer(output)
-    record = {"ticket_id": history.ticket.ticket_id, "status": history.ticket.status, "why": told}
-    printer.one(record, _whole, ("ticket_id", "status", "why"))
+    Printer(output).one(found._asdict(), _whole, found._fields)
 
 
 def _table(records: Sequence[Any]) -> object:

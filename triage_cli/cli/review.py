@@ -13,7 +13,7 @@ from typing import NamedTuple
 import typer
 
 from triage_cli.cli import inputs, telling
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, served
 from triage_cli.errors import ExitCode, UsageError
 from triage_cli.models import Selection, Ticket, VerdictDraft
 
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command("review")(review)
 
 
-@command
+@served
 def review(session: Session, limit: inputs.Limit = None) -> int:
     """Work through what waits for a person, the most informative first; each key is stored at once.
 

@@ -9,7 +9,7 @@ import typer
 from triage_cli import routing, wiring
 from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, outcome_record
 from triage_cli.errors import PRECEDENCE, ExitCode
 from triage_cli.models import Outcome, Routed, RoutePlan, Selection
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command("route")(route)
 
 
-@command
+@served
 def route(
     session: Session,
     ids: inputs.Ids = None,
@@ -47,6 +47,7 @@ def route(
     selection = Selection(ids=named[:limit] if named is not None else None, limit=limit)
     printer = Printer(output, excel=excel, quiet=session.quiet)
     if dry_run:
+        session.only_here("route --dry-run")
         return _preview(session, selection, printer)
     counts: Counter[str] = Counter()
     places: Counter[str] = Counter()

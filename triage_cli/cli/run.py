@@ -11,7 +11,7 @@ from triage_cli.cli.create import DIDS
 from triage_cli.cli.inputs import Rejections
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.route import next_step
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, served
 from triage_cli.errors import PRECEDENCE, ExitCode, UsageError
 from triage_cli.models import ClassifyPlan, Outcome, Rejected, Routed, TicketDraft
 from triage_cli.reading import Table
@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
     app.command("run")(run)
 
 
-@command
+@served
 def run(
     session: Session,
     files: inputs.Files = None,

@@ -6,8 +6,9 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import typer
 
@@ -20,6 +21,7 @@ from triage_cli.ports import Triage
 from triage_cli.service.local import LocalTriage
 
 R = TypeVar("R")
+Remote = Literal["served", "refused", "passed over"]
 
 
 class Given(NamedTuple):
@@ -28,6 +30,7 @@ class Given(NamedTuple):
     config: str | None = None
     db: str | None = None
     remote: str | None = None
+    insecure: bool | None = None
     offline: bool | None = None
     quiet: bool | None = None
     verbose: bool | None = None
@@ -41,6 +44,10 @@ OPTIONS: dict[str, Any] = {
     "config": Annotated[str | None, typer.Option("--config", metavar="PATH", help="The configuration file.")],
     "db": Annotated[str | None, typer.Option("--db", metavar="PATH|URL", help="The database.")],
     "remote": Annotated[str | None, typer.Option("--remote", metavar="URL", help="Work on another instance.")],
+    "insecure": Annotated[
+        bool | None,
+        typer.Option("--insecure", help="Reach the remote by http://, in the clear.", show_default=False),
+    ],
     "offline": Annotated[bool | None, typer.Option("--offline", help="Open no socket.", show_default=False)],
     "quiet": Annotated[
         bool | None, typer.Option("-q", "--quiet", help="No summary and no records.", show_default=False)
@@ -50,16 +57,22 @@ OPTIONS: dict[str, Any] = {
     ],
 }
 # What a ticket says stays out of the record of runs, as a password does.
-SPOKEN = ("--subject", "--description", "--note")
+SPOKEN = ("--subject", "--description", "--note", "--customer-id", "--external-id")
 
 
 class Session:
-    """One command at work. The database is opened when it is first needed."""
+    """One command at work. The database is opened, or the remote asked, when it is first needed.
 
-    def __init__(self, given: Given) -> None:
+    `remote` says what the command makes of a remote: `served` works on it, `refused` is for the database here alone,
+    and `passed over` has nothing to do with tickets, so that only the flag itself is refused.
+    """
+
+    def __init__(self, given: Given, remote: Remote = "refused") -> None:
         self.given = given
+        self._remote = remote
         self.quiet = bool(given.quiet)
         self.stopper = Stopper()
+        self.leaving = ExitStack()  # what is let go at the end
 
     @functools.cached_property
     def config(self) -> Config:
@@ -75,16 +88,58 @@ class Session:
         for note in config.notes:
             self.say(f"note: {note}")
         if config.remote:
-            raise UsageError("this version works on local databases only", hint="leave --remote and TRIAGE_REMOTE away")
+            self._check_remote(config)
         return config
+
+    def _check_remote(self, config: Config) -> None:
+        """Refuse a remote where it cannot be meant."""
+        if self._remote == "refused" or (self._remote == "passed over" and self.given.remote is not None):
+            origin = config.origins.get("remote", "the configuration")
+            hint = "leave it away, or run the command on that machine"
+            raise UsageError(f"this command works on a database here, and {origin} names a remote", hint=hint)
+        if self._remote == "served" and config.offline:
+            raise UsageError("a remote needs the network, and --offline switches it off", hint="leave one of them away")
+        if self._remote == "served" and self.given.db is not None:
+            raise UsageError("both a database and a remote are given", hint="leave --db or the remote away")
+
+    @property
+    def is_remote(self) -> bool:
+        """Tell whether the work is done on another instance."""
+        return self._remote == "served" and bool(self.config.remote)
+
+    def only_here(self, what: str) -> None:
+        """Raise `UsageError` where something that needs the database at hand is asked of a remote."""
+        if self.is_remote:
+            raise UsageError(f"{what} works on a database here only", hint="run it on the machine of the remote")
 
     @functools.cached_property
     def triage(self) -> Triage:
         """Return the use cases, acting as this user; Ctrl-C and SIGTERM stop them."""
-        parts = wiring.parts(self.config, self.say)
-        triage = LocalTriage(parts, _user(), _words(sys.argv[1:]))
+        triage: Triage
+        if self.is_remote:
+            key = os.environ.get("TRIAGE_API_KEY", "").strip()
+            remote = wiring.remote(self.config, key, insecure=bool(self.given.insecure))
+            self.leaving.callback(remote.close)
+            triage = remote
+        else:
+            triage = self._opened
         self.stopper.watch(triage.stop)
         return triage
+
+    @functools.cached_property
+    def local(self) -> LocalTriage:
+        """Return the use cases on the database at hand, for what is no part of `ports.Triage`."""
+        self.stopper.watch(self._opened.stop)
+        return self._opened
+
+    @functools.cached_property
+    def _opened(self) -> LocalTriage:
+        return LocalTriage(wiring.parts(self.config, self.say), *self.signature)
+
+    @property
+    def signature(self) -> tuple[str, str]:
+        """Return who acts, and by which words, for the record of runs."""
+        return user(), _words(sys.argv[1:])
 
     @property
     def guides(self) -> bool:
@@ -109,13 +164,28 @@ def with_global_options(function: Callable[..., R]) -> Callable[..., R]:
 
 
 def command(function: Callable[..., int | None]) -> Callable[..., int]:
-    """Make a command of a function: it is given a `Session` and returns its exit code."""
+    """Make a command of a function: it is given a `Session` and returns its exit code. No remote does its work."""
+    return _command(function, "refused")
 
+
+def served(function: Callable[..., int | None]) -> Callable[..., int]:
+    """Make a command of a function, as `command` does; it works on a remote as well."""
+    return _command(function, "served")
+
+
+def about_here(function: Callable[..., int | None]) -> Callable[..., int]:
+    """Make a command of a function, as `command` does; a configured remote has nothing to do with it."""
+    return _command(function, "passed over")
+
+
+def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..., int]:
     def called(given: Given, kwargs: dict[str, Any]) -> int:
         ctx: typer.Context = kwargs.pop("ctx")
-        session = Session(given.over(ctx.find_root().obj or Given()))
+        session = Session(given.over(ctx.find_root().obj or Given()), remote)
+        if session.given.remote is not None or os.environ.get("TRIAGE_REMOTE"):
+            session.config  # noqa: B018 - what a remote cannot do is told before any work
         try:
-            with session.stopper:
+            with session.stopper, session.leaving:
                 code = function(session, **kwargs)
         except KeyboardInterrupt:  # typer would make 130 of SIGTERM too
             return session.stopper.code or ExitCode.INTERRUPTED
@@ -145,9 +215,11 @@ def _shown_as(
     return shown
 
 
-def _user() -> str:
+def user() -> str:
+    """Return the name by which the audit log knows who runs this command."""
     try:
-        return getpass.getuser()
+        # Bytes that are no UTF-8 come in as halves of surrogate pairs, which no database takes.
+        return getpass.getuser().encode("utf-8", "backslashreplace").decode()
     except (KeyError, OSError, ImportError):  # a container's user without a name
         return f"uid:{os.getuid()}" if hasattr(os, "getuid") else "unknown"
 

@@ -6,7 +6,7 @@ import typer
 
 from triage_cli.cli import printing
 from triage_cli.cli.printing import Printer
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, served
 
 
 def register(app: typer.Typer) -> None:
@@ -14,9 +14,14 @@ def register(app: typer.Typer) -> None:
     app.command("stats")(stats)
 
 
-@command
+@served
 def stats(session: Session, output: printing.Output = None) -> None:
-    """Count tickets by status, category, classifier and day, and deliveries by destination."""
+    """Count tickets by status, category, classifier and day, and deliveries by destination.
+
+    \b
+    triage stats
+    triage stats -o json
+    """
     record = session.triage.stats()._asdict()
     Printer(output).one(record, _table, tuple(record), "tickets")
 

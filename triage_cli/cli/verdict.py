@@ -12,7 +12,7 @@ import typer
 
 from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
-from triage_cli.cli.session import Session, command
+from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, outcome_record, ticket_record
 from triage_cli.errors import ExitCode, InputError, UsageError
 from triage_cli.models import Outcome, Ticket, VerdictDraft
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command("verdict")(verdict)
 
 
-@command
+@served
 def verdict(
     session: Session,
     name: Annotated[

@@ -1,5 +1,6 @@
 """The configuration: one YAML file, the environment and the global options become a checked `Config`."""
 
+from triage_cli.config.checks import is_postgres
 from triage_cli.config.loading import load_config
 from triage_cli.config.records import (
     DEFAULT_CATEGORIES,
@@ -7,6 +8,7 @@ from triage_cli.config.records import (
     ClassifierSpec,
     Config,
     DestinationSpec,
+    HookSpec,
     Price,
     without_password,
 )
@@ -20,7 +22,9 @@ __all__ = [
     "ClassifierSpec",
     "Config",
     "DestinationSpec",
+    "HookSpec",
     "Price",
+    "is_postgres",
     "load_config",
     "shown",
     "without_password",

@@ -69,6 +69,8 @@ def load_config(
         is_offline,
         book.origins,
         notes,
+        sections.values.get("webhooks", {}),
+        sections.values.get("server", {}).get("requests_per_minute", Config._field_defaults["requests_per_minute"]),
     )
 
 

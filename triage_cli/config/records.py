@@ -66,6 +66,21 @@ class DestinationSpec(NamedTuple):
     allow_private: bool = False
 
 
+class HookSpec(NamedTuple):
+    """A helpdesk's own webhook as configured: how it is signed, and where in its JSON a ticket's fields stand.
+
+    `header` holds the signature of type `hmac`; with `timestamp_header` the time before the body is signed too.
+    """
+
+    name: str
+    type: str  # standard | hmac
+    secret_env: tuple[str, ...] = ()
+    header: str | None = None
+    timestamp_header: str | None = None
+    fields: Mapping[str, str] = {}
+    on_create: tuple[str, ...] = ()
+
+
 class Config(NamedTuple):
     """Everything that was configured, checked; `origins` maps a dotted key to where its value came from."""
 
@@ -81,6 +96,8 @@ class Config(NamedTuple):
     offline: bool
     origins: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    webhooks: Mapping[str, HookSpec] = {}
+    requests_per_minute: int | None = 6000
 
     def routing_hash(self) -> str:
         """Name routes and destinations in 16 characters, so that a decision can say by which map it was made."""
@@ -97,5 +114,5 @@ class Config(NamedTuple):
 
 def without_password(database: str) -> str:
     """Return the database as it may be printed."""
-    hidden = re.sub(r"(?<=://)([^/@?#:]*):[^/?#]*(?=@)", r"\1:***", database)
+    hidden = re.sub(r"(?<=://)([^/@?#:]*):[^?#]*(?=@)", r"\1:***", database)
     return re.sub(r"(?i)([?&](?:ssl)?password=)[^&#]*", r"\1***", hidden) if "://" in database else database

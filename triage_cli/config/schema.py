@@ -1,5 +1,6 @@
 """The keys of config.yaml: what each takes, and how the sections refer to each other."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from triage_cli.config.records import (
     REDACTABLE,
     ClassifierSpec,
     DestinationSpec,
+    HookSpec,
     Price,
 )
 from triage_cli.config.routes import Routes, later
@@ -162,6 +164,27 @@ def _destinations(place: Place) -> dict[str, DestinationSpec]:
     return found
 
 
+def _webhooks(place: Place) -> dict[str, HookSpec]:
+    found = {}
+    for name, inner in _named(place).items():
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+            inner.wrong("the name stands in a URL: use letters, digits, dots, - and _")
+        values = record(inner, WEBHOOK, f"webhooks.{name}", instead="secret_env")
+        found[name] = HookSpec(name, **{"type": "", **values})
+    return found
+
+
+def _fields(place: Place) -> dict[str, str]:
+    values = record(place, FIELDS, place.path)
+    if not {"subject", "description"} & values.keys():
+        raise MistakeError("needs subject or description: a ticket without text is none")
+    return values
+
+
+def _server(place: Place) -> dict[str, Any]:
+    return record(place, SERVER, "server")
+
+
 def _named(place: Place) -> dict[str, Place]:
     """Return the entries of a section whose keys are names."""
     entries = place.entries()
@@ -230,6 +253,18 @@ DESTINATION: Mapping[str, Field] = {
     "max_attempts": Field(number(1, 100, whole=True)),
     "retry_schedule": Field(several(number(0, 30 * DAY), least=1, most=100)),
 }
+WEBHOOK: Mapping[str, Field] = {
+    "type": Field(one_of("standard", "hmac"), needed=True),
+    "secret_env": Field(several(variable, least=1), needed=True),
+    "header": Field(text, ("hmac",), needed=True),
+    "timestamp_header": Field(optional(text), ("hmac",)),
+    "fields": Field(_fields, needed=True),
+    "on_create": Field(several(one_of("classify", "route"))),
+}
+FIELDS: Mapping[str, Field] = {
+    field: Field(text) for field in ("subject", "description", "customer_id", "priority", "created_at", "external_id")
+}
+SERVER: Mapping[str, Field] = {"requests_per_minute": Field(optional(COUNT))}
 BUDGET: Mapping[str, Field] = {"per_day": Field(optional(MONEY))}
 TOP: Mapping[str, Field] = {
     "database": Field(database),
@@ -239,6 +274,8 @@ TOP: Mapping[str, Field] = {
     "budget": Field(_budget),
     "destinations": Field(_destinations),
     "routes": Field(later),
+    "server": Field(_server),
+    "webhooks": Field(_webhooks),
     "remote": Field(url),
     "offline": Field(truth),
 }

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from triage_cli.config.checks import Field
-from triage_cli.config.records import ClassifierSpec, Config, DestinationSpec, Price, without_password
-from triage_cli.config.schema import CATEGORY, CLASSIFIER, DESTINATION
+from triage_cli.config.records import ClassifierSpec, Config, DestinationSpec, HookSpec, Price, without_password
+from triage_cli.config.schema import CATEGORY, CLASSIFIER, DESTINATION, WEBHOOK
 from triage_cli.models import Category
 
 
@@ -29,12 +29,15 @@ def _leaves(config: Config) -> Iterator[tuple[str, object]]:
         if rule.min_confidence is not None:
             yield f"{rule.name}.when.min_confidence", rule.min_confidence
         yield f"{rule.name}.to", list(rule.to)
+    yield "server.requests_per_minute", config.requests_per_minute
+    for name, hook in config.webhooks.items():
+        yield from _fields(f"webhooks.{name}", hook, WEBHOOK)
     yield "remote", config.remote
     yield "offline", config.offline
 
 
 def _fields(
-    key: str, record: Category | ClassifierSpec | DestinationSpec, table: Mapping[str, Field]
+    key: str, record: Category | ClassifierSpec | DestinationSpec | HookSpec, table: Mapping[str, Field]
 ) -> Iterator[tuple[str, object]]:
     """Walk over what means something to a record of this type."""
     of_type = getattr(record, "type", "")
@@ -43,5 +46,7 @@ def _fields(
             continue
         if isinstance(value, Price):
             yield from ((f"{key}.{name}.{part}", price) for part, price in value._asdict().items())
+        elif isinstance(value, Mapping):
+            yield from ((f"{key}.{name}.{part}", inner) for part, inner in value.items())
         else:
             yield f"{key}.{name}", list(value) if isinstance(value, tuple) else value

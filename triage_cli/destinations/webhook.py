@@ -1,9 +1,6 @@
 """A webhook, by Standard Webhooks 1.0: one id over all attempts, a signature over each."""
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +17,7 @@ from triage_cli.destinations.addresses import Resolver, checked, resolve
 from triage_cli.destinations.payload import line
 from triage_cli.errors import DeliveryError
 from triage_cli.models import Outcome, Parcel, Receipt
+from triage_cli.signing import signature
 
 # At most so many requests to one destination at once.
 WORKERS = 16
@@ -49,23 +47,6 @@ class Target(NamedTuple):
 def _all_requests() -> asyncio.Semaphore:
     """Return what bounds the requests of the process; it belongs to the bridge's loop."""
     return asyncio.Semaphore(TOTAL)
-
-
-def secret_of(text: str) -> bytes:
-    """Return the bytes of a secret: what `whsec_` has in base64, or the text itself."""
-    if not text.startswith("whsec_"):
-        return text.encode()
-    try:
-        return base64.b64decode(text.removeprefix("whsec_"), validate=True)
-    except ValueError as error:
-        raise DeliveryError("a webhook secret is no base64 after whsec_", hint="copy it again", final=False) from error
-
-
-def signature(secrets: Sequence[bytes], message_id: str, timestamp: int, body: bytes) -> str:
-    """Return the header that signs a message, one signature a secret so that secrets can be rotated."""
-    said = f"{message_id}.{timestamp}.".encode() + body
-    signed = (base64.b64encode(hmac.digest(secret, said, hashlib.sha256)).decode() for secret in secrets)
-    return " ".join(f"v1,{text}" for text in signed)
 
 
 def request(target: Target, parcel: Parcel, now: float) -> tuple[dict[str, str], bytes]:

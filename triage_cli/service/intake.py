@@ -1,16 +1,16 @@
 """Drafts become tickets: new, updated, unchanged or rejected, a chunk at a time."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import NamedTuple
 
 from triage_cli import ids, importing
 from triage_cli.errors import RowError, TriageError, UnavailableError
-from triage_cli.importing import Identified
+from triage_cli.importing import Identified, Meetings
 from triage_cli.models import Change, Classification, Conflict, Event, Outcome, Rejected, Selection, Ticket, TicketDraft
 from triage_cli.ports import Store
-from triage_cli.service.seen import Seen
+from triage_cli.seen import Seen
 from triage_cli.service.verdicts import Verdicts
 from triage_cli.streams import chunked
 
@@ -19,16 +19,28 @@ TRIES = 5
 
 
 class Intake:
-    """Stores drafts for one actor; `run_id` is the run that is to hold new tickets, if any."""
+    """Stores drafts for one actor; `run_id` is the run that is to hold new tickets, if any.
 
-    def __init__(self, store: Store, actor: str, verdicts: Verdicts, run_id: str | None, *, hold: bool = False) -> None:
+    `meetings` is what the parts before have met, where the input is a part of a longer one.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        actor: str,
+        verdicts: Verdicts,
+        run_id: str | None,
+        *,
+        hold: bool = False,
+        meetings: Meetings | None = None,
+    ) -> None:
         self._store = store
         self._actor = actor
         self._verdicts = verdicts
         self._run_id = run_id
         self._holder = run_id if hold else None
-        self._met = 0
-        self._rewritten = 0
+        self._meetings = meetings or Meetings()
+        self._forgot: bool | None = None
 
     def chunks(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[list[Outcome[Ticket]]]:
         """Store drafts and yield their outcomes in order. Raises `InputError` where these seem to be other tickets.
@@ -50,6 +62,20 @@ class Intake:
                 saving = batch, saver.submit(self._store.save, [change for _, _, change in batch.asked])
             if saving:
                 yield self._settled(saving[0], saving[1].result())
+
+    def one(
+        self, draft: TicketDraft, identity: str | None, save: Callable[[Sequence[Change]], Sequence[Conflict | None]]
+    ) -> Outcome[Ticket]:
+        """Store one draft by `save`. `identity` names a draft without an id, so that the same call finds it again."""
+        item = self._named([importing.identify(draft)])[0]
+        if item.counts_occurrences and identity is not None:
+            item = item._replace(identity=identity, counts_occurrences=False)
+        for _ in range(TRIES):
+            here = None if item.counts_occurrences else self._store.known([item.identity]).get(item.identity)
+            did, ticket, change, error = self._decide(item, here, ids.now(), repeated=False)
+            if change is None or save([change]) == [None]:
+                return Outcome(draft.row, did, ticket, error, draft)
+        raise UnavailableError("another program keeps changing the same ticket", hint="try again")
 
     def _batch(self, chunk: Sequence[TicketDraft | Rejected], seen: Seen, saving: Mapping[str, Ticket]) -> "_Batch":
         """Decide a chunk; `saving` are the tickets that the chunk before it is about to leave behind."""
@@ -89,7 +115,8 @@ class Intake:
     def _prepare(self, chunk: Sequence[TicketDraft | Rejected], seen: Seen) -> tuple[list[Identified], dict[int, str]]:
         """Name the drafts of a chunk, and tell which stood in this input before."""
         items = self._named([importing.identify(d) for d in chunk if type(d) is TicketDraft])
-        before = seen.count([item.identity for item in items])
+        counted = seen.count([item.identity for item in items])
+        before = [max(n, item.draft.seen) for n, item in zip(counted, items, strict=True)]
         items = [
             item._replace(identity=f"{item.identity}.{n + 1}") if item.counts_occurrences else item
             for item, n in zip(items, before, strict=True)
@@ -110,12 +137,13 @@ class Intake:
     def _decide_all(self, items: Sequence[Identified], batch: "_Batch", saving: Mapping[str, Ticket]) -> None:
         """Decide items one after the other: what is to be saved, and the outcomes of the rest."""
         known = {**self._store.known([item.identity for item in items]), **saving}
+        known |= self._forgotten([item.identity for item in items if item.identity not in known])
         at = ids.now()
         met = rewritten = 0
         for item in items:
             row = item.draft.row
             here, repeated = known.get(item.identity), row in batch.repeats
-            if here is not None and not repeated:
+            if here is not None and not repeated and not ids.is_forgotten(here.identity):
                 met += 1
                 rewritten += item.content != here.content_hash
             did, ticket, change, error = self._decide(item, here, at, repeated=repeated)
@@ -124,13 +152,18 @@ class Intake:
                 known[item.identity] = batch.changed[item.identity] = ticket
             else:
                 batch.outcomes[row] = Outcome(row, did, ticket, error, item.draft)
-        self._doubt(items, met, rewritten)
+        self._meetings.add(met, rewritten)
+        if doubt := self._meetings.doubt(items[0].draft.source if items else ""):
+            raise doubt
 
-    def _doubt(self, items: Sequence[Identified], met: int, rewritten: int) -> None:
-        self._met += met
-        self._rewritten += rewritten
-        if error := importing.doubt(items[0].draft.source if items else "", self._met, self._rewritten):
-            raise error
+    def _forgotten(self, unknown: Sequence[str]) -> dict[str, Ticket]:
+        """Return the tickets among these that were forgotten: an export that still has them brings nothing back."""
+        if self._forgot is None:
+            self._forgot = self._store.forgot()
+        if not self._forgot or not unknown:
+            return {}
+        found = self._store.known([ids.forgotten(identity) for identity in unknown])
+        return {i: found[ids.forgotten(i)] for i in unknown if ids.forgotten(i) in found}
 
     def _decide(
         self, item: Identified, here: Ticket | None, at: str, *, repeated: bool
@@ -139,16 +172,17 @@ class Intake:
         verdict = self._verdicts.category(draft.verdict) if draft.verdict else None
         if draft.verdict and verdict is None:
             return "rejected", None, None, self._verdicts.unknown(draft.verdict, f"line {draft.line}: ")
-        typed = draft.cells is None and draft.line == 0 and not draft.external_id
+        typed = draft.cells is None and draft.line == 0 and item.counts_occurrences
         if here is None or typed:
             ticket = importing.new_ticket(item, ids.new_id(), at, self._holder)
             if typed:  # known by its own id: always a new one, and nothing will be imported over it
                 ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
             data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
             return self._changed("created", ticket, 0, data, at, verdict)
-        if repeated:
-            if item.content != here.content_hash:
-                return "rejected", None, None, importing.repeated(item)
+        gone = ids.is_forgotten(here.identity)
+        if repeated and not gone and item.content != here.content_hash:
+            return "rejected", None, None, importing.repeated(item)
+        if repeated or gone:
             return "unchanged", here, None, None
         after = importing.updated_ticket(here, item)
         if after is None and (verdict is None or (here.verdict and here.category == verdict)):

@@ -1,0 +1,148 @@
+"""`POST /tickets` over 32 connections, beside a bare FastAPI endpoint that inserts the same row as durably.
+
+Both run on the same uvicorn, on the same disk, in turns: `python benchmarks/api.py [requests] [rounds]`.
+"""
+
+import asyncio
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+CONNECTIONS = 32
+BODY = json.dumps(
+    {
+        "subject": "Refund for order 4711",
+        "description": "I was charged twice in May, and nobody answers my mails. " * 8,
+        "customer_id": "C-9",
+        "priority": "high",
+    }
+).encode()
+
+
+def bare(folder: Path) -> Any:
+    """Return an app that does nothing but insert: one connection a process, which threads take turns at."""
+    from fastapi import FastAPI
+    from pydantic import BaseModel
+
+    from triage_cli.ids import new_id, now
+    from triage_cli.models import Ticket
+    from triage_cli.stores.connection import connect
+
+    class In(BaseModel):
+        subject: str
+        description: str
+        customer_id: str
+        priority: str
+
+    connect(str(folder / "bare.db")).close()
+    db = sqlite3.connect(folder / "bare.db", isolation_level=None, check_same_thread=False)
+    db.execute("pragma synchronous = full")
+    turn = threading.Lock()
+    app = FastAPI()
+    columns = [row[1] for row in db.execute("pragma table_info(tickets)")]
+    insert = f"insert into tickets values ({', '.join(f':{column}' for column in columns)})"
+
+    @app.post("/tickets", status_code=201)
+    def create(body: In) -> dict[str, Any]:
+        t = Ticket(
+            new_id(), f"@{new_id()}", "api", None, "", body.subject, body.description, body.customer_id, body.priority,
+            1, now(), now(),
+        )  # fmt: skip
+        with turn:
+            db.execute(insert, t._asdict())
+        return {"ticket_id": t.ticket_id, "ticket": t._asdict()}
+
+    return app
+
+
+def ours(folder: Path) -> tuple[Any, str]:
+    """Return the app of the product and a key."""
+    from triage_cli import ids, keys, wiring
+    from triage_cli.api.app import create_app
+    from triage_cli.api.serving import Limits, Served
+    from triage_cli.config import load_config
+    from triage_cli.models import ApiKey
+
+    config = load_config(db=str(folder / "ours.db"), env={"HOME": str(folder)}, cwd=folder)
+    parts = wiring.parts(config, guarded=True)
+    gate = wiring.open_gate(parts.store)
+    made = keys.new_key()
+    gate.add_key(ApiKey(made.key_id, f"bench-{made.key_id}", keys.digest(made.text), "agent", ids.now()))
+    return create_app(Served(parts, gate, Limits(per_minute=1_000_000))), made.text
+
+
+def serve(which: str, folder: Path) -> None:
+    """Serve one of both; the first line of stdout is the port and the key."""
+    import uvicorn
+
+    from triage_cli.api.running import listening
+
+    sys.setswitchinterval(0.0005)
+    app, key = (bare(folder), "") if which == "bare" else ours(folder)
+    place = listening("127.0.0.1", 0)
+    print(place.getsockname()[1], key, flush=True)
+    config = uvicorn.Config(app, access_log=False, log_level="warning", http="h11", loop="asyncio", ws="none")
+    uvicorn.Server(config).run(sockets=[place])
+
+
+async def load(port: int, key: str, requests: int) -> float:
+    """Post so many requests over 32 connections, each as soon as the last was answered; return requests a second."""
+    left = iter(range(requests))
+    head = (
+        f"POST /tickets HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-API-Key: {key or 'none'}\r\n"
+        f"Content-Length: {len(BODY)}\r\n\r\n"
+    ).encode()
+
+    async def one() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in left:
+            writer.write(head + BODY)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 201"), answer
+            size = int(answer.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            await reader.readexactly(size)
+        writer.close()
+
+    began = time.perf_counter()
+    await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
+    return requests / (time.perf_counter() - began)
+
+
+def main() -> None:
+    requests = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    with tempfile.TemporaryDirectory() as name:
+        servers = {
+            which: subprocess.Popen(
+                [sys.executable, __file__, "--serve", which, name], stdout=subprocess.PIPE, text=True, env=os.environ
+            )
+            for which in ("bare", "ours")
+        }
+        try:
+            doors = {which: (s.stdout.readline() if s.stdout else "").split(" ") for which, s in servers.items()}
+            shares = []
+            for number in range(rounds + 1):
+                speed = {w: asyncio.run(load(int(d[0]), d[1].strip(), requests)) for w, d in doors.items()}
+                if number:  # the first round warms up
+                    shares.append(speed["ours"] / speed["bare"])
+                    print(f"bare {speed['bare']:7.0f}/s  ours {speed['ours']:7.0f}/s  share {shares[-1]:.2f}")
+            print(f"median share {median(shares):.2f} (bar 0.6)")
+        finally:
+            for server in servers.values():
+                server.terminate()
+                server.wait()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--serve"]:
+        serve(sys.argv[2], Path(sys.argv[3]))
+    else:
+        main()

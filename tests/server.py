@@ -1,0 +1,74 @@
+"""A real server for tests: uvicorn on 127.0.0.1 in a thread, over a database of the test's own, with a key a role."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from triage_cli import ids, keys, wiring
+from triage_cli.api.app import create_app
+from triage_cli.api.running import Server, configured, hooks, listening
+from triage_cli.api.serving import Limits, Served
+from triage_cli.config import Config, load_config
+from triage_cli.models import ROLES, ApiKey
+from triage_cli.ports import Gate
+from triage_cli.service.local import Parts
+
+
+def make_key(gate: Gate, name: str, role: str) -> str:
+    """Record a key and return its text."""
+    made = keys.new_key()
+    gate.add_key(ApiKey(made.key_id, name, keys.digest(made.text), role, ids.now()))
+    return made.text
+
+
+class Running:
+    """A server that is running; `keys` are by role, and named like it."""
+
+    def __init__(self, served: Served, config: Config, port: int, keys_by_role: Mapping[str, str]) -> None:
+        self.served = served
+        self.config = config
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.keys = keys_by_role
+
+    def served_files(self) -> list[Path]:
+        """Return the files of the database."""
+        return sorted(Path(self.config.database).parent.glob("*.db*"))
+
+    def client(self, role: str = "agent", **options: Any) -> httpx.Client:
+        """Return a client with the key of a role; close it."""
+        return httpx.Client(base_url=self.url, headers={"X-API-Key": self.keys[role]}, trust_env=False, **options)
+
+
+@contextmanager
+def serving(
+    folder: Path, *, config: str | None = None, db: Path | None = None, limits: Limits | None = None,
+    env: Mapping[str, str] | None = None, parts: Parts | None = None, roles: str = "",
+) -> Iterator[Running]:  # fmt: skip
+    """Serve a folder's database, or use cases of the test's choice; the server has ended when the block is left.
+
+    `roles` is what the names of the keys end with, where a database is served twice.
+    """
+    if config is not None:
+        (folder / "config.yaml").write_text(config)
+    at = str(db or folder / "triage.db")
+    loaded = load_config(db=at, env={"HOME": str(folder), **(env or {})}, cwd=folder)
+    parts = parts or wiring.parts(loaded, guarded=True)
+    gate = wiring.open_gate(parts.store)
+    served = Served(parts, gate, limits or Limits(per_minute=None), hooks(loaded, env or {}))
+    keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}
+    place = listening("127.0.0.1", 0)
+    server = Server(configured(create_app(served)), served, place)
+    thread = threading.Thread(target=server.serve_until_stopped, name="server")
+    thread.start()
+    try:
+        server.begun.wait(30)
+        yield Running(served, loaded, place.getsockname()[1], keys_by_role)
+    finally:
+        server.stop()
+        thread.join(60)
+        assert not thread.is_alive()

@@ -1,0 +1,176 @@
+"""A helpdesk's webhooks: signed, mapped, never taken twice, and flowing through where the configuration says so."""
+
+import hashlib
+import hmac
+import json
+import shutil
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from standardwebhooks import Webhook
+
+from tests.commands import rows, until
+from tests.server import Running, serving
+
+SECRET = "whsec_" + b64encode(b"s" * 24).decode()
+CONFIG = """
+webhooks:
+  desk:
+    type: standard
+    secret_env: [NEW_SECRET, DESK_SECRET]
+    fields: {subject: data.title, description: data.messages.0.body, external_id: data.id, priority: data.priority}
+    on_create: [classify, route]
+  plain:
+    type: hmac
+    secret_env: PLAIN_SECRET
+    header: X-Hub-Signature-256
+    fields: {subject: title}
+  timed:
+    type: hmac
+    secret_env: PLAIN_SECRET
+    header: X-Signature
+    timestamp_header: X-Time
+    fields: {subject: title}
+"""
+ENV = {"DESK_SECRET": SECRET, "NEW_SECRET": "another", "PLAIN_SECRET": "plain"}
+EVENT = {"data": {"id": 7, "title": "Refund?", "messages": [{"body": "I was charged twice"}], "priority": "urgent"}}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, fitted_database: Path) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("hooks")
+    shutil.copy(fitted_database, folder / "triage.db")
+    with serving(folder, config=CONFIG, env=ENV) as running:
+        yield running
+
+
+def event(number: int) -> dict[str, Any]:
+    return {"data": EVENT["data"] | {"id": number}}
+
+
+def send(server: Running, source: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+    headers = {"content-type": "application/json", **headers}
+    return httpx.post(f"{server.url}/webhooks/{source}", content=body, headers=headers)
+
+
+def standard(body: bytes, event_id: str, at: float | None = None) -> dict[str, str]:
+    """Sign as the reference implementation of Standard Webhooks does."""
+    moment = datetime.fromtimestamp(at or time.time(), UTC)
+    return {
+        "webhook-id": event_id,
+        "webhook-timestamp": str(int(moment.timestamp())),
+        "webhook-signature": Webhook(SECRET).sign(event_id, moment, body.decode()),
+    }
+
+
+def stored(server: Running) -> int:
+    found: int = rows(Path(server.config.database), "select count(*) from events")[0][0]
+    return found
+
+
+def test_an_event_becomes_a_ticket_and_flows_through(server: Running) -> None:
+    body = json.dumps(event(1)).encode()
+    answer = send(server, "desk", body, standard(body, "evt_1"))
+    assert answer.status_code == 201, answer.text
+    ticket = answer.json()["ticket"]
+    assert (ticket["source"], ticket["external_id"], ticket["priority"]) == ("desk", "1", "urgent")
+    assert (ticket["subject"], ticket["description"]) == ("Refund?", "I was charged twice")
+    with server.client("reader") as client:
+        path = f"/tickets/{answer.json()['ticket_id']}"
+        until(lambda: client.get(path).json()["status"] == "routed", "the ticket is routed")
+        actors = {e["actor"] for e in client.get(f"{path}/logs").json()}
+    assert actors == {"webhook:desk"}
+
+
+def test_a_replay_is_refused_and_a_second_event_of_the_same_ticket_is_not(server: Running) -> None:
+    body = json.dumps(event(2)).encode()
+    first = send(server, "desk", body, standard(body, "evt_2"))
+    with server.client("reader") as client:
+        path = f"/tickets/{first.json()['ticket_id']}"
+        until(lambda: client.get(path).json()["status"] == "routed", "the ticket is routed")
+    before = stored(server)
+    again = send(server, "desk", body, standard(body, "evt_2"))
+    assert (again.status_code, again.json()["code"]) == (409, "replayed")
+    other = send(server, "desk", body, standard(body, "evt_2b"))
+    assert (other.status_code, other.json()["ticket_id"]) == (200, first.json()["ticket_id"])
+    assert stored(server) == before
+
+
+@pytest.mark.parametrize("what", ["nothing", "body", "id", "signature", "old", "future", "time", "secret"])
+def test_what_is_not_signed_well_is_refused_and_not_stored(server: Running, what: str) -> None:
+    body = json.dumps(event(3)).encode()
+    shift = {"old": -400.0, "future": 400.0}.get(what, 0.0)
+    headers = standard(body, f"evt_{what}", time.time() + shift)
+    match what:
+        case "nothing":
+            headers = {}
+        case "body":
+            body = body.replace(b"twice", b"thrice")
+        case "id":
+            headers["webhook-id"] = "evt_x"
+        case "signature":
+            headers["webhook-signature"] = "v1,\u00e9 v1, v1a,AAAA"
+        case "time":
+            headers["webhook-timestamp"] = "soon"
+        case "secret":
+            headers["webhook-signature"] = Webhook("whsec_AAAA").sign("evt_secret", datetime.now(UTC), body.decode())
+    before = stored(server)
+    answer = send(server, "desk", body, {k: v.encode("latin-1") for k, v in headers.items()})  # type: ignore[misc]
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+    assert stored(server) == before
+
+
+@pytest.mark.parametrize("form", ["hex", "prefixed", "base64"])
+def test_hmac_in_a_named_header_in_its_usual_forms(server: Running, form: str) -> None:
+    body = json.dumps({"title": form}).encode()
+    digest = hmac.digest(b"plain", body, hashlib.sha256)
+    shown = {"hex": digest.hex(), "prefixed": f"sha256={digest.hex()}", "base64": b64encode(digest).decode()}[form]
+    answer = send(server, "plain", body, {"X-Hub-Signature-256": shown})
+    assert (answer.status_code, answer.json()["ticket"]["status"]) == (201, "new")
+    assert send(server, "plain", body, {"X-Hub-Signature-256": shown}).status_code == 409
+    assert send(server, "plain", body + b" ", {"X-Hub-Signature-256": shown}).status_code == 401
+
+
+@pytest.mark.parametrize(("at", "code"), [("now", 201), ("ms", 201), ("iso", 201), ("old", 401), ("odd", 401)])
+def test_a_time_that_is_signed_too_must_be_now(server: Running, at: str, code: int) -> None:
+    now = time.time()
+    said = {
+        "now": str(int(now)), "ms": str(int(now * 1000)), "iso": datetime.fromtimestamp(now, UTC).isoformat(),
+        "old": str(int(now) - 301), "odd": "x",
+    }[at]  # fmt: skip
+    body = json.dumps({"title": at}).encode()
+    shown = hmac.digest(b"plain", said.encode() + body, hashlib.sha256).hex()
+    assert send(server, "timed", body, {"X-Signature": shown, "X-Time": said}).status_code == code
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"data": {"title": "  "}}', b'{"data": {}}', b"\xff", b"[" * 100_000])
+def test_an_event_that_is_no_ticket_is_told_so(server: Running, body: bytes) -> None:
+    before = stored(server)
+    now = datetime.now(UTC)
+    signed = hmac.digest(b"s" * 24, f"evt.{int(now.timestamp())}.".encode() + body, hashlib.sha256)
+    headers = {
+        "webhook-id": "evt", "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": f"v1,{b64encode(signed).decode()}",
+    }  # fmt: skip
+    answer = send(server, "desk", body, headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "usage")
+    assert stored(server) == before
+
+
+def test_a_source_that_is_not_configured_is_not_there(server: Running) -> None:
+    assert send(server, "nobody", b"{}", {}).status_code == 404
+
+
+def test_what_an_earlier_server_left_undone_flows_on(tmp_path: Path, fitted_database: Path) -> None:
+    shutil.copy(fitted_database, tmp_path / "triage.db")
+    with serving(tmp_path) as before, before.client() as client:
+        made = client.post("/tickets", json={"subject": "Refund, I was charged twice", "source": "desk"}).json()
+    with serving(tmp_path, config=CONFIG, env=ENV, roles="again") as server, server.client() as client:
+        path = f"/tickets/{made['ticket_id']}"
+        until(lambda: client.get(path).json()["status"] == "routed", "the ticket is routed")

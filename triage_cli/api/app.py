@@ -1,0 +1,44 @@
+"""The application: its routers, its errors, its door, and what its description says."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+from fastapi import FastAPI
+
+from triage_cli import __version__
+from triage_cli.api import bulk, hooks, operations, problems, reads, tickets
+from triage_cli.api.description import describing
+from triage_cli.api.door import Door
+from triage_cli.api.serving import Served
+
+# So many plain endpoints run at a time: most of them wait, for the disk or for a provider.
+THREADS = 100
+
+
+def create_app(served: Served) -> FastAPI:
+    """Return the application for one server."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        served.worker.start()
+        yield
+        await anyio.to_thread.run_sync(served.close)
+
+    app = FastAPI(
+        title="triage",
+        version=__version__,
+        description="Support tickets in, decisions out: store, classify, route and audit.",
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        lifespan=lifespan,
+    )
+    app.state.served = served
+    problems.install(app)
+    for router in (operations.router, bulk.router, tickets.router, reads.router, hooks.router):
+        app.include_router(router)
+    app.openapi = describing(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
+    app.add_middleware(Door, served=served)
+    return app

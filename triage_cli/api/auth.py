@@ -1,0 +1,82 @@
+"""Who is calling: a key of ours, recognised by its hash, within its rate."""
+
+import hmac
+import threading
+import time
+from collections.abc import MutableMapping
+
+from triage_cli import keys
+from triage_cli.api.serving import Caller, Limits
+from triage_cli.errors import LimitedError, UnauthenticatedError
+from triage_cli.models import ApiKey
+from triage_cli.ports import Gate
+
+# That a key was used is written down this often at most, in seconds.
+TOUCH = 60.0
+# A process takes permits in blocks of this part of a minute's, so that not every request writes.
+BLOCKS = 20
+
+
+class Keys:
+    """Admits callers. Tokens of an identity provider would be recognised in `_caller`, beside our own keys."""
+
+    def __init__(self, gate: Gate, limits: Limits) -> None:
+        self._gate = gate
+        self._per_minute = limits.per_minute
+        self._touched: dict[str, float] = {}
+        self._permits: dict[str, tuple[int, float]] = {}  # by key: how many are left, and until when
+        self._closed: dict[str, float] = {}  # by key: until when there are none, so that a flood asks no database
+        self._lock = threading.Lock()
+
+    def admit(self, credential: str, headers: MutableMapping[str, str]) -> Caller:
+        """Return who shows this credential, and put the rate limit into the answer's headers.
+
+        Raises `UnauthenticatedError` or `LimitedError`. The key is looked up each time: one that was revoked opens
+        nothing from the next request on.
+        """
+        caller = self._caller(credential)
+        self._take_permit(caller.key_id, headers)
+        return caller
+
+    def _caller(self, credential: str) -> Caller:
+        if not credential:
+            raise UnauthenticatedError("this takes a key", hint="send it as X-API-Key, or as a bearer token")
+        key_id = keys.key_id_of(credential)
+        key = self._gate.key(key_id) if key_id else None
+        if key is None or not hmac.compare_digest(key.hash, keys.digest(credential)) or key.revoked_at:
+            hint = "triage keys create makes one; it was revoked, or a character is wrong"
+            raise UnauthenticatedError("no such key", hint=hint)
+        self._touch(key)
+        return Caller(key.key_id, key.name, key.role)
+
+    def _touch(self, key: ApiKey) -> None:
+        at = time.monotonic()
+        if at - self._touched.get(key.key_id, -TOUCH) >= TOUCH:
+            self._touched[key.key_id] = at
+            self._gate.touch(key.key_id)
+
+    def _take_permit(self, key_id: str, headers: MutableMapping[str, str]) -> None:
+        if self._per_minute is None:
+            return
+        block = max(1, self._per_minute // BLOCKS)
+        with self._lock:
+            left, until = self._permits.get(key_id, (0, 0.0))
+            if left <= 0 or time.monotonic() > until:  # permits that were not used are not kept for later
+                wait = self._closed.get(key_id, 0.0) - time.monotonic()
+                if wait <= 0:
+                    wait = self._gate.permits(key_id, block, self._per_minute, self._per_minute)
+                    self._closed[key_id] = time.monotonic() + wait
+                if wait > 0:
+                    headers.update(_said(self._per_minute, 0, wait))
+                    raise LimitedError("too many requests", hint=f"wait {wait:.0f} s", retry_after=wait)
+                left, until = block, time.monotonic() + 60.0
+            self._permits[key_id] = left - 1, until
+        headers.update(_said(self._per_minute, left - 1, 60.0 / BLOCKS))
+
+
+def _said(per_minute: int, left: int, reset: float) -> dict[str, str]:
+    """Return the headers of draft-ietf-httpapi-ratelimit-headers; what is left is at least that, in this process."""
+    return {
+        "ratelimit-policy": f'"minute";q={per_minute};w=60',
+        "ratelimit": f'"minute";r={left};t={max(1, round(reset))}',
+    }

@@ -1,0 +1,89 @@
+"""A request under an `Idempotency-Key` is done once: whoever sends it again is given the first answer."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
+
+from fastapi import Depends, Header, Request
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from triage_cli.api.serving import CallerHere, Served, ServedHere
+from triage_cli.codec import to_json
+from triage_cli.errors import BusyError, UsageError
+
+# A request that has not ended after so many seconds is taken for dead: the next one with its key is let through.
+LEASE = 300.0
+# A twin of a request that is at work waits so long for its answer, and looks for it so often, in seconds.
+PATIENCE = 2.0
+LOOK = 0.05
+KEY = r"^[!-~]{1,255}$"
+
+
+class Done(NamedTuple):
+    """An answer: its status and its record."""
+
+    status: int
+    record: Any
+
+
+def reply(done: Done) -> Response:
+    """Return an answer as a response."""
+    return Response(to_json(done.record), done.status, media_type="application/json")
+
+
+class Once:
+    """Runs the work of one request, at most once for its key; `identity` then names what it makes."""
+
+    def __init__(self, served: Served, caller_id: str, key: str | None, path: str) -> None:
+        self._gate = served.gate
+        self._caller_id = caller_id
+        self._key = key
+        self._path = path
+        self.identity = f"key:{caller_id}:{key}" if key else None
+
+    def __call__(self, body: BaseModel | None, work: Callable[[], Done]) -> Response:
+        """Return the answer. Raises `BusyError` while the first is at work, `UsageError` for another body."""
+        if self._key is None:
+            return reply(work())
+        said = f"{self._path}\n{body.model_dump_json() if body else ''}"
+        kept = self._begin(self._key, hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest())
+        if kept is not None:
+            return kept
+        try:
+            done = work()
+        except BaseException:
+            self._gate.give_up(self._caller_id, self._key)
+            raise
+        text = to_json(done.record)
+        self._gate.close(self._caller_id, self._key, done.status, text)
+        return Response(text, done.status, media_type="application/json")
+
+    def _begin(self, key: str, body_hash: str) -> Response | None:
+        """Return the answer that is there already, or None: the work is ours."""
+        until = time.monotonic() + PATIENCE
+        while (found := self._gate.open(self._caller_id, key, body_hash, LEASE)) is not None:
+            if found.body_hash != body_hash:
+                raise UsageError("this Idempotency-Key came with another request before", hint="take a new key")
+            if found.status is not None:
+                return Response(found.answer or "", found.status, media_type="application/json")
+            if time.monotonic() > until:
+                raise BusyError("the first request with this Idempotency-Key is still at work", hint="ask again later")
+            time.sleep(LOOK)
+        return None
+
+
+async def _once(
+    request: Request,
+    served: ServedHere,
+    caller: CallerHere,
+    idempotency_key: Annotated[
+        str | None,
+        Header(pattern=KEY, description="sent again with the same body, the request is answered as the first time"),
+    ] = None,
+) -> Once:
+    return Once(served, caller.key_id, idempotency_key, f"{request.method} {request.url.path}")
+
+
+OnceHere = Annotated[Once, Depends(_once)]

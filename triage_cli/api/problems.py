@@ -1,0 +1,93 @@
+"""Errors on the wire: RFC 9457 problem details, made of the one error tree."""
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from triage_cli.codec import to_json
+from triage_cli.errors import BusyError, TriageError, UnauthenticatedError, UsageError
+
+MEDIA_TYPE = "application/problem+json"
+# What the router refuses by itself, in the words of the tree.
+CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+def record(error: TriageError) -> dict[str, Any]:
+    """Return the problem details of an error; `hint` says what to do next."""
+    return _record(error.http_status, error.code, error.message, error.hint)
+
+
+def _record(status: int, code: str, detail: str, hint: str = "") -> dict[str, Any]:
+    title = HTTPStatus(status).phrase
+    return {"type": "about:blank", "status": status, "title": title, "detail": detail, "code": code, "hint": hint}
+
+
+def answer(error: TriageError) -> Response:
+    """Return an error as an answer."""
+    headers: dict[str, str] = {}
+    if isinstance(error, BusyError):
+        headers["retry-after"] = str(max(1, -int(-error.retry_after // 1)))
+    if isinstance(error, UnauthenticatedError):
+        headers["www-authenticate"] = 'Bearer realm="triage"'
+    return _answer(record(error), headers)
+
+
+def unexpected() -> Response:
+    """Return what is told of an error that should not be; the log of the server tells more, by the request's id."""
+    return _answer(_record(500, "unexpected", "something unexpected went wrong", "tell its X-Request-Id"))
+
+
+def _answer(problem: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    return Response(to_json(problem), problem["status"], headers, MEDIA_TYPE)
+
+
+def _allowed(request: Request) -> set[str]:
+    paths, asked = request.app.openapi()["paths"], request.url.path
+    fitting = (ops for path, ops in paths.items() if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), asked))
+    return {method.upper() for method in paths.get(asked) or next(fitting, ())}
+
+
+class BodyError(HTTPException):
+    """An error while the body is read; FastAPI hands on no other kind from there."""
+
+    def __init__(self, error: TriageError) -> None:
+        super().__init__(error.http_status, error.message)
+        self.error = error
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error as a problem."""
+
+    async def ours(_: Request, error: Exception) -> Response:
+        return answer(error) if isinstance(error, TriageError) else unexpected()
+
+    async def refused(request: Request, error: Exception) -> Response:
+        if isinstance(error, BodyError):
+            return answer(error.error)
+        if not isinstance(error, HTTPException):
+            raise TypeError(error)
+        if error.status_code == 400:  # FastAPI's word for a body that is no text
+            return answer(UsageError("the body is no JSON", hint="send JSON in UTF-8"))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:  # the router names the methods of one route, and several may share a path
+            headers["allow"] = ", ".join(sorted(_allowed(request))) or headers.get("Allow", "")
+            headers.pop("Allow", None)
+        code = CODES.get(error.status_code, "usage")
+        return _answer(_record(error.status_code, code, str(error.detail)), headers)
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        said = error.errors() if isinstance(error, RequestValidationError) else ()
+        detail = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in said
+        )  # never the value: it may be text
+        return _answer(_record(422, "usage", detail, "the API is described at /docs"))
+
+    app.add_exception_handler(TriageError, ours)
+    app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(RequestValidationError, invalid)

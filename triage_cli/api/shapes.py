@@ -1,0 +1,364 @@
+"""What goes in and out, as the description shows it. What comes in is checked, and unknown fields are refused."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
+
+from triage_cli.models import Status
+
+# A blank as Python strips it, and the control characters: a text of nothing else says nothing.
+BLANK = "\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
+VISIBLE = f"[^{BLANK}]"
+Short = Annotated[str, StringConstraints(max_length=1000)]
+Text = Annotated[str, StringConstraints(max_length=500_000)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=80)]
+# RFC 3339, as `format: date-time` means it.
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+Priority = Literal["low", "normal", "high", "urgent"]
+Kind = Literal["decision", "logprob", "said", "model", "human"]
+EXAMPLE: JsonDict = {
+    "ticket_id": "01a20e9c-1d27-7000-8f6f-e2de12e6ffde",
+    "external_id": None,
+    "source": "api",
+    "subject": "Refund?",
+    "description": "I was charged twice in May",
+    "customer_id": "C-9",
+    "priority": "high",
+    "created_at": "2026-11-24T17:30:41Z",
+    "status": "classified",
+    "category": "Billing",
+    "suggestion": None,
+    "confidence": 0.9898,
+    "confidence_source": "model",
+    "classifier": "local",
+    "reason": "refund, charged; next: Technical 0.01",
+    "verdict": False,
+    "routed_to": None,
+    "cost_usd": 0.0,
+    "error": None,
+    "extra": {},
+}
+
+
+def _blank(field: str) -> JsonDict:
+    return {field: {"anyOf": [{"type": "null"}, {"type": "string", "not": {"pattern": VISIBLE}}]}}
+
+
+# One of subject and description must say something. As `not`, which generators of clients pass over.
+NEEDS_TEXT: JsonDict = {"not": {"properties": _blank("subject") | _blank("description")}}
+
+
+def _moment(said: object) -> object:
+    if not isinstance(said, str):
+        return said
+    if not MOMENT.fullmatch(said):
+        raise ValueError("is no time of RFC 3339, such as 2026-11-24T08:00:00Z")
+    return datetime.fromisoformat(said.upper())
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+
+
+class In(BaseModel):
+    """What comes in: a field that is not known is a mistake, not a wish that is passed over, and 0 is not false."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class TicketIn(In):
+    """A ticket to be stored. One of subject and description is enough.
+
+    With an external id it is the ticket of this source and id, which is updated if it is there already. A priority or
+    time that cannot be read is kept as it is in `extra`.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra=NEEDS_TEXT
+        | {
+            "examples": [
+                {
+                    "subject": "Refund?",
+                    "description": "I was charged twice in May",
+                    "customer_id": "C-9",
+                    "priority": "high",
+                }
+            ]
+        },
+    )
+
+    subject: Text | None = None
+    description: Text | None = None
+    customer_id: Short | None = None
+    priority: Short | None = Field(None, description="low, normal, high, urgent, or a usual other word for one of them")
+    created_at: Short | None = Field(None, description="ISO 8601; without a zone it is UTC")
+    external_id: Short | None = Field(None, description="its id where it comes from")
+    source: Annotated[str, StringConstraints(min_length=1, max_length=80)] = Field(
+        "api", description="where it comes from; external ids are unique within it"
+    )
+    extra: dict[str, Any] = Field(default_factory=dict, description="whatever else is known of it; kept as it is")
+
+
+class ClassifyIn(In):
+    """How to classify one ticket."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"classifier": "local"}]})
+
+    classifier: Name | None = Field(None, description="one of the configuration; else its default")
+    force: bool = Field(False, description="ask anew, and overrule a verdict")
+
+
+class RouteIn(In):
+    """How to route one ticket."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"again": True}]})
+
+    again: bool = Field(False, description="send it again to destinations that have accepted it")
+    retry_dead: bool = Field(False, description="try dead letters again")
+
+
+class VerdictIn(In):
+    """A person's category for a ticket; null takes it back."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"category": "Billing"}]})
+
+    category: Name | None = Field(description="one of the configuration, in any case")
+    note: Annotated[str, StringConstraints(max_length=10_000)] | None = None
+
+
+class Asked(BaseModel):
+    """What stands after the question mark; all of it is text."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class TicketQuery(Asked):
+    """Which tickets: all conditions must hold."""
+
+    name: Short | None = Field(None, description="only the one of this name; here it may hold a slash")
+    status: list[Status] = Field(default_factory=list, description="may be repeated")
+    category: Short | None = None
+    customer_id: Short | None = None
+    priority: Priority | None = None
+    classifier: Short | None = None
+    since: Moment | None = Field(None, description="stored at this time or later")
+    search: Short | None = Field(None, description="a text in subject or description")
+    order: Literal["newest", "review"] = Field(
+        "newest", description="`review`: what waits for a person, the most informative first, on one page"
+    )
+    limit: int = Field(50, ge=1, le=1000, description="tickets on one page")
+    after: Short = Field("", description="the ticket_id after which a page begins; `Link: rel=next` has it")
+
+
+class EventQueryIn(Asked):
+    """Which events: all conditions must hold."""
+
+    action: Short | None = None
+    actor: Short | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    limit: int = Field(100, ge=1, le=1000, description="events on one page")
+    after: int | None = Field(
+        None, ge=0, le=1 << 53, description="the seq after which a page begins; without it: the last ones"
+    )
+
+
+class Ticket(BaseModel):
+    """A ticket: all keys always, null where unknown."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    ticket_id: str
+    external_id: str | None
+    source: str
+    subject: str | None
+    description: str | None
+    customer_id: str | None
+    priority: Priority | None
+    created_at: str | None
+    status: Status
+    category: str | None = Field(description="what holds; null in new, failed and needs_review")
+    suggestion: str | None = Field(description="the machine's unsure guess")
+    confidence: float | None
+    confidence_source: Kind | None
+    classifier: str | None
+    reason: str | None
+    verdict: bool = Field(description="whether a person's category holds")
+    routed_to: str | None
+    cost_usd: float
+    error: str | None
+    extra: dict[str, Any]
+
+
+class Created(BaseModel):
+    """A ticket that was stored."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ticket_id": EXAMPLE["ticket_id"], "ticket": EXAMPLE}]})
+
+    ticket_id: str
+    ticket: Ticket
+
+
+class Classified(BaseModel):
+    """The answer just given, or the one that holds where nobody need be asked (`asked` false)."""
+
+    ticket_id: str
+    classification: str | None = Field(description="the category answered, sure or not; null: the classifier abstained")
+    confidence: float | None
+    confidence_source: Kind | None
+    reason: str | None
+    status: Status
+    category: str | None
+    suggestion: str | None
+    classifier: str | None
+    verdict: bool
+    cost_usd: float
+    asked: bool
+
+
+class Attempt(BaseModel):
+    """One try at a delivery."""
+
+    delivery_id: str
+    number: int
+    at: str
+    status: int | None
+    error: str | None
+    seconds: float
+
+
+class Delivery(BaseModel):
+    """What one destination is owed for one decision."""
+
+    delivery_id: str
+    ticket_id: str
+    classification_id: str | None
+    category: str
+    destination: str
+    rule: str
+    config_hash: str
+    replaces: str | None
+    state: Literal["pending", "accepted", "dead", "superseded"]
+    attempts: int
+    due_at: float
+    last_status: int | None
+    last_error: str | None
+    run_id: str | None
+    at: str
+    done_at: str | None
+    tries: list[Attempt]
+
+
+class Routed(BaseModel):
+    """Where a ticket went."""
+
+    ticket_id: str
+    routed_to: str | None
+    deliveries: list[Delivery]
+    status: Status
+
+
+class Classification(BaseModel):
+    """One answer of a classifier, or a person's."""
+
+    classification_id: str
+    ticket_id: str
+    run_id: str | None
+    step: str
+    category: str | None
+    confidence: float | None
+    confidence_source: Kind | None
+    reason: str | None
+    classifier: str
+    actor: str
+    fingerprint: str
+    threshold: float | None
+    probabilities: dict[str, float] | None
+    answer_key: str
+    at: str
+    reused: str | None
+    input_tokens: int
+    output_tokens: int
+    cache_read: int
+    cache_write: int
+    cost: float
+    redacted: str | None
+    error: str | None
+
+
+class Event(BaseModel):
+    """One line of the audit log."""
+
+    seq: int
+    timestamp: str
+    action: str
+    ticket_id: str | None
+    actor: str
+    run_id: str | None
+    detail: dict[str, Any]
+    prev: str
+    hash: str
+
+
+class Whole(Ticket):
+    """A ticket with its whole history, oldest first."""
+
+    classifications: list[Classification]
+    deliveries: list[Delivery]
+    events: list[Event]
+
+
+class Why(BaseModel):
+    """A ticket's decision in words."""
+
+    ticket_id: str
+    status: Status
+    why: list[str]
+
+
+class Category(BaseModel):
+    """A label a ticket may get; `was` are its former names."""
+
+    name: str
+    description: str
+    examples: list[str]
+    was: list[str]
+
+
+class Stats(BaseModel):
+    """Counts over everything; `deliveries` maps destination to state to count."""
+
+    tickets: int
+    by_status: dict[str, int]
+    by_category: dict[str, int]
+    by_classifier: dict[str, int]
+    by_day: dict[str, int]
+    deliveries: dict[str, dict[str, int]]
+    cost_usd: float
+    events: int
+
+
+class Head(BaseModel):
+    """The head of the audit log: kept elsewhere, it proves later that nothing before it was changed."""
+
+    head: str
+    events: int
+
+
+class Health(BaseModel):
+    """How the server is."""
+
+    status: Literal["ok", "ready"]
+
+
+class Problem(BaseModel):
+    """What went wrong, by RFC 9457; `hint` says what to do next."""
+
+    type: str
+    status: int
+    title: str
+    detail: str
+    code: str
+    hint: str

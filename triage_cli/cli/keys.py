@@ -1,0 +1,75 @@
+"""`triage keys`: who may use the HTTP API."""
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from triage_cli import wiring
+from triage_cli.cli import printing
+from triage_cli.cli.printing import Printer
+from triage_cli.cli.session import Session, command, user
+from triage_cli.models import ApiKey
+from triage_cli.service.keyring import KeyRing
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Who uses the key; the audit log calls its actor so.")]
+COLUMNS = ("name", "role", "key_id", "created_at", "last_used_at", "revoked_at")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    group = typer.Typer(help="Make and revoke the keys of the HTTP API.", rich_markup_mode=None)
+    group.command("create")(create)
+    group.command("list")(list_keys)
+    group.command("revoke")(revoke)
+    group.callback(invoke_without_command=True)(printing.help_if_bare)
+    app.add_typer(group, name="keys")
+
+
+@command
+def create(
+    session: Session,
+    name: Name,
+    role: Annotated[
+        Literal["reader", "agent", "admin"],
+        typer.Option(help="reader reads, agent also works on tickets, admin may do all."),
+    ],
+    output: printing.Output = None,
+) -> None:
+    """Make a key. It is shown this once: only its hash is stored.
+
+    \b
+    triage keys create zendesk-bot --role agent
+    """
+    made = _ring(session).create(name, role)._asdict()
+    Printer(output).one(made, _table(*made), tuple(made), "key")
+    session.say("keep the key now: it is shown only once")
+
+
+@command
+def list_keys(session: Session, output: printing.Output = None) -> None:
+    """List keys, when each was used last (to the minute), and which are revoked."""
+    Printer(output).many(_ring(session).list(), _record, COLUMNS, _table(*COLUMNS), "name")
+
+
+@command
+def revoke(session: Session, name: Name, output: printing.Output = None) -> None:
+    """Revoke a key: it opens nothing from the next request on."""
+    Printer(output).one(_record(_ring(session).revoke(name)), _table(*COLUMNS), COLUMNS, "name")
+
+
+def _ring(session: Session) -> KeyRing:
+    store = wiring.open_store(session.config)
+    return KeyRing(store, wiring.open_gate(store), user())
+
+
+def _record(key: ApiKey) -> dict[str, Any]:
+    return {column: getattr(key, column) for column in COLUMNS}
+
+
+def _table(*columns: str) -> printing.Table:
+    def show(records: Any) -> object:
+        from triage_cli.cli import tables
+
+        return tables.of(columns)(records)
+
+    return show

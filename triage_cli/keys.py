@@ -1,0 +1,46 @@
+"""What an API key looks like: a prefix that secret scanners know, an id to find it by, 256 random bits, a checksum."""
+
+import hashlib
+import re
+import secrets
+import zlib
+from typing import NamedTuple
+
+PREFIX = "trg_"
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_SECRET, _SUM = 43, 6  # 62 ** 43 is just over 2 ** 256
+_SHAPE = re.compile(rf"{PREFIX}([0-9A-Za-z]{{8}})_[0-9A-Za-z]{{{_SECRET}}}([0-9A-Za-z]{{{_SUM}}})", re.ASCII)
+
+
+class NewKey(NamedTuple):
+    """A key that was just made; `text` is shown once and stored nowhere."""
+
+    key_id: str
+    text: str
+
+
+def new_key() -> NewKey:
+    """Make a key."""
+    key_id = "".join(secrets.choice(_ALPHABET) for _ in range(8))
+    said = f"{PREFIX}{key_id}_" + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET))
+    return NewKey(key_id, said + _checksum(said))
+
+
+def key_id_of(text: str) -> str | None:
+    """Return the id of a key, or None where this is none: a slip of the hand asks no database."""
+    match = _SHAPE.fullmatch(text)
+    return match[1] if match and _checksum(text[:-_SUM]) == match[2] else None
+
+
+def digest(text: str) -> bytes:
+    """Return what is stored of a key. A fast hash is right: 256 random bits cannot be guessed."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _checksum(text: str) -> str:
+    number = zlib.crc32(text.encode())
+    digits = ""
+    for _ in range(_SUM):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits = _ALPHABET[digit] + digits
+    return digits
