@@ -1,4 +1,4 @@
-"""What the tests share: a store, a command line in a process of its own, and a classifier that says what it is told."""
+"""What the tests share: both kinds of store, a command line in a process, a classifier that says what it is told."""
 
 import os
 import shutil
@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from tests.pg_server import PgServer, serving
 from triage_cli import ids
 from triage_cli.allowance import Allowance
 from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Rule, Ticket
 from triage_cli.ports import Destination
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import LocalTriage, Parts
+from triage_cli.stores.postgres import PostgresStore
 from triage_cli.stores.sqlite import SqliteStore
 
 CATEGORIES = (Category("Billing"), Category("Technical"), Category("General"))
@@ -29,7 +31,7 @@ class FakeClassifier:
     ) -> None:
         self.name = "fake"
         self.fingerprint = fingerprint
-        self.appetite = 100
+        self.appetite = 1000
         self.threshold = 0.6
         self.asked: list[str] = []
         self._answer = answer or (lambda _: ("Billing", 0.9))
@@ -60,7 +62,7 @@ class FakeClassifier:
 class World:
     """A store with use cases on it, a fake classifier and destinations of the test's choice."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: SqliteStore | PostgresStore) -> None:
         self.store = store
         self.classifier = FakeClassifier()
         self.destinations: dict[str, Destination] = {}
@@ -74,13 +76,38 @@ class World:
         return LocalTriage(parts, actor, "test")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> SqliteStore:
-    return SqliteStore(str(tmp_path / "triage.db"))
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is said of the store, or of the use cases over it, on each kind of store."""
+    if "store" in metafunc.fixturenames:
+        only_sqlite = any(metafunc.definition.iter_markers("sqlite"))
+        metafunc.parametrize("store", ["sqlite"] if only_sqlite else ["sqlite", "postgres"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def pg_server() -> Iterator[PgServer]:
+    """A PostgreSQL server, started when the first test asks for it."""
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture
-def world(store: SqliteStore) -> World:
+def pg_url(pg_server: PgServer) -> str:
+    """The address of a PostgreSQL database without tickets."""
+    return pg_server.emptied()
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqliteStore | PostgresStore]:
+    if request.param == "sqlite":
+        yield SqliteStore(str(tmp_path / "triage.db"))
+        return
+    opened = PostgresStore(request.getfixturevalue("pg_url"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def world(store: SqliteStore | PostgresStore) -> World:
     return World(store)
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -91,9 +90,8 @@ def test_what_was_left_alone_is_delivered_once_it_is_back(world: World, three: d
     three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
     run(world, 90)
     three["b"]._answer = lambda _: None
-    db = sqlite3.connect(world.store.path)
-    db.execute("update deliveries set due_at = 0 where state = 'pending'")
-    db.commit()
+    with world.store._writing() as db:
+        db.execute("update deliveries set due_at = 0 where state = 'pending'")
     list(world.triage().route(Selection(), RoutePlan()))
     assert {t.status for t in world.store.find(Selection())} == {"routed"}
     assert set(Counter(three["a"].got).values()) == {1}
@@ -117,6 +115,7 @@ def test_a_destination_that_is_gone_is_switched_off_until_dead_letters_are_retri
     assert {t.status for t in world.store.find(Selection())} == {"routed"}
 
 
+@pytest.mark.sqlite
 def test_the_next_attempt_is_due_as_planned_or_as_the_receiver_asks(
     world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,7 +150,7 @@ def test_kill_9_at_random_moments_loses_nothing(cli: Cli, receiver: Receiver) ->
     (cli.folder / "config.yaml").write_text(f"routes:\n  - to: {receiver.url}\n")
     assert cli("create", "in.csv", "-q").returncode == 0
     assert cli("classify", "-q").returncode == 0
-    chance = random.Random(3)  # noqa: S311 - moments, no secrets
+    chance = random.Random(3)
     for _ in range(3):
         before = len(receiver.got)
         process = cli.start("route", "-q")

@@ -264,8 +264,7 @@ def test_what_an_answer_means(now: Classification, labels: str, wanted: float, d
 
 
 def rows_of(night: Night, sql: str) -> list[tuple[object, ...]]:
-    found: list[tuple[object, ...]] = night.store._db().execute(sql).fetchall()
-    return found
+    return night.store._read(sql)
 
 
 # -- by the command line

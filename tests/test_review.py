@@ -75,7 +75,7 @@ def unsure(cli: Cli) -> Cli:
     )
     list(world.triage().create(drafts))
     list(world.triage().classify(Selection(), ClassifyPlan()))
-    world.store._db().close()
+    world.store.close()
     return cli
 
 

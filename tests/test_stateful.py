@@ -71,6 +71,7 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):
+            assert isinstance(self.world.store, SqliteStore)
             self.world.store._db().close()
             self.folder.cleanup()
 
@@ -134,7 +135,8 @@ class Machine(RuleBasedStateMachine):
         self.prints += 1
         run = self.world.store.begin(Run(f"dead-{self.prints}", "classify", "tester", "", ""))
         self.world.store.claim(Selection(), Lease(run.run_id), 100)
-        self.world.store._db().execute("update runs set lease_until = 0 where run_id = ?", (run.run_id,))
+        with self.world.store._writing() as db:
+            db.execute("update runs set lease_until = 0 where run_id = ?", (run.run_id,))
 
     @invariant()
     def the_log_is_whole(self) -> None:
@@ -164,7 +166,7 @@ class Machine(RuleBasedStateMachine):
         said = (
             "select delivery_id, ticket_id, destination, category, state from deliveries order by ticket_id, at, rowid"
         )
-        rows: list[Any] = self.world.store._db().execute(said).fetchall()
+        rows: list[Any] = self.world.store._read(said)
         states = {row[0]: row[4] for row in rows}
         assert len(states) == len(rows)
         taken = [delivery_id for outlet in self.outlets.values() for delivery_id in outlet.taken]

@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from tests.pg_server import sql as pg_sql
 from triage_cli import auditing, ids
 from triage_cli.errors import StoreError, UsageError
 from triage_cli.models import (
@@ -32,8 +34,12 @@ from triage_cli.models import (
 )
 from triage_cli.stores import queries
 from triage_cli.stores.connection import VERSION, connect
-from triage_cli.stores.sqlite import PAGE, SqliteStore
+from triage_cli.stores.postgres import PostgresStore
+from triage_cli.stores.sql import PAGE
+from triage_cli.stores.sqlite import SqliteStore
 
+# What both drivers call by one name.
+INTEGRITY = (sqlite3.IntegrityError, psycopg.IntegrityError)
 TO_CLASSIFY = frozenset({"new", "failed"})
 TO_ROUTE = frozenset({"classified", "unroutable"})
 
@@ -107,6 +113,8 @@ def actions(store: SqliteStore) -> list[str]:
 
 def sql(store: SqliteStore, said: str, values: Sequence[Any] = ()) -> list[Any]:
     """Run SQL as another program would; it is stored at once."""
+    if "://" in store.path:
+        return pg_sql(store.path, said, values)
     db = sqlite3.connect(store.path, isolation_level=None, timeout=10)
     try:
         return db.execute(said, values).fetchall()
@@ -181,7 +189,7 @@ def test_a_refused_change_leaves_neither_rows_nor_event_and_the_rest_of_its_batc
 
 def test_a_save_that_fails_half_way_leaves_nothing(store: SqliteStore) -> None:
     """An answer about a ticket that does not exist is refused at the end of the transaction."""
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(INTEGRITY):
         store.save([created(a_ticket("1")), Change(an_event(None), adds=(an_answer(a_ticket("ghost")),))])
     assert list(store.find(Selection())) == []
     assert actions(store) == []
@@ -249,7 +257,7 @@ def test_events_are_chained_without_a_gap(store: SqliteStore) -> None:
 def test_the_log_can_only_grow(store: SqliteStore, said: str) -> None:
     filled(store, a_ticket())
     before = list(store.events(EventQuery()))
-    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+    with pytest.raises(INTEGRITY, match="append-only"):
         sql(store, said)
     assert list(store.events(EventQuery())) == before
 
@@ -505,7 +513,10 @@ def test_find_walks_over_many_pages_while_others_write(store: SqliteStore) -> No
     walk = store.find(Selection())
     first = [next(walk) for _ in range(PAGE)]
     filled(store, a_ticket("later"))
-    assert sql(store, "pragma wal_checkpoint(truncate)")[0][0] == 0  # a reader would be in the way
+    if "://" not in store.path:
+        assert sql(store, "pragma wal_checkpoint(truncate)")[0][0] == 0  # a reader would be in the way
+    else:
+        assert sql(store, "select count(*) from pg_stat_activity where state like 'idle in%'") == [(0,)]
     rest = list(walk)
     assert [t.ticket_id for t in first + rest] == [t.ticket_id for t in reversed(tickets)]
     assert len(list(store.find(Selection(limit=PAGE + 1)))) == PAGE + 1
@@ -568,7 +579,7 @@ def test_models_are_kept_by_fingerprint(store: SqliteStore) -> None:
 
 
 def _save_alone(path: str, name: str, number: int) -> None:
-    store = SqliteStore(path)
+    store = PostgresStore(path) if "://" in path else SqliteStore(path)
     for n in range(number):
         store.save([created(a_ticket(f"{name}-{n}"))])
 
@@ -637,6 +648,7 @@ def test_twenty_processes_open_a_new_database_at_once(tmp_path: Path) -> None:
         assert sql(SqliteStore(str(path)), "select count(*) from chain") == [(1,)]
 
 
+@pytest.mark.sqlite
 def test_every_connection_has_the_pragmas_that_promises_stand_on(store: SqliteStore) -> None:
     filled(store, a_ticket())
     wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30000}
@@ -653,6 +665,7 @@ def test_every_connection_has_the_pragmas_that_promises_stand_on(store: SqliteSt
     assert seen == [wanted] * 5
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(("statuses", "index"), [(TO_CLASSIFY, "tickets_to_classify"), (TO_ROUTE, "tickets_to_route")])
 @pytest.mark.parametrize("after", ["", "2x"])
 def test_claims_are_answered_by_the_partial_index_in_order(
@@ -669,6 +682,7 @@ def test_claims_are_answered_by_the_partial_index_in_order(
     assert not any("TEMP B-TREE FOR ORDER" in step for step in plan), plan
 
 
+@pytest.mark.sqlite
 def test_due_deliveries_and_reviews_are_answered_by_their_indexes(store: SqliteStore) -> None:
     store.stats()
     values = {"destination": "box", "run": "r", "now": 0.0, "horizon": 0.0, "limit": 5}
@@ -679,6 +693,7 @@ def test_due_deliveries_and_reviews_are_answered_by_their_indexes(store: SqliteS
     assert "INDEX tickets_to_review" in " ".join(row[3] for row in store._db().execute(said))
 
 
+@pytest.mark.sqlite
 def test_a_newer_schema_is_refused_and_left_as_it_is(store: SqliteStore) -> None:
     filled(store, a_ticket())
     sql(store, f"pragma user_version = {VERSION + 1}")
@@ -734,6 +749,7 @@ def test_a_folder_without_write_rights_is_one_sentence(tmp_path: Path) -> None:
         SqliteStore(str(folder / "triage.db")).stats()
 
 
+@pytest.mark.sqlite
 def test_a_full_disk_is_unavailable_and_loses_nothing(store: SqliteStore) -> None:
     """SQLite's own page limit stands in for the disk."""
     from triage_cli.errors import UnavailableError
@@ -750,6 +766,7 @@ def test_a_full_disk_is_unavailable_and_loses_nothing(store: SqliteStore) -> Non
     assert sql(store, "pragma integrity_check") == [("ok",)]
 
 
+@pytest.mark.sqlite
 def test_a_backup_of_a_database_that_is_written_to_is_whole(store: SqliteStore, tmp_path: Path) -> None:
     filled(store, *(a_ticket(str(n)) for n in range(300)))
     stop = threading.Event()
@@ -775,6 +792,7 @@ def test_a_backup_of_a_database_that_is_written_to_is_whole(store: SqliteStore, 
     assert 300 <= copy.stats().tickets == len(events) <= store.stats().tickets
 
 
+@pytest.mark.sqlite
 def test_a_backup_overwrites_nothing_and_names_what_it_cannot_write(store: SqliteStore, tmp_path: Path) -> None:
     (tmp_path / "here").write_text("mine")
     with pytest.raises(UsageError, match="exists already"):

@@ -145,7 +145,8 @@ def test_a_ticket_that_moves_on_meanwhile_is_decided_again(world: World) -> None
         nonlocal first
         if first:
             first = False
-            world.store._db().execute("update tickets set revision = revision + 1")
+            with world.store._writing() as db:
+                db.execute("update tickets set revision = revision + 1")
         return save(changes, lease)  # type: ignore[arg-type]
 
     world.store.save = racing  # type: ignore[method-assign,assignment]

@@ -55,6 +55,7 @@ class ClassifyPlanIn(In):
     max_cost: Usd | None = Field(None, description="USD that this request may spend")
     max_wait: Seconds = Field(120.0, description="how long an outage is waited for")
     deadline: Seconds | None = Field(None, description="seconds after which nothing new is begun")
+    batch: bool = Field(False, description="leave paid steps to the provider's batches: answers within a day")
 
 
 class RoutePlanIn(In):

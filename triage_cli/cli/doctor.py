@@ -9,6 +9,7 @@ from triage_cli import wiring
 from triage_cli.cli import printing
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, command
+from triage_cli.config import without_password
 from triage_cli.errors import ExitCode, TriageError
 
 COLUMNS = ("what", "works", "said", "next")
@@ -21,7 +22,11 @@ def register(app: typer.Typer) -> None:
 
 @command
 def doctor(session: Session, output: printing.Output = None) -> int:
-    """Try the configuration, the database and each classifier with one tiny question; exit 8 where one fails."""
+    """Try the configuration, the database and each classifier with one tiny question; exit 8 where one fails.
+
+    \b
+    triage doctor
+    """
     records = list(_tried(session))
     Printer(output).many(records, lambda record: record, COLUMNS, _table, "what", rows=len(records))
     return ExitCode.OK if all(record["works"] for record in records) else ExitCode.CHECK_FAILED
@@ -35,12 +40,32 @@ def _tried(session: Session) -> Iterator[dict[str, Any]]:
     except TriageError as error:
         yield _record("database", error.message, error.hint, works=False)
         return
-    yield _record("database", f"{config.database}: {stats.tickets:,} tickets, {stats.events:,} events")
+    yield _record(
+        "database", f"{without_password(config.database)}: {stats.tickets:,} tickets, {stats.events:,} events"
+    )
     for name in config.classifiers:
         try:
             yield _record(f"classifier {name}", wiring.try_classifier(config, name))
         except TriageError as error:
             yield _record(f"classifier {name}", error.message, error.hint, works=False)
+    yield from _learned(session)
+
+
+def _learned(session: Session) -> Iterator[dict[str, Any]]:
+    try:
+        version = wiring.learned_version(session.config)
+        if version is not None:
+            yield _record("learned model", version[0], "" if version[1] else "triage learn", works=version[1])
+        for name, found, holds in wiring.calibrations(session.config):
+            said = f"fitted to {found.n:,} labelled tickets on {found.at[:10]}"
+            if holds:
+                yield _record(f"calibration {name}", said)
+            else:
+                hint = f"triage eval FILE --classifier {name} --calibrate"
+                why = f"{said}; model, prompt or categories changed since, so it is retired"
+                yield _record(f"calibration {name}", why, hint, works=False)
+    except TriageError as error:
+        yield _record("learned model", error.message, error.hint, works=False)
 
 
 def _record(what: str, said: str, hint: str = "", *, works: bool = True) -> dict[str, Any]:

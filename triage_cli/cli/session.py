@@ -57,7 +57,7 @@ OPTIONS: dict[str, Any] = {
     ],
 }
 # What a ticket says stays out of the record of runs, as a password does.
-SPOKEN = ("--subject", "--description", "--note")
+SPOKEN = ("--subject", "--description", "--note", "--customer-id", "--external-id")
 
 
 class Session:
@@ -122,9 +122,24 @@ class Session:
             self.leaving.callback(remote.close)
             triage = remote
         else:
-            triage = LocalTriage(wiring.parts(self.config, self.say), user(), _words(sys.argv[1:]))
+            triage = self._opened
         self.stopper.watch(triage.stop)
         return triage
+
+    @functools.cached_property
+    def local(self) -> LocalTriage:
+        """Return the use cases on the database at hand, for what is no part of `ports.Triage`."""
+        self.stopper.watch(self._opened.stop)
+        return self._opened
+
+    @functools.cached_property
+    def _opened(self) -> LocalTriage:
+        return LocalTriage(wiring.parts(self.config, self.say), *self.signature)
+
+    @property
+    def signature(self) -> tuple[str, str]:
+        """Return who acts, and by which words, for the record of runs."""
+        return user(), _words(sys.argv[1:])
 
     @property
     def guides(self) -> bool:
@@ -203,7 +218,8 @@ def _shown_as(
 def user() -> str:
     """Return the name by which the audit log knows who runs this command."""
     try:
-        return getpass.getuser()
+        # Bytes that are no UTF-8 come in as halves of surrogate pairs, which no database takes.
+        return getpass.getuser().encode("utf-8", "backslashreplace").decode()
     except (KeyError, OSError, ImportError):  # a container's user without a name
         return f"uid:{os.getuid()}" if hasattr(os, "getuid") else "unknown"
 

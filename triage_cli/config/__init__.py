@@ -1,5 +1,6 @@
 """The configuration: one YAML file, the environment and the global options become a checked `Config`."""
 
+from triage_cli.config.checks import is_postgres
 from triage_cli.config.loading import load_config
 from triage_cli.config.records import (
     DEFAULT_CATEGORIES,
@@ -23,6 +24,7 @@ __all__ = [
     "DestinationSpec",
     "HookSpec",
     "Price",
+    "is_postgres",
     "load_config",
     "shown",
     "without_password",

@@ -114,5 +114,5 @@ class Config(NamedTuple):
 
 def without_password(database: str) -> str:
     """Return the database as it may be printed."""
-    hidden = re.sub(r"(?<=://)([^/@?#:]*):[^/?#]*(?=@)", r"\1:***", database)
+    hidden = re.sub(r"(?<=://)([^/@?#:]*):[^?#]*(?=@)", r"\1:***", database)
     return re.sub(r"(?i)([?&](?:ssl)?password=)[^&#]*", r"\1***", hidden) if "://" in database else database

@@ -5,8 +5,9 @@ from itertools import chain
 from sqlite3 import Connection
 from typing import Any
 
+from triage_cli.auditing import GENESIS
 from triage_cli.codec import compact
-from triage_cli.models import STATUSES, Attempt, Classification, Delivery, EventQuery, Selection, Ticket
+from triage_cli.models import STATUSES, Attempt, BatchItem, Classification, Delivery, EventQuery, Selection, Ticket
 
 # Rows in one statement: a third faster than one by one, and SQLite works on them without holding Python's lock. It
 # takes 32,766 values at most.
@@ -49,14 +50,22 @@ UPDATE_TICKETS = (
     f"{', '.join(f'{f} = new.{f}' for f in COLUMNS[1:])} from new where tickets.ticket_id = new.ticket_id"
 )
 INSERT_CLASSIFICATION = f"insert into classifications values ({_marks(Classification._fields)})"
-INSERT_ATTEMPT = f"insert or ignore into attempts values ({_marks(Attempt._fields)})"
+INSERT_ATTEMPT = f"insert into attempts values ({_marks(Attempt._fields)}) on conflict do nothing"
 # A delivery is written when it is owed and after each attempt; its id, ticket and destination never change. One that
 # was superseded while it was under way is not brought back by a failure, but a success is a fact.
 PUT_DELIVERY = (
     f"insert into deliveries values ({_marks(Delivery._fields)}) on conflict (delivery_id) do update set "
-    "state = iif(deliveries.state = 'superseded' and excluded.state <> 'accepted', 'superseded', excluded.state), "
+    "state = case when deliveries.state = 'superseded' and excluded.state <> 'accepted' then 'superseded' "
+    "else excluded.state end, "
     + ", ".join(f"{f} = excluded.{f}" for f in ("attempts", "due_at", "last_status", "last_error", "run_id", "done_at"))
 )
+
+# An item is written when its ticket begins to wait and when it has ended; it may wait again.
+PUT_BATCH_ITEM = (
+    f"insert into batch_items values ({_marks(BatchItem._fields)}) on conflict (batch_id, ticket_id) do update set "
+    + ", ".join(f"{f} = excluded.{f}" for f in ("number", "answer_key", "was", "reserved", "redacted", "state"))
+)
+SPEND = "update runs set spent = spent + ? where run_id = ?"
 
 INSERT_EVENT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -67,6 +76,9 @@ def insert_tickets(db: Connection, tickets: Sequence[Ticket]) -> int:
         return write_all(db, _INSERT_NEW, [ticket[:_GIVEN] for ticket in tickets])
     return write_all(db, INSERT_TICKET, [ticket[:-1] for ticket in tickets])
 
+
+PUT_MODEL = """insert into models values (?, ?, ?, ?) on conflict (fingerprint) do update set
+    weights = excluded.weights, metrics = excluded.metrics, at = excluded.at"""
 
 BY_ID = "select * from tickets where ticket_id in (select value from json_each(?))"
 BY_IDENTITY = "select * from tickets where identity in (select value from json_each(?))"
@@ -84,7 +96,7 @@ ATTEMPTS_OF = """select a.* from attempts a join deliveries d using (delivery_id
 ASKINGS_OF = """select * from askings where fingerprint in
     (select fingerprint from classifications where ticket_id = ?)"""
 # An identity is the external id, a tab and the source.
-NAMED = """select * from tickets where identity between :name || char(9) and :name || char(10)
+NAMED = """select * from tickets where identity between :low and :high
     order by ticket_id desc limit :limit"""
 ENDING = "select * from tickets where ticket_id like :ending escape '\\' order by ticket_id desc limit :limit"
 
@@ -115,9 +127,9 @@ DUE = f"""update deliveries set run_id = :run where delivery_id in
      order by due_at limit :limit) returning *"""
 
 # The hash before an event is that of the event before it: seq has no gaps.
-EVENTS = """select seq, timestamp, action, ticket_id, actor, run_id, detail,
-    coalesce((select p.hash from events p where p.seq = e.seq - 1), printf('%064d', 0)), hash
-    from events e where {where} and seq > :after order by seq limit {page}"""
+EVENTS = f"""select seq, timestamp, action, ticket_id, actor, run_id, detail,
+    coalesce((select p.hash from events p where p.seq = e.seq - 1), '{GENESIS}'), hash
+    from events e where {{where}} and seq > :after order by seq limit {{page}}"""
 
 
 def escaped(text: str) -> str:

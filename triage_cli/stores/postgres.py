@@ -1,0 +1,234 @@
+"""The store in a PostgreSQL database, for many machines: claims that pass over locked rows, the chain locked last."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psycopg
+
+from triage_cli import auditing
+from triage_cli.codec import compact
+from triage_cli.errors import UsageError
+from triage_cli.ids import now
+from triage_cli.models import (
+    Attempt,
+    BatchItem,
+    Change,
+    Classification,
+    Conflict,
+    Delivery,
+    Event,
+    Head,
+    Lease,
+    Parcel,
+    Run,
+    Selection,
+    Ticket,
+)
+from triage_cli.stores import pg_queries
+from triage_cli.stores.pg_connection import MOST, PATIENCE, Server
+from triage_cli.stores.pg_door import Door, is_unstorable, storable
+from triage_cli.stores.queries import COLUMNS
+from triage_cli.stores.sql import SqlStore, machine, position
+
+_GIVEN = COLUMNS.index("status")
+_START = ("new", *(Ticket._field_defaults[field] for field in COLUMNS[_GIVEN + 1 :]))
+
+
+class PostgresStore(SqlStore):
+    """Implements `ports.Store` on one database; threads share a pool. Raises what `pg_errors` makes of an error."""
+
+    FREE_BATCH = pg_queries.FREE_BATCH
+
+    def __init__(
+        self, url: str, audit_key: bytes | None = None, *, most: int = MOST, patience: float = PATIENCE
+    ) -> None:
+        self.path = url
+        self._audit_key = audit_key
+        self._server = Server(url, most=most, patience=patience)
+
+    @property
+    def shown(self) -> str:
+        """Return the address without its password."""
+        return self._server.shown
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._server.close()
+
+    # -- runs and leases
+
+    def begin(self, run: Run) -> Run:
+        """Record a run and start its lease; what a dead process on this machine held is free from here on."""
+        run = run._replace(host=machine(), pid=os.getpid())
+
+        def begin(db: Door) -> float:
+            self._free_the_dead(db)
+            spent = db.execute(pg_queries.CONTINUE, (now(), run.kind, run.words)).fetchall()
+            db.execute(pg_queries.BEGIN, (*run, Lease(run.run_id).seconds))
+            return float(sum(row[0] for row in spent))
+
+        return run._replace(spent=self._server.write(begin))
+
+    def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
+        """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest.
+
+        Tickets another transaction is at work on are passed over; those asked for by id are waited for.
+        """
+        where, values = position(selection)
+        locked = "skip locked" if selection.ids is None else ""
+        said = pg_queries.CLAIMABLE.format(where=" and ".join([*where, pg_queries.FREE]), locked=locked)
+        values["limit"] = limit
+
+        def claim(db: Door) -> list[Ticket]:
+            self._renew(db, lease)
+            while tickets := [Ticket._make((*row, lease.run_id)) for row in db.execute(said, values)]:
+                if claimed := self._claim(db, tickets, lease):  # else others were faster, and it is seen now
+                    return claimed
+            return []
+
+        return self._server.write(claim)
+
+    def _claim(self, db: Door, tickets: Sequence[Ticket], lease: Lease) -> list[Ticket]:
+        wanted = {"ids": compact([t.ticket_id for t in tickets]), "run": lease.run_id}
+        mine = dict(db.execute(pg_queries.CLAIM, wanted).fetchall())
+        taken_over = [ticket_id for ticket_id, before in mine.items() if before]
+        if taken_over:
+            db.execute(pg_queries.TAKE_OVER, (compact(taken_over),))
+        return [t._replace(revision=t.revision + mine[t.ticket_id]) for t in tickets if t.ticket_id in mine]
+
+    def due(self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0) -> list[Parcel]:
+        """Take hold of pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
+        values = {"destination": destination, "run": lease.run_id, "horizon": horizon, "limit": limit}
+
+        def due(db: Door) -> tuple[list[Delivery], list[Ticket]]:
+            self._renew(db, lease)
+            deliveries = [Delivery(*row) for row in db.execute(pg_queries.DUE, values).fetchall()]
+            return deliveries, self._tickets(db, [d.ticket_id for d in deliveries])
+
+        deliveries, found = self._server.write(due)
+        tickets = {t.ticket_id: t for t in found}
+        deliveries.sort(key=lambda d: (d.due_at, d.delivery_id))
+        return [Parcel(d, tickets[d.ticket_id]) for d in deliveries]
+
+    def _renew(self, db: Door, lease: Lease) -> None:
+        db.execute(pg_queries.RENEW, (lease.seconds, lease.spent, lease.reserved, lease.run_id))
+
+    # -- the one write
+
+    def save(self, changes: Sequence[Change], lease: Lease | None = None) -> list[Conflict | None]:
+        """Write changes and their events in one transaction; a change whose ticket moved on is refused."""
+        if not changes:
+            return []
+        try:
+            conflicts = self._tried(changes, lease)
+        except (psycopg.Error, UnicodeEncodeError) as error:
+            if not is_unstorable(error):
+                raise
+            changes = [_storable(change) for change in changes]
+            conflicts = self._tried(changes, lease)
+        return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]
+
+    def _tried(self, changes: Sequence[Change], lease: Lease | None) -> dict[str, Conflict]:
+        try:
+            return self._server.write(lambda db: self._save(db, changes, lease, at_once=True))
+        except psycopg.errors.UniqueViolation:  # COPY takes all or none: an identity was taken
+            return self._server.write(lambda db: self._save(db, changes, lease, at_once=False))
+
+    def _save(self, db: Door, changes: Sequence[Change], lease: Lease | None, *, at_once: bool) -> dict[str, Conflict]:
+        if lease is not None:
+            self._renew(db, lease)
+        conflicts = self._update(db, [c for c in changes if c.ticket and c.expects])
+        new = [c.ticket for c in changes if c.ticket and not c.expects]
+        if new and not self._insert(db, new, at_once=at_once):
+            conflicts |= self._taken(db, new)
+        kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
+        added = [row for change in kept for row in change.adds]
+        for kind in (Classification, Delivery, Attempt, BatchItem):
+            pg_queries.add(db, kind, [row for row in added if type(row) is kind])
+        self._spend(db, added)
+        self._let_go_and_hold(db, kept)
+        self._log(db, kept)
+        return conflicts
+
+    def _let_go_and_hold(self, db: Door, changes: Sequence[Change]) -> None:
+        tickets = [(c.ticket, c.expects) for c in changes if c.ticket]
+        if left := [t.ticket_id for t, expects in tickets if expects and not t.run_id]:
+            db.execute(pg_queries.LET_GO, (compact(left),))
+        if held := [(t.ticket_id, t.run_id) for t, expects in tickets if not expects and t.run_id]:
+            db.execute(pg_queries.HOLD, (pg_queries.as_json(("ticket_id", "run_id"), held),))
+
+    def _update(self, db: Door, changes: Sequence[Change]) -> dict[str, Conflict]:
+        """Update tickets that stand where the changes were decided on, and find those that have moved on."""
+        if not changes:
+            return {}
+        rows = [(*c.ticket[:-1], c.expects) for c in changes if c.ticket]
+        said = pg_queries.as_json((*COLUMNS, "expects"), rows)
+        done = {row[0] for row in db.execute(pg_queries.UPDATE_TICKETS, (said,))}
+        moved = [row[0] for row in rows if row[0] not in done]
+        here = {t.ticket_id: t for t in self._tickets(db, moved)} if moved else {}
+        return {ticket_id: Conflict(here.get(ticket_id)) for ticket_id in moved}
+
+    def _insert(self, db: Door, new: Sequence[Ticket], *, at_once: bool) -> bool:
+        """Insert tickets whose identity is free; tell whether all were. Raises `UniqueViolation` where done at once."""
+        if at_once and len(new) >= pg_queries.MANY:
+            plain = all(t[_GIVEN:-1] == _START for t in new)  # the schema says what a new ticket starts with
+            columns = COLUMNS[:_GIVEN] if plain else COLUMNS
+            return db.copy("tickets", columns, [t[: len(columns)] for t in new]) == len(new)
+        rows = pg_queries.as_json(COLUMNS, [t[:-1] for t in new])
+        return db.execute(pg_queries.INSERT_TICKETS, (rows,)).rowcount == len(new)
+
+    def _log(self, db: Door, changes: Sequence[Change]) -> None:
+        """Chain the events. The lock on the head is the last that is taken: who holds it waits for nobody."""
+        seq, prev, mark = db.execute(pg_queries.CHAIN).fetchone() or (0, auditing.GENESIS, None)
+        mine = auditing.same(mark, self._audit_key)
+        rows, head = auditing.append(Head(prev, seq), (change.event for change in changes), self._audit_key)
+        if len(rows) < pg_queries.MANY:
+            said = pg_queries.as_json(pg_queries.EVENT_COLUMNS, rows)
+            db.execute(pg_queries.LOG, (said, head.events, head.head, mine))
+            return
+        db.copy("events", pg_queries.EVENT_COLUMNS, rows)
+        db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, mine))
+
+    def scrub(self) -> None:
+        """Leave it to the server: old versions of rows go with its vacuum, its write-ahead log and backups in time."""
+
+    # -- reads
+
+    def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
+        """Return the stored tickets among these identities."""
+        found = super().known(identities)
+        return {i: found[kept] for i in identities if (kept := storable(i)) in found}
+
+    def _ending(self, ending: str, limit: int) -> list[Any]:
+        return self._read(pg_queries.ENDING, {"ending": ending.lower(), "limit": limit})
+
+    def backup(self, path: Path) -> NoReturn:
+        """Refuse: PostgreSQL has its own means."""
+        raise UsageError(
+            f"{self.shown} is no file that could be copied", hint=f"pg_dump --format=custom --file={path} backs it up"
+        )
+
+    # -- below
+
+    def _now(self) -> float:
+        return float(self._read(f"select {pg_queries.CLOCK}")[0][0])
+
+    def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
+        return self._server.read(lambda db: db.execute(sql, values).fetchall())
+
+    @contextmanager
+    def _writing(self) -> Iterator[Door]:
+        with self._server.writing() as db:
+            yield db
+
+
+def _storable(change: Change) -> Change:
+    # As JSON a NUL is escaped, and stays what it is.
+    data = json.loads(storable(compact(change.event.data)))
+    event = Event(*map(storable, change.event[:-1]))._replace(data=data)
+    ticket = Ticket(*map(storable, change.ticket)) if change.ticket else None
+    return Change(event, ticket, change.expects, tuple(type(row)(*map(storable, row)) for row in change.adds))

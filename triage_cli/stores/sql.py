@@ -1,0 +1,306 @@
+"""What every SQL store does alike: the reads, and the writes of single rows.
+
+SQL here is what SQLite and PostgreSQL both take, with `?` and `:name` for values, and lists as JSON for `json_each`;
+the PostgreSQL store translates these at its connection's door.
+"""
+
+import os
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from triage_cli import auditing
+from triage_cli.codec import compact
+from triage_cli.ids import now
+from triage_cli.models import (
+    Asking,
+    Attempt,
+    Classification,
+    Conflict,
+    Delivery,
+    EventQuery,
+    Head,
+    History,
+    LoggedEvent,
+    Run,
+    Selection,
+    Stats,
+    Ticket,
+)
+from triage_cli.stores import queries
+from triage_cli.stores.batching import BatchTables
+from triage_cli.stores.forgetting import Forgetting
+from triage_cli.stores.renames import Renames
+
+PAGE = 500
+KILLED = 137  # as a shell has it for SIGKILL
+
+
+def machine() -> str:
+    """Name this machine, for the record of runs."""
+    return socket.gethostname()
+
+
+def position(selection: Selection) -> tuple[list[str], dict[str, Any]]:
+    """Return the conditions and values of a claim: a selection and where its walk has come to."""
+    where, values = queries.where(selection)
+    if selection.after:
+        where.append("(urgency, ticket_id) > (:after_urgency, :after_id)")
+        values |= {"after_urgency": int(selection.after[0]), "after_id": selection.after[1:]}
+    return where, values
+
+
+class Rows(Protocol):
+    """What a statement came back with."""
+
+    @property
+    def rowcount(self) -> int:
+        """Return how many rows were written."""
+
+    def fetchone(self) -> Any:
+        """Return the next row, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """Return the rows that are left."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Walk over the rows that are left."""
+
+
+class Db(Protocol):
+    """A connection inside a transaction."""
+
+    def execute(self, sql: str, values: Any = ..., /) -> Rows:
+        """Run one statement."""
+
+
+class SqlStore(Forgetting, Renames, BatchTables, ABC):
+    """The part of `ports.Store` that needs nothing but a read and a transaction; `path` names the database."""
+
+    path: str
+
+    @abstractmethod
+    def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
+        """Return the rows of a query; inside `_writing` it sees what was written there."""
+
+    @abstractmethod
+    def _now(self) -> float:
+        """Return the time by the clock that leases go by, in seconds since 1970."""
+
+    @abstractmethod
+    def _writing(self) -> AbstractContextManager[Db]:
+        """Return a transaction that is committed at the end of its block, and rolled back where that raises."""
+
+    def end(self, run: Run) -> None:
+        """Record how a run ended; its tickets and deliveries are free."""
+        with self._writing() as db:
+            db.execute(
+                "update runs set ended_at = ?, counts = ?, exit_code = ?, summary = ?, spent = ?, reserved = 0 "
+                "where run_id = ?",
+                (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id),
+            )
+            db.execute("delete from claims where run_id = ?", (run.run_id,))
+
+    def _free_the_dead(self, db: Db) -> None:
+        rows = db.execute("select run_id, pid from runs where ended_at is null and host = ?", (machine(),))
+        for run_id, pid in rows.fetchall():
+            if not alive(pid):
+                db.execute("update runs set lease_until = 0 where run_id = ? and lease_until > 0", (run_id,))
+
+    def runs(self, limit: int | None) -> Iterator[Run]:
+        """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
+        here, now, columns = machine(), self._now(), ", ".join(Run._fields)
+        most = "" if limit is None else f" limit {int(limit)}"
+        for *values, until in self._read(f"select {columns}, lease_until from runs order by run_id desc{most}"):
+            run = Run(*values)
+            lives = run.ended_at or (until > now and (run.host != here or alive(run.pid)))
+            yield run if lives else run._replace(exit_code=KILLED)
+
+    def spent_since(self, moment: str, *, besides: str = "") -> float:
+        """Return what all runs since then, but for one, have spent or set aside, those that were killed included."""
+        said = "select coalesce(sum(spent + reserved), 0) from runs where started_at >= ? and run_id <> ?"
+        spent: float = self._read(said, (moment, besides))[0][0]
+        return spent
+
+    def owed(self) -> list[str]:
+        """Return the destinations that have pending deliveries."""
+        return [row[0] for row in self._read("select distinct destination from deliveries where state = 'pending'")]
+
+    def next_due(self) -> float | None:
+        """Return when the next pending delivery falls due, in seconds since 1970."""
+        due: float | None = self._read("select min(due_at) from deliveries where state = 'pending'")[0][0]
+        return due
+
+    def switched_off(self) -> frozenset[str]:
+        """Return the destinations that said they are gone for good."""
+        return frozenset(row[0] for row in self._read("select destination from switched_off"))
+
+    def switch(self, destination: str, *, off: bool) -> None:
+        """Switch a destination off, or on again."""
+        with self._writing() as db:
+            if off:
+                db.execute("insert into switched_off values (?, ?) on conflict do nothing", (destination, now()))
+            else:
+                db.execute("delete from switched_off where destination = ?", (destination,))
+
+    def note_asking(self, asking: Asking) -> None:
+        """Record what is asked, once per fingerprint."""
+        if not self._read("select 1 from askings where fingerprint = ?", (asking.fingerprint,)):
+            with self._writing() as db:
+                db.execute("insert into askings values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing", asking)
+
+    def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
+        """Keep weights under a fingerprint."""
+        with self._writing() as db:
+            values = (fingerprint, weights, auditing.canonical(metrics), now())
+            db.execute(queries.PUT_MODEL, values)
+
+    # -- reads
+
+    def model(self, fingerprint: str) -> bytes | None:
+        """Return the weights kept under a fingerprint."""
+        rows = self._read("select weights from models where fingerprint = ?", (fingerprint,))
+        return rows[0][0] if rows else None
+
+    def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
+        """Return earlier answers that cost something, by their key."""
+        rows = [Classification(*row) for row in self._read(queries.RECALL, (compact(list(answer_keys)),))]
+        return {answer.answer_key: answer for answer in rows}
+
+    def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
+        """Return the stored tickets among these identities."""
+        rows = self._read(queries.BY_IDENTITY, (compact(list(identities)),))
+        return {ticket.identity: ticket for ticket in (Ticket(*row) for row in rows)}
+
+    def find(self, selection: Selection) -> Iterator[Ticket]:
+        """Walk over tickets, newest first; with ids, in their order. No transaction stays open between two tickets."""
+        if selection.ids is not None:
+            yield from self._in_order_of(selection.ids)
+            return
+        left = selection.limit
+        while left is None or left > 0:
+            where, values = queries.where(selection)
+            if selection.after:
+                where.append("ticket_id < :after_id")
+                values |= {"after_id": selection.after}
+            page = PAGE if left is None else min(left, PAGE)
+            said = " and ".join(where) or "true"
+            rows = self._read(f"select * from tickets where {said} order by ticket_id desc limit {page}", values)
+            yield from (Ticket(*row) for row in rows)
+            if len(rows) < page:
+                return
+            left = None if left is None else left - page
+            selection = selection._replace(after=rows[-1][0])
+
+    def _in_order_of(self, ids: Sequence[str]) -> Iterator[Ticket]:
+        for start in range(0, len(ids), PAGE):
+            chunk = ids[start : start + PAGE]
+            found = {row[0]: Ticket(*row) for row in self._read(queries.BY_ID, (compact(chunk),))}
+            yield from (found[i] for i in chunk if i in found)
+
+    def named(self, name: str, limit: int) -> list[Ticket]:
+        """Return the tickets with this id, ending (6 or more characters) or external id, newest first."""
+        rows = self._read("select * from tickets where ticket_id = ?", (name,))
+        if not rows:
+            values = {"low": f"{name}\t", "high": f"{name}\n", "limit": limit}
+            rows = self._read(queries.NAMED, values)
+            if len(name) >= 6:
+                rows += [row for row in self._ending(name, limit) if row not in rows]
+        return [Ticket(*row) for row in rows]
+
+    def _ending(self, ending: str, limit: int) -> list[Any]:
+        return self._read(queries.ENDING, {"ending": f"%{queries.escaped(ending)}", "limit": limit})
+
+    def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
+        """Return these answers by their id."""
+        rows = self._read(queries.DECISIONS, (compact(list(classification_ids)),))
+        return {row[0]: Classification(*row) for row in rows}
+
+    def answers(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
+        """Return what was answered about these tickets to these questions, oldest first."""
+        values = (compact(list(ticket_ids)), compact(list(fingerprints)))
+        return [Classification(*row) for row in self._read(queries.ANSWERS, values)]
+
+    def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
+        """Return what each ticket's destinations are owed, oldest first."""
+        found: dict[str, list[Delivery]] = {}
+        for row in self._read(queries.DELIVERIES, (compact(list(ticket_ids)),)):
+            delivery = Delivery(*row)
+            found.setdefault(delivery.ticket_id, []).append(delivery)
+        return {ticket_id: tuple(deliveries) for ticket_id, deliveries in found.items()}
+
+    def history(self, ticket_id: str) -> History:
+        """Return everything known of one ticket."""
+        one = (ticket_id,)
+        ticket = Ticket(*self._read("select * from tickets where ticket_id = ?", one)[0])
+        answers = tuple(Classification(*r) for r in self._read(queries.ANSWERS_OF, one))
+        deliveries = self.deliveries([ticket_id]).get(ticket_id, ())
+        attempts = tuple(Attempt(*r) for r in self._read(queries.ATTEMPTS_OF, one))
+        askings = {a[0]: Asking(*a) for a in self._read(queries.ASKINGS_OF, one)}
+        events = tuple(self.events(EventQuery(ticket_id=ticket_id)))
+        return History(ticket, answers, deliveries, attempts, events, askings)
+
+    def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
+        """Walk over the audit log, oldest first, a page at a time."""
+        where, values = queries.where_events(query)
+        after = query.after
+        if query.limit is not None:
+            values["limit"] = query.limit
+            rows = self._read(f"select seq from events where {where} order by seq desc limit :limit", values)
+            after = max(after, rows[-1][0] - 1 if rows else after)
+            if not rows:
+                return
+        while True:
+            rows = self._read(queries.EVENTS.format(where=where, page=PAGE), values | {"after": after})
+            yield from (LoggedEvent(*row) for row in rows)
+            if len(rows) < PAGE:
+                return
+            after = rows[-1][0]
+
+    def head(self) -> Head:
+        """Return where the audit log ends, as the database tells."""
+        seq, head = self._read("select seq, hash from chain")[0]
+        return Head(head, seq)
+
+    def stats(self) -> Stats:
+        """Count."""
+
+        def count(column: str) -> dict[str, int]:
+            said = f"select {column}, count(*) from tickets where {column} is not null group by 1 order by 2 desc, 1"
+            return dict(self._read(said))
+
+        deliveries: dict[str, dict[str, int]] = {}
+        for destination, state, number in self._read(queries.DELIVERY_COUNTS):
+            deliveries.setdefault(destination, {})[state] = number
+        days = dict(self._read("select substr(stored_at, 1, 10), count(*) from tickets group by 1 order by 1"))
+        cost = self._read("select coalesce(sum(cost), 0) from classifications")[0][0]
+        events = self._read("select seq from chain")[0][0]
+        by_status, by_category = count("status"), count("category")
+        total = sum(by_status.values())
+        return Stats(total, by_status, by_category, count("classifier"), days, deliveries, cost, events, self.waiting())
+
+    # -- below
+
+    def _tickets(self, db: Db, ids: Sequence[str]) -> list[Ticket]:
+        return [Ticket(*row) for row in db.execute(queries.BY_ID, (compact(list(ids)),))]
+
+    def _identified(self, db: Db, identities: Sequence[str]) -> list[Ticket]:
+        return [Ticket(*row) for row in db.execute(queries.BY_IDENTITY, (compact(list(identities)),))]
+
+    def _taken(self, db: Db, new: Sequence[Ticket]) -> dict[str, Conflict]:
+        """Find the new tickets whose identity another one had taken."""
+        here = {t.identity: t for t in self._identified(db, [t.identity for t in new])}
+        return {t.ticket_id: Conflict(here[t.identity]) for t in new if here[t.identity].ticket_id != t.ticket_id}
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process of this machine runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
