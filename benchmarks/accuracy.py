@@ -19,6 +19,7 @@ from triage_cli.allowance import Allowance
 from triage_cli.classifiers.local import LocalClassifier, fingerprint
 from triage_cli.classifiers.training import fit
 from triage_cli.config import DEFAULT_CATEGORIES
+from triage_cli.evaluation.scoring import Graded, macro_f1, per_category
 from triage_cli.models import Category, Classification, Ticket
 
 NONE_OF_THESE = frozenset({"oos", "NO_NODES_DETECTED"})
@@ -46,9 +47,9 @@ def categories_of(folder: Path) -> Sequence[Category]:
     return DEFAULT_CATEGORIES if is_default else found
 
 
-def sample(labelled: Labelled, per_label: int) -> Labelled:
+def sample(labelled: Labelled, per_label: int, seed: int = 0) -> Labelled:
     by_label: dict[str, Labelled] = defaultdict(list)
-    for text, label in Random(0).sample(labelled, len(labelled)):
+    for text, label in Random(seed).sample(labelled, len(labelled)):
         by_label[label].append((text, label))
     return [item for items in by_label.values() for item in items[:per_label]]
 
@@ -69,12 +70,6 @@ def answers(categories: Sequence[Category], taught: Labelled, texts: Sequence[st
     ]
 
 
-def f1_by_label(pairs: Sequence[tuple[str, str | None]], labels: Sequence[str]) -> dict[str, float]:
-    right = Counter(truth for truth, guess in pairs if truth == guess)
-    true, guessed = Counter(truth for truth, _ in pairs), Counter(guess for _, guess in pairs)
-    return {name: 2 * right[name] / (true[name] + guessed[name]) if true[name] else 0.0 for name in labels}
-
-
 def measure(folder: Path, learn: int) -> None:
     categories = categories_of(folder)
     names = [category.name for category in categories]
@@ -84,10 +79,11 @@ def measure(folder: Path, learn: int) -> None:
     outside = [answer for (_, label), answer in zip(test, given, strict=True) if label in NONE_OF_THESE]
     pairs = [(label, answer.category) for label, answer in scope]
     sure = [(label, answer.category) for label, answer in scope if (answer.confidence or 0) >= THRESHOLD]
-    f1 = f1_by_label(pairs, names)
+    graded = [Graded(label, guess, None, sure=False) for label, guess in pairs]
+    f1 = {name: found["f1"] for name, found in per_category(graded, names).items()}
     met = Counter(label for label, _ in pairs)
     figures = (
-        share(pairs), sum(f1[name] for name in met) / len(met), max(met.values()) / len(pairs),
+        share(pairs), macro_f1(graded), max(met.values()) / len(pairs),
         sum(answer.confidence or 0 for _, answer in scope) / len(scope), len(sure) / len(scope), share(sure),
     )  # fmt: skip
     unsure = sum((answer.confidence or 0) < THRESHOLD for answer in outside) / len(outside) if outside else None

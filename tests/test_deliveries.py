@@ -150,7 +150,7 @@ def test_kill_9_at_random_moments_loses_nothing(cli: Cli, receiver: Receiver) ->
     (cli.folder / "config.yaml").write_text(f"routes:\n  - to: {receiver.url}\n")
     assert cli("create", "in.csv", "-q").returncode == 0
     assert cli("classify", "-q").returncode == 0
-    chance = random.Random(3)  # noqa: S311 - moments, no secrets
+    chance = random.Random(3)
     for _ in range(3):
         before = len(receiver.got)
         process = cli.start("route", "-q")

@@ -51,7 +51,7 @@ def states(cli: Cli) -> dict[str, int]:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_an_import_that_is_killed_loses_nothing_it_told_of(cli: Cli, source: Path, seed: int) -> None:
-    moment = random.Random(seed).randrange(1, NUMBER // 2)  # noqa: S311 - any moment will do
+    moment = random.Random(seed).randrange(1, NUMBER // 2)
     with cli.start("create", "-o", "id", str(source)) as process:
         told = printed(process, moment)
         process.kill()
@@ -67,7 +67,7 @@ def test_an_import_that_is_killed_loses_nothing_it_told_of(cli: Cli, source: Pat
 
 @pytest.mark.parametrize("seed", [4, 5])
 def test_a_run_that_is_killed_is_finished_by_the_next(fitted: Cli, source: Path, seed: int) -> None:
-    moment = random.Random(seed).randrange(1, NUMBER // 3)  # noqa: S311 - any moment will do
+    moment = random.Random(seed).randrange(1, NUMBER // 3)
     with fitted.start("run", "-o", "id", str(source)) as process:
         told = printed(process, moment)
         process.kill()

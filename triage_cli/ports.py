@@ -1,13 +1,19 @@
 """The protocols: what the use cases need of the world, and what the command line needs of the use cases."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import IO, Protocol
 
 from triage_cli.allowance import Allowance
 from triage_cli.models import (
     Answer,
     ApiKey,
     Asking,
+    Batch,
+    BatchItem,
+    BatchLook,
+    BatchRequest,
+    BatchResult,
+    Calibration,
     Category,
     Change,
     Classification,
@@ -22,8 +28,10 @@ from triage_cli.models import (
     Head,
     History,
     Kept,
+    Labelled,
     Lease,
     LoggedEvent,
+    ModelVersion,
     Outcome,
     Parcel,
     Receipt,
@@ -100,6 +108,62 @@ class Triage(Protocol):
         """Take no new work; what is in flight ends and is kept."""
 
 
+class Shelf(Protocol):
+    """Keeps what was learned: versions of the embedded model, calibrations, answers given while evaluating."""
+
+    def active(self) -> ModelVersion | None:
+        """Return the version in use, None where it is the built-in model."""
+
+    def versions(self) -> list[ModelVersion]:
+        """Return all versions, newest first, without their weights."""
+
+    def add_version(self, version: ModelVersion, event: Event) -> ModelVersion:
+        """Keep a version, and use it from here on; its number is given here."""
+
+    def step_back(self, event: Event) -> ModelVersion | None:
+        """Use the version before the active one; raises `LookupError` where there is none."""
+
+    def labelled(self) -> Iterator[Labelled]:
+        """Walk over the texts that a verdict holds for, oldest first."""
+
+    def opinions(self) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
+        """Return what each machine last said of tickets that a person has decided: ticket to classifier to answer."""
+
+    def calibration(self, fingerprint: str) -> Calibration | None:
+        """Return the calibration of what is asked under this fingerprint."""
+
+    def calibrations(self) -> list[Calibration]:
+        """Return all calibrations, newest first."""
+
+    def keep_calibration(self, calibration: Calibration, event: Event) -> None:
+        """Keep a calibration in the place of an earlier one of the same fingerprint."""
+
+    def trials(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
+        """Return answers that were paid for while evaluating, by their key."""
+
+    def keep_trials(self, answers: Sequence[Classification], lease: Lease) -> None:
+        """Keep answers that cost something, and what the run has spent so far."""
+
+
+class Trainer(Protocol):
+    """Fits the embedded classifier to its categories and labelled texts."""
+
+    def built_in(self) -> bytes:
+        """Return the model of the categories alone."""
+
+    def fit(self, labelled: Sequence[Labelled]) -> bytes:
+        """Return a model of the categories and labelled texts."""
+
+    def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
+        """Return what a model says of texts: a category and how sure it is."""
+
+    def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
+        """Tell of texts whether a model has learned them."""
+
+    def suits(self, weights: bytes) -> bool:
+        """Tell whether a model is for these categories, under their present or former names."""
+
+
 class Classifier(Protocol):
     """Answers which category tickets belong to.
 
@@ -124,6 +188,57 @@ class Classifier(Protocol):
         An outcome's `item` is the ticket. A ticket's own failure is an `AnswerError` in its outcome; what stops the run
         is raised, after what had finished was yielded. Once the allowance is stopping, nothing new is begun.
         """
+
+
+class Batcher(Protocol):
+    """Has a provider answer many questions within a day, for half the price.
+
+    `labels` are what can be answered, the one for no category last; `options` is what the requests leave out, as JSON;
+    `most_requests` and `most_bytes` bound one batch; `has_next` tells whether another paid step follows this one.
+    """
+
+    name: str
+    fingerprint: str
+    address: str
+    labels: tuple[str, ...]
+    most_requests: int
+    most_bytes: int
+    has_next: bool
+
+    @property
+    def options(self) -> str:
+        """Return what is left out of the requests, since the server objected to it."""
+
+    def remember(self, options: str) -> None:
+        """Begin with what an earlier batch has taught."""
+
+    def request(self, ticket: Ticket, batch_id: str, number: int) -> BatchRequest:
+        """Return the request about a ticket."""
+
+    def submit(self, batch: Batch, lines: IO[bytes], sending: Callable[[], bool]) -> str:
+        """Hand a batch over and return the provider's name for it.
+
+        `sending` is called before the one step that cannot be taken back, and says whether it may be taken. Raises
+        `DoubtfulError` where the batch may have arrived all the same; after any other error it has not.
+        """
+
+    def find(self, batch: Batch, known: frozenset[str]) -> str | None:
+        """Return the provider's name for a batch that may never have arrived; `known` are those of other batches.
+
+        Raises `DoubtfulError` where it cannot be told yet.
+        """
+
+    def look(self, batch: Batch) -> BatchLook:
+        """Ask how far a batch is."""
+
+    def fetch(self, batch: Batch, into: IO[bytes]) -> None:
+        """Fetch the results of a batch that has ended, a line each."""
+
+    def results(self, batch: Batch, lines: Iterable[bytes], *, outage: bool) -> Iterator[BatchResult]:
+        """Read results; in an `outage` nothing was answered, so a request that failed is no fault of its ticket."""
+
+    def answer(self, ticket: Ticket, item: BatchItem, batch: Batch, result: BatchResult) -> Outcome[Answer]:
+        """Return what a result says of a ticket."""
 
 
 class Destination(Protocol):
@@ -223,6 +338,29 @@ class Store(Protocol):
 
     def forgot(self) -> bool:
         """Tell whether anybody was ever forgotten here."""
+
+    def hold_batches(self, lease: Lease) -> list[Batch]:
+        """Take hold of the batches that are not settled and that no live run holds, oldest first."""
+
+    def open_batch(self, batch: Batch, event: Event) -> None:
+        """Record that a batch is being gathered, before the provider is told of it."""
+
+    def advance_batch(self, batch: Batch, was: str, event: Event | None, lease: Lease) -> bool:
+        """Bring a batch into its next state, unless it is no longer in the state `was` or another run has taken it."""
+
+    def batch_items(
+        self, batch_id: str, numbers: Sequence[int] | None = None, *, limit: int | None = None
+    ) -> list[BatchItem]:
+        """Return items that wait in a batch, those of these requests or the first ones, in their order."""
+
+    def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
+        """Return the open requests that ask these questions already by key: batch, number, and the tickets there."""
+
+    def provider_ids(self) -> frozenset[str]:
+        """Return the names that providers gave to our batches."""
+
+    def batch_options(self, fingerprint: str) -> str | None:
+        """Return what was last left out of requests that ask this."""
 
     def model(self, fingerprint: str) -> bytes | None:
         """Return the weights kept under a fingerprint."""

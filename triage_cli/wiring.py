@@ -1,5 +1,6 @@
 """Which class stands behind a port: the one place that names stores, classifiers and destinations."""
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -10,8 +11,8 @@ from triage_cli.adversarial import Steering, adversarial
 from triage_cli.allowance import Allowance
 from triage_cli.config import ClassifierSpec, Config, DestinationSpec, is_postgres, without_password
 from triage_cli.errors import ConfigError, UnavailableError, UsageError
-from triage_cli.models import Classification, ClassifyPlan, Head, Parcel, Rule, Ticket
-from triage_cli.ports import Classifier, Destination, Gate, Store
+from triage_cli.models import Calibration, Classification, ClassifyPlan, Head, ModelVersion, Parcel, Rule, Ticket
+from triage_cli.ports import Batcher, Classifier, Destination, Gate, Shelf, Store
 from triage_cli.service import renaming
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
@@ -19,8 +20,12 @@ from triage_cli.service.proving import prove
 from triage_cli.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
+    from triage_cli.classifiers.asking import AskingClassifier
+    from triage_cli.classifiers.local import Model
     from triage_cli.client import RemoteTriage
     from triage_cli.destinations.webhook import Target
+    from triage_cli.service.evaluating import Evaluating
+    from triage_cli.service.learning import Learning
     from triage_cli.stores.copying import Copied
     from triage_cli.stores.postgres import PostgresStore
 
@@ -126,9 +131,12 @@ def parts(config: Config, tell: Callable[[str], None] | None = None, *, guarded:
     def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
         return open_classifier(_known(config, store), store, plan, Signed(actor, run_id), tell)
 
+    def batcher(name: str, plan: ClassifyPlan, actor: str, run_id: str) -> Batcher:
+        return open_batcher(_known(config, store), name, plan, Signed(actor, run_id))
+
     map_ = Map(config.routes, config.routing_hash(), destination)
     hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
-    return Parts(store, config.categories, classifier, map_, config.per_day, hysteresis)
+    return Parts(store, config.categories, classifier, map_, config.per_day, hysteresis, batcher)
 
 
 def _known(config: Config, store: Store) -> Config:
@@ -236,7 +244,7 @@ def estimate(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> E
     from triage_cli.classifiers.providers import BUDGET
 
     asked = asking.build(paid, config.categories, env=os.environ, actor="", run_id=None, offline=config.offline)
-    bill = asking.Bill(paid.price)
+    bill = asking.Bill(asking.half(paid.price) if plan.batch else paid.price)
     number = tokens = 0
     cost, prompt = 0.0, ""
     for ticket in tickets:
@@ -255,24 +263,68 @@ def open_classifier(
     spec = config.classifiers.get(name)
     if spec is None:
         raise UsageError(f'no classifier "{name}"', hint=f"the config has {', '.join(config.classifiers)}")
+    if plan.batch and not _paid(config, spec):
+        raise UsageError(
+            f'classifier "{name}" asks no provider{" offline" if config.offline else ""}, so nothing can be in a batch',
+            hint="leave out --batch",
+        )
     if spec.type == "local":
-        return _local(config, store, spec, signed, tell)
+        return _calibrated(store, spec, _local(config, store, spec, signed, tell), tell)
     if spec.type == "cascade":
         from triage_cli.classifiers.cascade import Cascade
 
         kept = [step for step in spec.steps if not config.offline or config.classifiers[step].type == "local"]
         if not kept:
             raise UsageError(f'classifier "{name}" has no step that works offline', hint="leave out --offline")
-        steps = [open_classifier(config, store, plan._replace(classifier=step), signed, tell) for step in kept]
+        paid = _paid(config, spec)
+        steps = [
+            _asking(config, store, config.classifiers[step], plan, signed, has_next=step != paid[-1])
+            if step in paid
+            else open_classifier(config, store, plan._replace(classifier=step, batch=False), signed, tell)
+            for step in kept
+        ]
         return Cascade(name, steps, spec.audit_rate, tell) if len(steps) > 1 else steps[0]
-    return _asking(config, store, spec, plan, signed)
+    return _calibrated(store, spec, _asking(config, store, spec, plan, signed), tell)
 
 
-def _asking(config: Config, store: Store, spec: ClassifierSpec, plan: ClassifyPlan, signed: Signed) -> Classifier:
+def _calibrated(
+    store: Store, spec: ClassifierSpec, classifier: Classifier, tell: Callable[[str], None] | None
+) -> Classifier:
+    found = open_shelf(store).calibration(classifier.fingerprint)
+    if found is None:
+        return classifier
+    from triage_cli.classifiers.calibrated import Calibrated
+
+    if tell is not None:
+        tell(f"confidences of {spec.name} are calibrated (on {found.n:,} labelled tickets, {found.at[:10]})")
+    return Calibrated(classifier, found, spec.min_confidence)
+
+
+def _paid(config: Config, spec: ClassifierSpec) -> list[str]:
+    """Return the names of the steps that ask a provider; offline there are none."""
+    names = spec.steps if spec.type == "cascade" else (spec.name,)
+    return [] if config.offline else [name for name in names if config.classifiers[name].type != "local"]
+
+
+def open_batcher(config: Config, name: str, plan: ClassifyPlan, signed: Signed) -> Batcher:
+    """Open the batches of a classifier, of one that is no part of the plan as well: they are to be collected."""
+    from triage_cli.classifiers import batches
+
+    spec = config.classifiers.get(name)
+    if spec is None:
+        raise ConfigError(
+            f'a batch of classifier "{name}" is to be collected, which the config no longer has',
+            hint="add it again until then",
+        )
+    steps = _paid(config, config.classifiers[plan.classifier or config.classifier])
+    asked = _asked(config, spec, plan, signed)
+    return batches.Batches(asked, batches.wire_of(asked, os.environ), has_next=name in steps[:-1])
+
+
+def _asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, signed: Signed) -> "AskingClassifier":
     from triage_cli.classifiers import asking
-    from triage_cli.classifiers.remembering import Remembering
 
-    inner = asking.build(
+    return asking.build(
         spec._replace(workers=plan.workers or spec.workers),
         config.categories,
         env=os.environ,
@@ -282,8 +334,22 @@ def _asking(config: Config, store: Store, spec: ClassifierSpec, plan: ClassifyPl
         offline=config.offline,
     )
 
+
+def _asking(
+    config: Config, store: Store, spec: ClassifierSpec, plan: ClassifyPlan, signed: Signed, *, has_next: bool = False
+) -> Classifier:
+    from triage_cli.classifiers.remembering import Remembering
+
+    asked = _asked(config, spec, plan, signed)
+    inner: Classifier = asked
+    if plan.batch:
+        from triage_cli.classifiers import batches
+
+        inner = batches.Postponing(asked, has_next=has_next)
+    shelf = open_shelf(store)
+
     def recall(keys: Sequence[str]) -> Mapping[str, Classification]:
-        return {} if plan.force else store.recall(keys)
+        return {} if plan.force else {**shelf.trials(keys), **store.recall(keys)}
 
     return Remembering(inner, spec.min_confidence, recall, signed.actor, signed.run_id)
 
@@ -293,6 +359,38 @@ def _local(
 ) -> Classifier:
     from triage_cli.classifiers import local
 
+    version = open_shelf(store).active()
+    model = said = None
+    if version is not None:
+        model = local.suited(local.Model.from_bytes(version.weights), config.categories)
+        said = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
+        if model is None and tell is not None:
+            tell(f"{of_other_categories(version)}, so the built-in model answers; next: triage learn")
+    return local.LocalClassifier(
+        spec.name,
+        model or built_in(config, store, tell),
+        local.fingerprint(config.categories),
+        spec.min_confidence,
+        actor=signed.actor,
+        run_id=signed.run_id,
+        categories=config.categories,
+        clock=ids.now,
+        new_id=ids.new_id,
+        version=said if model and said else "",
+    )
+
+
+def of_other_categories(version: ModelVersion) -> str:
+    """Return what is to be said of a learned model that does not suit the categories."""
+    return (
+        f"learned model version {version.version} is for other categories ({', '.join(json.loads(version.categories))})"
+    )
+
+
+def built_in(config: Config, store: Store, tell: Callable[[str], None] | None) -> "Model":
+    """Return the embedded model of the categories alone, fitted where it is not yet."""
+    from triage_cli.classifiers import local
+
     name = local.fingerprint(config.categories)
     weights = store.model(name)
     if weights is None:
@@ -300,19 +398,66 @@ def _local(
 
         if tell is not None:
             tell(f"fitting the embedded model to {len(config.categories)} categories, once")
-        model = training.fit(config.categories)
-        store.keep_model(name, model.to_bytes(), {"categories": len(config.categories)})
-    else:
-        # Its labels stand in the order of the categories, and may be their former names.
-        model = local.Model.from_bytes(weights)._replace(labels=tuple(c.name for c in config.categories))
-    return local.LocalClassifier(
-        spec.name,
-        model,
-        name,
-        spec.min_confidence,
-        actor=signed.actor,
-        run_id=signed.run_id,
-        categories=config.categories,
-        clock=ids.now,
-        new_id=ids.new_id,
-    )
+        weights = training.fit(config.categories).to_bytes()
+        store.keep_model(name, weights, {"categories": len(config.categories)})
+    # Its labels stand in the order of the categories, and may be their former names.
+    return local.Model.from_bytes(weights)._replace(labels=tuple(c.name for c in config.categories))
+
+
+def open_shelf(store: Store) -> Shelf:
+    """Return what was learned, beside a store."""
+    from triage_cli.stores.learning import Shelf as StoreShelf
+
+    return StoreShelf(store)  # type: ignore[arg-type]  # each of our stores has the doors it needs
+
+
+def learning(config: Config, actor: str, words: str, tell: Callable[[str], None]) -> "Learning":
+    """Put together what learning and the search for suspect labels stand on."""
+    from triage_cli.classifiers.training import Trainer
+    from triage_cli.service.learning import Learning
+
+    store = open_store(config)
+    config = _known(config, store)
+    trainer = Trainer(config.categories, lambda: built_in(config, store, tell).to_bytes())
+    return Learning(store, open_shelf(store), trainer, config.categories, actor, words)
+
+
+def evaluating(config: Config, actor: str, words: str, tell: Callable[[str], None]) -> "Evaluating":
+    """Put together what an evaluation stands on."""
+    from triage_cli.service.evaluating import Evaluating
+
+    store = open_store(config)
+
+    def classifier(plan: ClassifyPlan, run_id: str) -> Classifier:
+        return open_classifier(_known(config, store), store, plan, Signed(actor, run_id), tell)
+
+    return Evaluating(store, open_shelf(store), config.categories, classifier, config.per_day, actor, words)
+
+
+def learned_version(config: Config) -> tuple[str, bool] | None:
+    """Return what is to be said of the learned model, and whether it is in use; None where there is none."""
+    from triage_cli.classifiers import local
+
+    store = open_store(config)
+    version = open_shelf(store).active()
+    if version is None:
+        return None
+    suits = local.suited(local.Model.from_bytes(version.weights), _known(config, store).categories) is not None
+    labelled = json.loads(version.metrics)["labelled"]
+    said = f"version {version.version} of {version.at[:10]}, learned from {labelled:,} tickets"
+    return (said, True) if suits else (f"{of_other_categories(version)}: not in use", False)
+
+
+def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:
+    """Yield each configured classifier's newest calibration, and whether it still holds."""
+    store = open_store(config)
+    newest: dict[str, Calibration] = {}
+    for calibration in open_shelf(store).calibrations():
+        newest.setdefault(calibration.classifier, calibration)
+    for name, spec in config.classifiers.items():
+        if name in newest and spec.type != "cascade":
+            asked = open_classifier(
+                _known(config, store), store, ClassifyPlan(name), Signed("doctor", ids.new_id()), None
+            )
+            held = open_shelf(store).calibration(asked.fingerprint)
+            yield name, held or newest[name], held is not None

@@ -26,6 +26,7 @@ PAGED: dict[int | str, dict[str, Any]] = {
 def list_(request: Request, query: Annotated[shapes.TicketQuery, Query()], triage: TriageHere) -> Response:
     """List tickets, newest first, a page at a time."""
     selection = Selection(
+        ids=None if query.name is None else (triage.resolve(query.name),),
         statuses=frozenset(query.status),
         category=query.category,
         customer_id=query.customer_id,

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from triage_cli.allowance import Allowance
 from triage_cli.classifiers.examples import examples_of
-from triage_cli.classifiers.words import MAX_WORDS, showable, tokens_of, vocabulary, words_of
+from triage_cli.classifiers.words import MAX_CHARACTERS, MAX_WORDS, bare, showable, tokens_of, vocabulary, words_of
 from triage_cli.errors import TriageError
 from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Ticket
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
-METHOD = "1"  # grows when the same categories would give another model
+METHOD = "2"  # grows when the same categories would give another model
 LENGTH_DIMENSIONS = 64  # the vectors were trained to be cut off anywhere: these suffice to measure a text's length
 SHORTENED = 0.55  # what these hold of the whole length
 SLICE = 64  # tickets looked up together: bounds memory whatever a chunk holds
@@ -38,7 +38,8 @@ class Model(NamedTuple):
     """The fitted weights: arrays, the labels they are for, and what they were fitted to.
 
     `fingerprint` names categories and method, `learned` the labelled texts beside them (empty: none). `vectors` weighs
-    the embedding, `terms` each token in `tokens`, whose `rarity` is its inverse document frequency.
+    the embedding, `terms` each token in `tokens` and then each word in `words`; `rarity` is their inverse document
+    frequency. `seen` are the numbers (`text_number`) of the labelled texts, ascending.
     """
 
     labels: tuple[str, ...]
@@ -46,19 +47,22 @@ class Model(NamedTuple):
     learned: str
     vectors: Floats
     tokens: NDArray[np.int32]
+    words: tuple[str, ...]
     rarity: Floats
     terms: Floats
     bias: Floats
     temperature: float
+    seen: NDArray[np.uint64]
 
     def to_bytes(self) -> bytes:
         """Return the model as the bytes of an `.npz`; equal models give equal bytes."""
         buffer = BytesIO()
+        head = [self.labels, self.fingerprint, self.learned, self.words]
         np.savez_compressed(
             buffer,
-            head=np.frombuffer(json.dumps([self.labels, self.fingerprint, self.learned]).encode(), np.uint8),
+            head=np.frombuffer(json.dumps(head).encode(), np.uint8),
             vectors=self.vectors, tokens=self.tokens, rarity=self.rarity, terms=self.terms, bias=self.bias,
-            temperature=np.float64(self.temperature),
+            temperature=np.float64(self.temperature), seen=self.seen,
         )  # fmt: skip
         return buffer.getvalue()
 
@@ -67,10 +71,10 @@ class Model(NamedTuple):
         """Read what `to_bytes` wrote; nothing in it is ever executed."""
         try:
             with np.load(BytesIO(data), allow_pickle=False) as arrays:
-                labels, fingerprint, learned = json.loads(arrays["head"].tobytes())
+                labels, fingerprint, learned, words = json.loads(arrays["head"].tobytes())
                 return cls(
-                    tuple(labels), fingerprint, learned, arrays["vectors"], arrays["tokens"], arrays["rarity"],
-                    arrays["terms"], arrays["bias"], float(arrays["temperature"]),
+                    tuple(labels), fingerprint, learned, arrays["vectors"], arrays["tokens"], tuple(words),
+                    arrays["rarity"], arrays["terms"], arrays["bias"], float(arrays["temperature"]), arrays["seen"],
                 )  # fmt: skip
         except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
             raise TriageError(f"the stored model cannot be read ({error})", hint="fit it again") from error
@@ -86,6 +90,29 @@ def described(categories: Sequence[Category]) -> str:
     """Return the categories as this classifier reads them, as JSON."""
     pairs = zip(categories, examples_of(categories), strict=True)
     return json.dumps([[c.name, c.description, list(examples)] for c, examples in pairs], ensure_ascii=False)
+
+
+def text_number(text: str) -> int:
+    """Return 64 bits that stand for a text: what was learned can be recognised, not read."""
+    return int.from_bytes(sha256(text.encode("utf-8", "surrogatepass")).digest()[:8])
+
+
+_EMPHASIS = np.log(np.maximum(np.arange(MAX_CHARACTERS), 1)).astype(np.float32) + 1
+
+
+def emphasis(number: int, counts: Sequence[int] | None) -> Floats:
+    """Return how much each of a text's words counts: a word said again and again, by the logarithm of how often."""
+    return np.ones(number, np.float32) if counts is None else _EMPHASIS[counts]
+
+
+def suited(model: Model, categories: Sequence[Category]) -> Model | None:
+    """Return a learned model under the categories' present names; None where it is for others."""
+    former = {name: category.name for category in categories for name in (category.root, *category.was)}
+    present = former | {category.name: category.name for category in categories}
+    labels = tuple(present.get(label, "") for label in model.labels)
+    if sorted(labels) != sorted(category.name for category in categories):
+        return None
+    return model._replace(labels=labels, fingerprint=fingerprint(categories))
 
 
 class _Numbers(dict[str, int]):
@@ -121,6 +148,7 @@ class WordTable:
         self.place[model.tokens] = np.arange(1, len(model.tokens) + 1)
         self.rarity = np.concatenate([[0], model.rarity]).astype(np.float32)
         self.terms = np.concatenate([np.zeros((1, k)), model.terms * model.rarity[:, None]]).astype(np.float32)
+        self.whole = {word: number for number, word in enumerate(model.words, start=len(model.tokens) + 1)}
 
     def look_up(self, texts: Sequence[Sequence[str]]) -> Integers:
         """Return the row numbers of all words in a row, working out those that are new."""
@@ -143,18 +171,24 @@ class WordTable:
         rows = self.rows[span]
         rows[:, :LENGTH_DIMENSIONS] = vectors[:, :LENGTH_DIMENSIONS]
         rows[:, self.by_vector] = vectors @ self.model.vectors
-        rows[:, self.by_term] = np.add.reduceat(self.terms[place], starts)
-        rows[:, -1] = np.add.reduceat(self.rarity[place] ** 2, starts)
+        whole = [self.whole.get(bare(word), 0) for word in words]
+        rows[:, self.by_term] = np.add.reduceat(self.terms[place], starts) + self.terms[whole]
+        rows[:, -1] = np.add.reduceat(self.rarity[place] ** 2, starts) + self.rarity[whole] ** 2
         shown = [showable(word) for word in words]
         self.sayable[span] = [bool(word) for word in shown]
         self.shown += shown
 
-    def judge(self, texts: Sequence[Sequence[str]]) -> tuple[Floats, list[list[str]]]:
+    def judge(self, texts: Sequence[tuple[list[str], list[int] | None]]) -> tuple[Floats, list[list[str]]]:
         """Return of each text (none is empty) the labels' probabilities, and the words that spoke most for the best."""
-        numbers = self.look_up(texts)
-        counts = np.array([len(words) for words in texts])
+        numbers = self.look_up([words for words, _ in texts])
+        counts = np.array([len(words) for words, _ in texts])
         starts = np.cumsum(counts) - counts
         rows = self.rows[numbers]
+        for at, (words, repeated) in zip(starts.tolist(), texts, strict=True):
+            if repeated is not None:
+                weight = emphasis(len(words), repeated)
+                rows[at : at + len(words)] *= weight[:, None]
+                rows[at : at + len(words), -1] *= weight
         sums = np.add.reduceat(rows, starts)
         per_vector, per_term = scales(sums[:, :LENGTH_DIMENSIONS], sums[:, -1])
         scores = sums[:, self.by_vector] * per_vector[:, None] + sums[:, self.by_term] * per_term[:, None]
@@ -204,6 +238,23 @@ def leaders(chances: Floats) -> tuple[Integers, Integers]:
     return best, others.argmax(axis=1)
 
 
+def guesses(model: Model, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
+    """Return each text's likeliest label and its probability; none for a text without words."""
+    table = WordTable(model)
+    found: list[tuple[str | None, float | None]] = []
+    for start in range(0, len(texts), SLICE):
+        words = [words_of(text) for text in texts[start : start + SLICE]]
+        worded = [each for each in words if each[0]]
+        chances = iter(table.judge(worded)[0] if worded else ())
+        for each in words:
+            if each[0]:
+                row: Floats = next(chances)
+                found.append((model.labels[row.argmax()], float(row.max())))
+            else:
+                found.append((None, None))
+    return found
+
+
 _Judged = tuple[str | None, float | None, str, str | None]  # label, confidence, reason, probabilities
 
 
@@ -215,11 +266,14 @@ class LocalClassifier:
     def __init__(  # noqa: PLR0913 - wiring hands over what it knows, by name
         self, name: str, model: Model, categories_fingerprint: str, min_confidence: float, *, actor: str,
         run_id: str | None, categories: Sequence[Category], clock: Callable[[], str], new_id: Callable[[], str],
+        version: str = "",
     ) -> None:  # fmt: skip
         if not model.fingerprint == categories_fingerprint == fingerprint(categories):
             raise TriageError("the fitted model is for other categories", hint="fit it again")
         self.name = name
-        self.fingerprint = sha256(f"{model.fingerprint}\0{model.learned}".encode()).hexdigest()
+        # What was learned stays what it is under other names and descriptions of the same categories.
+        named = model.learned or model.fingerprint
+        self.fingerprint = sha256(f"{METHOD}\0{named}".encode()).hexdigest()
         self._model = model
         self._categories = categories
         self._min_confidence = min_confidence
@@ -227,6 +281,7 @@ class LocalClassifier:
         self._run_id = run_id
         self._clock = clock
         self._new_id = new_id
+        self._version = version
         self._table = WordTable(model)
         self._keys = [json.dumps(label, ensure_ascii=False) + ":" for label in model.labels]
         self._plain = ["".join(c if c.isprintable() else " " for c in label) for label in model.labels]
@@ -243,7 +298,8 @@ class LocalClassifier:
     def asking(self) -> Asking:
         """Describe what is asked."""
         options = {"method": METHOD, "learned": self._model.learned or None, "temperature": self._model.temperature}
-        return Asking(self.fingerprint, "local", "l2_supercat_256", "", "", described(self._categories),
+        model = f"l2_supercat_256, {self._version}" if self._version else "l2_supercat_256"
+        return Asking(self.fingerprint, "local", model, "", "", described(self._categories),
                       json.dumps(options), self._clock())  # fmt: skip
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
@@ -284,7 +340,7 @@ class LocalClassifier:
 
     def _judge(self, texts: Sequence[str]) -> list[_Judged]:
         judged: list[_Judged] = [(None, None, "no words to go by", None)] * len(texts)
-        words = {row: found for row, text in enumerate(texts) if (found := words_of(text))}
+        words = {row: found for row, text in enumerate(texts) if (found := words_of(text))[0]}
         if words:
             chances, spoke = self._table.judge(list(words.values()))
             columns = zip(words, chances.tolist(), *map(list, leaders(chances)), spoke, strict=True)

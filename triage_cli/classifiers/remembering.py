@@ -81,6 +81,8 @@ class Remembering:
             actor=self._actor,
             threshold=self._threshold,
             at=ids.now(),
+            confidence=before.confidence if before.raw is None else before.raw,
+            raw=None,
             reused=before.reused or before.classification_id,
             input_tokens=0,
             output_tokens=0,

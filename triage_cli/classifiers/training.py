@@ -1,156 +1,173 @@
-"""Fits the embedded classifier's weights to categories and labelled texts; scikit-learn is needed here alone."""
+"""Fits the embedded classifier to categories and labelled texts; strength and temperature come from held-out ones."""
 
-import re
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, hstack
-from sklearn.linear_model import LogisticRegression
 
-from triage_cli.classifiers.examples import examples_of
-from triage_cli.classifiers.local import LENGTH_DIMENSIONS, Floats, Integers, Model, fingerprint, scales, softmax
-from triage_cli.classifiers.words import tokens_of, vocabulary, words_of
+from triage_cli.classifiers.lessons import Lesson, Texts, lessons_of
+from triage_cli.classifiers.local import (
+    Floats,
+    Integers,
+    Model,
+    fingerprint,
+    guesses,
+    softmax,
+    suited,
+    text_number,
+)
+from triage_cli.classifiers.solving import CLOSE, solve
+from triage_cli.classifiers.words import vocabulary, words_of
 from triage_cli.errors import ConfigError
-from triage_cli.models import Category
+from triage_cli.evaluation.folding import folds_of, groups_of
+from triage_cli.models import Category, Labelled
 
-STRENGTH = 10.0  # the inverse of regularisation
 # How much terms count beside the vector: a description's few words say less than those of a score of texts.
 MANY = 15  # training texts a label
 TERMS_OF_MANY, TERMS_OF_FEW = np.float32(1.0), np.float32(0.6)
+STRENGTHS = (10.0, 3.0, 1.0)  # inverses of the penalty to choose from; the first is taken where nothing can be tried
+SHARES = (1.0, 0.2)  # how much the categories' own wording may count beside labelled texts, the first as before
 # Made-up examples are easier than tickets, so that no temperature can be fitted to them: this one is right, or makes
-# probabilities somewhat too low, on tickets of several kinds. Labelled texts are tickets and fit their own.
-UNLEARNED = 0.8
-NEVER = -50.0  # the score of a label nothing can be said for
-ENOUGH, FOLDS = 50, 5  # labelled texts to fit a temperature to, and into how many parts they are cut
+# probabilities somewhat too low, on tickets of several kinds. It counts as much as `PRIOR` labelled texts.
+UNLEARNED, PRIOR = 0.8, 10.0
+FOLDS = 5
+ROUGHLY = 1e-4  # how closely weights are found while choosing
+TRIABLE = 15  # labelled texts from which on strength and share are chosen
+MUCH = 10_000  # texts times labels from which on one held-out fold must do
+TEMPERATURES: list[float] = np.geomspace(0.2, 3, 60).round(3).tolist()
 
 
-class Lesson(NamedTuple):
-    """One training text: what it says, its label's number, and how much it counts."""
+class Choice(NamedTuple):
+    """How to fit: strength, the share of the categories' own wording, and the temperature of the answers."""
 
-    text: str
-    label: int
-    weight: float = 1.0
+    strength: float = STRENGTHS[0]
+    share: float = SHARES[0]
+    temperature: float = UNLEARNED
 
 
-def fit(categories: Sequence[Category], labelled: Sequence[tuple[str, str]] = ()) -> Model:
-    """Return a model of these categories, fitted to their wording, their examples, and texts labelled with a name."""
+def fit(
+    categories: Sequence[Category], labelled: Sequence[tuple[str, str]] = (), choice: Choice | None = None
+) -> Model:
+    """Return a model of these categories, fitted to their wording, their examples, and texts labelled with a name.
+
+    How to fit is found out on held-out labelled texts, unless it is said.
+    """
     if not categories:
         raise ConfigError("there are no categories", hint="name at least one under `categories`")
     wording = lessons_of(categories)
     taught = labelled_lessons(categories, labelled)
-    lessons = wording + taught
-    if not lessons:
+    if not wording + taught:
         raise ConfigError("the categories have no word to learn from", hint="give them descriptions and examples")
-    labels = np.array([lesson.label for lesson in lessons])
-    weights = np.array([lesson.weight for lesson in lessons])
-    texts = Texts([lesson.text for lesson in lessons])
-    tokens, rarity = texts.rarity()
-    share = TERMS_OF_MANY if len(lessons) >= MANY * len(categories) else TERMS_OF_FEW
-    features = texts.features(tokens, rarity, share)
-    slopes, bias = _weights(features, labels, weights, len(categories))
-    temperature = _temperature(features, labels, weights, len(taught), len(categories))
+    course = Course(wording, taught, len(categories))
+    choice = choice or course.choose()
+    weights = course.weights(choice, np.arange(len(taught)))
     width = vocabulary()[1].shape[1]
-    learned = sha256(repr(list(labelled)).encode()).hexdigest() if labelled else ""
+    learned = sha256(repr((list(labelled), choice)).encode("utf-8", "replace")).hexdigest() if labelled else ""
+    seen = np.array(sorted({text_number(lesson.text) for lesson in taught}), np.uint64)
     return Model(
-        tuple(category.name for category in categories), fingerprint(categories), learned,
-        slopes[:width], tokens, rarity, slopes[width:] * share, bias, temperature,
+        tuple(category.name for category in categories), fingerprint(categories), learned, weights[:width],
+        course.terms.tokens, course.terms.words, course.terms.rarity, weights[width:-1] * course.emphasis, weights[-1],
+        choice.temperature, seen,
     )  # fmt: skip
-
-
-def lessons_of(categories: Sequence[Category]) -> list[Lesson]:
-    """Return the training texts that categories bring: names, descriptions whole and by phrase, examples.
-
-    Together those of each category weigh the same: many examples of one must not draw away the others' tickets.
-    """
-    groups = []
-    for label, (category, examples) in enumerate(zip(categories, examples_of(categories), strict=True)):
-        name = re.sub(r"[\W_]+", " ", category.name)
-        phrases = re.split(r"[,:;.]\s|\s(?:and|or)\s", category.description)
-        group = [Lesson(text, label) for text in (f"{name}. {category.description}", name, *examples)]
-        group += [Lesson(phrase, label, 0.5) for phrase in phrases if phrase.casefold() != "everything else"]
-        groups.append([lesson for lesson in group if words_of(lesson.text)])
-    totals = [sum(lesson.weight for lesson in group) for group in groups]
-    mean = sum(totals) / len(totals)
-    return [
-        lesson._replace(weight=lesson.weight * mean / total)
-        for group, total in zip(groups, totals, strict=True)
-        for lesson in group
-    ]
 
 
 def labelled_lessons(categories: Sequence[Category], labelled: Sequence[tuple[str, str]]) -> list[Lesson]:
     """Return the labelled texts that are of these categories and have a word."""
     number = {category.name: label for label, category in enumerate(categories)}
-    return [Lesson(text, number[name]) for text, name in labelled if name in number and words_of(text)]
+    return [Lesson(text, number[name]) for text, name in labelled if name in number and words_of(text)[0]]
 
 
-class Texts:
-    """Training texts as the tokens of their distinct words."""
+class Course:
+    """All there is to learn, as numbers: the categories' wording first, labelled texts after it."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        words = [words_of(text) for text in texts]
-        known = list(dict.fromkeys(word for text in words for word in text))
-        tokens, starts = tokens_of(known)
-        of_word = dict(zip(known, np.split(tokens, starts[1:]), strict=True))
-        self.tokens = [np.concatenate([of_word[word] for word in text]) for text in words]
+    def __init__(self, wording: Sequence[Lesson], taught: Sequence[Lesson], k: int) -> None:
+        lessons = [*wording, *taught]
+        texts = Texts([lesson.text for lesson in lessons])
+        self.k = k
+        self.terms = texts.terms()
+        self.emphasis = TERMS_OF_MANY if len(lessons) >= MANY * k else TERMS_OF_FEW
+        self.design = texts.design(self.terms, self.emphasis)
+        self.labels = np.array([lesson.label for lesson in lessons])
+        self.counts = np.array([lesson.weight for lesson in lessons])
+        self.before = len(wording)
+        self.taught = taught
 
-    def rarity(self) -> tuple[NDArray[np.int32], Floats]:
-        """Return every token met and its inverse document frequency."""
-        tokens, counts = np.unique(np.concatenate([np.unique(text) for text in self.tokens]), return_counts=True)
-        rarity = np.log((1 + len(self.tokens)) / (1 + counts)) + 1
-        return tokens.astype(np.int32), rarity.astype(np.float32)
+    def weights(self, choice: Choice, rows: Integers, start: Floats | None = None, close: float = CLOSE) -> Floats:
+        """Return the weights fitted to the wording and these labelled texts."""
+        taken = np.concatenate([np.arange(self.before), self.before + rows])
+        counts = self.counts[taken]
+        counts[: self.before] *= choice.share
+        return solve(self.design.take(taken), self.labels[taken], counts, self.k, 1 / choice.strength, start, close)
 
-    def features(self, tokens: NDArray[np.int32], rarity: Floats, share: np.float32) -> Any:
-        """Return each text's vector and weighted terms, scaled as they are when answering, as one sparse matrix."""
-        lengths = [len(text) for text in self.tokens]
-        row = np.repeat(np.arange(len(lengths)), lengths)
-        column = np.searchsorted(tokens, np.concatenate(self.tokens))
-        weight = rarity[column]
-        embedding = vocabulary()[1]
-        sums = np.array([embedding[text].astype(np.float32).sum(axis=0) for text in self.tokens])
-        per_vector, per_term = scales(sums[:, :LENGTH_DIMENSIONS], np.bincount(row, weight**2).astype(np.float32))
-        terms = csr_matrix((weight * per_term[row] * share, (row, column)), shape=(len(lengths), len(tokens)))
-        return hstack([csr_matrix(sums * per_vector[:, None]), terms], format="csr")
+    def choose(self) -> Choice:
+        """Return how to fit: what tells held-out labelled texts best. Near duplicates are held out together."""
+        number = len(self.taught)
+        shares = SHARES if self.before and number * self.k <= MUCH else SHARES[:1]  # of much, the wording is a drop
+        tried: dict[Choice, list[tuple[Floats, Integers]]] = {}
+        for held in self._folds() if number > 1 else ():
+            for share in shares if number >= TRIABLE else SHARES[:1]:
+                start = None
+                for strength in sorted(STRENGTHS) if number >= TRIABLE else STRENGTHS[:1]:
+                    scores, start = self._tried(Choice(strength, share), held, start)
+                    tried.setdefault(Choice(strength, share), []).append((scores, self.labels[self.before + held]))
+        found = [(*_temperature(scored), choice) for choice, scored in tried.items()]
+        if not found:
+            return Choice()
+        _, temperature, choice = min(found)
+        return choice._replace(temperature=temperature)
+
+    def _folds(self) -> Iterator[Integers]:
+        """Yield which labelled texts are held out; of much, one fold tells enough."""
+        labels = [lesson.label for lesson in self.taught]
+        folds = np.array(folds_of(labels, groups_of([lesson.text for lesson in self.taught]), FOLDS))
+        for fold in range(1 if len(folds) * self.k > MUCH else FOLDS):
+            held = np.flatnonzero(folds == fold)
+            if 0 < len(held) < len(folds):
+                yield held
+
+    def _tried(self, choice: Choice, held: Integers, start: Floats | None) -> tuple[Floats, Floats]:
+        """Return the scores that a model of all other labelled texts gives the held-out ones, and its weights."""
+        rest = np.setdiff1d(np.arange(len(self.taught)), held)
+        weights = self.weights(choice, rest, start, ROUGHLY)
+        return self.design.take(self.before + held).scores(weights), weights
 
 
-def _weights(features: Any, labels: Integers, weights: NDArray[np.float64], k: int) -> tuple[Floats, Floats]:
-    """Return what each dimension and term speaks for each label, and what the label has from the start."""
-    slopes = np.zeros((features.shape[1], k), np.float32)
-    met = np.unique(labels)
-    bias = np.full(k, NEVER, np.float32)  # a label without a text
-    bias[met] = 0
-    if len(met) > 1:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # few texts are no mistake
-            fitted = LogisticRegression(C=STRENGTH, max_iter=2000).fit(features, labels, sample_weight=weights)
-        if len(met) == 2:  # scikit-learn then keeps the second label's side alone
-            slopes[:, met] = fitted.coef_.T * np.array([-0.5, 0.5])
-            bias[met] = fitted.intercept_ * np.array([-0.5, 0.5])
-        else:
-            slopes[:, met], bias[met] = fitted.coef_.T, fitted.intercept_
-    return slopes, bias
-
-
-def _temperature(features: Any, labels: Integers, weights: NDArray[np.float64], learned: int, k: int) -> float:
-    """Return the temperature at which labelled texts, the last `learned`, are best told by models without them."""
-    if learned < ENOUGH:
-        return UNLEARNED
-    everything = np.arange(len(labels))
-    parts = np.random.default_rng(0).permutation(everything[-learned:])
-    scores = np.zeros((len(labels), k), np.float32)
-    for fold in range(FOLDS):
-        held = parts[fold::FOLDS]
-        rest = np.setdiff1d(everything, held)
-        slopes, bias = _weights(features[rest], labels[rest], weights[rest], k)
-        scores[held] = features[held] @ slopes + bias
+def _temperature(scored: Sequence[tuple[Floats, Integers]]) -> tuple[float, float]:
+    """Return the loss a text at the temperature that tells held-out texts best, and that temperature."""
+    scores = np.concatenate([scores for scores, _ in scored])
+    labels = np.concatenate([labels for _, labels in scored])
 
     def loss(temperature: float) -> float:
-        chances = softmax(scores[parts], temperature)[np.arange(learned), labels[parts]]
-        return float(-np.log(np.maximum(chances, 1e-9)).mean())
+        chances = softmax(scores, temperature)[np.arange(len(labels)), labels]
+        told = float(-np.log(np.maximum(chances, 1e-6)).sum())
+        return told + PRIOR / 2 * float(np.log(temperature / UNLEARNED)) ** 2
 
-    candidates: list[float] = np.geomspace(0.2, 3, 60).round(3).tolist()
-    return min(candidates, key=loss)
+    best = min(TEMPERATURES, key=loss)
+    return loss(best) / len(labels), best
+
+
+class Trainer:
+    """Implements `ports.Trainer` for one list of categories."""
+
+    def __init__(self, categories: Sequence[Category], built_in: Callable[[], bytes]) -> None:
+        self._categories = categories
+        self.built_in = built_in
+
+    def fit(self, labelled: Sequence[Labelled]) -> bytes:
+        """Return a model of the categories and labelled texts."""
+        return fit(self._categories, [(each.text, each.category) for each in labelled]).to_bytes()
+
+    def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
+        """Return what a model says of texts: a category and how sure it is."""
+        model = Model.from_bytes(weights)
+        return guesses(suited(model, self._categories) or model, texts)
+
+    def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
+        """Tell of texts whether a model has learned them."""
+        known = set(Model.from_bytes(weights).seen.tolist())
+        return [text_number(text) in known for text in texts]
+
+    def suits(self, weights: bytes) -> bool:
+        """Tell whether a model is for these categories, under their present or former names."""
+        return suited(Model.from_bytes(weights), self._categories) is not None

@@ -1,5 +1,6 @@
 """Words: how a text is cut into them, which tokens they are made of, and the vectors of those."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ MAX_CHARACTERS = 4_000  # of a ticket are read, so that a megabyte costs no more
 MAX_WORDS = 512
 MAX_WORD = 64
 MAX_TOKENS = 32  # of one word
+AROUND = ".,;:!?()[]{}<>\"'*-_/"
 
 # A reason does not name these: they say nothing of a label.
 _COMMON = """
@@ -49,15 +51,26 @@ def vocabulary() -> tuple[Tokenizer, NDArray[np.float16]]:
     return Tokenizer.from_file(str(words)), load_file(weights)["embedding.weight"]
 
 
-def words_of(text: str) -> list[str]:
-    """Return the distinct words of a text in order, within fixed bounds; none where it has not one letter."""
+def words_of(text: str) -> tuple[list[str], list[int] | None]:
+    """Return the distinct words of a text in order, within fixed bounds; none where it has not one letter.
+
+    Beside them stands how often each occurs, None where each does once.
+    """
     text = text[:MAX_CHARACTERS]
     if not any(map(str.isalpha, text)):
-        return []
-    words = list(dict.fromkeys(text.lower().split()))
+        return [], None
+    said = text.lower().split()
+    words = list(dict.fromkeys(said))
+    counts = None if len(words) == len(said) else list(Counter(said).values())
     if len(words) > MAX_WORDS:
         del words[MAX_WORDS:]
-    return words
+        counts = counts[:MAX_WORDS] if counts else None
+    return words, counts
+
+
+def bare(word: str) -> str:
+    """Return a word without the punctuation around it."""
+    return word.strip(AROUND)
 
 
 def tokens_of(words: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -72,5 +85,5 @@ def tokens_of(words: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64
 
 def showable(word: str) -> str:
     """Return the word as a reason may name it; empty for what says nothing, or might be a number or an address."""
-    bare = word.strip(".,;:!?()[]{}<>\"'*-_/")
-    return bare if 3 <= len(bare) <= 24 and bare.isalpha() and bare not in _SILENT else ""
+    said = bare(word)
+    return said if 3 <= len(said) <= 24 and said.isalpha() and said not in _SILENT else ""

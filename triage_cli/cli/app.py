@@ -37,6 +37,9 @@ MODULES = {
     "doctor": "doctor",
     "serve": "serve",
     "keys": "keys",
+    "learn": "learn",
+    "eval": "evaluate",
+    "suspects": "suspects",
 }
 TAKES_VALUE = ("--config", "--db", "--remote")
 # The disk, not the program: no space, no quota, a file as big as it may get, a device that fails.

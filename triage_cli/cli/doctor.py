@@ -48,6 +48,24 @@ def _tried(session: Session) -> Iterator[dict[str, Any]]:
             yield _record(f"classifier {name}", wiring.try_classifier(config, name))
         except TriageError as error:
             yield _record(f"classifier {name}", error.message, error.hint, works=False)
+    yield from _learned(session)
+
+
+def _learned(session: Session) -> Iterator[dict[str, Any]]:
+    try:
+        version = wiring.learned_version(session.config)
+        if version is not None:
+            yield _record("learned model", version[0], "" if version[1] else "triage learn", works=version[1])
+        for name, found, holds in wiring.calibrations(session.config):
+            said = f"fitted to {found.n:,} labelled tickets on {found.at[:10]}"
+            if holds:
+                yield _record(f"calibration {name}", said)
+            else:
+                hint = f"triage eval FILE --classifier {name} --calibrate"
+                why = f"{said}; model, prompt or categories changed since, so it is retired"
+                yield _record(f"calibration {name}", why, hint, works=False)
+    except TriageError as error:
+        yield _record("learned model", error.message, error.hint, works=False)
 
 
 def _record(what: str, said: str, hint: str = "", *, works: bool = True) -> dict[str, Any]:

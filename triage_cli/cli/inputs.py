@@ -45,6 +45,9 @@ Since = Annotated[
 Classifier = Annotated[str | None, typer.Option(metavar="NAME", help="One of the config.", show_default=False)]
 Workers = Annotated[int | None, typer.Option(min=1, metavar="N", help="Calls in flight.", show_default=False)]
 MaxCost = Annotated[float | None, typer.Option(min=0, metavar="USD", help="Stop before (7).", show_default=False)]
+InBatches = Annotated[
+    bool, typer.Option("--batch", help="Half the price within a day: collect what is ready, submit the rest.")
+]
 Deadline = Annotated[
     str | None, typer.Option(metavar="DURATION", help="Begin nothing new after it (6).", show_default=False)
 ]
@@ -292,13 +295,14 @@ def plan(
     *,
     force: bool = False,
     deadline: str | None = None,
+    batch: bool = False,
 ) -> ClassifyPlan:
     """Return how to classify, as the options have it."""
     known = session.config.classifiers
     if classifier is not None and not session.is_remote and classifier not in known:
         raise UsageError(f'no classifier "{classifier}"', hint=f"the config has {', '.join(known)}")
     ends = None if deadline is None else seconds(deadline)
-    return ClassifyPlan(classifier, force, workers, max_cost, seconds(max_wait), ends)
+    return ClassifyPlan(classifier, force, workers, max_cost, seconds(max_wait), ends, batch)
 
 
 def statuses(names: Sequence[str] | None) -> frozenset[str]:
@@ -307,6 +311,13 @@ def statuses(names: Sequence[str] | None) -> frozenset[str]:
     if unknown:
         raise UsageError(f'no status "{unknown[0]}"', hint=f"a ticket is one of {', '.join(STATUSES)}")
     return frozenset(names or ())
+
+
+def tell_waiting(session: Session) -> None:
+    """Say what is in providers' batches, and since when."""
+    for name, waits in ({} if session.quiet else session.triage.stats().waiting).items():
+        since = waits["since"][:16].replace("T", " ")
+        session.say(f"{waits['tickets']:,} wait in batches of {name}, since {since}")
 
 
 def seconds(text: str) -> float:

@@ -105,7 +105,7 @@ class Session:
     @property
     def is_remote(self) -> bool:
         """Tell whether the work is done on another instance."""
-        return bool(self.config.remote)
+        return self._remote == "served" and bool(self.config.remote)
 
     def only_here(self, what: str) -> None:
         """Raise `UsageError` where something that needs the database at hand is asked of a remote."""
@@ -134,7 +134,12 @@ class Session:
 
     @functools.cached_property
     def _opened(self) -> LocalTriage:
-        return LocalTriage(wiring.parts(self.config, self.say), user(), _words(sys.argv[1:]))
+        return LocalTriage(wiring.parts(self.config, self.say), *self.signature)
+
+    @property
+    def signature(self) -> tuple[str, str]:
+        """Return who acts, and by which words, for the record of runs."""
+        return user(), _words(sys.argv[1:])
 
     @property
     def guides(self) -> bool:

@@ -35,8 +35,8 @@ class Deciding:
         force: bool = False,
     ) -> None:
         self._store = store
-        self._classifier = classifier
-        self._labels = labels
+        self.classifier = classifier
+        self.labels = labels
         self._suspicion = Suspicion(labels)
         self._actor = actor
         self._lease = lease
@@ -49,7 +49,7 @@ class Deciding:
     @property
     def handful(self) -> int:
         """Return how many tickets are to be held at once: few where asking takes long, so that runs share the work."""
-        return handful(self._classifier)
+        return handful(self.classifier)
 
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, str]:
         """Name the tickets nobody need be asked about: `held` by a verdict, or `unchanged` since the same question.
@@ -63,44 +63,44 @@ class Deciding:
         decisions = self._store.decisions([t.decision_id for t in asked if t.decision_id]) if asked else {}
         for ticket in asked:
             before = decisions.get(ticket.decision_id or "")
-            keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self._classifier.fingerprints}
+            keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints}
             if before and before.answer_key in keys:
                 named[ticket.ticket_id] = "unchanged"
         return named
 
     def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Ask about tickets this run holds; outcomes carry the ticket asked about as `item`, and row -1."""
-        for outcomes in self._classifier.classify(chunks, self._allowance):
-            yield self._save(outcomes) if outcomes else []
+        for outcomes in self.classifier.classify(chunks, self._allowance):
+            yield self.save(outcomes) if outcomes else []
 
-    def _save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:
-        if not self._noted:
-            for asking in self._classifier.askings():
-                self._store.note_asking(asking)
-                self._endpoints[asking.fingerprint] = asking.endpoint
-            self._noted = True
+    def save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:
+        """Save what has arrived; an answer that comes too late is kept, but does not hold."""
+        self.note()
         at = ids.now()
         changes = []
         for outcome in outcomes:
             before = outcome.item
             if not isinstance(before, Ticket):
                 raise TypeError(outcome)
-            changes.append(self._change(before, outcome, at))
+            changes.append(self.change(before, outcome, at))
         lease = self._lease._replace(spent=self._allowance.spent, reserved=self._allowance.reserved)
         conflicts = self._store.save(changes, lease)
-        late = [
-            Change(change.event._replace(data={**change.event.data, "outcome": "late"}), adds=change.adds)
-            for change, conflict in zip(changes, conflicts, strict=True)
-            if conflict is not None
-        ]
-        # The ticket moved on while it was asked about: its answer is kept, but does not hold.
-        self._store.save(late, self._lease)
+        too_late = [late(change) for change, conflict in zip(changes, conflicts, strict=True) if conflict is not None]
+        self._store.save(too_late, self._lease)
         return [
-            self._outcome(change, conflict.ticket if conflict else None, before.item)
+            self.outcome(change, conflict.ticket if conflict else None, before.item)
             for change, conflict, before in zip(changes, conflicts, outcomes, strict=True)
         ]
 
-    def _outcome(self, change: Change, instead: Ticket | None, before: object) -> Outcome[Decided]:
+    def note(self) -> None:
+        """Record once what is asked."""
+        for asking in self.classifier.askings() if not self._noted else ():
+            self._store.note_asking(asking)
+            self._endpoints[asking.fingerprint] = asking.endpoint
+        self._noted = True
+
+    def outcome(self, change: Change, instead: Ticket | None, before: object) -> Outcome[Decided]:
+        """Return how a ticket ended; `instead` is what stands there where the change was refused."""
         now = next((a for a in reversed(change.adds) if isinstance(a, Classification)), None)
         if instead is not None:
             return Outcome(-1, "held", Decided(instead, now, True), None, before)
@@ -113,8 +113,9 @@ class Deciding:
         did = ticket.status if ticket.status not in SETTLED else "classified"
         return Outcome(-1, did, Decided(ticket, now, True), None, before)
 
-    def _change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
-        steps = tuple(within(step, self._labels) for step in outcome.value.steps) if outcome.value else ()
+    def change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
+        """Return what an answer changes."""
+        steps = tuple(within(step, self.labels) for step in outcome.value.steps) if outcome.value else ()
         spent = sum(step.cost for step in steps if not step.reused)
         ticket = before._replace(cost_usd=before.cost_usd + spent, revision=before.revision + 1, run_id=None)
         answer = outcome.value and outcome.value._replace(steps=steps)
@@ -124,7 +125,7 @@ class Deciding:
         ticket = decided(ticket, answer, outcome.error)
         last = steps[-1] if steps else None
         data: dict[str, Any] = {
-            "classifier": last.classifier if last else self._classifier.name,
+            "classifier": last.classifier if last else self.classifier.name,
             "category": ticket.category,
             "suggestion": ticket.suggestion,
             "confidence": ticket.confidence,
@@ -146,6 +147,11 @@ class Deciding:
             data["error"] = outcome.error.code
         event = Event("classified", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
         return Change(event, ticket, before.revision, steps)
+
+
+def late(change: Change) -> Change:
+    """Return an answer's change without its ticket, which moved on while it was asked about."""
+    return Change(change.event._replace(data={**change.event.data, "outcome": "late"}), adds=change.adds)
 
 
 def handful(classifier: Classifier) -> int:

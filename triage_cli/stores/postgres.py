@@ -15,6 +15,7 @@ from triage_cli.errors import UsageError
 from triage_cli.ids import now
 from triage_cli.models import (
     Attempt,
+    BatchItem,
     Change,
     Classification,
     Conflict,
@@ -39,6 +40,8 @@ _START = ("new", *(Ticket._field_defaults[field] for field in COLUMNS[_GIVEN + 1
 
 class PostgresStore(SqlStore):
     """Implements `ports.Store` on one database; threads share a pool. Raises what `pg_errors` makes of an error."""
+
+    FREE_BATCH = pg_queries.FREE_BATCH
 
     def __init__(
         self, url: str, audit_key: bytes | None = None, *, most: int = MOST, patience: float = PATIENCE
@@ -144,8 +147,9 @@ class PostgresStore(SqlStore):
             conflicts |= self._taken(db, new)
         kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
         added = [row for change in kept for row in change.adds]
-        for kind in (Classification, Delivery, Attempt):
+        for kind in (Classification, Delivery, Attempt, BatchItem):
             pg_queries.add(db, kind, [row for row in added if type(row) is kind])
+        self._spend(db, added)
         self._let_go_and_hold(db, kept)
         self._log(db, kept)
         return conflicts

@@ -41,7 +41,7 @@ CORE: tuple[str, ...] = (
         classifier text not null, actor text not null, fingerprint text not null, threshold real, probabilities text,
         answer_key text not null, at text not null, reused text, input_tokens integer not null,
         output_tokens integer not null, cache_read integer not null, cache_write integer not null, cost real not null,
-        redacted text, error text)""",
+        redacted text, error text, raw real)""",
     "create index classifications_of on classifications (ticket_id)",
     # Only answers that cost something are recalled.
     """create index classifications_to_recall on classifications (answer_key)
@@ -77,10 +77,22 @@ CORE: tuple[str, ...] = (
     "create table chain (one integer primary key check (one = 1), seq integer not null, hash text not null, key text)",
     f"insert into chain values (1, 0, '{'0' * 64}', null)",
 )
-# The embedded model's weights.
+# The embedded model's weights: as fitted to the categories alone, and versions fitted to labelled tickets; curves that
+# make a confidence a probability; answers paid for by `eval`, without a customer's words.
 LEARNING: tuple[str, ...] = (
     """create table models (
         fingerprint text primary key, weights blob not null, metrics text not null, at text not null)""",
+    """create table versions (
+        version integer primary key, categories text not null, weights blob not null, metrics text not null,
+        active integer not null, actor text not null, at text not null)""",
+    """create table calibrations (
+        fingerprint text primary key, classifier text not null, curve text not null, method text not null,
+        n integer not null, error_before real not null, error_after real not null, at text not null)""",
+    """create table trials (
+        answer_key text primary key, classification_id text not null, step text not null, category text,
+        confidence real, confidence_source text, classifier text not null, actor text not null,
+        fingerprint text not null, at text not null, input_tokens integer not null, output_tokens integer not null,
+        cache_read integer not null, cache_write integer not null, cost real not null)""",
 )
 # Keys of the API, and what keeps its callers within bounds.
 ACCESS: tuple[str, ...] = (
@@ -97,7 +109,19 @@ ACCESS: tuple[str, ...] = (
     "create index hook_ids_old on hook_ids (at)",
 )
 # What waits in a provider's batch.
-BATCHES: tuple[str, ...] = ()
+BATCHES: tuple[str, ...] = (
+    """create table batches (
+        batch_id text primary key, classifier text not null, address text not null, fingerprint text not null,
+        labels text not null, options text not null, paid_by text not null, opened_at text not null,
+        state text not null check (state in ('gathering', 'sending', 'submitted', 'ended', 'returned')),
+        requests integer not null, sent_at text, provider_id text, ended_at text, error text, run_id text)""",
+    """create table batch_items (
+        batch_id text not null references batches (batch_id), ticket_id text not null references tickets (ticket_id),
+        number integer not null, answer_key text not null, was text not null, reserved real not null, redacted text,
+        state text not null check (state in ('waiting', 'answered', 'returned')), primary key (batch_id, ticket_id))""",
+    "create index batch_items_waiting on batch_items (batch_id, number) where state = 'waiting'",
+    "create index batch_items_asked on batch_items (answer_key) where state = 'waiting'",
+)
 
 
 @migrations()

@@ -30,6 +30,7 @@ from triage_cli.models import (
     Ticket,
 )
 from triage_cli.stores import queries
+from triage_cli.stores.batching import BatchTables
 from triage_cli.stores.forgetting import Forgetting
 from triage_cli.stores.renames import Renames
 
@@ -75,7 +76,7 @@ class Db(Protocol):
         """Run one statement."""
 
 
-class SqlStore(Forgetting, Renames, ABC):
+class SqlStore(Forgetting, Renames, BatchTables, ABC):
     """The part of `ports.Store` that needs nothing but a read and a transaction; `path` names the database."""
 
     path: str
@@ -278,7 +279,7 @@ class SqlStore(Forgetting, Renames, ABC):
         events = self._read("select seq from chain")[0][0]
         by_status, by_category = count("status"), count("category")
         total = sum(by_status.values())
-        return Stats(total, by_status, by_category, count("classifier"), days, deliveries, cost, events)
+        return Stats(total, by_status, by_category, count("classifier"), days, deliveries, cost, events, self.waiting())
 
     # -- below
 

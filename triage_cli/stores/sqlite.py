@@ -15,6 +15,7 @@ from triage_cli.errors import StoreError, UnavailableError, UsageError
 from triage_cli.ids import now
 from triage_cli.models import (
     Attempt,
+    BatchItem,
     Change,
     Classification,
     Conflict,
@@ -144,8 +145,10 @@ class SqliteStore(SqlStore):
             (Classification, queries.INSERT_CLASSIFICATION),
             (Delivery, queries.PUT_DELIVERY),
             (Attempt, queries.INSERT_ATTEMPT),
+            (BatchItem, queries.PUT_BATCH_ITEM),
         ):
             queries.write_all(db, insert, [row for row in added if type(row) is kind])
+        self._spend(db, added)
 
     def _log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
         seq, prev, mark = db.execute("select seq, hash, key from chain").fetchone()

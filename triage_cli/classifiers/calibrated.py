@@ -1,0 +1,42 @@
+"""Around a classifier whose confidence was calibrated: what it says becomes the probability that it is right."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from triage_cli.allowance import Allowance
+from triage_cli.evaluation.calibration import Curve
+from triage_cli.models import Answer, Asking, Calibration, Classification, Outcome, Ticket
+from triage_cli.ports import Classifier
+
+
+class Calibrated:
+    """Implements `ports.Classifier`; each answer keeps what the classifier itself said as `raw`."""
+
+    def __init__(self, inner: Classifier, calibration: Calibration, threshold: float) -> None:
+        self.name = inner.name
+        self.fingerprint = inner.fingerprint
+        self.fingerprints = inner.fingerprints
+        self.appetite = inner.appetite
+        self._inner = inner
+        self._curve = Curve(tuple((x, y) for x, y in json.loads(calibration.curve)), calibration.method)
+        self._threshold = threshold
+
+    def askings(self) -> tuple[Asking, ...]:
+        """Describe what is asked, for the record."""
+        return self._inner.askings()
+
+    def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
+        """Answer as the classifier does, as sure as it has been right."""
+        for outcomes in self._inner.classify(chunks, allowance):
+            yield [outcome._replace(value=outcome.value and self._told(outcome.value)) for outcome in outcomes]
+
+    def _told(self, answer: Answer) -> Answer:
+        steps = tuple(map(self._step, answer.steps))
+        last = steps[-1] if steps else None
+        sure = bool(last and last.category is not None and (last.confidence or 0) >= self._threshold)
+        return answer._replace(steps=steps, sure=sure)
+
+    def _step(self, step: Classification) -> Classification:
+        if step.confidence is None:
+            return step
+        return step._replace(confidence=round(self._curve(step.confidence), 4), raw=step.confidence)

@@ -1,0 +1,119 @@
+"""`triage eval`: how right classifiers are on labelled tickets, what each threshold would do, and what it costs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli import wiring
+from triage_cli.cli import inputs, labelled, printing, telling
+from triage_cli.cli.printing import Printer
+from triage_cli.cli.session import Session, command
+from triage_cli.errors import PRECEDENCE, CheckError, ExitCode, UsageError
+from triage_cli.evaluation.calibration import LEAST
+from triage_cli.evaluation.scoring import Scored
+from triage_cli.ids import now
+from triage_cli.service.evaluating import Evaluated
+
+Names = Annotated[
+    list[str] | None,
+    typer.Option("--classifier", metavar="NAME", help="May be repeated.", show_default=False),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("eval")(evaluate)
+
+
+@command
+def evaluate(
+    session: Session,
+    file: Annotated[str | None, typer.Argument(metavar="FILE|-", help="Labelled tickets.", show_default=False)] = None,
+    classifier: Names = None,
+    label: labelled.Label = None,
+    min_accuracy: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="X", help="Below it the exit code is 8.", show_default=False)
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="A page with the plots.", show_default=False)
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Make the confidences probabilities from here on.")
+    ] = False,
+    workers: inputs.Workers = None,
+    max_cost: inputs.MaxCost = None,
+    max_wait: inputs.MaxWait = "2m",
+    limit: inputs.Limit = None,
+    output: printing.Output = None,
+) -> int:
+    """Measure classifiers on labelled tickets: accuracy, each category, each threshold, calibration, cost, time.
+
+    \b
+    triage eval labelled.csv
+    triage eval labelled.csv --classifier local --classifier gpt --max-cost 1 --report report.html
+    triage eval labelled.csv --calibrate
+    """
+    names = classifier or [session.config.classifier]
+    plans = [inputs.plan(session, name, workers, max_cost, max_wait) for name in dict.fromkeys(names)]
+    if report is not None and not report.parent.is_dir():
+        raise UsageError(f"no folder {report.parent} for the report", hint="name another file with --report")
+    evaluating = wiring.evaluating(session.config, *session.signature, session.say)
+    session.stopper.watch(evaluating.allowance.stop)
+    rows = evaluating.rows(labelled.read(session, file or "-", label)[:limit])
+    found: list[Evaluated] = []
+    for plan in plans:
+        own = session.config.classifiers[plan.classifier or ""].min_confidence
+        found.append(evaluating.evaluate(rows, plan, own, fit=calibrate))
+        if found[-1].stopped or evaluating.allowance.stopping:
+            break
+    records = [each.scored._asdict() for each in found]
+    Printer(output, quiet=session.quiet).many(records, lambda r: r, Scored._fields, _table, "classifier", len(records))
+    if report is not None:
+        _write(report, found, file or "stdin")
+        session.say(f"wrote {report}")
+    codes = {_told(session, each, min_accuracy, calibrate=calibrate) for each in found}
+    return next(code for code in PRECEDENCE if code in codes)
+
+
+def _told(session: Session, found: Evaluated, min_accuracy: float | None, *, calibrate: bool) -> ExitCode:
+    """Tell what came of one classifier, and return the exit code it asks for."""
+    scored = found.scored
+    low, high = scored.accuracy_interval
+    session.say(f"{scored.classifier}: right on {scored.accuracy:.1%} of {scored.n:,} ({low:.1%} to {high:.1%})")
+    if scored.outside:
+        n, held = scored.outside["n"], scored.outside["held_back"]
+        session.say(f"{n:,} tickets have a label that is no category: {held:.1%} of them were not answered surely")
+    for made in found.calibrations:
+        session.say(
+            f"calibrated {made.classifier} ({made.method}, {made.n:,} tickets): calibration error "
+            f"{made.error_before:.3f}, on held-out answers now {made.error_after:.3f}"
+        )
+    if calibrate and not found.calibrations:
+        session.say(f"note: nothing was calibrated: it takes {LEAST} answers with a confidence")
+    if found.stopped is not None:
+        telling.say(f"error: {found.stopped.sentence()}")
+        return found.stopped.exit_code
+    if min_accuracy is not None and scored.accuracy < min_accuracy:
+        problem = CheckError(
+            f"{scored.classifier} is right on {scored.accuracy:.1%}, less than --min-accuracy {min_accuracy:.1%}"
+        )
+        telling.say(f"error: {problem.sentence()}")
+        return problem.exit_code
+    return ExitCode.PARTIAL if scored.failed else ExitCode.OK
+
+
+def _write(path: Path, found: Sequence[Evaluated], source: str) -> None:
+    from triage_cli.cli import report
+
+    try:
+        path.write_text(report.page(found, source, now()), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --report") from error
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import figures
+
+    return figures.evaluations(records)

@@ -1,0 +1,51 @@
+"""`triage suspects`: labels that several answers contradict, and categories that are taken for each other."""
+
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli import wiring
+from triage_cli.cli import labelled, printing
+from triage_cli.cli.printing import Printer
+from triage_cli.cli.session import Session, command
+from triage_cli.codec import to_json
+
+COLUMNS = ("ticket_id", "label", "suggestion", "confidence", "against", "voices", "text")
+PAIRS = 8
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("suspects")(suspects)
+
+
+@command
+def suspects(
+    session: Session,
+    file: labelled.File = None,
+    label: labelled.Label = None,
+    limit: Annotated[int | None, typer.Option(min=0, metavar="N", show_default=False)] = None,
+    output: printing.Output = None,
+) -> None:
+    """Find labels that a model fitted to the others and stored answers contradict, and categories that are confused.
+
+    \b
+    triage suspects
+    triage suspects labelled.csv -o csv > to_check.csv
+    """
+    learning = wiring.learning(session.config, *session.signature, session.say)
+    material = learning.material(labelled.read(session, file, label) if file else ())
+    found, confused = learning.suspects(material)
+    records = [suspect._asdict() | {"voices": dict(suspect.voices)} for suspect in found[:limit]]
+    Printer(output).many(records, lambda record: record, COLUMNS, _table, rows=len(records) or None)
+    session.say(f"{len(found):,} of {len(material.rows):,} labels are suspect")
+    for pair in confused[:PAIRS]:
+        session.say(f"{pair.n} of {pair.label} look like {pair.guess} ({pair.share:.0%}); their descriptions:")
+        for name, description in zip((pair.label, pair.guess), pair.descriptions, strict=True):
+            session.say(f"  {name}: {to_json(description) if description else '(none)'}")
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import figures
+
+    return figures.suspects(records)

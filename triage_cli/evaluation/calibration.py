@@ -1,0 +1,112 @@
+"""From what a classifier says of its confidence to how often that is right: a curve fitted to labelled answers."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+Pair = tuple[float, bool]  # confidence, right
+
+LEAST = 30  # labelled answers to fit a curve to
+FOLDS = 5
+EDGE = 1e-4
+GRID = [EDGE, 0.001, 0.005, *(n / 50 for n in range(1, 50)), 0.99, 0.995, 0.999, 1 - EDGE]
+
+
+class Curve(NamedTuple):
+    """A rising line through points (confidence as said, share that is right), and how it was found."""
+
+    points: tuple[tuple[float, float], ...]
+    method: str
+
+    def __call__(self, confidence: float) -> float:
+        """Return the probability that an answer of this confidence is right."""
+        place = bisect_right(self.points, (confidence, math.inf))
+        if place == 0:
+            return self.points[0][1]
+        if place == len(self.points):
+            return self.points[-1][1]
+        (left, low), (right, high) = self.points[place - 1], self.points[place]
+        return low + (high - low) * (confidence - left) / (right - left)
+
+
+def fit(pairs: Sequence[Pair]) -> Curve:
+    """Return the curve, sigmoid (Platt 1999, on the logit) or isotonic, that tells held-out answers better."""
+    losses = {method: _held_out_loss(pairs, method) for method in (sigmoid, isotonic)}
+    return min(losses, key=lambda method: losses[method])(pairs)
+
+
+def held_out(pairs: Sequence[Pair], method: Callable[[Sequence[Pair]], Curve] = fit) -> list[Pair]:
+    """Return the answers with the confidence that a curve fitted to the others gives them: an honest check of `fit`."""
+    ordered = sorted(range(len(pairs)), key=lambda place: pairs[place])
+    found = list(pairs)
+    for fold in range(FOLDS):
+        held = ordered[fold::FOLDS]
+        curve = method([pairs[place] for place in set(range(len(pairs))) - set(held)])
+        for place in held:
+            found[place] = (curve(pairs[place][0]), pairs[place][1])
+    return found
+
+
+def _held_out_loss(pairs: Sequence[Pair], method: Callable[[Sequence[Pair]], Curve]) -> float:
+    told = held_out(pairs, method)
+    return -sum(math.log(min(max(p if right else 1 - p, 0.01), 0.99)) for p, right in told)
+
+
+def sigmoid(pairs: Sequence[Pair]) -> Curve:
+    """Return a logistic curve over the confidence's logit, fitted by Newton's method to Platt's smoothed targets."""
+    right = sum(r for _, r in pairs)
+    high, low = (right + 1) / (right + 2), 1 / (len(pairs) - right + 2)
+    points = [(_logit(c), high if r else low) for c, r in pairs]
+    slope, lift = 1.0, 0.0
+    for _ in range(50):
+        g0 = g1 = h00 = h01 = 0.0
+        h11 = 1e-3
+        for x, aim in points:
+            p = _logistic(slope * x + lift)
+            error, w = p - aim, p * (1 - p)
+            g0, g1 = g0 + error, g1 + error * x
+            h00, h01, h11 = h00 + w, h01 + w * x, h11 + w * x * x
+        g1 += 1e-3 * (slope - 1)
+        h00 += 1e-6
+        determinant = h00 * h11 - h01 * h01
+        if determinant <= 1e-12:
+            break
+        step_lift, step_slope = (h11 * g0 - h01 * g1) / determinant, (h00 * g1 - h01 * g0) / determinant
+        largest = max(abs(step_lift), abs(step_slope))
+        scale = min(1.0, 2 / largest) if largest else 0.0
+        lift, slope = lift - scale * step_lift, slope - scale * step_slope
+        if largest < 1e-6:
+            break
+    if slope <= 0:  # what was said more surely was right less often: the confidence says nothing
+        return Curve(((0.0, right / len(pairs)),), "constant")
+    return Curve(tuple((x, _logistic(slope * _logit(x) + lift)) for x in GRID), "sigmoid")
+
+
+def isotonic(pairs: Sequence[Pair]) -> Curve:
+    """Return a rising line through pooled neighbours (pool adjacent violators), each drawn a little to the middle."""
+    told: dict[float, list[float]] = {}
+    for confidence, right in pairs:
+        at = told.setdefault(confidence, [0.0, 0.0, 0.0])
+        told[confidence] = [at[0] + confidence, at[1] + right, at[2] + 1]
+    blocks: list[list[float]] = []  # sum of confidences, right, n
+    for _, block in sorted(told.items()):
+        blocks.append(block)
+        while len(blocks) > 1 and blocks[-2][1] / blocks[-2][2] >= blocks[-1][1] / blocks[-1][2]:
+            last = blocks.pop()
+            blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
+    points = [(total / n, (right + 1) / (n + 2)) for total, right, n in blocks]
+    rising, top = [], 0.0
+    for confidence, height in points:
+        top = max(top, height)
+        rising.append((confidence, top))
+    return Curve(tuple(rising), "isotonic")
+
+
+def _logit(p: float) -> float:
+    p = min(max(p, EDGE), 1 - EDGE)
+    return math.log(p / (1 - p))
+
+
+def _logistic(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))

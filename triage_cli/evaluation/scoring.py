@@ -1,0 +1,174 @@
+"""Figures over answers to labelled tickets: accuracy, F1, confusion, each threshold's outcome, calibration error."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+Z = 1.959964  # of a 95 % interval
+BINS = 10
+THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+
+
+class Graded(NamedTuple):
+    """One labelled ticket and the answer it got: the best guess (None: none was given), sure or not."""
+
+    truth: str
+    guess: str | None
+    confidence: float | None
+    sure: bool
+    cost: float = 0.0
+
+    @property
+    def right(self) -> bool:
+        """Tell whether the best guess is the label."""
+        return self.truth == self.guess
+
+
+class Bin(NamedTuple):
+    """Answers of like confidence: how many, their mean confidence, the share that is right."""
+
+    n: int
+    confidence: float
+    right: float
+
+
+def wilson(right: int, n: int, z: float = Z) -> tuple[float, float]:
+    """Return the interval that holds the true share with 95 % (Wilson 1927); 0 to 1 where there is nothing."""
+    if not n:
+        return 0.0, 1.0
+    share, squared = right / n, z * z
+    middle = (share + squared / (2 * n)) / (1 + squared / n)
+    half = z / (1 + squared / n) * math.sqrt(share * (1 - share) / n + squared / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def share(rows: Sequence[Graded]) -> float:
+    """Return the share of right guesses, 0 of none."""
+    return sum(row.right for row in rows) / len(rows) if rows else 0.0
+
+
+def per_category(rows: Sequence[Graded], names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return each category's number of tickets, precision, recall with its interval, and F1."""
+    right = Counter(row.truth for row in rows if row.right)
+    true, guessed = Counter(row.truth for row in rows), Counter(row.guess for row in rows)
+    found = {}
+    for name in names:
+        low, high = wilson(right[name], true[name])
+        found[name] = {
+            "n": true[name],
+            "precision": right[name] / guessed[name] if guessed[name] else None,
+            "recall": right[name] / true[name] if true[name] else None,
+            "recall_interval": [low, high],
+            "f1": 2 * right[name] / (true[name] + guessed[name]) if true[name] else None,
+        }
+    return found
+
+
+def macro_f1(rows: Sequence[Graded]) -> float:
+    """Return the mean F1 of the categories that occur among the labels."""
+    scores = [score["f1"] for score in per_category(rows, {row.truth for row in rows}).values()]
+    return sum(scores) / len(scores) if scores else 0.0
+
+
+def confusion(rows: Sequence[Graded], names: Sequence[str]) -> list[list[int]]:
+    """Return how often each label (rows) was guessed as each category (columns); the last column is no guess."""
+    counts = Counter((row.truth, row.guess) for row in rows)
+    return [[counts[truth, guess] for guess in (*names, None)] for truth in names]
+
+
+def majority(rows: Sequence[Graded]) -> float:
+    """Return the accuracy of always naming the commonest label."""
+    return max(Counter(row.truth for row in rows).values()) / len(rows) if rows else 0.0
+
+
+def thresholds(
+    rows: Sequence[Graded], outside: Sequence[Graded] = (), own: float | None = None
+) -> list[dict[str, Any]]:
+    """Return what each threshold would let pass: coverage, and how many of the answered are wrong.
+
+    `outside` are tickets of no category, which are answered wrongly where they are answered at all; `own` is the
+    threshold in use.
+    """
+    everything = [*rows, *outside]
+    found = []
+    for threshold in sorted({*THRESHOLDS, *(() if own is None else (own,))}):
+        passed = [row for row in everything if row.confidence is not None and row.confidence >= threshold and row.guess]
+        wrong = sum(not row.right for row in passed)
+        low, high = wilson(wrong, len(passed))
+        found.append({
+            "threshold": threshold, "answered": len(passed), "abstained": len(everything) - len(passed),
+            "coverage": len(passed) / len(everything) if everything else 0.0, "wrong": wrong,
+            "error": wrong / len(passed) if passed else None, "error_interval": [low, high],
+        })  # fmt: skip
+    return found
+
+
+def reliability(rows: Iterable[Graded], bins: int = BINS) -> list[Bin]:
+    """Return the answers that have a confidence, in bins of equal size from the least to the most sure.
+
+    Equal confidences share a bin, so that there may be fewer.
+    """
+    pairs = sorted((row.confidence, row.right) for row in rows if row.confidence is not None)
+    if not pairs:
+        return []
+    size = len(pairs) / bins
+    found: list[list[tuple[float, bool]]] = []
+    for pair in pairs:
+        if not found or (len(found[-1]) >= size and found[-1][-1][0] != pair[0]):
+            found.append([])
+        found[-1].append(pair)
+    if len(found) > 1 and len(found[-1]) < size / 2:
+        last = found.pop()
+        found[-1] += last
+    return [Bin(len(b), sum(c for c, _ in b) / len(b), sum(r for _, r in b) / len(b)) for b in found]
+
+
+def calibration_error(rows: Sequence[Graded]) -> float | None:
+    """Return the expected calibration error over ten bins of equal size; None where no answer has a confidence."""
+    bins = reliability(rows)
+    n = sum(b.n for b in bins)
+    return sum(b.n * abs(b.confidence - b.right) for b in bins) / n if n else None
+
+
+class Scored(NamedTuple):
+    """One classifier on one labelled file; the record of `eval`. The first ten are the contract's, the others more."""
+
+    classifier: str
+    n: int
+    accuracy: float
+    macro_f1: float
+    coverage: float
+    per_category: Mapping[str, Mapping[str, Any]]
+    thresholds: Sequence[Mapping[str, Any]]
+    calibration_error: float | None
+    cost_usd: float
+    seconds: float
+    accuracy_interval: tuple[float, float]
+    majority_accuracy: float
+    error_reduction: float | None
+    confusion: Sequence[Sequence[int]]
+    outside: Mapping[str, Any] | None
+    reliability: Sequence[Mapping[str, float]]
+    failed: int
+    reused: int
+
+
+def scored(
+    classifier: str, rows: Sequence[Graded], names: Sequence[str], *, own: float | None = None, cost: float = 0.0,
+    seconds: float = 0.0, failed: int = 0, reused: int = 0,
+) -> Scored:  # fmt: skip
+    """Return all figures of one classifier; rows whose label is no category count as tickets of no category."""
+    inside = [row for row in rows if row.truth in names]
+    outside = [row for row in rows if row.truth not in names]
+    accuracy, base = share(inside), majority(inside)
+    held = sum(not row.sure for row in outside)
+    return Scored(
+        classifier, len(inside), accuracy, macro_f1(inside),
+        sum(row.sure for row in inside) / len(inside) if inside else 0.0,
+        per_category(inside, names), thresholds(inside, outside, own), calibration_error(inside), cost, seconds,
+        wilson(sum(row.right for row in inside), len(inside)), base,
+        1 - (1 - accuracy) / (1 - base) if base < 1 else None, confusion(inside, names),
+        {"n": len(outside), "held_back": held / len(outside)} if outside else None,
+        [b._asdict() for b in reliability(inside)], failed, reused,
+    )  # fmt: skip

@@ -1,0 +1,198 @@
+"""Evaluating classifiers on a labelled file: ask, grade, fit a calibration; answers that cost something are kept."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from triage_cli import ids
+from triage_cli.allowance import Allowance
+from triage_cli.codec import compact
+from triage_cli.errors import BudgetError, TriageError, UsageError
+from triage_cli.evaluation import calibration
+from triage_cli.evaluation.scoring import Graded, Scored, calibration_error, scored
+from triage_cli.models import (
+    Answer,
+    Calibration,
+    Category,
+    Classification,
+    ClassifyPlan,
+    Event,
+    Labelled,
+    Outcome,
+    Ticket,
+)
+from triage_cli.ports import Classifier, Shelf, Store
+from triage_cli.service.running import Tally, running
+from triage_cli.service.verdicts import Verdicts
+from triage_cli.streams import chunked
+
+DAY = 24 * 3600.0
+MISTAKES = 25
+
+
+class Mistake(NamedTuple):
+    """A ticket that was answered wrongly."""
+
+    text: str
+    label: str
+    guess: str
+    confidence: float
+
+
+class Evaluated(NamedTuple):
+    """What one evaluation came to: figures, fitted calibrations, the error that stopped it, the surest mistakes."""
+
+    scored: Scored
+    calibrations: tuple[Calibration, ...] = ()
+    stopped: TriageError | None = None
+    mistakes: tuple[Mistake, ...] = ()
+
+
+class _Asked(NamedTuple):
+    row: int
+    label: str
+    steps: tuple[Classification, ...]
+    sure: bool
+    failed: bool
+
+
+class Evaluating:
+    """Evaluates for one list of categories, as one actor; `classifier` opens one for a plan and a run."""
+
+    def __init__(
+        self, store: Store, shelf: Shelf, categories: Sequence[Category],
+        classifier: Callable[[ClassifyPlan, str], Classifier], per_day: float | None, actor: str, words: str,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._shelf = shelf
+        self._names = [category.name for category in categories]
+        self._known = Verdicts(categories, actor)
+        self._classifier = classifier
+        self._per_day = per_day
+        self._actor = actor
+        self._words = words
+        self.allowance = Allowance()
+
+    def rows(self, rows: Iterable[Labelled]) -> list[Labelled]:
+        """Return the rows with their label as the categories have it, or as it stands where it is none of them."""
+        found = [row._replace(category=self._known.category(row.category) or row.category) for row in rows]
+        if not any(row.category in self._names for row in found):
+            labels = ", ".join(sorted({row.category for row in found})[:5]) or "none"
+            raise UsageError(
+                f"no label of the file is a category (labels: {labels}; categories: {', '.join(self._names)})",
+                hint="name the right column with --label, or the categories in the config",
+            )
+        return found
+
+    def evaluate(self, rows: Sequence[Labelled], plan: ClassifyPlan, own: float | None, *, fit: bool) -> Evaluated:
+        """Ask one classifier about all rows and return how it did; with `fit`, keep a calibration of it.
+
+        What stops the asking (no money left, a signal) leaves the figures of what was answered.
+        """
+        with running(self._store, "eval", self._actor, self._words, self.allowance) as tally:
+            before = self.allowance.spent
+            self.allowance.limit = self._limit(plan, tally)
+            classifier = self._classifier(plan, tally.run.run_id)
+            start = time.monotonic()
+            asked: list[_Asked] = []
+            stopped: TriageError | None = None
+            try:
+                for chunk in self._ask(classifier, rows, tally):
+                    asked += chunk
+            except BudgetError as error:
+                stopped = error
+                tally.codes.add(error.exit_code)
+            seconds = time.monotonic() - start
+            fitted = tuple(self._fit(asked, tally)) if fit and stopped is None else ()
+            cost = self.allowance.spent - before
+            found = self._scored(classifier.name, asked, own, cost, seconds)
+            return Evaluated(found, fitted, stopped, _mistakes(asked, rows))
+
+    def _limit(self, plan: ClassifyPlan, tally: Tally) -> float | None:
+        limits = [] if plan.max_cost is None else [plan.max_cost - tally.run.spent]
+        if self._per_day is not None:
+            limits.append(self._per_day - self._store.spent_since(ids.ago(DAY)) + self.allowance.spent)
+        return max(0.0, min(limits)) if limits else None
+
+    def _ask(self, classifier: Classifier, rows: Sequence[Labelled], tally: Tally) -> Iterator[list[_Asked]]:
+        labels = {str(n): row.category for n, row in enumerate(rows)}
+        tickets = (
+            Ticket(str(n), "", "eval", None, "", None, row.text, None, None, 2, None, "") for n, row in enumerate(rows)
+        )
+
+        def chunks() -> Iterator[Sequence[Ticket]]:
+            for chunk in chunked(tickets, classifier.appetite):
+                if self.allowance.stopping:
+                    return
+                yield chunk
+
+        for outcomes in classifier.classify(chunks(), self.allowance):
+            answered = [_asked(outcome, labels) for outcome in outcomes]
+            paid = [
+                s for a in answered for s in a.steps if s.confidence_source != "model" and not s.error and not s.reused
+            ]
+            if paid:
+                spent, reserved = self.allowance.spent, self.allowance.reserved
+                self._shelf.keep_trials(
+                    [s._replace(confidence=s.confidence if s.raw is None else s.raw) for s in paid],
+                    tally.lease._replace(spent=spent, reserved=reserved),
+                )
+            tally.counts["asked"] += len(answered)
+            yield answered
+
+    def _scored(self, name: str, asked: Sequence[_Asked], own: float | None, cost: float, seconds: float) -> Scored:
+        rows = []
+        for each in asked:
+            last = each.steps[-1] if each.steps and not each.failed else None
+            guess, confidence = (last.category, last.confidence) if last else (None, None)
+            rows.append(Graded(each.label, guess, confidence if guess else None, each.sure and not each.failed))
+        steps = [step for each in asked for step in each.steps]
+        return scored(
+            name, rows, self._names, own=own, cost=cost, seconds=seconds, failed=sum(each.failed for each in asked),
+            reused=sum(bool(step.reused) for step in steps),
+        )  # fmt: skip
+
+    def _fit(self, asked: Sequence[_Asked], tally: Tally) -> Iterator[Calibration]:
+        """Fit and keep a curve for each step that was asked often enough."""
+        said: dict[tuple[str, str], list[calibration.Pair]] = {}
+        for each in asked:
+            for step in each.steps:
+                raw = step.confidence if step.raw is None else step.raw
+                if step.category is not None and raw is not None and not step.error:
+                    key = (step.fingerprint, step.classifier)
+                    said.setdefault(key, []).append((raw, step.category == each.label))
+        for (fingerprint, name), pairs in said.items():
+            if len(pairs) < calibration.LEAST:
+                continue
+            curve = calibration.fit(pairs)
+            found = Calibration(
+                fingerprint, name, compact(curve.points), curve.method, len(pairs),
+                _error(pairs), _error(calibration.held_out(pairs)), ids.now(),
+            )  # fmt: skip
+            data = {"classifier": found.classifier, "fingerprint": fingerprint, "n": found.n, "method": found.method}
+            event = Event("calibrated", None, tally.run.run_id, self._actor, found.at, data)
+            self._shelf.keep_calibration(found, event)
+            yield found
+
+
+def _asked(outcome: Outcome[Answer], labels: Mapping[str, str]) -> _Asked:
+    ticket, answer = outcome.item, outcome.value
+    if not isinstance(ticket, Ticket):
+        raise TypeError(outcome)
+    steps = answer.steps if answer else ()
+    sure = bool(answer and answer.sure)
+    return _Asked(int(ticket.ticket_id), labels[ticket.ticket_id], steps, sure, outcome.error is not None)
+
+
+def _mistakes(asked: Sequence[_Asked], rows: Sequence[Labelled]) -> tuple[Mistake, ...]:
+    found = [
+        Mistake(rows[each.row].text, each.label, last.category, last.confidence or 0.0)
+        for each in asked
+        if each.steps and (last := each.steps[-1]).category and last.category != each.label
+    ]
+    return tuple(sorted(found, key=lambda mistake: -mistake.confidence)[:MISTAKES])
+
+
+def _error(pairs: Sequence[calibration.Pair]) -> float:
+    found = calibration_error([Graded("right", "right" if right else "wrong", c, sure=True) for c, right in pairs])
+    return round(found or 0.0, 4)
