@@ -1,8 +1,9 @@
-"""Kill -9 at random moments, many times: `python -m benchmarks.soak [KILLS]`.
+"""Kill -9 at random moments, many times: `python -m benchmarks.soak [KILLS]`, or `… soak faults` for every fault.
 
-Deliveries: 2,000 webhooks to a receiver that keeps their ids. Model: 400 tickets asked of a local provider. After each
-kill the same command goes on; at the end nothing is lost, and nothing was sent under two ids or paid for twice beyond
-what was in flight.
+Points: a run of four tickets is killed at a call of the database or of the network, `audit verify` must hold, and so on
+with what it left until the job is done. Deliveries: 2,000 webhooks to a receiver that keeps their ids. Model: 400
+tickets asked of a local provider. After each kill the same command goes on; at the end nothing is lost, and nothing was
+sent under two ids or paid for twice beyond what was in flight.
 """
 
 import json
@@ -14,9 +15,10 @@ import time
 from pathlib import Path
 
 from tests.llm_server import Asked, Step, good, serving
+from tests.test_faults import COMMAND, HOWS, Job, strike
 from tests.test_webhook import Receiver
-from triage_cli.auditing import first_break
-from triage_cli.models import EventQuery
+from triage_cli.service.proving import prove
+from triage_cli.stores.auditing import trail
 from triage_cli.stores.sqlite import SqliteStore
 
 WORKERS = 8
@@ -50,7 +52,8 @@ def kill_and_go_on(command: list[str], kills: int, longest: float) -> int:
 
 
 def whole(folder: Path) -> bool:
-    return first_break(SqliteStore(str(folder / "t.db")).events(EventQuery())) is None
+    with trail(str(folder / "t.db")) as log:
+        return prove(log, None, None).events > 0
 
 
 def deliveries(kills: int, number: int = 2000) -> None:
@@ -93,7 +96,46 @@ def model(kills: int, number: int = 400) -> None:
         print(f"model: {number} tickets, {hit} kills, {len(server.asked)} calls of {allowed} allowed")
 
 
+def points(kills: int) -> None:
+    """Kill at random calls; each kill is survived if the log holds, and each job is finished in the end."""
+    job, chance = Job(Path(tempfile.mkdtemp())), random.Random(23)
+    calls = {seam: job.calls(seam) for seam in HOWS}
+    survived = jobs = 0
+    while survived < kills:
+        job.again()
+        struck = 0
+        while survived < kills and struck < 4:
+            seam = chance.choice(sorted(calls))
+            ended = job.triage(*COMMAND, seam=seam, at=chance.randint(1, calls[seam]), how="kill")
+            job.holds()
+            if ended.code == 0:
+                break
+            assert ended.code == -9, ended
+            survived, struck = survived + 1, struck + 1
+        job.finishes(lost=4 * struck)
+        jobs += 1
+    job.close()
+    print(f"points: {survived} kills of {kills} survived, {jobs} jobs finished; audit verify held after each")
+
+
+def faults() -> None:
+    """Let the command fail at each of its calls, in each way."""
+    job = Job(Path(tempfile.mkdtemp()))
+    for seam, hows in HOWS.items():
+        number = job.calls(seam)
+        for how in hows:
+            start = time.perf_counter()
+            for at in range(1, number + 1):
+                strike(job, seam, how, at)
+            print(f"faults: {seam} {how}: {number} of {number} points, {time.perf_counter() - start:.0f} s", flush=True)
+    job.close()
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["faults"]:
+        faults()
+        sys.exit()
     many = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    points(many)
     deliveries(many)
     model(min(many, 20))

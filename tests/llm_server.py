@@ -148,6 +148,9 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     fake: LlmServer
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that was killed."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server

@@ -74,7 +74,10 @@ def test_a_session_with_httpie(server: Running) -> None:
 
 @pytest.mark.timeout(180)
 def test_schemathesis_finds_nothing(server: Running) -> None:
-    """All its checks in all its phases; the cases of a run are always the same ones."""
+    """All its checks in all its phases; the cases of a run are always the same ones.
+
+    One worker: with several, Python 3.11 loses count of its recursion in the ast module that schemathesis uses.
+    """
     with server.client() as client:
         for number in range(3):
             client.post("/tickets", json={"subject": f"Refund {number}", "external_id": f"E-{number}"})
@@ -83,7 +86,7 @@ def test_schemathesis_finds_nothing(server: Running) -> None:
             BIN / "st", "--config-file", HERE / "schemathesis" / "schemathesis.toml", "run",
             f"{server.url}/openapi.json",
             "-H", f"X-API-Key: {server.keys['agent']}", "--checks", "all", "--no-color", "--generation-deterministic",
-            "--max-examples", "2", "--workers", "4", "--suppress-health-check", "all",
+            "--max-examples", "1", "--workers", "1", "--suppress-health-check", "all",
         ],
         capture_output=True, text=True, check=False, cwd=HERE / "schemathesis",
         env=os.environ | {"SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(HERE / "schemathesis")},

@@ -72,6 +72,13 @@ COMMANDS = {
     "stats-json": "stats -o json",
     "stats-table": "stats -o table",
     "stats-csv": "stats -o csv",
+    "reclassify-jsonl": "reclassify",
+    "verdict-json": "verdict T-3 Technical -o json",
+    "verdict-unknown": "verdict T-3 Sales",
+    "verdict-unchanged-csv": "verdict T-3 Technical -o csv",
+    "verdict-clear": "verdict T-3 --clear -o id",
+    "why-verdict": "why T-3",
+    "review": "review",
     "config-show-jsonl": "config show -o jsonl",
     "config-check": "config check",
     "db-path": "db path",
@@ -81,6 +88,11 @@ COMMANDS = {
     "error-usage": "list --limit some",
     "error-command": "lst",
     "error-input": "create picture.png",
+    "audit-head": "audit head",
+    "audit-verify": "audit verify -o table",
+    "audit-verify-json": "audit verify -o json -q",
+    "error-audit": f"audit verify --expect-head {'0' * 63}1",
+    "forget": "forget --customer-id C-3 -o json",
 }
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{4}([0-9a-f]{8})")

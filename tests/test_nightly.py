@@ -166,6 +166,26 @@ def test_what_a_deadline_left_is_done_by_the_next_run(world: World) -> None:
     assert {t.decision_id for t in world.store.find(Selection())} & proposals(world) == set(), "all or none"
 
 
+def test_a_run_that_its_deadline_ends_says_so(world: World) -> None:
+    now = 0.0
+
+    def said(ticket: Ticket) -> tuple[str, float]:
+        nonlocal now
+        now += int(ticket.external_id == "1500")
+        return "Billing", 0.3
+
+    world.classifier = FakeClassifier(said)
+    drafts = [TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(6000)]
+    triage = world.triage()
+    triage._allowance = Allowance(clock=lambda: now)
+    with pytest.raises(UnavailableError, match="--deadline"):
+        list(triage.run(drafts, ClassifyPlan(deadline=0.5)))
+    done = Counter(t.status for t in world.store.find(Selection()))
+    assert 1500 < done["needs_review"] < 6000
+    assert len(list(world.triage().run(drafts, ClassifyPlan()))) == 6000
+    assert Counter(t.status for t in world.store.find(Selection())) == {"needs_review": 6000}
+
+
 def proposals(world: World) -> set[object]:
     said = "select classification_id from classifications where fingerprint = 'another'"
     return {row[0] for row in world.store._read(said)}
@@ -181,7 +201,7 @@ def test_sigterm_keeps_what_is_in_flight_and_is_143(cli: Cli) -> None:
         out, err = process.communicate()
         assert (process.returncode, out, err) == (143, b"", b"")
         assert statuses(cli)["classified"] == len(server.asked) < 60
-        assert rows(cli.db, "select count(*) from tickets where run_id is not null") == [(0,)]
+        assert rows(cli.db, "select count(*) from claims") == [(0,)]
         assert cli("classify", "-q").returncode == 0
         assert len(server.asked) == 60
 

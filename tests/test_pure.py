@@ -277,7 +277,7 @@ def test_a_gap_is_found_though_every_hash_fits_its_own_event(*, renumbered: bool
     seq, prev = (2, three.prev) if renumbered else (3, one.hash)
     event = Event(three.action, three.ticket_id, three.run_id, three.actor, three.timestamp)
     forged = three._replace(seq=seq, prev=prev, hash=auditing.link(prev, seq, event, three.detail))
-    assert auditing.holds(forged)
+    assert auditing.holds(forged, prev, None)
     assert verdicts([one, forged]) == (2, 2)
     assert verdicts([one, two, three]) == (None, None)
 

@@ -258,7 +258,7 @@ def test_a_client_that_leaves_loses_nothing_that_the_server_finished(
         remote.serve()
         if command == ("classify",):
             assert remote("create", "-q", "-", stdin=table).returncode == 0
-        with remote.start(*command, "-o", "id") as running:
+        with remote.start(*command, "-o", "jsonl") as running:
             assert running.stdin is not None
             assert running.stdout is not None
             if command != ("classify",):
@@ -314,6 +314,7 @@ def test_logs_are_followed_over_a_remote(remote: RemoteCli) -> None:
     remote.serve()
     with remote.start("logs", "--follow") as following:
         assert following.stdout is not None
+        assert json.loads(following.stdout.readline())["action"] == "key_created"
         assert remote("create", "-q", "--subject", "one").returncode == 0
         assert json.loads(following.stdout.readline())["action"] == "created"
         assert remote("classify", "-q").returncode == 0

@@ -10,7 +10,7 @@ from tests.conftest import Cli
 
 HEAVY = (
     "sqlite_utils", "numpy", "yaml", "rich", "openai", "anthropic", "httpx", "sklearn", "scipy", "tokenizers",
-    "chardet", "wordllama", "fastapi", "starlette", "uvicorn", "safetensors",
+    "psycopg", "psycopg_pool", "chardet", "wordllama", "fastapi", "starlette", "uvicorn", "safetensors",
     "asyncio", "multiprocessing", "unittest", "triage_cli.stores.schema",
 )  # fmt: skip
 RUN = """

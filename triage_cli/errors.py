@@ -150,6 +150,10 @@ class UnavailableError(TriageError):
     http_status = 503
 
 
+class DoubtfulError(UnavailableError):
+    """It cannot be told whether the other side has taken what it was sent: a later run looks again."""
+
+
 class BusyError(UnavailableError):
     """Somebody else is at the same thing just now; `retry_after` is the seconds to wait."""
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from triage_cli.ids import short
-from triage_cli.models import Classification, Delivery, History, LoggedEvent, Ticket
+from triage_cli.models import Classification, Delivery, History, LoggedEvent
 
 SOURCES = {
     "model": "the embedded model's calibrated probability",
@@ -14,6 +14,8 @@ SOURCES = {
     "said": "the model's own word",
     "human": "a person's word",
 }
+
+DONE = {"forgotten": "its text was forgotten, and what was said about it"}
 
 
 def explain(history: History) -> Iterator[str]:
@@ -25,7 +27,7 @@ def explain(history: History) -> Iterator[str]:
         detail = json.loads(event.detail)
         for sentence in _told(event, detail, history, answers, deliveries):
             yield f"{event.timestamp[:19].replace('T', ' ')}  {sentence}"
-    yield f"Next: {_next(history.ticket, history.deliveries)}"
+    yield f"Next: {_next(history)}"
 
 
 def _headline(history: History) -> str:
@@ -51,6 +53,10 @@ def _told(
             yield from _imported(event, detail)
         case "classified":
             yield from _classified(detail, answers.get(detail.get("decision") or ""), history)
+        case "submitted":
+            yield f'It was put into a batch of classifier "{detail.get("classifier")}", for half the price.'
+        case "returned":
+            yield f"It came back from its batch without an answer: {detail.get('why')}."
         case "proposed" | "reclassified":
             yield from _again(event.action, detail, answers.get(detail.get("decision") or ""), history)
         case "verdict":
@@ -62,7 +68,7 @@ def _told(
         case "delivered" | "delivery_failed" | "dead_letter":
             yield _delivery(event.action, detail, deliveries.get(detail.get("delivery", "")))
         case _:
-            yield f"{event.actor}: {event.action}."
+            yield f"{event.actor}: {DONE.get(event.action, event.action)}."
 
 
 def _imported(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:
@@ -118,6 +124,10 @@ def _classified(detail: Mapping[str, Any], answer: Classification | None, histor
     yield f"It answered {answer.category} at {_share(answer.confidence)} ({source}){because}."
     if detail.get("outcome") == "late":
         yield "That came late: the ticket had moved on meanwhile, so it changed nothing."
+    elif detail.get("suspicious"):
+        yield f"Its text speaks to the classifier ({_listed(detail['suspicious'])}), so a person decides."
+    elif detail.get("outcome") == "next":
+        yield f"That is below its threshold of {_share(answer.threshold)}, so the next step is asked."
     elif answer.threshold is not None and answer.confidence is not None:
         sure = answer.confidence >= answer.threshold
         sign, end = (
@@ -150,7 +160,7 @@ NEXT = {
     "classified": "triage route sends it on",
     "needs_review": "a person decides",
     "failed": "the next triage classify asks again",
-    "waiting": "a provider's batch holds it; the next triage classify --batch collects it",
+    "waiting": "a later triage classify --batch collects the answer",
     "unroutable": "add a rule to routes in the config; the next triage route takes it up",
     "undeliverable": "triage route --retry-dead tries its dead letters again",
     "routing": "triage route delivers what is due",
@@ -158,11 +168,21 @@ NEXT = {
 }
 
 
-def _next(ticket: Ticket, deliveries: tuple[Delivery, ...]) -> str:
+def _next(history: History) -> str:
+    ticket, deliveries = history.ticket, history.deliveries
     failed = f" (it failed {ticket.failures} times: {ticket.error})" if ticket.failures else ""
     pending = [f"{d.destination} after {d.attempts} attempts" for d in deliveries if d.state == "pending"]
     due = f" ({', '.join(pending)})" if pending else ""
-    return f"{NEXT[ticket.status]}{failed}{due}."
+    return f"{_waits(history)}{NEXT[ticket.status]}{failed}{due}."
+
+
+def _waits(history: History) -> str:
+    """Return in whose batch a ticket waits, and since when."""
+    sent = [event for event in history.events if event.action == "submitted"]
+    if history.ticket.status != "waiting" or not sent:
+        return ""
+    since = sent[-1].timestamp[:16].replace("T", " ")
+    return f'it waits in a batch of classifier "{json.loads(sent[-1].detail).get("classifier")}" since {since}; '
 
 
 def _share(number: float | None) -> str:

@@ -65,6 +65,16 @@ def content_identity(source: str, content: str, customer_id: str | None, created
     return "#" + hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+def forgotten(identity: str) -> str:
+    """Return the identity of a ticket once it is forgotten: it recognises the old one, and does not say it."""
+    return "!" + hashlib.sha256(f"forgotten\0{identity}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def is_forgotten(identity: str) -> bool:
+    """Tell whether this is the identity of a ticket that was forgotten."""
+    return identity.startswith("!") and len(identity) == 33 and "\t" not in identity
+
+
 def delivery_id(ticket_id: str, category: str, destination: str, nth: int) -> str:
     """Return the id that one delivery carries over all its attempts; it holds no dot, as Standard Webhooks asks."""
     said = f"{ticket_id}\0{category}\0{destination}\0{nth}"

@@ -31,6 +31,10 @@ ROLES = ("reader", "agent", "admin")  # each may do what those before it may
 URGENCY: Mapping[str | None, int] = {"urgent": 0, "high": 1, "normal": 2, None: 2, "low": 3}
 
 
+# What a classifier did that leaves a ticket to a provider's batch: this, and the name of the step.
+POSTPONED = "postponed to "
+
+
 class Category(NamedTuple):
     """A label a ticket may get; description and examples are what every classifier reads, `was` its former names.
 
@@ -278,6 +282,83 @@ class LoggedEvent(NamedTuple):
     hash: str
 
 
+class Batch(NamedTuple):
+    """Requests that a provider answers within a day for half the price, from before it is told of them.
+
+    `state` is gathering (the provider knows nothing) | sending (it may know) | submitted (it does) | ended | returned
+    (it answers nothing). `labels` is what could be answered, as JSON, the one for no category last; `options` what was
+    left out of the requests, as JSON; `paid_by` the run whose money it is; `run_id` the run at work on it.
+    """
+
+    batch_id: str
+    classifier: str
+    address: str
+    fingerprint: str
+    labels: str
+    options: str
+    paid_by: str
+    opened_at: str
+    state: str = "gathering"
+    requests: int = 0
+    sent_at: str | None = None
+    provider_id: str | None = None
+    ended_at: str | None = None
+    error: str | None = None
+    run_id: str | None = None
+
+
+class BatchItem(NamedTuple):
+    """A ticket in a batch: the request of this `number` asks about its text, as about others of the same text.
+
+    `was` is the status it came from, empty where the ticket goes on meanwhile and the answer is a proposal; `reserved`
+    is the USD it may cost at most, `state` waiting | answered | returned.
+    """
+
+    batch_id: str
+    ticket_id: str
+    number: int
+    answer_key: str
+    was: str
+    reserved: float
+    redacted: str | None = None
+    state: str = "waiting"
+
+
+class BatchRequest(NamedTuple):
+    """A ticket's request as a line of a batch: its bytes, the USD it may cost at most, what was masked as JSON."""
+
+    line: bytes
+    worst: float
+    redacted: str | None
+
+
+class BatchLook(NamedTuple):
+    """How far a provider is with a batch: waiting | ended | failed (refused as a whole: `error`) | gone.
+
+    `answered` is how many requests were answered.
+    """
+
+    state: str
+    answered: int = 0
+    error: TriageError | None = None
+
+
+class BatchResult(NamedTuple):
+    """How one request of a batch ended: the provider's reply or an error; `again`: nothing was asked in the end."""
+
+    number: int
+    reply: object = None
+    error: TriageError | None = None
+    again: bool = False
+
+
+class Spent(NamedTuple):
+    """Money put on a run's account after the fact, in USD; less than 0 where less was spent than set aside."""
+
+    run_id: str
+    usd: float
+
+
 class Head(NamedTuple):
     """Where the audit log ends: the hash of its last event, and how many events there are."""
 
@@ -294,7 +375,7 @@ class Change(NamedTuple):
     event: Event
     ticket: Ticket | None = None
     expects: int = 0
-    adds: tuple[Classification | Delivery | Attempt, ...] = ()
+    adds: tuple[Classification | Delivery | Attempt | BatchItem | Spent, ...] = ()
 
 
 class Conflict(NamedTuple):
@@ -453,7 +534,8 @@ class ClassifyPlan(NamedTuple):
     """How to classify: by which classifier, and whether to ask anew and overrule verdicts (`force`).
 
     `workers` is how many calls are in flight, `max_cost` USD, `max_wait` the seconds an outage is waited for,
-    `deadline` the seconds from the start after which nothing new is begun.
+    `deadline` the seconds from the start after which nothing new is begun; `batch` leaves paid steps to the provider's
+    batches.
     """
 
     classifier: str | None = None
@@ -462,6 +544,7 @@ class ClassifyPlan(NamedTuple):
     max_cost: float | None = None
     max_wait: float = 120.0
     deadline: float | None = None
+    batch: bool = False
 
 
 class ReclassifyPlan(NamedTuple):
@@ -515,7 +598,10 @@ class EventQuery(NamedTuple):
 
 
 class Stats(NamedTuple):
-    """Counts over the whole store; `deliveries` maps destination to state to count."""
+    """Counts over the whole store; `deliveries` maps destination to state to count.
+
+    `waiting` maps a classifier to what its provider's batches hold: `tickets`, `batches`, and `since` when.
+    """
 
     tickets: int
     by_status: Mapping[str, int]
@@ -525,6 +611,7 @@ class Stats(NamedTuple):
     deliveries: Mapping[str, Mapping[str, int]]
     cost_usd: float
     events: int
+    waiting: Mapping[str, Mapping[str, Any]] = {}
 
 
 class ApiKey(NamedTuple):

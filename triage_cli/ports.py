@@ -1,13 +1,18 @@
 """The protocols: what the use cases need of the world, and what the command line needs of the use cases."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import IO, Protocol
 
 from triage_cli.allowance import Allowance
 from triage_cli.models import (
     Answer,
     ApiKey,
     Asking,
+    Batch,
+    BatchItem,
+    BatchLook,
+    BatchRequest,
+    BatchResult,
     Calibration,
     Category,
     Change,
@@ -20,6 +25,7 @@ from triage_cli.models import (
     EventQuery,
     Flip,
     Gauges,
+    Head,
     History,
     Kept,
     Labelled,
@@ -94,6 +100,9 @@ class Triage(Protocol):
 
     def stats(self) -> Stats:
         """Count."""
+
+    def audit_head(self) -> Head:
+        """Return where the audit log ends."""
 
     def stop(self) -> None:
         """Take no new work; what is in flight ends and is kept."""
@@ -179,6 +188,57 @@ class Classifier(Protocol):
         An outcome's `item` is the ticket. A ticket's own failure is an `AnswerError` in its outcome; what stops the run
         is raised, after what had finished was yielded. Once the allowance is stopping, nothing new is begun.
         """
+
+
+class Batcher(Protocol):
+    """Has a provider answer many questions within a day, for half the price.
+
+    `labels` are what can be answered, the one for no category last; `options` is what the requests leave out, as JSON;
+    `most_requests` and `most_bytes` bound one batch; `has_next` tells whether another paid step follows this one.
+    """
+
+    name: str
+    fingerprint: str
+    address: str
+    labels: tuple[str, ...]
+    most_requests: int
+    most_bytes: int
+    has_next: bool
+
+    @property
+    def options(self) -> str:
+        """Return what is left out of the requests, since the server objected to it."""
+
+    def remember(self, options: str) -> None:
+        """Begin with what an earlier batch has taught."""
+
+    def request(self, ticket: Ticket, batch_id: str, number: int) -> BatchRequest:
+        """Return the request about a ticket."""
+
+    def submit(self, batch: Batch, lines: IO[bytes], sending: Callable[[], bool]) -> str:
+        """Hand a batch over and return the provider's name for it.
+
+        `sending` is called before the one step that cannot be taken back, and says whether it may be taken. Raises
+        `DoubtfulError` where the batch may have arrived all the same; after any other error it has not.
+        """
+
+    def find(self, batch: Batch, known: frozenset[str]) -> str | None:
+        """Return the provider's name for a batch that may never have arrived; `known` are those of other batches.
+
+        Raises `DoubtfulError` where it cannot be told yet.
+        """
+
+    def look(self, batch: Batch) -> BatchLook:
+        """Ask how far a batch is."""
+
+    def fetch(self, batch: Batch, into: IO[bytes]) -> None:
+        """Fetch the results of a batch that has ended, a line each."""
+
+    def results(self, batch: Batch, lines: Iterable[bytes], *, outage: bool) -> Iterator[BatchResult]:
+        """Read results; in an `outage` nothing was answered, so a request that failed is no fault of its ticket."""
+
+    def answer(self, ticket: Ticket, item: BatchItem, batch: Batch, result: BatchResult) -> Outcome[Answer]:
+        """Return what a result says of a ticket."""
 
 
 class Destination(Protocol):
@@ -267,11 +327,62 @@ class Store(Protocol):
     def stats(self) -> Stats:
         """Count."""
 
+    def head(self) -> Head:
+        """Return where the audit log ends, as the store believes."""
+
+    def erase(self, ticket_ids: Sequence[str]) -> None:
+        """Blank what is known of tickets outside of their own row."""
+
+    def scrub(self) -> None:
+        """Leave no trace of what was erased or overwritten."""
+
+    def forgot(self) -> bool:
+        """Tell whether anybody was ever forgotten here."""
+
+    def hold_batches(self, lease: Lease) -> list[Batch]:
+        """Take hold of the batches that are not settled and that no live run holds, oldest first."""
+
+    def open_batch(self, batch: Batch, event: Event) -> None:
+        """Record that a batch is being gathered, before the provider is told of it."""
+
+    def advance_batch(self, batch: Batch, was: str, event: Event | None, lease: Lease) -> bool:
+        """Bring a batch into its next state, unless it is no longer in the state `was` or another run has taken it."""
+
+    def batch_items(
+        self, batch_id: str, numbers: Sequence[int] | None = None, *, limit: int | None = None
+    ) -> list[BatchItem]:
+        """Return items that wait in a batch, those of these requests or the first ones, in their order."""
+
+    def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
+        """Return the open requests that ask these questions already by key: batch, number, and the tickets there."""
+
+    def provider_ids(self) -> frozenset[str]:
+        """Return the names that providers gave to our batches."""
+
+    def batch_options(self, fingerprint: str) -> str | None:
+        """Return what was last left out of requests that ask this."""
+
     def model(self, fingerprint: str) -> bytes | None:
         """Return the weights kept under a fingerprint."""
 
     def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
         """Keep weights under a fingerprint."""
+
+
+class Trail(Protocol):
+    """An audit log as it stands, in one snapshot, for proof: whatever somebody made of it."""
+
+    def told(self) -> tuple[Head, str | None]:
+        """Return the head that the store itself tells, and the mark of the key it was written with."""
+
+    def kept(self) -> Head | None:
+        """Return the head that is kept apart from the store, if any. Raises `CheckError` where it is damaged."""
+
+    def events(self) -> Iterator[LoggedEvent]:
+        """Walk over the whole log in the order of `seq`; `prev` is not looked at."""
+
+    def strays(self) -> Iterator[str]:
+        """Tell what in the tables no event accounts for, each as the end of a sentence."""
 
 
 class Gate(Protocol):

@@ -7,17 +7,20 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli import ids, routing
+from triage_cli.adversarial import Steering, adversarial
 from triage_cli.allowance import Allowance
 from triage_cli.config import ClassifierSpec, Config, DestinationSpec, is_postgres, without_password
 from triage_cli.errors import ConfigError, UnavailableError, UsageError
-from triage_cli.models import Calibration, Classification, ClassifyPlan, ModelVersion, Parcel, Rule, Ticket
-from triage_cli.ports import Classifier, Destination, Gate, Shelf, Store
+from triage_cli.models import Calibration, Classification, ClassifyPlan, Head, ModelVersion, Parcel, Rule, Ticket
+from triage_cli.ports import Batcher, Classifier, Destination, Gate, Shelf, Store
 from triage_cli.service import renaming
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
+from triage_cli.service.proving import prove
 from triage_cli.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
+    from triage_cli.classifiers.asking import AskingClassifier
     from triage_cli.classifiers.local import Model
     from triage_cli.client import RemoteTriage
     from triage_cli.destinations.webhook import Target
@@ -25,6 +28,8 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.service.learning import Learning
     from triage_cli.stores.copying import Copied
     from triage_cli.stores.postgres import PostgresStore
+
+SHORTEST_KEY = 16
 
 
 class Signed(NamedTuple):
@@ -36,10 +41,34 @@ class Signed(NamedTuple):
 
 def open_store(config: Config) -> "SqliteStore | PostgresStore":
     """Open the database that the configuration names: a file, or a PostgreSQL server's."""
-    return _postgres(config.database) if is_postgres(config.database) else SqliteStore(config.database)
+    key = audit_key(os.environ)
+    return _postgres(config.database, key) if is_postgres(config.database) else SqliteStore(config.database, key)
 
 
-def _postgres(url: str) -> "PostgresStore":
+def audit_key(env: Mapping[str, str]) -> bytes | None:
+    """Return the key of the audit log's hashes. Raises `ConfigError` for one that could be guessed."""
+    key = env.get("TRIAGE_AUDIT_KEY", "").encode("utf-8", "surrogateescape")
+    if key and len(key) < SHORTEST_KEY:
+        raise ConfigError(
+            f"TRIAGE_AUDIT_KEY is shorter than {SHORTEST_KEY} bytes", hint="make one: openssl rand -hex 32"
+        )
+    return key or None
+
+
+def verify(config: Config, expected: str | None) -> Head:
+    """Prove the audit log and return its head. Raises `CheckError` for the first thing that does not hold."""
+    key = audit_key(os.environ)
+    if is_postgres(config.database):
+        from triage_cli.stores.auditing import ServerTrail
+
+        return prove(ServerTrail(_postgres(config.database, key)), key, expected)
+    from triage_cli.stores.auditing import trail
+
+    with trail(config.database) as log:
+        return prove(log, key, expected)
+
+
+def _postgres(url: str, key: bytes | None = None) -> "PostgresStore":
     try:
         from triage_cli.stores.postgres import PostgresStore
     except ModuleNotFoundError as error:
@@ -48,7 +77,7 @@ def _postgres(url: str) -> "PostgresStore":
         raise ConfigError(
             f"PostgreSQL needs the package {error.name}", hint="pip install 'triage-cli[postgres]'"
         ) from error
-    return PostgresStore(url)
+    return PostgresStore(url, key)
 
 
 def path_of(config: Config) -> str:
@@ -102,9 +131,12 @@ def parts(config: Config, tell: Callable[[str], None] | None = None, *, guarded:
     def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
         return open_classifier(_known(config, store), store, plan, Signed(actor, run_id), tell)
 
+    def batcher(name: str, plan: ClassifyPlan, actor: str, run_id: str) -> Batcher:
+        return open_batcher(_known(config, store), name, plan, Signed(actor, run_id))
+
     map_ = Map(config.routes, config.routing_hash(), destination)
     hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
-    return Parts(store, config.categories, classifier, map_, config.per_day, hysteresis)
+    return Parts(store, config.categories, classifier, map_, config.per_day, hysteresis, batcher)
 
 
 def _known(config: Config, store: Store) -> Config:
@@ -185,6 +217,13 @@ def try_classifier(config: Config, name: str) -> str:
     raise UnavailableError(f'classifier "{name}" gave no answer', hint="try again later")
 
 
+def attack(config: Config, name: str, tell: Callable[[str], None] | None = None) -> Steering:
+    """Try the shipped attacks on a classifier, nothing recalled; a network one is asked some 240 questions."""
+    plan = ClassifyPlan(name, force=True)
+    classifier = open_classifier(config, open_store(config), plan, Signed("attack", ids.new_id()), tell)
+    return adversarial(classifier, config.categories)
+
+
 class Estimate(NamedTuple):
     """What a classification would take: tickets, tokens and USD at most (None: no price), and the first prompt."""
 
@@ -205,7 +244,7 @@ def estimate(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> E
     from triage_cli.classifiers.providers import BUDGET
 
     asked = asking.build(paid, config.categories, env=os.environ, actor="", run_id=None, offline=config.offline)
-    bill = asking.Bill(paid.price)
+    bill = asking.Bill(asking.half(paid.price) if plan.batch else paid.price)
     number = tokens = 0
     cost, prompt = 0.0, ""
     for ticket in tickets:
@@ -224,6 +263,11 @@ def open_classifier(
     spec = config.classifiers.get(name)
     if spec is None:
         raise UsageError(f'no classifier "{name}"', hint=f"the config has {', '.join(config.classifiers)}")
+    if plan.batch and not _paid(config, spec):
+        raise UsageError(
+            f'classifier "{name}" asks no provider{" offline" if config.offline else ""}, so nothing can be in a batch',
+            hint="leave out --batch",
+        )
     if spec.type == "local":
         return _calibrated(store, spec, _local(config, store, spec, signed, tell), tell)
     if spec.type == "cascade":
@@ -232,7 +276,13 @@ def open_classifier(
         kept = [step for step in spec.steps if not config.offline or config.classifiers[step].type == "local"]
         if not kept:
             raise UsageError(f'classifier "{name}" has no step that works offline', hint="leave out --offline")
-        steps = [open_classifier(config, store, plan._replace(classifier=step), signed, tell) for step in kept]
+        paid = _paid(config, spec)
+        steps = [
+            _asking(config, store, config.classifiers[step], plan, signed, has_next=step != paid[-1])
+            if step in paid
+            else open_classifier(config, store, plan._replace(classifier=step, batch=False), signed, tell)
+            for step in kept
+        ]
         return Cascade(name, steps, spec.audit_rate, tell) if len(steps) > 1 else steps[0]
     return _calibrated(store, spec, _asking(config, store, spec, plan, signed), tell)
 
@@ -250,11 +300,31 @@ def _calibrated(
     return Calibrated(classifier, found, spec.min_confidence)
 
 
-def _asking(config: Config, store: Store, spec: ClassifierSpec, plan: ClassifyPlan, signed: Signed) -> Classifier:
-    from triage_cli.classifiers import asking
-    from triage_cli.classifiers.remembering import Remembering
+def _paid(config: Config, spec: ClassifierSpec) -> list[str]:
+    """Return the names of the steps that ask a provider; offline there are none."""
+    names = spec.steps if spec.type == "cascade" else (spec.name,)
+    return [] if config.offline else [name for name in names if config.classifiers[name].type != "local"]
 
-    inner = asking.build(
+
+def open_batcher(config: Config, name: str, plan: ClassifyPlan, signed: Signed) -> Batcher:
+    """Open the batches of a classifier, of one that is no part of the plan as well: they are to be collected."""
+    from triage_cli.classifiers import batches
+
+    spec = config.classifiers.get(name)
+    if spec is None:
+        raise ConfigError(
+            f'a batch of classifier "{name}" is to be collected, which the config no longer has',
+            hint="add it again until then",
+        )
+    steps = _paid(config, config.classifiers[plan.classifier or config.classifier])
+    asked = _asked(config, spec, plan, signed)
+    return batches.Batches(asked, batches.wire_of(asked, os.environ), has_next=name in steps[:-1])
+
+
+def _asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, signed: Signed) -> "AskingClassifier":
+    from triage_cli.classifiers import asking
+
+    return asking.build(
         spec._replace(workers=plan.workers or spec.workers),
         config.categories,
         env=os.environ,
@@ -264,6 +334,18 @@ def _asking(config: Config, store: Store, spec: ClassifierSpec, plan: ClassifyPl
         offline=config.offline,
     )
 
+
+def _asking(
+    config: Config, store: Store, spec: ClassifierSpec, plan: ClassifyPlan, signed: Signed, *, has_next: bool = False
+) -> Classifier:
+    from triage_cli.classifiers.remembering import Remembering
+
+    asked = _asked(config, spec, plan, signed)
+    inner: Classifier = asked
+    if plan.batch:
+        from triage_cli.classifiers import batches
+
+        inner = batches.Postponing(asked, has_next=has_next)
     shelf = open_shelf(store)
 
     def recall(keys: Sequence[str]) -> Mapping[str, Classification]:

@@ -55,6 +55,7 @@ class ClassifyPlanIn(In):
     max_cost: Usd | None = Field(None, description="USD that this request may spend")
     max_wait: Seconds = Field(120.0, description="how long an outage is waited for")
     deadline: Seconds | None = Field(None, description="seconds after which nothing new is begun")
+    batch: bool = Field(False, description="leave paid steps to the provider's batches: answers within a day")
 
 
 class RoutePlanIn(In):
@@ -70,7 +71,7 @@ class ReclassifyPlanIn(In):
 
     classify: ClassifyPlanIn = Field(default_factory=ClassifyPlanIn)
     apply: bool = Field(False, description="let the answers hold, all or none")
-    max_flips: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?%?$")] | None = Field(
+    max_flips: Annotated[str, StringConstraints(max_length=20)] | None = Field(
         None, description="with more, nothing changes: a number, or a share such as 2%"
     )
     reroute: bool = Field(False, description="send on what was routed already")

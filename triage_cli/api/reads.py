@@ -12,7 +12,6 @@ from triage_cli.api import shapes
 from triage_cli.api.once import Done, reply
 from triage_cli.api.serving import TriageHere
 from triage_cli.api.tickets import TicketName
-from triage_cli.auditing import GENESIS
 from triage_cli.codec import event_record, history_record, ticket_record
 from triage_cli.models import EventQuery, Selection
 from triage_cli.ports import Triage
@@ -27,6 +26,7 @@ PAGED: dict[int | str, dict[str, Any]] = {
 def list_(request: Request, query: Annotated[shapes.TicketQuery, Query()], triage: TriageHere) -> Response:
     """List tickets, newest first, a page at a time."""
     selection = Selection(
+        ids=None if query.name is None else (triage.resolve(query.name),),
         statuses=frozenset(query.status),
         category=query.category,
         customer_id=query.customer_id,
@@ -96,8 +96,7 @@ def categories(triage: TriageHere) -> Response:
 @router.get("/audit/head", response_model=shapes.Head)
 def head(triage: TriageHere) -> Response:
     """Return the head of the audit log, to be kept elsewhere."""
-    last = next(iter(triage.events(EventQuery(limit=1))), None)
-    return reply(Done(200, {"head": last.hash if last else GENESIS, "events": last.seq if last else 0}))
+    return reply(Done(200, triage.audit_head()._asdict()))
 
 
 def _with_next(answer: Response, request: Request, after: str | None) -> Response:

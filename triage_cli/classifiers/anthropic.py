@@ -47,11 +47,11 @@ class AnthropicProvider:
         while True:
             plain = self._plain
             try:
-                return self._reply(await self._asked(question, budget, plain=plain))
+                request = self.request(question, budget, plain=plain)
+                return self.reply(await self.sdk.messages.create(**request))
             except anthropic.APIStatusError as error:
                 said = Complaint.of(error.status_code, error.body, error.response.headers)
-                if not plain and said.status in (400, 422, 500) and said.says(r"output_config|json_schema|format"):
-                    self._plain = True
+                if self.learned(said, plain=plain):
                     continue
                 raise failure(said, self._spec, self.address) from None
             except (anthropic.AnthropicError, ValueError) as error:
@@ -62,21 +62,44 @@ class AnthropicProvider:
         self._form_heeded = self._form_heeded or form
         self._plain = self._plain or not self._form_heeded
 
-    async def _asked(self, question: Question, budget: int, *, plain: bool) -> object:
+    @property
+    def sdk(self) -> anthropic.AsyncAnthropic:
+        """Return the open client."""
         if self._sdk is None:
             raise RuntimeError("the client is not open")
+        return self._sdk
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return what the server was found to object to, to be remembered over processes."""
+        return {"plain": self._plain}
+
+    def remember(self, options: Mapping[str, Any]) -> None:
+        """Begin with what an earlier process found."""
+        self._plain = bool(options.get("plain"))
+
+    def learned(self, said: Complaint, *, plain: bool) -> bool:
+        """Leave out what the server objects to, and tell whether to ask again."""
+        if plain or said.status not in (400, 422, 500) or not said.says(r"output_config|json_schema|format"):
+            return False
+        self._plain = True
+        return True
+
+    def request(self, question: Question, budget: int, *, plain: bool) -> dict[str, Any]:
+        """Return the body of a request."""
         extra: dict[str, Any] = {}
         if not plain:
             extra["output_config"] = {"format": {"type": "json_schema", "schema": schema(question.labels)}}
-        return await self._sdk.messages.create(
-            model=self._spec.model or "",
-            max_tokens=budget,
-            system=[{"type": "text", "text": question.system, "cache_control": {"type": "ephemeral"}}],
-            messages=[{"role": "user", "content": question.user}],
+        return {
+            "model": self._spec.model or "",
+            "max_tokens": budget,
+            "system": [{"type": "text", "text": question.system, "cache_control": {"type": "ephemeral"}}],
+            "messages": [{"role": "user", "content": question.user}],
             **extra,
-        )
+        }
 
-    def _reply(self, answer: object) -> Reply:
+    def reply(self, answer: object) -> Reply:
+        """Read an answer, however incomplete."""
         if isinstance(answer, str):
             if is_page(answer):
                 raise page(self._spec, self.address, 200)

@@ -17,6 +17,7 @@ from triage_cli.errors import AnswerError, ConfigError, TemporaryError, TriageEr
 from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Ticket
 from triage_cli.resilience import REAL, Endpoint, Retries, StoppingError, Timing, persist
 
+QUOTE = 20  # characters of a ticket in an error are more than chance
 MEANING = {
     "empty": "the model said nothing",
     "not_json": "the model's answer was no JSON of the form that was asked for",
@@ -136,13 +137,44 @@ class AskingClassifier:
         description, more = redact(ticket.description or "", self.spec.redact)
         return prompt.question(self.categories, subject, description, limit), tuple(dict.fromkeys(found + more))
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Answer as answers come. Raises `ConfigError` where money is bounded and no price is known."""
+    def outcome(
+        self, ticket: Ticket, question: prompt.Question, verdict: Verdict, bill: "Bill", masked: tuple[str, ...]
+    ) -> Outcome[Answer]:
+        """Return what became of a ticket's question as the answer to keep, or the ticket's failure."""
+        spec, sign, (parsed, reply, words) = self.spec, self.signature, verdict
+        confidence, source = None, None
+        if parsed.label is not None:
+            confidence, source = reply.chances.get(parsed.label, parsed.confidence), "said"
+            if parsed.label in reply.chances or reply.source == "decision":
+                source = reply.source
+        category = None if parsed.label == question.none else parsed.label
+        other = reply.model and reply.model != spec.model
+        step = Classification(
+            sign.new_id(), ticket.ticket_id, sign.run_id,
+            f"{spec.name} ({prompt.shown(reply.model or '', 80)})" if other else spec.name,
+            category, confidence, source if confidence is not None else None,
+            prompt.clean_reason(parsed.reason, question.system), spec.name, sign.actor, self.fingerprint,
+            spec.min_confidence, json.dumps(dict(reply.chances), ensure_ascii=False) if reply.chances else None,
+            ids.answer_key(self.fingerprint, ticket.text), sign.clock(), None, *bill.usage, bill.cost,
+            json.dumps(masked) if masked else None, parsed.problem,
+        )  # fmt: skip
+        sure = category is not None and confidence is not None and confidence >= spec.min_confidence
+        error = None
+        if parsed.problem:
+            error = AnswerError(f"{parsed.problem}: {words or MEANING[parsed.problem]}")
+        return Outcome(0, "failed" if error else "answered", Answer(ticket, (step,), sure), error, ticket)
+
+    def check_price(self, allowance: Allowance) -> None:
+        """Raise `ConfigError` where money is bounded and no price is known."""
         if allowance.limit is not None and self.spec.price is None:
             raise ConfigError(
                 f'what classifier "{self.name}" costs is not known, so a budget cannot bound it',
                 hint=f"set classifiers.{self.name}.price, or leave out --max-cost and budget",
             )
+
+    def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
+        """Answer as answers come. Raises `ConfigError` where money is bounded and no price is known."""
+        self.check_price(allowance)
         return self._classify(chunks, allowance)
 
     def _classify(
@@ -205,7 +237,7 @@ class _Turn:
                 if isinstance(error, TriageError):
                     self.fatal = self.fatal or error
                 return before  # the first answer was no good, but it was paid for
-            before = self._outcome(ticket, question, verdict, bill, masked)
+            before = self._of.outcome(ticket, question, verdict, bill, masked)
             problem = verdict.parsed.problem
             if problem == "too_long" and limit > prompt.SHORT_LIMIT:
                 limit = prompt.SHORT_LIMIT  # nothing was paid, so this is no retry
@@ -228,52 +260,20 @@ class _Turn:
                 timeout=self._spec.timeout, tokens=tokens.input + tokens.output, stopping=lambda: self.stopping,
             )  # fmt: skip
             cost = bill.add(reply.usage or estimate(question, len(reply.text or "") // 3))
-        except TooLongError as error:
-            return _failed("too_long", error)
-        except RejectedError as error:
-            self._rejected += 1
-            if self._rejected == self._patience:
-                raise ConfigError(error.message, hint="not one ticket was accepted; check model and base_url") from None
-            return _failed("rejected", error)
-        except AnswerError as error:
-            return _failed("refused", error)
-        except TemporaryError as error:
-            return _failed("unavailable", error)
+        except (AnswerError, TemporaryError) as error:
+            self._rejected += isinstance(error, RejectedError)
+            if isinstance(error, RejectedError) and self._rejected == self._patience:
+                raise ConfigError(
+                    _words(error, question), hint="not one ticket was accepted; check model and base_url"
+                ) from None
+            return failed(error, question)
         finally:
             self._allowance.settle(worst, cost)
         self._rejected = -(10**9)  # once accepted, a rejection is about its ticket
-        if reply.problem:
-            return Verdict(prompt.Parsed(problem=reply.problem), reply)
-        parsed = prompt.parse(reply.text, question.labels)
-        if parsed.problem != "empty":
-            provider.heeded(form=parsed.problem != "not_json")
-        return Verdict(parsed, reply)
-
-    def _outcome(
-        self, ticket: Ticket, question: prompt.Question, verdict: Verdict, bill: "Bill", masked: tuple[str, ...]
-    ) -> Outcome[Answer]:
-        spec, sign, (parsed, reply, words) = self._spec, self._of.signature, verdict
-        confidence, source = None, None
-        if parsed.label is not None:
-            confidence, source = reply.chances.get(parsed.label, parsed.confidence), "said"
-            if parsed.label in reply.chances or reply.source == "decision":
-                source = reply.source
-        category = None if parsed.label == question.none else parsed.label
-        other = reply.model and reply.model != spec.model
-        step = Classification(
-            sign.new_id(), ticket.ticket_id, sign.run_id,
-            f"{spec.name} ({prompt.shown(reply.model or '', 80)})" if other else spec.name,
-            category, confidence, source if confidence is not None else None,
-            prompt.clean_reason(parsed.reason, question.system), spec.name, sign.actor, self._of.fingerprint,
-            spec.min_confidence, json.dumps(dict(reply.chances), ensure_ascii=False) if reply.chances else None,
-            ids.answer_key(self._of.fingerprint, ticket.text), sign.clock(), None, *bill.usage, bill.cost,
-            json.dumps(masked) if masked else None, parsed.problem,
-        )  # fmt: skip
-        sure = category is not None and confidence is not None and confidence >= spec.min_confidence
-        error = None
-        if parsed.problem:
-            error = AnswerError(f"{parsed.problem}: {words or MEANING[parsed.problem]}")
-        return Outcome(0, "failed" if error else "answered", Answer(ticket, (step,), sure), error, ticket)
+        verdict = said(reply, question)
+        if not reply.problem and verdict.parsed.problem != "empty":
+            provider.heeded(form=verdict.parsed.problem != "not_json")
+        return verdict
 
 
 class Bill:
@@ -307,5 +307,29 @@ def estimate(question: prompt.Question, output: int) -> Usage:
     return Usage(len(said.encode("utf-8", "replace")) // 3 + 16 + 8 * len(question.shots), output)
 
 
-def _failed(problem: str, error: TriageError) -> Verdict:
-    return Verdict(prompt.Parsed(problem=problem), Reply(None), error.message)
+def said(reply: Reply, question: prompt.Question) -> Verdict:
+    """Return what a reply says."""
+    if reply.problem:
+        return Verdict(prompt.Parsed(problem=reply.problem), reply)
+    return Verdict(prompt.parse(reply.text, question.labels), reply)
+
+
+def failed(error: TriageError, question: prompt.Question) -> Verdict:
+    """Return what a request's failure means for its ticket."""
+    kinds = ((TooLongError, "too_long"), (RejectedError, "rejected"), (AnswerError, "refused"))
+    problem = next((name for kind, name in kinds if isinstance(error, kind)), "unavailable")
+    words = _words(error, question)
+    return Verdict(prompt.Parsed(problem=problem), Reply(None), words if words != error.code else "")
+
+
+def half(price: Price | None) -> Price | None:
+    """Return what the requests of a batch cost: half."""
+    return None if price is None else Price(*(None if usd is None else usd / 2 for usd in price))  # type: ignore[arg-type]
+
+
+def _words(error: TriageError, question: prompt.Question) -> str:
+    """Return what a provider said, without secrets; where it quotes the ticket, only the error's code."""
+    said, _ = redact(error.message, ("secret",))
+    if any(said[at : at + QUOTE] in question.user for at in range(len(said) - QUOTE + 1)):
+        return error.code
+    return said

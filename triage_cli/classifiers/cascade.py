@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from triage_cli.allowance import Allowance
 from triage_cli.errors import AnswerError, UnavailableError
-from triage_cli.models import Answer, Asking, Classification, Outcome, Ticket
+from triage_cli.models import POSTPONED, Answer, Asking, Classification, Outcome, Ticket
 from triage_cli.ports import Classifier
 
 SHARES = 10_000
@@ -86,7 +86,8 @@ class Cascade:
             going_on = []
             for outcome in outcomes:
                 ticket = _ticket(outcome)
-                if outcome.value and outcome.value.sure and not outcome.error and not self._audited(ticket):
+                settled = outcome.value and outcome.value.sure and not outcome.error and not self._audited(ticket)
+                if settled or outcome.did.startswith(POSTPONED):
                     sure.append(_with_steps(outcome, earlier))
                     continue
                 steps = outcome.value.steps if outcome.value else ()

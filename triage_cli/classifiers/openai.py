@@ -3,6 +3,8 @@
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
+# openai asks sys.modules for httpx at each request: half a module, while a webhook imports it in another thread.
+import httpx  # noqa: F401
 import openai
 
 from triage_cli.classifiers.likelihood import Token, likelihoods
@@ -93,14 +95,24 @@ class OpenAIProvider(Client):
         while True:
             form, without = self._form, frozenset(self._without)
             try:
-                answer: object = await self.sdk.chat.completions.create(**self._request(question, budget))
+                answer: object = await self.sdk.chat.completions.create(**self.request(question, budget))
             except openai.APIStatusError as error:
-                if not self._learned(complaint(error), form, without):
+                if not self.learned(complaint(error), form, without):
                     raise self.translated(error) from None
             except (openai.OpenAIError, ValueError) as error:
                 raise self.translated(error) from None
             else:
-                return self._reply(answer, question)
+                return self.reply(answer, question)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return what the server was found to object to, to be remembered over processes."""
+        return {"form": self._form, "without": sorted(self._without)}
+
+    def remember(self, options: Mapping[str, Any]) -> None:
+        """Begin with what an earlier process found."""
+        self._form = min(int(options.get("form", 0)), len(FORMS) - 1)
+        self._without |= set(options.get("without", ()))
 
     def heeded(self, *, form: bool) -> None:
         """Take note whether an answer had the form; one that ignores it from the first is asked in the next form."""
@@ -109,7 +121,8 @@ class OpenAIProvider(Client):
         elif not self._form_heeded:
             self._form = min(self._form + 1, len(FORMS) - 1)
 
-    def _request(self, question: Question, budget: int) -> dict[str, Any]:
+    def request(self, question: Question, budget: int) -> dict[str, Any]:
+        """Return the body of a request, without what the server objects to."""
         messages = [{"role": "system", "content": question.system}]
         for ticket, answer in question.shots if "shots" not in self._without else ():
             messages += [{"role": "user", "content": ticket}, {"role": "assistant", "content": answer}]
@@ -131,7 +144,7 @@ class OpenAIProvider(Client):
         request["max_tokens" if "budget" in self._without else "max_completion_tokens"] = budget
         return request
 
-    def _learned(self, said: Complaint, form: int, without: frozenset[str]) -> bool:
+    def learned(self, said: Complaint, form: int, without: frozenset[str]) -> bool:
         """Leave out what the server objects to, and tell whether to ask again.
 
         Some servers (llama-cpp-python) object with a 500, so the words count more than the status.
@@ -152,7 +165,8 @@ class OpenAIProvider(Client):
             return True
         return False
 
-    def _reply(self, answer: object, question: Question) -> Reply:
+    def reply(self, answer: object, question: Question) -> Reply:
+        """Read an answer, however incomplete."""
         if isinstance(answer, str) and is_page(answer):
             raise page(self._spec, self.address, 200)
         if isinstance(wrapped := getattr(answer, "error", None), Mapping):  # some gateways fail with a 200

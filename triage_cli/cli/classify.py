@@ -15,7 +15,7 @@ from triage_cli.errors import PRECEDENCE, ExitCode
 from triage_cli.models import ClassifyPlan, Decided, Outcome, Selection
 
 COLUMNS = (*TICKET_KEYS, "asked")
-WORDS = {"needs_review": "need review", "held": "held by a verdict or another run"}
+WORDS = {"waiting": "waiting in a batch", "needs_review": "need review", "held": "held by a verdict or another run"}
 DIDS = ("classified", "needs_review", "failed")
 
 
@@ -38,6 +38,7 @@ def classify(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many would be asked, and what; ask nobody.")
     ] = False,
+    batch: inputs.InBatches = False,
     force: Annotated[bool, typer.Option("--force", help="Ask again, and overrule verdicts.")] = False,
     output: printing.Output = None,
     excel: printing.Excel = False,
@@ -48,7 +49,7 @@ def classify(
     triage classify
     triage list --status needs_review -o id | triage classify - --classifier gpt
     """
-    plan = inputs.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline)
+    plan = inputs.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline, batch=batch)
     named, missing = inputs.ids(session, ids)
     selection = Selection(ids=named[:limit] if named is not None else None, since=inputs.moment(since), limit=limit)
     if dry_run:
@@ -66,10 +67,14 @@ def classify(
             printer.many(outcomes, outcome_record, COLUMNS, _table)
     finally:
         session.say(telling.counted(counts, DIDS, WORDS))
+    if batch:
+        inputs.tell_waiting(session)
     if session.guides:
         steps = []
         if counts["classified"]:
             steps.append("triage route")
+        if counts["waiting"]:
+            steps.append("triage classify --batch, again later, collects the answers")
         if counts["needs_review"]:
             steps.append(f"{counts['needs_review']:,} need you: triage review")
         session.say("next: " + "; ".join(steps) if steps else "")

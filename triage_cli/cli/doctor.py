@@ -22,7 +22,11 @@ def register(app: typer.Typer) -> None:
 
 @command
 def doctor(session: Session, output: printing.Output = None) -> int:
-    """Try the configuration, the database and each classifier with one tiny question; exit 8 where one fails."""
+    """Try the configuration, the database and each classifier with one tiny question; exit 8 where one fails.
+
+    \b
+    triage doctor
+    """
     records = list(_tried(session))
     Printer(output).many(records, lambda record: record, COLUMNS, _table, "what", rows=len(records))
     return ExitCode.OK if all(record["works"] for record in records) else ExitCode.CHECK_FAILED

@@ -45,6 +45,9 @@ Since = Annotated[
 Classifier = Annotated[str | None, typer.Option(metavar="NAME", help="One of the config.", show_default=False)]
 Workers = Annotated[int | None, typer.Option(min=1, metavar="N", help="Calls in flight.", show_default=False)]
 MaxCost = Annotated[float | None, typer.Option(min=0, metavar="USD", help="Stop before (7).", show_default=False)]
+InBatches = Annotated[
+    bool, typer.Option("--batch", help="Half the price within a day: collect what is ready, submit the rest.")
+]
 Deadline = Annotated[
     str | None, typer.Option(metavar="DURATION", help="Begin nothing new after it (6).", show_default=False)
 ]
@@ -270,7 +273,10 @@ def moment(text: str | None) -> str | None:
     if text is None:
         return None
     if match := AGE.fullmatch(text.strip()):
-        found = datetime.now(UTC) - timedelta(**{UNITS[match[2]]: float(match[1])})
+        try:
+            found = datetime.now(UTC) - timedelta(**{UNITS[match[2]]: float(match[1])})
+        except OverflowError as error:
+            raise UsageError(f'"{text}" is before all time', hint="write 7d or 2026-11-24") from error
     else:
         try:
             found = datetime.fromisoformat(text.strip())
@@ -289,13 +295,14 @@ def plan(
     *,
     force: bool = False,
     deadline: str | None = None,
+    batch: bool = False,
 ) -> ClassifyPlan:
     """Return how to classify, as the options have it."""
     known = session.config.classifiers
     if classifier is not None and not session.is_remote and classifier not in known:
         raise UsageError(f'no classifier "{classifier}"', hint=f"the config has {', '.join(known)}")
     ends = None if deadline is None else seconds(deadline)
-    return ClassifyPlan(classifier, force, workers, max_cost, seconds(max_wait), ends)
+    return ClassifyPlan(classifier, force, workers, max_cost, seconds(max_wait), ends, batch)
 
 
 def statuses(names: Sequence[str] | None) -> frozenset[str]:
@@ -306,9 +313,19 @@ def statuses(names: Sequence[str] | None) -> frozenset[str]:
     return frozenset(names or ())
 
 
+def tell_waiting(session: Session) -> None:
+    """Say what is in providers' batches, and since when."""
+    for name, waits in ({} if session.quiet else session.triage.stats().waiting).items():
+        since = waits["since"][:16].replace("T", " ")
+        session.say(f"{waits['tickets']:,} wait in batches of {name}, since {since}")
+
+
 def seconds(text: str) -> float:
     """Return a duration such as `2m` in seconds."""
     match = AGE.fullmatch(text.strip())
     if not match:
         raise UsageError(f'"{text}" is no duration', hint="write 30s, 2m or 1h")
-    return timedelta(**{UNITS[match[2]]: float(match[1])}).total_seconds()
+    try:
+        return timedelta(**{UNITS[match[2]]: float(match[1])}).total_seconds()
+    except OverflowError as error:
+        raise UsageError(f'"{text}" is longer than any run', hint="write 30s, 2m or 1h") from error

@@ -65,7 +65,12 @@ def list_tickets(
 
 @served
 def show(session: Session, name: Name, output: printing.Output = None) -> None:
-    """Show one ticket with its whole history: answers, deliveries, events."""
+    """Show one ticket with its whole history: answers, deliveries, events.
+
+    \b
+    triage show T-1047
+    triage show 5a09b62c -o json
+    """
     printer = Printer(output)
     columns = (*TICKET_KEYS, "classifications", "deliveries", "events")
     printer.one(history_record(session.triage.history(name)), _whole, columns)
@@ -73,7 +78,11 @@ def show(session: Session, name: Name, output: printing.Output = None) -> None:
 
 @served
 def why(session: Session, name: Name, output: printing.Output = None) -> None:
-    """Tell in words how a ticket was decided, and what happens next."""
+    """Tell in words how a ticket was decided, and what happens next.
+
+    \b
+    triage why T-1047
+    """
     found = session.triage.why(name)
     if output in (None, "table"):
         for line in found.why:

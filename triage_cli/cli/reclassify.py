@@ -19,6 +19,7 @@ WORDS = {
     "flip": "would flip",
     "flipped": "flipped",
     "within": "within the hysteresis",
+    "waiting": "waiting in a batch",
     "locked": "locked by a verdict",
     "held": "held by another run",
     "rehomed": "of categories that are gone find another",
@@ -61,6 +62,7 @@ def reclassify(
     deadline: inputs.Deadline = None,
     limit: inputs.Limit = None,
     since: inputs.Since = None,
+    batch: inputs.InBatches = False,
     force: Annotated[bool, typer.Option("--force", help="Overrule verdicts.")] = False,
     output: printing.Output = None,
     excel: printing.Excel = False,
@@ -73,7 +75,7 @@ def reclassify(
     """
     if reroute and not apply:
         raise UsageError("--reroute sends on what was flipped, and without --apply nothing is", hint="add --apply")
-    asked = inputs.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline)
+    asked = inputs.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline, batch=batch)
     plan = ReclassifyPlan(asked, apply, max_flips, reroute)
     named, missing = inputs.ids(session, ids)
     selection = Selection(
@@ -91,6 +93,8 @@ def reclassify(
         for line in table(matrix):
             session.say(line)
         session.say(telling.counted(counts, ("flipped" if apply else "flip", "confirmed", "unchanged"), WORDS))
+    if batch:
+        inputs.tell_waiting(session)
     if session.guides and counts["flip"] and not apply:
         session.say("next: the same with --apply; nobody is asked again")
     elif session.guides and counts["flipped"]:

@@ -57,7 +57,7 @@ OPTIONS: dict[str, Any] = {
     ],
 }
 # What a ticket says stays out of the record of runs, as a password does.
-SPOKEN = ("--subject", "--description", "--note")
+SPOKEN = ("--subject", "--description", "--note", "--customer-id", "--external-id")
 
 
 class Session:
@@ -105,7 +105,7 @@ class Session:
     @property
     def is_remote(self) -> bool:
         """Tell whether the work is done on another instance."""
-        return bool(self.config.remote)
+        return self._remote == "served" and bool(self.config.remote)
 
     def only_here(self, what: str) -> None:
         """Raise `UsageError` where something that needs the database at hand is asked of a remote."""
@@ -122,9 +122,19 @@ class Session:
             self.leaving.callback(remote.close)
             triage = remote
         else:
-            triage = LocalTriage(wiring.parts(self.config, self.say), *self.signature)
+            triage = self._opened
         self.stopper.watch(triage.stop)
         return triage
+
+    @functools.cached_property
+    def local(self) -> LocalTriage:
+        """Return the use cases on the database at hand, for what is no part of `ports.Triage`."""
+        self.stopper.watch(self._opened.stop)
+        return self._opened
+
+    @functools.cached_property
+    def _opened(self) -> LocalTriage:
+        return LocalTriage(wiring.parts(self.config, self.say), *self.signature)
 
     @property
     def signature(self) -> tuple[str, str]:
@@ -208,7 +218,8 @@ def _shown_as(
 def user() -> str:
     """Return the name by which the audit log knows who runs this command."""
     try:
-        return getpass.getuser()
+        # Bytes that are no UTF-8 come in as halves of surrogate pairs, which no database takes.
+        return getpass.getuser().encode("utf-8", "backslashreplace").decode()
     except (KeyError, OSError, ImportError):  # a container's user without a name
         return f"uid:{os.getuid()}" if hasattr(os, "getuid") else "unknown"
 

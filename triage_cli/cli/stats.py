@@ -16,7 +16,12 @@ def register(app: typer.Typer) -> None:
 
 @served
 def stats(session: Session, output: printing.Output = None) -> None:
-    """Count tickets by status, category, classifier and day, and deliveries by destination."""
+    """Count tickets by status, category, classifier and day, and deliveries by destination.
+
+    \b
+    triage stats
+    triage stats -o json
+    """
     record = session.triage.stats()._asdict()
     Printer(output).one(record, _table, tuple(record), "tickets")
 

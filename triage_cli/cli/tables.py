@@ -153,6 +153,11 @@ def stats(records: Sequence[Record]) -> RenderableType:
             table.add_row(text(key), text(f"{number:,}"), drawn)
         if counts:
             parts.append(table)
+    waiting = _titled("waiting", "classifier", "tickets", "batches", "since")
+    for name, waits in record["waiting"].items():
+        waiting.add_row(text(name), *(text(waits[key]) for key in ("tickets", "batches", "since")))
+    if waiting.row_count:
+        parts.append(waiting)
     table = _titled("deliveries", "destination", "accepted", "pending", "dead")
     for name, states in record["deliveries"].items():
         table.add_row(

@@ -82,17 +82,19 @@ class Parcels(Generic[T]):
 
     def _received(self, parcel: "_Parcel") -> Iterator[Outcome[T]]:
         """Yield a parcel's outcomes; of one that was sent again those that had not come before."""
+        first: LostError | None = None
         for wait in (*WAITS, None):
             try:
                 yield from self._told(parcel)
-            except LostError:
+            except LostError as error:
+                first = first or error  # it tells more than that the server is still away
                 if wait is None or not self._connection.wait(wait):
-                    raise
+                    raise first from error
             else:
                 return
 
     def _told(self, parcel: "_Parcel") -> Iterator[Outcome[T]]:
-        if parcel.waiting:
+        if parcel.number:
             stream = parcel.stream()
             for record in stream.records(GRACE):
                 try:
@@ -134,11 +136,12 @@ class _Parcel:
         self._stream: Stream | None = None
         self._rejected = deque(row for row in rows if isinstance(row, Rejected))
         self.waiting = {row.row: row for row in rows if isinstance(row, TicketDraft)}
+        self.number = len(self.waiting)
         self.met = met
 
     def try_to_send(self) -> None:
-        """Send it; if that fails, it is sent when its turn comes."""
-        if self.waiting:
+        """Send it, if there is something to send; if that fails, it is sent when its turn comes."""
+        if self.number:
             try:
                 self._stream = self._connection.stream(PATH, self._options)
             except LostError:

@@ -139,20 +139,29 @@ class RemoteTriage:
 
     def resolve(self, name: str) -> str:
         """Return the id of the one ticket of this name."""
-        return self.history(name).ticket.ticket_id
+        return self._found(name) if _is_awkward(name) else self.history(name).ticket.ticket_id
+
+    def _found(self, name: str) -> str:
+        """Return the id of a ticket whose name no path can hold."""
+        for record in self._made(wire.rows_of, self._connection.get("/tickets", {"name": name})[0]):
+            return self._made(wire.ticket_of, record).ticket_id
+        raise self._connection.strange("no ticket where there must be one")
+
+    def _path(self, name: str) -> str:
+        return f"/tickets/{quote(self._found(name) if _is_awkward(name) else name, safe='')}"
 
     def history(self, name: str) -> History:
         """Return everything known of one ticket."""
-        return self._made(wire.history_of, self._connection.get(_path(name))[0])
+        return self._made(wire.history_of, self._connection.get(self._path(name))[0])
 
     def why(self, name: str) -> Why:
         """Tell how a ticket was decided."""
-        return self._made(wire.why_of, self._connection.get(_path(name) + "/why")[0])
+        return self._made(wire.why_of, self._connection.get(self._path(name) + "/why")[0])
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Walk over the audit log, oldest first."""
         params = {k: v for k, v in query._asdict().items() if v not in (None, "") and k not in ("ticket_id", "after")}
-        path = "/logs" if query.ticket_id is None else _path(query.ticket_id) + "/logs"
+        path = "/logs" if query.ticket_id is None else self._path(query.ticket_id) + "/logs"
         last = params.pop("limit", None)
         if last == 0:
             return
@@ -209,5 +218,6 @@ def _asked(selection: Selection, plan: ClassifyPlan | RoutePlan | ReclassifyPlan
     return {"selection": wire.selection_record(selection), "plan": wire.plan_record(plan)}
 
 
-def _path(name: str) -> str:
-    return f"/tickets/{quote(name, safe='')}"
+def _is_awkward(name: str) -> bool:
+    """Tell whether a name cannot be a part of a path: a slash divides, and dots lead elsewhere."""
+    return "/" in name or not name.strip(".")

@@ -1,9 +1,14 @@
 """A command: the ticket as JSON on its stdin, never through a shell."""
 
 import asyncio
+import os
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import IO
 
 from triage_cli.concurrency import bridge
 from triage_cli.destinations.payload import line
@@ -12,6 +17,8 @@ from triage_cli.models import Outcome, Parcel, Receipt
 
 # Of what a command says on stderr, this much is kept.
 KEPT = 500
+# Seconds in which what a command said last may arrive.
+LAST_WORDS = 0.5
 # So many run at once.
 WORKERS = 4
 
@@ -31,10 +38,10 @@ class CommandDestination:
     def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         """Run the command once a parcel, a few side by side; outcomes come as they arrive."""
 
-        async def run(parcel: Parcel) -> Outcome[Receipt]:
+        async def one(parcel: Parcel) -> Outcome[Receipt]:
             return await asyncio.to_thread(self._one, parcel)
 
-        for arrived in bridge().map(chunks, run, workers=WORKERS, stopping=lambda: False, tick=0.0):
+        for arrived in bridge().map(chunks, one, workers=WORKERS, stopping=lambda: False, tick=0.0):
             yield [self._came(parcel, result) for parcel, result in arrived]
 
     @staticmethod
@@ -47,9 +54,7 @@ class CommandDestination:
         began = time.perf_counter()
         status: int | None = None
         try:
-            done = subprocess.run(  # noqa: S603 - the config's owner named it; the config check refuses one others can write
-                self._run, input=line(parcel), capture_output=True, timeout=self._timeout, check=False
-            )
+            status, said = run(self._run, line(parcel), self._timeout)
         except subprocess.TimeoutExpired:
             error = DeliveryError(f"{self._run[0]} took longer than {self._timeout:g} s", hint="raise its timeout")
         except OSError as failure:
@@ -57,9 +62,49 @@ class CommandDestination:
                 f"cannot run {self._run[0]}: {failure.strerror}", hint="check its path and its rights"
             )
         else:
-            status = done.returncode
             if status == 0:
                 return Outcome(0, "delivered", Receipt(0, time.perf_counter() - began), None, parcel)
-            said = done.stderr[:KEPT].decode("utf-8", "replace").strip()
             error = DeliveryError(f"{self._run[0]} exited with {status}" + (f": {said}" if said else ""), status=status)
         return Outcome(0, "failed", Receipt(status, time.perf_counter() - began), error, parcel)
+
+
+def run(command: Sequence[str], data: bytes, timeout: float) -> tuple[int, str]:
+    """Run a command without a shell, in a process group of its own; return its status and the start of its stderr.
+
+    Its stdout goes nowhere, and of its stderr a bounded part is kept, however much it says. Raises `TimeoutExpired`
+    after `timeout` seconds, when it and all it has started were killed.
+    """
+    process = subprocess.Popen(  # noqa: S603 - the config's owner named it; the config check refuses one others can write
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+    said = bytearray()
+    # What it has started may keep the pipes open for longer than it lives itself: nobody waits for their end.
+    threading.Thread(target=_feed, args=(process.stdin, data), daemon=True).start()
+    listener = threading.Thread(target=_listen, args=(process.stderr, said), daemon=True)
+    listener.start()
+    try:
+        status = process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        process.wait()
+        raise
+    listener.join(LAST_WORDS)
+    return status, bytes(said).decode("utf-8", "replace").strip()
+
+
+def _feed(pipe: IO[bytes], data: bytes) -> None:
+    with suppress(OSError), pipe:  # a command need not read
+        pipe.write(data)
+
+
+def _listen(pipe: IO[bytes], said: bytearray) -> None:
+    with pipe:
+        while piece := pipe.read1(65_536):  # type: ignore[attr-defined] # a buffered reader has it
+            said += piece[: KEPT - len(said)]
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # it is not waited for yet, so the number is still its own
+    process.kill()

@@ -10,6 +10,7 @@ from triage_cli.models import Answer, Change, Classification, Decided, Event, Le
 from triage_cli.ports import Classifier, Store
 from triage_cli.service.verdicts import SETTLED
 from triage_cli.streams import CHUNK
+from triage_cli.suspicion import Suspicion
 
 # A ticket that no run could classify this often goes to a person.
 PATIENCE = 3
@@ -34,8 +35,9 @@ class Deciding:
         force: bool = False,
     ) -> None:
         self._store = store
-        self._classifier = classifier
-        self._labels = labels
+        self.classifier = classifier
+        self.labels = labels
+        self._suspicion = Suspicion(labels)
         self._actor = actor
         self._lease = lease
         self._allowance = allowance
@@ -47,55 +49,58 @@ class Deciding:
     @property
     def handful(self) -> int:
         """Return how many tickets are to be held at once: few where asking takes long, so that runs share the work."""
-        return handful(self._classifier)
+        return handful(self.classifier)
 
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, str]:
-        """Name the tickets nobody need be asked about: `held` by a verdict, or `unchanged` since the same question."""
+        """Name the tickets nobody need be asked about: `held` by a verdict, or `unchanged` since the same question.
+
+        One without a text was forgotten, and is held even from those who force.
+        """
+        named = {t.ticket_id: "held" for t in tickets if not t.text or (t.verdict and not self._force)}
         if self._force:
-            return {}
-        named = {t.ticket_id: "held" for t in tickets if t.verdict}
-        asked = [t for t in tickets if not t.verdict and t.decision_id and t.status not in ("new", "failed")]
+            return named
+        asked = [t for t in tickets if t.ticket_id not in named and t.decision_id and t.status not in ("new", "failed")]
         decisions = self._store.decisions([t.decision_id for t in asked if t.decision_id]) if asked else {}
         for ticket in asked:
             before = decisions.get(ticket.decision_id or "")
-            keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self._classifier.fingerprints}
+            keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints}
             if before and before.answer_key in keys:
                 named[ticket.ticket_id] = "unchanged"
         return named
 
     def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Ask about tickets this run holds; outcomes carry the ticket asked about as `item`, and row -1."""
-        for outcomes in self._classifier.classify(chunks, self._allowance):
-            yield self._save(outcomes) if outcomes else []
+        for outcomes in self.classifier.classify(chunks, self._allowance):
+            yield self.save(outcomes) if outcomes else []
 
-    def _save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:
-        if not self._noted:
-            for asking in self._classifier.askings():
-                self._store.note_asking(asking)
-                self._endpoints[asking.fingerprint] = asking.endpoint
-            self._noted = True
+    def save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:
+        """Save what has arrived; an answer that comes too late is kept, but does not hold."""
+        self.note()
         at = ids.now()
         changes = []
         for outcome in outcomes:
             before = outcome.item
             if not isinstance(before, Ticket):
                 raise TypeError(outcome)
-            changes.append(self._change(before, outcome, at))
+            changes.append(self.change(before, outcome, at))
         lease = self._lease._replace(spent=self._allowance.spent, reserved=self._allowance.reserved)
         conflicts = self._store.save(changes, lease)
-        late = [
-            Change(change.event._replace(data={**change.event.data, "outcome": "late"}), adds=change.adds)
-            for change, conflict in zip(changes, conflicts, strict=True)
-            if conflict is not None
-        ]
-        # The ticket moved on while it was asked about: its answer is kept, but does not hold.
-        self._store.save(late, self._lease)
+        too_late = [late(change) for change, conflict in zip(changes, conflicts, strict=True) if conflict is not None]
+        self._store.save(too_late, self._lease)
         return [
-            self._outcome(change, conflict.ticket if conflict else None, before.item)
+            self.outcome(change, conflict.ticket if conflict else None, before.item)
             for change, conflict, before in zip(changes, conflicts, outcomes, strict=True)
         ]
 
-    def _outcome(self, change: Change, instead: Ticket | None, before: object) -> Outcome[Decided]:
+    def note(self) -> None:
+        """Record once what is asked."""
+        for asking in self.classifier.askings() if not self._noted else ():
+            self._store.note_asking(asking)
+            self._endpoints[asking.fingerprint] = asking.endpoint
+        self._noted = True
+
+    def outcome(self, change: Change, instead: Ticket | None, before: object) -> Outcome[Decided]:
+        """Return how a ticket ended; `instead` is what stands there where the change was refused."""
         now = next((a for a in reversed(change.adds) if isinstance(a, Classification)), None)
         if instead is not None:
             return Outcome(-1, "held", Decided(instead, now, True), None, before)
@@ -108,15 +113,19 @@ class Deciding:
         did = ticket.status if ticket.status not in SETTLED else "classified"
         return Outcome(-1, did, Decided(ticket, now, True), None, before)
 
-    def _change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
-        steps = tuple(within(step, self._labels) for step in outcome.value.steps) if outcome.value else ()
+    def change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
+        """Return what an answer changes."""
+        steps = tuple(within(step, self.labels) for step in outcome.value.steps) if outcome.value else ()
         spent = sum(step.cost for step in steps if not step.reused)
         ticket = before._replace(cost_usd=before.cost_usd + spent, revision=before.revision + 1, run_id=None)
         answer = outcome.value and outcome.value._replace(steps=steps)
+        doubts = self._suspicion.found(before.text) if answer and answer.sure else ()
+        if answer and doubts:
+            answer = answer._replace(sure=False)  # it is asked about all the same; only a person may let it pass
         ticket = decided(ticket, answer, outcome.error)
         last = steps[-1] if steps else None
         data: dict[str, Any] = {
-            "classifier": last.classifier if last else self._classifier.name,
+            "classifier": last.classifier if last else self.classifier.name,
             "category": ticket.category,
             "suggestion": ticket.suggestion,
             "confidence": ticket.confidence,
@@ -131,10 +140,18 @@ class Deciding:
             data["sent"] = dict.fromkeys(sent, fields)
         if last and last.redacted:
             data["masked"] = last.redacted  # the kinds of words that were hidden from the provider
+        if doubts:
+            data["suspicious"] = list(doubts)
+            ticket = ticket._replace(reason=f"held for review: {', '.join(doubts)}; {ticket.reason or 'no reason'}")
         if outcome.error:
             data["error"] = outcome.error.code
         event = Event("classified", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
         return Change(event, ticket, before.revision, steps)
+
+
+def late(change: Change) -> Change:
+    """Return an answer's change without its ticket, which moved on while it was asked about."""
+    return Change(change.event._replace(data={**change.event.data, "outcome": "late"}), adds=change.adds)
 
 
 def handful(classifier: Classifier) -> int:

@@ -40,6 +40,7 @@ class Intake:
         self._run_id = run_id
         self._holder = run_id if hold else None
         self._meetings = meetings or Meetings()
+        self._forgot: bool | None = None
 
     def chunks(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[list[Outcome[Ticket]]]:
         """Store drafts and yield their outcomes in order. Raises `InputError` where these seem to be other tickets.
@@ -136,12 +137,13 @@ class Intake:
     def _decide_all(self, items: Sequence[Identified], batch: "_Batch", saving: Mapping[str, Ticket]) -> None:
         """Decide items one after the other: what is to be saved, and the outcomes of the rest."""
         known = {**self._store.known([item.identity for item in items]), **saving}
+        known |= self._forgotten([item.identity for item in items if item.identity not in known])
         at = ids.now()
         met = rewritten = 0
         for item in items:
             row = item.draft.row
             here, repeated = known.get(item.identity), row in batch.repeats
-            if here is not None and not repeated:
+            if here is not None and not repeated and not ids.is_forgotten(here.identity):
                 met += 1
                 rewritten += item.content != here.content_hash
             did, ticket, change, error = self._decide(item, here, at, repeated=repeated)
@@ -153,6 +155,15 @@ class Intake:
         self._meetings.add(met, rewritten)
         if doubt := self._meetings.doubt(items[0].draft.source if items else ""):
             raise doubt
+
+    def _forgotten(self, unknown: Sequence[str]) -> dict[str, Ticket]:
+        """Return the tickets among these that were forgotten: an export that still has them brings nothing back."""
+        if self._forgot is None:
+            self._forgot = self._store.forgot()
+        if not self._forgot or not unknown:
+            return {}
+        found = self._store.known([ids.forgotten(identity) for identity in unknown])
+        return {i: found[ids.forgotten(i)] for i in unknown if ids.forgotten(i) in found}
 
     def _decide(
         self, item: Identified, here: Ticket | None, at: str, *, repeated: bool
@@ -168,9 +179,10 @@ class Intake:
                 ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
             data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
             return self._changed("created", ticket, 0, data, at, verdict)
-        if repeated:
-            if item.content != here.content_hash:
-                return "rejected", None, None, importing.repeated(item)
+        gone = ids.is_forgotten(here.identity)
+        if repeated and not gone and item.content != here.content_hash:
+            return "rejected", None, None, importing.repeated(item)
+        if repeated or gone:
             return "unchanged", here, None, None
         after = importing.updated_ticket(here, item)
         if after is None and (verdict is None or (here.verdict and here.category == verdict)):

@@ -1,15 +1,15 @@
 """`LocalTriage`: the use cases over a store, a classifier and destinations of this machine."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
+from functools import cache, partial
 from itertools import chain, count, islice
 from typing import NamedTuple, TypeVar
 
 from triage_cli import ids
 from triage_cli.allowance import Allowance
-from triage_cli.errors import UnavailableError
+from triage_cli.errors import UnavailableError, UsageError
 from triage_cli.explaining import explain
 from triage_cli.importing import Meetings
 from triage_cli.models import (
@@ -18,6 +18,7 @@ from triage_cli.models import (
     Decided,
     EventQuery,
     Flip,
+    Head,
     History,
     LoggedEvent,
     Outcome,
@@ -33,10 +34,13 @@ from triage_cli.models import (
     VerdictDraft,
     Why,
 )
-from triage_cli.ports import Classifier, Store
+from triage_cli.ports import Batcher, Classifier, Store
 from triage_cli.service import naming, renaming, reviewing
+from triage_cli.service.batching import Batching
 from triage_cli.service.deciding import Deciding
 from triage_cli.service.delivering import Delivering, Map
+from triage_cli.service.forgetting import forget
+from triage_cli.service.gathering import Desk
 from triage_cli.service.intake import Intake
 from triage_cli.service.judging import Judging
 from triage_cli.service.reclassifying import Reclassifying
@@ -51,10 +55,14 @@ DAY = 24 * 3600.0
 TO_ROUTE = frozenset({"classified", "unroutable"})
 
 
+Decide = Callable[[Iterable[Sequence[Ticket]]], Iterator[list[Outcome[Decided]]]]
+
+
 class Parts(NamedTuple):
     """What the use cases stand on: `classifier` opens one for a plan, an actor and a run; `per_day` is USD.
 
-    `hysteresis` is the margin that a flip needs, by the classifier's name.
+    `hysteresis` is the margin that a flip needs, by the classifier's name; `batcher` opens the batches of the
+    classifier of a name.
     """
 
     store: Store
@@ -63,6 +71,7 @@ class Parts(NamedTuple):
     map: Map
     per_day: float | None = None
     hysteresis: Mapping[str, float] = {}
+    batcher: Callable[[str, ClassifyPlan, str, str], Batcher] | None = None
 
 
 class LocalTriage:
@@ -78,6 +87,7 @@ class LocalTriage:
         self._actor = actor
         self._words = words
         self._allowance = Allowance()
+        self._cut = False  # some of the input was left
 
     def stop(self) -> None:
         """Take no new work; what is in flight ends and is kept."""
@@ -115,6 +125,7 @@ class LocalTriage:
     def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
         for draft in drafts:
             if self._allowance.stopping:
+                self._cut = True
                 return
             yield draft
 
@@ -124,14 +135,48 @@ class LocalTriage:
         """Ask a classifier about tickets: the selected ones, or all that are new or failed."""
         with self._running("classify") as tally:
             deciding = self._deciding(plan, tally)
-            aside: list[Outcome[Decided]] = []
-            rows: dict[str, int] = {}
-            through: list[bool] = []
-            for outcomes in deciding.decide(self._to_ask(selection, deciding, tally, aside, rows, through)):
-                yield from self._tallied(aside + [o._replace(row=rows.pop(_asked(o))) for o in outcomes], tally)
-                aside.clear()
-            yield from self._tallied(aside, tally)
-            self._check_deadline(plan, done=bool(through) and not rows)
+            if plan.batch:
+                yield from self._classify_in_batches(selection, plan, deciding, tally)
+            else:
+                done = yield from self._decided(selection, deciding, tally, deciding.decide)
+                self._check_deadline(plan, done=done)
+
+    def _decided(
+        self, selection: Selection, deciding: Deciding, tally: Tally, decide: Decide, row: int = 0
+    ) -> Generator[Outcome[Decided], None, bool]:
+        """Decide the selected tickets by `decide`; return whether all were."""
+        aside: list[Outcome[Decided]] = []
+        rows: dict[str, int] = {}
+        through: list[bool] = []
+        for outcomes in decide(self._to_ask(selection, deciding, tally, aside, rows, through, row)):
+            yield from self._tallied(aside + [o._replace(row=rows.pop(_asked(o))) for o in outcomes], tally)
+            aside.clear()
+        yield from self._tallied(aside, tally)
+        return bool(through) and not rows
+
+    def _classify_in_batches(
+        self, selection: Selection, plan: ClassifyPlan, deciding: Deciding, tally: Tally
+    ) -> Iterator[Outcome[Decided]]:
+        """Collect what providers have answered, whatever is selected, and put the selected tickets into batches."""
+        batching = self._batching(plan, deciding, tally)
+        wanted = selection.ids and set(selection.ids)
+        row = 0
+        for outcomes in batching.collect():
+            tally.add(outcomes)
+            mine = [o for o in outcomes if wanted is None or _asked(o) in wanted]
+            yield from (o._replace(row=row + n) for n, o in enumerate(mine))
+            row += len(mine)
+        done = yield from self._decided(selection, deciding, tally, batching.submit, row)
+        batching.raise_trouble()
+        self._check_deadline(plan, done=done)
+
+    def _batching(self, plan: ClassifyPlan, deciding: Deciding, tally: Tally, *, proposals: bool = False) -> Batching:
+        batcher, run_id = self._parts.batcher, tally.run.run_id
+        if batcher is None:
+            raise UsageError("nothing here can ask in batches", hint="leave out --batch")
+        opened = cache(lambda name: batcher(name, plan, self._actor, run_id))
+        desk = Desk(self._store, deciding, opened, self._actor, tally.lease, self._allowance)
+        return Batching(desk, deciding.classifier, proposals=proposals)
 
     def _tallied(self, outcomes: Sequence[Outcome[Decided]], tally: Tally) -> Sequence[Outcome[Decided]]:
         tally.add(outcomes)
@@ -173,9 +218,9 @@ class LocalTriage:
         aside: list[Outcome[Decided]],
         rows: dict[str, int],
         through: list[bool],
+        row: int,
     ) -> Iterator[Sequence[Ticket]]:
         """Claim chunk after chunk; what nobody need be asked about is set aside."""
-        row = 0
         for chunk in self._claimed(selection, TO_CLASSIFY, tally, deciding.handful):
             self._allowance.limit = deciding.limit()
             settled = deciding.settled([o for o in chunk if not self._lost(o, tally)])
@@ -281,6 +326,7 @@ class LocalTriage:
                 for routed in self._run_route(classified, delivering):
                     tally.add(routed)
                     yield from routed
+            self._check_deadline(plan, done=not self._cut)
 
     def _run_classify(
         self, created: Iterable[list[Outcome[Ticket]]], deciding: Deciding, tally: Tally
@@ -308,6 +354,7 @@ class LocalTriage:
                     ticket = answer.value.ticket if answer.value else outcome.value
                     ready.append(outcome._replace(value=ticket, error=answer.error))
             yield sorted(ready, key=lambda o: o.row)
+        self._cut = self._cut or bool(asked)
         if passing:
             yield passing
 
@@ -354,6 +401,15 @@ class LocalTriage:
         if passing:
             yield passing
 
+    # -- forget
+
+    def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
+        """Erase what a customer wrote; for this machine's own user only, so no part of `ports.Triage`."""
+        with self._running("forget") as tally:
+            for outcome in forget(self._store, customer_id, self._actor, tally):
+                tally.add([outcome])
+                yield outcome
+
     # -- reclassify
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
@@ -362,20 +418,25 @@ class LocalTriage:
             self._running("reclassify") as tally,
             closing(self._delivering(tally)) as delivering,
         ):
-            again = self._reclassifying(plan, tally)
+            again, batching = self._reclassifying(plan, tally)
+            for collected in batching.collect() if batching else ():
+                tally.add(collected)
             for outcomes in again.flips(selection, lambda tickets: _sent_on(delivering, tickets)):
                 tally.add(outcomes)
                 yield from outcomes
+            if batching is not None:
+                batching.raise_trouble()
             self._check_deadline(plan.classify, done=again.through)
 
-    def _reclassifying(self, plan: ReclassifyPlan, tally: Tally) -> Reclassifying:
+    def _reclassifying(self, plan: ReclassifyPlan, tally: Tally) -> tuple[Reclassifying, Batching | None]:
         asked = plan.classify._replace(force=False)  # what was answered before is recalled whatever is overruled
-        self._bind(asked, tally)
-        classifier = self._parts.classifier(asked, self._actor, tally.run.run_id)
-        labels = frozenset(c.name for c in self._parts.categories)
-        return Reclassifying(
-            self._store, classifier, labels, self._actor, tally.lease, self._allowance, plan, self._parts.hysteresis
-        )
+        deciding = self._deciding(asked, tally)
+        batching = self._batching(asked, deciding, tally, proposals=True) if asked.batch else None
+        again = Reclassifying(
+            self._store, deciding.classifier, deciding.labels, self._actor, tally.lease, self._allowance, plan,
+            self._parts.hysteresis, batching,
+        )  # fmt: skip
+        return again, batching
 
     # -- verdicts
 
@@ -428,6 +489,10 @@ class LocalTriage:
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Walk over the audit log, oldest first."""
         return self._store.events(query)
+
+    def audit_head(self) -> Head:
+        """Return where the audit log ends."""
+        return self._store.head()
 
     def stats(self) -> Stats:
         """Count."""

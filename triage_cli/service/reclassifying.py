@@ -11,9 +11,11 @@ from triage_cli import ids
 from triage_cli.allowance import Allowance
 from triage_cli.errors import AnswerError, CheckError
 from triage_cli.models import (
+    POSTPONED,
     Answer,
     Change,
     Classification,
+    Decided,
     Event,
     Flip,
     Lease,
@@ -23,9 +25,11 @@ from triage_cli.models import (
     Ticket,
 )
 from triage_cli.ports import Classifier, Store
+from triage_cli.service.batching import Batching
 from triage_cli.service.deciding import decided, handful, within
 from triage_cli.service.flipping import CHANGES, Bound, Judged, flip, is_sure, judge
 from triage_cli.streams import CHUNK, chunked
+from triage_cli.suspicion import Suspicion
 
 DECIDED = frozenset({"classified", "routing", "routed", "unroutable", "undeliverable"})
 
@@ -33,18 +37,20 @@ DECIDED = frozenset({"classified", "routing", "routed", "unroutable", "undeliver
 class Reclassifying:
     """Compares and applies for one run. A machine's answer never passes a verdict unless `force` says so."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a run is made of
         self, store: Store, classifier: Classifier, labels: frozenset[str], actor: str, lease: Lease,
-        allowance: Allowance, plan: ReclassifyPlan, hysteresis: Mapping[str, float],
+        allowance: Allowance, plan: ReclassifyPlan, hysteresis: Mapping[str, float], batching: Batching | None = None,
     ) -> None:  # fmt: skip
         self._store = store
         self._classifier = classifier
         self._labels = labels
+        self._suspicion = Suspicion(labels)
         self._actor = actor
         self._lease = lease
         self._allowance = allowance
         self._plan = plan
         self._hysteresis = hysteresis
+        self._batching = batching
         self._noted = False
         self.through = False  # everything selected was looked at
 
@@ -57,10 +63,11 @@ class Reclassifying:
         """
         bound = Bound.read(self._plan.max_flips)
         changes: list[Judged] = []
-        flips = compared = 0
+        flips = compared = waiting = 0
         for judged in self.compare(selection):
             compared += sum(j.now is not None for j in judged)
             flips += sum(j.did == "flip" for j in judged)
+            waiting += sum(j.did == "waiting" for j in judged)
             if self._plan.apply:
                 changes += (j for j in judged if j.did in CHANGES)
                 judged = [j for j in judged if j.did not in CHANGES]  # noqa: PLW2901 - what is told at once
@@ -71,7 +78,7 @@ class Reclassifying:
         except CheckError:
             yield [_outcome(j, j.ticket) for j in changes]
             raise
-        if self._allowance.stopping:  # not all was compared, so that nothing of it is to hold
+        if self._allowance.stopping or waiting:  # not all was compared, so that nothing of it is to hold
             yield [_outcome(j, j.ticket) for j in changes]
         elif changes:
             yield self._applied(changes, send_on)
@@ -93,10 +100,22 @@ class Reclassifying:
         aside: list[Judged] = []
         rows: dict[str, int] = {}
         for outcomes in self._classifier.classify(self._to_ask(selection, aside, rows), self._allowance):
-            yield aside + (self._kept(outcomes, rows) if outcomes else [])
+            answers = [o for o in outcomes if not o.did.startswith(POSTPONED)]
+            yield aside + (self._kept(answers, rows) if answers else [])
             aside.clear()
+            if self._batching is not None:
+                yield from self._waiting(self._batching.postpone(outcomes), rows)
         yield aside
+        if self._batching is not None:
+            yield from self._waiting(self._batching.send(), rows)
         self.through = self.through and not rows
+
+    @staticmethod
+    def _waiting(batches: Iterable[list[Outcome[Decided]]], rows: dict[str, int]) -> Iterator[list[Judged]]:
+        """Name the tickets whose answers a provider's batch will bring."""
+        for outcomes in batches:
+            tickets = [(o.did, o.value.ticket) for o in outcomes if o.value]
+            yield [Judged(rows.pop(ticket.ticket_id), ticket, did, None) for did, ticket in tickets]
 
     def _selected(self, selection: Selection) -> Iterator[Ticket]:
         """Walk over what is selected, tickets of categories that are gone first."""
@@ -116,7 +135,7 @@ class Reclassifying:
         """Yield the tickets nobody has answered for yet, held by this run; the others are set aside."""
         row = 0
         for chunk in chunked(self._selected(selection), CHUNK):
-            if self._allowance.stopping:
+            if self._allowance.stopping or (self._batching is not None and self._batching.troubled):
                 return
             numbers = {ticket.ticket_id: row + n for n, ticket in enumerate(chunk)}
             row += len(chunk)
@@ -141,7 +160,8 @@ class Reclassifying:
 
     def _may_change(self, ticket: Ticket) -> bool:
         undecided = ticket.category is None and ticket.status != "needs_review"
-        return not undecided and (not ticket.verdict or self._plan.classify.force)
+        forgotten = not ticket.text
+        return not undecided and not forgotten and (not ticket.verdict or self._plan.classify.force)
 
     def _claimed(self, tickets: Sequence[Ticket]) -> list[Ticket]:
         if not tickets:
@@ -217,7 +237,7 @@ class Reclassifying:
             if each.now is None:
                 raise TypeError(each)
             before = each.ticket
-            sure = is_sure(each.now)
+            sure = is_sure(each.now) and not self._suspicion.found(before.text)
             ticket = decided(before, Answer(before, (each.now,), sure), None)
             stays = before.status == "routed" and sure and not self._plan.reroute
             ticket = ticket._replace(

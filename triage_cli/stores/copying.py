@@ -45,8 +45,8 @@ def _copy(db: Db, door: Door, shown: str) -> Copied:
     copied = Copied({}, "", 0)
     for table in tables:
         copied = _copy_table(db, door, table, copied)
-    head = db.execute("select seq, hash from chain").fetchone()
-    door.execute("update chain set seq = ?, hash = ?", head)
+    head = db.execute("select seq, hash, key from chain").fetchone()
+    door.execute("update chain set seq = ?, hash = ?, key = ?", head)
     _number_on(door)
     _verify(door, head, copied.rows)
     return copied._replace(head=head[1])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from triage_cli.codec import compact
-from triage_cli.models import Attempt, Classification, Delivery, Ticket
+from triage_cli.models import Attempt, BatchItem, Classification, Delivery, Ticket
 from triage_cli.stores import queries
 from triage_cli.stores.pg_door import Door
 from triage_cli.stores.queries import COLUMNS
@@ -47,6 +47,9 @@ DUE = f"""with taken as materialized
      order by due_at limit :limit for no key update skip locked)
     update deliveries set run_id = :run from taken where deliveries.delivery_id = taken.delivery_id
     returning deliveries.*"""
+# What no live run is at work on, of the batches.
+FREE_BATCH = f"""(run_id is null or exists (select 1 from runs
+    where runs.run_id = batches.run_id and (ended_at is not null or lease_until <= {CLOCK})))"""
 # An id is lower-case; nothing in it comes after a tilde.
 ENDING = """select * from tickets where reverse(ticket_id) between reverse(:ending) and reverse(:ending) || '~'
     order by ticket_id desc limit :limit"""
@@ -71,10 +74,14 @@ PUT_DELIVERIES = (
     f"insert into deliveries select * {ROWS.format(table='deliveries')} on conflict (delivery_id) do update set "
     + queries.PUT_DELIVERY.partition("do update set ")[2]
 )
-CHAIN = "select seq, hash from chain for update"
+PUT_BATCH_ITEMS = (
+    f"insert into batch_items select * {ROWS.format(table='batch_items')} "
+    "on conflict (batch_id, ticket_id) do update set " + queries.PUT_BATCH_ITEM.partition("do update set ")[2]
+)
+CHAIN = "select seq, hash, key from chain for update"
 # The events and their chain's head in one round trip: all other writers wait for the end of this transaction.
 LOG = f"""with logged as (insert into events select * {ROWS.format(table="events")})
-    update chain set seq = ?, hash = ?"""
+    update chain set seq = ?, hash = ?, key = ?"""
 EVENT_COLUMNS = ("seq", "timestamp", "action", "ticket_id", "actor", "run_id", "detail", "hash")
 
 # From so many rows on, COPY pays for its extra round trips.
@@ -86,12 +93,19 @@ def as_json(fields: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return compact([dict(zip(fields, row, strict=True)) for row in rows])
 
 
-def add(door: Door, record: "type[Classification | Delivery | Attempt]", rows: Sequence[Sequence[Any]]) -> None:
+def add(
+    door: Door, record: "type[Classification | Delivery | Attempt | BatchItem]", rows: Sequence[Sequence[Any]]
+) -> None:
     """Write the rows of one table."""
     if not rows:
         return
     if record is Classification and len(rows) >= MANY:
         door.copy("classifications", Classification._fields, rows)
         return
-    statement = {Classification: INSERT_CLASSIFICATIONS, Delivery: PUT_DELIVERIES, Attempt: INSERT_ATTEMPTS}[record]
+    statement = {
+        Classification: INSERT_CLASSIFICATIONS,
+        Delivery: PUT_DELIVERIES,
+        Attempt: INSERT_ATTEMPTS,
+        BatchItem: PUT_BATCH_ITEMS,
+    }[record]
     door.execute(statement, (as_json(record._fields, rows),))

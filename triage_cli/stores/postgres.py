@@ -15,11 +15,13 @@ from triage_cli.errors import UsageError
 from triage_cli.ids import now
 from triage_cli.models import (
     Attempt,
+    BatchItem,
     Change,
     Classification,
     Conflict,
     Delivery,
     Event,
+    Head,
     Lease,
     Parcel,
     Run,
@@ -39,8 +41,13 @@ _START = ("new", *(Ticket._field_defaults[field] for field in COLUMNS[_GIVEN + 1
 class PostgresStore(SqlStore):
     """Implements `ports.Store` on one database; threads share a pool. Raises what `pg_errors` makes of an error."""
 
-    def __init__(self, url: str, *, most: int = MOST, patience: float = PATIENCE) -> None:
+    FREE_BATCH = pg_queries.FREE_BATCH
+
+    def __init__(
+        self, url: str, audit_key: bytes | None = None, *, most: int = MOST, patience: float = PATIENCE
+    ) -> None:
         self.path = url
+        self._audit_key = audit_key
         self._server = Server(url, most=most, patience=patience)
 
     @property
@@ -140,8 +147,9 @@ class PostgresStore(SqlStore):
             conflicts |= self._taken(db, new)
         kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
         added = [row for change in kept for row in change.adds]
-        for kind in (Classification, Delivery, Attempt):
+        for kind in (Classification, Delivery, Attempt, BatchItem):
             pg_queries.add(db, kind, [row for row in added if type(row) is kind])
+        self._spend(db, added)
         self._let_go_and_hold(db, kept)
         self._log(db, kept)
         return conflicts
@@ -175,19 +183,18 @@ class PostgresStore(SqlStore):
 
     def _log(self, db: Door, changes: Sequence[Change]) -> None:
         """Chain the events. The lock on the head is the last that is taken: who holds it waits for nobody."""
-        details = [auditing.canonical(change.event.data) for change in changes]
-        seq, prev = db.execute(pg_queries.CHAIN).fetchone() or (0, auditing.GENESIS)
-        rows = []
-        for change, detail in zip(changes, details, strict=True):
-            event = change.event
-            seq += 1
-            prev = auditing.link(prev, seq, event, detail)
-            rows.append((seq, event.at, event.action, event.ticket_id, event.actor, event.run_id, detail, prev))
+        seq, prev, mark = db.execute(pg_queries.CHAIN).fetchone() or (0, auditing.GENESIS, None)
+        mine = auditing.same(mark, self._audit_key)
+        rows, head = auditing.append(Head(prev, seq), (change.event for change in changes), self._audit_key)
         if len(rows) < pg_queries.MANY:
-            db.execute(pg_queries.LOG, (pg_queries.as_json(pg_queries.EVENT_COLUMNS, rows), seq, prev))
+            said = pg_queries.as_json(pg_queries.EVENT_COLUMNS, rows)
+            db.execute(pg_queries.LOG, (said, head.events, head.head, mine))
             return
         db.copy("events", pg_queries.EVENT_COLUMNS, rows)
-        db.execute("update chain set seq = ?, hash = ?", (seq, prev))
+        db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, mine))
+
+    def scrub(self) -> None:
+        """Leave it to the server: old versions of rows go with its vacuum, its write-ahead log and backups in time."""
 
     # -- reads
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from triage_cli.auditing import GENESIS
 from triage_cli.codec import compact
-from triage_cli.models import STATUSES, Attempt, Classification, Delivery, EventQuery, Selection, Ticket
+from triage_cli.models import STATUSES, Attempt, BatchItem, Classification, Delivery, EventQuery, Selection, Ticket
 
 # Rows in one statement: a third faster than one by one, and SQLite works on them without holding Python's lock. It
 # takes 32,766 values at most.
@@ -59,6 +59,13 @@ PUT_DELIVERY = (
     "else excluded.state end, "
     + ", ".join(f"{f} = excluded.{f}" for f in ("attempts", "due_at", "last_status", "last_error", "run_id", "done_at"))
 )
+
+# An item is written when its ticket begins to wait and when it has ended; it may wait again.
+PUT_BATCH_ITEM = (
+    f"insert into batch_items values ({_marks(BatchItem._fields)}) on conflict (batch_id, ticket_id) do update set "
+    + ", ".join(f"{f} = excluded.{f}" for f in ("number", "answer_key", "was", "reserved", "redacted", "state"))
+)
+SPEND = "update runs set spent = spent + ? where run_id = ?"
 
 INSERT_EVENT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?)"
 

@@ -73,8 +73,9 @@ CORE: tuple[str, ...] = (
         begin select raise(abort, 'the audit log is append-only'); end""",
     """create trigger events_never_go before delete on events
         begin select raise(abort, 'the audit log is append-only'); end""",
-    "create table chain (one integer primary key check (one = 1), seq integer not null, hash text not null)",
-    f"insert into chain values (1, 0, '{'0' * 64}')",
+    # `key` is the mark of the key that the log is written with.
+    "create table chain (one integer primary key check (one = 1), seq integer not null, hash text not null, key text)",
+    f"insert into chain values (1, 0, '{'0' * 64}', null)",
 )
 # The embedded model's weights: as fitted to the categories alone, and versions fitted to labelled tickets; curves that
 # make a confidence a probability; answers paid for by `eval`, without a customer's words.
@@ -108,7 +109,19 @@ ACCESS: tuple[str, ...] = (
     "create index hook_ids_old on hook_ids (at)",
 )
 # What waits in a provider's batch.
-BATCHES: tuple[str, ...] = ()
+BATCHES: tuple[str, ...] = (
+    """create table batches (
+        batch_id text primary key, classifier text not null, address text not null, fingerprint text not null,
+        labels text not null, options text not null, paid_by text not null, opened_at text not null,
+        state text not null check (state in ('gathering', 'sending', 'submitted', 'ended', 'returned')),
+        requests integer not null, sent_at text, provider_id text, ended_at text, error text, run_id text)""",
+    """create table batch_items (
+        batch_id text not null references batches (batch_id), ticket_id text not null references tickets (ticket_id),
+        number integer not null, answer_key text not null, was text not null, reserved real not null, redacted text,
+        state text not null check (state in ('waiting', 'answered', 'returned')), primary key (batch_id, ticket_id))""",
+    "create index batch_items_waiting on batch_items (batch_id, number) where state = 'waiting'",
+    "create index batch_items_asked on batch_items (answer_key) where state = 'waiting'",
+)
 
 
 @migrations()

@@ -21,6 +21,7 @@ from triage_cli.models import (
     Conflict,
     Delivery,
     EventQuery,
+    Head,
     History,
     LoggedEvent,
     Run,
@@ -29,6 +30,8 @@ from triage_cli.models import (
     Ticket,
 )
 from triage_cli.stores import queries
+from triage_cli.stores.batching import BatchTables
+from triage_cli.stores.forgetting import Forgetting
 from triage_cli.stores.renames import Renames
 
 PAGE = 500
@@ -73,7 +76,7 @@ class Db(Protocol):
         """Run one statement."""
 
 
-class SqlStore(Renames, ABC):
+class SqlStore(Forgetting, Renames, BatchTables, ABC):
     """The part of `ports.Store` that needs nothing but a read and a transaction; `path` names the database."""
 
     path: str
@@ -256,6 +259,11 @@ class SqlStore(Renames, ABC):
                 return
             after = rows[-1][0]
 
+    def head(self) -> Head:
+        """Return where the audit log ends, as the database tells."""
+        seq, head = self._read("select seq, hash from chain")[0]
+        return Head(head, seq)
+
     def stats(self) -> Stats:
         """Count."""
 
@@ -271,7 +279,7 @@ class SqlStore(Renames, ABC):
         events = self._read("select seq from chain")[0][0]
         by_status, by_category = count("status"), count("category")
         total = sum(by_status.values())
-        return Stats(total, by_status, by_category, count("classifier"), days, deliveries, cost, events)
+        return Stats(total, by_status, by_category, count("classifier"), days, deliveries, cost, events, self.waiting())
 
     # -- below
 

@@ -11,14 +11,16 @@ from typing import Any
 
 from triage_cli import auditing
 from triage_cli.codec import compact
-from triage_cli.errors import StoreError, UsageError
+from triage_cli.errors import StoreError, UnavailableError, UsageError
 from triage_cli.ids import now
 from triage_cli.models import (
     Attempt,
+    BatchItem,
     Change,
     Classification,
     Conflict,
     Delivery,
+    Head,
     Lease,
     Parcel,
     Run,
@@ -26,15 +28,20 @@ from triage_cli.models import (
     Ticket,
 )
 from triage_cli.stores import queries
+from triage_cli.stores.auditing import keep_head, write_head
 from triage_cli.stores.connection import connect, translate
 from triage_cli.stores.sql import SqlStore, machine, position
 
 
 class SqliteStore(SqlStore):
-    """Implements `ports.Store` on one file; a connection a thread. Raises `StoreError` or `UnavailableError`."""
+    """Implements `ports.Store` on one file; a connection a thread. Raises `StoreError` or `UnavailableError`.
 
-    def __init__(self, path: str) -> None:
+    `audit_key` is the key of the audit log's hashes, if they have one.
+    """
+
+    def __init__(self, path: str, audit_key: bytes | None = None) -> None:
         self.path = path
+        self._audit_key = audit_key
         self._local = threading.local()
         self._turn = threading.Lock()
 
@@ -54,7 +61,13 @@ class SqliteStore(SqlStore):
             db.execute(queries.CLOSE_CONTINUED, (now(), run.kind, run.words, time.time()))
             marks = ",".join("?" * len(run))
             db.execute(f"insert into runs values ({marks}, ?)", (*run, time.time() + Lease(run.run_id).seconds))
+        keep_head(db, self.path)
         return run._replace(spent=spent)
+
+    def end(self, run: Run) -> None:
+        """Record how a run ended; its tickets and deliveries are free."""
+        super().end(run)
+        keep_head(self._db(), self.path)
 
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
         """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest."""
@@ -132,20 +145,32 @@ class SqliteStore(SqlStore):
             (Classification, queries.INSERT_CLASSIFICATION),
             (Delivery, queries.PUT_DELIVERY),
             (Attempt, queries.INSERT_ATTEMPT),
+            (BatchItem, queries.PUT_BATCH_ITEM),
         ):
             queries.write_all(db, insert, [row for row in added if type(row) is kind])
+        self._spend(db, added)
 
     def _log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
-        seq, prev = db.execute("select seq, hash from chain").fetchone()
-        rows = []
-        for change in changes:
-            event = change.event
-            seq += 1
-            detail = auditing.canonical(event.data)
-            prev = auditing.link(prev, seq, event, detail)
-            rows.append((seq, event.at, event.action, event.ticket_id, event.actor, event.run_id, detail, prev))
+        seq, prev, mark = db.execute("select seq, hash, key from chain").fetchone()
+        mine = auditing.same(mark, self._audit_key)
+        rows, head = auditing.append(Head(prev, seq), (change.event for change in changes), self._audit_key)
         queries.write_all(db, queries.INSERT_EVENT, rows)
-        db.execute("update chain set seq = ?, hash = ?", (seq, prev))
+        db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, mine))
+
+    def scrub(self) -> None:
+        """Rewrite the file, so that no byte of what was erased or overwritten is left in it or in its log of writes.
+
+        Raises `UnavailableError` where another program keeps an older state open all the time.
+        """
+        with self._translated():
+            db = self._db()
+            db.execute("vacuum")
+            busy = db.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
+        if busy:
+            raise UnavailableError(
+                f"another program is reading {self.path}, so its write-ahead log still holds what was erased",
+                hint="run the same command again when that has ended",
+            )
 
     def backup(self, path: Path) -> None:
         """Write a consistent copy of the live database to a new file."""
@@ -158,6 +183,8 @@ class SqliteStore(SqlStore):
         try:
             with self._translated():
                 self._db().backup(target)
+                seq, head = target.execute("select seq, hash from chain").fetchone()
+                write_head(str(path), Head(head, seq))
         finally:
             target.close()
 

@@ -1,0 +1,266 @@
+"""A person is forgotten: no byte of theirs is left in any file of the database, and the log stays whole."""
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.commands import rows
+from tests.conftest import Cli, World
+from tests.llm_server import Asked, Step, chat, serving, verdict
+from triage_cli import importing
+from triage_cli.errors import DeliveryError, UnavailableError
+from triage_cli.models import (
+    ClassifyPlan,
+    Lease,
+    Outcome,
+    Parcel,
+    Receipt,
+    Routed,
+    RoutePlan,
+    Rule,
+    Run,
+    Selection,
+    TicketDraft,
+)
+from triage_cli.service.forgetting import blank
+from triage_cli.stores.sqlite import SqliteStore
+
+# One canary for each place where a person's words may come to lie.
+WORDS = (
+    "SUBJECTWORD",
+    "OLDERWORD",
+    "BODYWORD",
+    "CUSTOMERWORD",
+    "NOTEWORD",
+    "EXTERNALWORD",
+    "REASONWORD",
+    "COMMANDWORD",
+)
+
+
+def repeating(_n: int, asked: Asked) -> Step:
+    """A model that quotes the ticket in its reason."""
+    text = asked.ticket
+    return Step(chat(verdict(reason="REASONWORD" if "SUBJECTWORD" in text or "OLDERWORD" in text else "fine")))
+
+
+def files_of(db: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in db.parent.glob(f"{db.name}*")}
+
+
+def found_in(db: Path) -> set[tuple[str, str]]:
+    return {
+        (name, word)
+        for name, data in files_of(db).items()
+        for word in WORDS
+        if word.encode() in data or word.encode("utf-16-le") in data
+    }
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A customer's words in every place that holds any: text, older text, extra, ids, reasons, errors of commands."""
+    cli = Cli(tmp_path_factory.mktemp("forget"))
+    (cli.folder / "echo.sh").write_text("#!/bin/sh\ngrep -o COMMANDWORD >&2\nexit 1\n")
+    (cli.folder / "echo.sh").chmod(0o755)
+    with serving(repeating) as server:
+        (cli.folder / "config.yaml").write_text(
+            "classifier: gpt\nclassifiers:\n"
+            f"  gpt: {{type: openai, model: m, base_url: {server.url}, api_key_env: null}}\n"
+            "destinations:\n  cmd: {type: command, run: [./echo.sh]}\n  box: {type: file, path: box.jsonl}\n"
+            "routes:\n  - {to: [cmd, box]}\n"
+        )
+        head = "id,subject,description,customer_id,note\n"
+        other = "E-9,hello,keep me,C-OTHER,fine\n"
+        for subject in ("OLDERWORD " * 2000, "SUBJECTWORD"):  # long, so that its pages are left lying about
+            mine = f"EXTERNALWORD,{subject} and COMMANDWORD,BODYWORD,CUSTOMERWORD,NOTEWORD\n"
+            assert cli("run", "-q", stdin=head + mine + other).returncode == 0
+        typed = ("--subject", "SUBJECTWORD too", "--customer-id", "CUSTOMERWORD", "--external-id=EXTERNALWORD2")
+        assert cli("create", "-q", *typed).returncode == 0
+    return cli.folder
+
+
+@pytest.fixture
+def written(cli: Cli, template: Path) -> Cli:
+    """The command line in a copy of that folder."""
+    shutil.copytree(template, cli.folder, dirs_exist_ok=True)
+    return cli
+
+
+def test_every_word_was_there_before(written: Cli) -> None:
+    """But for the older text: SQLite may be built to overwrite what is deleted."""
+    assert {word for _, word in found_in(written.db)} | {"OLDERWORD"} == set(WORDS)
+
+
+def test_no_byte_of_a_person_is_left_and_the_log_is_whole(written: Cli) -> None:
+    before = json.loads(written("audit", "head").stdout)
+    done = written("forget", "--customer-id", "CUSTOMERWORD")
+    assert done.returncode == 0
+    assert found_in(written.db) == set()
+    assert "2 forgotten\n" in done.stderr
+    assert "out of reach is what was delivered before: box (1)" in done.stderr
+    printed = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [r["status"] for r in printed] == ["routed", "routed"]
+    proof = written("audit", "verify", "--expect-head", before["head"])
+    assert (proof.returncode, json.loads(proof.stdout)["events"]) == (0, before["events"] + 2)
+    assert rows(written.db, "select count(*) from events where action = 'forgotten'") == [(2,)]
+
+
+def test_what_is_left_is_inert_and_can_be_looked_at(written: Cli) -> None:
+    written("forget", "-q", "--customer-id", "CUSTOMERWORD")
+    ids = [row[0] for row in rows(written.db, "select ticket_id from tickets where subject is null")]
+    assert len(ids) == 2
+    for command in ("show", "why", "logs"):
+        assert written(command, ids[0]).returncode == 0
+    assert "its text was forgotten" in written("why", ids[0]).stdout
+    assert written("classify", *ids, "-o", "json", "--force").returncode == 0
+    assert written("route", "--retry-dead", "-q").returncode == 0
+    assert rows(written.db, "select distinct status from tickets where subject is null") == [("routed",)]
+    assert rows(written.db, "select count(*) from events where ticket_id in "
+                "(select ticket_id from tickets where subject is null) and seq > "
+                "(select max(seq) from events where action = 'forgotten')") == [(0,)]  # fmt: skip
+    assert found_in(written.db) == set()
+
+
+def test_others_keep_theirs(written: Cli) -> None:
+    columns = "subject, description, customer_id, external_id, reason, extra, identity"
+    kept = rows(written.db, f"select {columns} from tickets where customer_id = 'C-OTHER'")
+    answers = rows(written.db, "select * from classifications where reason = 'fine'")
+    written("forget", "-q", "--customer-id", "CUSTOMERWORD")
+    assert rows(written.db, f"select {columns} from tickets where customer_id = 'C-OTHER'") == kept
+    assert answers
+    assert rows(written.db, "select * from classifications where reason = 'fine'") == answers
+
+
+def test_the_same_export_brings_nobody_back(written: Cli) -> None:
+    written("forget", "-q", "--customer-id", "CUSTOMERWORD")
+    text = "id,subject,description,customer_id\nEXTERNALWORD,SUBJECTWORD,BODYWORD,CUSTOMERWORD\nE-10,new,new,C-3\n"
+    done = written("create", stdin=text)
+    assert done.returncode == 0
+    assert "1 created, 0 updated, 1 unchanged, 0 rejected" in done.stderr
+    assert found_in(written.db) == set()
+
+
+def test_forgetting_again_finds_nobody_and_says_so(written: Cli) -> None:
+    written("forget", "-q", "--customer-id", "CUSTOMERWORD")
+    done = written("forget", "--customer-id", "CUSTOMERWORD")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "0 forgotten\nnote: no ticket has this customer id\n"
+    assert written("forget").returncode == 2
+    assert written("forget", "--customer-id", " ").returncode == 2
+
+
+def test_names_typed_as_options_are_not_in_the_record_of_runs(written: Cli) -> None:
+    words = " ".join(row[0] for row in rows(written.db, "select words from runs"))
+    assert "--customer-id" in words
+    assert not [word for word in WORDS if word in words]
+
+
+# -- on the store
+
+
+def drafts(number: int) -> Iterator[TicketDraft]:
+    for n in range(number):
+        yield TicketDraft(n, n + 2, f"hello {n}", "text", "C-1", cells=())
+
+
+def forgotten(world: World, customer: str = "C-1") -> list[Outcome[Routed]]:
+    return list(world.triage().forget(customer))
+
+
+def test_a_ticket_without_an_id_of_its_own_stays_forgotten_too(world: World) -> None:
+    list(world.triage().create(drafts(3)))
+    assert [o.did for o in forgotten(world)] == ["forgotten"] * 3
+    assert [o.did for o in world.triage().create(drafts(4))] == ["unchanged"] * 3 + ["created"]
+
+
+def test_an_export_full_of_forgotten_tickets_is_not_taken_for_another(world: World) -> None:
+    rows_ = [TicketDraft(n, n + 2, f"hello {n}", "text", "C-1", external_id=f"X-{n}", cells=()) for n in range(30)]
+    list(world.triage().create(rows_))
+    forgotten(world)
+    assert {o.did for o in world.triage().create(rows_)} == {"unchanged"}
+
+
+def test_what_another_run_holds_is_told_and_the_rest_is_forgotten(world: World) -> None:
+    list(world.triage().create(drafts(3)))
+    held = next(iter(world.store.find(Selection())))
+    run = world.store.begin(Run("r-1", "classify", "x", "w", ""))
+    world.store.claim(Selection(ids=(held.ticket_id,)), Lease(run.run_id), 1)
+    with pytest.raises(UnavailableError, match="at work on 1 more"):
+        forgotten(world)
+    assert [t.customer_id for t in world.store.find(Selection())].count(None) == 2
+    world.store.end(run)
+    assert len(forgotten(world)) == 1
+
+
+class Down:
+    """A destination that takes nothing for now."""
+
+    name = "down"
+    max_attempts = 3
+    schedule: tuple[float, ...] = (600.0,)
+
+    def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+        for chunk in chunks:
+            yield [Outcome(n, "failed", None, DeliveryError("down"), parcel) for n, parcel in enumerate(chunk)]
+
+
+def test_what_is_still_owed_is_sent_no_more(world: World) -> None:
+    world.rules = (Rule("all", ("down",)),)
+    world.destinations = {"down": Down()}
+    list(world.triage().create(drafts(2)))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().route(Selection(), RoutePlan()))
+    assert {d.state for ds in world.store.deliveries([t.ticket_id for t in world.store.find(Selection())]).values()
+            for d in ds} == {"pending"}  # fmt: skip
+    forgotten(world)
+    assert world.store.next_due() is None
+
+
+def test_a_reader_that_keeps_an_old_state_open_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its write-ahead log would still hold the words; once it has left, the same command finishes."""
+    monkeypatch.setattr("triage_cli.stores.connection.BUSY_SECONDS", 0.05)
+    world = World(SqliteStore(str(tmp_path / "t.db")))
+    list(world.triage().create(drafts(1)))
+    with closing(sqlite3.connect(world.store.path, isolation_level=None)) as reader:
+        reader.execute("begin")
+        reader.execute("select * from tickets").fetchall()
+        fresh = World(SqliteStore(world.store.path))
+        with pytest.raises(UnavailableError, match="reading"):
+            forgotten(fresh)
+    assert forgotten(World(SqliteStore(world.store.path))) == []
+    assert b"hello 0" not in b"".join(files_of(Path(world.store.path)).values())
+
+
+def test_a_kill_in_between_is_finished_by_the_same_command(cli: Cli) -> None:
+    text = "id,subject,customer_id\n" + "".join(f"{n},CANARY {n},C-1\n" for n in range(50))
+    assert cli("create", "-q", stdin=text).returncode == 0
+    for place in ("erase", "save", "scrub"):
+        code = (
+            "import os, sys\n"
+            "from triage_cli.stores.sqlite import SqliteStore\n"
+            f"SqliteStore.{place} = lambda *args, **kwargs: os.kill(os.getpid(), 9)\n"
+            "sys.argv = ['triage', 'forget', '--customer-id', 'C-1', '-q']\n"
+            "from triage_cli.cli.app import main\nmain()\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], env=cli.env, cwd=cli.folder, check=False)
+        assert done.returncode == -9
+        assert cli("audit", "verify", "-q").returncode == 0
+    assert cli("forget", "--customer-id", "C-1").returncode == 0
+    assert b"CANARY" not in b"".join(files_of(cli.db).values())
+    assert cli("audit", "verify", "-q").returncode == 0
+
+
+def test_blank_keeps_no_field_that_can_name_a_person() -> None:
+    draft = TicketDraft(0, 2, "my subject", "my text", "my id", "high", None, "my number", extra={"a": "my note"})
+    ticket = importing.new_ticket(importing.identify(draft), "id", "at", None)
+    ticket = ticket._replace(reason="my reason", error="my error")
+    assert sum("my " in str(value) for value in ticket) == 8
+    assert [value for value in blank(ticket) if "my " in str(value)] == []

@@ -1,0 +1,185 @@
+"""Whatever comes in, what comes out is a record or an error of our own tree; and what goes out comes back in."""
+
+import io
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from triage_cli import auditing, codec, ids, importing, routing
+from triage_cli.cli import inputs, printing
+from triage_cli.cli.session import _words
+from triage_cli.codec import TICKET_KEYS, event_record, ticket_record, to_json
+from triage_cli.destinations.payload import line
+from triage_cli.errors import CheckError, TriageError, UsageError
+from triage_cli.models import Delivery, Event, Head, LoggedEvent, Parcel, Rule, Ticket, TicketDraft
+from triage_cli.reading import ReadOptions, open_table
+from triage_cli.stores.auditing import kept_head
+
+TEXT = st.text(max_size=30)
+# What a database can hold: no halves of surrogate pairs, and no NUL, which readers reject.
+STORED = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30).filter(
+    lambda text: text.strip() == text
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+quickly = settings(max_examples=150, deadline=None)
+
+
+def a_ticket(**fields: Any) -> Ticket:
+    draft = TicketDraft(0, 2, "s", "d", cells=())
+    return importing.new_ticket(importing.identify(draft), ids.new_id(), ids.now(), None)._replace(**fields)
+
+
+# -- codec
+
+
+@quickly
+@given(
+    st.fixed_dictionaries(
+        {key: STORED | st.none() for key in ("subject", "description", "customer_id", "reason", "category")}
+    ),
+    st.dictionaries(STORED, JSON, max_size=3),
+)
+def test_a_ticket_s_record_is_json_and_comes_back(fields: Mapping[str, str | None], extra: Mapping[str, Any]) -> None:
+    ticket = a_ticket(**fields, extra=codec.compact(extra).encode("utf-8", "replace").decode())
+    back = json.loads(to_json(ticket_record(ticket)))
+    assert tuple(back) == TICKET_KEYS
+    assert {key: back[key] for key in fields} == dict(fields)
+    assert back["extra"] == json.loads(ticket.extra)
+    owed = Delivery("msg_1", ticket.ticket_id, None, "c", "d", "r", "h", None, "pending", 0, 0.0, None, None, None, "")
+    sent = line(Parcel(owed, ticket))
+    assert sent.count(b"\n") == 1
+    assert json.loads(sent)["ticket"] == back
+
+
+@quickly
+@given(st.lists(st.tuples(STORED, STORED, STORED), min_size=1, max_size=5, unique_by=lambda row: row[0]))
+def test_what_is_exported_can_be_imported(rows: list[tuple[str, str, str]]) -> None:
+    """As JSON lines and as CSV: the same ids, the same texts."""
+    tickets = [
+        a_ticket(external_id=f"X{n}", subject=f"s {s}", description=f"d {d}", customer_id=f"C-{c}")
+        for n, (s, d, c) in enumerate(rows)
+    ]
+    columns = ("external_id", "subject", "description", "customer_id")
+    as_lines = "".join(to_json({k: ticket_record(t)[k] for k in columns}) + "\n" for t in tickets)
+    printer, written = printing.Printer("csv"), io.StringIO()
+    printer.write = lambda text: written.write(text) >= 0  # type: ignore[method-assign]
+    printer.csv(columns, [[ticket_record(t)[k] for k in columns] for t in tickets])
+    for data in (as_lines, written.getvalue()):
+        table = open_table(io.BytesIO(data.encode()), "in", ReadOptions(encoding="utf-8"))
+        drafts = [d for d in table.rows if isinstance(d, TicketDraft)]
+        assert [(d.external_id, d.subject, d.description, d.customer_id) for d in drafts] == [
+            (t.external_id, t.subject, t.description, t.customer_id) for t in tickets
+        ]
+
+
+# -- audit log
+
+
+SAID = st.lists(st.tuples(st.booleans(), TEXT, st.dictionaries(TEXT, JSON, max_size=2)), max_size=4)
+
+
+@quickly
+@given(SAID, st.binary(min_size=16) | st.none())
+def test_any_events_make_a_log_that_holds_and_is_told_as_json(
+    said: list[tuple[bool, str, Mapping[str, Any]]], key: bytes | None
+) -> None:
+    plain = [Event("did", ids.new_id() if of else None, None, actor, ids.now(), data) for of, actor, data in said]
+    rows, head = auditing.append(Head(auditing.GENESIS, 0), plain, key)
+    log = [LoggedEvent(*row[:7], prev="", hash=row[7]) for row in rows]
+    assert auditing.verify(log, key, {head.head: "kept"}) == head
+    for event in log:
+        told = json.loads(to_json(event_record(event)))
+        assert auditing.canonical(told["detail"]) == event.detail
+
+
+ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5)
+
+
+@quickly
+@given(st.lists(st.tuples(*[ANYTHING] * 9), max_size=4), st.text(max_size=5))
+def test_rows_of_anything_are_no_log_and_raise_nothing_else(rows: list[tuple[Any, ...]], head: str) -> None:
+    for key in (None, b"k" * 16):
+        with pytest.raises(CheckError) as caught:
+            auditing.verify([LoggedEvent(*row) for row in rows], key, {head: "kept"})
+        assert caught.value.hint
+
+
+@quickly
+@given(st.binary(max_size=40) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_beside_a_database_are_a_head_or_an_error(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz.db"
+    Path(f"{path}.head").write_bytes(data)
+    try:
+        head = kept_head(str(path))
+    except CheckError:
+        return
+    assert head is None or isinstance(head.events, int)
+
+
+# -- router
+
+
+WHEN = st.dictionaries(
+    st.sampled_from(["category", "priority", "customer_id", "source"]), st.lists(TEXT).map(tuple), max_size=3
+)
+RULES = st.lists(st.tuples(TEXT, st.lists(TEXT, min_size=1).map(tuple), WHEN, st.floats(0, 1) | st.none()), max_size=4)
+
+
+@quickly
+@given(RULES, TEXT | st.none(), st.floats(0, 1) | st.none(), st.booleans())
+def test_the_router_takes_any_rules(
+    rules: list[Any], category: str | None, confidence: float | None, again: bool
+) -> None:
+    ticket = a_ticket(category=category, confidence=confidence, status="classified")
+    rule = routing.match([Rule(*said) for said in rules], ticket)
+    rule = rule or (Rule(*rules[0]) if rules else None)
+    if rule is None or category is None:
+        return
+    first = routing.owed(ticket, rule, (), again=again, config_hash="h", at="t", due_at=0.0, run_id="r")
+    assert {d.destination for d in first.new} == set(rule.to)
+    assert all("." not in d.delivery_id for d in first.new)
+    done = tuple(d._replace(state="accepted") for d in first.new)
+    assert routing.owed(ticket, rule, done, again=False, config_hash="h", at="t", due_at=0.0, run_id="r").new == ()
+
+
+# -- what is typed or piped
+
+
+@quickly
+@given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_are_ids_or_an_error(data: bytes) -> None:
+    names = ["one"]
+    with suppress(TriageError):
+        names = list(inputs.piped_ids(io.BytesIO(data)))
+    assert all(names)
+
+
+@quickly
+@given(st.lists(st.text(max_size=12) | st.sampled_from(["--subject", "--customer-id", "--note=", "--db"]), max_size=6))
+def test_any_command_line_can_be_kept(args: list[str]) -> None:
+    said = _words(args)
+    for before, after in pairwise(args):
+        if before in ("--subject", "--customer-id") and len(after) > 8 and args.count(after) == 1:
+            assert after not in said
+
+
+@pytest.mark.parametrize(
+    "moment", ["", "1", "7d", "99999999999d", "2026-13-01", "0000-00-00", "1e400h", "\u0661d", "-1d", "7 d"]
+)
+def test_any_moment_is_one_or_an_error(moment: str) -> None:
+    for read in (inputs.moment, inputs.seconds):
+        with suppress(UsageError):
+            assert read(moment) is not None

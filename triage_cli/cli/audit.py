@@ -1,0 +1,67 @@
+"""`triage audit`: proof that the log is whole, and the head to keep elsewhere."""
+
+import re
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli import wiring
+from triage_cli.cli import printing
+from triage_cli.cli.printing import Printer
+from triage_cli.cli.session import Session, command, served
+from triage_cli.errors import UsageError
+
+COLUMNS = ("head", "events")
+HASH = re.compile("[0-9a-f]{64}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    group = typer.Typer(help="Prove that the audit log is whole.", rich_markup_mode=None)
+    group.command("verify")(verify)
+    group.command("head")(head)
+    group.callback(invoke_without_command=True)(printing.help_if_bare)
+    app.add_typer(group, name="audit")
+
+
+@command
+def verify(
+    session: Session,
+    expect_head: Annotated[
+        str | None,
+        typer.Option("--expect-head", metavar="HASH", help="A head printed earlier; must be in.", show_default=False),
+    ] = None,
+    output: printing.Output = None,
+) -> None:
+    """Recompute the whole log; exit 8 names the first event that was changed, moved, put in or taken out.
+
+    \b
+    triage audit verify
+    triage audit verify --expect-head $(cat head-of-monday)
+    """
+    if expect_head is not None and not HASH.fullmatch(expect_head.strip().lower()):
+        raise UsageError(f'"{expect_head}" is no hash', hint="give the 64 digits that triage audit head -o id prints")
+    found = wiring.verify(session.config, expect_head.strip().lower() if expect_head else None)
+    _print(output, found._asdict())
+    session.say(f"{found.events:,} events: the log is whole")
+
+
+@served
+def head(session: Session, output: printing.Output = None) -> None:
+    """Print where the log ends, for keeping it where nobody who can write the database can.
+
+    \b
+    triage audit head >> /mnt/elsewhere/heads
+    triage audit head -o id
+    """
+    _print(output, session.triage.audit_head()._asdict())
+
+
+def _print(output: printing.Format | None, record: dict[str, Any]) -> None:
+    Printer(output).one(record, _table, COLUMNS, "head")
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.of(COLUMNS)(records)

@@ -1,0 +1,58 @@
+"""`triage forget`: erase a person's text."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli.cli import printing, telling
+from triage_cli.cli.printing import Printer
+from triage_cli.cli.session import Session, command
+from triage_cli.codec import TICKET_KEYS, outcome_record
+from triage_cli.errors import UsageError
+from triage_cli.models import Outcome, Routed
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("forget")(forget)
+
+
+@command
+def forget(
+    session: Session,
+    customer_id: Annotated[str, typer.Option("--customer-id", metavar="C", help="Whose tickets.", show_default=False)],
+    output: printing.Output = None,
+) -> None:
+    """Erase a person's text from the database, its old pages too; the audit log holds none and stays valid.
+
+    What was delivered, exported or backed up is out of reach. A later import of the same export brings nothing back.
+
+    \b
+    triage forget --customer-id C-1047
+    """
+    if not customer_id.strip():
+        raise UsageError("--customer-id is empty", hint="name the customer")
+    counts: Counter[str] = Counter()
+    sent: Counter[str] = Counter()
+
+    def counted() -> Iterator[Outcome[Routed]]:
+        for outcome in session.local.forget(customer_id.strip()):
+            counts[outcome.did] += 1
+            sent.update(d.destination for d in outcome.value.deliveries) if outcome.value else None
+            yield outcome
+
+    Printer(output, quiet=session.quiet).many(counted(), outcome_record, TICKET_KEYS, _table)
+    session.say(telling.counted(counts, ("forgotten",)))
+    if sent:
+        told = ", ".join(f"{name} ({number})" for name, number in sorted(sent.items()))
+        session.say(f"note: out of reach is what was delivered before: {told}; and backups, exports, files of rejects")
+    if not counts:
+        session.say("note: no ticket has this customer id")
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.tickets(records)

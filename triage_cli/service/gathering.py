@@ -1,0 +1,264 @@
+"""Tickets into a provider's batch: they wait in our record before the provider is told of anything."""
+
+import json
+import tempfile
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import IO, Any, NamedTuple, cast
+
+from triage_cli import ids
+from triage_cli.allowance import Allowance
+from triage_cli.errors import BudgetError, DoubtfulError, TriageError
+from triage_cli.models import (
+    Answer,
+    Batch,
+    BatchItem,
+    BatchRequest,
+    Change,
+    Decided,
+    Event,
+    Lease,
+    Outcome,
+    Selection,
+    Spent,
+    Ticket,
+)
+from triage_cli.ports import Batcher, Store
+from triage_cli.service.deciding import Deciding
+from triage_cli.streams import CHUNK, chunked
+
+IN_MEMORY = 1 << 24  # bytes of requests, before they go to an unnamed file
+
+
+class Desk(NamedTuple):
+    """What the two ways of a batch share: `batcher` opens the one of a classifier."""
+
+    store: Store
+    deciding: Deciding
+    batcher: Callable[[str], Batcher]
+    actor: str
+    lease: Lease
+    allowance: Allowance
+
+    def event(self, action: str, ticket_id: str | None, data: Mapping[str, Any]) -> Event:
+        """Return an event of this run."""
+        return Event(action, ticket_id, self.lease.run_id, self.actor, ids.now(), data)
+
+    def save(self, changes: Sequence[Change]) -> list[bool]:
+        """Save, with what was spent so far; return which changes were accepted.
+
+        Money goes to the run that had set it aside, also where that ended long ago; this run's own is its allowance's.
+        """
+        others = [c._replace(adds=tuple(a for a in c.adds if not self._mine(a))) for c in changes]
+        lease = self.lease._replace(spent=self.allowance.spent, reserved=self.allowance.reserved)
+        accepted = [conflict is None for conflict in self.store.save(others, lease)]
+        for change, kept in zip(changes, accepted, strict=True):
+            for usd in [add.usd for add in change.adds if isinstance(add, Spent) and self._mine(add)] if kept else ():
+                self.allowance.settle(0.0, usd)
+        return accepted
+
+    def _mine(self, add: object) -> bool:
+        return isinstance(add, Spent) and add.run_id == self.lease.run_id
+
+    def give_back(self, batch: Batch, why: str) -> None:
+        """Return every ticket that waits in a batch to where it came from, and the money set aside."""
+        while items := self.store.batch_items(batch.batch_id, limit=CHUNK):
+            tickets = self.tickets(items)
+            self.save([self.returned(batch, item, tickets[item.ticket_id], why) for item in items])
+        if batch.state not in ("ended", "returned"):
+            gone = batch._replace(state="returned", ended_at=ids.now(), error=why)
+            event = self.event("batch_returned", None, {"batch": batch.batch_id, "why": why})
+            self.store.advance_batch(gone, batch.state, event, self.lease)
+
+    def returned(self, batch: Batch, item: BatchItem, ticket: Ticket, why: str) -> Change:
+        """Return the change that ends a ticket's waiting without an answer."""
+        adds = (item._replace(state="returned", reserved=0.0), Spent(batch.paid_by, -item.reserved))
+        event = self.event("returned", ticket.ticket_id, {"batch": batch.batch_id, "why": why})
+        return Change(event, released(ticket, item, batch), ticket.revision, adds)
+
+    def tickets(self, items: Sequence[BatchItem]) -> dict[str, Ticket]:
+        """Return the tickets of items as they stand now."""
+        return {t.ticket_id: t for t in self.store.find(Selection(ids=tuple(item.ticket_id for item in items)))}
+
+
+def waits_for(ticket: Ticket, item: BatchItem, batch: Batch) -> bool:
+    """Tell whether a ticket still waits for this answer: no verdict and no other text came in between."""
+    return (
+        item.was != ""
+        and ticket.status == "waiting"
+        and ids.answer_key(batch.fingerprint, ticket.text) == item.answer_key
+    )
+
+
+def released(ticket: Ticket, item: BatchItem, batch: Batch) -> Ticket | None:
+    """Return a ticket as it was before it waited for this answer, or None where it does not wait for it (any more).
+
+    One with a verdict waits, where it was forced to, whatever its text has become.
+    """
+    if waits_for(ticket, item, batch) or (item.was and ticket.status == "waiting" and ticket.verdict):
+        return ticket._replace(status=item.was, revision=ticket.revision + 1, run_id=None)
+    return None
+
+
+class Gathering:
+    """One classifier's requests on their way; `trouble` is what keeps more from being gathered."""
+
+    def __init__(self, desk: Desk, batcher: Batcher, *, proposals: bool = False) -> None:
+        self.trouble: TriageError | None = None
+        self._desk = desk
+        self._batcher = batcher
+        self._proposals = proposals
+        self._batch: Batch | None = None
+        self._spool: IO[bytes] | None = None
+        self._size = self._number = 0
+        self._sent: list[str] = []  # the ids of tickets whose batch is being gathered
+        self._changes: list[Change] = []
+        self._requests: dict[int, BatchRequest] = {}  # of the changes that are not saved yet
+        options = desk.store.batch_options(batcher.fingerprint)
+        if options:
+            batcher.remember(options)
+
+    def add(self, postponed: Sequence[Outcome[Answer]]) -> Iterator[list[Outcome[Decided]]]:
+        """Put tickets into batches; a full batch is sent. Nothing is added once there is trouble."""
+        there = [_ticket(o) for o in postponed if _ticket(o).status == "waiting"]
+        yield [Outcome(-1, "waiting", Decided(ticket, None, asked=False), None, ticket) for ticket in there]
+        postponed = [o for o in postponed if _ticket(o).status != "waiting"]
+        key_of = {_ticket(o).ticket_id: ids.answer_key(self._batcher.fingerprint, _ticket(o).text) for o in postponed}
+        asked = dict(self._desk.store.joinable(list(key_of.values())))
+        for outcome in postponed:
+            ticket = _ticket(outcome)
+            key = key_of[ticket.ticket_id]
+            was = "" if self._proposals else ticket.status
+            if key in asked and ticket.ticket_id in asked[key][2]:
+                yield [Outcome(-1, "waiting", Decided(ticket, None, asked=False), None, ticket)]
+                continue
+            if key in asked:
+                item = BatchItem(asked[key][0], ticket.ticket_id, asked[key][1], key, was, 0.0)
+            else:
+                request = yield from self._room_for(ticket)
+                if request is None or self._batch is None:
+                    break
+                asked[key] = (self._batch.batch_id, self._number, {ticket.ticket_id})
+                item = BatchItem(
+                    self._batch.batch_id, ticket.ticket_id, self._number, key, was, request.worst,
+                    request.redacted,
+                )  # fmt: skip
+                self._requests[self._number] = request
+                self._number += 1
+                self._size += len(request.line)
+            self._changes.append(self._waiting(ticket, item, outcome))
+        yield self._keep()
+
+    def _room_for(self, ticket: Ticket) -> Generator[list[Outcome[Decided]], None, BatchRequest | None]:
+        """Return a ticket's request in a batch that has room for it, its money set aside; None where that fails."""
+        of = self._batcher
+        while self.trouble is None and not self._desk.allowance.stopping:
+            batch = self._batch or self._opened()
+            request = of.request(ticket, batch.batch_id, self._number)
+            full = self._number == of.most_requests or self._size + len(request.line) > of.most_bytes
+            if full and self._number:
+                yield self._keep()
+                yield from self.send()
+                continue
+            try:
+                self._desk.allowance.reserve(request.worst)
+            except BudgetError as error:
+                self.trouble = error
+            else:
+                return request
+        return None
+
+    def _opened(self) -> Batch:
+        of, run_id = self._batcher, self._desk.lease.run_id
+        batch = self._batch = Batch(
+            ids.new_id(), of.name, of.address, of.fingerprint, json.dumps(of.labels, ensure_ascii=False), of.options,
+            run_id, ids.now(), run_id=run_id,
+        )  # fmt: skip
+        self._spool = spooled()
+        self._size = self._number = 0
+        data = {"batch": batch.batch_id, "classifier": of.name}
+        self._desk.store.open_batch(batch, self._desk.event("batch_opened", None, data))
+        return batch
+
+    def _waiting(self, ticket: Ticket, item: BatchItem, outcome: Outcome[Answer]) -> Change:
+        fields = [field for field in ("subject", "description") if getattr(ticket, field)]
+        data = {"classifier": self._batcher.name, "batch": item.batch_id, "request": item.number}
+        data |= {"sent": {self._batcher.address: fields}}
+        event = self._desk.event("submitted", ticket.ticket_id, data)
+        status = ticket.status if self._proposals else "waiting"
+        waiting = ticket._replace(status=status, revision=ticket.revision + 1, run_id=None)
+        return Change(event, waiting, ticket.revision, (*(outcome.value.steps if outcome.value else ()), item))
+
+    def _keep(self) -> list[Outcome[Decided]]:
+        """Save who waits, and only then write the requests: who has moved on meanwhile is not asked about."""
+        changes, requests = self._changes, self._requests
+        self._changes, self._requests = [], {}
+        held = []
+        for change, accepted in zip(changes, self._desk.save(changes), strict=True):
+            item = change.adds[-1]
+            if change.ticket is None or not isinstance(item, BatchItem):
+                raise TypeError(change)
+            if not accepted:
+                held.append(Outcome(-1, "held", Decided(change.ticket, None, asked=False), None, change.ticket))
+                continue
+            self._sent.append(item.ticket_id)
+            mine = self._batch is not None and item.batch_id == self._batch.batch_id
+            if mine and self._spool and (request := requests.pop(item.number, None)):
+                self._spool.write(request.line)
+                self._desk.allowance.settle(request.worst, request.worst)
+        for request in requests.values():
+            self._desk.allowance.settle(request.worst, 0.0)
+        return held
+
+    def send(self) -> Iterator[list[Outcome[Decided]]]:
+        """Hand over what was gathered and yield the tickets that now wait; what the provider did not take goes back."""
+        batch, sent, spool = self._batch, self._sent, self._spool
+        self._batch, self._sent, self._spool = None, [], None
+        if batch is not None and spool is not None:
+            with spool:
+                trouble = self._handed_over(batch, spool)
+            self.trouble = trouble or self.trouble
+            if trouble is not None and not isinstance(trouble, DoubtfulError):
+                return
+        for chunk in chunked(sent):
+            tickets = list(self._desk.store.find(Selection(ids=tuple(chunk))))
+            yield [
+                Outcome(-1, "waiting", Decided(ticket, None, asked=True), None, ticket)
+                for ticket in tickets
+                if self._proposals or ticket.status == "waiting"
+            ]
+
+    def _handed_over(self, batch: Batch, spool: IO[bytes]) -> TriageError | None:
+        desk = self._desk
+        if desk.allowance.stopping or not spool.tell():
+            desk.give_back(batch, "the run was stopped before it was sent" if spool.tell() else "it is empty")
+            return None
+        about = {"batch": batch.batch_id, "classifier": batch.classifier, "requests": self._number}
+        sending = batch._replace(state="sending", requests=self._number)
+
+        def mark() -> bool:
+            nonlocal sending
+            sending = sending._replace(sent_at=ids.now())
+            return desk.store.advance_batch(sending, "gathering", desk.event("batch_sent", None, about), desk.lease)
+
+        try:
+            provider_id = self._batcher.submit(batch, spool, mark)
+        except DoubtfulError as error:
+            return error
+        except TriageError as error:
+            desk.give_back(sending if sending.sent_at else batch, f"it was not taken: {error.code}")
+            return error
+        done = sending._replace(state="submitted", provider_id=provider_id)
+        event = desk.event("batch_submitted", None, {**about, "provider_batch": provider_id})
+        desk.store.advance_batch(done, "sending", event, desk.lease)
+        return None
+
+
+def spooled() -> IO[bytes]:
+    """Return an unnamed file, in memory while it is small: it goes with the process."""
+    return cast(IO[bytes], tempfile.SpooledTemporaryFile(IN_MEMORY))
+
+
+def _ticket(outcome: Outcome[Answer]) -> Ticket:
+    if not isinstance(outcome.item, Ticket):
+        raise TypeError(outcome)
+    return outcome.item

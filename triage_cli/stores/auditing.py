@@ -1,0 +1,167 @@
+"""What proves one SQLite file's audit log: the log as it stands, nothing built or mended, and a head beside it.
+
+The head is kept in `<database>.head`, in the words of `triage audit head`. It is written when a run begins and ends,
+after the commit, in place and in one write of always the same length: so it is never ahead of the log, a kill leaves
+the older one, and of two commands at once either may be the last, since an older head of a log that has grown is in it
+too. A head that is not in the log is never written over.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from triage_cli.errors import CheckError, UnavailableError
+from triage_cli.models import EventQuery, Head, LoggedEvent
+from triage_cli.stores.connection import VERSION, translate
+
+if TYPE_CHECKING:  # a store of each kind imports this
+    from triage_cli.stores.sql import SqlStore
+
+WIDTH = 20  # characters for the number of events
+TRIGGERS = ("events_never_change", "events_never_go")
+EVERY_EVENT = "select seq, timestamp, action, ticket_id, actor, run_id, detail, '', hash from events order by seq"
+# What the tables say must have come about by the log: each finds rows that no event accounts for.
+STRAYS = (
+    (
+        "ticket {} was put in past the log",
+        """select ticket_id from tickets t where not exists
+            (select 1 from events e where e.ticket_id = t.ticket_id and e.action = 'created') limit 1""",
+    ),
+    (
+        "ticket {} is gone from the table of tickets",
+        """select ticket_id from events e where action = 'created' and not exists
+            (select 1 from tickets t where t.ticket_id = e.ticket_id) limit 1""",
+    ),
+    (
+        "the answer {} is gone from the table of classifications",
+        """select json_extract(detail, '$.decision') from events e where action = 'classified'
+            and json_extract(detail, '$.decision') is not null and not exists
+            (select 1 from classifications c where c.classification_id = json_extract(detail, '$.decision')) limit 1""",
+    ),
+)
+
+
+def kept_head(path: str) -> Head | None:
+    """Return the head that is kept beside a database; None where none was ever written. Raises `CheckError`."""
+    file = Path(f"{path}.head")
+    try:
+        text = file.read_text("utf-8")
+        said = json.loads(text) if text else None
+        return None if said is None else Head(str(said["head"]), int(said["events"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckError(f"{file} holds no head of a log", hint=f"look who changed it; {MEND}") from error
+
+
+def keep_head(db: sqlite3.Connection, path: str) -> None:
+    """Keep the head of the log beside its database; that it cannot be kept ends no work."""
+    with suppress(CheckError, OSError, sqlite3.Error):
+        before = kept_head(path)
+        seq, now = db.execute("select seq, hash from chain").fetchone()
+        if before is None and seq:
+            return  # it was taken away: that is for a person to mend
+        if before is not None and before.events:
+            then = db.execute("select hash from events where seq = ?", (before.events,)).fetchone()
+            if then != (before.head,) or before.events == seq:
+                return
+        write_head(path, Head(now, seq))
+
+
+def write_head(path: str, head: Head) -> None:
+    """Write the file that keeps a head."""
+    said = f'{{"head": "{head.head}", "events": {head.events:<{WIDTH}}}}\n'
+    file = Path(f"{path}.head")
+    with file.open("r+b" if file.exists() else "wb", buffering=0) as out:
+        out.write(said.encode())
+
+
+MEND = "where that was meant: triage audit head > that file"
+
+
+class SqliteTrail:
+    """The audit log of one file in one snapshot. Raises `CheckError` where it is missing or cannot be read."""
+
+    def __init__(self, path: str, db: sqlite3.Connection) -> None:
+        self._path = path
+        self._db = db
+
+    def told(self) -> tuple[Head, str | None]:
+        """Return the head that the database itself tells, and the mark of the key it was written with."""
+        seq, head, mark = self._db.execute("select seq, hash, key from chain").fetchone() or (0, "", None)
+        return Head(head, seq), mark
+
+    def kept(self) -> Head | None:
+        """Return the head that is kept beside the database."""
+        return kept_head(self._path)
+
+    def events(self) -> Iterator[LoggedEvent]:
+        """Walk over the whole log; `prev` is left empty."""
+        return (LoggedEvent(*row) for row in self._db.execute(EVERY_EVENT))
+
+    def strays(self) -> Iterator[str]:
+        """Tell what in the tables no event accounts for."""
+        named = {row[0] for row in self._db.execute("select name from sqlite_master where type = 'trigger'")}
+        if not named.issuperset(TRIGGERS):
+            yield "the triggers that keep the log append-only are gone"
+        for said, query in STRAYS:
+            for (name,) in self._db.execute(query):
+                yield said.format(name)
+
+
+class ServerTrail:
+    """The audit log of a database on a server, up to the head it had when it was opened."""
+
+    def __init__(self, store: "SqlStore") -> None:
+        self._store = store
+        seq, head, mark = store._read("select seq, hash, key from chain")[0]  # noqa: SLF001 - one more reader in this package
+        self._told = Head(head, seq), mark
+
+    def told(self) -> tuple[Head, str | None]:
+        """Return the head that the database told, and the mark of the key it was written with."""
+        return self._told
+
+    def kept(self) -> Head | None:
+        """Return None: there is no place beside a server."""
+        return None
+
+    def events(self) -> Iterator[LoggedEvent]:
+        """Walk over the log up to that head."""
+        return takewhile(lambda event: event.seq <= self._told[0].events, self._store.events(EventQuery()))
+
+    def strays(self) -> Iterator[str]:
+        """Tell what in the table of tickets no event accounts for."""
+        for said, query in STRAYS[:2]:
+            for (name,) in self._store._read(query):  # noqa: SLF001 - as above
+                yield said.format(name)
+
+
+@contextmanager
+def trail(path: str) -> Iterator[SqliteTrail]:
+    """Open the audit log of a file for proof: nothing is built, and what is missing is an error."""
+    if not Path(path).is_file():
+        raise CheckError(f"there is no database at {path}", hint="name it with --db, or restore it")
+    try:
+        with closing(sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, isolation_level=None)) as db:
+            db.text_factory = _any_text
+            if db.execute("pragma user_version").fetchone()[0] != VERSION:
+                raise CheckError(f"{path} is no database of this triage", hint="name another with --db, or restore it")
+            db.execute("begin")
+            yield SqliteTrail(path, db)
+    except sqlite3.Error as error:
+        try:
+            said = translate(error, path)
+        except sqlite3.Error:
+            said = None
+        if isinstance(said, UnavailableError):
+            raise said from error
+        raise CheckError(f"the log in {path} cannot be read: {error}", hint="restore a backup") from error
+
+
+def _any_text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")

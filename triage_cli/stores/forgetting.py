@@ -1,0 +1,48 @@
+"""A person's words leave a database: what each store does alike."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from triage_cli.codec import compact
+from triage_cli.ids import now
+
+# What beside `tickets` may hold words of a ticket, or a hash that stands for them; a table that may belongs in here.
+# What was still to be sent is not: without the text there is nothing to send.
+ERASE = (
+    """delete from trials where answer_key in (select answer_key from classifications
+        where ticket_id in (select value from json_each(:ids)))""",
+    """update classifications set reason = null, answer_key = ''
+        where ticket_id in (select value from json_each(:ids))""",
+    """update attempts set error = '(forgotten)' where error is not null and delivery_id in
+        (select delivery_id from deliveries where ticket_id in (select value from json_each(:ids)))""",
+    """update deliveries set last_error = null, run_id = null,
+        done_at = case when state in ('pending', 'dead') then :at else done_at end,
+        state = case when state in ('pending', 'dead') then 'superseded' else state end
+        where ticket_id in (select value from json_each(:ids))""",
+)
+
+
+class Forgetting(ABC):
+    """The part of every store that forgets; `scrub` is each store's own."""
+
+    @abstractmethod
+    def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]: ...
+
+    @abstractmethod
+    def _writing(self) -> AbstractContextManager[Any]: ...
+
+    @abstractmethod
+    def scrub(self) -> None:
+        """Leave no trace of what was erased or overwritten, as far as that is the store's to do."""
+
+    def erase(self, ticket_ids: Sequence[str]) -> None:
+        """Blank what is known of tickets outside of their own row; once or many times is the same."""
+        with self._writing() as db:
+            for statement in ERASE:
+                db.execute(statement, {"ids": compact(list(ticket_ids)), "at": now()})
+
+    def forgot(self) -> bool:
+        """Tell whether anybody was ever forgotten here."""
+        return bool(self._read("select 1 from runs where kind = 'forget' limit 1"))

@@ -1,0 +1,148 @@
+"""Ticket text that speaks to a classifier rather than to support: told, never blocked, and no promise of finding all.
+
+A ticket may quote such text in good faith, so what is found here only asks for a person's look. A pattern is tried only
+where one of its literal words stands, and every pattern is bounded: an ordinary ticket costs a few microseconds.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from re import Pattern
+from typing import NamedTuple
+
+
+class _Sign(NamedTuple):
+    kind: str
+    words: tuple[str, ...]
+    pattern: Pattern[str]
+
+
+def _sign(kind: str, words: str, pattern: str) -> _Sign:
+    return _Sign(kind, tuple(words.split("|")), re.compile(pattern))
+
+
+_SPEAKS = "instructions to the classifier"
+_FORGES = "a forged answer or role"
+_ASKS = "asks for a category by name"
+_HIDES = "hidden text"
+# Texts are lower-case here, blanks are single.
+SIGNS = (
+    _sign(
+        _SPEAKS,
+        "ignore|disregard|forget|override|bypass|not follow|n't follow",
+        r"(?:ignore|disregard|forget|override|bypass|(?:not|n't) follow)\b[^\n.]{0,30}?\b(?:(?:previous|prior"
+        r"|above|earlier|preceding|all|any|your|these|those|system|initial|original)\b[^\n.]{0,25}?\b(?:instruction"
+        r"|prompt|rule|guideline|direction|categor)|(?:instructions?|categories|rules|prompt|text) (?:above|before))",
+    ),
+    _sign(
+        _SPEAKS,
+        "instruction|prompt|override",
+        r"\b(?:new|updated|revised|special|additional|system|admin(?:istrator)?|developer|hidden) (?:instructions?"
+        r"|prompt|override)(?: for (?:the|this|any|every) [\w -]{1,30})? ?:",
+    ),
+    _sign(
+        _SPEAKS,
+        "you are",
+        r"you are (?:now |no longer |actually )?(?:an? |the )?(?:\w+ ){0,3}(?:classifier|language model|ai assistant"
+        r"|chatbot|llm)\b",
+    ),
+    _sign(
+        _SPEAKS,
+        " ai| llm|language model|classif|triage",
+        r"\b(?:to|for|note to|attention|dear|hello|hey) (?:the |any |every |all )?(?:\w+ )?(?:ai|llm|language model"
+        r"|classifier|classification (?:model|system)|triage (?:bot|system|model))\b ?[:,]",
+    ),
+    _sign(
+        _SPEAKS,
+        "answer|respond|reply|output",
+        r"\b(?:answer|respond|reply|output) (?:only )?(?:with|in) (?:the )?(?:category|label|json|word)\b",
+    ),
+    _sign(
+        _SPEAKS,
+        "answer|category|label|classification",
+        r"\b(?:only )?(?:correct|right|valid|expected|true) (?:answer|category|label|classification) (?:here |for this"
+        r" (?:\w+ )?)?(?:is|must be|should be)\b",
+    ),
+    _sign(_SPEAKS, "ignorier", r"ignorier\w{0,2} [^\n.]{0,30}?(?:anweisung|instruktion|regel|vorgabe)"),
+    _sign(
+        _SPEAKS,
+        "ignore|oublie|ignora|olvida|negeer",
+        r"(?:ignore[zr]?|oublie[zr]?|ignora|olvida|negeer) [^\n.]{0,30}?(?:instructions|consignes|r[eè]gles"
+        r"|instrucciones|instru[cç][oõ]es|istruzioni|regole|reglas|regras|instructies|regels|aanwijzingen)",
+    ),
+    _sign(_SPEAKS, "игнорируй", r"игнорируй\w{0,2} [^\n.]{0,40}?(?:инструкци|указани|правил)"),
+    _sign(
+        _SPEAKS,
+        "忽略|无视|無視",
+        r"(?:忽略|无视)[^\n。]{0,12}(?:指令|指示|说明|规则)|(?:指示|命令|ルール)を?[^\n。]{0,6}無視",
+    ),
+    _sign(_FORGES, "\"category\"|'category'|\"label\"|'label'", r"[\"'](?:category|label)[\"'] ?: ?[\"']"),
+    _sign(
+        _FORGES,
+        "<|[inst]|[/inst]|<<sys",
+        r"<\|[a-z_]{2,20}\|>|</?(?:start_of_turn|end_of_turn|system|s)>|\[/?inst\]|<</?sys>>"
+        r"|</(?:ticket|user|document|data)>",
+    ),
+    _sign(
+        _FORGES,
+        "system|assistant|developer",
+        r"(?:^|\n)\W{0,8}(?:(?:system|assistant)(?: message| prompt)?|developer (?:message|prompt))\W{0,3}:",
+    ),
+    _sign(_FORGES, " of ", r"\b(?:end|begin|start) of (?:the )?(?:ticket|system prompt|user message)\b"),
+)
+# What may stand before a category's name where a ticket asks for it.
+_ASKING = re.compile(
+    r"\b(?:classif(?:y|ied)|categori[sz]ed?|label(?:l?ed)?|treat(?:ed)?|sort(?:ed)?|tag(?:ged)?|mark(?:ed)?|filed?"
+    r"|count(?:ed)?|rout(?:e|ed)|handled?|assign(?:ed)?|put|belongs?|goes|falls)\b[^\n.]{0,60}?\b(?:as|to|under|into|in"
+    r"|with)\b\W{0,4}(?:(?:an?|the|our|your) )?(?:(?:category|label|queue|class)\b\W{0,3})?$"
+    r"|\b(?:category|label|classification|queue)\b ?(?:[:=]|is|to|must be|should be)\W{0,4}$"
+)
+_VERBS = (
+    "classif", "categor", "label", "treat", "sort", "tag", "mark", "file", "count", "rout", "handle", "assign", "put",
+    "belong", "goes", "falls", "queue",
+)  # fmt: skip
+_BEFORE = 110  # characters before a name that are looked at
+_TIMES = 20  # that a name is looked at in one text
+# What no writer of a ticket types: tags outside of a flag, overrides of direction, runs of what is invisible.
+_HIDDEN = re.compile(
+    "(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0020-\U000e007f]|[\u202d\u202e]|[\u200b\u2060-\u2064\ufeff\u00ad]{6}"
+    "|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4}"
+)
+_UNSEEN = re.compile(
+    "[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
+)
+_BLANKS = re.compile("[^\\S\n]{2,}|\t")
+
+
+class Suspicion:
+    """Looks at texts under one list of categories' names."""
+
+    def __init__(self, labels: Iterable[str]) -> None:
+        self._labels = tuple(label.casefold() for label in labels)
+
+    def found(self, text: str) -> tuple[str, ...]:
+        """Name what in a text speaks to a classifier, each kind once."""
+        kinds: dict[str, None] = {}
+        if not text.isascii():
+            if _HIDDEN.search(text):
+                kinds[_HIDES] = None
+            text = unicodedata.normalize("NFKC", _UNSEEN.sub("", text))
+        text = _BLANKS.sub(" ", text.casefold())
+        for kind, words, pattern in SIGNS:
+            if kind not in kinds and any(word in text for word in words) and pattern.search(text):
+                kinds[kind] = None
+        if any(verb in text for verb in _VERBS) and any(self._asks(text, label) for label in self._labels):
+            kinds[_ASKS] = None
+        return tuple(kinds)
+
+    @staticmethod
+    def _asks(text: str, label: str) -> bool:
+        at = -1
+        for _ in range(_TIMES):
+            at = text.find(label, at + 1)
+            if at < 0:
+                return False
+            after = at + len(label)
+            if not text[after : after + 1].isalnum() and _ASKING.search(text[max(0, at - _BEFORE) : at]):
+                return True
+        return False
