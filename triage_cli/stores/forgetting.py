@@ -24,10 +24,6 @@ ERASE = (
         done_at = case when state in ('pending', 'dead') then :at else done_at end,
         state = case when state in ('pending', 'dead') then 'superseded' else state end
         where ticket_id in (select value from json_each(:ids))""",
-    """update batch_items set answer_key = '', state = case when state = 'waiting' then 'returned' else state end
-        where ticket_id in (select value from json_each(:ids))""",
-    # Kept answers of the API hold tickets; whoever repeats a request finds the same ticket without them.
-    "delete from idempotency where answer is not null",
 )
 # The HTTP API keeps its answers for a day, whole tickets among them.
 ERASE_ANSWERS = "delete from idempotency where answer like ?"
