@@ -32,7 +32,7 @@ class Curve(NamedTuple):
 
 
 def fit(pairs: Sequence[Pair]) -> Curve:
-    """Return a sigmoid curve (Platt 1999, on the logit), or an isotonic one where that is plainly better on held-out ones."""
+    """Return a sigmoid curve (Platt 1999, on the logit), or an isotonic one where held-out answers are told better."""
     smooth, stepped = (_held_out_loss(pairs, method) for method in (sigmoid, isotonic))
     return isotonic(pairs) if stepped < PLAINLY * smooth else sigmoid(pairs)
 
