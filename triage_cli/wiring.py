@@ -96,7 +96,7 @@ def copy_to(config: Config, url: str) -> "Copied":
         raise UsageError("the database is on a server already", hint="pg_dump and pg_restore move it")
     if not is_postgres(url):
         raise UsageError("a database is copied to PostgreSQL", hint="give postgresql://user@host/name")
-    target = _postgres(url)
+    target = _postgres(url, audit_key(os.environ))
     from triage_cli.stores.copying import copy
 
     return copy(source, target)
