@@ -14,6 +14,8 @@ ERASE = (
     # Before the answers' own keys go: a trial knows no ticket, only the question.
     """delete from trials where answer_key in (select answer_key from classifications
         where ticket_id in (select value from json_each(:ids)))""",
+    """update batch_items set answer_key = '', state = case when state = 'waiting' then 'returned' else state end
+        where ticket_id in (select value from json_each(:ids))""",
     """update classifications set reason = null, answer_key = ''
         where ticket_id in (select value from json_each(:ids))""",
     # An answer that a provider still owes is kept without its words.
