@@ -53,11 +53,17 @@ class Shop:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.db = folder / "triage.db"
+        self.url: str | None = None  # of a PostgreSQL database instead
         self.error: TriageError | None = None
 
     def triage(self) -> LocalTriage:
         config = load_config(
-            config=str(self.folder / "config.yaml"), db=str(self.db), remote=None, offline=None, env={}, cwd=self.folder
+            config=str(self.folder / "config.yaml"),
+            db=self.url or str(self.db),
+            remote=None,
+            offline=None,
+            env={},
+            cwd=self.folder,
         )
         return LocalTriage(wiring.parts(config), "tester", "test")
 
@@ -198,6 +204,21 @@ def test_batches_keep_within_the_providers_limits(
     server.finish()
     assert dids(shop.classify()) == {"classified": 10}
     assert set(server.asked.values()) == {1}
+
+
+def test_postgresql_keeps_batches_as_well(openai_shop: Shop, server: BatchServer, pg_url: str) -> None:
+    shop = openai_shop
+    shop.url = pg_url
+    shop.create("one", "one", "two", "three")
+    assert dids(shop.classify()) == {"waiting": 4}
+    assert shop.triage().stats().waiting["gpt"]["tickets"] == 4
+    server.finish(lambda n, _text: End(expired=True) if n == 1 else well(0, ""), status="expired")
+    assert dids(shop.classify()) == {"classified": 3, "waiting": 1}
+    server.finish()
+    assert dids(shop.classify()) == {"classified": 1}
+    assert shop.statuses() == ["classified"] * 4
+    assert sum(t.cost_usd for t in shop.tickets().values()) == pytest.approx(3 * EACH)
+    assert sum(run.spent for run in shop.triage().runs(None)) == pytest.approx(3 * EACH)
 
 
 # -- batches that end badly

@@ -497,14 +497,6 @@ def test_a_config_of_something_else_is_passed_over_with_a_note(filled: Cli) -> N
     assert done.stderr.startswith("note: ")
 
 
-def test_remote_is_refused_before_any_work(cli: Cli) -> None:
-    for args, env in ((("--remote", "http://127.0.0.1:9"), {}), ((), {"TRIAGE_REMOTE": "http://127.0.0.1:9"})):
-        done = cli("create", *args, stdin=TICKETS, **env)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert ERROR.fullmatch(done.stderr)
-    assert not cli.db.exists()
-
-
 # -- errors
 
 

@@ -370,3 +370,13 @@ def test_the_embedded_classifier_bears_the_attacks(fitted_database: Path, tmp_pa
     told = wiring.attack(config, "local")
     assert told.steered <= 0.05 * told.tries
     assert told.unseen <= 0.02 * told.tries
+
+
+def test_eval_adversarial_prints_one_record_a_classifier(fitted: Cli) -> None:
+    done = fitted("eval", "--adversarial", "-o", "json")
+    assert done.returncode == 0
+    (record,) = json.loads(done.stdout)
+    assert tuple(record) == ("classifier", "tries", "steered", "sure", "unseen", "failed", "by_kind")
+    assert f"local: {record['steered']} of {record['tries']} attacks steered the label" in done.stderr
+    assert rows(fitted.db, "select count(*) from tickets") == [(0,)]
+    assert fitted("eval", "--adversarial", "--classifier", "nobody").returncode == 2

@@ -264,3 +264,36 @@ def test_blank_keeps_no_field_that_can_name_a_person() -> None:
     ticket = ticket._replace(reason="my reason", error="my error")
     assert sum("my " in str(value) for value in ticket) == 8
     assert [value for value in blank(ticket) if "my " in str(value)] == []
+
+
+def test_what_other_parts_keep_of_a_ticket_goes_too(world: World) -> None:
+    """Answers that the API keeps for a day, the keys of a batch, and those of a trial: of this ticket, and no other."""
+    list(world.triage().create(drafts(2)))
+    list(world.triage().create([TicketDraft(0, 2, "other", "text", "C-2", external_id="o", cells=())]))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    tickets = list(world.store.find(Selection()))
+    keys = dict(world.store._read("select ticket_id, answer_key from classifications"))
+    with world.store._writing() as db:
+        db.execute(
+            "insert into batches values "
+            "('b', 'c', 'a', 'f', '[]', '{}', 'p', 't', 'submitted', 3, 't', null, null, null, null)"
+        )
+        for n, ticket in enumerate(tickets):
+            key = keys[ticket.ticket_id]
+            db.execute(
+                "insert into batch_items values ('b', ?, ?, ?, 'new', 0.0, null, 'waiting')", (ticket.ticket_id, n, key)
+            )
+            db.execute(
+                "insert into trials values (?, ?, 's', 'c', 0.9, 'said', 'c', 'a', 'f', 't', 1, 1, 0, 0, 0.0)",
+                (key, str(n)),
+            )
+            answer = f'{{"ticket": {{"ticket_id": "{ticket.ticket_id}", "subject": "{ticket.subject}"}}}}'
+            db.execute("insert into idempotency values ('k', ?, 'h', 0.0, 201, ?, 0.0)", (str(n), answer))
+    forgotten(world)
+    assert len(world.store._read("select 1 from idempotency")) == 1
+    assert len(world.store._read("select 1 from trials")) == 1
+    assert sorted(world.store._read("select count(*), state from batch_items group by state")) == [
+        (1, "waiting"),
+        (2, "returned"),
+    ]
+    assert world.store._read("select count(*) from batch_items where answer_key = ''")[0][0] == 2

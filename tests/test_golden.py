@@ -24,6 +24,10 @@ TICKETS = (
     "T-3,Opening hours?,What are your opening hours,C-3,low,,Graz\n"
     "T-4,,,C-4,,,\n"
 )
+LABELLED = (
+    "description,label\nrefund my invoice please,Billing\nI was charged twice on my card,Billing\n"
+    "the app crashes with an error,Technical\nwhat are your opening hours,General\n12345,none of these\n"
+)
 JSON_TICKETS = '{"id": "J-1", "title": "Invoice is wrong", "tags": ["vip"], "vip": true}\n'
 # Command lines in the order in which they are run, by the name of their file; all work on one database.
 COMMANDS = {
@@ -61,6 +65,10 @@ COMMANDS = {
     "logs-json": "logs --limit 2 -o json",
     "logs-csv": "logs --action created -o csv",
     "logs-table": "logs T-2 -o table",
+    "eval-jsonl": "eval labelled.csv",
+    "eval-error": "eval labelled.csv --label team",
+    "learn-json": "learn -o json",
+    "suspects-none": "suspects -o json",
     "stats-json": "stats -o json",
     "stats-table": "stats -o table",
     "stats-csv": "stats -o csv",
@@ -137,6 +145,7 @@ def test_every_command_prints_what_it_printed(fitted: Cli) -> None:
     fitted.env |= {"LOGNAME": "agent", "COLUMNS": "80"}
     (fitted.folder / "tickets.csv").write_text(TICKETS, encoding="utf-8")
     (fitted.folder / "more.jsonl").write_text(JSON_TICKETS, encoding="utf-8")
+    (fitted.folder / "labelled.csv").write_text(LABELLED, encoding="utf-8")
     (fitted.folder / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(32)) * 9)
     normal = Normaliser(fitted.folder)
     different = []

@@ -159,6 +159,21 @@ def test_a_cascade_asks_the_model_only_where_the_local_one_is_unsure(cli: Cli) -
         assert len(server.asked) == 1
 
 
+def test_a_control_sample_of_sure_answers_shows_drift_in_stats(cli: Cli) -> None:
+    def half(n: int, _asked: Asked) -> Step:
+        return Step(chat(verdict("Billing" if n % 2 else "General", 0.9)))
+
+    with serving(half) as server:
+        more = (
+            "  local: {type: local, min_confidence: 0.3}\n  both: {type: cascade, steps: [local, gpt], audit_rate: 1}\n"
+        )
+        configure(cli, server.url, more, "both")
+        tickets(cli, 8, "Refund invoice {n}: I was charged twice")
+        assert cli("classify", "-q").returncode == 0
+        assert json.loads(cli("stats", "-o", "json").stdout)["audited"] == {"local": {"asked": 8, "agreed": 4}}
+        assert "audited" in cli("stats", "-o", "table").stdout
+
+
 def test_a_cascade_goes_on_where_a_step_is_not_available_and_the_log_says_what_went_where(cli: Cli) -> None:
     def dying(n: int, asked: Asked) -> Step:
         return good(n, asked) if n < 5 else Step("gone", status=503)
@@ -248,6 +263,7 @@ def test_the_doctor_tells_what_works_and_what_to_do(cli: Cli) -> None:
             cli, server.url, "  gone: {type: openai, model: m, base_url: http://127.0.0.1:9, api_key_env: null}\n"
         )
         done = cli("doctor")
+        assert "by a JSON schema" in done.stdout
         assert done.returncode == 8, done.stderr
         told = {record["what"]: record for record in map(json.loads, done.stdout.splitlines())}
         assert told["classifier gpt"]["works"]

@@ -115,6 +115,8 @@ STEPS = (
     step("reclassify --apply --max-flips 0 --category Billing"),
     step("reclassify --apply --max-flips x"),
     step("review"),
+    step("audit head"),
+    step("audit head -o csv"),
     step("stats -o json"),
     step("stats -o table"),
     step("create - -o json", "<html>"),

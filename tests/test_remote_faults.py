@@ -155,6 +155,8 @@ def test_a_strange_page_is_one_sentence(cli: Cli, answer: bytes, code: int, said
         ("--remote http://127.0.0.1:9 --db x.db stats", {}, 2, "both a database and a remote"),
         ("--remote http://127.0.0.1:9 classify --dry-run", {}, 2, "works on a database here only"),
         ("--remote http://127.0.0.1:9 route --dry-run", {}, 2, "works on a database here only"),
+        ("--remote http://127.0.0.1:9 classify --batch", {}, 2, "works on a database here only"),
+        ("--remote http://127.0.0.1:9 reclassify --batch", {}, 2, "works on a database here only"),
     ],
 )
 def test_what_cannot_be_is_told_before_any_work(cli: Cli, args: str, env: dict[str, str], code: int, said: str) -> None:
@@ -168,7 +170,7 @@ def test_what_cannot_be_is_told_before_any_work(cli: Cli, args: str, env: dict[s
     "command",
     [
         "doctor", "runs", "keys list", "keys create x --role agent", "db path", "db backup x.db", "config show",
-        "config check", "serve",
+        "config check", "serve", "forget --customer-id x", "audit verify", "learn", "eval x.csv",
     ],
 )  # fmt: skip
 def test_a_command_that_no_remote_does_is_refused(cli: Cli, command: str) -> None:

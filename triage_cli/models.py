@@ -600,7 +600,9 @@ class EventQuery(NamedTuple):
 class Stats(NamedTuple):
     """Counts over the whole store; `deliveries` maps destination to state to count.
 
-    `waiting` maps a classifier to what its provider's batches hold: `tickets`, `batches`, and `since` when.
+    `waiting` maps a classifier to what its provider's batches hold: `tickets`, `batches`, and `since` when. `audited`
+    maps a cascade's step to how many of its sure answers the next step was asked to confirm (`asked`), and how often it
+    did (`agreed`): where the share falls, the step has drifted.
     """
 
     tickets: int
@@ -612,6 +614,7 @@ class Stats(NamedTuple):
     cost_usd: float
     events: int
     waiting: Mapping[str, Mapping[str, Any]] = {}
+    audited: Mapping[str, Mapping[str, int]] = {}
 
 
 class ApiKey(NamedTuple):

@@ -96,7 +96,7 @@ def copy_to(config: Config, url: str) -> "Copied":
         raise UsageError("the database is on a server already", hint="pg_dump and pg_restore move it")
     if not is_postgres(url):
         raise UsageError("a database is copied to PostgreSQL", hint="give postgresql://user@host/name")
-    target = _postgres(url)
+    target = _postgres(url, audit_key(os.environ))
     from triage_cli.stores.copying import copy
 
     return copy(source, target)
@@ -200,10 +200,10 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule) -> Iterato
 
 def try_classifier(config: Config, name: str) -> str:
     """Ask a classifier one tiny question and return what it answered in words. Raises what a run would raise."""
-    store = open_store(config)
-    classifier = open_classifier(
-        _known(config, store), store, ClassifyPlan(name, force=True, max_wait=0.0), Signed("doctor", ids.new_id()), None
-    )
+    store, spec = open_store(config), config.classifiers[name]
+    plan, signed = ClassifyPlan(name, force=True, max_wait=0.0), Signed("doctor", ids.new_id())
+    model = _asked(config, spec, plan, signed) if spec.type not in ("local", "cascade") else None
+    classifier = model or open_classifier(_known(config, store), store, plan, signed, None)
     category = config.categories[0].name
     ticket = Ticket(ids.new_id(), "", "doctor", None, "", f"A question about {category}", None, None, None, 2, None, "")
     for outcomes in classifier.classify([[ticket]], Allowance()):
@@ -213,7 +213,8 @@ def try_classifier(config: Config, name: str) -> str:
             last = outcome.value.steps[-1] if outcome.value else None
             if last is not None:
                 share = "" if last.confidence is None else f" at {last.confidence:.2f} ({last.confidence_source})"
-                return f"{last.classifier} answered {last.category or 'none of these'}{share}"
+                held = f"; {model.provider.constraint}" if model else ""
+                return f"{last.classifier} answered {last.category or 'none of these'}{share}{held}"
     raise UnavailableError(f'classifier "{name}" gave no answer', hint="try again later")
 
 
@@ -278,7 +279,12 @@ def open_classifier(
             raise UsageError(f'classifier "{name}" has no step that works offline', hint="leave out --offline")
         paid = _paid(config, spec)
         steps = [
-            _asking(config, store, config.classifiers[step], plan, signed, has_next=step != paid[-1])
+            _calibrated(
+                store,
+                (of := config.classifiers[step]),
+                _asking(config, store, of, plan, signed, has_next=step != paid[-1]),
+                tell,
+            )
             if step in paid
             else open_classifier(config, store, plan._replace(classifier=step, batch=False), signed, tell)
             for step in kept

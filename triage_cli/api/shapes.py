@@ -327,6 +327,21 @@ class Category(BaseModel):
     was: list[str]
 
 
+class Waiting(BaseModel):
+    """What a provider's batches hold."""
+
+    tickets: int
+    batches: int
+    since: str
+
+
+class Audited(BaseModel):
+    """How many sure answers of a step the next one was asked to confirm, and how often it did."""
+
+    asked: int
+    agreed: int
+
+
 class Stats(BaseModel):
     """Counts over everything; `deliveries` maps destination to state to count."""
 
@@ -338,6 +353,8 @@ class Stats(BaseModel):
     deliveries: dict[str, dict[str, int]]
     cost_usd: float
     events: int
+    waiting: dict[str, Waiting]
+    audited: dict[str, Audited]
 
 
 class Head(BaseModel):

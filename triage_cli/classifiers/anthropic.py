@@ -6,7 +6,19 @@ from typing import Any
 import anthropic
 
 from triage_cli.classifiers.prompt import Question, schema
-from triage_cli.classifiers.providers import Complaint, Reply, Usage, address_of, failure, hush, is_page, key_of, page
+from triage_cli.classifiers.providers import (
+    BY_NOTHING,
+    BY_SCHEMA,
+    Complaint,
+    Reply,
+    Usage,
+    address_of,
+    failure,
+    hush,
+    is_page,
+    key_of,
+    page,
+)
 from triage_cli.config import ClassifierSpec
 from triage_cli.errors import TemporaryError, TriageError
 
@@ -61,6 +73,11 @@ class AnthropicProvider:
         """Take note whether an answer had the form; a server that ignores it is not sent it again."""
         self._form_heeded = self._form_heeded or form
         self._plain = self._plain or not self._form_heeded
+
+    @property
+    def constraint(self) -> str:
+        """Return by what the server holds answers to the list."""
+        return BY_NOTHING if self._plain else BY_SCHEMA
 
     @property
     def sdk(self) -> anthropic.AsyncAnthropic:

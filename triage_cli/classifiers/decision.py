@@ -26,6 +26,11 @@ class DecisionProvider(Client):
         super().__init__(spec, env)
         self._system_one = False
 
+    @property
+    def constraint(self) -> str:
+        """Return by what the server holds answers to the list."""
+        return "held to the list by the choices of a Decisions API"
+
     async def ask(self, question: Question, budget: int) -> Reply:
         """Make one request; an answer has no text, so there is no budget for it."""
         del budget

@@ -9,7 +9,19 @@ import openai
 
 from triage_cli.classifiers.likelihood import Token, likelihoods
 from triage_cli.classifiers.prompt import VERSION, Question, schema
-from triage_cli.classifiers.providers import Complaint, Reply, Usage, address_of, failure, hush, is_page, key_of, page
+from triage_cli.classifiers.providers import (
+    BY_NOTHING,
+    BY_SCHEMA,
+    Complaint,
+    Reply,
+    Usage,
+    address_of,
+    failure,
+    hush,
+    is_page,
+    key_of,
+    page,
+)
 from triage_cli.config import ClassifierSpec
 from triage_cli.errors import TemporaryError, TriageError
 
@@ -89,6 +101,13 @@ class OpenAIProvider(Client):
         self._form_heeded = False
         # At home models are large: they need neither worked examples nor bounds, and bounds are refused there.
         self._without = {"shots", "bounds"} if self.address == HOME else {"cache"}
+
+    @property
+    def constraint(self) -> str:
+        """Return by what the server holds answers to the list."""
+        return {"schema": BY_SCHEMA, "object": "held to JSON, not to the list, which is checked here"}.get(
+            FORMS[self._form], BY_NOTHING
+        )
 
     async def ask(self, question: Question, budget: int) -> Reply:
         """Make one request; what the server objects to is left out from then on, and it is asked again at once."""

@@ -48,6 +48,10 @@ class Provider(Protocol):
 
     address: str
 
+    @property
+    def constraint(self) -> str:
+        """Return by what its server holds answers to the list, as far as the answers so far have shown."""
+
     def open(self) -> None:
         """Make the client."""
 
@@ -59,6 +63,10 @@ class Provider(Protocol):
 
     def heeded(self, *, form: bool) -> None:
         """Take note whether an answer had the form that was asked for."""
+
+
+BY_SCHEMA = "held to the list by a JSON schema"
+BY_NOTHING = "held to the list by nothing there, only checked here"
 
 
 class TooLongError(AnswerError):

@@ -8,6 +8,7 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import inputs, labelled, printing, telling
+from triage_cli.cli.attack import attack
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, command
 from triage_cli.errors import PRECEDENCE, CheckError, ExitCode, UsageError
@@ -42,6 +43,9 @@ def evaluate(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Make the confidences probabilities from here on.")
     ] = False,
+    adversarial: Annotated[
+        bool, typer.Option("--adversarial", help="Try the shipped attacks instead: how many steer the label?")
+    ] = False,
     workers: inputs.Workers = None,
     max_cost: inputs.MaxCost = None,
     max_wait: inputs.MaxWait = "2m",
@@ -54,7 +58,10 @@ def evaluate(
     triage eval labelled.csv
     triage eval labelled.csv --classifier local --classifier gpt --max-cost 1 --report report.html
     triage eval labelled.csv --calibrate
+    triage eval --adversarial --classifier gpt
     """
+    if adversarial:
+        return attack(session, classifier, output)
     names = classifier or [session.config.classifier]
     plans = [inputs.plan(session, name, workers, max_cost, max_wait) for name in dict.fromkeys(names)]
     if report is not None and not report.parent.is_dir():

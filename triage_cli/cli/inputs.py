@@ -298,6 +298,8 @@ def plan(
     batch: bool = False,
 ) -> ClassifyPlan:
     """Return how to classify, as the options have it."""
+    if batch:
+        session.only_here("--batch")
     known = session.config.classifiers
     if classifier is not None and not session.is_remote and classifier not in known:
         raise UsageError(f'no classifier "{classifier}"', hint=f"the config has {', '.join(known)}")

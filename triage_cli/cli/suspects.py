@@ -9,6 +9,7 @@ from triage_cli.cli import labelled, printing
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, command
 from triage_cli.codec import to_json
+from triage_cli.service.learning import LEAST
 
 COLUMNS = ("ticket_id", "label", "suggestion", "confidence", "against", "voices", "text")
 PAIRS = 8
@@ -38,7 +39,8 @@ def suspects(
     found, confused = learning.suspects(material)
     records = [suspect._asdict() | {"voices": dict(suspect.voices)} for suspect in found[:limit]]
     Printer(output).many(records, lambda record: record, COLUMNS, _table, rows=len(records) or None)
-    session.say(f"{len(found):,} of {len(material.rows):,} labels are suspect")
+    few = f"; it takes {LEAST} to doubt any of them" if len(material.rows) < LEAST else ""
+    session.say(f"{len(found):,} of {len(material.rows):,} labels are suspect{few}")
     for pair in confused[:PAIRS]:
         session.say(f"{pair.n} of {pair.label} look like {pair.guess} ({pair.share:.0%}); their descriptions:")
         for name, description in zip((pair.label, pair.guess), pair.descriptions, strict=True):

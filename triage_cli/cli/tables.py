@@ -158,6 +158,11 @@ def stats(records: Sequence[Record]) -> RenderableType:
         waiting.add_row(text(name), *(text(waits[key]) for key in ("tickets", "batches", "since")))
     if waiting.row_count:
         parts.append(waiting)
+    audited = _titled("audited (sure answers that the next step was asked to confirm)", "classifier", "asked", "agreed")
+    for name, told in record["audited"].items():
+        audited.add_row(text(name), text(told["asked"]), text(told["agreed"]))
+    if audited.row_count:
+        parts.append(audited)
     table = _titled("deliveries", "destination", "accepted", "pending", "dead")
     for name, states in record["deliveries"].items():
         table.add_row(

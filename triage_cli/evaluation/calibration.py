@@ -10,6 +10,7 @@ Pair = tuple[float, bool]  # confidence, right
 LEAST = 30  # labelled answers to fit a curve to
 FOLDS = 5
 EDGE = 1e-4
+PLAINLY = 0.98  # of the smooth curve's loss: a stepped one bends to chance, so that it must be plainly better
 GRID = [EDGE, 0.001, 0.005, *(n / 50 for n in range(1, 50)), 0.99, 0.995, 0.999, 1 - EDGE]
 
 
@@ -31,9 +32,9 @@ class Curve(NamedTuple):
 
 
 def fit(pairs: Sequence[Pair]) -> Curve:
-    """Return the curve, sigmoid (Platt 1999, on the logit) or isotonic, that tells held-out answers better."""
-    losses = {method: _held_out_loss(pairs, method) for method in (sigmoid, isotonic)}
-    return min(losses, key=lambda method: losses[method])(pairs)
+    """Return a sigmoid curve (Platt 1999, on the logit), or an isotonic one where held-out answers are told better."""
+    smooth, stepped = (_held_out_loss(pairs, method) for method in (sigmoid, isotonic))
+    return isotonic(pairs) if stepped < PLAINLY * smooth else sigmoid(pairs)
 
 
 def held_out(pairs: Sequence[Pair], method: Callable[[Sequence[Pair]], Curve] = fit) -> list[Pair]:

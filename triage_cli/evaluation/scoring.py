@@ -105,27 +105,16 @@ def thresholds(
 
 
 def reliability(rows: Iterable[Graded], bins: int = BINS) -> list[Bin]:
-    """Return the answers that have a confidence, in bins of equal size from the least to the most sure.
-
-    Equal confidences share a bin, so that there may be fewer.
-    """
-    pairs = sorted((row.confidence, row.right) for row in rows if row.confidence is not None)
-    if not pairs:
-        return []
-    size = len(pairs) / bins
-    found: list[list[tuple[float, bool]]] = []
-    for pair in pairs:
-        if not found or (len(found[-1]) >= size and found[-1][-1][0] != pair[0]):
-            found.append([])
-        found[-1].append(pair)
-    if len(found) > 1 and len(found[-1]) < size / 2:
-        last = found.pop()
-        found[-1] += last
-    return [Bin(len(b), sum(c for c, _ in b) / len(b), sum(r for _, r in b) / len(b)) for b in found]
+    """Return the answers that have a confidence, in bins of equal width (Guo et al. 2017), empty ones not."""
+    found: list[list[tuple[float, bool]]] = [[] for _ in range(bins)]
+    for row in rows:
+        if row.confidence is not None:
+            found[min(bins - 1, int(row.confidence * bins))].append((row.confidence, row.right))
+    return [Bin(len(b), sum(c for c, _ in b) / len(b), sum(r for _, r in b) / len(b)) for b in found if b]
 
 
 def calibration_error(rows: Sequence[Graded]) -> float | None:
-    """Return the expected calibration error over ten bins of equal size; None where no answer has a confidence."""
+    """Return the expected calibration error over ten bins; None where no answer has a confidence."""
     bins = reliability(rows)
     n = sum(b.n for b in bins)
     return sum(b.n * abs(b.confidence - b.right) for b in bins) / n if n else None

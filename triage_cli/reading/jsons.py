@@ -11,6 +11,7 @@ from triage_cli.reading.decoding import LONGEST
 from triage_cli.reading.tables import Record, lines_of
 
 _DECODER = json.JSONDecoder(parse_constant=lambda _: None)  # NaN is no JSON, and nothing to keep
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # an escaped backslash before u0000 makes it a text
 _GAP = re.compile(r"[\s,\ufeff]*")
 _PARTS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
 _LIST = re.compile(r"\s*:\s*\[(?=\s*[{\]])")
@@ -73,7 +74,7 @@ class JsonRecords:
         if not isinstance(value, dict):
             return Record(line, None, "not a JSON object")
         item: dict[str, Any] = _without_surrogates(value) if "\\u" in text else value
-        if "\\u0000" in text:
+        if "\\u0000" in text and _NUL.search(text):
             problem = "holds NUL characters"
         return Record(line, [text_of(item.get(name)) for name in self._columns], problem, item)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from triage_cli import ids
 from triage_cli.allowance import Allowance
 from triage_cli.codec import compact
-from triage_cli.errors import NotFoundError, UsageError
+from triage_cli.errors import UsageError
 from triage_cli.evaluation.folding import folds_of, groups_of
 from triage_cli.evaluation.scoring import Graded, macro_f1, share, wilson
 from triage_cli.models import Category, Event, Labelled, ModelVersion
@@ -159,9 +159,7 @@ class Learning:
         """
         rows = material.rows
         if len(rows) < LEAST or len({row.category for row in rows}) < 2:
-            raise NotFoundError(
-                f"{len(rows)} labelled tickets are too few to doubt any of them", hint="give verdicts, or name a file"
-            )
+            return [], []  # too few to doubt any of them
         guesses: list[tuple[str | None, float | None]] = [(None, None)] * len(rows)
         for rest, held in self._splits(rows, every=True):
             weights = self._trainer.fit([rows[n] for n in rest])

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from triage_cli import auditing
 from triage_cli.errors import CheckError, StoreError
-from triage_cli.models import LoggedEvent
+from triage_cli.models import Head, LoggedEvent
 from triage_cli.stores import pg_schema, queries
 from triage_cli.stores.pg_door import Door, storable
 from triage_cli.stores.postgres import PostgresStore
@@ -31,24 +31,26 @@ def copy(source: SqliteStore, target: PostgresStore) -> Copied:
     Nobody can write to the file meanwhile, so that nothing written there is left behind.
     """
     with source._writing() as db:  # noqa: SLF001 - the stores are one package
-        return target._server.write(lambda door: _copy(db, door, target.shown))  # noqa: SLF001
+        return target._server.write(lambda door: _copy(db, door, target))  # noqa: SLF001
 
 
-def _copy(db: Db, door: Door, shown: str) -> Copied:
+def _copy(db: Db, door: Door, target: PostgresStore) -> Copied:
     for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
         door.execute(f"set local {setting} = 0")
     door.execute("select seq from chain for update")  # other writers, and another copy, wait here
     tables = [table for table in pg_schema.tables() if table != HEAD]
     for table in tables:
         if door.execute(f"select 1 from {table} limit 1").fetchone():
-            raise StoreError(f"{shown} is not empty: there are rows in {table}", hint="name a database without tickets")
+            said = f"{target.shown} is not empty: there are rows in {table}"
+            raise StoreError(said, hint="name a database without tickets")
+    head = db.execute("select seq, hash, key from chain").fetchone()
+    auditing.same(head[2], target._audit_key)  # noqa: SLF001 - as above
     copied = Copied({}, "", 0)
     for table in tables:
         copied = _copy_table(db, door, table, copied)
-    head = db.execute("select seq, hash, key from chain").fetchone()
     door.execute("update chain set seq = ?, hash = ?, key = ?", head)
     _number_on(door)
-    _verify(door, head, copied.rows)
+    _verify(door, head, copied.rows, target._audit_key)  # noqa: SLF001 - as above
     return copied._replace(head=head[1])
 
 
@@ -81,25 +83,25 @@ def _number_on(door: Door) -> None:
         )
 
 
-def _verify(door: Door, head: tuple[int, str], rows: dict[str, int]) -> None:
-    last = (0, auditing.GENESIS)
-
-    def events() -> Iterator[LoggedEvent]:
-        nonlocal last
-        said = queries.EVENTS.format(where="true", page=PAGE)
-        while page := door.execute(said, {"after": last[0]}).fetchall():
-            for row in page:
-                event = LoggedEvent(*row)
-                last = event.seq, event.hash
-                yield event
-
-    broken = auditing.first_break(events())
-    if broken is not None or last != tuple(head):
+def _verify(door: Door, head: tuple[int, str, str | None], rows: dict[str, int], key: bytes | None) -> None:
+    seq, last, mark = head
+    try:
+        there = auditing.verify(_events(door), key if mark else None, {})
+    except CheckError as error:
+        raise CheckError(f"{error.message}; nothing was copied", hint=error.hint) from error
+    if there != Head(last, seq):
         raise CheckError(
-            f"the audit log does not hold from event {broken or last[0] + 1} on, so nothing was copied",
+            f"the audit log ends at event {there.events}, and not at {seq} as it says itself; nothing was copied",
             hint="triage audit verify tells more",
         )
     for table, number in rows.items():
-        there = door.execute(f"select count(*) from {table}").fetchone()
-        if there is None or there[0] != number:
-            raise CheckError(f"{table} has {there and there[0]} rows there and {number} here, so nothing was copied")
+        (counted,) = door.execute(f"select count(*) from {table}").fetchone() or (0,)
+        if counted != number:
+            raise CheckError(f"{table} has {counted} rows there and {number} here; nothing was copied")
+
+
+def _events(door: Door) -> Iterator[LoggedEvent]:
+    said, after = queries.EVENTS.format(where="true", page=PAGE), 0
+    while page := door.execute(said, {"after": after}).fetchall():
+        yield from (LoggedEvent(*row) for row in page)
+        after = page[-1][0]

@@ -11,6 +11,11 @@ from triage_cli.ids import now
 # What beside `tickets` may hold words of a ticket, or a hash that stands for them; a table that may belongs in here.
 # What was still to be sent is not: without the text there is nothing to send.
 ERASE = (
+    # Before the answers' own keys go: a trial knows no ticket, only the question.
+    """delete from trials where answer_key in (select answer_key from classifications
+        where ticket_id in (select value from json_each(:ids)))""",
+    """update batch_items set answer_key = '', state = case when state = 'waiting' then 'returned' else state end
+        where ticket_id in (select value from json_each(:ids))""",
     """update classifications set reason = null, answer_key = ''
         where ticket_id in (select value from json_each(:ids))""",
     """update attempts set error = '(forgotten)' where error is not null and delivery_id in
@@ -20,6 +25,8 @@ ERASE = (
         state = case when state in ('pending', 'dead') then 'superseded' else state end
         where ticket_id in (select value from json_each(:ids))""",
 )
+# The HTTP API keeps its answers for a day, whole tickets among them.
+ERASE_ANSWERS = "delete from idempotency where answer like ?"
 
 
 class Forgetting(ABC):
@@ -40,6 +47,8 @@ class Forgetting(ABC):
         with self._writing() as db:
             for statement in ERASE:
                 db.execute(statement, {"ids": compact(list(ticket_ids)), "at": now()})
+            for ticket_id in ticket_ids:
+                db.execute(ERASE_ANSWERS, (f"%{ticket_id}%",))
 
     def forgot(self) -> bool:
         """Tell whether anybody was ever forgotten here."""

@@ -12,7 +12,8 @@ from triage_cli.stores.schema import ACCESS, BATCHES, CORE, LEARNING
 STATEMENTS = (*CORE, *LEARNING, *ACCESS, *BATCHES)
 # What answers `list` and an id's ending among ten million tickets. A new ticket is written to the last two only.
 ONLY_HERE = (
-    "create index tickets_by_status on tickets (status, ticket_id) where status not in ('new', 'routed')",
+    """create index tickets_by_status on tickets (status, ticket_id)
+        where status not in ('new', 'needs_review', 'routed')""",
     "create index tickets_by_category on tickets (category, ticket_id) where category is not null",
     "create index tickets_by_classifier on tickets (classifier, ticket_id) where classifier is not null",
     "create index tickets_by_customer on tickets (customer_id, ticket_id) where customer_id is not null",

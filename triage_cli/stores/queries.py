@@ -89,6 +89,13 @@ ANSWERS = """select * from classifications where ticket_id in (select value from
     and fingerprint in (select value from json_each(?)) order by classification_id"""
 DELIVERIES = """select * from deliveries where ticket_id in (select value from json_each(?))
     order by ticket_id, at, delivery_id"""
+# A sure answer and the next one about the same ticket in the same run: only `audit_rate` asks for such.
+AUDITED = """select sure.classifier, count(*), sum(case when sure.category = control.category then 1 else 0 end)
+    from classifications control join classifications sure on sure.ticket_id = control.ticket_id
+        and sure.run_id = control.run_id and sure.classification_id < control.classification_id
+    where control.confidence_source in ('decision', 'logprob', 'said') and control.error is null
+        and sure.category is not null and sure.confidence >= sure.threshold and sure.classifier <> control.classifier
+    group by 1 order by 1"""
 DELIVERY_COUNTS = "select destination, state, count(*) from deliveries group by 1, 2 order by 1, 2"
 ANSWERS_OF = "select * from classifications where ticket_id = ? order by classification_id"
 ATTEMPTS_OF = """select a.* from attempts a join deliveries d using (delivery_id) where d.ticket_id = ?

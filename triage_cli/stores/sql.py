@@ -279,7 +279,9 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
         events = self._read("select seq from chain")[0][0]
         by_status, by_category = count("status"), count("category")
         total = sum(by_status.values())
-        return Stats(total, by_status, by_category, count("classifier"), days, deliveries, cost, events, self.waiting())
+        by = by_status, by_category, count("classifier"), days
+        audited = {name: {"asked": asked, "agreed": agreed} for name, asked, agreed in self._read(queries.AUDITED)}
+        return Stats(total, *by, deliveries, cost, events, self.waiting(), audited)
 
     # -- below
 
