@@ -454,6 +454,19 @@ def test_a_change_that_leaves_the_text_alone_does_not_disturb(shop: Shop, server
     assert shop.tickets()["t0"].customer_id == "C-9"
 
 
+def test_a_customer_forgotten_meanwhile_stays_forgotten(shop: Shop, server: BatchServer) -> None:
+    drafts = [TicketDraft(0, 0, "one", external_id="t0", customer_id="C-9"), TicketDraft(1, 1, "one")]
+    list(shop.triage().create(drafts))
+    shop.classify()
+    list(shop.triage().forget("C-9"))
+    server.finish()
+    shop.classify()
+    gone = "ticket_id in (select ticket_id from tickets where subject is null)"
+    assert shop.rows(f"select reason, answer_key from classifications where {gone}") == [(None, "")]
+    assert shop.rows(f"select answer_key, state from batch_items where {gone}") == [("", "answered")]
+    assert shop.rows("select status from tickets where subject is not null") == [("classified",)]
+
+
 def test_force_overrules_an_earlier_verdict_but_none_that_came_later(shop: Shop, server: BatchServer) -> None:
     first, second = shop.create("one", "two", said="General")
     named = Selection(ids=(first.ticket_id, second.ticket_id))

@@ -154,6 +154,9 @@ class Batching:
             return desk.returned(batch, item, ticket, "it was not answered")
         outcome = given.setdefault(item.number, batcher.answer(ticket, item, batch, result))
         outcome = _as_of(outcome, ticket)
+        if not item.answer_key and outcome.value is not None:  # forgotten meanwhile: nothing is to stand for its words
+            bare = tuple(step._replace(reason=None, answer_key="") for step in outcome.value.steps)
+            outcome = outcome._replace(value=outcome.value._replace(steps=bare))
         if not item.was:
             return self._proposed(batch, item, ticket, outcome)
         change = desk.deciding.change(ticket._replace(status=item.was), outcome, ids.now())

@@ -18,6 +18,8 @@ ERASE = (
         where ticket_id in (select value from json_each(:ids))""",
     """update classifications set reason = null, answer_key = ''
         where ticket_id in (select value from json_each(:ids))""",
+    # An answer that a provider still owes is kept without its words.
+    "update batch_items set answer_key = '' where ticket_id in (select value from json_each(:ids))",
     """update attempts set error = '(forgotten)' where error is not null and delivery_id in
         (select delivery_id from deliveries where ticket_id in (select value from json_each(:ids)))""",
     """update deliveries set last_error = null, run_id = null,
