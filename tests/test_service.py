@@ -502,6 +502,7 @@ def test_classify_goes_urgent_first_then_oldest_and_stops_at_its_limit(world: Wo
 
 def test_stop_ends_a_run_between_chunks_and_frees_the_rest(world: World) -> None:
     made(world, streams.CHUNK + 600)
+    world.classifier.appetite = 100
     triage = world.triage()
     number = 0
     for number, _ in enumerate(triage.classify(ALL, PLAN), 1):
@@ -575,6 +576,7 @@ def test_what_stops_a_run_keeps_what_finished_and_leaves_the_rest_new(
 ) -> None:
     made(world, 500)
     world.classifier = Broken(error)
+    world.classifier.appetite = 100
     with pytest.raises(type(error)):
         classify(world)
     held_at_once = 2 * world.classifier.appetite

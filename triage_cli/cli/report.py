@@ -100,7 +100,7 @@ def _chart(
     *, diagonal: bool = False,
 ) -> str:  # fmt: skip
     def x(value: float) -> float:
-        return LEFT + value * (WIDTH - LEFT - 12)
+        return LEFT + value * (WIDTH - LEFT - 24)
 
     def y(value: float) -> float:
         return HEIGHT - BELOW - value / top * (HEIGHT - BELOW - 24)

@@ -40,7 +40,8 @@ def wilson(right: int, n: int, z: float = Z) -> tuple[float, float]:
     share, squared = right / n, z * z
     middle = (share + squared / (2 * n)) / (1 + squared / n)
     half = z / (1 + squared / n) * math.sqrt(share * (1 - share) / n + squared / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # At the ends rounding would leave a trace.
+    return 0.0 if not right else middle - half, 1.0 if right == n else middle + half
 
 
 def share(rows: Sequence[Graded]) -> float:
