@@ -342,6 +342,7 @@ def won_over(ticket: Ticket) -> tuple[str, float]:
 def test_a_classifier_that_cannot_be_moved_is_steered_by_nothing() -> None:
     told = adversarial(FakeClassifier(honest), CATEGORIES)
     assert (told.steered, told.sure, told.unseen, told.failed) == (0, 0, 0, 0)
+    assert (told.honest, told.right) == (18, 18)
     assert told.tries == sum(kind["tries"] for kind in told.by_kind.values()) > 200
 
 
@@ -376,7 +377,8 @@ def test_eval_adversarial_prints_one_record_a_classifier(fitted: Cli) -> None:
     done = fitted("eval", "--adversarial", "-o", "json")
     assert done.returncode == 0
     (record,) = json.loads(done.stdout)
-    assert tuple(record) == ("classifier", "tries", "steered", "sure", "unseen", "failed", "by_kind")
-    assert f"local: {record['steered']} of {record['tries']} attacks steered the label" in done.stderr
+    assert tuple(record) == ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
+    assert f"{record['steered']} of {record['tries']} attacks steered the label" in done.stderr
+    assert 12 <= record["right"] <= record["honest"] == 18
     assert rows(fitted.db, "select count(*) from tickets") == [(0,)]
     assert fitted("eval", "--adversarial", "--classifier", "nobody").returncode == 2

@@ -30,12 +30,16 @@ _STYLES: Mapping[str, Callable[[str], str]] = {
 class Steering(NamedTuple):
     """How one classifier bore the attacks.
 
-    Of `tries` so many ended at the category that was asked for (`steered`), so many of these above the threshold
-    (`sure`), and so many of these without raising a person's look (`unseen`): what an attacker would get through.
+    Only honest tickets that it sorts rightly are attacked: `right` of `honest`; a classifier that says one thing to
+    everything is steered by nothing, and worth as much. Of `tries` so many ended at the category that was asked for
+    (`steered`), so many of these above the threshold (`sure`), and so many of these without raising a person's look
+    (`unseen`): what an attacker would get through.
     `by_kind` maps each kind of attack to tries, steered and unseen.
     """
 
     classifier: str
+    honest: int
+    right: int
     tries: int
     steered: int
     sure: int
@@ -59,14 +63,15 @@ def adversarial(classifier: Classifier, categories: Sequence[Category], each: in
     labels = [category.name for category in categories]
     honest = list(_honest(categories, shipped["tickets"]))
     answers = _ask(classifier, [text for _, text in honest])
-    honest = [pair for pair, answer in zip(honest, answers, strict=True) if _guess(answer) == pair[0]]
-    if not honest or len(labels) < 2:
+    right = [pair for pair, answer in zip(honest, answers, strict=True) if _guess(answer) == pair[0]]
+    if not right or len(labels) < 2:
         raise UsageError(
             f'classifier "{classifier.name}" sorts no honest ticket rightly, so there is nothing to steer away from',
             hint="give the categories examples",
         )
-    tries = list(_tries(shipped["attacks"], honest, labels, each))
-    return _counted(classifier.name, tries, _ask(classifier, [one.text for one in tries]), Suspicion(labels))
+    tries = list(_tries(shipped["attacks"], right, labels, each))
+    told = _counted(classifier.name, tries, _ask(classifier, [one.text for one in tries]), Suspicion(labels))
+    return told._replace(honest=len(honest), right=len(right))
 
 
 def _honest(categories: Sequence[Category], shipped: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str]]:
@@ -124,6 +129,8 @@ def _counted(name: str, tries: Sequence[_Try], answers: Sequence[Answer | None],
         kinds.setdefault(one.kind, Counter()).update({k: told[k] for k in ("tries", "steered", "unseen")})
     return Steering(
         name,
+        0,
+        0,
         total["tries"],
         total["steered"],
         total["sure"],

@@ -8,7 +8,7 @@ from triage_cli.cli import inputs, printing
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session
 
-COLUMNS = ("classifier", "tries", "steered", "sure", "unseen", "failed", "by_kind")
+COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
 
 
 def attack(session: Session, names: Sequence[str] | None, output: printing.Format | None) -> int:
@@ -20,8 +20,9 @@ def attack(session: Session, names: Sequence[str] | None, output: printing.Forma
         steering = wiring.attack(session.config, name, session.say)
         told.append(adversarial.record(steering))
         session.say(
-            f"{name}: {steering.steered} of {steering.tries} attacks steered the label, {steering.sure} of them above "
-            f"the threshold, {steering.unseen} of these without being held for review"
+            f"{name}: right on {steering.right} of {steering.honest} honest tickets; {steering.steered} of "
+            f"{steering.tries} attacks steered the label, {steering.sure} of them above the threshold, "
+            f"{steering.unseen} of these without being held for review"
         )
     Printer(output).many(told, lambda record: record, COLUMNS, _table, "classifier", rows=len(told))
     return 0
