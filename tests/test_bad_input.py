@@ -253,9 +253,9 @@ def test_a_newer_schema_is_refused_and_untouched(cli: Cli) -> None:
     assert cli.db.read_bytes() == before
 
 
-def test_a_remote_database_is_not_there_yet_and_no_password_is_shown(cli: Cli) -> None:
-    done = cli("list", "--db", "postgresql://me:hunter2@127.0.0.1/triage")
-    assert done.returncode == 2
+def test_a_server_that_is_not_there_is_exit_6_and_no_password_is_shown(cli: Cli) -> None:
+    done = cli("list", "--db", "postgresql://me:hunter2@127.0.0.1:9/triage")
+    assert done.returncode == 6
     assert ERROR.fullmatch(done.stderr)
     assert "hunter2" not in done.stderr
 

@@ -69,3 +69,10 @@ def test_the_readme_has_one_test_command_and_ci_runs_it() -> None:
     commands = [line for line in lines if line.startswith("python3 -m venv") and "pytest" in line]
     assert len(commands) == 1
     assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_each_guarantee_names_a_test_that_exists() -> None:
+    promised = re.findall(r"`(tests/\w+\.py)::(\w+)` \|$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(promised) >= 15
+    for file, name in promised:
+        assert re.search(rf"^\s*(def {name}\(|class {name}\b|{name} = )", (ROOT / file).read_text(), re.MULTILINE), name
