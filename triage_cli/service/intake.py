@@ -16,6 +16,8 @@ from triage_cli.streams import chunked
 
 # An import that loses the race for the same identities this often in a row meets more than other imports.
 TRIES = 5
+# Of callers that change one ticket at the same moment one gets through each time: as many tries as there may be callers.
+CALLERS = 200
 
 
 class Intake:
@@ -70,7 +72,7 @@ class Intake:
         item = self._named([importing.identify(draft)])[0]
         if item.counts_occurrences and identity is not None:
             item = item._replace(identity=identity, counts_occurrences=False)
-        for _ in range(TRIES):
+        for _ in range(CALLERS):
             here = None if item.counts_occurrences else self._store.known([item.identity]).get(item.identity)
             did, ticket, change, error = self._decide(item, here, ids.now(), repeated=False)
             if change is None or save([change]) == [None]:
