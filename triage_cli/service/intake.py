@@ -16,7 +16,8 @@ from triage_cli.streams import chunked
 
 # An import that loses the race for the same identities this often in a row meets more than other imports.
 TRIES = 5
-# Of callers that change one ticket at the same moment one gets through each time: as many tries as there may be callers.
+# Of callers that change one ticket at the same moment one gets through each time: as many tries as there may be callers
+# at once.
 CALLERS = 200
 
 
