@@ -693,9 +693,20 @@ MOMENTS = [
 ]  # fmt: skip
 
 
+# The others are run by `pytest -m long`.
+QUICK = {
+    (vendor, moment)
+    for vendor in ("openai", "anthropic")
+    for moment in ("create stored", "results half", "create received")
+}
+
+
 @pytest.mark.parametrize(
     ("vendor", "moment", "lost"),
-    [(*each, False) for each in MOMENTS] + [(vendor, "create received", True) for vendor in KINDS],
+    [
+        pytest.param(*each, marks=() if each[:2] in QUICK else pytest.mark.long)
+        for each in (*((*m, False) for m in MOMENTS), *((vendor, "create received", True) for vendor in KINDS))
+    ],
 )
 def test_killed_at_each_step_each_ticket_is_submitted_once_and_each_paid_answer_kept(
     cli: Cli, server: BatchServer, vendor: str, moment: str, lost: bool
@@ -745,7 +756,7 @@ def run_and_kill(cli: Cli, server: BatchServer, moment: str, *, lost: bool = Fal
     return came
 
 
-@pytest.mark.parametrize("state", ["gathering", "answered"])
+@pytest.mark.parametrize("state", [pytest.param("gathering", marks=pytest.mark.long), "answered"])
 def test_killed_between_two_transactions_nothing_is_lost(cli: Cli, server: BatchServer, state: str) -> None:
     """Killed while tickets go into a batch that nobody was told of, and while answers are saved."""
     number = 4000
