@@ -71,10 +71,13 @@ class Intake:
     ) -> Outcome[Ticket]:
         """Store one draft by `save`. `identity` names a draft without an id, so that the same call finds it again."""
         item = self._named([importing.identify(draft)])[0]
+        again = item.counts_occurrences and identity is not None
         if item.counts_occurrences and identity is not None:
             item = item._replace(identity=identity, counts_occurrences=False)
         for _ in range(CALLERS):
             here = None if item.counts_occurrences else self._store.known([item.identity]).get(item.identity)
+            if again and here is not None:  # the same call, whose answer got lost
+                return Outcome(draft.row, "unchanged", here, None, draft)
             did, ticket, change, error = self._decide(item, here, ids.now(), repeated=False)
             if change is None or save([change]) == [None]:
                 return Outcome(draft.row, did, ticket, error, draft)
