@@ -97,6 +97,11 @@ def updated_ticket(known: Ticket, item: Identified) -> Ticket | None:
     ticket = ticket._replace(content_hash=item.content, subject=draft.subject, description=draft.description)
     if known.verdict:
         return ticket
+    return reset(ticket)
+
+
+def reset(ticket: Ticket) -> Ticket:
+    """Return the ticket as nobody had answered yet."""
     return ticket._replace(
         status="new",
         category=None,
@@ -105,6 +110,7 @@ def updated_ticket(known: Ticket, item: Identified) -> Ticket | None:
         confidence_source=None,
         classifier=None,
         reason=None,
+        verdict=0,
         error=None,
         failures=0,
         decision_id=None,

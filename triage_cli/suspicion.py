@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 class _Sign(NamedTuple):
     kind: str
-    words: tuple[str, ...]
+    words: frozenset[str]
     pattern: Pattern[str]
 
 
 def _sign(kind: str, words: str, pattern: str) -> _Sign:
-    return _Sign(kind, tuple(words.split("|")), re.compile(pattern))
+    return _Sign(kind, frozenset(words.split("|")), re.compile(pattern))
 
 
 _SPEAKS = "instructions to the classifier"
@@ -97,10 +97,11 @@ _ASKING = re.compile(
     r"|with)\b\W{0,4}(?:(?:an?|the|our|your) )?(?:(?:category|label|queue|class)\b\W{0,3})?$"
     r"|\b(?:category|label|classification|queue)\b ?(?:[:=]|is|to|must be|should be)\W{0,4}$"
 )
-_VERBS = (
+_VERBS = frozenset((
     "classif", "categor", "label", "treat", "sort", "tag", "mark", "file", "count", "rout", "handle", "assign", "put",
     "belong", "goes", "falls", "queue",
-)  # fmt: skip
+))  # fmt: skip
+_WORDS = _VERBS.union(*(sign.words for sign in SIGNS))  # each is looked for once in a text
 _BEFORE = 110  # characters before a name that are looked at
 _TIMES = 20  # that a name is looked at in one text
 # What no writer of a ticket types: tags outside of a flag, overrides of direction, runs of what is invisible.
@@ -128,10 +129,11 @@ class Suspicion:
                 kinds[_HIDES] = None
             text = unicodedata.normalize("NFKC", _UNSEEN.sub("", text))
         text = _BLANKS.sub(" ", text.casefold())
+        here = [word for word in _WORDS if word in text]
         for kind, words, pattern in SIGNS:
-            if kind not in kinds and any(word in text for word in words) and pattern.search(text):
+            if kind not in kinds and not words.isdisjoint(here) and pattern.search(text):
                 kinds[kind] = None
-        if any(verb in text for verb in _VERBS) and any(self._asks(text, label) for label in self._labels):
+        if not _VERBS.isdisjoint(here) and any(self._asks(text, label) for label in self._labels):
             kinds[_ASKS] = None
         return tuple(kinds)
 

@@ -166,23 +166,6 @@ def within(step: Classification, labels: frozenset[str]) -> Classification:
     return step._replace(category=None, error=f"{step.classifier} answered a category that is not in the list")
 
 
-def reset(ticket: Ticket) -> Ticket:
-    """Return the ticket as nobody had answered yet."""
-    return ticket._replace(
-        status="new",
-        category=None,
-        suggestion=None,
-        confidence=None,
-        confidence_source=None,
-        classifier=None,
-        reason=None,
-        verdict=0,
-        error=None,
-        failures=0,
-        decision_id=None,
-    )
-
-
 def decided(ticket: Ticket, answer: Answer | None, error: TriageError | None) -> Ticket:
     """Return the ticket as an answer leaves it: a sure one holds, an unsure one is a suggestion, none is a failure.
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from triage_cli import ids
 from triage_cli.errors import AmbiguousError, NotFoundError, RowError, UnavailableError
+from triage_cli.importing import reset
 from triage_cli.models import Change, Classification, Event, History, Lease, Outcome, Selection, Ticket, VerdictDraft
 from triage_cli.ports import Store
 from triage_cli.service import naming
-from triage_cli.service.deciding import reset
 from triage_cli.service.verdicts import SETTLED, Verdicts
 from triage_cli.streams import chunked
 
