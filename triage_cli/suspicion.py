@@ -29,7 +29,7 @@ _HIDES = "hidden text"
 SIGNS = (
     _sign(
         _SPEAKS,
-        "ignore|disregard|forget|override|bypass|not follow|n't follow",
+        "ignor|disregard|forget|override|bypass|t follow",
         r"(?:ignore|disregard|forget|override|bypass|(?:not|n't) follow)\b[^\n.]{0,30}?\b(?:(?:previous|prior"
         r"|above|earlier|preceding|all|any|your|these|those|system|initial|original)\b[^\n.]{0,25}?\b(?:instruction"
         r"|prompt|rule|guideline|direction|categor)|(?:instructions?|categories|rules|prompt|text) (?:above|before))",
@@ -42,31 +42,31 @@ SIGNS = (
     ),
     _sign(
         _SPEAKS,
-        "you are",
+        "classif|language model| ai|chatbot|llm",
         r"you are (?:now |no longer |actually )?(?:an? |the )?(?:\w+ ){0,3}(?:classifier|language model|ai assistant"
         r"|chatbot|llm)\b",
     ),
     _sign(
         _SPEAKS,
-        " ai| llm|language model|classif|triage",
+        " ai|llm|language model|classif|triage",
         r"\b(?:to|for|note to|attention|dear|hello|hey) (?:the |any |every |all )?(?:\w+ )?(?:ai|llm|language model"
         r"|classifier|classification (?:model|system)|triage (?:bot|system|model))\b ?[:,]",
     ),
     _sign(
         _SPEAKS,
-        "answer|respond|reply|output",
+        "categor|label|json| word",
         r"\b(?:answer|respond|reply|output) (?:only )?(?:with|in) (?:the )?(?:category|label|json|word)\b",
     ),
     _sign(
         _SPEAKS,
-        "answer|category|label|classification",
+        "answer|categor|label|classif",
         r"\b(?:only )?(?:correct|right|valid|expected|true) (?:answer|category|label|classification) (?:here |for this"
         r" (?:\w+ )?)?(?:is|must be|should be)\b",
     ),
-    _sign(_SPEAKS, "ignorier", r"ignorier\w{0,2} [^\n.]{0,30}?(?:anweisung|instruktion|regel|vorgabe)"),
+    _sign(_SPEAKS, "ignor", r"ignorier\w{0,2} [^\n.]{0,30}?(?:anweisung|instruktion|regel|vorgabe)"),
     _sign(
         _SPEAKS,
-        "ignore|oublie|ignora|olvida|negeer",
+        "ignor|oublie|olvida|negeer",
         r"(?:ignore[zr]?|oublie[zr]?|ignora|olvida|negeer) [^\n.]{0,30}?(?:instructions|consignes|r[eè]gles"
         r"|instrucciones|instru[cç][oõ]es|istruzioni|regole|reglas|regras|instructies|regels|aanwijzingen)",
     ),
@@ -76,10 +76,10 @@ SIGNS = (
         "忽略|无视|無視",
         r"(?:忽略|无视)[^\n。]{0,12}(?:指令|指示|说明|规则)|(?:指示|命令|ルール)を?[^\n。]{0,6}無視",
     ),
-    _sign(_FORGES, "\"category\"|'category'|\"label\"|'label'", r"[\"'](?:category|label)[\"'] ?: ?[\"']"),
+    _sign(_FORGES, "categor|label", r"[\"'](?:category|label)[\"'] ?: ?[\"']"),
     _sign(
         _FORGES,
-        "<|[inst]|[/inst]|<<sys",
+        "<|inst]",
         r"<\|[a-z_]{2,20}\|>|</?(?:start_of_turn|end_of_turn|system|s)>|\[/?inst\]|<</?sys>>"
         r"|</(?:ticket|user|document|data)>",
     ),
@@ -88,7 +88,7 @@ SIGNS = (
         "system|assistant|developer",
         r"(?:^|\n)\W{0,8}(?:(?:system|assistant)(?: message| prompt)?|developer (?:message|prompt))\W{0,3}:",
     ),
-    _sign(_FORGES, " of ", r"\b(?:end|begin|start) of (?:the )?(?:ticket|system prompt|user message)\b"),
+    _sign(_FORGES, " of ticket| of the ticket|prompt|user message", r"\b(?:end|begin|start) of (?:the )?(?:ticket|system prompt|user message)\b"),
 )
 # What may stand before a category's name where a ticket asks for it.
 _ASKING = re.compile(
@@ -97,11 +97,7 @@ _ASKING = re.compile(
     r"|with)\b\W{0,4}(?:(?:an?|the|our|your) )?(?:(?:category|label|queue|class)\b\W{0,3})?$"
     r"|\b(?:category|label|classification|queue)\b ?(?:[:=]|is|to|must be|should be)\W{0,4}$"
 )
-_VERBS = frozenset((
-    "classif", "categor", "label", "treat", "sort", "tag", "mark", "file", "count", "rout", "handle", "assign", "put",
-    "belong", "goes", "falls", "queue",
-))  # fmt: skip
-_WORDS = _VERBS.union(*(sign.words for sign in SIGNS))  # each is looked for once in a text
+_WORDS = frozenset().union(*(sign.words for sign in SIGNS))  # each is looked for once in a text
 _BEFORE = 110  # characters before a name that are looked at
 _TIMES = 20  # that a name is looked at in one text
 # What no writer of a ticket types: tags outside of a flag, overrides of direction, runs of what is invisible.
@@ -112,7 +108,8 @@ _HIDDEN = re.compile(
 _UNSEEN = re.compile(
     "[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
 )
-_BLANKS = re.compile("[^\\S\n]{2,}|\t")
+_BLANKS = re.compile(r"[^\S\n]+")
+_RARE = ("  ", "\t", "\r", "\v", "\f")  # where an ASCII text has none of these, its blanks are single
 
 
 class Suspicion:
@@ -127,14 +124,21 @@ class Suspicion:
         if not text.isascii():
             if _HIDDEN.search(text):
                 kinds[_HIDES] = None
-            text = unicodedata.normalize("NFKC", _UNSEEN.sub("", text))
-        text = _BLANKS.sub(" ", text.casefold())
+            text = _BLANKS.sub(" ", unicodedata.normalize("NFKC", _UNSEEN.sub("", text)).casefold())
+        else:
+            text = text.casefold()
+            for blanks in _RARE:
+                if blanks in text:
+                    text = _BLANKS.sub(" ", text)
+                    break
         here = [word for word in _WORDS if word in text]
-        for kind, words, pattern in SIGNS:
+        for kind, words, pattern in SIGNS if here else ():
             if kind not in kinds and not words.isdisjoint(here) and pattern.search(text):
                 kinds[kind] = None
-        if not _VERBS.isdisjoint(here) and any(self._asks(text, label) for label in self._labels):
-            kinds[_ASKS] = None
+        for label in self._labels:
+            if label in text and self._asks(text, label):
+                kinds[_ASKS] = None
+                break
         return tuple(kinds)
 
     @staticmethod
