@@ -377,6 +377,11 @@ class Change(NamedTuple):
     expects: int = 0
     adds: tuple[Classification | Delivery | Attempt | BatchItem | Spent, ...] = ()
 
+    @property
+    def rewrites(self) -> bool:
+        """Tell whether what the customer said changes too: else only the ticket's fields from `status` on are saved."""
+        return self.event.action in ("updated", "forgotten")
+
 
 class Conflict(NamedTuple):
     """A change that was refused because the ticket has moved on; `ticket` is what stands there now."""

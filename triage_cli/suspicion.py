@@ -88,7 +88,11 @@ SIGNS = (
         "system|assistant|developer",
         r"(?:^|\n)\W{0,8}(?:(?:system|assistant)(?: message| prompt)?|developer (?:message|prompt))\W{0,3}:",
     ),
-    _sign(_FORGES, " of ticket| of the ticket|prompt|user message", r"\b(?:end|begin|start) of (?:the )?(?:ticket|system prompt|user message)\b"),
+    _sign(
+        _FORGES,
+        " of ticket| of the ticket|prompt|user message",
+        r"\b(?:end|begin|start) of (?:the )?(?:ticket|system prompt|user message)\b",
+    ),
 )
 # What may stand before a category's name where a ticket asks for it.
 _ASKING = re.compile(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from hashlib import sha256
 from io import BytesIO
-from itertools import chain
+from itertools import chain, repeat
 from operator import itemgetter
 from typing import NamedTuple
 from zipfile import BadZipFile
@@ -184,11 +184,10 @@ class WordTable:
         counts = np.array([len(words) for words, _ in texts])
         starts = np.cumsum(counts) - counts
         rows = self.rows[numbers]
-        for at, (words, repeated) in zip(starts.tolist(), texts, strict=True):
-            if repeated is not None:
-                weight = emphasis(len(words), repeated)
-                rows[at : at + len(words)] *= weight[:, None]
-                rows[at : at + len(words), -1] *= weight
+        often = chain.from_iterable(repeated or repeat(1, len(words)) for words, repeated in texts)
+        weight = _EMPHASIS[np.fromiter(often, np.int64, len(rows))]
+        rows *= weight[:, None]
+        rows[:, -1] *= weight
         sums = np.add.reduceat(rows, starts)
         per_vector, per_term = scales(sums[:, :LENGTH_DIMENSIONS], sums[:, -1])
         scores = sums[:, self.by_vector] * per_vector[:, None] + sums[:, self.by_term] * per_term[:, None]

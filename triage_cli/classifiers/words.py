@@ -60,8 +60,9 @@ def words_of(text: str) -> tuple[list[str], list[int] | None]:
     if not any(map(str.isalpha, text)):
         return [], None
     said = text.lower().split()
-    words = list(dict.fromkeys(said))
-    counts = None if len(words) == len(said) else list(Counter(said).values())
+    found = Counter(said)
+    words = list(found)
+    counts = None if len(words) == len(said) else list(found.values())
     if len(words) > MAX_WORDS:
         del words[MAX_WORDS:]
         counts = counts[:MAX_WORDS] if counts else None

@@ -18,7 +18,7 @@ from triage_cli.models import (
     Ticket,
 )
 from triage_cli.ports import Batcher, Classifier
-from triage_cli.service.deciding import late, within
+from triage_cli.service.deciding import costs, late, within
 from triage_cli.service.flipping import judge
 from triage_cli.service.gathering import Desk, Gathering, released, spooled, waits_for
 from triage_cli.streams import chunked
@@ -157,7 +157,7 @@ class Batching:
         if not item.was:
             return self._proposed(batch, item, ticket, outcome)
         change = desk.deciding.change(ticket._replace(status=item.was), outcome, ids.now())
-        cost = sum(step.cost for step in change.adds if isinstance(step, Classification) and not step.reused)
+        cost = costs(step for step in change.adds if isinstance(step, Classification))
         adds = (*change.adds, item._replace(state="answered", reserved=0.0), Spent(batch.paid_by, cost - item.reserved))
         event = change.event._replace(data={**change.event.data, "batch": batch.batch_id})
         change = change._replace(event=event, adds=adds)
@@ -172,7 +172,7 @@ class Batching:
         """Return the change that keeps an answer as a proposal: the ticket pays for it and stays as it is."""
         desk = self._desk
         steps = tuple(within(step, desk.deciding.labels) for step in outcome.value.steps) if outcome.value else ()
-        now, cost = steps[-1], sum(step.cost for step in steps if not step.reused)
+        now, cost = steps[-1], costs(steps)
         data = {
             "classifier": now.classifier, "category": now.category, "confidence": now.confidence,
             "was": ticket.category, "threshold": now.threshold, "decision": now.classification_id,

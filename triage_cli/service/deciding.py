@@ -115,15 +115,12 @@ class Deciding:
 
     def change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
         """Return what an answer changes."""
-        steps = tuple(within(step, self.labels) for step in outcome.value.steps) if outcome.value else ()
-        spent = sum(step.cost for step in steps if not step.reused)
-        ticket = before._replace(cost_usd=before.cost_usd + spent, revision=before.revision + 1, run_id=None)
-        answer = outcome.value and outcome.value._replace(steps=steps)
-        doubts = self._suspicion.found(before.text) if answer and answer.sure else ()
-        if answer and doubts:
-            answer = answer._replace(sure=False)  # it is asked about all the same; only a person may let it pass
-        ticket = decided(ticket, answer, outcome.error)
+        answer = outcome.value
+        steps = tuple([within(step, self.labels) for step in answer.steps]) if answer else ()
         last = steps[-1] if steps else None
+        doubts = self._suspicion.found(before.text) if answer and answer.sure else ()
+        # A text that looks suspicious is asked about all the same; only a person may let its answer pass.
+        ticket = decided(before, steps, outcome.error, sure=bool(answer and answer.sure and not doubts))
         data: dict[str, Any] = {
             "classifier": last.classifier if last else self.classifier.name,
             "category": ticket.category,
@@ -133,9 +130,7 @@ class Deciding:
             "status": ticket.status,
             "decision": ticket.decision_id,
         }
-        if sent := [
-            self._endpoints[s.fingerprint] for s in steps if self._endpoints.get(s.fingerprint) and not s.reused
-        ]:
+        if sent := [door for s in steps if not s.reused and (door := self._endpoints.get(s.fingerprint))]:
             fields = [field for field in ("subject", "description") if getattr(before, field)]
             data["sent"] = dict.fromkeys(sent, fields)
         if last and last.redacted:
@@ -166,36 +161,41 @@ def within(step: Classification, labels: frozenset[str]) -> Classification:
     return step._replace(category=None, error=f"{step.classifier} answered a category that is not in the list")
 
 
-def decided(ticket: Ticket, answer: Answer | None, error: TriageError | None) -> Ticket:
-    """Return the ticket as an answer leaves it: a sure one holds, an unsure one is a suggestion, none is a failure.
+def decided(
+    before: Ticket, steps: Sequence[Classification], error: TriageError | None, *, sure: bool, paid: bool = False
+) -> Ticket:
+    """Return the ticket as answers leave it: a sure one holds, an unsure one is a suggestion, none is a failure.
 
-    A failure overrules no verdict, even where an answer might.
+    A failure overrules no verdict, even where an answer might. `paid` says that the ticket bears their cost already.
     """
-    last = answer.steps[-1] if answer and answer.steps else None
+    last = steps[-1] if steps else None
+    cost = before.cost_usd + (0.0 if paid else costs(steps))
+    revision = before.revision + 1
     if error is not None or last is None or last.error:
-        failures = ticket.failures + 1
+        failures = before.failures + 1
         said = error.message if error else (last.error if last and last.error else "no answer")
-        if ticket.verdict:
-            return ticket._replace(error=said)
-        status = "needs_review" if failures >= PATIENCE else "failed"
-        return ticket._replace(
-            status=status,
+        if before.verdict:
+            return before._replace(error=said, cost_usd=cost, revision=revision, run_id=None)
+        return before._replace(
+            status="needs_review" if failures >= PATIENCE else "failed",
             category=None,
             suggestion=None,
             confidence=None,
             confidence_source=None,
             failures=failures,
-            classifier=last.classifier if last else ticket.classifier,
+            classifier=last.classifier if last else before.classifier,
             reason=None,
             error=said,
             verdict=0,
             decision_id=last.classification_id if last else None,
+            cost_usd=cost,
+            revision=revision,
+            run_id=None,
         )
-    sure = bool(answer and answer.sure and last.category is not None)
-    settled = sure and ticket.category == last.category and ticket.status in SETTLED
-    status = ticket.status if settled else ("classified" if sure else "needs_review")
-    return ticket._replace(
-        status=status,
+    sure = sure and last.category is not None
+    settled = sure and before.category == last.category and before.status in SETTLED
+    return before._replace(
+        status=before.status if settled else ("classified" if sure else "needs_review"),
         category=last.category if sure else None,
         suggestion=None if sure else last.category,
         confidence=last.confidence,
@@ -206,4 +206,12 @@ def decided(ticket: Ticket, answer: Answer | None, error: TriageError | None) ->
         failures=0,
         verdict=0,
         decision_id=last.classification_id,
+        cost_usd=cost,
+        revision=revision,
+        run_id=None,
     )
+
+
+def costs(steps: Iterable[Classification]) -> float:
+    """Return what answers cost that were not given before, in USD."""
+    return sum([step.cost for step in steps if not step.reused])

@@ -26,7 +26,7 @@ from triage_cli.models import (
 )
 from triage_cli.ports import Classifier, Store
 from triage_cli.service.batching import Batching
-from triage_cli.service.deciding import decided, handful, within
+from triage_cli.service.deciding import costs, decided, handful, within
 from triage_cli.service.flipping import CHANGES, Bound, Judged, flip, is_sure, judge
 from triage_cli.streams import CHUNK, chunked
 from triage_cli.suspicion import Suspicion
@@ -201,8 +201,8 @@ class Reclassifying:
             if not isinstance(before, Ticket):
                 raise TypeError(outcome)
             steps = tuple(within(s, self._labels) for s in outcome.value.steps) if outcome.value else ()
-            spent = sum(step.cost for step in steps if not step.reused)
-            ticket = before._replace(cost_usd=before.cost_usd + spent, revision=before.revision + 1, run_id=None)
+            cost = before.cost_usd + costs(steps)
+            ticket = before._replace(cost_usd=cost, revision=before.revision + 1, run_id=None)
             last = steps[-1] if steps else None
             this = self._judged(rows.pop(before.ticket_id), ticket, last, str(outcome.error or ""))
             judged.append(this)
@@ -238,11 +238,10 @@ class Reclassifying:
                 raise TypeError(each)
             before = each.ticket
             sure = is_sure(each.now) and not self._suspicion.found(before.text)
-            ticket = decided(before, Answer(before, (each.now,), sure), None)
+            ticket = decided(before, (each.now,), None, sure=sure, paid=True)
             stays = before.status == "routed" and sure and not self._plan.reroute
             ticket = ticket._replace(
                 status="routed" if stays else ticket.status,
-                revision=before.revision + 1,
                 run_id=self._lease.run_id if before.status == "routed" and not stays else None,
             )
             data = _told(each, each.now) | {"status": ticket.status}

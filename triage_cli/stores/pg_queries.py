@@ -62,9 +62,14 @@ def _typed(field: str) -> str:
     return f"{field} {_TYPES.get(kind, 'double precision' if kind == (float | None) else 'text')}"
 
 
-UPDATE_TICKETS = f"""update tickets set {", ".join(f"{f} = new.{f}" for f in COLUMNS[1:])}
-    from json_to_recordset(?::json) new ({", ".join(map(_typed, COLUMNS))}, expects bigint)
+def _update(columns: Sequence[str]) -> str:
+    return f"""update tickets set {", ".join(f"{f} = new.{f}" for f in columns[1:])}
+    from json_to_recordset(?::json) new ({", ".join(map(_typed, columns))}, expects bigint)
     where tickets.ticket_id = new.ticket_id and tickets.revision = new.expects returning tickets.ticket_id"""
+
+
+UPDATE_TICKETS = _update(COLUMNS)
+DECIDE_TICKETS = _update(queries.DECIDED)
 
 ROWS = "from json_populate_recordset(null::{table}, ?::json)"
 INSERT_TICKETS = f"insert into tickets select * {ROWS.format(table='tickets')} on conflict (identity) do nothing"

@@ -28,14 +28,11 @@ from triage_cli.models import (
     Selection,
     Ticket,
 )
-from triage_cli.stores import pg_queries
+from triage_cli.stores import pg_queries, queries
 from triage_cli.stores.pg_connection import MOST, PATIENCE, Server
 from triage_cli.stores.pg_door import Door, is_unstorable, storable
-from triage_cli.stores.queries import COLUMNS
+from triage_cli.stores.queries import COLUMNS, GIVEN, START
 from triage_cli.stores.sql import SqlStore, machine, position
-
-_GIVEN = COLUMNS.index("status")
-_START = ("new", *(Ticket._field_defaults[field] for field in COLUMNS[_GIVEN + 1 :]))
 
 
 class PostgresStore(SqlStore):
@@ -165,18 +162,27 @@ class PostgresStore(SqlStore):
         """Update tickets that stand where the changes were decided on, and find those that have moved on."""
         if not changes:
             return {}
-        rows = [(*c.ticket[:-1], c.expects) for c in changes if c.ticket]
-        said = pg_queries.as_json((*COLUMNS, "expects"), rows)
-        done = {row[0] for row in db.execute(pg_queries.UPDATE_TICKETS, (said,))}
-        moved = [row[0] for row in rows if row[0] not in done]
+        whole: list[tuple[Any, ...]]
+        whole = [(*c.ticket[:-1], c.expects) for c in changes if c.ticket and c.rewrites]
+        some: list[tuple[Any, ...]]
+        some = [(c.ticket[0], *c.ticket[GIVEN:-1], c.expects) for c in changes if c.ticket and not c.rewrites]
+        done: set[str] = set()
+        for statement, columns, rows in (
+            (pg_queries.UPDATE_TICKETS, COLUMNS, whole),
+            (pg_queries.DECIDE_TICKETS, queries.DECIDED, some),
+        ):
+            if rows:
+                said = pg_queries.as_json((*columns, "expects"), rows)
+                done |= {row[0] for row in db.execute(statement, (said,))}
+        moved = [row[0] for row in (*whole, *some) if row[0] not in done]
         here = {t.ticket_id: t for t in self._tickets(db, moved)} if moved else {}
         return {ticket_id: Conflict(here.get(ticket_id)) for ticket_id in moved}
 
     def _insert(self, db: Door, new: Sequence[Ticket], *, at_once: bool) -> bool:
         """Insert tickets whose identity is free; tell whether all were. Raises `UniqueViolation` where done at once."""
         if at_once and len(new) >= pg_queries.MANY:
-            plain = all(t[_GIVEN:-1] == _START for t in new)  # the schema says what a new ticket starts with
-            columns = COLUMNS[:_GIVEN] if plain else COLUMNS
+            plain = all(t[GIVEN:-1] == START for t in new)  # the schema says what a new ticket starts with
+            columns = COLUMNS[:GIVEN] if plain else COLUMNS
             return db.copy("tickets", columns, [t[: len(columns)] for t in new]) == len(new)
         rows = pg_queries.as_json(COLUMNS, [t[:-1] for t in new])
         return db.execute(pg_queries.INSERT_TICKETS, (rows,)).rowcount == len(new)

@@ -117,9 +117,10 @@ class SqliteStore(SqlStore):
                 conflicts |= self._taken(db, new)
             kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
             self._add(db, kept)
-            after = [c.ticket for c in kept if c.ticket and c.expects]
-            queries.write_all(db, queries.UPDATE_TICKETS, [ticket[:-1] for ticket in after])
-            db.execute(queries.LET_GO, (compact([t.ticket_id for t in after if not t.run_id]),))
+            after = [c for c in kept if c.ticket and c.expects]
+            queries.update_tickets(db, after)
+            free = [c.ticket.ticket_id for c in after if c.ticket and not c.ticket.run_id]
+            db.execute(queries.LET_GO, (compact(free),))
             self._hold(db, [t for t in new if t.run_id and t.ticket_id not in conflicts])
             self._log(db, kept)
         return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]
