@@ -475,11 +475,15 @@ class Calibration(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a classifier returns for one ticket: every step it took; the last one decides, and is sure or not."""
+    """What a classifier returns for one ticket: every step it took; the last one decides, and is sure or not.
+
+    `doubts` is what `Suspicion` found in the text, None where the classifier did not look.
+    """
 
     ticket: Ticket
     steps: tuple[Classification, ...]
     sure: bool
+    doubts: tuple[str, ...] | None = None
 
 
 class Decided(NamedTuple):

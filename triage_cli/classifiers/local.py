@@ -22,6 +22,7 @@ from triage_cli.classifiers.examples import examples_of
 from triage_cli.classifiers.words import MAX_CHARACTERS, MAX_WORDS, bare, showable, tokens_of, vocabulary, words_of
 from triage_cli.errors import TriageError
 from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Ticket
+from triage_cli.suspicion import Suspicion
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -29,7 +30,7 @@ Integers = NDArray[np.int64]
 METHOD = "2"  # grows when the same categories would give another model
 LENGTH_DIMENSIONS = 64  # the vectors were trained to be cut off anywhere: these suffice to measure a text's length
 SHORTENED = 0.55  # what these hold of the whole length
-SLICE = 64  # tickets looked up together: bounds memory whatever a chunk holds
+SLICE = 64
 TABLE_BYTES = 64 << 20
 TOLD = 10  # labels whose probability is kept
 
@@ -201,7 +202,8 @@ class WordTable:
 
         pull = lead(rows[:, self.by_vector]) * per_vector[text] + lead(rows[:, self.by_term]) * per_term[text]
         pull[~self.sayable[numbers]] = 0
-        order = np.lexsort((-pull, text))
+        apart = 2 * np.abs(pull).max() + 1  # text by text, and in each the strongest first
+        order = np.argsort(text * np.float64(apart) - pull, kind="stable")
         ranked = np.where(pull[order] > 0, numbers[order], -1).tolist()
         spoke = [
             list(dict.fromkeys(self.shown[n] for n in ranked[start : start + min(count, 4)] if n >= 0))[:3]
@@ -282,6 +284,7 @@ class LocalClassifier:
         self._new_id = new_id
         self._version = version
         self._table = WordTable(model)
+        self._suspicion = Suspicion(model.labels)
         self._keys = [json.dumps(label, ensure_ascii=False) + ":" for label in model.labels]
         self._plain = ["".join(c if c.isprintable() else " " for c in label) for label in model.labels]
 
@@ -335,7 +338,8 @@ class LocalClassifier:
                 self.name, self._actor, self.fingerprint, self._min_confidence, told, answer_key, at,
             )  # fmt: skip
             sure = label is not None and confidence is not None and confidence >= self._min_confidence
-            done.append(Outcome(len(done), "answered", Answer(ticket, (answer,), sure), None, ticket))
+            doubts = self._suspicion.found(text) if sure else ()  # here, since the thread that saves has more to do
+            done.append(Outcome(len(done), "answered", Answer(ticket, (answer,), sure, doubts), None, ticket))
 
     def _judge(self, texts: Sequence[str]) -> list[_Judged]:
         judged: list[_Judged] = [(None, None, "no words to go by", None)] * len(texts)

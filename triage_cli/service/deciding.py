@@ -118,7 +118,7 @@ class Deciding:
         answer = outcome.value
         steps = tuple([within(step, self.labels) for step in answer.steps]) if answer else ()
         last = steps[-1] if steps else None
-        doubts = self._suspicion.found(before.text) if answer and answer.sure else ()
+        doubts = self._doubts(before, answer) if answer and answer.sure else ()
         # A text that looks suspicious is asked about all the same; only a person may let its answer pass.
         ticket = decided(before, steps, outcome.error, sure=bool(answer and answer.sure and not doubts))
         data: dict[str, Any] = {
@@ -142,6 +142,9 @@ class Deciding:
             data["error"] = outcome.error.code
         event = Event("classified", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
         return Change(event, ticket, before.revision, steps)
+
+    def _doubts(self, ticket: Ticket, answer: Answer) -> tuple[str, ...]:
+        return self._suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
 
 
 def late(change: Change) -> Change:

@@ -165,7 +165,9 @@ class SqliteStore(SqlStore):
         """
         with self._translated():
             db = self._db()
+            db.execute("pragma temp_store = file")  # this sets all of it aside
             db.execute("vacuum")
+            db.execute("pragma temp_store = memory")
             busy = db.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
         if busy:
             raise UnavailableError(
