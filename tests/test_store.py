@@ -125,6 +125,13 @@ def sql(store: SqliteStore, said: str, values: Sequence[Any] = ()) -> list[Any]:
 # -- save
 
 
+def test_a_decision_leaves_what_the_customer_said(store: SqliteStore) -> None:
+    (before,) = filled(store, a_ticket())
+    after = before._replace(status="classified", category="Billing", subject="never said", urgency=0, revision=2)
+    assert store.save([Change(an_event(before, "classified"), after, 1)]) == [None]
+    assert stored(store, before) == before._replace(status="classified", category="Billing", revision=2)
+
+
 def test_what_is_saved_is_found_again_field_by_field(store: SqliteStore) -> None:
     ticket = a_ticket("ä\u2028'", extra='{"Kanal":"web"}', priority="urgent", customer_id="c;1", created_at="2024")
     filled(store, ticket)
