@@ -125,6 +125,15 @@ def sql(store: SqliteStore, said: str, values: Sequence[Any] = ()) -> list[Any]:
 # -- save
 
 
+def test_what_a_run_sets_aside_is_written_down(store: SqliteStore) -> None:
+    lease = a_run(store)
+    store.renew(lease._replace(spent=0.5, reserved=0.25))
+    assert [(run.spent, run.reserved) for run in store.runs(None)] == [(0.5, 0.25)]
+    assert store.spent_since("2000") == 0.75
+    store.renew(lease)
+    assert store.spent_since("2000") == 0.75
+
+
 def test_a_decision_leaves_what_the_customer_said(store: SqliteStore) -> None:
     (before,) = filled(store, a_ticket())
     after = before._replace(status="classified", category="Billing", subject="never said", urgency=0, revision=2)

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from triage_cli.errors import BudgetError
 
@@ -20,6 +21,8 @@ class Allowance:
         self.spent = 0.0
         self.reserved = 0.0
         self.limit = limit
+        self.record: Callable[[], None] | None = None  # writes down what is spent and set aside, before a call is made
+        self._recording = threading.Lock()
         self._deadline = deadline
         self._clock = clock
         self._lock = threading.Lock()
@@ -61,6 +64,14 @@ class Allowance:
                     hint="what is left stays new; raise --max-cost or the budget, or run again tomorrow",
                 )
             self.reserved += usd
+
+    @contextmanager
+    def recording(self) -> Iterator[tuple[float, float]]:
+        """Hand over what is spent and set aside; no later state is written down before this one is."""
+        with self._recording:
+            with self._lock:
+                spent, reserved = self.spent, self.reserved
+            yield spent, reserved
 
     def settle(self, reserved: float, spent: float) -> None:
         """Put what a call really cost in the place of what was set aside for it."""

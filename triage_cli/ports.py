@@ -261,6 +261,9 @@ class Store(Protocol):
     def end(self, run: Run) -> None:
         """Record how a run ended, and let go of what it held."""
 
+    def renew(self, lease: Lease) -> None:
+        """Renew a run's lease, and record what it says of money."""
+
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
         """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest."""
 

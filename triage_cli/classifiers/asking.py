@@ -205,6 +205,7 @@ class _Turn:
         self._allowance = allowance
         self._rejected = 0
         self._patience = max(10, self._spec.workers)
+        self._turn, self._set_aside, self._written = asyncio.Lock(), 0, 0
 
     @property
     def stopping(self) -> bool:
@@ -255,6 +256,7 @@ class _Turn:
         self._allowance.reserve(worst)
         cost = 0.0
         try:
+            await self._recorded()
             reply = await persist(
                 lambda: provider.ask(question, budget), self._of.endpoint, retries,
                 timeout=self._spec.timeout, tokens=tokens.input + tokens.output, stopping=lambda: self.stopping,
@@ -274,6 +276,21 @@ class _Turn:
         if not reply.problem and verdict.parsed.problem != "empty":
             provider.heeded(form=verdict.parsed.problem != "not_json")
         return verdict
+
+    async def _recorded(self) -> None:
+        """Have what was set aside written down before the call is made; those that wait meanwhile share the next write.
+
+        So a kill takes nothing off the books: what was in flight counts as spent.
+        """
+        if self._allowance.record is None:
+            return
+        self._set_aside += 1
+        mine = self._set_aside
+        async with self._turn:
+            if self._written < mine:
+                upto = self._set_aside
+                await asyncio.to_thread(self._allowance.record)
+                self._written = upto
 
 
 class Bill:

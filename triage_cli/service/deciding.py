@@ -83,8 +83,8 @@ class Deciding:
             if not isinstance(before, Ticket):
                 raise TypeError(outcome)
             changes.append(self.change(before, outcome, at))
-        lease = self._lease._replace(spent=self._allowance.spent, reserved=self._allowance.reserved)
-        conflicts = self._store.save(changes, lease)
+        with self._allowance.recording() as (spent, reserved):
+            conflicts = self._store.save(changes, self._lease._replace(spent=spent, reserved=reserved))
         too_late = [late(change) for change, conflict in zip(changes, conflicts, strict=True) if conflict is not None]
         self._store.save(too_late, self._lease)
         return [

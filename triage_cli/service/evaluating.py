@@ -22,7 +22,7 @@ from triage_cli.models import (
     Ticket,
 )
 from triage_cli.ports import Classifier, Shelf, Store
-from triage_cli.service.running import Tally, running
+from triage_cli.service.running import Tally, recorded, running
 from triage_cli.service.verdicts import Verdicts
 from triage_cli.streams import chunked
 
@@ -92,6 +92,7 @@ class Evaluating:
         with running(self._store, "eval", self._actor, self._words, self.allowance) as tally:
             before = self.allowance.spent
             self.allowance.limit = self._limit(plan, tally)
+            recorded(self.allowance, self._store, tally.lease)
             classifier = self._classifier(plan, tally.run.run_id)
             start = time.monotonic()
             asked: list[_Asked] = []
@@ -132,11 +133,9 @@ class Evaluating:
                 s for a in answered for s in a.steps if s.confidence_source != "model" and not s.error and not s.reused
             ]
             if paid:
-                spent, reserved = self.allowance.spent, self.allowance.reserved
-                self._shelf.keep_trials(
-                    [s._replace(confidence=s.confidence if s.raw is None else s.raw) for s in paid],
-                    tally.lease._replace(spent=spent, reserved=reserved),
-                )
+                as_given = [s._replace(confidence=s.confidence if s.raw is None else s.raw) for s in paid]
+                with self.allowance.recording() as (spent, reserved):
+                    self._shelf.keep_trials(as_given, tally.lease._replace(spent=spent, reserved=reserved))
             tally.counts["asked"] += len(answered)
             yield answered
 

@@ -49,8 +49,9 @@ class Desk(NamedTuple):
         Money goes to the run that had set it aside, also where that ended long ago; this run's own is its allowance's.
         """
         others = [c._replace(adds=tuple(a for a in c.adds if not self._mine(a))) for c in changes]
-        lease = self.lease._replace(spent=self.allowance.spent, reserved=self.allowance.reserved)
-        accepted = [conflict is None for conflict in self.store.save(others, lease)]
+        with self.allowance.recording() as (spent, reserved):
+            conflicts = self.store.save(others, self.lease._replace(spent=spent, reserved=reserved))
+        accepted = [conflict is None for conflict in conflicts]
         for change, kept in zip(changes, accepted, strict=True):
             for usd in [add.usd for add in change.adds if isinstance(add, Spent) and self._mine(add)] if kept else ():
                 self.allowance.settle(0.0, usd)

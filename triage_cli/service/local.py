@@ -44,7 +44,7 @@ from triage_cli.service.gathering import Desk
 from triage_cli.service.intake import Intake
 from triage_cli.service.judging import Judging
 from triage_cli.service.reclassifying import Reclassifying
-from triage_cli.service.running import Tally, running
+from triage_cli.service.running import Tally, recorded, running
 from triage_cli.service.verdicts import Verdicts
 from triage_cli.streams import CHUNK, chunked
 
@@ -192,6 +192,7 @@ class LocalTriage:
 
     def _bind(self, plan: ClassifyPlan, tally: Tally) -> None:
         self._allowance.limit = self._limit(plan, tally)
+        recorded(self._allowance, self._store, tally.lease)
         self._allowance.end_in(plan.deadline)
 
     def _check_deadline(self, plan: ClassifyPlan, *, done: bool) -> None:

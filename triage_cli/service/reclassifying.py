@@ -208,8 +208,8 @@ class Reclassifying:
             judged.append(this)
             event = Event("proposed", ticket.ticket_id, self._lease.run_id, self._actor, at, _told(this, last))
             changes.append(Change(event, ticket, before.revision, steps))
-        lease = self._lease._replace(spent=self._allowance.spent, reserved=self._allowance.reserved)
-        conflicts = self._store.save(changes, lease)
+        with self._allowance.recording() as (spent, reserved):
+            conflicts = self._store.save(changes, self._lease._replace(spent=spent, reserved=reserved))
         late = [c._replace(ticket=None, expects=0) for c, no in zip(changes, conflicts, strict=True) if no]
         self._store.save(late, self._lease)  # the answer is kept all the same
         return [

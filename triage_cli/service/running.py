@@ -61,3 +61,13 @@ def running(store: Store, kind: str, actor: str, words: str, allowance: Allowanc
             exit_code=int(tally.exit_code),
         )
         store.end(run)
+
+
+def recorded(allowance: Allowance, store: Store, lease: Lease) -> None:
+    """Have a run whose money is bounded write down what it sets aside."""
+
+    def record() -> None:
+        with allowance.recording() as (spent, reserved):
+            store.renew(lease._replace(spent=spent, reserved=reserved))
+
+    allowance.record = None if allowance.limit is None else record

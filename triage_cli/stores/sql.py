@@ -23,6 +23,7 @@ from triage_cli.models import (
     EventQuery,
     Head,
     History,
+    Lease,
     LoggedEvent,
     Run,
     Selection,
@@ -102,6 +103,11 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
                 (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id),
             )
             db.execute("delete from claims where run_id = ?", (run.run_id,))
+
+    def renew(self, lease: Lease) -> None:
+        """Renew a run's lease, and record what it says of money."""
+        with self._writing() as db:
+            self._renew(db, lease)
 
     def _free_the_dead(self, db: Db) -> None:
         rows = db.execute("select run_id, pid from runs where ended_at is null and host = ?", (machine(),))
