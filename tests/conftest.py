@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.forked import AT_START, forked
 from tests.pg_server import PgServer, serving
 from triage_cli import ids
 from triage_cli.allowance import Allowance
@@ -19,6 +21,10 @@ from triage_cli.service.delivering import Map
 from triage_cli.service.local import LocalTriage, Parts
 from triage_cli.stores.postgres import PostgresStore
 from triage_cli.stores.sqlite import SqliteStore
+
+# Where the tests run in the background these are ignored, and so they would be in each process that is started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 CATEGORIES = (Category("Billing"), Category("Technical"), Category("General"))
 
@@ -128,10 +134,14 @@ class Cli:
 
     def __call__(self, *args: str, stdin: str | bytes | None = "", **env: str) -> "subprocess.CompletedProcess[str]":
         data = stdin.encode() if isinstance(stdin, str) else stdin
-        done = subprocess.run(
-            [sys.executable, "-m", "triage_cli", *args],
-            input=data, capture_output=True, cwd=self.folder, env=self.env | env, check=False, timeout=60,
-        )  # fmt: skip
+        env = self.env | env
+        if data is None or any(name.startswith(AT_START) for name in env.keys() - {"PYTHONWARNINGS"}):
+            done = subprocess.run(
+                [sys.executable, "-m", "triage_cli", *args],
+                input=data, capture_output=True, cwd=self.folder, env=env, check=False, timeout=60,
+            )  # fmt: skip
+        else:
+            done = forked().run(args, data, self.folder, env, 60)
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode(errors="surrogateescape")
         )
