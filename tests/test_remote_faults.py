@@ -244,8 +244,15 @@ def with_model(remote: RemoteCli, url: str, workers: int = 4) -> None:
     remote.server.env["TEST_KEY"] = "sk-test"
 
 
-@pytest.mark.parametrize("command", [("classify",), ("run", "-")])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        (("classify",), signal.SIGKILL),
+        (("run", "-"), signal.SIGINT),
+        pytest.param(("classify",), signal.SIGINT, marks=pytest.mark.long),
+        pytest.param(("run", "-"), signal.SIGKILL, marks=pytest.mark.long),
+    ],
+)
 def test_a_client_that_leaves_loses_nothing_that_the_server_finished(
     remote: RemoteCli, command: tuple[str, ...], number: signal.Signals
 ) -> None:

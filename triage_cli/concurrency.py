@@ -59,7 +59,7 @@ class Bridge:
                         line.add(chunk)
                 if not more and line.idle:
                     return
-                yield line.take(tick)
+                yield line.take(0 if line.idle else tick)
         finally:
             line.cancel()
 
