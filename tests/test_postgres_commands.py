@@ -174,7 +174,7 @@ def test_a_budget_of_a_day_is_one_for_all_processes(pg: Cli, pg_url: str) -> Non
             worker.communicate()
     (spent,) = sql(pg_url, "select sum(spent + reserved) from runs")[0]
     one = 0.11  # USD a call: 110 tokens
-    assert 15 < spent < 20 + 2 * 8 * one
+    assert 8 < spent < 20 + 2 * 8 * one  # others count what is set aside, six times what a call costs in the end
 
 
 # -- two replicas of the API
