@@ -759,7 +759,7 @@ def run_and_kill(cli: Cli, server: BatchServer, moment: str, *, lost: bool = Fal
 @pytest.mark.parametrize("state", [pytest.param("gathering", marks=pytest.mark.long), "answered"])
 def test_killed_between_two_transactions_nothing_is_lost(cli: Cli, server: BatchServer, state: str) -> None:
     """Killed while tickets go into a batch that nobody was told of, and while answers are saved."""
-    number = 4000
+    number = 2400
     configured(cli.folder, server)
     cli.env["TEST_KEY"] = "sk-canary"
     assert cli("create", "-q", stdin=table(number)).returncode == 0
@@ -782,7 +782,7 @@ def test_killed_between_two_transactions_nothing_is_lost(cli: Cli, server: Batch
 
 
 def test_two_runs_at_once_submit_and_collect_each_ticket_once(cli: Cli, server: BatchServer) -> None:
-    number = 2500
+    number = 1500
     configured(cli.folder, server)
     cli.env["TEST_KEY"] = "sk-canary"
     assert cli("create", "-q", stdin=table(number)).returncode == 0
