@@ -30,7 +30,7 @@ Integers = NDArray[np.int64]
 METHOD = "2"  # grows when the same categories would give another model
 LENGTH_DIMENSIONS = 64  # the vectors were trained to be cut off anywhere: these suffice to measure a text's length
 SHORTENED = 0.55  # what these hold of the whole length
-SLICE = 64
+SLICE = 64  # tickets looked up together: bounds memory whatever a chunk holds
 TABLE_BYTES = 64 << 20
 TOLD = 10  # labels whose probability is kept
 
