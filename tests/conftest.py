@@ -122,6 +122,7 @@ class Cli:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.fresh = False  # each command in an interpreter of its own
         self.db = folder / "data" / "triage" / "triage.db"
         self.env = {
             "HOME": str(folder),
@@ -135,7 +136,7 @@ class Cli:
     def __call__(self, *args: str, stdin: str | bytes | None = "", **env: str) -> "subprocess.CompletedProcess[str]":
         data = stdin.encode() if isinstance(stdin, str) else stdin
         env = self.env | env
-        if data is None or any(name.startswith(AT_START) for name in env.keys() - {"PYTHONWARNINGS"}):
+        if self.fresh or data is None or any(name.startswith(AT_START) for name in env.keys() - {"PYTHONWARNINGS"}):
             done = subprocess.run(
                 [sys.executable, "-m", "triage_cli", *args],
                 input=data, capture_output=True, cwd=self.folder, env=env, check=False, timeout=60,
