@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from tests.llm_server import chat, message, verdict
+from tests.local_server import Handler, LocalServer, Serving
 
 LATER = "2030-01-01T00:00:00Z"
 
@@ -57,7 +57,7 @@ def well(_n: int, _ticket: str) -> End:
     return End(verdict())
 
 
-class BatchServer:
+class BatchServer(LocalServer):
     """Keeps files and batches. `hooks` are called once, at the named moments of a request."""
 
     def __init__(self) -> None:
@@ -70,17 +70,8 @@ class BatchServer:
         self.headers: list[Mapping[str, str]] = []
         self.busy = 0  # requests in work
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.fake = self
-        self.root = f"http://127.0.0.1:{self._server.server_port}"
+        super().__init__(_Handler)
         self.url = f"{self.root}/v1"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def at(self, moment: str) -> None:
         self.calls[moment] += 1
@@ -186,21 +177,13 @@ def batching() -> Iterator[BatchServer]:
         server.close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    fake: BatchServer
+class _Handler(Handler):
+    server: Serving[BatchServer]
 
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - so http.server calls it
         self._counted(self._post)
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         self._counted(self._get)
 
     def _counted(self, answer: Hook) -> None:
@@ -332,9 +315,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
         except OSError:
             self.close_connection = True
-
-    def log_message(self, *_args: object) -> None:
-        pass
 
 
 def _part(body: bytes, name: str) -> bytes:

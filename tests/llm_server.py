@@ -5,8 +5,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
+
+from tests.local_server import Handler, LocalServer, Serving
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110, "prompt_tokens_details": None}
 
@@ -98,7 +99,7 @@ def failing(status: int, text: str = "no", *, code: str | None = None, **headers
     return Step({"type": "error", "error": error}, status, {k.replace("_", "-"): v for k, v in headers.items()})
 
 
-class LlmServer:
+class LlmServer(LocalServer):
     """Keeps what it was asked; `most` is how many requests were ever in work at once."""
 
     def __init__(self, script: Script) -> None:
@@ -108,18 +109,12 @@ class LlmServer:
         self.released = threading.Event()
         self._now = 0
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.fake = self
-        self.root = f"http://127.0.0.1:{self._server.server_port}"
+        super().__init__(_Handler)
         self.url = f"{self.root}/v1"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
 
     def close(self) -> None:
         self.released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().close()
 
     def take(self, asked: Asked) -> Step:
         with self._lock:
@@ -143,22 +138,10 @@ def serving(script: Script = good) -> Iterator[LlmServer]:
         server.close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-    fake: LlmServer
+class _Handler(Handler):
+    server: Serving[LlmServer]
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a client that was killed."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1  # headers and body in one packet: otherwise 40 ms of delayed acknowledgement a call
-
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - so http.server calls it
         fake = self.server.fake
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         step = fake.take(Asked(self.path, dict(self.headers.items()), json.loads(body)))
@@ -194,6 +177,3 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             if fake.released.wait(seconds):
                 return
-
-    def log_message(self, *_args: object) -> None:
-        pass

@@ -4,7 +4,6 @@ import base64
 import json
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
+from tests.local_server import Handler, LocalServer, Serving
 from triage_cli.destinations import webhook
 from triage_cli.destinations.addresses import checked, is_public
 from triage_cli.destinations.webhook import Target, WebhookDestination, retry_after
@@ -23,7 +23,7 @@ SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 OLDER = "whsec_" + base64.b64encode(b"o" * 32).decode()
 
 
-class Receiver:
+class Receiver(LocalServer):
     """A receiver that keeps what it got and answers as it is told: (status, headers) by the number of the request."""
 
     def __init__(self) -> None:
@@ -31,49 +31,35 @@ class Receiver:
         self.answer: Callable[[int], tuple[int, dict[str, str]]] = lambda _: (200, {})
         self.hold = threading.Event()
         self.hold.set()
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-            wbufsize = -1
-
-            def do_POST(self) -> None:
-                length = int(self.headers["content-length"])
-                body = self.rfile.read(length)
-                if len(body) < length:  # the sender died
-                    self.close_connection = True
-                    return
-                receiver.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
-                receiver.hold.wait()
-                status, headers = receiver.answer(len(receiver.got))
-                if status == 0:
-                    self.close_connection = True
-                    return
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        class Server(ThreadingHTTPServer):
-            request_queue_size = 128  # else the kernel resets what comes too fast
-
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                """Say nothing of a sender that was killed."""
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        super().__init__(_Posts)
+        self.url = f"{self.root}/hook"
 
     def close(self) -> None:
         self.hold.set()
-        self.server.shutdown()
-        self.server.server_close()
+        super().close()
+
+
+class _Posts(Handler):
+    server: Serving[Receiver]
+
+    def do_POST(self) -> None:  # noqa: N802 - so http.server calls it
+        receiver = self.server.fake
+        length = int(self.headers["content-length"])
+        body = self.rfile.read(length)
+        if len(body) < length:  # the sender died
+            self.close_connection = True
+            return
+        receiver.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
+        receiver.hold.wait()
+        status, headers = receiver.answer(len(receiver.got))
+        if status == 0:
+            self.close_connection = True
+            return
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("content-length", "0")
+        self.end_headers()
 
 
 @pytest.fixture
@@ -203,7 +189,7 @@ def test_public_addresses_pass() -> None:
 
 @pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "127.0.0.1"])
 def test_a_guarded_webhook_never_reaches_this_machine(receiver: Receiver, host: str) -> None:
-    port = receiver.server.server_port
+    port = receiver.port
     (outcome,) = sent(WebhookDestination(target(f"http://{host}:{port}/", guarded=True)), parcel())
     assert isinstance(outcome.error, DeliveryError)
     assert outcome.error.final
@@ -219,7 +205,7 @@ def test_a_resolver_that_changes_its_mind_leads_nowhere_else(receiver: Receiver)
         return ["127.0.0.1"] if len(asked) > 1 else ["198.51.100.7"]
 
     destination = WebhookDestination(
-        target(f"http://name.example:{receiver.server.server_port}/", guarded=True, timeout=0.3), resolver=resolver
+        target(f"http://name.example:{receiver.port}/", guarded=True, timeout=0.3), resolver=resolver
     )
     (outcome,) = sent(destination, parcel())
     assert outcome.error is not None

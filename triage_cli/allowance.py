@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from triage_cli.errors import BudgetError
+from triage_cli.models import Lease
 
 
 class Allowance:
@@ -66,12 +67,12 @@ class Allowance:
             self.reserved += usd
 
     @contextmanager
-    def recording(self) -> Iterator[tuple[float, float]]:
-        """Hand over what is spent and set aside; no later state is written down before this one is."""
+    def recording(self, lease: Lease) -> Iterator[Lease]:
+        """Hand over a lease that tells what is spent and set aside; no later state is written before this one is."""
         with self._recording:
             with self._lock:
-                spent, reserved = self.spent, self.reserved
-            yield spent, reserved
+                lease = lease._replace(spent=self.spent, reserved=self.reserved)
+            yield lease
 
     def settle(self, reserved: float, spent: float) -> None:
         """Put what a call really cost in the place of what was set aside for it."""

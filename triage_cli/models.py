@@ -189,6 +189,11 @@ class Classification(NamedTuple):
     raw: float | None = None
 
     @property
+    def said(self) -> float | None:
+        """Return the confidence as it was given, before it was calibrated."""
+        return self.confidence if self.raw is None else self.raw
+
+    @property
     def chances(self) -> Mapping[str, float]:
         """Return the probabilities of the categories, where they are known."""
         known: Mapping[str, float] = json.loads(self.probabilities) if self.probabilities else {}
@@ -431,6 +436,13 @@ class Outcome(NamedTuple, Generic[T]):
     value: T | None = None
     error: TriageError | None = None
     item: object = None
+
+    @property
+    def ticket(self) -> Ticket:
+        """Return the ticket that was asked about. Raises `TypeError` where something else was."""
+        if not isinstance(self.item, Ticket):
+            raise TypeError(self)
+        return self.item
 
 
 class Labelled(NamedTuple):

@@ -67,7 +67,7 @@ class Cascade:
         try:
             for outcomes in step.classify(noted(), allowance):
                 for outcome in outcomes:
-                    open_.pop(_ticket(outcome).ticket_id, None)
+                    open_.pop(outcome.ticket.ticket_id, None)
                 yield outcomes
         except UnavailableError as error:
             if self._tell is not None:
@@ -85,7 +85,7 @@ class Cascade:
         for outcomes in stream:
             going_on = []
             for outcome in outcomes:
-                ticket = _ticket(outcome)
+                ticket = outcome.ticket
                 settled = outcome.value and outcome.value.sure and not outcome.error and not self._audited(ticket)
                 if settled or outcome.did.startswith(POSTPONED):
                     sure.append(_with_steps(outcome, earlier))
@@ -100,19 +100,13 @@ class Cascade:
         return drawn < self._audit_rate * SHARES
 
 
-def _ticket(outcome: Outcome[Answer]) -> Ticket:
-    if not isinstance(outcome.item, Ticket):
-        raise TypeError(outcome)
-    return outcome.item
-
-
 def _missed(ticket: Ticket, step: Classifier) -> Outcome[Answer]:
     return Outcome(0, "failed", None, AnswerError(f"unavailable: {step.name} was not available"), ticket)
 
 
 def _with_steps(outcome: Outcome[Answer], earlier: dict[str, tuple[Classification, ...]]) -> Outcome[Answer]:
     """Return an outcome whose answer has the earlier steps too."""
-    ticket = _ticket(outcome)
+    ticket = outcome.ticket
     before = earlier.pop(ticket.ticket_id, ())
     answer = outcome.value or Answer(ticket, (), sure=False)
     return outcome._replace(value=answer._replace(steps=before + answer.steps))

@@ -62,10 +62,7 @@ class Remembering:
 
     def _shared(self, outcome: Outcome[Answer], waiting: dict[str, list[Ticket]]) -> list[Outcome[Answer]]:
         """Give an answer to the tickets of the same text that waited for it; a failure is theirs too."""
-        ticket = outcome.item
-        if not isinstance(ticket, Ticket):
-            raise TypeError(outcome)
-        same = waiting.pop(ids.answer_key(self.fingerprint, ticket.text), [])
+        same = waiting.pop(ids.answer_key(self.fingerprint, outcome.ticket.text), [])
         last = outcome.value.steps[-1] if outcome.value and outcome.value.steps else None
         if last is None:
             return [outcome._replace(item=other) for other in same]
@@ -81,7 +78,7 @@ class Remembering:
             actor=self._actor,
             threshold=self._threshold,
             at=ids.now(),
-            confidence=before.confidence if before.raw is None else before.raw,
+            confidence=before.said,
             raw=None,
             reused=before.reused or before.classification_id,
             input_tokens=0,

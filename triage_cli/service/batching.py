@@ -18,7 +18,7 @@ from triage_cli.models import (
     Ticket,
 )
 from triage_cli.ports import Batcher, Classifier
-from triage_cli.service.deciding import costs, late, within
+from triage_cli.service.deciding import costs, late, paying, steps_within
 from triage_cli.service.flipping import judge
 from triage_cli.service.gathering import Desk, Gathering, released, spooled, waits_for
 from triage_cli.streams import chunked
@@ -171,19 +171,18 @@ class Batching:
     def _proposed(self, batch: Batch, item: BatchItem, ticket: Ticket, outcome: Outcome[Answer]) -> Change:
         """Return the change that keeps an answer as a proposal: the ticket pays for it and stays as it is."""
         desk = self._desk
-        steps = tuple(within(step, desk.deciding.labels) for step in outcome.value.steps) if outcome.value else ()
-        now, cost = steps[-1], costs(steps)
+        steps = steps_within(outcome.value, desk.deciding.labels)
+        now = steps[-1]
         data = {
             "classifier": now.classifier, "category": now.category, "confidence": now.confidence,
             "was": ticket.category, "threshold": now.threshold, "decision": now.classification_id,
             "batch": batch.batch_id,
             "outcome": "unanswered" if now.error else judge(ticket, now, desk.deciding.labels, 0.0),
         }  # fmt: skip
-        paid = Spent(batch.paid_by, cost - item.reserved)
+        paid = Spent(batch.paid_by, costs(steps) - item.reserved)
         adds: tuple[Classification | BatchItem | Spent, ...]
         adds = (*steps, item._replace(state="answered", reserved=0.0), paid)
-        after = ticket._replace(cost_usd=ticket.cost_usd + cost, revision=ticket.revision + 1, run_id=None)
-        return Change(desk.event("proposed", ticket.ticket_id, data), after, ticket.revision, adds)
+        return Change(desk.event("proposed", ticket.ticket_id, data), paying(ticket, steps), ticket.revision, adds)
 
     # -- submit
 

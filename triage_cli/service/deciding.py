@@ -37,7 +37,7 @@ class Deciding:
         self._store = store
         self.classifier = classifier
         self.labels = labels
-        self._suspicion = Suspicion(labels)
+        self.suspicion = Suspicion(labels)
         self._actor = actor
         self._lease = lease
         self._allowance = allowance
@@ -49,7 +49,7 @@ class Deciding:
     @property
     def handful(self) -> int:
         """Return how many tickets are to be held at once: few where asking takes long, so that runs share the work."""
-        return handful(self.classifier)
+        return min(CHUNK, 2 * self.classifier.appetite)
 
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, str]:
         """Name the tickets nobody need be asked about: `held` by a verdict, or `unchanged` since the same question.
@@ -77,14 +77,9 @@ class Deciding:
         """Save what has arrived; an answer that comes too late is kept, but does not hold."""
         self.note()
         at = ids.now()
-        changes = []
-        for outcome in outcomes:
-            before = outcome.item
-            if not isinstance(before, Ticket):
-                raise TypeError(outcome)
-            changes.append(self.change(before, outcome, at))
-        with self._allowance.recording() as (spent, reserved):
-            conflicts = self._store.save(changes, self._lease._replace(spent=spent, reserved=reserved))
+        changes = [self.change(outcome.ticket, outcome, at) for outcome in outcomes]
+        with self._allowance.recording(self._lease) as lease:
+            conflicts = self._store.save(changes, lease)
         too_late = [late(change) for change, conflict in zip(changes, conflicts, strict=True) if conflict is not None]
         self._store.save(too_late, self._lease)
         return [
@@ -116,7 +111,7 @@ class Deciding:
     def change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
         """Return what an answer changes."""
         answer = outcome.value
-        steps = tuple([within(step, self.labels) for step in answer.steps]) if answer else ()
+        steps = steps_within(answer, self.labels)
         last = steps[-1] if steps else None
         doubts = self._doubts(before, answer) if answer and answer.sure else ()
         # A text that looks suspicious is asked about all the same; only a person may let its answer pass.
@@ -131,8 +126,7 @@ class Deciding:
             "decision": ticket.decision_id,
         }
         if sent := [door for s in steps if not s.reused and (door := self._endpoints.get(s.fingerprint))]:
-            fields = [field for field in ("subject", "description") if getattr(before, field)]
-            data["sent"] = dict.fromkeys(sent, fields)
+            data["sent"] = dict.fromkeys(sent, texts_of(before))
         if last and last.redacted:
             data["masked"] = last.redacted  # the kinds of words that were hidden from the provider
         if doubts:
@@ -144,7 +138,7 @@ class Deciding:
         return Change(event, ticket, before.revision, steps)
 
     def _doubts(self, ticket: Ticket, answer: Answer) -> tuple[str, ...]:
-        return self._suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
+        return self.suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
 
 
 def late(change: Change) -> Change:
@@ -152,13 +146,17 @@ def late(change: Change) -> Change:
     return Change(change.event._replace(data={**change.event.data, "outcome": "late"}), adds=change.adds)
 
 
-def handful(classifier: Classifier) -> int:
-    """Return how many tickets a run should hold for a classifier."""
-    return min(CHUNK, 2 * classifier.appetite)
+def texts_of(ticket: Ticket) -> list[str]:
+    """Name the fields of a ticket that are sent to whoever is asked about it."""
+    return [field for field in ("subject", "description") if getattr(ticket, field)]
 
 
-def within(step: Classification, labels: frozenset[str]) -> Classification:
-    """Return an answer without a category that is not in the list: no such label is ever stored."""
+def steps_within(answer: Answer | None, labels: frozenset[str]) -> tuple[Classification, ...]:
+    """Return an answer's steps without categories that are not in the list: no such label is ever stored."""
+    return tuple([_within(step, labels) for step in answer.steps]) if answer else ()
+
+
+def _within(step: Classification, labels: frozenset[str]) -> Classification:
     if step.category is None or step.category in labels:
         return step
     return step._replace(category=None, error=f"{step.classifier} answered a category that is not in the list")
@@ -213,6 +211,11 @@ def decided(
         revision=revision,
         run_id=None,
     )
+
+
+def paying(ticket: Ticket, steps: Sequence[Classification]) -> Ticket:
+    """Return the ticket as answers that do not hold leave it: it bears their cost, and is let go."""
+    return ticket._replace(cost_usd=ticket.cost_usd + costs(steps), revision=ticket.revision + 1, run_id=None)
 
 
 def costs(steps: Iterable[Classification]) -> float:

@@ -22,11 +22,10 @@ from triage_cli.models import (
     Ticket,
 )
 from triage_cli.ports import Classifier, Shelf, Store
-from triage_cli.service.running import Tally, recorded, running
+from triage_cli.service.running import Tally, limit_of, recorded, running
 from triage_cli.service.verdicts import Verdicts
 from triage_cli.streams import chunked
 
-DAY = 24 * 3600.0
 MISTAKES = 25
 
 
@@ -91,7 +90,7 @@ class Evaluating:
         """
         with running(self._store, "eval", self._actor, self._words, self.allowance) as tally:
             before = self.allowance.spent
-            self.allowance.limit = self._limit(plan, tally)
+            self.allowance.limit = limit_of(self._store, tally.run, plan, self._per_day, before)
             recorded(self.allowance, self._store, tally.lease)
             classifier = self._classifier(plan, tally.run.run_id)
             start = time.monotonic()
@@ -108,12 +107,6 @@ class Evaluating:
             cost = self.allowance.spent - before
             found = self._scored(classifier.name, asked, own, cost, seconds)
             return Evaluated(found, fitted, stopped, _mistakes(asked, rows))
-
-    def _limit(self, plan: ClassifyPlan, tally: Tally) -> float | None:
-        limits = [] if plan.max_cost is None else [plan.max_cost - tally.run.spent]
-        if self._per_day is not None:
-            limits.append(self._per_day - self._store.spent_since(ids.ago(DAY)) + self.allowance.spent)
-        return max(0.0, min(limits)) if limits else None
 
     def _ask(self, classifier: Classifier, rows: Sequence[Labelled], tally: Tally) -> Iterator[list[_Asked]]:
         labels = {str(n): row.category for n, row in enumerate(rows)}
@@ -133,9 +126,8 @@ class Evaluating:
                 s for a in answered for s in a.steps if s.confidence_source != "model" and not s.error and not s.reused
             ]
             if paid:
-                as_given = [s._replace(confidence=s.confidence if s.raw is None else s.raw) for s in paid]
-                with self.allowance.recording() as (spent, reserved):
-                    self._shelf.keep_trials(as_given, tally.lease._replace(spent=spent, reserved=reserved))
+                with self.allowance.recording(tally.lease) as lease:
+                    self._shelf.keep_trials([s._replace(confidence=s.said) for s in paid], lease)
             tally.counts["asked"] += len(answered)
             yield answered
 
@@ -156,10 +148,9 @@ class Evaluating:
         said: dict[tuple[str, str], list[calibration.Pair]] = {}
         for each in asked:
             for step in each.steps:
-                raw = step.confidence if step.raw is None else step.raw
-                if step.category is not None and raw is not None and not step.error:
+                if step.category is not None and step.said is not None and not step.error:
                     key = (step.fingerprint, step.classifier)
-                    said.setdefault(key, []).append((raw, step.category == each.label))
+                    said.setdefault(key, []).append((step.said, step.category == each.label))
         for (fingerprint, name), pairs in said.items():
             if len(pairs) < calibration.LEAST:
                 continue
@@ -175,9 +166,7 @@ class Evaluating:
 
 
 def _asked(outcome: Outcome[Answer], labels: Mapping[str, str]) -> _Asked:
-    ticket, answer = outcome.item, outcome.value
-    if not isinstance(ticket, Ticket):
-        raise TypeError(outcome)
+    ticket, answer = outcome.ticket, outcome.value
     steps = answer.steps if answer else ()
     sure = bool(answer and answer.sure)
     return _Asked(int(ticket.ticket_id), labels[ticket.ticket_id], steps, sure, outcome.error is not None)

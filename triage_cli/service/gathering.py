@@ -23,7 +23,7 @@ from triage_cli.models import (
     Ticket,
 )
 from triage_cli.ports import Batcher, Store
-from triage_cli.service.deciding import Deciding
+from triage_cli.service.deciding import Deciding, texts_of
 from triage_cli.streams import CHUNK, chunked
 
 IN_MEMORY = 1 << 24  # bytes of requests, before they go to an unnamed file
@@ -49,9 +49,8 @@ class Desk(NamedTuple):
         Money goes to the run that had set it aside, also where that ended long ago; this run's own is its allowance's.
         """
         others = [c._replace(adds=tuple(a for a in c.adds if not self._mine(a))) for c in changes]
-        with self.allowance.recording() as (spent, reserved):
-            conflicts = self.store.save(others, self.lease._replace(spent=spent, reserved=reserved))
-        accepted = [conflict is None for conflict in conflicts]
+        with self.allowance.recording(self.lease) as lease:
+            accepted = [conflict is None for conflict in self.store.save(others, lease)]
         for change, kept in zip(changes, accepted, strict=True):
             for usd in [add.usd for add in change.adds if isinstance(add, Spent) and self._mine(add)] if kept else ():
                 self.allowance.settle(0.0, usd)
@@ -120,13 +119,13 @@ class Gathering:
 
     def add(self, postponed: Sequence[Outcome[Answer]]) -> Iterator[list[Outcome[Decided]]]:
         """Put tickets into batches; a full batch is sent. Nothing is added once there is trouble."""
-        there = [_ticket(o) for o in postponed if _ticket(o).status == "waiting"]
+        there = [o.ticket for o in postponed if o.ticket.status == "waiting"]
         yield [Outcome(-1, "waiting", Decided(ticket, None, asked=False), None, ticket) for ticket in there]
-        postponed = [o for o in postponed if _ticket(o).status != "waiting"]
-        key_of = {_ticket(o).ticket_id: ids.answer_key(self._batcher.fingerprint, _ticket(o).text) for o in postponed}
+        postponed = [o for o in postponed if o.ticket.status != "waiting"]
+        key_of = {o.ticket.ticket_id: ids.answer_key(self._batcher.fingerprint, o.ticket.text) for o in postponed}
         asked = dict(self._desk.store.joinable(list(key_of.values())))
         for outcome in postponed:
-            ticket = _ticket(outcome)
+            ticket = outcome.ticket
             key = key_of[ticket.ticket_id]
             was = "" if self._proposals else ticket.status
             if key in asked and ticket.ticket_id in asked[key][2]:
@@ -181,9 +180,8 @@ class Gathering:
         return batch
 
     def _waiting(self, ticket: Ticket, item: BatchItem, outcome: Outcome[Answer]) -> Change:
-        fields = [field for field in ("subject", "description") if getattr(ticket, field)]
         data = {"classifier": self._batcher.name, "batch": item.batch_id, "request": item.number}
-        data |= {"sent": {self._batcher.address: fields}}
+        data |= {"sent": {self._batcher.address: texts_of(ticket)}}
         event = self._desk.event("submitted", ticket.ticket_id, data)
         status = ticket.status if self._proposals else "waiting"
         waiting = ticket._replace(status=status, revision=ticket.revision + 1, run_id=None)
@@ -257,9 +255,3 @@ class Gathering:
 def spooled() -> IO[bytes]:
     """Return an unnamed file, in memory while it is small: it goes with the process."""
     return cast(IO[bytes], tempfile.SpooledTemporaryFile(IN_MEMORY))
-
-
-def _ticket(outcome: Outcome[Answer]) -> Ticket:
-    if not isinstance(outcome.item, Ticket):
-        raise TypeError(outcome)
-    return outcome.item

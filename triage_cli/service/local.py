@@ -7,7 +7,6 @@ from functools import cache, partial
 from itertools import chain, count, islice
 from typing import NamedTuple, TypeVar
 
-from triage_cli import ids
 from triage_cli.allowance import Allowance
 from triage_cli.errors import UnavailableError, UsageError
 from triage_cli.explaining import explain
@@ -44,14 +43,13 @@ from triage_cli.service.gathering import Desk
 from triage_cli.service.intake import Intake
 from triage_cli.service.judging import Judging
 from triage_cli.service.reclassifying import Reclassifying
-from triage_cli.service.running import Tally, recorded, running
+from triage_cli.service.running import Tally, limit_of, recorded, running
 from triage_cli.service.verdicts import Verdicts
 from triage_cli.streams import CHUNK, chunked
 
 T = TypeVar("T")
 
 TO_CLASSIFY = frozenset({"new", "failed"})
-DAY = 24 * 3600.0
 TO_ROUTE = frozenset({"classified", "unroutable"})
 
 
@@ -149,9 +147,12 @@ class LocalTriage:
         rows: dict[str, int] = {}
         through: list[bool] = []
         for outcomes in decide(self._to_ask(selection, deciding, tally, aside, rows, through, row)):
-            yield from self._tallied(aside + [o._replace(row=rows.pop(_asked(o))) for o in outcomes], tally)
+            told = aside + [o._replace(row=rows.pop(o.ticket.ticket_id)) for o in outcomes]
             aside.clear()
-        yield from self._tallied(aside, tally)
+            tally.add(told)
+            yield from told
+        tally.add(aside)
+        yield from aside
         return bool(through) and not rows
 
     def _classify_in_batches(
@@ -163,7 +164,7 @@ class LocalTriage:
         row = 0
         for outcomes in batching.collect():
             tally.add(outcomes)
-            mine = [o for o in outcomes if wanted is None or _asked(o) in wanted]
+            mine = [o for o in outcomes if wanted is None or o.ticket.ticket_id in wanted]
             yield from (o._replace(row=row + n) for n, o in enumerate(mine))
             row += len(mine)
         done = yield from self._decided(selection, deciding, tally, batching.submit, row)
@@ -178,22 +179,15 @@ class LocalTriage:
         desk = Desk(self._store, deciding, opened, self._actor, tally.lease, self._allowance)
         return Batching(desk, deciding.classifier, proposals=proposals)
 
-    def _tallied(self, outcomes: Sequence[Outcome[Decided]], tally: Tally) -> Sequence[Outcome[Decided]]:
-        tally.add(outcomes)
-        return list(outcomes)
-
     def _deciding(self, plan: ClassifyPlan, tally: Tally) -> Deciding:
-        self._bind(plan, tally)
-        limit = partial(self._limit, plan, tally)
+        limit = partial(limit_of, self._store, tally.run, plan, self._parts.per_day)
+        self._allowance.limit = limit()
+        recorded(self._allowance, self._store, tally.lease)
+        self._allowance.end_in(plan.deadline)
         classifier = self._parts.classifier(plan, self._actor, tally.run.run_id)
         labels = frozenset(c.name for c in self._parts.categories)
         lease, allowance = tally.lease, self._allowance
         return Deciding(self._store, classifier, labels, self._actor, lease, allowance, limit, force=plan.force)
-
-    def _bind(self, plan: ClassifyPlan, tally: Tally) -> None:
-        self._allowance.limit = self._limit(plan, tally)
-        recorded(self._allowance, self._store, tally.lease)
-        self._allowance.end_in(plan.deadline)
 
     def _check_deadline(self, plan: ClassifyPlan, *, done: bool) -> None:
         """Raise `UnavailableError` where the deadline came before the end of the work."""
@@ -201,15 +195,6 @@ class LocalTriage:
             raise UnavailableError(
                 f"stopped at --deadline, after {plan.deadline:g} s", hint="the same command does what is left"
             )
-
-    def _limit(self, plan: ClassifyPlan, tally: Tally) -> float | None:
-        """Return what this run may spend: what its own bound leaves, and what others leave of the budget of a day."""
-        limits = []
-        if plan.max_cost is not None:
-            limits.append(plan.max_cost - tally.run.spent)
-        if self._parts.per_day is not None:
-            limits.append(self._parts.per_day - self._store.spent_since(ids.ago(DAY), besides=tally.run.run_id))
-        return max(0.0, min(limits)) if limits else None
 
     def _to_ask(
         self,
@@ -283,7 +268,7 @@ class LocalTriage:
                     yield chunk
 
             for outcomes in delivering.route(numbered(), again=plan.again):
-                outcomes = [o._replace(row=rows.pop(_routed(o))) for o in outcomes]  # noqa: PLW2901 - now with their rows
+                outcomes = [o._replace(row=rows.pop(o.ticket.ticket_id)) for o in outcomes]  # noqa: PLW2901 - now with their rows
                 tally.add(outcomes)
                 yield from outcomes
             if selection.ids is None:
@@ -351,7 +336,7 @@ class LocalTriage:
             ready = passing[:]
             passing.clear()
             for answer in answers:
-                for outcome in asked.pop(_asked(answer)):
+                for outcome in asked.pop(answer.ticket.ticket_id):
                     ticket = answer.value.ticket if answer.value else outcome.value
                     ready.append(outcome._replace(value=ticket, error=answer.error))
             yield sorted(ready, key=lambda o: o.row)
@@ -396,7 +381,7 @@ class LocalTriage:
             for after in routed:
                 ready += (
                     Outcome(before.row, before.did, after.value, before.error or after.error, before.item)
-                    for before in due.pop(_routed(after))
+                    for before in due.pop(after.ticket.ticket_id)
                 )
             yield sorted(ready, key=lambda o: o.row)
         if passing:
@@ -434,8 +419,7 @@ class LocalTriage:
         deciding = self._deciding(asked, tally)
         batching = self._batching(asked, deciding, tally, proposals=True) if asked.batch else None
         again = Reclassifying(
-            self._store, deciding.classifier, deciding.labels, self._actor, tally.lease, self._allowance, plan,
-            self._parts.hysteresis, batching,
+            self._store, deciding, self._actor, tally.lease, self._allowance, plan, self._parts.hysteresis, batching,
         )  # fmt: skip
         return again, batching
 
@@ -503,15 +487,3 @@ class LocalTriage:
 def _sent_on(delivering: Delivering, tickets: Sequence[Ticket]) -> Iterator[Ticket]:
     for outcomes in delivering.route(chunked(tickets)):
         yield from (o.value.ticket for o in outcomes if o.value)
-
-
-def _asked(outcome: Outcome[Decided]) -> str:
-    if not isinstance(outcome.item, Ticket):
-        raise TypeError(outcome)
-    return outcome.item.ticket_id
-
-
-def _routed(outcome: Outcome[Routed]) -> str:
-    if not isinstance(outcome.item, Ticket):
-        raise TypeError(outcome)
-    return outcome.item.ticket_id

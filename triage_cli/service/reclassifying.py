@@ -24,12 +24,11 @@ from triage_cli.models import (
     Selection,
     Ticket,
 )
-from triage_cli.ports import Classifier, Store
+from triage_cli.ports import Store
 from triage_cli.service.batching import Batching
-from triage_cli.service.deciding import costs, decided, handful, within
+from triage_cli.service.deciding import Deciding, decided, paying, steps_within
 from triage_cli.service.flipping import CHANGES, Bound, Judged, flip, is_sure, judge
 from triage_cli.streams import CHUNK, chunked
-from triage_cli.suspicion import Suspicion
 
 DECIDED = frozenset({"classified", "routing", "routed", "unroutable", "undeliverable"})
 
@@ -37,21 +36,20 @@ DECIDED = frozenset({"classified", "routing", "routed", "unroutable", "undeliver
 class Reclassifying:
     """Compares and applies for one run. A machine's answer never passes a verdict unless `force` says so."""
 
-    def __init__(  # noqa: PLR0913 - what a run is made of
-        self, store: Store, classifier: Classifier, labels: frozenset[str], actor: str, lease: Lease,
-        allowance: Allowance, plan: ReclassifyPlan, hysteresis: Mapping[str, float], batching: Batching | None = None,
+    def __init__(
+        self, store: Store, deciding: Deciding, actor: str, lease: Lease, allowance: Allowance, plan: ReclassifyPlan,
+        hysteresis: Mapping[str, float], batching: Batching | None = None,
     ) -> None:  # fmt: skip
         self._store = store
-        self._classifier = classifier
-        self._labels = labels
-        self._suspicion = Suspicion(labels)
+        self._deciding = deciding
+        self._classifier = deciding.classifier
+        self._labels = deciding.labels
         self._actor = actor
         self._lease = lease
         self._allowance = allowance
         self._plan = plan
         self._hysteresis = hysteresis
         self._batching = batching
-        self._noted = False
         self.through = False  # everything selected was looked at
 
     def flips(
@@ -149,7 +147,7 @@ class Reclassifying:
                 else:
                     open_.append(ticket)
             yield []  # what was set aside need not wait
-            for few in chunked(open_, handful(self._classifier)):
+            for few in chunked(open_, self._deciding.handful):
                 if self._allowance.stopping:
                     return
                 mine = {t.ticket_id: t for t in self._claimed(few)}
@@ -191,25 +189,18 @@ class Reclassifying:
 
     def _kept(self, outcomes: Sequence[Outcome[Answer]], rows: dict[str, int]) -> list[Judged]:
         """Save answers as proposals and let go of their tickets; one that moved on meanwhile is left alone."""
-        if not self._noted:
-            for asking in self._classifier.askings():
-                self._store.note_asking(asking)
-            self._noted = True
+        self._deciding.note()
         at, changes, judged = ids.now(), [], []
         for outcome in outcomes:
-            before = outcome.item
-            if not isinstance(before, Ticket):
-                raise TypeError(outcome)
-            steps = tuple(within(s, self._labels) for s in outcome.value.steps) if outcome.value else ()
-            cost = before.cost_usd + costs(steps)
-            ticket = before._replace(cost_usd=cost, revision=before.revision + 1, run_id=None)
+            before, steps = outcome.ticket, steps_within(outcome.value, self._labels)
+            ticket = paying(before, steps)
             last = steps[-1] if steps else None
             this = self._judged(rows.pop(before.ticket_id), ticket, last, str(outcome.error or ""))
             judged.append(this)
             event = Event("proposed", ticket.ticket_id, self._lease.run_id, self._actor, at, _told(this, last))
             changes.append(Change(event, ticket, before.revision, steps))
-        with self._allowance.recording() as (spent, reserved):
-            conflicts = self._store.save(changes, self._lease._replace(spent=spent, reserved=reserved))
+        with self._allowance.recording(self._lease) as lease:
+            conflicts = self._store.save(changes, lease)
         late = [c._replace(ticket=None, expects=0) for c, no in zip(changes, conflicts, strict=True) if no]
         self._store.save(late, self._lease)  # the answer is kept all the same
         return [
@@ -237,7 +228,7 @@ class Reclassifying:
             if each.now is None:
                 raise TypeError(each)
             before = each.ticket
-            sure = is_sure(each.now) and not self._suspicion.found(before.text)
+            sure = is_sure(each.now) and not self._deciding.suspicion.found(before.text)
             ticket = decided(before, (each.now,), None, sure=sure, paid=True)
             stays = before.status == "routed" and sure and not self._plan.reroute
             ticket = ticket._replace(

@@ -9,8 +9,10 @@ from triage_cli import ids
 from triage_cli.allowance import Allowance
 from triage_cli.codec import compact
 from triage_cli.errors import PRECEDENCE, ExitCode, TriageError
-from triage_cli.models import Lease, Outcome, Routed, Run
+from triage_cli.models import ClassifyPlan, Lease, Outcome, Routed, Run
 from triage_cli.ports import Store
+
+DAY = 24 * 3600.0
 
 
 class Tally:
@@ -63,11 +65,24 @@ def running(store: Store, kind: str, actor: str, words: str, allowance: Allowanc
         store.end(run)
 
 
+def limit_of(store: Store, run: Run, plan: ClassifyPlan, per_day: float | None, before: float = 0.0) -> float | None:
+    """Return what a run may spend: what its own bound leaves, and what others leave of the budget of a day, in USD.
+
+    `before` is what its allowance had spent in runs before it: that counts in the record of those.
+    """
+    limits = []
+    if plan.max_cost is not None:
+        limits.append(plan.max_cost - run.spent)
+    if per_day is not None:
+        limits.append(per_day - store.spent_since(ids.ago(DAY), besides=run.run_id) + before)
+    return max(0.0, min(limits)) if limits else None
+
+
 def recorded(allowance: Allowance, store: Store, lease: Lease) -> None:
     """Have a run whose money is bounded write down what it sets aside."""
 
     def record() -> None:
-        with allowance.recording() as (spent, reserved):
-            store.renew(lease._replace(spent=spent, reserved=reserved))
+        with allowance.recording(lease) as now:
+            store.renew(now)
 
     allowance.record = None if allowance.limit is None else record
