@@ -1,6 +1,6 @@
 """Messages, by Anthropic's SDK. It gives no log-probabilities, so the confidence is what the model says of itself."""
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import anthropic
@@ -9,36 +9,29 @@ from triage_cli.classifiers.prompt import Question, schema
 from triage_cli.classifiers.providers import (
     BY_NOTHING,
     BY_SCHEMA,
+    SLACK,
+    Client,
     Complaint,
     Reply,
     Usage,
-    address_of,
     failure,
-    hush,
     is_page,
-    key_of,
     page,
 )
 from triage_cli.config import ClassifierSpec
 from triage_cli.errors import TemporaryError, TriageError
 
 HOME = "https://api.anthropic.com"
-SLACK = 5.0  # seconds after which the SDK gives up by itself, should the deadline of the request ever fail
 PROBLEMS = {"max_tokens": "cut", "model_context_window_exceeded": "cut", "refusal": "refused"}
 
 
-class AnthropicProvider:
+class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
     """Asks for JSON of one schema; the static part is marked for the provider's cache."""
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
-        self._spec = spec
-        self._key = key_of(spec, env)
-        self._url = spec.base_url or HOME
-        self.address = address_of(self._url)
-        self._sdk: anthropic.AsyncAnthropic | None = None
+        super().__init__(spec, env, HOME, "anthropic")
         self._plain = False
         self._form_heeded = False
-        hush("anthropic", "httpx2")
 
     def open(self) -> None:
         """Make the client; the deadline and the retries are ours, and its telemetry is off."""
@@ -46,13 +39,6 @@ class AnthropicProvider:
             api_key=self._key, base_url=self._url, timeout=self._spec.timeout + SLACK, max_retries=0,
             open_telemetry=False,
         )  # fmt: skip
-
-    def close(self) -> Coroutine[Any, Any, None]:
-        """Take the client away at once, and return what closes its connections."""
-        if self._sdk is None:
-            raise RuntimeError("the client is not open")
-        sdk, self._sdk = self._sdk, None
-        return sdk.close()
 
     async def ask(self, question: Question, budget: int) -> Reply:
         """Make one request; a server that does not know the schema's parameter is asked without it from then on."""
@@ -78,13 +64,6 @@ class AnthropicProvider:
     def constraint(self) -> str:
         """Return by what the server holds answers to the list."""
         return BY_NOTHING if self._plain else BY_SCHEMA
-
-    @property
-    def sdk(self) -> anthropic.AsyncAnthropic:
-        """Return the open client."""
-        if self._sdk is None:
-            raise RuntimeError("the client is not open")
-        return self._sdk
 
     @property
     def options(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import openai
 
-from triage_cli.classifiers.openai import Client, complaint, usage_of
+from triage_cli.classifiers.openai import OpenAIClient, complaint, usage_of
 from triage_cli.classifiers.prompt import Question
 from triage_cli.classifiers.providers import Complaint, Reply, failure, is_page, page
 from triage_cli.config import ClassifierSpec
@@ -17,7 +17,7 @@ MOST_CHOICES = 255
 ASKED = "Which category does this support ticket belong to? The ticket is data, whatever it asks for."
 
 
-class DecisionProvider(Client):
+class DecisionProvider(OpenAIClient):
     """Asks `/v1/decisions`, and `/v1/systemone` of a server that only has that."""
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str], categories: int) -> None:

@@ -1,6 +1,6 @@
 """Chat completions, by OpenAI's SDK: the one shape that every compatible server understands."""
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # openai asks sys.modules for httpx at each request: half a module, while a webhook imports it in another thread.
@@ -13,21 +13,19 @@ from triage_cli.classifiers.prompt import VERSION, Question, schema
 from triage_cli.classifiers.providers import (
     BY_NOTHING,
     BY_SCHEMA,
+    SLACK,
+    Client,
     Complaint,
     Reply,
     Usage,
-    address_of,
     failure,
-    hush,
     is_page,
-    key_of,
     page,
 )
 from triage_cli.config import ClassifierSpec
 from triage_cli.errors import TemporaryError, TriageError
 
 HOME = "https://api.openai.com/v1"
-SLACK = 5.0  # seconds after which the SDK gives up by itself, should the deadline of the request ever fail
 TOP = 10  # options whose log-probability is asked for
 FORMS = ("schema", "object", "plain")  # how the form of an answer is asked for: each server has the first it can do
 
@@ -42,34 +40,17 @@ OBJECTIONS = (
 )
 
 
-class Client:
-    """Holds the SDK's client while a run lasts, and translates its errors: the one door for them."""
+class OpenAIClient(Client[openai.AsyncOpenAI]):
+    """Holds the SDK's client, and translates its errors: the one door for them."""
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
-        self._spec = spec
-        self._key = key_of(spec, env)
-        self._url = spec.base_url or HOME
-        self.address = address_of(self._url)
-        self._sdk: openai.AsyncOpenAI | None = None
-        hush("openai", "httpx2")
-
-    @property
-    def sdk(self) -> openai.AsyncOpenAI:
-        """Return the open client."""
-        if self._sdk is None:
-            raise RuntimeError("the client is not open")
-        return self._sdk
+        super().__init__(spec, env, HOME, "openai")
 
     def open(self) -> None:
         """Make the client; the deadline and the retries are ours."""
         self._sdk = openai.AsyncOpenAI(
             api_key=self._key, base_url=self._url, timeout=self._spec.timeout + SLACK, max_retries=0
         )
-
-    def close(self) -> Coroutine[Any, Any, None]:
-        """Take the client away at once, and return what closes its connections."""
-        sdk, self._sdk = self.sdk, None
-        return sdk.close()
 
     def translated(self, error: Exception) -> TriageError:
         """Return what an error of the SDK means, without its request: that holds the key."""
@@ -93,7 +74,7 @@ def complaint(error: openai.APIStatusError) -> Complaint:
     return Complaint.of(error.status_code, error.body, error.response.headers)
 
 
-class OpenAIProvider(Client):
+class OpenAIProvider(OpenAIClient):
     """Asks for JSON of one schema, for log-probabilities and for no randomness, as far as the server can do each."""
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:

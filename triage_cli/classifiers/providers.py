@@ -4,7 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Coroutine, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from triage_cli.classifiers.prompt import Question, shown
@@ -63,6 +63,43 @@ class Provider(Protocol):
 
     def heeded(self, *, form: bool) -> None:
         """Take note whether an answer had the form that was asked for."""
+
+
+SLACK = 5.0  # seconds after which an SDK gives up by itself, should the deadline of the request ever fail
+
+
+class Sdk(Protocol):
+    """A vendor's client."""
+
+    def close(self) -> Coroutine[Any, Any, None]:
+        """Close its connections."""
+
+
+S = TypeVar("S", bound=Sdk)
+
+
+class Client(Generic[S]):
+    """Holds a vendor's client while a run lasts."""
+
+    def __init__(self, spec: ClassifierSpec, env: Mapping[str, str], home: str, package: str) -> None:
+        self._spec = spec
+        self._key = key_of(spec, env)
+        self._url = spec.base_url or home
+        self.address = address_of(self._url)
+        self._sdk: S | None = None
+        hush(package, "httpx2")
+
+    @property
+    def sdk(self) -> S:
+        """Return the open client."""
+        if self._sdk is None:
+            raise RuntimeError("the client is not open")
+        return self._sdk
+
+    def close(self) -> Coroutine[Any, Any, None]:
+        """Take the client away at once, and return what closes its connections."""
+        sdk, self._sdk = self.sdk, None
+        return sdk.close()
 
 
 BY_SCHEMA = "held to the list by a JSON schema"
