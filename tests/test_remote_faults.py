@@ -259,8 +259,10 @@ def test_a_client_that_leaves_loses_nothing_that_the_server_finished(
     """Every call that was made is paid for, so every answer is kept; and no new calls are made."""
     table = "id,subject\n" + "".join(f"{n},Where is invoice {n}?\n" for n in range(400))
 
+    left = threading.Event()
+
     def slow(_n: int, _asked: Asked) -> Step:
-        return Step(llm_server.chat(llm_server.verdict()), delay=0.05)
+        return Step(llm_server.chat(llm_server.verdict()), delay=0.0 if left.is_set() else 0.4)
 
     with llm_server.serving(slow) as model:
         with_model(remote, model.url)
@@ -278,6 +280,7 @@ def test_a_client_that_leaves_loses_nothing_that_the_server_finished(
             running.send_signal(number)
         assert running.returncode == (130 if number == signal.SIGINT else -number)
         until(lambda: rows(remote.db, "select count(*) from runs where ended_at is null") == [(0,)], "the run's end")
+        left.set()
         made = len(model.asked)
         assert made < 400, "no new work was taken"
         assert rows(remote.db, "select count(*) from classifications where category = 'Billing'") == [(made,)]
