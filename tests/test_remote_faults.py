@@ -262,7 +262,7 @@ def test_a_client_that_leaves_loses_nothing_that_the_server_finished(
     left = threading.Event()
 
     def slow(_n: int, _asked: Asked) -> Step:
-        return Step(llm_server.chat(llm_server.verdict()), delay=0.0 if left.is_set() else 0.4)
+        return Step(llm_server.chat(llm_server.verdict()), delay=0.0 if left.is_set() else 0.2)
 
     with llm_server.serving(slow) as model:
         with_model(remote, model.url)
@@ -288,6 +288,33 @@ def test_a_client_that_leaves_loses_nothing_that_the_server_finished(
         again = remote(*command, "-q", stdin=table)
         assert again.returncode == 0, again.stderr
         assert len(model.asked) == 400, "nothing was asked twice"
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_a_row_is_printed_when_its_answer_has_come(remote: RemoteCli, where: str) -> None:
+    printed = threading.Event()
+    waited: list[bool] = []
+
+    def held(n: int, _asked: Asked) -> Step:
+        if n > 1:
+            waited.append(printed.wait(10))
+        return Step(llm_server.chat(llm_server.verdict()), delay=0.1)
+
+    with llm_server.serving(held) as model:
+        with_model(remote, model.url, workers=1)
+        remote.serve()
+        cli = remote if where == "there" else remote.server
+        with cli.start("run", "-", "-o", "csv") as running:
+            assert running.stdin is not None
+            assert running.stdout is not None
+            running.stdin.write(many(4).encode())
+            running.stdin.close()
+            running.stdin = None
+            assert running.stdout.readline().startswith(b"id,")
+            assert running.stdout.readline().startswith(b"B-0,")
+            printed.set()
+            assert len(running.stdout.readlines()) == 3
+        assert all(waited), "the others were answered only after it was seen"
 
 
 def test_a_bound_on_cost_holds_over_all_parcels(remote: RemoteCli) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, takewhile
 from typing import Annotated, Any, Literal, TypeVar
@@ -23,6 +24,8 @@ Excel = Annotated[bool, typer.Option("--excel", help="CSV for Excel: BOM, CRLF, 
 # What a spreadsheet takes for a formula, full-width forms too.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 TABLE_ROWS = 50
+# A reader waits at most so many seconds, and a next record, for one that was written: answers may come slowly.
+FLUSH_SECONDS = 0.1
 
 
 def help_if_bare(ctx: typer.Context) -> None:
@@ -40,6 +43,7 @@ class Printer:
         self.format: Format = output or ("table" if telling.on_terminal(sys.stdout) else "jsonl")
         self.silent = quiet and output is None and not excel
         self.closed = False
+        self._flushed = time.monotonic()
         self._excel = excel
         if excel:
             self.format = "csv"
@@ -92,6 +96,8 @@ class Printer:
         if not self.closed:
             try:
                 sys.stdout.write(text)
+                if time.monotonic() - self._flushed > FLUSH_SECONDS:
+                    self.flush()
             except BrokenPipeError:
                 self._lose()
         return not self.closed
@@ -143,6 +149,7 @@ class Printer:
 
     def flush(self) -> None:
         """Hand over what was written."""
+        self._flushed = time.monotonic()
         try:
             sys.stdout.flush()
         except BrokenPipeError:

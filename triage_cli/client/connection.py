@@ -255,7 +255,7 @@ class Stream:
             raise wire.StrangeError("a page, not lines")
         rest = b""
         with self._connection.translated():
-            for piece in self._answer.iter_raw(1 << 16):
+            for piece in self._answer.iter_raw():  # with a size it would wait until so much has come
                 *lines, rest = (rest + piece).split(b"\n") if b"\n" in piece else [rest + piece]
                 yield from lines
                 if len(rest) > wire.LONGEST:
