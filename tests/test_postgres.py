@@ -265,7 +265,8 @@ MANY = b"""
         case n % 100 when 1 then 'new' when 2 then 'classified' when 3 then 'needs_review' when 4 then 'undeliverable'
             else 'routed' end,
         'Category ' || n % 400, 'Model ' || n % 400, 'C-' || n % 400 from generate_series(1, 8000) n;
-    insert into deliveries (delivery_id, ticket_id, category, destination, rule, config_hash, state, attempts, due_at, at)
+    insert into deliveries
+        (delivery_id, ticket_id, category, destination, rule, config_hash, state, attempts, due_at, at)
     select ticket_id, ticket_id, 'Billing', 'box', 'r', '', case when ticket_id like '%1' then 'pending' else 'accepted'
         end, 0, 0, '2026-01-01' from tickets;
     analyze tickets, deliveries;
