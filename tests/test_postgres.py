@@ -366,6 +366,35 @@ def test_a_commit_nobody_heard_of_is_looked_up_and_done_exactly_once(
     assert pg.switched_off() == (frozenset({"box"}) if done else frozenset())
 
 
+@pytest.mark.parametrize("given", ["to nobody", "to another"])
+def test_a_transaction_whose_number_a_crash_has_freed_is_done_again(
+    pg: PostgresStore, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """What had not reached the server's disk is forgotten with its number, and the number is used again."""
+    with pg._writing() as db:
+        db.execute("insert into switched_off values (?, ?)", ("box", "now"))
+        (freed,) = db.execute("select pg_current_xact_id()::text").fetchone() or ("",)
+    if given == "to nobody":
+        freed = str(int(freed) + 1000)
+    begin, commit, lost = pg_connection._begin, pg_connection.Server._commit, iter([True])
+
+    def begin_under_it(door: Door) -> str:
+        begin(door)
+        return freed
+
+    def lose(server: pg_connection.Server, door: Door) -> None:
+        if next(lost, False):
+            door.connection.close()
+            raise psycopg.OperationalError("the connection is closed")
+        commit(server, door)
+
+    monkeypatch.setattr(pg_connection, "_begin", begin_under_it)
+    monkeypatch.setattr(pg_connection.Server, "_commit", lose)
+    assert pg.save([created(a_ticket("1"))]) == [None]
+    assert pg.stats().tickets == 1
+    assert actions(pg) == ["created"]  # type: ignore[arg-type]
+
+
 def test_a_server_that_crashes_and_comes_back_is_waited_for(pg: PostgresStore, pg_server: PgServer) -> None:
     filled(pg, a_ticket("first"))  # type: ignore[arg-type]
     started, stop = threading.Event(), threading.Event()

@@ -110,20 +110,26 @@ class Server:
                     raise
                 lost = error
         # Only now, since the connection that is gone has been given back.
-        if lost is not None and not self._again(lambda: self._was_committed(number)):
+        if lost is not None and not self._again(lambda: self._was_committed(number, door)):
             raise lost
 
     def _commit(self, door: Door) -> None:
         door.connection.execute("commit")
 
-    def _was_committed(self, number: str) -> bool:
-        """Tell whether a transaction was committed whose end nobody heard of."""
+    def _was_committed(self, number: str, lost: Door) -> bool:
+        """Tell whether a transaction was committed whose end nobody heard of.
+
+        A server that crashed gives the number of one that left nothing on its disk to another: so one that is said to
+        be committed must have left its trace.
+        """
         until = time.monotonic() + self._patience
         while True:
             with self._held() as door:
-                (state,) = door.execute("select pg_xact_status(?::xid8)", (number,)).fetchone() or (None,)
-            if state in ("committed", "aborted"):
-                return bool(state == "committed")
+                state = _state(door, number)
+                if state == "committed":
+                    return lost.trace is None or door.execute(*lost.trace).fetchone() is not None
+            if state == "aborted":
+                return False
             if state is None or time.monotonic() > until:
                 raise UnavailableError(
                     f"the connection to {self.shown} was lost while something was being stored",
@@ -203,3 +209,12 @@ def _begin(door: Door) -> str:
     cursor.nextset()
     number: str = (cursor.fetchone() or ("",))[0]
     return number
+
+
+def _state(door: Door, number: str) -> str | None:
+    """Return what became of a transaction: None where it is too long ago."""
+    try:
+        (state,) = door.execute("select pg_xact_status(?::xid8)", (number,)).fetchone() or (None,)
+    except psycopg.errors.InvalidParameterValue:  # in the future: a crash took all there was of it
+        return "aborted"
+    return None if state is None else str(state)

@@ -54,10 +54,14 @@ def is_unstorable(error: Exception) -> bool:
 
 
 class Door:
-    """A connection that takes SQL as the SQLite store has it."""
+    """A connection that takes SQL as the SQLite store has it.
+
+    `trace` is a query and its values that finds a row once the transaction now open here was committed.
+    """
 
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
         self.connection = connection
+        self.trace: tuple[str, Sequence[Any]] | None = None
 
     def execute(self, sql: str, values: Any = ()) -> "psycopg.Cursor[Any]":
         """Run one statement."""

@@ -66,6 +66,7 @@ class PostgresStore(SqlStore):
             self._free_the_dead(db)
             spent = db.execute(pg_queries.CONTINUE, (now(), run.kind, run.words)).fetchall()
             db.execute(pg_queries.BEGIN, (*run, Lease(run.run_id).seconds))
+            db.trace = "select 1 from runs where run_id = ?", (run.run_id,)
             return float(sum(row[0] for row in spent))
 
         return run._replace(spent=self._server.write(begin))
@@ -192,6 +193,7 @@ class PostgresStore(SqlStore):
         seq, prev, mark = db.execute(pg_queries.CHAIN).fetchone() or (0, auditing.GENESIS, None)
         mine = auditing.same(mark, self._audit_key)
         rows, head = auditing.append(Head(prev, seq), (change.event for change in changes), self._audit_key)
+        db.trace = "select 1 from events where seq = ? and hash = ?", (head.events, head.head)
         if len(rows) < pg_queries.MANY:
             said = pg_queries.as_json(pg_queries.EVENT_COLUMNS, rows)
             db.execute(pg_queries.LOG, (said, head.events, head.head, mine))
