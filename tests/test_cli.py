@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from tests.commands import HEADER, TICKETS, many, on_terminal, rows, until
 from tests.conftest import Cli
+from tests.llm_server import Step, chat, serving, verdict
 from triage_cli.codec import EVENT_KEYS, TICKET_KEYS
 
 COMMANDS = ("create", "classify", "route", "run", "list", "show", "why", "logs", "stats", "config", "db")
@@ -613,6 +615,26 @@ def test_a_terminal_gets_tables_and_the_next_step(fitted: Cli) -> None:
     assert "next" not in on_terminal(fitted.folder, fitted.env, "create", "-q", "t.csv").text
 
 
+def plain(text: str) -> str:
+    """Return what a terminal shows, without its colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_a_table_fits_a_terminal_and_keeps_what_names_a_ticket_whole(fitted: Cli, columns: int) -> None:
+    long = "refund of an invoice that was charged twice " * 9
+    wide = "\u8bf7\u9000\u6b3e\u6211\u88ab\u6536\u4e86\u4e24\u6b21\u94b1" * 9
+    text = f"id,subject,customer,priority\nA-1,{long},C-1,urgent\nA-2,{wide},someone@example.org,high\nA-3,short,,low\n"
+    assert fitted("run", "-q", stdin=text).returncode == 0
+    told = plain(on_terminal(fitted.folder, fitted.env, "list", columns=columns).text).splitlines()
+    assert len(told) == 4, "a line a ticket"
+    assert all(cell_len(line) <= columns for line in told)
+    assert told[0].split()[:3] == ["id", "status", "category"]
+    assert re.match(r"[0-9a-f]{8}  routed +Billing +.*refund of an invoice.*\u2026", told[3])
+    assert "subject" in told[0]
+    assert ("customer" in told[0]) == (columns == 120)
+
+
 def test_a_terminal_gets_the_newest_fifty(cli: Cli) -> None:
     cli("create", "-q", stdin=many(60))
     seen = on_terminal(cli.folder, cli.env, "list")
@@ -627,6 +649,19 @@ def test_progress_goes_to_a_terminal_only(fitted: Cli) -> None:
     done = fitted("run", stdin=TICKETS)
     assert "\x1b" not in done.stderr
     assert "\r" not in done.stderr
+
+
+def test_a_terminal_is_shown_how_far_how_long_still_and_what_it_costs(cli: Cli) -> None:
+    with serving(lambda _n, _asked: Step(chat(verdict()), delay=0.05)) as server:
+        (cli.folder / "config.yaml").write_text(
+            f"classifiers:\n  gpt: {{type: openai, model: m, base_url: {server.url}, api_key_env: null, workers: 4,\n"
+            "        price: {input: 1000, output: 1000}}\nclassifier: gpt\n"
+        )
+        cli("create", "-q", stdin=many(60))
+        seen = on_terminal(cli.folder, cli.env, "classify")
+    shown = plain(seen.text)
+    assert re.search(r"classifying \d+ at \d+/s, \$\d+\.\d{4} ━+\S*━* 0:00:0\d", shown)
+    assert shown.index("classifying") < shown.index("subject 1")
 
 
 # -- pipes that close, streams that are closed

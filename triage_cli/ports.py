@@ -104,6 +104,10 @@ class Triage(Protocol):
     def audit_head(self) -> Head:
         """Return where the audit log ends."""
 
+    @property
+    def spent(self) -> float:
+        """Return what was spent by this object so far, in USD."""
+
     def stop(self) -> None:
         """Take no new work; what is in flight ends and is kept."""
 

@@ -1,7 +1,8 @@
 """`triage classify`: ask a classifier about tickets."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
+from triage_cli.cli.progress import Bar, among
 from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, outcome_record
 from triage_cli.errors import PRECEDENCE, ExitCode
@@ -58,7 +60,9 @@ def classify(
     printer = Printer(output, excel=excel, quiet=session.quiet)
     counts: Counter[str] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
-    outcomes = _outcomes(session, selection, plan, counts, codes)
+    way = partial(among, session, selection, ("new", "failed"))
+    bar = Bar(session, "classifying", session.shows_progress(printer.format), way)
+    outcomes = _counted(bar.over(session.triage.classify(selection, plan)), counts, codes)
     try:
         if ids and len(ids) == 1 and ids != ["-"]:
             for outcome in outcomes:
@@ -81,11 +85,10 @@ def classify(
     return next(code for code in PRECEDENCE if code in codes)
 
 
-def _outcomes(
-    session: Session, selection: Selection, plan: ClassifyPlan, counts: Counter[str], codes: set[ExitCode]
+def _counted(
+    outcomes: Iterable[Outcome[Decided]], counts: Counter[str], codes: set[ExitCode]
 ) -> Iterator[Outcome[Decided]]:
-    outcomes = session.triage.classify(selection, plan)
-    for outcome in telling.progress(outcomes, "classifying", shown=session.shows_progress):
+    for outcome in outcomes:
         counts[outcome.did] += 1
         if outcome.error is not None:
             codes.add(outcome.error.exit_code)

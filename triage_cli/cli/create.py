@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.inputs import Rejections
 from triage_cli.cli.printing import Printer
+from triage_cli.cli.progress import Bar, through
 from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, outcome_record, ticket_record
 from triage_cli.errors import ExitCode, RowError, UsageError
@@ -74,7 +76,8 @@ def create(
         tables = inputs.tables(session, streams, wanted)
         rejections.begin([name for name, _ in streams])
         try:
-            outcomes = _outcomes(session, tables, rejections, counts, strict=strict)
+            bar = Bar(session, "creating", session.shows_progress(printer.format), partial(through, streams))
+            outcomes = _outcomes(bar, tables, rejections, counts, strict=strict)
             printer.many(outcomes, outcome_record, TICKET_KEYS, _table)
         finally:
             rejections.close()
@@ -84,11 +87,11 @@ def create(
 
 
 def _outcomes(
-    session: Session, tables: Sequence[Table], rejections: Rejections, counts: Counter[str], *, strict: bool
+    bar: Bar, tables: Sequence[Table], rejections: Rejections, counts: Counter[str], *, strict: bool
 ) -> Iterator[Outcome[Ticket]]:
     for table in tables:
-        rows = session.stopper.interruptible(inputs.until_rejected(table.rows) if strict else table.rows)
-        for outcome in session.triage.create(telling.progress(rows, "creating", shown=session.shows_progress)):
+        rows = bar.session.stopper.interruptible(inputs.until_rejected(table.rows) if strict else table.rows)
+        for outcome in bar.session.triage.create(bar.over(rows)):
             counts[outcome.did] += 1
             rejections.see(outcome, table)
             yield outcome

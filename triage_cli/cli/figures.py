@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from triage_cli.cli.fitting import Fitted
 from triage_cli.cli.tables import bar, text
 
 Record = Mapping[str, Any]
@@ -43,8 +44,7 @@ def lesson(record: Record) -> RenderableType:
 
 def suspects(records: Sequence[Record]) -> RenderableType:
     """Return labels in doubt, what others say, and the ticket's words."""
-    table = _table("id", "label", "rather", "confidence", "against", "text")
-    table.columns[5].ratio, table.columns[5].no_wrap = 1, True
+    table = Fitted(("id", "label", "rather", "confidence", "against", "text"), spare=("against", "confidence"))
     for record in records:
         table.add_row(
             text(record["ticket_id"][-8:], "dim"), text(record["label"], "red"), text(record["suggestion"], "green"),
@@ -59,17 +59,19 @@ def evaluations(records: Sequence[Record]) -> RenderableType:
 
 
 def _side_by_side(records: Sequence[Record]) -> Table:
-    table = _table("classifier", "n", "accuracy", "95 % interval", "macro-F1", "sure", "error vs. majority",
-                   "calibration error", "USD", "ms a ticket")  # fmt: skip
-    for r in records:
-        less = r["error_reduction"]
-        error = r["calibration_error"]
-        table.add_row(
-            text(r["classifier"], "bold"), text(f"{r['n']:,}"), bar(r["accuracy"]), text(span(r["accuracy_interval"])),
-            text(f"{r['macro_f1']:.3f}"), text(percent(r["coverage"])), text("" if less is None else f"{-less:+.0%}"),
-            text("" if error is None else f"{error:.3f}"), text(f"{r['cost_usd']:.4f}"),
-            text(f"{1000 * r['seconds'] / r['n']:.1f}" if r["n"] else ""),
-        )  # fmt: skip
+    table = _table("classifier", *(record["classifier"] for record in records))
+    table.add_row(text("tickets"), *(text(f"{r['n']:,}") for r in records))
+    table.add_row(text("accuracy"), *(bar(r["accuracy"]) for r in records))
+    table.add_row(text("95 % interval"), *(text(span(r["accuracy_interval"])) for r in records))
+    table.add_row(text("macro-F1"), *(text(f"{r['macro_f1']:.3f}") for r in records))
+    table.add_row(text("sure"), *(text(percent(r["coverage"])) for r in records))
+    less = [r["error_reduction"] for r in records]
+    table.add_row(text("error vs. majority"), *(text("" if each is None else f"{-each:+.0%}") for each in less))
+    errors = [r["calibration_error"] for r in records]
+    table.add_row(text("calibration error"), *(text("" if each is None else f"{each:.3f}") for each in errors))
+    table.add_row(text("USD"), *(text(f"{r['cost_usd']:.4f}") for r in records))
+    times = [1000 * r["seconds"] / r["n"] if r["n"] else None for r in records]
+    table.add_row(text("ms a ticket"), *(text("" if each is None else f"{each:.1f}") for each in times))
     return table
 
 

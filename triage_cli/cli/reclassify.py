@@ -1,18 +1,22 @@
 """`triage reclassify`: ask again, look at what flips, let it hold."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
+from triage_cli.cli.progress import Bar, among
 from triage_cli.cli.session import Session, served
 from triage_cli.codec import FLIP_KEYS, outcome_record
 from triage_cli.errors import PRECEDENCE, ExitCode, UsageError
 from triage_cli.models import Flip, Outcome, ReclassifyPlan, Selection
 
+# What is asked about again where nothing is named.
+DECIDED = ("classified", "routing", "routed", "unroutable", "undeliverable")
 # What is printed: where the category that holds and the one answered differ.
 SHOWN = ("flip", "flipped", "rehomed", "unhoused")
 WORDS = {
@@ -87,7 +91,9 @@ def reclassify(
     matrix: Counter[tuple[str, str]] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
     try:
-        outcomes = _outcomes(session, selection, plan, counts, matrix, codes)
+        way = partial(among, session, selection, DECIDED)
+        bar = Bar(session, "comparing", session.shows_progress(printer.format), way)
+        outcomes = _counted(bar.over(session.triage.reclassify(selection, plan)), counts, matrix, codes)
         printer.many((o for o in outcomes if o.did in SHOWN), outcome_record, FLIP_KEYS, _table)
     finally:
         for line in table(matrix):
@@ -102,16 +108,13 @@ def reclassify(
     return next(code for code in PRECEDENCE if code in codes)
 
 
-def _outcomes(
-    session: Session,
-    selection: Selection,
-    plan: ReclassifyPlan,
+def _counted(
+    outcomes: Iterable[Outcome[Flip]],
     counts: Counter[str],
     matrix: Counter[tuple[str, str]],
     codes: set[ExitCode],
 ) -> Iterator[Outcome[Flip]]:
-    outcomes = session.triage.reclassify(selection, plan)
-    for outcome in telling.progress(outcomes, "comparing", shown=session.shows_progress):
+    for outcome in outcomes:
         counts[outcome.did] += 1
         if outcome.value is not None and outcome.value.old and outcome.value.new:
             matrix[outcome.value.old, outcome.value.new] += 1
@@ -142,5 +145,9 @@ def table(matrix: Counter[tuple[str, str]]) -> Iterator[str]:
 
 def _table(records: Sequence[Any]) -> object:
     from triage_cli.cli import tables
+    from triage_cli.cli.fitting import Fitted
 
-    return tables.of(COLUMNS)([r | {"ticket_id": r["ticket_id"][-8:]} for r in records])
+    shown = Fitted(COLUMNS, spare=("status", "applied", "old_reason", "new_reason"))
+    for r in records:
+        shown.add_row(*(tables.cell(r[name][-8:] if name == "ticket_id" else r[name]) for name in COLUMNS))
+    return shown

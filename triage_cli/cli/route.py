@@ -1,7 +1,8 @@
 """`triage route`: send tickets where the routing map says, and deliver what is due."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from triage_cli import routing, wiring
 from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
+from triage_cli.cli.progress import Bar, among
 from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, outcome_record
 from triage_cli.errors import PRECEDENCE, ExitCode
@@ -53,7 +55,9 @@ def route(
     places: Counter[str] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
     plan = RoutePlan(retry_dead, again, 0.0 if no_wait else STAY)
-    outcomes = _outcomes(session, selection, plan, counts, places, codes)
+    way = partial(among, session, selection, ("classified", "unroutable"))
+    bar = Bar(session, "routing", session.shows_progress(printer.format), way)
+    outcomes = _counted(bar.over(session.triage.route(selection, plan)), counts, places, codes)
     try:
         if ids and len(ids) == 1 and ids != ["-"]:
             for outcome in outcomes:
@@ -82,16 +86,10 @@ def next_step(places: Counter[str], counts: Counter[str]) -> str:
     return "; ".join(steps)
 
 
-def _outcomes(
-    session: Session,
-    selection: Selection,
-    plan: RoutePlan,
-    counts: Counter[str],
-    places: Counter[str],
-    codes: set[ExitCode],
+def _counted(
+    outcomes: Iterable[Outcome[Routed]], counts: Counter[str], places: Counter[str], codes: set[ExitCode]
 ) -> Iterator[Outcome[Routed]]:
-    outcomes = session.triage.route(selection, plan)
-    for outcome in telling.progress(outcomes, "routing", shown=session.shows_progress):
+    for outcome in outcomes:
         counts[outcome.did] += 1
         ticket = outcome.value.ticket if outcome.value else None
         if ticket is not None and outcome.did == "routed":

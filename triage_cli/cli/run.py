@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import typer
@@ -10,6 +11,7 @@ from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.create import DIDS
 from triage_cli.cli.inputs import Rejections
 from triage_cli.cli.printing import Printer
+from triage_cli.cli.progress import Bar, through
 from triage_cli.cli.route import next_step
 from triage_cli.cli.session import Session, served
 from triage_cli.errors import PRECEDENCE, ExitCode, UsageError
@@ -31,6 +33,7 @@ ADDED = (
 )
 WORDS = {"needs_review": "need review"}
 STATUSES = ("routed", "needs_review", "failed")
+OWN = 2  # of the input's own columns that a table shows, so that a reader knows the row
 
 
 def register(app: typer.Typer) -> None:
@@ -76,7 +79,8 @@ def run(
             raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")
         tally.rejections.begin([name for name, _ in streams])
         try:
-            _print(printer, tables, lambda table: _outcomes(session, table, plan, tally, strict=strict))
+            bar = Bar(session, "running", session.shows_progress(printer.format), partial(through, streams))
+            _print(printer, tables, lambda table: _outcomes(bar, table, plan, tally, strict=strict))
         finally:
             tally.rejections.close()
             session.say(telling.counted(tally.dids, DIDS) + "; " + telling.counted(tally.statuses, STATUSES, WORDS))
@@ -115,11 +119,10 @@ class Tally:
         return next(code for code in PRECEDENCE if code in codes)
 
 
-def _outcomes(session: Session, table: Table, plan: ClassifyPlan, tally: Tally, *, strict: bool) -> Iterator[Row]:
+def _outcomes(bar: Bar, table: Table, plan: ClassifyPlan, tally: Tally, *, strict: bool) -> Iterator[Row]:
     """Yield each row's own cells and what is added to them."""
-    rows = session.stopper.interruptible(inputs.until_rejected(table.rows) if strict else table.rows)
-    shown = telling.progress(rows, "running", shown=session.shows_progress)
-    for outcome in in_order(session.triage.run(shown, plan)):
+    rows = bar.session.stopper.interruptible(inputs.until_rejected(table.rows) if strict else table.rows)
+    for outcome in in_order(bar.session.triage.run(bar.over(rows), plan)):
         tally.add(outcome)
         tally.rejections.see(outcome, table)
         yield _cells(outcome.item), _added(outcome)
@@ -166,7 +169,11 @@ def _named(table: Table, rows: Iterator[Row]) -> Iterator[Iterable[tuple[str, An
 
 def _table(records: Any) -> object:
     from triage_cli.cli import tables
+    from triage_cli.cli.fitting import Fitted
 
-    columns = ("triage_ticket_id", "triage_status", "triage_category", "triage_confidence", "triage_routed_to")
-    short = [record | {"triage_ticket_id": str(record["triage_ticket_id"] or "")[-8:]} for record in records]
-    return tables.of(columns)(short)
+    own = [name for name in records[0] if name not in ADDED][:OWN]
+    table = Fitted((*own, "id", "status", "category", "confidence", "routed to"), spare=("routed to", "confidence"))
+    for record in records:
+        cells = (tables.text(record[name]) for name in own)
+        table.add_row(*cells, *tables.decided(record, "triage_"), tables.text(record["triage_routed_to"]))
+    return table

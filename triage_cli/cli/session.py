@@ -146,10 +146,9 @@ class Session:
         """Tell whether a person is there to be told the next step."""
         return not self.quiet and telling.on_terminal(sys.stderr)
 
-    @property
-    def shows_progress(self) -> bool:
-        """Tell whether a bar is shown: on a terminal that no records are printed to."""
-        return self.guides and not telling.on_terminal(sys.stdout)
+    def shows_progress(self, output: str) -> bool:
+        """Tell whether a bar is shown: on a terminal to which no records are printed meanwhile."""
+        return self.guides and (output == "table" or not telling.on_terminal(sys.stdout))
 
     def say(self, text: str) -> None:
         """Tell something on stderr, unless quiet."""

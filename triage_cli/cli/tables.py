@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from triage_cli.cli.fitting import Fitted
 from triage_cli.cli.telling import on_terminal, safe
 
 Record = Mapping[str, Any]
@@ -63,25 +64,30 @@ def bar(share: float | None) -> Text:
 
 def tickets(records: Sequence[Record]) -> RenderableType:
     """Return tickets as a table: what each is about, what was decided and where it went."""
-    table = _table("id", "status", "category", "confidence", "priority", "customer", "subject", "routed to")
-    table.columns[6].no_wrap = True
-    table.columns[6].ratio = 1
+    columns = ("id", "status", "category", "confidence", "priority", "customer", "subject", "routed to")
+    table = Fitted(columns, spare=("customer", "routed to", "priority", "confidence"))
     for record in records:
-        guess = record.get("category")
-        status = record.get("status") or ""
         table.add_row(
-            text(str(record.get("ticket_id") or "")[-8:], "dim"),
-            text(status, COLOURS.get(status, "")),
-            text(guess)
-            if guess
-            else text(f"{record['suggestion']}?" if record.get("suggestion") else "", "dim italic"),
-            bar(record.get("confidence")),
+            *decided(record),
             text(record.get("priority"), PRIORITIES.get(record.get("priority") or "", "")),
             text(record.get("customer_id")),
             text(record.get("subject") or record.get("description")),
-            text(record.get("routed_to") if status != "classified" else ""),
+            text(record.get("routed_to") if record.get("status") != "classified" else ""),
         )
     return table
+
+
+def decided(record: Record, prefix: str = "") -> tuple[Text, Text, Text, Text]:
+    """Return the cells that tell a ticket's end of id, its status, category and confidence."""
+    ticket_id, status, guess, unsure, confidence = (
+        record.get(f"{prefix}{name}") for name in ("ticket_id", "status", "category", "suggestion", "confidence")
+    )
+    return (
+        text(str(ticket_id or "")[-8:], "dim"),
+        text(status, COLOURS.get(status or "", "")),
+        text(guess) if guess else text(f"{unsure}?" if unsure else "", "dim italic"),
+        bar(confidence),
+    )
 
 
 def ticket(records: Sequence[Record]) -> RenderableType:
@@ -95,7 +101,7 @@ def ticket(records: Sequence[Record]) -> RenderableType:
     answers = _titled("classifications", "at", "classifier", "category", "confidence", "reason")
     for a in record.get("classifications", ()):
         answers.add_row(
-            text(a["at"]),
+            text(_moment(a["at"])),
             text(a["classifier"]),
             text(a["category"]),
             bar(a["confidence"]),
@@ -109,13 +115,15 @@ def ticket(records: Sequence[Record]) -> RenderableType:
             text(d["destination"]),
             state,
             text(d["attempts"]),
-            text(d["last_error"] or d["done_at"]),
+            text(d["last_error"] or _moment(d["done_at"])),
             text(d["delivery_id"]),
         )
         for a in d["tries"]:
             if a["error"]:
                 seconds = f"{a['seconds']:.2f}"
-                tries.add_row(*map(text, (a["at"], d["destination"], a["number"], a["status"], a["error"], seconds)))
+                tries.add_row(
+                    *map(text, (_moment(a["at"]), d["destination"], a["number"], a["status"], a["error"], seconds))
+                )
     history = events(record.get("events", ()), title="events")
     return Group(facts, *(t for t in (answers, sent, tries, history) if t.row_count))
 
@@ -178,7 +186,7 @@ def of(columns: Sequence[str]) -> Callable[[Sequence[Record]], RenderableType]:
     def show(records: Sequence[Record]) -> RenderableType:
         table = _table(*columns)
         for record in records:
-            table.add_row(*(text(_short(record.get(column))) for column in columns))
+            table.add_row(*(cell(record.get(column)) for column in columns))
         return table
 
     return show
@@ -187,9 +195,8 @@ def of(columns: Sequence[str]) -> Callable[[Sequence[Record]], RenderableType]:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(
-            column, no_wrap=column in ("id", "status", "confidence", "seq", "timestamp"), overflow="ellipsis"
-        )
+        # What stands here is to be read whole: it goes on in the next line.
+        table.add_column(column, no_wrap=column in ("id", "status", "confidence", "seq", "timestamp"), overflow="fold")
     return table
 
 
@@ -198,6 +205,16 @@ def _titled(title: str, *columns: str) -> Table:
     if title:
         table.title, table.title_justify, table.title_style = f"\n{title}", "left", "bold"
     return table
+
+
+def cell(value: object) -> Text:
+    """Return a value of any type, in short."""
+    return text(_short(value))
+
+
+def _moment(at: str | None) -> str:
+    """Return a time to the second."""
+    return (at or "")[:19].replace("T", " ")
 
 
 def _short(value: object) -> str:

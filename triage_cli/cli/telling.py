@@ -1,18 +1,16 @@
-"""What goes to stderr: notes, errors, summaries, a progress bar; and nothing from a ticket reaches a terminal raw."""
+"""What goes to stderr: notes, errors, summaries; and nothing from a ticket reaches a terminal raw."""
 
 import io
 import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TextIO, TypeVar
+from typing import Any, TextIO
 
 from triage_cli.codec import error_record, to_json
 from triage_cli.errors import ConfigError, TriageError
-
-T = TypeVar("T")
 
 # C0 and C1 controls, bidirectional overrides, zero-width and tag characters: what can fool a terminal or a reader.
 UNSAFE = re.compile(
@@ -75,29 +73,6 @@ def counted(counts: Mapping[str, int], always: Iterable[str], words: Mapping[str
     names = list(dict.fromkeys([*always, *counts]))
     words = words or {}
     return ", ".join(f"{counts.get(n, 0)} {words.get(n, n)}" for n in names if n in always or counts.get(n))
-
-
-def progress(items: Iterable[T], what: str, *, shown: bool) -> Iterator[T]:
-    """Yield items, with a bar of count and rate on stderr where it is shown."""
-    if not shown:
-        yield from items
-        return
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-    )
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None, rate="")
-        for item in items:
-            yield item
-            bar.advance(task)
-            speed = bar.tasks[0].speed
-            bar.update(task, rate=f"{speed:,.0f}/s" if speed else "")
 
 
 def open_closed() -> None:

@@ -83,6 +83,7 @@ class Connection:
         self._met = False
         self._patience = PATIENCE
         self.stopped_at: float | None = None
+        self.spent = 0.0
         self._client = httpx.Client(
             base_url=address.url,
             headers={"x-api-key": address.key, "user-agent": f"triage/{__version__}", "accept-encoding": "identity"},
@@ -243,6 +244,8 @@ class Stream:
                     raise wire.problem_of(record["problem"])
                 if "end" in record:
                     self.end = record
+                    cost = record.get("cost_usd")
+                    self._connection.spent += cost if isinstance(cost, int | float) else 0.0
                     return
                 yield record
         except wire.StrangeError as error:

@@ -57,6 +57,11 @@ class RemoteTriage:
         """Take no new work: what is on its way ends soon, and the server is left, which stops it too."""
         self._connection.stop()
 
+    @property
+    def spent(self) -> float:
+        """Return what the server says was spent for us, in USD; it says so at the end of each answer."""
+        return self._connection.spent
+
     # -- streams
 
     def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:

@@ -1,0 +1,70 @@
+"""A table as wide as the terminal, a line a row: the widest cells are shortened, then some columns left out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+GAP = 2  # between two columns
+# What a column keeps of its cells before another one is left out; of these more than of others.
+FLOORS: Mapping[str, int] = {"subject": 24, "text": 24, "category": 24, "id": 36, "ticket_id": 36}
+FLOOR = 12
+
+
+class Fitted:
+    """Rows under named columns, made to fit when they are shown; `spare` may be left out, the first one first."""
+
+    def __init__(self, columns: Sequence[str], spare: Sequence[str] = (), title: str = "") -> None:
+        self._columns = tuple(columns)
+        self._spare = tuple(spare)
+        self._title = title
+        self._rows: list[tuple[Text, ...]] = []
+
+    @property
+    def row_count(self) -> int:
+        """Return how many rows there are."""
+        return len(self._rows)
+
+    def add_row(self, *cells: Text) -> None:
+        """Add a row."""
+        self._rows.append(cells)
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Yield the table that fits."""
+        widths = self._fit(options.max_width)
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+        if self._title:
+            table.title, table.title_justify, table.title_style = f"\n{self._title}", "left", "bold"
+        for name, width in widths.items():
+            table.add_column(Text(name), width=width, no_wrap=True, overflow="ellipsis")
+        places = [self._columns.index(name) for name in widths]
+        for row in self._rows:
+            table.add_row(*(row[place] for place in places))
+        yield table
+
+    def _fit(self, room: int) -> dict[str, int]:
+        """Return the columns that are shown, and how wide each is."""
+        whole = {
+            name: max(cell_len(name), *(cell_len(row[place].plain) for row in self._rows), 0)
+            for place, name in enumerate(self._columns)
+        }
+        for left_out in range(len(self._spare) + 1):
+            shown = {name: width for name, width in whole.items() if name not in self._spare[:left_out]}
+            if fits(shown, room):
+                break
+        return shown
+
+
+def fits(widths: dict[str, int], room: int) -> bool:
+    """Shorten the widest columns, each down to its floor, until all fit; tell whether they do."""
+    over = sum(widths.values()) + GAP * (len(widths) - 1) - room
+    while over > 0:
+        above = {name: width for name, width in widths.items() if width > max(FLOORS.get(name, FLOOR), cell_len(name))}
+        if not above:
+            return False
+        widest = max(above, key=lambda name: above[name])
+        widths[widest] -= 1
+        over -= 1
+    return True
