@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import many, rows
 from tests.conftest import Cli, FakeClassifier, World
 from tests.test_webhook import Receiver, target
 from triage_cli.destinations.webhook import WebhookDestination
@@ -175,8 +176,26 @@ def test_a_missing_secret_names_its_variable(cli: Cli, tmp_path: Path) -> None:
         "destinations:\n  hook: {type: webhook, url: 'https://x.example/', secret_env: HOOK_SECRET}\n"
         "routes:\n  - to: hook\n"
     )
-    cli("run", "-q", stdin="subject\nI was charged twice, please refund\n")
-    assert "HOOK_SECRET" in cli("show", cli("list", "-o", "id").stdout.strip()).stdout
+    done = cli("run", stdin="subject\nI was charged twice, please refund\nWhere is the refund of my invoice?\n")
+    assert done.returncode == 2
+    why = 'due later: destination "hook" needs the secret in HOOK_SECRET, which is not set; export HOOK_SECRET'
+    told = done.stderr.splitlines()
+    assert told[-3].startswith(f"{why} (")
+    assert told[-2] == f"{why} (2 tickets)"
+    assert "2 due later" in told[-1]
+    again = cli("route", "-o", "id")
+    assert (again.returncode, len(again.stdout.splitlines())) == (2, 2)
+    assert rows(cli.db, "select state, attempts from deliveries") == [("pending", 0)] * 2, "it costs no attempt"
+
+
+def test_a_mistaken_destination_holds_up_no_other(cli: Cli, receiver: Receiver) -> None:
+    (cli.folder / "config.yaml").write_text(
+        f"destinations:\n  hook: {{type: webhook, url: {receiver.url}}}\n"
+        "  other: {type: webhook, url: 'https://x.example/', secret_env: HOOK_SECRET}\n"
+        "routes:\n  - to: [other, hook]\n"
+    )
+    assert cli("run", "-q", stdin=many(20)).returncode == 2
+    assert len(receiver.got) == 20
 
 
 def test_show_lists_failed_attempts_with_status_time_and_error(cli: Cli, receiver: Receiver) -> None:

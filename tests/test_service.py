@@ -978,7 +978,7 @@ def test_route_stays_for_attempts_that_fall_due_soon(world: World, clock: Clock)
     world.rules = (Rule("all", ("box",)),)
     began = clock()
     box.meanwhile = lambda: setattr(box, "fails", None) if len(box.tried) == 2 else None
-    assert dids(route(world, stay=15.0)) == ["routing", "routed"]
+    assert dids(route(world, stay=15.0)) == ["routed"], "one outcome a ticket, however often it was tried"
     assert 9 <= clock() - began <= 11
 
 

@@ -89,9 +89,6 @@ def test_many_from_csv_and_json_lines_each_row_with_its_fate(three: Cli) -> None
     ("stdin", "said"),
     [
         ("a,b\n1,2\n", "among a, b"),
-        ("ticket_id,category\nA-1,\n", "line 2: no category"),
-        ('{"category": "Billing"}\n', "line 1: no ticket_id"),
-        ('{"ticket_id": "A-1", "category": null}\n', "line 1: no category"),
         ('{"ticket_id": \n', "line 1 is no JSON"),
         ("{}[]\n", "line 1 is no JSON"),
     ],
@@ -100,6 +97,23 @@ def test_an_input_that_holds_no_verdicts_is_2(three: Cli, stdin: str, said: str)
     done = three("verdict", "-", stdin=stdin)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("stdin", "said"),
+    [
+        ("ticket_id,category\nA-1,\nA-2,General\n", "rejected: line 2: no category for A-1"),
+        ("ticket_id,category\n,Billing\nA-2,General\n", "rejected: line 2: no ticket_id"),
+        ('{"category": "Billing"}\n{"id": "A-2", "label": "General"}\n', "rejected: line 1: no ticket_id"),
+        ('{"ticket_id": "A-1", "category": null}\n{"id": "A-2", "label": "General"}\n', "line 1: no category for A-1"),
+    ],
+)
+def test_a_row_that_says_too_little_is_told_and_stops_no_other(three: Cli, stdin: str, said: str) -> None:
+    done = three("verdict", "-", "-o", "csv", stdin=stdin)
+    assert done.returncode == 3
+    assert said in done.stderr
+    assert "1 verdicts given, 0 unchanged, 1 rejected" in done.stderr
+    assert len(done.stdout.splitlines()) == 2
 
 
 def test_what_is_listed_can_be_piped_back_and_all_taken_back(three: Cli) -> None:

@@ -5,9 +5,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from triage_cli.errors import TriageError
-from triage_cli.models import ClassifyPlan, RoutePlan, Selection
+from triage_cli.errors import ItemError, TriageError
+from triage_cli.models import ClassifyPlan, Outcome, RoutePlan, Selection
 from triage_cli.service.local import LocalTriage, Parts
 
 ACTOR = "serve"
@@ -117,5 +118,14 @@ class Worker:
             self._send_after = time.monotonic() + PAUSE
 
 
-def _drain(outcomes: Iterable[object]) -> int:
-    return sum(1 for _ in outcomes)
+def _drain(outcomes: Iterable[Outcome[Any]]) -> int:
+    """Let all happen; return how many no mistake of the configuration stood in the way of, which is told once."""
+    number, mistakes = 0, dict[str, None]()
+    for outcome in outcomes:
+        if outcome.error is None or isinstance(outcome.error, ItemError):
+            number += 1
+        else:
+            mistakes[outcome.error.sentence()] = None
+    for sentence in mistakes:
+        errors.warning("background: %s", sentence)
+    return number

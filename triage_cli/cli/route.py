@@ -13,7 +13,7 @@ from triage_cli.cli.printing import Printer
 from triage_cli.cli.progress import Bar, among
 from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, outcome_record
-from triage_cli.errors import PRECEDENCE, ExitCode
+from triage_cli.errors import PRECEDENCE, ExitCode, ItemError, TriageError
 from triage_cli.models import Outcome, Routed, RoutePlan, Selection
 
 # Attempts that fall due within this many seconds are waited for.
@@ -57,7 +57,8 @@ def route(
     plan = RoutePlan(retry_dead, again, 0.0 if no_wait else STAY)
     way = partial(among, session, selection, ("classified", "unroutable"))
     bar = Bar(session, "routing", session.shows_progress(printer.format), way)
-    outcomes = _counted(bar.over(session.triage.route(selection, plan)), counts, places, codes)
+    repeats = telling.Repeats()
+    outcomes = _counted(bar.over(session.triage.route(selection, plan)), counts, places, codes, repeats)
     try:
         if ids and len(ids) == 1 and ids != ["-"]:
             for outcome in outcomes:
@@ -65,10 +66,18 @@ def route(
         else:
             printer.many(outcomes, outcome_record, TICKET_KEYS, _table)
     finally:
+        repeats.close()
         session.say(telling.counted(counts, DIDS, WORDS))
     if session.guides:
-        session.say(next_step(places, counts))
+        session.say(next_step(places, counts) or _due_later(session))
     return next(code for code in PRECEDENCE if code in codes)
+
+
+def code_of(outcome: Outcome[Routed], error: TriageError) -> ExitCode:
+    """Return the exit code that a ticket's error asks for: what is due later, or waits for a rule, is no failure."""
+    if not isinstance(error, ItemError):
+        return error.exit_code
+    return ExitCode.PARTIAL if outcome.did == "undeliverable" or error.code == "not_classified" else ExitCode.OK
 
 
 def next_step(places: Counter[str], counts: Counter[str]) -> str:
@@ -86,8 +95,18 @@ def next_step(places: Counter[str], counts: Counter[str]) -> str:
     return "; ".join(steps)
 
 
+def _due_later(session: Session) -> str:
+    """Say where there was nothing to do that there will be."""
+    number = sum(states.get("pending", 0) for states in session.triage.stats().deliveries.values())
+    return f"{number:,} deliveries are due later: triage show ID tells when" if number else ""
+
+
 def _counted(
-    outcomes: Iterable[Outcome[Routed]], counts: Counter[str], places: Counter[str], codes: set[ExitCode]
+    outcomes: Iterable[Outcome[Routed]],
+    counts: Counter[str],
+    places: Counter[str],
+    codes: set[ExitCode],
+    repeats: telling.Repeats,
 ) -> Iterator[Outcome[Routed]]:
     for outcome in outcomes:
         counts[outcome.did] += 1
@@ -95,9 +114,8 @@ def _counted(
         if ticket is not None and outcome.did == "routed":
             places[ticket.routed_to or ""] += 1
         if outcome.error is not None:
-            if outcome.did == "undeliverable" or outcome.error.code == "not_classified":
-                codes.add(ExitCode.PARTIAL)
-            telling.say(f"{outcome.did}: {outcome.error.sentence()}")
+            codes.add(code_of(outcome, outcome.error))
+            repeats.tell(WORDS.get(outcome.did, outcome.did), outcome.error, ticket.ticket_id if ticket else "")
         yield outcome
 
 

@@ -14,7 +14,7 @@ from triage_cli.cli.printing import Printer
 from triage_cli.cli.progress import Bar, through
 from triage_cli.cli.route import next_step
 from triage_cli.cli.session import Session, served
-from triage_cli.errors import PRECEDENCE, ExitCode, UsageError
+from triage_cli.errors import PRECEDENCE, ExitCode, ItemError, UsageError
 from triage_cli.models import ClassifyPlan, Outcome, Rejected, Routed, TicketDraft
 from triage_cli.reading import Table
 from triage_cli.reading.tables import named_once
@@ -31,7 +31,7 @@ ADDED = (
     "triage_routed_to",
     "triage_error",
 )
-WORDS = {"needs_review": "need review"}
+WORDS = {"needs_review": "need review", "routing": "due later"}
 STATUSES = ("routed", "needs_review", "failed")
 OWN = 2  # of the input's own columns that a table shows, so that a reader knows the row
 
@@ -82,8 +82,8 @@ def run(
             bar = Bar(session, "running", session.shows_progress(printer.format), partial(through, streams))
             _print(printer, tables, lambda table: _outcomes(bar, table, plan, tally, strict=strict))
         finally:
-            tally.rejections.close()
-            session.say(telling.counted(tally.dids, DIDS) + "; " + telling.counted(tally.statuses, STATUSES, WORDS))
+            tally.close()
+            session.say(f"{telling.counted(tally.dids, DIDS)}; {telling.counted(tally.statuses, STATUSES, WORDS)}")
     if session.guides:
         session.say(next_step(tally.places, tally.statuses))
     return tally.exit_code
@@ -97,6 +97,7 @@ class Tally:
         self.dids: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
         self.places: Counter[str] = Counter()
+        self._repeats = telling.Repeats()
         self._codes = {ExitCode.OK}
 
     def add(self, outcome: Outcome[Routed]) -> None:
@@ -110,7 +111,15 @@ class Tally:
             self.places[ticket.routed_to or ""] += 1
         if outcome.error is not None and (ticket.status in ("failed", "undeliverable")):
             self._codes.add(ExitCode.PARTIAL)
-            telling.say(f"{ticket.status}: {outcome.error.sentence()}")
+        elif outcome.error is not None and not isinstance(outcome.error, ItemError):
+            self._codes.add(outcome.error.exit_code)
+        if outcome.error is not None and ticket.status in ("failed", "undeliverable", "routing"):
+            self._repeats.tell(WORDS.get(ticket.status, ticket.status), outcome.error, ticket.ticket_id)
+
+    def close(self) -> None:
+        """Tell what is left to be told."""
+        self.rejections.close()
+        self._repeats.close()
 
     @property
     def exit_code(self) -> ExitCode:

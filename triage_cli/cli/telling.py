@@ -5,10 +5,12 @@ import os
 import re
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
+from triage_cli import ids
 from triage_cli.codec import error_record, to_json
 from triage_cli.errors import ConfigError, TriageError
 
@@ -56,6 +58,28 @@ def error(problem: TriageError, args: Sequence[str], *, trace: Exception | None 
             sys.stderr.write(to_json(error_record(problem.code, problem.message, problem.hint)) + "\n")
     else:
         say(f"error: {problem.sentence()}")
+
+
+class Repeats:
+    """Tells what happens to many tickets once, with the first ticket, and at the end how many more there were."""
+
+    def __init__(self) -> None:
+        self._number: Counter[str] = Counter()
+
+    def tell(self, did: str, problem: TriageError, ticket_id: str) -> None:
+        """Tell what happened to a ticket, if it is something new."""
+        short = ids.short(ticket_id)
+        said = f"{did}: {problem.sentence().removeprefix(f'{short}: ')}"
+        self._number[said] += 1
+        if self._number[said] == 1:
+            say(f"{said} ({short})" if short else said)
+
+    def close(self) -> None:
+        """Tell how often the same happened."""
+        for said, number in self._number.items():
+            if number > 1:
+                say(f"{said} ({number:,} tickets)")
+        self._number.clear()
 
 
 def _wants_json(args: Sequence[str]) -> bool:

@@ -14,8 +14,8 @@ from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, outcome_record, ticket_record
-from triage_cli.errors import ExitCode, InputError, UsageError
-from triage_cli.models import Outcome, Ticket, VerdictDraft
+from triage_cli.errors import ExitCode, InputError, RowError, UsageError
+from triage_cli.models import Outcome, Rejected, Ticket, VerdictDraft
 
 WORDS = {"verdict": "verdicts given", "cleared": "taken back"}
 IDS = ("triage_ticket_id", "ticket_id", "id", "external_id")
@@ -72,7 +72,7 @@ def _many(session: Session, printer: Printer, note: str | None, *, clear: bool) 
     if clear:
         drafts: Iterator[VerdictDraft] = _named(inputs.piped_ids(inputs.stdin()))
     else:
-        drafts = piped(inputs.stdin(), note)
+        drafts = _without_rejected(piped(inputs.stdin(), note), counts)
     try:
         outcomes = _outcomes(session, session.stopper.interruptible(drafts), counts)
         printer.many(outcomes, outcome_record, TICKET_KEYS, _table)
@@ -81,6 +81,16 @@ def _many(session: Session, printer: Printer, note: str | None, *, clear: bool) 
     if session.guides and counts["verdict"] + counts["cleared"]:
         session.say("next: triage route")
     return ExitCode.PARTIAL if counts["rejected"] else ExitCode.OK
+
+
+def _without_rejected(rows: Iterator[VerdictDraft | Rejected], counts: Counter[str]) -> Iterator[VerdictDraft]:
+    """Yield what can be given; a row that cannot is told and does not stop the rest."""
+    for row in rows:
+        if isinstance(row, VerdictDraft):
+            yield row
+        else:
+            counts["rejected"] += 1
+            telling.say(f"rejected: {row.error.sentence()}")
 
 
 def _named(names: Iterator[str]) -> Iterator[VerdictDraft]:
@@ -96,8 +106,8 @@ def _outcomes(session: Session, drafts: Iterator[VerdictDraft], counts: Counter[
         yield outcome
 
 
-def piped(stream: BinaryIO, note: str | None = None) -> Iterator[VerdictDraft]:
-    """Read verdicts from CSV with a header or from JSON Lines; a row without ticket or category is an `InputError`."""
+def piped(stream: BinaryIO, note: str | None = None) -> Iterator[VerdictDraft | Rejected]:
+    """Read verdicts from CSV with a header or from JSON Lines; a row without ticket or category is rejected."""
     lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
     first = lines.readline()
     while first and not first.strip():
@@ -105,15 +115,15 @@ def piped(stream: BinaryIO, note: str | None = None) -> Iterator[VerdictDraft]:
     if not first:
         return
     records = _objects(chain([first], lines)) if first.lstrip().startswith("{") else _cells(first, lines)
-    for row, (line, record) in enumerate(records):
-        name = _text(record, IDS)
-        category = _text(record, CATEGORIES)
+    row = 0
+    for line, record in records:
+        name, category = _text(record, IDS), _text(record, CATEGORIES)
         if not name or not category:
-            raise InputError(
-                f"line {line}: {'no category' if name else 'no ticket_id'}",
-                hint="give each row both; triage verdict - --clear takes verdicts back",
-            )
+            problem = f"line {line}: {f'no category for {name}' if name else 'no ticket_id'}"
+            yield Rejected(row, line, RowError(problem, hint="verdict - --clear takes verdicts back"))
+            continue
         yield VerdictDraft(row, name, category, _text(record, ("note",)) or note)
+        row += 1
 
 
 def _text(record: Mapping[str, Any], keys: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from triage_cli import ids, routing
 from triage_cli.allowance import Allowance
-from triage_cli.errors import NoRouteError, NotClassifiedError
+from triage_cli.errors import NoRouteError, NotClassifiedError, TriageError
 from triage_cli.models import (
     Change,
     Conflict,
@@ -97,7 +97,9 @@ class Delivering:
                         names.remove(name)
             if not names and not self._post.open:
                 return
-            yield [reached for arrived in self._collect() for reached in self._told(arrived)]
+            yield [
+                reached for arrived in self._collect() for reached in (*self._told(arrived), *self._troubled(arrived))
+            ]
 
     def _collect(self) -> list[Arrived]:
         if self._allowance.stopping:
@@ -109,6 +111,13 @@ class Delivering:
         patience = Patience(to.max_attempts, to.schedule) if to else Patience()
         return self._attempts.tell(arrived.outcomes, patience) if arrived.outcomes else []
 
+    @staticmethod
+    def _troubled(arrived: Arrived) -> list[Reached]:
+        """Return what could not be tried, as far as a reason is known."""
+        if arrived.trouble is None:
+            return []
+        return [Reached(parcel.ticket, (parcel.delivery,), arrived.trouble, ()) for parcel in arrived.parked]
+
     def _arrived(self, waiting: dict[str, "_Waiting"]) -> list[Outcome[Routed]]:
         """Return the outcomes of the tickets whose deliveries have all been tried, or were left alone."""
         ready = []
@@ -117,7 +126,7 @@ class Delivering:
             came += [(parcel.ticket.ticket_id, None) for parcel in arrived.parked]
             for ticket_id, reached in came:
                 wait = waiting.get(ticket_id)
-                if wait is not None and wait.all_came(reached):
+                if wait is not None and wait.all_came(reached, arrived.trouble):
                     ready.append(waiting.pop(ticket_id).outcome)
         return ready
 
@@ -184,7 +193,8 @@ class Delivering:
         after = [gone.get(d.delivery_id, d) for d in deliveries] + list(owed.new)
         status = routing.status_of(after, before.category)
         if not adds and before.status == status:
-            return Outcome(-1, "unchanged", Routed(before, deliveries), None, before), None
+            did = "routing" if status == "routing" else "unchanged"  # what is still due is told as that
+            return Outcome(-1, did, Routed(before, deliveries), None, before), None
         ticket = before._replace(
             status=status, routed_to=", ".join(rule.to), error=None, revision=before.revision + 1, run_id=None
         )
@@ -240,9 +250,11 @@ class _Waiting:
         self.outcome = outcome
         self._left = left
 
-    def all_came(self, reached: Reached | None) -> bool:
-        """Take note of one delivery (None: not tried); tell whether it was the last."""
+    def all_came(self, reached: Reached | None, trouble: TriageError | None) -> bool:
+        """Take note of one delivery (None: not tried, maybe for a `trouble`); tell whether it was the last."""
         self._left -= 1
+        if trouble is not None:
+            self.outcome = self.outcome._replace(error=self.outcome.error or trouble)
         if reached is not None:
             self.outcome = self.outcome._replace(
                 did=reached.ticket.status,

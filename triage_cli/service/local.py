@@ -8,7 +8,7 @@ from itertools import chain, count, islice
 from typing import NamedTuple, TypeVar
 
 from triage_cli.allowance import Allowance
-from triage_cli.errors import UnavailableError, UsageError
+from triage_cli.errors import TriageError, UnavailableError, UsageError
 from triage_cli.explaining import explain
 from triage_cli.importing import Meetings
 from triage_cli.models import (
@@ -267,31 +267,45 @@ class LocalTriage:
                     rows.update((ticket.ticket_id, next(numbers)) for ticket in chunk)
                     yield chunk
 
-            for outcomes in delivering.route(numbered(), again=plan.again):
-                outcomes = [o._replace(row=rows.pop(o.ticket.ticket_id)) for o in outcomes]  # noqa: PLW2901 - now with their rows
-                tally.add(outcomes)
-                yield from outcomes
+            routed = chain.from_iterable(delivering.route(numbered(), again=plan.again))
+            outcomes: Iterator[Outcome[Routed]] = (o._replace(row=rows.pop(o.ticket.ticket_id)) for o in routed)
             if selection.ids is None:
-                yield from self._due(delivering, tally, numbers, plan.stay)
+                outcomes = self._last_of_each(chain(outcomes, self._due(delivering, numbers, plan.stay)))
+            for outcome in outcomes:
+                tally.add([outcome])
+                yield outcome
 
     def _delivering(self, tally: Tally, *, retry_dead: bool = False) -> Delivering:
         return Delivering(
             self._store, self._parts.map, self._actor, tally.lease, self._allowance, retry_dead=retry_dead
         )
 
-    def _due(self, delivering: Delivering, tally: Tally, rows: Iterator[int], stay: float) -> Iterator[Outcome[Routed]]:
+    def _last_of_each(self, outcomes: Iterable[Outcome[Routed]]) -> Iterator[Outcome[Routed]]:
+        """Yield one outcome a ticket: what is due later may be tried again while we stay, and is told at the end."""
+        later: dict[str, tuple[int, TriageError | None]] = {}
+        for outcome in outcomes:
+            ticket_id = outcome.ticket.ticket_id
+            row, _ = later.pop(ticket_id, (outcome.row, None))
+            if outcome.did == "routing":
+                later[ticket_id] = row, outcome.error
+            else:
+                yield outcome._replace(row=row)
+        for names in chunked(later):
+            deliveries = self._store.deliveries(names)
+            for ticket in self._store.find(Selection(ids=tuple(names))):
+                row, error = later[ticket.ticket_id]
+                routed = Routed(ticket, deliveries.get(ticket.ticket_id, ()))
+                yield Outcome(row, ticket.status, routed, error, ticket)
+
+    def _due(self, delivering: Delivering, rows: Iterator[int], stay: float) -> Iterator[Outcome[Routed]]:
         """Deliver what is due now, and stay for what falls due within `stay` seconds from now."""
         until = time.time() + stay
         while not self._allowance.stopping:
             came = False
             for reached in delivering.due():
-                outcomes = [
-                    Outcome(next(rows), r.ticket.status, Routed(r.ticket, r.deliveries), r.error, r.ticket)
-                    for r in reached
-                ]
-                came = came or bool(outcomes)
-                tally.add(outcomes)
-                yield from outcomes
+                for r in reached:
+                    came = True
+                    yield Outcome(next(rows), r.ticket.status, Routed(r.ticket, r.deliveries), r.error, r.ticket)
             at, now = self._store.next_due(), time.time()
             if at is None or at > until or (at <= now and not came):  # what is due and still there, another holds
                 return

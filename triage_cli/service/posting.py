@@ -21,11 +21,15 @@ BREATH = 0.003
 
 
 class Arrived(NamedTuple):
-    """What came back from a destination; `parked` parcels were not tried, since it is being left alone."""
+    """What came back from a destination; `parked` parcels were not tried.
+
+    It is being left alone, or it cannot be opened as it is configured (`trouble`): that costs no attempt.
+    """
 
     destination: Destination | None
     outcomes: Sequence[Outcome[Receipt]]
     parked: Sequence[Parcel] = ()
+    trouble: TriageError | None = None
 
 
 class Post:
@@ -51,7 +55,7 @@ class Post:
     def room(self, name: str) -> int:
         """Return how many parcels a destination has room for: none while it is left alone."""
         line = self._lines.get(name)
-        return ROOM if line is None else 0 if line.paused else max(0, ROOM - line.open)
+        return ROOM if line is None else 0 if line.closed else max(0, ROOM - line.open)
 
     @property
     def full(self) -> bool:
@@ -104,12 +108,13 @@ class _Line:
         self._paused_until = 0.0
         self._moved = clock()
         self._destination: Destination | None = None
+        self._trouble: TriageError | None = None
         self._results: Iterator[Sequence[Outcome[Receipt]]] = iter(())
         self.open = 0
 
     @property
-    def paused(self) -> bool:
-        return self._clock() < self._paused_until
+    def closed(self) -> bool:
+        return self._trouble is not None or self._clock() < self._paused_until
 
     @property
     def stuck(self) -> bool:
@@ -122,7 +127,7 @@ class _Line:
         self._waiting.append(parcel)
 
     def collect(self, *, parking: bool) -> Iterator[Arrived]:
-        if self.paused or parking:
+        if self.closed or parking:
             yield from self._park()
         if not self.open:
             return
@@ -130,11 +135,15 @@ class _Line:
             if self._destination is None:
                 self._destination = self._opener(self._name)
                 self._results = self._destination.deliver(self._source())
-        except TriageError as error:
+        except DeliveryError as error:
             failed = [Outcome[Receipt](-1, "failed", None, error, parcel) for parcel in self._waiting]
             self._waiting.clear()
             self.open -= len(failed)
             yield Arrived(None, failed)
+            return
+        except TriageError as error:
+            self._trouble = error
+            yield from self._park()
             return
         outcomes = next(self._results)
         if outcomes:
@@ -148,7 +157,7 @@ class _Line:
             parked = list(self._waiting)
             self._waiting.clear()
             self.open -= len(parked)
-            yield Arrived(self._destination, (), parked)
+            yield Arrived(self._destination, (), parked, self._trouble)
 
     def _judge(self, outcomes: Sequence[Outcome[Receipt]]) -> None:
         for outcome in outcomes:

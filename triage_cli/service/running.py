@@ -8,7 +8,7 @@ from typing import Any
 from triage_cli import ids
 from triage_cli.allowance import Allowance
 from triage_cli.codec import compact
-from triage_cli.errors import PRECEDENCE, ExitCode, TriageError
+from triage_cli.errors import PRECEDENCE, ExitCode, ItemError, TriageError
 from triage_cli.models import ClassifyPlan, Lease, Outcome, Routed, Run
 from triage_cli.ports import Store
 
@@ -28,7 +28,10 @@ class Tally:
         """Count outcomes."""
         for outcome in outcomes:
             self.counts[outcome.did] += 1
-            due_later = isinstance(outcome.value, Routed) and outcome.value.ticket.status == "routing"
+            status = outcome.value.ticket.status if isinstance(outcome.value, Routed) else ""
+            if self.run.kind == "run" and status:
+                self.counts[status] += 1  # `did` is what became of the row, this of its ticket
+            due_later = status == "routing" and isinstance(outcome.error, ItemError)
             if outcome.error is not None and not due_later:
                 self.codes.add(outcome.error.exit_code)
 
