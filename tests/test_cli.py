@@ -754,3 +754,76 @@ def test_a_signal_ends_a_long_list(cli: Cli) -> None:
         process.terminate()
         until(lambda: process.stdout is not None and len(process.stdout.read()) >= 0, "the end of the output")
         assert process.wait(30) == 143
+
+
+# -- what a hasty user does
+
+
+def test_looking_makes_no_database_and_says_that_there_is_none(cli: Cli) -> None:
+    for command in ("list", "stats", "logs", "runs"):
+        done = cli(command, "--db", "typo/t.db")
+        assert done.returncode == 0
+        assert done.stderr == f"note: there is no database at {cli.folder}/typo/t.db yet\n"
+        assert cli(command, "-q", "--db", "typo/t.db").stderr == ""
+    assert cli("show", "A-1", "--db", "typo/t.db").returncode == 5
+    done = cli("db", "backup", "copy.db", "--db", "typo/t.db")
+    assert done.returncode == 2
+    assert done.stderr == f"error: there is no database at {cli.folder}/typo/t.db; name another with --db\n"
+    assert sorted(path.name for path in cli.folder.iterdir()) == []
+
+
+def test_a_typed_ticket_is_only_shown_by_a_dry_run(cli: Cli) -> None:
+    done = cli("create", "--subject", "Refund?", "--dry-run", "-o", "csv")
+    assert (done.returncode, done.stderr) == (0, "nothing was stored (--dry-run)\n")
+    assert "Refund?" in done.stdout
+    assert not cli.db.exists()
+
+
+def test_json_is_an_array_whatever_stops_the_command(cli: Cli) -> None:
+    done = cli("create", "--strict", "-o", "json", stdin=f"{TICKETS}A-4,,,C-4,low\n")
+    assert done.returncode == 3
+    assert [record["external_id"] for record in json.loads(done.stdout)] == ["A-1", "A-2", "A-3"]
+    assert json.loads(done.stderr.splitlines()[-1])["error"]["code"] == "rejected"
+
+
+def test_a_name_that_is_no_utf_8_is_a_name(cli: Cli) -> None:
+    odd = os.fsdecode(b"caf\xe9.csv")
+    (cli.folder / odd).write_text(TICKETS)
+    assert cli("create", "-q", odd).returncode == 0
+    assert cli("show", odd).returncode == 5
+    for command in (("list", "--search", odd), ("list", "--category", odd), ("logs", "--actor", odd)):
+        done = cli(*command)
+        assert (done.returncode, done.stdout) == (0, "")
+    assert cli("verdict", "A-1", "General", "--note", odd, "-q").returncode == 0
+
+
+@pytest.mark.parametrize("output", ["csv", "json", "jsonl"])
+def test_its_own_export_changes_nothing(cli: Cli, output: str) -> None:
+    cli("create", "-q", stdin="id,subject,shop\n1,refund me,Graz\n2,crash,\n")
+    cli("create", "-q", "--subject", "typed", "--description", "at some millisecond")
+    before = cli("list", "-o", output).stdout
+    done = cli("create", "-o", "id", stdin=before)
+    assert done.stderr.splitlines()[-1] == "0 created, 0 updated, 3 unchanged, 0 rejected"
+    assert cli("list", "-o", output).stdout == before
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_other_tickets_under_known_ids_are_noticed_before_anything_is_stored(cli: Cli, *, piped: bool) -> None:
+    """The first thousands of rows are as they were, and the others are not."""
+    table = "id,subject\n" + "".join(f"{n},text {n}\n" for n in range(6000))
+    assert cli("create", "-q", stdin=table).returncode == 0
+    (cli.folder / "late.csv").write_text(re.sub(r"(?m)^([3-5]\d{3}|2[5-9]\d\d),.*$", r"\1,another", table))
+    for _ in range(2):  # nor does saying it again help
+        if piped:
+            with (cli.folder / "late.csv").open("rb") as late:
+                cat = subprocess.Popen(["cat"], stdin=late, stdout=subprocess.PIPE)
+                with cat, cli.start("create", "-q", stdin=cat.stdout) as process:
+                    assert process.stderr is not None
+                    told, code = process.stderr.read().decode(), process.wait(60)
+        else:
+            done = cli("create", "-q", "late.csv")
+            told, code = done.stderr, done.returncode
+        assert code == 2
+        assert told.startswith('error: 3500 of 6000 tickets of source "import" would get another text')
+        assert "none of them was changed; give --source NAME" in told
+    assert rows(cli.db, "select count(*) from tickets where subject = 'another'") == [(0,)]

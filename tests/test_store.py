@@ -646,7 +646,7 @@ for _ in range(20):
     if not child:
         os.close(opened)
         os.read(gate, 1)
-        os._exit(0 if SqliteStore(sys.argv[1]).stats().tickets == 0 else 1)
+        os._exit(0 if SqliteStore(sys.argv[1]).switch("box", off=False) is None else 1)
     children.append(child)
 os.close(opened)
 print([os.waitpid(child, 0)[1] for child in children])
@@ -814,6 +814,7 @@ def test_a_backup_overwrites_nothing_and_names_what_it_cannot_write(store: Sqlit
     with pytest.raises(UsageError, match="exists already"):
         store.backup(tmp_path / "here")
     assert (tmp_path / "here").read_text() == "mine"
+    filled(store, a_ticket())
     with pytest.raises(StoreError, match="cannot write"):
         store.backup(tmp_path / "nowhere" / "copy.db")
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
@@ -50,6 +50,11 @@ to_json = json.JSONEncoder(ensure_ascii=False).encode
 compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
+def encodable(text: str) -> str:
+    """Return a text as UTF-8 can hold it: halves of surrogate pairs become question marks."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def ticket_record(ticket: Ticket) -> dict[str, Any]:
     """Return the record of a ticket: all keys always, null where unknown."""
     record: dict[str, Any] = dict(zip(TICKET_KEYS, _ticket_values(ticket), strict=True))
@@ -68,6 +73,8 @@ def classification_record(answer: Classification) -> dict[str, Any]:
 def delivery_record(delivery: Delivery, attempts: tuple[Attempt, ...] = ()) -> dict[str, Any]:
     """Return the record of one delivery with its attempts."""
     record = delivery._asdict()
+    due_at = datetime.fromtimestamp(delivery.due_at, UTC)
+    record["due_at"] = due_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     record["tries"] = [a._asdict() for a in attempts if a.delivery_id == delivery.delivery_id]
     return record
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from triage_cli import ids
-from triage_cli.codec import compact
+from triage_cli.codec import compact, encodable
 from triage_cli.errors import InputError, RowError
 from triage_cli.models import URGENCY, Ticket, TicketDraft
 
@@ -129,9 +129,11 @@ class Meetings:
     def __init__(self, met: int = 0, rewritten: int = 0) -> None:
         self.met = met
         self.rewritten = rewritten
+        self.before = rewritten  # by the last look, and so given their new text already
 
     def add(self, met: int, rewritten: int) -> None:
         """Count some more."""
+        self.before = self.rewritten
         self.met += met
         self.rewritten += rewritten
 
@@ -142,7 +144,7 @@ class Meetings:
         return InputError(
             f'{self.rewritten} of {self.met} tickets of source "{source}" would get another text, '
             "so these seem to be other tickets",
-            hint="nothing of them was stored; give --source NAME",
+            hint=f"{f'{self.before} of them were' if self.before else 'none of them was'} changed; give --source NAME",
         )
 
 
@@ -154,14 +156,12 @@ def repeated(item: Identified) -> RowError:
 
 
 def _json(extra: Mapping[str, Any]) -> str:
-    return compact(extra).encode("utf-8", "replace").decode() if extra else "{}"
+    return encodable(compact(extra)) if extra else "{}"
 
 
 def _encodable(draft: TicketDraft) -> TicketDraft:
     """Replace halves of surrogate pairs, which JSON can smuggle in and no database takes."""
     texts: dict[str, Any] = {
-        field: value.encode("utf-8", "replace").decode()
-        for field, value in draft._asdict().items()
-        if isinstance(value, str)
+        field: encodable(value) for field, value in draft._asdict().items() if isinstance(value, str)
     }
     return draft._replace(**texts)

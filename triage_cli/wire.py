@@ -6,6 +6,7 @@ A stream is JSON lines: an outcome each (`row`, `did`, what it left behind, its 
 
 import json
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from datetime import datetime
 from functools import cache
 from http import HTTPStatus
 from types import UnionType
@@ -110,7 +111,7 @@ def history_of(record: Any) -> History:
     return History(
         ticket_of(record),
         tuple(map(_classification_of, _list(record, "classifications"))),
-        tuple(named(Delivery, d) for d in deliveries),
+        tuple(delivery_of(d) for d in deliveries),
         tuple(attempts),
         tuple(map(event_of, _list(record, "events"))),
         {},
@@ -170,6 +171,15 @@ def _types_of(kind: Hashable) -> Mapping[str, tuple[type, ...]]:
         plain = [get_origin(option) or option for option in options]
         found[field] = tuple(one for option in plain for one in as_json.get(option, (option,)))
     return found
+
+
+def delivery_of(record: Any) -> Delivery:
+    """Return a delivery from its record, in which the time it is due is written as a time."""
+    try:
+        due_at = datetime.fromisoformat(record["due_at"]).timestamp()
+    except (TypeError, KeyError, ValueError) as error:
+        raise StrangeError("Delivery without a proper due_at") from error
+    return named(Delivery, record | {"due_at": due_at})
 
 
 def category_of(record: Any) -> Category:

@@ -11,7 +11,17 @@ from triage_cli.adversarial import Steering, adversarial
 from triage_cli.allowance import Allowance
 from triage_cli.config import ClassifierSpec, Config, DestinationSpec, is_postgres, without_password
 from triage_cli.errors import ConfigError, UnavailableError, UsageError
-from triage_cli.models import Calibration, Classification, ClassifyPlan, Head, ModelVersion, Parcel, Rule, Ticket
+from triage_cli.models import (
+    Calibration,
+    Classification,
+    ClassifyPlan,
+    Head,
+    ModelVersion,
+    Parcel,
+    Rule,
+    Selection,
+    Ticket,
+)
 from triage_cli.ports import Batcher, Classifier, Destination, Gate, Shelf, Store
 from triage_cli.service import renaming
 from triage_cli.service.delivering import Map
@@ -87,6 +97,17 @@ def path_of(config: Config) -> str:
             f"the database is {without_password(config.database)}, which is no file", hint="pg_dump backs it up"
         )
     return config.database
+
+
+def is_there(config: Config) -> bool:
+    """Tell whether there is a database: a server is asked only when it is needed."""
+    store = open_store(config)
+    return not isinstance(store, SqliteStore) or store.is_there()
+
+
+def is_empty(config: Config) -> bool:
+    """Tell whether there is no ticket yet."""
+    return not any(True for _ in open_store(config).find(Selection(limit=1)))
 
 
 def copy_to(config: Config, url: str) -> "Copied":

@@ -242,7 +242,7 @@ class Delivery(BaseModel):
     replaces: str | None
     state: Literal["pending", "accepted", "dead", "superseded"]
     attempts: int
-    due_at: float
+    due_at: str
     last_status: int | None
     last_error: str | None
     run_id: str | None

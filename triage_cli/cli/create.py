@@ -66,13 +66,15 @@ def create(
     if any(value is not None for value in typed):
         if files:
             raise UsageError("both a typed ticket and files are given", hint="give one or the other")
-        return _one(session, printer, _typed(*typed, source=wanted.source or "import"))
+        draft = _typed(*typed, source=wanted.source or "import")
+        return _shown(session, printer, [draft]) if dry_run else _one(session, printer, draft)
     rejections = Rejections(rejects, max_rejects, strict=strict)
     counts: Counter[str] = Counter()
-    with inputs.streams(files) as streams:
+    with inputs.streams(files) as opened:
         if dry_run:
-            return _preview(session, printer, inputs.tables(session, streams, wanted))
+            return _preview(session, printer, inputs.tables(session, opened, wanted))
         session.config  # noqa: B018 - its mistakes are told before anything is read
+        streams = inputs.looked_through(session, opened, wanted, pipes=True)
         tables = inputs.tables(session, streams, wanted)
         rejections.begin([name for name, _ in streams])
         try:
@@ -140,15 +142,18 @@ def _one(session: Session, printer: Printer, draft: TicketDraft) -> int:
 
 
 def _preview(session: Session, printer: Printer, tables: Sequence[Table]) -> int:
-    for table in tables:
-        rows = list(islice(table.rows, 3))
-        for row in rows:
-            if isinstance(row, Rejected):
-                telling.say(f"rejected: {row.error.sentence()}")
-        drafts = [row for row in rows if isinstance(row, TicketDraft)]
-        empty = dict.fromkeys(TICKET_KEYS)
-        shown = [empty | {k: v for k, v in d._asdict().items() if k in TICKET_KEYS} for d in drafts]
-        printer.many(shown, lambda record: record, TICKET_KEYS, _table)
+    first = [row for table in tables for row in islice(table.rows, 3)]
+    for row in first:
+        if isinstance(row, Rejected):
+            telling.say(f"rejected: {row.error.sentence()}")
+    return _shown(session, printer, [row for row in first if isinstance(row, TicketDraft)])
+
+
+def _shown(session: Session, printer: Printer, drafts: Sequence[TicketDraft]) -> int:
+    """Show what would be stored."""
+    empty = dict.fromkeys(TICKET_KEYS)
+    records = [empty | {k: v for k, v in d._asdict().items() if k in TICKET_KEYS} for d in drafts]
+    printer.many(records, lambda record: record, TICKET_KEYS, _table)
     session.say("nothing was stored (--dry-run)")
     return ExitCode.OK
 

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated, Any, BinaryIO
 
 import typer
 
+from triage_cli import wiring
 from triage_cli.cli import telling
 from triage_cli.cli.session import Session
 from triage_cli.errors import InputError, NotFoundError, RowError, UsageError
@@ -54,6 +56,7 @@ Deadline = Annotated[
 Statuses = Annotated[list[str] | None, typer.Option("--status", help="May be repeated.", show_default=False)]
 MaxWait = Annotated[str, typer.Option(metavar="DURATION", help="How long an outage is waited for.")]
 
+READ = 1 << 16
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 SOURCE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
@@ -122,6 +125,33 @@ def tables(session: Session, named: Sequence[tuple[str, BinaryIO]], wanted: Read
             session.say(f"{prefix}note: {note}")
         opened.append(table)
     return opened
+
+
+def looked_through(
+    session: Session, named: Sequence[tuple[str, BinaryIO]], wanted: ReadOptions, *, pipes: bool = False
+) -> list[tuple[str, BinaryIO]]:
+    """Return the inputs, looked through for ids that now name other tickets: that is told before anything is stored.
+
+    What comes through a pipe is set aside for it with `pipes`, else it is looked at while it is stored.
+    """
+    found = []
+    known = not session.is_remote and not wiring.is_empty(session.config)
+    for name, given in named:
+        stream = _set_aside(session, given) if known and pipes and not given.seekable() else given
+        if known and stream.seekable():
+            here = stream.tell()
+            session.local.check(open_table(stream, name, wanted).rows)
+            stream.seek(here)
+        found.append((name, stream))
+    return found
+
+
+def _set_aside(session: Session, stream: BinaryIO) -> BinaryIO:
+    kept = session.leaving.enter_context(TemporaryFile())  # noqa: SIM115 - it is needed until the command ends
+    for piece in session.stopper.interruptible(iter(lambda: stream.read(READ), b"")):
+        kept.write(piece)
+    kept.seek(0)
+    return kept
 
 
 def until_rejected(drafts: Iterable[TicketDraft | Rejected]) -> Iterator[TicketDraft | Rejected]:

@@ -46,9 +46,9 @@ def logs(
     printer = Printer(output, excel=excel)
     if limit is None and telling.on_terminal(sys.stdout):
         limit = ON_TERMINAL
-    ticket_id = session.triage.resolve(name) if name is not None else None
+    ticket_id = session.look().resolve(name) if name is not None else None
     query = EventQuery(ticket_id, action, actor, inputs.moment(since), inputs.moment(until), limit)
-    events = _followed(session, query) if follow else session.triage.events(query)
+    events = _followed(session, query) if follow else session.look().events(query)
     if follow and printer.format == "table":
         printer.format = "jsonl"
     events = session.stopper.interruptible(events)

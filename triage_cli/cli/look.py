@@ -59,7 +59,7 @@ def list_tickets(
         search=search,
         limit=ON_TERMINAL if cut else limit,
     )
-    found = printer.unless_closed(session.stopper.interruptible(session.triage.find(selection)))
+    found = printer.unless_closed(session.stopper.interruptible(session.look().find(selection)))
     printer.many(found, ticket_record, TICKET_KEYS, _table, rows=limit)
 
 

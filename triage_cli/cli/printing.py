@@ -64,7 +64,7 @@ class Printer:
         records = (made for item in items if (made := record(item)) is not None)
         try:
             if self.format == "table":
-                self._table(iter(records), table, rows or TABLE_ROWS)
+                self._table(iter(records), table, rows)
             elif self.format == "json":
                 self._array(records)
             elif self.format == "csv":
@@ -131,13 +131,15 @@ class Printer:
 
     def _array(self, records: Iterable[Record]) -> None:
         before = "["
-        for record in records:
-            self.write(before + "\n" + to_json(record))
-            before = ","
-        self.write("[]\n" if before == "[" else "\n]\n")
+        try:
+            for record in records:
+                self.write(before + "\n" + to_json(record))
+                before = ","
+        finally:  # what stops the command leaves an array too
+            self.write("[]\n" if before == "[" else "\n]\n")
 
-    def _table(self, records: Iterator[Record], table: Table, rows: int) -> None:
-        shown = list(islice(records, rows))
+    def _table(self, records: Iterator[Record], table: Table, rows: int | None) -> None:
+        shown = list(islice(records, rows or (TABLE_ROWS if telling.on_terminal(sys.stdout) else None)))
         left = _exhaust(records)
         if shown:
             from triage_cli.cli import tables

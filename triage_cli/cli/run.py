@@ -73,7 +73,8 @@ def run(
     wanted = inputs.options(mapped, source, kind, encoding, delimiter, limit, no_header=no_header)
     printer = Printer(output, excel=excel, quiet=session.quiet and output is None)
     tally = Tally(Rejections(rejects, max_rejects, strict=strict))
-    with inputs.streams(files) as streams:
+    with inputs.streams(files) as opened:
+        streams = inputs.looked_through(session, opened, wanted)
         tables = inputs.tables(session, streams, wanted)
         if printer.format == "csv" and len({table.columns for table in tables}) > 1:
             raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")

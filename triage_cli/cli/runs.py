@@ -35,7 +35,7 @@ def runs(
     triage runs --kind reclassify --limit 7
     """
     printer = Printer(output)
-    found = (run_record(run) for run in session.triage.runs(None if kind else limit))
+    found = (run_record(run) for run in session.look().runs(None if kind else limit))
     if kind:
         found = (record for record in found if record["kind"] == kind)
     if which == "last":

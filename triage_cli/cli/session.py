@@ -15,6 +15,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import telling
 from triage_cli.cli.signals import Stopper
+from triage_cli.codec import encodable
 from triage_cli.config import Config, load_config, without_password
 from triage_cli.errors import ExitCode, UsageError
 from triage_cli.ports import Triage
@@ -101,6 +102,12 @@ class Session:
             raise UsageError("a remote needs the network, and --offline switches it off", hint="leave one of them away")
         if self._remote == "served" and self.given.db is not None:
             raise UsageError("both a database and a remote are given", hint="leave --db or the remote away")
+
+    def look(self) -> Triage:
+        """Return the use cases for a command that only reads: it makes no database, and says where there is none."""
+        if not self.is_remote and not wiring.is_there(self.config):
+            self.say(f"note: there is no database at {without_password(self.config.database)} yet")
+        return self.triage
 
     @property
     def is_remote(self) -> bool:
@@ -233,4 +240,4 @@ def _words(args: list[str]) -> str:
         spoken = arg in SPOKEN
         if arg.startswith(tuple(f"{option}=" for option in SPOKEN)):
             kept[-1] = arg.split("=", 1)[0] + "=…"
-    return shlex.join(kept)
+    return encodable(shlex.join(kept))  # a file's name may be in any encoding

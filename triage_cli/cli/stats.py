@@ -22,7 +22,7 @@ def stats(session: Session, output: printing.Output = None) -> None:
     triage stats
     triage stats -o json
     """
-    record = session.triage.stats()._asdict()
+    record = session.look().stats()._asdict()
     Printer(output).one(record, _table, tuple(record), "tickets")
 
 

@@ -1,5 +1,6 @@
 """Records -> drafts: each row of cells becomes one ticket to be, or is rejected with its reason."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
@@ -30,6 +31,7 @@ class Plan(NamedTuple):
     numbers: Mapping[str, str] = {}
     day_first: bool | None = None
     header: tuple[str, ...] | None = None  # a row equal to it is the header once more
+    ours: frozenset[str] = frozenset()  # columns of our own export, which say what the store knows already
 
 
 def drafts(records: Records, plan: Plan) -> Iterator[TicketDraft | Rejected]:
@@ -42,7 +44,8 @@ def drafts(records: Records, plan: Plan) -> Iterator[TicketDraft | Rejected]:
         for name in ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
     )
     taken = set(plan.fields.values())
-    others = tuple((name, place) for place, name in enumerate(plan.names) if place not in taken)
+    ours = plan.ours
+    others = tuple((name, place) for place, name in enumerate(plan.names) if place not in taken and name not in ours)
     read_priority, read_moment = _readers(plan)
     row = -1
     for line, cells, problem, item in records:
@@ -71,6 +74,8 @@ def drafts(records: Records, plan: Plan) -> Iterator[TicketDraft | Rejected]:
             extra = _others_of(item, plan)
         else:
             extra = {name: value for name, place in others if (value := values[place]) and not value.isspace()}
+        if ours:
+            extra |= _our_extra(item["extra"] if item else values[plan.names.index("extra")])
         if strange_urgency:
             extra[plan.names[at_priority]] = strange_urgency
         if strange_time:
@@ -126,8 +131,18 @@ def _fitted(cells: list[str] | None, width: int, problem: str) -> tuple[list[str
 
 
 def _others_of(item: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
-    mapped = {plan.names[place] for place in plan.fields.values()}
-    return {key: value for key, value in item.items() if key not in mapped and value not in (None, "", [], {})}
+    known = plan.ours | {plan.names[place] for place in plan.fields.values()}
+    return {key: value for key, value in item.items() if key not in known and value not in (None, "", [], {})}
+
+
+def _our_extra(value: object) -> dict[str, Any]:
+    """Return what stands under `extra` in our own export: an object, as JSON in a cell."""
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {"extra": value}
+    return dict(value) if isinstance(value, dict) else {}
 
 
 def _as_they_are(cells: list[str] | None, item: Mapping[str, Any] | None, plan: Plan) -> Sequence[Any] | None:

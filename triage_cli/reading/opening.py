@@ -5,6 +5,7 @@ from io import BytesIO
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
+from triage_cli.codec import TICKET_KEYS
 from triage_cli.errors import InputError
 from triage_cli.models import Rejected, TicketDraft
 from triage_cli.reading.decoding import Decoder, after_ascii, texts
@@ -90,6 +91,7 @@ def _csv_table(blocks: Iterator[str], sample: Sample, name: str, options: ReadOp
         found.numbers,
         _day_first(found, rows),
         columns if header.before else None,
+        _ours(columns),
     )
     said = "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"
     return Table(
@@ -111,9 +113,8 @@ def _json_table(blocks: Iterator[str], layout: Layout, name: str, options: ReadO
         raise _no_text(name, columns)
     records = JsonRecords(blocks, columns, by_line=layout.by_line, start=layout.start)
     rows = [[text_of(item.get(key)) for key in columns] for item in layout.sample]
-    plan = Plan(
-        found.fields, columns, options.source or found.helpdesk or "import", found.numbers, _day_first(found, rows)
-    )
+    source = options.source or found.helpdesk or "import"
+    plan = Plan(found.fields, columns, source, found.numbers, _day_first(found, rows), ours=_ours(columns))
     return Table(
         columns,
         _taken(found, columns, "JSON Lines" if layout.by_line else "JSON"),
@@ -193,6 +194,11 @@ def _head_text(head: bytes, decoder: Decoder) -> str:
 def _is_ticket(item: Mapping[str, Any]) -> bool:
     nested = {key for key, value in item.items() if isinstance(value, dict | list)}
     return has_text(matched(tuple(item), {}, nested).fields)
+
+
+def _ours(columns: Sequence[str]) -> frozenset[str]:
+    """Return the columns of our own export, where this is one."""
+    return frozenset((*TICKET_KEYS, "asked")) if {*TICKET_KEYS} <= {*columns} else frozenset()
 
 
 def _day_first(found: Columns, rows: Sequence[Sequence[str]]) -> bool | None:

@@ -132,8 +132,8 @@ def moment(text: str, *, day_first: bool | None = None) -> str | None:
         found = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         return _utc(_spelled(text.strip(), day_first=day_first))
-    if len(text) == 20 and text[10] == "T" and text[19] == "Z" and text[4] == text[7] == "-":
-        return text
+    if len(text) in (20, 24) and text[10] == "T" and text[-1] == "Z" and text[4] == text[7] == "-":
+        return text  # as we write it, to the second or to the millisecond
     return _utc(found)
 
 

@@ -66,6 +66,21 @@ class Intake:
             if saving:
                 yield self._settled(saving[0], saving[1].result())
 
+    def check(self, drafts: Iterable[TicketDraft | Rejected]) -> None:
+        """Raise `InputError` where these seem to be other tickets than those their ids name; nothing is stored."""
+        met = rewritten = 0
+        source = ""
+        for chunk in chunked(drafts):
+            items = self._named([importing.identify(d) for d in chunk if type(d) is TicketDraft and d.external_id])
+            known = self._store.known([item.identity for item in items])
+            met += len(known)
+            rewritten += sum(known[i.identity].content_hash != i.content for i in items if i.identity in known)
+            source = items[0].draft.source if items else source
+        meetings = Meetings()
+        meetings.add(met, rewritten)
+        if doubt := meetings.doubt(source):
+            raise doubt
+
     def one(
         self, draft: TicketDraft, identity: str | None, save: Callable[[Sequence[Change]], Sequence[Conflict | None]]
     ) -> Outcome[Ticket]:

@@ -117,6 +117,10 @@ class LocalTriage:
                 tally.add(outcomes)
                 yield from outcomes
 
+    def check(self, drafts: Iterable[TicketDraft | Rejected]) -> None:
+        """Raise `InputError` where an input seems to be other tickets than those its ids name; nothing is stored."""
+        Intake(self._store, self._actor, Verdicts((), self._actor), None).check(self._until_stopped(drafts))
+
     def _intake(self, verdicts: Verdicts, tally: Tally, *, hold: bool = False) -> Intake:
         return Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=hold, meetings=self.meetings)
 

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Sequence
 
 from triage_cli import ids
+from triage_cli.codec import encodable
 from triage_cli.errors import RowError
 from triage_cli.models import Category, Classification, Ticket
 
@@ -33,6 +34,7 @@ class Verdicts:
         self, ticket: Ticket, category: str, note: str | None, at: str, run_id: str | None
     ) -> tuple[Ticket, Classification]:
         """Return the ticket as the verdict leaves it, but for its revision, and the verdict's record."""
+        note = None if note is None else encodable(note)
         answer = Classification(
             ids.new_id(),
             ticket.ticket_id,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from triage_cli import auditing
-from triage_cli.codec import compact
+from triage_cli.codec import compact, encodable
 from triage_cli.errors import StoreError, UnavailableError, UsageError
 from triage_cli.ids import now
 from triage_cli.models import (
@@ -179,6 +179,8 @@ class SqliteStore(SqlStore):
         """Write a consistent copy of the live database to a new file."""
         if path.exists():
             raise UsageError(f"{path} exists already", hint="name a new file")
+        if not self.is_there():
+            raise StoreError(f"there is no database at {self.path}", hint="name another with --db")
         try:
             target = sqlite3.connect(path)
         except sqlite3.OperationalError as error:
@@ -198,7 +200,11 @@ class SqliteStore(SqlStore):
 
     def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         with self._translated():
-            return self._db().execute(sql, values).fetchall()
+            db = self._db() if self.is_there() else self._nothing()
+            try:
+                return db.execute(sql, values).fetchall()
+            except UnicodeEncodeError:  # somebody asks for what is no text: nothing has such a name
+                return db.execute(sql, _encodable(values)).fetchall()
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -222,8 +228,32 @@ class SqliteStore(SqlStore):
         except sqlite3.Error as error:
             raise translate(error, self.path) from error
 
+    def is_there(self) -> bool:
+        """Tell whether there is a file; looking makes none."""
+        if getattr(self._local, "db", None) is None:
+            try:
+                Path(self.path).stat()
+            except FileNotFoundError:
+                return False
+            except OSError:
+                return True  # where none can be: opening it tells why
+        return True
+
+    def _nothing(self) -> sqlite3.Connection:
+        """Return what is read where there is no file yet: looking makes none."""
+        empty: sqlite3.Connection | None = getattr(self._local, "nothing", None)
+        if empty is None:
+            empty = self._local.nothing = connect(":memory:")
+        return empty
+
     def _db(self) -> sqlite3.Connection:
         db: sqlite3.Connection | None = getattr(self._local, "db", None)
         if db is None:
             db = self._local.db = connect(self.path)
         return db
+
+
+def _encodable(values: Sequence[Any] | Mapping[str, Any]) -> Sequence[Any] | Mapping[str, Any]:
+    if isinstance(values, Mapping):
+        return {name: encodable(value) if isinstance(value, str) else value for name, value in values.items()}
+    return [encodable(value) if isinstance(value, str) else value for value in values]
