@@ -100,6 +100,19 @@ def test_a_wrong_key_stops_the_run_and_leaves_tickets_new(cli: Cli) -> None:
         assert KEY not in done.stdout + done.stderr
 
 
+def test_what_stops_a_run_leaves_out_no_row_that_was_stored(cli: Cli) -> None:
+    with serving(lambda n, asked: failing(401) if "number 2" in asked.ticket else good(n, asked)) as server:
+        configure(cli, server.url)
+        table = "id,subject\n" + "".join(f"{n},This is number {n}\n" for n in range(4)) + "4,\n"
+        done = cli("run", "-", "-o", "csv", "--workers", "1", stdin=table)
+    assert done.returncode == 4
+    assert "4 created, 0 updated, 0 unchanged, 1 rejected; 2 routed" in done.stderr.splitlines()[-2]
+    told = [line.split(",") for line in done.stdout.splitlines()[1:]]
+    assert [line[0] for line in told] == ["0", "1", "2", "3", "4"]
+    assert [line[6] for line in told] == ["routed", "routed", "new", "new", "rejected"]
+    assert json.loads(cli("runs", "last").stdout)["counts"]["created"] == 4
+
+
 def test_a_missing_key_names_the_variable(cli: Cli) -> None:
     configure(cli, "http://127.0.0.1:9")
     del cli.env["TEST_KEY"]

@@ -107,7 +107,7 @@ def is_there(config: Config) -> bool:
 
 def is_empty(config: Config) -> bool:
     """Tell whether there is no ticket yet."""
-    return not any(True for _ in open_store(config).find(Selection(limit=1)))
+    return not is_there(config) or not any(True for _ in open_store(config).find(Selection(limit=1)))
 
 
 def copy_to(config: Config, url: str) -> "Copied":

@@ -323,19 +323,29 @@ class LocalTriage:
         with self._running("run") as tally:
             intake = self._intake(verdicts, tally, hold=True)
             created = intake.chunks(self._until_stopped(drafts))
-            classified = self._run_classify(created, self._deciding(plan, tally), tally)
+            stopped: list[TriageError] = []
+            classified = self._run_classify(created, self._deciding(plan, tally), tally, stopped)
             with closing(self._delivering(tally)) as delivering:
                 for _ in delivering.due():  # what an interrupted run left: the same command does what is left
                     pass
                 for routed in self._run_route(classified, delivering):
                     tally.add(routed)
                     yield from routed
+            for error in stopped:
+                raise error
             self._check_deadline(plan, done=not self._cut)
 
     def _run_classify(
-        self, created: Iterable[list[Outcome[Ticket]]], deciding: Deciding, tally: Tally
+        self,
+        created: Iterable[list[Outcome[Ticket]]],
+        deciding: Deciding,
+        tally: Tally,
+        stopped: list[TriageError],
     ) -> Iterator[list[Outcome[Ticket]]]:
-        """Ask about the tickets that need it; the others pass at the classifier's next breath."""
+        """Ask about the tickets that need it; the others pass at the classifier's next breath.
+
+        What stops the run is put aside in `stopped` until what was created has passed too.
+        """
         passing: list[Outcome[Ticket]] = []
         asked: dict[str, list[Outcome[Ticket]]] = {}  # a ticket that stands in the input twice is asked about once
 
@@ -350,17 +360,20 @@ class LocalTriage:
                 yield list(mine.values())
                 yield []  # the input may pause here: what has come is answered first
 
-        for answers in deciding.decide(ask()):
-            ready = passing[:]
-            passing.clear()
-            for answer in answers:
-                for outcome in asked.pop(answer.ticket.ticket_id):
-                    ticket = answer.value.ticket if answer.value else outcome.value
-                    ready.append(outcome._replace(value=ticket, error=answer.error))
-            yield sorted(ready, key=lambda o: o.row)
+        try:
+            for answers in deciding.decide(ask()):
+                ready = passing[:]
+                passing.clear()
+                for answer in answers:
+                    for outcome in asked.pop(answer.ticket.ticket_id):
+                        ticket = answer.value.ticket if answer.value else outcome.value
+                        ready.append(outcome._replace(value=ticket, error=answer.error))
+                yield sorted(ready, key=lambda o: o.row)
+        except TriageError as error:
+            stopped.append(error)
         self._cut = self._cut or bool(asked)
-        if passing:
-            yield passing
+        if left := passing + [outcome for waiting in asked.values() for outcome in waiting]:
+            yield sorted(left, key=lambda o: o.row)
 
     def _hold(self, outcomes: Sequence[Outcome[Ticket]], asked: Collection[str], tally: Tally) -> dict[str, Ticket]:
         """Return the tickets of a chunk that this run is to classify: those it has made, and those it can claim."""
