@@ -188,6 +188,47 @@ def test_a_missing_secret_names_its_variable(cli: Cli, tmp_path: Path) -> None:
     assert rows(cli.db, "select state, attempts from deliveries") == [("pending", 0)] * 2, "it costs no attempt"
 
 
+def test_check_and_doctor_tell_of_destinations_that_cannot_work(cli: Cli) -> None:
+    (cli.folder / "config.yaml").write_text(
+        "destinations:\n  hook: {type: webhook, url: 'https://x.example/secret', secret_env: HOOK_SECRET}\n"
+        "  pager: {type: command, run: [./nowhere.sh]}\n"
+        "routes:\n  - {when: {category: Billing}, to: hook}\n"
+        "  - {when: {category: General, priority: urgent}, to: pager}\n"
+    )
+    done = cli("config", "check")
+    assert done.returncode == 0
+    assert "warning: no rule takes every ticket of Technical, General, so some end as unroutable" in done.stderr
+    assert "warning: destinations.hook.secret_env: HOOK_SECRET is not set here; export HOOK_SECRET" in done.stderr
+    done = cli("doctor", "-o", "csv")
+    assert done.returncode == 8
+    assert (
+        'destination hook,false,"destination ""hook"" needs the secret in HOOK_SECRET, which is not set"' in done.stdout
+    )
+    assert "destination pager,false," in done.stdout
+    secret = "whsec_" + "A" * 32
+    assert (
+        'destination hook,true,"posts to x.example, signed by HOOK_SECRET"'
+        in cli("doctor", "-o", "csv", HOOK_SECRET=secret).stdout
+    )
+
+
+def test_a_dry_run_prints_what_is_due_dead_or_asked_for_again(cli: Cli, receiver: Receiver) -> None:
+    (cli.folder / "config.yaml").write_text(
+        f"destinations:\n  hook: {{type: webhook, url: {receiver.url}, retry_schedule: [0.001], max_attempts: 2}}\n"
+        "routes: [{to: hook}]\n"
+    )
+    cli("run", "-q", stdin="id,subject\n1,I was charged twice please refund\n")
+    assert cli("route", "1", "--dry-run").stdout == ""
+    assert cli("route", "1", "--dry-run", "--again").stdout.startswith(f"POST {receiver.url}")
+    receiver.answer = lambda _: (500, {})
+    cli("run", "-q", stdin="id,subject\n2,I was charged twice please refund now\n")
+    assert cli("route", "--dry-run").stdout.count("POST ") == 1, "the one that is due"
+    assert cli("route", "-q").returncode == 3
+    assert cli("route", "--dry-run").stdout == ""
+    assert cli("route", "--dry-run", "--retry-dead").stdout.count("POST ") == 1
+    assert len(receiver.got) == 3
+
+
 def test_a_mistaken_destination_holds_up_no_other(cli: Cli, receiver: Receiver) -> None:
     (cli.folder / "config.yaml").write_text(
         f"destinations:\n  hook: {{type: webhook, url: {receiver.url}}}\n"

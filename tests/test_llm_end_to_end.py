@@ -270,6 +270,20 @@ def test_a_dry_run_shows_the_first_prompt_and_the_cost_and_asks_nobody(cli: Cli)
         assert server.asked == []
 
 
+def test_a_dry_run_tells_of_the_tickets_that_would_be_asked_about_in_their_order(cli: Cli) -> None:
+    with serving() as server:
+        configure(cli, server.url)
+        cli("create", "-q", stdin="id,subject,priority\n1,one,low\n2,two,urgent\n3,three,normal\n")
+        assert cli("classify", "3", "-q").returncode == 0
+        assert cli("verdict", "1", "General", "-q").returncode == 0
+        cli("create", "-q", "--subject", "four")
+        assert "two" in cli("classify", "--dry-run").stdout
+        assert "2 tickets would be asked" in cli("classify", "--dry-run").stderr
+        assert "0 tickets would be asked" in cli("classify", "1", "3", "--dry-run").stderr
+        assert "1 tickets would be asked" in cli("classify", "1", "--force", "--dry-run").stderr
+        assert len(server.asked) == 1
+
+
 def test_the_doctor_tells_what_works_and_what_to_do(cli: Cli) -> None:
     with serving() as server:
         configure(

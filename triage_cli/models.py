@@ -535,7 +535,7 @@ class Why(NamedTuple):
 class Selection(NamedTuple):
     """Which tickets: by id, or all that match; `after` continues an ordered walk where it stopped.
 
-    `order` is `newest`, or `review`: what waits for a person, the most informative first.
+    `order` is `newest`, `urgent` (then the oldest), or `review`: what waits for a person, the most informative first.
     """
 
     ids: tuple[str, ...] | None = None

@@ -314,7 +314,7 @@ class Store(Protocol):
         """Record what is asked, once per fingerprint."""
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Walk over tickets, newest first; with ids, in their order."""
+        """Walk over tickets, newest first or urgent first; with ids, in their order."""
 
     def named(self, name: str, limit: int) -> list[Ticket]:
         """Return the tickets with this id, ending (6 or more characters) or external id, newest first."""

@@ -29,6 +29,12 @@ def holds(rule: Rule, ticket: Ticket) -> bool:
     return ticket.confidence is not None and ticket.confidence >= rule.min_confidence
 
 
+def uncovered(rules: Sequence[Rule], categories: Iterable[str]) -> list[str]:
+    """Name the categories of which some tickets, or all, match no rule."""
+    always = [rule for rule in rules if rule.min_confidence is None and rule.when.keys() <= {"category"}]
+    return [name for name in categories if not any(name in rule.when.get("category", (name,)) for rule in always)]
+
+
 def owed(
     ticket: Ticket,
     rule: Rule,

@@ -2,9 +2,12 @@
 
 import json
 import os
+import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 from triage_cli import ids, routing
 from triage_cli.adversarial import Steering, adversarial
@@ -18,6 +21,7 @@ from triage_cli.models import (
     Head,
     ModelVersion,
     Parcel,
+    RoutePlan,
     Rule,
     Selection,
     Ticket,
@@ -200,15 +204,19 @@ def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
     return Target(spec.name, spec.url or "", secrets, spec.timeout, spec.max_attempts, spec.retry_schedule)
 
 
-def preview(config: Config, store: Store, ticket: Ticket, rule: Rule) -> Iterator[str]:
+def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: RoutePlan) -> Iterator[str]:
     """Yield the requests that routing this ticket would make now, as `route --dry-run` prints them."""
     from triage_cli.destinations.payload import line
 
     existing = store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
     owed = routing.owed(
-        ticket, rule, existing, again=False, config_hash=config.routing_hash(), at=ids.now(), due_at=0.0, run_id=""
+        ticket, rule, existing, again=plan.again, config_hash=config.routing_hash(), at=ids.now(), due_at=0.0, run_id=""
     )
-    for delivery in owed.new:
+    gone = {delivery.delivery_id for delivery in owed.superseded}
+    kept = [d for d in existing if d.delivery_id not in gone and d.category == ticket.category]
+    due = [d for d in kept if d.state == "pending" and d.due_at <= time.time()]
+    dead = [d for d in kept if d.state == "dead" and plan.retry_dead]
+    for delivery in (*due, *dead, *owed.new):
         parcel = Parcel(delivery, ticket)
         spec = config.destinations.get(delivery.destination)
         if spec is not None and spec.type == "webhook":
@@ -217,6 +225,22 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule) -> Iterato
             yield as_text(target(spec, os.environ), parcel)
         else:
             yield line(parcel).decode().rstrip()
+
+
+def try_destination(spec: DestinationSpec) -> str:
+    """Look whether a destination can be used, without sending anything, and return what it is in words.
+
+    Raises what a run would raise.
+    """
+    open_destination(spec.name, spec)
+    if spec.type == "command":
+        if shutil.which(spec.run[0]) is None:
+            raise ConfigError(f"{spec.run[0]} is no program that can be run", hint="check its path and its rights")
+        return f"runs {spec.run[0]}"
+    if spec.type == "file":
+        return f"appends to {spec.path}"
+    signed = f", signed by {' and '.join(spec.secret_env)}" if spec.secret_env else ", not signed"
+    return f"posts to {urlsplit(spec.url or '').netloc}{signed}"
 
 
 def try_classifier(config: Config, name: str) -> str:

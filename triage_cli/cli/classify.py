@@ -97,9 +97,7 @@ def _counted(
 
 
 def _preview(session: Session, selection: Selection, plan: ClassifyPlan) -> int:
-    if selection.ids is None:
-        selection = selection._replace(statuses=frozenset({"new", "failed"}))
-    told = wiring.estimate(session.config, plan, session.triage.find(selection))
+    told = wiring.estimate(session.config, plan, session.local.to_ask(selection, plan))
     if told.prompt:
         Printer("table").write(telling.safe_lines(told.prompt) + "\n")
     cost = "at a price that is not configured" if told.cost is None else f"${told.cost:.4f} at most"

@@ -1,5 +1,6 @@
 """`triage config`: make one, show what holds and where it comes from, check it."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from triage_cli import routing
 from triage_cli.cli import printing, telling
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, about_here
@@ -61,6 +63,15 @@ def check(session: Session) -> None:
         f"{where}: {len(config.categories)} categories, {len(config.classifiers)} classifiers, "
         f"{len(config.routes)} routes, {len(config.destinations)} destinations: no mistakes"
     )
+    if bare := routing.uncovered(config.routes, [category.name for category in config.categories]):
+        telling.say(
+            f"warning: no rule takes every ticket of {', '.join(bare)}, so some end as unroutable; "
+            "a last route without a condition takes the rest"
+        )
+    for spec in config.destinations.values():
+        for name in spec.secret_env:
+            if not os.environ.get(name):
+                telling.say(f"warning: destinations.{spec.name}.secret_env: {name} is not set here; export {name}")
     known = {name for category in config.categories for name in (category.name, *category.was)}
     for name in session.triage.stats().by_category:
         if name not in known:

@@ -22,7 +22,9 @@ def register(app: typer.Typer) -> None:
 
 @command
 def doctor(session: Session, output: printing.Output = None) -> int:
-    """Try the configuration, the database and each classifier with one tiny question; exit 8 where one fails.
+    """Try all that is configured: each classifier with a tiny question, each destination without sending.
+
+    Exit code 8 where one fails.
 
     \b
     triage doctor
@@ -48,6 +50,11 @@ def _tried(session: Session) -> Iterator[dict[str, Any]]:
             yield _record(f"classifier {name}", wiring.try_classifier(config, name))
         except TriageError as error:
             yield _record(f"classifier {name}", error.message, error.hint, works=False)
+    for name, spec in config.destinations.items():
+        try:
+            yield _record(f"destination {name}", wiring.try_destination(spec))
+        except TriageError as error:
+            yield _record(f"destination {name}", error.message, error.hint, works=False)
     yield from _learned(session)
 
 

@@ -50,7 +50,7 @@ def route(
     printer = Printer(output, excel=excel, quiet=session.quiet)
     if dry_run:
         session.only_here("route --dry-run")
-        return _preview(session, selection, printer)
+        return _preview(session, selection, RoutePlan(retry_dead, again), printer)
     counts: Counter[str] = Counter()
     places: Counter[str] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
@@ -119,9 +119,10 @@ def _counted(
         yield outcome
 
 
-def _preview(session: Session, selection: Selection, printer: Printer) -> int:
+def _preview(session: Session, selection: Selection, plan: RoutePlan, printer: Printer) -> int:
     if selection.ids is None:
-        selection = selection._replace(statuses=frozenset({"classified", "unroutable"}))
+        dead = {"undeliverable"} if plan.retry_dead else set()
+        selection = selection._replace(statuses=frozenset({"classified", "unroutable", "routing"} | dead))
     store = wiring.open_store(session.config)
     number = 0
     for ticket in session.triage.find(selection):
@@ -130,7 +131,7 @@ def _preview(session: Session, selection: Selection, printer: Printer) -> int:
             why = "no rule matches" if ticket.category else f"no category ({ticket.status})"
             telling.say(f"{ticket.ticket_id}: {why}")
             continue
-        for request in wiring.preview(session.config, store, ticket, rule):
+        for request in wiring.preview(session.config, store, ticket, rule, plan):
             number += 1
             printer.write(request + "\n")
     session.say(f"{number:,} requests would be made (--dry-run)")

@@ -19,6 +19,7 @@ from triage_cli.models import (
     Flip,
     Head,
     History,
+    Lease,
     LoggedEvent,
     Outcome,
     ReclassifyPlan,
@@ -142,6 +143,18 @@ class LocalTriage:
             else:
                 done = yield from self._decided(selection, deciding, tally, deciding.decide)
                 self._check_deadline(plan, done=done)
+
+    def to_ask(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Ticket]:
+        """Walk over the tickets that `classify` would ask about, in its order; none is held."""
+        classifier = self._parts.classifier(plan, self._actor, "")
+        labels = frozenset(c.name for c in self._parts.categories)
+        deciding = Deciding(
+            self._store, classifier, labels, self._actor, Lease(""), self._allowance, lambda: None, force=plan.force
+        )
+        wanted = selection._replace(statuses=selection.statuses or TO_CLASSIFY, order="urgent")
+        for chunk in chunked(self._store.find(selection if selection.ids is not None else wanted)):
+            settled = deciding.settled(chunk)
+            yield from (ticket for ticket in chunk if ticket.ticket_id not in settled)
 
     def _decided(
         self, selection: Selection, deciding: Deciding, tally: Tally, decide: Decide, row: int = 0

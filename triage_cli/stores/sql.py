@@ -181,24 +181,31 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
         return {ticket.identity: ticket for ticket in (Ticket(*row) for row in rows)}
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Walk over tickets, newest first; with ids, in their order. No transaction stays open between two tickets."""
+        """Walk over tickets in the selection's order; with ids, in theirs.
+
+        No transaction stays open between two tickets.
+        """
         if selection.ids is not None:
             yield from self._in_order_of(selection.ids)
             return
         left = selection.limit
+        urgent = selection.order == "urgent"
+        order = "urgency, ticket_id" if urgent else "ticket_id desc"
         while left is None or left > 0:
-            where, values = queries.where(selection)
-            if selection.after:
+            where, values = position(selection) if urgent else queries.where(selection)
+            if selection.after and not urgent:
                 where.append("ticket_id < :after_id")
                 values |= {"after_id": selection.after}
             page = PAGE if left is None else min(left, PAGE)
             said = " and ".join(where) or "true"
-            rows = self._read(f"select * from tickets where {said} order by ticket_id desc limit {page}", values)
-            yield from (Ticket(*row) for row in rows)
+            rows = self._read(f"select * from tickets where {said} order by {order} limit {page}", values)
+            tickets = [Ticket(*row) for row in rows]
+            yield from tickets
             if len(rows) < page:
                 return
             left = None if left is None else left - page
-            selection = selection._replace(after=rows[-1][0])
+            last = tickets[-1]
+            selection = selection._replace(after=f"{last.urgency}{last.ticket_id}" if urgent else last.ticket_id)
 
     def _in_order_of(self, ids: Sequence[str]) -> Iterator[Ticket]:
         for start in range(0, len(ids), PAGE):
