@@ -827,3 +827,18 @@ def test_other_tickets_under_known_ids_are_noticed_before_anything_is_stored(cli
         assert told.startswith('error: 3500 of 6000 tickets of source "import" would get another text')
         assert "none of them was changed; give --source NAME" in told
     assert rows(cli.db, "select count(*) from tickets where subject = 'another'") == [(0,)]
+
+
+def test_a_rejected_row_of_several_inputs_names_its_own(cli: Cli) -> None:
+    for name in ("a", "b"):
+        (cli.folder / f"{name}.csv").write_text("id,subject\n1,one\n2,\n")
+    done = cli("create", "-q", "a.csv", "b.csv")
+    assert done.returncode == 3
+    assert [line.partition(": line")[0] for line in done.stderr.splitlines()] == ["rejected: a.csv", "rejected: b.csv"]
+
+
+def test_a_config_of_another_encoding_is_not_passed_over(cli: Cli) -> None:
+    (cli.folder / "config.yaml").write_bytes("categories: [Ärger]\n".encode("utf-16"))
+    done = cli("list")
+    assert done.returncode == 2
+    assert "config.yaml:1" in done.stderr

@@ -171,11 +171,13 @@ class Rejections:
         self._most = _bound(most)
         self._file: io.TextIOWrapper | None = None
         self._headed = False
+        self._several = False
         self.count = 0
         self.total = 0
 
-    def begin(self, names: Iterable[str]) -> None:
+    def begin(self, names: Sequence[str]) -> None:
         """Empty the file, so that no rows of an earlier run seem to be of this one; none of the inputs may be it."""
+        self._several = len(names) > 1
         path = self._path
         if path is None:
             return
@@ -192,7 +194,7 @@ class Rejections:
         if outcome.did != "rejected" or outcome.error is None:
             return
         self.count += 1
-        telling.say(f"rejected: {outcome.error.sentence()}")
+        telling.say(f"rejected: {f'{table.name}: ' if self._several else ''}{outcome.error.sentence()}")
         if self._file is not None:
             self._write(self._file, outcome.item, table)
         if self._strict:

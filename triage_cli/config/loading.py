@@ -116,7 +116,8 @@ def _open(path: Path, label: str, home: Path, origin: str = "") -> _Found:
         root = parse(data, book)
     except UnreadableError as exc:
         book.wrong(exc.line, "", str(exc))
-        ours = re.search(rb"(?m)^\xef?\xbb?\xbf?(" + "|".join(TOP).encode() + rb")\s*:", data)
+        plain = data.replace(b"\0", b"")  # two bytes a letter, as some editors save
+        ours = re.search(rb"(?m)^(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(" + "|".join(TOP).encode() + rb")\s*:", plain)
         return _Found(path, book, None, ours is not None)
     if root.value is None:
         root = Node({}, 1)  # nothing but comments: every default

@@ -49,6 +49,7 @@ class Table(NamedTuple):
     rows: Iterator[TicketDraft | Rejected]
     delimiter: str = ","
     notes: tuple[str, ...] = ()
+    name: str = ""
 
 
 class _Header(NamedTuple):
@@ -101,6 +102,7 @@ def _csv_table(blocks: Iterator[str], sample: Sample, name: str, options: ReadOp
         islice(drafts(_After(records, sample.skip + header.before), plan), options.limit),
         sample.delimiter,
         (header.note,) if header.note else (),
+        name,
     )
 
 
@@ -121,6 +123,7 @@ def _json_table(blocks: Iterator[str], layout: Layout, name: str, options: ReadO
         plan.source,
         islice(drafts(records, plan), options.limit),
         "",
+        name=name,
     )
 
 
