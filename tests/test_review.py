@@ -1,16 +1,9 @@
 """`triage review` on a real terminal: one key a ticket, stored at once; and the order in which tickets come."""
 
-import fcntl
 import json
 import os
-import pty
 import re
-import select
 import signal
-import struct
-import subprocess
-import sys
-import termios
 import threading
 import time
 
@@ -21,6 +14,7 @@ from rich.cells import cell_len
 
 from tests.commands import PATIENCE
 from tests.conftest import Cli, FakeClassifier, World
+from tests.typist import Typist
 from triage_cli.cli import telling
 from triage_cli.cli.screen import cut, keys_of, screen, wrapped
 from triage_cli.cli.signals import Stopper
@@ -29,46 +23,8 @@ from triage_cli.service.reviewing import Waiting, margin, order_of_review
 from triage_cli.stores.sqlite import SqliteStore
 
 
-class Typist:
-    """`triage review` on a terminal of so many columns and lines; keys are typed once the screen is there."""
-
-    def __init__(self, cli: Cli, *args: str, columns: int = 80, lines: int = 24) -> None:
-        self._ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        self.before = termios.tcgetattr(theirs)
-        env = {k: v for k, v in cli.env.items() if k != "COLUMNS"} | {"TERM": "xterm-256color"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "triage_cli", "review", *args],
-            stdin=theirs, stdout=theirs, stderr=theirs, cwd=cli.folder, env=env, start_new_session=True,
-        )  # fmt: skip
-        self._theirs = theirs
-        self.shown = ""
-
-    def types(self, keys: str, *, see: str) -> None:
-        """Type, and wait until the screen shows something since."""
-        start = len(self.shown)
-        os.write(self._ours, keys.encode())
-        self.sees(see, start)
-
-    def sees(self, what: str, start: int = 0) -> None:
-        while what not in self.shown[start:]:
-            ready, _, _ = select.select([self._ours], [], [], PATIENCE)
-            assert ready, f"never saw {what!r} in {self.shown[start:]!r}"
-            self.shown += os.read(self._ours, 1 << 16).decode()
-
-    def resize(self, columns: int) -> None:
-        """Give the window another width; a terminal tells so by a signal."""
-        fcntl.ioctl(self._theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        self.process.send_signal(signal.SIGWINCH)
-
-    def ends(self) -> int:
-        code = self.process.wait(PATIENCE)
-        while select.select([self._ours], [], [], 0)[0]:
-            self.shown += os.read(self._ours, 1 << 16).decode()
-        assert termios.tcgetattr(self._theirs) == self.before, "the terminal is as it was"
-        os.close(self._ours)
-        os.close(self._theirs)
-        return code
+def reviewing(cli: Cli, *args: str, columns: int = 80) -> Typist:
+    return Typist(cli, "review", *args, columns=columns)
 
 
 @pytest.fixture
@@ -94,7 +50,7 @@ def standing(cli: Cli) -> dict[str, tuple[str, str | None, bool]]:
 
 
 def test_one_key_a_ticket_undo_skip_and_quit(unsure: Cli) -> None:
-    typist = Typist(unsure)
+    typist = reviewing(unsure)
     typist.sees("1 of 4")
     assert "subject alpha" in typist.shown
     assert "the machine's guess: Billing at 0.10, because of: because" in typist.shown
@@ -117,21 +73,21 @@ def test_one_key_a_ticket_undo_skip_and_quit(unsure: Cli) -> None:
 
 
 def test_the_last_ticket_ends_it_and_an_empty_desk_says_so(unsure: Cli) -> None:
-    typist = Typist(unsure, "--limit", "2")
+    typist = reviewing(unsure, "--limit", "2")
     typist.sees("1 of 2")
     typist.types("11", see="2 verdicts given, 0 skipped, 0 left")
     assert typist.ends() == 0
-    typist = Typist(unsure)
+    typist = reviewing(unsure)
     typist.sees("1 of 2")
     typist.types("11", see="0 left")
     assert typist.ends() == 0
-    typist = Typist(unsure)
+    typist = reviewing(unsure)
     typist.sees("nothing waits for a person")
     assert typist.ends() == 0
 
 
 def test_a_category_by_the_beginning_of_its_name(unsure: Cli) -> None:
-    typist = Typist(unsure)
+    typist = reviewing(unsure)
     typist.sees("1 of 4")
     typist.types("/", see="category: ")
     typist.types("te", see="category: te")
@@ -146,7 +102,7 @@ def test_a_category_by_the_beginning_of_its_name(unsure: Cli) -> None:
 
 
 def test_ctrl_c_leaves_the_terminal_as_it_was_and_keeps_what_was_given(unsure: Cli) -> None:
-    typist = Typist(unsure)
+    typist = reviewing(unsure)
     typist.sees("1 of 4")
     typist.types("b", see="subject beta")
     typist.process.send_signal(signal.SIGINT)
@@ -156,7 +112,7 @@ def test_ctrl_c_leaves_the_terminal_as_it_was_and_keeps_what_was_given(unsure: C
 
 def test_a_key_takes_no_time(unsure: Cli) -> None:
     """300 an hour are 12 s a ticket: the program's own share of them must not be felt."""
-    typist = Typist(unsure)
+    typist = reviewing(unsure)
     typist.sees("1 of 4")
     began = time.monotonic()
     for n in range(10):
@@ -280,7 +236,7 @@ def bottom(typist: Typist) -> str:
 
 
 def test_the_last_line_tells_what_a_key_did_or_that_it_is_none(unsure: Cli) -> None:
-    typist = Typist(unsure, columns=100)
+    typist = reviewing(unsure, columns=100)
     typist.sees("1 of 4")
     typist.types("X", see='no key "X"')
     assert "/ finds a category by its name" in bottom(typist)
@@ -296,7 +252,7 @@ def test_the_last_line_tells_what_a_key_did_or_that_it_is_none(unsure: Cli) -> N
 
 
 def test_a_window_of_another_size_is_drawn_anew_and_ctrl_c_still_ends_it(unsure: Cli) -> None:
-    typist = Typist(unsure)
+    typist = reviewing(unsure)
     typist.sees("q quit")
     for columns in (30, 120, 40):
         start = len(typist.shown)

@@ -47,6 +47,12 @@ def say(text: str) -> None:
         sys.stderr.flush()
 
 
+def ask(question: str) -> None:
+    """Write a question to stderr; the answer is typed behind it."""
+    sys.stderr.write(safe(question))
+    sys.stderr.flush()
+
+
 def error(problem: TriageError, args: Sequence[str], *, trace: Exception | None = None) -> None:
     """Tell an error: one sentence, or a JSON object where JSON was asked for; before it the trace of its cause."""
     for line in "".join(traceback.format_exception(trace)).splitlines() if trace else ():
