@@ -108,7 +108,8 @@ def _words(number: int, many: str, one: str | None = None) -> str:
     if number != 1:
         return many
     first, space, rest = many.partition(" ")
-    return one or ONE.get(first, re.sub("ies$", "ys", first).removesuffix("s")) + space + rest
+    singular = f"{first[:-3]}y" if first.endswith("ies") else first.removesuffix("s")
+    return one or f"{ONE.get(first, singular)}{space}{rest}"
 
 
 def counted(counts: Mapping[str, int], always: Iterable[str], words: Mapping[str, str] | None = None) -> str:
