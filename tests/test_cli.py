@@ -304,6 +304,7 @@ def test_a_name_of_several_tickets_is_exit_2_with_the_list(filled: Cli) -> None:
         assert (done.returncode, done.stdout) == (2, "")
         assert ERROR.fullmatch(done.stderr)
         assert all(ticket_id in done.stderr for ticket_id in found)
+        assert "name it by its ticket_id" in done.stderr
 
 
 def test_no_such_ticket_is_exit_5_for_each_command_that_names_one(filled: Cli) -> None:
@@ -314,6 +315,19 @@ def test_no_such_ticket_is_exit_5_for_each_command_that_names_one(filled: Cli) -
 
 
 # -- reading commands
+
+
+def test_a_list_of_nothing_says_why_on_a_terminal_alone(cli: Cli) -> None:
+    def seen(*args: str) -> str:
+        return on_terminal(cli.folder, cli.env, "list", *args).text
+
+    assert seen() == seen("--status", "new") == "no tickets yet: triage create FILE stores some\n"
+    assert (cli("list").stdout, cli("list").stderr) == ("", "")
+    cli("create", "-q", "--subject", "x")
+    assert seen("--status", "failed") == "no tickets match\n"
+    assert seen("--status", "failed", "-q") == ""
+    assert seen("--status", "failed", "-o", "json") == "[]\n"
+    assert seen("--limit", "0") == ""
 
 
 def test_list_is_newest_first_with_filters(routed: Cli) -> None:

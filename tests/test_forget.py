@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import rows
+from tests.commands import on_terminal, rows
 from tests.conftest import Cli, World
 from tests.llm_server import Asked, Step, chat, serving, verdict
+from tests.typist import Typist
 from triage_cli import importing
 from triage_cli.errors import DeliveryError, UnavailableError
 from triage_cli.models import (
@@ -155,6 +157,58 @@ def test_forgetting_again_finds_nobody_and_says_so(written: Cli) -> None:
     assert done.stderr == "0 forgotten\nnote: no ticket has this customer id\n"
     assert written("forget").returncode == 2
     assert written("forget", "--customer-id", " ").returncode == 2
+
+
+def held(db: Path) -> list[list[tuple[object, ...]]]:
+    return [rows(db, f"select * from {table}") for table in ("tickets", "events", "classifications", "runs")]
+
+
+ASKED = "this erases 2 tickets of CUSTOMERWORD for good; go on? [y/N] "
+
+
+@pytest.mark.parametrize("answer", ["n\r", "\r", "yellow\r", "\x04"])
+def test_on_a_terminal_it_asks_and_anything_but_yes_erases_nothing(written: Cli, answer: str) -> None:
+    before = held(written.db)
+    typist = Typist(written, "forget", "--customer-id", "CUSTOMERWORD")
+    typist.sees(ASKED)
+    typist.types(answer, see="nothing was erased")
+    assert typist.ends() == 0
+    assert held(written.db) == before
+
+
+def test_yes_at_the_question_erases(written: Cli) -> None:
+    typist = Typist(written, "forget", "--customer-id", "CUSTOMERWORD")
+    typist.sees(ASKED)
+    typist.types("y\r", see="2 forgotten")
+    assert typist.ends() == 0
+    assert found_in(written.db) == set()
+
+
+def test_ctrl_c_at_the_question_is_130_and_erases_nothing(written: Cli) -> None:
+    typist = Typist(written, "forget", "--customer-id", "CUSTOMERWORD")
+    typist.sees(ASKED)
+    typist.process.send_signal(signal.SIGINT)
+    typist.sees("nothing was erased")
+    assert typist.ends() == 130
+    assert rows(written.db, "select count(*) from tickets where customer_id = 'CUSTOMERWORD'") == [(2,)]
+
+
+def test_with_yes_and_where_nobody_is_meant_there_is_no_question(written: Cli) -> None:
+    done = on_terminal(written.folder, written.env, "forget", "--customer-id", "C-NOBODY")
+    assert (done.code, done.text) == (0, "0 forgotten\nnote: no ticket has this customer id\n")
+    done = on_terminal(written.folder, written.env, "forget", "--customer-id", "CUSTOMERWORD", "--yes")
+    assert done.code == 0
+    assert "2 forgotten" in done.text
+    assert "go on?" not in done.text
+
+
+def test_a_dry_run_tells_how_many_and_changes_nothing(written: Cli) -> None:
+    before = held(written.db)
+    done = written("forget", "--customer-id", "CUSTOMERWORD", "--dry-run", "--yes")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "2 tickets of CUSTOMERWORD would be erased (--dry-run)\n"
+    assert "1 ticket of C-OTHER" in written("forget", "--customer-id", "C-OTHER", "--dry-run").stderr
+    assert held(written.db) == before
 
 
 def test_names_typed_as_options_are_not_in_the_record_of_runs(written: Cli) -> None:

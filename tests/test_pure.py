@@ -429,7 +429,7 @@ def story(world: World, ticket: Ticket, *, hide: bool = True) -> list[str]:
     """Tell why, with what differs from run to run made equal."""
     history: History = world.store.history(ticket.ticket_id)
     lines = [line.replace(ids.short(ticket.ticket_id), "IDIDIDID") for line in explain(history)]
-    return [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", line) for line in lines] if hide else lines
+    return [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME", line) for line in lines] if hide else lines
 
 
 def stored(world: World, **fields: Any) -> Ticket:
@@ -475,8 +475,34 @@ def test_why_tells_of_a_ticket_that_needs_review(world: World) -> None:
     assert story(world, ticket)[-3:] == [
         "TIME  It answered General at 0.55 (the embedded model's calibrated probability), because of: because.",
         "TIME  That is below its threshold of 0.60, so it is only a suggestion, and a person decides.",
-        "Next: a person decides.",
+        "Next: a person decides: triage verdict T-1 CATEGORY, or triage review.",
     ]
+
+
+def test_why_names_a_ticket_as_it_can_be_typed(world: World) -> None:
+    history = world.store.history(stored(world).ticket_id)
+    review = history.ticket._replace(status="needs_review")
+    for named, typed in (
+        ("T-1", "T-1"),
+        (None, "IDIDIDID"),
+        ("-f", "IDIDIDID"),
+        ("a b", "IDIDIDID"),
+        ("$x", "IDIDIDID"),
+    ):
+        *_, last = explain(history._replace(ticket=review._replace(external_id=named)))
+        told = f"Next: a person decides: triage verdict {typed} CATEGORY, or triage review."
+        assert last.replace(ids.short(review.ticket_id), "IDIDIDID") == told
+
+
+def test_why_tells_when_a_delivery_is_due(world: World, tmp_path: Path) -> None:
+    ticket = stored(world)
+    classified(world, lambda _: ("Billing", 0.9))
+    (tmp_path / "box.jsonl").mkdir()  # so that it cannot be written
+    routed(world, tmp_path)
+    history = world.store.history(ticket.ticket_id)
+    (delivery,) = history.deliveries
+    *_, last = explain(history._replace(deliveries=(delivery._replace(due_at=1_800_000_000.5),)))
+    assert last == "Next: triage route delivers what is due (box after 1 attempt, due at 2027-01-15 08:00:00Z)."
 
 
 def test_why_tells_of_verdicts(world: World) -> None:

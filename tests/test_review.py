@@ -1,65 +1,30 @@
 """`triage review` on a real terminal: one key a ticket, stored at once; and the order in which tickets come."""
 
-import fcntl
 import json
 import os
-import pty
 import re
-import select
 import signal
-import struct
-import subprocess
-import sys
-import termios
+import threading
 import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from tests.commands import PATIENCE
 from tests.conftest import Cli, FakeClassifier, World
-from triage_cli.cli.review import keys_of, screen
+from tests.typist import Typist
+from triage_cli.cli import telling
+from triage_cli.cli.screen import cut, keys_of, screen, wrapped
+from triage_cli.cli.signals import Stopper
 from triage_cli.models import Category, ClassifyPlan, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.service.reviewing import Waiting, margin, order_of_review
 from triage_cli.stores.sqlite import SqliteStore
 
 
-class Typist:
-    """`triage review` on a terminal of so many columns and lines; keys are typed once the screen is there."""
-
-    def __init__(self, cli: Cli, *args: str, columns: int = 80, lines: int = 24) -> None:
-        self._ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        self.before = termios.tcgetattr(theirs)
-        env = {k: v for k, v in cli.env.items() if k != "COLUMNS"} | {"TERM": "xterm-256color"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "triage_cli", "review", *args],
-            stdin=theirs, stdout=theirs, stderr=theirs, cwd=cli.folder, env=env, start_new_session=True,
-        )  # fmt: skip
-        self._theirs = theirs
-        self.shown = ""
-
-    def types(self, keys: str, *, see: str) -> None:
-        """Type, and wait until the screen shows something since."""
-        start = len(self.shown)
-        os.write(self._ours, keys.encode())
-        self.sees(see, start)
-
-    def sees(self, what: str, start: int = 0) -> None:
-        while what not in self.shown[start:]:
-            ready, _, _ = select.select([self._ours], [], [], PATIENCE)
-            assert ready, f"never saw {what!r} in {self.shown[start:]!r}"
-            self.shown += os.read(self._ours, 1 << 16).decode()
-
-    def ends(self) -> int:
-        code = self.process.wait(PATIENCE)
-        while select.select([self._ours], [], [], 0)[0]:
-            self.shown += os.read(self._ours, 1 << 16).decode()
-        assert termios.tcgetattr(self._theirs) == self.before, "the terminal is as it was"
-        os.close(self._ours)
-        os.close(self._theirs)
-        return code
+def reviewing(cli: Cli, *args: str, columns: int = 80) -> Typist:
+    return Typist(cli, "review", *args, columns=columns)
 
 
 @pytest.fixture
@@ -85,7 +50,7 @@ def standing(cli: Cli) -> dict[str, tuple[str, str | None, bool]]:
 
 
 def test_one_key_a_ticket_undo_skip_and_quit(unsure: Cli) -> None:
-    typist = Typist(unsure)
+    typist = reviewing(unsure)
     typist.sees("1 of 4")
     assert "subject alpha" in typist.shown
     assert "the machine's guess: Billing at 0.10, because of: because" in typist.shown
@@ -108,21 +73,21 @@ def test_one_key_a_ticket_undo_skip_and_quit(unsure: Cli) -> None:
 
 
 def test_the_last_ticket_ends_it_and_an_empty_desk_says_so(unsure: Cli) -> None:
-    typist = Typist(unsure, "--limit", "2")
+    typist = reviewing(unsure, "--limit", "2")
     typist.sees("1 of 2")
     typist.types("11", see="2 verdicts given, 0 skipped, 0 left")
     assert typist.ends() == 0
-    typist = Typist(unsure)
+    typist = reviewing(unsure)
     typist.sees("1 of 2")
     typist.types("11", see="0 left")
     assert typist.ends() == 0
-    typist = Typist(unsure)
+    typist = reviewing(unsure)
     typist.sees("nothing waits for a person")
     assert typist.ends() == 0
 
 
 def test_a_category_by_the_beginning_of_its_name(unsure: Cli) -> None:
-    typist = Typist(unsure)
+    typist = reviewing(unsure)
     typist.sees("1 of 4")
     typist.types("/", see="category: ")
     typist.types("te", see="category: te")
@@ -137,7 +102,7 @@ def test_a_category_by_the_beginning_of_its_name(unsure: Cli) -> None:
 
 
 def test_ctrl_c_leaves_the_terminal_as_it_was_and_keeps_what_was_given(unsure: Cli) -> None:
-    typist = Typist(unsure)
+    typist = reviewing(unsure)
     typist.sees("1 of 4")
     typist.types("b", see="subject beta")
     typist.process.send_signal(signal.SIGINT)
@@ -147,7 +112,7 @@ def test_ctrl_c_leaves_the_terminal_as_it_was_and_keeps_what_was_given(unsure: C
 
 def test_a_key_takes_no_time(unsure: Cli) -> None:
     """300 an hour are 12 s a ticket: the program's own share of them must not be felt."""
-    typist = Typist(unsure)
+    typist = reviewing(unsure)
     typist.sees("1 of 4")
     began = time.monotonic()
     for n in range(10):
@@ -263,3 +228,95 @@ def test_the_margin_is_what_is_known_of_it(
     chances: dict[str, float], confidence: float | None, expected: float
 ) -> None:
     assert margin(chances, confidence) == pytest.approx(expected)
+
+
+def bottom(typist: Typist) -> str:
+    """Return the last line of what is shown."""
+    return typist.shown.rpartition("\r\n")[2]
+
+
+def test_the_last_line_tells_what_a_key_did_or_that_it_is_none(unsure: Cli) -> None:
+    typist = reviewing(unsure, columns=100)
+    typist.sees("1 of 4")
+    typist.types("X", see='no key "X"')
+    assert "/ finds a category by its name" in bottom(typist)
+    typist.types("g", see="2 of 4")
+    typist.sees("; u takes it back")
+    assert bottom(typist) == "0: General; u takes it back"
+    typist.types("s", see="1: skipped; u takes it back")
+    typist.types("/zz", see="category: zz   no category begins with")
+    assert 'no category begins with "zz": esc leaves' in bottom(typist)
+    typist.types("\x1b", see="3 of 4")
+    typist.types("q", see="1 verdict given, 1 skipped, 2 left")
+    assert typist.ends() == 0
+
+
+def test_a_window_of_another_size_is_drawn_anew_and_ctrl_c_still_ends_it(unsure: Cli) -> None:
+    typist = reviewing(unsure)
+    typist.sees("q quit")
+    for columns in (30, 120, 40):
+        start = len(typist.shown)
+        typist.resize(columns)
+        typist.sees("q quit", start)
+        menu = typist.shown[start:].rpartition("because\r\n\r\n")[2]
+        assert max(map(len, menu.splitlines())) <= columns
+        assert (menu.count("\r\n") > 2) == (columns < 120)
+    typist.types("b", see="subject beta")
+    typist.process.send_signal(signal.SIGINT)
+    assert typist.ends() == 130
+    assert standing(unsure)["0"] == ("classified", "Billing", True)
+
+
+def test_another_signal_is_told_of_while_the_block_runs_and_stops_nothing() -> None:
+    told = threading.Event()
+    before = signal.getsignal(signal.SIGWINCH)
+    with Stopper() as stopper:
+        with stopper.telling_of(signal.SIGWINCH, told.set):
+            os.kill(os.getpid(), signal.SIGWINCH)
+            assert told.wait(PATIENCE)
+        assert signal.getsignal(signal.SIGWINCH) == before
+        told.clear()
+        os.kill(os.getpid(), signal.SIGWINCH)
+        assert stopper.code == 0
+    assert not told.is_set()
+
+
+WIDTHS = st.text("漢字カナ한글🙂🎉é a-b\t\u0301\u202e\ufe0f", max_size=400) | HOSTILE
+
+
+@given(WIDTHS, st.integers(5, 120))
+@settings(max_examples=200, deadline=None)
+def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(text: str, width: int) -> None:
+    line = telling.safe(text)
+    lines = wrapped(line, width)
+    assert max(map(cell_len, lines)) <= width
+    assert "".join("".join(lines).split()) == "".join(line.split())
+    assert cell_len(cut(text, width)) <= width
+
+
+@given(WIDTHS, WIDTHS, st.integers(20, 120), st.integers(5, 50), st.integers(1, 90), st.integers(0, 9))
+@settings(max_examples=150, deadline=None)
+def test_a_screen_fits_its_window(subject: str, text: str, width: int, height: int, many: int, page: int) -> None:
+    ticket = TICKET._replace(subject=subject, description=text, reason=text, confidence=0.5)
+    lines = screen(ticket, "1 of 2", keys_of([f"カテゴリ {n}" for n in range(many)]), page, (width, height))
+    assert len(lines) < height, "the last line is for what is said"
+    assert "review 1 of 2"[: width - 1] in lines[0]
+    shown = (re.sub("\x1b\\[[0-9]m", "", line) for line in lines)
+    assert all(cell_len(line) <= width for line in shown)
+
+
+def test_a_guess_takes_three_lines_where_the_text_leaves_them() -> None:
+    ticket = TICKET._replace(reason=" ".join(f"word{n}" for n in range(60)), confidence=0.5)
+    keys = keys_of(["Billing"])
+
+    def guessed(text: str) -> list[str]:
+        lines = screen(ticket._replace(description=text), "1 of 1", keys, 0, (80, 24))
+        begin = next(n for n, line in enumerate(lines) if line.startswith("the machine's guess"))
+        return lines[begin : lines.index("", begin)]
+
+    short, long = guessed("short"), guessed("line\n" * 60)
+    assert len(short) == 3
+    assert "word20" in " ".join(short)
+    assert short[-1].endswith("…")
+    assert len(long) == 1
+    assert long[0].endswith("…")

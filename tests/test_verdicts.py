@@ -78,7 +78,7 @@ def test_many_from_csv_and_json_lines_each_row_with_its_fate(three: Cli) -> None
     assert "A-3: no category" in done.stderr
     lines = '{"external_id": "A-1", "category": "General"}\n{"external_id": "A-1", "category": "Technical"}\n'
     done = three("verdict", "-", stdin=lines)
-    assert done.stderr.splitlines()[-1] == "1 verdicts given, 1 unchanged, 0 rejected", "of two the later one holds"
+    assert done.stderr.splitlines()[-1] == "1 verdict given, 1 unchanged, 0 rejected", "of two the later one holds"
     assert tickets(three)["A-1"]["category"] == "Technical"
     assert rows(three.db, "select category, note from verdicts order by verdict_id") == [
         ("General", None), ("Billing", "charged for it"), ("Technical", None),

@@ -2,17 +2,19 @@
 
 import base64
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from tests.local_server import Handler, LocalServer, Serving
-from triage_cli.destinations import webhook
+from triage_cli.destinations import unreached, webhook
 from triage_cli.destinations.addresses import checked, is_public
 from triage_cli.destinations.webhook import Target, WebhookDestination, retry_after
 from triage_cli.errors import DeliveryError
@@ -142,6 +144,37 @@ class TestRefusals:
         for outcome in (closed, gone):
             assert isinstance(outcome.error, DeliveryError)
             assert not outcome.error.final
+
+    @pytest.mark.parametrize(
+        ("url", "told"),
+        [
+            ("http://u:SECRET@127.0.0.1:9/SECRET?key=SECRET", "127.0.0.1:9: it refuses connections"),
+            ("http://nobody.invalid/SECRET", "nobody.invalid: its name leads to no address"),
+            ("CLOSING", "it gave no HTTP answer"),
+            ("SPEAKS NO TLS", "it makes no TLS connection"),
+        ],
+    )
+    def test_one_that_cannot_be_reached_is_told_by_host_and_reason(
+        self, receiver: Receiver, url: str, told: str
+    ) -> None:
+        receiver.answer = lambda _: (0, {})
+        urls = {"CLOSING": f"{receiver.url}/SECRET", "SPEAKS NO TLS": f"https{receiver.url[4:]}/SECRET"}
+        url = urls.get(url, url)
+        for name in ("hook", url):
+            (outcome,) = sent(WebhookDestination(target(url, name=name)), parcel())
+            assert outcome.error is not None
+            assert told in outcome.error.message
+            assert " cannot be reached at " in outcome.error.message
+            assert "SECRET" not in outcome.error.sentence()
+
+    def test_any_error_has_a_reason_in_words(self) -> None:
+        broken = httpx.ConnectError("odd")
+        assert unreached.reason(broken) == "the connection broke"
+        broken.__cause__ = OSError(101, "Network is unreachable")
+        assert unreached.reason(broken) == "the system says: Network is unreachable"
+        broken.__cause__ = ExceptionGroup("several", [ssl.SSLCertVerificationError(), OSError()])
+        assert unreached.reason(broken) == "its certificate does not hold"
+        assert unreached.host_of("http://a:port/") == "an address that cannot be read"
 
     def test_a_receiver_that_hangs_ends_at_the_timeout(self, receiver: Receiver) -> None:
         receiver.hold.clear()

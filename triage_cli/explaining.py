@@ -1,7 +1,9 @@
 """Why a ticket is where it is, in sentences: what was asked, what came back, which rule applied, what happened next."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from triage_cli.ids import short
@@ -15,6 +17,8 @@ SOURCES = {
     "human": "a person's word",
 }
 
+TYPED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
+
 DONE = {"forgotten": "its text was forgotten, and what was said about it"}
 
 
@@ -26,7 +30,7 @@ def explain(history: History) -> Iterator[str]:
     for event in history.events:
         detail = json.loads(event.detail)
         for sentence in _told(event, detail, history, answers, deliveries):
-            yield f"{event.timestamp[:19].replace('T', ' ')}  {sentence}"
+            yield f"{_moment(event.timestamp)}  {sentence}"
     yield f"Next: {_next(history)}"
 
 
@@ -158,7 +162,6 @@ def _delivery(action: str, detail: Mapping[str, Any], delivery: Delivery | None)
 NEXT = {
     "new": "triage classify asks about it",
     "classified": "triage route sends it on",
-    "needs_review": "a person decides",
     "failed": "the next triage classify asks again",
     "waiting": "a later triage classify --batch collects the answer",
     "unroutable": "add a rule to routes in the config; the next triage route takes it up",
@@ -171,9 +174,26 @@ NEXT = {
 def _next(history: History) -> str:
     ticket, deliveries = history.ticket, history.deliveries
     failed = f" (it failed {ticket.failures} times: {ticket.error})" if ticket.failures else ""
-    pending = [f"{d.destination} after {d.attempts} attempts" for d in deliveries if d.state == "pending"]
-    due = f" ({', '.join(pending)})" if pending else ""
-    return f"{_waits(history)}{NEXT[ticket.status]}{failed}{due}."
+    pending = [d for d in deliveries if d.state == "pending"]
+    due = f" ({', '.join(map(_due, pending))})" if pending else ""
+    decides = f"a person decides{failed}: triage verdict {_typed(history)} CATEGORY, or triage review"
+    told = decides if ticket.status == "needs_review" else f"{NEXT[ticket.status]}{failed}"
+    return f"{_waits(history)}{told}{due}."
+
+
+def _due(delivery: Delivery) -> str:
+    after = f" after {delivery.attempts} attempt{'' if delivery.attempts == 1 else 's'}" if delivery.attempts else ""
+    return f"{delivery.destination}{after}, due at {_moment(datetime.fromtimestamp(delivery.due_at, UTC).isoformat())}"
+
+
+def _typed(history: History) -> str:
+    """Return a ticket's name as it can be typed in a shell."""
+    named = history.ticket.external_id or ""
+    return named if TYPED.fullmatch(named) else short(history.ticket.ticket_id)
+
+
+def _moment(at: str) -> str:
+    return f"{at[:19].replace('T', ' ')}Z"
 
 
 def _waits(history: History) -> str:
@@ -181,7 +201,7 @@ def _waits(history: History) -> str:
     sent = [event for event in history.events if event.action == "submitted"]
     if history.ticket.status != "waiting" or not sent:
         return ""
-    since = sent[-1].timestamp[:16].replace("T", " ")
+    since = f"{sent[-1].timestamp[:16].replace('T', ' ')}Z"
     return f'it waits in a batch of classifier "{json.loads(sent[-1].detail).get("classifier")}" since {since}; '
 
 

@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from triage_cli import __version__
-from triage_cli.cli import printing, session, telling
-from triage_cli.errors import ExitCode, TriageError, UnavailableError, UsageError
+from triage_cli.cli import helping, printing, session, telling
+from triage_cli.errors import AmbiguousError, ExitCode, TriageError, UnavailableError, UsageError
 
 # A command's module is imported when it is typed, so that none pays for another's imports.
 MODULES = {
@@ -54,9 +54,11 @@ triage list --status needs_review           what waits for a person
 triage why ID                               how one ticket was decided
 
 \b
-Exit codes: 0 done, 1 unexpected, 2 usage, 3 some failed or rejected, 4 refused, 5 no such ticket, 6 unavailable,
-7 budget, 8 check failed, 130 and 143 interrupted.
-Environment: TRIAGE_CONFIG, TRIAGE_DB, TRIAGE_REMOTE, TRIAGE_OFFLINE, TRIAGE_API_KEY, TRIAGE_AUDIT_KEY.
+Exit codes: 0 done, 1 unexpected, 2 usage, 3 some failed or rejected,
+4 refused, 5 no such ticket, 6 unavailable, 7 budget, 8 check failed,
+130 and 143 interrupted.
+Environment: TRIAGE_CONFIG, TRIAGE_DB, TRIAGE_REMOTE, TRIAGE_OFFLINE,
+TRIAGE_API_KEY, TRIAGE_AUDIT_KEY.
 """
 
 
@@ -95,11 +97,14 @@ def run(args: Sequence[str]) -> int:
 
 def _told(error: Exception) -> TriageError:
     """Return what a user is told of an error."""
+    if isinstance(error, AmbiguousError):  # of an external id that two sources have there is no more to give
+        return AmbiguousError(error.message, hint="name it by its ticket_id, of which the last 8 characters do")
     if isinstance(error, TriageError):
         return error
     if isinstance(error, typer.TyperException):
         said = error.format_message().replace(": Value error, ", ": ").rstrip(".")
-        return UsageError(said, hint="triage --help tells more")
+        typed = getattr(getattr(error, "ctx", None), "command_path", "triage")
+        return UsageError(said, hint=f"{typed} --help tells more")
     if isinstance(error, OSError) and error.errno in DISK:
         telling.drop(sys.stdout)  # what is still to be written there would fail again
         hint = "what is stored stays; free some space and run the same command again"
@@ -111,6 +116,7 @@ def build(name: str | None = None) -> typer.Typer:
     """Return the app with one command, or with all of them."""
     app = typer.Typer(
         name="triage",
+        cls=helping.Overview,
         help=HELP,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -121,6 +127,7 @@ def build(name: str | None = None) -> typer.Typer:
     app.callback(invoke_without_command=True)(_root)
     for module in dict.fromkeys(MODULES.values() if name is None else [MODULES[name]]):
         importlib.import_module(f"triage_cli.cli.{module}").register(app)
+    helping.dress(app)
     return app
 
 

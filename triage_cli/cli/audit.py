@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import printing
+from triage_cli.cli import printing, telling
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, command, served
 from triage_cli.errors import UsageError
@@ -43,7 +43,7 @@ def verify(
         raise UsageError(f'"{expect_head}" is no hash', hint="give the 64 digits that triage audit head -o id prints")
     found = wiring.verify(session.config, expect_head.strip().lower() if expect_head else None)
     _print(output, found._asdict())
-    session.say(f"{found.events:,} events: the log is whole")
+    session.say(f"{telling.plural(found.events, 'events')}: the log is whole")
 
 
 @served

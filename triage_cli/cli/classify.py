@@ -101,7 +101,9 @@ def _preview(session: Session, selection: Selection, plan: ClassifyPlan) -> int:
     if told.prompt:
         Printer("table").write(telling.safe_lines(told.prompt) + "\n")
     cost = "at a price that is not configured" if told.cost is None else f"${told.cost:.4f} at most"
-    session.say(f"{told.tickets:,} tickets would be asked: about {told.tokens:,} tokens, {cost} (--dry-run)")
+    session.say(
+        f"{telling.plural(told.tickets, 'tickets')} would be asked: about {told.tokens:,} tokens, {cost} (--dry-run)"
+    )
     return ExitCode.OK
 
 

@@ -33,7 +33,11 @@ def register(app: typer.Typer) -> None:
 def init(
     session: Session, path: Annotated[Path, typer.Argument(metavar="[PATH]", help="Where to.")] = Path("config.yaml")
 ) -> None:
-    """Write a short configuration to start from; an existing file is never touched."""
+    """Write a short configuration to start from; an existing file is never touched.
+
+    \b
+    triage config init
+    """
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(STARTER)
@@ -46,7 +50,12 @@ def init(
 
 @about_here
 def show(session: Session, output: printing.Output = None) -> None:
-    """Show every value that holds, and where it comes from."""
+    """Show every value that holds, and where it comes from.
+
+    \b
+    triage config show
+    triage config show -o jsonl | grep classifier
+    """
     records = [
         {"key": key, "value": str(value) if isinstance(value, Path) else value, "origin": origin}
         for key, value, origin in shown(session.config)
@@ -56,12 +65,18 @@ def show(session: Session, output: printing.Output = None) -> None:
 
 @about_here
 def check(session: Session) -> None:
-    """Check the configuration; all mistakes are told at once, with line and path."""
+    """Check the configuration; all mistakes are told at once, with line and path.
+
+    \b
+    triage config check
+    triage config check --config new.yaml
+    """
     config = session.config
     where = config.path or "the built-in defaults"
     session.say(
-        f"{where}: {len(config.categories)} categories, {len(config.classifiers)} classifiers, "
-        f"{len(config.routes)} routes, {len(config.destinations)} destinations: no mistakes"
+        f"{where}: {telling.plural(len(config.categories), 'categories')}, "
+        f"{telling.plural(len(config.classifiers), 'classifiers')}, {telling.plural(len(config.routes), 'routes')}, "
+        f"{telling.plural(len(config.destinations), 'destinations')}: no mistakes"
     )
     if bare := routing.uncovered(config.routes, [category.name for category in config.categories]):
         telling.say(
@@ -83,7 +98,8 @@ def _gone(session: Session, name: str) -> str:
     by_whom = Counter(bool(ticket.verdict) for ticket in session.triage.find(Selection(category=name)))
     left = []
     if by_whom[False]:
-        left.append(f"a machine said it of {by_whom[False]:,} tickets (triage reclassify asks about them first)")
+        tickets = telling.plural(by_whom[False], "tickets")
+        left.append(f"a machine said it of {tickets} (triage reclassify asks about them first)")
     if by_whom[True]:
         left.append(f"people of {by_whom[True]:,} (triage review lists them)")
     return f'"{name}" is no category now: {" and ".join(left)}; or name its heir with was:'

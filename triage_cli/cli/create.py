@@ -21,6 +21,11 @@ from triage_cli.reading import Table
 
 DIDS = ("created", "updated", "unchanged", "rejected")
 Text = Annotated[str | None, typer.Option(show_default=False)]
+Named = Annotated[str | None, typer.Option(metavar="ID", show_default=False)]
+Priority = Annotated[
+    str | None, typer.Option(metavar="P", help="low, normal, high, urgent, or what says so.", show_default=False)
+]
+Moment = Annotated[str | None, typer.Option(metavar="TIME", help="As in 2026-11-24T08:00Z.", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,10 +39,10 @@ def create(
     files: inputs.Files = None,
     subject: Text = None,
     description: Text = None,
-    customer_id: Text = None,
-    priority: Text = None,
-    created_at: Text = None,
-    external_id: Text = None,
+    customer_id: Named = None,
+    priority: Priority = None,
+    created_at: Moment = None,
+    external_id: Named = None,
     mapped: inputs.Mapped = None,
     source: inputs.Source = None,
     kind: inputs.Kind = None,

@@ -1,5 +1,6 @@
 """`triage forget`: erase a person's text."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, command
 from triage_cli.codec import TICKET_KEYS, outcome_record
 from triage_cli.errors import UsageError
-from triage_cli.models import Outcome, Routed
+from triage_cli.models import Outcome, Routed, Selection
 
 
 def register(app: typer.Typer) -> None:
@@ -23,27 +24,61 @@ def register(app: typer.Typer) -> None:
 def forget(
     session: Session,
     customer_id: Annotated[str, typer.Option("--customer-id", metavar="C", help="Whose tickets.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", help="On a terminal: do not ask first.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many tickets it concerns; erase nothing.")
+    ] = False,
     output: printing.Output = None,
 ) -> None:
     """Erase a person's text from the database, its old pages too; the audit log holds none and stays valid.
 
     What was delivered, exported or backed up is out of reach. A later import of the same export brings nothing back.
+    On a terminal it asks first; elsewhere it does not.
 
     \b
-    triage forget --customer-id C-1047
+    triage forget --customer-id C-1047 --dry-run
+    triage forget --customer-id C-1047 --yes
     """
-    if not customer_id.strip():
+    customer = customer_id.strip()
+    if not customer:
         raise UsageError("--customer-id is empty", hint="name the customer")
+    if dry_run:
+        session.say(f"{telling.plural(_count(session, customer), 'tickets')} of {customer} would be erased (--dry-run)")
+    elif yes or _agreed(session, customer):
+        _erase(session, customer, Printer(output, quiet=session.quiet))
+    else:
+        session.say("nothing was erased")
+
+
+def _count(session: Session, customer: str) -> int:
+    return sum(1 for _ in session.local.find(Selection(customer_id=customer)))
+
+
+def _agreed(session: Session, customer: str) -> bool:
+    """Ask whoever sits at the terminal; without one, and where there is nothing to erase, there is no question."""
+    if not all(map(telling.on_terminal, (sys.stdin, sys.stdout, sys.stderr))):
+        return True
+    number = _count(session, customer)
+    if not number:
+        return True
+    telling.ask(f"this erases {telling.plural(number, 'tickets')} of {customer} for good; go on? [y/N] ")
+    answer = next(session.stopper.interruptible(sys.stdin), "")
+    if not answer:  # Ctrl-C, or the end of input: the cursor stands behind the question still
+        telling.say("")
+    return answer.strip().casefold() in ("y", "yes")
+
+
+def _erase(session: Session, customer: str, printer: Printer) -> None:
     counts: Counter[str] = Counter()
     sent: Counter[str] = Counter()
 
     def counted() -> Iterator[Outcome[Routed]]:
-        for outcome in session.local.forget(customer_id.strip()):
+        for outcome in session.local.forget(customer):
             counts[outcome.did] += 1
             sent.update(d.destination for d in outcome.value.deliveries) if outcome.value else None
             yield outcome
 
-    Printer(output, quiet=session.quiet).many(counted(), outcome_record, TICKET_KEYS, _table)
+    printer.many(counted(), outcome_record, TICKET_KEYS, _table)
     session.say(telling.counted(counts, ("forgotten",)))
     if sent:
         told = ", ".join(f"{name} ({number})" for name, number in sorted(sent.items()))

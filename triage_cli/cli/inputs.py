@@ -30,30 +30,36 @@ Ids = Annotated[
 ]
 Mapped = Annotated[list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help='As in subject="Issue title".')]
 Source = Annotated[str | None, typer.Option(metavar="NAME", help="Whose ids these are.", show_default=False)]
-Kind = Annotated[str | None, typer.Option("--format", metavar="csv|tsv|json|jsonl", show_default=False)]
-Encoding = Annotated[str | None, typer.Option(metavar="NAME", show_default=False)]
-Delimiter = Annotated[str | None, typer.Option(metavar="CHAR", show_default=False)]
+Kind = Annotated[
+    str | None, typer.Option("--format", metavar="csv|tsv|json|jsonl", help="Else found out.", show_default=False)
+]
+Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Else found out.", show_default=False)]
+Delimiter = Annotated[str | None, typer.Option(metavar="CHAR", help="Else found out.", show_default=False)]
 NoHeader = Annotated[bool, typer.Option("--no-header", help="Columns are named 1, 2, 3, …")]
-Limit = Annotated[int | None, typer.Option(min=0, metavar="N", show_default=False)]
+Limit = Annotated[int | None, typer.Option(min=0, metavar="N", help="At most so many.", show_default=False)]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first row that is rejected.")]
 Rejects = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Where rejected rows go, as they were.", show_default=False)
 ]
-MaxRejects = Annotated[str, typer.Option(metavar="N|N%", help="How many may be rejected before the exit code is 3.")]
+MaxRejects = Annotated[str, typer.Option(metavar="N|N%", help="With more of them: exit code 3.")]
 Since = Annotated[
     str | None, typer.Option(metavar="TIME", help="A date, a time, or an age such as 7d.", show_default=False)
 ]
 
 Classifier = Annotated[str | None, typer.Option(metavar="NAME", help="One of the config.", show_default=False)]
 Workers = Annotated[int | None, typer.Option(min=1, metavar="N", help="Calls in flight.", show_default=False)]
-MaxCost = Annotated[float | None, typer.Option(min=0, metavar="USD", help="Stop before (7).", show_default=False)]
+MaxCost = Annotated[
+    float | None, typer.Option(min=0, metavar="USD", help="Stop before more is spent: exit code 7.", show_default=False)
+]
 InBatches = Annotated[
     bool, typer.Option("--batch", help="Half the price within a day: collect what is ready, submit the rest.")
 ]
 Deadline = Annotated[
-    str | None, typer.Option(metavar="DURATION", help="Begin nothing new after it (6).", show_default=False)
+    str | None, typer.Option(metavar="DURATION", help="Begin nothing new after it: exit code 6.", show_default=False)
 ]
-Statuses = Annotated[list[str] | None, typer.Option("--status", help="May be repeated.", show_default=False)]
+Statuses = Annotated[
+    list[str] | None, typer.Option("--status", metavar="STATUS", help="May be repeated.", show_default=False)
+]
 MaxWait = Annotated[str, typer.Option(metavar="DURATION", help="How long an outage is waited for.")]
 
 READ = 1 << 16

@@ -47,13 +47,21 @@ def create(
 
 @command
 def list_keys(session: Session, output: printing.Output = None) -> None:
-    """List keys, when each was used last (to the minute), and which are revoked."""
+    """List keys, when each was used last (to the minute), and which are revoked.
+
+    \b
+    triage keys list
+    """
     Printer(output).many(_ring(session).list(), _record, COLUMNS, _table(*COLUMNS), "name")
 
 
 @command
 def revoke(session: Session, name: Name, output: printing.Output = None) -> None:
-    """Revoke a key: it opens nothing from the next request on."""
+    """Revoke a key: it opens nothing from the next request on.
+
+    \b
+    triage keys revoke zendesk-bot
+    """
     Printer(output).one(_record(_ring(session).revoke(name)), _table(*COLUMNS), COLUMNS, "name")
 
 

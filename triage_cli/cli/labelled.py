@@ -39,7 +39,8 @@ def read(session: Session, name: str, label: str | None) -> list[Labelled]:
         else:
             found.append(Labelled("\n".join(part for part in (row.subject, row.description) if part), row.verdict))
     if unlabelled:
-        session.say(f"note: {unlabelled:,} rows have no label and are left out")
+        told = telling.plural(unlabelled, "rows have no label and are left out", "row has no label and is left out")
+        session.say(f"note: {told}")
     return found
 
 

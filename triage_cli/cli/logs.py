@@ -28,10 +28,12 @@ def logs(
     name: Annotated[
         str | None, typer.Argument(metavar="[ID]", help="Only this ticket's events.", show_default=False)
     ] = None,
-    action: Annotated[str | None, typer.Option(help="As in created, classified, routed.", show_default=False)] = None,
-    actor: Annotated[str | None, typer.Option(show_default=False)] = None,
+    action: Annotated[
+        str | None, typer.Option(metavar="ACTION", help="As in created, classified, routed.", show_default=False)
+    ] = None,
+    actor: Annotated[str | None, typer.Option(metavar="NAME", help="Who did it.", show_default=False)] = None,
     since: inputs.Since = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", show_default=False)] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="As --since.", show_default=False)] = None,
     limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="The last N.", show_default=False)] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on as events come.")] = False,
     output: printing.Output = None,

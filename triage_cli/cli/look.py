@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from itertools import chain, islice
 from typing import Annotated, Any
 
 import typer
@@ -29,10 +30,10 @@ def register(app: typer.Typer) -> None:
 def list_tickets(
     session: Session,
     status: inputs.Statuses = None,
-    category: Annotated[str | None, typer.Option(show_default=False)] = None,
-    customer_id: Annotated[str | None, typer.Option(show_default=False)] = None,
-    priority: Annotated[str | None, typer.Option(show_default=False)] = None,
-    classifier: Annotated[str | None, typer.Option(show_default=False)] = None,
+    category: Annotated[str | None, typer.Option(metavar="NAME", show_default=False)] = None,
+    customer_id: Annotated[str | None, typer.Option(metavar="C", show_default=False)] = None,
+    priority: Annotated[str | None, typer.Option(metavar="P", show_default=False)] = None,
+    classifier: Annotated[str | None, typer.Option(metavar="NAME", show_default=False)] = None,
     since: inputs.Since = None,
     search: Annotated[
         str | None, typer.Option(metavar="TEXT", help="In subject or description.", show_default=False)
@@ -60,7 +61,11 @@ def list_tickets(
         limit=ON_TERMINAL if cut else limit,
     )
     found = printer.unless_closed(session.stopper.interruptible(session.look().find(selection)))
-    printer.many(found, ticket_record, TICKET_KEYS, _table, rows=limit)
+    first = list(islice(found, 1))
+    if not first and limit != 0 and session.guides and printer.format == "table":
+        there = session.triage.stats().tickets
+        session.say("no tickets match" if there else "no tickets yet: triage create FILE stores some")
+    printer.many(chain(first, found), ticket_record, TICKET_KEYS, _table, rows=limit)
 
 
 @served

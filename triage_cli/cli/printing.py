@@ -18,7 +18,14 @@ Format = Literal["table", "json", "jsonl", "csv", "id"]
 Record = Mapping[str, Any]
 Table = Callable[[Sequence[Record]], object]
 Output = Annotated[
-    Format | None, typer.Option("-o", "--output", help="table on a terminal, else jsonl.", show_default=False)
+    Format | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FORMAT",
+        help="table, json, jsonl, csv or id; else table on a terminal, jsonl elsewhere.",
+        show_default=False,
+    ),
 ]
 Excel = Annotated[bool, typer.Option("--excel", help="CSV for Excel: BOM, CRLF, formulas disarmed.")]
 # What a spreadsheet takes for a formula, full-width forms too.

@@ -53,10 +53,13 @@ def reclassify(
     session: Session,
     ids: inputs.Ids = None,
     status: inputs.Statuses = None,
-    category: Annotated[str | None, typer.Option(help="Only tickets of this one.", show_default=False)] = None,
+    category: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only tickets of this one.", show_default=False)
+    ] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Let the new categories hold, all or none.")] = False,
     max_flips: Annotated[
-        str | None, typer.Option(metavar="N|N%", help="With more flips nothing is changed (8).", show_default=False)
+        str | None,
+        typer.Option(metavar="N|N%", help="With more flips nothing is changed: exit code 8.", show_default=False),
     ] = None,
     reroute: Annotated[bool, typer.Option("--reroute", help="Send on what was routed, if it flipped.")] = False,
     classifier: inputs.Classifier = None,

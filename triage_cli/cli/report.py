@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from triage_cli.cli.figures import percent, span
-from triage_cli.cli.telling import safe
+from triage_cli.cli.telling import plural, safe
 from triage_cli.evaluation.scoring import Scored
 from triage_cli.service.evaluating import Evaluated
 
@@ -35,10 +35,11 @@ def page(found: Sequence[Evaluated], source: str, at: str) -> str:
     """Return the report of one or several classifiers on one labelled file; every text in it is escaped."""
     scored = [each.scored for each in found]
     n = scored[0].n
+    tickets = plural(n, "labelled tickets", "labelled ticket")
     body = "".join(
         [
             f"<h1>How right is {_said(', '.join(s.classifier for s in scored))}?</h1>",
-            f"<p>{n:,} labelled tickets of {_said(source)}, {_said(at[:16].replace('T', ' '))} UTC.</p>",
+            f"<p>{tickets} of {_said(source)}, {_said(at[:16].replace('T', ' '))} UTC.</p>",
             "<p>Intervals hold the true value with 95&nbsp;% (Wilson).</p>",
             _compared(scored) if len(scored) > 1 else "",
             _plots(scored),

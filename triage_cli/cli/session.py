@@ -51,7 +51,13 @@ OPTIONS: dict[str, Any] = {
     ],
     "offline": Annotated[bool | None, typer.Option("--offline", help="Open no socket.", show_default=False)],
     "quiet": Annotated[
-        bool | None, typer.Option("-q", "--quiet", help="No summary and no records.", show_default=False)
+        bool | None,
+        typer.Option(
+            "-q",
+            "--quiet",
+            help="No summary; no records of create, classify, route, reclassify unless -o is given.",
+            show_default=False,
+        ),
     ],
     "verbose": Annotated[
         bool | None, typer.Option("-v", "--verbose", help="Say more, tracebacks too.", show_default=False)

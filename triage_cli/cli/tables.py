@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from triage_cli.cli.fitting import Fitted
-from triage_cli.cli.telling import on_terminal, safe
+from triage_cli.cli.telling import on_terminal, plural, safe
 
 Record = Mapping[str, Any]
 
@@ -149,7 +149,7 @@ def stats(records: Sequence[Record]) -> RenderableType:
     """Return counts with a bar each."""
     record = records[0]
     parts: list[RenderableType] = [
-        text(f"{record['tickets']:,} tickets, {record['events']:,} events, ${record['cost_usd']:.2f}")
+        text(f"{plural(record['tickets'], 'tickets')}, {plural(record['events'], 'events')}, ${record['cost_usd']:.2f}")
     ]
     for name in ("by_status", "by_category", "by_classifier", "by_day"):
         counts: Mapping[str, int] = record[name]

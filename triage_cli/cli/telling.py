@@ -19,6 +19,7 @@ UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff]"
 )
+ONE = {"were": "was"}
 
 
 def safe(text: str) -> str:
@@ -44,6 +45,12 @@ def say(text: str) -> None:
     with suppress(OSError):
         sys.stderr.write(f"{safe(text)}\n")
         sys.stderr.flush()
+
+
+def ask(question: str) -> None:
+    """Write a question to stderr; the answer is typed behind it."""
+    sys.stderr.write(safe(question))
+    sys.stderr.flush()
 
 
 def error(problem: TriageError, args: Sequence[str], *, trace: Exception | None = None) -> None:
@@ -92,11 +99,24 @@ def _wants_json(args: Sequence[str]) -> bool:
     )
 
 
+def plural(number: int, many: str, one: str | None = None) -> str:
+    """Return `3 tickets`, or `1 ticket`: where not told otherwise, one is the first word of many in the singular."""
+    return f"{number:,} {_words(number, many, one)}"
+
+
+def _words(number: int, many: str, one: str | None = None) -> str:
+    if number != 1:
+        return many
+    first, space, rest = many.partition(" ")
+    singular = f"{first[:-3]}y" if first.endswith("ies") else first.removesuffix("s")
+    return one or f"{ONE.get(first, singular)}{space}{rest}"
+
+
 def counted(counts: Mapping[str, int], always: Iterable[str], words: Mapping[str, str] | None = None) -> str:
     """Return counts as `12 created, 0 updated`: those that are always told, and the others that are not 0."""
-    names = list(dict.fromkeys([*always, *counts]))
-    words = words or {}
-    return ", ".join(f"{counts.get(n, 0)} {words.get(n, n)}" for n in names if n in always or counts.get(n))
+    told = {name: (counts.get(name, 0), (words or {}).get(name, name)) for name in (*always, *counts)}
+    shown = (told[name] for name in told if name in always or counts.get(name))
+    return ", ".join(f"{number} {_words(number, many)}" for number, many in shown)
 
 
 def open_closed() -> None:

@@ -15,6 +15,7 @@ from triage_cli import __version__
 from triage_cli.concurrency import bridge
 from triage_cli.destinations.addresses import Resolver, checked, resolve
 from triage_cli.destinations.payload import line
+from triage_cli.destinations.unreached import host_of, reason
 from triage_cli.errors import DeliveryError
 from triage_cli.models import Outcome, Parcel, Receipt
 from triage_cli.signing import signature
@@ -83,6 +84,8 @@ class WebhookDestination:
 
     def __init__(self, target: Target, *, resolver: Resolver = resolve, clock: Callable[[], float] = time.time) -> None:
         self.name = target.name
+        # A destination that is an address alone has that for its name.
+        self._said = f"the webhook at {host_of(target.url)}" if "://" in target.name else target.name
         self.max_attempts = target.max_attempts
         self.schedule = target.schedule
         self._target = target
@@ -117,11 +120,11 @@ class WebhookDestination:
             async with _all_requests(), asyncio.timeout(self._target.timeout):
                 status, headers = await self._post(client, parcel)
         except TimeoutError:
-            error = DeliveryError(f"{self.name} did not answer within {self._target.timeout:g} s")
+            error = DeliveryError(f"{self._said} did not answer within {self._target.timeout:g} s")
         except httpx.InvalidURL:
-            error = DeliveryError(f"{self.name} has a url that leads nowhere", hint="check the config", final=True)
+            error = DeliveryError(f"{self._said} has a url that leads nowhere", hint="check the config", final=True)
         except httpx.HTTPError as problem:
-            error = DeliveryError(f"{self.name} cannot be reached ({type(problem).__name__})")
+            error = DeliveryError(f"{self._said} cannot be reached at {host_of(self._target.url)}: {reason(problem)}")
         except DeliveryError as problem:
             error = problem
         else:
@@ -153,14 +156,14 @@ class WebhookDestination:
         retried = status in RETRIED or status >= 500
         why = "redirects, which is not followed" if 300 <= status < 400 else f"answered {status}"
         return DeliveryError(
-            f"{self.name} {why}",
+            f"{self._said} {why}",
             final=not retried,
             status=status,
             retry_after=retry_after(headers, self._clock()) if retried else None,
         )
 
     def _failed(self, parcel: Parcel, error: Exception, seconds: float) -> Outcome[Receipt]:
-        told = error if isinstance(error, DeliveryError) else DeliveryError(f"{self.name}: {type(error).__name__}")
+        told = error if isinstance(error, DeliveryError) else DeliveryError(f"{self._said}: {type(error).__name__}")
         return Outcome(0, "failed", Receipt(told.status, seconds), told, parcel)
 
 
