@@ -321,6 +321,8 @@ def test_a_list_of_nothing_says_why_on_a_terminal_alone(cli: Cli) -> None:
     def seen(*args: str) -> str:
         return on_terminal(cli.folder, cli.env, "list", *args).text
 
+    assert seen() == f"note: there is no database at {cli.db} yet; triage create FILE makes one\n"
+    assert cli("route", "-q").returncode == 0
     assert seen() == seen("--status", "new") == "no tickets yet: triage create FILE stores some\n"
     assert (cli("list").stdout, cli("list").stderr) == ("", "")
     cli("create", "-q", "--subject", "x")
@@ -777,7 +779,9 @@ def test_looking_makes_no_database_and_says_that_there_is_none(cli: Cli) -> None
     for command in ("list", "stats", "logs", "runs"):
         done = cli(command, "--db", "typo/t.db")
         assert done.returncode == 0
-        assert done.stderr == f"note: there is no database at {cli.folder}/typo/t.db yet\n"
+        assert (
+            done.stderr == f"note: there is no database at {cli.folder}/typo/t.db yet; triage create FILE makes one\n"
+        )
         assert cli(command, "-q", "--db", "typo/t.db").stderr == ""
     assert cli("show", "A-1", "--db", "typo/t.db").returncode == 5
     done = cli("db", "backup", "copy.db", "--db", "typo/t.db")

@@ -62,7 +62,7 @@ def list_tickets(
     )
     found = printer.unless_closed(session.stopper.interruptible(session.look().find(selection)))
     first = list(islice(found, 1))
-    if not first and limit != 0 and session.guides and printer.format == "table":
+    if not first and limit != 0 and session.guides and session.has_database and printer.format == "table":
         there = session.triage.stats().tickets
         session.say("no tickets match" if there else "no tickets yet: triage create FILE stores some")
     printer.many(chain(first, found), ticket_record, TICKET_KEYS, _table, rows=limit)

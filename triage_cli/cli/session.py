@@ -111,9 +111,14 @@ class Session:
 
     def look(self) -> Triage:
         """Return the use cases for a command that only reads: it makes no database, and says where there is none."""
-        if not self.is_remote and not wiring.is_there(self.config):
-            self.say(f"note: there is no database at {without_password(self.config.database)} yet")
+        if not self.has_database:
+            self.say(f"note: there is no database at {self.config.database} yet; triage create FILE makes one")
         return self.triage
+
+    @property
+    def has_database(self) -> bool:
+        """Tell whether there is something to look at."""
+        return self.is_remote or wiring.is_there(self.config)
 
     @property
     def is_remote(self) -> bool:
