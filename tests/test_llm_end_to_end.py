@@ -280,7 +280,7 @@ def test_a_dry_run_tells_of_the_tickets_that_would_be_asked_about_in_their_order
         assert "two" in cli("classify", "--dry-run").stdout
         assert "2 tickets would be asked" in cli("classify", "--dry-run").stderr
         assert "0 tickets would be asked" in cli("classify", "1", "3", "--dry-run").stderr
-        assert "1 tickets would be asked" in cli("classify", "1", "--force", "--dry-run").stderr
+        assert "1 ticket would be asked" in cli("classify", "1", "--force", "--dry-run").stderr
         assert len(server.asked) == 1
 
 

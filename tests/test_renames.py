@@ -142,5 +142,5 @@ def test_a_category_that_is_gone_is_told_with_counts(fitted: Cli, verdict: bool)
     configure(fitted, "[Technical, General]")
     done = fitted("config", "check")
     assert done.returncode == 0
-    whose = "people of 1 (triage review lists them)" if verdict else "a machine said it of 1 tickets"
+    whose = "people of 1 (triage review lists them)" if verdict else "a machine said it of 1 ticket"
     assert f'warning: "Billing" is no category now: {whose}' in done.stderr

@@ -112,7 +112,7 @@ def test_a_row_that_says_too_little_is_told_and_stops_no_other(three: Cli, stdin
     done = three("verdict", "-", "-o", "csv", stdin=stdin)
     assert done.returncode == 3
     assert said in done.stderr
-    assert "1 verdicts given, 0 unchanged, 1 rejected" in done.stderr
+    assert "1 verdict given, 0 unchanged, 1 rejected" in done.stderr
     assert len(done.stdout.splitlines()) == 2
 
 

@@ -51,7 +51,7 @@ def forget(
 
 
 def _count(session: Session, customer: str) -> int:
-    return sum(1 for _ in session.local.find(Selection(customer_id=customer)))
+    return sum(1 for _ in session.look().find(Selection(customer_id=customer)))
 
 
 def _agreed(session: Session, customer: str) -> bool:
