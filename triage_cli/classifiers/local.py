@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from triage_cli.allowance import Allowance
 from triage_cli.classifiers.examples import examples_of
+from triage_cli.classifiers.language import foreign, leaning
 from triage_cli.classifiers.words import MAX_CHARACTERS, MAX_WORDS, bare, showable, tokens_of, vocabulary, words_of
 from triage_cli.errors import TriageError
 from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Ticket
@@ -40,7 +41,8 @@ class Model(NamedTuple):
 
     `fingerprint` names categories and method, `learned` the labelled texts beside them (empty: none). `vectors` weighs
     the embedding, `terms` each token in `tokens` and then each word in `words`; `rarity` is their inverse document
-    frequency. `seen` are the numbers (`text_number`) of the labelled texts, ascending.
+    frequency. `seen` are the numbers (`text_number`) of the labelled texts, ascending. `english` tells that they, too,
+    were hardly ever of another language, so that it reads no other.
     """
 
     labels: tuple[str, ...]
@@ -54,6 +56,7 @@ class Model(NamedTuple):
     bias: Floats
     temperature: float
     seen: NDArray[np.uint64]
+    english: bool = True
 
     def to_bytes(self) -> bytes:
         """Return the model as the bytes of an `.npz`; equal models give equal bytes."""
@@ -63,7 +66,7 @@ class Model(NamedTuple):
             buffer,
             head=np.frombuffer(json.dumps(head).encode(), np.uint8),
             vectors=self.vectors, tokens=self.tokens, rarity=self.rarity, terms=self.terms, bias=self.bias,
-            temperature=np.float64(self.temperature), seen=self.seen,
+            temperature=np.float64(self.temperature), seen=self.seen, english=np.bool_(self.english),
         )  # fmt: skip
         return buffer.getvalue()
 
@@ -76,6 +79,7 @@ class Model(NamedTuple):
                 return cls(
                     tuple(labels), fingerprint, learned, arrays["vectors"], arrays["tokens"], tuple(words),
                     arrays["rarity"], arrays["terms"], arrays["bias"], float(arrays["temperature"]), arrays["seen"],
+                    bool(arrays["english"]) if "english" in arrays else not learned,  # older ones do not tell
                 )  # fmt: skip
         except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
             raise TriageError(f"the stored model cannot be read ({error})", hint="fit it again") from error
@@ -129,11 +133,30 @@ class _Numbers(dict[str, int]):
         return number
 
 
-class WordTable:
-    """What each word met so far adds to a text: a cut-off vector, shares in every label's scores, its rarity."""
+class Judged(NamedTuple):
+    """What was found of some texts: the labels' probabilities, the words that spoke most for the best, and more.
 
-    def __init__(self, model: Model) -> None:
+    `foreign` tells which seem to be of a language that the model does not read, `doubtful` which a suspicion may find
+    something in.
+    """
+
+    chances: Floats
+    spoke: list[list[str]]
+    foreign: NDArray[np.bool_]
+    doubtful: NDArray[np.bool_]
+
+
+class WordTable:
+    """What each word met so far adds to a text: a cut-off vector, shares in every label's scores, its rarity.
+
+    Beside these it keeps how a word leans to English, and its traces of what a suspicion looks for.
+    """
+
+    def __init__(self, model: Model, suspicion: Suspicion | None = None) -> None:
         self.model = model
+        self.suspicion = suspicion or Suspicion(())
+        self.wanted = np.array(self.suspicion.wanted, np.int64)
+        self.guarded = model.english and len(model.labels) > 1
         k = len(model.labels)
         self.by_vector = slice(LENGTH_DIMENSIONS, LENGTH_DIMENSIONS + k)
         self.by_term = slice(LENGTH_DIMENSIONS + k, LENGTH_DIMENSIONS + 2 * k)
@@ -142,6 +165,8 @@ class WordTable:
         self.room = max(TABLE_BYTES // (4 * width), SLICE * MAX_WORDS)
         self.rows = np.empty((self.room, width), np.float32)
         self.sayable = np.empty(self.room, np.bool_)
+        self.leans = np.empty(self.room, np.int8)
+        self.traces = np.empty(self.room, np.int64)
         self.shown: list[str] = []
         self.numbers = _Numbers()
         tokenizer, self.embedding = vocabulary()
@@ -177,10 +202,12 @@ class WordTable:
         rows[:, -1] = np.add.reduceat(self.rarity[place] ** 2, starts) + self.rarity[whole] ** 2
         shown = [showable(word) for word in words]
         self.sayable[span] = [bool(word) for word in shown]
+        self.leans[span] = [leaning(word) for word in words] if self.guarded else 0
+        self.traces[span] = self.suspicion.traces(words)
         self.shown += shown
 
-    def judge(self, texts: Sequence[tuple[list[str], list[int] | None]]) -> tuple[Floats, list[list[str]]]:
-        """Return of each text (none is empty) the labels' probabilities, and the words that spoke most for the best."""
+    def judge(self, texts: Sequence[tuple[list[str], list[int] | None]]) -> Judged:
+        """Return what is found of each text, of which none is empty."""
         numbers = self.look_up([words for words, _ in texts])
         counts = np.array([len(words) for words, _ in texts])
         starts = np.cumsum(counts) - counts
@@ -209,7 +236,9 @@ class WordTable:
             list(dict.fromkeys(self.shown[n] for n in ranked[start : start + min(count, 4)] if n >= 0))[:3]
             for start, count in zip(starts.tolist(), counts.tolist(), strict=True)
         ]
-        return chances, spoke
+        leans = np.add.reduceat(self.leans[numbers], starts, dtype=np.int64)
+        traces = np.bitwise_or.reduceat(self.traces[numbers], starts)[:, None]
+        return Judged(chances, spoke, foreign(leans, counts), ((traces & self.wanted) == self.wanted).any(axis=1))
 
 
 def scales(vectors: Floats, rarities: Floats) -> tuple[Floats, Floats]:
@@ -240,23 +269,32 @@ def leaders(chances: Floats) -> tuple[Integers, Integers]:
 
 
 def guesses(model: Model, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
-    """Return each text's likeliest label and its probability; none for a text without words."""
+    """Return each text's likeliest label and its probability; none for a text without words.
+
+    Where the text seems to be of a language that the model does not read, there is no probability.
+    """
     table = WordTable(model)
-    found: list[tuple[str | None, float | None]] = []
+    found: list[tuple[str | None, float | None]] = [(None, None)] * len(texts)
     for start in range(0, len(texts), SLICE):
-        words = [words_of(text) for text in texts[start : start + SLICE]]
-        worded = [each for each in words if each[0]]
-        chances = iter(table.judge(worded)[0] if worded else ())
-        for each in words:
-            if each[0]:
-                row: Floats = next(chances)
-                found.append((model.labels[row.argmax()], float(row.max())))
-            else:
-                found.append((None, None))
+        words = {
+            row: words for row in range(start, min(start + SLICE, len(texts))) if (words := words_of(texts[row]))[0]
+        }
+        if words:
+            judged = table.judge(list(words.values()))
+            for row, chances, unread in zip(words, judged.chances, judged.foreign, strict=True):
+                found[row] = model.labels[chances.argmax()], None if unread else float(chances.max())
     return found
 
 
-_Judged = tuple[str | None, float | None, str, str | None]  # label, confidence, reason, probabilities
+class _Guess(NamedTuple):
+    label: str | None
+    confidence: float | None
+    reason: str
+    probabilities: str | None
+    doubtful: bool
+
+
+_SPEECHLESS = _Guess(None, None, "no words to go by", None, doubtful=True)
 
 
 class LocalClassifier:
@@ -283,8 +321,8 @@ class LocalClassifier:
         self._clock = clock
         self._new_id = new_id
         self._version = version
-        self._table = WordTable(model)
         self._suspicion = Suspicion(model.labels)
+        self._table = WordTable(model, self._suspicion)
         self._keys = [json.dumps(label, ensure_ascii=False) + ":" for label in model.labels]
         self._plain = ["".join(c if c.isprintable() else " " for c in label) for label in model.labels]
 
@@ -331,33 +369,46 @@ class LocalClassifier:
         texts = [ticket.text for ticket in tickets]
         judged = self._judge(texts)
         at, key = self._clock(), self.fingerprint.encode() + b"\0"
-        for ticket, text, (label, confidence, reason, told) in zip(tickets, texts, judged, strict=True):
+        for ticket, text, (label, confidence, reason, told, doubtful) in zip(tickets, texts, judged, strict=True):
             answer_key = sha256(key + text.encode("utf-8", "surrogatepass")).hexdigest()
             answer = Classification(
                 self._new_id(), ticket.ticket_id, self._run_id, self.name, label, confidence, "model", reason,
                 self.name, self._actor, self.fingerprint, self._min_confidence, told, answer_key, at,
             )  # fmt: skip
             sure = label is not None and confidence is not None and confidence >= self._min_confidence
-            doubts = self._suspicion.found(text) if sure else ()  # here, since the thread that saves has more to do
+            # Here, since the thread that saves has more to do.
+            doubts = self._suspicion.found(text) if sure and doubtful else ()
             done.append(Outcome(len(done), "answered", Answer(ticket, (answer,), sure, doubts), None, ticket))
 
-    def _judge(self, texts: Sequence[str]) -> list[_Judged]:
-        judged: list[_Judged] = [(None, None, "no words to go by", None)] * len(texts)
+    def _judge(self, texts: Sequence[str]) -> list[_Guess]:
+        guesses = [_SPEECHLESS] * len(texts)
         words = {row: found for row, text in enumerate(texts) if (found := words_of(text))[0]}
         if words:
-            chances, spoke = self._table.judge(list(words.values()))
-            columns = zip(words, chances.tolist(), *map(list, leaders(chances)), spoke, strict=True)
-            for row, probabilities, best, runner_up, because in columns:
-                judged[row] = (
-                    self._model.labels[best], round(probabilities[best], 4),
-                    self._reason(because, runner_up, probabilities[runner_up]), self._told(probabilities),
+            judged = self._table.judge(list(words.values()))
+            columns = zip(
+                words, judged.chances.tolist(), *map(list, leaders(judged.chances)), judged.spoke,
+                judged.foreign.tolist(), judged.doubtful.tolist(), strict=True,
+            )  # fmt: skip
+            for row, chances, best, next_, because, unread, doubtful in columns:
+                if unread:
+                    guesses[row] = _Guess(self._model.labels[best], None, self._unread(next_), None, doubtful=True)
+                    continue
+                text = texts[row]
+                guesses[row] = _Guess(
+                    self._model.labels[best], round(chances[best], 4), self._reason(because, next_, chances[next_]),
+                    self._told(chances),
+                    # Of a text that is cut not all words are known, and what hides in one that is not ASCII is no word.
+                    doubtful or not text.isascii() or len(text) > MAX_CHARACTERS or len(words[row][0]) == MAX_WORDS,
                 )  # fmt: skip
-        return judged
+        return guesses
 
     def _reason(self, because: Sequence[str], runner_up: int, chance: float) -> str:
         if len(self._plain) == 1:
             return "the only category"
         return f"{', '.join(because) or 'no single word'}; next: {self._plain[runner_up]} {chance:.2f}"
+
+    def _unread(self, runner_up: int) -> str:
+        return f"seems not to be English, the only language this model reads; next: {self._plain[runner_up]}"
 
     def _told(self, probabilities: Sequence[float]) -> str:
         pairs: Iterable[tuple[str, float]] = zip(self._keys, probabilities, strict=True)

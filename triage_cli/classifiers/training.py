@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from triage_cli.classifiers.language import share_foreign
 from triage_cli.classifiers.lessons import Lesson, Texts, lessons_of
 from triage_cli.classifiers.local import (
     Floats,
@@ -35,6 +36,7 @@ FOLDS = 5
 ROUGHLY = 1e-4  # how closely weights are found while choosing
 TRIABLE = 15  # labelled texts from which on strength and share are chosen
 MUCH = 10_000  # texts times labels from which on one held-out fold must do
+READABLE = 0.1  # of the labelled texts: so many of other languages, and the model reads these as well
 TEMPERATURES: list[float] = np.geomspace(0.2, 3, 60).round(3).tolist()
 
 
@@ -68,7 +70,7 @@ def fit(
     return Model(
         tuple(category.name for category in categories), fingerprint(categories), learned, weights[:width],
         course.terms.tokens, course.terms.words, course.terms.rarity, weights[width:-1] * course.emphasis, weights[-1],
-        choice.temperature, seen,
+        choice.temperature, seen, share_foreign([words_of(lesson.text)[0] for lesson in taught]) < READABLE,
     )  # fmt: skip
 
 

@@ -147,7 +147,7 @@ def _one(each: Evaluated) -> Iterator[str]:
         yield "<h3>What is taken for what</h3>" + _confusion(names, s.confusion)
     yield "<h3>By category</h3>" + _categories(s)
     if each.mistakes:
-        rows = [[_said(m.label), _said(m.guess), f"{m.confidence:.2f}", _said(m.text[:TEXT])] for m in each.mistakes]
+        rows = [[_said(m.label), _said(m.guess), _share(m.confidence), _said(m.text[:TEXT])] for m in each.mistakes]
         yield "<h3>The surest mistakes</h3>" + _table(("labelled", "answered", "confidence", "ticket"), rows, words=3)
 
 
@@ -241,6 +241,10 @@ def _bar(share: float | None) -> str:
 
 def _error(error: float | None) -> str:
     return "" if error is None else f"{error:.3f}"
+
+
+def _share(confidence: float | None) -> str:
+    return "" if confidence is None else f"{confidence:.2f}"
 
 
 def _pace(s: Scored) -> str:

@@ -35,7 +35,7 @@ class Mistake(NamedTuple):
     text: str
     label: str
     guess: str
-    confidence: float
+    confidence: float | None
 
 
 class Evaluated(NamedTuple):
@@ -174,11 +174,11 @@ def _asked(outcome: Outcome[Answer], labels: Mapping[str, str]) -> _Asked:
 
 def _mistakes(asked: Sequence[_Asked], rows: Sequence[Labelled]) -> tuple[Mistake, ...]:
     found = [
-        Mistake(rows[each.row].text, each.label, last.category, last.confidence or 0.0)
+        Mistake(rows[each.row].text, each.label, last.category, last.confidence)
         for each in asked
         if each.steps and (last := each.steps[-1]).category and last.category != each.label
     ]
-    return tuple(sorted(found, key=lambda mistake: -mistake.confidence)[:MISTAKES])
+    return tuple(sorted(found, key=lambda mistake: -(mistake.confidence or 0.0))[:MISTAKES])
 
 
 def _error(pairs: Sequence[calibration.Pair]) -> float:
