@@ -482,7 +482,16 @@ def evaluating(config: Config, actor: str, words: str, tell: Callable[[str], Non
     def classifier(plan: ClassifyPlan, run_id: str) -> Classifier:
         return open_classifier(_known(config, store), store, plan, Signed(actor, run_id), tell)
 
-    return Evaluating(store, open_shelf(store), config.categories, classifier, config.per_day, actor, words)
+    def learned(texts: Sequence[str]) -> list[bool]:
+        version = open_shelf(store).active()
+        if version is None:
+            return [False] * len(texts)
+        from triage_cli.classifiers import local
+
+        model = local.suited(local.Model.from_bytes(version.weights), _known(config, store).categories)
+        return [False] * len(texts) if model is None else local.has_learned(model, texts)
+
+    return Evaluating(store, open_shelf(store), config.categories, classifier, learned, config.per_day, actor, words)
 
 
 def learned_version(config: Config) -> tuple[str, bool] | None:

@@ -102,6 +102,12 @@ def text_number(text: str) -> int:
     return int.from_bytes(sha256(text.encode("utf-8", "surrogatepass")).digest()[:8])
 
 
+def has_learned(model: Model, texts: Sequence[str]) -> list[bool]:
+    """Tell of texts whether a model has learned them."""
+    known = set(model.seen.tolist())
+    return [text_number(text) in known for text in texts]
+
+
 _EMPHASIS = np.log(np.maximum(np.arange(MAX_CHARACTERS), 1)).astype(np.float32) + 1
 
 

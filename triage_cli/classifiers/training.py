@@ -14,6 +14,7 @@ from triage_cli.classifiers.local import (
     Model,
     fingerprint,
     guesses,
+    has_learned,
     softmax,
     suited,
     text_number,
@@ -167,8 +168,7 @@ class Trainer:
 
     def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
         """Tell of texts whether a model has learned them."""
-        known = set(Model.from_bytes(weights).seen.tolist())
-        return [text_number(text) in known for text in texts]
+        return has_learned(Model.from_bytes(weights), texts)
 
     def suits(self, weights: bytes) -> bool:
         """Tell whether a model is for these categories, under their present or former names."""

@@ -141,6 +141,8 @@ def _one(each: Evaluated) -> Iterator[str]:
             f"<p>{s.outside['n']:,} more tickets belong to none of the categories: "
             f"{percent(s.outside['held_back'])} of them were not answered surely.</p>"
         )
+    if each.learned:
+        yield f"<p>{each.learned.n:,} of these tickets were learned from, so the figures flatter.</p>"
     yield "<h3>A threshold to choose</h3>" + _thresholds(s)
     names = list(s.per_category)
     if len(names) <= MATRIX:
