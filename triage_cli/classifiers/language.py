@@ -40,93 +40,134 @@ slow statement stopped store stuck tire to twice unable useless wallet we week
 # Function words, and words of tickets, that are no English words: German, French, Spanish, Italian, Portuguese, Dutch,
 # Polish and Swedish, then Danish, Norwegian, Finnish, Czech, Romanian, Turkish, Hungarian and others.
 _OTHER = """
-aber abgebucht abo adresse alle alles als anfrage angezeigt anmelden anmeldung antwort auch auf ausfall außerdem
-beheben behoben bei beim bekomme bereits beschädigt bestellnummer bestellt bestellung betrag bezahlt bis bitte brauche
-danke dann dass datei daten defekt denn deutsch dich diese diesem diesen dieser dieses doch dringend dringende
-dringendes drucker druckertreiber druckt durch ein eine einem einen einer eines einfach einloggen entfernen
-erforderlich erhalten erneut erst etwas euch falsch falsche fehlen fehler fehlermeldung fehlt feststellen frage
-freundliche freundlichen fuer funktionieren funktioniert ganz geehrte geehrter geht gekauft gekündigt geld geliefert
-gerne geschlossen gesperrt gestern grüße grüßen guten habe haben hallo herren heute hier hilfe hochladen ich ihnen ihr
-ihre ihrem ihren ihrer immer integrationsproblem ist jetzt kann kannst kaputt kein keine keinen koennen kommt konnte
-kontakt konto kosten kreditkarte kritisch kritischer kunde kunden kundennummer kundenservice können könnten kündige
-kündigen kündigung langsam lastschrift leider lieferadresse lieferung lädt löschen machen mahnung mehr mein meine
-meinem meinen meiner mich mir moechte muss möchte möchten möglich müssen nach nein netzwerk netzwerkprobleme nicht
-nichts noch nur ohne paket passwort probleme rechnung rechnungen reklamation rückerstattung rückgabe rückmeldung schon
-schwierigkeiten sehr sein seine seit sendung serverausfall sich sie sind sofort soll sollte sondern startet steht
-stornieren storniert stornierung synchronisationsprobleme täglich ueber uhr umtausch umtauschen und uns unser unsere
-unserem unseren unter unterstützung verbindung verbindungsprobleme verfügbar vergessen verloren versand verschiedene
-versucht vertrag viel vielen vom vor vorfall wann warum wegen weil wenn werde werden widerruf wie wieder wir wird
-wurde wurden würde zahlung zu zugang zugriff zum zur zurueck zurück zurücksetzen zwei zwischen öffnungszeiten über
-abonnement alors annulation annuler après aucun aucune aujourd'hui aussi autre avant avec avez avoir avons besoin bien
-bloqué bonsoir carte cassé cela ces cette chez colis commande comme compte connecter cordialement dans demande depuis
-dernier deux doit donc elle encore erreur facturation facture facturé faire fait faut fermeture fichier fois
-fonctionne grâce horaires ici identifiant ils imprimante jamais je jour jours leur livraison livré livrée lors lorsque
-lui mais mes modifier moi mois montant mot même notre nous numéro oublié ouvrir où paiement panne parce pas passe peut
-peux plusieurs pourquoi pouvez pouvoir problème problèmes puis quand quel quelle quelqu'un quels qui quoi refusé
-refusée remboursement rembourser remboursé requise retard reçu reçue rien résilier ses sont souhaite suis sur toujours
-tous tout toute trop très télécharger une utiliser veuillez veux voici voir vos votre voudrais vous échange était été
-être
-abrir actualización actualizar ajustes algo alguien algunas algún antes aplicación aquí archivo asistencia aunque ayer
-ayuda año años bloqueada bloqueado bloqueó cada cambiar cancelar carga cerrar cliente cobrado como compra comprar
-conectividad contacto contraseña contraseñas correo correos cual cuando cuenta cuentas cuál cuándo cómo dar datos deja
-descarga descargar descargas desde después devolución devolver dinero dirección donde día días dónde ejemplo eliminar
-ellos enlace entonces enviar envío esa ese eso esta estaba estas este esto estos estoy está están extensión factura
-facturación fue funciona funcionan guardar haber había hace hacer hasta importe imposible impresora incidente
-incorrecto instalar lenta lento llegó marcadores mediante mensaje mismo muchas mucho muy más navegador necesito ningún
-nosotros nuestra nuestro nuevamente nuevo nunca olvidé otra otro pagar pago para pedido pero pestañas plazo pongo por
-porque precio problemas puede pueden puedo página páginas pérdida querido quien quiero quise quisiera qué rechazada
-recibido recibir recuperar reembolso requerida restaurar seguridad servicio sesión sido siempre sobre solicito
-solicitud sus suscripción sí tal también tampoco tarjeta teléfono tengo tiempo tiene tienen todas todavía todo todos
-una unas uno unos urgente usar usted usuario veces ventana versión vez
-abbiamo accede accedere accesso aggiornamento aggiornare agli alcune alcuni alla allo altri altro anche ancora
-annullare apertura aprire assistenza avere avete aveva avrei avvio bene blocca bloccato buon buonasera buongiorno
-cambiare cancellare cancellato carica caricamento caricano carta cerca che chiedo cliccando collegamento consegna
-contratto cosa così cui dai dal dalla dalle dati degli dei della delle dello dimenticata disdire dopo errore essere
-estensione fatto fattura fatturazione finestra fino fra funziona funzionano funzioni già gli grazie hanno ieri
-immagini impossibile indirizzo installare loro mese messaggi messaggio miei mio molto navigazione nei nel nella nelle
-nessun nessuna niente noi nostro nulla oggi ogni orari ordine pacco pagamento pagina pagine perché però più poi
-possibile posso preferiti problema prodotto può qual qualcuno quale quali quando quanto quello questa queste questi
-questo quindi recesso recuperare reimposto restituire ricevuto riesco rimborso risolvere rotto salve sbagliata
-sbagliato scaricare scheda schede segnalibri sei sempre senza servizio sia sito sono spedizione sta stampa stampante
-stampare stata stato stesso sua sul sulla suo tra tutte tutti tutto utente utenti utilizzare utilizzo vedo versione
-viene visualizza visualizzare voglio volte vorrei vostra vostro è
-acessar acesso agora ainda ajuda algum alguma alguém além ao aos apenas aplicativo aqui arquivo assim assinatura
-atendimento atualização até boa boleto bom cancelamento cartão cobrança comprei conectividade consigo consulta conta
-depois desculpe desempenho devolução dia dias dinheiro dois duas ela ele eles endereço enquanto entrega então errado
-erro esqueci essa esse estava estou estão falha fatura fazer fecha foi foram fui gostaria hoje há impressora
-interrupção isso isto já lá meia mesma mesmo meu meus minha minhas muito muitos nem nenhum nossa nosso novo num numa
-não obrigada obrigado olá onde ontem outra outro papel pela pelo pelos pessoal pode podem poderia pra preciso prezada
-prezado produto qualquer quebrado quem quero recebi recebido rede relato restituição roteador seja sem senha seu seus
-sistema solicitação sou suas suporte são só também tenho ter teve tive trabalho tudo uma valor vezes você vocês é
-aan aangekomen aanvraag adres afgeschreven alleen altijd andere annuleren bedankt bedrag bestand beste bestelde
-bestelling betaald betaalde betaling bezorgadres bezorgd bezorging bij binnen daar dank deze dit doen doet doorgeven
-een eens eerst factuur factuurnummer fout foutmelding gaan gaat geannuleerd geen geleverd geweigerd gewoon goed
-goedemiddag goedendag graag groet haar heb hebben hebt heeft helaas het hij hoe hulp iemand iets ik ingelogd inloggen
-jij jouw jullie kan kapot keer klant klantenservice klantnummer klopt kopie krijg krijgen kunnen kunt leveren levering
-lukt maand maar meer meteen mij mijn mislukt moet moeten morgen naar niet niets nieuwe niks nodig nog nooit ontvangen
-onze ook openingstijden opnieuw opzeggen pakket pakketje probeer rekening retourneren sinds steeds tegen terug
-terugbetaling teruggestort toch traag tussen twee uit uw vandaag vanmorgen veel verder vergeten verkeerd verkeerde
-verlengen verzonden voor vraag vragen waar waarom wachten wachtwoord wanneer waren webshop weer weet wel werken werkt
-wij wijzig wijzigen wil willen wilt worden wordt zal ze zeer zelf zich zij zijn zo zonder zou
-aby adresu albo anulować aplikacja bardzo bez brak być był była było będzie błąd błędna chciałabym chciałbym chcę
-ciągle czas czy dla dlaczego dobry dostawa dostawy dostałem dotarła drukarka drukarki drukuje dwa działa dzień
-dziękuję dziś faktura faktury fakturze gdy gdzie hasła hasło ile innych jak jaki jakich jakie jako jednak jego jej
-jest jestem jeszcze jeśli już karta kartą kiedy klienta koncie konta kopii kto która które który kwota logowania
-logowanie lub mam mnie mogą mogę moim moja moje mojego może można mój nad nadal naprawić nasz nie niestety nigdy nim
-numer od odebrać odrzucona opłata opłaty oraz otrzymałem otwiera paczka pani pieniądze pieniędzy plik pliku pobrano
-podczas pomoc pomocy ponieważ potrzebuję poza pozdrawiam problemy prosze proszę przed przelew przesyłka przez przy
-płatności reklamacja rezygnacja roku serwis się sklep strona strony są także tam tego tej temu też towar tych tylko
-tym uszkodzony wczoraj witam więc wolno wpłaty wszystko wymiana wysyłki wyłącza za zalogować zamówienia zamówienie
-zamówieniem zapomniałem zapłaciłem zepsuty zgłoszenie zmienić został została zostało zwrot zwrotu żadnej że żeby
-abonnemang adress adressen allt andra appen att avbeställa avsluta bara behöver beloppet beställde beställning betala
-betalning betalningen betalt bli blir blivit byta denna det detta ditt dragit då efter eftersom ej eller ett fakturan
-fakturor fel felaktig felmeddelande finns fram fråga från fungerade fungerar får fått för genom glömt går gör göra
-hade hej hemsidan hjälp hjälpa hos hur hälsningar här idag igen igår ihop inga ingen inget inloggad inte jag
-jättelänge kommer kontot kort kortet kraschar kund kundtjänst kvar kvitto köpte laddar leverans leveransadress
-leveransen levererad logga långsam lösenord lösenordet medan mellan mer mig mina mitt mottagit mycket nej nekades nya
-när någon något några och också oss paketet pengar pengarna prenumeration på saknas sida sidan sig sina ska skickat
-skrivaren skulle snälla som startar ställa står så tack tillbaka trasig två upp uppdatera uppsägning utan vad vara
-varan varför varit vem vilka vill väldigt vår är återbetalning öppettider
+aber abgebucht abgelaufen abgelehnt abo abrechnen adresse alle alles als anfrage angeblich angebot angezeigt anmelden
+anmeldung antwort artikel auch auf ausfall ausgefallen ausschalten außerdem bankverbindung beheben behoben bei beim
+bekomme bereits beschwerde beschädigt bestellnummer bestellt bestellung betrag bezahlt bildschirm bis bitte brauche
+büro danke dann dass datei daten defekt denn deutsch dich dienst diese diesem diesen dieser dieses doch dringend
+dringende dringendes drucken drucker druckertreiber druckt durch ein eine einem einen einer eines einfach einloggen
+einlösen einrichten einstellung einstellungen entfernen erforderlich erhalten erneut ersatz ersatzteil erst etwas euch
+falsch falsche fehlen fehler fehlermeldung fehlt feststellen frage freundliche freundlichen fuer funktionieren
+funktioniert ganz gebühr gebühren geehrte geehrter geht gekauft gekündigt geld geliefert gerne gerät geräte
+geschlossen gesperrt gestern grüße grüßen guten gutschein gutschrift habe haben hallo heizung herren herunterladen
+heute hier hilfe hochladen ich ihnen ihr ihre ihrem ihren ihrer immer installieren integrationsproblem ist jetzt kabel
+kann kannst kaputt karton kaufen kein keine keinen koennen kommt konnte kontakt konto kosten kreditkarte kritisch
+kritischer kunde kunden kundennummer kundenservice können könnten kündige kündigen kündigung langsam lastschrift
+laufzeit leider lieferadresse lieferung lädt löschen machen mahnung mehr mehrere mein meine meinem meinen meiner mich
+mir moechte monat monatlich montag muss möchte möchten möglich müssen nach nein netzwerk netzwerkprobleme neue neuen
+neues nicht nichts noch nummer nur ohne paket passwort preis probleme rabatt rabattcode rechnung rechnungen
+reklamation reparatur rückerstattung rückgabe rückmeldung schicken schon schwierigkeiten sehr sein seine seit senden
+sendung sendungsnummer serverausfall sich sie sind sofort soll sollte sondern speichern startet steht stimmt
+stornieren storniert stornierung störung synchronisationsprobleme tage tagen telefon termin täglich ueber uhr umtausch
+umtauschen und ungültig uns unser unsere unserem unseren unter unterstützung verbindung verbindungsprobleme verfügbar
+vergessen verloren verlängern verlängerung versand verschickt verschiedene versucht vertrag viel vielen vom vor
+vorfall wann wartung warum wegen weil wenn werde werden widerruf wie wieder wir wird woche wochen wurde wurden würde
+zahlung zu zugang zugangsdaten zugriff zum zur zurueck zurück zurücksetzen zwei zwischen ändern änderung öffnen
+öffnungszeiten über
+abonnement abîmé achat acheter alors annulation annuler appareil appeler après argent aucun aucune aujourd'hui aussi
+autre avant avec avez avoir avons bancaire besoin bien bloqué bonsoir bouton carte cassé cassée cela ces cette
+changement chez clavier colis commande commandé comme compte connecter contrat cordialement courriel courrier dans
+demande depuis dernier deux doit donc débité délai démarre désabonner elle encore envoyer envoyé erreur espace expiré
+facturation facture facturé faire fait faut fermer fermeture fichier fois fonctionne fonctionner frais gratuit grâce
+horaires ici identifiant identifiants ils imprimante imprimer invalides jamais je jour jours lenteur leur livraison
+livré livrée logiciel lors lorsque lui mais manque mauvais mauvaise mensuel mes mettre modifier moi mois montant
+montre mot même notre nous nouveau nouvelle numéro ordinateur oublié ouvrir où paiement panier panne parce pas passe
+perdu peut peux plusieurs pourquoi pouvez pouvoir problème problèmes prolonger prélevé prélèvement puis quand quel
+quelle quelqu'un quels qui quoi rappeler recevoir refusé refusée remboursement rembourser remboursé rendez-vous
+renouveler requise retard retourner reçu reçue rien réclamation réduction réparation réseau résilier ses signaler sont
+souhaite suis supprimer sur taille tarif toujours tous tout toute trop trouver très télécharger téléphone une utiliser
+veuillez veux virement voici voir vos votre voudrais vous vérifier échange écran était éteint été être
+abono abrir activar actualización actualizado actualizar agua ajustes algo alguien algunas algún almacén altas antes
+anular apagado apagar aparato aplicación aquí archivo asistencia aunque averiado avería ayer ayuda año años bloqueada
+bloqueado bloqueó botón cada caja calidad cambiar cambio cancelar carga cargos cerrar cliente cobrado cobran cobro
+comisiones como compra comprar computadora conectividad conexión contacto contraseña contraseñas contratar contrato
+corregir correo correos cual cuando cuenta cuentas cupón cuál cuándo cómo dar datos dañado defectuoso deja demasiado
+descarga descargar descargas descuento desde después devolución devolver devuelto dinero dirección donde día días
+dónde ejemplo eliminar ellos enlace entonces entregado enviado enviar envíen envío equivocada equivocado esa ese eso
+esta estaba estas este esto estos estoy está están extensión factura facturación falta faltan fue funciona funcionan
+guardar haber había hace hacer hasta importe imposible impresora imprimir incidente incorrecto instalar inválidas
+lenta lento llegó mandar marcadores mediante mensaje mismo molesto muchas mucho muy más móvil navegador necesito
+ningún nosotros nuestra nuestro nuevamente nuevo nunca número oferta olvidé ordenador otra otro pagar pago pantalla
+para pedido pedidos perdido pero pestañas piden plazo pongo por porque precio problemas prueba puede pueden puedo
+página páginas pérdida querido quien quiero quise quisiera quitar qué rechazada recibido recibir recibo reclamación
+recuperar reembolso renovar reparación requerida restaurar retraso saldo seguridad servicio sesión sido siempre sigue
+sobre solicito solicitud sus suscripción sí tal también tampoco tarde tarjeta teclado teléfono tengo tiempo tienda
+tiene tienen todas todavía todo todos una unas uno unos urgente usar usted ustedes usuario veces ventana versión vez
+abbiamo abbonamento accede accedere accesso acquistare acquisto aggiornamento aggiornare aggiornato agli alcune alcuni
+alla allo altri altro anche ancora annullare apertura appuntamento aprire assistenza attesa attivare attivazione avere
+avete aveva avrei avvio bene blocca bloccata bloccato bolletta bonifico buon buonasera buongiorno buono calcolatrice
+cambiare cancellare cancellato carica caricamento caricano carta cerca che chiamare chiedere chiedo cliccando
+collegamento colli commissioni comprare connessione consegna consegnato contratti contratto cosa così credenziali cui
+dai dal dalla dalle danneggiato dati degli dei della delle dello difettoso dimenticata disdetta disdire dopo errata
+errato errore essere estensione fatto fattura fatturazione fatture finestra fino fra funziona funzionano funzioni
+garanzia già gli gratuito grazie guasto hanno ieri immagini impossibile indirizzo installare inviare inviato linea
+loro manca mancano mese messaggi messaggio miei mio molto navigazione negozio nei nel nella nelle nessun nessuna
+niente noi nostro nulla nuova nuovo offerta oggi ogni orari ordinato ordine pacco pagamento pagare pagato pagina
+pagine perché perso però più poi possibile posso preferiti prezzo problema prodotto prova può qual qualcuno quale
+quali quando quanto quello questa queste questi questo quindi recesso reclamo recuperare reimposto restituire rete
+riavviare ricevere ricevuto richiedere richiesta riesco rimborso rinnovo riparazione risolvere ritardo rotto salve
+sbagliata sbagliato scaduta scaduto scaricare scatola scheda schede schermo sconto segnalibri sei sempre senza
+servizio sia sito soldi sono spedito spedizione sta stampa stampante stampare stampe stata stato stesso sua sul sulla
+suo tastiera telefono tra tutte tutti tutto utente utenti utilizzare utilizzo valide vecchio vedo versione viene
+visualizza visualizzare voglio volte vorrei vostra vostro è
+aberto acessar acesso agora ainda ajuda algum alguma alguém alterar além ao aos aparelho apenas aplicativo aqui
+arquivo assim assinatura atendente atendimento atrasado atraso atualização até aviso boa boleto boletos bom botão
+caixa cancelada cancelado cancelamento cartão cobrança cobraram comprado comprei computador conectividade conexão
+consigo consulta conta crédito cupom danificado defeito demora demorando depois desconto desculpe desempenho desligar
+devolução dia dias dinheiro dois duas duplicada ela ele eles encomenda endereço enquanto entrega entregue então enviei
+errada errado erro esqueci essa esse estava estorno estou estão falha faltam faltando fatura fazer fecha foi foram fui
+funcionando garantia gostaria grátis hoje há impresso impressora interrupção isso isto itens juros já ligar loja lá
+meia mensalidade mesma mesmo meu meus minha minhas moça mudar muito muitos nem nenhum nossa nosso notificação novo num
+numa não obrigada obrigado olá onde ontem outra outro paguei papel pela pelo pelos pessoal plano pode podem poderia
+pra prazo preciso prezada prezado preço produto promoção qualquer quebrada quebrado quem quero recebi recebido
+reclamação rede reembolsar relato restituição roteador seja sem senha senhas seu seus sistema solicitação sou suas
+suporte são só também taxas tela telefone tenho ter teve tive trabalho troca trocar tudo uma valor valores vencimento
+vezes vieram você vocês é
+aan aanbieding aangekomen aankoop aanpassen aanvraag aanvragen abonnee adres afgeschreven afspraak alleen altijd
+andere annuleren apparaat artikelen batterij bedankt bedrag beeldscherm beschadigd bestand beste bestelde bestellen
+bestelling betaald betaalde betalen betaling bezorgadres bezorgd bezorger bezorging bij binnen bonnetje contant daar
+dank deze dit doen doet doorgeven doorsturen doos een eens eerst factureren factuur factuurnummer fout foutmelding
+gaan gaat geannuleerd gebruiken geen geleverd geweigerd geweigerde gewoon goed goedemiddag goedendag graag groet haar
+heb hebben hebt heeft helaas het hij hoe hoog hulp iemand iets ik ingelogd inloggegevens inloggen instellen
+instellingen jij jouw jullie kan kapot kapotte keer klacht klachten klant klantenservice klantnummer kleur klopt kopie
+korting kortingscode krijg krijgen kunnen kunt kwijt laadt langzaam leveren levering lukt maand maandag maar
+medewerker meer melden melding meteen mij mijn mislukt moet moeten morgen naar netwerk niet niets nieuwe niks nodig
+nog nooit ongeldig ontbreekt ontbreken ontvangen onze ook openen openingstijden opgezegd opnieuw opzeggen pakket
+pakketje prijs probeer rekening rekeningnummer reparatie retourneren ruilen scherm sinds steeds sturen tegen termijn
+terug terugbetaling teruggestort toch toegang traag tussen twee uit uitgevallen uitschrijven uw vandaag vanmorgen veel
+verder vergeten verkeerd verkeerde verlengd verlengen verlopen verstuurd vervangen verzenden verzending verzonden
+volgende voor vraag vragen waar waarom waarschuwing wachten wachtwoord wanneer waren webshop webwinkel weer weet
+weigeren wel werken werkt wij wijzig wijzigen wil willen wilt winkel worden wordt zal ze zeer zelf zending zich zij
+zijn zo zonder zou zwart
+abonament aby adresu aktualizacji aktywować albo anulowanie anulować aplikacja bardzo bez brak brakuje być był była
+było będzie błąd błędna chciałabym chciałbym chcę ciągle czarny czas czy dla dlaczego dobry dodatkowe dostawa dostawca
+dostawy dostałem dotarła doładowanie drogi drukarka drukarki drukuje dwa dwóch działa działają dzień dziękuję dziś
+ekran faktur faktura faktury fakturze gdy gdzie gwarancja gwarancji hasła hasłem hasło ile informacji innych jak jaki
+jakich jakie jako jednak jego jej jest jestem jeszcze jeśli już karta kartą kiedy klawiatura klient klienta komputer
+koncie konta kopii kto która które który kupić kupon kuponu kwota logowania logowanie logować lub mam miesiąc mnie
+mogą mogę moim moja moje mojego może można mój nad nadal naprawa naprawić nasz nie nieprawidłowe nieprawidłowy
+niestety nigdy nim nowy numer numeru od odebrać odrzucona opłat opłata opłaty oraz otrzymałem otwiera paczka paczki
+pani pieniądze pieniędzy plik pliki pliku pobiera pobrano pobrać podczas pomoc pomocy ponieważ potrzebuję
+potwierdzenie poza pozdrawiam pralka problemy prosze proszę przed przedłużenie przedłużyć przelew przesyłka przez przy
+przycisk płacić płatności płatność rabat rabatowy rachunek reklamacja reklamację rezygnacja roku rozmiar serwer serwis
+się sklep sklepie sprawdzić strona strony szybko są także tam tego tej temu też towar tych tylko tym umowy umówić
+urządzenie ustawienia usunąć uszkodzony usługa usługi wczoraj wersja witam wizytę więc wolno wpłaty wszystko wymiana
+wysokie wysyłki wysłano wysłać wyłącza za zakup zakupu zalogować zamówienia zamówienie zamówieniem zapomniałem
+zapłaciłem zbyt zepsuta zepsuty zgłoszenie zmiana zmienić został została zostało zwrot zwrotu zwrócić zła zły żadnej
+że żeby
+abonnemang abonnemanget adress adressen allt andra användare användarnamn appen artiklar att avbeställa avbokning
+avgift avgiften avgifter avsluta avtal avtalet bara behöver beloppet beställa beställde beställning beställt betala
+betalning betalningen betalt bild bli blir blivit boka bokning butik butiken byta dator datorn denna det detta ditt
+dragit dubbelt då efter eftersom ej eller erbjudande ett fakturan faktureras fakturor fel felaktig felet felmeddelande
+finns fram fråga från fungerade fungerar får fått för förlänga försenad gammal garanti genom giltig glömt går gör göra
+hade hej hemsidan hjälp hjälpa hos hur hälsningar här idag igen igår ihop inga ingen inget inloggad inloggning
+inloggningen inloggningsuppgifter inställningar inte jag jättelänge knappen kommer kontot kort kortet kostar kostnad
+kraschar kund kundnummer kundtjänst kvar kvitto köp köpa köpet köpte laddar lagret leverans leveransadress leveransen
+levererad logga långsam lösenord lösenordet medan medlemskap mejl mellan mer mig mina mitt mottagit mycket månad nej
+nekades nya när nätverk nätverket någon något några och också ogiltig ogiltiga ogiltigt oss paketet pengar pengarna
+prenumeration pris priset på rabattkod rabattkoden retur returnera saknas sida sidan sig sina ska skadad skicka
+skickat skriva skrivaren skriver skulle skärm skärmen snälla som spara startar ställa står svarar svart sälja säljare
+så tack tangentbord telefonen tillbaka tjänst tjänsten trasig trasigt två upp uppdatera uppgifter uppsägning utan
+utcheckning vad vara varan varför varit varor vem vilka vill väldigt vänta vår är återbetalning öppettider öppna
 adgangskode això akun amb apa belum benim bir bisa blev bliver bună bych byl bylo comanda contul csak când có của dacă
 dari dengan dere değil dobrý děkuji egy ei estic että fikk fordi fost fået giriş gràcies hala hei henüz hesabım
 hesabıma heslo hilsen hogy hol hvad hvor hvordan hvorfor hàng iade ikke ikkje ini innlogging itu için jeg jelszó jeres
