@@ -18,7 +18,7 @@ from triage_cli.allowance import Allowance
 from triage_cli.classifiers import language
 from triage_cli.classifiers.calibrated import Calibrated
 from triage_cli.classifiers.cascade import Cascade
-from triage_cli.classifiers.local import Model
+from triage_cli.classifiers.model import Model
 from triage_cli.classifiers.training import Trainer, fit
 from triage_cli.classifiers.words import words_of
 from triage_cli.config import DEFAULT_CATEGORIES

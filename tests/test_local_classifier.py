@@ -19,7 +19,9 @@ from triage_cli import suspicion
 from triage_cli.allowance import Allowance
 from triage_cli.classifiers import local
 from triage_cli.classifiers.examples import examples_of
-from triage_cli.classifiers.local import LocalClassifier, Model, fingerprint
+from triage_cli.classifiers.local import LocalClassifier
+from triage_cli.classifiers.model import Model, fingerprint
+from triage_cli.classifiers.table import SLICE
 from triage_cli.classifiers.training import fit
 from triage_cli.classifiers.words import MAX_CHARACTERS, MAX_WORDS, words_of
 from triage_cli.config import DEFAULT_CATEGORIES
@@ -300,7 +302,7 @@ def test_answers_do_not_depend_on_company(default: Model) -> None:
 
 def test_a_full_table_of_words_starts_again(default: Model) -> None:
     asked = classifier(default)
-    asked._table.room = local.SLICE * MAX_WORDS + 10
+    asked._table.room = SLICE * MAX_WORDS + 10
     before = one(asked, OBVIOUS[0][0])[4:8]
     answers(asked, *(f"word{n} other{n}" for n in range(20)))
     assert one(asked, OBVIOUS[0][0])[4:8] == before
@@ -322,12 +324,12 @@ def test_answering_imports_neither_scikit_learn_nor_wordllama(default: Model, tm
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from triage_cli.classifiers import local\n"
+        "from triage_cli.classifiers import local, model as fitted\n"
         "from triage_cli.config import DEFAULT_CATEGORIES as c\n"
         "from triage_cli.allowance import Allowance\n"
         "from triage_cli.models import Ticket\n"
-        f"model = local.Model.from_bytes(Path({str(weights)!r}).read_bytes())\n"
-        "asked = local.LocalClassifier('l', model, local.fingerprint(c), .6, actor='a', run_id=None, categories=c,"
+        f"model = fitted.Model.from_bytes(Path({str(weights)!r}).read_bytes())\n"
+        "asked = local.LocalClassifier('l', model, fitted.fingerprint(c), .6, actor='a', run_id=None, categories=c,"
         " clock=str, new_id=str)\n"
         "ticket = Ticket('t', '', '', None, '', None, 'my refund', None, None, 2, None, '')\n"
         "*_, chunk = asked.classify([[ticket]], Allowance())\n"

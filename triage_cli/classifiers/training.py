@@ -8,18 +8,9 @@ import numpy as np
 
 from triage_cli.classifiers.language import share_foreign
 from triage_cli.classifiers.lessons import Lesson, Texts, lessons_of
-from triage_cli.classifiers.local import (
-    Floats,
-    Integers,
-    Model,
-    fingerprint,
-    guesses,
-    has_learned,
-    softmax,
-    suited,
-    text_number,
-)
+from triage_cli.classifiers.model import Floats, Integers, Model, fingerprint, has_learned, suited, text_number
 from triage_cli.classifiers.solving import CLOSE, solve
+from triage_cli.classifiers.table import guesses, softmax
 from triage_cli.classifiers.words import vocabulary, words_of
 from triage_cli.errors import ConfigError
 from triage_cli.evaluation.folding import folds_of, groups_of
