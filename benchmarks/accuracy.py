@@ -16,7 +16,8 @@ from random import Random
 import yaml
 
 from triage_cli.allowance import Allowance
-from triage_cli.classifiers.local import LocalClassifier, fingerprint
+from triage_cli.classifiers.local import LocalClassifier
+from triage_cli.classifiers.model import fingerprint
 from triage_cli.classifiers.training import fit
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.evaluation.scoring import Graded, macro_f1, per_category

@@ -11,7 +11,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from triage_cli.allowance import Allowance
-from triage_cli.classifiers.local import LocalClassifier, fingerprint
+from triage_cli.classifiers.local import LocalClassifier
+from triage_cli.classifiers.model import fingerprint
 from triage_cli.classifiers.training import fit
 from triage_cli.classifiers.words import vocabulary
 from triage_cli.config import DEFAULT_CATEGORIES

@@ -19,7 +19,8 @@ from statistics import fmean, stdev
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.accuracy import NONE_OF_THESE, Labelled, categories_of, read, sample
-from triage_cli.classifiers.local import Model, WordTable, guesses
+from triage_cli.classifiers.model import Model
+from triage_cli.classifiers.table import WordTable, guesses
 from triage_cli.classifiers.training import fit
 from triage_cli.classifiers.words import words_of
 from triage_cli.evaluation import calibration

@@ -81,6 +81,26 @@ def test_classify_applies_a_calibration_and_says_so(fitted: Cli) -> None:
     assert after["events"][-1]["detail"]["confidence"] == after["confidence"]
 
 
+def test_what_was_learned_is_left_out_of_a_calibration(fitted: Cli) -> None:
+    taught, fresh = labelled.rows(20), labelled.rows(20, seed=1, noise=0.3)
+    (fitted.folder / "teach.csv").write_text(labelled.csv(taught))
+    (fitted.folder / "both.csv").write_text(labelled.csv([*taught, *fresh]))
+    (fitted.folder / "few.csv").write_text(labelled.csv([*taught, *fresh[:29]]))
+    assert fitted("learn", "teach.csv").returncode == 0
+    for name, others in (("teach.csv", 0), ("few.csv", 29)):
+        done = fitted("eval", name, "--calibrate")
+        assert done.returncode == 2
+        assert (
+            "error: local cannot be calibrated on tickets that it has learned from: it takes 30 others, and there are "
+            f"{others}"
+        ) in done.stderr
+        assert done.stdout
+    assert rows(fitted.db, "select count(*) from calibrations") == [(0,)]
+    done = fitted("eval", "both.csv", "--calibrate")
+    assert done.returncode == 0
+    assert rows(fitted.db, "select n from calibrations") == [(60,)]
+
+
 def test_another_model_retires_a_calibration_and_doctor_says_so(fitted: Cli) -> None:
     calibrated(fitted)
     told = {r["what"]: r for r in map(json.loads, fitted("doctor", "-o", "jsonl").stdout.splitlines())}

@@ -114,6 +114,36 @@ def test_a_table_shows_thresholds_and_the_matrix(fitted: Cli) -> None:
     assert "0.95" in plain
 
 
+def test_tickets_that_were_learned_from_flatter_and_it_is_said(fitted: Cli) -> None:
+    (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(20)))
+    assert "note: " not in fitted("eval", "teach.csv").stderr
+    assert fitted("learn", "teach.csv").returncode == 0
+    done = fitted("eval", "teach.csv", "-o", "json", "--report", "r.html")
+    assert "note: 60 of these 60 tickets were learned from, so this flatters\n" in done.stderr
+    assert "60 of these tickets were learned from" in (fitted.folder / "r.html").read_text()
+    (record,) = json.loads(done.stdout)
+    assert tuple(record) == scoring.Scored._fields
+    mixed = [*labelled.rows(20), ("a heron and a stork", "General"), ("the flange of the gasket", "Billing")]
+    (fitted.folder / "mixed.csv").write_text(labelled.csv([*mixed, ("nothing at all", "Nonsense")]))
+    done = fitted("eval", "mixed.csv")
+    assert (
+        "note: 60 of these 62 tickets were learned from, so this flatters; "
+        "on the 2 others it is right on 50.0% (9.5% to 90.5%)\n"
+    ) in done.stderr
+    assert "note: " not in fitted("eval", "mixed.csv", "-q").stderr
+    assert fitted("learn", "--rollback").returncode == 0
+    assert "learned from" not in fitted("eval", "teach.csv").stderr
+
+
+def test_only_the_embedded_classifier_has_learned_them(fitted: Cli) -> None:
+    with serving(lambda _n, _asked: Step(chat(verdict("Billing", 0.9)))) as server:
+        with_model(fitted, server.url)
+        (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(20)))
+        assert fitted("learn", "teach.csv").returncode == 0
+        assert "learned from" not in fitted("eval", "teach.csv", "--classifier", "gpt").stderr
+        assert "learned from" in fitted("eval", "teach.csv", "--classifier", "local").stderr
+
+
 class Page(HTMLParser):
     """Checks that tags are closed in order, and keeps what would load or run something."""
 

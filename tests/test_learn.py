@@ -1,12 +1,13 @@
 """`triage learn`: what it learns from, that it keeps the better model, versions, and models for other categories."""
 
 import json
+import re
 import subprocess
 
 import pytest
 
 from tests import labelled
-from tests.commands import is_whole, rows
+from tests.commands import is_whole, on_terminal, rows
 from tests.conftest import Cli
 from triage_cli.evaluation.folding import folds_of, groups_of
 
@@ -146,6 +147,33 @@ def test_a_label_that_is_no_category_is_left_out_and_told(fitted: Cli) -> None:
     done = fitted("learn", "teach.csv", "-o", "json")
     assert "1 labels are no category and are left out: Nonsense (1)" in done.stderr
     assert json.loads(done.stdout)["skipped"] == 1
+
+
+def test_a_file_of_which_no_label_is_a_category_is_exit_2(fitted: Cli) -> None:
+    """The same for `suspects`, and though there are verdicts to learn from."""
+    fitted("create", "-q", "--map", "verdict=team", stdin=labelled.csv(labelled.rows(5), "team"))
+    (fitted.folder / "teach.csv").write_text("description,label\nrefund,Foo\ncrash,Bar\n")
+    for command in ("learn", "suspects", "eval"):
+        done = fitted(command, "teach.csv")
+        assert (done.returncode, done.stdout) == (2, "")
+        said = "no label of the file is a category (labels: Bar, Foo; categories: Billing, Technical, General)"
+        assert said in done.stderr
+        assert "--label" in done.stderr
+
+
+def test_the_next_step_asks_again_about_what_waits(fitted: Cli) -> None:
+    waiting = answer(fitted, "the groat ducat")
+    assert waiting["status"] == "needs_review"
+    (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(20)))
+    seen = on_terminal(fitted.folder, fitted.env, "learn", "teach.csv")
+    step = re.search(r"next: triage (reclassify --status needs_review --apply)", seen.text)
+    assert step is not None
+    assert fitted(*step[1].split()).returncode == 0
+    after = json.loads(fitted("show", "the groat ducat", "-o", "json").stdout)
+    assert (after["status"], after["category"]) == ("classified", "Billing")
+    again = on_terminal(fitted.folder, fitted.env, "learn", "teach.csv")
+    assert "stays in use" in again.text
+    assert "next:" not in again.text
 
 
 def test_a_file_without_a_label_column_says_which_it_has(fitted: Cli) -> None:

@@ -41,7 +41,8 @@ def _headline(history: History) -> str:
         return f"Ticket {name} is {t.category}, because a person said so; status {t.status}."
     if t.category:
         return f"Ticket {name} is {t.category}, at a confidence of {_share(t.confidence)}; status {t.status}."
-    guess = f"; the best guess is {t.suggestion} at {_share(t.confidence)}" if t.suggestion else ""
+    share = "" if t.confidence is None else f" at {_share(t.confidence)}"
+    guess = f"; the best guess is {t.suggestion}{share}" if t.suggestion else ""
     return f"Ticket {name} has no category{guess}; status {t.status}."
 
 
@@ -121,23 +122,34 @@ def _classified(detail: Mapping[str, Any], answer: Classification | None, histor
     if answer.error or answer.category is None:
         yield f"It gave no answer: {answer.error or answer.reason or 'it abstained'}."
         return
-    because = f", because of: {answer.reason}" if answer.reason else ""
-    source = SOURCES.get(answer.confidence_source or "", answer.confidence_source)
-    if answer.raw is not None:
-        source = f"calibrated from {_share(answer.raw)}, {source}"
-    yield f"It answered {answer.category} at {_share(answer.confidence)} ({source}){because}."
+    yield _said(answer)
     if detail.get("outcome") == "late":
         yield "That came late: the ticket had moved on meanwhile, so it changed nothing."
     elif detail.get("suspicious"):
         yield f"Its text speaks to the classifier ({_listed(detail['suspicious'])}), so a person decides."
-    elif detail.get("outcome") == "next":
-        yield f"That is below its threshold of {_share(answer.threshold)}, so the next step is asked."
-    elif answer.threshold is not None and answer.confidence is not None:
-        sure = answer.confidence >= answer.threshold
-        sign, end = (
-            ("at or above", "so it holds") if sure else ("below", "so it is only a suggestion, and a person decides")
-        )
-        yield f"That is {sign} its threshold of {_share(answer.threshold)}, {end}."
+    elif answer.threshold is not None:
+        yield _held(answer, answer.threshold, has_next=detail.get("outcome") == "next")
+
+
+def _said(answer: Classification) -> str:
+    if answer.confidence is None:
+        why = f": {answer.reason}" if answer.reason else ""
+        return f"It answered {answer.category} without a confidence{why}."
+    because = f", because of: {answer.reason}" if answer.reason else ""
+    source = SOURCES.get(answer.confidence_source or "", answer.confidence_source)
+    if answer.raw is not None:
+        source = f"calibrated from {_share(answer.raw)}, {source}"
+    return f"It answered {answer.category} at {_share(answer.confidence)} ({source}){because}."
+
+
+def _held(answer: Classification, threshold: float, *, has_next: bool) -> str:
+    """Say what followed from a threshold."""
+    share = _share(threshold)
+    if not has_next and answer.confidence is not None and answer.confidence >= threshold:
+        return f"That is at or above its threshold of {share}, so it holds."
+    below = "not sure" if answer.confidence is None else f"below its threshold of {share}"
+    then = "the next step is asked" if has_next else "it is only a suggestion, and a person decides"
+    return f"That is {below}, so {then}."
 
 
 def _routed(detail: Mapping[str, Any]) -> str:

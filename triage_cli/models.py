@@ -456,7 +456,7 @@ class Labelled(NamedTuple):
 class ModelVersion(NamedTuple):
     """One fitting of the embedded classifier to labelled tickets; at most one version is active.
 
-    `categories` is a JSON list of their names, `weights` what `classifiers.local.Model.to_bytes` made, `metrics` a JSON
+    `categories` is a JSON list of their names, `weights` what `classifiers.model.Model.to_bytes` made, `metrics` a JSON
     object of the figures it was taken for.
     """
 

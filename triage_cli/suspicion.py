@@ -6,7 +6,9 @@ where one of its literal words stands, and every pattern is bounded: an ordinary
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from re import Pattern
 from typing import NamedTuple
 
@@ -102,6 +104,13 @@ _ASKING = re.compile(
     r"|\b(?:category|label|classification|queue)\b ?(?:[:=]|is|to|must be|should be)\W{0,4}$"
 )
 _WORDS = frozenset().union(*(sign.words for sign in SIGNS))  # each is looked for once in a text
+# Each of these cut at its blanks, which stay: a text that holds it has words that hold the pieces at their ends.
+_PIECES = {word: re.findall(r" ?[^ ]+ ?", word) for word in sorted(_WORDS) if word.isascii()}
+# One of these stands in what `_ASKING` finds.
+_ASKED = (
+    "classif", "categor", "label", "treat", "sort", "tag", "mark", "file", "count", "rout", "handle", "assign", "put",
+    "belong", "goes", "falls", "queue",
+)  # fmt: skip
 _BEFORE = 110  # characters before a name that are looked at
 _TIMES = 20  # that a name is looked at in one text
 # What no writer of a ticket types: tags outside of a flag, overrides of direction, runs of what is invisible.
@@ -121,6 +130,24 @@ class Suspicion:
 
     def __init__(self, labels: Iterable[str]) -> None:
         self._labels = tuple(label.casefold() for label in labels)
+        pieces = dict.fromkeys(piece for pieces in _PIECES.values() for piece in pieces)
+        bits = {piece: 1 << place for place, piece in enumerate(pieces, start=2)}
+        longest = [max(label.split() or [""], key=len) for label in self._labels]
+        self._bits = [*bits.items(), *((word, 1) for word in longest), *((word, 2) for word in _ASKED)]
+        # `found` finds something in an ASCII text only where its words' traces together hold all bits of one of these.
+        self.wanted = [3, *(sum({bits[piece] for piece in pieces}) for pieces in _PIECES.values())]
+
+    def traces(self, words: Sequence[str]) -> list[int]:
+        """Return of each lower-case word, as bits, which pieces of what `found` looks for it holds."""
+        found = [0] * len(words)
+        text = f" {' '.join(words)} "
+        starts = list(accumulate((len(word) + 1 for word in words[:-1]), initial=1))
+        for piece, bit in self._bits:
+            at = text.find(piece)
+            while at >= 0:
+                found[bisect_right(starts, at + piece.startswith(" ")) - 1] |= bit
+                at = text.find(piece, at + 1)
+        return found
 
     def found(self, text: str) -> tuple[str, ...]:
         """Name what in a text speaks to a classifier, each kind once."""

@@ -35,7 +35,7 @@ from triage_cli.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.classifiers.asking import AskingClassifier
-    from triage_cli.classifiers.local import Model
+    from triage_cli.classifiers.model import Model
     from triage_cli.client import RemoteTriage
     from triage_cli.destinations.webhook import Target
     from triage_cli.service.evaluating import Evaluating
@@ -409,18 +409,19 @@ def _local(
     config: Config, store: Store, spec: ClassifierSpec, signed: Signed, tell: Callable[[str], None] | None
 ) -> Classifier:
     from triage_cli.classifiers import local
+    from triage_cli.classifiers import model as fitted
 
     version = open_shelf(store).active()
     model = said = None
     if version is not None:
-        model = local.suited(local.Model.from_bytes(version.weights), config.categories)
+        model = fitted.suited(fitted.Model.from_bytes(version.weights), config.categories)
         said = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
         if model is None and tell is not None:
             tell(f"{of_other_categories(version)}, so the built-in model answers; next: triage learn")
     return local.LocalClassifier(
         spec.name,
         model or built_in(config, store, tell),
-        local.fingerprint(config.categories),
+        fitted.fingerprint(config.categories),
         spec.min_confidence,
         actor=signed.actor,
         run_id=signed.run_id,
@@ -440,9 +441,9 @@ def of_other_categories(version: ModelVersion) -> str:
 
 def built_in(config: Config, store: Store, tell: Callable[[str], None] | None) -> "Model":
     """Return the embedded model of the categories alone, fitted where it is not yet."""
-    from triage_cli.classifiers import local
+    from triage_cli.classifiers import model as fitted
 
-    name = local.fingerprint(config.categories)
+    name = fitted.fingerprint(config.categories)
     weights = store.model(name)
     if weights is None:
         from triage_cli.classifiers import training
@@ -452,7 +453,7 @@ def built_in(config: Config, store: Store, tell: Callable[[str], None] | None) -
         weights = training.fit(config.categories).to_bytes()
         store.keep_model(name, weights, {"categories": len(config.categories)})
     # Its labels stand in the order of the categories, and may be their former names.
-    return local.Model.from_bytes(weights)._replace(labels=tuple(c.name for c in config.categories))
+    return fitted.Model.from_bytes(weights)._replace(labels=tuple(c.name for c in config.categories))
 
 
 def open_shelf(store: Store) -> Shelf:
@@ -482,18 +483,27 @@ def evaluating(config: Config, actor: str, words: str, tell: Callable[[str], Non
     def classifier(plan: ClassifyPlan, run_id: str) -> Classifier:
         return open_classifier(_known(config, store), store, plan, Signed(actor, run_id), tell)
 
-    return Evaluating(store, open_shelf(store), config.categories, classifier, config.per_day, actor, words)
+    def learned(texts: Sequence[str]) -> list[bool]:
+        version = open_shelf(store).active()
+        if version is None:
+            return [False] * len(texts)
+        from triage_cli.classifiers import model as fitted
+
+        model = fitted.suited(fitted.Model.from_bytes(version.weights), _known(config, store).categories)
+        return [False] * len(texts) if model is None else fitted.has_learned(model, texts)
+
+    return Evaluating(store, open_shelf(store), config.categories, classifier, learned, config.per_day, actor, words)
 
 
 def learned_version(config: Config) -> tuple[str, bool] | None:
     """Return what is to be said of the learned model, and whether it is in use; None where there is none."""
-    from triage_cli.classifiers import local
+    from triage_cli.classifiers import model as fitted
 
     store = open_store(config)
     version = open_shelf(store).active()
     if version is None:
         return None
-    suits = local.suited(local.Model.from_bytes(version.weights), _known(config, store).categories) is not None
+    suits = fitted.suited(fitted.Model.from_bytes(version.weights), _known(config, store).categories) is not None
     labelled = json.loads(version.metrics)["labelled"]
     said = f"version {version.version} of {version.at[:10]}, learned from {labelled:,} tickets"
     return (said, True) if suits else (f"{of_other_categories(version)}: not in use", False)

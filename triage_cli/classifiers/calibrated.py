@@ -33,8 +33,9 @@ class Calibrated:
     def _told(self, answer: Answer) -> Answer:
         steps = tuple(map(self._step, answer.steps))
         last = steps[-1] if steps else None
-        sure = bool(last and last.category is not None and (last.confidence or 0) >= self._threshold)
-        return answer._replace(steps=steps, sure=sure)
+        if last is None or last.category is None or last.confidence is None:
+            return answer._replace(steps=steps, sure=False)
+        return answer._replace(steps=steps, sure=last.confidence >= self._threshold)
 
     def _step(self, step: Classification) -> Classification:
         if step.confidence is None:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from triage_cli.classifiers.examples import examples_of
-from triage_cli.classifiers.local import LENGTH_DIMENSIONS, Floats, emphasis, scales
+from triage_cli.classifiers.model import Floats
 from triage_cli.classifiers.solving import Design
+from triage_cli.classifiers.table import LENGTH_DIMENSIONS, emphasis, scales
 from triage_cli.classifiers.words import bare, tokens_of, vocabulary, words_of
 from triage_cli.models import Category
 

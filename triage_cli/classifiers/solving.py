@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import fmin_l_bfgs_b
 from threadpoolctl import threadpool_limits
 
-from triage_cli.classifiers.local import Floats, Integers
+from triage_cli.classifiers.model import Floats, Integers
 
 NEVER = np.float32(-50.0)  # the score of a label without a text
 ROUNDS = 200

@@ -6,18 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from triage_cli.classifiers.language import share_foreign
 from triage_cli.classifiers.lessons import Lesson, Texts, lessons_of
-from triage_cli.classifiers.local import (
-    Floats,
-    Integers,
-    Model,
-    fingerprint,
-    guesses,
-    softmax,
-    suited,
-    text_number,
-)
+from triage_cli.classifiers.model import Floats, Integers, Model, fingerprint, has_learned, suited, text_number
 from triage_cli.classifiers.solving import CLOSE, solve
+from triage_cli.classifiers.table import guesses, softmax
 from triage_cli.classifiers.words import vocabulary, words_of
 from triage_cli.errors import ConfigError
 from triage_cli.evaluation.folding import folds_of, groups_of
@@ -35,6 +28,7 @@ FOLDS = 5
 ROUGHLY = 1e-4  # how closely weights are found while choosing
 TRIABLE = 15  # labelled texts from which on strength and share are chosen
 MUCH = 10_000  # texts times labels from which on one held-out fold must do
+READABLE = 0.1  # of the labelled texts: so many of other languages, and the model reads these as well
 TEMPERATURES: list[float] = np.geomspace(0.2, 3, 60).round(3).tolist()
 
 
@@ -68,7 +62,7 @@ def fit(
     return Model(
         tuple(category.name for category in categories), fingerprint(categories), learned, weights[:width],
         course.terms.tokens, course.terms.words, course.terms.rarity, weights[width:-1] * course.emphasis, weights[-1],
-        choice.temperature, seen,
+        choice.temperature, seen, share_foreign([words_of(lesson.text)[0] for lesson in taught]) < READABLE,
     )  # fmt: skip
 
 
@@ -165,8 +159,7 @@ class Trainer:
 
     def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
         """Tell of texts whether a model has learned them."""
-        known = set(Model.from_bytes(weights).seen.tolist())
-        return [text_number(text) in known for text in texts]
+        return has_learned(Model.from_bytes(weights), texts)
 
     def suits(self, weights: bytes) -> bool:
         """Tell whether a model is for these categories, under their present or former names."""

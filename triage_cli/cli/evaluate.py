@@ -15,7 +15,7 @@ from triage_cli.errors import PRECEDENCE, CheckError, ExitCode, UsageError
 from triage_cli.evaluation.calibration import LEAST
 from triage_cli.evaluation.scoring import Scored
 from triage_cli.ids import now
-from triage_cli.service.evaluating import Evaluated
+from triage_cli.service.evaluating import Evaluated, Learned
 
 Names = Annotated[
     list[str] | None,
@@ -89,6 +89,8 @@ def _told(session: Session, found: Evaluated, min_accuracy: float | None, *, cal
     scored = found.scored
     low, high = scored.accuracy_interval
     session.say(f"{scored.classifier}: right on {scored.accuracy:.1%} of {scored.n:,} ({low:.1%} to {high:.1%})")
+    if found.learned:
+        session.say(_flatters(found.learned))
     if scored.outside:
         n, held = scored.outside["n"], scored.outside["held_back"]
         session.say(f"{n:,} tickets have a label that is no category: {held:.1%} of them were not answered surely")
@@ -97,11 +99,14 @@ def _told(session: Session, found: Evaluated, min_accuracy: float | None, *, cal
             f"calibrated {made.classifier} ({made.method}, {made.n:,} tickets): calibration error "
             f"{made.error_before:.3f}, on held-out answers now {made.error_after:.3f}"
         )
-    if calibrate and not found.calibrations:
-        session.say(f"note: nothing was calibrated: it takes {LEAST} answers with a confidence")
     if found.stopped is not None:
         telling.say(f"error: {found.stopped.sentence()}")
         return found.stopped.exit_code
+    if calibrate and not found.calibrations:
+        if refused := _taught(found):
+            telling.say(f"error: {refused.sentence()}")
+            return refused.exit_code
+        session.say(f"note: nothing was calibrated: it takes {LEAST} answers with a confidence")
     if min_accuracy is not None and scored.accuracy < min_accuracy:
         problem = CheckError(
             f"{scored.classifier} is right on {scored.accuracy:.1%}, less than --min-accuracy {min_accuracy:.1%}"
@@ -109,6 +114,28 @@ def _told(session: Session, found: Evaluated, min_accuracy: float | None, *, cal
         telling.say(f"error: {problem.sentence()}")
         return problem.exit_code
     return ExitCode.PARTIAL if scored.failed else ExitCode.OK
+
+
+def _flatters(learned: Learned) -> str:
+    n = learned.n + learned.others
+    said = f"note: {learned.n:,} of these {n:,} tickets were learned from, so this flatters"
+    if not learned.others:
+        return said
+    low, high = learned.interval
+    share = learned.right / learned.others
+    return f"{said}; on the {learned.others:,} others it is right on {share:.1%} ({low:.1%} to {high:.1%})"
+
+
+def _taught(found: Evaluated) -> UsageError | None:
+    """Return the error where a calibration fails for tickets that were learned from."""
+    learned = found.learned
+    if learned is None or learned.others >= LEAST:
+        return None
+    return UsageError(
+        f"{found.scored.classifier} cannot be calibrated on tickets that it has learned from: it takes {LEAST} others, "
+        f"and there are {learned.others}",
+        hint="evaluate with tickets that it was not taught",
+    )
 
 
 def _write(path: Path, found: Sequence[Evaluated], source: str) -> None:

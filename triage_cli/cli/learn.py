@@ -50,7 +50,7 @@ def learn(
     Printer(output, quiet=session.quiet).one(record(lesson), _table, COLUMNS, "version")
     session.say(_summary(lesson))
     if session.guides and lesson.outcome == "learned":
-        session.say("next: triage reclassify shows what it would change")
+        session.say("next: triage reclassify --status needs_review --apply (asks again about those that wait)")
 
 
 def record(lesson: Lesson) -> dict[str, Any]:

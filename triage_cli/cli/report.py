@@ -141,13 +141,15 @@ def _one(each: Evaluated) -> Iterator[str]:
             f"<p>{s.outside['n']:,} more tickets belong to none of the categories: "
             f"{percent(s.outside['held_back'])} of them were not answered surely.</p>"
         )
+    if each.learned:
+        yield f"<p>{each.learned.n:,} of these tickets were learned from, so the figures flatter.</p>"
     yield "<h3>A threshold to choose</h3>" + _thresholds(s)
     names = list(s.per_category)
     if len(names) <= MATRIX:
         yield "<h3>What is taken for what</h3>" + _confusion(names, s.confusion)
     yield "<h3>By category</h3>" + _categories(s)
     if each.mistakes:
-        rows = [[_said(m.label), _said(m.guess), f"{m.confidence:.2f}", _said(m.text[:TEXT])] for m in each.mistakes]
+        rows = [[_said(m.label), _said(m.guess), _share(m.confidence), _said(m.text[:TEXT])] for m in each.mistakes]
         yield "<h3>The surest mistakes</h3>" + _table(("labelled", "answered", "confidence", "ticket"), rows, words=3)
 
 
@@ -241,6 +243,10 @@ def _bar(share: float | None) -> str:
 
 def _error(error: float | None) -> str:
     return "" if error is None else f"{error:.3f}"
+
+
+def _share(confidence: float | None) -> str:
+    return "" if confidence is None else f"{confidence:.2f}"
 
 
 def _pace(s: Scored) -> str:

@@ -106,7 +106,7 @@ def _guess(ticket: Ticket) -> str:
     if ticket.suggestion is None:
         return f"the machine has no guess: {ticket.error or ticket.reason or 'it abstained'}"
     share = "" if ticket.confidence is None else f" at {ticket.confidence:.2f}"
-    because = f", because of: {ticket.reason}" if ticket.reason else ""
+    because = f"{', because of' if share else ''}: {ticket.reason}" if ticket.reason else ""
     return f"the machine's guess: {ticket.suggestion}{share}{because}"
 
 

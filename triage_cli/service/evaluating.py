@@ -7,9 +7,9 @@ from typing import NamedTuple
 from triage_cli import ids
 from triage_cli.allowance import Allowance
 from triage_cli.codec import compact
-from triage_cli.errors import BudgetError, TriageError, UsageError
+from triage_cli.errors import BudgetError, TriageError
 from triage_cli.evaluation import calibration
-from triage_cli.evaluation.scoring import Graded, Scored, calibration_error, scored
+from triage_cli.evaluation.scoring import Graded, Scored, calibration_error, scored, wilson
 from triage_cli.models import (
     Answer,
     Calibration,
@@ -35,16 +35,33 @@ class Mistake(NamedTuple):
     text: str
     label: str
     guess: str
-    confidence: float
+    confidence: float | None
+
+
+class Learned(NamedTuple):
+    """How many tickets the embedded model had learned, so that it flatters, and how it did on the others."""
+
+    n: int
+    others: int
+    right: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Return between what the share of right answers on the others is."""
+        return wilson(self.right, self.others)
 
 
 class Evaluated(NamedTuple):
-    """What one evaluation came to: figures, fitted calibrations, the error that stopped it, the surest mistakes."""
+    """What one evaluation came to: figures, fitted calibrations, the error that stopped it, the surest mistakes.
+
+    `learned` tells of tickets that were learned from, None where there are none.
+    """
 
     scored: Scored
     calibrations: tuple[Calibration, ...] = ()
     stopped: TriageError | None = None
     mistakes: tuple[Mistake, ...] = ()
+    learned: Learned | None = None
 
 
 class _Asked(NamedTuple):
@@ -53,20 +70,26 @@ class _Asked(NamedTuple):
     steps: tuple[Classification, ...]
     sure: bool
     failed: bool
+    learned: bool = False
 
 
 class Evaluating:
-    """Evaluates for one list of categories, as one actor; `classifier` opens one for a plan and a run."""
+    """Evaluates for one list of categories, as one actor; `classifier` opens one for a plan and a run.
+
+    `learned` tells of texts whether the embedded model has learned them.
+    """
 
     def __init__(
         self, store: Store, shelf: Shelf, categories: Sequence[Category],
-        classifier: Callable[[ClassifyPlan, str], Classifier], per_day: float | None, actor: str, words: str,
+        classifier: Callable[[ClassifyPlan, str], Classifier], learned: Callable[[Sequence[str]], Sequence[bool]],
+        per_day: float | None, actor: str, words: str,
     ) -> None:  # fmt: skip
         self._store = store
         self._shelf = shelf
         self._names = [category.name for category in categories]
         self._known = Verdicts(categories, actor)
         self._classifier = classifier
+        self._learned = learned
         self._per_day = per_day
         self._actor = actor
         self._words = words
@@ -76,11 +99,7 @@ class Evaluating:
         """Return the rows with their label as the categories have it, or as it stands where it is none of them."""
         found = [row._replace(category=self._known.category(row.category) or row.category) for row in rows]
         if not any(row.category in self._names for row in found):
-            labels = ", ".join(sorted({row.category for row in found})[:5]) or "none"
-            raise UsageError(
-                f"no label of the file is a category (labels: {labels}; categories: {', '.join(self._names)})",
-                hint="name the right column with --label, or the categories in the config",
-            )
+            raise self._known.none_of(row.category for row in found)
         return found
 
     def evaluate(self, rows: Sequence[Labelled], plan: ClassifyPlan, own: float | None, *, fit: bool) -> Evaluated:
@@ -95,10 +114,13 @@ class Evaluating:
             classifier = self._classifier(plan, tally.run.run_id)
             start = time.monotonic()
             asked: list[_Asked] = []
+            known = self._learned([row.text for row in rows])
             stopped: TriageError | None = None
             try:
                 for chunk in self._ask(classifier, rows, tally):
-                    asked += chunk
+                    asked += [
+                        each._replace(learned=known[each.row] and any(map(_embedded, each.steps))) for each in chunk
+                    ]
             except BudgetError as error:
                 stopped = error
                 tally.codes.add(error.exit_code)
@@ -106,7 +128,7 @@ class Evaluating:
             fitted = tuple(self._fit(asked, tally)) if fit and stopped is None else ()
             cost = self.allowance.spent - before
             found = self._scored(classifier.name, asked, own, cost, seconds)
-            return Evaluated(found, fitted, stopped, _mistakes(asked, rows))
+            return Evaluated(found, fitted, stopped, _mistakes(asked, rows), self._told(asked))
 
     def _ask(self, classifier: Classifier, rows: Sequence[Labelled], tally: Tally) -> Iterator[list[_Asked]]:
         labels = {str(n): row.category for n, row in enumerate(rows)}
@@ -131,6 +153,12 @@ class Evaluating:
             tally.counts["asked"] += len(answered)
             yield answered
 
+    def _told(self, asked: Sequence[_Asked]) -> Learned | None:
+        inside = [each for each in asked if each.label in self._names]
+        others = [each for each in inside if not each.learned]
+        right = sum(bool(each.steps) and not each.failed and each.steps[-1].category == each.label for each in others)
+        return Learned(len(inside) - len(others), len(others), right) if len(others) < len(inside) else None
+
     def _scored(self, name: str, asked: Sequence[_Asked], own: float | None, cost: float, seconds: float) -> Scored:
         rows = []
         for each in asked:
@@ -144,10 +172,12 @@ class Evaluating:
         )  # fmt: skip
 
     def _fit(self, asked: Sequence[_Asked], tally: Tally) -> Iterator[Calibration]:
-        """Fit and keep a curve for each step that was asked often enough."""
+        """Fit and keep a curve for each step that was asked often enough; what a model has learned tells nothing."""
         said: dict[tuple[str, str], list[calibration.Pair]] = {}
         for each in asked:
             for step in each.steps:
+                if each.learned and _embedded(step):
+                    continue
                 if step.category is not None and step.said is not None and not step.error:
                     key = (step.fingerprint, step.classifier)
                     said.setdefault(key, []).append((step.said, step.category == each.label))
@@ -172,13 +202,17 @@ def _asked(outcome: Outcome[Answer], labels: Mapping[str, str]) -> _Asked:
     return _Asked(int(ticket.ticket_id), labels[ticket.ticket_id], steps, sure, outcome.error is not None)
 
 
+def _embedded(step: Classification) -> bool:
+    return step.confidence_source == "model"
+
+
 def _mistakes(asked: Sequence[_Asked], rows: Sequence[Labelled]) -> tuple[Mistake, ...]:
     found = [
-        Mistake(rows[each.row].text, each.label, last.category, last.confidence or 0.0)
+        Mistake(rows[each.row].text, each.label, last.category, last.confidence)
         for each in asked
         if each.steps and (last := each.steps[-1]).category and last.category != each.label
     ]
-    return tuple(sorted(found, key=lambda mistake: -mistake.confidence)[:MISTAKES])
+    return tuple(sorted(found, key=lambda mistake: -(mistake.confidence or 0.0))[:MISTAKES])
 
 
 def _error(pairs: Sequence[calibration.Pair]) -> float:

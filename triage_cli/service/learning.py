@@ -88,12 +88,18 @@ class Learning:
         self._words = words
 
     def material(self, rows: Iterable[Labelled]) -> Material:
-        """Return what there is to learn from: rows of a file, and the verdicts in the database, which overrule them."""
+        """Return what there is to learn from: rows of a file, and the verdicts in the database, which overrule them.
+
+        Raises `UsageError` where there are rows and no label of theirs is a category.
+        """
         known = Verdicts(self._categories, self._actor)
         found: dict[str, Labelled] = {}
         skipped: Counter[str] = Counter()
         contradicted = set()
-        for row in (*rows, *self._shelf.labelled()):
+        given = list(rows)
+        if given and not any(known.category(row.category) for row in given):
+            raise known.none_of(row.category for row in given)
+        for row in (*given, *self._shelf.labelled()):
             category = known.category(row.category)
             if category is None:
                 skipped[row.category] += 1

@@ -1,11 +1,11 @@
 """A human's category: it owns its ticket, and no machine relabels it."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from triage_cli import ids
 from triage_cli.codec import encodable
-from triage_cli.errors import RowError
+from triage_cli.errors import RowError, UsageError
 from triage_cli.models import Category, Classification, Ticket
 
 # What was sent on under the same category stays where it is.
@@ -29,6 +29,15 @@ class Verdicts:
         names = f"the categories are {', '.join(dict.fromkeys(self._names.values()))}"
         hint = f'did you mean "{self._names[close[0]]}"? {names}' if close else names
         return RowError(f'{prefix}no category "{said.strip()}"', hint=hint)
+
+    def none_of(self, said: Iterable[str]) -> UsageError:
+        """Return the error for labelled tickets of which none has a label that is a category."""
+        labels = ", ".join(sorted(set(said))[:5]) or "none"
+        names = ", ".join(dict.fromkeys(self._names.values()))
+        return UsageError(
+            f"no label of the file is a category (labels: {labels}; categories: {names})",
+            hint="name the right column with --label, or the categories in the config",
+        )
 
     def given(
         self, ticket: Ticket, category: str, note: str | None, at: str, run_id: str | None
