@@ -34,7 +34,8 @@ class Calibrated:
         steps = tuple(map(self._step, answer.steps))
         last = steps[-1] if steps else None
         sure = bool(last and last.category is not None and (last.confidence or 0) >= self._threshold)
-        return answer._replace(steps=steps, sure=sure)
+        # The classifier has looked for what may hold an answer back only where it was sure itself.
+        return answer._replace(steps=steps, sure=sure, doubts=answer.doubts if answer.sure else None)
 
     def _step(self, step: Classification) -> Classification:
         if step.confidence is None:
