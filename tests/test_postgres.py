@@ -304,6 +304,11 @@ def test_lists_are_answered_by_an_index_in_order(pg: PostgresStore, selection: S
 def test_due_deliveries_and_endings_are_answered_by_their_indexes(pg: PostgresStore) -> None:
     due = plan(pg, pg_queries.DUE, {"destination": "box", "run": "r", "now": 0.0, "horizon": 0.0, "limit": 5})
     assert "deliveries_due" in due
+    assert "tickets_pkey" in due, "one ticket is looked at for each delivery"
+    after = plan(pg, queries.NEXT_DUE, {})
+    assert "deliveries_due" in after
+    assert "tickets_pkey" in after
+    assert "Sort" not in due + after
     assert "tickets_by_ending" in plan(pg, pg_queries.ENDING, {"ending": "abcdef", "limit": 5})
 
 

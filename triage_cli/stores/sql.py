@@ -135,8 +135,8 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
         return [row[0] for row in self._read("select distinct destination from deliveries where state = 'pending'")]
 
     def next_due(self) -> float | None:
-        """Return when the next pending delivery falls due, in seconds since 1970."""
-        due: float | None = self._read("select min(due_at) from deliveries where state = 'pending'")[0][0]
+        """Return when the next delivery that may be sent falls due, in seconds since 1970."""
+        due: float | None = self._read(queries.NEXT_DUE)[0][0]
         return due
 
     def switched_off(self) -> frozenset[str]:
