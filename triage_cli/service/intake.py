@@ -90,13 +90,19 @@ class Intake:
         if item.counts_occurrences and identity is not None:
             item = item._replace(identity=identity, counts_occurrences=False)
         for _ in range(CALLERS):
-            here = None if item.counts_occurrences else self._store.known([item.identity]).get(item.identity)
+            here = None if item.counts_occurrences else self._here(item.identity)
             if again and here is not None:  # the same call, whose answer got lost
                 return Outcome(draft.row, "unchanged", here, None, draft)
             did, ticket, change, error = self._decide(item, here, ids.now(), repeated=False)
             if change is None or save([change]) == [None]:
                 return Outcome(draft.row, did, ticket, error, draft)
         raise UnavailableError("another program keeps changing the same ticket", hint="try again")
+
+    def _here(self, identity: str) -> Ticket | None:
+        """Return the ticket of an identity, also where it was forgotten."""
+        gone = ids.forgotten(identity)
+        found = self._store.known([identity, gone])
+        return found.get(identity) or found.get(gone)
 
     def _batch(self, chunk: Sequence[TicketDraft | Rejected], seen: Seen, saving: Mapping[str, Ticket]) -> "_Batch":
         """Decide a chunk; `saving` are the tickets that the chunk before it is about to leave behind."""
