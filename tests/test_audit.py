@@ -446,6 +446,12 @@ def test_a_log_that_no_run_began_is_proved_too_and_its_missing_head_is_missed(cl
     assert cli("audit", "verify", "-q").returncode == 8
 
 
+def test_looking_at_nothing_leaves_no_head_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert list(SqliteStore("none.db").find(Selection())) == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_copy_brings_its_head_along(cli: Cli) -> None:
     assert cli("create", "-q", stdin=TICKETS).returncode == 0
     assert cli("db", "backup", "copy.db").returncode == 0

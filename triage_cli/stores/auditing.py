@@ -78,10 +78,10 @@ def keep_head(db: sqlite3.Connection, path: str) -> None:
 def keep_first_head(path: str) -> None:
     """Keep the head of the empty log of a database that is being built: from here on one that is missing is missed.
 
-    Whatever lies there already is left for `audit verify` to tell of.
+    Whatever lies there already is left for `audit verify` to tell of; one in memory alone has none.
     """
     with suppress(CheckError, OSError):
-        if kept_head(path) is None:
+        if Path(path).is_file() and kept_head(path) is None:
             write_head(path, Head(GENESIS, 0))
 
 
