@@ -23,6 +23,7 @@ from triage_cli.stores import pg_connection, pg_queries, pg_schema, queries
 from triage_cli.stores.connection import VERSION
 from triage_cli.stores.pg_door import Door, storable, translated
 from triage_cli.stores.postgres import PostgresStore
+from triage_cli.stores.renames import BEARS
 from triage_cli.stores.sql import position
 from triage_cli.stores.sqlite import SqliteStore
 
@@ -310,6 +311,12 @@ def test_due_deliveries_and_endings_are_answered_by_their_indexes(pg: PostgresSt
     assert "tickets_pkey" in after
     assert "Sort" not in due + after
     assert "tickets_by_ending" in plan(pg, pg_queries.ENDING, {"ending": "abcdef", "limit": 5})
+
+
+def test_whether_an_old_name_is_still_borne_is_answered_by_indexes(pg: PostgresStore) -> None:
+    steps = plan(pg, BEARS, {"name": "Gone"})
+    assert "tickets_by_category" in steps
+    assert "tickets_to_review" in steps
 
 
 # -- what goes away and comes back

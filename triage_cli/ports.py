@@ -310,6 +310,9 @@ class Store(Protocol):
     def renames(self) -> Iterator[Renamed]:
         """Walk over the renames of categories that were carried out."""
 
+    def bears(self, name: str) -> bool:
+        """Tell whether any ticket is, or is thought to be, of a category of this name."""
+
     def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
         """Let everything of a category follow to its new name, `destination` that of the same name too."""
 
