@@ -198,6 +198,26 @@ def test_what_no_rule_matches_is_a_conflict(tmp_path: Path, fitted_database: Pat
         assert client.get(path).json()["status"] == "unroutable"
 
 
+def test_an_earlier_delivery_hides_no_missing_rule_and_no_missing_category(
+    tmp_path: Path, fitted_database: Path
+) -> None:
+    shutil.copy(fitted_database, tmp_path / "triage.db")
+    config = (
+        "routes:\n  - {when: {category: Technical}, to: tech}\ndestinations:\n  tech: {type: file, path: t.jsonl}\n"
+    )
+    with serving(tmp_path, config=config) as server, server.client() as client:
+        ticket = {**TICKET, "external_id": "R-1"}
+        path = f"/tickets/{client.post('/tickets', json=ticket).json()['ticket_id']}"
+        client.post(f"{path}/verdict", json={"category": "Technical"})
+        assert client.post(f"{path}/route").json()["status"] == "routed"
+        client.post(f"{path}/verdict", json={"category": "Billing"})
+        answer = client.post(f"{path}/route")
+        assert (answer.status_code, answer.json()["code"]) == (409, "unroutable")
+        client.post(f"{path}/verdict", json={"category": None})
+        answer = client.post(f"{path}/route")
+        assert (answer.status_code, answer.json()["code"]) == (400, "not_classified")
+
+
 def test_a_ticket_that_another_run_is_at_work_on_is_busy(client: httpx.Client, server: Running) -> None:
     ticket_id = client.post("/tickets", json=TICKET).json()["ticket_id"]
     store = server.served.parts.store

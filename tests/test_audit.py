@@ -433,6 +433,25 @@ def test_verify_and_head_on_the_command_line(cli: Cli) -> None:
     assert not cli.db.exists()
 
 
+def test_a_log_that_no_run_began_is_proved_too_and_its_missing_head_is_missed(cli: Cli) -> None:
+    assert cli("keys", "create", "ada", "--role", "agent", "-q").returncode == 0
+    head = Path(f"{cli.db}.head")
+    assert json.loads(head.read_text()) == {"head": "0" * 64, "events": 0}
+    assert cli("audit", "verify", "-q").returncode == 0
+    assert cli("create", "-q", "--subject", "more").returncode == 0
+    assert json.loads(head.read_text())["events"] == 2
+    assert cli("audit", "verify", "-q").returncode == 0
+    head.unlink()
+    assert cli("create", "-q", "--subject", "more").returncode == 0
+    assert cli("audit", "verify", "-q").returncode == 8
+
+
+def test_looking_at_nothing_leaves_no_head_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert list(SqliteStore("none.db").find(Selection())) == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_copy_brings_its_head_along(cli: Cli) -> None:
     assert cli("create", "-q", stdin=TICKETS).returncode == 0
     assert cli("db", "backup", "copy.db").returncode == 0

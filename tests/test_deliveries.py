@@ -15,7 +15,17 @@ from tests.conftest import Cli, FakeClassifier, World
 from tests.test_webhook import Receiver, target
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.errors import DeliveryError
-from triage_cli.models import ClassifyPlan, Outcome, Parcel, Receipt, RoutePlan, Rule, Selection, TicketDraft
+from triage_cli.models import (
+    ClassifyPlan,
+    Outcome,
+    Parcel,
+    Receipt,
+    RoutePlan,
+    Rule,
+    Selection,
+    TicketDraft,
+    VerdictDraft,
+)
 from triage_cli.service import posting
 
 
@@ -134,6 +144,31 @@ def test_the_next_attempt_is_due_as_planned_or_as_the_receiver_asks(
     assert world.store.next_due() == now + 600
     first, second = (headers for headers, _ in receiver.got)
     assert first["webhook-id"] == second["webhook-id"]
+
+
+def test_what_was_to_be_sent_waits_for_the_next_decision_once_its_ticket_has_changed(
+    world: World, three: dict[str, FakeDestination]
+) -> None:
+    three["a"]._answer = lambda _: DeliveryError("a is down", status=503)
+    run(world, 6)
+    with world.store._writing() as db:
+        db.execute("update deliveries set due_at = 0 where state = 'pending'")
+    three["a"]._answer = lambda _: None
+    three["a"].got.clear()
+    judged, rewritten = (t for t in world.store.find(Selection()) if t.external_id in ("3", "0"))
+    list(world.triage().give_verdicts([VerdictDraft(0, judged.ticket_id, "Technical")]))
+    list(world.triage().create([TicketDraft(0, 2, "another text", None, None, None, None, rewritten.external_id)]))
+    assert world.store.next_due() is None
+    run(world, 0)
+    assert three["a"].got == []
+    before = len(three["b"].got)
+    list(world.triage().route(Selection(), RoutePlan(stay=60)))
+    assert (three["a"].got, len(three["b"].got) - before) == ([], 1), "the decision of now holds, and there is no wait"
+    states = {t.external_id: t.status for t in world.store.find(Selection())}
+    assert (states["3"], states["0"]) == ("routed", "new")
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().route(Selection(), RoutePlan()))
+    assert len(three["a"].got) == 1, "what is decided alike again is sent after all"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import on_terminal, rows
-from tests.conftest import Cli, World
+from tests.conftest import Cli, FakeClassifier, World
 from tests.llm_server import Asked, Step, chat, serving, verdict
 from tests.typist import Typist
 from triage_cli import importing
@@ -24,6 +24,7 @@ from triage_cli.models import (
     Outcome,
     Parcel,
     Receipt,
+    ReclassifyPlan,
     Routed,
     RoutePlan,
     Rule,
@@ -32,6 +33,7 @@ from triage_cli.models import (
     TicketDraft,
 )
 from triage_cli.service.forgetting import blank
+from triage_cli.service.together import Together
 from triage_cli.stores.sqlite import SqliteStore
 
 # One canary for each place where a person's words may come to lie.
@@ -310,6 +312,70 @@ def test_a_kill_in_between_is_finished_by_the_same_command(cli: Cli) -> None:
     assert cli("forget", "--customer-id", "C-1").returncode == 0
     assert b"CANARY" not in b"".join(files_of(cli.db).values())
     assert cli("audit", "verify", "-q").returncode == 0
+
+
+def meanwhile(world: World) -> None:
+    """Forget all, though a run that was thought dead still works on them."""
+    with world.store._writing() as db:
+        db.execute("update runs set lease_until = 0")
+    assert len(forgotten(world)) == 1
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_answer_that_comes_after_its_ticket_was_forgotten_is_kept_without_words(
+    world: World, *, again: bool
+) -> None:
+    list(world.triage().create(drafts(1)))
+    if again:
+        list(world.triage().classify(Selection(), ClassifyPlan()))
+
+    def said(_: object) -> tuple[str, float]:
+        meanwhile(world)
+        return "Technical", 0.9
+
+    world.classifier = FakeClassifier(said, "fake-2")
+    named = Selection(ids=tuple(t.ticket_id for t in world.store.find(Selection())))
+    if again:
+        assert [o.did for o in world.triage().reclassify(named, ReclassifyPlan(ClassifyPlan()))] == ["held"]
+    else:
+        [outcome] = world.triage().classify(named, ClassifyPlan())
+        assert outcome.value is not None
+        assert outcome.value.now is not None
+        assert (outcome.did, outcome.value.now.reason) == ("held", None)
+    kept = world.store._read("select category, reason, answer_key from classifications order by 1")
+    assert [tuple(row) for row in kept] == [("Billing", None, "")] * again + [("Technical", None, "")]
+
+
+def test_an_attempt_that_ends_after_its_ticket_was_forgotten_keeps_no_words(world: World) -> None:
+    class Repeating(Down):
+        def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+            for outcomes in super().deliver(chunks):
+                if outcomes:
+                    meanwhile(world)
+                yield [o._replace(error=DeliveryError("not hello 0")) for o in outcomes]
+
+    world.rules = (Rule("all", ("down",)),)
+    world.destinations = {"down": Repeating()}
+    list(world.triage().create(drafts(1)))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().route(Selection(), RoutePlan()))
+    assert [tuple(row) for row in world.store._read("select number, error from attempts")] == [(1, "(forgotten)")]
+    assert [tuple(row) for row in world.store._read("select state, last_error from deliveries")] == [
+        ("superseded", None)
+    ]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_single_ticket_that_was_forgotten_is_not_brought_back_either(world: World, *, named: bool) -> None:
+    draft = TicketDraft(0, 0, "hello 0", "text", "C-1", external_id="Z-1" if named else None)
+    identity = None if named else "@call"
+    together = Together(world.store, world.categories)
+    assert together.create(draft, "api", identity).did == "created"
+    forgotten(world)
+    again = together.create(draft, "api", identity)
+    together.close()
+    assert (again.did, again.value and again.value.subject) == ("unchanged", None)
+    assert len(list(world.store.find(Selection()))) == 1
 
 
 def test_blank_keeps_no_field_that_can_name_a_person() -> None:

@@ -23,6 +23,7 @@ from triage_cli.stores import pg_connection, pg_queries, pg_schema, queries
 from triage_cli.stores.connection import VERSION
 from triage_cli.stores.pg_door import Door, storable, translated
 from triage_cli.stores.postgres import PostgresStore
+from triage_cli.stores.renames import BEARS
 from triage_cli.stores.sql import position
 from triage_cli.stores.sqlite import SqliteStore
 
@@ -304,7 +305,18 @@ def test_lists_are_answered_by_an_index_in_order(pg: PostgresStore, selection: S
 def test_due_deliveries_and_endings_are_answered_by_their_indexes(pg: PostgresStore) -> None:
     due = plan(pg, pg_queries.DUE, {"destination": "box", "run": "r", "now": 0.0, "horizon": 0.0, "limit": 5})
     assert "deliveries_due" in due
+    assert "tickets_pkey" in due, "one ticket is looked at for each delivery"
+    after = plan(pg, queries.NEXT_DUE, {})
+    assert "deliveries_due" in after
+    assert "tickets_pkey" in after
+    assert "Sort" not in due + after
     assert "tickets_by_ending" in plan(pg, pg_queries.ENDING, {"ending": "abcdef", "limit": 5})
+
+
+def test_whether_an_old_name_is_still_borne_is_answered_by_indexes(pg: PostgresStore) -> None:
+    steps = plan(pg, BEARS, {"name": "Gone"})
+    assert "tickets_by_category" in steps
+    assert "tickets_to_review" in steps
 
 
 # -- what goes away and comes back

@@ -123,6 +123,15 @@ def test_what_a_destination_is_owed(
     assert answer.status == status
 
 
+def test_an_id_from_before_a_category_was_renamed_is_not_given_again() -> None:
+    (first,) = owed([]).new
+    renamed = first._replace(category="Money", state="accepted")
+    (second,) = owed([renamed]).new
+    assert second.delivery_id != first.delivery_id
+    (third,) = owed([renamed, second._replace(state="accepted")], again=True).new
+    assert third.delivery_id not in {first.delivery_id, second.delivery_id}
+
+
 def test_a_delivery_s_id_is_that_of_ticket_category_destination_and_how_often_it_was_asked_for() -> None:
     (first,) = owed([]).new
     assert first == owed([]).new[0]

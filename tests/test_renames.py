@@ -7,13 +7,27 @@ import pytest
 
 from tests.commands import TICKETS, is_whole, many, rows
 from tests.conftest import CATEGORIES, Cli, FakeClassifier, World
-from tests.llm_server import LlmServer, serving
+from tests.llm_server import LlmServer, Step, chat, serving, verdict
 from triage_cli.errors import DeliveryError
-from triage_cli.models import Category, ClassifyPlan, Renamed, RoutePlan, Rule, Selection, TicketDraft
+from triage_cli.models import (
+    Answer,
+    Category,
+    ClassifyPlan,
+    EventQuery,
+    Outcome,
+    Renamed,
+    RoutePlan,
+    Rule,
+    Selection,
+    Ticket,
+    TicketDraft,
+    VerdictDraft,
+)
 from triage_cli.ports import Destination
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import LocalTriage, Parts
 from triage_cli.service.renaming import root_of, rooted
+from triage_cli.stores.renames import BEARS
 
 HEIR = "[{name: Money, was: [Billing], description: 'Invoices, charges, payments, refunds, subscriptions'}, \
 {name: Technical, description: 'Errors, bugs, logins, outages, performance, integrations'}, \
@@ -144,3 +158,100 @@ def test_a_category_that_is_gone_is_told_with_counts(fitted: Cli, verdict: bool)
     assert done.returncode == 0
     whose = "people of 1 (triage review lists them)" if verdict else "a machine said it of 1 ticket"
     assert f'warning: "Billing" is no category now: {whose}' in done.stderr
+
+
+def test_answers_of_an_evaluation_follow(cli: Cli) -> None:
+    with serving(lambda _n, _asked: Step(chat(verdict("Money")))) as server:
+        configure(cli, "[Money, Technical]", server)
+        (cli.folder / "labelled.csv").write_text("subject,label\nI was charged twice,Money\n")
+        assert cli("eval", "labelled.csv", "-q").returncode == 0
+        configure(cli, "[{name: Billing, was: [Money]}, Technical]", server)
+        assert cli("create", "-q", stdin="id,subject\nT-1,I was charged twice\n").returncode == 0
+        assert cli("classify", "-q").returncode == 0
+        assert holding(cli) == {("classified", "Billing"): 1}
+        assert len(server.asked) == 1
+
+
+def test_probabilities_are_read_under_the_names_of_today(world: World) -> None:
+    class Telling(FakeClassifier):
+        def _one(self, n: int, ticket: Ticket) -> Outcome[Answer]:
+            outcome = super()._one(n, ticket)
+            if outcome.value is None:
+                return outcome
+            [step] = outcome.value.steps
+            known = dict.fromkeys([c.name for c in world.categories], 0.25)
+            step = step._replace(probabilities=json.dumps(known))
+            return outcome._replace(value=outcome.value._replace(steps=(step,)))
+
+    def chances(number: int) -> list[str]:
+        return list(world.store.history(tickets[number].ticket_id).classifications[-1].chances)
+
+    def answered(number: int, *categories: Category) -> None:
+        world.categories = categories
+        world.classifier = Telling(lambda _: (categories[-1].name, 0.9), f"fake-{number}")
+        list(world.triage().classify(Selection(ids=(tickets[number].ticket_id,)), ClassifyPlan()))
+
+    list(world.triage().create([TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(3)]))
+    tickets = list(world.store.find(Selection()))
+    answered(0, Category("General"), Category("Billing"))
+    assert chances(0) == ["General", "Billing"]
+    answered(1, Category("General"), Category("Money", was=("Billing",)))
+    assert chances(0) == chances(1) == ["General", "Money"]
+    (found,) = world.store.answers([tickets[0].ticket_id], ["fake-0"])
+    assert (found.category, found.chances["Money"]) == ("Money", 0.25)
+    answered(2, Category("Billing"), Category("Money"))
+    assert chances(2) == ["Billing", "Money"], "a name that is given to another category means that one from then on"
+
+
+def test_an_old_name_that_a_process_with_the_old_configuration_gave_follows_too(world: World) -> None:
+    old = (Category("Billing"), Category("General"))
+    new = (Category("Money", was=("Billing",)), Category("General"))
+    list(world.triage().create([TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(4)]))
+
+    def given(categories: tuple[Category, ...], name: str, category: str) -> None:
+        world.categories = categories
+        [outcome] = world.triage().give_verdicts([VerdictDraft(0, name, category)])
+        assert outcome.error is None
+
+    given(old, "0", "Billing")
+    given(new, "1", "Money")
+    given(old, "2", "Billing")
+    given(new, "3", "General")
+    found = {t.external_id: t.category for t in world.store.find(Selection())}
+    assert found == {"0": "Money", "1": "Money", "2": "Money", "3": "General"}
+    assert list(world.store.renames()) == [Renamed("Billing", "Money", "Billing", 2)]
+    world.categories = old
+    world.classifier = FakeClassifier(lambda _: ("Billing", 0.3))
+    list(world.triage().create([TicketDraft(0, 2, "s4", external_id="4", cells=())]))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    given(new, "3", "General")
+    assert [t.suggestion for t in world.store.find(Selection()) if t.external_id == "4"] == ["Money"]
+    told = [json.loads(e.detail)["tickets"] for e in world.store.events(EventQuery(action="renamed"))]
+    assert told == [1, 1, 1]
+
+
+def test_a_healed_rename_keeps_its_root(world: World) -> None:
+    def now(*categories: Category) -> None:
+        world.categories = categories
+        list(world.triage().classify(Selection(), ClassifyPlan(force=True)))
+
+    list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
+    now(Category("Billing"))
+    payments = Category("Payments", was=("Billing", "Money"))
+    now(Category("Money", was=("Billing",)))
+    now(payments)
+    before = list(world.store.renames())
+    with world.store._writing() as db:
+        db.execute("update tickets set category = 'Money'")
+    now(payments)
+    assert [(r.old, r.new, r.root) for r in world.store.renames()] == [(r.old, r.new, r.root) for r in before]
+    assert root_of("Payments", world.store.renames()) == "Billing"
+
+
+@pytest.mark.sqlite
+def test_whether_an_old_name_is_still_borne_is_answered_by_indexes(world: World) -> None:
+    world.categories = (Category("Money", was=("Billing",)), Category("General"))
+    list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
+    steps = " ".join(row[3] for row in world.store._read(f"explain query plan {BEARS}", {"name": "Billing"}))
+    assert "tickets_by_category" in steps
+    assert "tickets_to_review" in steps

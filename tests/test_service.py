@@ -47,6 +47,7 @@ from triage_cli.models import (
     Selection,
     Ticket,
     TicketDraft,
+    VerdictDraft,
 )
 from triage_cli.stores.sqlite import SqliteStore
 
@@ -344,6 +345,44 @@ def test_a_verdict_column_owns_its_tickets(world: World) -> None:
     assert dids(create(world, rows)) == ["unchanged", "rejected", "rejected", "unchanged"]
     assert dids(create(world, [a_draft(0, verdict="General")])) == ["updated"]
     assert now(world, ticket).category == "General"
+
+
+def test_an_export_that_says_the_same_again_is_no_later_word_than_a_person_s(world: World) -> None:
+    def exported(category: str) -> tuple[str, str | None, int]:
+        [outcome] = create(world, [a_draft(0, verdict=category)])
+        assert outcome.value is not None
+        return outcome.did, outcome.value.category, outcome.value.verdict
+
+    def person(category: str | None) -> None:
+        list(world.triage().give_verdicts([VerdictDraft(0, "0", category, "so it is" if category else None)]))
+
+    assert exported("Billing") == ("created", "Billing", 1)
+    person("Technical")
+    assert exported("Billing") == ("unchanged", "Technical", 1)
+    assert exported("General") == ("updated", "General", 1), "a word that has changed is a later one"
+    person("Technical")
+    assert exported("Technical") == ("updated", "Technical", 1), "it is kept that it says so now"
+    [ticket] = world.store.find(ALL)
+    assert ticket.reason == "so it is", "and the person's word stays"
+    person("Billing")
+    assert exported("Technical") == ("unchanged", "Billing", 1)
+    person(None)
+    assert exported("Technical") == ("unchanged", None, 0), "taken back is a word too"
+    assert exported("General") == ("updated", "General", 1)
+    assert log_is_whole(world)
+
+
+def test_an_export_comes_after_a_person_who_was_there_before_it(world: World) -> None:
+    create(world, [a_draft(0)])
+    list(world.triage().give_verdicts([VerdictDraft(0, "0", "Technical")]))
+    outcomes = create(world, [a_draft(0, verdict="Billing")]) + create(world, [a_draft(0, verdict="Billing")])
+    assert [(o.did, o.value and o.value.category) for o in outcomes] == [
+        ("updated", "Technical"), ("unchanged", "Technical"),
+    ]  # fmt: skip
+    [told] = [line for line in world.triage().why("0").why if "The input said" in line]
+    assert told.endswith("The input said Billing; the verdict that there was stays.")
+    [outcome] = create(world, [a_draft(0, verdict="General")])
+    assert (outcome.did, outcome.value and outcome.value.category) == ("updated", "General")
 
 
 # -- classify

@@ -422,7 +422,7 @@ def test_eight_workers_share_the_tickets_and_none_gets_one_twice(store: SqliteSt
 
 
 def test_due_gives_what_falls_due_the_oldest_first_to_one_run_only(store: SqliteStore) -> None:
-    one, two, three = filled(store, a_ticket("1"), a_ticket("2"), a_ticket("3"))
+    one, two, three = filled(store, *(a_ticket(n, status="routing", category="Billing") for n in "123"))
     now = time.time()
     store.save(
         [
@@ -442,7 +442,7 @@ def test_due_gives_what_falls_due_the_oldest_first_to_one_run_only(store: Sqlite
 
 
 def test_owed_names_destinations_with_pending_deliveries_and_next_due_their_first_time(store: SqliteStore) -> None:
-    (ticket,) = filled(store, a_ticket())
+    (ticket,) = filled(store, a_ticket(status="routing", category="Billing"))
     assert (store.owed(), store.next_due()) == ([], None)
     store.save(
         [
@@ -459,6 +459,30 @@ def test_owed_names_destinations_with_pending_deliveries_and_next_due_their_firs
     assert sorted(store.owed()) == ["a", "b"]
     assert store.next_due() == 50.0
     assert store.due("done", a_run(store), 5) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "category", "due"),
+    [
+        ("routing", "Billing", True),
+        ("routed", "Billing", True),
+        ("undeliverable", "Billing", True),
+        ("classified", "Billing", False),
+        ("classified", "Technical", False),
+        ("routing", "Technical", False),
+        ("new", None, False),
+        ("needs_review", None, False),
+    ],
+)
+def test_what_was_decided_before_a_ticket_changed_is_not_due(
+    store: SqliteStore, status: str, category: str | None, *, due: bool
+) -> None:
+    ticket, other = filled(store, a_ticket("1"), a_ticket("2", status="routing", category="Billing"))
+    store.save([owing(ticket, a_delivery(ticket, due_at=5.0)), owing(other, a_delivery(other, due_at=9.0))])
+    store.save([changed(ticket, status=status, category=category)])
+    assert store.next_due() == (5.0 if due else 9.0)
+    assert names(p.ticket for p in store.due("box", a_run(store), 5)) == (["1", "2"] if due else ["2"])
+    assert store.owed() == ["box"]
 
 
 # -- reads

@@ -84,6 +84,8 @@ def _imported(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:
         yield f"{event.actor} imported it again and changed {_listed(detail.get('fields'))}."
     if detail.get("verdict"):
         yield f"The input gave the verdict {detail['verdict']}."
+    if detail.get("said"):
+        yield f"The input said {detail['said']}; the verdict that there was stays."
 
 
 def _again(action: str, detail: Mapping[str, Any], answer: Classification | None, history: History) -> Iterator[str]:

@@ -272,7 +272,10 @@ class Store(Protocol):
         """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest."""
 
     def due(self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0) -> list[Parcel]:
-        """Take hold of pending deliveries due within `horizon` seconds that no live run holds."""
+        """Take hold of pending deliveries due within `horizon` seconds that no live run holds.
+
+        One whose ticket was given another category or text is left for the next decision where that one goes.
+        """
 
     def owed(self) -> list[str]:
         """Return the destinations that have pending deliveries."""
@@ -284,7 +287,7 @@ class Store(Protocol):
         """Switch a destination off, or on again."""
 
     def next_due(self) -> float | None:
-        """Return when the next pending delivery falls due, in seconds since 1970."""
+        """Return when the next delivery that may be sent falls due, in seconds since 1970."""
 
     def save(self, changes: Sequence[Change], lease: Lease | None = None) -> list[Conflict | None]:
         """Write changes and their events in one transaction; a refused one comes back as a `Conflict`."""
@@ -306,6 +309,9 @@ class Store(Protocol):
 
     def renames(self) -> Iterator[Renamed]:
         """Walk over the renames of categories that were carried out."""
+
+    def bears(self, name: str) -> bool:
+        """Tell whether any ticket is, or is thought to be, of a category of this name."""
 
     def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
         """Let everything of a category follow to its new name, `destination` that of the same name too."""

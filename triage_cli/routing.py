@@ -1,6 +1,7 @@
 """Which rule a ticket matches, and what its destinations are owed: pure decisions."""
 
 from collections.abc import Iterable, Sequence
+from itertools import count
 from typing import NamedTuple
 
 from triage_cli.ids import delivery_id
@@ -59,12 +60,12 @@ def owed(
         before = last.get(destination)
         if before is not None and before.category == category and not again:
             continue
-        nth = sum(d.destination == destination and d.category == category for d in existing)
+        name = _new_name(ticket.ticket_id, category, destination, existing)
         other = [d for d in existing if d.category != category and d.state != "superseded"]
         replaces = (before or (other[-1] if other else None)) if existing else None
         new.append(
             Delivery(
-                delivery_id(ticket.ticket_id, category, destination, nth),
+                name,
                 ticket.ticket_id,
                 ticket.decision_id,
                 category,
@@ -85,6 +86,14 @@ def owed(
     gone = {d.delivery_id for d in dropped}
     status = status_of([d for d in existing if d.delivery_id not in gone] + new, category)
     return Owed(tuple(new), dropped, status)
+
+
+def _new_name(ticket_id: str, category: str, destination: str, existing: Sequence[Delivery]) -> str:
+    """Return the id of the next delivery. What was sent before a category was renamed keeps the old name's id."""
+    taken = {d.delivery_id for d in existing}
+    asked = sum(d.destination == destination and d.category == category for d in existing)
+    names = (delivery_id(ticket_id, category, destination, nth) for nth in count(asked))
+    return next(name for name in names if name not in taken)
 
 
 def obsolete(deliveries: Iterable[Delivery], at: str) -> tuple[Delivery, ...]:

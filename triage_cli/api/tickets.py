@@ -14,7 +14,7 @@ from triage_cli.api import shapes
 from triage_cli.api.once import Done, Once, OnceHere
 from triage_cli.api.serving import CallerHere, Served, ServedHere, TriageHere, json_only
 from triage_cli.codec import delivery_record, ticket_record
-from triage_cli.errors import BusyError, RowError, TriageError, UsageError
+from triage_cli.errors import BusyError, NoRouteError, NotClassifiedError, RowError, TriageError, UsageError
 from triage_cli.models import (
     ClassifyPlan,
     Decided,
@@ -152,7 +152,8 @@ def _routed(triage: Triage, ticket_id: str, plan: RoutePlan) -> dict[str, Any]:
     (outcome,) = triage.route(Selection(ids=(ticket_id,)), plan)
     if outcome.did == "held":
         raise _busy(ticket_id)
-    if outcome.value is None or not outcome.value.deliveries:
+    undecided = isinstance(outcome.error, NoRouteError | NotClassifiedError)
+    if undecided or outcome.value is None or not outcome.value.deliveries:
         _value(outcome, ticket_id)
     history = triage.history(ticket_id)
     return {

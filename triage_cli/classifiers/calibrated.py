@@ -33,9 +33,10 @@ class Calibrated:
     def _told(self, answer: Answer) -> Answer:
         steps = tuple(map(self._step, answer.steps))
         last = steps[-1] if steps else None
-        if last is None or last.category is None or last.confidence is None:
-            return answer._replace(steps=steps, sure=False)
-        return answer._replace(steps=steps, sure=last.confidence >= self._threshold)
+        confidence = last.confidence if last is not None and last.category is not None else None
+        sure = confidence is not None and confidence >= self._threshold
+        # The classifier has looked for what may hold an answer back only where it was sure itself.
+        return answer._replace(steps=steps, sure=sure, doubts=answer.doubts if answer.sure else None)
 
     def _step(self, step: Classification) -> Classification:
         if step.confidence is None:

@@ -61,6 +61,8 @@ class Attempts:
             mine = by_ticket[ticket_id]
             gone = {d.delivery_id for d in standing.get(ticket_id, ()) if d.state == "superseded"}
             done = [patience.after(o, at, superseded=_id(o) in gone) for o in mine]
+            if ids.is_forgotten(before.identity):
+                done = _wordless(done)
             now = {d.delivery_id: d for d, _ in done}
             deliveries = tuple(now.get(d.delivery_id, d) for d in standing.get(ticket_id, ()))
             status = routing.status_of(deliveries, before.category)
@@ -148,6 +150,11 @@ class Patience(NamedTuple):
         asked = getattr(error, "retry_after", None) or 0.0
         planned = self.schedule[min(number, len(self.schedule)) - 1]
         return float(max(asked, planned * random.uniform(0.9, 1.1)))  # noqa: S311 - jitter is no secret
+
+
+def _wordless(done: Sequence[tuple[Delivery, Attempt]]) -> list[tuple[Delivery, Attempt]]:
+    """Return attempts without what was said at them: it may repeat a text that was forgotten meanwhile."""
+    return [(d._replace(last_error=None), a._replace(error=a.error and "(forgotten)")) for d, a in done]
 
 
 def _id(outcome: Outcome[Receipt]) -> str:

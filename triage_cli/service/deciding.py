@@ -6,7 +6,7 @@ from typing import Any
 from triage_cli import ids
 from triage_cli.allowance import Allowance
 from triage_cli.errors import AnswerError, TriageError
-from triage_cli.models import Answer, Change, Classification, Decided, Event, Lease, Outcome, Ticket
+from triage_cli.models import Answer, Change, Classification, Conflict, Decided, Event, Lease, Outcome, Ticket
 from triage_cli.ports import Classifier, Store
 from triage_cli.service.verdicts import SETTLED
 from triage_cli.streams import CHUNK
@@ -80,6 +80,7 @@ class Deciding:
         changes = [self.change(outcome.ticket, outcome, at) for outcome in outcomes]
         with self._allowance.recording(self._lease) as lease:
             conflicts = self._store.save(changes, lease)
+        changes = discreet(changes, conflicts)
         too_late = [late(change) for change, conflict in zip(changes, conflicts, strict=True) if conflict is not None]
         self._store.save(too_late, self._lease)
         return [
@@ -131,7 +132,7 @@ class Deciding:
             data["masked"] = last.redacted  # the kinds of words that were hidden from the provider
         if doubts:
             data["suspicious"] = list(doubts)
-            ticket = ticket._replace(reason=f"held for review: {', '.join(doubts)}; {ticket.reason or 'no reason'}")
+            ticket = ticket._replace(reason=held(doubts, ticket.reason))
         if outcome.error:
             data["error"] = outcome.error.code
         event = Event("classified", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
@@ -141,9 +142,25 @@ class Deciding:
         return self.suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
 
 
+def held(doubts: Sequence[str], reason: str | None) -> str:
+    """Return the reason of a ticket whose sure answer waits for a person, for what its text says."""
+    return f"held for review: {', '.join(doubts)}; {reason or 'no reason'}"
+
+
 def late(change: Change) -> Change:
     """Return an answer's change without its ticket, which moved on while it was asked about."""
     return Change(change.event._replace(data={**change.event.data, "outcome": "late"}), adds=change.adds)
+
+
+def discreet(changes: Sequence[Change], conflicts: Sequence[Conflict | None]) -> list[Change]:
+    """Return changes, those refused because their ticket was forgotten meanwhile without words about it."""
+    gone = [no is not None and no.ticket is not None and ids.is_forgotten(no.ticket.identity) for no in conflicts]
+    return [_wordless(c) if forgotten else c for c, forgotten in zip(changes, gone, strict=True)]
+
+
+def _wordless(change: Change) -> Change:
+    adds = [a._replace(reason=None, answer_key="") if isinstance(a, Classification) else a for a in change.adds]
+    return change._replace(adds=tuple(adds))
 
 
 def texts_of(ticket: Ticket) -> list[str]:

@@ -11,7 +11,7 @@ from triage_cli.importing import Identified, Meetings
 from triage_cli.models import Change, Classification, Conflict, Event, Outcome, Rejected, Selection, Ticket, TicketDraft
 from triage_cli.ports import Store
 from triage_cli.seen import Seen
-from triage_cli.service.verdicts import Verdicts
+from triage_cli.service.verdicts import IMPORTED, Verdicts
 from triage_cli.streams import chunked
 
 # An import that loses the race for the same identities this often in a row meets more than other imports.
@@ -90,13 +90,20 @@ class Intake:
         if item.counts_occurrences and identity is not None:
             item = item._replace(identity=identity, counts_occurrences=False)
         for _ in range(CALLERS):
-            here = None if item.counts_occurrences else self._store.known([item.identity]).get(item.identity)
+            here = None if item.counts_occurrences else self._here(item.identity)
             if again and here is not None:  # the same call, whose answer got lost
                 return Outcome(draft.row, "unchanged", here, None, draft)
-            did, ticket, change, error = self._decide(item, here, ids.now(), repeated=False)
+            words = self._words([item], {item.identity: here} if here else {})
+            did, ticket, change, error = self._decide(item, here, ids.now(), words, repeated=False)
             if change is None or save([change]) == [None]:
                 return Outcome(draft.row, did, ticket, error, draft)
         raise UnavailableError("another program keeps changing the same ticket", hint="try again")
+
+    def _here(self, identity: str) -> Ticket | None:
+        """Return the ticket of an identity, also where it was forgotten."""
+        gone = ids.forgotten(identity)
+        found = self._store.known([identity, gone])
+        return found.get(identity) or found.get(gone)
 
     def _batch(self, chunk: Sequence[TicketDraft | Rejected], seen: Seen, saving: Mapping[str, Ticket]) -> "_Batch":
         """Decide a chunk; `saving` are the tickets that the chunk before it is about to leave behind."""
@@ -159,6 +166,7 @@ class Intake:
         """Decide items one after the other: what is to be saved, and the outcomes of the rest."""
         known = {**self._store.known([item.identity for item in items]), **saving}
         known |= self._forgotten([item.identity for item in items if item.identity not in known])
+        words = self._words(items, known)
         at = ids.now()
         met = rewritten = 0
         for item in items:
@@ -167,7 +175,7 @@ class Intake:
             if here is not None and not repeated and not ids.is_forgotten(here.identity):
                 met += 1
                 rewritten += item.content != here.content_hash
-            did, ticket, change, error = self._decide(item, here, at, repeated=repeated)
+            did, ticket, change, error = self._decide(item, here, at, words, repeated=repeated)
             if change is not None and ticket is not None:
                 batch.asked.append((item, did, change))
                 known[item.identity] = batch.changed[item.identity] = ticket
@@ -186,8 +194,14 @@ class Intake:
         found = self._store.known([ids.forgotten(identity) for identity in unknown])
         return {i: found[ids.forgotten(i)] for i in unknown if ids.forgotten(i) in found}
 
+    def _words(self, items: Sequence[Identified], known: Mapping[str, Ticket]) -> dict[str, str]:
+        """Return what the export last said of tickets that it gives a verdict now: ticket to category."""
+        judged = [known[i.identity].ticket_id for i in items if i.draft.verdict and i.identity in known]
+        answers = self._store.answers(judged, ("",)) if judged else ()
+        return {a.ticket_id: a.category for a in answers if a.step == IMPORTED and a.category}
+
     def _decide(
-        self, item: Identified, here: Ticket | None, at: str, *, repeated: bool
+        self, item: Identified, here: Ticket | None, at: str, words: Mapping[str, str], *, repeated: bool
     ) -> tuple[str, Ticket | None, Change | None, RowError | None]:
         draft = item.draft
         verdict = self._verdicts.category(draft.verdict) if draft.verdict else None
@@ -205,21 +219,37 @@ class Intake:
             return "rejected", None, None, importing.repeated(item)
         if repeated or gone:
             return "unchanged", here, None, None
+        word = words.get(here.ticket_id)
+        if verdict == (word or (here.category if here.verdict else None)):
+            verdict = None  # nothing new: whatever a person has said since stands
         after = importing.updated_ticket(here, item)
-        if after is None and (verdict is None or (here.verdict and here.category == verdict)):
+        if after is None and verdict is None:
             return "unchanged", here, None, None
         ticket = after or here._replace(revision=here.revision + 1)
         data = {"source": draft.source, "line": draft.line, "fields": importing.changed_fields(here, ticket)}
-        return self._changed("updated", ticket, here.revision, data, at, verdict)
+        return self._changed("updated", ticket, here.revision, data, at, verdict, word)
 
     def _changed(
-        self, did: str, ticket: Ticket, expects: int, data: Mapping[str, object], at: str, verdict: str | None
+        self,
+        did: str,
+        ticket: Ticket,
+        expects: int,
+        data: Mapping[str, object],
+        at: str,
+        verdict: str | None,
+        word: str | None = None,
     ) -> tuple[str, Ticket, Change, None]:
+        """Return what is to be saved. `word` is what the export said before, if it did.
+
+        A verdict of the export's holds where there is none, or where the export has changed its word. Another one is
+        kept as its word, and the ticket stays a person's.
+        """
         adds: tuple[Classification, ...] = ()
         if verdict is not None:
-            ticket, answer = self._verdicts.given(ticket, verdict, None, at, self._run_id)
-            adds = (answer,)
-            data = {**data, "verdict": verdict}
+            judged, answer = self._verdicts.given(ticket, verdict, None, at, self._run_id, step=IMPORTED)
+            holds = not ticket.verdict or (word is not None and ticket.category != verdict)
+            ticket, adds = judged if holds else ticket, (answer,)
+            data = {**data, "verdict" if holds else "said": verdict}
         event = Event(did, ticket.ticket_id, self._run_id, self._actor, at, data)
         return did, ticket, Change(event, ticket, expects, adds), None
 

@@ -1,8 +1,8 @@
 """People's verdicts on stored tickets: given, or taken back so that what the machine said holds again."""
 
 import json
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from triage_cli import ids
 from triage_cli.errors import AmbiguousError, NotFoundError, RowError, UnavailableError
@@ -10,6 +10,7 @@ from triage_cli.importing import reset
 from triage_cli.models import Change, Classification, Event, History, Lease, Outcome, Selection, Ticket, VerdictDraft
 from triage_cli.ports import Store
 from triage_cli.service import naming
+from triage_cli.service.deciding import held
 from triage_cli.service.verdicts import SETTLED, Verdicts
 from triage_cli.streams import chunked
 
@@ -115,10 +116,10 @@ class _Asked(NamedTuple):
 
 def machines(ticket: Ticket, history: History, verdicts: Verdicts) -> Ticket:
     """Return the ticket as the machine's last decision left it; `new` where there is none about its present text."""
-    answer = _machines_answer(history)
+    answer, then = _machines_answer(history)
     if answer is None or (answer.category is not None and verdicts.category(answer.category) != answer.category):
         return reset(ticket)
-    sure = answer.category is not None and answer.confidence is not None
+    sure = answer.category is not None and answer.confidence is not None and then.get("status") != "needs_review"
     sure = sure and (answer.threshold is None or (answer.confidence or 0.0) >= answer.threshold)
     settled = sure and ticket.category == answer.category and ticket.status in SETTLED
     return ticket._replace(
@@ -128,7 +129,7 @@ def machines(ticket: Ticket, history: History, verdicts: Verdicts) -> Ticket:
         confidence=answer.confidence,
         confidence_source=answer.confidence_source,
         classifier=answer.classifier,
-        reason=answer.reason,
+        reason=held(then["suspicious"], answer.reason) if then.get("suspicious") else answer.reason,
         verdict=0,
         error=None,
         failures=0,
@@ -136,14 +137,17 @@ def machines(ticket: Ticket, history: History, verdicts: Verdicts) -> Ticket:
     )
 
 
-def _machines_answer(history: History) -> Classification | None:
-    """Return the answer that held, or was suggested, before people came: a proposal or a late one never did."""
+def _machines_answer(history: History) -> tuple[Classification | None, Mapping[str, Any]]:
+    """Return the answer that held, or was suggested, before people came, and what was noted of it then.
+
+    A proposal or a late one never did.
+    """
     answers = {a.classification_id: a for a in history.classifications if a.confidence_source != "human"}
     for event in reversed(history.events):
         detail = json.loads(event.detail)
         if event.action == "updated" and {"subject", "description"} & set(detail.get("fields", ())):
-            return None
+            return None, {}
         if event.action in ("classified", "reclassified") and detail.get("outcome") != "late":
             answer = answers.get(detail.get("decision") or "")
-            return None if answer is None or answer.error else answer
-    return None
+            return None if answer is None or answer.error else answer, detail
+    return None, {}

@@ -26,7 +26,7 @@ from triage_cli.models import (
 )
 from triage_cli.ports import Store
 from triage_cli.service.batching import Batching
-from triage_cli.service.deciding import Deciding, decided, paying, steps_within
+from triage_cli.service.deciding import Deciding, decided, discreet, paying, steps_within
 from triage_cli.service.flipping import CHANGES, Bound, Judged, flip, is_sure, judge
 from triage_cli.streams import CHUNK, chunked
 
@@ -201,6 +201,7 @@ class Reclassifying:
             changes.append(Change(event, ticket, before.revision, steps))
         with self._allowance.recording(self._lease) as lease:
             conflicts = self._store.save(changes, lease)
+        changes = discreet(changes, conflicts)
         late = [c._replace(ticket=None, expects=0) for c, no in zip(changes, conflicts, strict=True) if no]
         self._store.save(late, self._lease)  # the answer is kept all the same
         return [

@@ -8,13 +8,18 @@ from triage_cli.ports import Store
 
 
 def follow(store: Store, categories: Sequence[Category], rules: Iterable[Rule], actor: str, run_id: str | None) -> None:
-    """Carry out the renames that the configuration names (`was`) and that this store has not seen."""
+    """Carry out the renames that the configuration names (`was`) and that this store has not seen.
+
+    A process that still has the old configuration may have given a ticket the old name since: that follows too.
+    """
     wanted = {old: category.name for category in categories for old in category.was}
     if not wanted:
         return
     done = {renamed.old: renamed for renamed in store.renames()}
-    pending = {old: new for old, new in wanted.items() if old not in done or done[old].new != new}
-    roots = {old: root_of(old, done.values()) for old in pending}  # before any of them is carried out
+    again = {old for old, new in wanted.items() if old in done and done[old].new == new}
+    pending = {old: new for old, new in wanted.items() if old not in again or store.bears(old)}
+    # Before any of them is carried out.
+    roots = {old: done[old].root if old in again else root_of(old, done.values()) for old in pending}
     names = {name for rule in rules for name in rule.to}
     for old, new in pending.items():
         event = Event("renamed", None, run_id, actor, ids.now(), {"from": old, "to": new})

@@ -11,6 +11,9 @@ from triage_cli.models import Category, Classification, Ticket
 # What was sent on under the same category stays where it is.
 SETTLED = ("routing", "routed", "undeliverable", "unroutable")
 
+# The step of a verdict that an export said: when it says the same again, that is no later word than a person's.
+IMPORTED = "import"
+
 
 class Verdicts:
     """Makes verdicts for one actor under one list of categories."""
@@ -40,7 +43,7 @@ class Verdicts:
         )
 
     def given(
-        self, ticket: Ticket, category: str, note: str | None, at: str, run_id: str | None
+        self, ticket: Ticket, category: str, note: str | None, at: str, run_id: str | None, *, step: str = "verdict"
     ) -> tuple[Ticket, Classification]:
         """Return the ticket as the verdict leaves it, but for its revision, and the verdict's record."""
         note = None if note is None else encodable(note)
@@ -48,7 +51,7 @@ class Verdicts:
             ids.new_id(),
             ticket.ticket_id,
             run_id,
-            "verdict",
+            step,
             category,
             1.0,
             "human",

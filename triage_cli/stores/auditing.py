@@ -1,9 +1,10 @@
 """What proves one SQLite file's audit log: the log as it stands, nothing built or mended, and a head beside it.
 
-The head is kept in `<database>.head`, in the words of `triage audit head`. It is written when a run begins and ends,
-after the commit, in place and in one write of always the same length: so it is never ahead of the log, a kill leaves
-the older one, and of two commands at once either may be the last, since an older head of a log that has grown is in it
-too. A head that is not in the log is never written over.
+The head is kept in `<database>.head`, in the words of `triage audit head`. It is first written when the database is
+built, so that one that is missing was taken away, and then when a run begins and ends, after the commit, in place and
+in one write of always the same length: so it is never ahead of the log, a kill leaves the older one, and of two
+commands at once either may be the last, since an older head of a log that has grown is in it too. A head that is not in
+the log is never written over.
 """
 
 import json
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from triage_cli.auditing import GENESIS
 from triage_cli.errors import CheckError, UnavailableError
 from triage_cli.models import EventQuery, Head, LoggedEvent
 from triage_cli.stores.connection import VERSION, translate
@@ -71,6 +73,16 @@ def keep_head(db: sqlite3.Connection, path: str) -> None:
             if then != (before.head,) or before.events == seq:
                 return
         write_head(path, Head(now, seq))
+
+
+def keep_first_head(path: str) -> None:
+    """Keep the head of the empty log of a database that is being built: from here on one that is missing is missed.
+
+    Whatever lies there already is left for `audit verify` to tell of; one in memory alone has none.
+    """
+    with suppress(CheckError, OSError):
+        if Path(path).is_file() and kept_head(path) is None:
+            write_head(path, Head(GENESIS, 0))
 
 
 def write_head(path: str, head: Head) -> None:

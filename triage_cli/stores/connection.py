@@ -42,14 +42,18 @@ def _version(db: sqlite3.Connection) -> int:
 
 def _build(db: sqlite3.Connection, path: str) -> None:
     from triage_cli.stores import schema
+    from triage_cli.stores.auditing import keep_first_head
 
     if db.execute(FOREIGN).fetchone():
         raise StoreError(f"{path} is a database, but not one of triage", hint="name another file with --db")
     _use_wal(db)
     db.execute("begin immediate")
     try:
-        if _version(db) < VERSION:
+        version = _version(db)
+        if version < VERSION:
             schema.migrate(db, VERSION)
+        if not version:
+            keep_first_head(path)
         db.execute("commit")
     except BaseException:
         if db.in_transaction:

@@ -44,6 +44,7 @@ DUE = f"""with taken as materialized
     (select delivery_id from deliveries where destination = :destination and state = 'pending'
      and due_at <= {CLOCK} + :horizon and (run_id is null or exists (select 1 from runs
         where runs.run_id = deliveries.run_id and (ended_at is not null or lease_until <= {CLOCK})))
+     and {queries.STANDS}
      order by due_at limit :limit for no key update skip locked)
     update deliveries set run_id = :run from taken where deliveries.delivery_id = taken.delivery_id
     returning deliveries.*"""

@@ -156,9 +156,17 @@ TAKE_OVER = """update tickets set revision = revision + 1
     where ticket_id in (select ticket_id from claims where ticket_id in (select value from json_each(?)))
     returning ticket_id"""
 LET_GO = "delete from claims where ticket_id in (select value from json_each(?))"
+# A delivery whose ticket was given another category or text waits for the next decision where that one goes.
+# As a value and not by `exists`, which PostgreSQL makes a join that reads all tickets.
+STANDS = """(select tickets.category = deliveries.category and tickets.status in ('routing', 'routed', 'undeliverable')
+    from tickets where tickets.ticket_id = deliveries.ticket_id)"""
+# Of each destination the first that may be sent: few rows are looked at, however many are pending.
+NEXT_DUE = f"""select min((select due_at from deliveries where state = 'pending' and destination = names.destination
+    and {STANDS} order by due_at limit 1))
+    from (select distinct destination from deliveries where state = 'pending') names"""
 DUE = f"""update deliveries set run_id = :run where delivery_id in
     (select delivery_id from deliveries where destination = :destination and state = 'pending'
-     and due_at <= :now + :horizon and (run_id is null or run_id not in {LIVE})
+     and due_at <= :now + :horizon and (run_id is null or run_id not in {LIVE}) and {STANDS}
      order by due_at limit :limit) returning *"""
 
 # The hash before an event is that of the event before it: seq has no gaps.

@@ -135,8 +135,8 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
         return [row[0] for row in self._read("select distinct destination from deliveries where state = 'pending'")]
 
     def next_due(self) -> float | None:
-        """Return when the next pending delivery falls due, in seconds since 1970."""
-        due: float | None = self._read("select min(due_at) from deliveries where state = 'pending'")[0][0]
+        """Return when the next delivery that may be sent falls due, in seconds since 1970."""
+        due: float | None = self._read(queries.NEXT_DUE)[0][0]
         return due
 
     def switched_off(self) -> frozenset[str]:
@@ -172,8 +172,8 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
 
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
         """Return earlier answers that cost something, by their key."""
-        rows = [Classification(*row) for row in self._read(queries.RECALL, (compact(list(answer_keys)),))]
-        return {answer.answer_key: answer for answer in rows}
+        answers = self._answers(self._read(queries.RECALL, (compact(list(answer_keys)),)))
+        return {answer.answer_key: answer for answer in answers}
 
     def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
         """Return the stored tickets among these identities."""
@@ -229,12 +229,12 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
     def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
         """Return these answers by their id."""
         rows = self._read(queries.DECISIONS, (compact(list(classification_ids)),))
-        return {row[0]: Classification(*row) for row in rows}
+        return {answer.classification_id: answer for answer in self._answers(rows)}
 
     def answers(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
         """Return what was answered about these tickets to these questions, oldest first."""
         values = (compact(list(ticket_ids)), compact(list(fingerprints)))
-        return [Classification(*row) for row in self._read(queries.ANSWERS, values)]
+        return self._answers(self._read(queries.ANSWERS, values))
 
     def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
         """Return what each ticket's destinations are owed, oldest first."""
@@ -248,7 +248,7 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
         """Return everything known of one ticket."""
         one = (ticket_id,)
         ticket = Ticket(*self._read("select * from tickets where ticket_id = ?", one)[0])
-        answers = tuple(Classification(*r) for r in self._read(queries.ANSWERS_OF, one))
+        answers = tuple(self._answers(self._read(queries.ANSWERS_OF, one)))
         deliveries = self.deliveries([ticket_id]).get(ticket_id, ())
         attempts = tuple(Attempt(*r) for r in self._read(queries.ATTEMPTS_OF, one))
         askings = {a[0]: Asking(*a) for a in self._read(queries.ASKINGS_OF, one)}

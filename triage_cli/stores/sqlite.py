@@ -27,7 +27,7 @@ from triage_cli.models import (
     Selection,
     Ticket,
 )
-from triage_cli.stores import queries
+from triage_cli.stores import queries, renames
 from triage_cli.stores.auditing import keep_head, write_head
 from triage_cli.stores.connection import connect, translate
 from triage_cli.stores.sql import SqlStore, machine, position
@@ -38,6 +38,8 @@ class SqliteStore(SqlStore):
 
     `audit_key` is the key of the audit log's hashes, if they have one.
     """
+
+    FIRST = (renames.INDEX,)
 
     def __init__(self, path: str, audit_key: bytes | None = None) -> None:
         self.path = path
