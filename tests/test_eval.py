@@ -235,3 +235,13 @@ def test_the_budget_of_a_day_bounds_an_evaluation(fitted: Cli) -> None:
             config.write("budget: {per_day: 0.01}\n")
         assert fitted("eval", "l.csv", "--classifier", "gpt").returncode == 7
         assert server.asked == []
+
+
+def test_a_check_that_fails_is_told_in_json_where_json_was_asked_for(fitted: Cli) -> None:
+    (fitted.folder / "wrong.csv").write_text("text,label\nrefund my invoice please,General\n")
+    done = fitted("eval", "wrong.csv", "--min-accuracy", "0.9", "-o", "json")
+    assert done.returncode == 8
+    assert json.loads(done.stdout)[0]["accuracy"] == 0.0
+    told = json.loads(done.stderr.splitlines()[-1])["error"]
+    assert told["code"] == "check_failed"
+    assert told["hint"].startswith("triage suspects")

@@ -1,5 +1,6 @@
 """`triage eval`: how right classifiers are on labelled tickets, what each threshold would do, and what it costs."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -100,18 +101,19 @@ def _told(session: Session, found: Evaluated, min_accuracy: float | None, *, cal
             f"{made.error_before:.3f}, on held-out answers now {made.error_after:.3f}"
         )
     if found.stopped is not None:
-        telling.say(f"error: {found.stopped.sentence()}")
+        telling.error(found.stopped, sys.argv[1:])
         return found.stopped.exit_code
     if calibrate and not found.calibrations:
         if refused := _taught(found):
-            telling.say(f"error: {refused.sentence()}")
+            telling.error(refused, sys.argv[1:])
             return refused.exit_code
         session.say(f"note: nothing was calibrated: it takes {LEAST} answers with a confidence")
     if min_accuracy is not None and scored.accuracy < min_accuracy:
         problem = CheckError(
-            f"{scored.classifier} is right on {scored.accuracy:.1%}, less than --min-accuracy {min_accuracy:.1%}"
+            f"{scored.classifier} is right on {scored.accuracy:.1%}, less than --min-accuracy {min_accuracy:.1%}",
+            hint="triage suspects finds labels that are likely wrong, triage learn fits it to your tickets",
         )
-        telling.say(f"error: {problem.sentence()}")
+        telling.error(problem, sys.argv[1:])
         return problem.exit_code
     return ExitCode.PARTIAL if scored.failed else ExitCode.OK
 

@@ -256,7 +256,7 @@ def ids(session: Session, names: Sequence[str] | None) -> tuple[tuple[str, ...] 
             found[session.triage.resolve(name)] = None
         except NotFoundError as error:
             missing += 1
-            telling.say(f"error: {error.sentence()}")
+            telling.error(error, sys.argv[1:])
     return tuple(found), missing
 
 
