@@ -130,9 +130,8 @@ def test_what_a_run_sets_aside_is_written_down(store: SqliteStore) -> None:
     lease = a_run(store)
     store.renew(lease._replace(spent=0.5, reserved=0.25))
     assert [(run.spent, run.reserved) for run in store.runs(None)] == [(0.5, 0.25)]
-    assert store.spent_since("2000") == 0.75
     store.renew(lease)
-    assert store.spent_since("2000") == 0.75
+    assert [(run.spent, run.reserved) for run in store.runs(None)] == [(0.5, 0.25)]
 
 
 def test_a_decision_leaves_what_the_customer_said(store: SqliteStore) -> None:
@@ -861,9 +860,8 @@ def test_a_database_of_version_1_is_brought_forward_and_goes_on(tmp_path: Path) 
     assert sql(store, "pragma user_version") == [(VERSION,)]
     assert store.begin(Run(ids.new_id(), "classify", "tester", "classify", ids.now())).spent == 3
     assert sql(store, "select inherited from runs order by started_at") == [(0,), (3,)]
-    fresh = SqliteStore(str(tmp_path / "fresh.db"))
-    fresh.stats()
-    assert columns_of(store) == columns_of(fresh)
+    connect(str(tmp_path / "fresh.db")).close()
+    assert columns_of(store) == columns_of(SqliteStore(str(tmp_path / "fresh.db")))
 
 
 def test_twenty_open_a_database_of_version_1_at_once(tmp_path: Path) -> None:

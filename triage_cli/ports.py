@@ -300,9 +300,6 @@ class Store(Protocol):
         With `per_day`, in their order as many as keep what all runs since then have spent or set aside within it.
         """
 
-    def spent_since(self, moment: str, *, besides: str = "") -> float:
-        """Return what all runs since then, but for one, have spent or set aside, in USD."""
-
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
         """Return earlier answers that cost something, by their key."""
 

@@ -151,8 +151,9 @@ BEGIN = (
     f"insert into runs ({', '.join(Run._fields)}, inherited, place, lease_until) values ({_marks(Run._fields)}, ?, ?, "
 )
 # What all runs since a moment have spent or set aside, but for what one of them says itself.
-BESIDES = """select coalesce(sum(case when run_id = :run then settled else spent + reserved end), 0) from runs
-    where started_at >= :since or run_id = :run"""
+PAID_SINCE = "select coalesce(sum(spent + reserved), 0) from runs where started_at >= :since and spent + reserved <> 0"
+BESIDES = f"""select ({PAID_SINCE}) + settled - case when started_at >= :since then spent + reserved else 0 end
+    from runs where run_id = :run"""
 
 # A run holds what it claimed while it has not ended and its lease is not over.
 LIVE = "(select run_id from runs where ended_at is null and lease_until > :now)"

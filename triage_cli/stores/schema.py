@@ -128,7 +128,8 @@ SECOND: tuple[str, ...] = (
     "alter table runs add column inherited real not null default 0",
     "alter table runs add column settled real not null default 0",
     "alter table runs add column place text not null default ''",
-    "create index runs_since on runs (started_at)",
+    # It answers what a day has cost, and holds only what did cost something: a server makes a run of each request.
+    "create index runs_paid on runs (started_at, spent, reserved) where spent + reserved <> 0",
 )
 # By the version that they lead to.
 LATER: dict[int, tuple[str, ...]] = {2: SECOND}

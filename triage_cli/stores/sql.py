@@ -149,12 +149,6 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
             lives = run.ended_at or (until > now and (there != here or alive(run.pid)))
             yield run if lives else run._replace(exit_code=KILLED)
 
-    def spent_since(self, moment: str, *, besides: str = "") -> float:
-        """Return what all runs since then, but for one, have spent or set aside, those that were killed included."""
-        said = "select coalesce(sum(spent + reserved), 0) from runs where started_at >= ? and run_id <> ?"
-        spent: float = self._read(said, (moment, besides))[0][0]
-        return spent
-
     def owed(self) -> list[str]:
         """Return the destinations that have pending deliveries."""
         return [row[0] for row in self._read("select distinct destination from deliveries where state = 'pending'")]
