@@ -1,8 +1,9 @@
-"""Throughput and CPU per ticket: the bare SDK against the classifier, alone and with the store (100 ms an answer).
+"""Throughput and CPU per ticket: the bare SDK against the classifier, alone, with the store and with a budget too.
 
     python benchmarks/llm_throughput.py [TICKETS]
 
-The server is a process of its own. Both sides run in processes of their own too, in turns; the best of three counts.
+The server is a process of its own, and takes 100 ms an answer. All sides run in processes of their own too, in turns;
+the best of three counts.
 """
 
 import asyncio
@@ -101,12 +102,12 @@ def ours(url: str, workers: int, count: int) -> None:
     assert all(outcome.value and outcome.value.sure for outcome in done)
 
 
-def stored(url: str, workers: int, count: int) -> None:
+def stored(url: str, workers: int, count: int, more: str = "", budget: str = "") -> None:
     """Classify stored tickets: claims, answers and the log in SQLite, as the command does."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.yaml"
-        spec = f"{{type: openai, model: m, base_url: {url}, api_key_env: null, workers: {workers}}}"
-        path.write_text(f"classifiers: {{gpt: {spec}}}\n")
+        spec = f"{{type: openai, model: m, base_url: {url}, api_key_env: null, workers: {workers}{more}}}"
+        path.write_text(f"classifiers: {{gpt: {spec}}}\n{budget}")
         config = load_config(config=str(path), db=f"{folder}/t.db", remote=None, offline=None, env={}, cwd=path.parent)
         triage = LocalTriage(wiring.parts(config), "bench")
         drafts = (TicketDraft(n, n, f"No {n}", WORDS, external_id=str(n)) for n in range(count))
@@ -117,8 +118,13 @@ def stored(url: str, workers: int, count: int) -> None:
         assert all(outcome.did == "classified" for outcome in done)
 
 
+def bounded(url: str, workers: int, count: int) -> None:
+    """Do the same under a budget of a day: what a call may cost is granted and written down before it is made."""
+    stored(url, workers, count, ", price: {input: 1, output: 1}", "budget: {per_day: 1000.0}\n")
+
+
 CLOCKS = [0.0, 0.0]  # when the work itself began
-SIDES: dict[str, Callable[[str, int, int], None]] = {"bare": bare, "ours": ours, "stored": stored}
+SIDES: dict[str, Callable[[str, int, int], None]] = {"bare": bare, "ours": ours, "stored": stored, "bounded": bounded}
 
 
 def measured(side: str, url: str, workers: int, count: int) -> tuple[float, float]:

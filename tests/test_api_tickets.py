@@ -13,7 +13,10 @@ import pytest
 from tests.commands import rows
 from tests.server import Running, serving
 from triage_cli import ids
+from triage_cli.api import once
 from triage_cli.models import Lease, Run, Selection
+from triage_cli.service import naming
+from triage_cli.service.local import LocalTriage
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May", "customer_id": "C-9", "priority": "high"}
 
@@ -159,6 +162,29 @@ def test_while_the_first_is_at_work_its_twin_is_told_so(client: httpx.Client, se
         db.execute("update idempotency set status = null, answer = null where key = 'busy'")
     answer = client.post("/tickets", json={"subject": "busy"}, headers={"Idempotency-Key": "busy"})
     assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (409, "busy", "1")
+
+
+def test_a_request_at_work_says_so_and_a_dead_one_is_over_soon(
+    client: httpx.Client, server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds its key for half a minute at a time: what a kill leaves behind is over as soon."""
+    monkeypatch.setattr(once, "RENEW", 0.001)
+    made, said, until = client.post("/tickets", json={"subject": "slow"}).json()["ticket_id"], threading.Event(), []
+
+    def renew(_caller: str, key: str, seconds: float) -> None:
+        until.append((key, seconds))
+        said.set()
+
+    def resolve(triage: LocalTriage, name: str) -> str:
+        assert said.wait(30), "it is at work until it has said so"
+        return naming.named(triage._store, name).ticket_id
+
+    monkeypatch.setattr(server.served.gate, "renew", renew)
+    monkeypatch.setattr(LocalTriage, "resolve", resolve)
+    answer = client.post(f"/tickets/{made}/classify", json={}, headers={"Idempotency-Key": "slow"}, timeout=60)
+    assert answer.status_code == 200
+    assert until[0] == ("slow", once.LEASE)
+    assert once.LEASE <= 30
 
 
 def test_single_tickets_share_transactions_and_leave_a_whole_log(client: httpx.Client, server: Running) -> None:

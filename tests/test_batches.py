@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ from triage_cli import ids, wiring
 from triage_cli.classifiers.anthropic_batches import AnthropicWire
 from triage_cli.classifiers.batches import Limits
 from triage_cli.classifiers.openai_batches import OpenAIWire
+from triage_cli.concurrency import Bridge
 from triage_cli.config import load_config
 from triage_cli.errors import BudgetError, ConfigError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.models import ClassifyPlan, Decided, Outcome, ReclassifyPlan, Selection, Ticket, TicketDraft
 from triage_cli.service.local import LocalTriage
+from triage_cli.service.running import Breath
 
 KINDS = ("openai", "anthropic")
 EACH = 110 * 1000 / 1_000_000 / 2  # USD: what one answer of the fake costs, at half the price
@@ -521,6 +523,27 @@ def test_the_budget_of_a_day_counts_batches_under_way_over_restarts(shop: Shop, 
     assert len(server.asked) > sent, "the answers cost less than was set aside"
     assert shop.spent() <= 3.0
     assert sum(t.cost_usd for t in shop.tickets().values()) == pytest.approx(sent * EACH)
+
+
+def test_a_run_renews_its_lease_while_a_provider_is_waited_for(
+    shop: Shop, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload may take a quarter of an hour: nobody else is to take the batch for one that never arrived."""
+    given: list[object] = []
+    run = Bridge.run
+
+    def spied(bridge: Bridge, work: Awaitable[Any], breathe: Callable[[], None] | None = None) -> Any:
+        given.append(breathe)
+        return run(bridge, work, breathe)
+
+    monkeypatch.setattr(Bridge, "run", spied)
+    shop.create("one")
+    for _ in range(2):
+        given.clear()
+        shop.classify()
+        assert any(isinstance(breathe, Breath) for breathe in given)
+        server.finish()
+    assert shop.statuses() == ["classified"]
 
 
 def test_a_bound_without_a_price_is_refused(shop: Shop, server: BatchServer) -> None:

@@ -228,6 +228,24 @@ def test_a_bound_on_cost_stops_and_what_was_paid_is_kept(fitted: Cli) -> None:
         assert rows(fitted.db, "select exit_code, spent from runs where kind = 'eval'") == [(7, record["cost_usd"])]
 
 
+def test_each_classifier_s_run_bears_what_it_cost_and_the_bound_holds_for_all(fitted: Cli) -> None:
+    with serving(lambda _n, _asked: Step(chat(verdict("Billing", 0.9)))) as server:
+        with_model(fitted, server.url)
+        config = (fitted.folder / "config.yaml").read_text()
+        again = (
+            config[config.index("  gpt:") :].partition("\n")[0].replace("gpt:", "two:").replace("model: m", "model: n")
+        )
+        (fitted.folder / "config.yaml").write_text(config.replace("  gpt:", f"{again}\n  gpt:", 1))
+        words = ("eval", "l.csv", "--classifier", "gpt", "--classifier", "two", "-o", "json")
+        done = fitted(*words, "--max-cost", "1.35")
+        assert done.returncode == 7, done.stderr
+        costs = [record["cost_usd"] for record in json.loads(done.stdout)]
+        assert costs[0] == pytest.approx(0.55)
+        assert 0 < costs[1] < 0.55
+        assert [spent for (spent,) in rows(fitted.db, "select spent from runs where kind = 'eval'")] == costs
+        assert sum(costs) == pytest.approx(0.11 * len(server.asked))
+
+
 def test_the_budget_of_a_day_bounds_an_evaluation(fitted: Cli) -> None:
     with serving(lambda _n, _asked: Step(chat(verdict("Billing", 0.9)))) as server:
         with_model(fitted, server.url)

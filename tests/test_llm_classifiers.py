@@ -666,6 +666,21 @@ def test_no_call_passes_the_limit() -> None:
     assert allowance.reserved == pytest.approx(0)
 
 
+def test_a_small_limit_is_spent_by_many_workers_as_by_one() -> None:
+    """A call costs 0.2; what eight may cost together passes the limit, so that some wait for what others have left."""
+    spent = []
+    for workers in (1, 8):
+        with serving() as server:
+            classifier = opened(server, workers=workers, price=PRICE)
+            worst = Bill(PRICE).price_of(estimate(classifier.question(tickets(1)[0])[0], BUDGET))
+            outcomes, error = asked(classifier, 60, allowance := Allowance(2 * worst))
+        assert isinstance(error, BudgetError)
+        assert allowance.limit == 2 * worst
+        assert 2 * worst - 0.2 < allowance.spent + worst, "until a worst case has no more room"
+        spent.append((len(outcomes), round(allowance.spent, 2)))
+    assert spent[0] == spent[1]
+
+
 def test_a_limit_without_a_price_is_refused_before_any_call() -> None:
     with serving() as server:
         _, error = asked(opened(server), 3, Allowance(1.0))

@@ -14,11 +14,11 @@ import psycopg
 import pytest
 
 from tests.pg_server import PgServer, sql
-from tests.test_store import a_run, a_ticket, actions, changed, created, filled, stored
+from tests.test_store import OLD_RUN, a_run, a_ticket, actions, changed, created, filled, stored
 from triage_cli import auditing
 from triage_cli.config import without_password
 from triage_cli.errors import StoreError, TriageError, UnavailableError
-from triage_cli.models import EventQuery, Selection
+from triage_cli.models import EventQuery, Run, Selection
 from triage_cli.stores import pg_connection, pg_queries, pg_schema, queries
 from triage_cli.stores.connection import VERSION
 from triage_cli.stores.pg_door import Door, storable, translated
@@ -162,6 +162,47 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(pg_server: PgServer) -> Non
         PostgresStore(url).stats()
     assert int(raised.value.exit_code) == 2
     assert sql(url, "select version from schema_version") == [(VERSION + 1,)]
+
+
+def test_a_schema_of_version_1_is_brought_forward_by_one_of_many_and_goes_on(pg_server: PgServer) -> None:
+    url = pg_server.database()
+    for statement in pg_schema.translated():
+        sql(url, statement)
+    sql(url, "create table schema_version (version bigint not null)")
+    sql(url, "insert into schema_version values (1)")
+    sql(url, OLD_RUN)
+
+    def open_it(_: int) -> list[tuple[str, float, float]]:
+        one = PostgresStore(url)
+        try:
+            return [(run.run_id, run.spent, run.reserved) for run in one.runs(None)]
+        finally:
+            one.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(open_it, range(8))) == [[("r1", 2.5, 0.5)]] * 8
+    assert sql(url, "select version from schema_version") == [(VERSION,)]
+    said = """select table_name, column_name, data_type, column_default, is_nullable from information_schema.columns
+        where table_schema = 'public' order by 1, 2"""
+    assert sql(url, said) == sql(pg_server.template, said)
+    store = PostgresStore(url)
+    assert store.begin(Run("r2", "classify", "tester", "classify", "2026-01-02")).spent == 3
+    store.close()
+
+
+def test_who_sets_money_aside_waits_for_nobody_but_its_like(pg: PostgresStore) -> None:
+    """The lock on the budget is taken first, and the chain's not at all: nobody can wait in a ring."""
+    lease = a_run(pg)._replace(spent=0.0, reserved=0.0)  # type: ignore[arg-type]
+    with holding(pg.path, "select 1 from chain for update"):
+        assert pg.set_aside(lease, [1.0], 5.0, "2000") == 1
+    turn = f"select pg_advisory_xact_lock({pg_queries.BUDGET})"
+    with ThreadPoolExecutor(1) as pool, holding(pg.path, turn) as other:
+        waiting = pool.submit(pg.set_aside, lease, [1.0], 5.0, "2000")
+        waits_for_a_lock(pg.path)
+        filled(pg, a_ticket("1"))  # type: ignore[arg-type]
+        assert pg.set_aside(lease, [1.0], None, "2000") == 1, "without a budget there are no turns"
+        other.rollback()
+        assert waiting.result(10) == 1
 
 
 @pytest.mark.parametrize("table", ["tickets (title text)", "schema_version (id bigint, applied text)"])

@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlite_utils import Database, Migrations
 
 from tests.pg_server import sql as pg_sql
 from triage_cli import auditing, ids
@@ -32,10 +33,10 @@ from triage_cli.models import (
     Selection,
     Ticket,
 )
-from triage_cli.stores import queries
+from triage_cli.stores import queries, schema
 from triage_cli.stores.connection import VERSION, connect
 from triage_cli.stores.postgres import PostgresStore
-from triage_cli.stores.sql import PAGE
+from triage_cli.stores.sql import PAGE, machine, place
 from triage_cli.stores.sqlite import SqliteStore
 
 # What both drivers call by one name.
@@ -129,9 +130,8 @@ def test_what_a_run_sets_aside_is_written_down(store: SqliteStore) -> None:
     lease = a_run(store)
     store.renew(lease._replace(spent=0.5, reserved=0.25))
     assert [(run.spent, run.reserved) for run in store.runs(None)] == [(0.5, 0.25)]
-    assert store.spent_since("2000") == 0.75
     store.renew(lease)
-    assert store.spent_since("2000") == 0.75
+    assert [(run.spent, run.reserved) for run in store.runs(None)] == [(0.5, 0.25)]
 
 
 def test_a_decision_leaves_what_the_customer_said(store: SqliteStore) -> None:
@@ -391,14 +391,22 @@ def test_what_a_dead_process_of_this_machine_held_is_free_at_the_next_begin(stor
     assert len(store.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 1)) == 1
 
 
-def test_a_process_of_another_machine_is_not_taken_for_dead(store: SqliteStore) -> None:
+@pytest.mark.parametrize("elsewhere", ["replace(place, ' ', '.example ')", "place || '9'", "''"])
+def test_a_process_of_another_machine_or_container_is_not_taken_for_dead(store: SqliteStore, elsewhere: str) -> None:
+    """Containers may have one host name, each with numbers of its own for its processes."""
     filled(store, a_ticket())
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     far = a_run(store)
     assert store.claim(Selection(statuses=TO_CLASSIFY), far, 1)
-    sql(store, "update runs set pid = ?, host = 'elsewhere.example' where run_id = ?", (gone.pid, far.run_id))
+    sql(store, f"update runs set pid = ?, place = {elsewhere} where run_id = ?", (gone.pid, far.run_id))
     assert store.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 1) == []
+    assert [run.exit_code for run in store.runs(None)] == [None, None]
+
+
+def test_the_place_of_a_process_is_its_machine_since_its_start_and_its_space_of_process_numbers() -> None:
+    name, start, space = place().split(" ")
+    assert (name, len(start), space.isdigit()) == (machine(), 36, True)
 
 
 def test_eight_workers_share_the_tickets_and_none_gets_one_twice(store: SqliteStore) -> None:
@@ -850,6 +858,45 @@ def test_the_schema_stands_at_its_version_and_is_built_once(tmp_path: Path) -> N
     connect(path).close()
     assert Path(path).read_bytes() == before
     assert sql(SqliteStore(path), "pragma user_version") == [(VERSION,)]
+
+
+def as_of_version_1(path: str) -> None:
+    """Build the database of the first release, with a run that was killed."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("pragma journal_mode = wal")
+    migrations = Migrations("triage")
+    migrations()(schema.first)
+    migrations.apply(Database(db, execute_plugins=False))
+    db.execute("pragma user_version = 1")
+    db.execute(OLD_RUN)
+    db.close()
+
+
+OLD_RUN = """insert into runs values ('r1', 'classify', 'tester', 'classify', '2026-01-01T00:00:00Z', 'here', 1,
+    null, 2.5, 0.5, null, '{}', null, null, 1)"""
+
+
+def test_a_database_of_version_1_is_brought_forward_and_goes_on(tmp_path: Path) -> None:
+    path = str(tmp_path / "triage.db")
+    as_of_version_1(path)
+    store = SqliteStore(path)
+    assert [(run.run_id, run.spent, run.reserved) for run in store.runs(None)] == [("r1", 2.5, 0.5)]
+    assert sql(store, "pragma user_version") == [(VERSION,)]
+    assert store.begin(Run(ids.new_id(), "classify", "tester", "classify", ids.now())).spent == 3
+    assert sql(store, "select inherited from runs order by started_at") == [(0,), (3,)]
+    connect(str(tmp_path / "fresh.db")).close()
+    assert columns_of(store) == columns_of(SqliteStore(str(tmp_path / "fresh.db")))
+
+
+def test_twenty_open_a_database_of_version_1_at_once(tmp_path: Path) -> None:
+    path = str(tmp_path / "triage.db")
+    as_of_version_1(path)
+    with ThreadPoolExecutor(20) as pool:
+        assert list(pool.map(lambda _: SqliteStore(path).stats().tickets, range(20))) == [0] * 20
+
+
+def columns_of(store: SqliteStore) -> list[Any]:
+    return sql(store, "select name, sql from sqlite_master where sql is not null and name not like '\\_%' escape '\\'")
 
 
 def test_a_person_can_read_verdicts_with_plain_sql(store: SqliteStore) -> None:

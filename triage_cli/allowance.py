@@ -2,18 +2,26 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 
 from triage_cli.errors import BudgetError
 from triage_cli.models import Lease
+
+# Writes down what this run has spent and set aside, and grants as many of further sums, in their order, as there is
+# room for beside all other runs; returns how many.
+Grant = Callable[[float, float, Sequence[float]], int]
+GRAIN = 1e-9  # USD that sums of floating point numbers may be off
 
 
 class Allowance:
     """One a run, shared by all steps of a cascade and all threads. Money is USD, the deadline a monotonic time.
 
-    `limit` is what this run may spend at most (None: no bound). A call reserves its worst case before it is made and
-    settles afterwards, so what is spent never passes the limit by a call that was cheaper than it could have been.
+    `limit` is what the command may spend at most (None: no bound), `per_day` what all runs of a day may, for the words
+    of an error. A call sets its worst case aside before it is made and settles afterwards, so what is spent never
+    passes a bound by a call that was cheaper than it could have been. What a killed run of the same command had spent
+    is `inherited`: it counts against the limit, and stands on that run's account.
     """
 
     def __init__(
@@ -21,11 +29,17 @@ class Allowance:
     ) -> None:
         self.spent = 0.0
         self.reserved = 0.0
+        self.inherited = 0.0
         self.limit = limit
-        self.record: Callable[[], None] | None = None  # writes down what is spent and set aside, before a call is made
+        self.per_day: float | None = None
+        self.grant: Grant | None = None
+        self.settled = 0  # how often something was settled
+        self.clock = clock
+        self._before = 0.0  # of what was spent, what stands on the accounts of runs that have ended
+        self._open = 0
+        self._waiting: list[Callable[[], None]] = []
         self._recording = threading.Lock()
         self._deadline = deadline
-        self._clock = clock
         self._lock = threading.Lock()
         self._stopped = threading.Event()
 
@@ -37,11 +51,11 @@ class Allowance:
     @property
     def expired(self) -> bool:
         """Tell whether the deadline has passed."""
-        return self._deadline is not None and self._clock() >= self._deadline
+        return self._deadline is not None and self.clock() >= self._deadline
 
     def end_in(self, seconds: float | None) -> None:
         """Set the deadline, so many seconds from now."""
-        self._deadline = None if seconds is None else self._clock() + seconds
+        self._deadline = None if seconds is None else self.clock() + seconds
 
     def stop(self) -> None:
         """Take no new work from here on."""
@@ -56,26 +70,100 @@ class Allowance:
         """Wait, at most until told to stop; return whether to stop."""
         return self._stopped.wait(seconds) or self.stopping
 
-    def reserve(self, usd: float) -> None:
-        """Set a call's worst case aside. Raises `BudgetError` where that might pass the limit."""
+    def begin(self, brought: float) -> None:
+        """Begin a run: `brought` is what its command had spent before, in this process or in one that was killed."""
+        self._before = self.spent
+        self.inherited = brought - self.spent
+
+    @property
+    def brought(self) -> float:
+        """Return what the command has spent so far, over all its runs."""
+        return self.inherited + self.spent
+
+    @property
+    def of_this_run(self) -> float:
+        """Return what stands on the account of the run that began last."""
+        return self.spent - self._before
+
+    @property
+    def bounded(self) -> bool:
+        """Tell whether there is any bound."""
+        return self.limit is not None or self.grant is not None
+
+    def set_aside(self, wanted: Sequence[float]) -> int:
+        """Set worst cases aside, in their order as many as the bounds allow; return how many.
+
+        Where there is a `grant` that is written down on return, so that other runs and a kill take nothing of it.
+        """
+        if self.grant is None or not any(wanted):
+            with self._lock:
+                number = self._within(wanted)
+                self._take(wanted[:number])
+            return number
+        with self._recording:
+            with self._lock:
+                number = self._within(wanted)
+                spent, reserved = self.of_this_run, self.reserved
+            if number:
+                number = self.grant(spent, reserved, wanted[:number])
+            with self._lock:
+                self._take(wanted[:number])
+        return number
+
+    def _within(self, wanted: Sequence[float]) -> int:
+        if self.limit is None:
+            return len(wanted)
+        return fitting(wanted, self.limit - self.inherited - self.spent - self.reserved)
+
+    def _take(self, granted: Sequence[float]) -> None:
+        self.reserved += sum(granted)
+        self._open += len(granted)
+
+    def settle(self, reserved: float, spent: float, number: int = 1) -> None:
+        """Put what calls really cost in the place of what was set aside for them; `number` sums were."""
         with self._lock:
-            if self.limit is not None and self.spent + self.reserved + usd > self.limit:
-                raise BudgetError(
-                    f"the next call might pass the limit of ${self.limit:.4g} (${self.spent:.4g} spent)",
-                    hint="what is left stays new; raise --max-cost or the budget, or run again tomorrow",
-                )
-            self.reserved += usd
+            self._open -= number
+            self.reserved = max(0.0, self.reserved - reserved) if self._open else 0.0
+            self.spent += spent
+            self.settled += 1
+            waiting, self._waiting = self._waiting, []
+        for call in waiting:
+            call()
+
+    def book(self, usd: float) -> None:
+        """Put money on the account that was never set aside here, or take it off."""
+        with self._lock:
+            self.spent += usd
+
+    def at_next_settled(self, since: int, call: Callable[[], None]) -> bool:
+        """Have something called once more was settled than `since`; False where nothing is in flight that could be."""
+        with self._lock:
+            if self.settled == since:
+                if self._open:
+                    self._waiting.append(call)
+                return self._open > 0
+        call()
+        return True
+
+    def exceeded(self, usd: float) -> BudgetError:
+        """Return the error of a call that was refused what it might cost."""
+        with self._lock:
+            own = self.per_day is None or not self._within([usd])
+        bound = f"limit of ${self.limit or 0:.4g}" if own else f"budget of ${self.per_day:.4g} a day"
+        return BudgetError(
+            f"the next call might pass the {bound} (${self.brought:.4g} spent)",
+            hint="what is left stays new; raise --max-cost or the budget, or run again tomorrow",
+        )
 
     @contextmanager
     def recording(self, lease: Lease) -> Iterator[Lease]:
         """Hand over a lease that tells what is spent and set aside; no later state is written before this one is."""
         with self._recording:
             with self._lock:
-                lease = lease._replace(spent=self.spent, reserved=self.reserved)
+                lease = lease._replace(spent=self.of_this_run, reserved=self.reserved)
             yield lease
 
-    def settle(self, reserved: float, spent: float) -> None:
-        """Put what a call really cost in the place of what was set aside for it."""
-        with self._lock:
-            self.reserved = max(0.0, self.reserved - reserved)
-            self.spent += spent
+
+def fitting(sums: Sequence[float], room: float) -> int:
+    """Return how many of these sums, in their order, there is room for."""
+    return sum(total <= room + GRAIN for total in accumulate(sums))

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import wait
 from functools import cache
 from typing import Generic, TypeVar
 
@@ -63,13 +64,16 @@ class Bridge:
         finally:
             line.cancel()
 
-    def run(self, work: Awaitable[B]) -> B:
-        """Run one awaitable on the loop and wait for it."""
+    def run(self, work: Awaitable[B], breathe: Callable[[], None] | None = None, tick: float = 1.0) -> B:
+        """Run one awaitable on the loop and wait for it; meanwhile `breathe` is called after each `tick` seconds."""
 
         async def awaited() -> B:
             return await work
 
-        return asyncio.run_coroutine_threadsafe(awaited(), self.loop).result()
+        running = asyncio.run_coroutine_threadsafe(awaited(), self.loop)
+        while breathe is not None and not wait([running], tick).done:
+            breathe()
+        return running.result()
 
 
 class _Line(Generic[A, B]):

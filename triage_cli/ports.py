@@ -199,6 +199,7 @@ class Batcher(Protocol):
 
     `labels` are what can be answered, the one for no category last; `options` is what the requests leave out, as JSON;
     `most_requests` and `most_bytes` bound one batch; `has_next` tells whether another paid step follows this one.
+    While the provider is waited for, `breathe` is called about once a second.
     """
 
     name: str
@@ -208,6 +209,7 @@ class Batcher(Protocol):
     most_requests: int
     most_bytes: int
     has_next: bool
+    breathe: Callable[[], None]
 
     @property
     def options(self) -> str:
@@ -295,8 +297,11 @@ class Store(Protocol):
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
 
-    def spent_since(self, moment: str, *, besides: str = "") -> float:
-        """Return what all runs since then, but for one, have spent or set aside, in USD."""
+    def set_aside(self, lease: Lease, wanted: Sequence[float], per_day: float | None, since: str) -> int:
+        """Renew a run's lease, record what it says of money, and set further sums aside, in USD; return how many.
+
+        With `per_day`, in their order as many as keep what all runs since then have spent or set aside within it.
+        """
 
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
         """Return earlier answers that cost something, by their key."""

@@ -1,8 +1,11 @@
 """A request under an `Idempotency-Key` is done once: whoever sends it again is given the first answer."""
 
+import asyncio
 import hashlib
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import Depends, Header, Request
@@ -11,14 +14,18 @@ from starlette.responses import Response
 
 from triage_cli.api.serving import CallerHere, Served, ServedHere
 from triage_cli.codec import to_json
-from triage_cli.errors import BusyError, UsageError
+from triage_cli.errors import BusyError, TriageError, UsageError
 
-# A request that has not ended after so many seconds is taken for dead: the next one with its key is let through.
-LEASE = 300.0
+# A request that says nothing for so many seconds is taken for dead: the next one with its key is let through. One that
+# is at work says so every RENEW seconds.
+LEASE = 30.0
+RENEW = 10.0
 # A twin of a request that is at work waits so long for its answer, and looks for it so often, in seconds.
 PATIENCE = 2.0
 LOOK = 0.05
 KEY = r"^[!-~]{1,255}$"
+
+errors = logging.getLogger("triage.errors")
 
 
 class Done(NamedTuple):
@@ -36,8 +43,11 @@ def reply(done: Done) -> Response:
 class Once:
     """Runs the work of one request, at most once for its key; `identity` then names what it makes."""
 
-    def __init__(self, served: Served, caller_id: str, key: str | None, path: str) -> None:
+    def __init__(
+        self, served: Served, caller_id: str, key: str | None, path: str, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._gate = served.gate
+        self._loop = loop
         self._caller_id = caller_id
         self._key = key
         self._path = path
@@ -52,13 +62,31 @@ class Once:
         if kept is not None:
             return kept
         try:
-            done = work()
+            with self._at_work(self._key):
+                done = work()
         except BaseException:
             self._gate.give_up(self._caller_id, self._key)
             raise
         text = to_json(done.record)
         self._gate.close(self._caller_id, self._key, done.status, text)
         return Response(text, done.status, media_type="application/json")
+
+    @contextmanager
+    def _at_work(self, key: str) -> Iterator[None]:
+        """Have the server's loop say that the request is at work, until it is done."""
+        renewing = asyncio.run_coroutine_threadsafe(self._renewing(key), self._loop)
+        try:
+            yield
+        finally:
+            renewing.cancel()
+
+    async def _renewing(self, key: str) -> None:
+        while True:
+            await asyncio.sleep(RENEW)
+            try:
+                await asyncio.to_thread(self._gate.renew, self._caller_id, key, LEASE)
+            except TriageError as error:  # the work itself meets it too, if it lasts
+                errors.warning("a request at work could not say so: %s", error.sentence())
 
     def _begin(self, key: str, body_hash: str) -> Response | None:
         """Return the answer that is there already, or None: the work is ours."""
@@ -83,7 +111,8 @@ async def _once(
         Header(pattern=KEY, description="sent again with the same body, the request is answered as the first time"),
     ] = None,
 ) -> Once:
-    return Once(served, caller.key_id, idempotency_key, f"{request.method} {request.url.path}")
+    path = f"{request.method} {request.url.path}"
+    return Once(served, caller.key_id, idempotency_key, path, asyncio.get_running_loop())
 
 
 OnceHere = Annotated[Once, Depends(_once)]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from triage_cli import ids
 from triage_cli.allowance import Allowance
 from triage_cli.classifiers import prompt
+from triage_cli.classifiers.affording import Purse
 from triage_cli.classifiers.providers import BUDGET, Provider, RejectedError, Reply, TooLongError, Usage
 from triage_cli.classifiers.redaction import redact
 from triage_cli.concurrency import bridge
@@ -166,7 +167,7 @@ class AskingClassifier:
 
     def check_price(self, allowance: Allowance) -> None:
         """Raise `ConfigError` where money is bounded and no price is known."""
-        if allowance.limit is not None and self.spec.price is None:
+        if allowance.bounded and self.spec.price is None:
             raise ConfigError(
                 f'what classifier "{self.name}" costs is not known, so a budget cannot bound it',
                 hint=f"set classifiers.{self.name}.price, or leave out --max-cost and budget",
@@ -205,7 +206,7 @@ class _Turn:
         self._allowance = allowance
         self._rejected = 0
         self._patience = max(10, self._spec.workers)
-        self._turn, self._set_aside, self._written = asyncio.Lock(), 0, 0
+        self._purse = Purse(allowance, lambda: self.stopping)
 
     @property
     def stopping(self) -> bool:
@@ -253,10 +254,9 @@ class _Turn:
         """Ask once, failing requests repeated, and name what came back."""
         provider, tokens = self._of.provider, estimate(question, budget)
         worst = max(bill.price_of(tokens), bill.price_of(tokens._replace(cache_write=tokens.input)))
-        self._allowance.reserve(worst)
+        await self._purse.set_aside(worst)
         cost = 0.0
         try:
-            await self._recorded()
             reply = await persist(
                 lambda: provider.ask(question, budget), self._of.endpoint, retries,
                 timeout=self._spec.timeout, tokens=tokens.input + tokens.output, stopping=lambda: self.stopping,
@@ -276,21 +276,6 @@ class _Turn:
         if not reply.problem and verdict.parsed.problem != "empty":
             provider.heeded(form=verdict.parsed.problem != "not_json")
         return verdict
-
-    async def _recorded(self) -> None:
-        """Have what was set aside written down before the call is made; those that wait meanwhile share the next write.
-
-        So a kill takes nothing off the books: what was in flight counts as spent.
-        """
-        if self._allowance.record is None:
-            return
-        self._set_aside += 1
-        mine = self._set_aside
-        async with self._turn:
-            if self._written < mine:
-                upto = self._set_aside
-                await asyncio.to_thread(self._allowance.record)
-                self._written = upto
 
 
 class Bill:

@@ -168,6 +168,7 @@ class Batches:
         self._wire = wire
         self._price = half(asked.spec.price)
         self._heeded = self._ignored = 0
+        self.breathe: Callable[[], None] = _rest
 
     @property
     def options(self) -> str:
@@ -199,7 +200,7 @@ class Batches:
             uploaded = self._run(lambda: self._wire.upload(batch.batch_id, lines), PATIENCE)
             if not sending():
                 raise UnavailableError("another run has taken this batch back", hint="run the same command again")
-            return bridge().run(self._created(batch, uploaded))
+            return bridge().run(self._created(batch, uploaded), self.breathe)
 
     async def _created(self, batch: Batch, uploaded: Any) -> str:
         """Begin a batch, in one try: the request is not idempotent. Unless it surely failed, nobody can tell."""
@@ -304,7 +305,7 @@ class Batches:
         """Make a call that may be made again, each within so many seconds; what fails in the end ends the run."""
         retries = Retries(self._asked.spec.max_retries)
         try:
-            return bridge().run(persist(call, self._asked.endpoint, retries, timeout=seconds))
+            return bridge().run(persist(call, self._asked.endpoint, retries, timeout=seconds), self.breathe)
         except (TemporaryError, AnswerError) as error:
             raise self._unavailable(error) from None
 
@@ -312,6 +313,10 @@ class Batches:
         return UnavailableError(
             f'the batches of classifier "{self.name}": {error.message}', hint="nothing is lost; try again later"
         )
+
+
+def _rest() -> None:
+    """Do nothing while a provider is waited for."""
 
 
 def custom_id(batch_id: str, number: object) -> str:

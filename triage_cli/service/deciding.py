@@ -19,7 +19,7 @@ PATIENCE = 3
 class Deciding:
     """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so.
 
-    `limit` tells what the run may spend in all, as things stand: other runs draw on the same budget.
+    While it waits for answers, it calls `breathe`.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Deciding:
         actor: str,
         lease: Lease,
         allowance: Allowance,
-        limit: Callable[[], float | None],
+        breathe: Callable[[], None],
         *,
         force: bool = False,
     ) -> None:
@@ -41,7 +41,7 @@ class Deciding:
         self._actor = actor
         self._lease = lease
         self._allowance = allowance
-        self.limit = limit
+        self.breathe = breathe
         self._force = force
         self._noted = False
         self._endpoints: dict[str, str] = {}  # of each fingerprint; empty where nothing leaves the house
@@ -71,6 +71,7 @@ class Deciding:
     def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Ask about tickets this run holds; outcomes carry the ticket asked about as `item`, and row -1."""
         for outcomes in self.classifier.classify(chunks, self._allowance):
+            self.breathe()
             yield self.save(outcomes) if outcomes else []
 
     def save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:

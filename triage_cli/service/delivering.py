@@ -34,16 +34,21 @@ class Map(NamedTuple):
 
 
 class Delivering:
-    """Routes and delivers for one run; close it, so that it lets go of the destinations."""
+    """Routes and delivers for one run; close it, so that it lets go of the destinations.
+
+    While it waits for them, it calls `breathe`.
+    """
 
     def __init__(
-        self, store: Store, map_: Map, actor: str, lease: Lease, allowance: Allowance, *, retry_dead: bool = False
-    ) -> None:
+        self, store: Store, map_: Map, actor: str, lease: Lease, allowance: Allowance, breathe: Callable[[], None],
+        *, retry_dead: bool = False,
+    ) -> None:  # fmt: skip
         self._store = store
         self._map = map_
         self._actor = actor
         self._lease = lease
         self._allowance = allowance
+        self._breathe = breathe
         self._retry_dead = retry_dead
         self._attempts = Attempts(store, actor, lease)
         off = store.switched_off()
@@ -102,6 +107,7 @@ class Delivering:
             ]
 
     def _collect(self) -> list[Arrived]:
+        self._breathe()
         if self._allowance.stopping:
             self._post.stop()
         return self._post.collect()

@@ -22,7 +22,7 @@ from triage_cli.models import (
     Ticket,
 )
 from triage_cli.ports import Classifier, Shelf, Store
-from triage_cli.service.running import Tally, limit_of, recorded, running
+from triage_cli.service.running import Tally, bound, running
 from triage_cli.service.verdicts import Verdicts
 from triage_cli.streams import chunked
 
@@ -108,9 +108,7 @@ class Evaluating:
         What stops the asking (no money left, a signal) leaves the figures of what was answered.
         """
         with running(self._store, "eval", self._actor, self._words, self.allowance) as tally:
-            before = self.allowance.spent
-            self.allowance.limit = limit_of(self._store, tally.run, plan, self._per_day, before)
-            recorded(self.allowance, self._store, tally.lease)
+            bound(self.allowance, self._store, tally.lease, plan.max_cost, self._per_day)
             classifier = self._classifier(plan, tally.run.run_id)
             start = time.monotonic()
             asked: list[_Asked] = []
@@ -126,8 +124,7 @@ class Evaluating:
                 tally.codes.add(error.exit_code)
             seconds = time.monotonic() - start
             fitted = tuple(self._fit(asked, tally)) if fit and stopped is None else ()
-            cost = self.allowance.spent - before
-            found = self._scored(classifier.name, asked, own, cost, seconds)
+            found = self._scored(classifier.name, asked, own, self.allowance.of_this_run, seconds)
             return Evaluated(found, fitted, stopped, _mistakes(asked, rows), self._told(asked))
 
     def _ask(self, classifier: Classifier, rows: Sequence[Labelled], tally: Tally) -> Iterator[list[_Asked]]:
@@ -143,6 +140,7 @@ class Evaluating:
                 yield chunk
 
         for outcomes in classifier.classify(chunks(), self.allowance):
+            tally.breathe()
             answered = [_asked(outcome, labels) for outcome in outcomes]
             paid = [
                 s for a in answered for s in a.steps if s.confidence_source != "model" and not s.error and not s.reused

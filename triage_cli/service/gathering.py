@@ -53,7 +53,7 @@ class Desk(NamedTuple):
             accepted = [conflict is None for conflict in self.store.save(others, lease)]
         for change, kept in zip(changes, accepted, strict=True):
             for usd in [add.usd for add in change.adds if isinstance(add, Spent) and self._mine(add)] if kept else ():
-                self.allowance.settle(0.0, usd)
+                self.allowance.book(usd)
         return accepted
 
     def _mine(self, add: object) -> bool:
@@ -113,6 +113,8 @@ class Gathering:
         self._sent: list[str] = []  # the ids of tickets whose batch is being gathered
         self._changes: list[Change] = []
         self._requests: dict[int, BatchRequest] = {}  # of the changes that are not saved yet
+        self._ahead = 0  # so many tickets of a chunk are not looked at yet
+        self._aside, self._sums, self._left = 0.0, 0, 0.0  # what is set aside, in how many sums; what of it is free
         options = desk.store.batch_options(batcher.fingerprint)
         if options:
             batcher.remember(options)
@@ -124,7 +126,8 @@ class Gathering:
         postponed = [o for o in postponed if o.ticket.status != "waiting"]
         key_of = {o.ticket.ticket_id: ids.answer_key(self._batcher.fingerprint, o.ticket.text) for o in postponed}
         asked = dict(self._desk.store.joinable(list(key_of.values())))
-        for outcome in postponed:
+        for place, outcome in enumerate(postponed):
+            self._ahead = len(postponed) - place
             ticket = outcome.ticket
             key = key_of[ticket.ticket_id]
             was = "" if self._proposals else ticket.status
@@ -160,12 +163,27 @@ class Gathering:
                 yield from self.send()
                 continue
             try:
-                self._desk.allowance.reserve(request.worst)
+                self._set_aside(request.worst)
             except BudgetError as error:
                 self.trouble = error
             else:
                 return request
         return None
+
+    def _set_aside(self, worst: float) -> None:
+        """Set aside what a request may cost, and as much for each ticket ahead: one write for many.
+
+        Raises `BudgetError` where there is no room for this one.
+        """
+        if worst > self._left:
+            wanted = [worst - self._left, *[worst] * (self._ahead - 1)]
+            granted = wanted[: self._desk.allowance.set_aside(wanted)]
+            if not granted:
+                raise self._desk.allowance.exceeded(worst)
+            self._aside += sum(granted)
+            self._left += sum(granted)
+            self._sums += len(granted)
+        self._left -= worst
 
     def _opened(self) -> Batch:
         of, run_id = self._batcher, self._desk.lease.run_id
@@ -191,7 +209,7 @@ class Gathering:
         """Save who waits, and only then write the requests: who has moved on meanwhile is not asked about."""
         changes, requests = self._changes, self._requests
         self._changes, self._requests = [], {}
-        held = []
+        held, cost = [], 0.0
         for change, accepted in zip(changes, self._desk.save(changes), strict=True):
             item = change.adds[-1]
             if change.ticket is None or not isinstance(item, BatchItem):
@@ -203,9 +221,9 @@ class Gathering:
             mine = self._batch is not None and item.batch_id == self._batch.batch_id
             if mine and self._spool and (request := requests.pop(item.number, None)):
                 self._spool.write(request.line)
-                self._desk.allowance.settle(request.worst, request.worst)
-        for request in requests.values():
-            self._desk.allowance.settle(request.worst, 0.0)
+                cost += request.worst
+        self._desk.allowance.settle(self._aside, cost, self._sums)
+        self._aside, self._sums, self._left = 0.0, 0, 0.0
         return held
 
     def send(self) -> Iterator[list[Outcome[Decided]]]:

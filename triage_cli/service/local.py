@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import cache, partial
+from functools import cache
 from itertools import chain, count, islice
 from typing import NamedTuple, TypeVar
 
@@ -44,7 +44,7 @@ from triage_cli.service.gathering import Desk
 from triage_cli.service.intake import Intake
 from triage_cli.service.judging import Judging
 from triage_cli.service.reclassifying import Reclassifying
-from triage_cli.service.running import Tally, limit_of, recorded, running
+from triage_cli.service.running import Tally, bound, running
 from triage_cli.service.verdicts import Verdicts
 from triage_cli.streams import CHUNK, chunked
 
@@ -192,19 +192,23 @@ class LocalTriage:
         batcher, run_id = self._parts.batcher, tally.run.run_id
         if batcher is None:
             raise UsageError("nothing here can ask in batches", hint="leave out --batch")
-        opened = cache(lambda name: batcher(name, plan, self._actor, run_id))
+
+        def opening(name: str) -> Batcher:
+            opened = batcher(name, plan, self._actor, run_id)
+            opened.breathe = tally.breathe
+            return opened
+
+        opened = cache(opening)
         desk = Desk(self._store, deciding, opened, self._actor, tally.lease, self._allowance)
         return Batching(desk, deciding.classifier, proposals=proposals)
 
     def _deciding(self, plan: ClassifyPlan, tally: Tally) -> Deciding:
-        limit = partial(limit_of, self._store, tally.run, plan, self._parts.per_day)
-        self._allowance.limit = limit()
-        recorded(self._allowance, self._store, tally.lease)
+        lease, allowance = tally.lease, self._allowance
+        bound(allowance, self._store, lease, plan.max_cost, self._parts.per_day)
         self._allowance.end_in(plan.deadline)
         classifier = self._parts.classifier(plan, self._actor, tally.run.run_id)
         labels = frozenset(c.name for c in self._parts.categories)
-        lease, allowance = tally.lease, self._allowance
-        return Deciding(self._store, classifier, labels, self._actor, lease, allowance, limit, force=plan.force)
+        return Deciding(self._store, classifier, labels, self._actor, lease, allowance, tally.breathe, force=plan.force)
 
     def _check_deadline(self, plan: ClassifyPlan, *, done: bool) -> None:
         """Raise `UnavailableError` where the deadline came before the end of the work."""
@@ -225,7 +229,6 @@ class LocalTriage:
     ) -> Iterator[Sequence[Ticket]]:
         """Claim chunk after chunk; what nobody need be asked about is set aside."""
         for chunk in self._claimed(selection, TO_CLASSIFY, tally, deciding.handful):
-            self._allowance.limit = deciding.limit()
             settled = deciding.settled([o for o in chunk if not self._lost(o, tally)])
             ask = []
             for ticket in chunk:
@@ -294,8 +297,9 @@ class LocalTriage:
 
     def _delivering(self, tally: Tally, *, retry_dead: bool = False) -> Delivering:
         return Delivering(
-            self._store, self._parts.map, self._actor, tally.lease, self._allowance, retry_dead=retry_dead
-        )
+            self._store, self._parts.map, self._actor, tally.lease, self._allowance, tally.breathe,
+            retry_dead=retry_dead,
+        )  # fmt: skip
 
     def _last_of_each(self, outcomes: Iterable[Outcome[Routed]]) -> Iterator[Outcome[Routed]]:
         """Yield one outcome a ticket: what is due later may be tried again while we stay, and is told at the end."""
@@ -365,7 +369,6 @@ class LocalTriage:
         def ask() -> Iterator[Sequence[Ticket]]:
             for outcomes in created:
                 mine = self._hold(outcomes, asked, tally)
-                self._allowance.limit = deciding.limit()
                 asked.update((ticket_id, []) for ticket_id in mine)
                 for outcome in outcomes:
                     waits = asked.get(outcome.value.ticket_id) if outcome.value else None

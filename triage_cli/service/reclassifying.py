@@ -98,6 +98,7 @@ class Reclassifying:
         aside: list[Judged] = []
         rows: dict[str, int] = {}
         for outcomes in self._classifier.classify(self._to_ask(selection, aside, rows), self._allowance):
+            self._deciding.breathe()
             answers = [o for o in outcomes if not o.did.startswith(POSTPONED)]
             yield aside + (self._kept(answers, rows) if answers else [])
             aside.clear()

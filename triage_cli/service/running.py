@@ -1,7 +1,7 @@
 """A bulk command's run: its lease, its counts and how it ended."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,18 +9,40 @@ from triage_cli import ids
 from triage_cli.allowance import Allowance
 from triage_cli.codec import compact
 from triage_cli.errors import PRECEDENCE, ExitCode, ItemError, TriageError
-from triage_cli.models import ClassifyPlan, Lease, Outcome, Routed, Run
+from triage_cli.models import Lease, Outcome, Routed, Run
 from triage_cli.ports import Store
 
 DAY = 24 * 3600.0
+# A run that waits for something renews its lease so often, in seconds.
+RENEW = 15.0
+
+
+class Breath:
+    """Renews a run's lease while it waits: a claim and a save do so too, but the next one may be minutes away."""
+
+    def __init__(self, store: Store, lease: Lease, allowance: Allowance) -> None:
+        self._store = store
+        self._lease = lease
+        self._allowance = allowance
+        self._next = allowance.clock() + RENEW
+
+    def __call__(self) -> None:
+        """Take a breath; most write nothing."""
+        now = self._allowance.clock()
+        if now < self._next:
+            return
+        self._next = now + RENEW
+        with self._allowance.recording(self._lease) as lease:
+            self._store.renew(lease)
 
 
 class Tally:
     """What a run has done so far."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, store: Store, allowance: Allowance) -> None:
         self.run = run
         self.lease = Lease(run.run_id)
+        self.breathe = Breath(store, self.lease, allowance)
         self.counts: Counter[str] = Counter()
         self.codes = {ExitCode.OK}
 
@@ -44,7 +66,9 @@ class Tally:
 @contextmanager
 def running(store: Store, kind: str, actor: str, words: str, allowance: Allowance) -> Iterator[Tally]:
     """Begin a run and end it however the block ends; a killed one is ended by its lease."""
-    tally = Tally(store.begin(Run(ids.new_id(), kind, actor, words, ids.now())))
+    run = store.begin(Run(ids.new_id(), kind, actor, words, ids.now(), spent=allowance.brought))
+    allowance.begin(run.spent)
+    tally = Tally(run, store, allowance)
     try:
         yield tally
     except TriageError as error:
@@ -61,31 +85,21 @@ def running(store: Store, kind: str, actor: str, words: str, allowance: Allowanc
             tally.codes.add(ExitCode.INTERRUPTED)
         run = tally.run._replace(
             ended_at=ids.now(),
-            spent=allowance.spent,
+            spent=allowance.of_this_run,
             counts=compact(dict(sorted(tally.counts.items()))),
             exit_code=int(tally.exit_code),
         )
         store.end(run)
 
 
-def limit_of(store: Store, run: Run, plan: ClassifyPlan, per_day: float | None, before: float = 0.0) -> float | None:
-    """Return what a run may spend: what its own bound leaves, and what others leave of the budget of a day, in USD.
+def bound(allowance: Allowance, store: Store, lease: Lease, max_cost: float | None, per_day: float | None) -> None:
+    """Bound what a run may spend, in USD: its own command, and together with all other runs of a day.
 
-    `before` is what its allowance had spent in runs before it: that counts in the record of those.
+    What it sets aside is written down before a call is made: so a kill takes nothing off the books.
     """
-    limits = []
-    if plan.max_cost is not None:
-        limits.append(plan.max_cost - run.spent)
-    if per_day is not None:
-        limits.append(per_day - store.spent_since(ids.ago(DAY), besides=run.run_id) + before)
-    return max(0.0, min(limits)) if limits else None
 
+    def grant(spent: float, reserved: float, wanted: Sequence[float]) -> int:
+        return store.set_aside(lease._replace(spent=spent, reserved=reserved), wanted, per_day, ids.ago(DAY))
 
-def recorded(allowance: Allowance, store: Store, lease: Lease) -> None:
-    """Have a run whose money is bounded write down what it sets aside."""
-
-    def record() -> None:
-        with allowance.recording(lease) as now:
-            store.renew(now)
-
-    allowance.record = None if allowance.limit is None else record
+    allowance.limit, allowance.per_day = max_cost, per_day
+    allowance.grant = None if max_cost is None and per_day is None else grant

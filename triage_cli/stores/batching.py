@@ -93,7 +93,7 @@ class BatchTables:
             if isinstance(row, Spent):
                 spent[row.run_id] = spent.get(row.run_id, 0.0) + row.usd
         for run_id in sorted(spent):
-            db.execute(queries.SPEND, (spent[run_id], run_id))
+            db.execute(queries.SPEND, (spent[run_id], spent[run_id], run_id))
 
     # -- what the store brings
 

@@ -50,7 +50,10 @@ def migrate(connection: "psycopg.Connection[Any]", version: int, shown: str) -> 
         for statement in pg_schema.translated():
             connection.execute(statement.encode())
         connection.execute("create table schema_version (version bigint not null)")
-        connection.execute("insert into schema_version values (%s)", (VERSION,))
+        connection.execute("insert into schema_version values (1)")
+    for statement in pg_schema.later(max(1, version)):
+        connection.execute(statement.encode())
+    connection.execute("update schema_version set version = %s", (VERSION,))
 
 
 def foreign(shown: str) -> StoreError:

@@ -12,12 +12,14 @@ from triage_cli.stores.queries import COLUMNS
 # A statement's time by the database's clock: machines need not agree on theirs, and an index can be asked for it.
 CLOCK = "extract(epoch from statement_timestamp())::double precision"
 
-RENEW = f"""update runs set lease_until = {CLOCK} + ?, spent = coalesce(?, spent), reserved = coalesce(?, reserved)
-    where run_id = ?"""
-BEGIN = f"insert into runs values ({', '.join('?' * 14)}, {CLOCK} + ?)"
+RENEW = f"""update runs set lease_until = {CLOCK} + ?, spent = coalesce(? + settled, spent),
+    reserved = coalesce(?, reserved) where run_id = ?"""
+BEGIN = f"{queries.BEGIN} {CLOCK} + ?)"
+# Whoever sets money aside under a bound of all runs waits here for the others, and holds nothing else yet.
+ALONE, BUDGET = "select pg_advisory_xact_lock(?)", 74_219_203_119  # any number, the same in every version
 # Of two runs that continue a dead one, the first takes over what it had spent.
 CONTINUE = f"""update runs set ended_at = ?, exit_code = 137 where kind = ? and words = ? and ended_at is null
-    and lease_until <= {CLOCK} returning spent + reserved"""
+    and lease_until <= {CLOCK} returning inherited + spent + reserved"""
 
 _ALIVE = f"runs.ended_at is null and runs.lease_until > {CLOCK}"
 FREE = f"""not exists (select 1 from claims join runs using (run_id)

@@ -7,9 +7,9 @@ bytes in SQLite, hence the collation.
 import re
 from collections.abc import Iterable, Iterator
 
-from triage_cli.stores.schema import ACCESS, BATCHES, CORE, LEARNING
+from triage_cli.stores.schema import ACCESS, BATCHES, CORE, LATER, LEARNING
 
-STATEMENTS = (*CORE, *LEARNING, *ACCESS, *BATCHES)
+FIRST = (*CORE, *LEARNING, *ACCESS, *BATCHES)
 # What answers `list` and an id's ending among ten million tickets. A new ticket is written to the last two only.
 ONLY_HERE = (
     """create index tickets_by_status on tickets (status, ticket_id)
@@ -29,12 +29,12 @@ _TRIGGER = re.compile(
 )
 
 
-def tables(statements: Iterable[str] = STATEMENTS) -> list[str]:
+def tables(statements: Iterable[str] = FIRST) -> list[str]:
     """Name the tables in the order in which they are made."""
     return [found[1] for statement in statements if (found := _TABLE.match(statement))]
 
 
-def translated(statements: Iterable[str] = STATEMENTS) -> Iterator[str]:
+def translated(statements: Iterable[str] = FIRST) -> Iterator[str]:
     """Yield the statements as PostgreSQL has them; a reference to a table that is still to come is added last."""
     made: set[str] = set()
     late: list[str] = []
@@ -42,13 +42,25 @@ def translated(statements: Iterable[str] = STATEMENTS) -> Iterator[str]:
         if table := _TABLE.match(statement):
             made.add(table[1])
             statement = _without_late(statement, table[1], made, late)  # noqa: PLW2901 - now without what comes later
-            yield _TYPE.sub(lambda found: _TYPES[found[1]], _keyed(statement))
+            yield _typed(_keyed(statement))
         elif trigger := _TRIGGER.fullmatch(statement):
             yield from _trigger(*trigger.groups())
+        elif statement.startswith("alter table"):
+            yield _typed(statement)
         else:
             yield statement
     yield from late
-    yield from ONLY_HERE if statements is STATEMENTS else ()
+    yield from ONLY_HERE if statements is FIRST else ()
+
+
+def later(version: int) -> Iterator[str]:
+    """Yield what brings a schema of this version to the newest."""
+    for number in range(version + 1, max(LATER) + 1):
+        yield from translated(LATER[number])
+
+
+def _typed(statement: str) -> str:
+    return _TYPE.sub(lambda found: _TYPES[found[1]], statement)
 
 
 def _without_late(statement: str, table: str, made: set[str], late: list[str]) -> str:

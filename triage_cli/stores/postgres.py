@@ -32,7 +32,7 @@ from triage_cli.stores import pg_queries, queries
 from triage_cli.stores.pg_connection import MOST, PATIENCE, Server
 from triage_cli.stores.pg_door import Door, is_unstorable, storable
 from triage_cli.stores.queries import COLUMNS, GIVEN, START
-from triage_cli.stores.sql import SqlStore, machine, position
+from triage_cli.stores.sql import SqlStore, machine, place, position
 
 
 class PostgresStore(SqlStore):
@@ -65,11 +65,26 @@ class PostgresStore(SqlStore):
         def begin(db: Door) -> float:
             self._free_the_dead(db)
             spent = db.execute(pg_queries.CONTINUE, (now(), run.kind, run.words)).fetchall()
-            db.execute(pg_queries.BEGIN, (*run, Lease(run.run_id).seconds))
+            before = run.spent + sum(row[0] for row in spent)
+            db.execute(pg_queries.BEGIN, (*run._replace(spent=0.0), before, place(), Lease(run.run_id).seconds))
             db.trace = "select 1 from runs where run_id = ?", (run.run_id,)
-            return float(sum(row[0] for row in spent))
+            return float(before)
 
         return run._replace(spent=self._server.write(begin))
+
+    def renew(self, lease: Lease) -> None:
+        """Renew a run's lease, and record what it says of money."""
+        self._server.write(lambda db: self._renew(db, lease))
+
+    def set_aside(self, lease: Lease, wanted: Sequence[float], per_day: float | None, since: str) -> int:
+        """Set further sums aside, as many as all runs may; who asks for that takes turns, by a lock taken first."""
+
+        def set_aside(db: Door) -> int:
+            if per_day is not None:
+                db.execute(pg_queries.ALONE, (pg_queries.BUDGET,))
+            return self._set_aside(db, lease, wanted, per_day, since)
+
+        return self._server.write(set_aside)
 
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
         """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest.

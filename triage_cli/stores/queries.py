@@ -15,6 +15,7 @@ from triage_cli.models import (
     Classification,
     Delivery,
     EventQuery,
+    Run,
     Selection,
     Ticket,
 )
@@ -84,7 +85,8 @@ PUT_BATCH_ITEM = (
     f"insert into batch_items values ({_marks(BatchItem._fields)}) on conflict (batch_id, ticket_id) do update set "
     + ", ".join(f"{f} = excluded.{f}" for f in ("number", "answer_key", "was", "reserved", "redacted", "state"))
 )
-SPEND = "update runs set spent = spent + ? where run_id = ?"
+# Money that other runs put on a run's account is told apart, so that what this one says next of its own leaves it.
+SPEND = "update runs set spent = spent + ?, settled = settled + ? where run_id = ?"
 
 INSERT_EVENT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -139,10 +141,19 @@ RECALL = """select * from classifications where answer_key in (select value from
     and error is null and confidence_source not in ('model', 'human')"""
 # A run of equal words that died is continued, with what it had spent.
 DEAD = "kind = ? and words = ? and ended_at is null and lease_until <= ?"
-CONTINUED = f"select coalesce(sum(spent + reserved), 0) from runs where {DEAD}"
+CONTINUED = f"select coalesce(sum(inherited + spent + reserved), 0) from runs where {DEAD}"
 CLOSE_CONTINUED = f"update runs set ended_at = ?, exit_code = 137 where {DEAD}"
-RENEW = """update runs set lease_until = ?, spent = coalesce(?, spent), reserved = coalesce(?, reserved)
+RENEW = """update runs set lease_until = ?, spent = coalesce(? + settled, spent), reserved = coalesce(?, reserved)
     where run_id = ?"""
+END = """update runs set ended_at = ?, counts = ?, exit_code = ?, summary = ?, spent = ? + settled, reserved = 0
+    where run_id = ?"""
+BEGIN = (
+    f"insert into runs ({', '.join(Run._fields)}, inherited, place, lease_until) values ({_marks(Run._fields)}, ?, ?, "
+)
+# What all runs since a moment have spent or set aside, but for what one of them says itself.
+PAID_SINCE = "select coalesce(sum(spent + reserved), 0) from runs where started_at >= :since and spent + reserved <> 0"
+BESIDES = f"""select ({PAID_SINCE}) + settled - case when started_at >= :since then spent + reserved else 0 end
+    from runs where run_id = :run"""
 
 # A run holds what it claimed while it has not ended and its lease is not over.
 LIVE = "(select run_id from runs where ended_at is null and lease_until > :now)"

@@ -122,12 +122,30 @@ BATCHES: tuple[str, ...] = (
     "create index batch_items_waiting on batch_items (batch_id, number) where state = 'waiting'",
     "create index batch_items_asked on batch_items (answer_key) where state = 'waiting'",
 )
+# `inherited`: what a run took over from a killed one of the same command; it bounds the run, but stands on that one's
+# account. `settled`: of what is spent, what other runs put there. `place`: where `pid` means the run's process.
+SECOND: tuple[str, ...] = (
+    "alter table runs add column inherited real not null default 0",
+    "alter table runs add column settled real not null default 0",
+    "alter table runs add column place text not null default ''",
+    # It answers what a day has cost, and holds only what did cost something: a server makes a run of each request.
+    "create index runs_paid on runs (started_at, spent, reserved) where spent + reserved <> 0",
+)
+# By the version that they lead to.
+LATER: dict[int, tuple[str, ...]] = {2: SECOND}
 
 
 @migrations()
 def first(db: Database) -> None:
     """Build the tables of the first release."""
     for statement in (*CORE, *LEARNING, *ACCESS, *BATCHES):
+        db.execute(statement)
+
+
+@migrations()
+def second(db: Database) -> None:
+    """Let runs tell what they inherited, what others settled for them, and where they are."""
+    for statement in SECOND:
         db.execute(statement)
 
 

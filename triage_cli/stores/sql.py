@@ -9,9 +9,11 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 from triage_cli import auditing
+from triage_cli.allowance import fitting
 from triage_cli.codec import compact
 from triage_cli.ids import now
 from triage_cli.models import (
@@ -42,6 +44,18 @@ KILLED = 137  # as a shell has it for SIGKILL
 def machine() -> str:
     """Name this machine, for the record of runs."""
     return socket.gethostname()
+
+
+def place() -> str:
+    """Name where the number of this process means this process: a machine since its start, and a space of numbers.
+
+    Two containers may have one name for their machines, and each a process 1.
+    """
+    try:
+        start = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{machine()} {start} {Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return machine()
 
 
 def position(selection: Selection) -> tuple[list[str], dict[str, Any]]:
@@ -97,11 +111,8 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
     def end(self, run: Run) -> None:
         """Record how a run ended; its tickets and deliveries are free."""
         with self._writing() as db:
-            db.execute(
-                "update runs set ended_at = ?, counts = ?, exit_code = ?, summary = ?, spent = ?, reserved = 0 "
-                "where run_id = ?",
-                (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id),
-            )
+            values = (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id)
+            db.execute(queries.END, values)
             db.execute("delete from claims where run_id = ?", (run.run_id,))
 
     def renew(self, lease: Lease) -> None:
@@ -109,26 +120,34 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
         with self._writing() as db:
             self._renew(db, lease)
 
+    def set_aside(self, lease: Lease, wanted: Sequence[float], per_day: float | None, since: str) -> int:
+        """Set further sums aside, as many as all runs may: looked at and written down in one transaction."""
+        with self._writing() as db:
+            return self._set_aside(db, lease, wanted, per_day, since)
+
+    def _set_aside(self, db: Db, lease: Lease, wanted: Sequence[float], per_day: float | None, since: str) -> int:
+        number, reserved = len(wanted), lease.reserved or 0.0
+        if per_day is not None:
+            others = db.execute(queries.BESIDES, {"run": lease.run_id, "since": since}).fetchone()[0]
+            number = fitting(wanted, per_day - others - (lease.spent or 0.0) - reserved)
+        self._renew(db, lease._replace(reserved=reserved + sum(wanted[:number])))
+        return number
+
     def _free_the_dead(self, db: Db) -> None:
-        rows = db.execute("select run_id, pid from runs where ended_at is null and host = ?", (machine(),))
+        rows = db.execute("select run_id, pid from runs where ended_at is null and place = ?", (place(),))
         for run_id, pid in rows.fetchall():
             if not alive(pid):
                 db.execute("update runs set lease_until = 0 where run_id = ? and lease_until > 0", (run_id,))
 
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
-        here, now, columns = machine(), self._now(), ", ".join(Run._fields)
+        here, now, columns = place(), self._now(), ", ".join(Run._fields)
         most = "" if limit is None else f" limit {int(limit)}"
-        for *values, until in self._read(f"select {columns}, lease_until from runs order by run_id desc{most}"):
+        said = f"select {columns}, lease_until, place from runs order by run_id desc{most}"
+        for *values, until, there in self._read(said):
             run = Run(*values)
-            lives = run.ended_at or (until > now and (run.host != here or alive(run.pid)))
+            lives = run.ended_at or (until > now and (there != here or alive(run.pid)))
             yield run if lives else run._replace(exit_code=KILLED)
-
-    def spent_since(self, moment: str, *, besides: str = "") -> float:
-        """Return what all runs since then, but for one, have spent or set aside, those that were killed included."""
-        said = "select coalesce(sum(spent + reserved), 0) from runs where started_at >= ? and run_id <> ?"
-        spent: float = self._read(said, (moment, besides))[0][0]
-        return spent
 
     def owed(self) -> list[str]:
         """Return the destinations that have pending deliveries."""

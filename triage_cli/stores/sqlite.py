@@ -30,7 +30,7 @@ from triage_cli.models import (
 from triage_cli.stores import queries, renames
 from triage_cli.stores.auditing import keep_head, write_head
 from triage_cli.stores.connection import connect, translate
-from triage_cli.stores.sql import SqlStore, machine, position
+from triage_cli.stores.sql import SqlStore, machine, place, position
 
 
 class SqliteStore(SqlStore):
@@ -59,12 +59,13 @@ class SqliteStore(SqlStore):
         run = run._replace(host=machine(), pid=os.getpid())
         with self._writing() as db:
             self._free_the_dead(db)
-            spent = db.execute(queries.CONTINUED, (run.kind, run.words, time.time())).fetchone()[0]
-            db.execute(queries.CLOSE_CONTINUED, (now(), run.kind, run.words, time.time()))
-            marks = ",".join("?" * len(run))
-            db.execute(f"insert into runs values ({marks}, ?)", (*run, time.time() + Lease(run.run_id).seconds))
+            at = time.time()
+            before = run.spent + db.execute(queries.CONTINUED, (run.kind, run.words, at)).fetchone()[0]
+            db.execute(queries.CLOSE_CONTINUED, (now(), run.kind, run.words, at))
+            until = at + Lease(run.run_id).seconds
+            db.execute(queries.BEGIN + "?)", (*run._replace(spent=0.0), before, place(), until))
         keep_head(db, self.path)
-        return run._replace(spent=spent)
+        return run._replace(spent=before)
 
     def end(self, run: Run) -> None:
         """Record how a run ended; its tickets and deliveries are free."""
