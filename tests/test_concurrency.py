@@ -1,5 +1,7 @@
 """The bridge between plain callers and the event loop."""
 
+import asyncio
+
 from triage_cli.concurrency import bridge
 
 
@@ -12,3 +14,20 @@ def test_an_empty_chunk_with_nothing_under_way_waits_for_nothing() -> None:
     chunks = [[1, 2], [], [], [3]]
     found = bridge().map(chunks, twice, workers=2, stopping=lambda: False, tick=3600)
     assert sorted(pair for some in found for pair in some) == [(1, 2), (2, 4), (3, 6)]
+
+
+def test_what_is_under_way_and_not_yet_saved_is_at_most_twice_the_workers() -> None:
+    """A caller that takes long to save holds up new calls: a kill would lose all of these."""
+    begun: list[int] = []
+
+    async def call(number: int) -> int:
+        begun.append(number)
+        return number
+
+    saved = 0
+    for answers in bridge().map([list(range(50))], call, workers=3, stopping=lambda: False):
+        for _ in range(20):  # the caller saves, and the loop goes on meanwhile as far as it may
+            bridge().run(asyncio.sleep(0))
+        assert len(begun) - saved <= 6
+        saved += len(answers)
+    assert saved == 50

@@ -39,8 +39,9 @@ class Bridge:
         """Call for every item, `workers` at a time, and yield answers as they arrive, in lists that may be empty.
 
         The source is pulled in the caller's thread, when fewer than `workers` items wait for their turn. At most
-        `workers` calls are in flight and as many answers are not yet handed over. Once `stopping` says so, nothing new
-        is begun; what is in flight ends and is yielded. A caller that leaves cancels what is in flight.
+        `workers` calls are in flight; with what was answered and not yet handed over, or handed over and still being
+        saved by the caller, they are at most twice as many: all that a kill can lose. Once `stopping` says so, nothing
+        new is begun; what is in flight ends and is yielded. A caller that leaves cancels what is in flight.
         """
         line = _Line(self.loop, call, workers)
         source = iter(chunks)
@@ -87,6 +88,7 @@ class _Line(Generic[A, B]):
         self._answered: deque[tuple[A, B | Exception]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = 0  # added and not yet taken
+        self._saving = 0  # taken last: the caller is done with them when it comes for more
         self._arrived = threading.Event()
 
     @property
@@ -113,6 +115,9 @@ class _Line(Generic[A, B]):
 
     def take(self, seconds: float) -> list[tuple[A, B | Exception]]:
         """Return what has arrived, waiting up to `seconds` for a first answer and a little longer for its company."""
+        self._saving = 0
+        if self._waiting:
+            self._loop.call_soon_threadsafe(self._begin)
         if not self._answered:
             self._arrived.wait(seconds)
         if seconds and self._answered and len(self._answered) < self._open:
@@ -122,8 +127,7 @@ class _Line(Generic[A, B]):
         while self._answered:
             taken.append(self._answered.popleft())
         self._open -= len(taken)
-        if self._waiting:  # answers that nobody had taken may have held others up
-            self._loop.call_soon_threadsafe(self._begin)
+        self._saving = len(taken)
         return taken
 
     def cancel(self) -> None:
@@ -131,8 +135,12 @@ class _Line(Generic[A, B]):
             self._waiting.clear()
             self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._tasks])
 
+    @property
+    def _unsaved(self) -> int:
+        return len(self._tasks) + len(self._answered) + self._saving
+
     def _begin(self) -> None:
-        while len(self._tasks) < self._workers and len(self._answered) < self._workers:
+        while len(self._tasks) < self._workers and self._unsaved < 2 * self._workers:
             try:
                 item = self._waiting.popleft()
             except IndexError:
