@@ -1,7 +1,6 @@
 """Many tickets in one request: drafts, selections and verdicts in, outcomes out, a line each, as they come."""
 
 import hashlib
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +17,7 @@ from triage_cli.api.lines import Lines
 from triage_cli.api.once import KEY
 from triage_cli.api.reads import moment
 from triage_cli.api.serving import CallerHere, Served, ServedHere, TriageHere, json_only
-from triage_cli.codec import compact
+from triage_cli.codec import compact, from_json
 from triage_cli.errors import (
     BusyError,
     MediaTypeError,
@@ -204,7 +203,7 @@ def _drafted(file: BinaryIO, triage: LocalTriage) -> Iterator[TicketDraft | Reje
 
 def _record(line: bytes) -> Mapping[str, Any]:
     try:
-        record = json.loads(line)
+        record = from_json(line.decode())
     except (ValueError, RecursionError) as error:
         raise UsageError("a line is no JSON", hint="send one object a line") from error
     if not isinstance(record, dict):
