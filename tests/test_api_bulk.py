@@ -258,9 +258,9 @@ def test_bulk_requests_wait_for_no_thread_that_they_hold_themselves(
         server.served.room = answering.Room(2)
 
         def bulk(name: str) -> httpx.Response:
-            return post(server, "/tickets/batch?do=classify", content=many(50, name), headers=CSV)
+            return post(server, "/tickets/batch?do=classify,route", content=many(50, name), headers=CSV)
 
-        both = [callers.submit(bulk, name) for name in "AB"]
+        both = [callers.submit(bulk, name) for name in "XY"]
         until(lambda: len(world.classifier.asked) == 2, "both at work")
         with server.client(timeout=20) as client:
             assert client.get("/ready").status_code == 200
