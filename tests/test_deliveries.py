@@ -34,6 +34,7 @@ class FakeDestination:
 
     def __init__(self, name: str, answer: Callable[[Parcel], DeliveryError | None] = lambda _: None) -> None:
         self.name = name
+        self.workers = 16
         self.max_attempts = 3
         self.schedule: tuple[float, ...] = (5.0, 300.0)
         self.got: list[str] = []
@@ -80,7 +81,8 @@ def test_one_dead_among_three_takes_nothing_from_the_others(world: World, three:
     statuses = Counter(run(world, 3000))
     assert statuses == {"routed": 2000, "routing": 1000}
     assert len(three["a"].got) == len(three["c"].got) == 1000
-    assert len(three["b"].got) <= posting.ROOM, "left alone once it had failed ten times in a row"
+    handed = posting.FAILURES + 2 * three["b"].workers
+    assert len(three["b"].got) <= handed, "left alone once it had failed ten times in a row"
 
 
 def test_one_that_hangs_does_not_stop_the_others(
@@ -284,3 +286,48 @@ def test_show_lists_failed_attempts_with_status_time_and_error(cli: Cli, receive
     assert "503" in shown
     (delivery,) = json.loads(cli("show", "X-1").stdout)["deliveries"]
     assert (delivery["state"], delivery["tries"][0]["status"], delivery["tries"][0]["number"]) == ("pending", 503, 1)
+
+
+def test_what_a_destination_was_not_handed_is_not_begun_once_told_to_stop(
+    world: World, three: dict[str, FakeDestination], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posting, "STUCK", 0.0)
+    three["a"].hangs = True
+    triage, seen = world.triage(), 0
+    for outcome in triage.run(drafts(600), ClassifyPlan()):
+        seen += outcome.value is not None and outcome.value.ticket.status == "routed"
+        if seen == 10:
+            triage.stop()
+            three["a"].hangs = False
+    assert 0 < len(three["a"].got) <= 2 * three["a"].workers
+    assert set(rows_of(world, "a")) == {("accepted", 1), ("pending", 0)}
+
+
+def rows_of(world: World, destination: str) -> list[tuple[str, int]]:
+    """Return state and attempts of a destination's deliveries."""
+    tickets = [t.ticket_id for t in world.store.find(Selection())]
+    found = world.store.deliveries(tickets).values()
+    return [(d.state, d.attempts) for some in found for d in some if d.destination == destination]
+
+
+def test_one_that_was_left_alone_is_tried_by_one_parcel(world: World, three: dict[str, FakeDestination]) -> None:
+    now = 0.0
+    post = posting.Post(lambda _: three["a"], clock=lambda: now)
+    run(world, 90)
+    found = [
+        d
+        for some in world.store.deliveries([t.ticket_id for t in world.store.find(Selection())]).values()
+        for d in some
+    ]
+    ticket = next(iter(world.store.find(Selection())))
+    three["a"]._answer = lambda _: DeliveryError("down", status=503)
+    three["a"].got.clear()
+    post.put(Parcel(d._replace(destination="a"), ticket) for d in found)
+    while post.open:
+        post.collect()
+    three["a"].got.clear()
+    now = posting.PAUSE + 1
+    post.put(Parcel(d._replace(destination="a"), ticket) for d in found)
+    while post.open:
+        post.collect()
+    assert len(three["a"].got) == 1

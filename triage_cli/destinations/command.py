@@ -30,6 +30,7 @@ class CommandDestination:
         self, name: str, run: tuple[str, ...], timeout: float, max_attempts: int, schedule: tuple[float, ...]
     ) -> None:
         self.name = name
+        self.workers = WORKERS
         self.max_attempts = max_attempts
         self.schedule = schedule
         self._run = run

@@ -86,6 +86,7 @@ class WebhookDestination:
         self.name = target.name
         # A destination that is an address alone has that for its name.
         self._said = f"the webhook at {host_of(target.url)}" if "://" in target.name else target.name
+        self.workers = WORKERS
         self.max_attempts = target.max_attempts
         self.schedule = target.schedule
         self._target = target
