@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import many, rows
+from tests.commands import many, rows, until
 from tests.conftest import Cli, FakeClassifier, World
 from tests.test_webhook import Receiver, target
 from triage_cli.destinations.webhook import WebhookDestination
@@ -331,3 +332,34 @@ def test_one_that_was_left_alone_is_tried_by_one_parcel(world: World, three: dic
     while post.open:
         post.collect()
     assert len(three["a"].got) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"), [(signal.SIGINT, signal.SIGTERM, 130), (signal.SIGTERM, signal.SIGHUP, 143)]
+)
+def test_a_second_signal_ends_the_command_of_a_destination_too(cli: Cli, first: int, second: int, code: int) -> None:
+    script, begun = cli.folder / "slow.sh", cli.folder / "begun"
+    script.write_text("#!/bin/sh\necho $$ > begun\nsleep 60 &\nwait\n")
+    script.chmod(0o755)
+    (cli.folder / "config.yaml").write_text(
+        "destinations: {pager: {type: command, run: [./slow.sh], timeout: 60}}\nroutes: [{to: pager}]\n"
+    )
+    (cli.folder / "config.yaml").chmod(0o600)
+    cli("create", "-q", "--map", "verdict=v", stdin="id,subject,v\n1,refund,Billing\n")
+    process = cli.start("route", "-q", "--no-wait")
+    until(lambda: begun.exists() and begun.read_text().endswith("\n"), "the command")
+    began = time.monotonic()
+    process.send_signal(first)
+    process.send_signal(second)
+    process.communicate(timeout=50)
+    assert process.returncode == code
+    assert time.monotonic() - began < 20
+
+    def gone() -> bool:
+        try:
+            os.killpg(int(begun.read_text()), 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    until(gone, "the end of all that it has started")
