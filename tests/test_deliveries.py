@@ -14,6 +14,7 @@ import pytest
 from tests.commands import many, rows, until
 from tests.conftest import Cli, FakeClassifier, World
 from tests.test_webhook import Receiver, target
+from triage_cli.api import worker
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.errors import DeliveryError
 from triage_cli.models import (
@@ -24,10 +25,11 @@ from triage_cli.models import (
     RoutePlan,
     Rule,
     Selection,
+    Ticket,
     TicketDraft,
     VerdictDraft,
 )
-from triage_cli.service import posting
+from triage_cli.service import delivering, posting
 
 
 class FakeDestination:
@@ -363,3 +365,65 @@ def test_a_second_signal_ends_the_command_of_a_destination_too(cli: Cli, first: 
         return False
 
     until(gone, "the end of all that it has started")
+
+
+@pytest.fixture
+def working(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[worker.Worker]:
+    """The background of a server that does not wait between two looks."""
+    for module in (worker, delivering):
+        monkeypatch.setattr(module, "LOOK", 0.02)
+    monkeypatch.setattr(worker, "AGAIN", 0.0)
+    working = worker.Worker(world.triage()._parts, {"desk": ("classify", "route")})
+    yield working
+    working.stop()
+    working.join()
+
+
+def arrives(world: World, external_id: str) -> str:
+    """Store a ticket of the source `desk`."""
+    draft = TicketDraft(0, 2, f"ticket {external_id}", None, None, None, None, external_id, "desk")
+    (outcome,) = world.triage().create([draft])
+    assert outcome.value is not None
+    return outcome.value.ticket_id
+
+
+def status(world: World, ticket_id: str) -> str:
+    (ticket,) = world.store.find(Selection(ids=(ticket_id,)))
+    return ticket.status
+
+
+def test_one_that_hangs_holds_up_neither_new_tickets_nor_what_others_are_owed(
+    world: World, three: dict[str, FakeDestination], working: worker.Worker
+) -> None:
+    three["a"].schedule = (0.3, 0.3)
+    three["a"]._answer = lambda _: DeliveryError("a is down", status=503) if len(three["a"].got) < 2 else None
+    three["b"].hangs = True
+    stuck = arrives(world, "1")
+    working.start()
+    until(lambda: bool(three["b"].got), "the request that hangs")
+    later = [arrives(world, name) for name in "02"]
+    for ticket_id in later:
+        working.put("desk", ticket_id)
+    until(lambda: {status(world, ticket_id) for ticket_id in later} == {"routed"}, "what came later")
+    assert len(three["a"].got) == 2, "the second attempt was made in time"
+    assert status(world, stuck) == "routing"
+    three["b"].hangs = False
+    until(lambda: status(world, stuck) == "routed", "what was slow")
+
+
+def test_a_ticket_that_something_unexpected_befell_is_taken_up_again(
+    world: World, three: dict[str, FakeDestination], working: worker.Worker
+) -> None:
+    answers = iter([RuntimeError("a bug")])
+
+    def answer(_: Ticket) -> tuple[str, float]:
+        for error in answers:
+            raise error
+        return "Billing", 0.9
+
+    world.classifier = FakeClassifier(answer)
+    working.start()
+    ticket_id = arrives(world, "0")
+    working.put("desk", ticket_id)
+    until(lambda: status(world, ticket_id) == "routed", "the ticket")
+    assert len(three["a"].got) == 1

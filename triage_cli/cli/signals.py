@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
 
@@ -40,6 +41,8 @@ class Stopper:
         self._nudger: _Nudger | None = None
         self._swallowed: type[BaseException] | None = None
         self._left = threading.Event()
+        # One that a handler may put into while another one does.
+        self._twice: SimpleQueue[bool] = SimpleQueue()
 
     def watch(self, stop: Callable[[], None]) -> None:
         """Call `stop` at the first signal."""
@@ -47,6 +50,7 @@ class Stopper:
 
     def __enter__(self) -> Self:
         sys.unraisablehook = self._unraisable
+        threading.Thread(target=self._insist, daemon=True, name="insisting").start()
         if hasattr(signal, "pthread_kill"):
             self._nudger = _Nudger(self._on_nudge)
         for number in CODES:
@@ -59,6 +63,7 @@ class Stopper:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._left.set()
+        self._twice.put(False)
         for number, handler in self._before.items():
             signal.signal(number, handler)
         sys.unraisablehook = sys.__unraisablehook__
@@ -71,7 +76,7 @@ class Stopper:
         # One line without a call: another signal's handler may run inside this one wherever something is called.
         before, self.code = self.code, self.code or CODES[number]
         if before:
-            threading.Thread(target=self._insist, daemon=True, name="insisting").start()
+            self._twice.put(True)
         if before or not self._stops:
             raise KeyboardInterrupt
         for stop in self._stops:
@@ -81,7 +86,7 @@ class Stopper:
 
     def _insist(self) -> None:
         """End the process where the second signal did not, since something is waited for that does not come."""
-        if not self._left.wait(PATIENCE):
+        if self._twice.get() and not self._left.wait(PATIENCE):
             flushing = threading.Thread(target=sys.stdout.flush, daemon=True)  # a reader may have stopped reading
             flushing.start()
             flushing.join(0.1)

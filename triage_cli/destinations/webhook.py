@@ -113,7 +113,8 @@ class WebhookDestination:
                     for parcel, result in arrived
                 ]
         finally:
-            bridge().run(client.aclose())
+            # Not waited for: a forgotten generator may be closed in the loop's own thread.
+            asyncio.run_coroutine_threadsafe(client.aclose(), bridge().loop)
 
     async def _send(self, client: httpx.AsyncClient, parcel: Parcel) -> Outcome[Receipt]:
         began = time.perf_counter()
