@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import httpx
 import pytest
 
 from tests.commands import TICKETS, many, until
-from tests.conftest import World
+from tests.conftest import FakeClassifier, World
 from tests.server import Running, serving
+from triage_cli.api import app
+from triage_cli.api import lines as answering
 from triage_cli.api.serving import Limits
 from triage_cli.models import Selection, Ticket
 from triage_cli.wire import PARCEL
@@ -239,3 +242,30 @@ def test_a_bulk_call_is_one_run_in_the_record(server: Running, world: World) -> 
     (run,) = world.store.runs(None)
     assert (run.kind, run.actor, run.words) == ("run", "agent", "POST /tickets/batch")
     assert json.loads(run.counts) == {"created": 3, "unroutable": 3}, "what became of the rows, and of their tickets"
+
+
+@pytest.mark.sqlite
+def test_bulk_requests_wait_for_no_thread_that_they_hold_themselves(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as the pool has threads are at work: the server answers, one too many is told to come again, all end."""
+    monkeypatch.setattr(app, "THREADS", 2)
+    monkeypatch.setattr(answering, "FULL", 1000)
+    monkeypatch.setattr(answering, "BREATH", 0.05)
+    go_on = threading.Event()
+    world.classifier = FakeClassifier(lambda _: ("Billing", 0.9) if go_on.wait(60) else (None, 0.0))
+    with serving(tmp_path, parts=world.triage()._parts) as server, ThreadPoolExecutor(2) as callers:
+        server.served.room = answering.Room(2)
+
+        def bulk(name: str) -> httpx.Response:
+            return post(server, "/tickets/batch?do=classify,route", content=many(50, name), headers=CSV)
+
+        both = [callers.submit(bulk, name) for name in "XY"]
+        until(lambda: len(world.classifier.asked) == 2, "both at work")
+        with server.client(timeout=20) as client:
+            assert client.get("/ready").status_code == 200
+            full = client.post("/tickets/batch", content=TICKETS, headers=CSV)
+        assert (full.status_code, full.json()["code"], full.headers["retry-after"]) == (503, "full", "2")
+        go_on.set()
+        assert [lines(one.result(60))[-1]["end"] for one in both] == [{"created": 50}] * 2
+        assert lines(post(server, "/tickets/batch", content=TICKETS, headers=CSV))[-1]["end"] == {"created": 3}

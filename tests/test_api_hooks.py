@@ -85,7 +85,7 @@ def test_an_event_becomes_a_ticket_and_flows_through(server: Running) -> None:
         path = f"/tickets/{answer.json()['ticket_id']}"
         until(lambda: client.get(path).json()["status"] == "routed", "the ticket is routed")
         actors = {e["actor"] for e in client.get(f"{path}/logs").json()}
-    assert actors == {"webhook:desk"}
+    assert actors == {"webhook:desk", "serve"}, "decided as it came, and sent with whatever is due"
 
 
 def test_a_replay_is_refused_and_a_second_event_of_the_same_ticket_is_not(server: Running) -> None:

@@ -265,3 +265,24 @@ def test_a_ticket_is_found_by_whatever_its_external_id_is(client: httpx.Client, 
     assert client.post(f"{path}/classify").json()["ticket_id"] == ticket_id
     page = client.get(f"{path}/logs?after=0&limit=1")
     assert client.get(page.links["next"]["url"]).json()[0]["action"] == "classified"
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", '[{"a": -1e999}]'])
+def test_a_number_that_json_has_no_word_for_is_refused(client: httpx.Client, number: str) -> None:
+    body = f'{{"subject": "x", "extra": {{"weight": {number}}}}}'
+    said = client.post("/tickets", content=body, headers={"content-type": "application/json"})
+    assert (said.status_code, said.json()["code"]) == (422, "usage")
+    assert "extra" in said.json()["detail"]
+
+
+def test_one_that_is_stored_from_before_breaks_no_list(server: Running, client: httpx.Client) -> None:
+    ticket_id = client.post("/tickets", json=TICKET).json()["ticket_id"]
+    lines = '{"subject": "refund", "weight": NaN}\n{"subject": "refund", "weight": 1e999}\n'
+    done = client.post("/tickets/batch", content=lines, headers={"content-type": "application/x-ndjson"})
+    with server.served.parts.store._writing() as db:  # type: ignore[attr-defined]
+        db.execute('update tickets set extra = \'{"a":Infinity,"b":[NaN,1]}\' where ticket_id = ?', (ticket_id,))
+    for answer in (done, client.get("/tickets"), client.get(f"/tickets/{ticket_id}")):
+        assert answer.status_code == 200
+        assert "Infinity" not in answer.text
+        assert "NaN" not in answer.text
+    assert client.get(f"/tickets/{ticket_id}").json()["extra"] == {"a": None, "b": [None, 1]}

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import many, rows
+from tests.commands import many, rows, until
 from tests.conftest import Cli, FakeClassifier, World
 from tests.test_webhook import Receiver, target
+from triage_cli.api import worker
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.errors import DeliveryError
 from triage_cli.models import (
@@ -23,10 +25,11 @@ from triage_cli.models import (
     RoutePlan,
     Rule,
     Selection,
+    Ticket,
     TicketDraft,
     VerdictDraft,
 )
-from triage_cli.service import posting
+from triage_cli.service import delivering, posting
 
 
 class FakeDestination:
@@ -34,6 +37,7 @@ class FakeDestination:
 
     def __init__(self, name: str, answer: Callable[[Parcel], DeliveryError | None] = lambda _: None) -> None:
         self.name = name
+        self.workers = 16
         self.max_attempts = 3
         self.schedule: tuple[float, ...] = (5.0, 300.0)
         self.got: list[str] = []
@@ -80,7 +84,8 @@ def test_one_dead_among_three_takes_nothing_from_the_others(world: World, three:
     statuses = Counter(run(world, 3000))
     assert statuses == {"routed": 2000, "routing": 1000}
     assert len(three["a"].got) == len(three["c"].got) == 1000
-    assert len(three["b"].got) <= posting.ROOM, "left alone once it had failed ten times in a row"
+    handed = posting.FAILURES + 2 * three["b"].workers
+    assert len(three["b"].got) <= handed, "left alone once it had failed ten times in a row"
 
 
 def test_one_that_hangs_does_not_stop_the_others(
@@ -284,3 +289,141 @@ def test_show_lists_failed_attempts_with_status_time_and_error(cli: Cli, receive
     assert "503" in shown
     (delivery,) = json.loads(cli("show", "X-1").stdout)["deliveries"]
     assert (delivery["state"], delivery["tries"][0]["status"], delivery["tries"][0]["number"]) == ("pending", 503, 1)
+
+
+def test_what_a_destination_was_not_handed_is_not_begun_once_told_to_stop(
+    world: World, three: dict[str, FakeDestination], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posting, "STUCK", 0.0)
+    three["a"].hangs = True
+    triage, seen = world.triage(), 0
+    for outcome in triage.run(drafts(600), ClassifyPlan()):
+        seen += outcome.value is not None and outcome.value.ticket.status == "routed"
+        if seen == 10:
+            triage.stop()
+            three["a"].hangs = False
+    assert 0 < len(three["a"].got) <= 2 * three["a"].workers
+    assert set(rows_of(world, "a")) == {("accepted", 1), ("pending", 0)}
+
+
+def rows_of(world: World, destination: str) -> list[tuple[str, int]]:
+    """Return state and attempts of a destination's deliveries."""
+    tickets = [t.ticket_id for t in world.store.find(Selection())]
+    found = world.store.deliveries(tickets).values()
+    return [(d.state, d.attempts) for some in found for d in some if d.destination == destination]
+
+
+def test_one_that_was_left_alone_is_tried_by_one_parcel(world: World, three: dict[str, FakeDestination]) -> None:
+    now = 0.0
+    post = posting.Post(lambda _: three["a"], clock=lambda: now)
+    run(world, 90)
+    found = [
+        d
+        for some in world.store.deliveries([t.ticket_id for t in world.store.find(Selection())]).values()
+        for d in some
+    ]
+    ticket = next(iter(world.store.find(Selection())))
+    three["a"]._answer = lambda _: DeliveryError("down", status=503)
+    three["a"].got.clear()
+    post.put(Parcel(d._replace(destination="a"), ticket) for d in found)
+    while post.open:
+        post.collect()
+    three["a"].got.clear()
+    now = posting.PAUSE + 1
+    post.put(Parcel(d._replace(destination="a"), ticket) for d in found)
+    while post.open:
+        post.collect()
+    assert len(three["a"].got) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"), [(signal.SIGINT, signal.SIGTERM, 130), (signal.SIGTERM, signal.SIGHUP, 143)]
+)
+def test_a_second_signal_ends_the_command_of_a_destination_too(cli: Cli, first: int, second: int, code: int) -> None:
+    script, begun = cli.folder / "slow.sh", cli.folder / "begun"
+    script.write_text("#!/bin/sh\necho $$ > begun\nsleep 60 &\nwait\n")
+    script.chmod(0o755)
+    (cli.folder / "config.yaml").write_text(
+        "destinations: {pager: {type: command, run: [./slow.sh], timeout: 60}}\nroutes: [{to: pager}]\n"
+    )
+    (cli.folder / "config.yaml").chmod(0o600)
+    cli("create", "-q", "--map", "verdict=v", stdin="id,subject,v\n1,refund,Billing\n")
+    process = cli.start("route", "-q", "--no-wait")
+    until(lambda: begun.exists() and begun.read_text().endswith("\n"), "the command")
+    began = time.monotonic()
+    process.send_signal(first)
+    process.send_signal(second)
+    process.communicate(timeout=50)
+    assert process.returncode == code
+    assert time.monotonic() - began < 20
+
+    def gone() -> bool:
+        try:
+            os.killpg(int(begun.read_text()), 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    until(gone, "the end of all that it has started")
+
+
+@pytest.fixture
+def working(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[worker.Worker]:
+    """The background of a server that does not wait between two looks."""
+    for module in (worker, delivering):
+        monkeypatch.setattr(module, "LOOK", 0.02)
+    monkeypatch.setattr(worker, "AGAIN", 0.0)
+    working = worker.Worker(world.triage()._parts, {"desk": ("classify", "route")})
+    yield working
+    working.stop()
+    working.join()
+
+
+def arrives(world: World, external_id: str) -> str:
+    """Store a ticket of the source `desk`."""
+    draft = TicketDraft(0, 2, f"ticket {external_id}", None, None, None, None, external_id, "desk")
+    (outcome,) = world.triage().create([draft])
+    assert outcome.value is not None
+    return outcome.value.ticket_id
+
+
+def status(world: World, ticket_id: str) -> str:
+    (ticket,) = world.store.find(Selection(ids=(ticket_id,)))
+    return ticket.status
+
+
+def test_one_that_hangs_holds_up_neither_new_tickets_nor_what_others_are_owed(
+    world: World, three: dict[str, FakeDestination], working: worker.Worker
+) -> None:
+    three["a"].schedule = (0.3, 0.3)
+    three["a"]._answer = lambda _: DeliveryError("a is down", status=503) if len(three["a"].got) < 2 else None
+    three["b"].hangs = True
+    stuck = arrives(world, "1")
+    working.start()
+    until(lambda: bool(three["b"].got), "the request that hangs")
+    later = [arrives(world, name) for name in "02"]
+    for ticket_id in later:
+        working.put("desk", ticket_id)
+    until(lambda: {status(world, ticket_id) for ticket_id in later} == {"routed"}, "what came later")
+    assert len(three["a"].got) == 2, "the second attempt was made in time"
+    assert status(world, stuck) == "routing"
+    three["b"].hangs = False
+    until(lambda: status(world, stuck) == "routed", "what was slow")
+
+
+def test_a_ticket_that_something_unexpected_befell_is_taken_up_again(
+    world: World, three: dict[str, FakeDestination], working: worker.Worker
+) -> None:
+    answers = iter([RuntimeError("a bug")])
+
+    def answer(_: Ticket) -> tuple[str, float]:
+        for error in answers:
+            raise error
+        return "Billing", 0.9
+
+    world.classifier = FakeClassifier(answer)
+    working.start()
+    ticket_id = arrives(world, "0")
+    working.put("desk", ticket_id)
+    until(lambda: status(world, ticket_id) == "routed", "the ticket")
+    assert len(three["a"].got) == 1

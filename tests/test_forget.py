@@ -260,6 +260,7 @@ class Down:
     """A destination that takes nothing for now."""
 
     name = "down"
+    workers = 16
     max_attempts = 3
     schedule: tuple[float, ...] = (600.0,)
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -367,3 +368,39 @@ def test_the_order_of_day_and_month_is_learned_from_the_column() -> None:
 def test_a_quote_that_opens_in_the_header_ends_in_no_error_but_ours(data: bytes) -> None:
     with suppress(InputError):
         assert read(data) == []
+
+
+QUARTER = 256 * 1024
+SOON = 4.0  # seconds of this process; by the square of its length each of these took from 7 s to minutes
+
+
+@pytest.mark.parametrize(
+    "cell", ["1" * QUARTER + "x", "a@" * (QUARTER // 2), "@" * QUARTER + "." * QUARTER, "#" + "a1111" * QUARTER]
+)
+def test_a_long_cell_of_a_first_row_costs_no_more_than_its_length(cell: str) -> None:
+    began = time.process_time()
+    with suppress(InputError):
+        read(f"{cell},hello\n2,world\n")
+    assert time.process_time() - began < SOON
+
+
+@pytest.mark.parametrize("line", ['1,"a"b\n', '1,"ab\n', '1,"a\\"b"c\n', '1,""b\n'])
+def test_rows_that_are_refused_cost_no_more_than_others(line: str) -> None:
+    number = 2 * QUARTER // len(line)
+    began = time.process_time()
+    rows = read("id,subject\n" + line * number)
+    assert time.process_time() - began < SOON
+    assert len(rows) >= number // 2
+
+
+def test_columns_of_one_name_are_numbered_in_one_go() -> None:
+    began = time.process_time()
+    (row,) = read("subject" + ",a" * 4000 + "\nhello" + ",x" * 4000 + "\n")
+    assert time.process_time() - began < SOON
+    assert list(row.extra)[:2] + list(row.extra)[-1:] == ["a", "a (2)", "a (4000)"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("start", ["subject", "2024-01-01"])
+def test_a_table_of_absurd_width_is_none(start: str) -> None:
+    with pytest.raises(InputError, match=r"columns, more than any table|no column for"):
+        read(start + ",a" * 5000 + "\n" + "x,y\n" * 1000)

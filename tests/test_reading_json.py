@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from typing import Any
 
 import pytest
@@ -176,3 +177,29 @@ def test_content_decides_before_the_name() -> None:
     assert len(read('[{"subject": "a"}]', "tickets.csv")) == 1
     assert len(read("subject,x\na,b\n", "tickets.tsv")) == 1
     assert len(read('{"subject": "a"}', "-", format="jsonl")) == 1
+
+
+@pytest.mark.parametrize("item", ['"\n', 'a"b,', "{x},", "x,"])
+def test_items_that_are_none_cost_no_more_than_their_length(item: str) -> None:
+    """Each error of the decoder counts the lines before it: by the square that took some 10 s."""
+    began = time.process_time()
+    rows = read('[{"subject": "x"},' + item * (256 * 1024 // len(item)) + '{"subject": "y"}]')
+    assert time.process_time() - began < 4.0
+    assert all(isinstance(row, Rejected) for row in rows[1:-2])
+
+
+def test_what_follows_an_item_that_is_none_is_read_as_ever() -> None:
+    rows = read('[{"subject": "a"}, {x}, "one, two", [1, 2], {"subject": "b, {c}"}, 12, {"subject": "d"}]')
+    assert [row.subject if isinstance(row, TicketDraft) else None for row in rows] == [
+        "a", None, None, None, "b, {c}", None, "d",
+    ]  # fmt: skip
+
+
+def test_numbers_that_json_has_no_word_for_are_null_or_text() -> None:
+    for text in (
+        '{"subject": "a", "x": 1e999, "y": NaN, "z": [-Infinity, -1e999]}',
+        '[{"subject":"a","x":1e999,"z":[null,"-1e999"]}]',
+    ):
+        (row,) = read(text)
+        assert isinstance(row, TicketDraft)
+        assert row.extra == {"x": "1e999", "z": [None, "-1e999"]}

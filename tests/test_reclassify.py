@@ -34,6 +34,7 @@ Said = Callable[[Ticket], tuple[str | None, float]]
 class Taking:
     """A destination that takes everything."""
 
+    workers = 16
     max_attempts = 1
     schedule: tuple[float, ...] = (1.0,)
 

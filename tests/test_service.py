@@ -765,6 +765,7 @@ class Box:
 
     def __init__(self, world: World, name: str, *, max_attempts: int = 3) -> None:
         self.name = name
+        self.workers = 16
         self.max_attempts = max_attempts
         self.schedule: tuple[float, ...] = (10.0, 100.0)
         self.taken: list[Parcel] = []

@@ -36,6 +36,7 @@ WITHOUT_CATEGORY = {"new", "failed", "needs_review", "waiting"}
 class Outlet:
     """A destination that is up or down, and counts what it took."""
 
+    workers = 16
     max_attempts = 2
     schedule: tuple[float, ...] = (0.0,)
 

@@ -204,7 +204,7 @@ def test_retry_after_in_every_form(said: str, meant: float | None) -> None:
 
 PRIVATE = """127.0.0.1 10.0.0.1 172.16.3.4 192.168.1.1 169.254.169.254 0.0.0.0 100.64.0.1 192.0.0.192 224.0.0.1
 255.255.255.255 ::1 :: fe80::1 fc00::1 ::ffff:127.0.0.1 ::127.0.0.1 64:ff9b::7f00:1 2002:7f00:1:: 2001::1 ff02::1
-fe80::1%eth0""".split()  # noqa: SIM905 - addresses read better as text
+fe80::1%eth0 fec0::1 feff::1 192.88.99.1 3fff::1 3fff:fff::1""".split()  # noqa: SIM905 - addresses read better as text
 
 
 @pytest.mark.parametrize("address", PRIVATE)

@@ -1,6 +1,7 @@
 """Records to JSON and back: one shape for the command line, files, destinations and the wire."""
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -46,8 +47,23 @@ EVENT_KEYS = ("seq", "timestamp", "action", "ticket_id", "actor", "run_id", "det
 
 _ticket_values = itemgetter(*(Ticket._fields.index(key) for key in TICKET_KEYS))
 
-to_json = json.JSONEncoder(ensure_ascii=False).encode
-compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+# What JSON has no word for (NaN, Infinity) is kept out where it comes in; here is the last guard.
+to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def number(text: str) -> float | str:
+    """Return a number as JSON writes it; one that no float holds (1e999) stays a text."""
+    found = float(text)
+    return found if math.isfinite(found) else text
+
+
+def decoder() -> json.JSONDecoder:
+    """Return a decoder whose values can all be written as JSON again: NaN and Infinity, which are none, become null."""
+    return json.JSONDecoder(parse_constant=lambda _: None, parse_float=number)
+
+
+from_json = decoder().decode
 
 
 def encodable(text: str) -> str:
@@ -59,14 +75,14 @@ def ticket_record(ticket: Ticket) -> dict[str, Any]:
     """Return the record of a ticket: all keys always, null where unknown."""
     record: dict[str, Any] = dict(zip(TICKET_KEYS, _ticket_values(ticket), strict=True))
     record["verdict"] = ticket.verdict == 1
-    record["extra"] = json.loads(ticket.extra) if ticket.extra != "{}" else {}
+    record["extra"] = from_json(ticket.extra) if ticket.extra != "{}" else {}
     return record
 
 
 def classification_record(answer: Classification) -> dict[str, Any]:
     """Return the record of one answer."""
     record = answer._asdict()
-    record["probabilities"] = json.loads(answer.probabilities) if answer.probabilities else None
+    record["probabilities"] = from_json(answer.probabilities) if answer.probabilities else None
     return record
 
 
@@ -81,7 +97,7 @@ def delivery_record(delivery: Delivery, attempts: tuple[Attempt, ...] = ()) -> d
 
 def event_record(event: LoggedEvent) -> dict[str, Any]:
     """Return the record of one event: all that is needed to check its hash."""
-    return event._asdict() | {"detail": json.loads(event.detail)}
+    return event._asdict() | {"detail": from_json(event.detail)}
 
 
 def history_record(history: History) -> dict[str, Any]:
@@ -105,7 +121,7 @@ def run_record(run: Run) -> dict[str, Any]:
 
     Without an end it still runs, or was killed (`exit_code` 137); `seconds` counts to the end.
     """
-    record = run._asdict() | {"counts": json.loads(run.counts), "cost_usd": run.spent, "seconds": None}
+    record = run._asdict() | {"counts": from_json(run.counts), "cost_usd": run.spent, "seconds": None}
     if run.ended_at:
         began, ended = datetime.fromisoformat(run.started_at), datetime.fromisoformat(run.ended_at)
         record["seconds"] = round((ended - began).total_seconds(), 3)

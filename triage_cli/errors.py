@@ -172,6 +172,13 @@ class LimitedError(BusyError):
     http_status = 429
 
 
+class FullError(BusyError):
+    """The server has as much at work as it can; `retry_after` is the seconds to wait."""
+
+    code = "full"
+    http_status = 503
+
+
 class BudgetError(TriageError):
     """The next call might exceed what may be spent."""
 

@@ -248,9 +248,13 @@ class Batcher(Protocol):
 
 
 class Destination(Protocol):
-    """Takes deliveries: a file, a command, a webhook. `schedule` is the seconds to wait after each failed attempt."""
+    """Takes deliveries: a file, a command, a webhook. `schedule` is the seconds to wait after each failed attempt.
+
+    `workers` is how many it works on at once; it is handed twice as many.
+    """
 
     name: str
+    workers: int
     max_attempts: int
     schedule: tuple[float, ...]
 

@@ -14,14 +14,17 @@ from triage_cli.api.serving import Served
 
 # So many plain endpoints run at a time: most of them wait, for the disk or for a provider.
 THREADS = 100
+# Whether the server is ready is answered whatever these do.
+PROBES = 2
 
 
 def create_app(served: Served) -> FastAPI:
     """Return the application for one server."""
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        app.state.probes = anyio.CapacityLimiter(PROBES)
         served.worker.start()
         yield
         await anyio.to_thread.run_sync(served.close)

@@ -1,10 +1,10 @@
 """Many tickets in one request: drafts, selections and verdicts in, outcomes out, a line each, as they come."""
 
 import hashlib
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from tempfile import SpooledTemporaryFile
 from typing import Annotated, Any, BinaryIO, NamedTuple, cast
 
@@ -18,7 +18,7 @@ from triage_cli.api.lines import Lines
 from triage_cli.api.once import KEY
 from triage_cli.api.reads import moment
 from triage_cli.api.serving import CallerHere, Served, ServedHere, TriageHere, json_only
-from triage_cli.codec import compact
+from triage_cli.codec import compact, from_json
 from triage_cli.errors import (
     BusyError,
     MediaTypeError,
@@ -98,13 +98,14 @@ async def batch(
     external id, else by its content and its how-manieth occurrence.
     """
     parcel = await _spooled(request)
-    try:
+    with ExitStack() as undoing:
+        undoing.callback(parcel.file.close)
+        served.room.take()
+        undoing.callback(served.room.leave)
         held = _Held(served, caller.key_id, idempotency_key, parcel.hash)
         await run_in_threadpool(held.take)
         drafts = await run_in_threadpool(_drafts, parcel, query, triage)
-    except BaseException:
-        parcel.file.close()
-        raise
+        undoing.pop_all()
     plan = ClassifyPlan(query.classifier, False, query.workers, query.max_cost, query.max_wait, query.deadline)
     within = _within(drafts, served.limits.rows)
     outcomes: Iterable[Outcome[Any]] = triage.run(within, plan) if query.do else triage.create(within)
@@ -113,7 +114,7 @@ async def batch(
         with parcel.file, held:
             yield from told(served, triage, outcomes)
 
-    return Lines(made, triage.stop, held.renew)
+    return Lines(served.room, made, triage.stop, held.renew)
 
 
 @router.post("/classify", status_code=200, response_class=Lines, responses=_LINES, dependencies=[Depends(json_only)])
@@ -154,7 +155,8 @@ def _selected(triage: Triage, asked: shapes.SelectionIn) -> Selection:
 
 
 def _lines(served: Served, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Lines:
-    return Lines(lambda: told(served, triage, outcomes), triage.stop, lambda: None)
+    served.room.take()
+    return Lines(served.room, lambda: told(served, triage, outcomes), triage.stop, lambda: None)
 
 
 # What comes in
@@ -204,7 +206,7 @@ def _drafted(file: BinaryIO, triage: LocalTriage) -> Iterator[TicketDraft | Reje
 
 def _record(line: bytes) -> Mapping[str, Any]:
     try:
-        record = json.loads(line)
+        record = from_json(line.decode())
     except (ValueError, RecursionError) as error:
         raise UsageError("a line is no JSON", hint="send one object a line") from error
     if not isinstance(record, dict):

@@ -4,10 +4,12 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from triage_cli.errors import FullError
 from triage_cli.wire import LINES
 
 # While nothing comes, a blank is sent this often, in seconds: it is no part of a line, and tells that both are alive.
@@ -16,34 +18,61 @@ BREATH = 1.0
 STALLED = 60.0
 # So many characters wait to be sent; then whoever makes them waits.
 FULL = 1 << 20
+# So many requests are answered by lines at a time, each in a thread of its own; others are told to come again.
+MOST = 64
+LATER = 2.0  # seconds after which
+
+
+class Room:
+    """Counts the requests that are answered by lines just now."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._left = threading.BoundedSemaphore(most)
+
+    def take(self) -> None:
+        """Count one more. Raises `FullError` where that is too many."""
+        if not self._left.acquire(blocking=False):
+            raise FullError("too many bulk requests are at work", hint="send it again later", retry_after=LATER)
+
+    def leave(self) -> None:
+        """Count one less."""
+        self._left.release()
 
 
 class Lines(StreamingResponse):
     """Sends the lines that `make` yields in a thread of its own; `stop` asks it to come to an end.
 
-    `breathe` is called now and then while nothing comes.
+    `breathe` is called now and then while nothing comes. The place in `room` was taken, and is left at the end. Both
+    run in threads of this answer alone: were they the server's, they would wait for each other once all are in use.
     """
 
     def __init__(
-        self, make: Callable[[], Iterator[str]], stop: Callable[[], None], breathe: Callable[[], None]
+        self, room: Room, make: Callable[[], Iterator[str]], stop: Callable[[], None], breathe: Callable[[], None]
     ) -> None:
         # A gateway is to pass lines on as they come.
         super().__init__(iter(()), 200, {"x-accel-buffering": "no"}, LINES)
+        self._room = room
         self._make = make
         self._stop = stop
         self._breathe = breathe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as ASGI has it
         """Answer a request."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        except BaseException:
+            self._room.leave()
+            raise
         outbox = _Outbox(asyncio.get_running_loop())
-        making = asyncio.ensure_future(run_in_threadpool(outbox.fill, self._make))
+        threads = CapacityLimiter(2)
+        making = asyncio.ensure_future(run_sync(outbox.fill, self._make, limiter=threads))
+        making.add_done_callback(lambda _: self._room.leave())
         leaving = asyncio.ensure_future(_gone(receive))
         leaving.add_done_callback(lambda _: None if outbox.closed else self._stop())
         try:
             while (piece := await outbox.take()) is not None:
                 if not piece:
-                    await run_in_threadpool(self._breathe)
+                    await run_sync(self._breathe, limiter=threads)
                 if not leaving.done():
                     await self._send(send, piece or b" ", leaving)
             await making

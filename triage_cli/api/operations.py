@@ -7,7 +7,8 @@ are asked for, so a registry of a client library would have nothing to keep.
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from fastapi import APIRouter
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from triage_cli.api import shapes
@@ -26,9 +27,9 @@ async def health() -> dict[str, str]:
 
 
 @router.get("/ready", response_model=shapes.Health)
-def ready(served: ServedHere) -> dict[str, str]:
+async def ready(served: ServedHere, request: Request) -> dict[str, str]:
     """Tell whether requests can be served: the database answers."""
-    served.gate.ping()
+    await run_sync(served.gate.ping, limiter=request.app.state.probes)
     return {"status": "ready"}
 
 

@@ -7,6 +7,7 @@ from weakref import WeakSet
 
 from fastapi import Depends, Request
 
+from triage_cli.api.lines import Room
 from triage_cli.api.meter import Meter
 from triage_cli.api.worker import Worker
 from triage_cli.config import HookSpec
@@ -62,6 +63,7 @@ class Served:
         self.limits = limits
         self.hooks = hooks or {}
         self.meter = Meter()
+        self.room = Room()
         self.worker = Worker(parts, {name: hook.spec.on_create for name, hook in self.hooks.items()})
         self.together = Together(parts.store, parts.categories)
         self.stopping = False

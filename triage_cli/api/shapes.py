@@ -4,9 +4,10 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
+from triage_cli.codec import compact
 from triage_cli.models import Status
 
 # A blank as Python strips it, and the control characters: a text of nothing else says nothing.
@@ -62,10 +63,23 @@ def _moment(said: object) -> object:
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 
 
+def _writable(extra: dict[str, Any]) -> dict[str, Any]:
+    try:
+        compact(extra)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    except ValueError:
+        raise ValueError("holds a number that JSON has no word for, such as NaN") from None
+    return extra
+
+
+Extra = Annotated[dict[str, Any], AfterValidator(_writable)]
+
+
 class In(BaseModel):
     """What comes in: a field that is not known is a mistake, not a wish that is passed over, and 0 is not false."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class TicketIn(In):
@@ -98,7 +112,7 @@ class TicketIn(In):
     source: Annotated[str, StringConstraints(min_length=1, max_length=80)] = Field(
         "api", description="where it comes from; external ids are unique within it"
     )
-    extra: dict[str, Any] = Field(default_factory=dict, description="whatever else is known of it; kept as it is")
+    extra: Extra = Field(default_factory=dict, description="whatever else is known of it; kept as it is")
 
 
 class ClassifyIn(In):
@@ -131,7 +145,7 @@ class VerdictIn(In):
 class Asked(BaseModel):
     """What stands after the question mark; all of it is text."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class TicketQuery(Asked):

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from triage_cli.errors import ItemError, TriageError
@@ -23,70 +23,65 @@ errors = logging.getLogger("triage.errors")
 
 
 class Worker:
-    """One thread. `steps` says by source what becomes of a new ticket: classify, route."""
+    """Two threads: no slow destination holds up the tickets. `steps` says by source what becomes of a new one."""
 
     def __init__(self, parts: Parts, steps: Mapping[str, tuple[str, ...]]) -> None:
         self._parts = parts
         self._steps = {source: wanted for source, wanted in steps.items() if wanted}
         self._waiting: deque[tuple[str, str]] = deque()
-        self._woken = threading.Event()
+        self._flowing = _Loop("flowing", self._flow_on)
+        self._sending = _Loop("sending", self._send_due)
         self._stopping = False
-        self._at_work: LocalTriage | None = None
+        self._at_work: dict[str, LocalTriage] = {}
+        self._owing = False  # something was decided just now
         self._send_after = 0.0
         self._pick_up_at: float | None = 0.0
-        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
     def start(self) -> None:
         """Begin, with what an earlier server left undone."""
-        self._thread.start()
+        self._flowing.start()
+        self._sending.start()
 
     def put(self, source: str, ticket_id: str) -> None:
         """Let a new ticket flow on."""
         if source in self._steps:
             self._waiting.append((source, ticket_id))
-            self._woken.set()
+            self._flowing.wake()
 
     def stop(self) -> None:
         """Take no new work; what is in flight ends. What waits is taken up when a server is started again."""
         self._stopping = True
-        if self._at_work is not None:
-            self._at_work.stop()
-        self._woken.set()
+        for triage in tuple(self._at_work.values()):
+            triage.stop()
+        self._flowing.stop()
+        self._sending.stop()
 
     def join(self) -> None:
-        """Wait until it has ended."""
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping:
-            try:
-                self._pick_up()
-                self._flow()
-                self._send_due()
-            except TriageError as error:
-                errors.warning("background: %s", error.sentence())
-                self._send_after = time.monotonic() + PAUSE
-                self._pick_up_at = time.monotonic() + AGAIN
-            except Exception:  # noqa: BLE001 - the thread lives as long as the server
-                errors.exception("background work failed")
-                self._send_after = time.monotonic() + PAUSE
-            self._woken.wait(LOOK)
-            self._woken.clear()
+        """Wait until both have ended."""
+        self._flowing.join()
+        self._sending.join()
 
     def _session(self, actor: str, words: str) -> LocalTriage:
-        self._at_work = LocalTriage(self._parts, actor, words)
+        triage = self._at_work[threading.current_thread().name] = LocalTriage(self._parts, actor, words)
         if self._stopping:
-            self._at_work.stop()
-        return self._at_work
+            triage.stop()
+        return triage
+
+    def _flow_on(self) -> None:
+        if not self._steps:
+            return
+        try:
+            self._pick_up()
+            self._flow()
+        except Exception:
+            self._pick_up_at = time.monotonic() + AGAIN  # what was taken from those that wait is found again
+            raise
 
     def _pick_up(self) -> None:
         """Find the tickets of webhooks that were left on their way."""
         if self._pick_up_at is None or time.monotonic() < self._pick_up_at:
             return
         self._pick_up_at = None
-        if not self._steps:
-            return
         wanted = {"classify": "new", "route": "classified"}
         statuses = frozenset(wanted[step] for steps in self._steps.values() for step in steps)
         known = {ticket_id for _, ticket_id in self._waiting}
@@ -107,15 +102,59 @@ class Worker:
             if "route" in self._steps[source]:
                 ready = [t.ticket_id for t in self._parts.store.find(chosen) if t.status == "classified"]
                 if ready:
-                    _drain(self._session(actor, words).route(Selection(ids=tuple(ready)), RoutePlan()))
+                    _drain(self._session(actor, words).owe(Selection(ids=tuple(ready))))
+                    self._owing = True
+                    self._sending.wake()
 
     def _send_due(self) -> None:
+        owing, self._owing = self._owing, False
         at = self._parts.store.next_due()
-        if at is None or at > time.time() - LOOK or time.monotonic() < self._send_after:
+        recent = at is not None and at > time.time() - LOOK and not owing
+        if at is None or recent or time.monotonic() < self._send_after:
             return
         # No ticket is to be routed (the limit), only what is due is to be sent.
-        if not _drain(self._session(ACTOR, "serve").route(Selection(limit=0), RoutePlan())):
+        try:
+            sent = _drain(self._session(ACTOR, "serve").route(Selection(limit=0), RoutePlan()))
+        except Exception:
             self._send_after = time.monotonic() + PAUSE
+            raise
+        if not sent:
+            self._send_after = time.monotonic() + PAUSE
+
+
+class _Loop:
+    """A thread that works again and again, whatever goes wrong, until it is stopped."""
+
+    def __init__(self, name: str, work: Callable[[], None]) -> None:
+        self._work = work
+        self._woken = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._woken.set()
+
+    def join(self) -> None:
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._work()
+            except TriageError as error:
+                errors.warning("background: %s", error.sentence())
+            except Exception:  # noqa: BLE001 - the thread lives as long as the server
+                errors.exception("background work failed")
+            self._woken.wait(LOOK)
+            self._woken.clear()
 
 
 def _drain(outcomes: Iterable[Outcome[Any]]) -> int:

@@ -5,18 +5,22 @@ from typing import Any
 
 import anthropic
 
+from triage_cli.classifiers.bounding import hooks, is_oversize
 from triage_cli.classifiers.prompt import Question, schema
 from triage_cli.classifiers.providers import (
     BY_NOTHING,
     BY_SCHEMA,
     SLACK,
+    UNREADABLE,
     Client,
     Complaint,
     Reply,
     Usage,
     failure,
     is_page,
+    legible,
     page,
+    tokens,
 )
 from triage_cli.config import ClassifierSpec
 from triage_cli.errors import TemporaryError, TriageError
@@ -28,6 +32,8 @@ PROBLEMS = {"max_tokens": "cut", "model_context_window_exceeded": "cut", "refusa
 class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
     """Asks for JSON of one schema; the static part is marked for the provider's cache."""
 
+    bounded = True  # whether all its answers are short
+
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
         super().__init__(spec, env, HOME, "anthropic")
         self._plain = False
@@ -38,6 +44,7 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
         self._sdk = anthropic.AsyncAnthropic(
             api_key=self._key, base_url=self._url, timeout=self._spec.timeout + SLACK, max_retries=0,
             open_telemetry=False,
+            http_client=anthropic.DefaultAsyncHttpxClient(event_hooks=hooks()) if self.bounded else None,
         )  # fmt: skip
 
     async def ask(self, question: Question, budget: int) -> Reply:
@@ -46,14 +53,20 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
             plain = self._plain
             try:
                 request = self.request(question, budget, plain=plain)
-                return self.reply(await self.sdk.messages.create(**request))
+                answer: object = await self.sdk.messages.create(**request)
             except anthropic.APIStatusError as error:
                 said = Complaint.of(error.status_code, error.body, error.response.headers)
                 if self.learned(said, plain=plain):
                     continue
                 raise failure(said, self._spec, self.address) from None
             except (anthropic.AnthropicError, ValueError) as error:
+                if is_oversize(error):
+                    return UNREADABLE
                 raise translated(error) from None
+            except Exception:  # noqa: BLE001 - the SDK stumbles over what it was sent
+                return UNREADABLE
+            else:
+                return self.reply(answer)
 
     def heeded(self, *, form: bool) -> None:
         """Take note whether an answer had the form; a server that ignores it is not sent it again."""
@@ -95,7 +108,10 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
         }
 
     def reply(self, answer: object) -> Reply:
-        """Read an answer, however incomplete."""
+        """Read an answer, however incomplete or strange."""
+        return legible(lambda: self._read(answer), lambda: usage_of(getattr(answer, "usage", None)))
+
+    def _read(self, answer: object) -> Reply:
         if isinstance(answer, str):
             if is_page(answer):
                 raise page(self._spec, self.address, 200)
@@ -105,13 +121,13 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
         text = "".join(part for part in parts if isinstance(part, str))
         model = getattr(answer, "model", None)
         problem = PROBLEMS.get(str(getattr(answer, "stop_reason", None)))
-        return Reply(text, usage_of(getattr(answer, "usage", None)), model, problem)
+        return Reply(text, usage_of(getattr(answer, "usage", None)), model if isinstance(model, str) else None, problem)
 
 
 def usage_of(usage: object) -> Usage | None:
     """Return the tokens; what was read from or written to the cache is not in the provider's own count of input."""
     names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-    counts = [n if isinstance(n := getattr(usage, name, None), int) else 0 for name in names]
+    counts = [tokens(getattr(usage, name, None)) or 0 for name in names]
     if not any(counts):
         return None
     taken, written, read, stored = counts

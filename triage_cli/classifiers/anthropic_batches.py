@@ -28,6 +28,7 @@ STATUS = {
 class AnthropicWire(AnthropicProvider):
     """Implements `batches.Wire`. A batch carries no mark: only its results tell whose it is."""
 
+    bounded = False  # the results of a batch are long
     # The provider takes 100,000 in 256 MB; as the body is built in memory, ours are smaller.
     limits = Limits(20_000, 60_000_000)
 

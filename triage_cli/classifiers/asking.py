@@ -261,7 +261,7 @@ class _Turn:
                 lambda: provider.ask(question, budget), self._of.endpoint, retries,
                 timeout=self._spec.timeout, tokens=tokens.input + tokens.output, stopping=lambda: self.stopping,
             )  # fmt: skip
-            cost = bill.add(reply.usage or estimate(question, len(reply.text or "") // 3))
+            cost = bill.add(used(reply, question, budget))
         except (AnswerError, TemporaryError) as error:
             self._rejected += isinstance(error, RejectedError)
             if isinstance(error, RejectedError) and self._rejected == self._patience:
@@ -307,6 +307,12 @@ def estimate(question: prompt.Question, output: int) -> Usage:
     """Return the tokens a request may take, from the bytes of its text; all of it might be written to a cache."""
     said = question.system + question.user + "".join(ticket + answer for ticket, answer in question.shots)
     return Usage(len(said.encode("utf-8", "replace")) // 3 + 16 + 8 * len(question.shots), output)
+
+
+def used(reply: Reply, question: prompt.Question, budget: int = BUDGET) -> Usage:
+    """Return the tokens of an answer: as its server counts them, else estimated by what could be read of it."""
+    unread = reply.text is None and reply.problem == "not_json"
+    return reply.usage or estimate(question, budget if unread else len(reply.text or "") // 3)
 
 
 def said(reply: Reply, question: prompt.Question) -> Verdict:

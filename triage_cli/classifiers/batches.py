@@ -10,7 +10,7 @@ from typing import IO, Any, NamedTuple, Protocol, TypeVar
 
 from triage_cli.allowance import Allowance
 from triage_cli.classifiers import prompt
-from triage_cli.classifiers.asking import AskingClassifier, Bill, estimate, failed, half, said
+from triage_cli.classifiers.asking import AskingClassifier, Bill, estimate, failed, half, said, used
 from triage_cli.classifiers.providers import BUDGET, Complaint, Reply, failure
 from triage_cli.concurrency import bridge
 from triage_cli.config import ClassifierSpec
@@ -252,7 +252,7 @@ class Batches:
         for raw in lines:
             try:
                 line = self._wire.read(json.loads(raw), question, options)
-            except (ValueError, TypeError, KeyError):  # half a line, or none of ours
+            except (ValueError, TypeError, KeyError, AttributeError):  # half a line, or none of ours
                 continue
             mine, _, number = line.custom_id.rpartition("-")
             if f"{mine}-" != custom_id(batch.batch_id, "") or not number.isdigit():
@@ -270,7 +270,7 @@ class Batches:
         question = question._replace(labels=tuple(json.loads(batch.labels)))
         bill = Bill(self._price)
         if isinstance(result.reply, Reply):
-            bill.add(result.reply.usage or estimate(question, len(result.reply.text or "") // 3))
+            bill.add(used(result.reply, question))
             verdict = said(result.reply, question)
             self._heeded += verdict.parsed.problem in (None, "unknown_label")
             self._ignored += verdict.parsed.problem == "not_json"

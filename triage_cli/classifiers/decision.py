@@ -6,9 +6,10 @@ from typing import Any
 
 import openai
 
+from triage_cli.classifiers.bounding import is_oversize
 from triage_cli.classifiers.openai import OpenAIClient, complaint, usage_of
 from triage_cli.classifiers.prompt import Question
-from triage_cli.classifiers.providers import Complaint, Reply, failure, is_page, page
+from triage_cli.classifiers.providers import UNREADABLE, Complaint, Reply, failure, is_page, legible, page
 from triage_cli.config import ClassifierSpec
 from triage_cli.errors import ConfigError
 from triage_cli.models import Category
@@ -46,8 +47,12 @@ class DecisionProvider(OpenAIClient):
         except openai.APIStatusError as error:
             raise failure(complaint(error), self._spec, self.address) from None
         except (openai.OpenAIError, ValueError) as error:
+            if is_oversize(error):
+                return UNREADABLE
             raise self.translated(error) from None
-        return self._reply(answer)
+        except Exception:  # noqa: BLE001 - the SDK stumbles over what it was sent
+            return UNREADABLE
+        return self.reply(answer)
 
     def heeded(self, *, form: bool) -> None:
         """Take note of nothing: a decision has but one form."""
@@ -73,13 +78,18 @@ class DecisionProvider(OpenAIClient):
         none = Category(question.none, "It fits no category")
         return [(category.name, category) for category in (*question.categories, none)]
 
-    def _reply(self, answer: object) -> Reply:
+    def reply(self, answer: object) -> Reply:
+        """Read an answer, however incomplete or strange."""
+        return legible(lambda: self._read(answer), lambda: usage_of(getattr(answer, "usage", None)))
+
+    def _read(self, answer: object) -> Reply:
         if isinstance(answer, str) and is_page(answer):
             raise page(self._spec, self.address, 200)
         told: Any = answer if isinstance(answer, Mapping) else _plain(answer)
         if isinstance(told.get("error"), Mapping):
             raise failure(Complaint.of(500, told, {}), self._spec, self.address)
         usage, model = usage_of(_Fields(told.get("usage"))), told.get("model")
+        model = model if isinstance(model, str) else None
         answers = told.get("answers")
         first = answers.get("category") if isinstance(answers, Mapping) else next(iter(answers or ()), None)
         if not isinstance(first, Mapping):

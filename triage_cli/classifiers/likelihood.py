@@ -39,9 +39,10 @@ def likelihoods(tokens: Sequence[Token], labels: Sequence[str]) -> dict[str, flo
         for option, _ in token.options:
             if option.startswith(lead) and option != lead:
                 leads[option] = {x for x in labels if _continues(known + option[len(lead) :], x)}
-        mass = {o: math.exp(lp) for o, lp in token.options if leads.get(o)}
+        # What is above 0 is no log-probability, and would be more than a float can hold.
+        mass = {o: math.exp(min(lp, 0.0)) for o, lp in token.options if leads.get(o)}
         total = sum(mass.values())
-        if token.text not in mass or total <= 0:
+        if token.text not in mass or not 0 < total < math.inf:  # nor NaN
             return {}
         for option, weight in mass.items():
             if chosen not in leads[option] and len(leads[option]) == 1:

@@ -8,19 +8,23 @@ import httpx  # noqa: F401
 import openai
 from openai.types.chat import ChatCompletion
 
+from triage_cli.classifiers.bounding import hooks, is_oversize
 from triage_cli.classifiers.likelihood import Token, likelihoods
 from triage_cli.classifiers.prompt import VERSION, Question, schema
 from triage_cli.classifiers.providers import (
     BY_NOTHING,
     BY_SCHEMA,
     SLACK,
+    UNREADABLE,
     Client,
     Complaint,
     Reply,
     Usage,
     failure,
     is_page,
+    legible,
     page,
+    tokens,
 )
 from triage_cli.config import ClassifierSpec
 from triage_cli.errors import TemporaryError, TriageError
@@ -43,14 +47,17 @@ OBJECTIONS = (
 class OpenAIClient(Client[openai.AsyncOpenAI]):
     """Holds the SDK's client, and translates its errors: the one door for them."""
 
+    bounded = True  # whether all its answers are short
+
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
         super().__init__(spec, env, HOME, "openai")
 
     def open(self) -> None:
         """Make the client; the deadline and the retries are ours."""
         self._sdk = openai.AsyncOpenAI(
-            api_key=self._key, base_url=self._url, timeout=self._spec.timeout + SLACK, max_retries=0
-        )
+            api_key=self._key, base_url=self._url, timeout=self._spec.timeout + SLACK, max_retries=0,
+            http_client=openai.DefaultAsyncHttpxClient(event_hooks=hooks()) if self.bounded else None,
+        )  # fmt: skip
 
     def translated(self, error: Exception) -> TriageError:
         """Return what an error of the SDK means, without its request: that holds the key."""
@@ -103,7 +110,11 @@ class OpenAIProvider(OpenAIClient):
                 if not self.learned(complaint(error), form, without):
                     raise self.translated(error) from None
             except (openai.OpenAIError, ValueError) as error:
+                if is_oversize(error):
+                    return UNREADABLE
                 raise self.translated(error) from None
+            except Exception:  # noqa: BLE001 - the SDK stumbles over what it was sent
+                return UNREADABLE
             else:
                 return self.reply(answer, question)
 
@@ -169,7 +180,10 @@ class OpenAIProvider(OpenAIClient):
         return False
 
     def reply(self, answer: object, question: Question) -> Reply:
-        """Read an answer, however incomplete."""
+        """Read an answer, however incomplete or strange."""
+        return legible(lambda: self._read(answer, question), lambda: usage_of(getattr(answer, "usage", None)))
+
+    def _read(self, answer: object, question: Question) -> Reply:
         if isinstance(answer, str) and is_page(answer):
             raise page(self._spec, self.address, 200)
         if isinstance(wrapped := getattr(answer, "error", None), Mapping):  # some gateways fail with a 200
@@ -204,9 +218,9 @@ def usage_of(usage: object) -> Usage | None:
     """Return the tokens of chat completions or decisions, whose names differ; None where they are not told."""
     read = getattr(usage, "prompt_tokens", None), getattr(usage, "input_tokens", None)
     written = getattr(usage, "completion_tokens", None), getattr(usage, "output_tokens", None)
-    taken = next((n for n in read if isinstance(n, int)), None)
+    taken, spoken = (next((n for n in map(tokens, told) if n is not None), None) for told in (read, written))
     if taken is None:
         return None
     details = getattr(usage, "prompt_tokens_details", None) or getattr(usage, "input_tokens_details", None)
     cached, stored = getattr(details, "cached_tokens", None), getattr(details, "cache_write_tokens", None)
-    return Usage(taken, next((n for n in written if isinstance(n, int)), 0), cached or 0, stored or 0)
+    return Usage(taken, spoken or 0, tokens(cached) or 0, tokens(stored) or 0)

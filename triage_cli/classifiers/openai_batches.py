@@ -25,6 +25,7 @@ AGAIN = ("batch_expired", "batch_cancelled")
 class OpenAIWire(OpenAIProvider):
     """Implements `batches.Wire`. The server finds a batch again by the metadata it was created with."""
 
+    bounded = False  # a file of results is long
     limits = Limits(50_000, 190_000_000)  # of 200 MB
 
     def line(self, custom_id: str, question: Question, budget: int) -> bytes:

@@ -3,7 +3,8 @@
 import logging
 import re
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from triage_cli.config import ClassifierSpec
 from triage_cli.errors import AnswerError, ConfigError, RefusedError, TemporaryError, TriageError
 from triage_cli.resilience import retry_after
 
+MOST_TOKENS = 1 << 31  # what is more is no number of tokens
 BUDGET = 256  # tokens an answer may have; a cut one is asked for again with twice as many
 
 
@@ -41,6 +43,29 @@ class Reply(NamedTuple):
     problem: str | None = None
     chances: Mapping[str, float] = {}
     source: str = "said"  # where the chances come from
+
+
+UNREADABLE = Reply(None, problem="not_json")
+
+
+def legible(read: Callable[[], Reply], usage: Callable[[], Usage | None]) -> Reply:
+    """Return what an answer says: the one door for answers in which something else stands than was agreed on.
+
+    What of it cannot be read at all is `not_json`, and was paid for: by its usage, if that can be read.
+    """
+    try:
+        return read()
+    except TriageError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever a server may say, it fails its own ticket and no run
+        with suppress(Exception):
+            return UNREADABLE._replace(usage=usage())
+        return UNREADABLE
+
+
+def tokens(said: object) -> int | None:
+    """Return a number of tokens as a server tells it, None for what is none; no server gives tokens back."""
+    return min(max(0, said), MOST_TOKENS) if isinstance(said, int) and not isinstance(said, bool) else None
 
 
 class Provider(Protocol):

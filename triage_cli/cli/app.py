@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from triage_cli import __version__
+from triage_cli.abandoning import abandon
 from triage_cli.cli import helping, printing, session, telling
 from triage_cli.errors import AmbiguousError, ExitCode, TriageError, UnavailableError, UsageError
 
@@ -71,6 +72,8 @@ def main() -> None:
     telling.make_utf8(sys.stdout, sys.stderr)
     code = run(sys.argv[1:])
     telling.close_quietly()
+    if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+        abandon(code)  # threads that still wait for a command or a name would be waited for
     sys.exit(code)
 
 

@@ -6,10 +6,15 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
 
+from triage_cli.abandoning import abandon
 from triage_cli.errors import ExitCode
+
+# Seconds after the second signal in which what was begun may be let go of in order.
+PATIENCE = 0.7
 
 T = TypeVar("T")
 
@@ -35,6 +40,9 @@ class Stopper:
         self._before: dict[int, Any] = {}
         self._nudger: _Nudger | None = None
         self._swallowed: type[BaseException] | None = None
+        self._left = threading.Event()
+        # One that a handler may put into while another one does.
+        self._twice: SimpleQueue[bool] = SimpleQueue()
 
     def watch(self, stop: Callable[[], None]) -> None:
         """Call `stop` at the first signal."""
@@ -42,6 +50,7 @@ class Stopper:
 
     def __enter__(self) -> Self:
         sys.unraisablehook = self._unraisable
+        threading.Thread(target=self._insist, daemon=True, name="insisting").start()
         if hasattr(signal, "pthread_kill"):
             self._nudger = _Nudger(self._on_nudge)
         for number in CODES:
@@ -53,6 +62,8 @@ class Stopper:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._left.set()
+        self._twice.put(False)
         for number, handler in self._before.items():
             signal.signal(number, handler)
         sys.unraisablehook = sys.__unraisablehook__
@@ -64,12 +75,22 @@ class Stopper:
             self._nudger.heard += 1
         # One line without a call: another signal's handler may run inside this one wherever something is called.
         before, self.code = self.code, self.code or CODES[number]
+        if before:
+            self._twice.put(True)
         if before or not self._stops:
             raise KeyboardInterrupt
         for stop in self._stops:
             stop()
         if self._waiting:
             raise _Wake
+
+    def _insist(self) -> None:
+        """End the process where the second signal did not, since something is waited for that does not come."""
+        if self._twice.get() and not self._left.wait(PATIENCE):
+            flushing = threading.Thread(target=sys.stdout.flush, daemon=True)  # a reader may have stopped reading
+            flushing.start()
+            flushing.join(0.1)
+            abandon(self.code)
 
     def _unraisable(self, what: "sys.UnraisableHookArgs") -> None:
         # A signal that comes in the midst of a destructor, which can raise nothing, is raised at the next nudge.

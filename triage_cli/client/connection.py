@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from triage_cli import __version__, wire
+from triage_cli.codec import number
 from triage_cli.errors import BusyError, RefusedError, TriageError, UnavailableError, UsageError
 
 # Seconds: to connect, and between two pieces of an answer; a stream that is at work sends a blank each second.
@@ -288,7 +289,7 @@ def _strict(said: str) -> float:
 
 def _parsed(text: bytes) -> Any:
     try:
-        return json.loads(text, parse_constant=_strict)
+        return json.loads(text, parse_constant=_strict, parse_float=number)
     except wire.StrangeError:
         raise
     except (ValueError, RecursionError) as error:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import IO
 
+from triage_cli.abandoning import at_end
 from triage_cli.concurrency import bridge
 from triage_cli.destinations.payload import line
 from triage_cli.errors import DeliveryError
@@ -30,6 +31,7 @@ class CommandDestination:
         self, name: str, run: tuple[str, ...], timeout: float, max_attempts: int, schedule: tuple[float, ...]
     ) -> None:
         self.name = name
+        self.workers = WORKERS
         self.max_attempts = max_attempts
         self.schedule = schedule
         self._run = run
@@ -77,6 +79,7 @@ def run(command: Sequence[str], data: bytes, timeout: float) -> tuple[int, str]:
     process = subprocess.Popen(  # noqa: S603 - the config's owner named it; the config check refuses one others can write
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
+    _running.add(process)
     said = bytearray()
     # What it has started may keep the pipes open for longer than it lives itself: nobody waits for their end.
     threading.Thread(target=_feed, args=(process.stdin, data), daemon=True).start()
@@ -88,8 +91,21 @@ def run(command: Sequence[str], data: bytes, timeout: float) -> tuple[int, str]:
         _kill(process)
         process.wait()
         raise
+    finally:
+        _running.discard(process)
     listener.join(LAST_WORDS)
     return status, bytes(said).decode("utf-8", "replace").strip()
+
+
+_running: set["subprocess.Popen[bytes]"] = set()
+
+
+def _kill_all() -> None:
+    for process in tuple(_running):
+        _kill(process)
+
+
+at_end(_kill_all)
 
 
 def _feed(pipe: IO[bytes], data: bytes) -> None:

@@ -10,12 +10,16 @@ from triage_cli.destinations.payload import line
 from triage_cli.errors import DeliveryError
 from triage_cli.models import Outcome, Parcel, Receipt
 
+# As large a write as there are parcels in hand: each costs one wait for the disk.
+WORKERS = 250
+
 
 class FileDestination:
     """Appends to one file. What was appended is on the disk before it counts as accepted."""
 
     def __init__(self, name: str, path: Path, max_attempts: int, schedule: tuple[float, ...]) -> None:
         self.name = name
+        self.workers = WORKERS
         self.max_attempts = max_attempts
         self.schedule = schedule
         self._path = path

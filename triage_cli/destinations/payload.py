@@ -1,9 +1,8 @@
 """What a destination is told of a ticket: one JSON object, the same for files, commands and the wire."""
 
-import json
 from typing import Any
 
-from triage_cli.codec import ticket_record
+from triage_cli.codec import compact, ticket_record
 from triage_cli.models import Parcel
 
 SCHEMA_VERSION = 1
@@ -26,4 +25,4 @@ def payload(parcel: Parcel) -> dict[str, Any]:
 
 def line(parcel: Parcel) -> bytes:
     """Return the payload as one line of UTF-8 JSON, with its line feed."""
-    return json.dumps(payload(parcel), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return compact(payload(parcel)).encode() + b"\n"

@@ -86,6 +86,7 @@ class WebhookDestination:
         self.name = target.name
         # A destination that is an address alone has that for its name.
         self._said = f"the webhook at {host_of(target.url)}" if "://" in target.name else target.name
+        self.workers = WORKERS
         self.max_attempts = target.max_attempts
         self.schedule = target.schedule
         self._target = target
@@ -112,7 +113,8 @@ class WebhookDestination:
                     for parcel, result in arrived
                 ]
         finally:
-            bridge().run(client.aclose())
+            # Not waited for: a forgotten generator may be closed in the loop's own thread.
+            asyncio.run_coroutine_threadsafe(client.aclose(), bridge().loop)
 
     async def _send(self, client: httpx.AsyncClient, parcel: Parcel) -> Outcome[Receipt]:
         began = time.perf_counter()

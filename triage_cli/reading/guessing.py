@@ -9,19 +9,23 @@ _VALUE = re.compile(
     r"^(?:[-+]?[\d.,:/ -]*\d[\d.,:/ %-]*|\S+@\S+\.\w+|https?://\S+|#?\w*[-_]?\d{3,}|[0-9a-f-]{32,36})$",
     re.IGNORECASE,
 )
+_LONGEST = 60  # characters of a name; a longer cell is a sentence, and no pattern is tried on it
 _PROSE = 4  # words a cell has on average, where people wrote it
 
 
 def looks_like_data(row: Sequence[str]) -> bool:
     """Tell whether a first row holds values rather than names: a date, a number, an address, an id, a sentence."""
     cells = [cell.strip() for cell in row if cell.strip()]
-    return any(_VALUE.match(cell) or len(cell) > 60 or moment(cell) is not None for cell in cells)
+    return any(len(cell) > _LONGEST or _VALUE.match(cell) or moment(cell) is not None for cell in cells)
 
 
 def by_content(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
     """Return the fields that a sample of rows without a header shows; none without a column of prose."""
-    padded = [[cell.strip() for cell in row] + [""] * (width - len(row)) for row in rows]
-    columns = [[row[place] for row in padded if row[place]] for place in range(width)]
+    columns: list[list[str]] = [[] for _ in range(width)]
+    for row in rows:  # not cell by cell of the widest row: one row may be a thousand times as wide as the others
+        for column, cell in zip(columns, map(str.strip, row), strict=False):
+            if cell:
+                column.append(cell)
     words = [sum(len(cell.split()) for cell in column) / max(len(column), 1) for column in columns]
     prose = [place for place in range(width) if words[place] >= _PROSE]
     prose = sorted(prose, key=lambda place: -words[place])[:2]

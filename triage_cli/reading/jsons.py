@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
+from triage_cli.codec import decoder
 from triage_cli.errors import InputError
 from triage_cli.reading.decoding import LONGEST
 from triage_cli.reading.tables import Record, lines_of
 
-_DECODER = json.JSONDecoder(parse_constant=lambda _: None)  # NaN is no JSON, and nothing to keep
+_DECODER = decoder()
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # an escaped backslash before u0000 makes it a text
 _GAP = re.compile(r"[\s,\ufeff]*")
 _PARTS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
@@ -97,6 +98,7 @@ class JsonRecords:
         while len(buffer) < self._start:
             buffer += next(blocks)
         at, number, started = self._start, 1 + buffer.count("\n", 0, self._start), self._start > 0
+        marred = False  # some item was none
         while True:
             begin = _gap_end(buffer, at)
             if not started and begin < len(buffer):
@@ -105,8 +107,9 @@ class JsonRecords:
                     begin = _gap_end(buffer, begin + 1)
             number += buffer.count("\n", at, begin)
             at = begin
-            value, end, problem = _item(buffer, at, last=not more) if at < len(buffer) else (None, 0, "")
+            value, end, problem = _item(buffer, at, last=not more, alone=marred)
             if end:
+                marred = marred or bool(problem)
                 if buffer[at] != "]":
                     yield number, buffer[at:end], value, problem
                 elif self._start:
@@ -147,12 +150,19 @@ def _line(number: int, text: str) -> Iterator[tuple[int, str, object, str]]:
     yield number, text, value, problem
 
 
-def _item(buffer: str, at: int, *, last: bool) -> tuple[Any, int, str]:
-    """Return the value at a place, where it ends (0: more text is needed), and what is wrong with it."""
-    if buffer[at] == "]":
-        return None, at + 1, ""
+def _item(buffer: str, at: int, *, last: bool, alone: bool) -> tuple[Any, int, str]:
+    """Return the value at a place, where it ends (0: more text is needed), and what is wrong with it.
+
+    `alone`: it is cut out first. Each error of the decoder counts the lines before it, and many in one text are slow.
+    """
+    if buffer[at : at + 1] in ("", "]"):
+        return None, at + 1 if at < len(buffer) else 0, ""
     try:
-        value, end = _DECODER.raw_decode(buffer, at)
+        if alone and (length := _length(buffer, at)):
+            value, end = _DECODER.raw_decode(buffer[at : at + length])
+            end += at
+        else:
+            value, end = _DECODER.raw_decode(buffer, at)
     except (ValueError, RecursionError) as exc:
         end = _balanced(buffer, at)
         if not end and last:
@@ -161,6 +171,13 @@ def _item(buffer: str, at: int, *, last: bool) -> tuple[Any, int, str]:
     if end == len(buffer) and not last and not isinstance(value, dict | list | str):
         return None, 0, ""  # a number may go on in the next block
     return value, end, "over 1 MB" if end - at > LONGEST else ""
+
+
+def _length(buffer: str, at: int) -> int:
+    """Return how long the item at a place is, a string with all between its quotes; 0 if the text ends first."""
+    if buffer[at] == '"' and (string := _PARTS.match(buffer, at)):
+        return string.end() - at
+    return max(0, _balanced(buffer, at) - at)
 
 
 def _balanced(buffer: str, at: int) -> int:

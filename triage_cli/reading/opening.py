@@ -21,6 +21,7 @@ _NO_HEADER = (
     "no header row was found, so the first row was read as a ticket; say --no-header if that is right, "
     "or name the columns with --map"
 )
+_WIDEST = 4096  # columns; each row is looked at under each of them, however short it is
 _PREAMBLE = 10  # rows looked at for a header that is not the first
 
 
@@ -108,6 +109,7 @@ def _csv_table(blocks: Iterator[str], sample: Sample, name: str, options: ReadOp
 
 def _json_table(blocks: Iterator[str], layout: Layout, name: str, options: ReadOptions) -> Table:
     columns = tuple(dict.fromkeys(key for item in layout.sample for key in item))
+    _check_width(len(columns), name)
     # What is nested is no text of ours, unless the user says so: "comments" with a list under it is no description.
     nested = {key for item in layout.sample for key, value in item.items() if isinstance(value, dict | list)}
     found = matched(columns, options.mapping, nested) if columns else Columns({})
@@ -131,6 +133,7 @@ def _header(rows: Sequence[Sequence[str]], name: str, options: ReadOptions) -> _
     """Return the columns and where the rows begin: a header, one under a title, or none at all."""
     if not rows:
         raise InputError(f"{name} has no rows", hint="a table of tickets has a header with a subject or a description")
+    _check_width(len(rows[0]), name)
     if not options.header:
         return _headless(rows, name, options, "")
     first = tuple(rows[0])
@@ -139,7 +142,7 @@ def _header(rows: Sequence[Sequence[str]], name: str, options: ReadOptions) -> _
         return _Header(first, found, 1)
     titled = not found and sum(map(bool, first)) <= 2
     for place, row in enumerate(rows[1:_PREAMBLE] if titled else (), start=1):
-        if known(row) > 1 and has_text((later := matched(row, options.mapping)).fields):
+        if len(row) <= _WIDEST and known(row) > 1 and has_text((later := matched(row, options.mapping)).fields):
             return _Header(tuple(row), later, place + 1, f"{place} row(s) above the header were passed over")
     if found is None and looks_like_data(first) and not set(options.mapping.values()) & set(first):
         return _headless(rows, name, options, _NO_HEADER)
@@ -151,6 +154,7 @@ def _header(rows: Sequence[Sequence[str]], name: str, options: ReadOptions) -> _
 
 def _headless(rows: Sequence[Sequence[str]], name: str, options: ReadOptions, note: str) -> _Header:
     width = max(len(row) for row in rows)
+    _check_width(width, name)
     columns = tuple(str(place) for place in range(1, width + 1))
     mapped = matched(columns, options.mapping).fields
     fields = mapped if has_text(mapped) else {**by_content(rows, width), **mapped}
@@ -219,6 +223,11 @@ def _taken(found: Columns, columns: Sequence[str], *how: str) -> str:
     pairs = ", ".join(f"{field} ← {columns[place].strip()}" for field, place in found.fields.items())
     desk = (f"{found.helpdesk} export",) if found.helpdesk else ()
     return "; ".join(part for part in (pairs, ", ".join(desk + how)) if part)
+
+
+def _check_width(width: int, name: str) -> None:
+    if width > _WIDEST:
+        raise InputError(f"{name} has {width:,} columns, more than any table of tickets", hint="is it the right file?")
 
 
 def _no_text(name: str, columns: Sequence[str]) -> InputError:

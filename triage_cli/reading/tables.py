@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from io import StringIO
-from itertools import count, islice
+from itertools import count
 from typing import Any, NamedTuple
 
 from triage_cli.reading.decoding import LONGEST
@@ -21,6 +21,11 @@ class Record(NamedTuple):
     cells: list[str] | None
     problem: str = ""
     item: dict[str, Any] | None = None
+
+
+def _between(lines: Sequence[str], at: int, stop: int) -> Iterator[str]:
+    """Yield some of the lines; `islice` would walk to the first of them from the beginning, for each refused row."""
+    return map(lines.__getitem__, range(at, stop))
 
 
 def lines_of(text: str) -> list[str]:
@@ -73,7 +78,7 @@ class CsvRecords:
         check = len(text) > LONGEST or "\0" in text
         at = 0
         while at < stop:
-            reader = csv.reader(islice(lines, at, stop), delimiter=self._delimiter, strict=True)
+            reader = csv.reader(_between(lines, at, stop), delimiter=self._delimiter, strict=True)
             base = at
             try:
                 for cells in reader:
@@ -124,7 +129,7 @@ class CsvRecords:
         r"""Return a row with a stray quote, and where it ends: \" as an escaped quote if that gives a whole row."""
         if '\\"' in self._lines[at]:
             escaped = csv.reader(
-                islice(self._lines, at, stop),
+                _between(self._lines, at, stop),
                 delimiter=self._delimiter,
                 strict=True,
                 doublequote=False,
@@ -134,7 +139,7 @@ class CsvRecords:
                 cells = next(escaped)
                 if len(cells) == self._width:
                     return cells, at + escaped.line_num
-        reader = csv.reader(islice(self._lines, at, stop), delimiter=self._delimiter)
+        reader = csv.reader(_between(self._lines, at, stop), delimiter=self._delimiter)
         return next(reader), at + reader.line_num
 
     def _oversize(self) -> Record:
@@ -179,8 +184,9 @@ class CsvRecords:
 def named_once(columns: Sequence[str]) -> list[str]:
     """Return a name for each column, for `extra` to keep it under: `Comment (2)` a second time, by place if empty."""
     names: dict[str, None] = {}
+    numbers: dict[str, Iterator[int]] = {}
     for place, column in enumerate(columns, start=1):
         first = column.strip() or f"column {place}"
-        numbered = (f"{first} ({n})" for n in count(2))
+        numbered = (f"{first} ({n})" for n in numbers.setdefault(first, count(2)))
         names[first if first not in names else next(name for name in numbered if name not in names)] = None
     return list(names)

@@ -24,6 +24,9 @@ from triage_cli.ports import Destination, Store
 from triage_cli.service.attempts import Attempts, Patience, Reached
 from triage_cli.service.posting import ROOM, Arrived, Post
 
+# Seconds between two looks at what has fallen due while something is still on its way.
+LOOK = 1.0
+
 
 class Map(NamedTuple):
     """The routing map: its rules, its hash, and what opens a destination by name."""
@@ -87,10 +90,16 @@ class Delivering:
         while self._post.open:
             yield self._arrived(waiting)
 
+    def owe(self, chunk: Sequence[Ticket]) -> list[Outcome[Routed]]:
+        """Decide where tickets go, and leave it to others to hand them over: that is due at once."""
+        return self._decide(chunk, again=False)[0]
+
     def due(self) -> Iterator[list[Reached]]:
-        """Deliver what is due now at every destination that is not being left alone."""
-        names = self._store.owed()
+        """Deliver what is due now at every destination that is not being left alone, or falls due while one is slow."""
+        names, looked = self._store.owed(), time.monotonic()
         while True:
+            if time.monotonic() - looked > LOOK and not self._allowance.stopping:
+                names, looked = self._store.owed(), time.monotonic()
             for name in list(names):
                 room = self._post.room(name)
                 if self._allowance.stopping or not room:

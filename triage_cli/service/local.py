@@ -295,6 +295,14 @@ class LocalTriage:
                 tally.add([outcome])
                 yield outcome
 
+    def owe(self, selection: Selection) -> Iterator[Outcome[Routed]]:
+        """Decide where tickets go; what that makes due is delivered by the next `route`, so nothing is waited for."""
+        with self._running("route") as tally, closing(self._delivering(tally)) as delivering:
+            for chunk in self._claimed(selection, TO_ROUTE, tally):
+                outcomes = delivering.owe([t for t in chunk if not self._lost(t, tally)])
+                tally.add(outcomes)
+                yield from outcomes
+
     def _delivering(self, tally: Tally, *, retry_dead: bool = False) -> Delivering:
         return Delivering(
             self._store, self._parts.map, self._actor, tally.lease, self._allowance, tally.breathe,

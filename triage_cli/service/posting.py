@@ -110,6 +110,7 @@ class _Line:
         self._destination: Destination | None = None
         self._trouble: TriageError | None = None
         self._results: Iterator[Sequence[Outcome[Receipt]]] = iter(())
+        self._handed = 0  # to the destination, and not yet come back
         self.open = 0
 
     @property
@@ -148,6 +149,7 @@ class _Line:
         outcomes = next(self._results)
         if outcomes:
             self.open -= len(outcomes)
+            self._handed -= len(outcomes)
             self._moved = self._clock()
             self._judge(outcomes)
             yield Arrived(self._destination, outcomes)
@@ -166,11 +168,16 @@ class _Line:
             self._paused_until = self._clock() + PAUSE
 
     def _source(self) -> Iterator[Sequence[Parcel]]:
-        """Yield what waits; an empty list where nothing does, so that the destination can tell what it has."""
-        while not self._closed:
-            chunk = list(self._waiting)
-            self._waiting.clear()
-            yield chunk
+        """Yield what waits, no more than the destination can work on: what it was not handed can still be parked.
+
+        An empty list where that is nothing, so that the destination can tell what it has. One that was left alone is
+        handed one parcel, which tries.
+        """
+        while not self._closed and self._destination is not None:
+            most = 1 if self._failures >= FAILURES else 2 * self._destination.workers
+            number = min(len(self._waiting), max(0, most - self._handed))
+            self._handed += number
+            yield [self._waiting.popleft() for _ in range(number)]
 
     def close(self) -> None:
         self._closed = True
