@@ -80,6 +80,7 @@ class SlowBox:
     """A destination that takes its time."""
 
     name = "box"
+    workers = 1
     max_attempts = 3
     schedule: tuple[float, ...] = (10.0,)
 
