@@ -1,14 +1,13 @@
 """`LocalTriage`: the use cases over a store, a classifier and destinations of this machine."""
 
-import time
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
 from itertools import chain, count, islice
 from typing import NamedTuple, TypeVar
 
 from triage_cli.allowance import Allowance
-from triage_cli.errors import TriageError, UnavailableError, UsageError
+from triage_cli.errors import UnavailableError, UsageError
 from triage_cli.explaining import explain
 from triage_cli.importing import Meetings
 from triage_cli.models import (
@@ -37,21 +36,21 @@ from triage_cli.models import (
 from triage_cli.ports import Batcher, Classifier, Store
 from triage_cli.service import naming, renaming, reviewing
 from triage_cli.service.batching import Batching
+from triage_cli.service.claiming import TO_CLASSIFY, TO_ROUTE, Claiming
 from triage_cli.service.deciding import Deciding
 from triage_cli.service.delivering import Delivering, Map
 from triage_cli.service.forgetting import forget
 from triage_cli.service.gathering import Desk
 from triage_cli.service.intake import Intake
 from triage_cli.service.judging import Judging
+from triage_cli.service.passing import Passing
 from triage_cli.service.reclassifying import Reclassifying
 from triage_cli.service.running import Tally, bound, running
+from triage_cli.service.staying import due, last_of_each
 from triage_cli.service.verdicts import Verdicts
-from triage_cli.streams import CHUNK, chunked
+from triage_cli.streams import chunked
 
 T = TypeVar("T")
-
-TO_CLASSIFY = frozenset({"new", "failed"})
-TO_ROUTE = frozenset({"classified", "unroutable"})
 
 
 Decide = Callable[[Iterable[Sequence[Ticket]]], Iterator[list[Outcome[Decided]]]]
@@ -228,11 +227,12 @@ class LocalTriage:
         row: int,
     ) -> Iterator[Sequence[Ticket]]:
         """Claim chunk after chunk; what nobody need be asked about is set aside."""
-        for chunk in self._claimed(selection, TO_CLASSIFY, tally, deciding.handful):
-            settled = deciding.settled([o for o in chunk if not self._lost(o, tally)])
+        claiming = self._claiming(tally)
+        for chunk in claiming.chunks(selection, TO_CLASSIFY, deciding.handful):
+            settled = deciding.settled([o for o in chunk if not claiming.lost(o)])
             ask = []
             for ticket in chunk:
-                did = settled.get(ticket.ticket_id) or ("held" if self._lost(ticket, tally) else "")
+                did = settled.get(ticket.ticket_id) or ("held" if claiming.lost(ticket) else "")
                 if did:
                     aside.append(Outcome(row, did, Decided(ticket, None, False), None, ticket))
                 else:
@@ -242,33 +242,6 @@ class LocalTriage:
             yield ask
         if not self._allowance.stopping:
             through.append(True)
-
-    def _claimed(
-        self, selection: Selection, statuses: frozenset[str], tally: Tally, most: int = CHUNK
-    ) -> Iterator[list[Ticket]]:
-        """Claim chunk after chunk; of named tickets, those that another run holds come along unclaimed."""
-        if selection.ids is not None:
-            for names in chunked(dict.fromkeys(selection.ids), most):
-                if self._allowance.stopping:
-                    return
-                named = selection._replace(ids=tuple(names))
-                mine = {t.ticket_id: t for t in self._store.claim(named, tally.lease, CHUNK)}
-                yield [mine.get(t.ticket_id, t) for t in self._store.find(named)]
-            return
-        selection = selection._replace(statuses=selection.statuses or statuses)
-        left = selection.limit
-        while (left is None or left > 0) and not self._allowance.stopping:
-            size = most if left is None else min(left, most)
-            chunk = self._store.claim(selection, tally.lease, size)
-            if not chunk:
-                return
-            yield chunk
-            left = None if left is None else left - len(chunk)
-            selection = selection._replace(after=f"{chunk[-1].urgency}{chunk[-1].ticket_id}")
-
-    @staticmethod
-    def _lost(ticket: Ticket, tally: Tally) -> bool:
-        return ticket.run_id != tally.run.run_id
 
     # -- route
 
@@ -283,14 +256,16 @@ class LocalTriage:
             numbers = count()
 
             def numbered() -> Iterator[Sequence[Ticket]]:
-                for chunk in self._claimed(selection, statuses, tally):
+                for chunk in self._claiming(tally).chunks(selection, statuses):
                     rows.update((ticket.ticket_id, next(numbers)) for ticket in chunk)
                     yield chunk
 
             routed = chain.from_iterable(delivering.route(numbered(), again=plan.again))
             outcomes: Iterator[Outcome[Routed]] = (o._replace(row=rows.pop(o.ticket.ticket_id)) for o in routed)
             if selection.ids is None:
-                outcomes = self._last_of_each(chain(outcomes, self._due(delivering, numbers, plan.stay)))
+                outcomes = last_of_each(
+                    self._store, chain(outcomes, due(self._store, delivering, self._allowance, numbers, plan.stay))
+                )
             for outcome in outcomes:
                 tally.add([outcome])
                 yield outcome
@@ -298,47 +273,20 @@ class LocalTriage:
     def owe(self, selection: Selection) -> Iterator[Outcome[Routed]]:
         """Decide where tickets go; what that makes due is delivered by the next `route`, so nothing is waited for."""
         with self._running("route") as tally, closing(self._delivering(tally)) as delivering:
-            for chunk in self._claimed(selection, TO_ROUTE, tally):
-                outcomes = delivering.owe([t for t in chunk if not self._lost(t, tally)])
+            claiming = self._claiming(tally)
+            for chunk in claiming.chunks(selection, TO_ROUTE):
+                outcomes = delivering.owe([t for t in chunk if not claiming.lost(t)])
                 tally.add(outcomes)
                 yield from outcomes
+
+    def _claiming(self, tally: Tally) -> Claiming:
+        return Claiming(self._store, tally.lease, self._allowance)
 
     def _delivering(self, tally: Tally, *, retry_dead: bool = False) -> Delivering:
         return Delivering(
             self._store, self._parts.map, self._actor, tally.lease, self._allowance, tally.breathe,
             retry_dead=retry_dead,
         )  # fmt: skip
-
-    def _last_of_each(self, outcomes: Iterable[Outcome[Routed]]) -> Iterator[Outcome[Routed]]:
-        """Yield one outcome a ticket: what is due later may be tried again while we stay, and is told at the end."""
-        later: dict[str, tuple[int, TriageError | None]] = {}
-        for outcome in outcomes:
-            ticket_id = outcome.ticket.ticket_id
-            row, _ = later.pop(ticket_id, (outcome.row, None))
-            if outcome.did == "routing":
-                later[ticket_id] = row, outcome.error
-            else:
-                yield outcome._replace(row=row)
-        for names in chunked(later):
-            deliveries = self._store.deliveries(names)
-            for ticket in self._store.find(Selection(ids=tuple(names))):
-                row, error = later[ticket.ticket_id]
-                routed = Routed(ticket, deliveries.get(ticket.ticket_id, ()))
-                yield Outcome(row, ticket.status, routed, error, ticket)
-
-    def _due(self, delivering: Delivering, rows: Iterator[int], stay: float) -> Iterator[Outcome[Routed]]:
-        """Deliver what is due now, and stay for what falls due within `stay` seconds from now."""
-        until = time.time() + stay
-        while not self._allowance.stopping:
-            came = False
-            for reached in delivering.due():
-                for r in reached:
-                    came = True
-                    yield Outcome(next(rows), r.ticket.status, Routed(r.ticket, r.deliveries), r.error, r.ticket)
-            at, now = self._store.next_due(), time.time()
-            if at is None or at > until or (at <= now and not came):  # what is due and still there, another holds
-                return
-            self._allowance.wait(max(0.0, at - now))
 
     # -- run
 
@@ -348,99 +296,17 @@ class LocalTriage:
         with self._running("run") as tally:
             intake = self._intake(verdicts, tally, hold=True)
             created = intake.chunks(self._until_stopped(drafts))
-            stopped: list[TriageError] = []
-            classified = self._run_classify(created, self._deciding(plan, tally), tally, stopped)
+            deciding = self._deciding(plan, tally)
             with closing(self._delivering(tally)) as delivering:
                 for _ in delivering.due():  # what an interrupted run left: the same command does what is left
                     pass
-                for routed in self._run_route(classified, delivering):
+                passing = Passing(self._store, deciding, delivering, tally.lease)
+                for routed in passing.through(created):
                     tally.add(routed)
                     yield from routed
-            for error in stopped:
+            for error in passing.stopped:
                 raise error
-            self._check_deadline(plan, done=not self._cut)
-
-    def _run_classify(
-        self,
-        created: Iterable[list[Outcome[Ticket]]],
-        deciding: Deciding,
-        tally: Tally,
-        stopped: list[TriageError],
-    ) -> Iterator[list[Outcome[Ticket]]]:
-        """Ask about the tickets that need it; the others pass at the classifier's next breath.
-
-        What stops the run is put aside in `stopped` until what was created has passed too.
-        """
-        passing: list[Outcome[Ticket]] = []
-        asked: dict[str, list[Outcome[Ticket]]] = {}  # a ticket that stands in the input twice is asked about once
-
-        def ask() -> Iterator[Sequence[Ticket]]:
-            for outcomes in created:
-                mine = self._hold(outcomes, asked, tally)
-                asked.update((ticket_id, []) for ticket_id in mine)
-                for outcome in outcomes:
-                    waits = asked.get(outcome.value.ticket_id) if outcome.value else None
-                    (passing if waits is None else waits).append(outcome)
-                yield list(mine.values())
-                yield []  # the input may pause here: what has come is answered first
-
-        try:
-            for answers in deciding.decide(ask()):
-                ready = passing[:]
-                passing.clear()
-                for answer in answers:
-                    for outcome in asked.pop(answer.ticket.ticket_id):
-                        ticket = answer.value.ticket if answer.value else outcome.value
-                        ready.append(outcome._replace(value=ticket, error=answer.error))
-                yield sorted(ready, key=lambda o: o.row)
-        except TriageError as error:
-            stopped.append(error)
-        self._cut = self._cut or bool(asked)
-        if left := passing + [outcome for waiting in asked.values() for outcome in waiting]:
-            yield sorted(left, key=lambda o: o.row)
-
-    def _hold(self, outcomes: Sequence[Outcome[Ticket]], asked: Collection[str], tally: Tally) -> dict[str, Ticket]:
-        """Return the tickets of a chunk that this run is to classify: those it has made, and those it can claim."""
-        todo = [o for o in outcomes if o.value and o.value.status in TO_CLASSIFY]
-        mine = {o.value.ticket_id: o.value for o in todo if o.value and o.did == "created"}
-        others = {o.value.ticket_id for o in todo if o.value} - mine.keys() - set(asked)
-        claimed = (
-            self._store.claim(Selection(ids=tuple(others), statuses=TO_CLASSIFY), tally.lease, CHUNK) if others else []
-        )
-        return mine | {t.ticket_id: t for t in claimed}
-
-    def _run_route(
-        self, classified: Iterable[list[Outcome[Ticket]]], delivering: Delivering
-    ) -> Iterator[list[Outcome[Routed]]]:
-        """Send on the tickets that have a category; the others pass at the post's next breath."""
-        passing: list[Outcome[Routed]] = []
-        due: dict[str, list[Outcome[Ticket]]] = {}
-
-        def chunks() -> Iterator[Sequence[Ticket]]:
-            for outcomes in classified:
-                mine = []
-                for outcome in outcomes:
-                    ticket = outcome.value
-                    if ticket is not None and ticket.ticket_id in due:
-                        due[ticket.ticket_id].append(outcome)
-                    elif ticket is not None and ticket.status in TO_ROUTE:
-                        due[ticket.ticket_id] = [outcome]
-                        mine.append(ticket)
-                    else:
-                        passing.append(outcome._replace(value=Routed(ticket) if ticket else None))  # type: ignore[arg-type]
-                yield mine
-
-        for routed in delivering.route(chunks()):
-            ready = passing[:]
-            passing.clear()
-            for after in routed:
-                ready += (
-                    Outcome(before.row, before.did, after.value, before.error or after.error, before.item)
-                    for before in due.pop(after.ticket.ticket_id)
-                )
-            yield sorted(ready, key=lambda o: o.row)
-        if passing:
-            yield passing
+            self._check_deadline(plan, done=not (self._cut or passing.cut))
 
     # -- forget
 

@@ -1,0 +1,46 @@
+"""`route` stays a while for attempts that fall due, and tells each ticket once."""
+
+import time
+from collections.abc import Iterable, Iterator
+
+from triage_cli.allowance import Allowance
+from triage_cli.errors import TriageError
+from triage_cli.models import Outcome, Routed, Selection
+from triage_cli.ports import Store
+from triage_cli.service.delivering import Delivering
+from triage_cli.streams import chunked
+
+
+def last_of_each(store: Store, outcomes: Iterable[Outcome[Routed]]) -> Iterator[Outcome[Routed]]:
+    """Yield one outcome a ticket: what is due later may be tried again while we stay, and is told at the end."""
+    later: dict[str, tuple[int, TriageError | None]] = {}
+    for outcome in outcomes:
+        ticket_id = outcome.ticket.ticket_id
+        row, _ = later.pop(ticket_id, (outcome.row, None))
+        if outcome.did == "routing":
+            later[ticket_id] = row, outcome.error
+        else:
+            yield outcome._replace(row=row)
+    for names in chunked(later):
+        deliveries = store.deliveries(names)
+        for ticket in store.find(Selection(ids=tuple(names))):
+            row, error = later[ticket.ticket_id]
+            routed = Routed(ticket, deliveries.get(ticket.ticket_id, ()))
+            yield Outcome(row, ticket.status, routed, error, ticket)
+
+
+def due(
+    store: Store, delivering: Delivering, allowance: Allowance, rows: Iterator[int], stay: float
+) -> Iterator[Outcome[Routed]]:
+    """Deliver what is due now, and stay for what falls due within `stay` seconds from now."""
+    until = time.time() + stay
+    while not allowance.stopping:
+        came = False
+        for reached in delivering.due():
+            for r in reached:
+                came = True
+                yield Outcome(next(rows), r.ticket.status, Routed(r.ticket, r.deliveries), r.error, r.ticket)
+        at, now = store.next_due(), time.time()
+        if at is None or at > until or (at <= now and not came):  # what is due and still there, another holds
+            return
+        allowance.wait(max(0.0, at - now))
