@@ -360,3 +360,21 @@ def test_logs_are_followed_over_a_remote(remote: RemoteCli) -> None:
         assert json.loads(following.stdout.readline())["action"] == "classified"
         following.send_signal(signal.SIGINT)
     assert following.returncode == 130
+
+
+def test_a_server_stays_as_large_as_it_is(remote: RemoteCli) -> None:
+    """What a request leaves behind has cycles, and is not kept until millions of objects are."""
+
+    def most() -> int:
+        """Return the most memory that the server has had so far, in MB."""
+        assert remote.process is not None
+        status = Path(f"/proc/{remote.process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) // 1024
+
+    remote.serve()
+    table = many(8000)
+    peaks = []
+    for number in range(4):
+        assert remote("create", "-q", "--source", f"shop{number}", stdin=table).returncode == 0
+        peaks.append(most())
+    assert peaks[-1] - peaks[0] < 40, peaks

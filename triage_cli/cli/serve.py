@@ -1,5 +1,6 @@
 """`triage serve`: the HTTP API, and the sending of deliveries that fall due."""
 
+import gc
 import ipaddress
 import sys
 from pathlib import Path
@@ -47,6 +48,7 @@ def serve(
         raise UsageError("the server is not installed", hint="pip install 'triage-cli[server]'") from error
     from triage_cli.api import running
 
+    gc.set_threshold(5_000, 10, 10)  # a server lives long, and what a request leaves behind has cycles
     place = running.Place(host, port, ssl_certfile, ssl_keyfile, behind_proxy)
     server = running.prepared(session.config, place, session.say, log=None if session.quiet else sys.stderr)
     session.stopper.watch(server.stop)
