@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli.cli import inputs, printing, telling
-from triage_cli.cli.inputs import Rejections
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.progress import Bar, through
+from triage_cli.cli.rejections import Rejections
 from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, outcome_record, ticket_record
 from triage_cli.errors import ExitCode, RowError, UsageError

@@ -77,7 +77,7 @@ def evaluate(
         if found[-1].stopped or evaluating.allowance.stopping:
             break
     records = [each.scored._asdict() for each in found]
-    Printer(output, quiet=session.quiet).many(records, lambda r: r, Scored._fields, _table, "classifier", len(records))
+    Printer(output).many(records, lambda r: r, Scored._fields, _table, "classifier", len(records))
     if report is not None:
         _write(report, found, file or "stdin")
         session.say(f"wrote {report}")

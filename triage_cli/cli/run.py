@@ -9,9 +9,9 @@ import typer
 
 from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.create import DIDS
-from triage_cli.cli.inputs import Rejections
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.progress import Bar, through
+from triage_cli.cli.rejections import Rejections
 from triage_cli.cli.route import next_step
 from triage_cli.cli.session import Session, served
 from triage_cli.errors import PRECEDENCE, ExitCode, ItemError, UsageError
