@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
 
 from triage_cli import ids, routing
 from triage_cli.adversarial import Steering, adversarial
@@ -239,8 +238,10 @@ def try_destination(spec: DestinationSpec) -> str:
         return f"runs {spec.run[0]}"
     if spec.type == "file":
         return f"appends to {spec.path}"
+    from triage_cli.destinations.unreached import host_of
+
     signed = f", signed by {' and '.join(spec.secret_env)}" if spec.secret_env else ", not signed"
-    return f"posts to {urlsplit(spec.url or '').netloc}{signed}"
+    return f"posts to {host_of(spec.url or '')}{signed}"
 
 
 def try_classifier(config: Config, name: str) -> str:

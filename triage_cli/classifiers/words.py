@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
+from triage_cli.codec import encodable
 from triage_cli.errors import TriageError
 
 MAX_CHARACTERS = 4_000  # of a ticket are read, so that a megabyte costs no more than a long mail
@@ -77,7 +78,7 @@ def bare(word: str) -> str:
 def tokens_of(words: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the tokens of all words in a row, and where each word's begin; a word has at least one."""
     # Half a surrogate pair, which a tokenizer refuses, becomes a question mark.
-    cut = [word[:MAX_WORD].encode("utf-8", "replace").decode() for word in words]
+    cut = [encodable(word[:MAX_WORD]) for word in words]
     encodings = vocabulary()[0].encode_batch_fast(cut, add_special_tokens=False)
     lists = [encoding.ids[:MAX_TOKENS] or [0] for encoding in encodings]
     lengths = np.fromiter(map(len, lists), np.int64, len(lists))

@@ -8,6 +8,8 @@ from typing import Any
 import psycopg
 from psycopg.adapt import Loader
 
+from triage_cli.codec import encodable
+
 # Literals and casts stay as they are.
 _SPECIAL = re.compile(
     r"'(?:[^']|'')*'|::\w+|\?|:[a-z_]\w*|%|\blike\b|\bvalue from json_each\((\?|:\w+)\)", re.IGNORECASE
@@ -42,7 +44,7 @@ def _placeholder(mark: str) -> str:
 def storable(value: Any) -> Any:
     """Return a value as PostgreSQL can keep it: NUL characters and halves of surrogate pairs are replaced."""
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode().replace("\0", NO_TEXT)
+        return encodable(value).replace("\0", NO_TEXT)
     return value
 
 
