@@ -415,7 +415,7 @@ def _local(
     version = open_shelf(store).active()
     model = said = None
     if version is not None:
-        model = fitted.suited(fitted.Model.from_bytes(version.weights), config.categories)
+        model = _suited(version, config)
         said = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
         if model is None and tell is not None:
             tell(f"{of_other_categories(version)}, so the built-in model answers; next: triage learn")
@@ -431,6 +431,13 @@ def _local(
         new_id=ids.new_id,
         version=said if model and said else "",
     )
+
+
+def _suited(version: ModelVersion, config: Config) -> "Model | None":
+    """Return a learned model under the configuration's categories; None where it is for others."""
+    from triage_cli.classifiers import model as fitted
+
+    return fitted.suited(fitted.Model.from_bytes(version.weights), config.categories)
 
 
 def of_other_categories(version: ModelVersion) -> str:
@@ -490,7 +497,7 @@ def evaluating(config: Config, actor: str, words: str, tell: Callable[[str], Non
             return [False] * len(texts)
         from triage_cli.classifiers import model as fitted
 
-        model = fitted.suited(fitted.Model.from_bytes(version.weights), _known(config, store).categories)
+        model = _suited(version, _known(config, store))
         return [False] * len(texts) if model is None else fitted.has_learned(model, texts)
 
     return Evaluating(store, open_shelf(store), config.categories, classifier, learned, config.per_day, actor, words)
@@ -498,13 +505,11 @@ def evaluating(config: Config, actor: str, words: str, tell: Callable[[str], Non
 
 def learned_version(config: Config) -> tuple[str, bool] | None:
     """Return what is to be said of the learned model, and whether it is in use; None where there is none."""
-    from triage_cli.classifiers import model as fitted
-
     store = open_store(config)
     version = open_shelf(store).active()
     if version is None:
         return None
-    suits = fitted.suited(fitted.Model.from_bytes(version.weights), _known(config, store).categories) is not None
+    suits = _suited(version, _known(config, store)) is not None
     labelled = json.loads(version.metrics)["labelled"]
     said = f"version {version.version} of {version.at[:10]}, learned from {labelled:,} tickets"
     return (said, True) if suits else (f"{of_other_categories(version)}: not in use", False)
