@@ -150,7 +150,9 @@ class Ticket(NamedTuple):
     @property
     def text(self) -> str:
         """Return what a classifier reads: subject and description."""
-        return "\n".join(part for part in (self.subject, self.description) if part)
+        if self.subject and self.description:
+            return f"{self.subject}\n{self.description}"
+        return self.subject or self.description or ""
 
 
 class Classification(NamedTuple):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from triage_cli.allowance import Allowance
 from triage_cli.classifiers.model import METHOD, Model, described, fingerprint
-from triage_cli.classifiers.table import SLICE, WordTable, leaders
+from triage_cli.classifiers.table import SLICE, WordTable
 from triage_cli.classifiers.words import MAX_CHARACTERS, MAX_WORDS, words_of
 from triage_cli.errors import TriageError
 from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Ticket
@@ -122,7 +122,7 @@ class LocalClassifier:
         if words:
             judged = self._table.judge(list(words.values()))
             columns = zip(
-                words, judged.chances.tolist(), *map(list, leaders(judged.chances)), judged.spoke,
+                words, judged.chances.tolist(), judged.best.tolist(), judged.runner_up.tolist(), judged.spoke,
                 judged.foreign.tolist(), judged.doubtful.tolist(), strict=True,
             )  # fmt: skip
             for row, chances, best, next_, because, unread, doubtful in columns:

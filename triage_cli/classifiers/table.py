@@ -39,13 +39,15 @@ class _Numbers(dict[str, int]):
 
 
 class Judged(NamedTuple):
-    """What was found of some texts: the labels' probabilities, the words that spoke most for the best, and more.
+    """What was found of some texts: the labels' probabilities, the best two, the words that spoke most for the best.
 
     `foreign` tells which seem to be of a language that the model does not read, `doubtful` which a suspicion may find
     something in.
     """
 
     chances: Floats
+    best: Integers
+    runner_up: Integers
     spoke: list[list[str]]
     foreign: NDArray[np.bool_]
     doubtful: NDArray[np.bool_]
@@ -116,7 +118,7 @@ class WordTable:
         numbers = self.look_up([words for words, _ in texts])
         counts = np.array([len(words) for words, _ in texts])
         starts = np.cumsum(counts) - counts
-        rows = self.rows[numbers]
+        rows = self.rows.take(numbers, axis=0)
         often = chain.from_iterable(repeated or repeat(1, len(words)) for words, repeated in texts)
         weight = _EMPHASIS[np.fromiter(often, np.int64, len(rows))]
         rows *= weight[:, None]
@@ -143,7 +145,8 @@ class WordTable:
         ]
         leans = np.add.reduceat(self.leans[numbers], starts, dtype=np.int64)
         traces = np.bitwise_or.reduceat(self.traces[numbers], starts)[:, None]
-        return Judged(chances, spoke, foreign(leans, counts), ((traces & self.wanted) == self.wanted).any(axis=1))
+        doubtful = ((traces & self.wanted) == self.wanted).any(axis=1)
+        return Judged(chances, best, runner_up, spoke, foreign(leans, counts), doubtful)
 
 
 def scales(vectors: Floats, rarities: Floats) -> tuple[Floats, Floats]:

@@ -1,7 +1,8 @@
 """The SQL of the hot paths, each with its reason, and `Selection` to conditions."""
 
 from collections.abc import Sequence
-from itertools import chain
+from functools import lru_cache
+from itertools import chain, count
 from sqlite3 import Connection
 from typing import Any
 
@@ -24,6 +25,7 @@ from triage_cli.models import (
 # takes 32,766 values at most.
 BLOCK = 1000
 MOST_VALUES = 32_000
+MANY = 100  # rows from which on it pays to look for columns that hold one value: a run's id, its classifier, a time
 
 
 def _marks(fields: tuple[str, ...]) -> str:
@@ -32,18 +34,27 @@ def _marks(fields: tuple[str, ...]) -> str:
 
 def write_all(db: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
     """Insert or update rows, many a statement; return how many. The statement holds `values (?, …)` for one row."""
-    head, _, tail = statement.partition("values ")
-    marks, sign, rest = tail.partition(")")
-    block = min(BLOCK, MOST_VALUES // marks.count("?"))
-    many = f"{head}values {', '.join([marks + sign] * block)}{rest}"
-    whole = len(rows) - len(rows) % block
     done = 0
-    for start in range(0, whole, block):
-        done += db.execute(many, tuple(chain.from_iterable(rows[start : start + block]))).rowcount
-    if left := rows[whole:]:
-        few = f"{head}values {', '.join([marks + sign] * len(left))}{rest}"
-        done += db.execute(few, tuple(chain.from_iterable(left))).rowcount
+    block = min(BLOCK, MOST_VALUES // len(rows[0])) if rows else BLOCK
+    for start in range(0, len(rows), block):
+        some = rows[start : start + block]
+        columns = list(zip(*some, strict=True))
+        once = tuple(len(some) >= MANY and column.count(column[0]) == len(some) for column in columns)
+        values = [column[0] for column, same in zip(columns, once, strict=True) if same]
+        vary = [column for column, same in zip(columns, once, strict=True) if not same]
+        values += chain.from_iterable(zip(*vary, strict=True))
+        done += db.execute(_for_many(statement, once, len(some)), values).rowcount
     return done
+
+
+@lru_cache(16)
+def _for_many(statement: str, once: tuple[bool, ...], rows: int) -> str:
+    """Return a statement for so many rows. Columns of one value are bound `once`, before those of all rows in turn."""
+    head, _, tail = statement.partition("values ")
+    before, after = count(1), count(sum(once) + 1)
+    fixed = [f"?{next(before)}" if same else None for same in once]
+    row = ("(" + ", ".join(mark or f"?{next(after)}" for mark in fixed) + ")" for _ in range(rows))
+    return f"{head}values {', '.join(row)}{tail.partition(')')[2]}"
 
 
 # An identity that is taken meanwhile is no error: fewer rows than asked for say that somebody was faster.
