@@ -81,9 +81,10 @@ class Deciding:
         changes = [self.change(outcome.ticket, outcome, at) for outcome in outcomes]
         with self._allowance.recording(self._lease) as lease:
             conflicts = self._store.save(changes, lease)
-        changes = discreet(changes, conflicts)
-        too_late = [late(change) for change, conflict in zip(changes, conflicts, strict=True) if conflict is not None]
-        self._store.save(too_late, self._lease)
+        if any(conflicts):
+            changes = discreet(changes, conflicts)
+            too_late = [late(change) for change, no in zip(changes, conflicts, strict=True) if no is not None]
+            self._store.save(too_late, self._lease)
         return [
             self.outcome(change, conflict.ticket if conflict else None, before.item)
             for change, conflict, before in zip(changes, conflicts, outcomes, strict=True)
@@ -98,7 +99,8 @@ class Deciding:
 
     def outcome(self, change: Change, instead: Ticket | None, before: object) -> Outcome[Decided]:
         """Return how a ticket ended; `instead` is what stands there where the change was refused."""
-        now = next((a for a in reversed(change.adds) if isinstance(a, Classification)), None)
+        answers = [added for added in change.adds if type(added) is Classification]
+        now = answers[-1] if answers else None
         if instead is not None:
             return Outcome(-1, "held", Decided(instead, now, True), None, before)
         ticket = change.ticket

@@ -126,6 +126,8 @@ class SqliteStore(SqlStore):
             db.execute(queries.LET_GO, (compact(free),))
             self._hold(db, [t for t in new if t.run_id and t.ticket_id not in conflicts])
             self._log(db, kept)
+        if not conflicts:
+            return [None] * len(changes)
         return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]
 
     def _hold(self, db: sqlite3.Connection, tickets: Sequence[Ticket]) -> None:
