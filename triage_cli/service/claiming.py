@@ -43,6 +43,11 @@ class Claiming:
             left = None if left is None else left - len(chunk)
             selection = selection._replace(after=f"{chunk[-1].urgency}{chunk[-1].ticket_id}")
 
+    @property
+    def stopping(self) -> bool:
+        """Tell whether it claims no more because the run is to stop."""
+        return self._allowance.stopping
+
     def lost(self, ticket: Ticket) -> bool:
         """Tell whether a ticket that came along is held by another run."""
         return ticket.run_id != self._lease.run_id

@@ -1,6 +1,6 @@
 """`LocalTriage`: the use cases over a store, a classifier and destinations of this machine."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
 from itertools import chain, count, islice
@@ -37,6 +37,7 @@ from triage_cli.ports import Batcher, Classifier, Store
 from triage_cli.service import naming, renaming, reviewing
 from triage_cli.service.batching import Batching
 from triage_cli.service.claiming import TO_CLASSIFY, TO_ROUTE, Claiming
+from triage_cli.service.classifying import Classifying
 from triage_cli.service.deciding import Deciding
 from triage_cli.service.delivering import Delivering, Map
 from triage_cli.service.forgetting import forget
@@ -51,9 +52,6 @@ from triage_cli.service.verdicts import Verdicts
 from triage_cli.streams import chunked
 
 T = TypeVar("T")
-
-
-Decide = Callable[[Iterable[Sequence[Ticket]]], Iterator[list[Outcome[Decided]]]]
 
 
 class Parts(NamedTuple):
@@ -140,8 +138,9 @@ class LocalTriage:
             if plan.batch:
                 yield from self._classify_in_batches(selection, plan, deciding, tally)
             else:
-                done = yield from self._decided(selection, deciding, tally, deciding.decide)
-                self._check_deadline(plan, done=done)
+                classifying = Classifying(deciding, self._claiming(tally), tally)
+                yield from classifying.decided(selection, deciding.decide)
+                self._check_deadline(plan, done=classifying.through)
 
     def to_ask(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Ticket]:
         """Walk over the tickets that `classify` would ask about, in its order; none is held."""
@@ -155,22 +154,6 @@ class LocalTriage:
             settled = deciding.settled(chunk)
             yield from (ticket for ticket in chunk if ticket.ticket_id not in settled)
 
-    def _decided(
-        self, selection: Selection, deciding: Deciding, tally: Tally, decide: Decide, row: int = 0
-    ) -> Generator[Outcome[Decided], None, bool]:
-        """Decide the selected tickets by `decide`; return whether all were."""
-        aside: list[Outcome[Decided]] = []
-        rows: dict[str, int] = {}
-        through: list[bool] = []
-        for outcomes in decide(self._to_ask(selection, deciding, tally, aside, rows, through, row)):
-            told = aside + [o._replace(row=rows.pop(o.ticket.ticket_id)) for o in outcomes]
-            aside.clear()
-            tally.add(told)
-            yield from told
-        tally.add(aside)
-        yield from aside
-        return bool(through) and not rows
-
     def _classify_in_batches(
         self, selection: Selection, plan: ClassifyPlan, deciding: Deciding, tally: Tally
     ) -> Iterator[Outcome[Decided]]:
@@ -183,9 +166,10 @@ class LocalTriage:
             mine = [o for o in outcomes if wanted is None or o.ticket.ticket_id in wanted]
             yield from (o._replace(row=row + n) for n, o in enumerate(mine))
             row += len(mine)
-        done = yield from self._decided(selection, deciding, tally, batching.submit, row)
+        classifying = Classifying(deciding, self._claiming(tally), tally)
+        yield from classifying.decided(selection, batching.submit, row)
         batching.raise_trouble()
-        self._check_deadline(plan, done=done)
+        self._check_deadline(plan, done=classifying.through)
 
     def _batching(self, plan: ClassifyPlan, deciding: Deciding, tally: Tally, *, proposals: bool = False) -> Batching:
         batcher, run_id = self._parts.batcher, tally.run.run_id
@@ -215,33 +199,6 @@ class LocalTriage:
             raise UnavailableError(
                 f"stopped at --deadline, after {plan.deadline:g} s", hint="the same command does what is left"
             )
-
-    def _to_ask(
-        self,
-        selection: Selection,
-        deciding: Deciding,
-        tally: Tally,
-        aside: list[Outcome[Decided]],
-        rows: dict[str, int],
-        through: list[bool],
-        row: int,
-    ) -> Iterator[Sequence[Ticket]]:
-        """Claim chunk after chunk; what nobody need be asked about is set aside."""
-        claiming = self._claiming(tally)
-        for chunk in claiming.chunks(selection, TO_CLASSIFY, deciding.handful):
-            settled = deciding.settled([o for o in chunk if not claiming.lost(o)])
-            ask = []
-            for ticket in chunk:
-                did = settled.get(ticket.ticket_id) or ("held" if claiming.lost(ticket) else "")
-                if did:
-                    aside.append(Outcome(row, did, Decided(ticket, None, False), None, ticket))
-                else:
-                    rows[ticket.ticket_id] = row
-                    ask.append(ticket)
-                row += 1
-            yield ask
-        if not self._allowance.stopping:
-            through.append(True)
 
     # -- route
 

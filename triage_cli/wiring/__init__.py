@@ -1,0 +1,77 @@
+"""Which class stands behind a port: the one place that names stores, classifiers and destinations."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
+
+from triage_cli.config import Config
+from triage_cli.models import ClassifyPlan
+from triage_cli.ports import Batcher, Classifier, Destination
+from triage_cli.service.delivering import Map
+from triage_cli.service.local import Parts
+from triage_cli.wiring.classifiers import Signed, open_batcher, open_classifier
+from triage_cli.wiring.destinations import open_destination, preview, try_destination
+from triage_cli.wiring.examining import (
+    attack,
+    calibrations,
+    estimate,
+    evaluating,
+    learned_version,
+    learning,
+    try_classifier,
+)
+from triage_cli.wiring.stores import copy_to, is_empty, is_there, known, open_gate, open_store, path_of, verify
+
+if TYPE_CHECKING:  # an annotation is no reason to import httpx
+    from triage_cli.client import RemoteTriage
+
+__all__ = [
+    "attack",
+    "calibrations",
+    "copy_to",
+    "estimate",
+    "evaluating",
+    "is_empty",
+    "is_there",
+    "learned_version",
+    "learning",
+    "open_gate",
+    "open_store",
+    "parts",
+    "path_of",
+    "preview",
+    "remote",
+    "try_classifier",
+    "try_destination",
+    "verify",
+]
+
+
+def parts(config: Config, tell: Callable[[str], None] | None = None, *, guarded: bool = False) -> Parts:
+    """Put together what the use cases stand on; `tell` is told what takes long.
+
+    `guarded`: webhooks reach no private address, unless their destination allows it.
+    """
+    store = open_store(config)
+
+    @cache
+    def destination(name: str) -> Destination:
+        return open_destination(name, config.destinations.get(name), guarded=guarded)
+
+    def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
+        return open_classifier(known(config, store), store, plan, Signed(actor, run_id), tell)
+
+    def batcher(name: str, plan: ClassifyPlan, actor: str, run_id: str) -> Batcher:
+        return open_batcher(known(config, store), name, plan, Signed(actor, run_id))
+
+    map_ = Map(config.routes, config.routing_hash(), destination)
+    hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
+    return Parts(store, config.categories, classifier, map_, config.per_day, hysteresis, batcher)
+
+
+def remote(config: Config, key: str, *, insecure: bool) -> "RemoteTriage":
+    """Return the use cases on the instance that the configuration names; nothing is sent yet."""
+    from triage_cli.client import RemoteTriage
+    from triage_cli.client.connection import checked
+
+    return RemoteTriage(checked(config.remote or "", key, insecure=insecure))

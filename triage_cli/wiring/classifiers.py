@@ -1,0 +1,187 @@
+"""Which class answers for a classifier of the configuration, and what it is fitted, calibrated and bound to."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from triage_cli import ids
+from triage_cli.config import ClassifierSpec, Config
+from triage_cli.errors import ConfigError, UsageError
+from triage_cli.models import Classification, ClassifyPlan, ModelVersion
+from triage_cli.ports import Batcher, Classifier, Store
+from triage_cli.wiring.stores import open_shelf
+
+if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
+    from triage_cli.classifiers.asking import AskingClassifier
+    from triage_cli.classifiers.model import Model
+
+
+class Signed(NamedTuple):
+    """What answers are signed with: who asks, in which run."""
+
+    actor: str
+    run_id: str
+
+
+def open_classifier(
+    config: Config, store: Store, plan: ClassifyPlan, signed: Signed, tell: Callable[[str], None] | None
+) -> Classifier:
+    """Open the classifier that a plan names, or the default; the embedded model is fitted here where it is not yet."""
+    name = plan.classifier or config.classifier
+    spec = config.classifiers.get(name)
+    if spec is None:
+        raise UsageError(f'no classifier "{name}"', hint=f"the config has {', '.join(config.classifiers)}")
+    if plan.batch and not _paid(config, spec):
+        raise UsageError(
+            f'classifier "{name}" asks no provider{" offline" if config.offline else ""}, so nothing can be in a batch',
+            hint="leave out --batch",
+        )
+    if spec.type == "local":
+        return _calibrated(store, spec, _local(config, store, spec, signed, tell), tell)
+    if spec.type == "cascade":
+        from triage_cli.classifiers.cascade import Cascade
+
+        kept = [step for step in spec.steps if not config.offline or config.classifiers[step].type == "local"]
+        if not kept:
+            raise UsageError(f'classifier "{name}" has no step that works offline', hint="leave out --offline")
+        paid = _paid(config, spec)
+        steps = [
+            _calibrated(
+                store,
+                (of := config.classifiers[step]),
+                _asking(config, store, of, plan, signed, has_next=step != paid[-1]),
+                tell,
+            )
+            if step in paid
+            else open_classifier(config, store, plan._replace(classifier=step, batch=False), signed, tell)
+            for step in kept
+        ]
+        return Cascade(name, steps, spec.audit_rate, tell) if len(steps) > 1 else steps[0]
+    return _calibrated(store, spec, _asking(config, store, spec, plan, signed), tell)
+
+
+def _calibrated(
+    store: Store, spec: ClassifierSpec, classifier: Classifier, tell: Callable[[str], None] | None
+) -> Classifier:
+    found = open_shelf(store).calibration(classifier.fingerprint)
+    if found is None:
+        return classifier
+    from triage_cli.classifiers.calibrated import Calibrated
+
+    if tell is not None:
+        tell(f"confidences of {spec.name} are calibrated (on {found.n:,} labelled tickets, {found.at[:10]})")
+    return Calibrated(classifier, found, spec.min_confidence)
+
+
+def _paid(config: Config, spec: ClassifierSpec) -> list[str]:
+    """Return the names of the steps that ask a provider; offline there are none."""
+    names = spec.steps if spec.type == "cascade" else (spec.name,)
+    return [] if config.offline else [name for name in names if config.classifiers[name].type != "local"]
+
+
+def open_batcher(config: Config, name: str, plan: ClassifyPlan, signed: Signed) -> Batcher:
+    """Open the batches of a classifier, of one that is no part of the plan as well: they are to be collected."""
+    from triage_cli.classifiers import batches
+
+    spec = config.classifiers.get(name)
+    if spec is None:
+        raise ConfigError(
+            f'a batch of classifier "{name}" is to be collected, which the config no longer has',
+            hint="add it again until then",
+        )
+    steps = _paid(config, config.classifiers[plan.classifier or config.classifier])
+    asked = open_asked(config, spec, plan, signed)
+    return batches.Batches(asked, batches.wire_of(asked, os.environ), has_next=name in steps[:-1])
+
+
+def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, signed: Signed) -> "AskingClassifier":
+    """Open a classifier that asks a provider, as it is itself: nothing recalled, nothing calibrated."""
+    from triage_cli.classifiers import asking
+
+    return asking.build(
+        spec._replace(workers=plan.workers or spec.workers),
+        config.categories,
+        env=os.environ,
+        actor=signed.actor,
+        run_id=signed.run_id,
+        max_wait=plan.max_wait,
+        offline=config.offline,
+    )
+
+
+def _asking(
+    config: Config, store: Store, spec: ClassifierSpec, plan: ClassifyPlan, signed: Signed, *, has_next: bool = False
+) -> Classifier:
+    from triage_cli.classifiers.remembering import Remembering
+
+    asked = open_asked(config, spec, plan, signed)
+    inner: Classifier = asked
+    if plan.batch:
+        from triage_cli.classifiers import batches
+
+        inner = batches.Postponing(asked, has_next=has_next)
+    shelf = open_shelf(store)
+
+    def recall(keys: Sequence[str]) -> Mapping[str, Classification]:
+        return {} if plan.force else {**shelf.trials(keys), **store.recall(keys)}
+
+    return Remembering(inner, spec.min_confidence, recall, signed.actor, signed.run_id)
+
+
+def _local(
+    config: Config, store: Store, spec: ClassifierSpec, signed: Signed, tell: Callable[[str], None] | None
+) -> Classifier:
+    from triage_cli.classifiers import local
+    from triage_cli.classifiers import model as fitted
+
+    version = open_shelf(store).active()
+    model = said = None
+    if version is not None:
+        model = suited(version, config)
+        said = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
+        if model is None and tell is not None:
+            tell(f"{of_other_categories(version)}, so the built-in model answers; next: triage learn")
+    return local.LocalClassifier(
+        spec.name,
+        model or built_in(config, store, tell),
+        fitted.fingerprint(config.categories),
+        spec.min_confidence,
+        actor=signed.actor,
+        run_id=signed.run_id,
+        categories=config.categories,
+        clock=ids.now,
+        new_id=ids.new_id,
+        version=said if model and said else "",
+    )
+
+
+def suited(version: ModelVersion, config: Config) -> "Model | None":
+    """Return a learned model under the configuration's categories; None where it is for others."""
+    from triage_cli.classifiers import model as fitted
+
+    return fitted.suited(fitted.Model.from_bytes(version.weights), config.categories)
+
+
+def of_other_categories(version: ModelVersion) -> str:
+    """Return what is to be said of a learned model that does not suit the categories."""
+    return (
+        f"learned model version {version.version} is for other categories ({', '.join(json.loads(version.categories))})"
+    )
+
+
+def built_in(config: Config, store: Store, tell: Callable[[str], None] | None) -> "Model":
+    """Return the embedded model of the categories alone, fitted where it is not yet."""
+    from triage_cli.classifiers import model as fitted
+
+    name = fitted.fingerprint(config.categories)
+    weights = store.model(name)
+    if weights is None:
+        from triage_cli.classifiers import training
+
+        if tell is not None:
+            tell(f"fitting the embedded model to {len(config.categories)} categories, once")
+        weights = training.fit(config.categories).to_bytes()
+        store.keep_model(name, weights, {"categories": len(config.categories)})
+    # Its labels stand in the order of the categories, and may be their former names.
+    return fitted.Model.from_bytes(weights)._replace(labels=tuple(c.name for c in config.categories))

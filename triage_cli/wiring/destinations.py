@@ -1,0 +1,92 @@
+"""Which class delivers to a destination of the configuration, and what it would send."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from triage_cli import ids, routing
+from triage_cli.config import Config, DestinationSpec
+from triage_cli.errors import ConfigError
+from triage_cli.models import Parcel, RoutePlan, Rule, Ticket
+from triage_cli.ports import Destination, Store
+
+if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
+    from triage_cli.destinations.webhook import Target
+
+
+def open_destination(name: str, spec: DestinationSpec | None, *, guarded: bool = False) -> Destination:
+    """Open a destination by its configuration."""
+    if spec is None:
+        raise ConfigError(
+            f'no destination "{name}" in the config', hint="add it again, or route its tickets with --again"
+        )
+    if spec.type == "file" and spec.path is not None:
+        from triage_cli.destinations.file import FileDestination
+
+        return FileDestination(name, spec.path, spec.max_attempts, spec.retry_schedule)
+    if spec.type == "webhook":
+        from triage_cli.destinations.webhook import WebhookDestination
+
+        return WebhookDestination(target(spec, os.environ)._replace(guarded=guarded and not spec.allow_private))
+    if spec.type == "command":
+        from triage_cli.destinations.command import CommandDestination
+
+        return CommandDestination(name, spec.run, spec.timeout, spec.max_attempts, spec.retry_schedule)
+    raise ConfigError(f'destination "{name}" has no type that is known', hint="use webhook, command or file")
+
+
+def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
+    """Return where a webhook goes, with its secrets from the environment."""
+    from triage_cli.destinations.webhook import Target
+    from triage_cli.signing import secret_of
+
+    missing = [name for name in spec.secret_env if not env.get(name)]
+    if missing:
+        raise ConfigError(
+            f'destination "{spec.name}" needs the secret in {missing[0]}, which is not set', hint=f"export {missing[0]}"
+        )
+    secrets = tuple(secret_of(env[name]) for name in spec.secret_env)
+    return Target(spec.name, spec.url or "", secrets, spec.timeout, spec.max_attempts, spec.retry_schedule)
+
+
+def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: RoutePlan) -> Iterator[str]:
+    """Yield the requests that routing this ticket would make now, as `route --dry-run` prints them."""
+    from triage_cli.destinations.payload import line
+
+    existing = store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
+    owed = routing.owed(
+        ticket, rule, existing, again=plan.again, config_hash=config.routing_hash(), at=ids.now(), due_at=0.0, run_id=""
+    )
+    gone = {delivery.delivery_id for delivery in owed.superseded}
+    kept = [d for d in existing if d.delivery_id not in gone and d.category == ticket.category]
+    due = [d for d in kept if d.state == "pending" and d.due_at <= time.time()]
+    dead = [d for d in kept if d.state == "dead" and plan.retry_dead]
+    for delivery in (*due, *dead, *owed.new):
+        parcel = Parcel(delivery, ticket)
+        spec = config.destinations.get(delivery.destination)
+        if spec is not None and spec.type == "webhook":
+            from triage_cli.destinations.webhook import as_text
+
+            yield as_text(target(spec, os.environ), parcel)
+        else:
+            yield line(parcel).decode().rstrip()
+
+
+def try_destination(spec: DestinationSpec) -> str:
+    """Look whether a destination can be used, without sending anything, and return what it is in words.
+
+    Raises what a run would raise.
+    """
+    open_destination(spec.name, spec)
+    if spec.type == "command":
+        if shutil.which(spec.run[0]) is None:
+            raise ConfigError(f"{spec.run[0]} is no program that can be run", hint="check its path and its rights")
+        return f"runs {spec.run[0]}"
+    if spec.type == "file":
+        return f"appends to {spec.path}"
+    from triage_cli.destinations.unreached import host_of
+
+    signed = f", signed by {' and '.join(spec.secret_env)}" if spec.secret_env else ", not signed"
+    return f"posts to {host_of(spec.url or '')}{signed}"

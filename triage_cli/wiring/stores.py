@@ -1,0 +1,113 @@
+"""Which database stands behind the store: a file or a PostgreSQL server; and what else stands in it."""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from triage_cli.config import Config, is_postgres, without_password
+from triage_cli.errors import ConfigError, UsageError
+from triage_cli.models import Head, Selection
+from triage_cli.ports import Gate, Shelf, Store
+from triage_cli.service import renaming
+from triage_cli.service.proving import prove
+from triage_cli.stores.sqlite import SqliteStore
+
+if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
+    from triage_cli.stores.copying import Copied
+    from triage_cli.stores.postgres import PostgresStore
+
+
+SHORTEST_KEY = 16
+
+
+def open_store(config: Config) -> "SqliteStore | PostgresStore":
+    """Open the database that the configuration names: a file, or a PostgreSQL server's."""
+    key = audit_key(os.environ)
+    return _postgres(config.database, key) if is_postgres(config.database) else SqliteStore(config.database, key)
+
+
+def audit_key(env: Mapping[str, str]) -> bytes | None:
+    """Return the key of the audit log's hashes. Raises `ConfigError` for one that could be guessed."""
+    key = env.get("TRIAGE_AUDIT_KEY", "").encode("utf-8", "surrogateescape")
+    if key and len(key) < SHORTEST_KEY:
+        raise ConfigError(
+            f"TRIAGE_AUDIT_KEY is shorter than {SHORTEST_KEY} bytes", hint="make one: openssl rand -hex 32"
+        )
+    return key or None
+
+
+def _postgres(url: str, key: bytes | None = None) -> "PostgresStore":
+    try:
+        from triage_cli.stores.postgres import PostgresStore
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
+            raise
+        raise ConfigError(
+            f"PostgreSQL needs the package {error.name}", hint="pip install 'triage-cli[postgres]'"
+        ) from error
+    return PostgresStore(url, key)
+
+
+def verify(config: Config, expected: str | None) -> Head:
+    """Prove the audit log and return its head. Raises `CheckError` for the first thing that does not hold."""
+    key = audit_key(os.environ)
+    if is_postgres(config.database):
+        from triage_cli.stores.auditing import ServerTrail
+
+        return prove(ServerTrail(_postgres(config.database, key)), key, expected)
+    from triage_cli.stores.auditing import trail
+
+    with trail(config.database) as log:
+        return prove(log, key, expected)
+
+
+def path_of(config: Config) -> str:
+    """Return the path of the database. Raises `UsageError` where it has none."""
+    if is_postgres(config.database):
+        raise UsageError(
+            f"the database is {without_password(config.database)}, which is no file", hint="pg_dump backs it up"
+        )
+    return config.database
+
+
+def is_there(config: Config) -> bool:
+    """Tell whether there is a database: a server is asked only when it is needed."""
+    store = open_store(config)
+    return not isinstance(store, SqliteStore) or store.is_there()
+
+
+def is_empty(config: Config) -> bool:
+    """Tell whether there is no ticket yet."""
+    return not is_there(config) or not any(True for _ in open_store(config).find(Selection(limit=1)))
+
+
+def copy_to(config: Config, url: str) -> "Copied":
+    """Move the database, which must be a file, to PostgreSQL."""
+    source = open_store(config)
+    if not isinstance(source, SqliteStore):
+        raise UsageError("the database is on a server already", hint="pg_dump and pg_restore move it")
+    if not is_postgres(url):
+        raise UsageError("a database is copied to PostgreSQL", hint="give postgresql://user@host/name")
+    target = _postgres(url, audit_key(os.environ))
+    from triage_cli.stores.copying import copy
+
+    return copy(source, target)
+
+
+def open_gate(store: Store) -> Gate:
+    """Return the gate of the HTTP API beside a store."""
+    from triage_cli.stores.access import StoreGate
+
+    return StoreGate(store)  # type: ignore[arg-type]  # each of our stores has the two doors that the gate needs
+
+
+def open_shelf(store: Store) -> Shelf:
+    """Return what was learned, beside a store."""
+    from triage_cli.stores.learning import Shelf as StoreShelf
+
+    return StoreShelf(store)  # type: ignore[arg-type]  # each of our stores has the doors it needs
+
+
+def known(config: Config, store: Store) -> Config:
+    """Return the configuration with categories that know their first names in this store."""
+    return config._replace(categories=renaming.rooted(config.categories, store.renames()))
