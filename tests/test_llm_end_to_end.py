@@ -9,6 +9,11 @@ import pytest
 
 from tests.conftest import Cli
 from tests.llm_server import Asked, LlmServer, Step, chat, failing, good, serving, verdict
+from triage_cli import wiring
+from triage_cli.config import load_config
+from triage_cli.errors import UnavailableError
+from triage_cli.models import ClassifyPlan, Selection, TicketDraft
+from triage_cli.service.local import LocalTriage
 
 KEY = "sk-canary-4711-canary"
 CANARY = "the zebra invoice of Mrs Quackenbush"
@@ -304,3 +309,22 @@ def test_a_wait_that_is_no_duration_is_told(cli: Cli, text: str) -> None:
     done = cli("classify", "--max-wait", text)
     assert done.returncode == 2
     assert "30s, 2m or 1h" in done.stderr
+
+
+def test_the_runs_of_one_process_keep_a_providers_pace_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_KEY", "k")
+    with serving() as server:
+        (tmp_path / "triage.yaml").write_text(
+            f"classifier: gpt\nclassifiers: {{gpt: {{type: openai, model: m, base_url: {server.url}, "
+            "api_key_env: TEST_KEY, requests_per_minute: 1}}\n"
+        )
+        config = load_config(config=str(tmp_path / "triage.yaml"), db=str(tmp_path / "t.db"), env={}, cwd=tmp_path)
+        parts = wiring.parts(config)
+        first, second = (LocalTriage(parts, "me", word) for word in ("one", "two"))
+        list(first.create([TicketDraft(n, n, f"Refund {n}") for n in range(2)]))
+        list(first.classify(Selection(limit=1), ClassifyPlan()))
+        with pytest.raises(UnavailableError, match="--deadline"):
+            list(second.classify(Selection(limit=1), ClassifyPlan(deadline=0.1)))
+    assert len(server.asked) == 1

@@ -18,6 +18,7 @@ from triage_cli.resilience import (
     Retries,
     StoppingError,
     Timing,
+    pace,
     persist,
     retry_after,
 )
@@ -228,7 +229,7 @@ def test_who_is_told_to_stop_waits_no_longer() -> None:
 
 def test_requests_a_minute_are_kept() -> None:
     clock = Clock()
-    endpoint = Endpoint("e", requests_per_minute=60, timing=clock.timing)
+    endpoint = Endpoint("e", shared=pace(60), timing=clock.timing)
     server = Server(clock)
 
     async def many() -> None:
@@ -240,9 +241,24 @@ def test_requests_a_minute_are_kept() -> None:
     assert clock.now <= 1000 + 150
 
 
+def test_runs_that_share_a_pace_keep_it_together_and_an_outage_to_themselves() -> None:
+    clock, together = Clock(), pace(60)
+    first, second = (Endpoint(name, shared=together, timing=clock.timing) for name in "ab")
+    server = Server(clock)
+
+    async def many() -> None:
+        await asyncio.gather(*(asked(server, endpoint) for endpoint in (first, second) for _ in range(75)))
+
+    run(many())
+    for start in (1000, 1030, 1060):
+        assert sum(start <= at < start + 60 for at in server.calls) <= 62
+    first.failed(broken(5.0), clock.now)
+    assert first.paused_until > clock.now > second.paused_until
+
+
 def test_tokens_a_minute_are_kept() -> None:
     clock = Clock()
-    endpoint = Endpoint("e", tokens_per_minute=6000, timing=clock.timing)
+    endpoint = Endpoint("e", shared=pace(None, 6000), timing=clock.timing)
     server = Server(clock)
 
     async def many() -> None:
@@ -262,7 +278,7 @@ def test_too_many_requests_halve_the_rate_and_it_comes_back() -> None:
 
 def test_a_burst_of_too_many_counts_once() -> None:
     clock = Clock()
-    endpoint = Endpoint("e", requests_per_minute=600, timing=clock.timing)
+    endpoint = Endpoint("e", shared=pace(600), timing=clock.timing)
     for _ in range(20):
         endpoint.failed(broken(limited=True), 999.0)
     assert endpoint._requests.rate(clock.now) >= 0.5

@@ -93,8 +93,22 @@ class Limiter:
         self._cut_at = now
 
 
+class Pace(NamedTuple):
+    """How fast one endpoint is asked, by all runs of a process together; it lives in one event loop."""
+
+    requests: Limiter
+    tokens: Limiter
+
+
+def pace(requests_per_minute: float | None = None, tokens_per_minute: float | None = None) -> Pace:
+    """Return a new pace; without bounds, until the other side says "too many"."""
+    return Pace(Limiter(requests_per_minute), Limiter(tokens_per_minute))
+
+
 class Endpoint:
     """One model at one address, as all workers of a run see it. It lives in one event loop, so it needs no lock.
+
+    Its pace may be shared with the endpoints of other runs; whether it is down, each run finds out for itself.
 
     An outage begins with the first pause or "too many requests" and ends with the first success; it may last `max_wait`
     seconds, then `UnavailableError` ends the run. Of several pauses the latest end holds.
@@ -106,8 +120,7 @@ class Endpoint:
         *,
         workers: int = 1,
         max_wait: float = 120.0,
-        requests_per_minute: float | None = None,
-        tokens_per_minute: float | None = None,
+        shared: Pace | None = None,
         timing: Timing = REAL,
     ) -> None:
         self.name = name
@@ -122,8 +135,7 @@ class Endpoint:
         self._open = False
         self._probing = False
         self._last_cut = -math.inf
-        self._requests = Limiter(requests_per_minute)
-        self._tokens = Limiter(tokens_per_minute)
+        self._requests, self._tokens = shared or pace()
         self._begun: deque[float] = deque(maxlen=64)
 
     async def enter(self, tokens: float, stopping: Callable[[], bool]) -> float:

@@ -16,7 +16,7 @@ from triage_cli.concurrency import bridge
 from triage_cli.config import ClassifierSpec, Price
 from triage_cli.errors import AnswerError, ConfigError, TemporaryError, TriageError, UsageError
 from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Ticket
-from triage_cli.resilience import REAL, Endpoint, Retries, StoppingError, Timing, persist
+from triage_cli.resilience import REAL, Endpoint, Pace, Retries, StoppingError, Timing, pace, persist
 
 QUOTE = 20  # characters of a ticket in an error are more than chance
 MEANING = {
@@ -42,9 +42,10 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
     new_id: Callable[[], str] = ids.new_id,
     max_wait: float = 120.0,
     offline: bool = False,
+    shared: Pace | None = None,
     timing: Timing = REAL,
 ) -> "AskingClassifier":
-    """Open a classifier of type `openai`, `anthropic` or `decision`; makes no request.
+    """Open a classifier of type `openai`, `anthropic` or `decision`; makes no request. `shared` is its pace, if any.
 
     Raises `UsageError` when offline, `RefusedError` for a missing key.
     """
@@ -52,7 +53,7 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
         raise UsageError(f'classifier "{spec.name}" needs the network', hint="leave out --offline, or use a local one")
     endpoint = Endpoint(
         f'classifier "{spec.name}"', workers=spec.workers, max_wait=max_wait, timing=timing,
-        requests_per_minute=spec.requests_per_minute, tokens_per_minute=spec.tokens_per_minute,
+        shared=shared or pace(spec.requests_per_minute, spec.tokens_per_minute),
     )  # fmt: skip
     run = Signature(actor, run_id, clock, new_id)
     return AskingClassifier(spec, categories, _provider(spec, categories, env), endpoint, run)

@@ -9,7 +9,7 @@ from triage_cli.models import ClassifyPlan
 from triage_cli.ports import Batcher, Classifier, Destination
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
-from triage_cli.wiring.classifiers import Signed, open_batcher, open_classifier
+from triage_cli.wiring.classifiers import Caller, open_batcher, open_classifier
 from triage_cli.wiring.destinations import open_destination, preview, try_destination
 from triage_cli.wiring.examining import (
     attack,
@@ -24,6 +24,7 @@ from triage_cli.wiring.stores import copy_to, is_empty, is_there, known, open_ga
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
     from triage_cli.client import RemoteTriage
+    from triage_cli.resilience import Pace
 
 __all__ = [
     "attack",
@@ -53,16 +54,17 @@ def parts(config: Config, tell: Callable[[str], None] | None = None, *, guarded:
     `guarded`: webhooks reach no private address, unless their destination allows it.
     """
     store = open_store(config)
+    paces: dict[str, Pace] = {}
 
     @cache
     def destination(name: str) -> Destination:
         return open_destination(name, config.destinations.get(name), guarded=guarded)
 
     def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
-        return open_classifier(known(config, store), store, plan, Signed(actor, run_id), tell)
+        return open_classifier(known(config, store), store, plan, Caller(actor, run_id, paces), tell)
 
     def batcher(name: str, plan: ClassifyPlan, actor: str, run_id: str) -> Batcher:
-        return open_batcher(known(config, store), name, plan, Signed(actor, run_id))
+        return open_batcher(known(config, store), name, plan, Caller(actor, run_id, paces))
 
     map_ = Map(config.routes, config.routing_hash(), destination)
     hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}

@@ -15,17 +15,19 @@ from triage_cli.wiring.stores import open_shelf
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.classifiers.asking import AskingClassifier
     from triage_cli.classifiers.model import Model
+    from triage_cli.resilience import Pace
 
 
-class Signed(NamedTuple):
-    """What answers are signed with: who asks, in which run."""
+class Caller(NamedTuple):
+    """Who asks, in which run. `paces` holds how fast each provider is asked, by all callers that share it."""
 
     actor: str
     run_id: str
+    paces: "dict[str, Pace]"
 
 
 def open_classifier(
-    config: Config, store: Store, plan: ClassifyPlan, signed: Signed, tell: Callable[[str], None] | None
+    config: Config, store: Store, plan: ClassifyPlan, caller: Caller, tell: Callable[[str], None] | None
 ) -> Classifier:
     """Open the classifier that a plan names, or the default; the embedded model is fitted here where it is not yet."""
     name = plan.classifier or config.classifier
@@ -38,7 +40,7 @@ def open_classifier(
             hint="leave out --batch",
         )
     if spec.type == "local":
-        return _calibrated(store, spec, _local(config, store, spec, signed, tell), tell)
+        return _calibrated(store, spec, _local(config, store, spec, caller, tell), tell)
     if spec.type == "cascade":
         from triage_cli.classifiers.cascade import Cascade
 
@@ -50,15 +52,15 @@ def open_classifier(
             _calibrated(
                 store,
                 (of := config.classifiers[step]),
-                _asking(config, store, of, plan, signed, has_next=step != paid[-1]),
+                _asking(config, store, of, plan, caller, has_next=step != paid[-1]),
                 tell,
             )
             if step in paid
-            else open_classifier(config, store, plan._replace(classifier=step, batch=False), signed, tell)
+            else open_classifier(config, store, plan._replace(classifier=step, batch=False), caller, tell)
             for step in kept
         ]
         return Cascade(name, steps, spec.audit_rate, tell) if len(steps) > 1 else steps[0]
-    return _calibrated(store, spec, _asking(config, store, spec, plan, signed), tell)
+    return _calibrated(store, spec, _asking(config, store, spec, plan, caller), tell)
 
 
 def _calibrated(
@@ -80,7 +82,7 @@ def _paid(config: Config, spec: ClassifierSpec) -> list[str]:
     return [] if config.offline else [name for name in names if config.classifiers[name].type != "local"]
 
 
-def open_batcher(config: Config, name: str, plan: ClassifyPlan, signed: Signed) -> Batcher:
+def open_batcher(config: Config, name: str, plan: ClassifyPlan, caller: Caller) -> Batcher:
     """Open the batches of a classifier, of one that is no part of the plan as well: they are to be collected."""
     from triage_cli.classifiers import batches
 
@@ -91,31 +93,35 @@ def open_batcher(config: Config, name: str, plan: ClassifyPlan, signed: Signed) 
             hint="add it again until then",
         )
     steps = _paid(config, config.classifiers[plan.classifier or config.classifier])
-    asked = open_asked(config, spec, plan, signed)
+    asked = open_asked(config, spec, plan, caller)
     return batches.Batches(asked, batches.wire_of(asked, os.environ), has_next=name in steps[:-1])
 
 
-def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, signed: Signed) -> "AskingClassifier":
+def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller) -> "AskingClassifier":
     """Open a classifier that asks a provider, as it is itself: nothing recalled, nothing calibrated."""
     from triage_cli.classifiers import asking
+    from triage_cli.resilience import pace
 
+    if spec.name not in caller.paces:
+        caller.paces[spec.name] = pace(spec.requests_per_minute, spec.tokens_per_minute)
     return asking.build(
         spec._replace(workers=plan.workers or spec.workers),
         config.categories,
         env=os.environ,
-        actor=signed.actor,
-        run_id=signed.run_id,
+        actor=caller.actor,
+        run_id=caller.run_id,
         max_wait=plan.max_wait,
         offline=config.offline,
+        shared=caller.paces[spec.name],
     )
 
 
 def _asking(
-    config: Config, store: Store, spec: ClassifierSpec, plan: ClassifyPlan, signed: Signed, *, has_next: bool = False
+    config: Config, store: Store, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller, *, has_next: bool = False
 ) -> Classifier:
     from triage_cli.classifiers.remembering import Remembering
 
-    asked = open_asked(config, spec, plan, signed)
+    asked = open_asked(config, spec, plan, caller)
     inner: Classifier = asked
     if plan.batch:
         from triage_cli.classifiers import batches
@@ -126,11 +132,11 @@ def _asking(
     def recall(keys: Sequence[str]) -> Mapping[str, Classification]:
         return {} if plan.force else {**shelf.trials(keys), **store.recall(keys)}
 
-    return Remembering(inner, spec.min_confidence, recall, signed.actor, signed.run_id)
+    return Remembering(inner, spec.min_confidence, recall, caller.actor, caller.run_id)
 
 
 def _local(
-    config: Config, store: Store, spec: ClassifierSpec, signed: Signed, tell: Callable[[str], None] | None
+    config: Config, store: Store, spec: ClassifierSpec, caller: Caller, tell: Callable[[str], None] | None
 ) -> Classifier:
     from triage_cli.classifiers import local
     from triage_cli.classifiers import model as fitted
@@ -147,8 +153,8 @@ def _local(
         model or built_in(config, store, tell),
         fitted.fingerprint(config.categories),
         spec.min_confidence,
-        actor=signed.actor,
-        run_id=signed.run_id,
+        actor=caller.actor,
+        run_id=caller.run_id,
         categories=config.categories,
         clock=ids.now,
         new_id=ids.new_id,

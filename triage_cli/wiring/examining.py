@@ -13,7 +13,7 @@ from triage_cli.errors import UnavailableError
 from triage_cli.models import Calibration, ClassifyPlan, Ticket
 from triage_cli.ports import Classifier
 from triage_cli.wiring.classifiers import (
-    Signed,
+    Caller,
     built_in,
     of_other_categories,
     open_asked,
@@ -30,9 +30,9 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
 def try_classifier(config: Config, name: str) -> str:
     """Ask a classifier one tiny question and return what it answered in words. Raises what a run would raise."""
     store, spec = open_store(config), config.classifiers[name]
-    plan, signed = ClassifyPlan(name, force=True, max_wait=0.0), Signed("doctor", ids.new_id())
-    model = open_asked(config, spec, plan, signed) if spec.type not in ("local", "cascade") else None
-    classifier = model or open_classifier(known(config, store), store, plan, signed, None)
+    plan, caller = ClassifyPlan(name, force=True, max_wait=0.0), Caller("doctor", ids.new_id(), {})
+    model = open_asked(config, spec, plan, caller) if spec.type not in ("local", "cascade") else None
+    classifier = model or open_classifier(known(config, store), store, plan, caller, None)
     category = config.categories[0].name
     ticket = Ticket(ids.new_id(), "", "doctor", None, "", f"A question about {category}", None, None, None, 2, None, "")
     for outcomes in classifier.classify([[ticket]], Allowance()):
@@ -50,7 +50,7 @@ def try_classifier(config: Config, name: str) -> str:
 def attack(config: Config, name: str, tell: Callable[[str], None] | None = None) -> Steering:
     """Try the shipped attacks on a classifier, nothing recalled; a network one is asked some 240 questions."""
     plan = ClassifyPlan(name, force=True)
-    classifier = open_classifier(config, open_store(config), plan, Signed("attack", ids.new_id()), tell)
+    classifier = open_classifier(config, open_store(config), plan, Caller("attack", ids.new_id(), {}), tell)
     return adversarial(classifier, config.categories)
 
 
@@ -103,7 +103,7 @@ def evaluating(config: Config, actor: str, words: str, tell: Callable[[str], Non
     store = open_store(config)
 
     def classifier(plan: ClassifyPlan, run_id: str) -> Classifier:
-        return open_classifier(known(config, store), store, plan, Signed(actor, run_id), tell)
+        return open_classifier(known(config, store), store, plan, Caller(actor, run_id, {}), tell)
 
     def learned(texts: Sequence[str]) -> list[bool]:
         version = open_shelf(store).active()
@@ -138,7 +138,7 @@ def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:
     for name, spec in config.classifiers.items():
         if name in newest and spec.type != "cascade":
             asked = open_classifier(
-                known(config, store), store, ClassifyPlan(name), Signed("doctor", ids.new_id()), None
+                known(config, store), store, ClassifyPlan(name), Caller("doctor", ids.new_id(), {}), None
             )
             held = open_shelf(store).calibration(asked.fingerprint)
             yield name, held or newest[name], held is not None
