@@ -9,11 +9,14 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlite_utils import Database, Migrations
 
 from tests.pg_server import sql as pg_sql
@@ -904,3 +907,38 @@ def test_a_person_can_read_verdicts_with_plain_sql(store: SqliteStore) -> None:
     verdict = an_answer(ticket, "General")._replace(confidence_source="human", reason="a note")
     store.save([Change(an_event(ticket, "verdict"), adds=(verdict, an_answer(ticket)))])
     assert sql(store, "select category, note from verdicts") == [("General", "a note")]
+
+
+CELLS = {
+    "text": st.one_of(st.none(), st.sampled_from(["", "0", "a", "é"])),
+    "integer": st.one_of(st.none(), st.integers(-2, 2)),
+    "real": st.one_of(st.none(), st.sampled_from([0, 0.0, 1, 0.5])),
+}
+
+
+@given(
+    st.lists(st.sampled_from([*CELLS]), min_size=1, max_size=5),
+    st.sampled_from([1, 99, 100, 101, 1000, 1001]),
+    st.data(),
+)
+@settings(max_examples=30, deadline=None)
+def test_many_rows_are_written_as_one_by_one_whatever_is_the_same_in_all(
+    kinds: list[str], number: int, data: st.DataObject
+) -> None:
+    width = len(kinds)
+    first, other = (data.draw(st.tuples(*map(CELLS.__getitem__, kinds))) for _ in range(2))
+    odd = data.draw(st.sets(st.integers(0, width - 1)))  # the columns in which one row is another
+    at = data.draw(st.integers(0, number - 1))
+    rows = [first] * number
+    rows[at] = tuple(other[n] if n in odd else first[n] for n in range(width))
+    columns = ", ".join(f"c{n}" for n in range(width))
+    insert = f"insert into t ({columns}) values ({', '.join('?' * width)})"
+    found = []
+    for write in (queries.write_all, lambda db, said, all_: db.executemany(said, all_)):
+        with closing(sqlite3.connect(":memory:")) as db:
+            typed = ", ".join(f"c{n} {kind}" for n, kind in enumerate(kinds))
+            db.execute(f"create table t (row integer primary key, {typed})")
+            write(db, insert, rows)
+            told = ", ".join(f"c{n}, typeof(c{n})" for n in range(width))
+            found.append(db.execute(f"select {told} from t order by row").fetchall())
+    assert found[0] == found[1]

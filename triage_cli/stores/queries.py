@@ -40,21 +40,31 @@ def write_all(db: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -
         some = rows[start : start + block]
         columns = list(zip(*some, strict=True))
         once = tuple(len(some) >= MANY and column.count(column[0]) == len(some) for column in columns)
-        values = [column[0] for column, same in zip(columns, once, strict=True) if same]
+        if all(once):  # what never varies needs rows to stand in all the same
+            once = (False, *once[1:])
         vary = [column for column, same in zip(columns, once, strict=True) if not same]
-        values += chain.from_iterable(zip(*vary, strict=True))
+        values = list(chain.from_iterable(zip(*vary, strict=True)))
+        values += [column[0] for column, same in zip(columns, once, strict=True) if same]
         done += db.execute(_for_many(statement, once, len(some)), values).rowcount
     return done
 
 
 @lru_cache(16)
 def _for_many(statement: str, once: tuple[bool, ...], rows: int) -> str:
-    """Return a statement for so many rows. Columns of one value are bound `once`, before those of all rows in turn."""
+    """Return a statement for so many rows. Columns of one value are bound `once`, after those of all rows in turn.
+
+    Numbered placeholders would say the same, but for each Python 3.12 looks through the numbers of all.
+    """
     head, _, tail = statement.partition("values ")
-    before, after = count(1), count(sum(once) + 1)
-    fixed = [f"?{next(before)}" if same else None for same in once]
-    row = ("(" + ", ".join(mark or f"?{next(after)}" for mark in fixed) + ")" for _ in range(rows))
-    return f"{head}values {', '.join(row)}{tail.partition(')')[2]}"
+    rest = tail.partition(")")[2]
+    listed = f"values {', '.join(['(' + ', '.join('?' * once.count(False)) + ')'] * rows)}"
+    if not any(once):
+        return f"{head}{listed}{rest}"
+    of_rows, of_all = count(1), count(1)
+    taken = ", ".join(f"one.column{next(of_all)}" if same else f"many.column{next(of_rows)}" for same in once)
+    one = f"values ({', '.join('?' * once.count(True))})"
+    # The rows come first: only the outer part of a join is read as it is made, and need not be set aside.
+    return f"{head}select {taken} from ({listed}) many cross join ({one}) one where true{rest}"
 
 
 # An identity that is taken meanwhile is no error: fewer rows than asked for say that somebody was faster.
