@@ -15,10 +15,10 @@ from triage_cli.resilience import (
     FOREVER,
     Endpoint,
     Limiter,
+    Pace,
     Retries,
     StoppingError,
     Timing,
-    pace,
     persist,
     retry_after,
 )
@@ -229,7 +229,7 @@ def test_who_is_told_to_stop_waits_no_longer() -> None:
 
 def test_requests_a_minute_are_kept() -> None:
     clock = Clock()
-    endpoint = Endpoint("e", shared=pace(60), timing=clock.timing)
+    endpoint = Endpoint("e", shared=Pace(60), timing=clock.timing)
     server = Server(clock)
 
     async def many() -> None:
@@ -242,7 +242,7 @@ def test_requests_a_minute_are_kept() -> None:
 
 
 def test_runs_that_share_a_pace_keep_it_together_and_an_outage_to_themselves() -> None:
-    clock, together = Clock(), pace(60)
+    clock, together = Clock(), Pace(60)
     first, second = (Endpoint(name, shared=together, timing=clock.timing) for name in "ab")
     server = Server(clock)
 
@@ -258,7 +258,7 @@ def test_runs_that_share_a_pace_keep_it_together_and_an_outage_to_themselves() -
 
 def test_tokens_a_minute_are_kept() -> None:
     clock = Clock()
-    endpoint = Endpoint("e", shared=pace(None, 6000), timing=clock.timing)
+    endpoint = Endpoint("e", shared=Pace(None, 6000), timing=clock.timing)
     server = Server(clock)
 
     async def many() -> None:
@@ -278,11 +278,20 @@ def test_too_many_requests_halve_the_rate_and_it_comes_back() -> None:
 
 def test_a_burst_of_too_many_counts_once() -> None:
     clock = Clock()
-    endpoint = Endpoint("e", shared=pace(600), timing=clock.timing)
+    endpoint = Endpoint("e", shared=Pace(600), timing=clock.timing)
     for _ in range(20):
         endpoint.failed(broken(limited=True), 999.0)
-    assert endpoint._requests.rate(clock.now) >= 0.5
+    assert endpoint._pace.requests.rate(clock.now) >= 0.5
     assert endpoint.failures == 0, "being too fast is no sign of being broken"
+
+
+def test_a_burst_of_too_many_counts_once_over_all_runs_that_share_a_pace() -> None:
+    clock, together = Clock(), Pace()
+    for _ in range(100):
+        together.take(1, clock.now)
+    for run_of_one in range(20):
+        Endpoint(str(run_of_one), shared=together, timing=clock.timing).failed(broken(limited=True), 999.0)
+    assert together.requests.rate(clock.now) >= 30
 
 
 def test_too_many_requests_without_end_end_the_run() -> None:

@@ -93,16 +93,39 @@ class Limiter:
         self._cut_at = now
 
 
-class Pace(NamedTuple):
-    """How fast one endpoint is asked, by all runs of a process together; it lives in one event loop."""
+class Pace:
+    """How fast one endpoint is asked, by all runs of a process together; it lives in one event loop.
 
-    requests: Limiter
-    tokens: Limiter
+    Without bounds a minute it is free, until the other side says "too many".
+    """
 
+    def __init__(self, requests_per_minute: float | None = None, tokens_per_minute: float | None = None) -> None:
+        self.requests = Limiter(requests_per_minute)
+        self.tokens = Limiter(tokens_per_minute)
+        self._begun: deque[float] = deque(maxlen=64)
+        self._last_cut = -math.inf
 
-def pace(requests_per_minute: float | None = None, tokens_per_minute: float | None = None) -> Pace:
-    """Return a new pace; without bounds, until the other side says "too many"."""
-    return Pace(Limiter(requests_per_minute), Limiter(tokens_per_minute))
+    def wait(self, now: float) -> float:
+        """Return how long to wait before a request."""
+        return max(self.requests.wait(now), self.tokens.wait(now))
+
+    def take(self, tokens: float, now: float) -> None:
+        """Begin a request."""
+        self.requests.take(1, now)
+        self.tokens.take(tokens, now)
+        self._begun.append(now)
+
+    def slow(self, began: float, now: float) -> None:
+        """Slow down since a request was one too many: what was under way at the last cut is no news."""
+        if began <= self._last_cut or now < self._last_cut + 1:
+            return
+        recent = [moment for moment in self._begun if moment > now - 10]
+        seen = len(recent) / max(1.0, now - recent[0]) if recent else 1.0
+        tokens = self.tokens.rate(now)
+        self.requests.slow(seen, now)
+        if tokens < math.inf:
+            self.tokens.slow(tokens, now)
+        self._last_cut = now
 
 
 class Endpoint:
@@ -134,9 +157,7 @@ class Endpoint:
         self._down_since: float | None = None
         self._open = False
         self._probing = False
-        self._last_cut = -math.inf
-        self._requests, self._tokens = shared or pace()
-        self._begun: deque[float] = deque(maxlen=64)
+        self._pace = shared or Pace()
 
     async def enter(self, tokens: float, stopping: Callable[[], bool]) -> float:
         """Wait for leave to make one request and return when it began, for `failed`.
@@ -151,9 +172,7 @@ class Endpoint:
         if stopping():
             raise StoppingError
         now = self.timing.clock()
-        self._requests.take(1, now)
-        self._tokens.take(tokens, now)
-        self._begun.append(now)
+        self._pace.take(tokens, now)
         self._probing = self._open
         return now
 
@@ -171,7 +190,7 @@ class Endpoint:
             return self.paused_until - now
         if self._probing:
             return PROBE_SLICE
-        return max(self._requests.wait(now), self._tokens.wait(now))
+        return self._pace.wait(now)
 
     def _check_patience(self, now: float) -> None:
         began = now if self._down_since is None else self._down_since
@@ -199,9 +218,7 @@ class Endpoint:
         self.reached = self.reached or error.reached
         pause = error.retry_after or 0.0
         if error.limited:
-            # What was under way at the last cut is no news, and a burst counts once.
-            if began > self._last_cut and now >= self._last_cut + 1:
-                self._slow(now)
+            self._pace.slow(began, now)
             self._down(now)
         if not error.limited:
             self.failures += 1
@@ -217,15 +234,6 @@ class Endpoint:
     def _down(self, now: float) -> None:
         if self._down_since is None:
             self._down_since = now
-
-    def _slow(self, now: float) -> None:
-        recent = [moment for moment in self._begun if moment > now - 10]
-        seen = len(recent) / max(1.0, now - recent[0]) if recent else 1.0
-        tokens = self._tokens.rate(now)
-        self._requests.slow(seen, now)
-        if tokens < math.inf:
-            self._tokens.slow(tokens, now)
-        self._last_cut = now
 
 
 class Retries:

@@ -16,7 +16,7 @@ from triage_cli.concurrency import bridge
 from triage_cli.config import ClassifierSpec, Price
 from triage_cli.errors import AnswerError, ConfigError, TemporaryError, TriageError, UsageError
 from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Ticket
-from triage_cli.resilience import REAL, Endpoint, Pace, Retries, StoppingError, Timing, pace, persist
+from triage_cli.resilience import REAL, Endpoint, Pace, Retries, StoppingError, Timing, persist
 
 QUOTE = 20  # characters of a ticket in an error are more than chance
 MEANING = {
@@ -53,7 +53,7 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
         raise UsageError(f'classifier "{spec.name}" needs the network', hint="leave out --offline, or use a local one")
     endpoint = Endpoint(
         f'classifier "{spec.name}"', workers=spec.workers, max_wait=max_wait, timing=timing,
-        shared=shared or pace(spec.requests_per_minute, spec.tokens_per_minute),
+        shared=shared or Pace(spec.requests_per_minute, spec.tokens_per_minute),
     )  # fmt: skip
     run = Signature(actor, run_id, clock, new_id)
     return AskingClassifier(spec, categories, _provider(spec, categories, env), endpoint, run)

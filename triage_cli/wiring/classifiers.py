@@ -100,10 +100,10 @@ def open_batcher(config: Config, name: str, plan: ClassifyPlan, caller: Caller) 
 def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller) -> "AskingClassifier":
     """Open a classifier that asks a provider, as it is itself: nothing recalled, nothing calibrated."""
     from triage_cli.classifiers import asking
-    from triage_cli.resilience import pace
+    from triage_cli.resilience import Pace
 
     if spec.name not in caller.paces:
-        caller.paces[spec.name] = pace(spec.requests_per_minute, spec.tokens_per_minute)
+        caller.paces[spec.name] = Pace(spec.requests_per_minute, spec.tokens_per_minute)
     return asking.build(
         spec._replace(workers=plan.workers or spec.workers),
         config.categories,
