@@ -860,3 +860,13 @@ def test_a_config_of_another_encoding_is_not_passed_over(cli: Cli) -> None:
     done = cli("list")
     assert done.returncode == 2
     assert "config.yaml:1" in done.stderr
+
+
+def test_an_export_with_a_row_for_each_message_is_the_same_twice(cli: Cli, tmp_path: Path) -> None:
+    table = tmp_path / "messages.csv"
+    table.write_text("id,subject\n" + "".join(f"{n},message {m} of {n}\n" for n in range(12) for m in range(3)))
+    for command in (["create", str(table)], ["create", str(table)], ["create", "-"], ["run", str(table)]):
+        done = cli(*command, stdin=table.read_text() if command[-1] == "-" else "")
+        assert done.returncode == 3, done.stderr
+        assert "24 rejected" in done.stderr
+    assert len(cli("list").stdout.splitlines()) == 12

@@ -70,12 +70,15 @@ class Intake:
         """Raise `InputError` where these seem to be other tickets than those their ids name; nothing is stored."""
         met = rewritten = 0
         source = ""
-        for chunk in chunked(drafts):
-            items = self._named([importing.identify(d) for d in chunk if type(d) is TicketDraft and d.external_id])
-            known = self._store.known([item.identity for item in items])
-            met += len(known)
-            rewritten += sum(known[i.identity].content_hash != i.content for i in items if i.identity in known)
-            source = items[0].draft.source if items else source
+        with closing(Seen()) as seen:
+            for chunk in chunked(drafts):
+                named = self._named([importing.identify(d) for d in chunk if type(d) is TicketDraft and d.external_id])
+                before = seen.count([item.identity for item in named])
+                items = [item for item, n in zip(named, before, strict=True) if not n]
+                known = self._store.known([item.identity for item in items])
+                met += len(known)
+                rewritten += sum(known[i.identity].content_hash != i.content for i in items if i.identity in known)
+                source = items[0].draft.source if items else source
         meetings = Meetings()
         meetings.add(met, rewritten)
         if doubt := meetings.doubt(source):
