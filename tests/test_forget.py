@@ -16,10 +16,12 @@ from tests.commands import on_terminal, rows
 from tests.conftest import Cli, FakeClassifier, World
 from tests.llm_server import Asked, Step, chat, serving, verdict
 from tests.typist import Typist
-from triage_cli import importing
+from triage_cli import ids, importing
 from triage_cli.errors import DeliveryError, UnavailableError
 from triage_cli.models import (
+    Change,
     ClassifyPlan,
+    Event,
     Lease,
     Outcome,
     Parcel,
@@ -35,6 +37,7 @@ from triage_cli.models import (
 from triage_cli.service.forgetting import blank
 from triage_cli.service.together import Together
 from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.streams import CHUNK
 
 # One canary for each place where a person's words may come to lie.
 WORDS = (
@@ -418,3 +421,31 @@ def test_what_other_parts_keep_of_a_ticket_goes_too(world: World) -> None:
         (2, "returned"),
     ]
     assert world.store._read("select count(*) from batch_items where answer_key = ''")[0][0] == 2
+
+
+def test_an_import_that_is_under_way_brings_nobody_back(world: World) -> None:
+    def draft(n: int, customer: str = "C-other") -> TicketDraft:
+        return TicketDraft(n, n, f"text {n}", customer_id=customer, external_id=f"E{n}")
+
+    def export() -> Iterator[TicketDraft]:
+        yield from map(draft, range(1, CHUNK + 10))
+        assert [o.did for o in world.triage().forget("C-1")] == ["forgotten"]
+        yield from map(draft, range(CHUNK + 10, 3 * CHUNK))
+        yield draft(0, "C-1")
+
+    list(world.triage().create([draft(0, "C-1")]))
+    outcomes = list(world.triage().create(export()))
+    assert outcomes[-1].did == "unchanged"
+    assert not list(world.store.find(Selection(customer_id="C-1")))
+
+
+def test_a_ticket_that_was_forgotten_on_its_way_into_the_store_is_refused(world: World) -> None:
+    draft = TicketDraft(0, 0, "text", customer_id="C-1", external_id="E")
+    (created,) = world.triage().create([draft])
+    list(world.triage().forget("C-1"))
+    assert created.value is not None
+    late = created.value._replace(ticket_id=ids.new_id())
+    (conflict,) = world.store.save([Change(Event("created", late.ticket_id, None, "me", ids.now()), late)])
+    assert conflict is not None
+    assert conflict.ticket is not None
+    assert ids.is_forgotten(conflict.ticket.identity)

@@ -359,7 +359,7 @@ class Store(Protocol):
         """Leave no trace of what was erased or overwritten."""
 
     def forgot(self) -> bool:
-        """Tell whether anybody was ever forgotten here."""
+        """Tell whether anybody may have been forgotten here: cheap, and so asked again and again."""
 
     def hold_batches(self, lease: Lease) -> list[Batch]:
         """Take hold of the batches that are not settled and that no live run holds, oldest first."""

@@ -43,7 +43,6 @@ class Intake:
         self._run_id = run_id
         self._holder = run_id if hold else None
         self._meetings = meetings or Meetings()
-        self._forgot: bool | None = None
 
     def chunks(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[list[Outcome[Ticket]]]:
         """Store drafts and yield their outcomes in order. Raises `InputError` where these seem to be other tickets.
@@ -190,9 +189,7 @@ class Intake:
 
     def _forgotten(self, unknown: Sequence[str]) -> dict[str, Ticket]:
         """Return the tickets among these that were forgotten: an export that still has them brings nothing back."""
-        if self._forgot is None:
-            self._forgot = self._store.forgot()
-        if not self._forgot or not unknown:
+        if not unknown or not self._store.forgot():
             return {}
         found = self._store.known([ids.forgotten(identity) for identity in unknown])
         return {i: found[ids.forgotten(i)] for i in unknown if ids.forgotten(i) in found}

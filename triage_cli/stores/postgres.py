@@ -156,6 +156,9 @@ class PostgresStore(SqlStore):
             self._renew(db, lease)
         conflicts = self._update(db, [c for c in changes if c.ticket and c.expects])
         new = [c.ticket for c in changes if c.ticket and not c.expects]
+        if gone := self._forgotten(db, new):
+            conflicts |= gone
+            new = [ticket for ticket in new if ticket.ticket_id not in gone]
         if new and not self._insert(db, new, at_once=at_once):
             conflicts |= self._taken(db, new)
         kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from triage_cli import auditing
 from triage_cli.allowance import fitting
 from triage_cli.codec import compact
-from triage_cli.ids import now
+from triage_cli.ids import forgotten, now
 from triage_cli.models import (
     Asking,
     Attempt,
@@ -34,7 +34,7 @@ from triage_cli.models import (
 )
 from triage_cli.stores import queries
 from triage_cli.stores.batching import BatchTables
-from triage_cli.stores.forgetting import Forgetting
+from triage_cli.stores.forgetting import FORGOT, Forgetting
 from triage_cli.stores.renames import Renames
 
 PAGE = 500
@@ -322,6 +322,13 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
 
     def _identified(self, db: Db, identities: Sequence[str]) -> list[Ticket]:
         return [Ticket(*row) for row in db.execute(queries.BY_IDENTITY, (compact(list(identities)),))]
+
+    def _forgotten(self, db: Db, new: Sequence[Ticket]) -> dict[str, Conflict]:
+        """Find the new tickets that were forgotten while they were on their way here."""
+        if not new or not db.execute(FORGOT).fetchone():
+            return {}
+        mine = {forgotten(t.identity): t.ticket_id for t in new}
+        return {mine[t.identity]: Conflict(t) for t in self._identified(db, list(mine))}
 
     def _taken(self, db: Db, new: Sequence[Ticket]) -> dict[str, Conflict]:
         """Find the new tickets whose identity another one had taken."""

@@ -116,6 +116,9 @@ class SqliteStore(SqlStore):
                 self._renew(db, lease)
             conflicts = self._moved_on(db, changes)
             new = [c.ticket for c in changes if c.ticket and not c.expects]
+            if gone := self._forgotten(db, new):
+                conflicts |= gone
+                new = [ticket for ticket in new if ticket.ticket_id not in gone]
             if new and queries.insert_tickets(db, new) < len(new):
                 conflicts |= self._taken(db, new)
             kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
