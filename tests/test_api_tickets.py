@@ -154,6 +154,19 @@ def test_a_crash_between_ticket_and_answer_makes_no_second_ticket(client: httpx.
     assert len(client.get("/tickets?search=crash").json()) == 1
 
 
+def test_a_key_that_is_used_again_when_nobody_knows_it_any_more_stores_another_ticket(
+    client: httpx.Client, server: Running
+) -> None:
+    key = {"Idempotency-Key": "order-1"}
+    first = client.post("/tickets", json={"subject": "of Monday"}, headers=key)
+    with server.served.parts.store._writing() as db:  # type: ignore[attr-defined]
+        db.execute("update idempotency set at = at - 90000, lease_until = 0 where key = 'order-1'")
+    assert client.post("/tickets", json={"subject": "x"}, headers={"Idempotency-Key": "order-2"}).status_code == 201
+    second = client.post("/tickets", json={"subject": "of Wednesday"}, headers=key)
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert second.json()["ticket"]["subject"] == "of Wednesday"
+
+
 def test_while_the_first_is_at_work_its_twin_is_told_so(client: httpx.Client, server: Running) -> None:
     with server.client() as slow:
         made = slow.post("/tickets", json={"subject": "busy"}, headers={"Idempotency-Key": "busy"})

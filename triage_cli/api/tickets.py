@@ -79,7 +79,7 @@ def created(outcome: Outcome[Ticket], once: Once | None = None) -> Done:
     if outcome.error is not None or outcome.value is None:
         raise outcome.error or RowError("the ticket was not stored")
     # Under a key this is the first answer even where a crash came between ticket and answer.
-    by_key = once is not None and once.identity == outcome.value.identity
+    by_key = once is not None and once.identity and outcome.value.identity.startswith(f"{once.identity}:")
     status = 201 if outcome.did == "created" or by_key else 200
     return Done(status, {"ticket_id": outcome.value.ticket_id, "ticket": ticket_record(outcome.value)})
 

@@ -86,11 +86,14 @@ class Intake:
     def one(
         self, draft: TicketDraft, identity: str | None, save: Callable[[Sequence[Change]], Sequence[Conflict | None]]
     ) -> Outcome[Ticket]:
-        """Store one draft by `save`. `identity` names a draft without an id, so that the same call finds it again."""
+        """Store one draft by `save`. `identity` names a draft without an id, so that the same call finds it again.
+
+        A call is the same by its text too: whoever uses a name again, when nobody knows it any more, means another one.
+        """
         item = self._named([importing.identify(draft)])[0]
         again = item.counts_occurrences and identity is not None
         if item.counts_occurrences and identity is not None:
-            item = item._replace(identity=identity, counts_occurrences=False)
+            item = item._replace(identity=f"{identity}:{item.content}", counts_occurrences=False)
         for _ in range(CALLERS):
             here = None if item.counts_occurrences else self._here(item.identity)
             if again and here is not None:  # the same call, whose answer got lost
