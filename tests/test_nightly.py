@@ -202,6 +202,7 @@ def test_sigterm_keeps_what_is_in_flight_and_is_143(cli: Cli) -> None:
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate()
         assert (process.returncode, out, err) == (143, b"", b"")
+        assert json.loads(cli("runs", "last").stdout)["exit_code"] == 143
         assert statuses(cli)["classified"] == len(server.asked) < 60
         assert rows(cli.db, "select count(*) from claims") == [(0,)]
         assert cli("classify", "-q").returncode == 0
@@ -300,3 +301,20 @@ def test_what_the_readme_shows_of_them_is_what_is_tested() -> None:
     shown = re.findall(r"```(?:crontab|ini)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     files = [path.read_text() for path in SAMPLES.iterdir()]
     assert [block for block in shown if not any(block in text for text in files)] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "code"),
+    [
+        (["create", "-", "--max-rejects", "1"], "id,subject\n9,a\n9,b\n", 0),
+        (["create", "-"], "id,subject\n9,a\n9,b\n", 3),
+        (["create", "-", "--strict"], "id,subject\n9,a\n9,b\n", 3),
+        (["classify", "-"], "1\nnobody\n", 3),
+    ],
+)
+def test_the_record_of_a_run_has_the_exit_code_of_its_command(
+    fitted: Cli, words: list[str], stdin: str, code: int
+) -> None:
+    fitted("create", "-q", stdin="id,subject\n1,refund\n")
+    done = fitted(*words, "-q", stdin=stdin)
+    assert (done.returncode, json.loads(fitted("runs", "last").stdout)["exit_code"]) == (code, code)

@@ -271,6 +271,9 @@ class Store(Protocol):
     def end(self, run: Run) -> None:
         """Record how a run ended, and let go of what it held."""
 
+    def exited(self, run_id: str, code: int) -> None:
+        """Record the exit code of a run that has ended."""
+
     def renew(self, lease: Lease) -> None:
         """Renew a run's lease, and record what it says of money."""
 

@@ -17,7 +17,7 @@ from triage_cli.cli import telling
 from triage_cli.cli.signals import Stopper
 from triage_cli.codec import encodable
 from triage_cli.config import Config, load_config, without_password
-from triage_cli.errors import ExitCode, UsageError
+from triage_cli.errors import ExitCode, TriageError, UsageError
 from triage_cli.ports import Triage
 from triage_cli.service.local import LocalTriage
 
@@ -154,6 +154,11 @@ class Session:
     def _opened(self) -> LocalTriage:
         return LocalTriage(wiring.parts(self.config, self.say), *self.signature)
 
+    def exited(self, code: int) -> None:
+        """Have the record of the command's run tell its exit code."""
+        if "_opened" in vars(self):
+            self._opened.exited(code)
+
     @property
     def signature(self) -> tuple[str, str]:
         """Return who acts, and by which words, for the record of runs."""
@@ -206,7 +211,12 @@ def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..
                 code = function(session, **kwargs)
         except KeyboardInterrupt:  # typer would make 130 of SIGTERM too
             return session.stopper.code or ExitCode.INTERRUPTED
-        return session.stopper.code or int(code or 0)
+        except TriageError as error:
+            session.exited(error.exit_code)
+            raise
+        code = session.stopper.code or int(code or 0)
+        session.exited(code)
+        return code
 
     context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     own = list(inspect.signature(function).parameters.values())[1:]

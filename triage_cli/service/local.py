@@ -84,10 +84,19 @@ class LocalTriage:
         self._words = words
         self._allowance = Allowance()
         self._cut = False  # some of the input was left
+        self._tally: Tally | None = None  # of the last run
 
     def stop(self) -> None:
         """Take no new work; what is in flight ends and is kept."""
         self._allowance.stop()
+
+    def exited(self, code: int) -> None:
+        """Record what the command ended with, where that is another code than its run would have."""
+        if self._tally is None or self._tally.exit_code == code:
+            return
+        self._tally.said = code
+        if self._tally.ended:
+            self._store.exited(self._tally.run.run_id, code)
 
     @property
     def spent(self) -> float:
@@ -98,6 +107,7 @@ class LocalTriage:
     def _running(self, kind: str) -> Iterator[Tally]:
         """Begin a run; what is stored under a category's former name follows first."""
         with running(self._store, kind, self._actor, self._words, self._allowance) as tally:
+            self._tally = tally
             self._follow(tally.run.run_id)
             yield tally
 

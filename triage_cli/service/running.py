@@ -45,6 +45,8 @@ class Tally:
         self.breathe = Breath(store, self.lease, allowance)
         self.counts: Counter[str] = Counter()
         self.codes = {ExitCode.OK}
+        self.said: int | None = None  # by the command, which knows more of its end than the run does
+        self.ended = False
 
     def add(self, outcomes: Iterable[Outcome[Any]]) -> None:
         """Count outcomes."""
@@ -58,9 +60,9 @@ class Tally:
                 self.codes.add(outcome.error.exit_code)
 
     @property
-    def exit_code(self) -> ExitCode:
+    def exit_code(self) -> int:
         """Return the code that the run ends with."""
-        return next(code for code in PRECEDENCE if code in self.codes)
+        return self.said if self.said is not None else next(code for code in PRECEDENCE if code in self.codes)
 
 
 @contextmanager
@@ -90,6 +92,7 @@ def running(store: Store, kind: str, actor: str, words: str, allowance: Allowanc
             exit_code=int(tally.exit_code),
         )
         store.end(run)
+        tally.ended = True
 
 
 def bound(allowance: Allowance, store: Store, lease: Lease, max_cost: float | None, per_day: float | None) -> None:

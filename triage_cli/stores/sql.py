@@ -115,6 +115,11 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
             db.execute(queries.END, values)
             db.execute("delete from claims where run_id = ?", (run.run_id,))
 
+    def exited(self, run_id: str, code: int) -> None:
+        """Record the exit code of a run that has ended."""
+        with self._writing() as db:
+            db.execute("update runs set exit_code = ? where run_id = ?", (code, run_id))
+
     def renew(self, lease: Lease) -> None:
         """Renew a run's lease, and record what it says of money."""
         with self._writing() as db:
