@@ -1,5 +1,6 @@
 """What any store promises (functions over the `store` fixture), then what only the SQLite one does."""
 
+import gc
 import multiprocessing
 import os
 import sqlite3
@@ -942,3 +943,18 @@ def test_many_rows_are_written_as_one_by_one_whatever_is_the_same_in_all(
             told = ", ".join(f"c{n}, typeof(c{n})" for n in range(width))
             found.append(db.execute(f"select {told} from t order by row").fetchall())
     assert found[0] == found[1]
+
+
+def test_a_thread_that_ends_leaves_no_connection_open(tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "t.db"))
+    filled(store, a_ticket("1"))
+    gc.disable()
+    try:
+        for _ in range(20):
+            thread = threading.Thread(target=lambda: list(store.find(Selection())))
+            thread.start()
+            thread.join()
+        opened = [link for link in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(link)]
+        assert len(opened) < 10
+    finally:
+        gc.enable()

@@ -21,7 +21,8 @@ def connect(path: str) -> sqlite3.Connection:
         raise StoreError(
             f"cannot make the folder of {path}: {error.strerror}", hint="name another with --db"
         ) from error
-    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    # A thread's connection is its own, but may be closed by another one.
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     # What a statement sets aside is at most a chunk: kept in memory, a bulk write takes a tenth less.
     for pragma in ("foreign_keys = on", "synchronous = full", "wal_autocheckpoint = 16000", "temp_store = memory"):
         db.execute(f"pragma {pragma}")

@@ -49,8 +49,7 @@ class SqliteStore(SqlStore):
 
     def close(self) -> None:
         """Close this thread's connection."""
-        self._db().close()
-        del self._local.db
+        vars(self._local).pop("db", None)
 
     # -- runs and leases
 
@@ -255,10 +254,20 @@ class SqliteStore(SqlStore):
         return empty
 
     def _db(self) -> sqlite3.Connection:
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if db is None:
-            db = self._local.db = connect(self.path)
-        return db
+        mine: _Connection | None = getattr(self._local, "db", None)
+        if mine is None:
+            mine = self._local.db = _Connection(connect(self.path))
+        return mine.db
+
+
+class _Connection:
+    """A thread's connection, closed when the thread ends: left alone it is open until cycles are looked for."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+
+    def __del__(self) -> None:
+        self.db.close()
 
 
 def _encodable(values: Sequence[Any] | Mapping[str, Any]) -> Sequence[Any] | Mapping[str, Any]:
