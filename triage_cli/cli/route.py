@@ -58,7 +58,7 @@ def route(
     way = partial(among, session, selection, ("classified", "unroutable"))
     bar = Bar(session, "routing", session.shows_progress(printer.format), way)
     repeats = telling.Repeats()
-    outcomes = _counted(bar.over(session.triage.route(selection, plan)), counts, places, codes, repeats)
+    outcomes = _counted(session, bar.over(session.triage.route(selection, plan)), counts, places, codes, repeats)
     try:
         if ids and len(ids) == 1 and ids != ["-"]:
             for outcome in outcomes:
@@ -102,6 +102,7 @@ def _due_later(session: Session) -> str:
 
 
 def _counted(
+    session: Session,
     outcomes: Iterable[Outcome[Routed]],
     counts: Counter[str],
     places: Counter[str],
@@ -114,8 +115,10 @@ def _counted(
         if ticket is not None and outcome.did == "routed":
             places[ticket.routed_to or ""] += 1
         if outcome.error is not None:
-            codes.add(code_of(outcome, outcome.error))
-            repeats.tell(WORDS.get(outcome.did, outcome.did), outcome.error, ticket.ticket_id if ticket else "")
+            code = code_of(outcome, outcome.error)
+            codes.add(code)
+            if code or not session.quiet:  # what is due later or waits for a rule is well
+                repeats.tell(WORDS.get(outcome.did, outcome.did), outcome.error, ticket.ticket_id if ticket else "")
         yield outcome
 
 

@@ -72,7 +72,7 @@ def run(
     plan = inputs.plan(session, classifier, workers, max_cost, max_wait, deadline=deadline)
     wanted = inputs.options(mapped, source, kind, encoding, delimiter, limit, no_header=no_header)
     printer = Printer(output, excel=excel, quiet=session.quiet and output is None)
-    tally = Tally(Rejections(rejects, max_rejects, strict=strict))
+    tally = Tally(Rejections(rejects, max_rejects, strict=strict), quiet=session.quiet)
     with inputs.streams(files) as opened:
         streams = inputs.looked_through(session, opened, wanted)
         tables = inputs.tables(session, streams, wanted)
@@ -93,12 +93,13 @@ def run(
 class Tally:
     """What a run's summary tells."""
 
-    def __init__(self, rejections: Rejections) -> None:
+    def __init__(self, rejections: Rejections, *, quiet: bool) -> None:
         self.rejections = rejections
         self.dids: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
         self.places: Counter[str] = Counter()
         self._repeats = telling.Repeats()
+        self._quiet = quiet
         self._codes = {ExitCode.OK}
 
     def add(self, outcome: Outcome[Routed]) -> None:
@@ -114,7 +115,8 @@ class Tally:
             self._codes.add(ExitCode.PARTIAL)
         elif outcome.error is not None and not isinstance(outcome.error, ItemError):
             self._codes.add(outcome.error.exit_code)
-        if outcome.error is not None and ticket.status in ("failed", "undeliverable", "routing"):
+        well = ticket.status == "routing" and isinstance(outcome.error, ItemError) and self._quiet
+        if outcome.error is not None and ticket.status in ("failed", "undeliverable", "routing") and not well:
             self._repeats.tell(WORDS.get(ticket.status, ticket.status), outcome.error, ticket.ticket_id)
 
     def close(self) -> None:
