@@ -11,6 +11,7 @@ from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, command
 from triage_cli.config import without_password
 from triage_cli.errors import ExitCode, TriageError
+from triage_cli.models import Lease
 
 COLUMNS = ("what", "works", "said", "next")
 
@@ -39,6 +40,8 @@ def _tried(session: Session) -> Iterator[dict[str, Any]]:
     yield _record("configuration", str(config.path or "the built-in defaults"))
     try:
         stats = session.triage.stats()
+        if wiring.is_there(config):
+            wiring.open_store(config).renew(Lease(""))  # changes nothing, but only who may write gets so far
     except TriageError as error:
         yield _record("database", error.message, error.hint, works=False)
         return
