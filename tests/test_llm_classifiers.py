@@ -153,10 +153,12 @@ def test_the_tokens_and_their_price_are_recorded() -> None:
     assert two.cost == pytest.approx((20 * 1000 + 10 * 10000 + 70 * 100 + 10 * 1250) / 1e6)
 
 
-def test_usage_that_is_not_told_is_estimated() -> None:
-    with serving(always(Step(chat(verdict(), usage=None)))) as server:
-        outcomes, _ = asked(opened(server, price=PRICE))
+@pytest.mark.parametrize("told", [None, {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}])
+def test_usage_that_is_not_told_is_estimated(told: dict[str, int] | None) -> None:
+    with serving(always(Step(chat(verdict(), usage=told)))) as server:
+        outcomes, _ = asked(opened(server, price=PRICE), 1, allowance := Allowance())
     assert steps(outcomes)[0].input_tokens > 50
+    assert allowance.spent > 0
 
 
 def test_the_confidence_is_that_of_the_label_s_token_where_it_is_told() -> None:

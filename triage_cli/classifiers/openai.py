@@ -219,8 +219,8 @@ def usage_of(usage: object) -> Usage | None:
     read = getattr(usage, "prompt_tokens", None), getattr(usage, "input_tokens", None)
     written = getattr(usage, "completion_tokens", None), getattr(usage, "output_tokens", None)
     taken, spoken = (next((n for n in map(tokens, told) if n is not None), None) for told in (read, written))
-    if taken is None:
-        return None
+    if not taken:
+        return None  # a zero too: no request is without tokens, but some servers do not count them
     details = getattr(usage, "prompt_tokens_details", None) or getattr(usage, "input_tokens_details", None)
     cached, stored = getattr(details, "cached_tokens", None), getattr(details, "cache_write_tokens", None)
     return Usage(taken, spoken or 0, tokens(cached) or 0, tokens(stored) or 0)
