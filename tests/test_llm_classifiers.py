@@ -698,6 +698,51 @@ def test_failures_give_back_what_was_reserved() -> None:
     assert (allowance.spent, allowance.reserved) == (0, 0)
 
 
+LOST = {
+    "no answer in time": Step(chat(verdict()), delay=0.4),
+    "cut within the body": Step(chat(verdict()), cut=30),
+    "cut before the status": Step(cut=-1),
+    "broken JSON": Step('{"choices": [', kind="application/json"),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_request_whose_answer_was_lost_stays_on_the_bill_as_its_worst_case(name: str) -> None:
+    with serving(first([LOST[name]] * 2)) as server:
+        classifier = opened(server, workers=1, max_retries=2, timeout=0.2, price=PRICE)
+        worst = Bill(PRICE._replace(input=PRICE.cache_write or 0)).price_of(
+            estimate(classifier.question(tickets(1)[0])[0], BUDGET)
+        )
+        outcomes, error = asked(classifier, 1, allowance := Allowance(100.0))
+    assert error is None
+    assert steps(outcomes)[0].cost == pytest.approx(2 * worst + 0.2)
+    assert allowance.spent == pytest.approx(2 * worst + 0.2)
+    assert allowance.reserved == 0
+
+
+def test_a_ticket_that_was_never_answered_bears_what_was_lost_on_it() -> None:
+    with serving(always(LOST["cut within the body"])) as server:
+        outcomes, error = asked(opened(server, workers=1, max_retries=1, price=PRICE), 1, allowance := Allowance())
+    assert error is None
+    (step,) = steps(outcomes)
+    assert step.error == "unavailable"
+    assert step.cost == pytest.approx(allowance.spent)
+    assert allowance.spent > 0
+
+
+def test_requests_are_repeated_only_while_their_worst_case_has_room() -> None:
+    """A limit of 2.5 worst cases is room for two requests, whatever the retries; the ticket stays new."""
+    with serving(always(LOST["cut within the body"])) as server:
+        classifier = opened(server, workers=4, max_retries=9, price=PRICE._replace(cache_write=None))
+        worst = Bill(PRICE).price_of(estimate(classifier.question(tickets(1)[0])[0], BUDGET))
+        outcomes, error = asked(classifier, 8, allowance := Allowance(2.5 * worst))
+    assert isinstance(error, BudgetError)
+    assert outcomes == []
+    assert len(server.asked) == 2
+    assert allowance.spent == pytest.approx(2 * worst)
+    assert allowance.reserved == 0
+
+
 def test_a_paid_bad_answer_is_kept_when_the_money_ends_before_its_repetition() -> None:
     with serving(always(Step(chat("prose")))) as server:
         classifier = opened(server, workers=1, price=PRICE)

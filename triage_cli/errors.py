@@ -257,8 +257,8 @@ class DeliveryError(ItemError):
 class TemporaryError(TriageError):
     """One request failed in a way that may pass: the retry loop decides what becomes of it.
 
-    `retry_after` is what the other side asked for in seconds, `limited` means too many requests, and `reached` that
-    there was an answer at all.
+    `retry_after` is what the other side asked for in seconds, `limited` means too many requests, `reached` that
+    there was an answer at all, and `lost` that the other side may have done its work, so that it is to be paid.
     """
 
     code = "temporary"
@@ -267,9 +267,16 @@ class TemporaryError(TriageError):
     stops_run = False
 
     def __init__(
-        self, message: str, *, retry_after: float | None = None, limited: bool = False, reached: bool = True
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        limited: bool = False,
+        reached: bool = True,
+        lost: bool = False,
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.limited = limited
         self.reached = reached
+        self.lost = lost

@@ -251,6 +251,10 @@ class Retries:
         return True
 
 
+async def _nothing() -> None:
+    """Do nothing before a call."""
+
+
 async def persist(
     call: Callable[[], Awaitable[T]],
     endpoint: Endpoint,
@@ -259,20 +263,24 @@ async def persist(
     timeout: float,  # noqa: ASYNC109 - for each of several calls, which the caller cannot bound from outside
     tokens: float = 0.0,
     stopping: Callable[[], bool] = lambda: False,
+    ready: Callable[[], Awaitable[object]] = _nothing,
+    lost: Callable[[], object] = lambda: None,
 ) -> T:
     """Make a call until it answers, with growing pauses; only `TemporaryError` is a reason to make it again.
 
-    Each call ends within `timeout` seconds, however slowly its answer drips. Raises the last `TemporaryError` where the
-    retries are used up, and `UnavailableError` where not one request has ever got through.
+    Each call ends within `timeout` seconds, however slowly its answer drips. `ready` is awaited before each, `lost` is
+    called after each whose answer did not arrive though the other side may have worked for it. Raises the last
+    `TemporaryError` where the retries are used up, and `UnavailableError` where not one request has ever got through.
     """
     tries = 0
     while True:
+        await ready()
         began = await endpoint.enter(tokens, stopping)
         try:
             async with asyncio.timeout(timeout):
                 answer = await call()
         except TimeoutError:
-            failure = TemporaryError(f"no complete answer within {timeout:g} s")
+            failure = TemporaryError(f"no complete answer within {timeout:g} s", lost=True)
         except TemporaryError as error:
             failure = error
         except asyncio.CancelledError:
@@ -284,6 +292,8 @@ async def persist(
         else:
             endpoint.answered()
             return answer
+        if failure.lost:
+            lost()
         endpoint.failed(failure, began)
         if not retries.take():
             if not endpoint.reached:

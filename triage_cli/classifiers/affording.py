@@ -32,6 +32,10 @@ class Purse:
             await more.wait()
         raise StoppingError
 
+    def stake(self, usd: float) -> "Stake":
+        """Return the money for one question, whose requests cost so much at worst."""
+        return Stake(self, self._allowance, usd)
+
     async def _granted(self, usd: float) -> bool:
         if self._allowance.grant is None or not usd:
             return self._allowance.set_aside([usd]) == 1
@@ -56,6 +60,28 @@ class Purse:
                     mine.set_result(n < number)
                 elif n < number:  # whoever wanted it has left
                     self._allowance.settle(usd, 0.0)
+
+
+class Stake:
+    """The money for one question: each of its requests has a worst case set aside, and one at a time."""
+
+    def __init__(self, purse: Purse, allowance: Allowance, worst: float) -> None:
+        self._purse = purse
+        self._allowance = allowance
+        self._worst = worst
+        self._held = False
+
+    async def put(self) -> None:
+        """Set the worst case aside, unless it is. Raises as `Purse.set_aside` does."""
+        if not self._held:
+            await self._purse.set_aside(self._worst)
+            self._held = True
+
+    def settle(self, cost: float) -> None:
+        """Pay for a request, unless that is done; the next one needs a stake of its own."""
+        if self._held:
+            self._held = False
+            self._allowance.settle(self._worst, cost)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, more: asyncio.Event) -> None:

@@ -140,5 +140,5 @@ def translated(error: Exception) -> TriageError:
         import httpx2
 
         known = not isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
-        return TemporaryError("the connection failed or was cut", reached=known)
-    return TemporaryError("the answer could not be read")
+        return TemporaryError("the connection failed or was cut", reached=known, lost=known)
+    return TemporaryError("the answer could not be read", lost=True)

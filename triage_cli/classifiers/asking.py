@@ -229,18 +229,18 @@ class _Turn:
     async def _asked(self, ticket: Ticket) -> Outcome[Answer]:
         bill, retries = Bill(self._spec.price), Retries(self._spec.max_retries)
         limit, budget, again = prompt.LIMIT, BUDGET, True
-        before: Outcome[Answer] | None = None
+        before, paid = None, Usage()
         while True:
             question, masked = self._of.question(ticket, limit)
             try:
                 verdict = await self._verdict(question, budget, retries, bill)
             except (TriageError, StoppingError) as error:
-                if before is None or bill.usage == Usage():
+                if before is None or paid == Usage():
                     raise
                 if isinstance(error, TriageError):
                     self.fatal = self.fatal or error
                 return before  # the first answer was no good, but it was paid for
-            before = self._of.outcome(ticket, question, verdict, bill, masked)
+            before, paid = self._of.outcome(ticket, question, verdict, bill, masked), bill.usage
             problem = verdict.parsed.problem
             if problem == "too_long" and limit > prompt.SHORT_LIMIT:
                 limit = prompt.SHORT_LIMIT  # nothing was paid, so this is no retry
@@ -254,15 +254,15 @@ class _Turn:
     async def _verdict(self, question: prompt.Question, budget: int, retries: Retries, bill: "Bill") -> Verdict:
         """Ask once, failing requests repeated, and name what came back."""
         provider, tokens = self._of.provider, estimate(question, budget)
-        worst = max(bill.price_of(tokens), bill.price_of(tokens._replace(cache_write=tokens.input)))
-        await self._purse.set_aside(worst)
-        cost = 0.0
+        worst = max(tokens, tokens._replace(cache_write=tokens.input), key=bill.price_of)
+        stake = self._purse.stake(bill.price_of(worst))
         try:
             reply = await persist(
                 lambda: provider.ask(question, budget), self._of.endpoint, retries,
                 timeout=self._spec.timeout, tokens=tokens.input + tokens.output, stopping=lambda: self.stopping,
+                ready=stake.put, lost=lambda: stake.settle(bill.add(worst)),
             )  # fmt: skip
-            cost = bill.add(used(reply, question, budget))
+            stake.settle(bill.add(used(reply, question, budget)))
         except (AnswerError, TemporaryError) as error:
             self._rejected += isinstance(error, RejectedError)
             if isinstance(error, RejectedError) and self._rejected == self._patience:
@@ -271,7 +271,7 @@ class _Turn:
                 ) from None
             return failed(error, question)
         finally:
-            self._allowance.settle(worst, cost)
+            stake.settle(0.0)
         self._rejected = -(10**9)  # once accepted, a rejection is about its ticket
         verdict = said(reply, question)
         if not reply.problem and verdict.parsed.problem != "empty":

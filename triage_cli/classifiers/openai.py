@@ -65,8 +65,8 @@ class OpenAIClient(Client[openai.AsyncOpenAI]):
             return failure(complaint(error), self._spec, self.address)
         if isinstance(error, openai.APIConnectionError):
             known = not isinstance(error.__cause__, openai_connect_errors())
-            return TemporaryError("the connection failed or was cut", reached=known)
-        return TemporaryError("the answer could not be read")
+            return TemporaryError("the connection failed or was cut", reached=known, lost=known)
+        return TemporaryError("the answer could not be read", lost=True)
 
 
 def openai_connect_errors() -> tuple[type[Exception], ...]:
