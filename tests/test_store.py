@@ -876,8 +876,8 @@ def as_of_version_1(path: str) -> None:
     db.close()
 
 
-OLD_RUN = """insert into runs values ('r1', 'classify', 'tester', 'classify', '2026-01-01T00:00:00Z', 'here', 1,
-    null, 2.5, 0.5, null, '{}', null, null, 1)"""
+OLD_RUN = f"""insert into runs values ('r1', 'classify', 'tester', 'classify', '{ids.ago(3600)}', 'here', 1,
+    null, 2.5, 0.5, null, '{{}}', null, null, 1)"""
 
 
 def test_a_database_of_version_1_is_brought_forward_and_goes_on(tmp_path: Path) -> None:

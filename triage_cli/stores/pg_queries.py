@@ -18,8 +18,8 @@ BEGIN = f"{queries.BEGIN} {CLOCK} + ?)"
 # Whoever sets money aside under a bound of all runs waits here for the others, and holds nothing else yet.
 ALONE, BUDGET = "select pg_advisory_xact_lock(?)", 74_219_203_119  # any number, the same in every version
 # Of two runs that continue a dead one, the first takes over what it had spent.
-CONTINUE = f"""update runs set ended_at = ?, exit_code = 137 where kind = ? and words = ? and ended_at is null
-    and lease_until <= {CLOCK} returning inherited + spent + reserved"""
+CONTINUE = f"""update runs set ended_at = ?, exit_code = 137 where {queries.DEAD} {CLOCK}
+    returning inherited + spent + reserved"""
 
 _ALIVE = f"runs.ended_at is null and runs.lease_until > {CLOCK}"
 FREE = f"""not exists (select 1 from claims join runs using (run_id)

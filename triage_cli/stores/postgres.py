@@ -64,7 +64,7 @@ class PostgresStore(SqlStore):
 
         def begin(db: Door) -> float:
             self._free_the_dead(db)
-            spent = db.execute(pg_queries.CONTINUE, (now(), run.kind, run.words)).fetchall()
+            spent = db.execute(pg_queries.CONTINUE, (now(), *queries.dead(run))).fetchall()
             before = run.spent + sum(row[0] for row in spent)
             db.execute(pg_queries.BEGIN, (*run._replace(spent=0.0), before, place(), Lease(run.run_id).seconds))
             db.trace = "select 1 from runs where run_id = ?", (run.run_id,)

@@ -8,6 +8,7 @@ from typing import Any
 
 from triage_cli.auditing import GENESIS
 from triage_cli.codec import compact
+from triage_cli.ids import ago
 from triage_cli.models import (
     STATUSES,
     Attempt,
@@ -160,10 +161,14 @@ ENDING = "select * from tickets where ticket_id like :ending escape '\\' order b
 
 RECALL = """select * from classifications where answer_key in (select value from json_each(?)) and reused is null
     and error is null and confidence_source not in ('model', 'human')"""
-# A run of equal words that died is continued, with what it had spent.
-DEAD = "kind = ? and words = ? and ended_at is null and lease_until <= ?"
-CONTINUED = f"select coalesce(sum(inherited + spent + reserved), 0) from runs where {DEAD}"
-CLOSE_CONTINUED = f"update runs set ended_at = ?, exit_code = 137 where {DEAD}"
+# A command that died is continued by the same one of the same person, with what it had spent. Requests of the server
+# are no such: all of one endpoint have the same words. Nor is yesterday's job continued by today's: a bound below half
+# a day tells apart those that start twice a day too.
+HEIR = 11 * 3600.0
+DEAD = """kind = ? and actor = ? and words = ? and started_at >= ? and substr(words, 1, 6) <> 'POST /'
+    and ended_at is null and lease_until <= """
+CONTINUED = f"select coalesce(sum(inherited + spent + reserved), 0) from runs where {DEAD} ?"
+CLOSE_CONTINUED = f"update runs set ended_at = ?, exit_code = 137 where {DEAD} ?"
 RENEW = """update runs set lease_until = ?, spent = coalesce(? + settled, spent), reserved = coalesce(?, reserved)
     where run_id = ?"""
 END = """update runs set ended_at = ?, counts = ?, exit_code = ?, summary = ?, spent = ? + settled, reserved = 0
@@ -205,6 +210,11 @@ DUE = f"""update deliveries set run_id = :run where delivery_id in
 EVENTS = f"""select seq, timestamp, action, ticket_id, actor, run_id, detail,
     coalesce((select p.hash from events p where p.seq = e.seq - 1), '{GENESIS}'), hash
     from events e where {{where}} and seq > :after order by seq limit {{page}}"""
+
+
+def dead(run: Run) -> tuple[str, ...]:
+    """Return the values of `DEAD` for the runs that this one continues, all but the time."""
+    return run.kind, run.actor, run.words, ago(HEIR)
 
 
 def escaped(text: str) -> str:

@@ -59,8 +59,9 @@ class SqliteStore(SqlStore):
         with self._writing() as db:
             self._free_the_dead(db)
             at = time.time()
-            before = run.spent + db.execute(queries.CONTINUED, (run.kind, run.words, at)).fetchone()[0]
-            db.execute(queries.CLOSE_CONTINUED, (now(), run.kind, run.words, at))
+            dead = (*queries.dead(run), at)
+            before = run.spent + db.execute(queries.CONTINUED, dead).fetchone()[0]
+            db.execute(queries.CLOSE_CONTINUED, (now(), *dead))
             until = at + Lease(run.run_id).seconds
             db.execute(queries.BEGIN + "?)", (*run._replace(spent=0.0), before, place(), until))
         keep_head(db, self.path)
