@@ -5,6 +5,7 @@ import http.client
 import json
 import re
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -279,6 +280,28 @@ def test_a_key_has_so_many_requests_a_minute(tmp_path: Path) -> None:
             assert re.fullmatch(r'"minute";r=\d+;t=\d+', answers[0].headers["ratelimit"])
         with server.client("admin") as other:  # each key by itself
             assert other.get("/stats").status_code == 200
+
+
+def test_a_key_that_waits_for_its_permits_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_it, go_on = threading.Event(), threading.Event()
+    with serving(tmp_path, limits=Limits(per_minute=40)) as server:
+        agent, permits = keys.key_id_of(server.keys["agent"]), server.served.gate.permits
+
+        def slowly(key_id: str, wanted: int, per_minute: int, burst: int) -> float:
+            if key_id == agent:
+                at_it.set()
+                assert go_on.wait(30)
+            return permits(key_id, wanted, per_minute, burst)
+
+        monkeypatch.setattr(server.served.gate, "permits", slowly)
+        with ThreadPoolExecutor(1) as pool, server.client() as one, server.client("admin", timeout=5) as other:
+            waiting = pool.submit(one.get, "/stats", timeout=60)
+            try:
+                assert at_it.wait(30)
+                assert other.get("/stats").status_code == 200
+            finally:
+                go_on.set()
+            assert waiting.result().status_code == 200
 
 
 def test_permits_are_never_given_twice(server: Running) -> None:

@@ -26,7 +26,7 @@ class Keys:
         self._touched: dict[str, float] = {}
         self._permits: dict[str, tuple[int, float]] = {}  # by key: how many are left, and until when
         self._closed: dict[str, float] = {}  # by key: until when there are none, so that a flood asks no database
-        self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}  # by key: taking permits writes, and holds up no other key
 
     def admit(self, credential: str, headers: MutableMapping[str, str]) -> Caller:
         """Return who shows this credential, and put the rate limit into the answer's headers.
@@ -59,7 +59,7 @@ class Keys:
         if self._per_minute is None:
             return
         block = max(1, self._per_minute // BLOCKS)
-        with self._lock:
+        with self._locks.setdefault(key_id, threading.Lock()):
             left, until = self._permits.get(key_id, (0, 0.0))
             if left <= 0 or time.monotonic() > until:  # permits that were not used are not kept for later
                 wait = self._closed.get(key_id, 0.0) - time.monotonic()
