@@ -1,5 +1,6 @@
 """One ticket over HTTP: the shapes of the contract, and what happens where there is nothing to do."""
 
+import asyncio
 import shutil
 import threading
 from collections.abc import Iterator
@@ -198,6 +199,38 @@ def test_a_request_at_work_says_so_and_a_dead_one_is_over_soon(
     assert answer.status_code == 200
     assert until[0] == ("slow", once.LEASE)
     assert once.LEASE <= 30
+
+
+def test_the_key_of_a_dead_request_is_taken_over_by_the_same_body_only(server: Running) -> None:
+    gate = server.served.gate
+    assert gate.open("caller", "dead", "a body", 0.0) is None
+    kept = gate.open("caller", "dead", "another body", 30.0)
+    assert kept is not None
+    assert (kept.body_hash, kept.status) == ("a body", None)
+    assert gate.open("caller", "dead", "a body", 30.0) is None
+
+
+def test_a_request_that_is_done_says_no_more_that_it_is_at_work(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, begun, over = client.post("/tickets", json={"subject": "done"}), threading.Event(), threading.Event()
+
+    async def renewing(_self: once.Once, _key: str) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            over.set()
+
+    def resolve(triage: LocalTriage, name: str) -> str:
+        assert begun.wait(30)
+        return naming.named(triage._store, name).ticket_id
+
+    monkeypatch.setattr(once.Once, "_renewing", renewing)
+    monkeypatch.setattr(LocalTriage, "resolve", resolve)
+    path = f"/tickets/{made.json()['ticket_id']}/classify"
+    assert client.post(path, json={}, headers={"Idempotency-Key": "done"}, timeout=60).status_code == 200
+    assert over.wait(5)
 
 
 def test_single_tickets_share_transactions_and_leave_a_whole_log(client: httpx.Client, server: Running) -> None:
