@@ -25,6 +25,10 @@ def kill(store: SqliteStore, lease: Lease) -> None:
     sql(store, "update runs set lease_until = 0 where run_id = ?", (lease.run_id,))
 
 
+def begun_before_the_day(store: SqliteStore, lease: Lease) -> None:
+    sql(store, "update runs set started_at = '2020-01-01T00:00:00Z' where run_id = ?", (lease.run_id,))
+
+
 def booked(store: SqliteStore) -> list[tuple[float, float]]:
     return [(run.spent, run.reserved) for run in store.runs(None)]
 
@@ -55,8 +59,19 @@ def test_without_a_budget_all_is_granted_and_written_down(store: SqliteStore) ->
 def test_what_was_spent_before_the_day_began_leaves_the_budget_alone(store: SqliteStore) -> None:
     old = a_run(store)
     store.renew(old._replace(spent=2.0, reserved=0.0))
-    sql(store, "update runs set started_at = '2020-01-01T00:00:00Z' where run_id = ?", (old.run_id,))
+    begun_before_the_day(store, old)
+    kill(store, old)
     assert store.set_aside(a_run(store)._replace(spent=0.0, reserved=0.0), [2.0], 2.0, ids.ago(86400)) == 1
+
+
+def test_a_run_that_began_before_the_day_and_still_spends_is_counted(store: SqliteStore) -> None:
+    old, new = (a_run(store)._replace(spent=0.0, reserved=0.0) for _ in range(2))
+    begun_before_the_day(store, old)
+    assert store.set_aside(old._replace(spent=1.0), [0.5], 2.0, ids.ago(86400)) == 1
+    assert store.set_aside(new, [0.6], 2.0, ids.ago(86400)) == 0
+    assert store.set_aside(new, [0.5], 2.0, ids.ago(86400)) == 1
+    assert store.set_aside(old._replace(spent=1.0, reserved=0.5), [0.1], 2.0, ids.ago(86400)) == 0
+    assert store.set_aside(old._replace(spent=1.2, reserved=0.0), [0.3], 2.0, ids.ago(86400)) == 1, "itself counts once"
 
 
 def test_setting_aside_renews_the_lease(store: SqliteStore) -> None:

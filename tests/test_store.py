@@ -735,11 +735,15 @@ def test_claims_are_answered_by_the_partial_index_in_order(
 
 
 @pytest.mark.sqlite
-def test_due_deliveries_and_reviews_are_answered_by_their_indexes(store: SqliteStore) -> None:
+def test_due_deliveries_reviews_and_money_are_answered_by_their_indexes(store: SqliteStore) -> None:
     store.stats()
     values = {"destination": "box", "run": "r", "now": 0.0, "horizon": 0.0, "limit": 5}
     plan = " ".join(row[3] for row in store._db().execute(f"explain query plan {queries.DUE}", values))
     assert "INDEX deliveries_due" in plan
+    values = {"run": "r", "now": 0.0, "since": "2026"}
+    plan = " ".join(row[3] for row in store._db().execute(f"explain query plan {store.BESIDES}", values))
+    assert "COVERING INDEX runs_paid" in plan
+    assert "INDEX runs_alive" in plan
     where, _ = queries.where(Selection(statuses=frozenset({"needs_review"})))
     said = f"explain query plan select * from tickets where {where[0]} order by ticket_id desc limit 5"
     assert "INDEX tickets_to_review" in " ".join(row[3] for row in store._db().execute(said))

@@ -39,6 +39,7 @@ class PostgresStore(SqlStore):
     """Implements `ports.Store` on one database; threads share a pool. Raises what `pg_errors` makes of an error."""
 
     FREE_BATCH = pg_queries.FREE_BATCH
+    BESIDES = pg_queries.BESIDES
 
     def __init__(
         self, url: str, audit_key: bytes | None = None, *, most: int = MOST, patience: float = PATIENCE

@@ -176,10 +176,20 @@ END = """update runs set ended_at = ?, counts = ?, exit_code = ?, summary = ?, s
 BEGIN = (
     f"insert into runs ({', '.join(Run._fields)}, inherited, place, lease_until) values ({_marks(Run._fields)}, ?, ?, "
 )
-# What all runs since a moment have spent or set aside, but for what one of them says itself.
-PAID_SINCE = "select coalesce(sum(spent + reserved), 0) from runs where started_at >= :since and spent + reserved <> 0"
-BESIDES = f"""select ({PAID_SINCE}) + settled - case when started_at >= :since then spent + reserved else 0 end
-    from runs where run_id = :run"""
+
+
+def besides(now: str) -> str:
+    """Return the SQL for what all runs begun since a moment or still at work paid, but for what one says itself.
+
+    One that began before and has ended counts no more: a long night would be taken off the next one's budget.
+    """
+    at_work = f"ended_at is null and lease_until > {now}"
+    return f"""select settled + (select coalesce(sum(spent + reserved), 0) from runs
+            where started_at >= :since and spent + reserved <> 0)
+        + (select coalesce(sum(spent + reserved), 0) from runs where {at_work} and started_at < :since)
+        - case when started_at >= :since or ({at_work}) then spent + reserved else 0 end
+        from runs where run_id = :run"""
+
 
 # A run holds what it claimed while it has not ended and its lease is not over.
 LIVE = "(select run_id from runs where ended_at is null and lease_until > :now)"

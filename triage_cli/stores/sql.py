@@ -6,6 +6,7 @@ the PostgreSQL store translates these at its connection's door.
 
 import os
 import socket
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -95,6 +96,7 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
     """The part of `ports.Store` that needs nothing but a read and a transaction; `path` names the database."""
 
     path: str
+    BESIDES = queries.besides(":now")
 
     @abstractmethod
     def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
@@ -133,7 +135,8 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
     def _set_aside(self, db: Db, lease: Lease, wanted: Sequence[float], per_day: float | None, since: str) -> int:
         number, reserved = len(wanted), lease.reserved or 0.0
         if per_day is not None:
-            others = db.execute(queries.BESIDES, {"run": lease.run_id, "since": since}).fetchone()[0]
+            values = {"run": lease.run_id, "since": since, "now": time.time()}
+            others = db.execute(self.BESIDES, values).fetchone()[0]
             number = fitting(wanted, per_day - others - (lease.spent or 0.0) - reserved)
         self._renew(db, lease._replace(reserved=reserved + sum(wanted[:number])))
         return number
