@@ -66,6 +66,16 @@ def test_a_bad_row_is_told_with_its_line_and_stops_nothing(cli: Cli, text: str, 
     assert rows(cli.db, "select external_id, subject from tickets") == [("2", "ok")]
 
 
+@pytest.mark.parametrize("args", [("create", "-q"), ("verdict", "-", "-q"), ("classify", "-", "-q")])
+def test_a_cell_is_as_long_as_a_row_may_be(fitted: Cli, args: tuple[str, ...]) -> None:
+    """In a process of its own: the csv module's limit is one for all of a process."""
+    assert fitted("create", "-q", stdin="id,subject\n1,a\n").returncode == 0
+    text = f"ticket_id,category,subject,description,note\n1,Billing,a,,{'x ' * 70_000}\n"
+    with fitted.start(*args) as process:
+        _, said = process.communicate(text.encode())
+    assert (process.returncode, said.count(b"rejected"), said.count(b"error")) == (0, 0, 0)
+
+
 def test_short_rows_and_empty_extra_cells_are_fine(cli: Cli) -> None:
     done = cli("create", stdin="id,subject,note\n1,fine\n2,fine,,,\n\n3,fine,x\n")
     assert done.returncode == 0

@@ -1,6 +1,5 @@
 """What commands read: tables of tickets, ids, moments; the rules for stdin."""
 
-import csv
 import io
 import json
 import re
@@ -19,7 +18,7 @@ from triage_cli.cli import telling
 from triage_cli.cli.session import Session
 from triage_cli.errors import InputError, NotFoundError, UsageError
 from triage_cli.models import PRIORITIES, STATUSES, ClassifyPlan, Rejected, TicketDraft
-from triage_cli.reading import ReadOptions, Table, open_table, values
+from triage_cli.reading import ReadOptions, Table, csv_reader, open_table, values
 
 Files = Annotated[
     list[str] | None, typer.Argument(metavar="[FILE...|-]", help="CSV, TSV, JSON or JSON Lines.", show_default=False)
@@ -194,11 +193,11 @@ def piped_ids(stream: BinaryIO) -> Iterator[str]:
             if line.strip():
                 yield _id_of(line)
         return
-    columns = [c.strip().lower() for c in next(csv.reader([first]), [])]
+    columns = [c.strip().lower() for c in next(csv_reader([first]), [])]
     column = next((c for c in ("triage_ticket_id", "ticket_id", "id", "external_id") if c in columns), None)
     if column is not None:
         at = columns.index(column)
-        yield from (row[at].strip() for row in csv.reader(lines) if len(row) > at and row[at].strip())
+        yield from (row[at].strip() for row in csv_reader(lines) if len(row) > at and row[at].strip())
         return
     if len(columns) > 1:
         raise InputError(f"no column of ticket ids among {', '.join(columns)}", hint="name one ticket_id")

@@ -1,6 +1,5 @@
 """`triage verdict`: a person's category, for one ticket or many."""
 
-import csv
 import io
 import json
 from collections import Counter
@@ -16,6 +15,7 @@ from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, outcome_record, ticket_record
 from triage_cli.errors import ExitCode, InputError, RowError, UsageError
 from triage_cli.models import Outcome, Rejected, Ticket, VerdictDraft
+from triage_cli.reading import csv_reader
 
 WORDS = {"verdict": "verdicts given", "cleared": "taken back"}
 IDS = ("triage_ticket_id", "ticket_id", "id", "external_id")
@@ -146,7 +146,7 @@ def _objects(lines: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def _cells(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(chain([first], lines), delimiter=delimiter)
+    reader = csv_reader(chain([first], lines), delimiter)
     columns = [column.strip().lower() for column in next(reader)]
     if not {*columns} & {*IDS} or not {*columns} & {*CATEGORIES}:
         raise InputError(

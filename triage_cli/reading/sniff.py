@@ -1,7 +1,6 @@
 """The first bytes of an input -> its encoding, format and delimiter, or one sentence why it is no table."""
 
 import codecs
-import csv
 import math
 import re
 from collections import Counter
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 from triage_cli.errors import InputError, UsageError
 from triage_cli.reading.decoding import Decoder
-from triage_cli.reading.tables import lines_of
+from triage_cli.reading.tables import csv_reader, lines_of
 
 HEAD = 1 << 18  # bytes looked at before the first ticket
 FORMATS = ("csv", "tsv", "json", "jsonl")
@@ -134,7 +133,7 @@ def sampled(text: str, delimiter: str | None, *, whole: bool) -> Sample:
 def rows_of(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     """Return the first rows of some lines, blank ones left out."""
     rows = []
-    for cells in csv.reader(lines, delimiter=delimiter):
+    for cells in csv_reader(lines, delimiter):
         if any(map(str.strip, cells)):
             rows.append(cells)
             if len(rows) == _SAMPLE:

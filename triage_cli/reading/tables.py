@@ -28,6 +28,13 @@ def _between(lines: Sequence[str], at: int, stop: int) -> Iterator[str]:
     return map(lines.__getitem__, range(at, stop))
 
 
+def csv_reader(lines: Iterable[str], delimiter: str = ",", **dialect: Any) -> Any:
+    """Return the csv module's reader of some lines, for cells of any length."""
+    # The module's limit is one for the whole process; ours is LONGEST, and is told with its line.
+    csv.field_size_limit(sys.maxsize)
+    return csv.reader(lines, delimiter=delimiter, **dialect)
+
+
 def lines_of(text: str) -> list[str]:
     """Return a text's lines with their ends; only CR, LF and CRLF end a line."""
     return list(StringIO(text, newline=""))
@@ -57,8 +64,6 @@ class CsvRecords:
         return "".join(self._lines[self._begin : self._end])
 
     def __iter__(self) -> Iterator[Record]:
-        # The module's limit is one for the whole process; ours is LONGEST, and is told with its line.
-        csv.field_size_limit(sys.maxsize)
         for block in self._texts:
             text = self._past_oversize(block) if self._skipping else block
             yield from self._block(self._carry + text, final=False)
@@ -78,7 +83,7 @@ class CsvRecords:
         check = len(text) > LONGEST or "\0" in text
         at = 0
         while at < stop:
-            reader = csv.reader(_between(lines, at, stop), delimiter=self._delimiter, strict=True)
+            reader = csv_reader(_between(lines, at, stop), self._delimiter, strict=True)
             base = at
             try:
                 for cells in reader:
@@ -128,18 +133,14 @@ class CsvRecords:
     def _leniently(self, at: int, stop: int) -> tuple[list[str], int]:
         r"""Return a row with a stray quote, and where it ends: \" as an escaped quote if that gives a whole row."""
         if '\\"' in self._lines[at]:
-            escaped = csv.reader(
-                _between(self._lines, at, stop),
-                delimiter=self._delimiter,
-                strict=True,
-                doublequote=False,
-                escapechar="\\",
+            escaped = csv_reader(
+                _between(self._lines, at, stop), self._delimiter, strict=True, doublequote=False, escapechar="\\"
             )
             with suppress(csv.Error):
                 cells = next(escaped)
                 if len(cells) == self._width:
                     return cells, at + escaped.line_num
-        reader = csv.reader(_between(self._lines, at, stop), delimiter=self._delimiter)
+        reader = csv_reader(_between(self._lines, at, stop), self._delimiter)
         return next(reader), at + reader.line_num
 
     def _oversize(self) -> Record:
@@ -175,7 +176,7 @@ class CsvRecords:
     def _is_row(self, line: str) -> bool:
         """Tell whether a line alone has as many cells as the table has columns."""
         try:
-            cells: list[str] = next(csv.reader([line], delimiter=self._delimiter, strict=True), [])
+            cells: list[str] = next(csv_reader([line], self._delimiter, strict=True), [])
         except csv.Error:
             return False
         return len(cells) == self._width and (self._width > 1 or line.startswith('"'))
