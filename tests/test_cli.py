@@ -745,6 +745,15 @@ def test_closed_streams_are_no_error(filled: Cli, command: str, closed: str) -> 
     assert rows(filled.db, "pragma integrity_check") == [("ok",)]
 
 
+@pytest.mark.parametrize(("command", "code"), [("forget --customer-id C-1", 0), ("review", 2)])
+def test_what_would_ask_back_says_one_line_where_stdin_is_closed(filled: Cli, command: str, code: int) -> None:
+    shell = f"{sys.executable} -m triage_cli {command} <&-"
+    done = subprocess.run(
+        ["bash", "-c", shell], cwd=filled.folder, env=filled.env, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+
+
 def test_a_closed_stderr_keeps_the_exit_code(cli: Cli) -> None:
     for command, code in (("nope", 2), ("show nothing-here", 5), ("create <&-", 2)):
         shell = f"{sys.executable} -m triage_cli {command} 2>&-"

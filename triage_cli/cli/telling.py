@@ -153,9 +153,9 @@ def drop(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def on_terminal(stream: TextIO) -> bool:
-    """Tell whether a stream is a terminal; a closed one is none."""
+def on_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a stream is a terminal; a closed one is none, also one the caller closed."""
     try:
-        return stream.isatty()
+        return stream is not None and stream.isatty()
     except ValueError:
         return False
