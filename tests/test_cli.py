@@ -247,13 +247,15 @@ def test_an_unknown_classifier_is_a_usage_error_that_lists_the_known_ones(filled
         assert "local" in done.stderr
 
 
-@pytest.mark.parametrize("shape", ["lines", "csv", "jsonl", "external", "run's own csv"])
+@pytest.mark.parametrize("shape", ["lines", "csv", "jsonl", "json", "names in json", "external", "run's own csv"])
 def test_dash_reads_ids_in_every_shape(fitted: Cli, shape: str) -> None:
     made = records(fitted("create", stdin=TICKETS).stdout)[:2]
     piped = {
         "lines": "".join(f"{r['ticket_id']}\n" for r in made),
         "csv": "subject,ticket_id\n" + "".join(f'"a, b",{r["ticket_id"]}\n' for r in made),
         "jsonl": "".join(json.dumps(r) + "\n" for r in made),
+        "json": json.dumps(made, indent=1),
+        "names in json": json.dumps([r["external_id"] for r in made]),
         "external": "A-1\n\nA-2\n",
         "run's own csv": "Id,triage_ticket_id,x\n" + "".join(f"9,{r['ticket_id']},\n" for r in made),
     }[shape]
@@ -264,7 +266,7 @@ def test_dash_reads_ids_in_every_shape(fitted: Cli, shape: str) -> None:
 
 def test_what_list_prints_can_be_piped_into_classify(fitted: Cli) -> None:
     fitted("create", "-q", stdin=TICKETS)
-    for output in ("id", "csv", "jsonl"):
+    for output in ("id", "csv", "jsonl", "json"):
         piped = fitted("list", "-o", output).stdout
         assert len(records(fitted("classify", "-", "-o", "jsonl", stdin=piped).stdout)) == 3
 
@@ -277,6 +279,14 @@ def test_a_piped_id_that_fits_nothing_is_told_and_the_rest_is_done(fitted: Cli) 
     assert [r["external_id"] for r in records(done.stdout)] == ["A-1"]
     assert fitted("classify", "-", stdin="a,b\n1,2\n").returncode == 2
     assert fitted("classify", "-", stdin='{"subject": 1}\n').returncode == 2
+    assert f'no ticket "{"x" * 59}…"' in fitted("classify", "-", stdin="x" * 900).stderr
+
+
+@pytest.mark.parametrize("text", ['{"a":' * 100_000, "[" * 100_000, '[{"ticket_id": "A-1"}, 1.5]', '["A-1", [', "[{}]"])
+def test_json_that_names_no_tickets_is_2_in_one_sentence(filled: Cli, text: str) -> None:
+    done = filled("classify", "-", stdin=text)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert len(done.stderr) < 200
 
 
 # -- names of tickets

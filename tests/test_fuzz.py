@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triage_cli import auditing, codec, ids, importing, routing
-from triage_cli.cli import inputs, printing
+from triage_cli.cli import inputs, piped, printing
 from triage_cli.cli.session import _words
 from triage_cli.codec import TICKET_KEYS, event_record, ticket_record, to_json
 from triage_cli.destinations.payload import line
@@ -165,7 +165,7 @@ def test_the_router_takes_any_rules(
 def test_any_bytes_are_ids_or_an_error(data: bytes) -> None:
     names = ["one"]
     with suppress(TriageError):
-        names = list(inputs.piped_ids(io.BytesIO(data)))
+        names = list(piped.names(io.BytesIO(data)))
     assert all(names)
 
 

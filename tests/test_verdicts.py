@@ -79,6 +79,8 @@ def test_many_from_csv_and_json_lines_each_row_with_its_fate(three: Cli) -> None
     lines = '{"external_id": "A-1", "category": "General"}\n{"external_id": "A-1", "category": "Technical"}\n'
     done = three("verdict", "-", stdin=lines)
     assert done.stderr.splitlines()[-1] == "1 verdict given, 1 unchanged, 0 rejected", "of two the later one holds"
+    lines = '[{"external_id": "A-1", "category": "Technical"},\n {"external_id": "A-2", "category": "Billing"}]\n'
+    assert three("verdict", "-", stdin=lines).stderr.splitlines()[-1] == "0 verdicts given, 2 unchanged, 0 rejected"
     assert tickets(three)["A-1"]["category"] == "Technical"
     assert rows(three.db, "select category, note from verdicts order by verdict_id") == [
         ("General", None), ("Billing", "charged for it"), ("Technical", None),
@@ -89,8 +91,11 @@ def test_many_from_csv_and_json_lines_each_row_with_its_fate(three: Cli) -> None
     ("stdin", "said"),
     [
         ("a,b\n1,2\n", "among a, b"),
-        ('{"ticket_id": \n', "line 1 is no JSON"),
-        ("{}[]\n", "line 1 is no JSON"),
+        ('{"ticket_id": \n', "line 1: not JSON"),
+        ("{}[]\n", "line 1: text follows"),
+        ("[1]\n", "line 1 is no JSON object"),
+        ('{"a": ' * 100_000, "line 1: not JSON (nested too deeply)"),
+        ('[{"a": ' + "[" * 100_000, "the input ends in the middle"),
     ],
 )
 def test_an_input_that_holds_no_verdicts_is_2(three: Cli, stdin: str, said: str) -> None:

@@ -1,7 +1,5 @@
 """What commands read: tables of tickets, ids, moments; the rules for stdin."""
 
-import io
-import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,11 +12,11 @@ from typing import Annotated, BinaryIO
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import telling
+from triage_cli.cli import piped, telling
 from triage_cli.cli.session import Session
 from triage_cli.errors import InputError, NotFoundError, UsageError
 from triage_cli.models import PRIORITIES, STATUSES, ClassifyPlan, Rejected, TicketDraft
-from triage_cli.reading import ReadOptions, Table, csv_reader, open_table, values
+from triage_cli.reading import ReadOptions, Table, open_table, values
 
 Files = Annotated[
     list[str] | None, typer.Argument(metavar="[FILE...|-]", help="CSV, TSV, JSON or JSON Lines.", show_default=False)
@@ -175,49 +173,13 @@ def ids(session: Session, names: Sequence[str] | None) -> tuple[tuple[str, ...] 
         return tuple(dict.fromkeys(session.triage.resolve(name) for name in names)), 0
     found: dict[str, None] = {}
     missing = 0
-    for name in session.stopper.interruptible(piped_ids(stdin())):
+    for name in session.stopper.interruptible(piped.names(stdin())):
         try:
             found[session.triage.resolve(name)] = None
         except NotFoundError as error:
             missing += 1
             telling.error(error, sys.argv[1:])
     return tuple(found), missing
-
-
-def piped_ids(stream: BinaryIO) -> Iterator[str]:
-    """Read names of tickets: one a line, or the id column of CSV or JSON Lines."""
-    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
-    first = lines.readline()
-    if first.lstrip().startswith("{"):
-        for line in _chained(first, lines):
-            if line.strip():
-                yield _id_of(line)
-        return
-    columns = [c.strip().lower() for c in next(csv_reader([first]), [])]
-    column = next((c for c in ("triage_ticket_id", "ticket_id", "id", "external_id") if c in columns), None)
-    if column is not None:
-        at = columns.index(column)
-        yield from (row[at].strip() for row in csv_reader(lines) if len(row) > at and row[at].strip())
-        return
-    if len(columns) > 1:
-        raise InputError(f"no column of ticket ids among {', '.join(columns)}", hint="name one ticket_id")
-    yield from (line.strip() for line in _chained(first, lines) if line.strip())
-
-
-def _chained(first: str, rest: Iterable[str]) -> Iterator[str]:
-    yield first
-    yield from rest
-
-
-def _id_of(line: str) -> str:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise InputError(f"a line is no JSON: {error}", hint="pipe one JSON object a line") from error
-    for key in ("ticket_id", "triage_ticket_id", "id", "external_id"):
-        if isinstance(record, dict) and record.get(key):
-            return str(record[key])
-    raise InputError("a line holds no ticket_id", hint="pipe what triage list -o jsonl prints")
 
 
 def priority(text: str | None) -> str | None:

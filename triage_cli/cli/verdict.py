@@ -1,7 +1,5 @@
 """`triage verdict`: a person's category, for one ticket or many."""
 
-import io
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
@@ -9,7 +7,7 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 
-from triage_cli.cli import inputs, printing, telling
+from triage_cli.cli import inputs, piped, printing, telling
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, outcome_record, ticket_record
@@ -18,7 +16,6 @@ from triage_cli.models import Outcome, Rejected, Ticket, VerdictDraft
 from triage_cli.reading import csv_reader
 
 WORDS = {"verdict": "verdicts given", "cleared": "taken back"}
-IDS = ("triage_ticket_id", "ticket_id", "id", "external_id")
 CATEGORIES = ("category", "label", "verdict", "triage_category")
 
 
@@ -70,9 +67,9 @@ def verdict(
 def _many(session: Session, printer: Printer, note: str | None, *, clear: bool) -> int:
     counts: Counter[str] = Counter()
     if clear:
-        drafts: Iterator[VerdictDraft] = _named(inputs.piped_ids(inputs.stdin()))
+        drafts: Iterator[VerdictDraft] = _named(piped.names(inputs.stdin()))
     else:
-        drafts = _without_rejected(piped(inputs.stdin(), note), counts)
+        drafts = _without_rejected(_drafts(inputs.stdin(), note), counts)
     try:
         outcomes = _outcomes(session, session.stopper.interruptible(drafts), counts)
         printer.many(outcomes, outcome_record, TICKET_KEYS, _table)
@@ -106,18 +103,15 @@ def _outcomes(session: Session, drafts: Iterator[VerdictDraft], counts: Counter[
         yield outcome
 
 
-def piped(stream: BinaryIO, note: str | None = None) -> Iterator[VerdictDraft | Rejected]:
-    """Read verdicts from CSV with a header or from JSON Lines; a row without ticket or category is rejected."""
-    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
-    first = lines.readline()
-    while first and not first.strip():
-        first = lines.readline()
+def _drafts(stream: BinaryIO, note: str | None) -> Iterator[VerdictDraft | Rejected]:
+    """Read verdicts from CSV with a header or from JSON; a row without ticket or category is rejected."""
+    first, lines = piped.opened(stream)
     if not first:
         return
-    records = _objects(chain([first], lines)) if first.lstrip().startswith("{") else _cells(first, lines)
+    records = _objects(first, lines) if piped.is_json(first) else _cells(first, lines)
     row = 0
     for line, record in records:
-        name, category = _text(record, IDS), _text(record, CATEGORIES)
+        name, category = _text(record, piped.IDS), _text(record, CATEGORIES)
         if not name or not category:
             problem = f"line {line}: {f'no category for {name}' if name else 'no ticket_id'}"
             yield Rejected(row, line, RowError(problem, hint="verdict - --clear takes verdicts back"))
@@ -131,24 +125,18 @@ def _text(record: Mapping[str, Any], keys: Sequence[str]) -> str:
     return next((str(v).strip() for v in said if isinstance(v, str | int) and not isinstance(v, bool) and v != ""), "")
 
 
-def _objects(lines: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"line {number} is no JSON: {error}", hint="pipe one JSON object a line") from error
+def _objects(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for line, record in piped.values(first, lines):
         if not isinstance(record, dict):
-            raise InputError(f"line {number} is no JSON object", hint='write {"ticket_id": …, "category": …}')
-        yield number, record
+            raise InputError(f"line {line} is no JSON object", hint='write {"ticket_id": …, "category": …}')
+        yield line, record
 
 
 def _cells(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     delimiter = max(",;\t", key=first.count)
     reader = csv_reader(chain([first], lines), delimiter)
     columns = [column.strip().lower() for column in next(reader)]
-    if not {*columns} & {*IDS} or not {*columns} & {*CATEGORIES}:
+    if not {*columns} & {*piped.IDS} or not {*columns} & {*CATEGORIES}:
         raise InputError(
             f"no columns ticket_id and category among {', '.join(columns)}", hint="name them so in the first line"
         )

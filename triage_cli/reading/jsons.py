@@ -46,6 +46,11 @@ class Layout(NamedTuple):
     start: int = 0
 
 
+def json_values(texts: Iterable[str], *, by_line: bool) -> Iterator[tuple[int, str, Any, str]]:
+    """Yield each value of a JSON input, whatever it is: its line, its text, itself, and what is wrong with it."""
+    return JsonRecords(texts, (), by_line=by_line).values()
+
+
 class JsonRecords:
     """The records of a JSON input as a stream; `raw()` is the text of the one just yielded.
 
@@ -65,9 +70,13 @@ class JsonRecords:
         return self._raw
 
     def __iter__(self) -> Iterator[Record]:
-        for line, text, value, problem in self._lines() if self._by_line else self._items():
+        for line, text, value, problem in self.values():
             self._raw = text
             yield self._record(line, text, value, problem)
+
+    def values(self) -> Iterator[tuple[int, str, Any, str]]:
+        """Yield what stands in the input, each with its line, its text and what is wrong with it."""
+        return self._lines() if self._by_line else self._items()
 
     def _record(self, line: int, text: str, value: object, problem: str) -> Record:
         if problem:
