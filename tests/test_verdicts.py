@@ -107,10 +107,10 @@ def test_an_input_that_holds_no_verdicts_is_2(three: Cli, stdin: str, said: str)
 @pytest.mark.parametrize(
     ("stdin", "said"),
     [
-        ("ticket_id,category\nA-1,\nA-2,General\n", "rejected: line 2: no category for A-1"),
+        ('{"ticket_id": "A-1"}\n{"id": "A-2", "label": "General"}\n', "rejected: line 1: no category for A-1"),
         ("ticket_id,category\n,Billing\nA-2,General\n", "rejected: line 2: no ticket_id"),
         ('{"category": "Billing"}\n{"id": "A-2", "label": "General"}\n', "rejected: line 1: no ticket_id"),
-        ('{"ticket_id": "A-1", "category": null}\n{"id": "A-2", "label": "General"}\n', "line 1: no category for A-1"),
+        ('{"ticket_id": "A-1", "category": false}\n{"id": "A-2", "label": "General"}\n', "line 1: no category for A-1"),
     ],
 )
 def test_a_row_that_says_too_little_is_told_and_stops_no_other(three: Cli, stdin: str, said: str) -> None:
@@ -119,6 +119,17 @@ def test_a_row_that_says_too_little_is_told_and_stops_no_other(three: Cli, stdin
     assert said in done.stderr
     assert "1 verdict given, 0 unchanged, 1 rejected" in done.stderr
     assert len(done.stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize("output", ["csv", "jsonl", "json"])
+def test_a_sheet_for_review_is_filled_in_row_by_row(cli: Cli, output: str) -> None:
+    """Its `verdict` says whether a person spoke, and is no category."""
+    assert cli("create", "-q", stdin=many(3)).returncode == 0
+    sheet = cli("list", "-o", output).stdout
+    empty, filled = (",new,,", ",new,General,") if output == "csv" else ('"category": null', '"category": "General"')
+    done = cli("verdict", "-", stdin=sheet.replace(empty, filled, 1))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "1 verdict given, 0 unchanged, 0 rejected, 2 skipped\n"
 
 
 def test_what_is_listed_can_be_piped_back_and_all_taken_back(three: Cli) -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Annotated, Any, BinaryIO
 
 import typer
@@ -69,7 +69,7 @@ def _many(session: Session, printer: Printer, note: str | None, *, clear: bool) 
     if clear:
         drafts: Iterator[VerdictDraft] = _named(piped.names(inputs.stdin()))
     else:
-        drafts = _without_rejected(_drafts(inputs.stdin(), note), counts)
+        drafts = _given(_drafts(inputs.stdin(), note), counts)
     try:
         outcomes = _outcomes(session, session.stopper.interruptible(drafts), counts)
         printer.many(outcomes, outcome_record, TICKET_KEYS, _table)
@@ -80,11 +80,13 @@ def _many(session: Session, printer: Printer, note: str | None, *, clear: bool) 
     return ExitCode.PARTIAL if counts["rejected"] else ExitCode.OK
 
 
-def _without_rejected(rows: Iterator[VerdictDraft | Rejected], counts: Counter[str]) -> Iterator[VerdictDraft]:
-    """Yield what can be given; a row that cannot is told and does not stop the rest."""
+def _given(rows: Iterator[VerdictDraft | Rejected | None], counts: Counter[str]) -> Iterator[VerdictDraft]:
+    """Yield what can be given; a row that cannot is told and does not stop the rest, one not judged is counted."""
     for row in rows:
         if isinstance(row, VerdictDraft):
             yield row
+        elif row is None:
+            counts["skipped"] += 1
         else:
             counts["rejected"] += 1
             telling.say(f"rejected: {row.error.sentence()}")
@@ -103,15 +105,23 @@ def _outcomes(session: Session, drafts: Iterator[VerdictDraft], counts: Counter[
         yield outcome
 
 
-def _drafts(stream: BinaryIO, note: str | None) -> Iterator[VerdictDraft | Rejected]:
-    """Read verdicts from CSV with a header or from JSON; a row without ticket or category is rejected."""
+def _drafts(stream: BinaryIO, note: str | None) -> Iterator[VerdictDraft | Rejected | None]:
+    """Read verdicts from CSV with a header or from JSON; None is a row whose category was left empty.
+
+    A row without a ticket, or with no place for a category, is rejected.
+    """
     first, lines = piped.opened(stream)
     if not first:
         return
     records = _objects(first, lines) if piped.is_json(first) else _cells(first, lines)
     row = 0
     for line, record in records:
-        name, category = _text(record, piped.IDS), _text(record, CATEGORIES)
+        # The first that is there alone: an export of ours has a `verdict` too, which is no category.
+        column = next((name for name in CATEGORIES if name in record), "")
+        if column and record[column] in (None, ""):
+            yield None
+            continue
+        name, category = _text(record, piped.IDS), _text(record, (column,))
         if not name or not category:
             problem = f"line {line}: {f'no category for {name}' if name else 'no ticket_id'}"
             yield Rejected(row, line, RowError(problem, hint="verdict - --clear takes verdicts back"))
@@ -142,7 +152,7 @@ def _cells(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Mapping[str,
         )
     for cells in reader:
         if any(cell.strip() for cell in cells):
-            yield reader.line_num, {c: v for c, v in zip(columns, cells, strict=False) if v.strip()}
+            yield reader.line_num, dict(zip_longest(columns, map(str.strip, cells[: len(columns)]), fillvalue=""))
 
 
 def _table(records: Any) -> object:
