@@ -150,6 +150,30 @@ def test_a_key_that_comes_late_is_kept() -> None:
     assert last.extra == {"late": 1}
 
 
+@pytest.mark.parametrize("at", [3, 250])
+def test_one_nested_value_is_its_row_s_own_matter(at: int) -> None:
+    """Within the rows that are looked at first, and after them."""
+    items: list[dict[str, Any]] = [{"id": n, "subject": f"s{n}", "description": f"d{n}"} for n in range(300)]
+    items[at]["description"] = {"html": "it broke"}
+    items[at + 1]["id"] = {"number": 7}
+    rows = read(json.dumps(items))
+    bad = rows.pop(at + 1)
+    assert isinstance(bad, Rejected)
+    assert bad.error.message == "line 1: the id under id is a list or an object"
+    drafts = [row for row in rows if isinstance(row, TicketDraft)]
+    assert [row.external_id for row in drafts] == [str(n) for n in range(300) if n != at + 1]
+    assert drafts[at].description == '{"html":"it broke"}'
+    assert drafts[at - 1].description == f"d{at - 1}"
+
+
+def test_a_column_of_nested_values_is_no_field_unless_it_is_named() -> None:
+    items = [{"_id": {"$oid": f"x{n}"}, "subject": "s", "comments": [{"body": "b"}] if n % 3 else None} for n in (1, 2)]
+    taken = [row for row in read(json.dumps(items)) if isinstance(row, TicketDraft)]
+    assert [(row.external_id, row.description) for row in taken] == [(None, None)] * 2
+    named = read(json.dumps(items), mapping={"external_id": "_id"})
+    assert [row.external_id for row in named if isinstance(row, TicketDraft)] == ['{"$oid":"x1"}', '{"$oid":"x2"}']
+
+
 def test_an_empty_array_is_a_table_without_rows() -> None:
     assert read("[]") == []
     assert read('{"tickets": []}') == []

@@ -32,6 +32,7 @@ class Plan(NamedTuple):
     day_first: bool | None = None
     header: tuple[str, ...] | None = None  # a row equal to it is the header once more
     ours: frozenset[str] = frozenset()  # columns of our own export, which say what the store knows already
+    plain: str = ""  # the key of JSON under which a list or an object is no id
 
 
 def drafts(records: Records, plan: Plan) -> Iterator[TicketDraft | Rejected]:
@@ -44,7 +45,7 @@ def drafts(records: Records, plan: Plan) -> Iterator[TicketDraft | Rejected]:
         for name in ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
     )
     taken = set(plan.fields.values())
-    ours = plan.ours
+    ours, plain = plan.ours, plan.plain
     others = tuple((name, place) for place, name in enumerate(plan.names) if place not in taken and name not in ours)
     read_priority, read_moment = _readers(plan)
     row = -1
@@ -53,6 +54,8 @@ def drafts(records: Records, plan: Plan) -> Iterator[TicketDraft | Rejected]:
             values = [*cells, ""]
         else:
             values, problem = _fitted(cells, width, problem)  # noqa: PLW2901 (the rare case finds one more)
+        if item and plain and isinstance(item.get(plain), dict | list):
+            problem = problem or f"the id under {plain} is a list or an object"  # noqa: PLW2901
         subject = _said(values[at_subject])
         description = _said(values[at_description])
         if problem or not (subject or description) or cells == header:

@@ -1,5 +1,6 @@
 """An input -> a table: looks at its beginning, decides how to read it, says so, and streams the rest."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import islice
@@ -111,14 +112,23 @@ def _json_table(blocks: Iterator[str], layout: Layout, name: str, options: ReadO
     columns = tuple(dict.fromkeys(key for item in layout.sample for key in item))
     _check_width(len(columns), name)
     # What is nested is no text of ours, unless the user says so: "comments" with a list under it is no description.
-    nested = {key for item in layout.sample for key, value in item.items() if isinstance(value, dict | list)}
+    nested = _mostly_nested(layout.sample)
     found = matched(columns, options.mapping, nested) if columns else Columns({})
     if columns and not has_text(found.fields):
         raise _no_text(name, columns)
     records = JsonRecords(blocks, columns, by_line=layout.by_line, start=layout.start)
     rows = [[text_of(item.get(key)) for key in columns] for item in layout.sample]
     source = options.source or found.helpdesk or "import"
-    plan = Plan(found.fields, columns, source, found.numbers, _day_first(found, rows), ours=_ours(columns))
+    at_id = None if options.mapping.get("external_id") else found.fields.get("external_id")
+    plan = Plan(
+        found.fields,
+        columns,
+        source,
+        found.numbers,
+        _day_first(found, rows),
+        ours=_ours(columns),
+        plain="" if at_id is None else columns[at_id],
+    )
     return Table(
         columns,
         _taken(found, columns, "JSON Lines" if layout.by_line else "JSON"),
@@ -199,8 +209,17 @@ def _head_text(head: bytes, decoder: Decoder) -> str:
 
 
 def _is_ticket(item: Mapping[str, Any]) -> bool:
-    nested = {key for key, value in item.items() if isinstance(value, dict | list)}
-    return has_text(matched(tuple(item), {}, nested).fields)
+    return has_text(matched(tuple(item), {}, _mostly_nested([item])).fields)
+
+
+def _mostly_nested(items: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the keys under which lists and objects are the rule; one among texts is one row's own matter."""
+    said: Counter[str] = Counter()
+    for item in items:
+        for key, value in item.items():
+            if value not in (None, ""):
+                said[key] += 1 if isinstance(value, dict | list) else -1
+    return {key for key, more in said.items() if more > 0}
 
 
 def _ours(columns: Sequence[str]) -> frozenset[str]:
