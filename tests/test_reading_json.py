@@ -150,6 +150,17 @@ def test_a_key_that_comes_late_is_kept() -> None:
     assert last.extra == {"late": 1}
 
 
+@pytest.mark.parametrize("begins", ["[", '{"tickets": ['])
+@pytest.mark.parametrize("ending", ["", ",", "\n"])
+def test_a_list_that_is_never_closed_is_told_after_its_rows(begins: str, ending: str) -> None:
+    text = begins + ",\n".join(['{"subject": "a"}'] * 20_000)
+    *rows, cut = read(text + ending)
+    assert [type(row) for row in rows] == [TicketDraft] * 20_000
+    assert isinstance(cut, Rejected)
+    assert cut.error.message.endswith(": the input ends before its list does, so there may have been more")
+    assert len(read(text + ("]}" if begins[0] == "{" else "]"))) == 20_000
+
+
 @pytest.mark.parametrize("at", [3, 250])
 def test_one_nested_value_is_its_row_s_own_matter(at: int) -> None:
     """Within the rows that are looked at first, and after them."""

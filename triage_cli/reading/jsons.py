@@ -18,6 +18,8 @@ _PARTS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
 _LIST = re.compile(r"\s*:\s*\[(?=\s*[{\]])")
 _LISTS = ("tickets", "issues", "incidents", "requests", "results", "records", "data", "items", "rows", "value")
 _SAMPLE = 200  # objects looked at for their keys
+_CUT = "the input ends in the middle of this object"
+_UNENDED = "the input ends before its list does, so there may have been more"
 _NEXT = re.compile(r"[,\]\r\n]")
 
 
@@ -108,17 +110,20 @@ class JsonRecords:
             buffer += next(blocks)
         at, number, started = self._start, 1 + buffer.count("\n", 0, self._start), self._start > 0
         marred = False  # some item was none
+        unended = self._start > 0  # a list is open, and nobody has said that it is cut
         while True:
             begin = _gap_end(buffer, at)
             if not started and begin < len(buffer):
                 started = True
                 if buffer[begin] == "[":
+                    unended = True
                     begin = _gap_end(buffer, begin + 1)
             number += buffer.count("\n", at, begin)
             at = begin
             value, end, problem = _item(buffer, at, last=not more, alone=marred)
             if end:
                 marred = marred or bool(problem)
+                unended = unended and buffer[at] != "]" and problem != _CUT
                 if buffer[at] != "]":
                     yield number, buffer[at:end], value, problem
                 elif self._start:
@@ -126,6 +131,7 @@ class JsonRecords:
                 number += buffer.count("\n", at, end)
                 at = end
             elif not more:
+                yield from [(number, "", None, _UNENDED)] * unended
                 return
             else:
                 block = next(blocks, "")
@@ -175,7 +181,7 @@ def _item(buffer: str, at: int, *, last: bool, alone: bool) -> tuple[Any, int, s
     except (ValueError, RecursionError) as exc:
         end = _balanced(buffer, at)
         if not end and last:
-            return None, len(buffer), "the input ends in the middle of this object"
+            return None, len(buffer), _CUT
         return None, end, f"not JSON ({str(exc).split(':')[0]})" if end else ""
     if end == len(buffer) and not last and not isinstance(value, dict | list | str):
         return None, 0, ""  # a number may go on in the next block
