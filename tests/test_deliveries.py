@@ -14,22 +14,26 @@ import pytest
 from tests.commands import many, rows, until
 from tests.conftest import Cli, FakeClassifier, World
 from tests.test_webhook import Receiver, target
+from triage_cli import ids
 from triage_cli.api import worker
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.errors import DeliveryError
 from triage_cli.models import (
     ClassifyPlan,
+    Lease,
     Outcome,
     Parcel,
     Receipt,
     RoutePlan,
     Rule,
+    Run,
     Selection,
     Ticket,
     TicketDraft,
     VerdictDraft,
 )
 from triage_cli.service import delivering, posting
+from triage_cli.service.attempts import Attempts, Patience
 
 
 class FakeDestination:
@@ -441,3 +445,60 @@ def test_a_ticket_that_something_unexpected_befell_is_taken_up_again(
     working.put("desk", ticket_id)
     until(lambda: status(world, ticket_id) == "routed", "the ticket")
     assert len(three["a"].got) == 1
+
+
+def holding(world: World) -> tuple[Attempts, Parcel]:
+    """Begin a run that takes hold of what destination a is owed; return what tells of its attempts, and the parcel."""
+    run = world.store.begin(Run(ids.new_id(), "route", "test", ids.new_id(), ids.now()))
+    (parcel,) = world.store.due("a", Lease(run.run_id), 10)
+    return Attempts(world.store, "test", Lease(run.run_id)), parcel
+
+
+def taken_over(world: World) -> tuple[tuple[Attempts, Parcel], tuple[Attempts, Parcel]]:
+    """Return a run that lost its lease while a delivery was under way, and the one that has taken this over."""
+    list(world.triage().create(drafts(1)))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().owe(Selection()))
+    early = holding(world)
+    with world.store._writing() as db:
+        db.execute("update runs set lease_until = 1")
+    return early, holding(world)
+
+
+def told(run: tuple[Attempts, Parcel], error: DeliveryError | None = None) -> None:
+    attempts, parcel = run
+    attempts.tell([Outcome(0, "", Receipt(None if error else 200), error, parcel)], Patience(2))
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize("final", [True, False])
+def test_a_failure_that_comes_late_takes_back_no_acceptance(world: World, final: bool) -> None:
+    late, now = taken_over(world)
+    told(now)
+    told(late, DeliveryError("too slow", final=final))
+    history = world.store.history(late[1].ticket.ticket_id)
+    assert history.ticket.status == "routed"
+    assert [(d.state, d.attempts, d.last_status, d.last_error) for d in history.deliveries] == [
+        ("accepted", 2, 200, None)
+    ]
+    assert [(a.number, a.error) for a in history.attempts] == [(1, None), (2, "too slow")]
+    assert [e.action for e in history.events][-2:] == ["delivered", "delivery_failed"]
+
+
+@pytest.mark.usefixtures("three")
+def test_a_failure_that_comes_late_revives_no_dead_letter(world: World) -> None:
+    late, now = taken_over(world)
+    told(now, DeliveryError("never", final=True))
+    told(late, DeliveryError("too slow"))
+    assert rows_of(world, "a") == [("dead", 2)]
+    assert status(world, late[1].ticket.ticket_id) == "undeliverable"
+
+
+@pytest.mark.usefixtures("three")
+def test_a_failure_that_comes_late_leaves_a_delivery_with_the_run_that_has_it(world: World) -> None:
+    late, now = taken_over(world)
+    told(late, DeliveryError("too slow"))
+    (delivery,) = world.store.deliveries([now[1].ticket.ticket_id])[now[1].ticket.ticket_id]
+    assert (delivery.state, delivery.attempts, delivery.run_id) == ("pending", 1, now[1].delivery.run_id)
+    told(now)
+    assert rows_of(world, "a") == [("accepted", 2)]

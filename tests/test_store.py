@@ -243,6 +243,17 @@ def test_what_was_superseded_is_not_made_pending_by_a_late_failure_but_a_late_su
     assert store.deliveries([ticket.ticket_id])[ticket.ticket_id][0].state == "accepted"
 
 
+@pytest.mark.parametrize("late", ["pending", "dead", "superseded"])
+def test_what_was_accepted_stays_so_whatever_comes_late(store: SqliteStore, late: str) -> None:
+    (ticket,) = filled(store, a_ticket())
+    accepted = a_delivery(ticket, state="accepted", attempts=1, done_at="then")
+    store.save([owing(ticket, accepted)])
+    store.save([owing(ticket, a_delivery(ticket, state=late, attempts=1, last_error="no", done_at="later"))])
+    assert store.deliveries([ticket.ticket_id])[ticket.ticket_id] == (accepted,)
+    store.save([owing(ticket, accepted._replace(attempts=2))])
+    assert store.deliveries([ticket.ticket_id])[ticket.ticket_id][0].attempts == 2
+
+
 @pytest.mark.parametrize("number", [1, queries.BLOCK - 1, queries.BLOCK, queries.BLOCK + 1, 2 * queries.BLOCK + 7])
 def test_a_batch_of_any_size_is_stored_whole(store: SqliteStore, number: int) -> None:
     tickets = filled(store, *(a_ticket(str(n)) for n in range(number)))

@@ -59,8 +59,8 @@ class Attempts:
                 by_ticket.setdefault(outcome.item.ticket.ticket_id, []).append(outcome)
         for ticket_id, before in tickets.items():
             mine = by_ticket[ticket_id]
-            gone = {d.delivery_id for d in standing.get(ticket_id, ()) if d.state == "superseded"}
-            done = [patience.after(o, at, superseded=_id(o) in gone) for o in mine]
+            stand = {d.delivery_id: d for d in standing.get(ticket_id, ())}
+            done = [patience.after(o, at, stand[_id(o)]) for o in mine]
             if ids.is_forgotten(before.identity):
                 done = _wordless(done)
             now = {d.delivery_id: d for d, _ in done}
@@ -80,16 +80,16 @@ class Attempts:
         return changes, told
 
     def _event(self, delivery: Delivery, attempt: Attempt, outcome: Outcome[Receipt], at: str) -> Event:
-        actions = {"accepted": "delivered", "dead": "dead_letter"}
         data: dict[str, object] = {
             "delivery": delivery.delivery_id,
             "destination": delivery.destination,
             "attempt": attempt.number,
             "response": attempt.status,
         }
+        action = "delivered"
         if outcome.error:
             data |= {"error": outcome.error.code}
-        action = actions.get(delivery.state, "delivery_failed")
+            action = "dead_letter" if delivery.state == "dead" else "delivery_failed"
         return Event(action, delivery.ticket_id, self._lease.run_id, self._actor, at, data)
 
     def _switch_off_the_gone(self, outcomes: Sequence[Outcome[Receipt]]) -> None:
@@ -124,22 +124,24 @@ class Patience(NamedTuple):
     max_attempts: int = 7
     schedule: tuple[float, ...] = (5, 300, 1800, 7200, 18000, 36000)
 
-    def after(self, outcome: Outcome[Receipt], at: str, *, superseded: bool = False) -> tuple[Delivery, Attempt]:
-        """Return the delivery and the attempt as an outcome leaves them; one `superseded` meanwhile is not retried."""
+    def after(self, outcome: Outcome[Receipt], at: str, standing: Delivery) -> tuple[Delivery, Attempt]:
+        """Return the delivery and the attempt as an outcome leaves them, from how the delivery stands by now."""
         parcel, error = outcome.item, outcome.error
         if not isinstance(parcel, Parcel):
             raise TypeError(outcome)
-        delivery = parcel.delivery
-        number = delivery.attempts + 1
+        number = standing.attempts + 1
         status = outcome.value.status if outcome.value else getattr(error, "status", None)
         seconds = outcome.value.seconds if outcome.value else 0.0
         said = error.message if error else None
-        attempt = Attempt(delivery.delivery_id, number, at, status, said, seconds)
-        delivery = delivery._replace(attempts=number, last_status=status, last_error=said, run_id=None)
+        attempt = Attempt(standing.delivery_id, number, at, status, said, seconds)
+        if standing.state == "accepted" or (error and standing.state != "pending"):
+            # Settled while this attempt was under way: it is told of and counted, and changes nothing.
+            return standing._replace(attempts=number), attempt
+        # Who comes late does not take it from the run that holds it by now.
+        holder = None if standing.run_id == parcel.delivery.run_id else standing.run_id
+        delivery = standing._replace(attempts=number, last_status=status, last_error=said, run_id=holder)
         if error is None:
             return delivery._replace(state="accepted", done_at=at), attempt
-        if superseded:
-            return delivery._replace(state="superseded", done_at=at), attempt
         final = isinstance(error, DeliveryError) and error.final
         # A dead letter that is tried again keeps its count, and has as many attempts once more.
         if final or number % self.max_attempts == 0:
