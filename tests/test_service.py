@@ -967,6 +967,36 @@ def test_attempts_follow_the_schedule_with_one_id_and_end_as_a_dead_letter(world
     assert [e.action for e in history.events][3:] == ["delivery_failed", "delivery_failed", "dead_letter"]
 
 
+def owing_two(world: World) -> tuple[Box, Ticket, Ticket]:
+    """Return a destination that is up again, and two tickets that it has failed once."""
+    named, other = ready(world, 2)
+    box = Box(world, "box")
+    box.fails = DeliveryError("down", status=503)
+    world.rules = (Rule("all", ("box",)),)
+    assert dids(route(world)) == ["routing", "routing"]
+    box.fails = None
+    return box, named, other
+
+
+def test_what_is_due_of_a_named_ticket_is_delivered_and_nothing_else(world: World) -> None:
+    box, named, other = owing_two(world)
+    assert dids(route(world, named)) == ["routing"], "it is not due yet"
+    with world.store._writing() as db:
+        db.execute("update deliveries set due_at = 0")
+    assert dids(route(world, named)) == ["routed"]
+    assert [p.ticket.ticket_id for p in box.taken] == [named.ticket_id]
+    assert now(world, other).status == "routing"
+
+
+@pytest.mark.sqlite
+@pytest.mark.usefixtures("clock")
+def test_a_route_of_named_tickets_stays_for_what_is_due_soon(world: World) -> None:
+    box, named, other = owing_two(world)
+    assert dids(route(world, named, stay=15.0)) == ["routed"]
+    assert [p.ticket.ticket_id for p in box.taken] == [named.ticket_id]
+    assert now(world, other).status == "routing"
+
+
 @pytest.mark.sqlite
 def test_a_dead_letter_is_tried_again_under_its_id_and_every_attempt_is_kept(world: World, clock: Clock) -> None:
     (ticket,) = ready(world)

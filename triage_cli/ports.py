@@ -280,14 +280,16 @@ class Store(Protocol):
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
         """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest."""
 
-    def due(self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0) -> list[Parcel]:
-        """Take hold of pending deliveries due within `horizon` seconds that no live run holds.
+    def due(
+        self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0, ids: Sequence[str] | None = None
+    ) -> list[Parcel]:
+        """Take hold of pending deliveries due within `horizon` seconds that no live run holds, all or these tickets'.
 
         One whose ticket was given another category or text is left for the next decision where that one goes.
         """
 
-    def owed(self) -> list[str]:
-        """Return the destinations that have pending deliveries."""
+    def owed(self, ids: Sequence[str] | None = None) -> list[str]:
+        """Return the destinations that have pending deliveries, of all tickets or of these."""
 
     def switched_off(self) -> frozenset[str]:
         """Return the destinations that said they are gone for good."""
@@ -295,7 +297,7 @@ class Store(Protocol):
     def switch(self, destination: str, *, off: bool) -> None:
         """Switch a destination off, or on again."""
 
-    def next_due(self) -> float | None:
+    def next_due(self, ids: Sequence[str] | None = None) -> float | None:
         """Return when the next delivery that may be sent falls due, in seconds since 1970."""
 
     def save(self, changes: Sequence[Change], lease: Lease | None = None) -> list[Conflict | None]:

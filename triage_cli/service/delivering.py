@@ -94,18 +94,21 @@ class Delivering:
         """Decide where tickets go, and leave it to others to hand them over: that is due at once."""
         return self._decide(chunk, again=False)[0]
 
-    def due(self) -> Iterator[list[Reached]]:
-        """Deliver what is due now at every destination that is not being left alone, or falls due while one is slow."""
-        names, looked = self._store.owed(), time.monotonic()
+    def due(self, ids: Sequence[str] | None = None) -> Iterator[list[Reached]]:
+        """Deliver what is due now at every destination that is not being left alone, or falls due while one is slow.
+
+        With `ids`, what these tickets' destinations are owed.
+        """
+        names, looked = self._store.owed(ids), time.monotonic()
         while True:
             if time.monotonic() - looked > LOOK and not self._allowance.stopping:
-                names, looked = self._store.owed(), time.monotonic()
+                names, looked = self._store.owed(ids), time.monotonic()
             for name in list(names):
                 room = self._post.room(name)
                 if self._allowance.stopping or not room:
                     names.remove(name)
                 elif room >= ROOM // 2:
-                    parcels = self._store.due(name, self._lease, room)
+                    parcels = self._store.due(name, self._lease, room, ids=ids)
                     self._post.put(parcels)
                     if len(parcels) < room:
                         names.remove(name)

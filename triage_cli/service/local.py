@@ -229,11 +229,12 @@ class LocalTriage:
 
             routed = chain.from_iterable(delivering.route(numbered(), again=plan.again))
             outcomes: Iterator[Outcome[Routed]] = (o._replace(row=rows.pop(o.ticket.ticket_id)) for o in routed)
-            if selection.ids is None:
-                outcomes = last_of_each(
-                    self._store, chain(outcomes, due(self._store, delivering, self._allowance, numbers, plan.stay))
-                )
-            for outcome in outcomes:
+
+            def then(later: Sequence[str]) -> Iterator[Outcome[Routed]]:
+                mine = None if selection.ids is None else later
+                return due(self._store, delivering, self._allowance, numbers, plan.stay, mine)
+
+            for outcome in last_of_each(self._store, outcomes, then):
                 tally.add([outcome])
                 yield outcome
 

@@ -1,7 +1,7 @@
 """`route` stays a while for attempts that fall due, and tells each ticket once."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from triage_cli.allowance import Allowance
 from triage_cli.errors import TriageError
@@ -11,10 +11,22 @@ from triage_cli.service.delivering import Delivering
 from triage_cli.streams import chunked
 
 
-def last_of_each(store: Store, outcomes: Iterable[Outcome[Routed]]) -> Iterator[Outcome[Routed]]:
-    """Yield one outcome a ticket: what is due later may be tried again while we stay, and is told at the end."""
+def last_of_each(
+    store: Store,
+    outcomes: Iterable[Outcome[Routed]],
+    then: Callable[[Sequence[str]], Iterable[Outcome[Routed]]],
+) -> Iterator[Outcome[Routed]]:
+    """Yield one outcome a ticket: what is due later may be tried again while we stay, and is told at the end.
+
+    `then` tries again; it is called once, with the tickets that still have something due.
+    """
     later: dict[str, tuple[int, TriageError | None]] = {}
-    for outcome in outcomes:
+
+    def tried() -> Iterator[Outcome[Routed]]:
+        yield from outcomes
+        yield from then(tuple(later))
+
+    for outcome in tried():
         ticket_id = outcome.ticket.ticket_id
         row, _ = later.pop(ticket_id, (outcome.row, None))
         if outcome.did == "routing":
@@ -30,17 +42,22 @@ def last_of_each(store: Store, outcomes: Iterable[Outcome[Routed]]) -> Iterator[
 
 
 def due(
-    store: Store, delivering: Delivering, allowance: Allowance, rows: Iterator[int], stay: float
+    store: Store,
+    delivering: Delivering,
+    allowance: Allowance,
+    rows: Iterator[int],
+    stay: float,
+    ids: Sequence[str] | None = None,
 ) -> Iterator[Outcome[Routed]]:
-    """Deliver what is due now, and stay for what falls due within `stay` seconds from now."""
+    """Deliver what is due now, of all tickets or of these, and stay for what falls due within `stay` seconds."""
     until = time.time() + stay
     while not allowance.stopping:
         came = False
-        for reached in delivering.due():
+        for reached in delivering.due(ids):
             for r in reached:
                 came = True
                 yield Outcome(next(rows), r.ticket.status, Routed(r.ticket, r.deliveries), r.error, r.ticket)
-        at, now = store.next_due(), time.time()
+        at, now = store.next_due(ids), time.time()
         if at is None or at > until or (at <= now and not came):  # what is due and still there, another holds
             return
         allowance.wait(max(0.0, at - now))

@@ -41,16 +41,22 @@ CLAIM = f"""with wanted as (select value as ticket_id from (select value from js
 TAKE_OVER = "update tickets set revision = revision + 1 where ticket_id in (select value from json_each(?))"
 HOLD = "insert into claims select * from json_populate_recordset(null::claims, ?::json)"
 LET_GO = "delete from claims where ticket_id in (select value from json_each(?))"
+
+
 # A row that changed while it was waited for is looked at again, but with the runs as they were when the statement
 # began. So a run that is not known to be over counts as alive: it may have begun since.
-DUE = f"""with taken as materialized
+def _due(of: str = "") -> str:
+    return f"""with taken as materialized
     (select delivery_id from deliveries where destination = :destination and state = 'pending'
      and due_at <= {CLOCK} + :horizon and (run_id is null or exists (select 1 from runs
         where runs.run_id = deliveries.run_id and (ended_at is not null or lease_until <= {CLOCK})))
-     and {queries.STANDS}
+     and {queries.STANDS} {of}
      order by due_at limit :limit for no key update skip locked)
     update deliveries set run_id = :run from taken where deliveries.delivery_id = taken.delivery_id
     returning deliveries.*"""
+
+
+DUE, DUE_OF = _due(), _due(queries.OF_THESE)
 # What no live run is at work on, of the batches.
 FREE_BATCH = f"""(run_id is null or exists (select 1 from runs
     where runs.run_id = batches.run_id and (ended_at is not null or lease_until <= {CLOCK})))"""

@@ -114,13 +114,18 @@ class PostgresStore(SqlStore):
             db.execute(pg_queries.TAKE_OVER, (compact(taken_over),))
         return [t._replace(revision=t.revision + mine[t.ticket_id]) for t in tickets if t.ticket_id in mine]
 
-    def due(self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0) -> list[Parcel]:
+    def due(
+        self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0, ids: Sequence[str] | None = None
+    ) -> list[Parcel]:
         """Take hold of pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
         values = {"destination": destination, "run": lease.run_id, "horizon": horizon, "limit": limit}
+        said = pg_queries.DUE
+        if ids is not None:
+            said, values["ids"] = pg_queries.DUE_OF, compact(list(ids))
 
         def due(db: Door) -> tuple[list[Delivery], list[Ticket]]:
             self._renew(db, lease)
-            deliveries = [Delivery(*row) for row in db.execute(pg_queries.DUE, values).fetchall()]
+            deliveries = [Delivery(*row) for row in db.execute(said, values).fetchall()]
             return deliveries, self._tickets(db, [d.ticket_id for d in deliveries])
 
         deliveries, found = self._server.write(due)

@@ -212,10 +212,20 @@ STANDS = """(select tickets.category = deliveries.category and tickets.status in
 NEXT_DUE = f"""select min((select due_at from deliveries where state = 'pending' and destination = names.destination
     and {STANDS} order by due_at limit 1))
     from (select distinct destination from deliveries where state = 'pending') names"""
-DUE = f"""update deliveries set run_id = :run where delivery_id in
+OF_THESE = "and ticket_id in (select value from json_each(:ids))"
+OWED = "select distinct destination from deliveries where state = 'pending'"
+OWED_OF = f"{OWED} {OF_THESE}"
+NEXT_DUE_OF = f"select min(due_at) from deliveries where state = 'pending' {OF_THESE} and {STANDS}"
+
+
+def _due(of: str = "") -> str:
+    return f"""update deliveries set run_id = :run where delivery_id in
     (select delivery_id from deliveries where destination = :destination and state = 'pending'
-     and due_at <= :now + :horizon and (run_id is null or run_id not in {LIVE}) and {STANDS}
+     and due_at <= :now + :horizon and (run_id is null or run_id not in {LIVE}) and {STANDS} {of}
      order by due_at limit :limit) returning *"""
+
+
+DUE, DUE_OF = _due(), _due(OF_THESE)
 
 # The hash before an event is that of the event before it: seq has no gaps.
 EVENTS = f"""select seq, timestamp, action, ticket_id, actor, run_id, detail,

@@ -157,13 +157,15 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
             lives = run.ended_at or (until > now and (there != here or alive(run.pid)))
             yield run if lives else run._replace(exit_code=KILLED)
 
-    def owed(self) -> list[str]:
-        """Return the destinations that have pending deliveries."""
-        return [row[0] for row in self._read("select distinct destination from deliveries where state = 'pending'")]
+    def owed(self, ids: Sequence[str] | None = None) -> list[str]:
+        """Return the destinations that have pending deliveries, of all tickets or of these."""
+        said, values = (queries.OWED, {}) if ids is None else (queries.OWED_OF, {"ids": compact(list(ids))})
+        return [row[0] for row in self._read(said, values)]
 
-    def next_due(self) -> float | None:
+    def next_due(self, ids: Sequence[str] | None = None) -> float | None:
         """Return when the next delivery that may be sent falls due, in seconds since 1970."""
-        due: float | None = self._read(queries.NEXT_DUE)[0][0]
+        said, values = (queries.NEXT_DUE, {}) if ids is None else (queries.NEXT_DUE_OF, {"ids": compact(list(ids))})
+        due: float | None = self._read(said, values)[0][0]
         return due
 
     def switched_off(self) -> frozenset[str]:

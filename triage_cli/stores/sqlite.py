@@ -85,7 +85,9 @@ class SqliteStore(SqlStore):
             db.execute(queries.CLAIM, (lease.run_id, ids))
         return [t._replace(revision=t.revision + 1) if t.ticket_id in before else t for t in tickets]
 
-    def due(self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0) -> list[Parcel]:
+    def due(
+        self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0, ids: Sequence[str] | None = None
+    ) -> list[Parcel]:
         """Take hold of pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
         values = {
             "destination": destination,
@@ -94,9 +96,12 @@ class SqliteStore(SqlStore):
             "horizon": horizon,
             "limit": limit,
         }
+        if ids is not None:
+            values["ids"] = compact(list(ids))
         with self._writing() as db:
             self._renew(db, lease)
-            deliveries = [Delivery(*row) for row in db.execute(queries.DUE, values).fetchall()]
+            said = queries.DUE if ids is None else queries.DUE_OF
+            deliveries = [Delivery(*row) for row in db.execute(said, values).fetchall()]
             tickets = {t.ticket_id: t for t in self._tickets(db, [d.ticket_id for d in deliveries])}
         deliveries.sort(key=lambda d: (d.due_at, d.delivery_id))
         return [Parcel(d, tickets[d.ticket_id]) for d in deliveries]
