@@ -514,6 +514,21 @@ def test_why_tells_when_a_delivery_is_due(world: World, tmp_path: Path) -> None:
     assert last == "Next: triage route delivers what is due (box after 1 attempt, due at 2027-01-15 08:00:00Z)."
 
 
+def test_why_tells_each_failed_attempt_with_its_own_error(world: World, tmp_path: Path) -> None:
+    ticket = stored(world)
+    classified(world, lambda _: ("Billing", 0.9))
+    (tmp_path / "box.jsonl").mkdir()
+    routed(world, tmp_path)
+    with world.store._writing() as db:
+        db.execute("update deliveries set due_at = 0")
+    (tmp_path / "a file").touch()
+    routed(world, tmp_path / "a file")
+    assert [line for line in story(world, ticket) if "did not take it" in line] == [
+        f"TIME  box did not take it at attempt 1: cannot append to {tmp_path}/box.jsonl: Is a directory.",
+        f"TIME  box did not take it at attempt 2: cannot append to {tmp_path}/a file/box.jsonl: File exists.",
+    ]
+
+
 def test_why_tells_of_verdicts(world: World) -> None:
     ticket = stored(world, verdict="Technical")
     stored(world, verdict="General")

@@ -26,10 +26,10 @@ def explain(history: History) -> Iterator[str]:
     """Yield the story of a ticket, a sentence or two a line, the present state first and then what led to it."""
     yield _headline(history)
     answers = {a.classification_id: a for a in history.classifications}
-    deliveries = {d.delivery_id: d for d in history.deliveries}
+    errors = {(a.delivery_id, a.number): a.error for a in history.attempts}
     for event in history.events:
         detail = json.loads(event.detail)
-        for sentence in _told(event, detail, history, answers, deliveries):
+        for sentence in _told(event, detail, history, answers, errors):
             yield f"{_moment(event.timestamp)}  {sentence}"
     yield f"Next: {_next(history)}"
 
@@ -51,7 +51,7 @@ def _told(
     detail: Mapping[str, Any],
     history: History,
     answers: Mapping[str, Classification],
-    deliveries: Mapping[str, Delivery],
+    errors: Mapping[tuple[str, int], str | None],
 ) -> Iterator[str]:
     match event.action:
         case "created" | "updated":
@@ -71,7 +71,8 @@ def _told(
         case "unroutable":
             yield f"No rule of the routing map matches {detail.get('category')} (map {detail.get('config')})."
         case "delivered" | "delivery_failed" | "dead_letter":
-            yield _delivery(event.action, detail, deliveries.get(detail.get("delivery", "")))
+            error = errors.get((detail.get("delivery", ""), detail.get("attempt", 0)))
+            yield _delivery(event.action, detail, error)
         case _:
             yield f"{event.actor}: {DONE.get(event.action, event.action)}."
 
@@ -162,12 +163,12 @@ def _routed(detail: Mapping[str, Any]) -> str:
     return f"Rule {detail.get('rule')} sends {detail.get('category')} to {to}{instead} (map {detail.get('config')})."
 
 
-def _delivery(action: str, detail: Mapping[str, Any], delivery: Delivery | None) -> str:
+def _delivery(action: str, detail: Mapping[str, Any], error: str | None) -> str:
     where, number = detail.get("destination"), detail.get("attempt")
     answer = f" (answer {detail['response']})" if detail.get("response") is not None else ""
     if action == "delivered":
         return f"{where} accepted it at attempt {number}{answer}."
-    why = f": {delivery.last_error}" if delivery and delivery.last_error else ""
+    why = f": {error}" if error else ""
     if action == "dead_letter":
         return f"{where} refused it for good at attempt {number}{answer}{why}."
     return f"{where} did not take it at attempt {number}{answer}{why}."
