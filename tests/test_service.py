@@ -837,6 +837,18 @@ def test_a_file_gets_every_delivery_once(world: World, tmp_path: Path) -> None:
     assert (now(world, tickets[0]).routed_to, held(world)) == ("box", 0)
 
 
+@pytest.mark.sqlite
+def test_half_a_line_at_the_end_of_a_file_swallows_no_delivery(world: World, tmp_path: Path) -> None:
+    to_file(world, tmp_path)
+    path = tmp_path / "box.jsonl"
+    path.write_text('{"whole": 1}\n{"half')
+    (ticket,) = ready(world)
+    assert dids(route(world)) == ["routed"]
+    whole, half, new = path.read_text().splitlines()
+    assert (whole, half) == ('{"whole": 1}', '{"half')
+    assert json.loads(new)["ticket"]["ticket_id"] == ticket.ticket_id
+
+
 def test_what_has_no_category_is_not_routed(world: World) -> None:
     (ticket,) = made(world)
     (outcome,) = route(world, ticket)

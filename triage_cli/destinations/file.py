@@ -46,6 +46,8 @@ class FileDestination:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("ab", buffering=0) as file, locked(file):
             end = file.seek(0, os.SEEK_END)
+            if end and self._is_torn(end):
+                data = b"\n" + data
             try:
                 written = 0
                 while written < len(data):
@@ -54,3 +56,12 @@ class FileDestination:
             except OSError:
                 file.truncate(end)  # a full disk leaves no half line behind
                 raise
+
+    def _is_torn(self, end: int) -> bool:
+        """Tell whether the last line has no end (a power cut): what is appended would be lost in it."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(end - 1)
+                return file.read(1) != b"\n"
+        except PermissionError:  # a file that may only be written to
+            return False
