@@ -115,6 +115,7 @@ def test_no_byte_of_a_person_is_left_and_the_log_is_whole(written: Cli) -> None:
     assert "out of reach is what was delivered before: box (1)" in done.stderr
     printed = [json.loads(line) for line in done.stdout.splitlines()]
     assert [r["status"] for r in printed] == ["routed", "routed"]
+    assert {r["routed_to"] for r in printed} == {"box", None}
     proof = written("audit", "verify", "--expect-head", before["head"])
     assert (proof.returncode, json.loads(proof.stdout)["events"]) == (0, before["events"] + 2)
     assert rows(written.db, "select count(*) from events where action = 'forgotten'") == [(2,)]
@@ -388,6 +389,21 @@ def test_blank_keeps_no_field_that_can_name_a_person() -> None:
     ticket = ticket._replace(reason="my reason", error="my error")
     assert sum("my " in str(value) for value in ticket) == 8
     assert [value for value in blank(ticket) if "my " in str(value)] == []
+
+
+def test_what_was_never_sent_is_not_told_as_delivered(world: World) -> None:
+    world.rules = (Rule("all", ("down",)),)
+    world.destinations = {"down": Down()}
+    list(world.triage().create(drafts(1)))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().route(Selection(), RoutePlan()))
+    [ticket] = world.store.find(Selection())
+    assert (ticket.status, ticket.routed_to) == ("routing", "down")
+    forgotten(world)
+    [ticket] = world.store.find(Selection())
+    assert (ticket.status, ticket.routed_to) == ("routed", None)
+    why = world.triage().why(ticket.ticket_id).why
+    assert why[-1] == "Next: nothing; its text was forgotten, and nothing more is sent."
 
 
 def test_what_other_parts_keep_of_a_ticket_goes_too(world: World) -> None:

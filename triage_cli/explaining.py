@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from triage_cli.ids import short
+from triage_cli.ids import is_forgotten, short
 from triage_cli.models import Classification, Delivery, History, LoggedEvent
 
 SOURCES = {
@@ -188,6 +188,8 @@ NEXT = {
 
 def _next(history: History) -> str:
     ticket, deliveries = history.ticket, history.deliveries
+    if is_forgotten(ticket.identity):
+        return "nothing; its text was forgotten, and nothing more is sent."
     failed = f" (it failed {ticket.failures} times: {ticket.error})" if ticket.failures else ""
     pending = [d for d in deliveries if d.state == "pending"]
     due = f" ({', '.join(map(_due, pending))})" if pending else ""

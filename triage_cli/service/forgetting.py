@@ -1,6 +1,6 @@
 """A person is forgotten: the words go, and what is left says that there was a ticket and what became of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from triage_cli import ids
 from triage_cli.errors import UnavailableError
@@ -23,14 +23,19 @@ def forget(store: Store, customer_id: str, actor: str, tally: Tally) -> Iterator
         at, named = ids.now(), [ticket.ticket_id for ticket in chunk]
         sent = store.deliveries(named)
         store.erase(named)
+        taken = {t.ticket_id: [d for d in sent.get(t.ticket_id, ()) if d.state == "accepted"] for t in chunk}
         changes = [
-            Change(Event("forgotten", t.ticket_id, tally.run.run_id, actor, at), blank(t), t.revision) for t in chunk
+            Change(
+                Event("forgotten", t.ticket_id, tally.run.run_id, actor, at),
+                blank(t, [d.destination for d in taken[t.ticket_id]]),
+                t.revision,
+            )
+            for t in chunk
         ]
         conflicts = store.save(changes, tally.lease)
         for change, conflict in zip(changes, conflicts, strict=True):
             if conflict is None and change.ticket is not None:
-                taken = tuple(d for d in sent.get(change.ticket.ticket_id, ()) if d.state == "accepted")
-                yield Outcome(row, "forgotten", Routed(change.ticket, taken))
+                yield Outcome(row, "forgotten", Routed(change.ticket, tuple(taken[change.ticket.ticket_id])))
                 row += 1
     left = sum(1 for _ in store.find(selection))
     store.scrub()
@@ -41,8 +46,8 @@ def forget(store: Store, customer_id: str, actor: str, tally: Tally) -> Iterator
         )
 
 
-def blank(ticket: Ticket) -> Ticket:
-    """Return what is left of a ticket that is forgotten."""
+def blank(ticket: Ticket, accepted: Sequence[str] = ()) -> Ticket:
+    """Return what is left of a ticket that is forgotten; `accepted` names the destinations that have its text."""
     return ticket._replace(
         identity=ids.forgotten(ticket.identity),
         external_id=None,
@@ -52,6 +57,7 @@ def blank(ticket: Ticket) -> Ticket:
         customer_id=None,
         extra="{}",
         status="routed",
+        routed_to=", ".join(dict.fromkeys(accepted)) or None,
         reason=None,
         error=None,
         failures=0,
