@@ -15,6 +15,7 @@ from tests.forked import AT_START, forked
 from tests.pg_server import PgServer, serving
 from triage_cli import ids
 from triage_cli.allowance import Allowance
+from triage_cli.codec import compact
 from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Rule, Ticket
 from triage_cli.ports import Destination
 from triage_cli.service.delivering import Map
@@ -27,6 +28,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 CATEGORIES = (Category("Billing"), Category("Technical"), Category("General"))
+NAMES = compact([[category.name, ""] for category in CATEGORIES])
 
 
 class FakeClassifier:
@@ -47,7 +49,7 @@ class FakeClassifier:
         return (self.fingerprint,)
 
     def askings(self) -> tuple[Asking, ...]:
-        return (Asking(self.fingerprint, "fake", "m", "", "", '[["Billing", ""]]', "{}", ids.now()),)
+        return (Asking(self.fingerprint, "fake", "m", "", "", NAMES, "{}", ids.now()),)
 
     def classify(
         self, chunks: Iterable[Sequence[Ticket]], _allowance: Allowance

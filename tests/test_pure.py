@@ -466,7 +466,7 @@ def test_why_tells_of_a_routed_ticket(world: World, tmp_path: Path) -> None:
     assert story(world, ticket) == [
         "Ticket IDIDIDID (T-1) is Billing, at a confidence of 0.90; status routed.",
         "TIME  ann stored it (source import, line 2 of the input).",
-        'TIME  Classifier "fake" (fake m) was asked which of Billing it is.',
+        'TIME  Classifier "fake" (fake m) was asked which of Billing, Technical, General it is.',
         "TIME  It answered Billing at 0.90 (the embedded model's calibrated probability), because of: because.",
         "TIME  That is at or above its threshold of 0.60, so it holds.",
         "TIME  Rule all to the box sends Billing to box (map map-1).",

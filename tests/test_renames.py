@@ -230,6 +230,17 @@ def test_an_old_name_that_a_process_with_the_old_configuration_gave_follows_too(
     assert told == [1, 1, 1]
 
 
+def test_why_tells_of_the_name_that_was_asked_for(fitted: Cli) -> None:
+    configure(fitted)
+    assert fitted("run", "-q", stdin=TICKETS).returncode == 0
+    configure(fitted, HEIR)
+    assert fitted("run", "-q", stdin="id,subject\nB-1,I was charged twice please refund it\n").returncode == 0
+    for name in ("A-1", "B-1"):
+        told = fitted("why", name).stdout
+        assert "was asked which of Billing, Technical, General it is" in told
+        assert "It answered Money, as one of these is named today, at " in told
+
+
 def test_a_healed_rename_keeps_its_root(world: World) -> None:
     def now(*categories: Category) -> None:
         world.categories = categories

@@ -117,15 +117,16 @@ def _classified(detail: Mapping[str, Any], answer: Classification | None, histor
         yield f"{detail.get('classifier')} was asked; status {detail.get('status')}."
         return
     asking = history.askings.get(answer.fingerprint)
-    about = ""
+    about, names = "", []
     if asking is not None:
-        names = ", ".join(name for name, *_ in json.loads(asking.categories))
-        about = f" ({asking.kind} {asking.model}) was asked which of {names} it is"
+        names = [name for name, *_ in json.loads(asking.categories)]
+        about = f" ({asking.kind} {asking.model}) was asked which of {_listed(names)} it is"
     yield f'Classifier "{answer.classifier}"{about or " was asked"}.'
     if answer.error or answer.category is None:
         yield f"It gave no answer: {answer.error or answer.reason or 'it abstained'}."
         return
-    yield _said(answer)
+    # A rename changes the answers, not what was asked.
+    yield _said(answer, today=bool(names) and answer.category not in names)
     if detail.get("outcome") == "late":
         yield "That came late: the ticket had moved on meanwhile, so it changed nothing."
     elif detail.get("suspicious"):
@@ -134,15 +135,16 @@ def _classified(detail: Mapping[str, Any], answer: Classification | None, histor
         yield _held(answer, answer.threshold, has_next=detail.get("outcome") == "next")
 
 
-def _said(answer: Classification) -> str:
+def _said(answer: Classification, *, today: bool) -> str:
+    former = ", as one of these is named today," if today else ""
     if answer.confidence is None:
         why = f": {answer.reason}" if answer.reason else ""
-        return f"It answered {answer.category} without a confidence{why}."
+        return f"It answered {answer.category}{former} without a confidence{why}."
     because = f", because of: {answer.reason}" if answer.reason else ""
     source = SOURCES.get(answer.confidence_source or "", answer.confidence_source)
     if answer.raw is not None:
         source = f"calibrated from {_share(answer.raw)}, {source}"
-    return f"It answered {answer.category} at {_share(answer.confidence)} ({source}){because}."
+    return f"It answered {answer.category}{former} at {_share(answer.confidence)} ({source}){because}."
 
 
 def _held(answer: Classification, threshold: float, *, has_next: bool) -> str:
