@@ -4,10 +4,12 @@ import json
 import os
 import random
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,8 @@ from tests.conftest import Cli, FakeClassifier, World
 from tests.test_webhook import Receiver, target
 from triage_cli import ids
 from triage_cli.api import worker
+from triage_cli.concurrency import bridge
+from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.errors import DeliveryError
 from triage_cli.models import (
@@ -383,6 +387,26 @@ def test_a_second_signal_ends_the_command_of_a_destination_too(cli: Cli, first: 
         return False
 
     until(gone, "the end of all that it has started")
+
+
+@pytest.mark.sqlite
+def test_commands_have_threads_of_their_own(world: World) -> None:
+    """The loop's own, in which names are looked up, are all taken here; and slow commands take none of them."""
+    loop, free = bridge().loop, threading.Event()
+
+    async def taken() -> list[Any]:
+        return [loop.run_in_executor(None, free.wait, 30) for _ in range(50)]
+
+    world.destinations["pager"] = CommandDestination("pager", ("true",), 10.0, 1, (5.0,))
+    world.rules = (Rule("r", ("pager",)),)
+    waiting = bridge().run(taken())
+    try:
+        began = time.monotonic()
+        assert run(world, 1) == ["routed"]
+        assert time.monotonic() - began < 20
+    finally:
+        free.set()
+        until(lambda: all(future.done() for future in waiting), "the threads")
 
 
 @pytest.fixture

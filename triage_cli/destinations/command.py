@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import IO
 
@@ -39,12 +40,17 @@ class CommandDestination:
 
     def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         """Run the command once a parcel, a few side by side; outcomes come as they arrive."""
+        # The loop's own threads are few, and names are looked up in them: slow commands are not to take these.
+        threads = ThreadPoolExecutor(WORKERS, "command")
 
         async def one(parcel: Parcel) -> Outcome[Receipt]:
-            return await asyncio.to_thread(self._one, parcel)
+            return await asyncio.get_running_loop().run_in_executor(threads, self._one, parcel)
 
-        for arrived in bridge().map(chunks, one, workers=WORKERS, stopping=lambda: False, tick=0.0):
-            yield [self._came(parcel, result) for parcel, result in arrived]
+        try:
+            for arrived in bridge().map(chunks, one, workers=WORKERS, stopping=lambda: False, tick=0.0):
+                yield [self._came(parcel, result) for parcel, result in arrived]
+        finally:
+            threads.shutdown(wait=False)
 
     @staticmethod
     def _came(parcel: Parcel, result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
