@@ -1,5 +1,6 @@
 """Deliveries through the use cases and the command line: never lost, never doubled under another id."""
 
+import itertools
 import json
 import os
 import random
@@ -526,3 +527,42 @@ def test_a_failure_that_comes_late_leaves_a_delivery_with_the_run_that_has_it(wo
     assert (delivery.state, delivery.attempts, delivery.run_id) == ("pending", 1, now[1].delivery.run_id)
     told(now)
     assert rows_of(world, "a") == [("accepted", 2)]
+
+
+@pytest.mark.usefixtures("three")
+def test_an_attempt_that_ends_after_its_ticket_has_another_text_leaves_it_new(world: World) -> None:
+    list(world.triage().create(drafts(1)))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().owe(Selection()))
+    under_way = holding(world)
+    list(world.triage().create([TicketDraft(0, 2, "another text", None, None, None, None, "0")]))
+    told(under_way)
+    assert status(world, under_way[1].ticket.ticket_id) == "new"
+    assert rows_of(world, "a") == [("accepted", 1)]
+
+
+@pytest.mark.usefixtures("three")
+def test_an_attempt_that_ends_after_its_ticket_has_another_category_leaves_it_to_be_routed(world: World) -> None:
+    list(world.triage().create(drafts(1)))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().owe(Selection()))
+    under_way = holding(world)
+    list(world.triage().give_verdicts([VerdictDraft(0, under_way[1].ticket.ticket_id, "General")]))
+    told(under_way)
+    assert status(world, under_way[1].ticket.ticket_id) == "classified"
+
+
+def test_a_success_has_a_destination_s_failures_counted_anew(world: World, three: dict[str, FakeDestination]) -> None:
+    run(world, 1)
+    (ticket,) = world.store.find(Selection())
+    (delivery,) = world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+    three["a"].got.clear()
+    number = 3 * posting.FAILURES
+    three["a"]._answer = lambda _: None if next(nth) % posting.FAILURES == 0 else DeliveryError("down", status=503)
+    nth, parked = itertools.count(1), list[Parcel]()
+    post = posting.Post(lambda _: three["a"])
+    post.put([Parcel(delivery, ticket)] * number)
+    while post.open:
+        parked += [parcel for arrived in post.collect() for parcel in arrived.parked]
+    assert (len(three["a"].got), parked) == (number, [])
+    assert post.room("a") == posting.ROOM
