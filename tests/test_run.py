@@ -236,3 +236,13 @@ def test_every_printable_character_comes_back(fitted: Cli) -> None:
     text = io.StringIO(newline="")
     csv.writer(text).writerows([["id", "subject"], ["1", cell]])
     assert parsed(fitted("run", "-o", "csv", stdin=text.getvalue()).stdout)[1][1] == cell
+
+
+def test_what_run_printed_is_the_same_tickets_where_it_is_read_again(fitted: Cli) -> None:
+    printed_ = fitted("run", "-o", "csv", stdin="subject,description\nRefund,pleas refnd my invoice\n").stdout
+    (before,) = map(json.loads, fitted("list").stdout.splitlines())
+    assert "1 unchanged" in fitted("create", stdin=printed_).stderr
+    assert "1 updated" in fitted("create", stdin=printed_.replace("pleas refnd", "please refund")).stderr
+    (after,) = map(json.loads, fitted("list").stdout.splitlines())
+    assert (after["ticket_id"], after["extra"]) == (before["ticket_id"], {})
+    assert after["description"] == "please refund my invoice"

@@ -43,6 +43,16 @@ TICKET_KEYS = (
     "error",
     "extra",
 )
+# What `run` adds to the columns of an input.
+ADDED_KEYS = (
+    "triage_ticket_id",
+    "triage_category",
+    "triage_suggestion",
+    "triage_confidence",
+    "triage_status",
+    "triage_routed_to",
+    "triage_error",
+)
 EVENT_KEYS = ("seq", "timestamp", "action", "ticket_id", "actor", "run_id", "detail", "prev", "hash")
 
 _ticket_values = itemgetter(*(Ticket._fields.index(key) for key in TICKET_KEYS))

@@ -14,6 +14,7 @@ from triage_cli.cli.progress import Bar, through
 from triage_cli.cli.rejections import Rejections
 from triage_cli.cli.route import next_step
 from triage_cli.cli.session import Session, served
+from triage_cli.codec import ADDED_KEYS as ADDED
 from triage_cli.errors import PRECEDENCE, ExitCode, ItemError, UsageError
 from triage_cli.models import ClassifyPlan, Outcome, Rejected, Routed, TicketDraft
 from triage_cli.reading import Table
@@ -22,15 +23,6 @@ from triage_cli.streams import in_order
 
 Row = tuple[Sequence[Any], list[Any]]
 
-ADDED = (
-    "triage_ticket_id",
-    "triage_category",
-    "triage_suggestion",
-    "triage_confidence",
-    "triage_status",
-    "triage_routed_to",
-    "triage_error",
-)
 WORDS = {"needs_review": "need review", "routing": "due later"}
 STATUSES = ("routed", "needs_review", "failed")
 OWN = 2  # of the input's own columns that a table shows, so that a reader knows the row

@@ -77,7 +77,7 @@ def drafts(records: Records, plan: Plan) -> Iterator[TicketDraft | Rejected]:
             extra = _others_of(item, plan)
         else:
             extra = {name: value for name, place in others if (value := values[place]) and not value.isspace()}
-        if ours:
+        if "extra" in ours:
             extra |= _our_extra(item["extra"] if item else values[plan.names.index("extra")])
         if strange_urgency:
             extra[plan.names[at_priority]] = strange_urgency

@@ -61,7 +61,7 @@ _NAMES = {
         "idduticket numeroduticket idchamado numerodochamado chamado protocolo ndeticket idtiquete nummerticket "
         "ticketnumero numerodelticket meldingsnummer id number issueid key nummer numero nr no num ticket caso "
         "incident reference ref referenz referencia referencenumber messageid uuid guid rowid recordid identifier "
-        "kennung"
+        "kennung triageticketid"
     ),
 }
 _RANK = {

@@ -6,7 +6,7 @@ from io import BytesIO
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
-from triage_cli.codec import TICKET_KEYS
+from triage_cli.codec import ADDED_KEYS, TICKET_KEYS
 from triage_cli.errors import InputError
 from triage_cli.models import Rejected, TicketDraft
 from triage_cli.reading.decoding import Decoder, after_ascii, texts
@@ -223,8 +223,10 @@ def _mostly_nested(items: Sequence[Mapping[str, Any]]) -> set[str]:
 
 
 def _ours(columns: Sequence[str]) -> frozenset[str]:
-    """Return the columns of our own export, where this is one."""
-    return frozenset((*TICKET_KEYS, "asked")) if {*TICKET_KEYS} <= {*columns} else frozenset()
+    """Return the columns of our own export, or of what `run` printed, where this is one."""
+    if {*TICKET_KEYS} <= {*columns}:
+        return frozenset((*TICKET_KEYS, "asked"))
+    return frozenset(ADDED_KEYS) if {*ADDED_KEYS} <= {*columns} else frozenset()
 
 
 def _day_first(found: Columns, rows: Sequence[Sequence[str]]) -> bool | None:
