@@ -336,6 +336,22 @@ def rows_of(world: World, destination: str) -> list[tuple[str, int]]:
     return [(d.state, d.attempts) for some in found for d in some if d.destination == destination]
 
 
+def test_one_that_hangs_is_passed_by_while_few_of_its_parcels_are_kept(
+    world: World, three: dict[str, FakeDestination]
+) -> None:
+    run(world, 1)
+    (ticket,) = world.store.find(Selection())
+    (found,) = world.store.deliveries([ticket.ticket_id]).values()
+    parcel, now = Parcel(found[0]._replace(destination="a"), ticket), 0.0
+    post = posting.Post(lambda _: three["a"], clock=lambda: now)
+    post.put([parcel] * posting.ROOM)
+    assert post.full
+    now = posting.STUCK + 1
+    assert not post.full
+    post.put([parcel] * (posting.KEPT - posting.ROOM))
+    assert post.full
+
+
 def test_one_that_was_left_alone_is_tried_by_one_parcel(world: World, three: dict[str, FakeDestination]) -> None:
     now = 0.0
     post = posting.Post(lambda _: three["a"], clock=lambda: now)

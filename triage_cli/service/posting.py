@@ -16,6 +16,8 @@ FAILURES = 10
 PAUSE = 30.0
 # A full line that brought nothing for so many seconds is passed by.
 STUCK = 2.0
+# But only while fewer than so many of its parcels are kept in memory.
+KEPT = 5_000
 # Between two looks at lines that have nothing yet.
 BREATH = 0.003
 
@@ -59,8 +61,8 @@ class Post:
 
     @property
     def full(self) -> bool:
-        """Tell whether some line is full and still moves, so that it is worth waiting for it."""
-        return any(line.open >= ROOM and not line.stuck for line in self._lines.values())
+        """Tell whether some line is full, and moves or has grown so long that it is to be waited for."""
+        return any(line.open >= (KEPT if line.stuck else ROOM) for line in self._lines.values())
 
     def put(self, parcels: Iterable[Parcel]) -> None:
         """Take parcels in hand."""
