@@ -212,3 +212,11 @@ def test_no_note_reaches_the_log(three: Cli) -> None:
     assert three("verdict", "A-1", "General", "-q", "--note", "zebra").returncode == 0
     assert "zebra" not in three("logs").stdout
     assert "zebra" in three("show", "A-1").stdout
+
+
+def test_why_tells_of_a_verdict_whose_category_is_gone(fitted: Cli) -> None:
+    fitted("create", "-q", "--subject", "refund", "--external-id", "X-1")
+    fitted("verdict", "X-1", "General", "-q")
+    (fitted.folder / "config.yaml").write_text("categories: [{name: Billing}, {name: Technical}]\n")
+    told = json.loads(fitted("why", "X-1", "-o", "json").stdout)
+    assert "a person decides since General is no category any more: triage verdict X-1" in str(told)

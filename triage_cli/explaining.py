@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,8 +22,11 @@ TYPED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 DONE = {"forgotten": "its text was forgotten, and what was said about it"}
 
 
-def explain(history: History) -> Iterator[str]:
-    """Yield the story of a ticket, a sentence or two a line, the present state first and then what led to it."""
+def explain(history: History, categories: Collection[str] = ()) -> Iterator[str]:
+    """Yield the story of a ticket, a sentence or two a line, the present state first and then what led to it.
+
+    `categories` are those of today; without them, the ticket's own is taken for one.
+    """
     yield _headline(history)
     answers = {a.classification_id: a for a in history.classifications}
     errors = {(a.delivery_id, a.number): a.error for a in history.attempts}
@@ -31,7 +34,8 @@ def explain(history: History) -> Iterator[str]:
         detail = json.loads(event.detail)
         for sentence in _told(event, detail, history, answers, errors):
             yield f"{_moment(event.timestamp)}  {sentence}"
-    yield f"Next: {_next(history)}"
+    gone = history.ticket.category if categories and history.ticket.category not in (None, *categories) else None
+    yield f"Next: {_next(history, gone)}"
 
 
 def _headline(history: History) -> str:
@@ -188,15 +192,16 @@ NEXT = {
 }
 
 
-def _next(history: History) -> str:
+def _next(history: History, gone: str | None) -> str:
     ticket, deliveries = history.ticket, history.deliveries
     if is_forgotten(ticket.identity):
         return "nothing; its text was forgotten, and nothing more is sent."
     failed = f" (it failed {ticket.failures} times: {ticket.error})" if ticket.failures else ""
     pending = [d for d in deliveries if d.state == "pending"]
     due = f" ({', '.join(map(_due, pending))})" if pending else ""
-    decides = f"a person decides{failed}: triage verdict {_typed(history)} CATEGORY, or triage review"
-    told = decides if ticket.status == "needs_review" else f"{NEXT[ticket.status]}{failed}"
+    why = f" since {gone} is no category any more" if gone else failed
+    decides = f"a person decides{why}: triage verdict {_typed(history)} CATEGORY, or triage review"
+    told = decides if ticket.status == "needs_review" or gone else f"{NEXT[ticket.status]}{failed}"
     return f"{_waits(history)}{told}{due}."
 
 

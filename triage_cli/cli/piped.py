@@ -16,8 +16,16 @@ _JSON = re.compile(r'\s*(?:\{|\[\s*(?:[\[{"\]\d]|$))')
 
 def opened(stream: BinaryIO) -> tuple[str, Iterator[str]]:
     """Return the first line that is not blank, nothing where there is none, and the lines after it."""
-    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
-    return next((line for line in iter(lines.readline, "") if line.strip()), ""), lines
+    lines = _lines(stream)
+    return next((line for line in lines if line.strip()), ""), lines
+
+
+def _lines(stream: BinaryIO) -> Iterator[str]:
+    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
+    try:
+        yield from text
+    finally:
+        text.detach()  # whose stream it is closes it
 
 
 def is_json(first: str) -> bool:

@@ -358,7 +358,8 @@ class LocalTriage:
     def why(self, name: str) -> Why:
         """Tell how a ticket was decided."""
         history = self.history(name)
-        return Why(history.ticket.ticket_id, history.ticket.status, tuple(explain(history)))
+        names = [category.name for category in self._parts.categories]
+        return Why(history.ticket.ticket_id, history.ticket.status, tuple(explain(history, names)))
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Walk over the audit log, oldest first."""
