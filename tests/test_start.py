@@ -62,8 +62,8 @@ def test_a_table_needs_rich_and_a_config_needs_yaml(cli: Cli) -> None:
     """So that the test above is known to look at the right names."""
     (cli.folder / "config.yaml").write_text("classifier: local\n")
     modules = imported(cli, "list", "-o", "table")
-    assert {"yaml", "sqlite_utils"} <= modules
-    cli("create", "-q", "--subject", "x")
+    assert "yaml" in modules
+    assert "sqlite_utils" not in imported(cli, "create", "-q", "--subject", "x"), "a new database is built without it"
     assert "rich" in imported(cli, "list", "-o", "table")
     assert "numpy" in imported(cli, "classify")
 

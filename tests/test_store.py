@@ -37,7 +37,7 @@ from triage_cli.models import (
     Selection,
     Ticket,
 )
-from triage_cli.stores import queries, schema
+from triage_cli.stores import migrating, queries
 from triage_cli.stores.connection import VERSION, connect
 from triage_cli.stores.postgres import PostgresStore
 from triage_cli.stores.sql import PAGE, machine, place
@@ -884,7 +884,7 @@ def as_of_version_1(path: str) -> None:
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("pragma journal_mode = wal")
     migrations = Migrations("triage")
-    migrations()(schema.first)
+    migrations()(migrating.first)
     migrations.apply(Database(db, execute_plugins=False))
     db.execute("pragma user_version = 1")
     db.execute(OLD_RUN)
@@ -915,7 +915,9 @@ def test_twenty_open_a_database_of_version_1_at_once(tmp_path: Path) -> None:
 
 
 def columns_of(store: SqliteStore) -> list[Any]:
-    return sql(store, "select name, sql from sqlite_master where sql is not null and name not like '\\_%' escape '\\'")
+    return sql(
+        store, "select name, sql from sqlite_master where sql is not null and name not like '%sqlite%' order by name"
+    )
 
 
 def test_a_person_can_read_verdicts_with_plain_sql(store: SqliteStore) -> None:
@@ -973,3 +975,18 @@ def test_a_thread_that_ends_leaves_no_connection_open(tmp_path: Path) -> None:
         assert len(opened) < 10
     finally:
         gc.enable()
+
+
+def test_a_new_database_is_what_all_migrations_make(tmp_path: Path) -> None:
+    built = connect(str(tmp_path / "built.db"))
+    with closing(sqlite3.connect(tmp_path / "migrated.db", isolation_level=None)) as migrated:
+        migrating.migrate(migrated, VERSION)
+        assert [m.name for m in migrating.migrations.pending(Database(built, execute_plugins=False))] == []
+        for said in (
+            "select type, name, tbl_name from sqlite_master order by name",
+            "select id, migration_set, name from _sqlite_migrations",
+            "select m.name, c.* from sqlite_master m, pragma_table_info(m.name) c order by m.name, c.cid",
+            "select name, sql from sqlite_master where name not like '%sqlite%' order by name",
+            "pragma user_version",
+        ):
+            assert built.execute(said).fetchall() == migrated.execute(said).fetchall()

@@ -51,10 +51,13 @@ def _build(db: sqlite3.Connection, path: str) -> None:
     db.execute("begin immediate")
     try:
         version = _version(db)
-        if version < VERSION:
-            schema.migrate(db, VERSION)
         if not version:
+            schema.build(db, VERSION)
             keep_first_head(path)
+        elif version < VERSION:
+            from triage_cli.stores import migrating
+
+            migrating.migrate(db, VERSION)
         db.execute("commit")
     except BaseException:
         if db.in_transaction:
