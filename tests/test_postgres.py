@@ -311,7 +311,10 @@ MANY = b"""
         (delivery_id, ticket_id, category, destination, rule, config_hash, state, attempts, due_at, at)
     select ticket_id, ticket_id, 'Billing', 'box', 'r', '', case when ticket_id like '%1' then 'pending' else 'accepted'
         end, 0, 0, '2026-01-01' from tickets;
-    analyze tickets, deliveries;
+    insert into runs (run_id, kind, actor, words, started_at, host, pid, spent, reserved, counts, lease_until)
+    select 'run ' || n, '', '', '', '', '', 0, 0, 0, '', 9e9 from generate_series(1, 4) n;
+    insert into claims select ticket_id, 'run ' || urgency + 1 from tickets where ticket_id like '%99';
+    analyze tickets, deliveries, runs, claims;
 """
 
 

@@ -25,7 +25,8 @@ def _lines(stream: BinaryIO) -> Iterator[str]:
     try:
         yield from text
     finally:
-        text.detach()  # whose stream it is closes it
+        if not stream.closed:  # as where both are let go at once
+            text.detach()  # whose stream it is closes it
 
 
 def is_json(first: str) -> bool:
