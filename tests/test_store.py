@@ -39,8 +39,9 @@ from triage_cli.models import (
 )
 from triage_cli.stores import migrating, queries
 from triage_cli.stores.connection import VERSION, connect
+from triage_cli.stores.places import machine, place
 from triage_cli.stores.postgres import PostgresStore
-from triage_cli.stores.sql import PAGE, machine, place
+from triage_cli.stores.sql import PAGE
 from triage_cli.stores.sqlite import SqliteStore
 
 # What both drivers call by one name.

@@ -2,22 +2,18 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from triage_cli.codec import decoder
-from triage_cli.errors import InputError
 from triage_cli.reading.decoding import LONGEST
 from triage_cli.reading.tables import Record, lines_of
 
 _DECODER = decoder()
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # an escaped backslash before u0000 makes it a text
 _GAP = re.compile(r"[\s,\ufeff]*")
-_PARTS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
-_LIST = re.compile(r"\s*:\s*\[(?=\s*[{\]])")
-_LISTS = ("tickets", "issues", "incidents", "requests", "results", "records", "data", "items", "rows", "value")
-_SAMPLE = 200  # objects looked at for their keys
+# A text, or what opens or closes something.
+PARTS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
 _CUT = "the input ends in the middle of this object"
 _UNENDED = "the input ends before its list does, so there may have been more"
 _NEXT = re.compile(r"[,\]\r\n]")
@@ -38,14 +34,6 @@ def parsed(text: str) -> tuple[Any, int]:
         return _DECODER.raw_decode(text)
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
-
-
-class Layout(NamedTuple):
-    """How a JSON input is laid out: its first objects, one a line or not, and where a wrapped list begins."""
-
-    sample: list[dict[str, Any]]
-    by_line: bool
-    start: int = 0
 
 
 def json_values(texts: Iterable[str], *, by_line: bool) -> Iterator[tuple[int, str, Any, str]]:
@@ -112,12 +100,12 @@ class JsonRecords:
         marred = False  # some item was none
         unended = self._start > 0  # a list is open, and nobody has said that it is cut
         while True:
-            begin = _gap_end(buffer, at)
+            begin = gap_end(buffer, at)
             if not started and begin < len(buffer):
                 started = True
                 if buffer[begin] == "[":
                     unended = True
-                    begin = _gap_end(buffer, begin + 1)
+                    begin = gap_end(buffer, begin + 1)
             number += buffer.count("\n", at, begin)
             at = begin
             value, end, problem = _item(buffer, at, last=not more, alone=marred)
@@ -145,7 +133,8 @@ class JsonRecords:
                 at = 0
 
 
-def _gap_end(text: str, at: int) -> int:
+def gap_end(text: str, at: int) -> int:
+    """Return where what stands between two values ends."""
     match = _GAP.match(text, at)
     return match.end() if match else at
 
@@ -190,7 +179,7 @@ def _item(buffer: str, at: int, *, last: bool, alone: bool) -> tuple[Any, int, s
 
 def _length(buffer: str, at: int) -> int:
     """Return how long the item at a place is, a string with all between its quotes; 0 if the text ends first."""
-    if buffer[at] == '"' and (string := _PARTS.match(buffer, at)):
+    if buffer[at] == '"' and (string := PARTS.match(buffer, at)):
         return string.end() - at
     return max(0, _balanced(buffer, at) - at)
 
@@ -201,7 +190,7 @@ def _balanced(buffer: str, at: int) -> int:
         match = _NEXT.search(buffer, at + 1)
         return match.start() if match else 0
     depth = 0
-    for part in _PARTS.finditer(buffer, at):
+    for part in PARTS.finditer(buffer, at):
         mark = part.group()
         depth += 1 if mark in "{[" else -1 if mark in "}]" else 0
         if depth == 0:
@@ -245,72 +234,3 @@ def _without_surrogates(value: Any) -> Any:
     if isinstance(value, dict):
         return {_without_surrogates(key): _without_surrogates(each) for key, each in value.items()}
     return value
-
-
-def layout_of(
-    text: str, name: str, is_ticket: Callable[[dict[str, Any]], bool], *, whole: bool, by_line: bool
-) -> Layout:
-    """Return how a JSON input is laid out, by its beginning; raises InputError for what holds no objects."""
-    begin = _gap_end(text, 0)
-    start = 0
-    if not by_line and text[begin : begin + 1] == "{":
-        by_line, start = _objects(text, begin, name, is_ticket, whole=whole)
-    elif not by_line and text[begin : begin + 1] != "[":
-        raise InputError(f"{name} is JSON, but neither an array nor objects", hint="a ticket is a JSON object: {…}")
-    records = islice(JsonRecords([text], (), by_line=by_line, start=start), _SAMPLE)
-    sample = [record.item for record in records if record.item is not None]
-    if not sample and not re.fullmatch(r"\s*\[\s*\]\s*", text) and not start:
-        raise InputError(f"{name} holds no JSON objects at its beginning", hint="a ticket is a JSON object: {…}")
-    return Layout(sample, by_line, start)
-
-
-def _objects(
-    text: str, begin: int, name: str, is_ticket: Callable[[dict[str, Any]], bool], *, whole: bool
-) -> tuple[bool, int]:
-    """Return whether a text that begins with an object has one a line, and where the list starts that it wraps."""
-    try:
-        first, length = parsed(text[begin:])
-    except ValueError as exc:
-        first, length, reason = None, 0, str(exc)
-    else:
-        reason = ""
-    alone = sum(1 for line in text.split("\n", _SAMPLE)[:_SAMPLE] if _is_object(line))
-    if first is not None and (is_ticket(first) or text[begin + length :].strip()):
-        return "\n" not in text[begin : begin + length] and alone > 1, 0
-    lists = _wrapped(text, begin) if first is not None or not whole else {}
-    if len(lists) > 1:
-        lists = {key: place for key, place in lists.items() if key.lower() in _LISTS} or lists
-    one = first is not None or not alone  # not one object a line
-    if len(lists) == 1 and one:
-        return False, lists.popitem()[1]
-    if lists and one:
-        raise InputError(
-            f"{name} is one object with several lists: {', '.join(lists)}",
-            hint=f"take one of them: jq .{next(iter(lists))} FILE | triage create -",
-        )
-    if first is None and not alone:
-        raise InputError(f"{name} is not JSON ({reason})", hint="is the file complete?")
-    return alone > 0 and first is None, 0
-
-
-def _is_object(line: str) -> bool:
-    if not line.lstrip().startswith("{"):
-        return False
-    try:
-        return parsed(line.strip())[1] == len(line.strip())
-    except ValueError:
-        return False
-
-
-def _wrapped(text: str, begin: int) -> dict[str, int]:
-    """Return the keys of an object under which a list of objects stands, with the place where its items begin."""
-    depth, found = 0, {}
-    for part in _PARTS.finditer(text, begin):
-        mark = part.group()
-        if mark[0] == '"':
-            opening = _LIST.match(text, part.end()) if depth == 1 else None
-            if opening:
-                found[mark.strip('"')] = opening.end()
-        else:
-            depth += 1 if mark in "{[" else -1
-    return found

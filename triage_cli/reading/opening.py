@@ -13,7 +13,8 @@ from triage_cli.reading.decoding import Decoder, after_ascii, texts
 from triage_cli.reading.drafts import Plan, Records, drafts
 from triage_cli.reading.guessing import by_content, looks_like_data
 from triage_cli.reading.headers import Columns, has_text, known, matched
-from triage_cli.reading.jsons import JsonRecords, Layout, layout_of, text_of
+from triage_cli.reading.jsons import JsonRecords, text_of
+from triage_cli.reading.layouts import Layout, layout_of
 from triage_cli.reading.sniff import HEAD, Sample, decoder_for, delimiter_of, format_of, refuse_non_tables, sampled
 from triage_cli.reading.tables import CsvRecords, Record, named_once
 from triage_cli.reading.values import day_comes_first

@@ -31,8 +31,9 @@ from triage_cli.models import (
 from triage_cli.stores import pg_queries, queries
 from triage_cli.stores.pg_connection import MOST, PATIENCE, Server
 from triage_cli.stores.pg_door import Door, is_unstorable, storable
+from triage_cli.stores.places import machine, place
 from triage_cli.stores.queries import COLUMNS, GIVEN, START
-from triage_cli.stores.sql import SqlStore, machine, place, position
+from triage_cli.stores.sql import SqlStore, position
 
 
 class PostgresStore(SqlStore):

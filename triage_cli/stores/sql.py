@@ -4,13 +4,10 @@ SQL here is what SQLite and PostgreSQL both take, with `?` and `:name` for value
 the PostgreSQL store translates these at its connection's door.
 """
 
-import os
-import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, Protocol
 
 from triage_cli import auditing
@@ -36,27 +33,11 @@ from triage_cli.models import (
 from triage_cli.stores import queries
 from triage_cli.stores.batching import BatchTables
 from triage_cli.stores.forgetting import FORGOT, Forgetting
+from triage_cli.stores.places import alive, place
 from triage_cli.stores.renames import Renames
 
 PAGE = 500
 KILLED = 137  # as a shell has it for SIGKILL
-
-
-def machine() -> str:
-    """Name this machine, for the record of runs."""
-    return socket.gethostname()
-
-
-def place() -> str:
-    """Name where the number of this process means this process: a machine since its start, and a space of numbers.
-
-    Two containers may have one name for their machines, and each a process 1.
-    """
-    try:
-        start = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        return f"{machine()} {start} {Path('/proc/self/ns/pid').stat().st_ino}"
-    except OSError:
-        return machine()
 
 
 def position(selection: Selection) -> tuple[list[str], dict[str, Any]]:
@@ -344,14 +325,3 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
         """Find the new tickets whose identity another one had taken."""
         here = {t.identity: t for t in self._identified(db, [t.identity for t in new])}
         return {t.ticket_id: Conflict(here[t.identity]) for t in new if here[t.identity].ticket_id != t.ticket_id}
-
-
-def alive(pid: int) -> bool:
-    """Tell whether a process of this machine runs."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

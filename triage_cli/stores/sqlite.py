@@ -30,7 +30,8 @@ from triage_cli.models import (
 from triage_cli.stores import queries, renames
 from triage_cli.stores.auditing import keep_head, write_head
 from triage_cli.stores.connection import connect, translate
-from triage_cli.stores.sql import SqlStore, machine, place, position
+from triage_cli.stores.places import machine, place
+from triage_cli.stores.sql import SqlStore, position
 
 
 class SqliteStore(SqlStore):
