@@ -79,9 +79,21 @@ def test_the_wheel_holds_the_package_and_nothing_that_runs_by_itself(wheel: Path
     names = zipfile.ZipFile(wheel).namelist()
     assert not [name for name in names if name.endswith((".pth", ".so", ".pyc", ".pkl", ".exe", ".sh"))]
     assert {name.split("/")[0] for name in names} == {"triage_cli", wheel.name.rsplit("-", 3)[0] + ".dist-info"}
-    assert "triage_cli/attacks.json" in names
+    assert {"triage_cli/attacks.json", "triage_cli/py.typed"} <= set(names)
+    assert [name for name in names if name.endswith(".dist-info/licenses/LICENSE")]
     packed = {name for name in names if name.startswith("triage_cli/") and name.endswith(".py")}
     assert packed == {str(path.relative_to(ROOT)) for path in SOURCES}
+
+
+def test_what_the_tour_leaves_in_a_clone_is_neither_committed_nor_packed(tmp_path: Path) -> None:
+    """Databases, queues and a configuration hold tickets and addresses; the source archive leaves out what git does."""
+    left = ("tour.db", "tour.db.head", "copy.db", "config.yaml", "queues/Billing.jsonl")
+    (tmp_path / ".gitignore").write_text((ROOT / ".gitignore").read_text())
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    asked = ["git", "-C", tmp_path, "check-ignore", *left, "config.example.yaml", "samples/tickets.csv"]
+    assert subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split() == list(left)
+    kept = (ROOT / ".dockerignore").read_text().split()
+    assert {"*.db*", "config.yaml", "queues"} <= set(kept)
 
 
 def test_the_wheel_is_installed_and_works(wheel: Path, tmp_path: Path) -> None:
