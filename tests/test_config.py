@@ -140,6 +140,12 @@ def test_mistakes_outside_of_the_file_are_told_with_those_inside(home: Path) -> 
     )
 
 
+def test_a_mistake_in_a_flag_is_not_said_to_be_in_the_file(home: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(home, "offline: true", remote="example.com")
+    assert caught.value.message == "the configuration has 1 mistake"
+
+
 # Search order
 
 

@@ -148,7 +148,8 @@ def _raise(found: _Found | None, book: Book) -> None:
     """Raise everything that is wrong at once."""
     if not (problems := book.problems):
         return
-    where = book.label if found else "the configuration"
+    inside = found and any(problem.startswith(f"{book.label}:") for problem in problems)
+    where = book.label if inside else "the configuration"
     count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
     keys = found.root.value if found and found.root else ()
     foreign = 2 * sum(key in TOP for key in keys) < len(keys)
