@@ -22,7 +22,9 @@ PAGED: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/tickets", response_model=list[shapes.Ticket], responses=PAGED, operation_id="list_tickets")
+@router.get(
+    "/tickets", response_model=list[shapes.Ticket], responses=PAGED, operation_id="list_tickets", summary="List"
+)
 def list_(request: Request, query: Annotated[shapes.TicketQuery, Query()], triage: TriageHere) -> Response:
     """List tickets, newest first, a page at a time."""
     selection = Selection(
