@@ -74,6 +74,12 @@ def test_help_speaks_no_word_of_the_framework_and_cuts_nothing(cli: Cli, command
         assert max(map(len, told.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("command", TYPED)
+def test_each_option_of_a_command_is_told_in_words(cli: Cli, command: str) -> None:
+    told = cli(*command.split(), "--help", COLUMNS="100").stdout.partition("\nOptions:\n")[2].partition("\n\n")[0]
+    assert not re.findall(r"(?m)^  -\S+( \S+)?$", told)
+
+
 def test_each_command_stands_under_one_heading_of_the_overview(cli: Cli) -> None:
     told = cli("--help", COLUMNS="80").stdout
     assert sorted(SUMMARIES) == sorted(MODULES)

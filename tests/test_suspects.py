@@ -13,7 +13,14 @@ def test_a_wrong_label_among_right_ones_is_found(fitted: Cli) -> None:
     done = fitted("suspects", "l.csv", "-o", "jsonl")
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(s["text"], s["label"], s["suggestion"]) for s in found] == [(wrong[0], "Billing", "Technical")]
-    assert "1 of 91 labels are suspect" in done.stderr
+    assert "1 of 91 labels is suspect" in done.stderr
+
+
+def test_a_row_that_is_no_stored_ticket_has_no_id(fitted: Cli) -> None:
+    wrong = ("today the sprocket gasket broke a flange", "Billing")
+    (fitted.folder / "l.csv").write_text(labelled.csv([*labelled.rows(30), wrong]))
+    found = json.loads(fitted("suspects", "l.csv", "-o", "json").stdout)
+    assert [suspect["ticket_id"] for suspect in found] == [None]
 
 
 def test_stored_answers_have_a_voice(fitted: Cli) -> None:

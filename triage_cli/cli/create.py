@@ -20,8 +20,12 @@ from triage_cli.models import Outcome, Rejected, Ticket, TicketDraft
 from triage_cli.reading import Table
 
 DIDS = ("created", "updated", "unchanged", "rejected")
-Text = Annotated[str | None, typer.Option(show_default=False)]
-Named = Annotated[str | None, typer.Option(metavar="ID", show_default=False)]
+Subject = Annotated[str | None, typer.Option(metavar="S", help="What it is about, in a line.", show_default=False)]
+Description = Annotated[str | None, typer.Option(metavar="D", help="The ticket's text.", show_default=False)]
+Customer = Annotated[str | None, typer.Option(metavar="C", help="Whose ticket it is.", show_default=False)]
+Named = Annotated[
+    str | None, typer.Option(metavar="X", help="Its id elsewhere: a known one is updated.", show_default=False)
+]
 Priority = Annotated[
     str | None, typer.Option(metavar="P", help="low, normal, high, urgent, or what says so.", show_default=False)
 ]
@@ -37,9 +41,9 @@ def register(app: typer.Typer) -> None:
 def create(
     session: Session,
     files: inputs.Files = None,
-    subject: Text = None,
-    description: Text = None,
-    customer_id: Named = None,
+    subject: Subject = None,
+    description: Description = None,
+    customer_id: Customer = None,
     priority: Priority = None,
     created_at: Moment = None,
     external_id: Named = None,

@@ -47,7 +47,8 @@ def suspects(records: Sequence[Record]) -> RenderableType:
     table = Fitted(("id", "label", "rather", "confidence", "against", "text"), spare=("against", "confidence"))
     for record in records:
         table.add_row(
-            text(record["ticket_id"][-8:], "dim"), text(record["label"], "red"), text(record["suggestion"], "green"),
+            text((record["ticket_id"] or "")[-8:], "dim"),
+            text(record["label"], "red"), text(record["suggestion"], "green"),
             bar(record["confidence"]), text(record["against"]), text(record["text"]),
         )  # fmt: skip
     return table

@@ -26,7 +26,10 @@ Ids = Annotated[
     typer.Argument(metavar="[ID...|-]", help="Ticket ids, endings of them, or external ids.", show_default=False),
 ]
 Mapped = Annotated[list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help='As in subject="Issue title".')]
-Source = Annotated[str | None, typer.Option(metavar="NAME", help="Whose ids these are.", show_default=False)]
+Source = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Whose ids these are; else told by the columns, or import.", show_default=False),
+]
 Kind = Annotated[
     str | None, typer.Option("--format", metavar="csv|tsv|json|jsonl", help="Else found out.", show_default=False)
 ]
@@ -43,8 +46,12 @@ Since = Annotated[
     str | None, typer.Option(metavar="TIME", help="A date, a time, or an age such as 7d.", show_default=False)
 ]
 
-Classifier = Annotated[str | None, typer.Option(metavar="NAME", help="One of the config.", show_default=False)]
-Workers = Annotated[int | None, typer.Option(min=1, metavar="N", help="Calls in flight.", show_default=False)]
+Classifier = Annotated[
+    str | None, typer.Option(metavar="NAME", help="One of the config; else its default.", show_default=False)
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Calls in flight; else as the config says.", show_default=False)
+]
 MaxCost = Annotated[
     float | None, typer.Option(min=0, metavar="USD", help="Stop before more is spent: exit code 7.", show_default=False)
 ]

@@ -30,10 +30,16 @@ def register(app: typer.Typer) -> None:
 def list_tickets(
     session: Session,
     status: inputs.Statuses = None,
-    category: Annotated[str | None, typer.Option(metavar="NAME", show_default=False)] = None,
-    customer_id: Annotated[str | None, typer.Option(metavar="C", show_default=False)] = None,
-    priority: Annotated[str | None, typer.Option(metavar="P", show_default=False)] = None,
-    classifier: Annotated[str | None, typer.Option(metavar="NAME", show_default=False)] = None,
+    category: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only tickets of this one.", show_default=False)
+    ] = None,
+    customer_id: Annotated[str | None, typer.Option(metavar="C", help="Whose tickets.", show_default=False)] = None,
+    priority: Annotated[
+        str | None, typer.Option(metavar="P", help="low, normal, high or urgent.", show_default=False)
+    ] = None,
+    classifier: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Decided by this one.", show_default=False)
+    ] = None,
     since: inputs.Since = None,
     search: Annotated[
         str | None, typer.Option(metavar="TEXT", help="In subject or description.", show_default=False)

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 @about_here
 def serve(
     session: Session,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8000,
     ssl_certfile: Annotated[Path | None, typer.Option(help="A certificate: speak https.", show_default=False)] = None,
     ssl_keyfile: Annotated[Path | None, typer.Option(help="The certificate's key.", show_default=False)] = None,

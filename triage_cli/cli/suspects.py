@@ -1,11 +1,11 @@
 """`triage suspects`: labels that several answers contradict, and categories that are taken for each other."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import labelled, printing
+from triage_cli.cli import inputs, labelled, printing
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, command
 from triage_cli.codec import to_json
@@ -25,7 +25,7 @@ def suspects(
     session: Session,
     file: labelled.File = None,
     label: labelled.Label = None,
-    limit: Annotated[int | None, typer.Option(min=0, metavar="N", show_default=False)] = None,
+    limit: inputs.Limit = None,
     output: printing.Output = None,
 ) -> None:
     """Find labels that a model fitted to the others and stored answers contradict, and categories that are confused.
@@ -37,10 +37,14 @@ def suspects(
     learning = wiring.learning(session.config, *session.signature, session.say)
     material = learning.material(labelled.read(session, file, label) if file else ())
     found, confused = learning.suspects(material)
-    records = [suspect._asdict() | {"voices": dict(suspect.voices)} for suspect in found[:limit]]
+    records = [
+        suspect._asdict() | {"ticket_id": suspect.ticket_id or None, "voices": dict(suspect.voices)}
+        for suspect in found[:limit]
+    ]
     Printer(output).many(records, lambda record: record, COLUMNS, _table, rows=len(records) or None)
     few = f"; it takes {LEAST} to doubt any of them" if len(material.rows) < LEAST else ""
-    session.say(f"{len(found):,} of {len(material.rows):,} labels are suspect{few}")
+    are = "is" if len(found) == 1 else "are"
+    session.say(f"{len(found):,} of {len(material.rows):,} labels {are} suspect{few}")
     for pair in confused[:PAIRS]:
         session.say(f"{pair.n} of {pair.label} look like {pair.guess} ({pair.share:.0%}); their descriptions:")
         for name, description in zip((pair.label, pair.guess), pair.descriptions, strict=True):
