@@ -234,6 +234,7 @@ def test_dry_runs_change_nothing(fitted: Cli) -> None:
     fitted("classify", "-q")
     done = fitted("route", "--dry-run")
     assert done.stderr == "3 requests would be made (--dry-run)\n"
+    assert fitted("route", "--dry-run", "A-1").stderr == "1 request would be made (--dry-run)\n"
     assert {r["ticket"]["external_id"] for r in records(done.stdout)} == {"A-1", "A-2", "A-3"}
     assert rows(fitted.db, "select count(*) from deliveries") == [(0,)]
     assert not (fitted.db.parent / "queues").exists()
@@ -659,6 +660,13 @@ def test_a_table_fits_a_terminal_and_keeps_what_names_a_ticket_whole(fitted: Cli
     assert re.match(r"[0-9a-f]{8}  routed +Billing +.*refund of an invoice.*\u2026", told[3])
     assert "subject" in told[0]
     assert ("customer" in told[0]) == (columns == 120)
+
+
+def test_the_narrowest_terminal_shows_ids_and_statuses_whole(fitted: Cli) -> None:
+    assert fitted("run", "-q", stdin="subject\nneed to report something to Mr. Jones\n").returncode == 0
+    told = plain(on_terminal(fitted.folder, fitted.env, "list", columns=40).text).splitlines()
+    assert re.match(r"[0-9a-f]{8}  (needs_review|routed) +\w", told[1])
+    assert all(cell_len(line) <= 40 for line in told)
 
 
 def test_a_terminal_gets_the_newest_fifty(cli: Cli) -> None:

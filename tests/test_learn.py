@@ -71,7 +71,7 @@ def test_the_same_lesson_twice_teaches_nothing_new(fitted: Cli) -> None:
     taught(fitted)
     lesson = json.loads(taught(fitted).stdout)
     assert (lesson["outcome"], lesson["version"]) == ("kept", 1)
-    assert "0 labelled tickets are new to it" in lesson["reason"]
+    assert "too few labelled tickets are new to it (0)" in lesson["reason"]
     assert rows(fitted.db, "select version from versions") == [(1,)]
 
 
@@ -145,7 +145,7 @@ def test_no_text_is_kept_in_a_model(fitted: Cli) -> None:
 def test_a_label_that_is_no_category_is_left_out_and_told(fitted: Cli) -> None:
     (fitted.folder / "teach.csv").write_text(labelled.csv([*labelled.rows(10), ("what else is there", "Nonsense")]))
     done = fitted("learn", "teach.csv", "-o", "json")
-    assert "1 labels are no category and are left out: Nonsense (1)" in done.stderr
+    assert "1 label is no category and is left out: Nonsense (1)" in done.stderr
     assert json.loads(done.stdout)["skipped"] == 1
 
 

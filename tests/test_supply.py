@@ -90,7 +90,7 @@ def test_what_the_tour_leaves_in_a_clone_is_neither_committed_nor_packed(tmp_pat
     left = ("tour.db", "tour.db.head", "copy.db", "config.yaml", "queues/Billing.jsonl")
     (tmp_path / ".gitignore").write_text((ROOT / ".gitignore").read_text())
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    asked = ["git", "-C", tmp_path, "check-ignore", *left, "config.example.yaml", "samples/tickets.csv"]
+    asked = ["git", "-C", str(tmp_path), "check-ignore", *left, "config.example.yaml", "samples/tickets.csv"]
     assert subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split() == list(left)
     kept = (ROOT / ".dockerignore").read_text().split()
     assert {"*.db*", "config.yaml", "queues"} <= set(kept)

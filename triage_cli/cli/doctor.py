@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import printing
+from triage_cli.cli import printing, telling
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, command
 from triage_cli.config import without_password
@@ -45,9 +45,8 @@ def _tried(session: Session) -> Iterator[dict[str, Any]]:
     except TriageError as error:
         yield _record("database", error.message, error.hint, works=False)
         return
-    yield _record(
-        "database", f"{without_password(config.database)}: {stats.tickets:,} tickets, {stats.events:,} events"
-    )
+    held = f"{telling.plural(stats.tickets, 'tickets')}, {telling.plural(stats.events, 'events')}"
+    yield _record("database", f"{without_password(config.database)}: {held}")
     for name in config.classifiers:
         try:
             yield _record(f"classifier {name}", wiring.try_classifier(config, name))

@@ -11,6 +11,9 @@ GAP = 2  # between two columns
 # What a column keeps of its cells before another one is left out; of these more than of others.
 FLOORS: Mapping[str, int] = {"subject": 24, "text": 24, "category": 24, "id": 36, "ticket_id": 36}
 FLOOR = 12
+# Where that is still too wide, all but what names a ticket and its state is shortened further.
+WHOLE = ("id", "ticket_id", "status")
+LEAST = 6
 
 
 class Fitted:
@@ -53,15 +56,20 @@ class Fitted:
         for left_out in range(len(self._spare) + 1):
             shown = {name: width for name, width in whole.items() if name not in self._spare[:left_out]}
             if fits(shown, room):
-                break
+                return shown
+        fits(shown, room, last=True)
         return shown
 
 
-def fits(widths: dict[str, int], room: int) -> bool:
+def fits(widths: dict[str, int], room: int, *, last: bool = False) -> bool:
     """Shorten the widest columns, each down to its floor, until all fit; tell whether they do."""
+
+    def floor(name: str) -> int:
+        return LEAST if last and name not in WHOLE else max(FLOORS.get(name, FLOOR), cell_len(name))
+
     over = sum(widths.values()) + GAP * (len(widths) - 1) - room
     while over > 0:
-        above = {name: width for name, width in widths.items() if width > max(FLOORS.get(name, FLOOR), cell_len(name))}
+        above = {name: width for name, width in widths.items() if width > floor(name)}
         if not above:
             return False
         widest = max(above, key=lambda name: above[name])

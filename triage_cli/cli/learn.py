@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import labelled, printing
+from triage_cli.cli import labelled, printing, telling
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, command
 from triage_cli.errors import UsageError
@@ -43,9 +43,15 @@ def learn(
         material = learning.material(labelled.read(session, file, label) if file else ())
         if material.skipped:
             names = ", ".join(f"{name} ({n})" for name, n in material.skipped.most_common(5))
-            session.say(f"note: {material.skipped.total():,} labels are no category and are left out: {names}")
+            left = telling.plural(
+                material.skipped.total(),
+                "labels are no category and are left out",
+                "label is no category and is left out",
+            )
+            session.say(f"note: {left}: {names}")
         if material.contradictory:
-            session.say(f"note: {material.contradictory:,} texts have two labels: triage suspects looks closer")
+            two = telling.plural(material.contradictory, "texts have two labels", "text has two labels")
+            session.say(f"note: {two}: triage suspects looks closer")
         lesson = learning.learn(material)
     Printer(output, quiet=session.quiet).one(record(lesson), _table, COLUMNS, "version")
     session.say(_summary(lesson))

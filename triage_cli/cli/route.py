@@ -98,7 +98,8 @@ def next_step(places: Counter[str], counts: Counter[str]) -> str:
 def _due_later(session: Session) -> str:
     """Say where there was nothing to do that there will be."""
     number = sum(states.get("pending", 0) for states in session.triage.stats().deliveries.values())
-    return f"{number:,} deliveries are due later: triage show ID tells when" if number else ""
+    due = telling.plural(number, "deliveries are due later", "delivery is due later")
+    return f"{due}: triage show ID tells when" if number else ""
 
 
 def _counted(
@@ -137,7 +138,7 @@ def _preview(session: Session, selection: Selection, plan: RoutePlan, printer: P
         for request in wiring.preview(session.config, store, ticket, rule, plan):
             number += 1
             printer.write(request + "\n")
-    session.say(f"{number:,} requests would be made (--dry-run)")
+    session.say(f"{telling.plural(number, 'requests')} would be made (--dry-run)")
     return ExitCode.OK
 
 

@@ -119,14 +119,14 @@ class Learning:
         )  # fmt: skip
         if len(rows) < LEAST or len({row.category for row in rows}) < 2:
             return told._replace(
-                reason=f"{len(rows)} labelled tickets are too few: learning begins with {LEAST}, of two categories"
+                reason=f"too few labelled tickets ({len(rows)}): learning begins with {LEAST}, of two categories"
             )
         with running(self._store, "learn", self._actor, self._words, Allowance()) as tally:
             weights = active.weights if active else self._trainer.built_in()
             before, after = self._compared(rows, weights, learned=active is not None)
             if len(after) < LEAST:
                 reason = (
-                    f"{len(after)} labelled tickets are new to it, too few to tell whether learning again is better"
+                    f"too few labelled tickets are new to it ({len(after)}) to tell whether learning again is better"
                 )
                 return told._replace(reason=reason)
             told = told._replace(before=figures(before), after=figures(after))
