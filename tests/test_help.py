@@ -46,6 +46,15 @@ def test_completion_opens_no_database(cli: Cli) -> None:
     assert shown.returncode in (0, 1)
 
 
+def test_completion_that_cannot_be_installed_says_where_and_why(cli: Cli) -> None:
+    (cli.folder / "file").write_text("")
+    home = str(cli.folder / "file" / "home")
+    done = cli("--install-completion", "bash", HOME=home, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: cannot use {home}")
+    assert done.stderr.endswith("check its name and its rights\n")
+
+
 @pytest.mark.parametrize("command", TYPED)
 def test_help_of_a_command_opens_with_examples(cli: Cli, command: str) -> None:
     told = cli(*command.split(), "--help").stdout

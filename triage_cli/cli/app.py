@@ -45,6 +45,8 @@ MODULES = {
 TAKES_VALUE = ("--config", "--db", "--remote")
 # The disk, not the program: no space, no quota, a file as big as it may get, a device that fails.
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+# A place that may not be used, such as a home that is read-only.
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 VERBOSE = re.compile(r"-q*v[qv]*")
 HELP = """Support tickets in, decisions out: store, classify, route and audit.
 
@@ -112,6 +114,8 @@ def _told(error: Exception) -> TriageError:
         telling.drop(sys.stdout)  # what is still to be written there would fail again
         hint = "what is stored stays; free some space and run the same command again"
         return UnavailableError(f"cannot write: {error.strerror}", hint=hint)
+    if isinstance(error, OSError) and error.errno in CLOSED and error.filename:
+        return UsageError(f"cannot use {error.filename}: {error.strerror}", hint="check its name and its rights")
     return TriageError(f"unexpected {type(error).__name__}", hint="run it again with -v and report what it prints")
 
 
