@@ -669,6 +669,11 @@ def test_the_narrowest_terminal_shows_ids_and_statuses_whole(fitted: Cli) -> Non
     assert all(cell_len(line) <= 40 for line in told)
 
 
+def test_the_doctor_says_that_there_is_no_database_yet(cli: Cli) -> None:
+    told = [json.loads(line) for line in cli("doctor").stdout.splitlines()]
+    assert told[1]["said"] == f"{cli.db}: not there yet; triage create FILE makes one"
+
+
 def test_a_terminal_gets_the_newest_fifty(cli: Cli) -> None:
     cli("create", "-q", stdin=many(60))
     seen = on_terminal(cli.folder, cli.env, "list")

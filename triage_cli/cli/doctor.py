@@ -40,13 +40,14 @@ def _tried(session: Session) -> Iterator[dict[str, Any]]:
     yield _record("configuration", str(config.path or "the built-in defaults"))
     try:
         stats = session.triage.stats()
-        if wiring.is_there(config):
+        if there := wiring.is_there(config):
             wiring.open_store(config).renew(Lease(""))  # changes nothing, but only who may write gets so far
     except TriageError as error:
         yield _record("database", error.message, error.hint, works=False)
         return
     held = f"{telling.plural(stats.tickets, 'tickets')}, {telling.plural(stats.events, 'events')}"
-    yield _record("database", f"{without_password(config.database)}: {held}")
+    said = held if there else "not there yet; triage create FILE makes one"
+    yield _record("database", f"{without_password(config.database)}: {said}")
     for name in config.classifiers:
         try:
             yield _record(f"classifier {name}", wiring.try_classifier(config, name))
