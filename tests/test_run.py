@@ -246,3 +246,10 @@ def test_what_run_printed_is_the_same_tickets_where_it_is_read_again(fitted: Cli
     (after,) = map(json.loads, fitted("list").stdout.splitlines())
     assert (after["ticket_id"], after["extra"]) == (before["ticket_id"], {})
     assert after["description"] == "please refund my invoice"
+
+
+def test_a_dry_run_shows_what_would_be_stored_and_does_nothing(cli: Cli) -> None:
+    done = cli("run", "--dry-run", "-o", "csv", stdin=TICKETS)
+    assert [row[1] for row in parsed(done.stdout)[1:]] == [row[0] for row in parsed(TICKETS)[1:]]
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "nothing was stored (--dry-run)")
+    assert not cli.db.exists()

@@ -29,6 +29,7 @@ Named = Annotated[
 Priority = Annotated[
     str | None, typer.Option(metavar="P", help="low, normal, high, urgent, or what says so.", show_default=False)
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the mapping and three tickets; store nothing.")]
 Moment = Annotated[str | None, typer.Option(metavar="TIME", help="As in 2026-11-24T08:00Z.", show_default=False)]
 
 
@@ -54,9 +55,7 @@ def create(
     delimiter: inputs.Delimiter = None,
     no_header: inputs.NoHeader = False,
     limit: inputs.Limit = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the mapping and three tickets; store nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     strict: inputs.Strict = False,
     rejects: inputs.Rejects = None,
     max_rejects: inputs.MaxRejects = "0",
@@ -81,7 +80,7 @@ def create(
     counts: Counter[str] = Counter()
     with inputs.streams(files) as opened:
         if dry_run:
-            return _preview(session, printer, inputs.tables(session, opened, wanted))
+            return preview(session, printer, inputs.tables(session, opened, wanted))
         session.config  # noqa: B018 - its mistakes are told before anything is read
         streams = inputs.looked_through(session, opened, wanted, pipes=True)
         tables = inputs.tables(session, streams, wanted)
@@ -150,7 +149,8 @@ def _one(session: Session, printer: Printer, draft: TicketDraft) -> int:
     return ExitCode.OK
 
 
-def _preview(session: Session, printer: Printer, tables: Sequence[Table]) -> int:
+def preview(session: Session, printer: Printer, tables: Sequence[Table]) -> int:
+    """Show the first three tickets of each table as they would be stored."""
     first = [row for table in tables for row in islice(table.rows, 3)]
     for row in first:
         if isinstance(row, Rejected):

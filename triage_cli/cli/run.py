@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from triage_cli.cli import inputs, printing, telling
-from triage_cli.cli.create import DIDS
+from triage_cli.cli.create import DIDS, DryRun, preview
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.progress import Bar, through
 from triage_cli.cli.rejections import Rejections
@@ -49,6 +49,7 @@ def run(
     delimiter: inputs.Delimiter = None,
     no_header: inputs.NoHeader = False,
     limit: inputs.Limit = None,
+    dry_run: DryRun = False,
     strict: inputs.Strict = False,
     rejects: inputs.Rejects = None,
     max_rejects: inputs.MaxRejects = "0",
@@ -58,6 +59,7 @@ def run(
     """Store, classify and route in one pass: the one-liner for pipes.
 
     \b
+    triage run tickets.csv --dry-run
     triage run tickets.csv -o csv > done.csv
     cat export.csv | triage run -q
     """
@@ -66,6 +68,8 @@ def run(
     printer = Printer(output, excel=excel, quiet=session.quiet and output is None)
     tally = Tally(Rejections(rejects, max_rejects, strict=strict), quiet=session.quiet)
     with inputs.streams(files) as opened:
+        if dry_run:
+            return preview(session, printer, inputs.tables(session, opened, wanted))
         streams = inputs.looked_through(session, opened, wanted)
         tables = inputs.tables(session, streams, wanted)
         if printer.format == "csv" and len({table.columns for table in tables}) > 1:
