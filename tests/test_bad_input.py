@@ -117,6 +117,26 @@ def test_rejects_hold_this_run_only_and_are_never_the_input(cli: Cli) -> None:
     assert cli("create", "in.csv", "--rejects", "no/such/folder.csv").returncode == 2
 
 
+@pytest.mark.parametrize("command", ["create", "run"])
+def test_rejects_overwrite_neither_what_is_redirected_nor_the_database_nor_the_configuration(
+    cli: Cli, command: str
+) -> None:
+    (cli.folder / "in.csv").write_text(RAGGED)
+    (cli.folder / "config.yaml").write_text("offline: true\n")
+    assert cli("create", "-q", stdin=TICKETS).returncode == 0
+    kept = cli("list").stdout
+    for name in ("in.csv", str(cli.db), "config.yaml"):
+        before = (cli.folder / name).read_bytes()
+        with (cli.folder / "in.csv").open("rb") as stdin:
+            started = cli.start(command, "-q", "--rejects", name, stdin=stdin)
+            _, said = started.communicate(timeout=60)
+        assert (started.returncode, said.decode()) == (
+            2, f"error: {name} is read and would be written; name another with --rejects\n"
+        )  # fmt: skip
+        assert (cli.folder / name).read_bytes() == before
+    assert cli("list").stdout == kept
+
+
 @pytest.mark.parametrize(("most", "code"), [("0", 3), ("1", 3), ("2", 0), ("49%", 3), ("50%", 0), ("100%", 0)])
 def test_max_rejects(cli: Cli, most: str, code: int) -> None:
     """Of the four rows two are rejected."""

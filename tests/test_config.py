@@ -587,3 +587,12 @@ def test_no_structure_raises_anything_but_a_config_error(home: Path, tree: objec
 @given(text=st.text(st.sampled_from("ab:-[]{}&*!|>'\"#%@\n\t ,?<=.0\\x\x00é"), max_size=60) | st.binary(max_size=40))
 def test_no_text_raises_anything_but_a_config_error(home: Path, text: str | bytes) -> None:
     _loads_or_says_why(home, text.encode() if isinstance(text, str) else text)
+
+
+@pytest.mark.parametrize("path", ["t.db", "./sub/../t.db", "config.yaml"])
+def test_no_destination_is_the_database_or_the_configuration(home: Path, path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(home, f"destinations:\n  x: {{type: file, path: {path}}}\nroutes: [{{to: x}}]\ndatabase: t.db\n")
+    [problem] = caught.value.problems
+    assert problem.startswith("config.yaml:2: destinations.x.path: ")
+    assert problem.endswith("is the database or the configuration; name a file of its own")

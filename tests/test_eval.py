@@ -263,3 +263,13 @@ def test_a_check_that_fails_is_told_in_json_where_json_was_asked_for(fitted: Cli
     told = json.loads(done.stderr.splitlines()[-1])["error"]
     assert told["code"] == "check_failed"
     assert told["hint"].startswith("triage suspects")
+
+
+def test_a_report_overwrites_neither_the_labelled_file_nor_the_database(fitted: Cli) -> None:
+    (fitted.folder / "labelled.csv").write_text(OBVIOUS)
+    for name in ("labelled.csv", str(fitted.db)):
+        before = (fitted.folder / name).read_bytes()
+        done = fitted("eval", "labelled.csv", "--report", name)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "is read and would be written; name another with --report" in done.stderr
+        assert (fitted.folder / name).read_bytes() == before

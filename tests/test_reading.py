@@ -111,6 +111,8 @@ def test_options_overrule_what_would_be_found() -> None:
     [
         ({"encoding": "klingon"}, "there is no encoding"),
         ({"encoding": "base64"}, "there is no encoding"),
+        ({"encoding": "utf-16"}, "the input is not in utf-16; leave --encoding away"),
+        ({"encoding": "utf_32"}, "the input is not in utf_32"),
         ({"delimiter": "ab"}, "cannot delimit"),
         ({"format": "xlsx"}, "there is no format"),
         ({"mapping": {"sujet": "subject"}}, "did you mean subject?"),

@@ -84,6 +84,7 @@ def create(
         session.config  # noqa: B018 - its mistakes are told before anything is read
         streams = inputs.looked_through(session, opened, wanted, pipes=True)
         tables = inputs.tables(session, streams, wanted)
+        inputs.check_written(session, rejects, "--rejects", (stream.fileno() for _, stream in opened))
         rejections.begin([name for name, _ in streams])
         try:
             bar = Bar(session, "creating", session.shows_progress(printer.format), partial(through, streams))

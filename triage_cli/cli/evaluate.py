@@ -67,6 +67,7 @@ def evaluate(
     plans = [inputs.plan(session, name, workers, max_cost, max_wait) for name in dict.fromkeys(names)]
     if report is not None and not report.parent.is_dir():
         raise UsageError(f"no folder {report.parent} for the report", hint="name another file with --report")
+    inputs.check_written(session, report, "--report", [0 if file in (None, "-") else file])
     evaluating = wiring.evaluating(session.config, *session.signature, session.say)
     session.stopper.watch(evaluating.allowance.stop)
     rows = evaluating.rows(labelled.read(session, file or "-", label)[:limit])

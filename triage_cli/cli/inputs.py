@@ -1,5 +1,6 @@
 """What commands read: tables of tickets, ids, moments; the rules for stdin."""
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -121,6 +122,15 @@ def _open(name: str) -> BinaryIO:
         return Path(name).open("rb")
     except OSError as error:
         raise InputError(f"cannot read {name}: {error.strerror}", hint="check its name and its rights") from error
+
+
+def check_written(session: Session, path: Path | None, option: str, read: Iterable[int | str]) -> None:
+    """Raise `UsageError` where a file to be written is one that is read: an input, the database, the configuration."""
+    if path is None or not os.path.isfile(path):  # noqa: PTH113 - Path's raises where a folder is closed to us
+        return
+    for each in (*read, session.config.database, session.config.path or ""):
+        if os.path.exists(each) and os.path.samestat(path.stat(), os.stat(each)):  # noqa: PTH110, PTH116 - or a number
+            raise UsageError(f"{path} is read and would be written", hint=f"name another with {option}")
 
 
 def tables(session: Session, named: Sequence[tuple[str, BinaryIO]], wanted: ReadOptions) -> list[Table]:

@@ -28,13 +28,11 @@ class Rejections:
         self.total = 0
 
     def begin(self, names: Sequence[str]) -> None:
-        """Empty the file, so that no rows of an earlier run seem to be of this one; none of the inputs may be it."""
+        """Empty the file, so that no rows of an earlier run seem to be of this one."""
         self._several = len(names) > 1
         path = self._path
         if path is None:
             return
-        if path.exists() and any(name != "-" and Path(name).exists() and path.samefile(name) for name in names):
-            raise UsageError(f"{path} is read and would be written", hint="name another with --rejects")
         try:
             self._file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
         except OSError as error:

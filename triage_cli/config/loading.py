@@ -51,6 +51,7 @@ def load_config(
         database = str(absolute(database, cwd, home))
     given_remote = settled.value("remote", remote, ("--remote", "TRIAGE_REMOTE"), no_url)
     is_offline = settled.offline(offline)
+    _check_own_files(book, sections.destinations, (database, found.path if found else ""))
     _raise(found, book)
     destinations, routes = sections.destinations, sections.routes
     if routes is None:
@@ -192,6 +193,20 @@ class _Settling:
         if said.lower() not in TRUTHS:
             self.book.misplaced("environment TRIAGE_OFFLINE", f'"{said[:40]}" is neither 1, true, yes nor 0, false, no')
         return TRUTHS.get(said.lower(), True)
+
+
+def _check_own_files(
+    book: Book, destinations: Mapping[str, DestinationSpec], ours: Iterable[str | os.PathLike[str]]
+) -> None:
+    """Object to a destination that is a file of our own: what is appended would harm it, or be lost in it."""
+    if book.problems:  # such as a path that cannot be one
+        return
+    taken = {os.path.realpath(each) for each in ours if each}
+    for name, spec in destinations.items():
+        if spec.path is not None and os.path.realpath(spec.path) in taken:
+            key = f"destinations.{name}.path"
+            said = f"{spec.path} is the database or the configuration; name a file of its own"
+            book.misplaced(f"{book.origins[key]}: {key}", said)
 
 
 # The default routes

@@ -79,7 +79,7 @@ def wide_encoding(head: bytes) -> str:
 
 
 def decoder_for(head: bytes, encoding: str | None) -> Decoder:
-    """Return the decoder of an input; raises UsageError for an encoding that does not exist."""
+    """Return the decoder of an input; raises UsageError for one that does not exist or cannot be its."""
     if encoding is None:
         return Decoder(wide_encoding(head) or "utf-8")
     try:
@@ -89,6 +89,10 @@ def decoder_for(head: bytes, encoding: str | None) -> Decoder:
         raise UsageError(f"there is no encoding “{encoding}”", hint="try utf-8, utf-16, cp1252 or mac-roman") from exc
     if encoding.lower().replace("_", "-") == "utf-8":
         return Decoder("utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8")
+    try:
+        codecs.getincrementaldecoder(encoding)("replace").decode(head)
+    except UnicodeError as exc:  # such as UTF-16 without a byte order mark
+        raise UsageError(f"the input is not in {encoding}", hint="leave --encoding away, and it is found out") from exc
     return Decoder(encoding)
 
 
