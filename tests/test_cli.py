@@ -622,6 +622,18 @@ def test_version(cli: Cli) -> None:
 # -- terminals
 
 
+def test_route_of_a_named_ticket_that_needs_review_is_0_and_says_what_to_do(fitted: Cli) -> None:
+    assert fitted("run", "-q", stdin="id,subject\nR-1,42\n").returncode == 0
+    assert [r["status"] for r in records(fitted("list").stdout)] == ["needs_review"]
+    done = fitted("route", "R-1", "-o", "id")
+    assert done.returncode == 0
+    assert "(needs_review); triage review, or give a verdict" in done.stderr
+    done = fitted("route", "-", "-q", stdin="R-1\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert fitted("create", "--subject", "later", "--external-id", "R-2", "-q").returncode == 0
+    assert fitted("route", "R-1", "R-2", "-q").returncode == 3, "what was never classified is no answer"
+
+
 @pytest.mark.parametrize("command", [("create",), ("run",), ("classify", "-"), ("route", "-"), ("create", "-")])
 def test_stdin_on_a_terminal_is_exit_2_never_a_wait(cli: Cli, command: tuple[str, ...]) -> None:
     seen = on_terminal(cli.folder, cli.env, *command)

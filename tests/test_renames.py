@@ -74,6 +74,39 @@ def test_tickets_verdicts_and_the_embedded_model_follow(fitted: Cli) -> None:
     assert is_whole(fitted.db)
 
 
+def test_what_only_reads_tells_the_new_name_before_any_run_has_carried_the_rename_out(fitted: Cli) -> None:
+    configure(fitted)
+    assert fitted("run", "-q", stdin=TICKETS).returncode == 0
+    assert fitted("verdict", "A-2", "Billing", "-q").returncode == 0
+    assert holding(fitted) == {("routed", "Billing"): 1, ("classified", "Billing"): 1, ("routed", "General"): 1}
+    before = rows(fitted.db, "select count(*) from events")
+    configure(fitted, HEIR)
+    assert holding(fitted) == {("routed", "Money"): 1, ("classified", "Money"): 1, ("routed", "General"): 1}
+    for name in ("Money", "Billing"):
+        found = list(map(json.loads, fitted("list", "--category", name).stdout.splitlines()))
+        assert [t["external_id"] for t in found] == ["A-2", "A-1"]
+        assert {t["category"] for t in found} == {"Money"}
+    assert json.loads(fitted("list", "--category", "Money", "--limit", "1").stdout)["external_id"] == "A-2"
+    assert json.loads(fitted("stats").stdout)["by_category"] == {"Money": 2, "General": 1}
+    assert json.loads(fitted("show", "A-1").stdout)["category"] == "Money"
+    told = fitted("why", "A-1").stdout
+    assert " is Money" in told
+    assert "Next: nothing; it is where it belongs." in told
+    assert '"category":"Money"' in fitted("route", "--dry-run").stdout
+    assert rows(fitted.db, "select count(*) from events") == before, "reading carries nothing out"
+    assert fitted("reclassify", "--category", "Billing", "-o", "id").stderr == (
+        "0 would flip, 0 confirmed, 1 unchanged, 1 locked by a verdict\n"
+    )
+
+
+def test_a_verdict_by_a_former_name_is_not_asked_about_again(world: World) -> None:
+    [made] = world.triage().create([TicketDraft(0, 0, "refund", None, None, None, None, "A-1", "import")])
+    assert made.value is not None
+    list(world.triage().give_verdicts([VerdictDraft(0, made.value.ticket_id, "Billing")]))
+    world.categories = (Category("Money", was=("Billing",)), Category("General"))
+    assert list(world.triage().find(Selection(order="review"))) == []
+
+
 def test_a_paid_answer_is_still_known_by_the_new_name(cli: Cli) -> None:
     with serving() as server:
         configure(cli, server=server)

@@ -74,10 +74,11 @@ def route(
 
 
 def code_of(outcome: Outcome[Routed], error: TriageError) -> ExitCode:
-    """Return the exit code that a ticket's error asks for: what is due later, or waits for a rule, is no failure."""
+    """Return the exit code that a ticket's error asks for: what is due later, or waits, is no failure."""
     if not isinstance(error, ItemError):
         return error.exit_code
-    return ExitCode.PARTIAL if outcome.did == "undeliverable" or error.code == "not_classified" else ExitCode.OK
+    failed = outcome.did == "undeliverable" or (error.code == "not_classified" and outcome.did != "needs_review")
+    return ExitCode.PARTIAL if failed else ExitCode.OK
 
 
 def next_step(places: Counter[str], counts: Counter[str]) -> str:
@@ -118,7 +119,7 @@ def _counted(
         if outcome.error is not None:
             code = code_of(outcome, outcome.error)
             codes.add(code)
-            if code or not session.quiet:  # what is due later or waits for a rule is well
+            if code or not session.quiet:  # what is due later or waits is well
                 repeats.tell(WORDS.get(outcome.did, outcome.did), outcome.error, ticket.ticket_id if ticket else "")
         yield outcome
 

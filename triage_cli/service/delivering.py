@@ -187,7 +187,9 @@ class Delivering:
         if before.category is None:
             error = NotClassifiedError(
                 f"{ids.short(before.ticket_id)} has no category yet ({before.status})",
-                hint="triage classify it, or give a verdict",
+                hint="triage review, or give a verdict"
+                if before.status == "needs_review"
+                else "triage classify it, or give a verdict",
             )
             return Outcome(-1, before.status, Routed(before, deliveries), error, before), None
         rule = routing.match(self._map.rules, before)

@@ -294,6 +294,8 @@ class LocalTriage:
             closing(self._delivering(tally)) as delivering,
         ):
             again, batching = self._reclassifying(plan, tally)
+            names = renaming.heirs(self._parts.categories)
+            selection = selection._replace(category=names.get(selection.category or "", selection.category))
             for collected in batching.collect() if batching else ():
                 tally.add(collected)
             for outcomes in again.flips(selection, lambda tickets: _sent_on(delivering, tickets)):
@@ -342,10 +344,12 @@ class LocalTriage:
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
         """Walk over tickets, newest first, or in the order of review."""
+        names = renaming.heirs(self._parts.categories)
         if selection.order == "review":
-            labels = frozenset(c.name for c in self._parts.categories)
-            return islice(reviewing.queue(self._store, selection, labels), selection.limit)
-        return self._store.find(selection)
+            labels = frozenset((*names, *(c.name for c in self._parts.categories)))
+            waiting = islice(reviewing.queue(self._store, selection, labels), selection.limit)
+            return (renaming.today(ticket, names) for ticket in waiting)
+        return renaming.find(self._store, selection, names)
 
     def resolve(self, name: str) -> str:
         """Return the id of the one ticket with this name."""
@@ -353,7 +357,8 @@ class LocalTriage:
 
     def history(self, name: str) -> History:
         """Return everything known of one ticket."""
-        return self._store.history(self.resolve(name))
+        history = self._store.history(self.resolve(name))
+        return history._replace(ticket=renaming.today(history.ticket, renaming.heirs(self._parts.categories)))
 
     def why(self, name: str) -> Why:
         """Tell how a ticket was decided."""
@@ -371,7 +376,9 @@ class LocalTriage:
 
     def stats(self) -> Stats:
         """Count."""
-        return self._store.stats()
+        stats = self._store.stats()
+        names = renaming.heirs(self._parts.categories)
+        return stats._replace(by_category=renaming.counted(stats.by_category, names)) if names else stats
 
 
 def _sent_on(delivering: Delivering, tickets: Sequence[Ticket]) -> Iterator[Ticket]:

@@ -1,9 +1,13 @@
 """Categories that were renamed in the configuration: what is stored follows, and no question changes."""
 
-from collections.abc import Iterable, Sequence
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from operator import attrgetter
 
 from triage_cli import ids
-from triage_cli.models import Category, Event, Renamed, Rule
+from triage_cli.models import Category, Event, Renamed, Rule, Selection, Ticket
 from triage_cli.ports import Store
 
 
@@ -12,7 +16,7 @@ def follow(store: Store, categories: Sequence[Category], rules: Iterable[Rule], 
 
     A process that still has the old configuration may have given a ticket the old name since: that follows too.
     """
-    wanted = {old: category.name for category in categories for old in category.was}
+    wanted = heirs(categories)
     if not wanted:
         return
     done = {renamed.old: renamed for renamed in store.renames()}
@@ -37,3 +41,36 @@ def rooted(categories: Sequence[Category], renames: Iterable[Renamed]) -> tuple[
     """Return the categories with the names under which they were first known."""
     known = list(renames)
     return tuple(category._replace(root=root_of(category.name, known)) for category in categories)
+
+
+# What is read is told by the names of today, also where nothing has carried a rename out yet.
+
+
+def heirs(categories: Iterable[Category]) -> dict[str, str]:
+    """Return the name of today for each former one."""
+    return {old: category.name for category in categories for old in category.was}
+
+
+def today(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
+    """Return a ticket by the names of today."""
+    if names.keys().isdisjoint((ticket.category, ticket.suggestion)):
+        return ticket
+    category, suggestion = (names.get(name or "", name) for name in (ticket.category, ticket.suggestion))
+    return ticket._replace(category=category, suggestion=suggestion)
+
+
+def find(store: Store, selection: Selection, names: Mapping[str, str]) -> Iterator[Ticket]:
+    """Walk over tickets, newest first; a category is meant by any of its names."""
+    wanted = names.get(selection.category or "", selection.category)
+    former = [old for old, new in names.items() if new == wanted]
+    found = [store.find(selection._replace(category=name)) for name in (wanted, *former)]
+    merged = heapq.merge(*found, key=attrgetter("ticket_id"), reverse=True) if former else found[0]
+    return (today(ticket, names) for ticket in islice(merged, selection.limit))
+
+
+def counted(by_category: Mapping[str, int], names: Mapping[str, str]) -> dict[str, int]:
+    """Return counts by category under the names of today, the most first."""
+    counts: Counter[str] = Counter()
+    for name, number in by_category.items():
+        counts[names.get(name, name)] += number
+    return dict(counts.most_common())

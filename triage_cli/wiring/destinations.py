@@ -55,7 +55,9 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: Rout
     """Yield the requests that routing this ticket would make now, as `route --dry-run` prints them."""
     from triage_cli.destinations.payload import line
 
-    existing = store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
+    names = {old: category.name for category in config.categories for old in category.was}  # a run lets them follow
+    stored = store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
+    existing = [delivery._replace(category=names.get(delivery.category, delivery.category)) for delivery in stored]
     owed = routing.owed(
         ticket, rule, existing, again=plan.again, config_hash=config.routing_hash(), at=ids.now(), due_at=0.0, run_id=""
     )
