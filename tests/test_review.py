@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -284,6 +284,7 @@ def test_another_signal_is_told_of_while_the_block_runs_and_stops_nothing() -> N
 WIDTHS = st.text("漢字カナ한글🙂🎉é a-b\t\u0301\u202e\ufe0f", max_size=400) | HOSTILE
 
 
+@example("\u202e \u0301", 6)
 @given(WIDTHS, st.integers(5, 120))
 @settings(max_examples=200, deadline=None)
 def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(text: str, width: int) -> None:

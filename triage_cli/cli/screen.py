@@ -84,7 +84,7 @@ def wrapped(text: str, width: int) -> list[str]:
             lines[-1] += piece
             used += columns
             continue
-        lines += chop_cells(piece.strip(), width)
+        lines += chop_cells(piece.strip(), width) or [piece.strip()]  # a mark without a letter has no width
         used = cell_len(lines[-1])
     return lines if lines[0] else lines[1:] or [""]
 
