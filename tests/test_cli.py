@@ -622,6 +622,26 @@ def test_version(cli: Cli) -> None:
 # -- terminals
 
 
+@pytest.mark.parametrize("command", ["list", "logs", "runs", "route"])
+def test_a_limit_that_no_database_takes_is_exit_2(filled: Cli, command: str) -> None:
+    assert filled(command, "--limit", str(2**63 - 1), "-q").returncode == 0
+    done = filled(command, "--limit", str(2**63))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert ERROR.fullmatch(done.stderr)
+
+
+def test_a_name_or_a_search_of_any_length_is_no_unexpected_error(filled: Cli) -> None:
+    long = "x" * 60_000
+    assert filled("show", long).returncode == 5
+    assert filled("create", "--subject", "s", "--external-id", long, "-q").returncode == 0
+    assert json.loads(filled("show", long).stdout)["external_id"] == long
+    assert filled("route", "-", stdin="y" * 60_000).returncode == 3
+    assert filled("list", "--search", "x" * 10_000).returncode == 0
+    done = filled("list", "--search", long)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert ERROR.fullmatch(done.stderr)
+
+
 def test_route_of_a_named_ticket_that_needs_review_is_0_and_says_what_to_do(fitted: Cli) -> None:
     assert fitted("run", "-q", stdin="id,subject\nR-1,42\n").returncode == 0
     assert [r["status"] for r in records(fitted("list").stdout)] == ["needs_review"]

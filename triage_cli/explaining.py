@@ -69,7 +69,7 @@ def _told(
         case "proposed" | "reclassified":
             yield from _again(event.action, detail, answers.get(detail.get("decision") or ""), history)
         case "verdict":
-            yield _verdict(event.actor, detail)
+            yield _verdict(event.actor, detail, answers.get(detail.get("decision", "")))
         case "routed":
             yield _routed(detail)
         case "unroutable":
@@ -109,11 +109,12 @@ def _again(action: str, detail: Mapping[str, Any], answer: Classification | None
     yield meaning.get(str(outcome), f"That is not sure enough for a change, so {was} stays.")
 
 
-def _verdict(actor: str, detail: Mapping[str, Any]) -> str:
+def _verdict(actor: str, detail: Mapping[str, Any], answer: Classification | None) -> str:
     if detail.get("category") is None:
         return f"{actor} took the verdict back; the machine's last answer stands again ({detail.get('status')})."
     instead = f" instead of {detail['was']}" if detail.get("was") not in (None, detail["category"]) else ""
-    return f"{actor} gave the verdict {detail['category']}{instead}."
+    note = f": {answer.reason}" if answer is not None and answer.reason else "."
+    return f"{actor} gave the verdict {detail['category']}{instead}{note}"
 
 
 def _classified(detail: Mapping[str, Any], answer: Classification | None, history: History) -> Iterator[str]:

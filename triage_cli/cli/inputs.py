@@ -19,6 +19,7 @@ from triage_cli.errors import InputError, NotFoundError, UsageError
 from triage_cli.models import PRIORITIES, STATUSES, ClassifyPlan, Rejected, TicketDraft
 from triage_cli.reading import ReadOptions, Table, open_table, values
 
+MOST = 2**63 - 1  # what a database takes
 Files = Annotated[
     list[str] | None, typer.Argument(metavar="[FILE...|-]", help="CSV, TSV, JSON or JSON Lines.", show_default=False)
 ]
@@ -37,7 +38,7 @@ Kind = Annotated[
 Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Else found out.", show_default=False)]
 Delimiter = Annotated[str | None, typer.Option(metavar="CHAR", help="Else found out.", show_default=False)]
 NoHeader = Annotated[bool, typer.Option("--no-header", help="Columns are named 1, 2, 3, …")]
-Limit = Annotated[int | None, typer.Option(min=0, metavar="N", help="At most so many.", show_default=False)]
+Limit = Annotated[int | None, typer.Option(min=0, max=MOST, metavar="N", help="At most so many.", show_default=False)]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first row that is rejected.")]
 Rejects = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Where rejected rows go, as they were.", show_default=False)

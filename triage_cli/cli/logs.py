@@ -34,7 +34,9 @@ def logs(
     actor: Annotated[str | None, typer.Option(metavar="NAME", help="Who did it.", show_default=False)] = None,
     since: inputs.Since = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="As --since.", show_default=False)] = None,
-    limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="The last N.", show_default=False)] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=0, max=inputs.MOST, metavar="N", help="The last N.", show_default=False)
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on as events come.")] = False,
     output: printing.Output = None,
     excel: printing.Excel = False,

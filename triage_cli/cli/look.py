@@ -11,12 +11,14 @@ from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, history_record, ticket_record
+from triage_cli.errors import UsageError
 from triage_cli.models import Selection
 
 Name = Annotated[
     str, typer.Argument(metavar="ID", help="A ticket's id, its last 6 or more characters, or its external id.")
 ]
 ON_TERMINAL = 50
+LONGEST_SEARCH = 10_000  # SQLite refuses a pattern of 50,000 bytes
 
 
 def register(app: typer.Typer) -> None:
@@ -55,6 +57,8 @@ def list_tickets(
     triage list --search refund --since 7d -o csv
     """
     printer = Printer(output, excel=excel)
+    if search is not None and len(search) > LONGEST_SEARCH:
+        raise UsageError(f"--search takes {LONGEST_SEARCH:,} characters at most", hint="search for a part of the text")
     cut = limit is None and telling.on_terminal(sys.stdout)
     selection = Selection(
         statuses=inputs.statuses(status),

@@ -229,7 +229,7 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
         if not rows:
             values = {"low": f"{name}\t", "high": f"{name}\n", "limit": limit}
             rows = self._read(queries.NAMED, values)
-            if len(name) >= 6:
+            if 6 <= len(name) <= 36:  # a longer one ends none, and may be more than a pattern can be
                 rows += [row for row in self._ending(name, limit) if row not in rows]
         return [Ticket(*row) for row in rows]
 
