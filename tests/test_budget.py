@@ -293,6 +293,19 @@ def test_a_kill_in_the_second_run_of_a_command_forgets_nothing_of_the_first(stor
     assert in_all(store) == 3
 
 
+def test_what_is_in_flight_as_a_run_breaks_down_stays_on_its_account(store: SqliteStore) -> None:
+    def breaks_down() -> None:
+        allowance = Allowance()
+        with running(store, "classify", "tester", "classify", allowance):
+            assert allowance.set_aside([1.0, 2.0, 4.0]) == 3
+            allowance.settle(4.0, 0.5)
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="disk"):
+        breaks_down()
+    assert booked(store) == [(3.5, 0.0)]
+
+
 # -- what others settle
 
 

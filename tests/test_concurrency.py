@@ -1,6 +1,9 @@
 """The bridge between plain callers and the event loop."""
 
 import asyncio
+from collections.abc import Iterator
+
+import pytest
 
 from triage_cli.concurrency import bridge
 
@@ -33,3 +36,23 @@ def test_what_is_under_way_and_not_yet_saved_is_at_most_twice_the_workers() -> N
         assert len(begun) - saved <= 6
         saved += len(answers)
     assert saved == 50
+
+
+def test_a_source_that_fails_loses_nothing_that_is_in_flight() -> None:
+    begun = asyncio.Event()
+
+    async def call(number: int) -> int:
+        begun.set()
+        await asyncio.sleep(0.05)
+        return number
+
+    def source() -> Iterator[list[int]]:
+        yield [1, 2]
+        bridge().run(begun.wait())
+        raise ValueError("the input ends here")
+
+    answers: list[tuple[int, int | Exception]] = []
+    arriving = bridge().map(source(), call, workers=2, stopping=lambda: False)
+    with pytest.raises(ValueError, match="ends here"):
+        answers.extend(answer for some in arriving for answer in some)
+    assert sorted(answers) == [(1, 1), (2, 2)]

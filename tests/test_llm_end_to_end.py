@@ -215,6 +215,46 @@ def test_a_cascade_goes_on_where_a_step_is_not_available_and_the_log_says_what_w
         assert detail["sent"][second.url] == ["subject"]
 
 
+@pytest.mark.parametrize("command", ["classify", "reclassify", "eval"])
+def test_what_stops_a_later_step_loses_no_answer_of_an_earlier_one(cli: Cli, command: str) -> None:
+    allowed = 0  # every so many requests are refused by the second step, which ends the run
+
+    def unsure(n: int, _asked: Asked) -> Step:
+        return Step(chat(verdict("General", 0.2)), delay=0.02 * (n % 3))
+
+    def refusing(n: int, asked: Asked) -> Step:
+        return failing(401) if allowed and n % allowed == allowed - 1 else good(n, asked)
+
+    with serving(unsure) as first, serving(refusing) as second:
+        price = "price: {input: 1000, output: 1000}"
+        of = f"base_url: {second.url}, api_key_env: null, workers: 4, max_retries: 0, {price}"
+        more = (
+            f"  old: {{type: openai, model: old, {of}}}\n  big: {{type: openai, model: big, {of}}}\n"
+            "  both: {type: cascade, steps: [gpt, big]}\n"
+        )
+        configure(cli, first.url, more, "both")
+        tickets(cli, 40)
+        words = [command, "-q"]
+        if command == "reclassify":
+            assert cli("classify", "-q", "--classifier", "old").returncode == 0
+        if command == "eval":
+            labelled = "".join(f"Where is invoice {n}?,Billing\n" for n in range(40))
+            (cli.folder / "labelled.csv").write_text("subject,label\n" + labelled)
+            words += ["labelled.csv"]
+        before, allowed = statuses(cli), 9
+        assert [cli(*words).returncode for _ in range(2)] == [4, 4]
+        if command == "reclassify":
+            assert statuses(cli) == before
+        allowed = 0
+        assert cli(*words).returncode == 0
+        assert len(first.asked) == 40, "what the first step has answered is not asked again"
+        if command == "classify":
+            assert statuses(cli) == {"classified": 40}
+            paid = 40 + sum(json.loads(line)["category"] == "Billing" for line in cli("list").stdout.splitlines())
+            costs = [json.loads(line)["cost_usd"] for line in cli("list").stdout.splitlines()]
+            assert sum(costs) == pytest.approx(0.11 * paid)
+
+
 def test_kill_9_loses_no_paid_answer_beyond_those_in_flight(cli: Cli) -> None:
     number, kills, workers = 120, 3, 4
     gate: list[LlmServer] = []

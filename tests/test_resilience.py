@@ -396,3 +396,22 @@ class Circuit(RuleBasedStateMachine):
 
 TestCircuit = Circuit.TestCase
 TestCircuit.settings = settings(max_examples=60, stateful_step_count=30, deadline=None, derandomize=True)
+
+
+def test_a_call_that_is_cancelled_may_have_been_worked_off_all_the_same() -> None:
+    lost: list[str] = []
+
+    async def call() -> None:
+        await asyncio.sleep(3600)
+
+    async def leaving() -> None:
+        endpoint = Endpoint("the model", timing=Clock().timing)
+        asking = asyncio.ensure_future(
+            persist(call, endpoint, Retries(0), timeout=3600, lost=lambda: lost.append("a call"))
+        )
+        await asyncio.sleep(0.01)
+        asking.cancel()
+        await asyncio.wait([asking])
+
+    run(leaving())
+    assert lost == ["a call"]

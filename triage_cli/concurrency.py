@@ -41,18 +41,23 @@ class Bridge:
         The source is pulled in the caller's thread, when fewer than `workers` items wait for their turn. At most
         `workers` calls are in flight; with what was answered and not yet handed over, or handed over and still being
         saved by the caller, they are at most twice as many: all that a kill can lose. Once `stopping` says so, nothing
-        new is begun; what is in flight ends and is yielded. A caller that leaves cancels what is in flight.
+        new is begun; what is in flight ends and is yielded. So it is where the source fails, whose error is raised
+        then. A caller that leaves cancels what is in flight.
         """
         line = _Line(self.loop, call, workers)
         source = iter(chunks)
-        more = True
+        more, trouble = True, None
         try:
             while True:
                 if more and stopping():
                     more = False
                     line.forget()
                 while more and line.has_room:
-                    chunk = next(source, None)
+                    try:
+                        chunk = next(source, None)
+                    except Exception as error:  # noqa: BLE001 - raised once what is in flight has ended
+                        trouble, chunk = error, None
+                        line.forget()
                     if chunk is None:
                         more = False
                     elif not chunk:
@@ -60,6 +65,8 @@ class Bridge:
                     else:
                         line.add(chunk)
                 if not more and line.idle:
+                    if trouble is not None:
+                        raise trouble
                     return
                 yield line.take(0 if line.idle else tick)
         finally:

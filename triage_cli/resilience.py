@@ -284,6 +284,7 @@ async def persist(
         except TemporaryError as error:
             failure = error
         except asyncio.CancelledError:
+            lost()
             endpoint.abandoned()
             raise
         except Exception:

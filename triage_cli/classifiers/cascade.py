@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from triage_cli.allowance import Allowance
-from triage_cli.errors import AnswerError, UnavailableError
-from triage_cli.models import POSTPONED, Answer, Asking, Classification, Outcome, Ticket
+from triage_cli.errors import AnswerError, TriageError, UnavailableError
+from triage_cli.models import POSTPONED, UNFINISHED, Answer, Asking, Classification, Outcome, Ticket
 from triage_cli.ports import Classifier
 
 SHARES = 10_000
@@ -39,19 +39,42 @@ class Cascade:
         return tuple(asking for step in self._steps for asking in step.askings())
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Answer step by step; sure answers come at the next breath of the steps behind."""
+        """Answer step by step; sure answers come at the next breath of the steps behind.
+
+        Where the run is stopped, what the steps before the last have in flight ends, and what they were paid for comes
+        as `UNFINISHED`.
+        """
         sure: list[Outcome[Answer]] = []
-        earlier: dict[str, tuple[Classification, ...]] = {}
+        earlier: dict[str, Answer] = {}
+        trouble: TriageError | None = None
+        over = False
+
+        def taken() -> Iterator[Sequence[Ticket]]:
+            source = iter(chunks)
+            while not over and (chunk := next(source, None)) is not None:
+                yield chunk
+
         *before, last = self._steps
+        passed: Iterator[Sequence[Ticket]] = taken()
         for step in before:
-            chunks = self._passed_on(self._while_available(step, chunks, allowance), sure, earlier)
-        stream = last.classify(chunks, allowance)
-        for outcomes in stream:
-            ready = [*sure, *(_with_steps(outcome, earlier) for outcome in outcomes)]
-            sure.clear()
-            yield ready
-        if sure:
-            yield sure
+            passed = self._passed_on(self._while_available(step, passed, allowance), sure, earlier)
+        try:
+            for outcomes in last.classify(passed, allowance):
+                ready = [*sure, *(_with_steps(outcome, earlier) for outcome in outcomes)]
+                sure.clear()
+                yield ready
+        except TriageError as error:
+            trouble = error
+        over = True
+        try:
+            for _ in passed:
+                yield []
+        except TriageError as error:
+            trouble = trouble or error
+        if left := sure + [_unfinished(answer) for answer in earlier.values() if _is_paid(answer)]:
+            yield left
+        if trouble is not None:
+            raise trouble
 
     def _while_available(
         self, step: Classifier, chunks: Iterable[Sequence[Ticket]], allowance: Allowance
@@ -80,7 +103,7 @@ class Cascade:
         self,
         stream: Iterable[Sequence[Outcome[Answer]]],
         sure: list[Outcome[Answer]],
-        earlier: dict[str, tuple[Classification, ...]],
+        earlier: dict[str, Answer],
     ) -> Iterator[Sequence[Ticket]]:
         for outcomes in stream:
             going_on = []
@@ -90,8 +113,7 @@ class Cascade:
                 if settled or outcome.did.startswith(POSTPONED):
                     sure.append(_with_steps(outcome, earlier))
                     continue
-                steps = outcome.value.steps if outcome.value else ()
-                earlier[ticket.ticket_id] = earlier.get(ticket.ticket_id, ()) + steps
+                earlier[ticket.ticket_id] = Answer(ticket, _all_steps(outcome, earlier), sure=False)
                 going_on.append(ticket)
             yield going_on
 
@@ -104,9 +126,21 @@ def _missed(ticket: Ticket, step: Classifier) -> Outcome[Answer]:
     return Outcome(0, "failed", None, AnswerError(f"unavailable: {step.name} was not available"), ticket)
 
 
-def _with_steps(outcome: Outcome[Answer], earlier: dict[str, tuple[Classification, ...]]) -> Outcome[Answer]:
+def _all_steps(outcome: Outcome[Answer], earlier: dict[str, Answer]) -> tuple[Classification, ...]:
+    """Return an outcome's steps after those of the steps before; these are forgotten."""
+    before = earlier.pop(outcome.ticket.ticket_id, None)
+    return (before.steps if before else ()) + (outcome.value.steps if outcome.value else ())
+
+
+def _with_steps(outcome: Outcome[Answer], earlier: dict[str, Answer]) -> Outcome[Answer]:
     """Return an outcome whose answer has the earlier steps too."""
-    ticket = outcome.ticket
-    before = earlier.pop(ticket.ticket_id, ())
-    answer = outcome.value or Answer(ticket, (), sure=False)
-    return outcome._replace(value=answer._replace(steps=before + answer.steps))
+    answer = outcome.value or Answer(outcome.ticket, (), sure=False)
+    return outcome._replace(value=answer._replace(steps=_all_steps(outcome, earlier)))
+
+
+def _is_paid(answer: Answer) -> bool:
+    return any(step.input_tokens for step in answer.steps)
+
+
+def _unfinished(answer: Answer) -> Outcome[Answer]:
+    return Outcome(0, UNFINISHED, answer, None, answer.ticket)

@@ -6,7 +6,18 @@ from typing import Any
 from triage_cli import ids
 from triage_cli.allowance import Allowance
 from triage_cli.errors import AnswerError, TriageError
-from triage_cli.models import Answer, Change, Classification, Conflict, Decided, Event, Lease, Outcome, Ticket
+from triage_cli.models import (
+    UNFINISHED,
+    Answer,
+    Change,
+    Classification,
+    Conflict,
+    Decided,
+    Event,
+    Lease,
+    Outcome,
+    Ticket,
+)
 from triage_cli.ports import Classifier, Store
 from triage_cli.service.verdicts import SETTLED
 from triage_cli.streams import CHUNK
@@ -88,6 +99,7 @@ class Deciding:
         return [
             self.outcome(change, conflict.ticket if conflict else None, before.item)
             for change, conflict, before in zip(changes, conflicts, outcomes, strict=True)
+            if before.did != UNFINISHED
         ]
 
     def note(self) -> None:
@@ -114,7 +126,7 @@ class Deciding:
 
     def change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
         """Return what an answer changes."""
-        answer = outcome.value
+        answer, unfinished = outcome.value, outcome.did == UNFINISHED
         steps = steps_within(answer, self.labels)
         last = steps[-1] if steps else None
         doubts = self._doubts(before, answer) if answer and answer.sure else ()
@@ -138,6 +150,9 @@ class Deciding:
             ticket = ticket._replace(reason=held(doubts, ticket.reason))
         if outcome.error:
             data["error"] = outcome.error.code
+        if unfinished:
+            ticket = paying(before, steps)
+            data |= {"status": ticket.status, "outcome": "next"}
         event = Event("classified", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
         return Change(event, ticket, before.revision, steps)
 

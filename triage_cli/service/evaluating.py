@@ -11,6 +11,7 @@ from triage_cli.errors import BudgetError, TriageError
 from triage_cli.evaluation import calibration
 from triage_cli.evaluation.scoring import Graded, Scored, calibration_error, scored, wilson
 from triage_cli.models import (
+    UNFINISHED,
     Answer,
     Calibration,
     Category,
@@ -148,6 +149,7 @@ class Evaluating:
             if paid:
                 with self.allowance.recording(tally.lease) as lease:
                     self._shelf.keep_trials([s._replace(confidence=s.said) for s in paid], lease)
+            answered = [a for a, outcome in zip(answered, outcomes, strict=True) if outcome.did != UNFINISHED]
             tally.counts["asked"] += len(answered)
             yield answered
 

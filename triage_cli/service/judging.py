@@ -140,14 +140,14 @@ def machines(ticket: Ticket, history: History, verdicts: Verdicts) -> Ticket:
 def _machines_answer(history: History) -> tuple[Classification | None, Mapping[str, Any]]:
     """Return the answer that held, or was suggested, before people came, and what was noted of it then.
 
-    A proposal or a late one never did.
+    A proposal never did, nor a late one, nor one after which the next step was to be asked.
     """
     answers = {a.classification_id: a for a in history.classifications if a.confidence_source != "human"}
     for event in reversed(history.events):
         detail = json.loads(event.detail)
         if event.action == "updated" and {"subject", "description"} & set(detail.get("fields", ())):
             return None, {}
-        if event.action in ("classified", "reclassified") and detail.get("outcome") != "late":
+        if event.action in ("classified", "reclassified") and detail.get("outcome") not in ("late", "next"):
             answer = answers.get(detail.get("decision") or "")
             return None if answer is None or answer.error else answer, detail
     return None, {}

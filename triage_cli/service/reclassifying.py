@@ -12,6 +12,7 @@ from triage_cli.allowance import Allowance
 from triage_cli.errors import AnswerError, CheckError
 from triage_cli.models import (
     POSTPONED,
+    UNFINISHED,
     Answer,
     Change,
     Classification,
@@ -99,7 +100,9 @@ class Reclassifying:
         rows: dict[str, int] = {}
         for outcomes in self._classifier.classify(self._to_ask(selection, aside, rows), self._allowance):
             self._deciding.breathe()
-            answers = [o for o in outcomes if not o.did.startswith(POSTPONED)]
+            if unfinished := [o for o in outcomes if o.did == UNFINISHED]:
+                self._deciding.save(unfinished)
+            answers = [o for o in outcomes if o.did != UNFINISHED and not o.did.startswith(POSTPONED)]
             yield aside + (self._kept(answers, rows) if answers else [])
             aside.clear()
             if self._batching is not None:

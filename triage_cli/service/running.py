@@ -87,7 +87,7 @@ def running(store: Store, kind: str, actor: str, words: str, allowance: Allowanc
             tally.codes.add(ExitCode.INTERRUPTED)
         run = tally.run._replace(
             ended_at=ids.now(),
-            spent=allowance.of_this_run,
+            spent=allowance.of_this_run + allowance.reserved,  # what is in flight still may be paid for
             counts=compact(dict(sorted(tally.counts.items()))),
             exit_code=int(tally.exit_code),
         )
