@@ -303,6 +303,17 @@ def test_neither_key_nor_ticket_text_leaks(cli: Cli, tmp_path: Path) -> None:
     assert CANARY not in events
 
 
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
+def test_a_key_that_its_server_repeats_is_never_told_whatever_it_looks_like(cli: Cli, status: int) -> None:
+    key = "0123456789abcdef0123456789abcdef"
+    with serving(lambda _n, _asked: failing(status, f"The key {key} may not do that")) as server:
+        configure(cli, server.url)
+        assert cli("create", "-q", "--subject", "hello").returncode == 0
+        told = [cli("classify", "-v", "--max-wait", "0s", TEST_KEY=key), cli("list"), cli("logs"), cli("runs")]
+    assert len(server.asked) == 1
+    assert not [key for done in told if key in done.stdout + done.stderr]
+
+
 def test_a_dry_run_shows_the_first_prompt_and_the_cost_and_asks_nobody(cli: Cli) -> None:
     with serving() as server:
         configure(cli, server.url)

@@ -16,7 +16,6 @@ from triage_cli.classifiers.providers import (
     Complaint,
     Reply,
     Usage,
-    failure,
     is_page,
     legible,
     page,
@@ -58,7 +57,7 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
                 said = Complaint.of(error.status_code, error.body, error.response.headers)
                 if self.learned(said, plain=plain):
                     continue
-                raise failure(said, self._spec, self.address) from None
+                raise self.failure(said) from None
             except (anthropic.AnthropicError, ValueError) as error:
                 if is_oversize(error):
                     return UNREADABLE

@@ -12,7 +12,7 @@ from anthropic.types.messages import MessageBatch
 from triage_cli.classifiers.anthropic import AnthropicProvider, translated
 from triage_cli.classifiers.batches import SKEW, Limits, Line, as_line, custom_id, since
 from triage_cli.classifiers.prompt import Question
-from triage_cli.classifiers.providers import Complaint, failure
+from triage_cli.classifiers.providers import Complaint
 from triage_cli.errors import DoubtfulError, TriageError
 from triage_cli.models import Batch, BatchLook
 
@@ -117,12 +117,12 @@ class AnthropicWire(AnthropicProvider):
         said = Complaint.of(STATUS.get(str(inner.get("type")), 500), inner, {})
         if self.learned(said, plain=bool(options.get("plain"))):
             return Line(name, again=True)
-        return Line(name, error=failure(said, self._spec, self.address))
+        return Line(name, error=self.failure(said))
 
     def _translated(self, error: Exception) -> TriageError:
         if isinstance(error, anthropic.APIStatusError):
             said = Complaint.of(error.status_code, error.body, error.response.headers)
-            return failure(said, self._spec, self.address)
+            return self.failure(said)
         return translated(error)
 
 

@@ -9,7 +9,7 @@ import openai
 from triage_cli.classifiers.bounding import is_oversize
 from triage_cli.classifiers.openai import OpenAIClient, complaint, usage_of
 from triage_cli.classifiers.prompt import Question
-from triage_cli.classifiers.providers import UNREADABLE, Complaint, Reply, failure, is_page, legible, page
+from triage_cli.classifiers.providers import UNREADABLE, Complaint, Reply, is_page, legible, page
 from triage_cli.config import ClassifierSpec
 from triage_cli.errors import ConfigError
 from triage_cli.models import Category
@@ -45,7 +45,7 @@ class DecisionProvider(OpenAIClient):
                 self._system_one = True
                 answer = await self._asked(question)
         except openai.APIStatusError as error:
-            raise failure(complaint(error), self._spec, self.address) from None
+            raise self.failure(complaint(error)) from None
         except (openai.OpenAIError, ValueError) as error:
             if is_oversize(error):
                 return UNREADABLE
@@ -87,7 +87,7 @@ class DecisionProvider(OpenAIClient):
             raise page(self._spec, self.address, 200)
         told: Any = answer if isinstance(answer, Mapping) else _plain(answer)
         if isinstance(told.get("error"), Mapping):
-            raise failure(Complaint.of(500, told, {}), self._spec, self.address)
+            raise self.failure(Complaint.of(500, told, {}))
         usage, model = usage_of(_Fields(told.get("usage"))), told.get("model")
         model = model if isinstance(model, str) else None
         answers = told.get("answers")

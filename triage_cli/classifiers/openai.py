@@ -20,7 +20,6 @@ from triage_cli.classifiers.providers import (
     Complaint,
     Reply,
     Usage,
-    failure,
     is_page,
     legible,
     page,
@@ -62,7 +61,7 @@ class OpenAIClient(Client[openai.AsyncOpenAI]):
     def translated(self, error: Exception) -> TriageError:
         """Return what an error of the SDK means, without its request: that holds the key."""
         if isinstance(error, openai.APIStatusError):
-            return failure(complaint(error), self._spec, self.address)
+            return self.failure(complaint(error))
         if isinstance(error, openai.APIConnectionError):
             known = not isinstance(error.__cause__, openai_connect_errors())
             return TemporaryError("the connection failed or was cut", reached=known, lost=known)
@@ -188,7 +187,7 @@ class OpenAIProvider(OpenAIClient):
             raise page(self._spec, self.address, 200)
         if isinstance(wrapped := getattr(answer, "error", None), Mapping):  # some gateways fail with a 200
             code = str(wrapped.get("code") or "")
-            raise failure(Complaint.of(int(code) if code.isdigit() else 500, wrapped, {}), self._spec, self.address)
+            raise self.failure(Complaint.of(int(code) if code.isdigit() else 500, wrapped, {}))
         usage, model = usage_of(getattr(answer, "usage", None)), getattr(answer, "model", None)
         choice = next(iter(getattr(answer, "choices", None) or ()), None)
         message = getattr(choice, "message", None)

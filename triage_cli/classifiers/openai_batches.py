@@ -10,7 +10,7 @@ from openai.types.chat import ChatCompletion
 from triage_cli.classifiers.batches import SKEW, Limits, Line, as_line, refused, since
 from triage_cli.classifiers.openai import HOME, OpenAIProvider
 from triage_cli.classifiers.prompt import Question
-from triage_cli.classifiers.providers import Complaint, failure
+from triage_cli.classifiers.providers import Complaint
 from triage_cli.errors import ConfigError, TemporaryError, TriageError
 from triage_cli.models import Batch, BatchLook
 
@@ -81,7 +81,7 @@ class OpenAIWire(OpenAIProvider):
             raise self._of_batches(error) from None
         if batch.status == "failed":
             words = [f"{e.code or ''} {e.message or ''}" for e in (batch.errors.data if batch.errors else None) or ()]
-            return refused("; ".join(words[:3]), self._spec, self.address), ()
+            return refused(self.masked("; ".join(words[:3])), self._spec, self.address), ()
         if batch.status not in ENDS:
             return BatchLook("waiting"), ()
         answered = batch.request_counts.completed if batch.request_counts else 1
@@ -117,7 +117,7 @@ class OpenAIWire(OpenAIProvider):
         said = Complaint.of(status, body, {})
         if self.learned(said, int(options.get("form", 0)), frozenset(options.get("without", ()))):
             return Line(name, again=True)
-        return Line(name, error=failure(said, self._spec, self.address))
+        return Line(name, error=self.failure(said))
 
     def _of_batches(self, error: Exception) -> TriageError:
         """Return what an error means; a server that has no such address has no batches."""

@@ -126,6 +126,14 @@ class Client(Generic[S]):
         sdk, self._sdk = self.sdk, None
         return sdk.close()
 
+    def masked(self, text: str) -> str:
+        """Return what a server says without our key, whatever keys look like there."""
+        return text.replace(self._key, "[secret]") if self._spec.api_key_env else text
+
+    def failure(self, said: "Complaint") -> TriageError:
+        """Return what a failed request means, without the key that its server may repeat."""
+        return failure(said._replace(message=self.masked(said.message)), self._spec, self.address)
+
 
 BY_SCHEMA = "held to the list by a JSON schema"
 BY_NOTHING = "held to the list by nothing there, only checked here"
