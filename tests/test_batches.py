@@ -251,6 +251,20 @@ def test_a_partly_failed_batch_is_salvaged(shop: Shop, server: BatchServer) -> N
     assert shop.spent() == pytest.approx(paid * EACH)
 
 
+def test_results_that_are_doubled_strange_or_none_of_ours_disturb_no_others(shop: Shop, server: BatchServer) -> None:
+    shop.create("one", "two")
+    shop.classify()
+    server.finish()
+    (made,) = server.batches.values()
+    (first, end), second = made.ends
+    mine = first.rpartition("-")[0]
+    strange = (f"{mine}-\u00b2", f"{mine}-{'9' * 40}", f"{mine}-{'9' * 5000}", f"{mine}-7", mine, "another-1", "")
+    made.ends = [*((name, end) for name in strange), (first, end), second, (first, End(verdict("General")))]
+    assert dids(shop.classify()) == {"classified": 2}
+    assert shop.error is None
+    assert shop.spent() == pytest.approx(2 * EACH)
+
+
 @pytest.mark.parametrize("status", ["expired", "cancelled"])
 def test_a_batch_without_answers_is_submitted_again(shop: Shop, server: BatchServer, status: str) -> None:
     shop.create("one", "two")

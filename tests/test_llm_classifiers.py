@@ -218,6 +218,17 @@ def test_what_is_masked_does_not_leave_and_is_named() -> None:
     assert json.loads(steps(outcomes)[0].redacted or "") == ["email", "card"]
 
 
+def test_what_nobody_sees_hides_nothing_from_the_masks() -> None:
+    with serving() as server:
+        classifier = opened(server, redact=("email", "card"))
+        ticket = tickets(1)[0]._replace(
+            subject="from jane\u200b@exam\u00adple.com", description="card 4111\u2060 1111 11\u200b11 1111"
+        )
+        outcomes = [o for chunk in classifier.classify([[ticket]], Allowance()) for o in chunk]
+    assert json.loads(server.asked[0].ticket) == {"subject": "from [email]", "description": "card [card]"}
+    assert json.loads(steps(outcomes)[0].redacted or "") == ["email", "card"]
+
+
 def test_the_fingerprint_names_everything_that_is_asked() -> None:
     with serving() as server:
         base = opened(server).fingerprint

@@ -186,6 +186,11 @@ def test_labels_that_differ_in_case_only_are_told_apart() -> None:
     assert parse(good("It"), ("IT", "it", "none")).problem == "unknown_label"
 
 
+@pytest.mark.parametrize("label", [".NET", "'Quoted'", "*"])
+def test_a_label_alone_may_begin_and_end_as_prose_does(label: str) -> None:
+    assert parse(label, (label, label.strip("*.'") or "star", "none")).label == label
+
+
 def test_a_reason_is_one_clean_bounded_line() -> None:
     assert clean_reason(" a\x1b[2J\n b\u202e ", "") == "a[2J b"
     assert clean_reason("", "") is None
@@ -228,6 +233,12 @@ def test_a_quote_may_be_part_of_the_label_s_token() -> None:
 
 def test_a_label_alone_is_measured_too() -> None:
     assert likelihoods(tokens(("Billing", {"Billing": 0.5, "General": 0.5})), LABELS)["Billing"] == 0.5
+
+
+def test_a_token_without_alternatives_is_as_likely_as_it_is() -> None:
+    """Some servers tell the log-probability of what they wrote and nothing of what else could have stood there."""
+    said = tokens(('{"category": "', {'{"category": "': 1}), ("Bill", {"Bill": 0.5}), ("ing", {"ing": 0.9}), ('"}', {}))
+    assert likelihoods(said, LABELS) == {"Billing": 0.45}
 
 
 @pytest.mark.parametrize("said", [(), (("prose", {"prose": 1.0}),), (("Billing", {}),)])

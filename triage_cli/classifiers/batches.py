@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -252,10 +253,10 @@ class Batches:
         for raw in lines:
             try:
                 line = self._wire.read(json.loads(raw), question, options)
-            except (ValueError, TypeError, KeyError, AttributeError):  # half a line, or none of ours
-                continue
+            except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
+                continue  # half a line, or none of ours
             mine, _, number = line.custom_id.rpartition("-")
-            if f"{mine}-" != custom_id(batch.batch_id, "") or not number.isdigit():
+            if f"{mine}-" != custom_id(batch.batch_id, "") or not re.fullmatch(r"[0-9]{1,9}", number):
                 continue
             error = line.error
             fatal = error if error is not None and error.stops_run else None

@@ -42,6 +42,8 @@ def likelihoods(tokens: Sequence[Token], labels: Sequence[str]) -> dict[str, flo
         # What is above 0 is no log-probability, and would be more than a float can hold.
         mass = {o: math.exp(min(lp, 0.0)) for o, lp in token.options if leads.get(o)}
         total = sum(mass.values())
+        if len(token.options) == 1 and total > 0:  # nothing to compare it with: it is as likely as it is
+            total = 1.0
         if token.text not in mass or not 0 < total < math.inf:  # nor NaN
             return {}
         for option, weight in mass.items():

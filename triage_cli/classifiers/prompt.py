@@ -103,8 +103,13 @@ def system(categories: Sequence[Category]) -> str:
 
 def shown(text: str, limit: int = LIMIT) -> str:
     """Return a text without what a reader would not see, cut and marked where it is too long."""
-    text = _UNSEEN.sub("", text.replace("\r\n", "\n")).strip()
+    text = seen(text).strip()
     return text if len(text) <= limit else text[:limit].rstrip() + CUT_MARK
+
+
+def seen(text: str) -> str:
+    """Return a text without what a reader would not see."""
+    return _UNSEEN.sub("", text.replace("\r\n", "\n"))
 
 
 def schema(labels: Sequence[str], *, bounded: bool = False) -> dict[str, Any]:
@@ -129,7 +134,7 @@ def parse(text: str | None, labels: Sequence[str]) -> Parsed:
     text = (text or "").strip()
     if not text:
         return Parsed(problem="empty")
-    if alone := _match(text.strip("`\"'*. \n"), labels):
+    if alone := _match(text, labels) or _match(text.strip("`\"'*. \n"), labels):
         return Parsed(alone)
     found = _answer_in(text)
     if found is None:
