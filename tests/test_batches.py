@@ -600,20 +600,23 @@ def test_the_next_paid_step_takes_what_the_first_was_unsure_of_or_failed_at(
         "  both: {type: cascade, steps: [gpt, claude]}\n"
     )
     configured(openai_shop.folder, server, more=more, name="both")
-    openai_shop.create("sure", "unsure", "junk")
+    openai_shop.create("sure", "unsure", "junk", "mute", "none")
     openai_shop.classify()
-    ends = {"sure": well(0, ""), "unsure": End(verdict("General", 0.2)), "junk": End("prose")}
+    ends = {
+        "sure": well(0, ""), "unsure": End(verdict("General", 0.2)), "junk": End("prose"), "mute": End("General"),
+        "none": End('{"category": "none of these"}'),
+    }  # fmt: skip
     server.finish(lambda _n, text: ends[json.loads(text)["subject"]])
     openai_shop.classify()
-    assert openai_shop.statuses() == ["classified", "waiting", "waiting"]
+    assert openai_shop.statuses() == ["classified", *["waiting"] * 4]
     first, second = server.batches.values()
     assert "params" in second.requests[0], "it is the other vendor's"
-    assert len(second.requests) == 2
+    assert len(second.requests) == 4
     server.finish(lambda _n, _text: End(verdict("Technical")))
-    assert dids(openai_shop.classify()) == {"classified": 2}
-    assert [t.category for _, t in sorted(openai_shop.tickets().items())] == ["Billing", "Technical", "Technical"]
-    assert len(first.requests) == 3
-    assert openai_shop.rows("select count(*) from classifications where cost > 0 or classifier = 'claude'") == [(5,)]
+    assert dids(openai_shop.classify()) == {"classified": 4}
+    assert [t.category for _, t in sorted(openai_shop.tickets().items())] == ["Billing", *["Technical"] * 4]
+    assert len(first.requests) == 5
+    assert openai_shop.rows("select count(*) from classifications where cost > 0 or classifier = 'claude'") == [(9,)]
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def test_an_answer_without_any_confidence_is_not_sure() -> None:
     with serving(always(Step(chat("Billing")))) as server:
         (outcome,), _ = asked(opened(server))
     (step,) = steps([outcome])
-    assert (step.category, step.confidence, step.confidence_source) == ("Billing", None, None)
+    assert (step.category, step.confidence, step.confidence_source) == ("Billing", None, "said")
     assert outcome.value is not None
     assert not outcome.value.sure
 

@@ -68,6 +68,18 @@ def test_what_was_answered_is_not_asked_again_nor_an_equal_text(cli: Cli) -> Non
         assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize("answer", ["Billing", '{"category": "none of these"}'])
+def test_an_answer_without_a_confidence_is_not_paid_for_twice_either(cli: Cli, answer: str) -> None:
+    with serving(lambda _n, _asked: Step(chat(answer))) as server:
+        configure(cli, server.url)
+        for _ in range(2):
+            tickets(cli, 1, "Where is my refund?")
+            assert cli("create", "--subject", "Where is my refund?", "-q").returncode == 0
+            assert cli("classify", "-q").returncode == 0
+        assert statuses(cli) == {"needs_review": 3}
+        assert len(server.asked) == 1
+
+
 def test_a_bound_on_cost_stops_before_it_and_holds_over_restarts(cli: Cli) -> None:
     with serving() as server:
         configure(cli, server.url, "budget: {per_day: 4.0}\n")

@@ -155,7 +155,7 @@ class AskingClassifier:
         step = Classification(
             sign.new_id(), ticket.ticket_id, sign.run_id,
             f"{spec.name} ({prompt.shown(reply.model or '', 80)})" if other else spec.name,
-            category, confidence, source if confidence is not None else None,
+            category, confidence, source,
             prompt.clean_reason(parsed.reason, question.system), spec.name, sign.actor, self.fingerprint,
             spec.min_confidence, json.dumps(dict(reply.chances), ensure_ascii=False) if reply.chances else None,
             ids.answer_key(self.fingerprint, ticket.text), sign.clock(), None, *bill.usage, bill.cost,
