@@ -25,9 +25,21 @@ from triage_cli.classifiers.openai_batches import OpenAIWire
 from triage_cli.concurrency import Bridge
 from triage_cli.config import load_config
 from triage_cli.errors import BudgetError, ConfigError, RefusedError, TriageError, UnavailableError, UsageError
-from triage_cli.models import ClassifyPlan, Decided, Outcome, ReclassifyPlan, Selection, Ticket, TicketDraft
+from triage_cli.models import (
+    Calibration,
+    ClassifyPlan,
+    Decided,
+    Event,
+    Outcome,
+    ReclassifyPlan,
+    Selection,
+    Ticket,
+    TicketDraft,
+)
 from triage_cli.service.local import LocalTriage
 from triage_cli.service.running import Breath
+from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.wiring.stores import open_shelf
 
 KINDS = ("openai", "anthropic")
 EACH = 110 * 1000 / 1_000_000 / 2  # USD: what one answer of the fake costs, at half the price
@@ -221,6 +233,18 @@ def test_postgresql_keeps_batches_as_well(openai_shop: Shop, server: BatchServer
     assert shop.statuses() == ["classified"] * 4
     assert sum(t.cost_usd for t in shop.tickets().values()) == pytest.approx(3 * EACH)
     assert sum(run.spent for run in shop.triage().runs(None)) == pytest.approx(3 * EACH)
+
+
+def test_answers_from_a_batch_are_as_sure_as_they_are_worth(shop: Shop, server: BatchServer) -> None:
+    shop.create("one")
+    shop.classify()
+    server.finish()
+    shelf, (fingerprint,) = open_shelf(SqliteStore(str(shop.db))), shop.rows("select fingerprint from batches")[0]
+    curve = Calibration(fingerprint, "gpt", "[[0.0, 0.3]]", "constant", 30, 0.5, 0.1, ids.now())
+    shelf.keep_calibration(curve, Event("calibrated", None, None, "tester", ids.now()))
+    assert dids(shop.classify()) == {"needs_review": 1}
+    assert shop.rows("select confidence, raw from classifications") == [(0.3, 0.9)]
+    assert shop.tickets()["t0"].suggestion == "Billing"
 
 
 # -- batches that end badly

@@ -83,6 +83,13 @@ def test_too_few_labels_are_no_error(fitted: Cli, number: int) -> None:
     assert "too few" in done.stderr
 
 
+def test_labels_of_one_category_are_told_as_that(fitted: Cli) -> None:
+    text = "".join(f"refund {n},Billing\n" for n in range(20))
+    (fitted.folder / "one.csv").write_text("description,label\n" + text)
+    reason = json.loads(fitted("learn", "one.csv", "-o", "json").stdout)["reason"]
+    assert reason == "20 labelled tickets are all Billing: learning begins with 10, of two categories"
+
+
 def test_versions_are_kept_and_rolled_back(fitted: Cli) -> None:
     before = answer(fitted, BILLING)
     taught(fitted)

@@ -28,9 +28,10 @@ class Calibrated:
     def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer as the classifier does, as sure as it has been right."""
         for outcomes in self._inner.classify(chunks, allowance):
-            yield [outcome._replace(value=outcome.value and self._told(outcome.value)) for outcome in outcomes]
+            yield [outcome._replace(value=outcome.value and self.told(outcome.value)) for outcome in outcomes]
 
-    def _told(self, answer: Answer) -> Answer:
+    def told(self, answer: Answer) -> Answer:
+        """Return an answer as sure as it is worth."""
         steps = tuple(map(self._step, answer.steps))
         last = steps[-1] if steps else None
         confidence = last.confidence if last is not None and last.category is not None else None

@@ -120,6 +120,8 @@ class Learning:
         if len(rows) < LEAST or len({row.category for row in rows}) < 2:
             return told._replace(
                 reason=f"too few labelled tickets ({len(rows)}): learning begins with {LEAST}, of two categories"
+                if len(rows) < LEAST
+                else f"all {len(rows)} labelled tickets are {rows[0].category}: learning needs two categories"
             )
         with running(self._store, "learn", self._actor, self._words, Allowance()) as tally:
             weights = active.weights if active else self._trainer.built_in()

@@ -64,7 +64,7 @@ def parts(config: Config, tell: Callable[[str], None] | None = None, *, guarded:
         return open_classifier(known(config, store), store, plan, Caller(actor, run_id, paces), tell)
 
     def batcher(name: str, plan: ClassifyPlan, actor: str, run_id: str) -> Batcher:
-        return open_batcher(known(config, store), name, plan, Caller(actor, run_id, paces))
+        return open_batcher(known(config, store), store, name, plan, Caller(actor, run_id, paces))
 
     map_ = Map(config.routes, config.routing_hash(), destination)
     hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}

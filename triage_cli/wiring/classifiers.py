@@ -14,6 +14,7 @@ from triage_cli.wiring.stores import open_shelf
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.classifiers.asking import AskingClassifier
+    from triage_cli.classifiers.calibrated import Calibrated
     from triage_cli.classifiers.model import Model
     from triage_cli.resilience import Pace
 
@@ -66,9 +67,15 @@ def open_classifier(
 def _calibrated(
     store: Store, spec: ClassifierSpec, classifier: Classifier, tell: Callable[[str], None] | None
 ) -> Classifier:
+    return _calibration(store, spec, classifier, tell) or classifier
+
+
+def _calibration(
+    store: Store, spec: ClassifierSpec, classifier: Classifier, tell: Callable[[str], None] | None = None
+) -> "Calibrated | None":
     found = open_shelf(store).calibration(classifier.fingerprint)
     if found is None:
-        return classifier
+        return None
     from triage_cli.classifiers.calibrated import Calibrated
 
     if tell is not None:
@@ -82,7 +89,7 @@ def _paid(config: Config, spec: ClassifierSpec) -> list[str]:
     return [] if config.offline else [name for name in names if config.classifiers[name].type != "local"]
 
 
-def open_batcher(config: Config, name: str, plan: ClassifyPlan, caller: Caller) -> Batcher:
+def open_batcher(config: Config, store: Store, name: str, plan: ClassifyPlan, caller: Caller) -> Batcher:
     """Open the batches of a classifier, of one that is no part of the plan as well: they are to be collected."""
     from triage_cli.classifiers import batches
 
@@ -94,7 +101,11 @@ def open_batcher(config: Config, name: str, plan: ClassifyPlan, caller: Caller) 
         )
     steps = _paid(config, config.classifiers[plan.classifier or config.classifier])
     asked = open_asked(config, spec, plan, caller)
-    return batches.Batches(asked, batches.wire_of(asked, os.environ), has_next=name in steps[:-1])
+    calibrated = _calibration(store, spec, asked)
+    return batches.Batches(
+        asked, batches.wire_of(asked, os.environ), has_next=name in steps[:-1],
+        told=calibrated.told if calibrated is not None else None,
+    )  # fmt: skip
 
 
 def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller) -> "AskingClassifier":
