@@ -204,6 +204,21 @@ def test_a_control_sample_of_sure_answers_shows_drift_in_stats(cli: Cli) -> None
         assert "audited" in cli("stats", "-o", "table").stdout
 
 
+def test_a_sure_answer_stands_where_only_its_control_fails(cli: Cli) -> None:
+    with serving(lambda _n, _asked: Step(chat("prose"))) as server:
+        more = (
+            "  local: {type: local, min_confidence: 0.3}\n  both: {type: cascade, steps: [local, gpt], audit_rate: 1}\n"
+        )
+        configure(cli, server.url, more, "both")
+        tickets(cli, 3, "Refund invoice {n}: I was charged twice")
+        done = cli("classify", "-o", "jsonl")
+        assert done.returncode == 0, done.stderr
+        told = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [(t["status"], t["category"], t["classifier"]) for t in told] == [("classified", "Billing", "local")] * 3
+        assert all(t["cost_usd"] > 0 for t in told), "what failed was paid for"
+        assert len(server.asked) == 3
+
+
 def test_a_cascade_goes_on_where_a_step_is_not_available_and_the_log_says_what_went_where(cli: Cli) -> None:
     def dying(n: int, asked: Asked) -> Step:
         return good(n, asked) if n < 5 else Step("gone", status=503)

@@ -60,7 +60,7 @@ class Cascade:
             passed = self._passed_on(self._while_available(step, passed, allowance), sure, earlier)
         try:
             for outcomes in last.classify(passed, allowance):
-                ready = [*sure, *(_with_steps(outcome, earlier) for outcome in outcomes)]
+                ready = [*sure, *(_with_steps(_standing(outcome, earlier), earlier) for outcome in outcomes)]
                 sure.clear()
                 yield ready
         except TriageError as error:
@@ -107,13 +107,13 @@ class Cascade:
     ) -> Iterator[Sequence[Ticket]]:
         for outcomes in stream:
             going_on = []
-            for outcome in outcomes:
-                ticket = outcome.ticket
-                settled = outcome.value and outcome.value.sure and not outcome.error and not self._audited(ticket)
-                if settled or outcome.did.startswith(POSTPONED):
+            for outcome in (_standing(outcome, earlier) for outcome in outcomes):
+                ticket, answer = outcome.ticket, outcome.value or Answer(outcome.ticket, (), sure=False)
+                is_sure = answer.sure and not outcome.error
+                if (is_sure and not self._audited(ticket)) or outcome.did.startswith(POSTPONED):
                     sure.append(_with_steps(outcome, earlier))
                     continue
-                earlier[ticket.ticket_id] = Answer(ticket, _all_steps(outcome, earlier), sure=False)
+                earlier[ticket.ticket_id] = answer._replace(steps=_all_steps(outcome, earlier), sure=is_sure)
                 going_on.append(ticket)
             yield going_on
 
@@ -124,6 +124,16 @@ class Cascade:
 
 def _missed(ticket: Ticket, step: Classifier) -> Outcome[Answer]:
     return Outcome(0, "failed", None, AnswerError(f"unavailable: {step.name} was not available"), ticket)
+
+
+def _standing(outcome: Outcome[Answer], earlier: dict[str, Answer]) -> Outcome[Answer]:
+    """Return an outcome; where a step failed that was only to confirm a sure answer, that answer stands."""
+    before = earlier.get(outcome.ticket.ticket_id)
+    if before is None or not before.sure or outcome.error is None:
+        return outcome
+    del earlier[outcome.ticket.ticket_id]
+    failed = outcome.value.steps if outcome.value else ()
+    return Outcome(0, "answered", before._replace(steps=failed + before.steps), None, outcome.ticket)
 
 
 def _all_steps(outcome: Outcome[Answer], earlier: dict[str, Answer]) -> tuple[Classification, ...]:
@@ -143,4 +153,4 @@ def _is_paid(answer: Answer) -> bool:
 
 
 def _unfinished(answer: Answer) -> Outcome[Answer]:
-    return Outcome(0, UNFINISHED, answer, None, answer.ticket)
+    return Outcome(0, UNFINISHED, answer._replace(sure=False), None, answer.ticket)
