@@ -161,6 +161,15 @@ def test_usage_that_is_not_told_is_estimated(told: dict[str, int] | None) -> Non
     assert allowance.spent > 0
 
 
+def test_no_more_of_the_input_is_from_a_cache_than_there_is() -> None:
+    told = {"prompt_tokens": 100, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 10**9}}
+    with serving(always(Step(chat(verdict(), usage=told)))) as server:
+        outcomes, _ = asked(opened(server, price=Price(1000.0, 1000.0)))
+    (step,) = steps(outcomes)
+    assert (step.input_tokens, step.cache_read) == (100, 100)
+    assert step.cost == pytest.approx(0.11)
+
+
 def test_the_confidence_is_that_of_the_label_s_token_where_it_is_told() -> None:
     logprobs = [('{"category": "', {}), ("General", {"General": -0.1, "Billing": -2.4}), ('"}', {})]
     with serving(always(Step(chat('{"category": "General"}', logprobs=logprobs)))) as server:

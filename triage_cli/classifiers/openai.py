@@ -222,4 +222,5 @@ def usage_of(usage: object) -> Usage | None:
         return None  # a zero too: no request is without tokens, but some servers do not count them
     details = getattr(usage, "prompt_tokens_details", None) or getattr(usage, "input_tokens_details", None)
     cached, stored = getattr(details, "cached_tokens", None), getattr(details, "cache_write_tokens", None)
-    return Usage(taken, spoken or 0, tokens(cached) or 0, tokens(stored) or 0)
+    # Parts of the input: some gateways count over many requests.
+    return Usage(taken, spoken or 0, min(tokens(cached) or 0, taken), min(tokens(stored) or 0, taken))
