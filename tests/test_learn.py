@@ -87,7 +87,7 @@ def test_labels_of_one_category_are_told_as_that(fitted: Cli) -> None:
     text = "".join(f"refund {n},Billing\n" for n in range(20))
     (fitted.folder / "one.csv").write_text("description,label\n" + text)
     reason = json.loads(fitted("learn", "one.csv", "-o", "json").stdout)["reason"]
-    assert reason == "20 labelled tickets are all Billing: learning begins with 10, of two categories"
+    assert reason == "all 20 labelled tickets are Billing: learning needs two categories"
 
 
 def test_versions_are_kept_and_rolled_back(fitted: Cli) -> None:
