@@ -27,7 +27,7 @@ class Step(NamedTuple):
     stdin: str | bytes = ""
 
     def __str__(self) -> str:
-        return " ".join(self.args)
+        return " ".join(self.args).encode("ascii", "backslashreplace").decode()
 
 
 def step(line: str, stdin: str | bytes = "") -> Step:
@@ -101,6 +101,8 @@ STEPS = (
     step("verdict A-1 nonsense"),
     step("verdict nobody Billing"),
     step("verdict -", "ticket_id,category\nA-2,General\nA-3,Billing\nnobody,Billing\nA-3,nonsense\n"),
+    step("verdict -", f"ticket_id,category,note\nA-3,{'B' * 81},\n{'n' * 1001},Billing,\nA-3,Billing,{'n' * 10_001}\n"),
+    Step(("verdict", "A-1", "")),
     step("verdict A-2 --clear"),
     step("verdict A-2 --clear"),
     step("classify A-1"),
@@ -108,6 +110,14 @@ STEPS = (
     step("logs"),
     step("logs A-1"),
     step("logs nobody"),
+    # What is typed in another encoding.
+    Step(("create", "--subject", "caf\udce9", "--external-id", "X-\udce9")),
+    Step(("create", "--subject", "caf\udce9")),
+    Step(("verdict", "X-\udce9", "Billing", "--note", "caf\udce9")),
+    *(Step((command, "X-\udce9")) for command in ("show", "why", "logs", "classify", "route")),
+    Step(("list", "--search", "caf\udce9", "--customer-id", "\udce9")),
+    Step(("logs", "--actor", "\udce9")),
+    step("classify --deadline 2d --max-wait 30h"),
     step("logs --limit 3 -o csv"),
     step("logs --action verdict"),
     step("logs --actor nobody"),

@@ -10,11 +10,20 @@ import pytest
 
 from tests.conftest import World
 from tests.server import Running, serving
-from triage_cli.client import RemoteTriage
+from triage_cli.client import RemoteTriage, connection
 from triage_cli.client.connection import Address, LostError, checked
 from triage_cli.client.parcels import ROWS
 from triage_cli.destinations.file import FileDestination
-from triage_cli.errors import AnswerError, BudgetError, InputError, NotFoundError, RefusedError, RowError, UsageError
+from triage_cli.errors import (
+    AnswerError,
+    BudgetError,
+    FullError,
+    InputError,
+    NotFoundError,
+    RefusedError,
+    RowError,
+    UsageError,
+)
 from triage_cli.models import (
     ClassifyPlan,
     EventQuery,
@@ -263,6 +272,26 @@ def test_a_lost_parcel_is_sent_again_and_stored_once(world: World, tmp_path: Pat
     assert set(dids(outcomes)) <= {"created", "unchanged"}
     assert len({o.value.ticket_id for o in outcomes if o.value}) == NUMBER
     assert world.store.stats().tickets == NUMBER
+
+
+def test_a_long_input_is_sent_however_often_the_server_asks_for_a_while(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "PATIENCE", 0.5)
+    monkeypatch.setattr(connection, "_seconds", lambda _: 0.2)
+    with served(world, tmp_path) as running:
+        take, turns = running.served.room.take, iter(range(100))
+
+        def every_second_time() -> None:
+            if next(turns) % 2:
+                raise FullError("too many bulk requests are at work", retry_after=1.0)
+            take()
+
+        monkeypatch.setattr(running.served.room, "take", every_second_time)
+        triage = RemoteTriage(checked(running.url, running.keys["agent"], insecure=False))
+        outcomes = list(triage.create([a_row(n) for n in range(5 * ROWS)]))
+        triage.close()
+    assert dids(outcomes) == {"created": 5 * ROWS}, "one wait each time, and together more than anybody waits for once"
 
 
 def test_a_server_that_loses_every_answer_is_given_up(world: World, tmp_path: Path) -> None:

@@ -81,6 +81,15 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def all_encodable(value: Any) -> Any:
+    """Return a value with all texts in it as UTF-8 can hold them."""
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, Mapping):
+        return {all_encodable(key): all_encodable(each) for key, each in value.items()}
+    return [all_encodable(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 def ticket_record(ticket: Ticket) -> dict[str, Any]:
     """Return the record of a ticket: all keys always, null where unknown."""
     record: dict[str, Any] = dict(zip(TICKET_KEYS, _ticket_values(ticket), strict=True))

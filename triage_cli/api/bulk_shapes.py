@@ -13,7 +13,7 @@ MOST_VERDICTS = 1000
 Source = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,63}$")]
 Workers = Annotated[int, Field(ge=1, le=1000)]
 Usd = Annotated[float, Field(ge=0, le=1_000_000)]
-Seconds = Annotated[float, Field(ge=0, le=86_400)]
+Seconds = Annotated[float, Field(ge=0, le=366 * 86_400)]
 
 
 class BatchQuery(In):
@@ -107,11 +107,11 @@ class ReclassifyManyIn(In):
 
 
 class NamedVerdict(In):
-    """A person's category for the ticket of this name."""
+    """A person's category for the ticket of this name; one that cannot be is rejected by itself."""
 
-    name: Short = Field(description="its id, an ending of it, or its external id")
-    category: Name | None = Field(description="one of the configuration, in any case; null takes the verdict back")
-    note: Annotated[str, StringConstraints(max_length=10_000)] | None = None
+    name: str = Field(description="its id, an ending of it, or its external id")
+    category: str | None = Field(description="one of the configuration, in any case; null takes the verdict back")
+    note: str | None = None
 
 
 class VerdictsIn(In):

@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 import httpx
 
 from triage_cli import __version__, wire
-from triage_cli.codec import number
+from triage_cli.codec import all_encodable, number
 from triage_cli.errors import BusyError, RefusedError, TriageError, UnavailableError, UsageError
 
 # Seconds: to connect, and between two pieces of an answer; a stream that is at work sends a blank each second.
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 # What was lost is sent again after so many seconds, where that is safe.
 WAITS = (0.3, 1.5)
-# So long a server may ask us to wait in all, in seconds.
+# So long a server may ask us to wait until it takes a request, in seconds.
 PATIENCE = 120.0
 # No answer that is not streamed is longer, in bytes.
 MOST = 256 << 20
@@ -144,11 +144,13 @@ class Connection:
 
         Where the server asks for a while, it is sent again then: nothing was done yet.
         """
+        options = all_encodable(options)  # what is typed in another encoding has halves of surrogate pairs
         while True:
             with self.translated():
                 answer = self._client.send(self._client.build_request(method, path, **options), stream=True)
             self._met = True
             if answer.is_success:
+                self._patience = PATIENCE
                 return answer
             error = self._refusal(answer)
             if not isinstance(error, BusyError) or not self.wait(_seconds(answer)):

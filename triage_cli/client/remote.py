@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from triage_cli import ids, wire
 from triage_cli.client.connection import Address, Connection, LeftError, Params
 from triage_cli.client.parcels import Parcels, Way
+from triage_cli.codec import encodable
 from triage_cli.errors import UsageError
 from triage_cli.models import (
     Category,
@@ -153,7 +154,7 @@ class RemoteTriage:
         raise self._connection.strange("no ticket where there must be one")
 
     def _path(self, name: str) -> str:
-        return f"/tickets/{quote(self._found(name) if _is_awkward(name) else name, safe='')}"
+        return f"/tickets/{quote(encodable(self._found(name) if _is_awkward(name) else name), safe='')}"
 
     def history(self, name: str) -> History:
         """Return everything known of one ticket."""
