@@ -22,7 +22,7 @@ from triage_cli.api import worker
 from triage_cli.concurrency import bridge
 from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.webhook import WebhookDestination
-from triage_cli.errors import DeliveryError
+from triage_cli.errors import ConfigError, DeliveryError
 from triage_cli.models import (
     ClassifyPlan,
     Lease,
@@ -470,6 +470,51 @@ def test_one_that_hangs_holds_up_neither_new_tickets_nor_what_others_are_owed(
     assert status(world, stuck) == "routing"
     three["b"].hangs = False
     until(lambda: status(world, stuck) == "routed", "what was slow")
+
+
+def test_the_background_leaves_one_that_keeps_failing_alone_over_all_its_looks(
+    world: World, three: dict[str, FakeDestination], working: worker.Worker
+) -> None:
+    three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
+    run(world, 900)
+    three["b"].got.clear()
+    working.start()
+    until(lambda: bool(three["b"].got), "a first look")
+    for name in range(900, 915):
+        ticket_id = arrives(world, f"{name}")
+        working.put("desk", ticket_id)
+        wanted = "routing" if name % 3 == 1 else "routed"
+        until(lambda: status(world, ticket_id) == wanted, "what came later")  # noqa: B023 - called here only
+    assert len(three["b"].got) <= posting.FAILURES + 2 * three["b"].workers
+
+
+def test_a_mistaken_destination_holds_up_nothing_in_the_background(
+    world: World, three: dict[str, FakeDestination], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(name: str) -> FakeDestination:
+        if name == "b":
+            raise ConfigError("b needs a secret")
+        return three[name]
+
+    for module in (worker, posting):
+        monkeypatch.setattr(module, "PAUSE", 3600.0)
+    for module in (worker, delivering):
+        monkeypatch.setattr(module, "LOOK", 0.02)
+    parts = world.triage()._parts
+    mistaken = worker.Worker(
+        parts._replace(map=parts.map._replace(destination=opened)), {"desk": ("classify", "route")}
+    )
+    three["a"].schedule = (0.3, 0.3)
+    three["a"]._answer = lambda _: DeliveryError("a is down", status=503) if len(three["a"].got) < 2 else None
+    stuck = arrives(world, "1")
+    mistaken.start()
+    until(lambda: status(world, stuck) == "routing", "the one that cannot be sent")
+    for name in "023":
+        ticket_id = arrives(world, name)
+        mistaken.put("desk", ticket_id)
+        until(lambda: status(world, ticket_id) == "routed", "what came later, at its second attempt too")  # noqa: B023
+    mistaken.stop()
+    mistaken.join()
 
 
 def test_a_ticket_that_something_unexpected_befell_is_taken_up_again(

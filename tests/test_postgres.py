@@ -352,7 +352,7 @@ def test_due_deliveries_and_endings_are_answered_by_their_indexes(pg: PostgresSt
     due = plan(pg, pg_queries.DUE, {"destination": "box", "run": "r", "now": 0.0, "horizon": 0.0, "limit": 5})
     assert "deliveries_due" in due
     assert "tickets_pkey" in due, "one ticket is looked at for each delivery"
-    after = plan(pg, queries.NEXT_DUE, {})
+    after = plan(pg, queries.NEXT_DUE, {"but": "[]"})
     assert "deliveries_due" in after
     assert "tickets_pkey" in after
     assert "Sort" not in due + after

@@ -297,8 +297,11 @@ class Store(Protocol):
     def switch(self, destination: str, *, off: bool) -> None:
         """Switch a destination off, or on again."""
 
-    def next_due(self, ids: Sequence[str] | None = None) -> float | None:
-        """Return when the next delivery that may be sent falls due, in seconds since 1970."""
+    def next_due(self, ids: Sequence[str] | None = None, *, but: Sequence[str] = ()) -> float | None:
+        """Return when the next delivery that may be sent falls due, in seconds since 1970.
+
+        Of these tickets, or of all destinations but some.
+        """
 
     def save(self, changes: Sequence[Change], lease: Lease | None = None) -> list[Conflict | None]:
         """Write changes and their events in one transaction; a refused one comes back as a `Conflict`."""

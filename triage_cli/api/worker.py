@@ -10,11 +10,12 @@ from typing import Any
 from triage_cli.errors import ItemError, TriageError
 from triage_cli.models import ClassifyPlan, Outcome, RoutePlan, Selection
 from triage_cli.service.local import LocalTriage, Parts
+from triage_cli.service.posting import Circuits
 
 ACTOR = "serve"
 # Between two looks at what is due, in seconds; what fell due within the last one may be on its way elsewhere.
 LOOK = 1.0
-# Where a look at due deliveries brought nothing, since others hold them or a destination is left alone.
+# Where a look at due deliveries brought nothing, since others hold them.
 PAUSE = 30.0
 # What an outage left behind is taken up again after so many seconds.
 AGAIN = 60.0
@@ -26,7 +27,8 @@ class Worker:
     """Two threads: no slow destination holds up the tickets. `steps` says by source what becomes of a new one."""
 
     def __init__(self, parts: Parts, steps: Mapping[str, tuple[str, ...]]) -> None:
-        self._parts = parts
+        self._circuits = Circuits()
+        self._parts = parts._replace(map=parts.map._replace(circuits=self._circuits))
         self._steps = {source: wanted for source, wanted in steps.items() if wanted}
         self._waiting: deque[tuple[str, str]] = deque()
         self._flowing = _Loop("flowing", self._flow_on)
@@ -108,9 +110,9 @@ class Worker:
 
     def _send_due(self) -> None:
         owing, self._owing = self._owing, False
-        at = self._parts.store.next_due()
-        recent = at is not None and at > time.time() - LOOK and not owing
-        if at is None or recent or time.monotonic() < self._send_after:
+        at = self._parts.store.next_due(but=self._circuits.left_alone())
+        early = at is not None and (at > time.time() - LOOK or time.monotonic() < self._send_after)
+        if at is None or (early and not owing):
             return
         # No ticket is to be routed (the limit), only what is due is to be sent.
         try:
@@ -158,12 +160,11 @@ class _Loop:
 
 
 def _drain(outcomes: Iterable[Outcome[Any]]) -> int:
-    """Let all happen; return how many no mistake of the configuration stood in the way of, which is told once."""
+    """Let all happen, and return how many there were; a mistake of the configuration is told once."""
     number, mistakes = 0, dict[str, None]()
     for outcome in outcomes:
-        if outcome.error is None or isinstance(outcome.error, ItemError):
-            number += 1
-        else:
+        number += 1
+        if outcome.error is not None and not isinstance(outcome.error, ItemError):
             mistakes[outcome.error.sentence()] = None
     for sentence in mistakes:
         errors.warning("background: %s", sentence)

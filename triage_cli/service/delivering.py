@@ -22,18 +22,19 @@ from triage_cli.models import (
 )
 from triage_cli.ports import Destination, Store
 from triage_cli.service.attempts import Attempts, Patience, Reached
-from triage_cli.service.posting import ROOM, Arrived, Post
+from triage_cli.service.posting import ROOM, Arrived, Circuits, Post
 
 # Seconds between two looks at what has fallen due while something is still on its way.
 LOOK = 1.0
 
 
 class Map(NamedTuple):
-    """The routing map: its rules, its hash, and what opens a destination by name."""
+    """The routing map: its rules, its hash, what opens a destination by name, and which of them runs leave alone."""
 
     rules: tuple[Rule, ...]
     config_hash: str
     destination: Callable[[str], Destination]
+    circuits: Circuits | None = None
 
 
 class Delivering:
@@ -58,7 +59,7 @@ class Delivering:
         if retry_dead:
             for name in off:
                 store.switch(name, off=False)
-        self._post = Post(map_.destination, frozenset() if retry_dead else off)
+        self._post = Post(map_.destination, frozenset() if retry_dead else off, circuits=map_.circuits)
 
     def close(self) -> None:
         """Let go of the destinations; what is in flight is cancelled, and due again once the run has ended."""

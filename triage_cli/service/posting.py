@@ -34,6 +34,38 @@ class Arrived(NamedTuple):
     trouble: TriageError | None = None
 
 
+class Circuits:
+    """Which destinations are left alone. Each run finds out for itself, but those that follow each other share it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures: dict[str, int] = {}  # in a row
+        self._until: dict[str, float] = {}
+
+    def left_alone(self) -> list[str]:
+        """Name the destinations that are left alone just now."""
+        return [name for name in self._until if self.is_open(name)]
+
+    def is_open(self, name: str) -> bool:
+        """Tell whether a destination is left alone just now."""
+        return name in self._until and self._clock() < self._until[name]
+
+    def is_failing(self, name: str) -> bool:
+        """Tell whether it has failed so often that one parcel is to try."""
+        return self._failures.get(name, 0) >= FAILURES
+
+    def judge(self, name: str, outcomes: Iterable[Outcome[Receipt]]) -> None:
+        """Count how it went."""
+        for outcome in outcomes:
+            self._failures[name] = self._failures.get(name, 0) + 1 if outcome.error else 0
+        if self.is_failing(name):
+            self.leave(name)
+
+    def leave(self, name: str) -> None:
+        """Leave a destination alone for a while."""
+        self._until[name] = self._clock() + PAUSE
+
+
 class Post:
     """Hands parcels to destinations side by side. Not thread-safe: one a run."""
 
@@ -42,10 +74,12 @@ class Post:
         opener: Callable[[str], Destination],
         off: frozenset[str] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
+        circuits: Circuits | None = None,
     ) -> None:
         self._opener = opener
         self._off = off
         self._clock = clock
+        self._circuits = circuits or Circuits(clock)
         self._lines: dict[str, _Line] = {}
         self._stopped = False
 
@@ -57,7 +91,9 @@ class Post:
     def room(self, name: str) -> int:
         """Return how many parcels a destination has room for: none while it is left alone."""
         line = self._lines.get(name)
-        return ROOM if line is None else 0 if line.closed else max(0, ROOM - line.open)
+        if self._circuits.is_open(name) or (line is not None and line.closed):
+            return 0
+        return ROOM if line is None else max(0, ROOM - line.open)
 
     @property
     def full(self) -> bool:
@@ -69,7 +105,8 @@ class Post:
         for parcel in parcels:
             name = parcel.delivery.destination
             if name not in self._lines:
-                self._lines[name] = _Line(name, _switched_off if name in self._off else self._opener, self._clock)
+                opener = _switched_off if name in self._off else self._opener
+                self._lines[name] = _Line(name, opener, self._clock, self._circuits)
             self._lines[name].add(parcel)
 
     def collect(self) -> list[Arrived]:
@@ -100,14 +137,15 @@ def _switched_off(name: str) -> Destination:
 class _Line:
     """The parcels of one destination: those that wait, and those it has."""
 
-    def __init__(self, name: str, opener: Callable[[str], Destination], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, opener: Callable[[str], Destination], clock: Callable[[], float], circuits: Circuits
+    ) -> None:
         self._name = name
         self._opener = opener
         self._clock = clock
+        self._circuits = circuits
         self._waiting: deque[Parcel] = deque()
         self._closed = False
-        self._failures = 0
-        self._paused_until = 0.0
         self._moved = clock()
         self._destination: Destination | None = None
         self._trouble: TriageError | None = None
@@ -117,7 +155,7 @@ class _Line:
 
     @property
     def closed(self) -> bool:
-        return self._trouble is not None or self._clock() < self._paused_until
+        return self._trouble is not None or self._circuits.is_open(self._name)
 
     @property
     def stuck(self) -> bool:
@@ -146,6 +184,7 @@ class _Line:
             return
         except TriageError as error:
             self._trouble = error
+            self._circuits.leave(self._name)
             yield from self._park()
             return
         outcomes = next(self._results)
@@ -153,7 +192,7 @@ class _Line:
             self.open -= len(outcomes)
             self._handed -= len(outcomes)
             self._moved = self._clock()
-            self._judge(outcomes)
+            self._circuits.judge(self._name, outcomes)
             yield Arrived(self._destination, outcomes)
 
     def _park(self) -> Iterator[Arrived]:
@@ -163,12 +202,6 @@ class _Line:
             self.open -= len(parked)
             yield Arrived(self._destination, (), parked, self._trouble)
 
-    def _judge(self, outcomes: Sequence[Outcome[Receipt]]) -> None:
-        for outcome in outcomes:
-            self._failures = self._failures + 1 if outcome.error else 0
-        if self._failures >= FAILURES:
-            self._paused_until = self._clock() + PAUSE
-
     def _source(self) -> Iterator[Sequence[Parcel]]:
         """Yield what waits, no more than the destination can work on: what it was not handed can still be parked.
 
@@ -176,7 +209,7 @@ class _Line:
         handed one parcel, which tries.
         """
         while not self._closed and self._destination is not None:
-            most = 1 if self._failures >= FAILURES else 2 * self._destination.workers
+            most = 1 if self._circuits.is_failing(self._name) else 2 * self._destination.workers
             number = min(len(self._waiting), max(0, most - self._handed))
             self._handed += number
             yield [self._waiting.popleft() for _ in range(number)]

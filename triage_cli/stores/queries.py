@@ -211,7 +211,8 @@ STANDS = """(select tickets.category = deliveries.category and tickets.status in
 # Of each destination the first that may be sent: few rows are looked at, however many are pending.
 NEXT_DUE = f"""select min((select due_at from deliveries where state = 'pending' and destination = names.destination
     and {STANDS} order by due_at limit 1))
-    from (select distinct destination from deliveries where state = 'pending') names"""
+    from (select distinct destination from deliveries where state = 'pending'
+          and destination not in (select value from json_each(:but))) names"""
 OF_THESE = "and ticket_id in (select value from json_each(:ids))"
 OWED = "select distinct destination from deliveries where state = 'pending'"
 OWED_OF = f"{OWED} {OF_THESE}"

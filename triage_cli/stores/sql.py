@@ -143,9 +143,11 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
         said, values = (queries.OWED, {}) if ids is None else (queries.OWED_OF, {"ids": compact(list(ids))})
         return [row[0] for row in self._read(said, values)]
 
-    def next_due(self, ids: Sequence[str] | None = None) -> float | None:
+    def next_due(self, ids: Sequence[str] | None = None, *, but: Sequence[str] = ()) -> float | None:
         """Return when the next delivery that may be sent falls due, in seconds since 1970."""
-        said, values = (queries.NEXT_DUE, {}) if ids is None else (queries.NEXT_DUE_OF, {"ids": compact(list(ids))})
+        said, values = queries.NEXT_DUE, {"but": compact(list(but))}
+        if ids is not None:
+            said, values = queries.NEXT_DUE_OF, {"ids": compact(list(ids))}
         due: float | None = self._read(said, values)[0][0]
         return due
 
