@@ -214,6 +214,19 @@ def _ended(world: World) -> bool:
     return all(run.ended_at is not None for run in world.store.runs(None))
 
 
+def test_a_client_that_leaves_in_its_body_is_no_error_of_the_server(server: Running) -> None:
+    head = f"POST /tickets/batch HTTP/1.1\r\nHost: h\r\nX-API-Key: {server.keys['agent']}\r\n"
+    with socket.create_connection(("127.0.0.1", server.port)) as leaving:
+        leaving.sendall(f"{head}Content-Type: text/csv\r\nContent-Length: 1000\r\n\r\nid,subj".encode())
+
+    def numbers() -> str:
+        with server.client("reader") as client:
+            return client.get("/metrics").text
+
+    until(lambda: 'responses_total{status="422"} 1' in numbers(), "the end of the request")
+    assert 'status="500"' not in numbers()
+
+
 def test_while_nothing_comes_blanks_tell_that_the_server_lives(server: Running, world: World) -> None:
     seen, go_on = threading.Event(), threading.Event()
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, BinaryIO, NamedTuple, cast
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from triage_cli import wire
 from triage_cli.api import bulk_shapes as shapes
@@ -173,8 +174,10 @@ async def _spooled(request: Request) -> Parcel:
         async for piece in request.stream():
             said.update(piece)
             file.write(piece)
-    except BaseException:
+    except BaseException as error:
         file.close()
+        if isinstance(error, ClientDisconnect):  # nobody reads this: it is for the log and the numbers
+            raise UsageError("the body broke off", hint="send it again") from error
         raise
     file.seek(0)
     return Parcel(file, said.hexdigest(), kind)
