@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -181,6 +182,47 @@ class TestRefusals:
         (outcome,) = sent(WebhookDestination(target(receiver.url, timeout=0.2)), parcel())
         assert outcome.error is not None
         assert "within 0.2 s" in outcome.error.message
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+@pytest.mark.parametrize(
+    ("head", "accepted", "asks"),
+    [
+        (b"200 OK\r\nContent-Length: 5", True, None),
+        (b"204 No Content\r\nTransfer-Encoding: chunked", True, None),
+        (b"200 OK", True, None),
+        (b"429 Slow\r\nRetry-After: 600\r\nContent-Length: 5", False, 600.0),
+        (b"410 Gone\r\nContent-Length: 5", False, None),
+    ],
+)
+def test_an_answer_counts_though_its_body_never_ends(
+    monkeypatch: pytest.MonkeyPatch, head: bytes, accepted: bool, asks: float | None, hangs: bool
+) -> None:
+    monkeypatch.setattr(webhook, "REST", 0.7)
+    listening, over = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            came = b""
+            while not came.endswith(b"}"):
+                came += connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 " + head + b"\r\n\r\n")
+            over.wait(10 if hangs else 0)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        to = target(f"http://127.0.0.1:{listening.getsockname()[1]}/hook", timeout=0.6)
+        (outcome,) = sent(WebhookDestination(to), parcel())
+    finally:
+        over.set()
+        thread.join(10)
+        listening.close()
+    assert (outcome.error is None) == accepted
+    assert outcome.value is not None
+    assert outcome.value.status == int(head[:3])
+    assert getattr(outcome.error, "retry_after", None) == asks
 
 
 def test_no_more_than_so_many_at_once_and_all_arrive(receiver: Receiver) -> None:

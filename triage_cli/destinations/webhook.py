@@ -29,6 +29,8 @@ RETRIED = frozenset({408, 425, 429})
 GONE = 410
 # Of an answer, so much is read: only its status counts.
 READ = 65_536
+# And for so many seconds at most.
+REST = 1.0
 LONGEST_WAIT = 7 * 24 * 3600.0
 
 
@@ -119,8 +121,8 @@ class WebhookDestination:
     async def _send(self, client: httpx.AsyncClient, parcel: Parcel) -> Outcome[Receipt]:
         began = time.perf_counter()
         try:
-            async with _all_requests(), asyncio.timeout(self._target.timeout):
-                status, headers = await self._post(client, parcel)
+            async with _all_requests(), asyncio.timeout(self._target.timeout) as until:
+                status, headers = await self._post(client, parcel, until)
         except TimeoutError:
             error = DeliveryError(f"{self._said} did not answer within {self._target.timeout:g} s")
         except httpx.InvalidURL:
@@ -136,7 +138,9 @@ class WebhookDestination:
             return self._failed(parcel, self._refusal(status, headers), seconds)
         return self._failed(parcel, error, time.perf_counter() - began)
 
-    async def _post(self, client: httpx.AsyncClient, parcel: Parcel) -> tuple[int, Mapping[str, str]]:
+    async def _post(
+        self, client: httpx.AsyncClient, parcel: Parcel, until: asyncio.Timeout
+    ) -> tuple[int, Mapping[str, str]]:
         headers, body = request(self._target, parcel, self._clock())
         url = httpx.URL(self._target.url)
         extensions = {}
@@ -147,11 +151,15 @@ class WebhookDestination:
             extensions = {"sni_hostname": url.host}
             url = url.copy_with(host=address)
         async with client.stream("POST", url, content=body, headers=headers, extensions=extensions) as answer:
-            size = 0
-            async for chunk in answer.aiter_raw():
-                size += len(chunk)
-                if size > READ:
-                    break
+            # What follows is read for the sake of the connection alone: if it breaks off or drips, the status has come.
+            until.reschedule(asyncio.get_running_loop().time() + 2 * REST)
+            with suppress(httpx.HTTPError, TimeoutError):
+                async with asyncio.timeout(REST):
+                    size = 0
+                    async for chunk in answer.aiter_raw():
+                        size += len(chunk)
+                        if size > READ:
+                            break
             return answer.status_code, answer.headers
 
     def _refusal(self, status: int, headers: Mapping[str, str]) -> DeliveryError:
