@@ -33,7 +33,7 @@ class BatchQuery(In):
 class SelectionIn(In):
     """Which tickets: by id, or all that match."""
 
-    ids: Annotated[list[Short], Field(max_length=MOST_IDS)] | None = Field(
+    ids: Annotated[list[str], Field(max_length=MOST_IDS)] | None = Field(
         None, description="ids, unambiguous endings of 6 or more characters, or external ids"
     )
     statuses: list[Status] = Field(default_factory=list)

@@ -151,7 +151,7 @@ class Asked(BaseModel):
 class TicketQuery(Asked):
     """Which tickets: all conditions must hold."""
 
-    name: Short | None = Field(None, description="only the one of this name; here it may hold a slash")
+    name: str | None = Field(None, description="only the one of this name; here it may hold a slash")
     status: list[Status] = Field(default_factory=list, description="may be repeated")
     category: Short | None = None
     customer_id: Short | None = None

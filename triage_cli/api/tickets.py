@@ -33,7 +33,7 @@ router = APIRouter(tags=["tickets"], dependencies=[Depends(json_only)])
 TicketName = Annotated[
     str,
     AfterValidator(unquote),  # what the door has kept
-    Path(max_length=1000, description="its id, an unambiguous ending of 6 or more characters, or its external id"),
+    Path(description="its id, an unambiguous ending of 6 or more characters, or its external id"),
 ]
 # What an empty body means.
 AS_USUAL, ONCE = shapes.ClassifyIn(), shapes.RouteIn()
