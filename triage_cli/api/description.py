@@ -80,7 +80,7 @@ def _refusals(path: str, method: str) -> Iterator[int]:
     yield from (401, 422, 503)
     if not path.startswith(SIGNED):
         yield from (403, 429)
-    if "{" in path:
+    if "{" in path or (path, method) == ("/tickets", "get"):  # a ticket is named
         yield from (404, 409)
     if method == "post":
         yield from (408, 409, 413, 415)

@@ -13,6 +13,8 @@ from triage_cli.models import Status
 # A blank as Python strips it, and the control characters: a text of nothing else says nothing.
 BLANK = "\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
 VISIBLE = f"[^{BLANK}]"
+# Of a ticket, in an address, of which each character may take twelve bytes of the 64 KB that a head may have.
+LONGEST_NAME = 4000
 Short = Annotated[str, StringConstraints(max_length=1000)]
 Text = Annotated[str, StringConstraints(max_length=500_000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80)]
@@ -151,7 +153,9 @@ class Asked(BaseModel):
 class TicketQuery(Asked):
     """Which tickets: all conditions must hold."""
 
-    name: str | None = Field(None, description="only the one of this name; here it may hold a slash")
+    name: Annotated[str, StringConstraints(max_length=LONGEST_NAME)] | None = Field(
+        None, description="only the one of this name; here it may hold a slash"
+    )
     status: list[Status] = Field(default_factory=list, description="may be repeated")
     category: Short | None = None
     customer_id: Short | None = None

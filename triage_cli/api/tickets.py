@@ -33,7 +33,10 @@ router = APIRouter(tags=["tickets"], dependencies=[Depends(json_only)])
 TicketName = Annotated[
     str,
     AfterValidator(unquote),  # what the door has kept
-    Path(description="its id, an unambiguous ending of 6 or more characters, or its external id"),
+    Path(
+        max_length=shapes.LONGEST_NAME,
+        description="its id, an unambiguous ending of 6 or more characters, or its external id",
+    ),
 ]
 # What an empty body means.
 AS_USUAL, ONCE = shapes.ClassifyIn(), shapes.RouteIn()
