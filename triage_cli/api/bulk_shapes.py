@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from triage_cli.api.shapes import In, Moment, Name, Priority, Short, Ticket
+from triage_cli.api.asked import In, Moment, Name, Priority, Short
+from triage_cli.api.shapes import Ticket
 from triage_cli.models import Status
 
 # What one request may name.

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from triage_cli.api import shapes
+from triage_cli.api import asked, shapes
 from triage_cli.api.once import reply
 from triage_cli.api.serving import Hook, ServedHere, json_only
 from triage_cli.api.tickets import created, draft
@@ -94,7 +94,7 @@ def _seconds(at: str) -> float:
         return 0.0
 
 
-def mapped(hook: Hook, body: bytes) -> shapes.TicketIn:
+def mapped(hook: Hook, body: bytes) -> asked.TicketIn:
     """Return the ticket that an event tells of, by the paths of the configuration."""
     try:
         event = json.loads(body)
@@ -102,7 +102,7 @@ def mapped(hook: Hook, body: bytes) -> shapes.TicketIn:
         raise UsageError("the body is no JSON", hint="send the event as application/json") from error
     said: dict[str, Any] = {field: _at(event, path) for field, path in hook.spec.fields.items()}
     try:
-        return shapes.TicketIn(**{k: v for k, v in said.items() if v is not None}, source=hook.spec.name)
+        return asked.TicketIn(**{k: v for k, v in said.items() if v is not None}, source=hook.spec.name)
     except ValidationError as error:
         where = ", ".join(str(part) for e in error.errors() for part in e["loc"])
         raise UsageError(

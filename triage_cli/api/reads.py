@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from triage_cli.api import shapes
+from triage_cli.api import asked, shapes
 from triage_cli.api.once import Done, reply
 from triage_cli.api.serving import TriageHere
 from triage_cli.api.tickets import TicketName
@@ -25,7 +25,7 @@ PAGED: dict[int | str, dict[str, Any]] = {
 @router.get(
     "/tickets", response_model=list[shapes.Ticket], responses=PAGED, operation_id="list_tickets", summary="List"
 )
-def list_(request: Request, query: Annotated[shapes.TicketQuery, Query()], triage: TriageHere) -> Response:
+def list_(request: Request, query: Annotated[asked.TicketQuery, Query()], triage: TriageHere) -> Response:
     """List tickets, newest first, a page at a time."""
     selection = Selection(
         ids=None if query.name is None else (triage.resolve(query.name),),
@@ -61,19 +61,19 @@ def why(ticket_id: TicketName, triage: TriageHere) -> Response:
 
 @router.get("/tickets/{ticket_id}/logs", response_model=list[shapes.Event], responses=PAGED)
 def ticket_logs(
-    request: Request, ticket_id: TicketName, query: Annotated[shapes.EventQueryIn, Query()], triage: TriageHere
+    request: Request, ticket_id: TicketName, query: Annotated[asked.EventQueryIn, Query()], triage: TriageHere
 ) -> Response:
     """Return one ticket's events, oldest first."""
     return _events(request, triage, query, triage.resolve(ticket_id))
 
 
 @router.get("/logs", response_model=list[shapes.Event], responses=PAGED)
-def logs(request: Request, query: Annotated[shapes.EventQueryIn, Query()], triage: TriageHere) -> Response:
+def logs(request: Request, query: Annotated[asked.EventQueryIn, Query()], triage: TriageHere) -> Response:
     """Return events, oldest first: the last ones, or those after a seq."""
     return _events(request, triage, query, None)
 
 
-def _events(request: Request, triage: Triage, query: shapes.EventQueryIn, ticket_id: str | None) -> Response:
+def _events(request: Request, triage: Triage, query: asked.EventQueryIn, ticket_id: str | None) -> Response:
     wanted = EventQuery(ticket_id, query.action, query.actor, moment(query.since), moment(query.until))
     if query.after is None:
         return reply(Done(200, [event_record(e) for e in triage.events(wanted._replace(limit=query.limit))]))

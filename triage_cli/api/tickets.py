@@ -10,7 +10,7 @@ from pydantic import AfterValidator
 from starlette.responses import Response
 
 from triage_cli import ids
-from triage_cli.api import shapes
+from triage_cli.api import asked, shapes
 from triage_cli.api.once import Done, Once, OnceHere
 from triage_cli.api.serving import CallerHere, Served, ServedHere, TriageHere, json_only
 from triage_cli.codec import delivery_record, ticket_record
@@ -34,27 +34,27 @@ TicketName = Annotated[
     str,
     AfterValidator(unquote),  # what the door has kept
     Path(
-        max_length=shapes.LONGEST_NAME,
+        max_length=asked.LONGEST_NAME,
         description="its id, an unambiguous ending of 6 or more characters, or its external id",
     ),
 ]
 # What an empty body means.
-AS_USUAL, ONCE = shapes.ClassifyIn(), shapes.RouteIn()
+AS_USUAL, ONCE = asked.ClassifyIn(), asked.RouteIn()
 # An outage of a provider is waited for so many seconds while somebody waits for the answer.
 MAX_WAIT = 20.0
 
 
 @router.post("/tickets", status_code=201, response_model=shapes.Created, responses={200: {"model": shapes.Created}})
-def create(body: shapes.TicketIn, served: ServedHere, caller: CallerHere, once: OnceHere) -> Response:
+def create(body: asked.TicketIn, served: ServedHere, caller: CallerHere, once: OnceHere) -> Response:
     """Store a ticket: 201, or 200 where the external id was known and the ticket was updated, or is as it was."""
     drafted = draft(body)
     return once(body, lambda: created(served.together.create(drafted, caller.name, once.identity), once))
 
 
-def draft(body: shapes.TicketIn) -> TicketDraft:
+def draft(body: asked.TicketIn) -> TicketDraft:
     """Return what a body says of a ticket. Raises `UsageError` where it says nothing."""
     subject, description = _said(body.subject), _said(body.description)
-    if not any(re.search(shapes.VISIBLE, text) for text in (subject or "", description or "")):
+    if not any(re.search(asked.VISIBLE, text) for text in (subject or "", description or "")):
         raise UsageError("the ticket has no text", hint="give subject or description")
     extra = dict(body.extra)
     priority, created_at = _said(body.priority), _said(body.created_at)
@@ -93,7 +93,7 @@ def classify(
     served: ServedHere,
     triage: TriageHere,
     once: OnceHere,
-    body: shapes.ClassifyIn = AS_USUAL,
+    body: asked.ClassifyIn = AS_USUAL,
 ) -> Response:
     """Ask a classifier about one ticket, and let the answer hold if it is sure."""
     plan = ClassifyPlan(body.classifier, body.force, max_wait=MAX_WAIT)
@@ -141,7 +141,7 @@ def _busy(ticket_id: str) -> BusyError:
 
 
 @router.post("/tickets/{ticket_id}/route", response_model=shapes.Routed)
-def route(ticket_id: TicketName, triage: TriageHere, once: OnceHere, body: shapes.RouteIn = ONCE) -> Response:
+def route(ticket_id: TicketName, triage: TriageHere, once: OnceHere, body: asked.RouteIn = ONCE) -> Response:
     """Send one ticket where the routing map says; what a destination does not take now is due later.
 
     400: it has no category yet. 409: no rule matches it.
@@ -168,12 +168,12 @@ def _routed(triage: Triage, ticket_id: str, plan: RoutePlan) -> dict[str, Any]:
 
 
 @router.post("/tickets/{ticket_id}/verdict", response_model=shapes.Ticket)
-def verdict(ticket_id: TicketName, body: shapes.VerdictIn, triage: TriageHere, once: OnceHere) -> Response:
+def verdict(ticket_id: TicketName, body: asked.VerdictIn, triage: TriageHere, once: OnceHere) -> Response:
     """Set a person's category, which no machine overrules; null takes it back."""
     return once(body, lambda: Done(200, _judged(triage, triage.resolve(ticket_id), body)))
 
 
-def _judged(triage: Triage, ticket_id: str, body: shapes.VerdictIn) -> dict[str, Any]:
+def _judged(triage: Triage, ticket_id: str, body: asked.VerdictIn) -> dict[str, Any]:
     outcome: Outcome[Ticket]
     (outcome,) = triage.give_verdicts([VerdictDraft(0, ticket_id, body.category, body.note)])
     ticket: Ticket = _value(outcome, ticket_id)
