@@ -54,6 +54,9 @@ def test_a_server_says_that_it_is_alive_and_ready(server: Running) -> None:
     assert httpx.get(server.url + "/health").json() == {"status": "ok"}
     assert httpx.get(server.url + "/ready").json() == {"status": "ready"}
     assert httpx.get(server.url + "/docs").status_code == 200
+    for path in ("/health", "/ready"):  # as some monitors ask
+        answer = httpx.head(server.url + path)
+        assert (answer.status_code, answer.content) == (200, b"")
 
 
 def test_every_route_is_closed_to_those_without_a_good_key(server: Running) -> None:

@@ -20,12 +20,14 @@ router = APIRouter(tags=["operations"])
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", response_model=shapes.Health)
 async def health() -> dict[str, str]:
     """Tell that the process is alive."""
     return {"status": "ok"}
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready", response_model=shapes.Health)
 async def ready(served: ServedHere, request: Request) -> dict[str, str]:
     """Tell whether requests can be served: the database answers."""
