@@ -12,6 +12,7 @@ from rich.text import Text
 
 from triage_cli.cli.fitting import Fitted
 from triage_cli.cli.telling import on_terminal, plural, safe
+from triage_cli.codec import compact
 
 Record = Mapping[str, Any]
 
@@ -47,8 +48,9 @@ def rendered(what: object) -> Iterator[str]:
 
 
 def text(value: object, style: str = "") -> Text:
-    """Return a value as text that no markup and no escape code in it can change."""
-    return Text(safe("" if value is None else str(value)), style=style)
+    """Return a value as text that no markup and no escape code in it can change; what is no text looks as in JSON."""
+    said = value if isinstance(value, str) else "" if value is None else compact(value)
+    return Text(safe(said), style=style)
 
 
 def bar(share: float | None) -> Text:
