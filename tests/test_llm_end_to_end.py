@@ -2,11 +2,13 @@
 
 import json
 import sqlite3
+import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.commands import is_whole, rows, until
 from tests.conftest import Cli
 from tests.llm_server import Asked, LlmServer, Step, chat, failing, good, serving, verdict
 from triage_cli import wiring
@@ -27,6 +29,14 @@ def configure(cli: Cli, url: str, more: str = "", classifier: str = "gpt") -> No
         "        price: {input: 1000, output: 1000}}\n" + more
     )
     cli.env["TEST_KEY"] = KEY
+
+
+def steps(url: str, *names: str) -> str:
+    """Return the classifiers of a cascade that asks these models after `gpt`."""
+    of = f"type: openai, base_url: {url}, api_key_env: null, workers: 4, max_retries: 0"
+    price = "price: {input: 1000, output: 1000}"
+    later = "".join(f"  {name}: {{model: {name}, {of}, {price}}}\n" for name in names)
+    return f"{later}  both: {{type: cascade, steps: [{', '.join(('gpt', *names))}]}}\n"
 
 
 def tickets(cli: Cli, number: int, text: str = "Where is invoice {n}?") -> None:
@@ -302,6 +312,85 @@ def test_kill_9_loses_no_paid_answer_beyond_those_in_flight(cli: Cli) -> None:
         assert cli("classify", "-q").returncode == 0
         assert statuses(cli) == {"classified": number}
         assert len(server.asked) <= number + kills * 2 * workers
+
+
+def test_kill_9_loses_no_paid_answer_that_waits_for_the_next_step(cli: Cli) -> None:
+    hangs, answered = True, 8
+
+    def unsure(n: int, _asked: Asked) -> Step:
+        return Step(chat(verdict("General", 0.2)), hang=hangs and n >= answered)
+
+    def hanging(n: int, asked: Asked) -> Step:
+        return good(n, asked)._replace(hang=hangs)
+
+    with serving(unsure) as first, serving(hanging) as second:
+        configure(cli, first.url, steps(second.url, "big"), "both")
+        tickets(cli, 40)
+        process = cli.start("classify", "-q")
+        until(lambda: len(second.asked) == 4, "a queue before the second step")
+        until(lambda: rows(cli.db, "select count(*) from classifications") == [(answered,)], "what was paid for")
+        process.kill()
+        process.communicate()
+        hangs, before = False, len(first.asked)
+        assert statuses(cli) == {"new": 40}
+        assert sum(json.loads(line)["cost_usd"] for line in cli("list").stdout.splitlines()) == pytest.approx(
+            0.11 * answered
+        )
+        assert cli("classify", "-q").returncode == 0
+        assert statuses(cli) == {"classified": 40}
+        assert len(first.asked) == before + 40 - answered, "no answer was lost"
+        told = [json.loads(line) for line in cli("list").stdout.splitlines()]
+        assert [t["cost_usd"] for t in told] == pytest.approx([0.22] * 40)
+        log = [json.loads(line) for line in cli("logs", "--action", "classified", "-o", "jsonl").stdout.splitlines()]
+        said = Counter(event["detail"].get("outcome") for event in log)
+        assert said[None] == 40
+        assert answered <= said["next"] <= 40, "what is saved by itself is no decision"
+        assert is_whole(cli.db)
+
+
+def test_a_verdict_wins_that_comes_between_two_steps(cli: Cli) -> None:
+    go = threading.Event()
+
+    def waiting(n: int, asked: Asked) -> Step:
+        go.wait(20)
+        return good(n, asked)
+
+    with serving(lambda _n, _asked: Step(chat(verdict("General", 0.2)))) as first, serving(waiting) as second:
+        configure(cli, first.url, steps(second.url, "big"), "both")
+        tickets(cli, 2)
+        with cli.start("classify", "-q") as process:
+            until(
+                lambda: rows(cli.db, "select count(*) from classifications") == [(2,)], "the answers of the first step"
+            )
+            assert cli("verdict", "0", "Technical", "-q").returncode == 0
+            go.set()
+            assert process.wait(30) == 0
+    told = {t["external_id"]: t for t in map(json.loads, cli("list").stdout.splitlines())}
+    assert (told["0"]["category"], told["0"]["verdict"]) == ("Technical", 1)
+    assert (told["1"]["category"], told["1"]["cost_usd"]) == ("Billing", pytest.approx(0.22))
+    kept = "select count(*), count(distinct classification_id), round(sum(cost), 2) from classifications"
+    assert rows(cli.db, kept) == [(5, 5, 0.44)], "the late answer is kept too"
+    assert is_whole(cli.db)
+
+
+def test_a_sure_answer_that_was_paid_stands_where_its_controls_fail(cli: Cli) -> None:
+    def failing_control(n: int, asked: Asked) -> Step:
+        return good(n, asked) if asked.body["model"] == "m" else Step(chat("prose"), delay=0.05)
+
+    with serving(failing_control) as server:
+        more = steps(server.url, "big", "huge").replace("}\n  both: {", "}\n  both: {audit_rate: 1, ")
+        configure(cli, server.url, more, "both")
+        tickets(cli, 6)
+        done = cli("classify", "-o", "jsonl")
+        assert done.returncode == 0, done.stderr
+        told = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [(t["status"], t["classifier"]) for t in told] == [("classified", "gpt")] * 6
+        assert [t["cost_usd"] for t in told] == pytest.approx([0.33] * 6)
+        assert len(server.asked) == 18
+        assert rows(cli.db, "select count(*) from classifications") == [(18,)]
+        why = cli("why", told[0]["ticket_id"]).stdout
+    assert "That is at or above its threshold of 0.60; the next step is asked as a control." in why
+    assert is_whole(cli.db)
 
 
 def test_two_runs_at_once_ask_about_each_ticket_once(cli: Cli) -> None:

@@ -9,6 +9,8 @@ from concurrent.futures import wait
 from functools import cache
 from typing import Generic, TypeVar
 
+from triage_cli.streams import Handover
+
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -21,6 +23,7 @@ class Bridge:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self._arrivals = _Arrivals()
         threading.Thread(target=self._serve, name="bridge", daemon=True).start()
 
     def _serve(self) -> None:
@@ -38,17 +41,19 @@ class Bridge:
     ) -> Iterator[list[tuple[A, B | Exception]]]:
         """Call for every item, `workers` at a time, and yield answers as they arrive, in lists that may be empty.
 
-        The source is pulled in the caller's thread, when fewer than `workers` items wait for their turn. At most
-        `workers` calls are in flight; with what was answered and not yet handed over, or handed over and still being
-        saved by the caller, they are at most twice as many: all that a kill can lose. Once `stopping` says so, nothing
-        new is begun; what is in flight ends and is yielded. So it is where the source fails, whose error is raised
-        then. A caller that leaves cancels what is in flight.
+        The source is pulled in the caller's thread, when fewer than `workers` items wait for their turn; after an empty
+        chunk what has arrived is yielded, within `tick` seconds, and after a `Handover` at once. At most `workers`
+        calls are in flight; with what was answered and not yet handed over, or handed over and still being saved by the
+        caller, they are at most twice as many: all that a kill can lose. Once `stopping` says so, nothing new is begun;
+        what is in flight ends and is yielded. So it is where the source fails, whose error is raised then. A caller
+        that leaves cancels what is in flight.
         """
-        line = _Line(self.loop, call, workers)
+        line = _Line(self.loop, call, workers, self._arrivals.event)
         source = iter(chunks)
         more, trouble = True, None
         try:
             while True:
+                patience = tick
                 if more and stopping():
                     more = False
                     line.forget()
@@ -60,15 +65,16 @@ class Bridge:
                         line.forget()
                     if chunk is None:
                         more = False
-                    elif not chunk:
                         break
-                    else:
-                        line.add(chunk)
+                    line.add(chunk)
+                    patience = 0.0 if isinstance(chunk, Handover) else tick
+                    if not chunk or not patience:
+                        break
                 if not more and line.idle:
                     if trouble is not None:
                         raise trouble
                     return
-                yield line.take(0 if line.idle else tick)
+                yield line.take(0 if line.idle else patience)
         finally:
             line.cancel()
 
@@ -84,10 +90,23 @@ class Bridge:
         return running.result()
 
 
+class _Arrivals(threading.local):
+    """What wakes a caller's thread: one for all its lines, so that none waits while another has an answer."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+
+
 class _Line(Generic[A, B]):
     """Items waiting, in flight and answered. The loop's thread begins and ends calls, the caller's adds and takes."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, call: Callable[[A], Awaitable[B]], workers: int) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        call: Callable[[A], Awaitable[B]],
+        workers: int,
+        arrived: threading.Event,
+    ) -> None:
         self._loop = loop
         self._call = call
         self._workers = workers
@@ -96,7 +115,7 @@ class _Line(Generic[A, B]):
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = 0  # added and not yet taken
         self._saving = 0  # taken last: the caller is done with them when it comes for more
-        self._arrived = threading.Event()
+        self._arrived = arrived
 
     @property
     def has_room(self) -> bool:
@@ -121,7 +140,10 @@ class _Line(Generic[A, B]):
             self._open -= 1
 
     def take(self, seconds: float) -> list[tuple[A, B | Exception]]:
-        """Return what has arrived, waiting up to `seconds` for a first answer and a little longer for its company."""
+        """Return what has arrived, waiting up to `seconds` for a first answer and a little longer for its company.
+
+        It returns nothing when another line of the same caller has an answer first.
+        """
         self._saving = 0
         if self._waiting:
             self._loop.call_soon_threadsafe(self._begin)

@@ -155,8 +155,9 @@ def _said(answer: Classification, *, today: bool) -> str:
 def _held(answer: Classification, threshold: float, *, has_next: bool) -> str:
     """Say what followed from a threshold."""
     share = _share(threshold)
-    if not has_next and answer.confidence is not None and answer.confidence >= threshold:
-        return f"That is at or above its threshold of {share}, so it holds."
+    if answer.confidence is not None and answer.confidence >= threshold:
+        then = "; the next step is asked as a control" if has_next else ", so it holds"
+        return f"That is at or above its threshold of {share}{then}."
     below = "not sure" if answer.confidence is None else f"below its threshold of {share}"
     then = "the next step is asked" if has_next else "it is only a suggestion, and a person decides"
     return f"That is {below}, so {then}."

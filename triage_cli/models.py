@@ -33,7 +33,7 @@ URGENCY: Mapping[str | None, int] = {"urgent": 0, "high": 1, "normal": 2, None: 
 
 # What a classifier did that leaves a ticket to a provider's batch: this, and the name of the step.
 POSTPONED = "postponed to "
-# What a cascade did that was stopped between two steps: the answers of the first are kept, the ticket stays as it is.
+# What a cascade did that is between two steps: the answers of the first are kept, the ticket stays as it is.
 UNFINISHED = "unfinished"
 
 

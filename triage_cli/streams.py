@@ -12,6 +12,12 @@ CHUNK = 1000
 WINDOW = 4096
 
 
+class Handover(tuple[T, ...]):
+    """A chunk of a source that has something to hand over: nobody waits for an answer before that is taken."""
+
+    __slots__ = ()
+
+
 def chunked(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
     """Yield lists of up to `size` items."""
     source = iter(items)

@@ -1,12 +1,14 @@
 """Several classifiers in a row: the next one is asked when the last is unsure, abstains, fails or is not available."""
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from triage_cli.allowance import Allowance
 from triage_cli.errors import AnswerError, TriageError, UnavailableError
-from triage_cli.models import POSTPONED, UNFINISHED, Answer, Asking, Classification, Outcome, Ticket
+from triage_cli.models import POSTPONED, UNFINISHED, Answer, Asking, Outcome, Ticket
 from triage_cli.ports import Classifier
+from triage_cli.streams import Handover
 
 SHARES = 10_000
 
@@ -41,54 +43,51 @@ class Cascade:
     def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer step by step; sure answers come at the next breath of the steps behind.
 
-        Where the run is stopped, what the steps before the last have in flight ends, and what they were paid for comes
-        as `UNFINISHED`.
+        So does, as `UNFINISHED`, what a step was paid for that hands its ticket on. Where the run is stopped, what the
+        steps before the last have in flight ends.
         """
-        sure: list[Outcome[Answer]] = []
-        earlier: dict[str, Answer] = {}
+        turn = _Turn()
         trouble: TriageError | None = None
         over = False
 
         def taken() -> Iterator[Sequence[Ticket]]:
             source = iter(chunks)
-            while not over and (chunk := next(source, None)) is not None:
+            while not over and (chunk := Handover() if turn.is_crowded else next(source, None)) is not None:
                 yield chunk
 
         *before, last = self._steps
         passed: Iterator[Sequence[Ticket]] = taken()
         for step in before:
-            passed = self._passed_on(self._while_available(step, passed, allowance), sure, earlier)
+            passed = self._passed_on(self._while_available(step, passed, allowance, turn), turn)
         try:
-            for outcomes in last.classify(passed, allowance):
-                ready = [*sure, *(_with_steps(_standing(outcome, earlier), earlier) for outcome in outcomes)]
-                sure.clear()
-                yield ready
+            for outcomes in self._looking_back(last, passed, allowance, turn):
+                yield turn.ready(outcomes)
         except TriageError as error:
             trouble = error
         over = True
         try:
             for _ in passed:
-                yield []
+                yield turn.ready()
         except TriageError as error:
             trouble = trouble or error
-        if left := sure + [_unfinished(answer) for answer in earlier.values() if _is_paid(answer)]:
+        if left := turn.ready():
             yield left
         if trouble is not None:
             raise trouble
 
     def _while_available(
-        self, step: Classifier, chunks: Iterable[Sequence[Ticket]], allowance: Allowance
+        self, step: Classifier, chunks: Iterator[Sequence[Ticket]], allowance: Allowance, turn: "_Turn"
     ) -> Iterator[Sequence[Outcome[Answer]]]:
         """Yield a step's outcomes; once it is not available, failures for what it has not answered and all the rest."""
-        source, open_ = iter(chunks), dict[str, Ticket]()
+        open_: dict[str, Ticket] = {}
 
         def noted() -> Iterator[Sequence[Ticket]]:
-            for chunk in source:
+            for chunk in chunks:
                 open_.update((ticket.ticket_id, ticket) for ticket in chunk)
                 yield chunk
 
         try:
-            for outcomes in step.classify(noted(), allowance):
+            for outcomes in self._looking_back(step, noted(), allowance, turn):
                 for outcome in outcomes:
                     open_.pop(outcome.ticket.ticket_id, None)
                 yield outcomes
@@ -96,56 +95,126 @@ class Cascade:
             if self._tell is not None:
                 self._tell(f"{error.message}; the next step of {self.name} is asked instead")
             yield [_missed(ticket, step) for ticket in open_.values()]
-            for chunk in source:
+            for chunk in chunks:
                 yield [_missed(ticket, step) for ticket in chunk]
 
-    def _passed_on(
-        self,
-        stream: Iterable[Sequence[Outcome[Answer]]],
-        sure: list[Outcome[Answer]],
-        earlier: dict[str, Answer],
-    ) -> Iterator[Sequence[Ticket]]:
+    @staticmethod
+    def _looking_back(
+        step: Classifier, chunks: Iterator[Sequence[Ticket]], allowance: Allowance, turn: "_Turn"
+    ) -> Iterator[Sequence[Outcome[Answer]]]:
+        """Yield a step's outcomes; while it takes nothing, what those before it have answered comes all the same."""
+        ahead = _Ahead(chunks, turn)
+        turn.ahead.append(ahead)
+        try:
+            for outcomes in step.classify(ahead, allowance):
+                ahead.look()
+                yield outcomes
+        finally:
+            turn.ahead.remove(ahead)
+
+    def _passed_on(self, stream: Iterable[Sequence[Outcome[Answer]]], turn: "_Turn") -> Iterator[Sequence[Ticket]]:
         for outcomes in stream:
             going_on = []
-            for outcome in (_standing(outcome, earlier) for outcome in outcomes):
-                ticket, answer = outcome.ticket, outcome.value or Answer(outcome.ticket, (), sure=False)
-                is_sure = answer.sure and not outcome.error
-                if (is_sure and not self._audited(ticket)) or outcome.did.startswith(POSTPONED):
-                    sure.append(_with_steps(outcome, earlier))
+            for outcome in map(turn.standing, outcomes):
+                is_sure = bool(outcome.value and outcome.value.sure and not outcome.error)
+                if (is_sure and not self._audited(outcome.ticket)) or outcome.did.startswith(POSTPONED):
+                    turn.sure.append(turn.with_steps(outcome))
                     continue
-                earlier[ticket.ticket_id] = answer._replace(steps=_all_steps(outcome, earlier), sure=is_sure)
-                going_on.append(ticket)
-            yield going_on
+                turn.hand_on(outcome, sure=is_sure)
+                going_on.append(outcome.ticket)
+            # What was paid for is saved before this step gives more, so that a kill loses what is in flight.
+            yield Handover(going_on) if turn.unsaved else going_on
 
     def _audited(self, ticket: Ticket) -> bool:
         drawn = int(hashlib.sha256(ticket.ticket_id.encode()).hexdigest()[:8], 16) % SHARES
         return drawn < self._audit_rate * SHARES
 
 
+class _Turn:
+    """One call of `classify`: `sure` answers that are to be told, and those of tickets that are with a later step.
+
+    `unsaved` are the tickets of which such an answer was paid for and is still to be told, `ahead` is what each step
+    takes from those before it.
+    """
+
+    def __init__(self) -> None:
+        self.sure: list[Outcome[Answer]] = []
+        self.unsaved: dict[str, None] = {}
+        self.ahead: list[_Ahead] = []
+        self.is_looking = False
+        self._earlier: dict[str, Answer] = {}
+
+    @property
+    def is_crowded(self) -> bool:
+        """Tell whether the first step is to get no more: a later one has no room."""
+        return self.is_looking or any(ahead.waiting for ahead in self.ahead)
+
+    def ready(self, outcomes: Iterable[Outcome[Answer]] = ()) -> list[Outcome[Answer]]:
+        """Return all that is to be told, the last step's outcomes with it; a ticket is in it once."""
+        told = [*self.sure, *[self.with_steps(self.standing(outcome)) for outcome in outcomes]]
+        told += [_unfinished(self._earlier[i]) for i in self.unsaved if i in self._earlier]
+        self.sure.clear()
+        self.unsaved.clear()
+        return told
+
+    def standing(self, outcome: Outcome[Answer]) -> Outcome[Answer]:
+        """Return an outcome; where a step failed that was only to confirm a sure answer, that answer stands."""
+        before = self._earlier.get(outcome.ticket.ticket_id)
+        if before is None or not before.sure or outcome.error is None:
+            return outcome
+        del self._earlier[outcome.ticket.ticket_id]
+        failed = outcome.value.steps if outcome.value else ()
+        return Outcome(0, "answered", before._replace(steps=failed + before.steps), None, outcome.ticket)
+
+    def with_steps(self, outcome: Outcome[Answer]) -> Outcome[Answer]:
+        """Return an outcome whose answer has the earlier steps too; these are forgotten."""
+        answer = outcome.value or Answer(outcome.ticket, (), sure=False)
+        before = self._earlier.pop(outcome.ticket.ticket_id, None)
+        return outcome._replace(value=answer._replace(steps=(before.steps if before else ()) + answer.steps))
+
+    def hand_on(self, outcome: Outcome[Answer], *, sure: bool) -> None:
+        """Keep the answer of a ticket that goes on to the next step."""
+        ticket_id = outcome.ticket.ticket_id
+        if outcome.value and _is_paid(outcome.value):
+            self.unsaved[ticket_id] = None
+        answer = self.with_steps(outcome).value
+        if answer is not None:
+            self._earlier[ticket_id] = answer._replace(sure=sure)
+
+
+class _Ahead(Iterator[Sequence[Ticket]]):
+    """What a step takes from those before it, and what is `waiting` for it to have room."""
+
+    def __init__(self, chunks: Iterator[Sequence[Ticket]], turn: _Turn) -> None:
+        self.waiting: deque[Sequence[Ticket]] = deque()
+        self._chunks = chunks
+        self._turn = turn
+        self._trouble: Exception | None = None
+        self._taken = False
+
+    def __next__(self) -> Sequence[Ticket]:
+        self._taken = True
+        if self.waiting:
+            return self.waiting.popleft()
+        if self._trouble is not None:
+            raise self._trouble
+        return next(self._chunks)
+
+    def look(self) -> None:
+        """Look what there is, where nothing was taken since the last look."""
+        if not self._taken and self._trouble is None:
+            self._turn.is_looking = True
+            try:
+                if chunk := next(self._chunks, ()):
+                    self.waiting.append(chunk)
+            except Exception as error:  # noqa: BLE001 - raised where the step takes it, which ends what is in flight
+                self._trouble = error
+            self._turn.is_looking = False
+        self._taken = False
+
+
 def _missed(ticket: Ticket, step: Classifier) -> Outcome[Answer]:
     return Outcome(0, "failed", None, AnswerError(f"unavailable: {step.name} was not available"), ticket)
-
-
-def _standing(outcome: Outcome[Answer], earlier: dict[str, Answer]) -> Outcome[Answer]:
-    """Return an outcome; where a step failed that was only to confirm a sure answer, that answer stands."""
-    before = earlier.get(outcome.ticket.ticket_id)
-    if before is None or not before.sure or outcome.error is None:
-        return outcome
-    del earlier[outcome.ticket.ticket_id]
-    failed = outcome.value.steps if outcome.value else ()
-    return Outcome(0, "answered", before._replace(steps=failed + before.steps), None, outcome.ticket)
-
-
-def _all_steps(outcome: Outcome[Answer], earlier: dict[str, Answer]) -> tuple[Classification, ...]:
-    """Return an outcome's steps after those of the steps before; these are forgotten."""
-    before = earlier.pop(outcome.ticket.ticket_id, None)
-    return (before.steps if before else ()) + (outcome.value.steps if outcome.value else ())
-
-
-def _with_steps(outcome: Outcome[Answer], earlier: dict[str, Answer]) -> Outcome[Answer]:
-    """Return an outcome whose answer has the earlier steps too."""
-    answer = outcome.value or Answer(outcome.ticket, (), sure=False)
-    return outcome._replace(value=answer._replace(steps=_all_steps(outcome, earlier)))
 
 
 def _is_paid(answer: Answer) -> bool:

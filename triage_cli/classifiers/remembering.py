@@ -6,6 +6,7 @@ from triage_cli import ids
 from triage_cli.allowance import Allowance
 from triage_cli.models import Answer, Asking, Classification, Outcome, Ticket
 from triage_cli.ports import Classifier
+from triage_cli.streams import Handover
 
 Recall = Callable[[Sequence[str]], Mapping[str, Classification]]
 
@@ -49,7 +50,7 @@ class Remembering:
                     else:
                         waiting[key] = []
                         ask.append(ticket)
-                yield ask
+                yield Handover(ask) if isinstance(chunk, Handover) else ask
 
         for outcomes in self._inner.classify(unknown(), allowance):
             ready = [*known, *outcomes]

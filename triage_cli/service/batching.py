@@ -137,7 +137,9 @@ class Batching:
                 if accepted and not goes_on:
                     before = tickets[item.ticket_id]
                     instead = (change.ticket or before) if change.event.data.get("outcome") == "late" else None
-                    outcomes.append(desk.deciding.outcome(change, instead, before))
+                    answers = [added for added in change.adds if isinstance(added, Classification)]
+                    now = answers[-1] if answers else None
+                    outcomes.append(desk.deciding.outcome(change, now, instead, before))
         return outcomes
 
     def _change(

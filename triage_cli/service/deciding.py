@@ -55,6 +55,7 @@ class Deciding:
         self.breathe = breathe
         self._force = force
         self._noted = False
+        self._begun: dict[str, tuple[Ticket, frozenset[str]]] = {}  # tickets with a later step, and the ids of answers
         self._endpoints: dict[str, str] = {}  # of each fingerprint; empty where nothing leaves the house
 
     @property
@@ -86,7 +87,10 @@ class Deciding:
             yield self.save(outcomes) if outcomes else []
 
     def save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:
-        """Save what has arrived; an answer that comes too late is kept, but does not hold."""
+        """Save what has arrived; an answer that comes too late is kept, but does not hold.
+
+        What comes `UNFINISHED` is kept for the step behind it to decide, and has no outcome yet.
+        """
         self.note()
         at = ids.now()
         changes = [self.change(outcome.ticket, outcome, at) for outcome in outcomes]
@@ -96,11 +100,27 @@ class Deciding:
             changes = discreet(changes, conflicts)
             too_late = [late(change) for change, no in zip(changes, conflicts, strict=True) if no is not None]
             self._store.save(too_late, self._lease)
-        return [
-            self.outcome(change, conflict.ticket if conflict else None, before.item)
-            for change, conflict, before in zip(changes, conflicts, outcomes, strict=True)
-            if before.did != UNFINISHED
-        ]
+        done = []
+        for change, conflict, before in zip(changes, conflicts, outcomes, strict=True):
+            if before.did == UNFINISHED:
+                self._begin(change, before, kept=conflict is None)
+                continue
+            steps = steps_within(before.value, self.labels)
+            now = steps[-1] if steps else None
+            done.append(self.outcome(change, now, conflict.ticket if conflict else None, before.item))
+        return done
+
+    def _begin(self, change: Change, outcome: Outcome[Answer], *, kept: bool) -> None:
+        """Remember how a ticket stands whose last step is still to come; one that moved on stays refused."""
+        if change.ticket is None or outcome.value is None:
+            raise TypeError(change)
+        ticket = change.ticket if kept else change.ticket._replace(revision=change.expects)
+        self._begun[ticket.ticket_id] = ticket, frozenset(step.classification_id for step in outcome.value.steps)
+
+    def since_begun(self, ticket: Ticket, steps: Sequence[Classification]) -> tuple[Ticket, tuple[Classification, ...]]:
+        """Return a ticket as the save of an earlier step left it, and those of its steps that are not saved yet."""
+        ticket, saved = self._begun.pop(ticket.ticket_id, (ticket, frozenset()))
+        return ticket, tuple([step for step in steps if step.classification_id not in saved])
 
     def note(self) -> None:
         """Record once what is asked."""
@@ -109,10 +129,10 @@ class Deciding:
             self._endpoints[asking.fingerprint] = asking.endpoint
         self._noted = True
 
-    def outcome(self, change: Change, instead: Ticket | None, before: object) -> Outcome[Decided]:
-        """Return how a ticket ended; `instead` is what stands there where the change was refused."""
-        answers = [added for added in change.adds if type(added) is Classification]
-        now = answers[-1] if answers else None
+    def outcome(
+        self, change: Change, now: Classification | None, instead: Ticket | None, before: object
+    ) -> Outcome[Decided]:
+        """Return how a ticket ended by the answer `now`; `instead` is what stands there where that was refused."""
         if instead is not None:
             return Outcome(-1, "held", Decided(instead, now, True), None, before)
         ticket = change.ticket
@@ -128,10 +148,12 @@ class Deciding:
         """Return what an answer changes."""
         answer, unfinished = outcome.value, outcome.did == UNFINISHED
         steps = steps_within(answer, self.labels)
+        before, new = self.since_begun(before, steps)
         last = steps[-1] if steps else None
         doubts = self._doubts(before, answer) if answer and answer.sure else ()
         # A text that looks suspicious is asked about all the same; only a person may let its answer pass.
-        ticket = decided(before, steps, outcome.error, sure=bool(answer and answer.sure and not doubts))
+        bears = bearing(before, new)
+        ticket = decided(bears, steps, outcome.error, sure=bool(answer and answer.sure and not doubts))
         data: dict[str, Any] = {
             "classifier": last.classifier if last else self.classifier.name,
             "category": ticket.category,
@@ -141,7 +163,7 @@ class Deciding:
             "status": ticket.status,
             "decision": ticket.decision_id,
         }
-        if sent := [door for s in steps if not s.reused and (door := self._endpoints.get(s.fingerprint))]:
+        if sent := [door for s in new if not s.reused and (door := self._endpoints.get(s.fingerprint))]:
             data["sent"] = dict.fromkeys(sent, texts_of(before))
         if last and last.redacted:
             data["masked"] = last.redacted  # the kinds of words that were hidden from the provider
@@ -151,10 +173,10 @@ class Deciding:
         if outcome.error:
             data["error"] = outcome.error.code
         if unfinished:
-            ticket = paying(before, steps)
+            ticket = bears._replace(revision=before.revision + 1)
             data |= {"status": ticket.status, "outcome": "next"}
         event = Event("classified", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
-        return Change(event, ticket, before.revision, steps)
+        return Change(event, ticket, before.revision, new)
 
     def _doubts(self, ticket: Ticket, answer: Answer) -> tuple[str, ...]:
         return self.suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
@@ -197,21 +219,18 @@ def _within(step: Classification, labels: frozenset[str]) -> Classification:
     return step._replace(category=None, error=f"{step.classifier} answered a category that is not in the list")
 
 
-def decided(
-    before: Ticket, steps: Sequence[Classification], error: TriageError | None, *, sure: bool, paid: bool = False
-) -> Ticket:
-    """Return the ticket as answers leave it: a sure one holds, an unsure one is a suggestion, none is a failure.
+def decided(before: Ticket, steps: Sequence[Classification], error: TriageError | None, *, sure: bool) -> Ticket:
+    """Return a ticket that bears their cost as answers leave it: a sure one holds, an unsure one is a suggestion.
 
-    A failure overrules no verdict, even where an answer might. `paid` says that the ticket bears their cost already.
+    None is a failure, which overrules no verdict, even where an answer might.
     """
     last = steps[-1] if steps else None
-    cost = before.cost_usd + (0.0 if paid else costs(steps))
     revision = before.revision + 1
     if error is not None or last is None or last.error:
         failures = before.failures + 1
         said = error.message if error else (last.error if last and last.error else "no answer")
         if before.verdict:
-            return before._replace(error=said, cost_usd=cost, revision=revision, run_id=None)
+            return before._replace(error=said, revision=revision, run_id=None)
         return before._replace(
             status="needs_review" if failures >= PATIENCE else "failed",
             category=None,
@@ -224,7 +243,6 @@ def decided(
             error=said,
             verdict=0,
             decision_id=last.classification_id if last else None,
-            cost_usd=cost,
             revision=revision,
             run_id=None,
         )
@@ -242,7 +260,6 @@ def decided(
         failures=0,
         verdict=0,
         decision_id=last.classification_id,
-        cost_usd=cost,
         revision=revision,
         run_id=None,
     )
@@ -250,7 +267,12 @@ def decided(
 
 def paying(ticket: Ticket, steps: Sequence[Classification]) -> Ticket:
     """Return the ticket as answers that do not hold leave it: it bears their cost, and is let go."""
-    return ticket._replace(cost_usd=ticket.cost_usd + costs(steps), revision=ticket.revision + 1, run_id=None)
+    return bearing(ticket, steps)._replace(revision=ticket.revision + 1, run_id=None)
+
+
+def bearing(ticket: Ticket, steps: Iterable[Classification]) -> Ticket:
+    """Return a ticket that bears the cost of answers."""
+    return ticket._replace(cost_usd=ticket.cost_usd + costs(steps))
 
 
 def costs(steps: Iterable[Classification]) -> float:

@@ -196,13 +196,14 @@ class Reclassifying:
         self._deciding.note()
         at, changes, judged = ids.now(), [], []
         for outcome in outcomes:
-            before, steps = outcome.ticket, steps_within(outcome.value, self._labels)
-            ticket = paying(before, steps)
+            steps = steps_within(outcome.value, self._labels)
+            before, new = self._deciding.since_begun(outcome.ticket, steps)
+            ticket = paying(before, new)
             last = steps[-1] if steps else None
             this = self._judged(rows.pop(before.ticket_id), ticket, last, str(outcome.error or ""))
             judged.append(this)
             event = Event("proposed", ticket.ticket_id, self._lease.run_id, self._actor, at, _told(this, last))
-            changes.append(Change(event, ticket, before.revision, steps))
+            changes.append(Change(event, ticket, before.revision, new))
         with self._allowance.recording(self._lease) as lease:
             conflicts = self._store.save(changes, lease)
         changes = discreet(changes, conflicts)
@@ -234,7 +235,7 @@ class Reclassifying:
                 raise TypeError(each)
             before = each.ticket
             sure = is_sure(each.now) and not self._deciding.suspicion.found(before.text)
-            ticket = decided(before, (each.now,), None, sure=sure, paid=True)
+            ticket = decided(before, (each.now,), None, sure=sure)
             stays = before.status == "routed" and sure and not self._plan.reroute
             ticket = ticket._replace(
                 status="routed" if stays else ticket.status,
