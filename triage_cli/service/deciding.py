@@ -119,6 +119,8 @@ class Deciding:
 
     def since_begun(self, ticket: Ticket, steps: Sequence[Classification]) -> tuple[Ticket, tuple[Classification, ...]]:
         """Return a ticket as the save of an earlier step left it, and those of its steps that are not saved yet."""
+        if not self._begun:  # as always where answers cost nothing
+            return ticket, tuple(steps)
         ticket, saved = self._begun.pop(ticket.ticket_id, (ticket, frozenset()))
         return ticket, tuple([step for step in steps if step.classification_id not in saved])
 
@@ -272,7 +274,8 @@ def paying(ticket: Ticket, steps: Sequence[Classification]) -> Ticket:
 
 def bearing(ticket: Ticket, steps: Iterable[Classification]) -> Ticket:
     """Return a ticket that bears the cost of answers."""
-    return ticket._replace(cost_usd=ticket.cost_usd + costs(steps))
+    cost = costs(steps)
+    return ticket._replace(cost_usd=ticket.cost_usd + cost) if cost else ticket
 
 
 def costs(steps: Iterable[Classification]) -> float:
