@@ -1,6 +1,7 @@
 """A person is forgotten: no byte of theirs is left in any file of the database, and the log stays whole."""
 
 import json
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -91,6 +92,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert cli("run", "-q", stdin=head + mine + other).returncode == 0
         typed = ("--subject", "SUBJECTWORD too", "--customer-id", "CUSTOMERWORD", "--external-id=EXTERNALWORD2")
         assert cli("create", "-q", *typed).returncode == 0
+        assert cli("classify", "-q", "--force", "EXTERNALWORD").returncode == 0
     return cli.folder
 
 
@@ -220,7 +222,7 @@ def test_a_dry_run_tells_how_many_and_changes_nothing(written: Cli) -> None:
 def test_names_typed_as_options_are_not_in_the_record_of_runs(written: Cli) -> None:
     words = " ".join(row[0] for row in rows(written.db, "select words from runs"))
     assert "--customer-id" in words
-    assert not [word for word in WORDS if word in words]
+    assert [word for word in WORDS if word in words] == ["EXTERNALWORD"], "an argument, and until it is forgotten"
 
 
 # -- on the store
@@ -437,6 +439,18 @@ def test_what_other_parts_keep_of_a_ticket_goes_too(world: World) -> None:
         (2, "returned"),
     ]
     assert world.store._read("select count(*) from batch_items where answer_key = ''")[0][0] == 2
+
+
+def test_a_name_by_which_a_ticket_was_called_leaves_the_record_of_runs(world: World) -> None:
+    """What else was called stays, word by word."""
+    name = "O'Brien 5"
+    for n, who in enumerate(("C-1", "C-2")):
+        list(world.triage().create([TicketDraft(0, 2, "hello", "text", who, external_id=(name, "5")[n], cells=())]))
+    for words in (["classify", name, name, "5", "--limit", "55"], ["route", "5"]):
+        world.store.end(world.store.begin(Run(ids.new_id(), words[0], "x", shlex.join(words), ids.now())))
+    forgotten(world)
+    kept = {row[0] for row in world.store._read("select words from runs")}
+    assert {"classify … … 5 --limit 55", "route 5"} <= kept
 
 
 def test_an_import_that_is_under_way_brings_nobody_back(world: World) -> None:

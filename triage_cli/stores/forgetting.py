@@ -1,5 +1,6 @@
 """A person's words leave a database: what each store does alike."""
 
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -31,6 +32,16 @@ ERASE = (
 FORGOT = "select 1 from tickets where identity >= '!' and identity < '\"' limit 1"
 # The HTTP API keeps its answers for a day, whole tickets among them.
 ERASE_ANSWERS = "delete from idempotency where answer like ?"
+# A run that a request made tells no names: all of one endpoint have the same words.
+NAMES = """select external_id from tickets where external_id is not null
+    and ticket_id in (select value from json_each(:ids))"""
+CALLED = "select distinct words from runs where substr(words, 1, 6) <> 'POST /'"
+
+
+def _nameless(words: str, names: set[str]) -> str:
+    """Return a command as it was typed, without the names by which it called tickets."""
+    typed = shlex.split(words)
+    return words if names.isdisjoint(typed) else " ".join("…" if w in names else shlex.quote(w) for w in typed)
 
 
 class Forgetting(ABC):
@@ -53,6 +64,10 @@ class Forgetting(ABC):
                 db.execute(statement, {"ids": compact(list(ticket_ids)), "at": now()})
             for ticket_id in ticket_ids:
                 db.execute(ERASE_ANSWERS, (f"%{ticket_id}%",))
+            names = {row[0] for row in db.execute(NAMES, {"ids": compact(list(ticket_ids))}).fetchall()}
+            for (words,) in db.execute(CALLED).fetchall():
+                if (kept := _nameless(words, names)) != words:
+                    db.execute("update runs set words = ? where words = ?", (kept, words))
 
     def forgot(self) -> bool:
         """Tell whether anybody may have been forgotten here: cheap, and so asked again and again."""
