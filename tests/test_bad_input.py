@@ -329,3 +329,26 @@ def test_a_full_disk_during_run_loses_nothing(fitted: Cli) -> None:
     assert rows(fitted.db, "select status, count(*) from tickets group by 1") == [("routed", 3000)]
     assert rows(fitted.db, "select count(*), count(distinct ticket_id) from deliveries") == [(3000, 3000)]
     assert is_whole(fitted.db)
+
+
+def test_a_backup_that_finds_the_disk_full_leaves_nothing_and_is_made_by_the_same_command(cli: Cli) -> None:
+    assert cli("create", "-q", stdin=many(1000)).returncode == 0
+    with cli.start("db", "backup", "copy.db", stdin=subprocess.DEVNULL, preexec_fn=limited(100_000)) as process:
+        assert process.stderr is not None
+        told = process.stderr.read().decode()
+    assert process.returncode == 6
+    assert ERROR.fullmatch(told)
+    assert "cannot write copy.db: " in told
+    assert "run the same command again" in told
+    assert not list(cli.folder.glob("copy.db*"))
+    assert cli("db", "backup", "copy.db").returncode == 0
+    assert cli("audit", "verify", "--db", "copy.db").returncode == 0
+
+
+def test_a_backup_is_as_private_as_the_database_and_there_only_when_it_is_whole(cli: Cli) -> None:
+    assert cli("create", "-q", stdin=many(10)).returncode == 0
+    cli.db.chmod(0o600)
+    (cli.folder / "copy.db.part").write_text("of one that was killed")
+    assert cli("db", "backup", "copy.db").returncode == 0
+    assert (cli.folder / "copy.db").stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in cli.folder.glob("copy.db*")) == ["copy.db", "copy.db.head"]

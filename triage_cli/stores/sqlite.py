@@ -5,7 +5,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -195,17 +195,27 @@ class SqliteStore(SqlStore):
             raise UsageError(f"{path} exists already", hint="name a new file")
         if not self.is_there():
             raise StoreError(f"there is no database at {self.path}", hint="name another with --db")
+        with self._translated():
+            source = self._db()
+        part = path.with_name(f"{path.name}.part")  # what has the name of the copy is whole
         try:
-            target = sqlite3.connect(path)
-        except sqlite3.OperationalError as error:
-            raise StoreError(f"cannot write {path}: {error}", hint="name a file in a folder you may write") from error
+            part.unlink(missing_ok=True)
+            part.touch(Path(self.path).stat().st_mode & 0o777)  # as private as the database
+        except OSError as error:
+            hint = "name a file in a folder you may write"
+            raise StoreError(f"cannot write {path}: {error.strerror}", hint=hint) from error
         try:
-            with self._translated():
-                self._db().backup(target)
+            with closing(sqlite3.connect(part)) as target:
+                source.backup(target)
                 seq, head = target.execute("select seq, hash from chain").fetchone()
-                write_head(str(path), Head(head, seq))
+            write_head(str(path), Head(head, seq))
+            part.rename(path)
+        except sqlite3.OperationalError as error:
+            raise translate(error, str(path)) from error
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error
         finally:
-            target.close()
+            part.unlink(missing_ok=True)
 
     # -- below: connections, transactions, errors
 
