@@ -18,7 +18,7 @@ from tests.commands import TICKETS
 from tests.conftest import Cli, World
 from triage_cli import auditing
 from triage_cli.errors import CheckError, StoreError
-from triage_cli.models import ClassifyPlan, Event, EventQuery, Head, LoggedEvent, Selection, TicketDraft
+from triage_cli.models import ClassifyPlan, Event, EventQuery, Head, LoggedEvent, Selection, TicketDraft, VerdictDraft
 from triage_cli.service.proving import prove
 from triage_cli.stores.auditing import ServerTrail, kept_head, trail
 from triage_cli.stores.sqlite import SqliteStore
@@ -141,6 +141,8 @@ def test_a_whole_log_holds_and_its_head_is_told_everywhere_alike(db: Path) -> No
          "0, null, 0, null, 1 from tickets limit 1"), "ticket other was put in past the log"),
         ("a ticket gone", "delete from tickets where external_id = 'X-1'", "is gone from the table of tickets"),
         ("an answer gone", "delete from classifications where rowid = 2", "is gone from the table of classifications"),
+        ("a verdict past the log", "update classifications set confidence_source = 'human' where rowid = 1",
+         "was put in past the log"),
         ("no table of tickets", "drop table tickets", "cannot be read"),
         ("a schema of somebody else", "pragma user_version = 0", "no database of this triage"),
     ],
@@ -166,11 +168,22 @@ def test_two_events_that_changed_places_are_found(db: Path) -> None:
         proved(db)
 
 
-def test_the_triggers_that_keep_the_log_append_only_are_part_of_it(db: Path) -> None:
+@pytest.mark.parametrize("instead", ["", "create trigger events_never_go before delete on events begin select 1; end"])
+def test_the_triggers_that_keep_the_log_append_only_are_part_of_it(db: Path, instead: str) -> None:
     with closing(sqlite3.connect(db)) as raw:
         raw.execute("drop trigger events_never_go")
+        raw.execute(instead)
     with pytest.raises(CheckError, match="triggers"):
         proved(db)
+
+
+def test_verdicts_of_people_and_of_exports_are_accounted_for(tmp_path: Path) -> None:
+    world = World(SqliteStore(str(tmp_path / "t.db")))
+    (given, said) = drafts(2)
+    tickets = [o.value for o in world.triage().create([given, said._replace(verdict="Billing")]) if o.value]
+    list(world.triage().give_verdicts([VerdictDraft(0, tickets[0].ticket_id, "Billing")]))
+    list(world.triage().create([said._replace(verdict="Technical")]))
+    assert proved(tmp_path / "t.db").events == 4
 
 
 def test_an_end_that_was_cut_off_with_care_is_missed_by_no_head(db: Path) -> None:

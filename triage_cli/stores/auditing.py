@@ -25,7 +25,6 @@ if TYPE_CHECKING:  # a store of each kind imports this
     from triage_cli.stores.sql import SqlStore
 
 WIDTH = 20  # characters for the number of events
-TRIGGERS = ("events_never_change", "events_never_go")
 EVERY_EVENT = "select seq, timestamp, action, ticket_id, actor, run_id, detail, '', hash from events order by seq"
 # What the tables say must have come about by the log: each finds rows that no event accounts for.
 STRAYS = (
@@ -44,6 +43,16 @@ STRAYS = (
         """select json_extract(detail, '$.decision') from events e where action = 'classified'
             and json_extract(detail, '$.decision') is not null and not exists
             (select 1 from classifications c where c.classification_id = json_extract(detail, '$.decision')) limit 1""",
+    ),
+    # An import's event tells the category alone.
+    (
+        "the verdict {} was put in past the log",
+        """select classification_id from classifications c where confidence_source = 'human' and not exists
+            (select 1 from events e where e.ticket_id = c.ticket_id and case
+                when c.step = 'import' then action in ('created', 'updated')
+                    and coalesce(json_extract(detail, '$.verdict'), json_extract(detail, '$.said')) is not null
+                else action = 'verdict' and json_extract(detail, '$.category') is not null
+                    and json_extract(detail, '$.decision') = c.classification_id end) limit 1""",
     ),
 )
 
@@ -118,8 +127,10 @@ class SqliteTrail:
 
     def strays(self) -> Iterator[str]:
         """Tell what in the tables no event accounts for."""
-        named = {row[0] for row in self._db.execute("select name from sqlite_master where type = 'trigger'")}
-        if not named.issuperset(TRIGGERS):
+        from triage_cli.stores.schema import CORE
+
+        held = {row[0].casefold() for row in self._db.execute("select sql from sqlite_master where type = 'trigger'")}
+        if not held.issuperset(statement for statement in CORE if statement.startswith("create trigger")):
             yield "the triggers that keep the log append-only are gone"
         for said, query in STRAYS:
             for (name,) in self._db.execute(query):
