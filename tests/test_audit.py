@@ -145,6 +145,7 @@ def test_a_whole_log_holds_and_its_head_is_told_everywhere_alike(db: Path) -> No
          "was put in past the log"),
         ("no table of tickets", "drop table tickets", "cannot be read"),
         ("a schema of somebody else", "pragma user_version = 0", "no database of this triage"),
+        ("a schema to come", "pragma user_version = 99", "written by a newer triage"),
     ],
 )  # fmt: skip
 def test_whatever_was_done_to_the_tables_is_told_with_the_first_bad_event(
@@ -175,6 +176,17 @@ def test_the_triggers_that_keep_the_log_append_only_are_part_of_it(db: Path, ins
         raw.execute(instead)
     with pytest.raises(CheckError, match="triggers"):
         proved(db)
+
+
+def test_a_log_is_proved_before_its_database_is_brought_forward(db: Path) -> None:
+    with closing(sqlite3.connect(db)) as raw:
+        for column in ("inherited", "settled", "place"):
+            raw.execute("drop index if exists runs_paid")
+            raw.execute(f"alter table runs drop column {column}")
+        raw.execute("pragma user_version = 1")
+    assert proved(db).events == 8
+    SqliteStore(str(db)).stats()
+    assert proved(db).events == 8
 
 
 def test_verdicts_of_people_and_of_exports_are_accounted_for(tmp_path: Path) -> None:

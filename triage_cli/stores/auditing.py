@@ -172,7 +172,10 @@ def trail(path: str) -> Iterator[SqliteTrail]:
     try:
         with closing(sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, isolation_level=None)) as db:
             db.text_factory = _any_text
-            if db.execute("pragma user_version").fetchone()[0] != VERSION:
+            version = db.execute("pragma user_version").fetchone()[0]
+            if version > VERSION:
+                raise CheckError(f"{path} was written by a newer triage", hint="upgrade triage-cli")
+            if version < 1:  # an older one holds the same log
                 raise CheckError(f"{path} is no database of this triage", hint="name another with --db, or restore it")
             db.execute("begin")
             yield SqliteTrail(path, db)
