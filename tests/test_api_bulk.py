@@ -107,7 +107,7 @@ def test_what_is_no_table_is_refused_before_anything_is_stored(
         "nonsense", "[]", '{"row":"0","subject":"a"}', '{"row":-1,"subject":"a"}', '{"row":0,"subject":5}',
         '{"row":0,"subject":"a","priority":"nonsense"}', '{"row":0,"subject":"a","created_at":"yesterday"}',
         '{"row":0,"subject":"a","extra":[]}', '{"row":0,"subject":"a","source":null}', '{"row":true,"subject":"a"}',
-        '{"row":0,"seen":1e3,"subject":"a"}', "[" * 50_000,
+        '{"row":0,"seen":1e3,"subject":"a"}', '{"row":0,"subject":"a","source":"B\\timport"}', "[" * 50_000,
     ],
 )  # fmt: skip
 def test_a_draft_that_no_client_sends_ends_the_stream_as_a_problem(server: Running, world: World, line: str) -> None:

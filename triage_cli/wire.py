@@ -226,7 +226,7 @@ def draft_of(record: Any) -> TicketDraft:
     source, extra = record.get("source", "import"), record.get("extra", {})
     if not all(type(n) is int and 0 <= n < 1 << 53 for n in numbers) or not all(isinstance(t, TEXT) for t in texts):
         raise StrangeError("a draft holds what is no number or no text")
-    if not isinstance(source, str) or not isinstance(extra, dict):
+    if not isinstance(source, str) or "\t" in source or not isinstance(extra, dict):
         raise StrangeError("a draft has no proper source or extra")
     row, line, seen = numbers
     return TicketDraft._make((row, line, *texts[:6], source, extra, texts[6], None, seen))

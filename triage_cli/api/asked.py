@@ -88,7 +88,8 @@ class TicketIn(In):
     priority: Short | None = Field(None, description="low, normal, high, urgent, or a usual other word for one of them")
     created_at: Short | None = Field(None, description="ISO 8601; without a zone it is UTC")
     external_id: Short | None = Field(None, description="its id where it comes from")
-    source: Annotated[str, StringConstraints(min_length=1, max_length=80)] = Field(
+    # A tab parts the id from its source where tickets are recognised.
+    source: Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]*$")] = Field(
         "api", description="where it comes from; external ids are unique within it"
     )
     extra: Extra = Field(default_factory=dict, description="whatever else is known of it; kept as it is")
