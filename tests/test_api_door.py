@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -314,3 +315,11 @@ def test_permits_are_never_given_twice(server: Running) -> None:
         waits = list(pool.map(lambda _: gate.permits("many", 50, 1000, 1000), range(40)))
     assert waits.count(0.0) in (20, 21)
     assert all(0 <= wait <= 4 for wait in waits)
+
+
+def test_a_clock_that_is_set_back_shuts_no_key_out(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, moment = server.served.gate, 1e9 + 3600
+    monkeypatch.setattr("triage_cli.stores.access.time", SimpleNamespace(time=lambda: moment))
+    assert [gate.permits("back", 50, 100, 100) for _ in range(2)] == [0.0, 0.0]
+    moment = 1e9
+    assert [gate.permits("back", 50, 100, 100) for _ in range(3)] == [0.0, 0.0, 30.0]

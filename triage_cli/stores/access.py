@@ -23,11 +23,13 @@ OPEN = """insert into idempotency (key_id, key, body_hash, lease_until, at) valu
     where idempotency.status is null and idempotency.lease_until <= excluded.at
     and idempotency.body_hash = excluded.body_hash returning 1"""
 # GCRA in one statement: `full_at` is when the bucket is full again. Permits are had if it would not be later than a
-# whole burst from now; all processes share the row.
+# whole burst from now; all processes share the row. What is later than two bursts comes of a clock that was set back.
 PERMITS = """insert into rate_limits (key_id, full_at) values (:key_id, :now + :cost)
     on conflict (key_id) do update set full_at =
-        (case when rate_limits.full_at > :now then rate_limits.full_at else :now end) + :cost
-    where rate_limits.full_at + :cost <= :now + :burst or rate_limits.full_at <= :now returning full_at"""
+        (case when rate_limits.full_at between :now and :now + 2 * :burst then rate_limits.full_at else :now end)
+        + :cost
+    where rate_limits.full_at + :cost <= :now + :burst or rate_limits.full_at not between :now and :now + 2 * :burst
+    returning full_at"""
 
 
 class Database(Protocol):
