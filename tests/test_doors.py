@@ -59,8 +59,10 @@ def a_table_takes_markup_for_text(tmp_path: Path) -> None:
 
 def a_spreadsheet_gets_no_formula(tmp_path: Path) -> None:
     del tmp_path
-    for formula in FORMULAS:
-        for excel, shown in ((True, f"'{formula}"), (False, formula)):
+    disarmed = {formula: f"'{formula}" for formula in FORMULAS}
+    disarmed |= {"x;=1;y": "x;'=1;y", "a; -cmd|' /C calc'!A0": "a;' -cmd|' /C calc'!A0", "fine ;-) a;b": "fine ;-) a;b"}
+    for formula, safe in disarmed.items():
+        for excel, shown in ((True, safe), (False, formula)):
             printer = printing.Printer("csv", excel=excel)
             written: list[str] = []
             printer.write = lambda text, to=written: bool(to.append(text)) or True  # type: ignore[method-assign,misc]

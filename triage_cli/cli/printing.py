@@ -1,6 +1,7 @@
 """What goes to stdout: records as a table, JSON, JSON lines, CSV or ids."""
 
 import csv
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +31,8 @@ Output = Annotated[
 Excel = Annotated[bool, typer.Option("--excel", help="CSV for Excel: BOM, CRLF, formulas disarmed.")]
 # What a spreadsheet takes for a formula, full-width forms too.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# The same behind a semicolon: where lists are parted by it, a spreadsheet begins a cell there. ";-)" is none.
+PARTED = re.compile("(;)(?=[ \u00a0]*(?:[=+@\uff1d\uff0b\uff20]|[-\uff0d](?!\\))))")
 TABLE_ROWS = 50
 # A reader waits at most so many seconds, and a next record, for one that was written: answers may come slowly.
 FLUSH_SECONDS = 0.1
@@ -124,12 +127,10 @@ class Printer:
             return "true" if value else "false"
         if isinstance(value, dict | list | tuple):
             return to_json(value)
-        if (
-            self._excel
-            and isinstance(value, str)
-            and any(line.lstrip(" \u00a0").startswith(FORMULA) for line in value.splitlines() or [""])
-        ):
-            return f"'{value}"
+        if self._excel and isinstance(value, str):
+            value = PARTED.sub(r"\1'", value)
+            if any(line.lstrip(" \u00a0").startswith(FORMULA) for line in value.splitlines()):
+                return f"'{value}"
         return value
 
     def _lines(self, records: Iterable[Record], key: str) -> None:
