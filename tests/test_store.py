@@ -809,6 +809,12 @@ def test_a_path_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
         assert str(path) in raised.value.message
 
 
+@pytest.mark.skipif(os.name != "posix", reason="rights of another kind")
+def test_a_folder_made_for_a_database_is_its_users_alone(tmp_path: Path) -> None:
+    SqliteStore(str(tmp_path / "share" / "triage" / "triage.db"))._db()
+    assert (tmp_path / "share" / "triage").stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="rights do not bind this user")
 def test_a_folder_without_write_rights_is_one_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "fixed"

@@ -16,7 +16,7 @@ FOREIGN = """select 1 from pragma_user_version where user_version = 0
 def connect(path: str) -> sqlite3.Connection:
     """Open a database, and build or migrate it where needed. Raises `StoreError` for one newer than the program."""
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).parent.mkdir(0o700, parents=True, exist_ok=True)  # customers' words are not for every user's eyes
     except OSError as error:
         raise StoreError(
             f"cannot make the folder of {path}: {error.strerror}", hint="name another with --db"
