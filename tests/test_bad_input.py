@@ -352,3 +352,11 @@ def test_a_backup_is_as_private_as_the_database_and_there_only_when_it_is_whole(
     assert cli("db", "backup", "copy.db").returncode == 0
     assert (cli.folder / "copy.db").stat().st_mode & 0o777 == 0o600
     assert sorted(path.name for path in cli.folder.glob("copy.db*")) == ["copy.db", "copy.db.head"]
+
+
+def test_a_first_configuration_that_finds_the_disk_full_is_not_left_half_written(cli: Cli) -> None:
+    with cli.start("config", "init", stdin=subprocess.DEVNULL, preexec_fn=limited(100)) as process:
+        assert process.stderr is not None
+        assert "cannot write config.yaml: " in process.stderr.read().decode()
+    assert process.returncode != 0
+    assert cli("config", "init").returncode == 0

@@ -40,7 +40,12 @@ def init(
     """
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(STARTER)
+            try:
+                file.write(STARTER)
+                file.flush()
+            except OSError:
+                path.unlink()  # half of one would be in the way of the next try
+                raise
     except FileExistsError as error:
         raise ConfigError(f"{path} exists already", hint="name another path, or edit it") from error
     except OSError as error:
