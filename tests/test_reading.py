@@ -107,10 +107,22 @@ def test_options_overrule_what_would_be_found() -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "named"), [("utf-8-sig", "utf8"), ("utf-16", "U16"), ("utf-16", "utf-16-le"), ("utf-32", "u32")]
+)
+def test_an_encoding_may_be_named_by_any_of_its_names(written: str, named: str) -> None:
+    table = opened("id,subject\n1,Grüße\n2,Köln\n".encode(written), encoding=named)
+    assert table.columns == ("id", "subject")
+    assert texts(list(table.rows)) == [("Grüße", None), ("Köln", None)]
+
+
+@pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"encoding": "klingon"}, "there is no encoding"),
         ({"encoding": "base64"}, "there is no encoding"),
+        ({"encoding": "punycode"}, "there is no encoding"),
+        ({"encoding": "unicode_escape"}, "there is no encoding"),
+        ({"encoding": "idna"}, "there is no encoding"),
         ({"encoding": "utf-16"}, "the input is not in utf-16; leave --encoding away"),
         ({"encoding": "utf_32"}, "the input is not in utf_32"),
         ({"delimiter": "ab"}, "cannot delimit"),

@@ -40,7 +40,7 @@ _FOLLOWED = {
     "tis-620",
     "cp874",
 }
-_WIDE = ("utf-16", "utf-32", "utf_16", "utf_32", "utf16", "utf32", "utf-7")
+_WIDE = ("utf-16", "utf-32", "utf-7")
 
 
 def guessed(data: bytes) -> str:
@@ -60,7 +60,7 @@ class Decoder:
     def __init__(self, encoding: str = "utf-8") -> None:
         self.encoding = encoding
         self.fallback = ""
-        self.wide = encoding.lower().startswith(_WIDE)
+        self.wide = codecs.lookup(encoding).name.startswith(_WIDE)
 
     def decode(self, data: bytes) -> str:
         """Return the text of whole lines; never raises."""

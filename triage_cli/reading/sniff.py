@@ -37,6 +37,7 @@ _MAGIC = (
 )
 _CONTROLS = tuple(n for n in range(1, 32) if n not in (9, 10, 11, 12, 13, 26, 27))  # those no text has
 _MARKUP = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml|!--|[a-z]+[ >/])", re.IGNORECASE)
+_NO_TEXTS = frozenset(("idna", "punycode", "unicode-escape", "raw-unicode-escape"))  # no file is written so
 _SEP = re.compile(r'^"?sep=(.)"?\s*$', re.IGNORECASE)
 
 
@@ -85,15 +86,24 @@ def decoder_for(head: bytes, encoding: str | None) -> Decoder:
     try:
         "".encode(encoding)
         codecs.getincrementaldecoder(encoding)
+        codec = codecs.lookup(encoding).name
     except (LookupError, UnicodeError, ValueError) as exc:
-        raise UsageError(f"there is no encoding “{encoding}”", hint="try utf-8, utf-16, cp1252 or mac-roman") from exc
-    if encoding.lower().replace("_", "-") == "utf-8":
+        raise _no_encoding(encoding) from exc
+    if codec in _NO_TEXTS:
+        raise _no_encoding(encoding)
+    if codec == "utf-8":
         return Decoder("utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8")
+    if codec in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be") and wide_encoding(head) == codec[:6]:
+        encoding = codec[:6]  # it has a byte order mark, which is no part of the first column's name
     try:
         codecs.getincrementaldecoder(encoding)("replace").decode(head)
     except UnicodeError as exc:  # such as UTF-16 without a byte order mark
         raise UsageError(f"the input is not in {encoding}", hint="leave --encoding away, and it is found out") from exc
     return Decoder(encoding)
+
+
+def _no_encoding(name: str) -> UsageError:
+    return UsageError(f"there is no encoding “{name}”", hint="try utf-8, utf-16, cp1252 or mac-roman")
 
 
 def format_of(text: str, name: str, wanted: str | None) -> str:
