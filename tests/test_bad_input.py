@@ -104,6 +104,33 @@ def test_rejects_of_json_are_json_lines(cli: Cli) -> None:
     assert (cli.folder / "bad.jsonl").read_text() == '{"foo": 1}\n{"id": "1", "subject": "b"}\nnot json\n'
 
 
+def test_rejects_of_rows_without_a_header_have_none(cli: Cli) -> None:
+    text = "1,my printer is on fire today,a\n2,,b\n3,the second printer is on fire,c\n"
+    for options in ([], ["--no-header"]):
+        assert cli("create", "-q", "--rejects", "bad.csv", *options, stdin=text).returncode == 3
+        assert (cli.folder / "bad.csv").read_text() == "2,,b\n"
+
+
+@pytest.mark.parametrize("command", ["create", "run"])
+def test_rejects_of_files_with_different_columns_are_refused(fitted: Cli, command: str) -> None:
+    (fitted.folder / "a.csv").write_text("id,subject\n1,\n")
+    (fitted.folder / "b.csv").write_text("nr;betreff\n1;\n")
+    done = fitted(command, "a.csv", "b.csv", "--rejects", "bad.csv")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "these files have different columns" in done.stderr
+    assert not (fitted.folder / "bad.csv").exists()
+    assert fitted(command, "a.csv", "a.csv", "--rejects", "bad.csv", "-o", "jsonl").returncode == 3
+    assert (fitted.folder / "bad.csv").read_text() == "id,subject\n1,\n1,\n"
+
+
+def test_the_limit_is_one_for_all_files(cli: Cli) -> None:
+    for name in "abc":
+        (cli.folder / f"{name}.csv").write_text(f"id,subject\n{name}1,x\n{name}2,y\n")
+    done = cli("create", "a.csv", "b.csv", "c.csv", "--limit", "3", "-o", "jsonl")
+    assert [json.loads(line)["external_id"] for line in done.stdout.splitlines()] == ["a1", "a2", "b1"]
+    assert done.stderr.endswith("\n3 created, 0 updated, 0 unchanged, 0 rejected\n")
+
+
 def test_rejects_hold_this_run_only_and_are_never_the_input(cli: Cli) -> None:
     (cli.folder / "in.csv").write_text(RAGGED)
     assert cli("create", "in.csv", "--rejects", "bad.csv").returncode == 3

@@ -85,7 +85,7 @@ def create(
         streams = inputs.looked_through(session, opened, wanted, pipes=True)
         tables = inputs.tables(session, streams, wanted)
         inputs.check_written(session, rejects, "--rejects", (stream.fileno() for _, stream in opened))
-        rejections.begin([name for name, _ in streams])
+        rejections.begin(tables)
         try:
             bar = Bar(session, "creating", session.shows_progress(printer.format), partial(through, streams))
             outcomes = _outcomes(bar, tables, rejections, counts, strict=strict)

@@ -3,9 +3,11 @@
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Annotated, BinaryIO
@@ -135,8 +137,9 @@ def check_written(session: Session, path: Path | None, option: str, read: Iterab
 
 
 def tables(session: Session, named: Sequence[tuple[str, BinaryIO]], wanted: ReadOptions) -> list[Table]:
-    """Open each input and say what was taken from it."""
+    """Open each input and say what was taken from it; the limit is one for all of them."""
     opened = []
+    passed: Counter[str] = Counter()
     for name, stream in named:
         table = open_table(stream, name, wanted)
         prefix = f"{name}: " if len(named) > 1 else ""
@@ -144,8 +147,19 @@ def tables(session: Session, named: Sequence[tuple[str, BinaryIO]], wanted: Read
             session.say(f"{prefix}{table.taken}")
         for note in table.notes:
             session.say(f"{prefix}note: {note}")
+        if wanted.limit is not None:
+            table = table._replace(rows=_limited(table.rows, wanted.limit, passed))
         opened.append(table)
     return opened
+
+
+def _limited(
+    rows: Iterator[TicketDraft | Rejected], limit: int, passed: Counter[str]
+) -> Iterator[TicketDraft | Rejected]:
+    """Yield rows until the inputs before and this one have given as many as are wanted."""
+    for row in islice(rows, limit - passed["rows"]):
+        passed["rows"] += 1
+        yield row
 
 
 def looked_through(

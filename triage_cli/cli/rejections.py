@@ -27,12 +27,16 @@ class Rejections:
         self.count = 0
         self.total = 0
 
-    def begin(self, names: Sequence[str]) -> None:
-        """Empty the file, so that no rows of an earlier run seem to be of this one."""
-        self._several = len(names) > 1
+    def begin(self, tables: Sequence[Table]) -> None:
+        """Empty the file, so that no rows of an earlier run seem to be of this one. It is one table."""
+        self._several = len(tables) > 1
         path = self._path
         if path is None:
             return
+        if len({(t.delimiter, t.headed, t.delimiter and t.columns) for t in tables}) > 1:
+            raise UsageError(
+                "these files have different columns, and --rejects writes one table", hint="import them one by one"
+            )
         try:
             self._file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
         except OSError as error:
@@ -51,7 +55,7 @@ class Rejections:
             raise RowError("stopped at a rejected row, as --strict asks", hint="mend it and run the same again")
 
     def _write(self, file: io.TextIOWrapper, rejected: object, table: Table) -> None:
-        if table.delimiter and not self._headed:
+        if table.delimiter and table.headed and not self._headed:
             file.write(_csv_line(table.columns, table.delimiter) + "\n")
             self._headed = True
         raw = rejected.raw if isinstance(rejected, Rejected) else ""

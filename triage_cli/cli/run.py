@@ -75,7 +75,7 @@ def run(
         if printer.format == "csv" and len({table.columns for table in tables}) > 1:
             raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")
         inputs.check_written(session, rejects, "--rejects", (stream.fileno() for _, stream in opened))
-        tally.rejections.begin([name for name, _ in streams])
+        tally.rejections.begin(tables)
         try:
             bar = Bar(session, "running", session.shows_progress(printer.format), partial(through, streams))
             _print(printer, tables, lambda table: _outcomes(bar, table, plan, tally, strict=strict))

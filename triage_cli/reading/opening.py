@@ -44,7 +44,10 @@ class ReadOptions(NamedTuple):
 
 
 class Table(NamedTuple):
-    """An opened input: its columns as they stand, what was taken from where, its rows; JSON has no delimiter."""
+    """An opened input: its columns as they stand, what was taken from where, its rows; JSON has no delimiter.
+
+    `headed`: its columns have names, which stand above the rows.
+    """
 
     columns: tuple[str, ...]
     taken: str
@@ -53,6 +56,7 @@ class Table(NamedTuple):
     delimiter: str = ","
     notes: tuple[str, ...] = ()
     name: str = ""
+    headed: bool = True
 
 
 class _Header(NamedTuple):
@@ -106,6 +110,7 @@ def _csv_table(blocks: Iterator[str], sample: Sample, name: str, options: ReadOp
         sample.delimiter,
         (header.note,) if header.note else (),
         name,
+        header.before > 0,
     )
 
 
