@@ -934,3 +934,36 @@ def test_an_export_with_a_row_for_each_message_is_the_same_twice(cli: Cli, tmp_p
         assert done.returncode == 3, done.stderr
         assert "24 rejected" in done.stderr
     assert len(cli("list").stdout.splitlines()) == 12
+
+
+@pytest.mark.parametrize(
+    ("later", "did", "extra"),
+    [
+        ("id,subject,bar,foo\n1,a,2,1\n", "unchanged", {"foo": "1", "bar": "2"}),
+        ("id,subject,bar\n1,a,2\n", "unchanged", {"foo": "1", "bar": "2"}),
+        ("id,subject\n1,a\n", "unchanged", {"foo": "1", "bar": "2"}),
+        ("id,subject,bar,new\n1,a,3,4\n", "updated", {"foo": "1", "bar": "3", "new": "4"}),
+        ("id,subject,foo,bar\n1,a,,2\n", "updated", {"bar": "2"}),
+        ("id,subject,foo,bar\n1,a,, \n", "updated", {}),
+        ('{"id": 1, "subject": "a", "foo": null}', "updated", {"bar": "2"}),
+        ('{"id": 1, "subject": "a"}', "unchanged", {"foo": "1", "bar": "2"}),
+    ],
+)
+def test_a_later_export_changes_the_columns_that_it_has(
+    cli: Cli, later: str, did: str, extra: dict[str, object]
+) -> None:
+    assert cli("create", "-q", stdin="id,subject,foo,bar\n1,a,1,2\n").returncode == 0
+    done = cli("create", "-o", "json", stdin=later)
+    assert json.loads(done.stdout)[0]["extra"] == extra
+    assert f"1 {did}" in done.stderr
+    assert "1 unchanged" in cli("create", stdin=later).stderr
+
+
+def test_what_could_not_be_read_goes_once_it_can(cli: Cli) -> None:
+    def extra(priority: str) -> object:
+        done = cli("create", "-o", "json", stdin=f"id,subject,priority\n1,a,{priority}\n")
+        return json.loads(done.stdout)[0]["extra"]
+
+    assert [extra("purple"), extra(""), extra("purple"), extra("high")] == [
+        {"priority": "purple"}, {}, {"priority": "purple"}, {}
+    ]  # fmt: skip

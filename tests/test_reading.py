@@ -52,6 +52,8 @@ def test_a_plain_table_gives_whole_drafts() -> None:
             {"channel": "web"},
             None,
             ["#001", " Refund ", "Where is it?", "c1", "High", "2024-12-15T02:22:38-08:00", "web"],
+            0,
+            ("priority", "created_at"),
         )
     ]
     assert table.columns == ("id", "subject", "description", "customer_id", "priority", "created_at", "channel")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from triage_cli import ids
-from triage_cli.codec import compact, encodable
+from triage_cli.codec import compact, encodable, from_json
 from triage_cli.errors import InputError, RowError
 from triage_cli.models import URGENCY, Ticket, TicketDraft
 
@@ -79,7 +79,7 @@ def updated_ticket(known: Ticket, item: Identified) -> Ticket | None:
     customer_id = draft.customer_id or known.customer_id
     priority = draft.priority or known.priority
     created_at = draft.created_at or known.created_at
-    extra = _json(draft.extra) if draft.extra else known.extra
+    extra = _merged(known.extra, draft)
     rewritten = item.content != known.content_hash
     here = (known.customer_id, known.priority, known.created_at, known.extra)
     if not rewritten and (customer_id, priority, created_at, extra) == here:
@@ -153,6 +153,15 @@ def repeated(item: Identified) -> RowError:
     return RowError(
         f'line {item.draft.line}: the id "{item.draft.external_id}" stands in this input before, with another text'
     )
+
+
+def _merged(known: str, draft: TicketDraft) -> str:
+    """Return what else is known of a ticket: a column that this export lacks stays, one that it empties goes."""
+    said = _json(draft.extra)
+    if known in (said, "{}"):
+        return said
+    merged = {**from_json(known), **from_json(said)}
+    return _json({name: value for name, value in merged.items() if name not in draft.silent})
 
 
 def _json(extra: Mapping[str, Any]) -> str:

@@ -75,8 +75,9 @@ class TicketDraft(NamedTuple):
     """What an input says of one ticket, before the store has seen it.
 
     `row` is the record's place in its input and `line` the line it starts on; `cells` are the row as it was, kept for
-    `run`; `extra` holds every column that is no field of ours, and texts of ours that could not be understood. Of an
-    input that comes in parts, `seen` is how often the parts before have shown this draft's identity.
+    `run`; `extra` holds every column that is no field of ours, and texts of ours that could not be understood; `silent`
+    names what could stand there, and is there and empty. Of an input that comes in parts, `seen` is how often the parts
+    before have shown this draft's identity.
     """
 
     row: int = 0
@@ -92,6 +93,7 @@ class TicketDraft(NamedTuple):
     verdict: str | None = None
     cells: Sequence[Any] | None = None
     seen: int = 0
+    silent: Sequence[str] = ()
 
 
 class Rejected(NamedTuple):

@@ -214,6 +214,8 @@ def draft_line(draft: TicketDraft, seen: int) -> str:
         record["verdict"] = draft.verdict
     if seen:
         record["seen"] = seen
+    if draft.silent:
+        record["silent"] = draft.silent
     return compact(record)
 
 
@@ -228,8 +230,11 @@ def draft_of(record: Any) -> TicketDraft:
         raise StrangeError("a draft holds what is no number or no text")
     if not isinstance(source, str) or "\t" in source or not isinstance(extra, dict):
         raise StrangeError("a draft has no proper source or extra")
+    silent = record.get("silent", [])
+    if not isinstance(silent, list) or not all(isinstance(name, str) for name in silent):
+        raise StrangeError("a draft has no proper list of silent columns")
     row, line, seen = numbers
-    return TicketDraft._make((row, line, *texts[:6], source, extra, texts[6], None, seen))
+    return TicketDraft._make((row, line, *texts[:6], source, extra, texts[6], None, seen, tuple(silent)))
 
 
 def selection_record(selection: Selection) -> dict[str, Any]:

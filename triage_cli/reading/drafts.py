@@ -48,6 +48,9 @@ def drafts(records: Records, plan: Plan) -> Iterator[TicketDraft | Rejected]:
     ours, plain = plan.ours, plan.plain
     others = tuple((name, place) for place, name in enumerate(plan.names) if place not in taken and name not in ours)
     read_priority, read_moment = _readers(plan)
+    # Columns whose text may be kept in `extra`: where it is empty, or understood now, what was kept goes.
+    mute = ours | {plan.names[place] for place in taken - {at_priority, at_created}}
+    kept = tuple(name for name in plan.names if name not in mute)
     row = -1
     for line, cells, problem, item in records:
         if cells is not None and len(cells) == width:
@@ -96,6 +99,8 @@ def drafts(records: Records, plan: Plan) -> Iterator[TicketDraft | Rejected]:
             extra or _EMPTY,
             _said(values[at_verdict]),
             _as_they_are(cells, item, plan),
+            0,
+            tuple([name for name in (kept if item is None else item) if name not in extra and name not in mute]),
         )
 
 
