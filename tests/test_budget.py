@@ -321,3 +321,10 @@ def test_what_others_put_on_a_run_s_account_outlasts_what_it_says_itself(store: 
     assert store.set_aside(lease._replace(spent=6.0, reserved=0.5), [1.0, 1.0], 6.0, LONG_AGO) == 1
     store.end(Run(lease.run_id, "classify", "tester", "classify", "", ended_at=ids.now(), spent=7.0))
     assert booked(store) == [(5.5, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"), [(0.00001, "$0.00001"), (0.5, "$0.5"), (5, "$5"), (0.12345, "$0.1235"), (12345.678, "$12345.68")]
+)
+def test_money_is_told_without_an_exponent(limit: float, told: str) -> None:
+    assert f"limit of {told} ($0 spent)" in Allowance(limit=limit).exceeded(2 * limit).message

@@ -15,10 +15,13 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
+import triage_cli
 from tests.commands import HEADER, TICKETS, many, on_terminal, rows, until
 from tests.conftest import Cli
 from tests.llm_server import Step, chat, serving, verdict
+from triage_cli.cli import logs, runs
 from triage_cli.codec import EVENT_KEYS, TICKET_KEYS
+from triage_cli.config import STARTER
 
 COMMANDS = ("create", "classify", "route", "run", "list", "show", "why", "logs", "stats", "config", "db")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}")
@@ -967,3 +970,53 @@ def test_what_could_not_be_read_goes_once_it_can(cli: Cli) -> None:
     assert [extra("purple"), extra(""), extra("purple"), extra("high")] == [
         {"priority": "purple"}, {}, {"priority": "purple"}, {}
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ("list --category Biling", 'note: there is no category "Biling"; known are Billing, Technical, General'),
+        ("list --classifier locl", 'note: there is no classifier "locl"; known are local, verdict'),
+        ("logs --action creatd", 'note: there is no action "creatd"; known are created, updated, '),
+        ("runs --kind clasify", 'note: there is no kind "clasify"; known are create, classify, '),
+        ("list --category billing", ""),
+        ("list --classifier local", ""),
+        ("logs --action routed", ""),
+        ("runs --kind eval", ""),
+        ("list --category Biling -q", ""),
+    ],
+)
+def test_a_filter_that_nothing_can_pass_is_told(cli: Cli, args: str, said: str) -> None:
+    assert cli("create", "-q", stdin=TICKETS).returncode == 0
+    done = cli(*args.split())
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith(said) if said else done.stderr == ""
+
+
+def test_every_action_and_kind_is_known() -> None:
+    package = Path(triage_cli.__file__).parent
+    code = "".join(path.read_text() for path in package.rglob("*.py"))
+    actions = re.findall(r'(?:Event|\.event|self\._log)\(\s*"(\w+)"', code)
+    assert len(actions) > 15
+    assert set(actions) <= set(logs.ACTIONS)
+    kinds = re.findall(r'running\((?:self\._store, )?"(\w+)"', code)
+    assert set(kinds) == set(runs.KINDS)
+
+
+def test_a_category_is_listed_whatever_its_case(cli: Cli) -> None:
+    created = cli("create", "--subject", "x", "-o", "id").stdout.strip()
+    assert cli("verdict", created, "billing", "-q").returncode == 0
+    for name in ("billing", "BILLING", "Billing"):
+        assert cli("list", "--category", name, "-o", "id").stdout.strip() == created
+
+
+def test_an_empty_priority_is_none_to_list(cli: Cli) -> None:
+    done = cli("list", "--priority", "")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert cli("create", "--subject", "x", "--priority", "").returncode == 0
+
+
+def test_a_first_configuration_goes_to_stdout_for_a_dash(cli: Cli) -> None:
+    done = cli("config", "init", "-")
+    assert (done.returncode, done.stdout, done.stderr) == (0, STARTER, "")
+    assert not (cli.folder / "-").exists()

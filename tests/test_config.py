@@ -122,6 +122,14 @@ def test_remote_and_offline_have_the_same_precedence(home: Path) -> None:
     assert load(home, text, env=env, remote="http://flag.example", offline=True)[8:10] == ("http://flag.example", True)
 
 
+def test_a_typed_database_goes_before_a_remote_that_was_not_typed(home: Path) -> None:
+    text, env = "remote: https://file.example\n", {"TRIAGE_REMOTE": "https://env.example"}
+    for config in (load(home, text, db="x.db"), load(home, "{}", env=env, db="x.db")):
+        assert config.remote is None
+        assert "remote" not in config.origins
+    assert load(home, text, env={"TRIAGE_DB": "x.db"}, remote="http://flag.example").remote == "http://flag.example"
+
+
 @pytest.mark.parametrize(("said", "meant"), [("1", True), ("TRUE", True), ("yes", True), ("0", False), ("", False)])
 def test_offline_in_the_environment(home: Path, said: str, meant: bool) -> None:
     assert load(home, env={"TRIAGE_OFFLINE": said}).offline is meant

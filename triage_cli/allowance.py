@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from itertools import accumulate
 
 from triage_cli.errors import BudgetError
@@ -149,9 +150,9 @@ class Allowance:
         """Return the error of a call that was refused what it might cost."""
         with self._lock:
             own = self.per_day is None or not self._within([usd])
-        bound = f"limit of ${self.limit or 0:.4g}" if own else f"budget of ${self.per_day:.4g} a day"
+        bound = f"limit of {_dollars(self.limit or 0)}" if own else f"budget of {_dollars(self.per_day or 0)} a day"
         return BudgetError(
-            f"the next call might pass the {bound} (${self.brought:.4g} spent)",
+            f"the next call might pass the {bound} ({_dollars(self.brought)} spent)",
             hint="what is left stays new; raise --max-cost or the budget, or run again tomorrow",
         )
 
@@ -167,3 +168,8 @@ class Allowance:
 def fitting(sums: Sequence[float], room: float) -> int:
     """Return how many of these sums, in their order, there is room for."""
     return sum(total <= room + GRAIN for total in accumulate(sums))
+
+
+def _dollars(usd: float) -> str:
+    """Return an amount as people write it: four digits of what is small, never an exponent."""
+    return f"${usd:.2f}" if usd >= 1000 else f"${Decimal(f'{usd:.4g}'):f}"

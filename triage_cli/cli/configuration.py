@@ -31,13 +31,17 @@ def register(app: typer.Typer) -> None:
 
 @about_here
 def init(
-    session: Session, path: Annotated[Path, typer.Argument(metavar="[PATH]", help="Where to.")] = Path("config.yaml")
+    session: Session,
+    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="Where to; - is stdout.")] = Path("config.yaml"),
 ) -> None:
     """Write a short configuration to start from; an existing file is never touched.
 
     \b
     triage config init
     """
+    if str(path) == "-":
+        Printer("table").write(STARTER)
+        return
     try:
         with path.open("x", encoding="utf-8") as file:
             try:

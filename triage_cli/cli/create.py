@@ -126,7 +126,7 @@ def _typed(
         (subject or "").strip() or None,
         (description or "").strip() or None,
         customer_id or None,
-        inputs.priority(priority),
+        inputs.priority(priority or None),
         _created(created_at, named=bool(external_id)),
         external_id or None,
         source,

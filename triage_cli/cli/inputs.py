@@ -216,7 +216,7 @@ def ids(session: Session, names: Sequence[str] | None) -> tuple[tuple[str, ...] 
 
 def priority(text: str | None) -> str | None:
     """Return the priority that a typed word means."""
-    if not text:
+    if text is None:
         return None
     found = values.priority(text, {})
     if found is None:
@@ -269,6 +269,13 @@ def statuses(names: Sequence[str] | None) -> frozenset[str]:
     if unknown:
         raise UsageError(f'no status "{unknown[0]}"', hint=f"a ticket is one of {', '.join(STATUSES)}")
     return frozenset(names or ())
+
+
+def tell_unknown(session: Session, what: str, said: str | None, known: Iterable[str]) -> None:
+    """Tell of a word typed that nothing can have, most likely by mistake."""
+    names = dict.fromkeys(known)
+    if said is not None and said not in names:
+        session.say(f'note: there is no {what} "{said}"; known are {", ".join(names) or "none"}')
 
 
 def tell_waiting(session: Session) -> None:

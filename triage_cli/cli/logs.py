@@ -14,6 +14,12 @@ from triage_cli.codec import EVENT_KEYS, event_record
 from triage_cli.models import EventQuery, LoggedEvent
 
 ON_TERMINAL = 100
+ACTIONS = (
+    *("created", "updated", "classified", "verdict", "routed", "unroutable"),
+    *("delivered", "delivery_failed", "dead_letter", "destination_off", "proposed", "reclassified"),
+    *("submitted", "returned", "batch_opened", "batch_sent", "batch_submitted", "batch_ended", "batch_returned"),
+    *("learned", "rolled_back", "calibrated", "renamed", "forgotten", "key_created", "key_revoked"),
+)
 BREATH = 0.5  # seconds between two looks with --follow
 
 
@@ -48,6 +54,7 @@ def logs(
     triage logs --action classified --since 1d -o csv
     """
     printer = Printer(output, excel=excel)
+    inputs.tell_unknown(session, "action", action, ACTIONS)
     if limit is None and telling.on_terminal(sys.stdout):
         limit = ON_TERMINAL
     ticket_id = session.look().resolve(name) if name is not None else None

@@ -72,6 +72,8 @@ def list_tickets(
     )
     found = printer.unless_closed(session.stopper.interruptible(session.look().find(selection)))
     first = list(islice(found, 1))
+    if not first and limit != 0 and session.has_database:
+        _tell_unknown(session, category, classifier)
     if not first and limit != 0 and session.guides and session.has_database and printer.format == "table":
         there = session.triage.stats().tickets
         session.say("no tickets match" if there else "no tickets yet: triage create FILE stores some")
@@ -104,6 +106,18 @@ def why(session: Session, name: Name, output: printing.Output = None) -> None:
             printing.Printer("table").write(telling.safe(line) + "\n")
         return
     Printer(output).one(found._asdict(), _whole, found._fields)
+
+
+def _tell_unknown(session: Session, category: str | None, classifier: str | None) -> None:
+    """Tell of a category or a classifier that no ticket can have; neither's case matters for a category."""
+    if category is None and classifier is None:
+        return
+    stats = session.triage.stats()
+    names = [name for each in session.triage.categories() for name in (each.name, *each.was)]
+    fit = next((name for name in names if category and name.casefold() == category.casefold()), category)
+    inputs.tell_unknown(session, "category", fit, (*names, *stats.by_category))
+    here = () if session.is_remote else session.config.classifiers
+    inputs.tell_unknown(session, "classifier", classifier, (*here, *stats.by_classifier, "verdict"))
 
 
 def _table(records: Sequence[Any]) -> object:

@@ -12,6 +12,7 @@ from triage_cli.cli.session import Session, command
 from triage_cli.codec import RUN_KEYS, run_record
 from triage_cli.errors import NotFoundError
 
+KINDS = ("create", "classify", "route", "run", "reclassify", "verdict", "learn", "eval", "forget")
 SHOWN = ("started_at", "kind", "seconds", "exit_code", "cost_usd", "counts", "actor", "words")
 
 
@@ -37,6 +38,7 @@ def runs(
     printer = Printer(output)
     found = (run_record(run) for run in session.look().runs(None if kind else limit))
     if kind:
+        inputs.tell_unknown(session, "kind", kind, KINDS)
         found = (record for record in found if record["kind"] == kind)
     if which == "last":
         record = next(found, None)

@@ -50,6 +50,9 @@ def load_config(
     elif not is_postgres(database):
         database = str(absolute(database, cwd, home))
     given_remote = settled.value("remote", remote, ("--remote", "TRIAGE_REMOTE"), no_url)
+    if db is not None and remote is None:  # a database that was typed goes before a remote that was not
+        given_remote = None
+        book.origins.pop("remote", None)
     is_offline = settled.offline(offline)
     _check_own_files(book, sections.destinations, (database, found.path if found else ""))
     _raise(found, book)

@@ -295,7 +295,8 @@ class LocalTriage:
         ):
             again, batching = self._reclassifying(plan, tally)
             names = renaming.heirs(self._parts.categories)
-            selection = selection._replace(category=names.get(selection.category or "", selection.category))
+            category = renaming.typed(self._parts.categories, selection.category)
+            selection = selection._replace(category=names.get(category or "", category))
             for collected in batching.collect() if batching else ():
                 tally.add(collected)
             for outcomes in again.flips(selection, lambda tickets: _sent_on(delivering, tickets)):
@@ -345,6 +346,7 @@ class LocalTriage:
     def find(self, selection: Selection) -> Iterator[Ticket]:
         """Walk over tickets, newest first, or in the order of review."""
         names = renaming.heirs(self._parts.categories)
+        selection = selection._replace(category=renaming.typed(self._parts.categories, selection.category))
         if selection.order == "review":
             labels = frozenset((*names, *(c.name for c in self._parts.categories)))
             waiting = islice(reviewing.queue(self._store, selection, labels), selection.limit)

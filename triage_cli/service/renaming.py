@@ -51,6 +51,14 @@ def heirs(categories: Iterable[Category]) -> dict[str, str]:
     return {old: category.name for category in categories for old in category.was}
 
 
+def typed(categories: Iterable[Category], said: str | None) -> str | None:
+    """Return the name, former ones included, that a person means, whatever its case."""
+    names = {name for category in categories for name in (*category.was, category.name)}
+    if said is None or said in names:
+        return said
+    return next((name for name in names if name.casefold() == said.casefold()), said)
+
+
 def today(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
     """Return a ticket by the names of today."""
     if names.keys().isdisjoint((ticket.category, ticket.suggestion)):
