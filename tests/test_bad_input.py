@@ -99,9 +99,9 @@ def test_a_rejected_row_of_several_lines_can_be_read_again(cli: Cli) -> None:
 
 
 def test_rejects_of_json_are_json_lines(cli: Cli) -> None:
-    text = '{"id": "1", "subject": "a"}\n{"foo": 1}\n{"id": "1", "subject": "b"}\nnot json\n'
+    text = '{"id": "1", "subject": "a"}\n{"foo": 1}\n{"id": "1", "subject": "b", "foo": 0}\nnot json\n'
     assert cli("create", "-q", "--rejects", "bad.jsonl", stdin=text).returncode == 3
-    assert (cli.folder / "bad.jsonl").read_text() == '{"foo": 1}\n{"id": "1", "subject": "b"}\nnot json\n'
+    assert (cli.folder / "bad.jsonl").read_text() == '{"foo": 1}\n{"id": "1", "subject": "b", "foo": 0}\nnot json\n'
 
 
 def test_rejects_of_rows_without_a_header_have_none(cli: Cli) -> None:

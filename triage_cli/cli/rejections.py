@@ -60,7 +60,7 @@ class Rejections:
             self._headed = True
         raw = rejected.raw if isinstance(rejected, Rejected) else ""
         if isinstance(rejected, TicketDraft) and rejected.cells is not None and not table.delimiter:
-            said = {name: cell for name, cell in zip(table.columns, rejected.cells, strict=True) if cell}
+            said = {name: cell for name, cell in zip(table.columns, rejected.cells, strict=True) if cell is not None}
             raw = json.dumps(said, ensure_ascii=False)
         elif isinstance(rejected, TicketDraft) and rejected.cells is not None:
             raw = _csv_line(rejected.cells, table.delimiter)
