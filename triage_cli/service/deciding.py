@@ -105,7 +105,7 @@ class Deciding:
             if before.did == UNFINISHED:
                 self._begin(change, before, kept=conflict is None)
                 continue
-            # Of a forgotten ticket, what was added tells no words; where the answer was saved before, nothing was added.
+            # Of a forgotten ticket, what was added tells no words; where it was saved before, nothing was added.
             answers = [added for added in change.adds if type(added) is Classification]
             steps = answers or (() if conflict else steps_within(before.value, self.labels))
             now = steps[-1] if steps else None
