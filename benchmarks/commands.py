@@ -18,7 +18,7 @@ from benchmarks.make_tickets import main as make_tickets
 
 TRIAGE = [sys.executable, "-m", "triage_cli"]
 SQLITE_UTILS = [sys.executable, "-m", "sqlite_utils"]
-RUNS = 3
+RUNS = 5
 
 
 def seconds(*command: str) -> float:
