@@ -13,6 +13,7 @@ from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, history_record, ticket_record
 from triage_cli.errors import UsageError
 from triage_cli.models import Selection
+from triage_cli.service import renaming
 
 Name = Annotated[
     str, typer.Argument(metavar="ID", help="A ticket's id, its last 6 or more characters, or its external id.")
@@ -113,9 +114,9 @@ def _tell_unknown(session: Session, category: str | None, classifier: str | None
     if category is None and classifier is None:
         return
     stats = session.triage.stats()
-    names = [name for each in session.triage.categories() for name in (each.name, *each.was)]
-    fit = next((name for name in names if category and name.casefold() == category.casefold()), category)
-    inputs.tell_unknown(session, "category", fit, (*names, *stats.by_category))
+    categories = session.triage.categories()
+    names = [name for each in categories for name in (each.name, *each.was)]
+    inputs.tell_unknown(session, "category", renaming.typed(categories, category), (*names, *stats.by_category))
     here = () if session.is_remote else session.config.classifiers
     inputs.tell_unknown(session, "classifier", classifier, (*here, *stats.by_classifier, "verdict"))
 

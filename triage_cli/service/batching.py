@@ -18,7 +18,7 @@ from triage_cli.models import (
     Ticket,
 )
 from triage_cli.ports import Batcher, Classifier
-from triage_cli.service.deciding import costs, late, paying, steps_within
+from triage_cli.service.deciding import answered_by, costs, late, paying, steps_within
 from triage_cli.service.flipping import judge
 from triage_cli.service.gathering import Desk, Gathering, released, spooled, waits_for
 from triage_cli.streams import chunked
@@ -137,9 +137,7 @@ class Batching:
                 if accepted and not goes_on:
                     before = tickets[item.ticket_id]
                     instead = (change.ticket or before) if change.event.data.get("outcome") == "late" else None
-                    answers = [added for added in change.adds if isinstance(added, Classification)]
-                    now = answers[-1] if answers else None
-                    outcomes.append(desk.deciding.outcome(change, now, instead, before))
+                    outcomes.append(desk.deciding.outcome(change, answered_by(change), instead, before))
         return outcomes
 
     def _change(

@@ -106,9 +106,9 @@ class Deciding:
                 self._begin(change, before, kept=conflict is None)
                 continue
             # Of a forgotten ticket, what was added tells no words; where it was saved before, nothing was added.
-            answers = [added for added in change.adds if type(added) is Classification]
-            steps = answers or (() if conflict else steps_within(before.value, self.labels))
-            now = steps[-1] if steps else None
+            now = answered_by(change)
+            if now is None and conflict is None:
+                now = next(reversed(steps_within(before.value, self.labels)), None)
             done.append(self.outcome(change, now, conflict.ticket if conflict else None, before.item))
         return done
 
@@ -184,6 +184,11 @@ class Deciding:
 
     def _doubts(self, ticket: Ticket, answer: Answer) -> tuple[str, ...]:
         return self.suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
+
+
+def answered_by(change: Change) -> Classification | None:
+    """Return the last answer that a change adds."""
+    return next((added for added in reversed(change.adds) if isinstance(added, Classification)), None)
 
 
 def held(doubts: Sequence[str], reason: str | None) -> str:

@@ -82,6 +82,7 @@ class LocalTriage:
         self._store = parts.store
         self._actor = actor
         self._words = words
+        self._names = renaming.heirs(parts.categories)
         self._allowance = Allowance()
         self._cut = False  # some of the input was left
         self._tally: Tally | None = None  # of the last run
@@ -294,9 +295,8 @@ class LocalTriage:
             closing(self._delivering(tally)) as delivering,
         ):
             again, batching = self._reclassifying(plan, tally)
-            names = renaming.heirs(self._parts.categories)
             category = renaming.typed(self._parts.categories, selection.category)
-            selection = selection._replace(category=names.get(category or "", category))
+            selection = selection._replace(category=self._names.get(category or "", category))
             for collected in batching.collect() if batching else ():
                 tally.add(collected)
             for outcomes in again.flips(selection, lambda tickets: _sent_on(delivering, tickets)):
@@ -345,7 +345,7 @@ class LocalTriage:
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
         """Walk over tickets, newest first, or in the order of review."""
-        names = renaming.heirs(self._parts.categories)
+        names = self._names
         selection = selection._replace(category=renaming.typed(self._parts.categories, selection.category))
         if selection.order == "review":
             labels = frozenset((*names, *(c.name for c in self._parts.categories)))
@@ -360,7 +360,7 @@ class LocalTriage:
     def history(self, name: str) -> History:
         """Return everything known of one ticket."""
         history = self._store.history(self.resolve(name))
-        return history._replace(ticket=renaming.today(history.ticket, renaming.heirs(self._parts.categories)))
+        return history._replace(ticket=renaming.today(history.ticket, self._names))
 
     def why(self, name: str) -> Why:
         """Tell how a ticket was decided."""
@@ -379,8 +379,8 @@ class LocalTriage:
     def stats(self) -> Stats:
         """Count."""
         stats = self._store.stats()
-        names = renaming.heirs(self._parts.categories)
-        return stats._replace(by_category=renaming.counted(stats.by_category, names)) if names else stats
+        named = renaming.counted(stats.by_category, self._names) if self._names else stats.by_category
+        return stats._replace(by_category=named)
 
 
 def _sent_on(delivering: Delivering, tickets: Sequence[Ticket]) -> Iterator[Ticket]:

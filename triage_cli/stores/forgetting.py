@@ -8,6 +8,7 @@ from typing import Any
 
 from triage_cli.codec import compact
 from triage_cli.ids import now
+from triage_cli.stores.queries import TYPED
 
 # What beside `tickets` may hold words of a ticket, or a hash that stands for them; a table that may belongs in here.
 # What was still to be sent is not: without the text there is nothing to send.
@@ -35,7 +36,7 @@ ERASE_ANSWERS = "delete from idempotency where answer like ?"
 # A run that a request made tells no names: all of one endpoint have the same words.
 NAMES = """select external_id from tickets where external_id is not null
     and ticket_id in (select value from json_each(:ids))"""
-CALLED = "select distinct words from runs where substr(words, 1, 6) <> 'POST /'"
+CALLED = f"select distinct words from runs where {TYPED}"
 
 
 def _nameless(words: str, names: set[str]) -> str:

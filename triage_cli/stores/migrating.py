@@ -12,7 +12,7 @@ migrations = Migrations(schema.SET)
 @migrations()
 def first(db: Database) -> None:
     """Build the tables of the first release."""
-    for statement in (*schema.CORE, *schema.LEARNING, *schema.ACCESS, *schema.BATCHES):
+    for statement in schema.FIRST:
         db.execute(statement)
 
 

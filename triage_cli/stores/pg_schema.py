@@ -7,9 +7,8 @@ bytes in SQLite, hence the collation.
 import re
 from collections.abc import Iterable, Iterator
 
-from triage_cli.stores.schema import ACCESS, BATCHES, CORE, LATER, LEARNING
+from triage_cli.stores.schema import FIRST, LATER
 
-FIRST = (*CORE, *LEARNING, *ACCESS, *BATCHES)
 # What answers `list` and an id's ending among ten million tickets. A new ticket is written to the last two only.
 ONLY_HERE = (
     """create index tickets_by_status on tickets (status, ticket_id)

@@ -162,11 +162,12 @@ ENDING = "select * from tickets where ticket_id like :ending escape '\\' order b
 
 RECALL = """select * from classifications where answer_key in (select value from json_each(?)) and reused is null
     and error is null and confidence_source not in ('model', 'human')"""
+TYPED = "substr(words, 1, 6) <> 'POST /'"  # of a run: no request began it, whose words are those of its endpoint
 # A command that died is continued by the same one of the same person, with what it had spent. Requests of the server
 # are no such: all of one endpoint have the same words. Nor is yesterday's job continued by today's: a bound below half
 # a day tells apart those that start twice a day too.
 HEIR = 11 * 3600.0
-DEAD = """kind = ? and actor = ? and words = ? and started_at >= ? and substr(words, 1, 6) <> 'POST /'
+DEAD = f"""kind = ? and actor = ? and words = ? and started_at >= ? and {TYPED}
     and ended_at is null and lease_until <= """
 CONTINUED = f"select coalesce(sum(inherited + spent + reserved), 0) from runs where {DEAD} ?"
 CLOSE_CONTINUED = f"update runs set ended_at = ?, exit_code = 137 where {DEAD} ?"

@@ -129,6 +129,7 @@ BATCHES: tuple[str, ...] = (
     "create index batch_items_waiting on batch_items (batch_id, number) where state = 'waiting'",
     "create index batch_items_asked on batch_items (answer_key) where state = 'waiting'",
 )
+FIRST = (*CORE, *LEARNING, *ACCESS, *BATCHES)
 # `inherited`: what a run took over from a killed one of the same command; it bounds the run, but stands on that one's
 # account. `settled`: of what is spent, what other runs put there. `place`: where `pid` means the run's process.
 SECOND: tuple[str, ...] = (
@@ -148,7 +149,7 @@ def build(connection: sqlite3.Connection, version: int) -> None:
     It is what `migrating.migrate` makes, its bookkeeping too. But sqlite-utils takes 70 ms to import, a third of what a
     first command takes, and is left to the databases that are there already.
     """
-    for statement in (*CORE, *LEARNING, *ACCESS, *BATCHES, *(said for later in LATER.values() for said in later)):
+    for statement in (*FIRST, *(said for later in LATER.values() for said in later)):
         connection.execute(statement)
     for statement in BOOKKEEPING:
         connection.execute(statement)
