@@ -375,6 +375,12 @@ def test_one_that_was_left_alone_is_tried_by_one_parcel(world: World, three: dic
     assert len(three["a"].got) == 1
 
 
+def is_pending(pid: int, number: int) -> bool:
+    """Tell whether a signal to a process still waits for one of its threads."""
+    status = Path(f"/proc/{pid}/status").read_text("ascii")
+    return bool(int(status.partition("ShdPnd:")[2].split()[0], 16) >> number - 1 & 1)
+
+
 @pytest.mark.parametrize(
     ("first", "second", "code"), [(signal.SIGINT, signal.SIGTERM, 130), (signal.SIGTERM, signal.SIGHUP, 143)]
 )
@@ -391,6 +397,7 @@ def test_a_second_signal_ends_the_command_of_a_destination_too(cli: Cli, first: 
     until(lambda: begun.exists() and begun.read_text().endswith("\n"), "the command")
     began = time.monotonic()
     process.send_signal(first)
+    until(lambda: not is_pending(process.pid, first), "the first signal")  # else threads may take them in any order
     process.send_signal(second)
     process.communicate(timeout=50)
     assert process.returncode == code
