@@ -6,7 +6,7 @@ from pathlib import Path
 
 from triage_cli.errors import StoreError, UnavailableError
 
-VERSION = 2
+VERSION = 3
 BUSY_SECONDS = 30.0
 # One statement, so that another process that builds the database in between is not taken for another program.
 FOREIGN = """select 1 from pragma_user_version where user_version = 0

@@ -23,6 +23,13 @@ def second(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def third(db: Database) -> None:
+    """Keep what the gates of offline, money and sameness need to know."""
+    for statement in schema.THIRD:
+        db.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection, version: int) -> None:
     """Bring a database to `version`; the caller holds the write lock, since sqlite-utils takes none."""
     migrations.apply(Database(connection, execute_plugins=False))

@@ -8,7 +8,7 @@ import sqlite3
 from datetime import UTC, datetime
 
 SET = "triage"  # of migrations
-NAMES = ("first", "second")  # of the migrations, in their order
+NAMES = ("first", "second", "third")  # of the migrations, in their order
 # As sqlite-utils makes it.
 BOOKKEEPING = (
     """create table "_sqlite_migrations" (
@@ -139,8 +139,9 @@ SECOND: tuple[str, ...] = (
     # It answers what a day has cost, and holds only what did cost something: a server makes a run of each request.
     "create index runs_paid on runs (started_at, spent, reserved) where spent + reserved <> 0",
 )
+THIRD: tuple[str, ...] = ()
 # By the version that they lead to.
-LATER: dict[int, tuple[str, ...]] = {2: SECOND}
+LATER: dict[int, tuple[str, ...]] = {2: SECOND, 3: THIRD}
 
 
 def build(connection: sqlite3.Connection, version: int) -> None:
