@@ -4,7 +4,7 @@ import json
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -193,6 +193,39 @@ def test_the_network_in_the_clear_must_be_meant(cli: Cli) -> None:
     meant = cli("--remote", "http://no-such-host.invalid", "stats", "--insecure", TRIAGE_API_KEY=KEY)
     assert (refused.returncode, meant.returncode) == (2, 6)
     assert "cannot reach" in meant.stderr
+
+
+@contextmanager
+def answering_once(answer: Callable[[str], bytes]) -> Iterator[str]:
+    """Answer one request with what is made of our address, and take no connection from then on."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        listening.close()  # before the answer, so that whoever has read it finds nobody
+        with connection:
+            _take(connection)
+            connection.sendall(answer(url))
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield url
+    thread.join(10)
+
+
+def test_a_server_that_goes_between_two_requests_is_no_wrong_address(cli: Cli) -> None:
+    """The moment of a server's end must not decide what the user is advised to do."""
+
+    def page(url: str) -> bytes:
+        head = f'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLink: <{url}/tickets?after=x>; rel="next"\r\n'
+        return head.encode() + b"Content-Length: 2\r\nConnection: close\r\n\r\n[]"
+
+    with answering_once(page) as url:
+        done = cli("--remote", url, "list", "--limit", "5", TRIAGE_API_KEY=KEY)
+    assert done.returncode == 6
+    assert "cannot reach" in done.stderr
+    assert done.stderr.strip().endswith("run the same command again")
 
 
 # -- kills

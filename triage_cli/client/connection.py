@@ -188,14 +188,15 @@ class Connection:
 
     def translated(self) -> "_Translated":
         """Return a block in which what httpx raises is told in our words."""
-        return _Translated(self.host)
+        return _Translated(self.host, met=self._met)
 
 
 class _Translated:
     """Tells what httpx raises in our words."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, *, met: bool) -> None:
         self._host = host
+        self._met = met  # a server that has answered before was the right address, and is away now
 
     def __enter__(self) -> None:
         """Begin."""
@@ -203,7 +204,7 @@ class _Translated:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
             said = _reason(error)
-            hint = "check --remote, and that triage serve runs there"
+            hint = AGAIN if self._met else "check --remote, and that triage serve runs there"
             raise LostError(f"cannot reach {self._host}: {said}", hint=hint) from error
         if isinstance(error, httpx.TimeoutException):
             raise LostError(f"{self._host} has gone silent", hint=AGAIN) from error
