@@ -82,7 +82,7 @@ def parcel(number: int = 1, text: str = "hello") -> Parcel:
 
 
 def target(url: str, **changes: Any) -> Target:
-    return Target("hook", url, (secret_of(SECRET),), 2.0, 7, (5.0, 300.0))._replace(**changes)
+    return Target("hook", url, (secret_of(SECRET),), 30.0, 7, (5.0, 300.0))._replace(**changes)
 
 
 def sent(destination: WebhookDestination, *parcels: Parcel) -> list[Outcome[Receipt]]:
