@@ -440,6 +440,15 @@ MISTAKES = [
     ("destinations: {a: {type: command, run: ./x y}}", "1: destinations.a.run: must be a list, since no shell"),
     ("destinations: {a: {type: file, path: x, max_attempts: 0}}", "1: destinations.a.max_attempts: must be a"),
     ("destinations: {'https://x': {type: file, path: x}}", "1: destinations.https://x: give the destination a"),
+    # webhooks
+    (
+        "webhooks: {a: {type: standard, secret_env: A, fields: {subject: s, external_id: []}}}",
+        "1: webhooks.a.fields.external_id: needs at least 1",
+    ),
+    (
+        "webhooks: {a: {type: standard, secret_env: A, fields: {subject: s, external_id: [a.b, 7]}}}",
+        "1: webhooks.a.fields.external_id[1]: is a number to YAML",
+    ),
     # routes
     ("routes: x", "1: routes: must be a mapping (category: destination) or a list of rules, not text"),
     ("routes: {biling: https://x}", '1: routes.biling: no category "biling"; did you mean "Billing"?'),

@@ -114,13 +114,6 @@ class UnauthenticatedError(RefusedError):
     http_status = 401
 
 
-class ReplayedError(RefusedError):
-    """A signed message came a second time."""
-
-    code = "replayed"
-    http_status = 409
-
-
 class TooLargeError(UsageError):
     """A request is larger than the server takes."""
 

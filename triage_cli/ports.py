@@ -451,11 +451,11 @@ class Gate(Protocol):
     def give_up(self, key_id: str, key: str) -> None:
         """Forget a request that came to nothing."""
 
-    def hook_seen(self, source: str, hook_id: str) -> bool:
-        """Tell whether a webhook has come before."""
+    def hook_ticket(self, source: str, hook_id: str) -> str | None:
+        """Return the ticket of an event that has come before; None where it has not, or nobody noted its ticket."""
 
-    def note_hook(self, source: str, hook_id: str) -> None:
-        """Note that a webhook has come and is done."""
+    def note_hook(self, source: str, hook_id: str, ticket_id: str) -> None:
+        """Note that an event has come and is done, and which ticket it made or changed."""
 
     def gauges(self) -> Gauges:
         """Count what a monitor watches."""

@@ -1,11 +1,11 @@
-"""A helpdesk's own webhook becomes a ticket: its signature is checked, a replay refused, its fields mapped."""
+"""A helpdesk's own webhook becomes a ticket: its signature is checked, its fields mapped, a repeat answered."""
 
 import hashlib
 import hmac
 import json
 import time
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -15,10 +15,12 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from triage_cli.api import asked, shapes
-from triage_cli.api.once import reply
+from triage_cli.api.once import Done, reply
 from triage_cli.api.serving import Hook, ServedHere, json_only
 from triage_cli.api.tickets import created, draft
-from triage_cli.errors import NotFoundError, ReplayedError, UnauthenticatedError, UsageError
+from triage_cli.codec import ticket_record
+from triage_cli.errors import NotFoundError, UnauthenticatedError, UsageError
+from triage_cli.models import Selection
 from triage_cli.reading.jsons import text_of
 from triage_cli.signing import signature
 
@@ -47,17 +49,23 @@ def receive(
 ) -> Response:
     """Take a helpdesk's event, as `webhooks` in the configuration says: 201, or 200 for a ticket that is known.
 
-    401: the signature is missing, wrong, or too old. 409: this very event was taken before.
+    An event that comes again is answered with the ticket of the first time, and changes nothing. 401: the signature is
+    missing, wrong, or too old.
     """
     hook = served.hooks.get(source)
     if hook is None:
         raise NotFoundError(f'no webhook "{source[:80]}"', hint="name it under webhooks in the config")
     hook_id = checked(hook, request.headers, body, time.time())
-    if served.gate.hook_seen(source, hook_id):
-        raise ReplayedError("this event was taken before", hint="nothing is to be done")
+    # A body alone does not name its event: after another one for the same ticket, it is news and no repeat.
+    names_event = hook.spec.type == "standard" or hook.spec.timestamp_header is not None
+    first = served.gate.hook_ticket(source, hook_id) if names_event else None
+    if first is not None:
+        (ticket,) = served.parts.store.find(Selection(ids=(first,)))
+        return reply(Done(200, {"ticket_id": first, "ticket": ticket_record(ticket)}))
     outcome = served.together.create(draft(mapped(hook, body)), f"webhook:{source}", f"hook:{source}:{hook_id}")
     done = created(outcome)
-    served.gate.note_hook(source, hook_id)
+    if names_event and outcome.value:
+        served.gate.note_hook(source, hook_id, outcome.value.ticket_id)
     if outcome.value and outcome.value.status == "new":
         served.worker.put(source, outcome.value.ticket_id)
     return reply(done)
@@ -100,7 +108,7 @@ def mapped(hook: Hook, body: bytes) -> asked.TicketIn:
         event = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise UsageError("the body is no JSON", hint="send the event as application/json") from error
-    said: dict[str, Any] = {field: _at(event, path) for field, path in hook.spec.fields.items()}
+    said: dict[str, Any] = {field: _joined(event, field, paths) for field, paths in hook.spec.fields.items()}
     try:
         return asked.TicketIn(**{k: v for k, v in said.items() if v is not None}, source=hook.spec.name)
     except ValidationError as error:
@@ -108,6 +116,21 @@ def mapped(hook: Hook, body: bytes) -> asked.TicketIn:
         raise UsageError(
             f"the event does not fit: {where}", hint="check fields of this webhook in the config"
         ) from error
+
+
+def _joined(event: object, field: str, paths: Sequence[str]) -> str | None:
+    """Return the texts at these paths as one, None where there is none. Raises `UsageError` for a part of an id."""
+    texts = {path: text for path in paths if (text := _at(event, path))}
+    if field != "external_id" or not texts or len(paths) == 1:
+        return "#".join(texts.values()) or None
+    if missing := [path for path in paths if path not in texts]:
+        raise UsageError(
+            f"the event has no {missing[0]}, which is a part of its external_id",
+            hint="check fields of this webhook in the config",
+        )
+    # Only the last part may hold the sign between them, so that no two events of different parts have one id.
+    *before, last = texts.values()
+    return "#".join([*(part.replace("%", "%25").replace("#", "%23") for part in before), last])
 
 
 def _at(value: Any, path: str) -> str | None:

@@ -69,7 +69,8 @@ class DestinationSpec(NamedTuple):
 class HookSpec(NamedTuple):
     """A helpdesk's own webhook as configured: how it is signed, and where in its JSON a ticket's fields stand.
 
-    `header` holds the signature of type `hmac`; with `timestamp_header` the time before the body is signed too.
+    `header` holds the signature of type `hmac`; with `timestamp_header` the time before the body is signed too. The
+    values of several paths become one field, joined with `#`.
     """
 
     name: str
@@ -77,7 +78,7 @@ class HookSpec(NamedTuple):
     secret_env: tuple[str, ...] = ()
     header: str | None = None
     timestamp_header: str | None = None
-    fields: Mapping[str, str] = {}
+    fields: Mapping[str, tuple[str, ...]] = {}
     on_create: tuple[str, ...] = ()
 
 

@@ -174,7 +174,7 @@ def _webhooks(place: Place) -> dict[str, HookSpec]:
     return found
 
 
-def _fields(place: Place) -> dict[str, str]:
+def _fields(place: Place) -> dict[str, tuple[str, ...]]:
     values = record(place, FIELDS, place.path)
     if not {"subject", "description"} & values.keys():
         raise MistakeError("needs subject or description: a ticket without text is none")
@@ -262,7 +262,8 @@ WEBHOOK: Mapping[str, Field] = {
     "on_create": Field(several(one_of("classify", "route"))),
 }
 FIELDS: Mapping[str, Field] = {
-    field: Field(text) for field in ("subject", "description", "customer_id", "priority", "created_at", "external_id")
+    field: Field(several(text, least=1, most=10))
+    for field in ("subject", "description", "customer_id", "priority", "created_at", "external_id")
 }
 SERVER: Mapping[str, Field] = {"requests_per_minute": Field(optional(COUNT))}
 BUDGET: Mapping[str, Field] = {"per_day": Field(optional(MONEY))}

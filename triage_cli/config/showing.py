@@ -47,6 +47,6 @@ def _fields(
         if isinstance(value, Price):
             yield from ((f"{key}.{name}.{part}", price) for part, price in value._asdict().items())
         elif isinstance(value, Mapping):
-            yield from ((f"{key}.{name}.{part}", inner) for part, inner in value.items())
+            yield from ((f"{key}.{name}.{part}", list(paths)) for part, paths in value.items())
         else:
             yield f"{key}.{name}", list(value) if isinstance(value, tuple) else value

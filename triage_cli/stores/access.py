@@ -22,6 +22,8 @@ OPEN = """insert into idempotency (key_id, key, body_hash, lease_until, at) valu
     on conflict (key_id, key) do update set lease_until = excluded.lease_until
     where idempotency.status is null and idempotency.lease_until <= excluded.at
     and idempotency.body_hash = excluded.body_hash returning 1"""
+NOTE_HOOK = """insert into hook_ids (source, hook_id, at, ticket_id) values (?, ?, ?, ?)
+    on conflict (source, hook_id) do update set ticket_id = excluded.ticket_id"""
 # GCRA in one statement: `full_at` is when the bucket is full again. Permits are had if it would not be later than a
 # whole burst from now; all processes share the row. What is later than two bursts comes of a clock that was set back.
 PERMITS = """insert into rate_limits (key_id, full_at) values (:key_id, :now + :cost)
@@ -126,17 +128,17 @@ class StoreGate:
             "delete from idempotency where key_id = ? and key = ? and status is null returning 1", (key_id, key)
         )
 
-    def hook_seen(self, source: str, hook_id: str) -> bool:
-        """Tell whether a webhook has come before."""
-        return bool(self._select("select 1 from hook_ids where source = ? and hook_id = ?", (source, hook_id)))
+    def hook_ticket(self, source: str, hook_id: str) -> str | None:
+        """Return the ticket of an event that has come before; None where it has not, or nobody noted its ticket."""
+        rows = self._select("select ticket_id from hook_ids where source = ? and hook_id = ?", (source, hook_id))
+        return rows[0][0] if rows else None
 
-    def note_hook(self, source: str, hook_id: str) -> None:
-        """Note that a webhook has come and is done."""
+    def note_hook(self, source: str, hook_id: str, ticket_id: str) -> None:
+        """Note that an event has come and is done, and which ticket it made or changed."""
         at = time.time()
         with self._store._writing() as db:  # noqa: SLF001 - the gate is the store's other half
             db.execute("delete from hook_ids where at < ?", (at - HOOKS,))
-            said = "insert into hook_ids (source, hook_id, at) values (?, ?, ?) on conflict do nothing"
-            db.execute(said, (source, hook_id, at))
+            db.execute(NOTE_HOOK, (source, hook_id, at, ticket_id))
 
     # -- monitoring
 

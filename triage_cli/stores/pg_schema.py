@@ -20,7 +20,7 @@ ONLY_HERE = (
 )
 
 _TYPES = {"integer": "bigint", "real": "double precision", "blob": "bytea", "text": 'text collate "C"'}
-_TYPE = re.compile(rf"(?<=\s)({'|'.join(_TYPES)})(?=[\s,)])")
+_TYPE = re.compile(rf"(?<=\s)({'|'.join(_TYPES)})(?=[\s,)]|$)")
 _TABLE = re.compile(r"create table (\w+) \(")
 _REFERENCE = re.compile(r"(?<=[(,])(\s*)(\w+)([^,()]*?) (references (\w+) \(\w+\)(?: deferrable initially deferred)?)")
 _TRIGGER = re.compile(

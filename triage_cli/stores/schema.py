@@ -139,7 +139,8 @@ SECOND: tuple[str, ...] = (
     # It answers what a day has cost, and holds only what did cost something: a server makes a run of each request.
     "create index runs_paid on runs (started_at, spent, reserved) where spent + reserved <> 0",
 )
-THIRD: tuple[str, ...] = ()
+# `ticket_id`: the ticket that a webhook's event made or changed, so that its repetition is answered with it.
+THIRD: tuple[str, ...] = ("alter table hook_ids add column ticket_id text",)
 # By the version that they lead to.
 LATER: dict[int, tuple[str, ...]] = {2: SECOND, 3: THIRD}
 
