@@ -389,6 +389,8 @@ MISTAKES = [
         "classifiers:\n  a:\n    type: local\n    min_confidence: 1.5",
         "4: classifiers.a.min_confidence: must be a number from 0 to 1, not 1.5",
     ),
+    ("classifiers: {a: {type: openai, model: m, wire: systemone}}", '1: classifiers.a.wire: means nothing to type "op'),
+    ("classifiers: {a: {type: decision, model: m, wire: x}}", '1: classifiers.a.wire: "x" is none of decisions or s'),
     ("classifiers: {a: {type: local, model: m}}", '1: classifiers.a.model: means nothing to type "local"'),
     (
         "classifiers: {a: {type: openai, model: m, api_key: sk-1}}",

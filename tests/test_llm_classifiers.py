@@ -14,6 +14,7 @@ import pytest
 from tests.llm_server import Asked, LlmServer, Script, Step, chat, decision, failing, good, message, serving, verdict
 from triage_cli.allowance import Allowance
 from triage_cli.classifiers.asking import AskingClassifier, Bill, build, estimate
+from triage_cli.classifiers.prompt import LIMITS
 from triage_cli.classifiers.providers import BUDGET
 from triage_cli.config.records import ClassifierSpec, Price
 from triage_cli.errors import (
@@ -484,7 +485,7 @@ def test_a_bad_answer_is_not_repeated_without_retries() -> None:
     assert len(server.asked) == 1
 
 
-def test_a_ticket_that_is_too_long_is_cut_once() -> None:
+def test_a_ticket_that_is_too_long_is_cut_until_it_fits() -> None:
     too_long = failing(400, "request (5031 tokens) exceeds the available context size (2048 tokens)")
     with serving(first([too_long])) as server:
         classifier = opened(server)
@@ -494,7 +495,9 @@ def test_a_ticket_that_is_too_long_is_cut_once() -> None:
     assert len(server.asked[1].ticket) < 5_000 < len(server.asked[0].ticket)
     with serving(always(too_long)) as server:
         outcomes, error = asked(opened(server))
-    assert (steps(outcomes)[0].error, error, len(server.asked)) == ("too_long", None, 2)
+        assert (steps(outcomes)[0].error, error, len(server.asked)) == ("too_long", None, 1), "it is short already"
+        (chunk,) = [c for c in opened(server).classify([big], Allowance()) if c]
+    assert (steps(chunk)[0].error, len(server.asked)) == ("too_long", 1 + len(LIMITS))
 
 
 # --- failures that pass

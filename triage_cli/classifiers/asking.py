@@ -243,8 +243,8 @@ class _Turn:
                 return before  # the first answer was no good, but it was paid for
             before, paid = self._of.outcome(ticket, question, verdict, bill, masked), bill.usage
             problem = verdict.parsed.problem
-            if problem == "too_long" and limit > prompt.SHORT_LIMIT:
-                limit = prompt.SHORT_LIMIT  # nothing was paid, so this is no retry
+            if problem == "too_long" and (shorter := prompt.shorter(limit, question)):
+                limit = shorter  # nothing was paid, so this is no retry
                 continue
             if problem not in ("cut", "empty", "not_json", "unknown_label") or not again or not retries.take():
                 return before

@@ -1,6 +1,7 @@
 """Chat completions, by OpenAI's SDK: the one shape that every compatible server understands."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 # openai asks sys.modules for httpx at each request: half a module, while a webhook imports it in another thread.
@@ -76,8 +77,11 @@ def openai_connect_errors() -> tuple[type[Exception], ...]:
 
 
 def complaint(error: openai.APIStatusError) -> Complaint:
-    """Read a status error of the SDK."""
-    return Complaint.of(error.status_code, error.body, error.response.headers)
+    """Read a status error of the SDK, whose `body` leaves out what stands beside the `error` of an answer."""
+    body = error.body
+    with suppress(ValueError):
+        body = error.response.json()
+    return Complaint.of(error.status_code, body, error.response.headers)
 
 
 class OpenAIProvider(OpenAIClient):

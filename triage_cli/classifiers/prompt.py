@@ -9,8 +9,9 @@ from triage_cli.classifiers.examples import examples_of
 from triage_cli.models import Category
 
 VERSION = "1"  # grows with every change of a byte in the prompt: answers to another wording are not reused
-LIMIT = 24_000  # characters of a ticket that are sent
-SHORT_LIMIT = 4_000  # the same after a model found a ticket too long
+# Characters of a ticket that are sent: at first, and each time a model has found it too long. The least suit a small
+# decision model, which reads 512 tokens.
+LIMIT, SHORT_LIMIT, *_ = LIMITS = (24_000, 4_000, 1_000, 400)
 EXAMPLES = 8  # of a category
 SHOTS = 8  # categories with an example of their own as a turn
 CUT_MARK = " [cut here]"
@@ -65,6 +66,11 @@ def question(
     labels = labels_of(categories)
     ticket = _ticket(shown(subject or "", limit // 8), shown(description or "", limit))
     return Question(system(categories), ticket, tuple(categories), labels, shots(categories))
+
+
+def shorter(limit: int, asked: Question) -> int | None:
+    """Return the next limit that shortens a question asked under `limit`, None where there is none."""
+    return next((less for less in LIMITS if less < min(limit, len(asked.user))), None)
 
 
 def shots(categories: Sequence[Category]) -> tuple[tuple[str, str], ...]:

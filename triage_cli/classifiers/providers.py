@@ -189,15 +189,14 @@ class Complaint(NamedTuple):
 
     @classmethod
     def of(cls, status: int, body: object, headers: Mapping[str, str]) -> "Complaint":
-        """Read the body of an error: `{"error": {…}}`, its inner part, a text, or a page."""
+        """Read the body of an error: `{"error": {…}}`, `{"error": "…", "code": "…"}`, a text, or a page."""
         inner = body.get("error", body) if isinstance(body, Mapping) else body
+        fields = next((part for part in (inner, body) if isinstance(part, Mapping)), {})
+        words = inner or ""
         if isinstance(inner, Mapping):
             words = inner.get("message") or inner.get("detail") or inner.get("error") or ""
-            code, param = (str(inner.get(key) or "") for key in ("code", "param"))
-            code = f"{code} {inner.get('type') or ''}".strip()
-        else:
-            words, code, param = inner or "", "", ""
-        return cls(status, str(words), code, param, headers, is_page(words))
+        code = " ".join(str(fields[key]) for key in ("code", "type", "reason") if fields.get(key))
+        return cls(status, str(words), code, str(fields.get("param") or ""), headers, is_page(words))
 
     def says(self, pattern: str) -> bool:
         """Tell whether message, code or parameter hold a pattern."""
@@ -220,6 +219,7 @@ OUT_OF_MONEY = (
 )
 TOO_LONG = (
     r"context_length_exceeded|(context|token)[^.]{0,40}(length|size|window|limit)|prompt is too long|too many tokens"
+    r"|STATE_TRUNCATED|STATE_TOO_LONG"
 )
 FILTERED = r"content_filter|content management policy|content_policy|safety"
 NO_MODEL = (

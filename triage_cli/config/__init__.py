@@ -5,6 +5,7 @@ from triage_cli.config.loading import load_config
 from triage_cli.config.records import (
     DEFAULT_CATEGORIES,
     REDACTABLE,
+    WIRES,
     ClassifierSpec,
     Config,
     DestinationSpec,
@@ -19,6 +20,7 @@ __all__ = [
     "DEFAULT_CATEGORIES",
     "REDACTABLE",
     "STARTER",
+    "WIRES",
     "ClassifierSpec",
     "Config",
     "DestinationSpec",

@@ -14,6 +14,8 @@ DEFAULT_CATEGORIES = (
 )
 # What `redact` may name: personal data and credentials that a pattern and a checksum can find.
 REDACTABLE = ("email", "phone", "card", "iban", "secret")
+# The wires of a Decisions API: OpenAI's `/decisions`, and TypeSafe's `/systemone`.
+WIRES = ("decisions", "systemone")
 KEY_VARIABLES: Mapping[str, str] = {
     "decision": "OPENAI_API_KEY",
     "openai": "OPENAI_API_KEY",
@@ -49,6 +51,7 @@ class ClassifierSpec(NamedTuple):
     audit_rate: float = 0
     redact: tuple[str, ...] = ()
     hysteresis: float = 0
+    wire: str | None = None  # of type decision: decisions | systemone; null: found out
 
 
 class DestinationSpec(NamedTuple):
