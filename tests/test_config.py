@@ -376,6 +376,9 @@ MISTAKES = [
     ("categories: [a, ' b']", "1: categories[1]: must not be empty or begin or end with blanks"),
     ("categories: [a, " + "b" * 81 + "]", "1: categories[1]: is 81 characters long; a name has at most 80"),
     ('categories: [a, "b\\tc"]', "1: categories[1]: holds a control character"),
+    ('categories: [a, "Bil\\u200bling"]', "1: categories[1]: holds U+200B, which nobody sees; type it again"),
+    ('categories: [a, {name: "b\\u202e"}]', "1: categories[1].name: holds U+202E, which nobody sees; type it again"),
+    ('destinations: {"a\\u2060": {type: file, path: x}}', "1: destinations.a\u2060: the name holds U+2060, which"),
     ("categories: [a, {name: b, was: a}]", '1: categories[1]: was: "a" is a category still; a former'),
     ("categories: [{name: a, was: x}, {name: b, was: x}]", '1: categories[1]: was: "x" is a former name of "a"'),
     ("categories: [a, {name: b, examples: [x, 1]}]", "1: categories[1].examples[1]: is a number to YAML;"),
@@ -471,6 +474,15 @@ MISTAKES = [
     ("routes: [{to: https://x, when: {customer_id: 7}}]", "1: routes[0].when.customer_id: is a number to YAML"),
     ("routes: [{to: https://x, when: {cat: a}}]", "1: routes[0].when.cat: unknown key"),
     ("routes: [{name: x, to: https://x}, {name: x, to: https://x}]", '1: routes[1]: another rule is named "x"'),
+    # webhooks
+    (
+        "webhooks:\n  d:\n    type: hmac\n    secret_env: S\n    fields: {subject: a}\n    header: 'X Y: z'",
+        "6: webhooks.d.header: must be the name of an HTTP header: letters, digits and dashes, such as X-Signature",
+    ),
+    (
+        'webhooks: {d: {type: hmac, secret_env: S, fields: {subject: a}, header: X-Y, timestamp_header: "X\\tT"}}',
+        "1: webhooks.d.timestamp_header: must be the name of an HTTP header",
+    ),
 ]
 
 
@@ -615,3 +627,9 @@ def test_no_destination_is_the_database_or_the_configuration(home: Path, path: s
     [problem] = caught.value.problems
     assert problem.startswith("config.yaml:2: destinations.x.path: ")
     assert problem.endswith("is the database or the configuration; name a file of its own")
+
+
+def test_a_former_name_may_hold_what_no_name_may_hold_now(home: Path) -> None:
+    """So that a category whose name hid something can be given a name that does not."""
+    config = load(home, 'categories: [General, {name: Billing, was: "Bil\\u200bling"}]')
+    assert config.categories[1].was == ("Bil\u200bling",)

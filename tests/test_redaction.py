@@ -23,9 +23,16 @@ from triage_cli.config.records import REDACTABLE
         ("or 212-555-0134 ok", "or [phone] ok", "phone"),
         ("06 12 34 56 78", "[phone]", "phone"),
         ("+1-800-555-0199", "[phone]", "phone"),
+        ("toll-free 1-800-555-0199", "toll-free [phone]", "phone"),
+        ("1-(800)-555-0199 or", "[phone] or", "phone"),
+        ("1\u2011800\u2011555\u20110199", "[phone]", "phone"),
+        ("0171\u202f234\u00a05678", "[phone]", "phone"),
         ("card 4111 1111 1111 1111 was", "card [card] was", "card"),
         ("5555-5555-5555-4444", "[card]", "card"),
         ("amex 378282246310005", "amex [card]", "card"),
+        ("4111 1111 1111 1111 12/27", "[card] 12/27", "card"),
+        ("2 4111-1111-1111-1111 1", "2 [card] 1", "card"),
+        ("ｊａｎｅ＠ｅｘａｍｐｌｅ．ｃｏｍ", "[email]", "email"),
         ("DE89 3704 0044 0532 0130 00 from me", "[iban] from me", "iban"),
         ("gb82west12345698765432", "[iban]", "iban"),
         ("FR1420041010050500013M02606.", "[iban].", "iban"),
@@ -58,6 +65,9 @@ def test_what_is_found(text: str, masked: str, kind: str) -> None:
         "Tracking 1Z999AA10123456784",
         "error 0x80070005 in 03/04/2026 log",
         "from 9:00 to 17:00, room 0815",
+        "0.000123456 BTC, or +0.000123456",
+        "between 0.00012345-0.00022345",
+        "DE89\u212a04004405320130000 has a Kelvin sign",
     ],
 )
 def test_what_is_left_alone(text: str) -> None:
@@ -78,17 +88,18 @@ def test_masked_once_is_masked_for_good(text: str) -> None:
 
 @pytest.mark.parametrize(
     "part",
-    ["a", "a@", "a.", "1", "1 ", "0-", "+", "(", "DE89", "A1 ", "eyJ", "eyJaaaaaaaa.", "sk-", "password: ", "password",
-     "pin is ", "-----BEGIN PRIVATE KEY-----", "@a.a", "0123456789 ", "api key = ", "GB82 WEST "],
+    ["a", "a@", "a.", "1", "1 ", "111 ", "1\u200b", "\u200b", "0-", "+", "(", "DE89", "A1 ", "eyJ", "eyJaaaaaaaa.",
+     "sk-", "password: ", "password", "pin is ", "-----BEGIN PRIVATE KEY-----", "@a.a", "0123456789 ", "api key = ",
+     "GB82 WEST "],
 )  # fmt: skip
 def test_a_hostile_text_takes_no_longer(part: str) -> None:
-    """10 kB within 50 ms alone; three times that, so that a busy machine does not fail the test."""
+    """10 kB within 50 ms of CPU; three times that, since a busy machine has cold caches."""
     text = (part * 10_000)[:10_000]
     best = min(_seconds(text) for _ in range(3))
     assert best < 0.15
 
 
 def _seconds(text: str) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     redact(text, REDACTABLE)
-    return time.perf_counter() - start
+    return time.process_time() - start

@@ -12,6 +12,8 @@ from itertools import accumulate
 from re import Pattern
 from typing import NamedTuple
 
+from triage_cli.invisible import readings
+
 
 class _Sign(NamedTuple):
     kind: str
@@ -118,9 +120,6 @@ _HIDDEN = re.compile(
     "(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0020-\U000e007f]|[\u202d\u202e]|[\u200b\u2060-\u2064\ufeff\u00ad]{6}"
     "|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4}"
 )
-_UNSEEN = re.compile(
-    "[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
-)
 _BLANKS = re.compile(r"[^\S\n]+")
 _RARE = ("  ", "\t", "\r", "\v", "\f")  # where an ASCII text has none of these, its blanks are single
 
@@ -129,7 +128,7 @@ class Suspicion:
     """Looks at texts under one list of categories' names."""
 
     def __init__(self, labels: Iterable[str]) -> None:
-        self._labels = tuple(label.casefold() for label in labels)
+        self._labels = tuple(filter(None, (_folded(readings(label)[0]) for label in labels)))
         pieces = dict.fromkeys(piece for pieces in _PIECES.values() for piece in pieces)
         bits = {piece: 1 << place for place, piece in enumerate(pieces, start=2)}
         longest = [max(label.split() or [""], key=len) for label in self._labels]
@@ -152,16 +151,13 @@ class Suspicion:
     def found(self, text: str) -> tuple[str, ...]:
         """Name what in a text speaks to a classifier, each kind once."""
         kinds: dict[str, None] = {}
-        if not text.isascii():
-            if _HIDDEN.search(text):
-                kinds[_HIDES] = None
-            text = _BLANKS.sub(" ", unicodedata.normalize("NFKC", _UNSEEN.sub("", text)).casefold())
-        else:
-            text = text.casefold()
-            for blanks in _RARE:
-                if blanks in text:
-                    text = _BLANKS.sub(" ", text)
-                    break
+        if not text.isascii() and _HIDDEN.search(text):
+            kinds[_HIDES] = None
+        for reading in readings(text):
+            self._look(_folded(reading), kinds)
+        return tuple(kinds)
+
+    def _look(self, text: str, kinds: dict[str, None]) -> None:
         here = [word for word in _WORDS if word in text]
         for kind, words, pattern in SIGNS if here else ():
             if kind not in kinds and not words.isdisjoint(here) and pattern.search(text):
@@ -170,7 +166,6 @@ class Suspicion:
             if label in text and self._asks(text, label):
                 kinds[_ASKS] = None
                 break
-        return tuple(kinds)
 
     @staticmethod
     def _asks(text: str, label: str) -> bool:
@@ -183,3 +178,11 @@ class Suspicion:
             if not text[after : after + 1].isalnum() and _ASKING.search(text[max(0, at - _BEFORE) : at]):
                 return True
         return False
+
+
+def _folded(text: str) -> str:
+    """Return a text in lower case, its blanks single."""
+    if not text.isascii():
+        return _BLANKS.sub(" ", unicodedata.normalize("NFKC", text).casefold())
+    text = text.casefold()
+    return _BLANKS.sub(" ", text) if any(blanks in text for blanks in _RARE) else text

@@ -135,9 +135,8 @@ class AskingClassifier:
 
     def question(self, ticket: Ticket, limit: int = prompt.LIMIT) -> tuple[prompt.Question, tuple[str, ...]]:
         """Return what is asked about a ticket, and which kinds of words were masked in it."""
-        # What nobody sees goes first: it would hide from the masks what the model reads.
-        subject, found = redact(prompt.seen(ticket.subject or ""), self.spec.redact)
-        description, more = redact(prompt.seen(ticket.description or ""), self.spec.redact)
+        subject, found = redact(ticket.subject or "", self.spec.redact)
+        description, more = redact(ticket.description or "", self.spec.redact)
         return prompt.question(self.categories, subject, description, limit), tuple(dict.fromkeys(found + more))
 
     def outcome(

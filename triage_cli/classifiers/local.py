@@ -16,6 +16,7 @@ from triage_cli.classifiers.model import METHOD, Model, described, fingerprint
 from triage_cli.classifiers.table import SLICE, WordTable
 from triage_cli.classifiers.words import MAX_CHARACTERS, MAX_WORDS, words_of
 from triage_cli.errors import TriageError
+from triage_cli.invisible import is_plain
 from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Ticket
 from triage_cli.suspicion import Suspicion
 
@@ -133,8 +134,8 @@ class LocalClassifier:
                 guesses[row] = _Guess(
                     self._model.labels[best], round(chances[best], 4), self._reason(because, next_, chances[next_]),
                     self._told(chances),
-                    # Of a text that is cut not all words are known, and what hides in one that is not ASCII is no word.
-                    doubtful or not text.isascii() or len(text) > MAX_CHARACTERS or len(words[row][0]) == MAX_WORDS,
+                    # Of a text that is cut not all words are known, and what hides in one that is not plain is no word.
+                    doubtful or not is_plain(text) or len(text) > MAX_CHARACTERS or len(words[row][0]) == MAX_WORDS,
                 )  # fmt: skip
         return guesses
 

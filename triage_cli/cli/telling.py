@@ -13,18 +13,17 @@ from typing import Any, TextIO
 from triage_cli import ids
 from triage_cli.codec import error_record, to_json
 from triage_cli.errors import ConfigError, TriageError
+from triage_cli.invisible import each_hiding
 
-# C0 and C1 controls, bidirectional overrides, zero-width and tag characters: what can fool a terminal or a reader.
-UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff]"
-)
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 ONE = {"were": "was"}
 
 
 def safe(text: str) -> str:
-    """Return a text as it may be shown on a terminal: one line, what is invisible made visible."""
-    return UNSAFE.sub(_visible, text)
+    """Return a text as it may be shown on a terminal: one line, what hides made visible."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _CONTROL.sub(lambda match: _visible(match.group()), each_hiding(text, _visible))
 
 
 def safe_lines(text: str) -> str:
@@ -32,8 +31,7 @@ def safe_lines(text: str) -> str:
     return "\n".join(safe(line) for line in text.split("\n"))
 
 
-def _visible(match: re.Match[str]) -> str:
-    char = match.group()
+def _visible(char: str) -> str:
     if char in "\n\r\t":
         return " "
     code = ord(char)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from triage_cli.config.document import Check, MistakeError, Odd, Place, kind
 from triage_cli.config.records import without_password
+from triage_cli.invisible import first_hiding
 
 _SECRET = re.compile(
     r"(?i)(.*[_-])?(api_?key|key|secrets?|token|password|passwd|passphrase|credentials?|authorization)"
@@ -97,8 +98,22 @@ def label(place: Place) -> str:
     return value
 
 
+def former(place: Place) -> str:
+    """Accept a name that was a name once, when more was accepted."""
+    value = text(place)
+    if objection := _no_name(value):
+        raise MistakeError(objection)
+    return value
+
+
 def no_name(value: str) -> str:
     """Say why this cannot be a name, or nothing."""
+    if hiding := first_hiding(value):
+        return f"holds U+{ord(hiding):04X}, which nobody sees; type it again"
+    return _no_name(value)
+
+
+def _no_name(value: str) -> str:
     if not value or value != value.strip():
         return "must not be empty or begin or end with blanks"
     if len(value) > 80:
@@ -111,6 +126,14 @@ def no_name(value: str) -> str:
 def same_name(name: str) -> str:
     """Return what two names have in common that a person would take for one."""
     return unicodedata.normalize("NFC", name).casefold()
+
+
+def header(place: Place) -> str:
+    """Accept the name of an HTTP header."""
+    value = text(place)
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", value):
+        raise MistakeError("must be the name of an HTTP header: letters, digits and dashes, such as X-Signature")
+    return value
 
 
 def one_of(*words: str) -> Check:

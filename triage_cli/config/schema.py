@@ -8,6 +8,8 @@ from triage_cli.config.checks import (
     Field,
     absolute,
     database,
+    former,
+    header,
     label,
     no_name,
     number,
@@ -218,7 +220,7 @@ CATEGORY: Mapping[str, Field] = {
     "name": Field(label, needed=True),
     "description": Field(text),
     "examples": Field(several(text)),
-    "was": Field(several(label)),
+    "was": Field(several(former)),
 }
 PRICE: Mapping[str, Field] = {
     "input": Field(MONEY, needed=True),
@@ -258,8 +260,8 @@ DESTINATION: Mapping[str, Field] = {
 WEBHOOK: Mapping[str, Field] = {
     "type": Field(one_of("standard", "hmac"), needed=True),
     "secret_env": Field(several(variable, least=1), needed=True),
-    "header": Field(text, ("hmac",), needed=True),
-    "timestamp_header": Field(optional(text), ("hmac",)),
+    "header": Field(header, ("hmac",), needed=True),
+    "timestamp_header": Field(optional(header), ("hmac",)),
     "fields": Field(_fields, needed=True),
     "on_create": Field(several(one_of("classify", "route"))),
 }

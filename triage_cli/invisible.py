@@ -1,0 +1,79 @@
+"""Characters that nobody sees. Guards see through them, outputs show them, and a model is not sent them.
+
+The one table of the program: Unicode's Default_Ignorable_Code_Point, Cf, Zl and Zp (a test compares it with the
+`regex` package's), and what is drawn as a blank beside Unicode's own blanks. Some of it shapes the letters or the emoji
+that it stands beside, as Persian and a family of emoji are written: that is text and stays, where it stands so.
+"""
+
+import re
+from collections.abc import Callable
+
+# Blanks that Unicode counts among letters and symbols: fillers of Hangul and Khitan, an empty Braille cell, a note
+# without a head.
+BLANKS = "\u115f\u1160\u2800\u3164\uffa0\U00016fe4\U0001d159"
+# The inner part of a character class.
+TABLE = (
+    "\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    f"\U0001d173-\U0001d17a\U000e0000-\U000e0fff{BLANKS}"
+)
+# Controls but for those that blank or end a line, and halves of surrogate pairs.
+CONTROLS = "\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff"
+UNSEEN = re.compile(f"[{TABLE}{CONTROLS}]")
+_CONTROL = re.compile(f"[{CONTROLS}]")
+
+# Scripts from Arabic to Sinhala, and those of South-East Asia, Mongolia and Indonesia: joiners choose a letter's form.
+_JOINING = "\u0620-\u0dff\u0f00-\u109f\u1780-\u17b3\u17b6-\u180a\u1810-\u18af\u1900-\u1cff\ua800-\uabff\ufb50-\ufdff"
+_SYMBOL = "\u00a9\u00ae\u203c\u2049\u20e3\u2100-\u27ff\u2900-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
+_IDEOGRAPH = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_SHAPING = "|".join(
+    (
+        f"(?<=[{_JOINING}])[\u200c\u200d]",
+        f"(?<![{TABLE}])[\u200c\u200d](?=[{_JOINING}])",  # "PDF" and a Persian ending
+        f"(?<=[{_SYMBOL}])\ufe0f?\u200d(?=[{_SYMBOL}])",
+        f"(?<=[{_SYMBOL}])[\ufe0e\ufe0f]",
+        "(?<=[0-9#*])\ufe0f(?=\u20e3)",
+        "(?<=\U0001f3f4)[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f",  # the flag of Scotland
+        f"(?<=[{_IDEOGRAPH}])[\ufe00-\ufe0f\U000e0100-\U000e01ef]",
+        "(?<=[\u1820-\u18aa])[\u180b-\u180f]",
+        "(?<=[\u2801-\u28ff])\u2800|\u2800(?=[\u2801-\u28ff])",
+        "(?<=[\U00013000-\U0001342f])[\U00013430-\U0001343f]",
+        "[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd]",  # signs that are drawn
+    )
+)
+# What shapes nothing has no group; it is tried only where a character of the table stands, since that is quick to see.
+_HIDING = re.compile(f"(?=[{TABLE}])(?:({_SHAPING})|.)", re.DOTALL)
+_LINE_ENDS = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
+_RUN = re.compile(f"[{TABLE}{CONTROLS}]+")
+
+
+def is_plain(text: str) -> bool:
+    """Tell whether a text is ASCII of which all can be seen, as most are: quick, and no tab is plain."""
+    return text.isascii() and text.replace("\n", "").isprintable()
+
+
+def readings(text: str) -> tuple[str, ...]:
+    """Return a text as guards read it: without what nobody sees, and, if that changes it, with blanks in its place."""
+    if is_plain(text) or not UNSEEN.search(text):
+        return (text,)
+    return UNSEEN.sub("", text), _RUN.sub(" ", text)
+
+
+def readable(text: str) -> str:
+    """Return a text as a reader sees it: what is invisible is gone but for what shapes its letters."""
+    if is_plain(text):
+        return text
+    text = _CONTROL.sub("", _LINE_ENDS.sub("\n", text))
+    return each_hiding(text, lambda char: " " if char in BLANKS else "")
+
+
+def each_hiding(text: str, instead: Callable[[str], str]) -> str:
+    """Return a text with something else instead of each character that hides in it: what shapes its letters stays."""
+    if not UNSEEN.search(text):
+        return text
+    return _HIDING.sub(lambda match: match.group(1) or instead(match.group()), text)
+
+
+def first_hiding(text: str) -> str:
+    """Return the first character of a text that hides in it, or nothing."""
+    return next((match.group() for match in _HIDING.finditer(text) if not match.group(1)), "")
