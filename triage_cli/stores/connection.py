@@ -1,5 +1,6 @@
-"""Opening one SQLite file: pragmas, schema version, and its errors as ours."""
+"""Opening one SQLite file: pragmas, schema version, which file it is, and its errors as ours."""
 
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -11,6 +12,54 @@ BUSY_SECONDS = 30.0
 # One statement, so that another process that builds the database in between is not taken for another program.
 FOREIGN = """select 1 from pragma_user_version where user_version = 0
     and exists (select 1 from sqlite_master where name not like 'sqlite_%')"""
+
+
+# Which file a path names: its device and its number there, as long as it has that name; None where there is none.
+FileId = tuple[int, int] | None
+OPENINGS = 10  # a file that is another one each time it is looked at has no lasting number: the last one is taken
+
+
+def file_id(path: str) -> FileId:
+    """Return which file a path names now."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - one call a transaction: pathlib's takes three times as long
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+class Connection:
+    """A thread's connection and the file that it is to; closed when the thread ends.
+
+    Left alone, a connection is open until cycles are looked for.
+    """
+
+    def __init__(self, db: sqlite3.Connection, file: FileId) -> None:
+        self.db = db
+        self.file = file
+
+    def __del__(self) -> None:
+        self.db.close()
+
+
+def opened(path: str) -> Connection:
+    """Open a database as `connect` does, and tell which file that is."""
+    before = file_id(path)
+    for _ in range(OPENINGS):
+        connection = Connection(connect(path), file_id(path))
+        if connection.file == before:  # else it came to be just now, or another one took its place meanwhile
+            break
+        before = connection.file
+    return connection
+
+
+def replaced(path: str) -> UnavailableError:
+    """Return the error of a process whose database is no longer the file that its path names."""
+    fate = "was removed" if file_id(path) is None else "was replaced by another file"
+    return UnavailableError(
+        f"the database {path} {fate} while this process was at work on it",
+        hint="what it had stored there went with the old file; run the same command again, or restart triage serve",
+    )
 
 
 def connect(path: str) -> sqlite3.Connection:

@@ -29,7 +29,7 @@ from triage_cli.models import (
 )
 from triage_cli.stores import queries, renames
 from triage_cli.stores.auditing import keep_head, write_head
-from triage_cli.stores.connection import connect, translate
+from triage_cli.stores.connection import Connection, FileId, connect, file_id, opened, replaced, translate
 from triage_cli.stores.places import machine, place
 from triage_cli.stores.sql import SqlStore, position
 
@@ -47,6 +47,7 @@ class SqliteStore(SqlStore):
         self._audit_key = audit_key
         self._local = threading.local()
         self._turn = threading.Lock()
+        self._file: FileId = None  # once it was opened
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -225,6 +226,7 @@ class SqliteStore(SqlStore):
     def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         with self._translated():
             db = self._db() if self.is_there() else self._nothing()
+            self._check()
             try:
                 return db.execute(sql, values).fetchall()
             except UnicodeEncodeError:  # somebody asks for what is no text: nothing has such a name
@@ -239,6 +241,7 @@ class SqliteStore(SqlStore):
             db.execute("begin immediate")
             try:
                 yield db
+                self._check()
                 db.execute("commit")
             except BaseException:
                 if db.in_transaction:
@@ -271,20 +274,20 @@ class SqliteStore(SqlStore):
         return empty
 
     def _db(self) -> sqlite3.Connection:
-        mine: _Connection | None = getattr(self._local, "db", None)
-        if mine is None:
-            mine = self._local.db = _Connection(connect(self.path))
-        return mine.db
+        connection: Connection | None = getattr(self._local, "db", None)
+        if connection is None:
+            self._check()  # opening makes a database where there is none
+            connection = self._local.db = opened(self.path)
+            self._file = self._file or connection.file
+        return connection.db
 
+    def _check(self) -> None:
+        """Raise `UnavailableError` where the path names another file than when the store was first opened.
 
-class _Connection:
-    """A thread's connection, closed when the thread ends: left alone it is open until cycles are looked for."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self.db = db
-
-    def __del__(self) -> None:
-        self.db.close()
+        What is written to a file that lost its name is lost; and a thread that came late would be at work on another.
+        """
+        if self._file is not None and file_id(self.path) != self._file:
+            raise replaced(self.path)
 
 
 def _encodable(values: Sequence[Any] | Mapping[str, Any]) -> Sequence[Any] | Mapping[str, Any]:
