@@ -53,7 +53,7 @@ def kill_and_go_on(command: list[str], kills: int, longest: float) -> int:
 
 def whole(folder: Path) -> bool:
     with trail(str(folder / "t.db")) as log:
-        return prove(log, None, None).events > 0
+        return prove(log, None, {}).events > 0
 
 
 def deliveries(kills: int, number: int = 2000) -> None:

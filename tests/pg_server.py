@@ -72,7 +72,9 @@ class PgServer:
                        "and pid <> pg_backend_pid() and backend_type = 'client backend'")  # fmt: skip
             db.execute("set session_replication_role = replica")  # no trigger, no foreign key
             emptying = "; ".join(f"delete from {table}" for table in tables())
-            db.execute(f"begin; {emptying}; insert into chain values (1, 0, '{GENESIS}'); commit".encode())
+            start = f"insert into chain values (1, 0, '{GENESIS}')"
+            kept = f"delete from last_head; insert into last_head values (1, 0, '{GENESIS}')"
+            db.execute(f"begin; {emptying}; {start}; {kept}; commit".encode())
         return self.shared
 
     def stop(self) -> None:

@@ -75,6 +75,16 @@ def verify(trail: Iterable[LoggedEvent], key: bytes | None, heads: Mapping[str, 
     `heads` maps hashes that must be in the log to where they were kept. Raises `CheckError`, which names the first
     event that does not hold.
     """
+    head, missing = recompute(trail, key, heads)
+    for where in missing.values():
+        raise absent(where, head)
+    return head
+
+
+def recompute(
+    trail: Iterable[LoggedEvent], key: bytes | None, heads: Mapping[str, str]
+) -> tuple[Head, Mapping[str, str]]:
+    """Recompute a whole log; return its head, and those of `heads` that are not in it. Raises as `verify` does."""
     prev, number, signed = GENESIS, 0, False
     missing = {head: where for head, where in heads.items() if head != GENESIS}
     for number, event in enumerate(trail, 1):
@@ -92,9 +102,12 @@ def verify(trail: Iterable[LoggedEvent], key: bytes | None, heads: Mapping[str, 
     if key is not None and number and not signed:
         hint = "if the key is new, this holds once an event was written with it; else the log was replaced"
         raise CheckError("no event of the log was written with the key in TRIAGE_AUDIT_KEY", hint=hint)
-    for where in missing.values():
-        raise CheckError(f"the head {where} is not in the log, which ends at event {number}", hint=RESTORE)
-    return Head(prev, number)
+    return Head(prev, number), missing
+
+
+def absent(where: str, head: Head) -> CheckError:
+    """Return the error of a head that is not in a log that ends at `head`; `where` says where it was kept."""
+    return CheckError(f"the head {where} is not in the log, which ends at event {head.events}", hint=RESTORE)
 
 
 RESTORE = "compare with a backup: what was there before has been altered"

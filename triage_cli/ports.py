@@ -400,7 +400,18 @@ class Store(Protocol):
 
 
 class Trail(Protocol):
-    """An audit log as it stands, in one snapshot, for proof: whatever somebody made of it."""
+    """An audit log as it stands, in one snapshot, for proof: whatever somebody made of it.
+
+    `place` says where the store keeps a head apart from the log, `mend` the command that writes it anew.
+    """
+
+    @property
+    def place(self) -> str:
+        """Return where the head is kept, as the end of a sentence."""
+
+    @property
+    def mend(self) -> str:
+        """Return the command that keeps today's head there."""
 
     def told(self) -> tuple[Head, str | None]:
         """Return the head that the store itself tells, and the mark of the key it was written with."""

@@ -1,18 +1,18 @@
 """`triage audit`: proof that the log is whole, and the head to keep elsewhere."""
 
-import re
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from triage_cli import wiring
 from triage_cli.cli import printing, telling
+from triage_cli.cli.heads import HASH, HeadsFile
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, command, served
 from triage_cli.errors import UsageError
 
 COLUMNS = ("head", "events")
-HASH = re.compile("[0-9a-f]{64}")
 
 
 def register(app: typer.Typer) -> None:
@@ -31,19 +31,35 @@ def verify(
         str | None,
         typer.Option("--expect-head", metavar="HASH", help="A head printed earlier; must be in.", show_default=False),
     ] = None,
+    heads: Annotated[
+        Path | None,
+        typer.Option(
+            "--heads",
+            metavar="FILE",
+            help="Heads printed earlier, one a line: all must be in; today's is added.",
+            show_default=False,
+        ),
+    ] = None,
     output: printing.Output = None,
 ) -> None:
     """Recompute the whole log; exit 8 names the first event that was changed, moved, put in or taken out.
 
     \b
     triage audit verify
+    triage audit verify --heads /mnt/elsewhere/heads
     triage audit verify --expect-head $(cat head-of-monday)
     """
-    if expect_head is not None and not HASH.fullmatch(expect_head.strip().lower()):
+    expected = (expect_head or "").strip().lower()
+    if expect_head is not None and not HASH.fullmatch(expected):
         raise UsageError(f'"{expect_head}" is no hash', hint="give the 64 digits that triage audit head -o id prints")
-    found = wiring.verify(session.config, expect_head.strip().lower() if expect_head else None)
+    file = HeadsFile(heads) if heads else None
+    elsewhere = {**(file.read() if file else {}), **({expected: "that was expected"} if expected else {})}
+    found = wiring.verify(session.config, elsewhere)
+    new = file.add(found) if file else False
     _print(output, found._asdict())
     session.say(f"{telling.plural(found.events, 'events')}: the log is whole")
+    if new:
+        session.say(f"note: {heads} is new, and holds today's head from here on")
 
 
 @served

@@ -1,4 +1,6 @@
-"""The audit log is held against itself, against heads kept elsewhere, and against the tables it speaks of."""
+"""The audit log is held against itself, against the tables it speaks of, and then against heads kept elsewhere."""
+
+from collections.abc import Mapping
 
 from triage_cli import auditing
 from triage_cli.errors import CheckError
@@ -6,30 +8,42 @@ from triage_cli.models import Head
 from triage_cli.ports import Trail
 
 
-def prove(trail: Trail, key: bytes | None, expected: str | None) -> Head:
+def prove(trail: Trail, key: bytes | None, heads: Mapping[str, str]) -> Head:
     """Return the head of a log that is whole. Raises `CheckError` for the first thing that does not hold.
 
-    `expected` is the hash of a head that was kept elsewhere. Without one there must be a head beside the database.
+    `heads` maps the hashes of heads that must be in the log to where they were kept. Without any there must be the one
+    that the store keeps apart from its log.
     """
-    told, mark = trail.told()
+    ends_at, mark = trail.told()
     _agree(mark, key)
-    heads = {expected: "that was expected"} if expected else {}
-    kept = trail.kept()
-    if kept is not None:
-        heads.setdefault(kept.head, f"kept beside the database (of event {kept.events})")
-    elif expected is None:
+    kept, damage = _kept(trail)
+    where = {kept.head: f"kept {trail.place} (of event {kept.events})", **heads} if kept else heads
+    head, missing = auditing.recompute(trail.events(), key, where)
+    if head != ends_at:
         raise CheckError(
-            "no head is kept beside the database, so a cut end would not be seen",
-            hint="give --expect-head HASH; if this is a copy, write one: triage audit head > DATABASE.head",
+            f"the log ends at event {head.events}, but event {ends_at.events} was written", hint=auditing.RESTORE
         )
-    head = auditing.verify(trail.events(), key, heads)
-    if head != told:
+    for stray in trail.strays():
+        raise CheckError(f"the log is whole, but {stray}", hint=auditing.RESTORE)
+    if damage is not None:
+        raise damage
+    for place in missing.values():
+        raise auditing.absent(place, head)
+    if kept is None and not heads:
         raise CheckError(
-            f"the log ends at event {head.events}, but event {told.events} was written", hint=auditing.RESTORE
+            f"the log is whole up to event {head.events}, but no head is kept {trail.place}, so a cut end would not be "
+            "seen",
+            hint=f"give --expect-head HASH or --heads FILE; to keep one again: {trail.mend}",
         )
-    for said in trail.strays():
-        raise CheckError(f"the log is whole, but {said}", hint=auditing.RESTORE)
     return head
+
+
+def _kept(trail: Trail) -> tuple[Head | None, CheckError | None]:
+    """Return the head that is kept apart from the log, and what is wrong with it."""
+    try:
+        return trail.kept(), None
+    except CheckError as error:
+        return None, error
 
 
 def _agree(mark: str | None, key: bytes | None) -> None:

@@ -1,13 +1,16 @@
-"""What proves one SQLite file's audit log: the log as it stands, nothing built or mended, and a head beside it.
+"""What proves a store's audit log: the log as it stands, nothing built or mended, and a head kept apart from it.
 
-The head is kept in `<database>.head`, in the words of `triage audit head`. It is first written when the database is
-built, so that one that is missing was taken away, and then when a run begins and ends, after the commit, in place and
-in one write of always the same length: so it is never ahead of the log, a kill leaves the older one, and of two
-commands at once either may be the last, since an older head of a log that has grown is in it too. A head that is not in
-the log is never written over.
+For a SQLite file the head is kept in `<database>.head`, in the words of `triage audit head`. It is first written when
+the database is built, so that one that is missing was taken away, and then when a run begins and ends, after the
+commit, in place and in one write of always the same length: so it is never ahead of the log, a kill leaves the older
+one, and of two commands at once either may be the last, since an older head of a log that has grown is in it too. A
+head that is not in the log is never written over. On a server the head is kept in the table `last_head`, in the
+transaction of each event.
 """
 
 import json
+import re
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -21,8 +24,8 @@ from triage_cli.errors import CheckError, UnavailableError
 from triage_cli.models import EventQuery, Head, LoggedEvent
 from triage_cli.stores.connection import VERSION, translate
 
-if TYPE_CHECKING:  # a store of each kind imports this
-    from triage_cli.stores.sql import SqlStore
+if TYPE_CHECKING:  # a SQLite database is proved where psycopg is not installed
+    from triage_cli.stores.postgres import PostgresStore
 
 WIDTH = 20  # characters for the number of events
 EVERY_EVENT = "select seq, timestamp, action, ticket_id, actor, run_id, detail, '', hash from events order by seq"
@@ -67,7 +70,12 @@ def kept_head(path: str) -> Head | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckError(f"{file} holds no head of a log", hint=f"look who changed it; {MEND}") from error
+        hint = f"look who changed it; where that was meant: {_mend(path)}"
+        raise CheckError(f"{file} holds no head of a log", hint=hint) from error
+
+
+def _mend(path: str) -> str:
+    return f"triage audit head > {shlex.quote(f'{path}.head')}"
 
 
 def keep_head(db: sqlite3.Connection, path: str) -> None:
@@ -102,13 +110,13 @@ def write_head(path: str, head: Head) -> None:
         out.write(said.encode())
 
 
-MEND = "where that was meant: triage audit head > that file"
-
-
 class SqliteTrail:
     """The audit log of one file in one snapshot. Raises `CheckError` where it is missing or cannot be read."""
 
+    place = "beside the database"
+
     def __init__(self, path: str, db: sqlite3.Connection) -> None:
+        self.mend = _mend(path)
         self._path = path
         self._db = db
 
@@ -137,12 +145,22 @@ class SqliteTrail:
                 yield said.format(name)
 
 
+# STRAYS as PostgreSQL has them: an event's detail is a text there too.
+_JSON = re.compile(r"json_extract\((\w+), '\$\.(\w+)'\)")
+_TRIGGERS = """select t.tgname, p.prosrc from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+    where t.tgrelid = 'events'::regclass and t.tgenabled in ('O', 'A')"""
+
+
 class ServerTrail:
     """The audit log of a database on a server, up to the head it had when it was opened."""
 
-    def __init__(self, store: "SqlStore") -> None:
+    place = "in the table last_head"
+
+    def __init__(self, store: "PostgresStore") -> None:
+        self.mend = f'psql {shlex.quote(store.shown)} -c "insert into last_head select 1, seq, hash from chain"'
         self._store = store
-        seq, head, mark = store._read("select seq, hash, key from chain")[0]  # noqa: SLF001 - one more reader in this package
+        rows = store._read("select seq, hash, key from chain")  # noqa: SLF001 - one more reader in this package
+        seq, head, mark = rows[0] if rows else (0, "", None)
         self._told = Head(head, seq), mark
 
     def told(self) -> tuple[Head, str | None]:
@@ -150,7 +168,9 @@ class ServerTrail:
         return self._told
 
     def kept(self) -> Head | None:
-        """Return None: there is no place beside a server."""
+        """Return the head in the table of its own; None where its row is gone."""
+        for seq, head in self._store._read("select seq, hash from last_head"):  # noqa: SLF001 - as above
+            return Head(head, seq)
         return None
 
     def events(self) -> Iterator[LoggedEvent]:
@@ -158,10 +178,19 @@ class ServerTrail:
         return takewhile(lambda event: event.seq <= self._told[0].events, self._store.events(EventQuery()))
 
     def strays(self) -> Iterator[str]:
-        """Tell what in the table of tickets no event accounts for."""
-        for said, query in STRAYS[:2]:
-            for (name,) in self._store._read(query):  # noqa: SLF001 - as above
+        """Tell what in the tables no event accounts for."""
+        from triage_cli.stores import pg_schema
+
+        held = {(name, _plain(body)) for name, body in self._store._read(_TRIGGERS)}  # noqa: SLF001 - as above
+        if not held.issuperset((name, _plain(body)) for name, body in pg_schema.triggers()):
+            yield "the triggers that keep the log append-only are gone"
+        for said, query in STRAYS:
+            for (name,) in self._store._read(_JSON.sub(r"(\1::json ->> '\2')", query)):  # noqa: SLF001 - as above
                 yield said.format(name)
+
+
+def _plain(body: str) -> str:
+    return " ".join(body.split())
 
 
 @contextmanager

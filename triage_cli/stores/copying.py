@@ -49,6 +49,8 @@ def _copy(db: Db, door: Door, target: PostgresStore) -> Copied:
     for table in tables:
         copied = _copy_table(db, door, table, copied)
     door.execute("update chain set seq = ?, hash = ?, key = ?", head)
+    door.execute("delete from last_head")
+    door.execute("insert into last_head select 1, seq, hash from chain")
     _number_on(door)
     _verify(door, head, copied.rows, target._audit_key)  # noqa: SLF001 - as above
     return copied._replace(head=head[1])

@@ -94,8 +94,11 @@ PUT_BATCH_ITEMS = (
     "on conflict (batch_id, ticket_id) do update set " + queries.PUT_BATCH_ITEM.partition("do update set ")[2]
 )
 CHAIN = "select seq, hash, key from chain for update"
+# The head that is kept apart is never written over where the log does not contain it: then its end was cut off.
+KEEP_HEAD = """update last_head set seq = ?, hash = ?
+    where seq = 0 or hash = (select hash from events where events.seq = last_head.seq)"""
 # The events and their chain's head in one round trip: all other writers wait for the end of this transaction.
-LOG = f"""with logged as (insert into events select * {ROWS.format(table="events")})
+LOG = f"""with logged as (insert into events select * {ROWS.format(table="events")}), kept as ({KEEP_HEAD})
     update chain set seq = ?, hash = ?, key = ?"""
 EVENT_COLUMNS = ("seq", "timestamp", "action", "ticket_id", "actor", "run_id", "detail", "hash")
 

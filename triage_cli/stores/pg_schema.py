@@ -6,9 +6,11 @@ bytes in SQLite, hence the collation.
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from triage_cli.stores.schema import FIRST, LATER
 
+EVERY = (*FIRST, *chain.from_iterable(LATER.values()))
 # What answers `list` and an id's ending among ten million tickets. A new ticket is written to the last two only.
 ONLY_HERE = (
     """create index tickets_by_status on tickets (status, ticket_id)
@@ -19,6 +21,16 @@ ONLY_HERE = (
     "create index tickets_by_ending on tickets (reverse(ticket_id))",
 )
 
+# What else leads to a version here, before its statements. `last_head` is kept apart from the log, as the file beside a
+# SQLite database is, and written with each event: a log whose end was cut off ends before it.
+ONLY_HERE_LATER: dict[int, tuple[str, ...]] = {
+    3: (
+        """create table last_head (
+            one bigint primary key check (one = 1), seq bigint not null, hash text collate "C" not null)""",
+        "insert into last_head select 1, seq, hash from chain",
+    ),
+}
+
 _TYPES = {"integer": "bigint", "real": "double precision", "blob": "bytea", "text": 'text collate "C"'}
 _TYPE = re.compile(rf"(?<=\s)({'|'.join(_TYPES)})(?=[\s,)]|$)")
 _TABLE = re.compile(r"create table (\w+) \(")
@@ -28,8 +40,8 @@ _TRIGGER = re.compile(
 )
 
 
-def tables(statements: Iterable[str] = FIRST) -> list[str]:
-    """Name the tables in the order in which they are made."""
+def tables(statements: Iterable[str] = EVERY) -> list[str]:
+    """Name the tables that both stores have, in the order in which they are made."""
     return [found[1] for statement in statements if (found := _TABLE.match(statement))]
 
 
@@ -55,7 +67,17 @@ def translated(statements: Iterable[str] = FIRST) -> Iterator[str]:
 def later(version: int) -> Iterator[str]:
     """Yield what brings a schema of this version to the newest."""
     for number in range(version + 1, max(LATER) + 1):
+        yield from ONLY_HERE_LATER.get(number, ())
         yield from translated(LATER[number])
+
+
+def triggers() -> Iterator[tuple[str, str]]:
+    """Yield the names of the triggers that keep the log append-only, and the bodies of their functions."""
+    for statement in FIRST:
+        if trigger := _TRIGGER.fullmatch(statement):
+            function, *made = _trigger(*trigger.groups())
+            for each in made:
+                yield each.split()[2], function.split("$$")[1]
 
 
 def _typed(statement: str) -> str:

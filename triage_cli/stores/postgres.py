@@ -221,9 +221,10 @@ class PostgresStore(SqlStore):
         db.trace = "select 1 from events where seq = ? and hash = ?", (head.events, head.head)
         if len(rows) < pg_queries.MANY:
             said = pg_queries.as_json(pg_queries.EVENT_COLUMNS, rows)
-            db.execute(pg_queries.LOG, (said, head.events, head.head, mine))
+            db.execute(pg_queries.LOG, (said, head.events, head.head, head.events, head.head, mine))
             return
         db.copy("events", pg_queries.EVENT_COLUMNS, rows)
+        db.execute(pg_queries.KEEP_HEAD, (head.events, head.head))
         db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, mine))
 
     def scrub(self) -> None:

@@ -48,17 +48,20 @@ def _postgres(url: str, key: bytes | None = None) -> "PostgresStore":
     return PostgresStore(url, key)
 
 
-def verify(config: Config, expected: str | None) -> Head:
-    """Prove the audit log and return its head. Raises `CheckError` for the first thing that does not hold."""
+def verify(config: Config, heads: Mapping[str, str]) -> Head:
+    """Prove the audit log and return its head. Raises `CheckError` for the first thing that does not hold.
+
+    `heads` maps the hashes of heads that must be in it to where they were kept.
+    """
     key = audit_key(os.environ)
     if is_postgres(config.database):
         from triage_cli.stores.auditing import ServerTrail
 
-        return prove(ServerTrail(_postgres(config.database, key)), key, expected)
+        return prove(ServerTrail(_postgres(config.database, key)), key, heads)
     from triage_cli.stores.auditing import trail
 
     with trail(config.database) as log:
-        return prove(log, key, expected)
+        return prove(log, key, heads)
 
 
 def path_of(config: Config) -> str:
