@@ -25,6 +25,7 @@ from triage_cli.classifiers.asking import build
 from triage_cli.config import load_config
 from triage_cli.config.records import DEFAULT_CATEGORIES, ClassifierSpec
 from triage_cli.models import ClassifyPlan, Selection, Ticket, TicketDraft
+from triage_cli.network import Network
 from triage_cli.service.local import LocalTriage
 
 LATENCY = 0.1
@@ -94,7 +95,7 @@ def bare(url: str, workers: int, count: int) -> None:
 def ours(url: str, workers: int, count: int) -> None:
     """Ask by the classifier, as `classify` does."""
     spec = ClassifierSpec("gpt", "openai", model="m", base_url=url, workers=workers)
-    classifier = build(spec, DEFAULT_CATEGORIES, env={}, actor="bench", run_id=None)
+    classifier = build(spec, DEFAULT_CATEGORIES, env={}, actor="bench", run_id=None, network=Network(offline=False))
     source = tickets(count)
     chunks = (source[at : at + classifier.appetite] for at in range(0, count, classifier.appetite))
     done = [outcome for chunk in classifier.classify(chunks, Allowance()) for outcome in chunk]

@@ -23,6 +23,7 @@ from tests.llm_server import serving as answering
 from tests.pg_server import PgServer, serving, sql
 from triage_cli import auditing, ids
 from triage_cli.models import EventQuery, Lease, Run, Selection
+from triage_cli.network import Network
 from triage_cli.stores import pg_queries, queries
 from triage_cli.stores.pg_door import translated
 from triage_cli.stores.postgres import PostgresStore
@@ -69,7 +70,7 @@ def workers(server: PgServer, number: int) -> None:
         assert len(asked) == number
         assert set(asked.values()) == {1}
         assert sql(url, "select status, count(*) from tickets group by 1") == [("classified", number)]
-        store = PostgresStore(url)
+        store = PostgresStore(url, network=Network(offline=False))
         assert auditing.first_break(store.events(EventQuery())) is None
         store.close()
         base = base or seconds
@@ -81,7 +82,7 @@ def queue(server: PgServer, size: int) -> None:
     for first in range(1, size, 1_000_000):
         sql(url, FILL, (first, min(size, first + 999_999)))
     sql(url, "vacuum analyze")
-    store = PostgresStore(url)
+    store = PostgresStore(url, network=Network(offline=False))
     lease = Lease(store.begin(Run(ids.new_id(), "classify", "bench", "bench", ids.now())).run_id)
     selection, times = Selection(statuses=frozenset({"new", "failed"})), []
     for _ in range(20):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.forked import AT_START, forked
+from tests.online import ONLINE
 from tests.pg_server import PgServer, serving
 from triage_cli import ids
 from triage_cli.allowance import Allowance
@@ -109,7 +110,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqliteStor
     if request.param == "sqlite":
         yield SqliteStore(str(tmp_path / "triage.db"))
         return
-    opened = PostgresStore(request.getfixturevalue("pg_url"))
+    opened = PostgresStore(request.getfixturevalue("pg_url"), network=ONLINE)
     yield opened
     opened.close()
 

@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
+from tests import caught
+
 AT_START = ("PYTHON", "OPENAI_", "ANTHROPIC_", "LC_", "LANG", "COVERAGE")
 ROOT = Path(__file__).parents[1]
 
@@ -118,6 +120,7 @@ def _triage(numbers: Sequence[int], args: Sequence[str], cwd: str, env: Mapping[
     os.environ.clear()
     os.environ.update(env)
     sys.argv = ["triage", *args]
+    caught.at_start()
     code: object = 1
     try:
         from triage_cli.cli import app

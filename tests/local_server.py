@@ -1,5 +1,6 @@
 """An HTTP server on 127.0.0.1 in a thread of its own, that a test gives its answers."""
 
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Generic, TypeVar
@@ -42,6 +43,13 @@ class LocalServer:
         self.root = f"http://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._serving.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
+
+    def speak_tls(self, context: ssl.SSLContext) -> None:
+        """Answer by https from now on; each connection's handshake is its own thread's business."""
+        self._serving.socket = context.wrap_socket(
+            self._serving.socket, server_side=True, do_handshake_on_connect=False
+        )
+        self.root = f"https://127.0.0.1:{self.port}"
 
     def close(self) -> None:
         self._serving.shutdown()

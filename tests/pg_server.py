@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import psycopg
 
+from tests.online import ONLINE
 from triage_cli.auditing import GENESIS
 from triage_cli.stores.pg_door import translated
 from triage_cli.stores.pg_schema import tables
@@ -43,7 +44,7 @@ class PgServer:
             self.sql("alter system set deadlock_timeout = '100ms'")
             self.sql("select pg_reload_conf()")
         self.template = self.database()
-        with_store = PostgresStore(self.template, patience=0.0)
+        with_store = PostgresStore(self.template, network=ONLINE, patience=0.0)
         with_store.stats()
         with_store.close()
 

@@ -16,6 +16,7 @@ import pytest
 
 from tests.commands import many, rows, until
 from tests.conftest import Cli, FakeClassifier, World
+from tests.online import ONLINE
 from tests.test_webhook import Receiver, target
 from triage_cli import ids
 from triage_cli.api import worker
@@ -146,7 +147,7 @@ def test_the_next_attempt_is_due_as_planned_or_as_the_receiver_asks(
 ) -> None:
     now = 1_800_000_000.0
     monkeypatch.setattr(time, "time", lambda: now)
-    world.destinations["hook"] = WebhookDestination(target(receiver.url))
+    world.destinations["hook"] = WebhookDestination(target(receiver.url), ONLINE)
     world.rules = (Rule("r", ("hook",)),)
     receiver.answer = lambda n: [(500, {}), (429, {"Retry-After": "600"})][n - 1]
     run(world, 1)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.llm_server import Asked, LlmServer, Script, Step, chat, decision, failing, good, message, serving, verdict
+from tests.online import ONLINE
 from triage_cli.allowance import Allowance
 from triage_cli.classifiers.asking import AskingClassifier, Bill, build, estimate
 from triage_cli.classifiers.prompt import LIMITS
@@ -28,6 +29,7 @@ from triage_cli.errors import (
     UsageError,
 )
 from triage_cli.models import Answer, Category, Classification, Outcome, Ticket
+from triage_cli.network import Network
 from triage_cli.resilience import Timing
 
 CATEGORIES = (Category("Billing", "Money", ("I was charged twice",)), Category("Technical"), Category("General"))
@@ -62,7 +64,9 @@ def tickets(count: int, words: str = WORDS) -> list[Ticket]:
 def opened(server: LlmServer | str, kind: str = "openai", **spec: Any) -> AskingClassifier:
     root, url = (server, server) if isinstance(server, str) else (server.root, server.url)
     env = {"KEY": KEY}
-    options = {"max_wait": 120.0} | {k: spec.pop(k) for k in ("max_wait", "offline") if k in spec}
+    options: dict[str, Any] = {"max_wait": 120.0, "network": ONLINE} | {
+        k: spec.pop(k) for k in ("max_wait", "network") if k in spec
+    }
     base: dict[str, Any] = {
         "model": "m",
         "base_url": root if kind == "anthropic" else url,
@@ -783,27 +787,27 @@ def test_a_missing_key_names_the_variable() -> None:
     spec = ClassifierSpec("gpt", "openai", model="m", api_key_env="MY_KEY")
     for env in ({}, {"MY_KEY": " "}):
         with pytest.raises(RefusedError, match="MY_KEY"):
-            build(spec, CATEGORIES, env=env, actor="a", run_id=None)
+            build(spec, CATEGORIES, env=env, actor="a", run_id=None, network=ONLINE)
 
 
 def test_a_key_that_cannot_be_sent_is_not_shown() -> None:
     spec = ClassifierSpec("gpt", "openai", model="m", api_key_env="MY_KEY")
     with pytest.raises(RefusedError) as caught:
-        build(spec, CATEGORIES, env={"MY_KEY": f"{KEY}\nx"}, actor="a", run_id=None)
+        build(spec, CATEGORIES, env={"MY_KEY": f"{KEY}\nx"}, actor="a", run_id=None, network=ONLINE)
     assert KEY not in caught.value.sentence()
 
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_offline_opens_nothing(kind: str) -> None:
     with pytest.raises(UsageError, match="gpt"):
-        opened("http://127.0.0.1:9/v1", kind, offline=True)
+        opened("http://127.0.0.1:9/v1", kind, network=Network(offline=True))
 
 
 def test_a_decision_has_at_most_255_choices() -> None:
     many = [Category(f"c{n}") for n in range(255)]
     spec = ClassifierSpec("d", "decision", model="m")
     with pytest.raises(ConfigError, match="254"):
-        build(spec, many, env={}, actor="a", run_id=None)
+        build(spec, many, env={}, actor="a", run_id=None, network=ONLINE)
 
 
 # --- keys and tickets stay where they belong

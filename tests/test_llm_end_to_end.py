@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.caught import VARIABLE
 from tests.commands import is_whole, rows, until
 from tests.conftest import Cli
 from tests.llm_server import Asked, LlmServer, Step, chat, failing, good, serving, verdict
@@ -170,11 +171,24 @@ def test_a_label_outside_the_list_is_never_stored(cli: Cli) -> None:
 
 
 def test_offline_opens_no_socket(cli: Cli) -> None:
+    """What else might open one is in tests/test_network.py, command by command."""
+    caught = cli.folder / "caught.txt"
+    cli.env |= {VARIABLE: str(caught)}
     with serving() as server:
-        configure(cli, server.url)
+        local = "  local: {type: local, min_confidence: 0.99}\n  both: {type: cascade, steps: [local, gpt]}\n"
+        configure(cli, server.url, local)
         tickets(cli, 1)
-        assert cli("classify", "--offline").returncode == 2
+        refused = cli("classify", "--offline")
+        assert refused.returncode == 2
+        assert "needs the network, and --offline switches it off" in refused.stderr
+        assert statuses(cli) == {"new": 1}
+        assert cli("classify", "--offline", "--classifier", "both").returncode == 0, "its local step is asked"
+        assert statuses(cli) == {"needs_review": 1}
         assert server.asked == []
+        assert not caught.exists()
+        tickets(cli, 2, "Where is parcel {n}?")
+        assert cli("classify", "-q", "--max-wait", "0s").returncode != 0
+        assert caught.exists(), "a socket that is opened is caught"
 
 
 def test_a_cascade_asks_the_model_only_where_the_local_one_is_unsure(cli: Cli) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.online import ONLINE
 from tests.pg_server import PgServer, sql
 from tests.test_store import OLD_RUN, a_run, a_ticket, actions, changed, created, filled, stored
 from triage_cli import auditing
@@ -32,7 +33,7 @@ TO_CLASSIFY = frozenset({"new", "failed"})
 
 @pytest.fixture
 def pg(pg_url: str) -> Iterator[PostgresStore]:
-    opened = PostgresStore(pg_url)
+    opened = PostgresStore(pg_url, network=ONLINE)
     yield opened
     opened.close()
 
@@ -142,7 +143,7 @@ def test_many_that_open_a_new_database_at_once_build_one(pg_server: PgServer) ->
     gate = threading.Barrier(8)
 
     def open_it(_: int) -> int:
-        one = PostgresStore(url)
+        one = PostgresStore(url, network=ONLINE)
         gate.wait()
         try:
             return one.stats().tickets
@@ -159,7 +160,7 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(pg_server: PgServer) -> Non
     url = pg_server.database(like=pg_server.template)
     sql(url, "update schema_version set version = version + 1")
     with pytest.raises(StoreError, match="newer triage") as raised:
-        PostgresStore(url).stats()
+        PostgresStore(url, network=ONLINE).stats()
     assert int(raised.value.exit_code) == 2
     assert sql(url, "select version from schema_version") == [(VERSION + 1,)]
 
@@ -173,7 +174,7 @@ def test_a_schema_of_version_1_is_brought_forward_by_one_of_many_and_goes_on(pg_
     sql(url, OLD_RUN)
 
     def open_it(_: int) -> list[tuple[str, float, float]]:
-        one = PostgresStore(url)
+        one = PostgresStore(url, network=ONLINE)
         try:
             return [(run.run_id, run.spent, run.reserved) for run in one.runs(None)]
         finally:
@@ -185,7 +186,7 @@ def test_a_schema_of_version_1_is_brought_forward_by_one_of_many_and_goes_on(pg_
     said = """select table_name, column_name, data_type, column_default, is_nullable from information_schema.columns
         where table_schema = 'public' order by 1, 2"""
     assert sql(url, said) == sql(pg_server.template, said)
-    store = PostgresStore(url)
+    store = PostgresStore(url, network=ONLINE)
     assert store.begin(Run("r2", "classify", "tester", "classify", "2026-01-02")).spent == 3
     store.close()
 
@@ -210,7 +211,7 @@ def test_another_program_s_tables_are_refused_and_left_as_they_are(pg_server: Pg
     url = pg_server.database()
     sql(url, f"create table {table}")
     with pytest.raises(StoreError, match="another program"):
-        PostgresStore(url).stats()
+        PostgresStore(url, network=ONLINE).stats()
     assert sql(url, "select count(*) from pg_tables where schemaname = 'public'") == [(1,)]
 
 
@@ -218,7 +219,7 @@ def test_a_schema_of_its_own_in_a_shared_database_is_enough(pg_server: PgServer)
     url = pg_server.database()
     sql(url, "create table tickets (title text)")
     sql(url, "create schema ours")
-    opened = PostgresStore(f"{url}&options=-csearch_path%3Dours")
+    opened = PostgresStore(f"{url}&options=-csearch_path%3Dours", network=ONLINE)
     filled(opened, a_ticket())  # type: ignore[arg-type]
     assert sql(url, "select count(*) from ours.tickets") == [(1,)]
     opened.close()
@@ -502,7 +503,7 @@ def test_a_deadlock_is_tried_again(pg: PostgresStore) -> None:
 
 
 def test_a_statement_that_takes_too_long_is_exit_6_and_nothing_is_half_done(pg: PostgresStore) -> None:
-    hasty = PostgresStore(f"{pg.path}&options=-cstatement_timeout%3D300ms")
+    hasty = PostgresStore(f"{pg.path}&options=-cstatement_timeout%3D300ms", network=ONLINE)
     with (
         holding(pg.path, "select 1 from chain for update"),
         pytest.raises(UnavailableError, match="too long") as raised,
@@ -515,7 +516,9 @@ def test_a_statement_that_takes_too_long_is_exit_6_and_nothing_is_half_done(pg: 
 
 
 def test_a_worker_that_stops_in_mid_transaction_does_not_hold_up_the_others(pg: PostgresStore) -> None:
-    frozen = PostgresStore(f"{pg.path}&options=-cidle_in_transaction_session_timeout%3D300ms", patience=0.0)
+    frozen = PostgresStore(
+        f"{pg.path}&options=-cidle_in_transaction_session_timeout%3D300ms", network=ONLINE, patience=0.0
+    )
     with pytest.raises(UnavailableError), frozen._writing() as db:  # noqa: PT012 - the block is what is undone
         db.execute("select 1 from chain for update")
         assert pg.save([created(a_ticket("1"))]) == [None]
@@ -530,7 +533,7 @@ def test_a_worker_that_stops_in_mid_transaction_does_not_hold_up_the_others(pg: 
 
 def refused(url: str) -> TriageError:
     with pytest.raises(TriageError) as raised:
-        PostgresStore(url, patience=20.0).stats()
+        PostgresStore(url, network=ONLINE, patience=20.0).stats()
     return raised.value
 
 

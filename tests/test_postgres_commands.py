@@ -13,6 +13,7 @@ from tests.commands import TICKETS, many, rows, until
 from tests.conftest import Cli
 from tests.llm_server import LlmServer, Step, chat, verdict
 from tests.llm_server import serving as answering
+from tests.online import ONLINE
 from tests.pg_server import PgServer, sql
 from tests.server import Running, serving
 from triage_cli import auditing
@@ -31,7 +32,7 @@ def pg(cli: Cli, pg_url: str) -> Cli:
 
 
 def is_whole(url: str) -> bool:
-    store = PostgresStore(url)
+    store = PostgresStore(url, network=ONLINE)
     try:
         assert sql(url, "select count(*) from claims c join runs r using (run_id) where r.ended_at is not null") == [
             (0,)
@@ -242,7 +243,7 @@ def test_a_file_moves_with_everything_in_it(fitted: Cli, pg_server: PgServer) ->
     assert done.returncode == 0, done.stderr
     assert " 53 tickets" in done.stderr
     assert "the audit log holds there" in done.stderr
-    here, there = SqliteStore(str(fitted.db)), PostgresStore(url)
+    here, there = SqliteStore(str(fitted.db)), PostgresStore(url, network=ONLINE)
     for table in pg_schema.tables():
         columns = ", ".join(row[1] for row in here._read(f"pragma table_info({table})"))
         said = f"select {columns} from {table} order by 1, 2"
@@ -295,7 +296,7 @@ def test_nobody_writes_to_the_file_while_it_is_copied_and_a_nul_is_told_of(cli: 
     done = cli("db", "copy", pg_url)
     assert done.returncode == 0
     assert "NUL character in 1 rows" in done.stderr
-    (moved,) = (t for t in PostgresStore(pg_url).find(Selection()) if t.external_id == "A-1")
+    (moved,) = (t for t in PostgresStore(pg_url, network=ONLINE).find(Selection()) if t.external_id == "A-1")
     assert moved.description == "a\ufffdb"
 
 

@@ -139,8 +139,13 @@ def test_a_strange_page_is_one_sentence(cli: Cli, answer: bytes, code: int, said
 @pytest.mark.parametrize(
     ("args", "env", "code", "said"),
     [
-        ("--remote http://127.0.0.1:9 stats", {}, 6, "cannot reach 127.0.0.1:9: connection refused"),
-        ("--remote https://no-such-host.invalid stats", {}, 6, "cannot reach no-such-host.invalid: no such host"),
+        ("--remote http://127.0.0.1:9 stats", {}, 6, "cannot reach 127.0.0.1:9: it refuses connections"),
+        (
+            "--remote https://no-such-host.invalid stats",
+            {},
+            6,
+            "no-such-host.invalid: its name leads to no address",
+        ),
         ("--remote http://127.0.0.1:9 stats", {"TRIAGE_API_KEY": ""}, 4, "takes a key; export TRIAGE_API_KEY"),
         ("--remote http://127.0.0.1:9 stats", {"TRIAGE_API_KEY": "tr\ng"}, 4, "holds what is no key"),
         ("--remote http://127.0.0.1:9 stats", {"TRIAGE_API_KEY": "schlüssel"}, 4, "holds what is no key"),

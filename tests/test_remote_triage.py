@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import World
+from tests.online import ONLINE
 from tests.server import Running, serving
 from triage_cli.client import RemoteTriage, connection
 from triage_cli.client.connection import Address, LostError, checked
@@ -68,7 +69,7 @@ def side(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterat
         running = stack.enter_context(served(world, tmp_path))
 
         def make() -> Triage:
-            triage = RemoteTriage(Address(running.url, running.keys["agent"]))
+            triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
             stack.callback(triage.close)
             return triage
 
@@ -268,7 +269,7 @@ def flaky(port: int, cuts: list[int]) -> Iterator[str]:
 def test_a_lost_parcel_is_sent_again_and_stored_once(world: World, tmp_path: Path, cuts: list[int]) -> None:
     drafts = [a_row(n, None, subject="the same") for n in range(NUMBER)]
     with served(world, tmp_path) as running, flaky(running.port, cuts) as url:
-        triage = RemoteTriage(checked(url, running.keys["agent"], insecure=False))
+        triage = RemoteTriage(checked(url, running.keys["agent"], insecure=False), ONLINE)
         outcomes = list(triage.create(drafts))
         triage.close()
     assert [o.row for o in outcomes] == list(range(NUMBER)), "each row once, in order"
@@ -291,7 +292,7 @@ def test_a_long_input_is_sent_however_often_the_server_asks_for_a_while(
             take()
 
         monkeypatch.setattr(running.served.room, "take", every_second_time)
-        triage = RemoteTriage(checked(running.url, running.keys["agent"], insecure=False))
+        triage = RemoteTriage(checked(running.url, running.keys["agent"], insecure=False), ONLINE)
         outcomes = list(triage.create([a_row(n) for n in range(5 * ROWS)]))
         triage.close()
     assert dids(outcomes) == {"created": 5 * ROWS}, "one wait each time, and together more than anybody waits for once"
@@ -299,7 +300,7 @@ def test_a_long_input_is_sent_however_often_the_server_asks_for_a_while(
 
 def test_a_server_that_loses_every_answer_is_given_up(world: World, tmp_path: Path) -> None:
     with served(world, tmp_path) as running, flaky(running.port, [3000] * 20) as url:
-        triage = RemoteTriage(checked(url, running.keys["agent"], insecure=False))
+        triage = RemoteTriage(checked(url, running.keys["agent"], insecure=False), ONLINE)
         with pytest.raises(LostError, match="broke off"):
             list(triage.create([a_row(n) for n in range(ROWS)]))
         triage.close()
@@ -308,7 +309,7 @@ def test_a_server_that_loses_every_answer_is_given_up(world: World, tmp_path: Pa
 
 def test_a_reader_may_not_write(world: World, tmp_path: Path) -> None:
     with served(world, tmp_path) as running:
-        triage = RemoteTriage(Address(running.url, running.keys["reader"]))
+        triage = RemoteTriage(Address(running.url, running.keys["reader"]), ONLINE)
         assert triage.stats().tickets == 0
         with pytest.raises(RefusedError):
             list(triage.create([a_row(0)]))
@@ -330,7 +331,7 @@ def test_an_input_is_read_only_as_fast_as_it_is_stored(world: World, tmp_path: P
             yield a_row(n)
 
     with served(world, tmp_path) as running:
-        triage = RemoteTriage(Address(running.url, running.keys["agent"]))
+        triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
         ahead = 0
         for told, _ in enumerate(triage.create(rows()), 1):
             ahead = max(ahead, read - told)
@@ -341,7 +342,7 @@ def test_an_input_is_read_only_as_fast_as_it_is_stored(world: World, tmp_path: P
 
 def test_stopping_takes_no_new_parcel(world: World, tmp_path: Path) -> None:
     with served(world, tmp_path) as running:
-        triage = RemoteTriage(Address(running.url, running.keys["agent"]))
+        triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
         outcomes = []
         for outcome in triage.create(a_row(n) for n in range(20 * ROWS)):
             outcomes.append(outcome)
@@ -354,7 +355,7 @@ def test_stopping_takes_no_new_parcel(world: World, tmp_path: Path) -> None:
 def test_an_answer_error_comes_as_what_it_was(world: World, tmp_path: Path) -> None:
     world.classifier._answer = lambda _: (None, 0.0)
     with served(world, tmp_path) as running:
-        triage = RemoteTriage(Address(running.url, running.keys["agent"]))
+        triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
         list(triage.create([a_row(0)]))
         (here,) = triage.classify(Selection(), ClassifyPlan())
         triage.close()

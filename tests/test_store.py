@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlite_utils import Database, Migrations
 
+from tests.online import ONLINE
 from tests.pg_server import sql as pg_sql
 from triage_cli import auditing, ids
 from triage_cli.errors import StoreError, UsageError
@@ -643,7 +644,7 @@ def test_models_are_kept_by_fingerprint(store: SqliteStore) -> None:
 
 
 def _save_alone(path: str, name: str, number: int) -> None:
-    store = PostgresStore(path) if "://" in path else SqliteStore(path)
+    store = PostgresStore(path, network=ONLINE) if "://" in path else SqliteStore(path)
     for n in range(number):
         store.save([created(a_ticket(f"{name}-{n}"))])
 

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from tests.local_server import Handler, LocalServer, Serving
-from triage_cli.destinations import unreached, webhook
+from tests.online import ONLINE
+from triage_cli import unreached
+from triage_cli.destinations import webhook
 from triage_cli.destinations.addresses import checked, is_public
 from triage_cli.destinations.webhook import Target, WebhookDestination, retry_after
 from triage_cli.errors import DeliveryError
@@ -90,7 +92,7 @@ def sent(destination: WebhookDestination, *parcels: Parcel) -> list[Outcome[Rece
 
 
 def test_a_delivery_is_signed_and_carries_the_ticket(receiver: Receiver) -> None:
-    (outcome,) = sent(WebhookDestination(target(receiver.url)), parcel())
+    (outcome,) = sent(WebhookDestination(target(receiver.url), ONLINE), parcel())
     headers, body = receiver.got[0]
     assert outcome.error is None
     assert outcome.value is not None
@@ -133,15 +135,15 @@ class TestRefusals:
         self, receiver: Receiver, status: int, headers: dict[str, str], final: bool, wait: float | None
     ) -> None:
         receiver.answer = lambda _: (status, headers)
-        (outcome,) = sent(WebhookDestination(target(receiver.url)), parcel())
+        (outcome,) = sent(WebhookDestination(target(receiver.url), ONLINE), parcel())
         assert isinstance(outcome.error, DeliveryError)
         assert (outcome.error.status, outcome.error.final, outcome.error.retry_after) == (status, final, wait)
         assert len(receiver.got) == 1, "neither followed nor repeated"
 
     def test_a_receiver_that_closes_or_is_not_there_is_tried_again(self, receiver: Receiver) -> None:
         receiver.answer = lambda _: (0, {})
-        (closed,) = sent(WebhookDestination(target(receiver.url)), parcel())
-        (gone,) = sent(WebhookDestination(target("http://127.0.0.1:9/")), parcel())
+        (closed,) = sent(WebhookDestination(target(receiver.url), ONLINE), parcel())
+        (gone,) = sent(WebhookDestination(target("http://127.0.0.1:9/"), ONLINE), parcel())
         for outcome in (closed, gone):
             assert isinstance(outcome.error, DeliveryError)
             assert not outcome.error.final
@@ -162,7 +164,7 @@ class TestRefusals:
         urls = {"CLOSING": f"{receiver.url}/SECRET", "SPEAKS NO TLS": f"https{receiver.url[4:]}/SECRET"}
         url = urls.get(url, url)
         for name in ("hook", url):
-            (outcome,) = sent(WebhookDestination(target(url, name=name)), parcel())
+            (outcome,) = sent(WebhookDestination(target(url, name=name), ONLINE), parcel())
             assert outcome.error is not None
             assert told in outcome.error.message
             assert " cannot be reached at " in outcome.error.message
@@ -179,7 +181,7 @@ class TestRefusals:
 
     def test_a_receiver_that_hangs_ends_at_the_timeout(self, receiver: Receiver) -> None:
         receiver.hold.clear()
-        (outcome,) = sent(WebhookDestination(target(receiver.url, timeout=0.2)), parcel())
+        (outcome,) = sent(WebhookDestination(target(receiver.url, timeout=0.2), ONLINE), parcel())
         assert outcome.error is not None
         assert "within 0.2 s" in outcome.error.message
 
@@ -214,7 +216,7 @@ def test_an_answer_counts_though_its_body_never_ends(
     thread.start()
     try:
         to = target(f"http://127.0.0.1:{listening.getsockname()[1]}/hook", timeout=0.6)
-        (outcome,) = sent(WebhookDestination(to), parcel())
+        (outcome,) = sent(WebhookDestination(to, ONLINE), parcel())
     finally:
         over.set()
         thread.join(10)
@@ -227,7 +229,7 @@ def test_an_answer_counts_though_its_body_never_ends(
 
 def test_no_more_than_so_many_at_once_and_all_arrive(receiver: Receiver) -> None:
     parcels = [parcel(n) for n in range(100)]
-    outcomes = sent(WebhookDestination(target(receiver.url)), *parcels)
+    outcomes = sent(WebhookDestination(target(receiver.url), ONLINE), *parcels)
     assert [o.error for o in outcomes] == [None] * 100
     assert {headers["webhook-id"] for headers, _ in receiver.got} == {p.delivery.delivery_id for p in parcels}
 
@@ -265,7 +267,7 @@ def test_public_addresses_pass() -> None:
 @pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "127.0.0.1"])
 def test_a_guarded_webhook_never_reaches_this_machine(receiver: Receiver, host: str) -> None:
     port = receiver.port
-    (outcome,) = sent(WebhookDestination(target(f"http://{host}:{port}/", guarded=True)), parcel())
+    (outcome,) = sent(WebhookDestination(target(f"http://{host}:{port}/", guarded=True), ONLINE), parcel())
     assert isinstance(outcome.error, DeliveryError)
     assert outcome.error.final
     assert receiver.got == []
@@ -280,7 +282,7 @@ def test_a_resolver_that_changes_its_mind_leads_nowhere_else(receiver: Receiver)
         return ["127.0.0.1"] if len(asked) > 1 else ["198.51.100.7"]
 
     destination = WebhookDestination(
-        target(f"http://name.example:{receiver.port}/", guarded=True, timeout=0.3), resolver=resolver
+        target(f"http://name.example:{receiver.port}/", guarded=True, timeout=0.3), ONLINE, resolver=resolver
     )
     (outcome,) = sent(destination, parcel())
     assert outcome.error is not None

@@ -247,6 +247,14 @@ class DeliveryError(ItemError):
         self.retry_after = retry_after
 
 
+class OfflineError(ItemError):
+    """A delivery waits, since its destination needs the network and that is switched off."""
+
+    code = "offline"
+    exit_code = ExitCode.OK
+    http_status = 503
+
+
 class TemporaryError(TriageError):
     """One request failed in a way that may pass: the retry loop decides what becomes of it.
 

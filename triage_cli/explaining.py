@@ -22,10 +22,11 @@ TYPED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 DONE = {"forgotten": "its text was forgotten, and what was said about it"}
 
 
-def explain(history: History, categories: Collection[str] = ()) -> Iterator[str]:
+def explain(history: History, categories: Collection[str] = (), offline: Collection[str] = ()) -> Iterator[str]:
     """Yield the story of a ticket, a sentence or two a line, the present state first and then what led to it.
 
-    `categories` are those of today; without them, the ticket's own is taken for one.
+    `categories` are those of today; without them, the ticket's own is taken for one. `offline` are the destinations
+    that wait for the network just now.
     """
     yield _headline(history)
     answers = {a.classification_id: a for a in history.classifications}
@@ -35,7 +36,7 @@ def explain(history: History, categories: Collection[str] = ()) -> Iterator[str]
         for sentence in _told(event, detail, history, answers, errors):
             yield f"{_moment(event.timestamp)}  {sentence}"
     gone = history.ticket.category if categories and history.ticket.category not in (None, *categories) else None
-    yield f"Next: {_next(history, gone)}"
+    yield f"Next: {_cut_off(history, offline)}{_next(history, gone)}"
 
 
 def _headline(history: History) -> str:
@@ -168,7 +169,8 @@ def _routed(detail: Mapping[str, Any]) -> str:
     if not detail.get("new"):
         return f"Rule {detail.get('rule')} names {to}; nothing new was owed (map {detail.get('config')})."
     instead = ", instead of what went before" if detail.get("superseded") else ""
-    return f"Rule {detail.get('rule')} sends {detail.get('category')} to {to}{instead} (map {detail.get('config')})."
+    told = f"Rule {detail.get('rule')} sends {detail.get('category')} to {to}{instead} (map {detail.get('config')})."
+    return f"{told} The run was offline, so {_listed(detail['offline'])} waited." if detail.get("offline") else told
 
 
 def _delivery(action: str, detail: Mapping[str, Any], error: str | None) -> str:
@@ -205,6 +207,13 @@ def _next(history: History, gone: str | None) -> str:
     decides = f"a person decides{why}: triage verdict {_typed(history)} CATEGORY, or triage review"
     told = decides if ticket.status == "needs_review" or gone else f"{NEXT[ticket.status]}{failed}"
     return f"{_waits(history)}{told}{due}."
+
+
+def _cut_off(history: History, offline: Collection[str]) -> str:
+    """Return which destinations wait for the network."""
+    names = sorted({d.destination for d in history.deliveries if d.state == "pending"} & set(offline))
+    waits = "waits" if len(names) == 1 else "wait"
+    return f"{', '.join(names)} {waits} until the network is on again (offline now); then " if names else ""
 
 
 def _due(delivery: Delivery) -> str:

@@ -20,9 +20,11 @@ from triage_cli.classifiers.providers import (
     legible,
     page,
     tokens,
+    unconnected,
 )
 from triage_cli.config import ClassifierSpec
 from triage_cli.errors import TemporaryError, TriageError
+from triage_cli.network import Network
 
 HOME = "https://api.anthropic.com"
 PROBLEMS = {"max_tokens": "cut", "model_context_window_exceeded": "cut", "refusal": "refused"}
@@ -38,12 +40,11 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
         self._plain = False
         self._form_heeded = False
 
-    def open(self) -> None:
+    def open(self, network: Network) -> None:
         """Make the client; the deadline and the retries are ours, and its telemetry is off."""
-        self._sdk = anthropic.AsyncAnthropic(
+        self._sdk = network.anthropic(
+            self.who, hooks=hooks() if self.bounded else {}, open_telemetry=False,
             api_key=self._key, base_url=self._url, timeout=self._spec.timeout + SLACK, max_retries=0,
-            open_telemetry=False,
-            http_client=anthropic.DefaultAsyncHttpxClient(event_hooks=hooks()) if self.bounded else None,
         )  # fmt: skip
 
     async def ask(self, question: Question, budget: int) -> Reply:
@@ -136,8 +137,5 @@ def usage_of(usage: object) -> Usage | None:
 def translated(error: Exception) -> TriageError:
     """Return what an error of the SDK without a status means, without its request: that holds the key."""
     if isinstance(error, anthropic.APIConnectionError):
-        import httpx2
-
-        known = not isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
-        return TemporaryError("the connection failed or was cut", reached=known, lost=known)
+        return unconnected(error)
     return TemporaryError("the answer could not be read", lost=True)

@@ -14,8 +14,9 @@ from triage_cli.classifiers.providers import BUDGET, Provider, RejectedError, Re
 from triage_cli.classifiers.redaction import redact
 from triage_cli.concurrency import bridge
 from triage_cli.config import ClassifierSpec, Price
-from triage_cli.errors import AnswerError, ConfigError, TemporaryError, TriageError, UsageError
+from triage_cli.errors import AnswerError, ConfigError, TemporaryError, TriageError
 from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Ticket
+from triage_cli.network import Network
 from triage_cli.resilience import REAL, Endpoint, Pace, Retries, StoppingError, Timing, persist
 
 QUOTE = 20  # characters of a ticket in an error are more than chance
@@ -41,7 +42,7 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
     clock: Callable[[], str] = ids.now,
     new_id: Callable[[], str] = ids.new_id,
     max_wait: float = 120.0,
-    offline: bool = False,
+    network: Network,
     shared: Pace | None = None,
     timing: Timing = REAL,
 ) -> "AskingClassifier":
@@ -49,14 +50,13 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
 
     Raises `UsageError` when offline, `RefusedError` for a missing key.
     """
-    if offline:
-        raise UsageError(f'classifier "{spec.name}" needs the network', hint="leave out --offline, or use a local one")
+    network.check(f'classifier "{spec.name}"')
     endpoint = Endpoint(
         f'classifier "{spec.name}"', workers=spec.workers, max_wait=max_wait, timing=timing,
         shared=shared or Pace(spec.requests_per_minute, spec.tokens_per_minute),
     )  # fmt: skip
     run = Signature(actor, run_id, clock, new_id)
-    return AskingClassifier(spec, categories, _provider(spec, categories, env), endpoint, run)
+    return AskingClassifier(spec, categories, _provider(spec, categories, env), endpoint, run, network)
 
 
 def _provider(spec: ClassifierSpec, categories: Sequence[Category], env: Mapping[str, str]) -> Provider:
@@ -102,6 +102,7 @@ class AskingClassifier:
         provider: Provider,
         endpoint: Endpoint,
         signature: Signature,
+        network: Network,
     ) -> None:
         self.name = spec.name
         self.spec = spec
@@ -109,6 +110,7 @@ class AskingClassifier:
         self.provider = provider
         self.endpoint = endpoint
         self.signature = signature
+        self.network = network
         self.appetite = 2 * spec.workers
         self._told = json.dumps([[c.name, c.description, *c.examples] for c in categories], ensure_ascii=False)
         # By the names under which the categories were first known: a rename changes no question.
@@ -183,7 +185,7 @@ class AskingClassifier:
         self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance
     ) -> Iterator[Sequence[Outcome[Answer]]]:
         turn = _Turn(self, allowance)
-        self.provider.open()
+        self.provider.open(self.network)
         try:
             for done in bridge().map(
                 chunks, turn.ask, workers=self.spec.workers, stopping=lambda: turn.stopping, tick=1.0

@@ -38,6 +38,7 @@ from triage_cli.models import (
     Outcome,
     Ticket,
 )
+from triage_cli.network import Network
 from triage_cli.resilience import Retries, persist
 from triage_cli.streams import CHUNK
 
@@ -79,7 +80,7 @@ class Wire(Protocol):
     def heeded(self, *, form: bool) -> None:
         """Take note whether answers had the form that was asked for."""
 
-    def open(self) -> None:
+    def open(self, network: Network) -> None:
         """Make the client."""
 
     def close(self) -> Awaitable[None]:
@@ -310,7 +311,7 @@ class Batches:
 
     @contextmanager
     def _open(self) -> Iterator[None]:
-        self._wire.open()
+        self._wire.open(self._asked.network)
         try:
             yield
         finally:

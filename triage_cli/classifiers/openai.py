@@ -25,9 +25,11 @@ from triage_cli.classifiers.providers import (
     legible,
     page,
     tokens,
+    unconnected,
 )
 from triage_cli.config import ClassifierSpec
 from triage_cli.errors import TemporaryError, TriageError
+from triage_cli.network import Network
 
 HOME = "https://api.openai.com/v1"
 TOP = 10  # options whose log-probability is asked for
@@ -52,11 +54,11 @@ class OpenAIClient(Client[openai.AsyncOpenAI]):
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
         super().__init__(spec, env, HOME, "openai")
 
-    def open(self) -> None:
+    def open(self, network: Network) -> None:
         """Make the client; the deadline and the retries are ours."""
-        self._sdk = openai.AsyncOpenAI(
+        self._sdk = network.openai(
+            self.who, hooks=hooks() if self.bounded else {},
             api_key=self._key, base_url=self._url, timeout=self._spec.timeout + SLACK, max_retries=0,
-            http_client=openai.DefaultAsyncHttpxClient(event_hooks=hooks()) if self.bounded else None,
         )  # fmt: skip
 
     def translated(self, error: Exception) -> TriageError:
@@ -64,16 +66,8 @@ class OpenAIClient(Client[openai.AsyncOpenAI]):
         if isinstance(error, openai.APIStatusError):
             return self.failure(complaint(error))
         if isinstance(error, openai.APIConnectionError):
-            known = not isinstance(error.__cause__, openai_connect_errors())
-            return TemporaryError("the connection failed or was cut", reached=known, lost=known)
+            return unconnected(error)
         return TemporaryError("the answer could not be read", lost=True)
-
-
-def openai_connect_errors() -> tuple[type[Exception], ...]:
-    """Return the errors of a connection that never stood."""
-    import httpx2
-
-    return (httpx2.ConnectError, httpx2.ConnectTimeout)
 
 
 def complaint(error: openai.APIStatusError) -> Complaint:

@@ -12,6 +12,7 @@ from triage_cli.classifiers.prompt import Question, shown
 from triage_cli.classifiers.redaction import redact
 from triage_cli.config import ClassifierSpec
 from triage_cli.errors import AnswerError, ConfigError, RefusedError, TemporaryError, TriageError
+from triage_cli.network import Network
 from triage_cli.resilience import retry_after
 
 MOST_TOKENS = 1 << 31  # what is more is no number of tokens
@@ -77,8 +78,8 @@ class Provider(Protocol):
     def constraint(self) -> str:
         """Return by what its server holds answers to the list, as far as the answers so far have shown."""
 
-    def open(self) -> None:
-        """Make the client."""
+    def open(self, network: Network) -> None:
+        """Make the client. Raises `UsageError` when offline."""
 
     def close(self) -> Coroutine[Any, Any, None]:
         """Take the client away at once, and return what closes its connections."""
@@ -113,6 +114,11 @@ class Client(Generic[S]):
         self.address = address_of(self._url)
         self._sdk: S | None = None
         hush(package, "httpx2")
+
+    @property
+    def who(self) -> str:
+        """Return what it is called in errors."""
+        return f'classifier "{self._spec.name}"'
 
     @property
     def sdk(self) -> S:
@@ -251,6 +257,17 @@ def failure(complaint: Complaint, spec: ClassifierSpec, address: str) -> TriageE
     if complaint.says(FILTERED):
         return AnswerError("refused: the provider's filter took offence")
     return RejectedError(f"{host} did not take the request{said}")
+
+
+def unconnected(error: Exception) -> TemporaryError:
+    """Return the error for a connection of an SDK that never stood, or that was cut."""
+    import httpx2
+
+    from triage_cli.unreached import reason
+
+    if isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout):
+        return TemporaryError(f"no connection: {reason(error)}", reached=False)
+    return TemporaryError("the connection was cut", lost=True)
 
 
 def page(spec: ClassifierSpec, address: str, status: int) -> TriageError:

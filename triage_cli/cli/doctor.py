@@ -53,9 +53,9 @@ def _tried(session: Session) -> Iterator[dict[str, Any]]:
             yield _record(f"classifier {name}", wiring.try_classifier(config, name))
         except TriageError as error:
             yield _record(f"classifier {name}", error.message, error.hint, works=False)
-    for name, spec in config.destinations.items():
+    for name in config.destinations:
         try:
-            yield _record(f"destination {name}", wiring.try_destination(spec))
+            yield _record(f"destination {name}", wiring.try_destination(config, name))
         except TriageError as error:
             yield _record(f"destination {name}", error.message, error.hint, works=False)
     yield from _learned(session)

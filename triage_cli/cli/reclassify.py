@@ -10,6 +10,7 @@ import typer
 from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.progress import Bar, among
+from triage_cli.cli.route import waiting_offline
 from triage_cli.cli.session import Session, served
 from triage_cli.codec import FLIP_KEYS, outcome_record
 from triage_cli.errors import PRECEDENCE, ExitCode, UsageError
@@ -104,6 +105,8 @@ def reclassify(
         session.say(telling.counted(counts, ("flipped" if apply else "flip", "confirmed", "unchanged"), WORDS))
     if batch:
         inputs.tell_waiting(session)
+    if reroute:
+        session.say(waiting_offline(session))
     if session.guides and counts["flip"] and not apply:
         session.say("next: the same with --apply; nobody is asked again")
     elif session.guides and counts["flipped"]:

@@ -68,6 +68,7 @@ def route(
     finally:
         repeats.close()
         session.say(telling.counted(counts, DIDS, WORDS))
+    session.say(waiting_offline(session))
     if session.guides:
         session.say(next_step(places, counts) or _due_later(session))
     return next(code for code in PRECEDENCE if code in codes)
@@ -94,6 +95,17 @@ def next_step(places: Counter[str], counts: Counter[str]) -> str:
     if counts["undeliverable"]:
         steps.append("triage show ID has the attempts; triage route --retry-dead tries again")
     return "; ".join(steps)
+
+
+def waiting_offline(session: Session) -> str:
+    """Say how many deliveries wait for the network, where that is switched off."""
+    names = frozenset() if session.is_remote else wiring.cut_off(session.config)
+    owed = session.triage.stats().deliveries if names and not session.quiet else {}
+    waits = {name: owed[name]["pending"] for name in sorted(names) if owed.get(name, {}).get("pending")}
+    if not waits:
+        return ""
+    number = telling.plural(sum(waits.values()), "deliveries wait", "delivery waits")
+    return f"offline: {number} for the network ({', '.join(f'{name} {n:,}' for name, n in waits.items())})"
 
 
 def _due_later(session: Session) -> str:

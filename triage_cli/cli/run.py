@@ -12,7 +12,7 @@ from triage_cli.cli.create import DIDS, DryRun, preview
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.progress import Bar, through
 from triage_cli.cli.rejections import Rejections
-from triage_cli.cli.route import next_step
+from triage_cli.cli.route import next_step, waiting_offline
 from triage_cli.cli.session import Session, served
 from triage_cli.codec import ADDED_KEYS as ADDED
 from triage_cli.errors import PRECEDENCE, ExitCode, ItemError, UsageError
@@ -82,6 +82,7 @@ def run(
         finally:
             tally.close()
             session.say(f"{telling.counted(tally.dids, DIDS)}; {telling.counted(tally.statuses, STATUSES, WORDS)}")
+        session.say(waiting_offline(session))
     if session.guides:
         session.say(next_step(tally.places, tally.statuses))
     return tally.exit_code

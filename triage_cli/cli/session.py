@@ -49,7 +49,10 @@ OPTIONS: dict[str, Any] = {
         bool | None,
         typer.Option("--insecure", help="Reach the remote by http://, in the clear.", show_default=False),
     ],
-    "offline": Annotated[bool | None, typer.Option("--offline", help="Open no socket.", show_default=False)],
+    "offline": Annotated[
+        bool | None,
+        typer.Option("--offline", help="Connect to nothing: webhooks wait, commands still run.", show_default=False),
+    ],
     "quiet": Annotated[
         bool | None,
         typer.Option(

@@ -13,6 +13,8 @@ import httpx
 from triage_cli import __version__, wire
 from triage_cli.codec import all_encodable, number
 from triage_cli.errors import BusyError, RefusedError, TriageError, UnavailableError, UsageError
+from triage_cli.network import Network
+from triage_cli.unreached import reason
 
 # Seconds: to connect, and between two pieces of an answer; a stream that is at work sends a blank each second.
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
@@ -79,18 +81,19 @@ def is_loopback(host: str) -> bool:
 class Connection:
     """One server, and whether we are to stop."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, network: Network) -> None:
         self.host = address.host
         self._met = False
         self._patience = PATIENCE
         self.stopped_at: float | None = None
         self.spent = 0.0
-        self._client = httpx.Client(
+        self._client = network.http_client(
+            address.host,
+            # What stands on this machine is behind no proxy.
+            proxies=not is_loopback(urlsplit(address.url).hostname or ""),
             base_url=address.url,
             headers={"x-api-key": address.key, "user-agent": f"triage/{__version__}", "accept-encoding": "identity"},
             timeout=TIMEOUT,
-            follow_redirects=False,  # a key goes nowhere else
-            trust_env=not is_loopback(urlsplit(address.url).hostname or ""),
         )
 
     def stop(self) -> None:
@@ -203,27 +206,14 @@ class _Translated:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
-            said = _reason(error)
             hint = AGAIN if self._met else "check --remote, and that triage serve runs there"
-            raise LostError(f"cannot reach {self._host}: {said}", hint=hint) from error
+            raise LostError(f"cannot reach {self._host}: {reason(error)}", hint=hint) from error
         if isinstance(error, httpx.TimeoutException):
             raise LostError(f"{self._host} has gone silent", hint=AGAIN) from error
         if isinstance(error, httpx.TransportError | httpx.DecodingError):
             raise LostError(f"the connection to {self._host} broke off", hint=AGAIN) from error
         if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
             raise UsageError(f"{self._host} is no address", hint="give --remote https://HOST") from error
-
-
-def _reason(error: Exception) -> str:
-    """Return why there is no connection, in a few words."""
-    said = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in said or "certificate" in said:
-        return "its certificate is not trusted (SSL_CERT_FILE names your own authority)"
-    signs = (("refused", "connection refused"), ("SSL", "it does not speak TLS"), ("timed out", "no answer"))
-    for sign, words in signs:
-        if sign in said:
-            return words
-    return "no such host" if "ame or service" in said or "getaddrinfo" in said else "no connection"
 
 
 class Stream:

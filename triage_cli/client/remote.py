@@ -32,6 +32,7 @@ from triage_cli.models import (
     VerdictDraft,
     Why,
 )
+from triage_cli.network import Network
 from triage_cli.streams import chunked
 
 T = TypeVar("T")
@@ -47,8 +48,8 @@ SITTING = 1000
 class RemoteTriage:
     """Implements `ports.Triage`; one object a command. A signal's handler may call `stop`."""
 
-    def __init__(self, address: Address) -> None:
-        self._connection = Connection(address)
+    def __init__(self, address: Address, network: Network) -> None:
+        self._connection = Connection(address, network)
 
     def close(self) -> None:
         """Let go of the sockets."""

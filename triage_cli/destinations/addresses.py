@@ -5,7 +5,6 @@ that a second answer of the resolver cannot lead elsewhere.
 """
 
 import ipaddress
-import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,12 +23,6 @@ TUNNELS = tuple(
 )  # fmt: skip
 
 
-def resolve(host: str, port: int) -> Sequence[str]:
-    """Return all addresses of a name. Raises `OSError` where it has none."""
-    found: list[Any] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
-
-
 def is_public(address: str) -> bool:
     """Tell whether an address is one of the public internet, whatever form it has."""
     found: Any = ipaddress.ip_address(address.partition("%")[0])
@@ -39,7 +32,7 @@ def is_public(address: str) -> bool:
     return not any(found in net for net in TUNNELS if net.version == found.version)
 
 
-def checked(host: str, port: int, resolver: Resolver = resolve) -> str:
+def checked(host: str, port: int, resolver: Resolver) -> str:
     """Return an address of a host to connect to. Raises `DeliveryError` where any of its addresses is not public."""
     try:
         addresses = resolver(host, port)

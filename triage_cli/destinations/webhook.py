@@ -13,12 +13,13 @@ import httpx
 
 from triage_cli import __version__
 from triage_cli.concurrency import bridge
-from triage_cli.destinations.addresses import Resolver, checked, resolve
+from triage_cli.destinations.addresses import Resolver, checked
 from triage_cli.destinations.payload import line
-from triage_cli.destinations.unreached import host_of, reason
 from triage_cli.errors import DeliveryError
 from triage_cli.models import Outcome, Parcel, Receipt
+from triage_cli.network import Network
 from triage_cli.signing import signature
+from triage_cli.unreached import host_of, reason
 
 # At most so many requests to one destination at once.
 WORKERS = 16
@@ -84,7 +85,10 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 class WebhookDestination:
     """Posts deliveries to one URL, several at a time."""
 
-    def __init__(self, target: Target, *, resolver: Resolver = resolve, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, target: Target, network: Network, *,
+        resolver: Resolver | None = None, clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
         self.name = target.name
         # A destination that is an address alone has that for its name.
         self._said = f"the webhook at {host_of(target.url)}" if "://" in target.name else target.name
@@ -92,19 +96,25 @@ class WebhookDestination:
         self.max_attempts = target.max_attempts
         self.schedule = target.schedule
         self._target = target
-        self._resolver = resolver
+        self._network = network
+        self._resolver = resolver or network.resolve
         self._clock = clock
 
     def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Post parcels side by side; outcomes come as they arrive, and never keep the caller waiting."""
-        # Neither proxies nor .netrc of the environment: what is signed goes where the configuration says.
-        client = httpx.AsyncClient(
-            trust_env=False,
-            follow_redirects=False,
+        """Post parcels side by side; outcomes come as they arrive, and never keep the caller waiting.
+
+        Raises `UsageError` when offline, `ConfigError` for authorities that cannot be read, both at once.
+        """
+        client = self._network.async_http_client(
+            self.name,
             timeout=self._target.timeout,
             limits=httpx.Limits(max_connections=WORKERS, max_keepalive_connections=WORKERS),
         )
+        return self._delivered(client, chunks)
 
+    def _delivered(
+        self, client: httpx.AsyncClient, chunks: Iterable[Sequence[Parcel]]
+    ) -> Iterator[Sequence[Outcome[Receipt]]]:
         async def send(parcel: Parcel) -> Outcome[Receipt]:
             return await self._send(client, parcel)
 

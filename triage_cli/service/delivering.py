@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from triage_cli import ids, routing
 from triage_cli.allowance import Allowance
-from triage_cli.errors import NoRouteError, NotClassifiedError, TriageError
+from triage_cli.errors import NoRouteError, NotClassifiedError
 from triage_cli.models import (
     Change,
     Conflict,
@@ -23,18 +23,23 @@ from triage_cli.models import (
 from triage_cli.ports import Destination, Store
 from triage_cli.service.attempts import Attempts, Patience, Reached
 from triage_cli.service.posting import ROOM, Arrived, Circuits, Post
+from triage_cli.service.waiting import Waiting, or_offline
 
 # Seconds between two looks at what has fallen due while something is still on its way.
 LOOK = 1.0
 
 
 class Map(NamedTuple):
-    """The routing map: its rules, its hash, what opens a destination by name, and which of them runs leave alone."""
+    """The routing map: its rules, its hash, what opens a destination by name, and which of them runs leave alone.
+
+    `offline` are the destinations that need the network while it is switched off: what they are owed waits.
+    """
 
     rules: tuple[Rule, ...]
     config_hash: str
     destination: Callable[[str], Destination]
     circuits: Circuits | None = None
+    offline: frozenset[str] = frozenset()
 
 
 class Delivering:
@@ -73,7 +78,7 @@ class Delivering:
         A ticket's outcome comes after the first attempt at each of its deliveries, in whatever order these end; a list
         may be empty: nothing yet.
         """
-        waiting: dict[str, _Waiting] = {}
+        waiting: dict[str, Waiting] = {}
         for chunk in chunks:
             outcomes, parcels = self._decide(chunk, again=again)
             left = Counter(parcel.ticket.ticket_id for parcel in parcels)
@@ -81,15 +86,20 @@ class Delivering:
             for outcome in outcomes:
                 number = left[outcome.value.ticket.ticket_id] if outcome.value else 0
                 if outcome.value and number:
-                    waiting[outcome.value.ticket.ticket_id] = _Waiting(outcome, number)
+                    waiting[outcome.value.ticket.ticket_id] = Waiting(outcome, number)
                 else:
-                    ready.append(outcome)
+                    ready.append(or_offline(outcome, self.offline))
             self._post.put(parcels)
             yield ready + self._arrived(waiting)
             while self._post.full:
                 yield self._arrived(waiting)
         while self._post.open:
             yield self._arrived(waiting)
+
+    @property
+    def offline(self) -> frozenset[str]:
+        """Name the destinations whose deliveries wait for the network."""
+        return self._map.offline
 
     def owe(self, chunk: Sequence[Ticket]) -> list[Outcome[Routed]]:
         """Decide where tickets go, and leave it to others to hand them over: that is due at once."""
@@ -100,10 +110,10 @@ class Delivering:
 
         With `ids`, what these tickets' destinations are owed.
         """
-        names, looked = self._store.owed(ids), time.monotonic()
+        names, looked = self._owed(ids), time.monotonic()
         while True:
             if time.monotonic() - looked > LOOK and not self._allowance.stopping:
-                names, looked = self._store.owed(ids), time.monotonic()
+                names, looked = self._owed(ids), time.monotonic()
             for name in list(names):
                 room = self._post.room(name)
                 if self._allowance.stopping or not room:
@@ -118,6 +128,9 @@ class Delivering:
             yield [
                 reached for arrived in self._collect() for reached in (*self._told(arrived), *self._troubled(arrived))
             ]
+
+    def _owed(self, ids: Sequence[str] | None) -> list[str]:
+        return [name for name in self._store.owed(ids) if name not in self.offline]
 
     def _collect(self) -> list[Arrived]:
         self._breathe()
@@ -137,7 +150,7 @@ class Delivering:
             return []
         return [Reached(parcel.ticket, (parcel.delivery,), arrived.trouble, ()) for parcel in arrived.parked]
 
-    def _arrived(self, waiting: dict[str, "_Waiting"]) -> list[Outcome[Routed]]:
+    def _arrived(self, waiting: dict[str, Waiting]) -> list[Outcome[Routed]]:
         """Return the outcomes of the tickets whose deliveries have all been tried, or were left alone."""
         ready = []
         for arrived in self._collect():
@@ -146,7 +159,7 @@ class Delivering:
             for ticket_id, reached in came:
                 wait = waiting.get(ticket_id)
                 if wait is not None and wait.all_came(reached, arrived.trouble):
-                    ready.append(waiting.pop(ticket_id).outcome)
+                    ready.append(or_offline(waiting.pop(ticket_id).outcome, self.offline))
         return ready
 
     # -- the decision
@@ -172,7 +185,7 @@ class Delivering:
             for change in changes
             for added in change.adds
             if change.ticket and change.event.ticket_id not in refused and isinstance(added, Delivery)
-            if added.state == "pending"
+            if added.state == "pending" and added.destination not in self.offline
         ]
         return [self._or_held(o, refused) for o in outcomes], parcels
 
@@ -228,6 +241,8 @@ class Delivering:
             "superseded": [d.delivery_id for d in owed.superseded],
             "status": status,
         }
+        if cut_off := [d.destination for d in owed.new if d.destination in self.offline]:
+            data["offline"] = cut_off
         event = Event("routed", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
         return Outcome(-1, status, Routed(ticket, tuple(after)), None, before), Change(
             event, ticket, before.revision, adds
@@ -262,24 +277,3 @@ class Delivering:
         after = tuple(gone.get(d.delivery_id, d) for d in deliveries)
         outcome = Outcome[Routed](-1, "unroutable", Routed(ticket, after), error, before)
         return outcome, Change(event, ticket, before.revision, superseded)
-
-
-class _Waiting:
-    """A ticket's outcome, until the first attempt at each of its deliveries has ended."""
-
-    def __init__(self, outcome: Outcome[Routed], left: int) -> None:
-        self.outcome = outcome
-        self._left = left
-
-    def all_came(self, reached: Reached | None, trouble: TriageError | None) -> bool:
-        """Take note of one delivery (None: not tried, maybe for a `trouble`); tell whether it was the last."""
-        self._left -= 1
-        if trouble is not None:
-            self.outcome = self.outcome._replace(error=self.outcome.error or trouble)
-        if reached is not None:
-            self.outcome = self.outcome._replace(
-                did=reached.ticket.status,
-                value=Routed(reached.ticket, reached.deliveries),
-                error=self.outcome.error or reached.error,
-            )
-        return self._left == 0

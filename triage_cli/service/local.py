@@ -366,7 +366,8 @@ class LocalTriage:
         """Tell how a ticket was decided."""
         history = self.history(name)
         names = [category.name for category in self._parts.categories]
-        return Why(history.ticket.ticket_id, history.ticket.status, tuple(explain(history, names)))
+        told = explain(history, names, self._parts.map.offline)
+        return Why(history.ticket.ticket_id, history.ticket.status, tuple(told))
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Walk over the audit log, oldest first."""

@@ -8,6 +8,7 @@ from triage_cli.errors import TriageError
 from triage_cli.models import Outcome, Routed, Selection
 from triage_cli.ports import Store
 from triage_cli.service.delivering import Delivering
+from triage_cli.service.waiting import or_offline
 from triage_cli.streams import chunked
 
 
@@ -56,8 +57,9 @@ def due(
         for reached in delivering.due(ids):
             for r in reached:
                 came = True
-                yield Outcome(next(rows), r.ticket.status, Routed(r.ticket, r.deliveries), r.error, r.ticket)
-        at, now = store.next_due(ids), time.time()
+                routed = Routed(r.ticket, r.deliveries)
+                yield or_offline(Outcome(next(rows), r.ticket.status, routed, r.error, r.ticket), delivering.offline)
+        at, now = store.next_due(ids, but=tuple(delivering.offline)), time.time()
         if at is None or at > until or (at <= now and not came):  # what is due and still there, another holds
             return
         allowance.wait(max(0.0, at - now))

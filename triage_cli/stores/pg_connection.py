@@ -14,6 +14,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from triage_cli.config import without_password
 from triage_cli.errors import UnavailableError
+from triage_cli.network import Network
 from triage_cli.stores import pg_migrating
 from triage_cli.stores.pg_door import Door, adapt
 from triage_cli.stores.pg_errors import check_address, is_lost, is_starting, passes, translate
@@ -40,9 +41,11 @@ logging.getLogger("psycopg").addHandler(logging.NullHandler())
 class Server:
     """The connections to one database. What a thread reads in its own transaction goes over the same connection."""
 
-    def __init__(self, url: str, *, most: int = MOST, patience: float = PATIENCE) -> None:
+    def __init__(self, url: str, network: Network, *, most: int = MOST, patience: float = PATIENCE) -> None:
         check_address(url)
         self.shown = without_password(url)
+        network.check_postgres(url, self.shown)
+        self._network = network
         self._most = most
         self._patience = patience
         self._was_there = False
@@ -168,7 +171,7 @@ class Server:
         except PoolClosed as error:
             raise psycopg.OperationalError("the connections were closed meanwhile") from error
         except PoolTimeout as error:
-            psycopg.connect(self._conninfo).close()  # raises what the matter is, unless it is this:
+            self._network.postgres(self._conninfo, self.shown).close()  # raises what the matter is, unless it is this:
             raise UnavailableError(
                 f"all {self._most} connections to {self.shown} were in use for {BUSY_SECONDS:.0f} s", hint="try later"
             ) from error
@@ -185,11 +188,11 @@ class Server:
         """Connect for the first time: an error is the server's own then, and the schema is looked at."""
         with self._lock:
             if self._pool is None:
-                with psycopg.connect(self._conninfo, autocommit=True) as connection:
+                with self._network.postgres(self._conninfo, self.shown) as connection:
                     pg_migrating.check(connection, self.shown)
                 self._was_there = True
-                self._pool = ConnectionPool(
-                    self._conninfo, kwargs={"autocommit": True}, configure=adapt, min_size=1, max_size=self._most,
+                self._pool = self._network.postgres_pool(
+                    self._conninfo, self.shown, configure=adapt, min_size=1, max_size=self._most,
                     open=True, name="triage", num_workers=1,
                 )  # fmt: skip
                 weakref.finalize(self, self._pool.close, CLOSING_SECONDS)

@@ -28,6 +28,7 @@ from triage_cli.models import (
     Selection,
     Ticket,
 )
+from triage_cli.network import Network
 from triage_cli.stores import pg_queries, queries
 from triage_cli.stores.pg_connection import MOST, PATIENCE, Server
 from triage_cli.stores.pg_door import Door, is_unstorable, storable
@@ -43,11 +44,17 @@ class PostgresStore(SqlStore):
     BESIDES = pg_queries.BESIDES
 
     def __init__(
-        self, url: str, audit_key: bytes | None = None, *, most: int = MOST, patience: float = PATIENCE
+        self,
+        url: str,
+        audit_key: bytes | None = None,
+        *,
+        network: Network,
+        most: int = MOST,
+        patience: float = PATIENCE,
     ) -> None:
         self.path = url
         self._audit_key = audit_key
-        self._server = Server(url, most=most, patience=patience)
+        self._server = Server(url, network, most=most, patience=patience)
 
     @property
     def shown(self) -> str:

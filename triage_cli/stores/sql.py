@@ -147,7 +147,7 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
         """Return when the next delivery that may be sent falls due, in seconds since 1970."""
         said, values = queries.NEXT_DUE, {"but": compact(list(but))}
         if ids is not None:
-            said, values = queries.NEXT_DUE_OF, {"ids": compact(list(ids))}
+            said, values = queries.NEXT_DUE_OF, values | {"ids": compact(list(ids))}
         due: float | None = self._read(said, values)[0][0]
         return due
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from triage_cli.config import Config
 from triage_cli.models import ClassifyPlan
+from triage_cli.network import Network
 from triage_cli.ports import Batcher, Classifier, Destination
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
 from triage_cli.wiring.classifiers import Caller, open_batcher, open_classifier
-from triage_cli.wiring.destinations import open_destination, preview, try_destination
+from triage_cli.wiring.destinations import cut_off, open_destination, preview, try_destination
 from triage_cli.wiring.examining import (
     attack,
     calibrations,
@@ -30,6 +31,7 @@ __all__ = [
     "attack",
     "calibrations",
     "copy_to",
+    "cut_off",
     "estimate",
     "evaluating",
     "is_empty",
@@ -58,7 +60,7 @@ def parts(config: Config, tell: Callable[[str], None] | None = None, *, guarded:
 
     @cache
     def destination(name: str) -> Destination:
-        return open_destination(name, config.destinations.get(name), guarded=guarded)
+        return open_destination(config, name, guarded=guarded)
 
     def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
         return open_classifier(known(config, store), store, plan, Caller(actor, run_id, paces), tell)
@@ -66,7 +68,7 @@ def parts(config: Config, tell: Callable[[str], None] | None = None, *, guarded:
     def batcher(name: str, plan: ClassifyPlan, actor: str, run_id: str) -> Batcher:
         return open_batcher(known(config, store), store, name, plan, Caller(actor, run_id, paces))
 
-    map_ = Map(config.routes, config.routing_hash(), destination)
+    map_ = Map(config.routes, config.routing_hash(), destination, offline=cut_off(config))
     hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
     return Parts(store, config.categories, classifier, map_, config.per_day, hysteresis, batcher)
 
@@ -76,4 +78,4 @@ def remote(config: Config, key: str, *, insecure: bool) -> "RemoteTriage":
     from triage_cli.client import RemoteTriage
     from triage_cli.client.connection import checked
 
-    return RemoteTriage(checked(config.remote or "", key, insecure=insecure))
+    return RemoteTriage(checked(config.remote or "", key, insecure=insecure), Network(config.offline))

@@ -9,6 +9,7 @@ from triage_cli import ids
 from triage_cli.config import ClassifierSpec, Config
 from triage_cli.errors import ConfigError, UsageError
 from triage_cli.models import Classification, ClassifyPlan, ModelVersion
+from triage_cli.network import Network
 from triage_cli.ports import Batcher, Classifier, Store
 from triage_cli.wiring.stores import open_shelf
 
@@ -122,7 +123,7 @@ def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller:
         actor=caller.actor,
         run_id=caller.run_id,
         max_wait=plan.max_wait,
-        offline=config.offline,
+        network=Network(config.offline),
         shared=caller.paces[spec.name],
     )
 

@@ -10,14 +10,25 @@ from triage_cli import ids, routing
 from triage_cli.config import Config, DestinationSpec
 from triage_cli.errors import ConfigError
 from triage_cli.models import Parcel, RoutePlan, Rule, Ticket
+from triage_cli.network import Network
 from triage_cli.ports import Destination, Store
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.destinations.webhook import Target
 
 
-def open_destination(name: str, spec: DestinationSpec | None, *, guarded: bool = False) -> Destination:
+# The types whose deliveries go over the network.
+NETWORKED = frozenset({"webhook"})
+
+
+def cut_off(config: Config) -> frozenset[str]:
+    """Name the destinations that wait since the network is switched off: none, unless it is."""
+    return frozenset(name for name, spec in config.destinations.items() if config.offline and spec.type in NETWORKED)
+
+
+def open_destination(config: Config, name: str, *, guarded: bool = False) -> Destination:
     """Open a destination by its configuration."""
+    spec = config.destinations.get(name)
     if spec is None:
         raise ConfigError(
             f'no destination "{name}" in the config', hint="add it again, or route its tickets with --again"
@@ -29,7 +40,8 @@ def open_destination(name: str, spec: DestinationSpec | None, *, guarded: bool =
     if spec.type == "webhook":
         from triage_cli.destinations.webhook import WebhookDestination
 
-        return WebhookDestination(target(spec, os.environ)._replace(guarded=guarded and not spec.allow_private))
+        to = target(spec, os.environ)._replace(guarded=guarded and not spec.allow_private)
+        return WebhookDestination(to, Network(config.offline))
     if spec.type == "command":
         from triage_cli.destinations.command import CommandDestination
 
@@ -76,19 +88,21 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: Rout
             yield line(parcel).decode().rstrip()
 
 
-def try_destination(spec: DestinationSpec) -> str:
+def try_destination(config: Config, name: str) -> str:
     """Look whether a destination can be used, without sending anything, and return what it is in words.
 
     Raises what a run would raise.
     """
-    open_destination(spec.name, spec)
+    open_destination(config, name)
+    spec = config.destinations[name]
     if spec.type == "command":
         if shutil.which(spec.run[0]) is None:
             raise ConfigError(f"{spec.run[0]} is no program that can be run", hint="check its path and its rights")
         return f"runs {spec.run[0]}"
     if spec.type == "file":
         return f"appends to {spec.path}"
-    from triage_cli.destinations.unreached import host_of
+    from triage_cli.unreached import host_of
 
     signed = f", signed by {' and '.join(spec.secret_env)}" if spec.secret_env else ", not signed"
-    return f"posts to {host_of(spec.url or '')}{signed}"
+    waits = ", but waits offline" if config.offline else ""
+    return f"posts to {host_of(spec.url or '')}{signed}{waits}"

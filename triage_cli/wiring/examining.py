@@ -11,6 +11,7 @@ from triage_cli.allowance import Allowance
 from triage_cli.config import Config
 from triage_cli.errors import UnavailableError
 from triage_cli.models import Calibration, ClassifyPlan, Ticket
+from triage_cli.network import Network
 from triage_cli.ports import Classifier
 from triage_cli.wiring.classifiers import (
     Caller,
@@ -73,7 +74,9 @@ def estimate(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> E
     from triage_cli.classifiers import asking
     from triage_cli.classifiers.providers import BUDGET
 
-    asked = asking.build(paid, config.categories, env=os.environ, actor="", run_id=None, offline=config.offline)
+    asked = asking.build(
+        paid, config.categories, env=os.environ, actor="", run_id=None, network=Network(config.offline)
+    )
     bill = asking.Bill(asking.half(paid.price) if plan.batch else paid.price)
     number = tokens = 0
     cost, prompt = 0.0, ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from triage_cli.config import Config, is_postgres, without_password
 from triage_cli.errors import ConfigError, UsageError
 from triage_cli.models import Head, Selection
+from triage_cli.network import Network
 from triage_cli.ports import Gate, Shelf, Store
 from triage_cli.service import renaming
 from triage_cli.service.proving import prove
@@ -23,7 +24,9 @@ SHORTEST_KEY = 16
 def open_store(config: Config) -> "SqliteStore | PostgresStore":
     """Open the database that the configuration names: a file, or a PostgreSQL server's."""
     key = audit_key(os.environ)
-    return _postgres(config.database, key) if is_postgres(config.database) else SqliteStore(config.database, key)
+    if is_postgres(config.database):
+        return _postgres(config.database, key, Network(config.offline))
+    return SqliteStore(config.database, key)
 
 
 def audit_key(env: Mapping[str, str]) -> bytes | None:
@@ -36,7 +39,7 @@ def audit_key(env: Mapping[str, str]) -> bytes | None:
     return key or None
 
 
-def _postgres(url: str, key: bytes | None = None) -> "PostgresStore":
+def _postgres(url: str, key: bytes | None, network: Network) -> "PostgresStore":
     try:
         from triage_cli.stores.postgres import PostgresStore
     except ModuleNotFoundError as error:
@@ -45,7 +48,7 @@ def _postgres(url: str, key: bytes | None = None) -> "PostgresStore":
         raise ConfigError(
             f"PostgreSQL needs the package {error.name}", hint="pip install 'triage-cli[postgres]'"
         ) from error
-    return PostgresStore(url, key)
+    return PostgresStore(url, key, network=network)
 
 
 def verify(config: Config, heads: Mapping[str, str]) -> Head:
@@ -57,7 +60,7 @@ def verify(config: Config, heads: Mapping[str, str]) -> Head:
     if is_postgres(config.database):
         from triage_cli.stores.auditing import ServerTrail
 
-        return prove(ServerTrail(_postgres(config.database, key)), key, heads)
+        return prove(ServerTrail(_postgres(config.database, key, Network(config.offline))), key, heads)
     from triage_cli.stores.auditing import trail
 
     with trail(config.database) as log:
@@ -91,7 +94,7 @@ def copy_to(config: Config, url: str) -> "Copied":
         raise UsageError("the database is on a server already", hint="pg_dump and pg_restore move it")
     if not is_postgres(url):
         raise UsageError("a database is copied to PostgreSQL", hint="give postgresql://user@host/name")
-    target = _postgres(url, audit_key(os.environ))
+    target = _postgres(url, audit_key(os.environ), Network(config.offline))
     from triage_cli.stores.copying import copy
 
     return copy(source, target)
