@@ -1,12 +1,14 @@
-"""The one door through which connections leave the process: whether there is a network."""
+"""The one door through which connections leave the process: whether there is a network, and whom to trust in it."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from triage_cli.errors import UsageError
+from triage_cli.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:  # an annotation is no reason to import what makes a connection
+    import ssl
+
     import anthropic
     import httpx
     import openai
@@ -21,7 +23,7 @@ class Network(NamedTuple):
     """Makes every connection that goes out, or, when `offline`, none.
 
     It has no default and no global: who opens something that needs the network is handed one. Each method raises
-    `UsageError` when offline, before a socket is opened.
+    `UsageError` when offline, before a socket is opened, and `ConfigError` for authorities that cannot be read.
     """
 
     offline: bool
@@ -42,21 +44,21 @@ class Network(NamedTuple):
         self.check(what)
         import httpx
 
-        return httpx.Client(trust_env=proxies, follow_redirects=False, **options)
+        return httpx.Client(verify=trust(), trust_env=proxies, follow_redirects=False, **options)
 
     def async_http_client(self, what: str, **options: Any) -> "httpx.AsyncClient":
         """Return a client that goes straight to the address it is given: no proxy, no .netrc, no redirect."""
         self.check(what)
         import httpx
 
-        return httpx.AsyncClient(trust_env=False, follow_redirects=False, **options)
+        return httpx.AsyncClient(verify=trust(), trust_env=False, follow_redirects=False, **options)
 
     def openai(self, what: str, *, hooks: Hooks, **options: Any) -> "openai.AsyncOpenAI":
         """Return OpenAI's client."""
         self.check(what)
         import openai
 
-        client = openai.DefaultAsyncHttpxClient(event_hooks=hooks)
+        client = openai.DefaultAsyncHttpxClient(verify=trust(), event_hooks=hooks)
         return openai.AsyncOpenAI(http_client=client, **options)
 
     def anthropic(self, what: str, *, hooks: Hooks, **options: Any) -> "anthropic.AsyncAnthropic":
@@ -64,7 +66,7 @@ class Network(NamedTuple):
         self.check(what)
         import anthropic
 
-        client = anthropic.DefaultAsyncHttpxClient(event_hooks=hooks)
+        client = anthropic.DefaultAsyncHttpxClient(verify=trust(), event_hooks=hooks)
         return anthropic.AsyncAnthropic(http_client=client, **options)
 
     def resolve(self, host: str, port: int) -> Sequence[str]:
@@ -93,6 +95,36 @@ class Network(NamedTuple):
         from psycopg_pool import ConnectionPool
 
         return ConnectionPool(conninfo, kwargs={"autocommit": True}, **options)
+
+
+def trust() -> "ssl.SSLContext":
+    """Return what certificates are held against: the system's authorities, and those the environment names.
+
+    `SSL_CERT_FILE` and `SSL_CERT_DIR` add to the system's, on each system and for each address. Raises `ConfigError`.
+    """
+    import ssl
+
+    import truststore
+
+    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    named = {name: value for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if (value := os.environ.get(name))}
+    if not named:
+        return context
+    for name, value in named.items():
+        try:
+            context.load_verify_locations(**{"cafile" if name == "SSL_CERT_FILE" else "capath": value})
+        except OSError as error:  # that of OpenSSL is one too
+            why = error.strerror if isinstance(error, FileNotFoundError | PermissionError) else "no certificate in it"
+            raise ConfigError(
+                f"{name} names {value}, which cannot be used: {why}", hint=f"correct or unset {name}"
+            ) from error
+    # OpenSSL takes what is named in the place of the system's: a private authority is to shut out no public one.
+    paths = ssl.get_default_verify_paths()
+    if os.path.isfile(paths.openssl_cafile):  # noqa: PTH113 - a plain look, without pathlib's objects
+        context.load_verify_locations(cafile=paths.openssl_cafile)
+    if os.path.isdir(paths.openssl_capath):  # noqa: PTH112
+        context.load_verify_locations(capath=paths.openssl_capath)
+    return context
 
 
 def is_local(conninfo: str) -> bool:
