@@ -422,7 +422,7 @@ def test_commands_have_threads_of_their_own(world: World) -> None:
     async def taken() -> list[Any]:
         return [loop.run_in_executor(None, free.wait) for _ in range(50)]
 
-    world.destinations["pager"] = CommandDestination("pager", ("true",), 10.0, 1, (5.0,))
+    world.destinations["pager"] = CommandDestination("pager", ("true",), 10.0, 1, (5.0,), env=os.environ)
     world.rules = (Rule("r", ("pager",)),)
     waiting = bridge().run(taken())
     late = threading.Timer(15, free.set)

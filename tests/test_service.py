@@ -1170,7 +1170,7 @@ def command(world: World, tmp_path: Path, script: str, *, timeout: float = 30.0)
     path = tmp_path / "script.py"
     path.write_text(script)
     run_ = (sys.executable, str(path), str(tmp_path / "got"))
-    world.destinations["page"] = CommandDestination("page", run_, timeout, 3, (10.0,))
+    world.destinations["page"] = CommandDestination("page", run_, timeout, 3, (10.0,), env=os.environ)
     world.rules = (Rule("all", ("page",)),)
 
 
@@ -1207,7 +1207,9 @@ def test_a_command_that_takes_too_long_or_is_not_there_is_a_failed_attempt(world
     (ticket,) = ready(world)
     command(world, tmp_path, "import time; time.sleep(60)", timeout=0.2)
     assert dids(route(world)) == ["routing"]
-    world.destinations["page"] = CommandDestination("page", (str(tmp_path / "nobody"),), 1.0, 3, (10.0,))
+    world.destinations["page"] = CommandDestination(
+        "page", (str(tmp_path / "nobody"),), 1.0, 3, (10.0,), env=os.environ
+    )
     route(world, ticket, again=True)
     errors = [a.error or "" for a in world.store.history(ticket.ticket_id).attempts]
     assert "took longer than 0.2 s" in errors[0]

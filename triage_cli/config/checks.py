@@ -190,10 +190,14 @@ def several(check: Check, *, alone: bool = True, least: int = 0, most: int = 100
 
 
 def variable(place: Place) -> str:
-    """Accept the name of an environment variable; what stands there instead may be the secret, so it is not said."""
+    """Accept the name of the environment variable that holds a secret.
+
+    What stands there instead may be the secret itself, so it is not said.
+    """
     value = text(place)
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", value):
         raise MistakeError("takes the name of an environment variable, never the secret itself")
+    place.book.variables.add(value)
     return value
 
 

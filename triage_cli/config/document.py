@@ -41,13 +41,14 @@ class Odd(NamedTuple):
 
 
 class Book:
-    """What was found while reading: the mistakes, and the origin of each value."""
+    """What was found while reading: the mistakes, the origin of each value, and the `variables` that hold secrets."""
 
     def __init__(self, label: str = "", folder: Path | None = None, home: Path | None = None) -> None:
         self.label = label
         self.folder = folder or Path()
         self.home = home or Path()
         self.untrusted = ""
+        self.variables: set[str] = set()
         self.origins: dict[str, str] = {}
         self._problems: list[tuple[int, str]] = []
 

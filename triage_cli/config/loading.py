@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from triage_cli.config.checks import absolute, is_postgres, no_database, no_url
 from triage_cli.config.document import MAX_BYTES, Book, Node, Place, UnreadableError, parse
-from triage_cli.config.records import DEFAULT_CATEGORIES, Config, DestinationSpec
+from triage_cli.config.records import DEFAULT_CATEGORIES, KEY_VARIABLES, Config, DestinationSpec
 from triage_cli.config.schema import LOCAL, TOP, Sections, read
 from triage_cli.errors import ConfigError
 from triage_cli.models import Category, Rule
@@ -75,6 +75,7 @@ def load_config(
         notes,
         sections.values.get("webhooks", {}),
         sections.values.get("server", {}).get("requests_per_minute", Config._field_defaults["requests_per_minute"]),
+        frozenset(book.variables | set(KEY_VARIABLES.values())),
     )
 
 

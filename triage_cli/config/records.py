@@ -86,7 +86,10 @@ class HookSpec(NamedTuple):
 
 
 class Config(NamedTuple):
-    """Everything that was configured, checked; `origins` maps a dotted key to where its value came from."""
+    """Everything that was configured, checked; `origins` maps a dotted key to where its value came from.
+
+    `secret_variables` are those of the environment that it names as holding a secret, set or not.
+    """
 
     path: Path | None
     database: str
@@ -102,6 +105,7 @@ class Config(NamedTuple):
     notes: tuple[str, ...] = ()
     webhooks: Mapping[str, HookSpec] = {}
     requests_per_minute: int | None = 6000
+    secret_variables: frozenset[str] = frozenset(KEY_VARIABLES.values())
 
     def routing_hash(self) -> str:
         """Name routes and destinations in 16 characters, so that a decision can say by which map it was made."""

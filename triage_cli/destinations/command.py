@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import IO
@@ -26,10 +26,17 @@ WORKERS = 4
 
 
 class CommandDestination:
-    """Runs one command a delivery; exit 0 is accepted, anything else is tried again."""
+    """Runs one command a delivery in the environment `env`; exit 0 is accepted, anything else is tried again."""
 
     def __init__(
-        self, name: str, run: tuple[str, ...], timeout: float, max_attempts: int, schedule: tuple[float, ...]
+        self,
+        name: str,
+        run: tuple[str, ...],
+        timeout: float,
+        max_attempts: int,
+        schedule: tuple[float, ...],
+        *,
+        env: Mapping[str, str],
     ) -> None:
         self.name = name
         self.workers = WORKERS
@@ -37,6 +44,7 @@ class CommandDestination:
         self.schedule = schedule
         self._run = run
         self._timeout = timeout
+        self._env = env
 
     def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         """Run the command once a parcel, a few side by side; outcomes come as they arrive."""
@@ -62,7 +70,7 @@ class CommandDestination:
         began = time.perf_counter()
         status: int | None = None
         try:
-            status, said = run(self._run, line(parcel), self._timeout)
+            status, said = run(self._run, line(parcel), self._timeout, self._env)
         except subprocess.TimeoutExpired:
             error = DeliveryError(f"{self._run[0]} took longer than {self._timeout:g} s", hint="raise its timeout")
         except OSError as failure:
@@ -76,14 +84,19 @@ class CommandDestination:
         return Outcome(0, "failed", Receipt(status, time.perf_counter() - began), error, parcel)
 
 
-def run(command: Sequence[str], data: bytes, timeout: float) -> tuple[int, str]:
+def run(command: Sequence[str], data: bytes, timeout: float, env: Mapping[str, str]) -> tuple[int, str]:
     """Run a command without a shell, in a process group of its own; return its status and the start of its stderr.
 
     Its stdout goes nowhere, and of its stderr a bounded part is kept, however much it says. Raises `TimeoutExpired`
     after `timeout` seconds, when it and all it has started were killed.
     """
     process = subprocess.Popen(  # noqa: S603 - the config's owner named it; the config check refuses one others can write
-        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env=env,
     )
     _running.add(process)
     said = bytearray()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from triage_cli import ids, routing
 from triage_cli.config import Config, DestinationSpec
+from triage_cli.config.secrets import secret_variables
 from triage_cli.errors import ConfigError
 from triage_cli.models import Parcel, RoutePlan, Rule, Ticket
 from triage_cli.network import Network
@@ -45,7 +46,9 @@ def open_destination(config: Config, name: str, *, guarded: bool = False) -> Des
     if spec.type == "command":
         from triage_cli.destinations.command import CommandDestination
 
-        return CommandDestination(name, spec.run, spec.timeout, spec.max_attempts, spec.retry_schedule)
+        secret = secret_variables(config, os.environ)
+        env = {name: value for name, value in os.environ.items() if name not in secret}
+        return CommandDestination(name, spec.run, spec.timeout, spec.max_attempts, spec.retry_schedule, env=env)
     raise ConfigError(f'destination "{name}" has no type that is known', hint="use webhook, command or file")
 
 
