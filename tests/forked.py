@@ -44,17 +44,22 @@ class Forked:
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             given.write(data)
             given.seek(0)
-            with socket.socket(socket.AF_UNIX) as asked:
-                asked.settimeout(seconds)
-                asked.connect(self._door)
-                numbers = [file.fileno() for file in (given, out, err)]
-                socket.send_fds(asked, [b"3"], numbers)
-                asked.sendall(json.dumps([args, str(cwd), dict(env)]).encode())
-                asked.shutdown(socket.SHUT_WR)
-                said = b"".join(iter(lambda: asked.recv(64), b""))
+            code = self.code(args, [file.fileno() for file in (given, out, err)], cwd, env, seconds)
             out.seek(0)
             err.seek(0)
-            return subprocess.CompletedProcess(["triage", *args], int(said), out.read(), err.read())
+            return subprocess.CompletedProcess(["triage", *args], code, out.read(), err.read())
+
+    def code(
+        self, args: Sequence[str], numbers: Sequence[int], cwd: Path, env: Mapping[str, str], seconds: float
+    ) -> int:
+        """Run one command on these as its stdin, stdout and stderr, and return its exit code."""
+        with socket.socket(socket.AF_UNIX) as asked:
+            asked.settimeout(seconds)
+            asked.connect(self._door)
+            socket.send_fds(asked, [b"3"], numbers)
+            asked.sendall(json.dumps([args, str(cwd), dict(env)]).encode())
+            asked.shutdown(socket.SHUT_WR)
+            return int(b"".join(iter(lambda: asked.recv(64), b"")))
 
     def close(self) -> None:
         """End the process."""

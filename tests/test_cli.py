@@ -790,17 +790,35 @@ def test_a_reader_that_never_reads_is_no_error(filled: Cli) -> None:
         assert done.stderr == "0\n", command
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- 2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("command", ["list -o jsonl", "list -o table", "create t.csv -o id", "--version", ""])
-def test_closed_streams_are_no_error(filled: Cli, command: str, closed: str) -> None:
+def test_of_closed_streams_only_stdout_is_missed(filled: Cli, command: str, closed: str) -> None:
     (filled.folder / "t.csv").write_text(TICKETS)
     shell = f"{sys.executable} -m triage_cli {command} {closed}"
     done = subprocess.run(
         ["bash", "-c", shell], cwd=filled.folder, env=filled.env, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0
+    assert done.returncode == (2 if ">&-" in closed.split() else 0)
     assert "Traceback" not in done.stderr + done.stdout
     assert rows(filled.db, "pragma integrity_check") == [("ok",)]
+
+
+@pytest.mark.parametrize("command", ["list", "why A-1", "create t.csv", "stats -o json", "--version", "--help", ""])
+@pytest.mark.parametrize("closed", [">&-", "1< t.csv"])
+def test_a_stdout_that_is_closed_is_told_before_any_work(filled: Cli, command: str, closed: str) -> None:
+    """What prints nothing does not miss it."""
+    (filled.folder / "t.csv").write_text(many(3))
+    shell = f"{sys.executable} -m triage_cli {command} {closed}; {sys.executable} -m triage_cli classify -q {closed}"
+    done = subprocess.run(
+        ["bash", "-c", shell], cwd=filled.folder, env=filled.env, capture_output=True, text=True, check=False
+    )
+    told = "stdout is closed, and this command prints there"
+    if "json" in command:
+        assert json.loads(done.stderr)["error"]["message"] == told
+    else:
+        assert done.stderr == f"error: {told}; send it elsewhere: > /dev/null\n"
+    assert done.returncode == 0
+    assert rows(filled.db, "select count(*), count(category) from tickets") == [(3, 3)]
 
 
 @pytest.mark.parametrize(("command", "code"), [("forget --customer-id C-1", 0), ("review", 2)])
@@ -820,7 +838,7 @@ def test_a_closed_stderr_keeps_the_exit_code(cli: Cli) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the device is Linux's")  # noqa: PTH110
 def test_an_output_that_cannot_be_written_is_exit_6_in_one_sentence(filled: Cli) -> None:
-    for command in (("list",), ("list", "-o", "csv"), ("why", "A-1"), ("stats",), ("--version",), ("--help",)):
+    for command in (("list",), ("list", "-o", "csv"), ("why", "A-1"), ("stats",), ("--version",), ("--help",), ()):
         with Path("/dev/full").open("wb") as full, filled.start(*command, stdout=full) as process:
             assert process.stderr is not None
             told = process.stderr.read().decode()

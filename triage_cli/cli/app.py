@@ -110,13 +110,23 @@ def _told(error: Exception) -> TriageError:
         said = error.format_message().replace(": Value error, ", ": ").rstrip(".")
         typed = getattr(getattr(error, "ctx", None), "command_path", "triage")
         return UsageError(said, hint=f"{typed} --help tells more")
-    if isinstance(error, OSError) and error.errno in DISK:
+    system = _told_of_system(error) if isinstance(error, OSError) else None
+    return system or TriageError(
+        f"unexpected {type(error).__name__}", hint="run it again with -v and report what it prints"
+    )
+
+
+def _told_of_system(error: OSError) -> TriageError | None:
+    """Return what a user is told of an error that is the machine's, None where that is not plain."""
+    if error.errno == errno.EBADF and telling.is_closed(sys.stdout):
+        return telling.stdout_closed()
+    if error.errno in DISK:
         telling.drop(sys.stdout)  # what is still to be written there would fail again
         hint = "what is stored stays; free some space and run the same command again"
         return UnavailableError(f"cannot write: {error.strerror}", hint=hint)
-    if isinstance(error, OSError) and error.errno in CLOSED and error.filename:
+    if error.errno in CLOSED and error.filename:
         return UsageError(f"cannot use {error.filename}: {error.strerror}", hint="check its name and its rights")
-    return TriageError(f"unexpected {type(error).__name__}", hint="run it again with -v and report what it prints")
+    return None
 
 
 def build(name: str | None = None) -> typer.Typer:

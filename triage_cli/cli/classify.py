@@ -17,6 +17,7 @@ from triage_cli.errors import PRECEDENCE, ExitCode
 from triage_cli.models import ClassifyPlan, Decided, Outcome, Selection
 
 COLUMNS = (*TICKET_KEYS, "asked")
+PREVIEW_KEYS = ("tickets", "tokens", "cost_usd", "prompt")
 WORDS = {"waiting": "waiting in a batch", "needs_review": "need review", "held": "held by a verdict or another run"}
 DIDS = ("classified", "needs_review", "failed")
 
@@ -52,12 +53,12 @@ def classify(
     triage list --status needs_review -o id | triage classify - --classifier gpt
     """
     plan = inputs.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline, batch=batch)
+    printer = Printer(output, excel=excel, quiet=session.quiet)
     named, missing = inputs.ids(session, ids)
     selection = Selection(ids=named[:limit] if named is not None else None, since=inputs.moment(since), limit=limit)
     if dry_run:
         session.only_here("classify --dry-run")
-        return _preview(session, selection, plan)
-    printer = Printer(output, excel=excel, quiet=session.quiet)
+        return _preview(session, selection, plan, printer, as_text=output in (None, "table") and not excel)
     counts: Counter[str] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
     way = partial(among, session, selection, ("new", "failed"))
@@ -65,8 +66,7 @@ def classify(
     outcomes = _counted(bar.over(session.triage.classify(selection, plan)), counts, codes)
     try:
         if ids and len(ids) == 1 and ids != ["-"]:
-            for outcome in outcomes:
-                printer.one(outcome_record(outcome) or {}, _table, COLUMNS)
+            printer.named(outcomes, outcome_record, COLUMNS, _table)
         else:
             printer.many(outcomes, outcome_record, COLUMNS, _table)
     finally:
@@ -96,9 +96,12 @@ def _counted(
         yield outcome
 
 
-def _preview(session: Session, selection: Selection, plan: ClassifyPlan) -> int:
+def _preview(session: Session, selection: Selection, plan: ClassifyPlan, printer: Printer, *, as_text: bool) -> int:
     told = wiring.estimate(session.config, plan, session.local.to_ask(selection, plan))
-    if told.prompt:
+    if not as_text:
+        figures = (told.tickets, told.tokens, told.cost, told.prompt or None)
+        printer.one(dict(zip(PREVIEW_KEYS, figures, strict=True)), _table, PREVIEW_KEYS, "tickets")
+    elif told.prompt:
         Printer("table").write(telling.safe_lines(told.prompt) + "\n")
     cost = "at a price that is not configured" if told.cost is None else f"${told.cost:.4f} at most"
     session.say(

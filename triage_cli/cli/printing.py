@@ -50,13 +50,16 @@ class Printer:
     def __init__(self, output: Format | None, *, excel: bool = False, quiet: bool = False) -> None:
         if excel and output not in (None, "csv"):
             raise UsageError(f"--excel is CSV, not {output}", hint="leave one of them away")
-        self.format: Format = output or ("table" if telling.on_terminal(sys.stdout) else "jsonl")
+        self._watched = telling.on_terminal(sys.stdout)
+        self.format: Format = output or ("table" if self._watched else "jsonl")
         self.silent = quiet and output is None and not excel
         self.closed = False
         self._flushed = time.monotonic()
         self._excel = excel
         if excel:
             self.format = "csv"
+        if not self.silent and telling.is_closed(sys.stdout):
+            raise telling.stdout_closed()
 
     def many(
         self,
@@ -97,12 +100,32 @@ class Printer:
         else:
             self.many([record], lambda record: record, columns, table, key)
 
+    def named(
+        self,
+        items: Iterable[T],
+        record: Callable[[T], Record | None],
+        columns: Sequence[str],
+        table: Table,
+        key: str = "ticket_id",
+    ) -> None:
+        """Write the record of the one thing that was named, once all is done; where there is none, no records."""
+        records = [made for item in items if (made := record(item)) is not None]
+        if len(records) == 1:
+            self.one(records[0], table, columns, key)
+        else:
+            self.many(records, lambda record: record, columns, table, key)
+
     def unless_closed(self, items: Iterable[T]) -> Iterator[T]:
         """Yield items while somebody reads what is printed."""
         return takewhile(lambda _: not self.closed, items)
 
     def write(self, text: str) -> bool:
-        """Write to stdout; return False once nobody reads it."""
+        """Write to stdout; return False once nobody reads it. On a terminal what is invisible is made visible."""
+        if self._watched:
+            text = telling.safe_json(text) if self.format in ("json", "jsonl") else telling.safe_lines(text)
+        return self._put(text)
+
+    def _put(self, text: str) -> bool:
         if not self.closed:
             try:
                 sys.stdout.write(text)
@@ -114,9 +137,10 @@ class Printer:
 
     def csv(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Write rows of CSV under a header."""
-        if self._excel:
+        for_file = self._excel and not self._watched
+        if for_file:
             self.write("\ufeff")
-        writer = csv.writer(_Sink(self, "\r\n" if self._excel else "\n"))
+        writer = csv.writer(_Sink(self, "\r\n" if for_file else "\n"))
         for row in chain([columns], rows):
             writer.writerow([self._cell(value) for value in row])
 
@@ -153,7 +177,7 @@ class Printer:
             from triage_cli.cli import tables
 
             for line in tables.rendered(table(shown)):
-                self.write(line)
+                self._put(line)
         if left:
             telling.say(f"… and {left:,} more: triage list --limit {len(shown) + left}, or -o csv")
 

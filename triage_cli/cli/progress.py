@@ -11,6 +11,8 @@ from triage_cli.models import Selection
 T = TypeVar("T")
 
 OFTEN = 0.1  # seconds between two looks at how far it is: a look costs more than a row
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+BAR = 40
 
 
 class Way(NamedTuple):
@@ -33,25 +35,52 @@ class Bar(NamedTuple):
         if not self.shown:
             yield from items
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from triage_cli.cli.live import Line
 
-        length, gone = self.way()
-        ahead = (BarColumn(), TimeRemainingColumn()) if length else (TimeElapsedColumn(),)
-        columns = (SpinnerColumn(), TextColumn(self.what), TextColumn("{task.fields[told]}"), *ahead)
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(self.what, total=length, told="")
-            began = looked = time.monotonic()
+        progress = _Progress(self.what, self.way())
+        with Line(progress.drawn):
+            looked = time.monotonic()
             for number, item in enumerate(items, 1):
                 if (now := time.monotonic()) - looked >= OFTEN:
                     looked = now
-                    told = self._told(number, now - began)
-                    bar.update(task, completed=gone() if gone else number, told=told)
+                    progress.see(number, self.session.triage.spent)
                 yield item
 
-    def _told(self, number: int, seconds: float) -> str:
-        spent = self.session.triage.spent
-        return f"{number:,} at {number / seconds:,.0f}/s" + (f", ${spent:.4f}" if spent else "")
+
+class _Progress:
+    """How far it is, and a line that says so."""
+
+    def __init__(self, what: str, way: Way) -> None:
+        self._what = what
+        self._way = way
+        self._began = time.monotonic()
+        self._number = ""
+        self._share = 0.0
+
+    def see(self, number: int, spent: float) -> None:
+        """Take note of how many items there were, and what they cost."""
+        seconds = time.monotonic() - self._began
+        self._number = f" {number:,} at {number / seconds:,.0f}/s" + (f", ${spent:.4f}" if spent else "")
+        if self._way.length:
+            gone = self._way.gone() if self._way.gone else number
+            self._share = min(gone / self._way.length, 1.0)
+
+    def drawn(self, width: int) -> str:
+        """Return the line: a bar and the time it still takes, where that can be known, else the time it took."""
+        seconds = time.monotonic() - self._began
+        turning = SPINNER[int(seconds * 10) % len(SPINNER)]
+        told = f"{turning} {self._what}{self._number} "
+        if not self._way.length:
+            return f"{told}{_clock(seconds)}"
+        left = _clock(seconds / self._share - seconds) if self._share else "-:--:--"
+        room = max(0, min(BAR, width - len(told) - len(left) - 1))
+        full = round(self._share * room)
+        return f"{told}{'━' * full}{'─' * (room - full)} {left}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
 
 
 def through(streams: Sequence[tuple[str, BinaryIO]]) -> Way:

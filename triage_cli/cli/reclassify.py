@@ -85,12 +85,12 @@ def reclassify(
         raise UsageError("--reroute sends on what was flipped, and without --apply nothing is", hint="add --apply")
     asked = inputs.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline, batch=batch)
     plan = ReclassifyPlan(asked, apply, max_flips, reroute)
+    printer = Printer(output, excel=excel, quiet=session.quiet)
     named, missing = inputs.ids(session, ids)
     selection = Selection(
         named[:limit] if named is not None else None, inputs.statuses(status), category,
         since=inputs.moment(since), limit=limit,
     )  # fmt: skip
-    printer = Printer(output, excel=excel, quiet=session.quiet)
     counts: Counter[str] = Counter()
     matrix: Counter[tuple[str, str]] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}

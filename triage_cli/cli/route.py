@@ -19,6 +19,7 @@ from triage_cli.models import Outcome, Routed, RoutePlan, Selection
 # Attempts that fall due within this many seconds are waited for.
 STAY = 15.0
 DIDS = ("routed",)
+PREVIEW_KEYS = ("ticket_id", "request", "error")
 WORDS = {"routing": "due later", "held": "held by another run", "unchanged": "were there already"}
 
 
@@ -45,12 +46,13 @@ def route(
     triage route --dry-run
     triage route -q
     """
+    printer = Printer(output, excel=excel, quiet=session.quiet)
     named, missing = inputs.ids(session, ids)
     selection = Selection(ids=named[:limit] if named is not None else None, limit=limit)
-    printer = Printer(output, excel=excel, quiet=session.quiet)
     if dry_run:
         session.only_here("route --dry-run")
-        return _preview(session, selection, RoutePlan(retry_dead, again), printer)
+        as_text = output in (None, "table") and not excel
+        return _preview(session, selection, RoutePlan(retry_dead, again), printer, as_text=as_text)
     counts: Counter[str] = Counter()
     places: Counter[str] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
@@ -61,8 +63,7 @@ def route(
     outcomes = _counted(session, bar.over(session.triage.route(selection, plan)), counts, places, codes, repeats)
     try:
         if ids and len(ids) == 1 and ids != ["-"]:
-            for outcome in outcomes:
-                printer.one(outcome_record(outcome) or {}, _table, TICKET_KEYS)
+            printer.named(outcomes, outcome_record, TICKET_KEYS, _table)
         else:
             printer.many(outcomes, outcome_record, TICKET_KEYS, _table)
     finally:
@@ -136,23 +137,38 @@ def _counted(
         yield outcome
 
 
-def _preview(session: Session, selection: Selection, plan: RoutePlan, printer: Printer) -> int:
+def _preview(session: Session, selection: Selection, plan: RoutePlan, printer: Printer, *, as_text: bool) -> int:
+    """Print the requests that would be made, as they are or as records."""
     if selection.ids is None:
         dead = {"undeliverable"} if plan.retry_dead else set()
         selection = selection._replace(statuses=frozenset({"classified", "unroutable", "routing"} | dead))
+    number: Counter[str] = Counter()
+    records = _requests(session, selection, plan, number)
+    if as_text:
+        for record in records:
+            if record["request"] is not None:
+                printer.write(record["request"] + "\n")
+    else:
+        printer.many(records, lambda record: record, PREVIEW_KEYS, _table)
+    session.say(f"{telling.plural(number['requests'], 'requests')} would be made (--dry-run)")
+    return ExitCode.OK
+
+
+def _requests(
+    session: Session, selection: Selection, plan: RoutePlan, number: Counter[str]
+) -> Iterator[dict[str, str | None]]:
+    """Yield each request that would be made, which is counted, and each ticket that has none, which is told."""
     store = wiring.open_store(session.config)
-    number = 0
     for ticket in session.triage.find(selection):
         rule = routing.match(session.config.routes, ticket) if ticket.category else None
         if rule is None:
             why = "no rule matches" if ticket.category else f"no category ({ticket.status})"
             telling.say(f"{ticket.ticket_id}: {why}")
+            yield {"ticket_id": ticket.ticket_id, "request": None, "error": why}
             continue
         for request in wiring.preview(session.config, store, ticket, rule, plan):
-            number += 1
-            printer.write(request + "\n")
-    session.say(f"{telling.plural(number, 'requests')} would be made (--dry-run)")
-    return ExitCode.OK
+            number["requests"] += 1
+            yield {"ticket_id": ticket.ticket_id, "request": request, "error": None}
 
 
 def _table(records: Any) -> object:

@@ -1,5 +1,6 @@
 """What goes to stderr: notes, errors, summaries; and nothing from a ticket reaches a terminal raw."""
 
+import fcntl
 import io
 import os
 import re
@@ -8,11 +9,13 @@ import traceback
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import zip_longest
 from typing import Any, TextIO
 
 from triage_cli import ids
+from triage_cli.cli import live
 from triage_cli.codec import error_record, to_json
-from triage_cli.errors import ConfigError, TriageError
+from triage_cli.errors import ConfigError, TriageError, UsageError
 from triage_cli.invisible import each_hiding
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -31,6 +34,18 @@ def safe_lines(text: str) -> str:
     return "\n".join(safe(line) for line in text.split("\n"))
 
 
+def safe_json(text: str) -> str:
+    """Return JSON as it may be shown on a terminal: the same JSON, what hides escaped, its lines kept."""
+    return _CONTROL.sub(lambda match: _escaped(match.group()), each_hiding(text, _escaped))
+
+
+def _escaped(char: str) -> str:
+    if char == "\n":
+        return char
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True))
+
+
 def _visible(char: str) -> str:
     if char in "\n\r\t":
         return " "
@@ -40,8 +55,12 @@ def _visible(char: str) -> str:
 
 def say(text: str) -> None:
     """Write one line to stderr; that it cannot be told ends no work."""
-    with suppress(OSError):
-        sys.stderr.write(f"{safe(text)}\n")
+    _put(safe(text) + "\n")
+
+
+def _put(line: str) -> None:
+    with suppress(OSError), live.above():
+        sys.stderr.write(line)
         sys.stderr.flush()
 
 
@@ -59,8 +78,8 @@ def error(problem: TriageError, args: Sequence[str], *, trace: Exception | None 
     for line in problems:
         say(line)
     if _wants_json(args):
-        with suppress(OSError):
-            sys.stderr.write(to_json(error_record(problem.code, problem.message, problem.hint)) + "\n")
+        told = to_json(error_record(problem.code, problem.message, problem.hint))
+        _put((safe_json(told) if on_terminal(sys.stderr) else told) + "\n")
     else:
         say(f"error: {problem.sentence()}")
 
@@ -89,7 +108,7 @@ class Repeats:
 
 def _wants_json(args: Sequence[str]) -> bool:
     formats = ("json", "jsonl")
-    pairs = zip(args, [*args[1:], ""], strict=True)
+    pairs = zip_longest(args, args[1:])
     return any(
         (word in ("-o", "--output") and after in formats)
         or word in [f"{option}{name}" for option in ("-o", "--output=", "-o=") for name in formats]
@@ -118,12 +137,15 @@ def counted(counts: Mapping[str, int], always: Iterable[str], words: Mapping[str
 
 
 def open_closed() -> None:
-    """Give the numbers 0 to 2 back where the caller closed them: else the next file opened is written to as stdout."""
+    """Give the numbers 0 to 2 back where the caller closed them: else the next file opened is written to as stdout.
+
+    A stdout that is closed takes nothing; that a stderr is, is no error.
+    """
     for number, name, mode in ((0, "stdin", ""), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.open(os.devnull, os.O_RDONLY if number == 1 else os.O_RDWR)  # the lowest number that is free
             if mode:
                 setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
@@ -149,6 +171,19 @@ def drop(stream: TextIO) -> None:
     """Send what else is written to a stream nowhere, so that closing it cannot fail."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def is_closed(stream: TextIO) -> bool:
+    """Tell whether nothing can be written to a stream, since the caller closed it or opened it for reading."""
+    try:
+        return fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+    except (OSError, ValueError):
+        return False
+
+
+def stdout_closed() -> UsageError:
+    """Return the error of a command that has something to print where stdout is closed."""
+    return UsageError("stdout is closed, and this command prints there", hint="send it elsewhere: > /dev/null")
 
 
 def on_terminal(stream: TextIO | None) -> bool:
