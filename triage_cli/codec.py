@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -62,15 +63,23 @@ to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
+_DIGITS = sys.int_info.default_max_str_digits
+
+
 def number(text: str) -> float | str:
     """Return a number as JSON writes it; one that no float holds (1e999) stays a text."""
     found = float(text)
     return found if math.isfinite(found) else text
 
 
+def integer(text: str) -> int | str:
+    """Return an integer as JSON writes it; one of more digits than Python reads stays a text."""
+    return int(text) if len(text) <= _DIGITS else text
+
+
 def decoder() -> json.JSONDecoder:
     """Return a decoder whose values can all be written as JSON again: NaN and Infinity, which are none, become null."""
-    return json.JSONDecoder(parse_constant=lambda _: None, parse_float=number)
+    return json.JSONDecoder(parse_constant=lambda _: None, parse_float=number, parse_int=integer)
 
 
 from_json = decoder().decode

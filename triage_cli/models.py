@@ -5,7 +5,7 @@ dataclass, and a class of them a quarter at start-up. Times are ISO 8601 UTC wit
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from triage_cli.errors import TriageError
@@ -97,13 +97,17 @@ class TicketDraft(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """A row that cannot become a ticket: why, and the row as it was."""
+    """A row that cannot become a ticket: why, and the row as it was; of one that is very long, `raw` is its beginning.
+
+    `rest` yields what follows `raw`, from a file.
+    """
 
     row: int
     line: int
     error: TriageError
     raw: str = ""
     cells: Sequence[Any] | None = None
+    rest: Iterable[str] = ()
 
 
 class VerdictDraft(NamedTuple):

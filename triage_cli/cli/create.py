@@ -92,6 +92,8 @@ def create(
             printer.many(outcomes, outcome_record, TICKET_KEYS, _table)
         finally:
             rejections.close()
+            for remark in telling.remarks(tables):
+                session.say(remark)
             session.say(telling.counted(counts, DIDS))
     _next_step(session, counts)
     return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK

@@ -38,6 +38,8 @@ def read(session: Session, name: str, label: str | None) -> list[Labelled]:
             unlabelled += 1
         else:
             found.append(Labelled("\n".join(part for part in (row.subject, row.description) if part), row.verdict))
+    for remark in telling.remarks([table]):
+        session.say(remark)
     if unlabelled:
         told = telling.plural(unlabelled, "rows have no label and are left out", "row has no label and is left out")
         session.say(f"note: {told}")

@@ -64,7 +64,12 @@ class Rejections:
             raw = json.dumps(said, ensure_ascii=False)
         elif isinstance(rejected, TicketDraft) and rejected.cells is not None:
             raw = _csv_line(rejected.cells, table.delimiter)
-        file.write(raw.rstrip("\r\n") + "\n")
+        last = raw
+        if isinstance(rejected, Rejected):
+            for piece in rejected.rest:
+                file.write(last)
+                last = piece
+        file.write(last.rstrip("\r\n") + "\n")
 
     def close(self) -> None:
         """Close the file of rejected rows."""

@@ -81,6 +81,8 @@ def run(
             _print(printer, tables, lambda table: _outcomes(bar, table, plan, tally, strict=strict))
         finally:
             tally.close()
+            for remark in telling.remarks(tables):
+                session.say(remark)
             session.say(f"{telling.counted(tally.dids, DIDS)}; {telling.counted(tally.statuses, STATUSES, WORDS)}")
         session.say(waiting_offline(session))
     if session.guides:

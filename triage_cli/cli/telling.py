@@ -7,16 +7,19 @@ import re
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import zip_longest
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from triage_cli import ids
 from triage_cli.cli import live
 from triage_cli.codec import error_record, to_json
 from triage_cli.errors import ConfigError, TriageError, UsageError
 from triage_cli.invisible import each_hiding
+
+if TYPE_CHECKING:  # an annotation is no reason to import it for every error
+    from triage_cli.reading import Table
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 ONE = {"were": "was"}
@@ -82,6 +85,13 @@ def error(problem: TriageError, args: Sequence[str], *, trace: Exception | None 
         _put((safe_json(told) if on_terminal(sys.stderr) else told) + "\n")
     else:
         say(f"error: {problem.sentence()}")
+
+
+def remarks(read: "Sequence[Table]") -> Iterator[str]:
+    """Yield what is known of inputs only once they were read, as notes."""
+    for table in read:
+        for remark in table.remarks():
+            yield f"{f'{table.name}: ' if len(read) > 1 else ''}note: {remark}"
 
 
 class Repeats:

@@ -1,7 +1,9 @@
 """Bytes -> blocks of text that end where a line ends, whatever the encoding, even one that changes in the middle."""
 
 import codecs
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import BinaryIO
 
@@ -40,11 +42,19 @@ _FOLLOWED = {
     "tis-620",
     "cp874",
 }
+# Of these, one odd byte alone means nothing: whole lines are read.
+_SEVERAL_BYTES = {"cp932", "shift_jis", "euc-jp", "gb18030", "gbk", "gb2312", "big5", "euc-kr", "cp949"}
 _WIDE = ("utf-16", "utf-32", "utf-7")
+_ODD = re.compile("[\udc80-\udcff]+")  # bytes that `surrogateescape` has carried over
+_GOOD = re.compile("[^\x00-\x7f\udc80-\udcff]")
+_EVIDENCE = 3  # different bytes beyond ASCII; of fewer a detector says anything
+_HALF = re.compile(rb"[\xe0-\xef][\x80-\xbf](?![\x80-\xbf])|[\xf0-\xf4][\x80-\xbf]{1,2}(?![\x80-\xbf])")
 
 
 def guessed(data: bytes) -> str:
     """Return the encoding that bytes which are not UTF-8 were most likely written in."""
+    if len({byte for byte in data[:BLOCK] if byte > 0x7F}) < _EVIDENCE:
+        return "cp1252"
     import chardet
 
     name = str(chardet.detect(data[:BLOCK]).get("encoding") or "").lower()
@@ -52,22 +62,52 @@ def guessed(data: bytes) -> str:
 
 
 class Decoder:
-    """Decodes whole lines: UTF-8 (or the named encoding) first, and a line that is not, by the best guess.
+    """Decodes whole lines: UTF-8 (or the named encoding) first, and what is not, by the best guess.
 
-    `fallback` is that guess, made from the first lines that need one.
+    `fallback` is that guess, made from the first lines that need one. `mended` counts the lines that needed it, and
+    `halves` those in which a character was cut off, which nothing can bring back. `mixed` tells that most of the input
+    is in `encoding` all the same, so that a line of it with a few broken bytes stays what it is.
     """
 
     def __init__(self, encoding: str = "utf-8") -> None:
         self.encoding = encoding
         self.fallback = ""
+        self.mixed = False
+        self.mended = self.halves = 0
         self.wide = codecs.lookup(encoding).name.startswith(_WIDE)
+        self._named = self.told
+        self._beyond_ascii = 0  # bytes of characters that took more than one, decoded so far
+
+    def begin(self) -> None:
+        """Begin anew to count: what was decoded so far was only looked at, and will come again."""
+        self.mended = self.halves = 0
+        self._named = self.told
+
+    @property
+    def told(self) -> str:
+        """Name the encoding of most of what was decoded."""
+        if self.fallback and not self.mixed:
+            return self.fallback
+        return "utf-8" if self.encoding == "utf-8-sig" else self.encoding
+
+    def remarks(self) -> list[str]:
+        """Return a sentence where some lines were not in the encoding that was named at the beginning."""
+        if not self.mended or self._named == self.fallback:
+            return []
+        lost = f"; in {self.halves:,} of them a character had lost its end and is \ufffd now" if self.halves else ""
+        return [
+            f"{self.mended:,} line(s) hold bytes that are not {self._named}; these were read as {self.fallback}{lost}"
+        ]
 
     def decode(self, data: bytes) -> str:
         """Return the text of whole lines; never raises."""
         try:
-            return data.decode(self.encoding)
+            text = data.decode(self.encoding)
         except UnicodeDecodeError:
             return self._by_line(data)
+        if not self.fallback:
+            self._beyond_ascii += len(data) - len(text)
+        return text
 
     def _by_line(self, data: bytes) -> str:
         lines: list[str | bytes] = []
@@ -79,14 +119,47 @@ class Decoder:
                 lines.append(line)
                 strange.append(line)
         if not self.fallback:
-            self.fallback = guessed(b"".join(strange))
-        return "".join(line if isinstance(line, str) else self._otherwise(line) for line in lines)
+            good = sum(len(line.encode()) - len(line) for line in lines if isinstance(line, str))
+            self._look(strange, good + self._beyond_ascii)
+        self.mended += len(strange)
+        return "".join(line if isinstance(line, str) else self._mended(line) for line in lines)
 
-    def _otherwise(self, line: bytes) -> str:
+    def _look(self, strange: Sequence[bytes], good: int) -> None:
+        """Decide what the odd bytes are, and whether they or the others are the exception."""
+        data = b"".join(strange)
+        text = data.decode(self.encoding, "surrogateescape")
+        self.mixed = 2 * (good + len(_GOOD.findall(text))) >= len(_ODD.findall(text))
+        # The good characters would mislead the detector: to it they are bytes like the others.
+        self.fallback = guessed(_GOOD.sub("", text).encode("ascii", "surrogateescape") if self.mixed else data)
+        self.mixed = self.mixed and self.fallback not in _SEVERAL_BYTES
+
+    def _mended(self, line: bytes) -> str:
+        """Return a line with odd bytes: only these by the guess, or all of it where they are the rule in it.
+
+        By chance two bytes of another encoding may be a good character, so one among many odd ones counts for nothing.
+        """
+        text = line.decode(self.encoding, "surrogateescape")
+        odd = [bytes(ord(c) - 0xDC00 for c in run) for run in _ODD.findall(text)]
+        good = len(_GOOD.findall(text))
+        cut = self.mixed and not any(_HALF.sub(b"", run) for run in odd)
+        if not cut and good * (8 if self.mixed else 1) <= len(odd):
+            with suppress(UnicodeDecodeError):
+                return line.decode(self.fallback)
+        halves = good > 0 or cut
+        self.halves += halves and any(map(_HALF.search, odd))
+        each = iter(odd)
+        return _ODD.sub(lambda _: self._odd(next(each), halves=halves), text)
+
+    def _odd(self, run: bytes, *, halves: bool) -> str:
+        """Return odd bytes as text; where half of a UTF-8 character stands, as the sign for a lost one."""
+        parts = _HALF.split(run) if halves else [run]
+        return "\ufffd".join(map(self._otherwise, parts))
+
+    def _otherwise(self, part: bytes) -> str:
         try:
-            return line.decode(self.fallback)
+            return part.decode(self.fallback)
         except UnicodeDecodeError:
-            return line.decode("latin-1")  # every byte is a character there: nothing is lost
+            return part.decode("latin-1")  # every byte is a character there: nothing is lost
 
 
 def texts(stream: BinaryIO, head: bytes, decoder: Decoder) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from triage_cli.errors import RowError
 from triage_cli.models import Rejected, TicketDraft
 from triage_cli.reading.tables import Record
+from triage_cli.reading.unread import UnreadDates
 from triage_cli.reading.values import NOTHING, NOTHING_LENGTH, moment, priority
 
 _Reader = Callable[[str], tuple[str | None, str]]
@@ -35,8 +36,11 @@ class Plan(NamedTuple):
     plain: str = ""  # the key of JSON under which a list or an object is no id
 
 
-def drafts(records: Records, plan: Plan) -> Iterator[TicketDraft | Rejected]:
-    """Yield a draft or a rejection for every record that is not blank, in the order of the input."""
+def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[TicketDraft | Rejected]:
+    """Yield a draft or a rejection for every record but blank lines, in the order of the input.
+
+    Dates that are not understood are added to `unread`.
+    """
     width, source = len(plan.names), plan.source
     header = None if plan.header is None else list(plan.header)
     # A field without a column reads the empty cell behind the last one.
@@ -52,7 +56,7 @@ def drafts(records: Records, plan: Plan) -> Iterator[TicketDraft | Rejected]:
     mute = ours | {plan.names[place] for place in taken - {at_priority, at_created}}
     kept = tuple(name for name in plan.names if name not in mute)
     row = -1
-    for line, cells, problem, item in records:
+    for line, cells, problem, item, rest in records:
         if cells is not None and len(cells) == width:
             values = [*cells, ""]
         else:
@@ -62,16 +66,12 @@ def drafts(records: Records, plan: Plan) -> Iterator[TicketDraft | Rejected]:
         subject = _said(values[at_subject])
         description = _said(values[at_description])
         if problem or not (subject or description) or cells == header:
-            if problem or item or any(map(str.strip, cells or ())):  # a blank row is no row
+            raw = records.raw()
+            if problem or item is not None or raw.strip():  # a blank line is no row
                 row += 1
-                said = "the header once more" if subject or description else "neither subject nor description"
-                yield Rejected(
-                    row,
-                    line,
-                    RowError(f"line {line}: {problem or said}"),
-                    records.raw(),
-                    _as_they_are(cells, item, plan),
-                )
+                reason = "the header once more" if cells == header else "neither subject nor description"
+                error = RowError(f"line {line}: {problem or reason}")
+                yield Rejected(row, line, error, raw, _as_they_are(cells, item, plan), rest)
             continue
         row += 1
         urgency, strange_urgency = read_priority(values[at_priority])
@@ -86,6 +86,7 @@ def drafts(records: Records, plan: Plan) -> Iterator[TicketDraft | Rejected]:
             extra[plan.names[at_priority]] = strange_urgency
         if strange_time:
             extra[plan.names[at_created]] = strange_time
+            unread.add(strange_time, line)
         yield TicketDraft(
             row,
             line,

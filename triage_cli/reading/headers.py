@@ -31,15 +31,16 @@ _NAMES = {
         "contenu texte beschrijving omschrijving bericht inhoud tekst texto problem problemdescription probleme "
         "problema complaint consumercomplaintnarrative narrative inquiry enquiry question query frage pregunta "
         "pergunta domanda vraag request customerservice comment comments firstcomment kommentar commentaire "
-        "comentario commento feedback verbatim utterance instruction prompt notes note"
+        "comentario commento feedback verbatim utterance instruction prompt notes note observacoes "
+        "observacao observaciones"
     ),
     "customer_id": (
         "customerid customernumber customerno clientid clientnumber requesterid callerid contactid userid accountid "
-        "customerref kundennummer kundennr kundenid idcliente clienteid codigocliente numeroclient idclient "
-        "codicecliente klantnummer klantid customeremail customeremailaddress requesteremail clientemail contactemail "
-        "useremail associatedcontactemail senderemail fromemail email emailaddress mail kundenemail customer "
-        "requester caller client cliente kunde klant aanvrager anfragender solicitante demandeur richiedente sender "
-        "from absender customercode"
+        "customerref kundennummer kundennr kundenid idcliente iddocliente clienteid codigocliente numeroclient "
+        "idclient codicecliente klantnummer klantid customeremail customeremailaddress requesteremail clientemail "
+        "contactemail useremail associatedcontactemail senderemail fromemail email emailaddress mail kundenemail "
+        "customer requester caller client cliente kunde klant aanvrager anfragender solicitante demandeur richiedente "
+        "sender from absender customercode"
     ),
     "priority": (
         "priority ticketpriority prio prioritat priorite prioridad prioridade priorita prioriteit actualpriority "
@@ -109,32 +110,40 @@ def has_text(fields: Mapping[str, int]) -> bool:
     return "subject" in fields or "description" in fields
 
 
-def matched(headers: Sequence[str], mapping: Mapping[str, str], closed: AbstractSet[str] = frozenset()) -> Columns:
+def matched(
+    headers: Sequence[str],
+    mapping: Mapping[str, str],
+    closed: AbstractSet[str] = frozenset(),
+    empty: AbstractSet[int] = frozenset(),
+) -> Columns:
     """Return where our fields stand; `mapping` (field -> header) goes first, an empty header leaves a field out.
 
-    `closed` are headers that only `mapping` may take. Raises UsageError for a field or a header that does not exist.
+    `closed` are headers that only `mapping` may take. `empty` are the places of columns that hold nothing as far as
+    was looked: one of them is taken for a field only where no other column can be. Raises UsageError for a field or a
+    header that does not exist.
     """
     keys = ["" if header in closed else compact(header) for header in headers]
     desk = recognised(set(map(compact, headers)))
     taken = {field: _mapped(field, name, headers) for field, name in mapping.items()}
     used = {place for place in taken.values() if place is not None}
     fields = {field: place for field, place in taken.items() if place is not None}
-    exact = (
-        {}
-        if desk is None
-        else {
-            field: keys.index(name)
-            for field, names in desk.fields.items()
-            for name in [next((name for name in names if name in keys), None)]
-            if name is not None
-        }
-    )
-    for field, place in {**_generic(keys, headers, exact), **exact}.items():
+    exact = {} if desk is None else _exact(keys, desk.fields, empty)
+    for field, place in {**_generic(keys, headers, exact, empty), **exact}.items():
         if field not in taken and place not in used:
             fields[field] = place
             used.add(place)
     ordered = {field: fields[field] for field in FIELDS if field in fields}
     return Columns(ordered, desk.name, desk.numbers) if desk else Columns(ordered)
+
+
+def _exact(keys: Sequence[str], names: Mapping[str, Sequence[str]], empty: AbstractSet[int]) -> dict[str, int]:
+    """Return the fields that a helpdesk's own names find, the first of each field's that holds something."""
+    found = {field: [keys.index(name) for name in listed if name in keys] for field, listed in names.items()}
+    return {
+        field: next((place for place in places if place not in empty), places[0])
+        for field, places in found.items()
+        if places
+    }
 
 
 def _mapped(field: str, name: str, headers: Sequence[str]) -> int | None:
@@ -158,19 +167,31 @@ def _mapped(field: str, name: str, headers: Sequence[str]) -> int | None:
     )
 
 
-def _generic(keys: Sequence[str], headers: Sequence[str], exact: Mapping[str, int] | None = None) -> dict[str, int]:
+def _generic(
+    keys: Sequence[str],
+    headers: Sequence[str],
+    exact: Mapping[str, int] | None = None,
+    empty: AbstractSet[int] = frozenset(),
+) -> dict[str, int]:
     """Return the fields that common words find, each column for one field."""
     fields: dict[str, int] = {}
     used = set((exact or {}).values())
     job = _job_title(keys)
-    for field, ranks in _RANK.items():
+    for field in _RANK:
         places = [p for p in range(len(keys)) if keys[p] and p not in used and p != job]
-        found = min(((_rank(keys[p], ranks), p) for p in places), default=(None, 0), key=lambda r: (r[0] is None, r))
-        place = found[1] if found[0] is not None else _containing(field, headers, places)
+        place = _best(field, keys, headers, [p for p in places if p not in empty])
+        if place is None:
+            place = _best(field, keys, headers, places)
         if place is not None:
             fields[field] = place
             used.add(place)
     return fields
+
+
+def _best(field: str, keys: Sequence[str], headers: Sequence[str], places: Sequence[int]) -> int | None:
+    """Return which of these columns is most likely a field's."""
+    ranked = [(rank, place) for place in places if (rank := _rank(keys[place], _RANK[field])) is not None]
+    return min(ranked)[1] if ranked else _containing(field, headers, places)
 
 
 def _rank(key: str, ranks: Mapping[str, int]) -> float | None:

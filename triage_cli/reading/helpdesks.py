@@ -120,19 +120,23 @@ HELPDESKS = (
     ),
     Helpdesk(
         "otrs",
-        (_any("ticketnumber ticketnummer tn ticket"), _any("queue")),
+        (_any("ticketnumber ticketnummer tn ticket numero numerodochamado chamado"), _any("queue fila")),
         _any(
             "ticketnumber ticketnummer age alter lock sperre owner besitzer customerid kundennummer firstlock "
-            "firstresponse accountedtime articletree solutioninmin erstellt title from"
+            "firstresponse accountedtime articletree solutioninmin erstellt title from "
+            "idade bloqueio proprietario iddocliente primeirobloqueio primeiraresposta tempocontabilizado "
+            "arvoredeartigos solucaoemmin criado titulo de"
         ),
         3,
         _fields(
-            subject="subject betreff title titel",
-            description="articletree body text beschreibung",
-            customer_id="customerid kundennummer customeruser customeruserid from von",
-            priority="priority prioritat",
-            created_at="created erstellt",
-            external_id="ticketnumber ticketnummer tn ticket",
+            subject="subject betreff assunto title titel titulo",
+            description="articletree arvoredeartigos body corpo text texto beschreibung descricao observacoes",
+            customer_id=(
+                "customerid kundennummer iddocliente customeruser customeruserid usuariocliente from von de solicitante"
+            ),
+            priority="priority prioritat prioridade",
+            created_at="created erstellt criado",
+            external_id="ticketnumber ticketnummer tn ticket numerodochamado numero chamado",
         ),
         {"1": "low", "2": "low", "3": "normal", "4": "high", "5": "urgent"},
     ),

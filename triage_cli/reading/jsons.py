@@ -7,6 +7,7 @@ from typing import Any
 
 from triage_cli.codec import decoder
 from triage_cli.reading.decoding import LONGEST
+from triage_cli.reading.spool import Spool
 from triage_cli.reading.tables import Record, lines_of
 
 _DECODER = decoder()
@@ -54,6 +55,7 @@ class JsonRecords:
         self._by_line = by_line
         self._start = start
         self._raw = ""
+        self._rest: Iterable[str] = ()
 
     def raw(self) -> str:
         """Return the record just yielded as it stood in the input."""
@@ -61,8 +63,8 @@ class JsonRecords:
 
     def __iter__(self) -> Iterator[Record]:
         for line, text, value, problem in self.values():
-            self._raw = text
-            yield self._record(line, text, value, problem)
+            self._raw, rest, self._rest = text, self._rest, ()
+            yield self._record(line, text, value, problem)._replace(rest=rest)
 
     def values(self) -> Iterator[tuple[int, str, Any, str]]:
         """Yield what stands in the input, each with its line, its text and what is wrong with it."""
@@ -80,14 +82,26 @@ class JsonRecords:
 
     def _lines(self) -> Iterator[tuple[int, str, object, str]]:
         number, pending = 1, ""
+        spool: Spool | None = None  # the rest of a line that is too long
         for block in self._texts:
-            lines = lines_of(pending + block)
+            text = block
+            if spool is not None:
+                first = lines_of(block)[0]
+                spool.write(first)
+                if first[-1] not in "\r\n":
+                    continue
+                self._rest = spool.part(0)
+                yield from _line(number, pending)
+                number, pending, spool, text = number + 1, "", None, block[len(first) :]
+            lines = lines_of(pending + text)
             pending = lines.pop() if lines and lines[-1][-1] not in "\r\n" else ""
-            for text in lines:
-                yield from _line(number, text)
+            for line in lines:
+                yield from _line(number, line)
                 number += 1
             if len(pending) > LONGEST:
-                pending = pending[: LONGEST + 1]  # too long already: only that is still to be told
+                spool = Spool()
+        if spool is not None:
+            self._rest = spool.part(0)
         yield from _line(number, pending)
 
     def _items(self) -> Iterator[tuple[int, str, object, str]]:
@@ -125,8 +139,10 @@ class JsonRecords:
                 block = next(blocks, "")
                 more = bool(block)
                 if len(buffer) - at > LONGEST:
-                    yield number, buffer[at:], None, "over 1 MB"
-                    buffer, lines, more = _past_item(buffer[at:], block, blocks)
+                    item, spool = buffer[at:], Spool()
+                    buffer, lines, more = _past_item(item, block, blocks, spool)
+                    self._rest = spool.part(0)
+                    yield number, item, None, "over 1 MB"
                     number += lines
                 else:
                     buffer = buffer[at:] + block
@@ -198,9 +214,13 @@ def _balanced(buffer: str, at: int) -> int:
     return 0
 
 
-def _past_item(text: str, block: str, blocks: Iterator[str]) -> tuple[str, int, bool]:
-    """Skip an item that is too long; return the text after it, the lines passed, and whether more may come."""
+def _past_item(text: str, block: str, blocks: Iterator[str], spool: Spool) -> tuple[str, int, bool]:
+    """Skip an item that is too long, the rest of it into a spool.
+
+    Return the text after it, the lines passed, and whether more may come.
+    """
     depth, lines, inside = 0, 0, False
+    begin = len(text)  # where in the text begins what the spool does not hold and is not held elsewhere
     while True:
         place = 0
         for part in _TOKENS.finditer(text):
@@ -212,6 +232,7 @@ def _past_item(text: str, block: str, blocks: Iterator[str]) -> tuple[str, int, 
                 if depth <= 0:
                     place = part.end()
                     break
+        spool.write(text[begin : place or len(text)])
         if place:
             return text[place:] + block, lines + text.count("\n", 0, place), bool(block)
         if not block:
@@ -219,7 +240,7 @@ def _past_item(text: str, block: str, blocks: Iterator[str]) -> tuple[str, int, 
         lines += text.count("\n")
         # An escape cut in two by the block's end stays whole.
         kept = "\\" if inside and (len(text) - len(text.rstrip("\\"))) % 2 else ""
-        text, block = kept + block, next(blocks, "")
+        text, block, begin = kept + block, next(blocks, ""), len(kept)
 
 
 _TOKENS = re.compile(r'\\.|["{}\[\]]', re.DOTALL)

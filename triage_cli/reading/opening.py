@@ -1,30 +1,25 @@
 """An input -> a table: looks at its beginning, decides how to read it, says so, and streams the rest."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
 from triage_cli.codec import ADDED_KEYS, TICKET_KEYS
-from triage_cli.errors import InputError
 from triage_cli.models import Rejected, TicketDraft
 from triage_cli.reading.decoding import Decoder, after_ascii, texts
 from triage_cli.reading.drafts import Plan, Records, drafts
-from triage_cli.reading.guessing import by_content, looks_like_data
-from triage_cli.reading.headers import Columns, has_text, known, matched
+from triage_cli.reading.escapes import EscapedRecords
+from triage_cli.reading.header_row import check_width, empty_columns, header_of, no_text
+from triage_cli.reading.headers import Columns, has_text, matched
 from triage_cli.reading.jsons import JsonRecords, text_of
 from triage_cli.reading.layouts import Layout, layout_of
 from triage_cli.reading.sniff import HEAD, Sample, decoder_for, delimiter_of, format_of, refuse_non_tables, sampled
 from triage_cli.reading.tables import CsvRecords, Record, named_once
-from triage_cli.reading.values import day_comes_first
-
-_NO_HEADER = (
-    "no header row was found, so the first row was read as a ticket; say --no-header if that is right, "
-    "or name the columns with --map"
-)
-_WIDEST = 4096  # columns; each row is looked at under each of them, however short it is
-_PREAMBLE = 10  # rows looked at for a header that is not the first
+from triage_cli.reading.totals import without_totals
+from triage_cli.reading.unread import UnreadDates
+from triage_cli.reading.values import is_ambiguous, orders
 
 
 class ReadOptions(NamedTuple):
@@ -46,7 +41,8 @@ class ReadOptions(NamedTuple):
 class Table(NamedTuple):
     """An opened input: its columns as they stand, what was taken from where, its rows; JSON has no delimiter.
 
-    `headed`: its columns have names, which stand above the rows.
+    `headed`: its columns have names, which stand above the rows. `remarks` returns what is known only once the rows
+    were read: bytes that were mended, dates that stayed unread.
     """
 
     columns: tuple[str, ...]
@@ -57,81 +53,142 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()
     name: str = ""
     headed: bool = True
+    remarks: Callable[[], list[str]] = list
 
 
-class _Header(NamedTuple):
-    columns: tuple[str, ...]
-    found: Columns
-    before: int  # records up to and with the header
-    note: str = ""
+class _Input(NamedTuple):
+    """An input whose head was read: `begin` is where it starts, None for a pipe, which cannot be read twice."""
+
+    stream: BinaryIO
+    name: str
+    head: bytes
+    decoder: Decoder
+    begin: int | None
+    options: ReadOptions
+
+    @property
+    def whole(self) -> bool:
+        """Tell whether the head is all there is."""
+        return len(self.head) < HEAD
+
+    def blocks(self) -> Iterator[str]:
+        """Return the input as text."""
+        return texts(self.stream, self.head, self.decoder)
+
+    def dates(
+        self, found: Columns, columns: Sequence[str], rows: Sequence[Sequence[str]], records: "_Reader"
+    ) -> "_Dates":
+        """Return what decides how dates are read: the first rows, or all of them where those leave it open."""
+        place = found.fields.get("created_at")
+        if place is None:
+            return _Dates(None, UnreadDates(""))
+        sample = [row[place] for row in rows if place < len(row)]
+        proven = orders(sample)
+        if not proven and self.begin is not None and not self.whole and any(map(is_ambiguous, sample)):
+            proven = self._proven(place, records)
+        unread = UnreadDates(columns[place].strip(), contradictory=len(proven) > 1)
+        return _Dates(proven.pop() if len(proven) == 1 else None, unread)
+
+    def _proven(self, place: int, records: "_Reader") -> set[bool]:
+        """Look through an input for the first row that proves the order of day and month."""
+        here = self.stream.tell()
+        self.stream.seek(self.begin or 0)
+        try:
+            for record in records(texts(self.stream, b"", Decoder(self.decoder.encoding))):
+                if record.cells and (proven := orders(record.cells[place : place + 1])):
+                    return proven
+        finally:
+            self.stream.seek(here)
+        return set()
+
+
+_Reader = Callable[[Iterable[str]], Records]
+
+
+class _Dates(NamedTuple):
+    day_first: bool | None
+    unread: UnreadDates
 
 
 def open_table(stream: BinaryIO, name: str, options: ReadOptions = ReadOptions()) -> Table:  # noqa: B008 (immutable)
     """Return the tickets in a stream, which need not be seekable: its beginning is looked at, the rest is streamed.
 
+    One that is seekable may be looked through first, where its beginning does not say in which order dates are written.
     Raises InputError, one sentence with the way out, for what is no table of tickets, and UsageError for options that
     do not fit the input.
     """
+    begin = stream.tell() if stream.seekable() else None
     head = _head(stream)
     delimiter = delimiter_of(options.delimiter)
     decoder = decoder_for(head, options.encoding)
     refuse_non_tables(head, name)
     text = _head_text(head, decoder)
     kind = format_of(text, name, options.format)
-    blocks = texts(stream, head, decoder)
-    whole = len(head) < HEAD
+    given = _Input(stream, name, head, decoder, begin, options)
     if kind in ("json", "jsonl"):
-        layout = layout_of(text, name, _is_ticket, whole=whole, by_line=kind == "jsonl")
-        return _json_table(blocks, layout, name, options)
-    sample = sampled(text, delimiter or ("\t" if kind == "tsv" and options.format else None), whole=whole)
-    return _csv_table(blocks, sample, name, options, _encoding_said(decoder))
+        return _json_table(given, layout_of(text, name, _is_ticket, whole=given.whole, by_line=kind == "jsonl"))
+    tabbed = "\t" if kind == "tsv" and options.format else None
+    return _csv_table(given, sampled(text, delimiter or tabbed, whole=given.whole))
 
 
-def _csv_table(blocks: Iterator[str], sample: Sample, name: str, options: ReadOptions, encoding: str) -> Table:
-    header = _header(sample.rows, name, options)
+def _csv_table(given: _Input, sample: Sample) -> Table:
+    options, decoder = given.options, given.decoder
+    header = header_of(sample, given.name, options.mapping, headed=options.header)
     columns, found = header.columns, header.found
-    rows = sample.rows[header.before :]
-    records = CsvRecords(blocks, sample.delimiter, len(columns))
+
+    def records(blocks: Iterable[str]) -> Records:
+        if sample.escaped:
+            return EscapedRecords(blocks, sample.delimiter, len(columns))
+        return CsvRecords(blocks, sample.delimiter, len(columns))
+
+    dates = given.dates(found, columns, sample.rows[header.before :], records)
     plan = Plan(
         found.fields,
         tuple(named_once(columns)),
         options.source or found.helpdesk or "import",
         found.numbers,
-        _day_first(found, rows),
+        dates.day_first,
         columns if header.before else None,
         _ours(columns),
     )
-    said = "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"
+    how = [decoder.told, "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"]
+    rows = _After(records(given.blocks()), sample.skip + header.before)
     return Table(
         columns,
-        _taken(found, columns, encoding, said),
+        _taken(found, columns, *how, *(["backslash escapes"] if sample.escaped else [])),
         plan.source,
-        islice(drafts(_After(records, sample.skip + header.before), plan), options.limit),
+        islice(without_totals(drafts(rows, plan, dates.unread), rows.raw), options.limit),
         sample.delimiter,
         (header.note,) if header.note else (),
-        name,
+        given.name,
         header.before > 0,
+        _remarks(decoder, dates.unread),
     )
 
 
-def _json_table(blocks: Iterator[str], layout: Layout, name: str, options: ReadOptions) -> Table:
+def _json_table(given: _Input, layout: Layout) -> Table:
+    options = given.options
     columns = tuple(dict.fromkeys(key for item in layout.sample for key in item))
-    _check_width(len(columns), name)
+    check_width(len(columns), given.name)
+    rows = [[text_of(item.get(key)) for key in columns] for item in layout.sample]
     # What is nested is no text of ours, unless the user says so: "comments" with a list under it is no description.
     nested = _mostly_nested(layout.sample)
-    found = matched(columns, options.mapping, nested) if columns else Columns({})
+    empty = empty_columns(rows, len(columns))
+    found = matched(columns, options.mapping, nested, empty) if columns else Columns({})
     if columns and not has_text(found.fields):
-        raise _no_text(name, columns)
-    records = JsonRecords(blocks, columns, by_line=layout.by_line, start=layout.start)
-    rows = [[text_of(item.get(key)) for key in columns] for item in layout.sample]
-    source = options.source or found.helpdesk or "import"
+        raise no_text(given.name, columns)
+
+    def records(blocks: Iterable[str]) -> JsonRecords:
+        return JsonRecords(blocks, columns, by_line=layout.by_line, start=layout.start)
+
+    dates = given.dates(found, columns, rows, records)
     at_id = None if options.mapping.get("external_id") else found.fields.get("external_id")
     plan = Plan(
         found.fields,
         columns,
-        source,
+        options.source or found.helpdesk or "import",
         found.numbers,
-        _day_first(found, rows),
+        dates.day_first,
         ours=_ours(columns),
         plain="" if at_id is None else columns[at_id],
     )
@@ -139,47 +196,11 @@ def _json_table(blocks: Iterator[str], layout: Layout, name: str, options: ReadO
         columns,
         _taken(found, columns, "JSON Lines" if layout.by_line else "JSON"),
         plan.source,
-        islice(drafts(records, plan), options.limit),
+        islice(drafts(records(given.blocks()), plan, dates.unread), options.limit),
         "",
-        name=name,
+        name=given.name,
+        remarks=_remarks(given.decoder, dates.unread),
     )
-
-
-def _header(rows: Sequence[Sequence[str]], name: str, options: ReadOptions) -> _Header:
-    """Return the columns and where the rows begin: a header, one under a title, or none at all."""
-    if not rows:
-        raise InputError(f"{name} has no rows", hint="a table of tickets has a header with a subject or a description")
-    _check_width(len(rows[0]), name)
-    if not options.header:
-        return _headless(rows, name, options, "")
-    first = tuple(rows[0])
-    found = matched(first, options.mapping) if known(first) else None
-    if found and has_text(found.fields):
-        return _Header(first, found, 1)
-    titled = not found and sum(map(bool, first)) <= 2
-    for place, row in enumerate(rows[1:_PREAMBLE] if titled else (), start=1):
-        if len(row) <= _WIDEST and known(row) > 1 and has_text((later := matched(row, options.mapping)).fields):
-            return _Header(tuple(row), later, place + 1, f"{place} row(s) above the header were passed over")
-    if found is None and looks_like_data(first) and not set(options.mapping.values()) & set(first):
-        return _headless(rows, name, options, _NO_HEADER)
-    found = matched(first, options.mapping)
-    if not has_text(found.fields):
-        raise _no_text(name, first)
-    return _Header(first, found, 1)
-
-
-def _headless(rows: Sequence[Sequence[str]], name: str, options: ReadOptions, note: str) -> _Header:
-    width = max(len(row) for row in rows)
-    _check_width(width, name)
-    columns = tuple(str(place) for place in range(1, width + 1))
-    mapped = matched(columns, options.mapping).fields
-    fields = mapped if has_text(mapped) else {**by_content(rows, width), **mapped}
-    if not has_text(fields):
-        raise InputError(
-            f"{name} has no header row, and no column that holds a text",
-            hint="say which one does, by its number: --no-header --map description=2",
-        )
-    return _Header(columns, Columns(fields), 0, note)
 
 
 class _After:
@@ -200,6 +221,10 @@ class _After:
         return records
 
 
+def _remarks(decoder: Decoder, unread: UnreadDates) -> Callable[[], list[str]]:
+    return lambda: [*decoder.remarks(), *unread.remarks()]
+
+
 def _head(stream: BinaryIO) -> bytes:
     """Return the beginning of a stream; a pipe may give it in pieces."""
     head = b""
@@ -211,7 +236,9 @@ def _head(stream: BinaryIO) -> bytes:
 def _head_text(head: bytes, decoder: Decoder) -> str:
     whole = head if len(head) < HEAD else head[: after_ascii(head)]
     # All at once, so that a guess at the encoding rests on all there is.
-    return "".join(texts(BytesIO(), whole, decoder)) if decoder.wide else decoder.decode(whole)
+    text = "".join(texts(BytesIO(), whole, decoder)) if decoder.wide else decoder.decode(whole)
+    decoder.begin()
+    return text
 
 
 def _is_ticket(item: Mapping[str, Any]) -> bool:
@@ -235,31 +262,7 @@ def _ours(columns: Sequence[str]) -> frozenset[str]:
     return frozenset(ADDED_KEYS) if {*ADDED_KEYS} <= {*columns} else frozenset()
 
 
-def _day_first(found: Columns, rows: Sequence[Sequence[str]]) -> bool | None:
-    place = found.fields.get("created_at")
-    return None if place is None else day_comes_first(row[place] for row in rows if place < len(row))
-
-
-def _encoding_said(decoder: Decoder) -> str:
-    if decoder.fallback:
-        return decoder.fallback
-    return "utf-8" if decoder.encoding == "utf-8-sig" else decoder.encoding
-
-
 def _taken(found: Columns, columns: Sequence[str], *how: str) -> str:
     pairs = ", ".join(f"{field} ← {columns[place].strip()}" for field, place in found.fields.items())
     desk = (f"{found.helpdesk} export",) if found.helpdesk else ()
     return "; ".join(part for part in (pairs, ", ".join(desk + how)) if part)
-
-
-def _check_width(width: int, name: str) -> None:
-    if width > _WIDEST:
-        raise InputError(f"{name} has {width:,} columns, more than any table of tickets", hint="is it the right file?")
-
-
-def _no_text(name: str, columns: Sequence[str]) -> InputError:
-    shown = ", ".join(column.strip() or "(no name)" for column in columns[:30]) + (", …" if len(columns) > 30 else "")
-    return InputError(
-        f"{name} has no column for a subject or a description; its columns are {shown}",
-        hint='name one with --map description="COLUMN"',
-    )

@@ -4,11 +4,12 @@ import codecs
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from triage_cli.errors import InputError, UsageError
 from triage_cli.reading.decoding import Decoder
+from triage_cli.reading.escapes import hidden, is_escaped, plain_cell
 from triage_cli.reading.tables import csv_reader, lines_of
 
 HEAD = 1 << 18  # bytes looked at before the first ticket
@@ -42,11 +43,16 @@ _SEP = re.compile(r'^"?sep=(.)"?\s*$', re.IGNORECASE)
 
 
 class Sample(NamedTuple):
-    """The first rows of a CSV: how they are delimited, and how many lines before them are none (`sep=;`)."""
+    """The first rows of a CSV that are not blank, and the line each of them begins on.
+
+    `skip` lines before line 1 are none of the table's (`sep=;`). `escaped`: cells are written with backslashes.
+    """
 
     delimiter: str
     rows: list[list[str]]
+    lines: list[int]
     skip: int = 0
+    escaped: bool = False
 
 
 def refuse_non_tables(head: bytes, name: str) -> None:
@@ -140,18 +146,24 @@ def sampled(text: str, delimiter: str | None, *, whole: bool) -> Sample:
     if not whole and len(lines) > 1:
         lines.pop()  # cut at the head's end
     if delimiter is None:
-        delimiter = max(_DELIMITERS, key=lambda each: _fitness(rows_of(lines, each)))
-    return Sample(delimiter, rows_of(lines, delimiter), skip)
+        delimiter = max(_DELIMITERS, key=lambda each: _fitness([row for _, row in _rows(lines, each)]))
+    escaped = is_escaped(lines, delimiter)
+    found = _rows(map(hidden, lines) if escaped else lines, delimiter)
+    rows = [list(map(plain_cell, row)) if escaped else row for _, row in found]
+    return Sample(delimiter, rows, [line for line, _ in found], skip, escaped)
 
 
-def rows_of(lines: Sequence[str], delimiter: str) -> list[list[str]]:
-    """Return the first rows of some lines, blank ones left out."""
+def _rows(lines: Iterable[str], delimiter: str) -> list[tuple[int, list[str]]]:
+    """Return the first rows of some lines, each with the line it begins on; blank ones are left out."""
     rows = []
-    for cells in csv_reader(lines, delimiter):
+    reader = csv_reader(lines, delimiter)
+    begin = 1
+    for cells in reader:
         if any(map(str.strip, cells)):
-            rows.append(cells)
+            rows.append((begin, cells))
             if len(rows) == _SAMPLE:
                 break
+        begin = reader.line_num + 1
     return rows
 
 

@@ -5,22 +5,31 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from io import StringIO
-from itertools import count
+from itertools import chain, count
 from typing import Any, NamedTuple
 
 from triage_cli.reading.decoding import LONGEST
+from triage_cli.reading.row_end import RowEnd
+from triage_cli.reading.spool import Spool
 
 _UNCLOSED = "a quote is opened and never closed; reading goes on at line {}"
+_NEVER = "a quote is opened and never closed before the end of the file"
 _STRAY = "a stray quote makes it unclear where this row ends"
+
+AHEAD = 1 << 26  # characters of one record that are looked through for its end; they stand in a file meanwhile
 
 
 class Record(NamedTuple):
-    """One record: where it starts, its cells, what is wrong with it, and for JSON the object itself."""
+    """One record: where it starts, its cells, what is wrong with it, and for JSON the object itself.
+
+    `rest` yields what follows the beginning of a very long one, from a file.
+    """
 
     line: int
     cells: list[str] | None
     problem: str = ""
     item: dict[str, Any] | None = None
+    rest: Iterable[str] = ()
 
 
 def _between(lines: Sequence[str], at: int, stop: int) -> Iterator[str]:
@@ -33,6 +42,10 @@ def csv_reader(lines: Iterable[str], delimiter: str = ",", **dialect: Any) -> An
     # The module's limit is one for the whole process; ours is LONGEST, and is told with its line.
     csv.field_size_limit(sys.maxsize)
     return csv.reader(lines, delimiter=delimiter, **dialect)
+
+
+def _line_ends(text: str) -> int:
+    return text.count("\n") + text.count("\r") - text.count("\r\n")
 
 
 def lines_of(text: str) -> list[str]:
@@ -50,29 +63,32 @@ class CsvRecords:
 
     def __init__(self, texts: Iterable[str], delimiter: str, width: int) -> None:
         self._width = width
-        self._texts = texts
+        self._blocks = [iter(texts)]  # those to be read next are last
         self._delimiter = delimiter
         self._line = 1  # of the first line in hand
         self._lines: list[str] = []
         self._begin = self._end = 0
         self._carry = ""
-        self._skipping = False
-        self._odd = 0
 
     def raw(self) -> str:
         """Return the record just yielded as it stood in the input."""
         return "".join(self._lines[self._begin : self._end])
 
     def __iter__(self) -> Iterator[Record]:
-        for block in self._texts:
-            text = self._past_oversize(block) if self._skipping else block
-            yield from self._block(self._carry + text, final=False)
+        while block := self._next_block():
+            yield from self._block(self._carry + block, final=False)
             while len(self._carry) > LONGEST:
-                yield self._oversize()
-                if not self._skipping:
-                    yield from self._block(self._carry, final=False)
+                yield from self._long()
+                yield from self._block(self._carry, final=False)
         if self._carry:
             yield from self._block(self._carry, final=True)
+
+    def _next_block(self) -> str:
+        while self._blocks:
+            if block := next(self._blocks[-1], ""):
+                return block
+            self._blocks.pop()
+        return ""
 
     def _block(self, text: str, *, final: bool) -> Iterator[Record]:
         self._lines = lines = lines_of(text)
@@ -127,7 +143,8 @@ class CsvRecords:
             self._end = resume
             return Record(line, None, _UNCLOSED.format(self._line + resume))
         if opened:
-            return Record(line, None, "a quote is opened and never closed before the end of the file")
+            number = self._end - at
+            return Record(line, None, _NEVER + (f" ({number:,} lines)" if number > 1 else ""))
         return Record(line, cells, self._problem() or _STRAY)
 
     def _leniently(self, at: int, stop: int) -> tuple[list[str], int]:
@@ -143,38 +160,83 @@ class CsvRecords:
         reader = csv_reader(_between(self._lines, at, stop), self._delimiter)
         return next(reader), at + reader.line_num
 
-    def _oversize(self) -> Record:
-        """Return the record that outgrew `LONGEST`, ended at the next line that is plainly a row, if there is one."""
-        self._lines = lines = lines_of(self._carry)
-        line, self._begin = self._line, 0
-        whole = len(lines) - (lines[-1][-1] not in "\r\n")
-        resume = next((n for n in range(1, whole) if self._is_row(lines[n])), None)
-        if resume is not None:
-            self._end = resume
-            self._line += resume
-            self._carry = "".join(lines[resume:])
-            return Record(line, None, _UNCLOSED.format(self._line))
-        self._end = len(lines)
-        self._line += whole
-        self._odd = self._carry.count('"') & 1
-        self._skipping = True
-        self._carry = ""
-        return Record(line, None, "over 1 MB")
+    def _long(self) -> Iterator[Record]:
+        """Yield the record that has outgrown `LONGEST`, and leave what follows it to be read.
 
-    def _past_oversize(self, block: str) -> str:
-        """Return what follows the oversize record: its end is the first line's end with every quote closed."""
-        lines = lines_of(block)
-        for number, text in enumerate(lines, start=1):
-            self._odd ^= text.count('"') & 1
-            if text[-1] in "\r\n":
-                self._line += 1
-                if not self._odd:
-                    self._skipping = False
-                    return "".join(lines[number:])
-        return ""
+        It ends where its quotes close. If they do not, a quote was opened by mistake: from the next line on that is
+        plainly a row the text is read again. A record that goes on beyond `AHEAD` is yielded in several parts.
+        """
+        end, first = RowEnd(self._delimiter), self._line
+        piece, self._carry = self._carry, ""
+        while piece:
+            spool, at, doubted = Spool(), None, end.broken
+            while True:
+                spool.write(piece)
+                at = end.feed(piece)
+                last = at is not None or spool.length >= AHEAD
+                block = "" if last else self._next_block()
+                last = last or not block
+                if (end.broken and not doubted) or (last and end.is_open):
+                    doubted = True
+                    if found := self._next_row(spool):
+                        yield self._unclosed(spool, *found, block)
+                        return
+                if last:
+                    break
+                piece = block
+            length = spool.length if at is None else spool.length - len(piece) + at
+            yield self._part(spool, length, first, unclosed=at is None and end.is_open)
+            if at is not None:
+                self._carry = piece[at:]
+                return
+            piece = self._next_block()
+
+    def _next_row(self, spool: Spool) -> tuple[int, int] | None:
+        """Return where the first line after the first that is plainly a row begins, and how many lines precede it."""
+        pending, at, number, long = "", 0, 0, False
+        for piece in chain(spool.part(0), [""]):
+            lines = lines_of(pending + piece)
+            pending = lines.pop() if piece and lines and lines[-1][-1] not in "\r\n" else ""
+            for line in lines:
+                if number and not long and self._is_row(line):
+                    return at, number
+                at, number, long = at + len(line), number + 1, False
+            if len(pending) > LONGEST:
+                at, pending, long = at + len(pending), "", True
+        return None
+
+    def _unclosed(self, spool: Spool, length: int, lines: int, block: str) -> Record:
+        """Return the record of a quote that was never closed; what follows it is read again, and then a block."""
+        rest = self._kept(spool, length)
+        self._blocks += [iter([block]), iter(spool.part(length))]
+        line = self._line
+        self._line += lines
+        return Record(line, None, _UNCLOSED.format(self._line), rest=rest)
+
+    def _part(self, spool: Spool, length: int, first: int, *, unclosed: bool) -> Record:
+        """Return a record that is too long, or a part of it; `first` is the line on which the record begins."""
+        line = self._line
+        lines = sum(map(_line_ends, spool.part(0, length)))
+        self._line += lines
+        problem = _STRAY if length <= LONGEST else "over 1 MB"
+        if unclosed and length < AHEAD:
+            problem = _NEVER
+        if lines > 1:
+            problem += f" ({lines:,} lines)"
+        if line != first:
+            problem = f"the row of line {first} goes on; {problem}"
+        return Record(line, None, problem, rest=self._kept(spool, length))
+
+    def _kept(self, spool: Spool, length: int) -> Iterable[str]:
+        """Let `raw` return the beginning of a long record, and return the rest of it."""
+        head = next(iter(spool.part(0, length)), "")
+        self._lines, self._begin, self._end = [head], 0, 1
+        return spool.part(len(head), length) if length > len(head) else ()
 
     def _is_row(self, line: str) -> bool:
         """Tell whether a line alone has as many cells as the table has columns."""
+        if line.count(self._delimiter) < self._width - 1:
+            return False
         try:
             cells: list[str] = next(csv_reader([line], self._delimiter, strict=True), [])
         except csv.Error:

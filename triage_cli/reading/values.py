@@ -27,6 +27,13 @@ _NOTHING = (
 NOTHING = frozenset(form for word in _NOTHING for form in (word, word.upper(), word.title(), word.capitalize())) | {""}
 NOTHING_LENGTH = max(map(len, NOTHING))  # a longer text need not be looked up
 
+
+def is_nothing(cell: str) -> bool:
+    """Tell whether a cell is one of the ways to say nothing."""
+    text = cell.strip()
+    return len(text) <= NOTHING_LENGTH and text in NOTHING
+
+
 _PRIORITIES = {
     "urgent": "urgent critical blocker highest emergency immediate veryhigh p0 p1 sev0 sev1 s1 prio1 showstopper "
     "kritisch dringend sehrhoch sofort hochste notfall critique bloquant urgente urgentissimo tresurgent treshaute "
@@ -137,15 +144,20 @@ def moment(text: str, *, day_first: bool | None = None) -> str | None:
     return _utc(found)
 
 
-def day_comes_first(sample: Iterable[str]) -> bool | None:
-    """Return whether a column's dates with slashes begin with the day; None if none of them, or several, say so."""
-    seen: set[bool] = set()
-    for text in sample:
-        if match := _SLASHED.match(text.strip()):
-            first, second = int(match[1]), int(match[2])
-            if (first > 12) != (second > 12):
-                seen.add(first > 12)
-    return seen.pop() if len(seen) == 1 else None
+def orders(sample: Iterable[str]) -> set[bool]:
+    """Return what a column's dates with slashes prove: True that the day comes first, False that the month does."""
+    return {(first > 12) for first, second in map(_slashed, sample) if (first > 12) != (second > 12)}
+
+
+def is_ambiguous(text: str) -> bool:
+    """Tell whether a date has two readings, such as 03/04/2024."""
+    first, second = _slashed(text)
+    return first != second and 0 < first <= 12 and 0 < second <= 12
+
+
+def _slashed(text: str) -> tuple[int, int]:
+    match = _SLASHED.match(text.strip())
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def _utc(found: datetime | None) -> str | None:
