@@ -174,11 +174,12 @@ class Machine(RuleBasedStateMachine):
         assert len(taken) == len(set(taken))
         assert {i for i, state in states.items() if state == "accepted"} == set(taken)
         if not self.asked_again:
-            last: dict[tuple[str, str], str] = {}
+            last: dict[str, tuple[str, set[str]]] = {}
             for _, ticket_id, destination, category, state in rows:
                 if state == "accepted":
-                    assert last.get((ticket_id, destination)) != category, "the same category twice in a row"
-                    last[ticket_id, destination] = category
+                    before, where = last.get(ticket_id, ("", set()))
+                    assert before != category or destination not in where, "the same category twice in a row"
+                    last[ticket_id] = category, (where if before == category else set()) | {destination}
 
 
 TestStateful = Machine.TestCase

@@ -915,6 +915,29 @@ def test_a_database_of_version_1_is_brought_forward_and_goes_on(tmp_path: Path) 
     assert columns_of(store) == columns_of(SqliteStore(str(tmp_path / "fresh.db")))
 
 
+def test_a_ticket_whose_correction_back_was_never_delivered_is_routed_once_more(tmp_path: Path) -> None:
+    """It went to Billing, to General, and back: an older version took the first delivery for the last one too."""
+    path = str(tmp_path / "triage.db")
+    as_of_version_1(path)
+    ticket = """insert into tickets (ticket_id, identity, source, content_hash, urgency, stored_at, extra, status,
+        category, routed_to) values ('{0}', '{0}', 'import', '{1}', 2, '', '{{}}', 'routed', '{2}', '{3}')"""
+    delivery = """insert into deliveries values ('{0}-{1}', '{0}', null, '{1}', '{1}', 'r', 'h', {2}, 'accepted', 1, 0,
+        null, null, null, '{3}', null)"""
+    with closing(sqlite3.connect(path)) as db:
+        for name, content, category, to in (
+            ("back", "h", "Billing", "Billing"),
+            ("moved", "h", "General", "General"),
+            ("stays", "h", "Billing", "General"),  # flipped back by `reclassify` without `--reroute`
+            ("forgotten", "", "Billing", "Billing"),
+        ):
+            db.execute(ticket.format(name, content, category, to))
+            db.execute(delivery.format(name, "Billing", "null", "1"))
+            db.execute(delivery.format(name, "General", f"'{name}-Billing'", "2"))
+        db.commit()
+    waking = SqliteStore(path).find(Selection(statuses=frozenset({"classified"})))
+    assert [(t.ticket_id, t.revision) for t in waking] == [("back", 2)]
+
+
 def test_twenty_open_a_database_of_version_1_at_once(tmp_path: Path) -> None:
     path = str(tmp_path / "triage.db")
     as_of_version_1(path)

@@ -116,7 +116,8 @@ def classification_record(answer: Classification) -> dict[str, Any]:
 
 def delivery_record(delivery: Delivery, attempts: tuple[Attempt, ...] = ()) -> dict[str, Any]:
     """Return the record of one delivery with its attempts."""
-    record = delivery._asdict()
+    record = delivery._asdict() | {"doubtful": delivery.doubtful == 1}
+    del record["revision"], record["targets"]
     due_at = datetime.fromtimestamp(delivery.due_at, UTC)
     record["due_at"] = due_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     record["tries"] = [a._asdict() for a in attempts if a.delivery_id == delivery.delivery_id]

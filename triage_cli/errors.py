@@ -227,7 +227,10 @@ class NoRouteError(ItemError):
 
 
 class DeliveryError(ItemError):
-    """A destination did not take a delivery; `final` when asking again cannot help."""
+    """A destination did not take a delivery; `final` when asking again cannot help.
+
+    `doubtful` when it may have taken it all the same: what it said did not arrive.
+    """
 
     code = "delivery_failed"
     http_status = 502
@@ -240,11 +243,13 @@ class DeliveryError(ItemError):
         final: bool = False,
         status: int | None = None,
         retry_after: float | None = None,
+        doubtful: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
         self.final = final
         self.status = status
         self.retry_after = retry_after
+        self.doubtful = doubtful
 
 
 class OfflineError(ItemError):

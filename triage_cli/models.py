@@ -227,7 +227,12 @@ class Asking(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """What one destination is owed for one decision about one ticket."""
+    """What one destination is owed for one decision about one ticket.
+
+    `revision` is the ticket's own that the decision made, and so its place in history; `targets` all destinations that
+    the decision named, as a JSON list (null, and revision 0, where an older version decided). `doubtful` is 1 where the
+    destination may have it although it accepted nothing: an answer was lost, or a run was cut off at work on it.
+    """
 
     delivery_id: str
     ticket_id: str
@@ -245,6 +250,14 @@ class Delivery(NamedTuple):
     run_id: str | None
     at: str
     done_at: str | None = None
+    revision: int = 0
+    targets: str | None = None
+    doubtful: int = 0
+
+    @property
+    def arrived(self) -> bool:
+        """Tell whether the destination has it, or may have it."""
+        return self.state == "accepted" or self.doubtful == 1
 
 
 class Attempt(NamedTuple):

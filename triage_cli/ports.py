@@ -291,6 +291,9 @@ class Store(Protocol):
     def owed(self, ids: Sequence[str] | None = None) -> list[str]:
         """Return the destinations that have pending deliveries, of all tickets or of these."""
 
+    def let_go(self, delivery_ids: Sequence[str], lease: Lease) -> None:
+        """Let go of deliveries that a run had in hand and has not begun: what it keeps may have arrived."""
+
     def switched_off(self) -> frozenset[str]:
         """Return the destinations that said they are gone for good."""
 
@@ -346,7 +349,7 @@ class Store(Protocol):
         """Return these answers by their id."""
 
     def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
-        """Return what each ticket's destinations are owed, oldest first."""
+        """Return what each ticket's destinations are owed, in the order in which that was decided."""
 
     def history(self, ticket_id: str) -> History:
         """Return everything known of one ticket."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import NamedTuple
 
+from triage_cli.codec import compact, from_json
 from triage_cli.ids import delivery_id
 from triage_cli.models import Delivery, Rule, Ticket
 
@@ -45,34 +46,41 @@ def owed(
     config_hash: str,
     at: str,
     due_at: float,
-    run_id: str,
+    run_id: str | None,
 ) -> Owed:
     """Decide what each destination of a rule is owed; `existing` are the ticket's deliveries, oldest first.
 
-    A destination that has accepted the ticket under this category is owed nothing, whatever was asked in between; one
-    that has a delivery pending or dead keeps it. Pending ones of another category or destination are obsolete, as is
-    whatever was not accepted yet when all is sent `again`.
+    A destination that holds the ticket under this category is owed nothing, whatever was asked in between, and one that
+    has a delivery pending or dead keeps it. What it accepted it holds until a later decision's delivery has replaced
+    that: coming back is a new delivery. Pending ones of another category or destination are obsolete, as is whatever
+    was not accepted yet when all is sent `again`.
     """
     category = ticket.category or ""
-    last = {d.destination: d for d in existing if d.state != "superseded"}
+    dropped = obsolete([d for d in existing if again or d.category != category or d.destination not in rule.to], at)
+    gone = {d.delivery_id: d for d in dropped}
+    standing = [gone.get(d.delivery_id, d) for d in existing]
+    held = _held(standing)
+    has = {d.destination for d in standing if d.category == category and d.state in ("pending", "dead")}
+    has |= {d.destination for d in held if d.category == category and d.state == "accepted"}
+    own = {d.destination: d.delivery_id for d in held}
+    left = [d.delivery_id for d in held if d.destination not in rule.to]
     new: list[Delivery] = []
     for destination in rule.to:
-        before = last.get(destination)
-        if before is not None and before.category == category and not again:
+        if destination in has and not again:
             continue
-        name = _new_name(ticket.ticket_id, category, destination, existing)
-        other = [d for d in existing if d.category != category and d.state != "superseded"]
-        replaces = (before or (other[-1] if other else None)) if existing else None
+        replaces = own.get(destination)
+        if replaces is None and left:  # several that the ticket leaves are named by one each, as far as that goes
+            replaces = left.pop() if len(left) > 1 else left[0]
         new.append(
             Delivery(
-                name,
+                _new_name(ticket.ticket_id, category, destination, existing),
                 ticket.ticket_id,
                 ticket.decision_id,
                 category,
                 destination,
                 rule.name,
                 config_hash,
-                replaces.delivery_id if replaces else None,
+                replaces,
                 "pending",
                 0,
                 due_at,
@@ -80,12 +88,32 @@ def owed(
                 None,
                 run_id,
                 at,
+                revision=ticket.revision + 1,
+                targets=compact(rule.to),
             )
         )
-    dropped = obsolete([d for d in existing if again or d.category != category or d.destination not in rule.to], at)
-    gone = {d.delivery_id for d in dropped}
-    status = status_of([d for d in existing if d.delivery_id not in gone] + new, category)
+    status = status_of([*standing, *new], category)
     return Owed(tuple(new), dropped, status)
+
+
+def _held(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """Return what destinations hold, or may: what has arrived and was not replaced by what came later."""
+    return [
+        d
+        for nth, d in enumerate(deliveries)
+        if d.arrived and not any(_replaces(later, d) for later in deliveries[nth + 1 :])
+    ]
+
+
+def _replaces(later: Delivery, before: Delivery) -> bool:
+    """Tell whether a delivery, once it arrives, takes the ticket away from where an earlier one has brought it."""
+    if later.state != "pending" and not later.arrived:
+        return False
+    if later.destination == before.destination:
+        return True
+    if later.targets is None:
+        return later.category != before.category
+    return before.destination not in from_json(later.targets)
 
 
 def _new_name(ticket_id: str, category: str, destination: str, existing: Sequence[Delivery]) -> str:
@@ -97,8 +125,12 @@ def _new_name(ticket_id: str, category: str, destination: str, existing: Sequenc
 
 
 def obsolete(deliveries: Iterable[Delivery], at: str) -> tuple[Delivery, ...]:
-    """Return those that were still to be accepted, as superseded."""
-    return tuple(d._replace(state="superseded", done_at=at) for d in deliveries if d.state in ("pending", "dead"))
+    """Return those that were still to be accepted, as superseded; what a run has in hand may arrive all the same."""
+    return tuple(
+        d._replace(state="superseded", done_at=at, doubtful=1 if d.run_id else d.doubtful)
+        for d in deliveries
+        if d.state in ("pending", "dead")
+    )
 
 
 def status_of(deliveries: Iterable[Delivery], category: str | None) -> str:

@@ -116,6 +116,7 @@ class Delivery(BaseModel):
     run_id: str | None
     at: str
     done_at: str | None
+    doubtful: bool
     tries: list[Attempt]
 
 

@@ -72,7 +72,8 @@ class CommandDestination:
         try:
             status, said = run(self._run, line(parcel), self._timeout, self._env)
         except subprocess.TimeoutExpired:
-            error = DeliveryError(f"{self._run[0]} took longer than {self._timeout:g} s", hint="raise its timeout")
+            said = f"{self._run[0]} took longer than {self._timeout:g} s"
+            error = DeliveryError(said, hint="raise its timeout", doubtful=True)
         except OSError as failure:
             error = DeliveryError(
                 f"cannot run {self._run[0]}: {failure.strerror}", hint="check its path and its rights"
@@ -80,7 +81,8 @@ class CommandDestination:
         else:
             if status == 0:
                 return Outcome(0, "delivered", Receipt(0, time.perf_counter() - began), None, parcel)
-            error = DeliveryError(f"{self._run[0]} exited with {status}" + (f": {said}" if said else ""), status=status)
+            why = f"{self._run[0]} exited with {status}" + (f": {said}" if said else "")
+            error = DeliveryError(why, status=status, doubtful=status < 0)  # killed, maybe after its work
         return Outcome(0, "failed", Receipt(status, time.perf_counter() - began), error, parcel)
 
 

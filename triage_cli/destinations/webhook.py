@@ -27,6 +27,10 @@ WORKERS = 16
 TOTAL = 64
 # What cannot be handed over now may be later; every other refusal is final.
 RETRIED = frozenset({408, 425, 429})
+# A gateway's word that it has lost the receiver, which may have taken the request.
+GATEWAYS = frozenset({502, 504})
+# Before a byte of the request is sent.
+UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 GONE = 410
 # Of an answer, so much is read: only its status counts.
 READ = 65_536
@@ -134,11 +138,14 @@ class WebhookDestination:
             async with _all_requests(), asyncio.timeout(self._target.timeout) as until:
                 status, headers = await self._post(client, parcel, until)
         except TimeoutError:
-            error = DeliveryError(f"{self._said} did not answer within {self._target.timeout:g} s")
+            error = DeliveryError(f"{self._said} did not answer within {self._target.timeout:g} s", doubtful=True)
         except httpx.InvalidURL:
             error = DeliveryError(f"{self._said} has a url that leads nowhere", hint="check the config", final=True)
         except httpx.HTTPError as problem:
-            error = DeliveryError(f"{self._said} cannot be reached at {host_of(self._target.url)}: {reason(problem)}")
+            error = DeliveryError(
+                f"{self._said} cannot be reached at {host_of(self._target.url)}: {reason(problem)}",
+                doubtful=not isinstance(problem, UNSENT),
+            )
         except DeliveryError as problem:
             error = problem
         else:
@@ -180,6 +187,7 @@ class WebhookDestination:
             final=not retried,
             status=status,
             retry_after=retry_after(headers, self._clock()) if retried else None,
+            doubtful=status in GATEWAYS,
         )
 
     def _failed(self, parcel: Parcel, error: Exception, seconds: float) -> Outcome[Receipt]:

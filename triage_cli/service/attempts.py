@@ -68,6 +68,8 @@ class Attempts:
             status = routing.status_of(deliveries, before.category)
             if before.status not in ("routing", "routed", "undeliverable"):
                 status = before.status  # it was given another category or text meanwhile
+            elif any(_unforeseen(d, stand[d.delivery_id]) for d, _ in done) and not ids.is_forgotten(before.identity):
+                status = "classified"  # what was decided meanwhile did not know that this would arrive
             ticket = before._replace(status=status, revision=before.revision + 1)
             errors = [o.error for o in mine if o.error]
             for (delivery, attempt), outcome in zip(done, mine, strict=True):
@@ -134,6 +136,8 @@ class Patience(NamedTuple):
         seconds = outcome.value.seconds if outcome.value else 0.0
         said = error.message if error else None
         attempt = Attempt(standing.delivery_id, number, at, status, said, seconds)
+        if isinstance(error, DeliveryError) and error.doubtful:
+            standing = standing._replace(doubtful=1)
         if standing.state == "accepted" or (error and standing.state != "pending"):
             # Settled while this attempt was under way: it is told of and counted, and changes nothing.
             return standing._replace(attempts=number), attempt
@@ -157,6 +161,11 @@ class Patience(NamedTuple):
 def _wordless(done: Sequence[tuple[Delivery, Attempt]]) -> list[tuple[Delivery, Attempt]]:
     """Return attempts without what was said at them: it may repeat a text that was forgotten meanwhile."""
     return [(d._replace(last_error=None), a._replace(error=a.error and "(forgotten)")) for d, a in done]
+
+
+def _unforeseen(after: Delivery, before: Delivery) -> bool:
+    """Tell whether a delivery arrived that had been superseded as one that would not."""
+    return before.state == "superseded" and after.arrived and not before.arrived
 
 
 def _id(outcome: Outcome[Receipt]) -> str:

@@ -80,7 +80,7 @@ class Delivering:
         """
         waiting: dict[str, Waiting] = {}
         for chunk in chunks:
-            outcomes, parcels = self._decide(chunk, again=again)
+            outcomes, parcels = self._decide(chunk, again=again, holder=self._lease.run_id)
             left = Counter(parcel.ticket.ticket_id for parcel in parcels)
             ready = []
             for outcome in outcomes:
@@ -103,7 +103,7 @@ class Delivering:
 
     def owe(self, chunk: Sequence[Ticket]) -> list[Outcome[Routed]]:
         """Decide where tickets go, and leave it to others to hand them over: that is due at once."""
-        return self._decide(chunk, again=False)[0]
+        return self._decide(chunk, again=False, holder=None)[0]
 
     def due(self, ids: Sequence[str] | None = None) -> Iterator[list[Reached]]:
         """Deliver what is due now at every destination that is not being left alone, or falls due while one is slow.
@@ -136,7 +136,10 @@ class Delivering:
         self._breathe()
         if self._allowance.stopping:
             self._post.stop()
-        return self._post.collect()
+        arrived = self._post.collect()
+        if parked := [parcel.delivery.delivery_id for each in arrived for parcel in each.parked]:
+            self._store.let_go(parked, self._lease)
+        return arrived
 
     def _told(self, arrived: Arrived) -> list[Reached]:
         to = arrived.destination
@@ -164,14 +167,16 @@ class Delivering:
 
     # -- the decision
 
-    def _decide(self, tickets: Sequence[Ticket], *, again: bool) -> tuple[list[Outcome[Routed]], list[Parcel]]:
+    def _decide(
+        self, tickets: Sequence[Ticket], *, again: bool, holder: str | None
+    ) -> tuple[list[Outcome[Routed]], list[Parcel]]:
         at = ids.now()
         existing = self._store.deliveries([t.ticket_id for t in tickets])
         outcomes: list[Outcome[Routed]] = []
         changes: list[Change] = []
         for before in tickets:
             deliveries = existing.get(before.ticket_id, ())
-            outcome, change = self._decision(before, deliveries, at, again=again)
+            outcome, change = self._decision(before, deliveries, at, again=again, holder=holder)
             outcomes.append(outcome)
             if change is not None:
                 changes.append(change)
@@ -196,7 +201,7 @@ class Delivering:
         return outcome
 
     def _decision(
-        self, before: Ticket, deliveries: tuple[Delivery, ...], at: str, *, again: bool
+        self, before: Ticket, deliveries: tuple[Delivery, ...], at: str, *, again: bool, holder: str | None
     ) -> tuple[Outcome[Routed], Change | None]:
         if before.category is None:
             error = NotClassifiedError(
@@ -217,7 +222,7 @@ class Delivering:
             config_hash=self._map.config_hash,
             at=at,
             due_at=time.time(),
-            run_id=self._lease.run_id,
+            run_id=holder,
         )
         adds = owed.superseded + owed.new
         if self._retry_dead:

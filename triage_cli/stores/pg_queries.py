@@ -52,7 +52,7 @@ def _due(of: str = "") -> str:
         where runs.run_id = deliveries.run_id and (ended_at is not null or lease_until <= {CLOCK})))
      and {queries.STANDS} {of}
      order by due_at limit :limit for no key update skip locked)
-    update deliveries set run_id = :run from taken where deliveries.delivery_id = taken.delivery_id
+    update deliveries set {queries.TAKE} from taken where deliveries.delivery_id = taken.delivery_id
     returning deliveries.*"""
 
 

@@ -99,6 +99,7 @@ PUT_DELIVERY = (
     f"insert into deliveries values ({_marks(Delivery._fields)}) on conflict (delivery_id) do update set "
     "state = case when deliveries.state = 'superseded' and excluded.state <> 'accepted' then 'superseded' "
     "else excluded.state end, "
+    "doubtful = case when excluded.doubtful = 1 then 1 else deliveries.doubtful end, "
     + ", ".join(f"{f} = excluded.{f}" for f in ("attempts", "due_at", "last_status", "last_error", "run_id", "done_at"))
     + " where deliveries.state <> 'accepted' or excluded.state = 'accepted'"
 )
@@ -141,7 +142,7 @@ DECISIONS = "select * from classifications where classification_id in (select va
 ANSWERS = """select * from classifications where ticket_id in (select value from json_each(?))
     and fingerprint in (select value from json_each(?)) order by classification_id"""
 DELIVERIES = """select * from deliveries where ticket_id in (select value from json_each(?))
-    order by ticket_id, at, delivery_id"""
+    order by ticket_id, revision, at, delivery_id"""
 # A sure answer and the next one about the same ticket in the same run: only `audit_rate` asks for such.
 AUDITED = """select sure.classifier, count(*), sum(case when sure.category = control.category then 1 else 0 end)
     from classifications control join classifications sure on sure.ticket_id = control.ticket_id
@@ -221,8 +222,12 @@ NEXT_DUE_OF = f"""select min(due_at) from deliveries where state = 'pending' {OF
     and destination not in (select value from json_each(:but))"""
 
 
+# Whoever had it in hand and did not let go of it was cut off, and may have delivered it.
+TAKE = "run_id = :run, doubtful = case when deliveries.run_id is null then deliveries.doubtful else 1 end"
+
+
 def _due(of: str = "") -> str:
-    return f"""update deliveries set run_id = :run where delivery_id in
+    return f"""update deliveries set {TAKE} where delivery_id in
     (select delivery_id from deliveries where destination = :destination and state = 'pending'
      and due_at <= :now + :horizon and (run_id is null or run_id not in {LIVE}) and {STANDS} {of}
      order by due_at limit :limit) returning *"""

@@ -15,7 +15,10 @@ FOLLOW = (
     "update deliveries set category = :new where category = :old",
     "update trials set category = :new where category = :old",
 )
-FOLLOW_DESTINATION = "update deliveries set destination = :new where destination = :old"
+FOLLOW_DESTINATION = (
+    "update deliveries set destination = :new where destination = :old",
+    "update deliveries set targets = replace(targets, :listed_old, :listed_new)",
+)
 # A name that is given to a category again is no former name any more.
 CURRENT_AGAIN = "delete from renames where old = :new"
 NOTE = """insert into renames (old, new, root, moved, at) values (:old, :new, :root, :moved, :at)
@@ -63,12 +66,12 @@ class Renames:
 
     def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
         """Let everything of a category follow to its new name, `destination` that of the same name too."""
-        values = {"old": what.old, "new": what.new}
+        values = {"old": what.old, "new": what.new, "listed_old": compact(what.old), "listed_new": compact(what.new)}
         with self._writing() as db:
             for statement in self.FIRST:
                 db.execute(statement)
             moved = sum(max(0, db.execute(statement, values).rowcount) for statement in FOLLOW[:2])
-            for statement in (*FOLLOW[2:], *([FOLLOW_DESTINATION] if destination else []), CURRENT_AGAIN):
+            for statement in (*FOLLOW[2:], *(FOLLOW_DESTINATION if destination else ()), CURRENT_AGAIN):
                 db.execute(statement, {k: v for k, v in values.items() if f":{k}" in statement})
             done = what._replace(moved=moved)
             db.execute(NOTE, done._asdict() | {"at": event.at})

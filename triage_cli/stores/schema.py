@@ -139,8 +139,24 @@ SECOND: tuple[str, ...] = (
     # It answers what a day has cost, and holds only what did cost something: a server makes a run of each request.
     "create index runs_paid on runs (started_at, spent, reserved) where spent + reserved <> 0",
 )
-# `ticket_id`: the ticket that a webhook's event made or changed, so that its repetition is answered with it.
-THIRD: tuple[str, ...] = ("alter table hook_ids add column ticket_id text",)
+THIRD: tuple[str, ...] = (
+    # The ticket that a webhook's event made or changed, so that its repetition is answered with it.
+    "alter table hook_ids add column ticket_id text",
+    # A delivery's place in its ticket's history, and whether it may have arrived although nothing was accepted.
+    "alter table deliveries add column revision integer not null default 0",
+    "alter table deliveries add column targets text default null",
+    "alter table deliveries add column doubtful integer not null default 0",
+    # A ticket that came back to a category used to count as delivered there. It is routed once more: the destination
+    # that its last decision names was told by another one's delivery, which nothing has replaced, that it left.
+    """update tickets set status = 'classified', revision = revision + 1
+        where status = 'routed' and content_hash <> '' and exists (
+            select 1 from deliveries here join deliveries away on away.replaces = here.delivery_id
+            where here.ticket_id = tickets.ticket_id and here.category = tickets.category
+                and ', ' || tickets.routed_to || ', ' like '%, ' || here.destination || ', %'
+                and ', ' || tickets.routed_to || ', ' not like '%, ' || away.destination || ', %'
+                and here.state = 'accepted' and away.state = 'accepted' and away.category <> here.category
+                and not exists (select 1 from deliveries back where back.replaces = away.delivery_id))""",
+)
 # By the version that they lead to.
 LATER: dict[int, tuple[str, ...]] = {2: SECOND, 3: THIRD}
 

@@ -19,7 +19,6 @@ from triage_cli.models import (
     Attempt,
     Classification,
     Conflict,
-    Delivery,
     EventQuery,
     Head,
     History,
@@ -32,6 +31,7 @@ from triage_cli.models import (
 )
 from triage_cli.stores import queries
 from triage_cli.stores.batching import BatchTables
+from triage_cli.stores.deliveries import DeliveryTables
 from triage_cli.stores.forgetting import FORGOT, Forgetting
 from triage_cli.stores.places import alive, place
 from triage_cli.stores.renames import Renames
@@ -73,7 +73,7 @@ class Db(Protocol):
         """Run one statement."""
 
 
-class SqlStore(Forgetting, Renames, BatchTables, ABC):
+class SqlStore(Forgetting, Renames, BatchTables, DeliveryTables, ABC):
     """The part of `ports.Store` that needs nothing but a read and a transaction; `path` names the database."""
 
     path: str
@@ -137,31 +137,6 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
             run = Run(*values)
             lives = run.ended_at or (until > now and (there != here or alive(run.pid)))
             yield run if lives else run._replace(exit_code=KILLED)
-
-    def owed(self, ids: Sequence[str] | None = None) -> list[str]:
-        """Return the destinations that have pending deliveries, of all tickets or of these."""
-        said, values = (queries.OWED, {}) if ids is None else (queries.OWED_OF, {"ids": compact(list(ids))})
-        return [row[0] for row in self._read(said, values)]
-
-    def next_due(self, ids: Sequence[str] | None = None, *, but: Sequence[str] = ()) -> float | None:
-        """Return when the next delivery that may be sent falls due, in seconds since 1970."""
-        said, values = queries.NEXT_DUE, {"but": compact(list(but))}
-        if ids is not None:
-            said, values = queries.NEXT_DUE_OF, values | {"ids": compact(list(ids))}
-        due: float | None = self._read(said, values)[0][0]
-        return due
-
-    def switched_off(self) -> frozenset[str]:
-        """Return the destinations that said they are gone for good."""
-        return frozenset(row[0] for row in self._read("select destination from switched_off"))
-
-    def switch(self, destination: str, *, off: bool) -> None:
-        """Switch a destination off, or on again."""
-        with self._writing() as db:
-            if off:
-                db.execute("insert into switched_off values (?, ?) on conflict do nothing", (destination, now()))
-            else:
-                db.execute("delete from switched_off where destination = ?", (destination,))
 
     def note_asking(self, asking: Asking) -> None:
         """Record what is asked, once per fingerprint."""
@@ -247,14 +222,6 @@ class SqlStore(Forgetting, Renames, BatchTables, ABC):
         """Return what was answered about these tickets to these questions, oldest first."""
         values = (compact(list(ticket_ids)), compact(list(fingerprints)))
         return self._answers(self._read(queries.ANSWERS, values))
-
-    def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
-        """Return what each ticket's destinations are owed, oldest first."""
-        found: dict[str, list[Delivery]] = {}
-        for row in self._read(queries.DELIVERIES, (compact(list(ticket_ids)),)):
-            delivery = Delivery(*row)
-            found.setdefault(delivery.ticket_id, []).append(delivery)
-        return {ticket_id: tuple(deliveries) for ticket_id, deliveries in found.items()}
 
     def history(self, ticket_id: str) -> History:
         """Return everything known of one ticket."""
