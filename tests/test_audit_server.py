@@ -8,6 +8,7 @@ import pytest
 
 from tests.commands import TICKETS, rows
 from tests.conftest import CATEGORIES, Cli, World
+from tests.online import ONLINE
 from tests.pg_server import PgServer, sql
 from tests.test_audit import drafts, tamper
 from triage_cli.auditing import GENESIS
@@ -44,7 +45,7 @@ def test_the_log_of_any_store_is_proved_alone_and_against_heads_kept_elsewhere(w
 @pytest.fixture
 def filled(pg_url: str) -> str:
     """A database of nine events: four tickets, an answer about each, a verdict."""
-    world = World(PostgresStore(pg_url))
+    world = World(PostgresStore(pg_url, network=ONLINE))
     tickets = [o.value for o in world.triage().create(drafts(4)) if o.value]
     list(world.triage().classify(Selection(), ClassifyPlan()))
     list(world.triage().give_verdicts([VerdictDraft(0, tickets[0].ticket_id, CATEGORIES[1].name)]))
@@ -93,7 +94,7 @@ ALTERED = (
 def test_whatever_was_done_to_the_tables_of_a_server_is_told(filled: str, what: str, statement: str, says: str) -> None:
     """By somebody who may do anything there: triggers and foreign keys are off meanwhile, and on again."""
     sql(filled, f"set session_replication_role = replica; {statement}")
-    store = PostgresStore(filled)
+    store = PostgresStore(filled, network=ONLINE)
     try:
         with pytest.raises(CheckError) as caught:
             proved(store)
@@ -114,7 +115,7 @@ def triggers() -> list[str]:
 
 def test_a_cut_log_that_grows_past_its_old_length_is_not_whole_again(filled: str) -> None:
     sql(filled, f"set session_replication_role = replica; {CUT}")
-    store = PostgresStore(filled)
+    store = PostgresStore(filled, network=ONLINE)
     list(World(store).triage().create(drafts(60, start=50)))
     with pytest.raises(CheckError, match=r"of event 9. is not in the log, which ends at event 67"):
         proved(store)
@@ -123,7 +124,7 @@ def test_a_cut_log_that_grows_past_its_old_length_is_not_whole_again(filled: str
 
 def test_a_cut_end_that_was_cut_off_in_that_table_too_is_seen_by_a_head_kept_elsewhere_alone(filled: str) -> None:
     """What the documentation says of the table: it proves nothing against somebody who rewrites it as well."""
-    store = PostgresStore(filled)
+    store = PostgresStore(filled, network=ONLINE)
     older = store.head().head
     too = "update last_head set seq = chain.seq, hash = chain.hash from chain"
     sql(filled, f"set session_replication_role = replica; {CUT}; {too}")
@@ -135,7 +136,7 @@ def test_a_cut_end_that_was_cut_off_in_that_table_too_is_seen_by_a_head_kept_els
 
 def test_what_is_said_to_do_about_a_head_that_is_gone_can_be_done(filled: str) -> None:
     sql(filled, "delete from last_head")
-    store = PostgresStore(filled)
+    store = PostgresStore(filled, network=ONLINE)
     assert proved(store, store.head().head).events == 9, "a head from elsewhere is enough"
     with pytest.raises(CheckError) as caught:
         proved(store)
@@ -166,12 +167,12 @@ def test_a_database_that_was_moved_to_a_server_is_proved_there_at_once(cli: Cli,
 
 def test_a_log_from_before_there_was_such_a_table_is_proved_once_it_is_brought_forward(pg_server: PgServer) -> None:
     url = pg_server.database(like=pg_server.template)
-    store = PostgresStore(url)
+    store = PostgresStore(url, network=ONLINE)
     list(World(store).triage().create(drafts(3)))
     head = store.head()
     store.close()
     sql(url, "drop table last_head; update schema_version set version = 2")
-    later = PostgresStore(url)
+    later = PostgresStore(url, network=ONLINE)
     assert proved(later) == head
     assert sql(url, "select seq, hash from last_head") == [(3, head.head)]
     later.close()
