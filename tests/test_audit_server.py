@@ -4,6 +4,7 @@ import json
 import shlex
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.commands import TICKETS, rows
@@ -18,7 +19,11 @@ from triage_cli.service.proving import prove
 from triage_cli.stores import pg_schema
 from triage_cli.stores.auditing import ServerTrail, trail
 from triage_cli.stores.postgres import PostgresStore
+from triage_cli.stores.schema import SECOND
 from triage_cli.stores.sqlite import SqliteStore
+
+COLUMNS = """select column_name::text from information_schema.columns
+    where table_schema = 'public' and table_name = '{}' order by ordinal_position"""
 
 
 def proved(store: SqliteStore | PostgresStore, *heads: str) -> Head:
@@ -165,13 +170,24 @@ def test_a_database_that_was_moved_to_a_server_is_proved_there_at_once(cli: Cli,
     assert sql(pg_url, "select seq, hash from last_head") == rows(cli.db, "select seq, hash from chain")
 
 
-def test_a_log_from_before_there_was_such_a_table_is_proved_once_it_is_brought_forward(pg_server: PgServer) -> None:
-    url = pg_server.database(like=pg_server.template)
-    store = PostgresStore(url, network=ONLINE)
-    list(World(store).triage().create(drafts(3)))
-    head = store.head()
-    store.close()
-    sql(url, "drop table last_head; update schema_version set version = 2")
+def test_a_log_from_before_there_was_such_a_table_is_proved_once_it_is_brought_forward(
+    pg_server: PgServer, pg_url: str
+) -> None:
+    now = PostgresStore(pg_url, network=ONLINE)
+    list(World(now).triage().create(drafts(3)))
+    head = now.head()
+    now.close()
+    url = pg_server.database()
+    for statement in (*pg_schema.translated(), *pg_schema.translated(SECOND)):
+        sql(url, statement)
+    sql(url, "create table schema_version (version bigint not null); insert into schema_version values (2)")
+    with psycopg.connect(pg_url) as source, psycopg.connect(url) as older:
+        for table in ("tickets", "events", "chain"):
+            columns = ", ".join(column for (column,) in sql(url, COLUMNS.format(table)))
+            rows_there = source.execute(f"select {columns} from {table}".encode()).fetchall()
+            marks = ", ".join(["%s"] * len(columns.split(", ")))
+            older.execute(f"delete from {table}".encode()) if table == "chain" else None
+            older.cursor().executemany(f"insert into {table} ({columns}) values ({marks})".encode(), rows_there)
     later = PostgresStore(url, network=ONLINE)
     assert proved(later) == head
     assert sql(url, "select seq, hash from last_head") == [(3, head.head)]
