@@ -147,6 +147,16 @@ def test_every_ticket_gets_its_answer(kind: str, source: str) -> None:
     assert 1 < server.most <= 4
 
 
+@pytest.mark.parametrize("kind", TYPES)
+def test_an_answer_at_its_threshold_is_sure_and_one_a_hair_below_is_not(kind: str) -> None:
+    with serving() as server:
+        for threshold, sure in ((0.9, True), (0.9 + 1e-9, False)):
+            (outcome,), error = asked(opened(server, kind, min_confidence=threshold))
+            assert (error, steps([outcome])[0].confidence) == (None, 0.9)
+            assert outcome.value is not None
+            assert outcome.value.sure is sure
+
+
 def test_the_tokens_and_their_price_are_recorded() -> None:
     with serving() as server:
         (chats,), _ = asked(opened(server, price=PRICE))

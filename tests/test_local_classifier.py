@@ -129,6 +129,15 @@ def test_a_guess_below_the_threshold_is_kept_but_not_sure(default: Model) -> Non
     assert not answer.sure
 
 
+def test_an_answer_at_its_threshold_is_sure_and_one_a_hair_below_is_not(default: Model) -> None:
+    text = "I have been charged two times for the same invoice"
+    confidence = one(classifier(default), text).confidence
+    assert confidence is not None
+    for threshold, sure in ((confidence, True), (confidence + 1e-9, False)):
+        (answer,) = answers(classifier(default, min_confidence=threshold), text)
+        assert (answer.steps[0].confidence, answer.sure) == (confidence, sure)
+
+
 def test_words_without_a_lean_leave_it_unsure(garden: Model) -> None:
     """A probability means something: nonsense does not get a high one."""
     assert not answers(classifier(garden, GARDEN), "qwrtz blorp")[0].sure
