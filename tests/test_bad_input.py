@@ -306,7 +306,7 @@ def test_a_newer_schema_is_refused_and_untouched(cli: Cli) -> None:
         done = cli(*command, stdin=TICKETS)
         assert (done.returncode, done.stdout) == (2, "")
         assert "newer triage" in done.stderr
-        assert "upgrade triage-cli" in done.stderr
+        assert "install a newer triage: git pull in a clone" in done.stderr
     assert cli.db.read_bytes() == before
 
 

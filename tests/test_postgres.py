@@ -609,4 +609,4 @@ def test_without_the_package_it_is_said_what_installs_it(tmp_path: Path) -> None
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
-    assert "pip install 'triage-cli[postgres]'" in done.stderr
+    assert "PostgreSQL needs the package psycopg; pip install '.[postgres]' in a clone of its repo" in done.stderr

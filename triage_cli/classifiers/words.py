@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 
 from triage_cli.codec import encodable
 from triage_cli.errors import TriageError
+from triage_cli.installation import AGAIN
 
 MAX_CHARACTERS = 4_000  # of a ticket are read, so that a megabyte costs no more than a long mail
 MAX_WORDS = 512
@@ -43,12 +44,12 @@ def vocabulary() -> tuple[Tokenizer, NDArray[np.float16]]:
     """
     spec = find_spec("wordllama")
     if spec is None or spec.origin is None:
-        raise TriageError("the package wordllama is missing", hint="install it with: pip install wordllama")
+        raise TriageError("the package wordllama is missing", hint=AGAIN)
     folder = Path(spec.origin).parent
     weights = folder / "weights" / "l2_supercat_256.safetensors"
     words = folder / "tokenizers" / "l2_supercat_tokenizer_config.json"
     if not (weights.is_file() and words.is_file()):
-        raise TriageError(f"wordllama's files are not in {folder}", hint="install wordllama 0.4")
+        raise TriageError(f"wordllama's files are not in {folder}", hint=AGAIN)
     return Tokenizer.from_file(str(words)), load_file(weights)["embedding.weight"]
 
 

@@ -10,6 +10,7 @@ import typer
 
 from triage_cli.cli.session import Session, about_here
 from triage_cli.errors import UsageError
+from triage_cli.installation import with_extra
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +46,7 @@ def serve(
         import fastapi  # noqa: F401 - only to tell what is missing
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise UsageError("the server is not installed", hint="pip install 'triage-cli[server]'") from error
+        raise UsageError("the server is not installed", hint=with_extra("server")) from error
     from triage_cli.api import running
 
     gc.set_threshold(5_000, 10, 10)  # a server lives long, and what a request leaves behind has cycles

@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 from triage_cli.auditing import GENESIS
 from triage_cli.errors import CheckError, UnavailableError
+from triage_cli.installation import NEWER
 from triage_cli.models import EventQuery, Head, LoggedEvent
 from triage_cli.stores.connection import VERSION, translate
 
@@ -203,7 +204,7 @@ def trail(path: str) -> Iterator[SqliteTrail]:
             db.text_factory = _any_text
             version = db.execute("pragma user_version").fetchone()[0]
             if version > VERSION:
-                raise CheckError(f"{path} was written by a newer triage", hint="upgrade triage-cli")
+                raise CheckError(f"{path} was written by a newer triage", hint=NEWER)
             if version < 1:  # an older one holds the same log
                 raise CheckError(f"{path} is no database of this triage", hint="name another with --db, or restore it")
             db.execute("begin")

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from triage_cli.errors import StoreError, UnavailableError
+from triage_cli.installation import NEWER
 
 VERSION = 3
 BUSY_SECONDS = 30.0
@@ -79,7 +80,7 @@ def connect(path: str) -> sqlite3.Connection:
     if version > VERSION:
         raise StoreError(
             f"{path} was written by a newer triage (schema {version}, this one knows {VERSION})",
-            hint="upgrade triage-cli",
+            hint=NEWER,
         )
     if version < VERSION:
         _build(db, path)

@@ -5,6 +5,7 @@ from typing import Any
 import psycopg
 
 from triage_cli.errors import StoreError
+from triage_cli.installation import NEWER
 from triage_cli.stores.connection import VERSION
 
 # Any number, the same in every version of the program.
@@ -17,7 +18,7 @@ def check(connection: "psycopg.Connection[Any]", shown: str) -> None:
     if version > VERSION:
         raise StoreError(
             f"{shown} was written by a newer triage (schema {version}, this one knows {VERSION})",
-            hint="upgrade triage-cli",
+            hint=NEWER,
         )
     if version < VERSION:
         with connection.transaction():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from triage_cli.config import Config, is_postgres, without_password
 from triage_cli.errors import ConfigError, UsageError
+from triage_cli.installation import with_extra
 from triage_cli.models import Head, Selection
 from triage_cli.network import Network
 from triage_cli.ports import Gate, Shelf, Store
@@ -45,10 +46,9 @@ def _postgres(url: str, key: bytes | None, network: Network) -> "PostgresStore":
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
             raise
-        raise ConfigError(
-            f"PostgreSQL needs the package {error.name}", hint="pip install 'triage-cli[postgres]'"
-        ) from error
+        raise ConfigError(f"PostgreSQL needs the package {error.name}", hint=with_extra("postgres")) from error
     return PostgresStore(url, key, network=network)
+
 
 
 def verify(config: Config, heads: Mapping[str, str]) -> Head:
