@@ -105,9 +105,15 @@ def recompute(
     return Head(prev, number), missing
 
 
-def absent(where: str, head: Head) -> CheckError:
-    """Return the error of a head that is not in a log that ends at `head`; `where` says where it was kept."""
-    return CheckError(f"the head {where} is not in the log, which ends at event {head.events}", hint=RESTORE)
+def absent(where: str, head: Head, but: str = "") -> CheckError:
+    """Return the error of a head that is not in a log that ends at `head`; `where` says where it was kept.
+
+    `but` is what else may have happened than that somebody has altered the log.
+    """
+    return CheckError(
+        f"the head {where} is not in the log, which ends at event {head.events}",
+        hint=f"{RESTORE}; {but}" if but else RESTORE,
+    )
 
 
 RESTORE = "compare with a backup: what was there before has been altered"

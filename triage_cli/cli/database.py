@@ -1,4 +1,4 @@
-"""`triage db`: where the database is, a copy of it while it is in use, and its move to PostgreSQL."""
+"""`triage db`: where the database is, a copy of it while it is in use and back again, and its move to PostgreSQL."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import printing
+from triage_cli.cli import printing, telling
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, about_here
 from triage_cli.config import without_password
+
+TOLD = 10  # ids in one warning
 
 
 def register(app: typer.Typer) -> None:
@@ -17,6 +19,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Look after the database.", rich_markup_mode=None)
     group.command("path")(path)
     group.command("backup")(backup)
+    group.command("restore")(restore)
     group.command("copy")(copy)
     group.callback(invoke_without_command=True)(printing.help_if_bare)
     app.add_typer(group, name="db")
@@ -33,6 +36,40 @@ def backup(session: Session, file: Annotated[Path, typer.Argument(metavar="FILE"
     """Copy the database while it is in use; the copy is whole and can be opened with --db."""
     wiring.open_store(session.config).backup(file)
     session.say(f"wrote {file}")
+
+
+@about_here
+def restore(
+    session: Session,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What triage db backup wrote.")],
+    yes: Annotated[bool, typer.Option("--yes", help="On a terminal: do not ask first.")] = False,
+) -> None:
+    """Put a backup in the place of the database; what is there now is kept beside it, and the log tells of it.
+
+    It is refused while a run is at work. A backup from before a forget brings the text back.
+
+    \b
+    triage db restore backup.db
+    """
+    path = wiring.restorable(session.config, file)
+    question = f"this puts {file} in the place of {path}, which is kept beside it"
+    if not yes and Path(path).exists() and not session.agrees(question):
+        session.say("nothing was restored")
+        return
+    head, replaced, doubts = wiring.restore(session.config, file, session.signature[0])
+    kept = f"; what was there is kept in {replaced.kept}" if replaced.kept else ""
+    session.say(f"restored {file}: {telling.plural(head.events, 'events')}{kept}")
+    if doubts:
+        telling.say(f"warning: the audit log of {file} does not hold: {doubts}")
+    if replaced.tickets:
+        told = ", ".join(replaced.tickets[:TOLD]) + (", …" if len(replaced.tickets) > TOLD else "")
+        number = telling.plural(
+            len(replaced.tickets), "tickets that were forgotten are", "ticket that was forgotten is"
+        )
+        telling.say(f"warning: {number} back with text: triage show tells whose, triage forget erases it: {told}")
+    if replaced.keys:
+        told = ", ".join(replaced.keys)
+        telling.say(f"warning: API keys that were revoked are valid again: triage keys revoke NAME ({told})")
 
 
 @about_here

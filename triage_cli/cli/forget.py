@@ -1,6 +1,5 @@
 """`triage forget`: erase a person's text."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -55,17 +54,9 @@ def _count(session: Session, customer: str) -> int:
 
 
 def _agreed(session: Session, customer: str) -> bool:
-    """Ask whoever sits at the terminal; without one, and where there is nothing to erase, there is no question."""
-    if not all(map(telling.on_terminal, (sys.stdin, sys.stdout, sys.stderr))):
-        return True
+    """Ask first, but not where there is nothing to erase."""
     number = _count(session, customer)
-    if not number:
-        return True
-    telling.ask(f"this erases {telling.plural(number, 'tickets')} of {customer} for good; go on? [y/N] ")
-    answer = next(session.stopper.interruptible(sys.stdin), "")
-    if not answer:  # Ctrl-C, or the end of input: the cursor stands behind the question still
-        telling.say("")
-    return answer.strip().casefold() in ("y", "yes")
+    return not number or session.agrees(f"this erases {telling.plural(number, 'tickets')} of {customer} for good")
 
 
 def _erase(session: Session, customer: str, printer: Printer) -> None:

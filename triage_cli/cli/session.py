@@ -176,6 +176,16 @@ class Session:
         """Tell whether a bar is shown: on a terminal to which no records are printed meanwhile."""
         return self.guides and (output == "table" or not telling.on_terminal(sys.stdout))
 
+    def agrees(self, question: str) -> bool:
+        """Ask whoever sits at the terminal; where nobody does there is no question."""
+        if not all(map(telling.on_terminal, (sys.stdin, sys.stdout, sys.stderr))):
+            return True
+        telling.ask(f"{question}; go on? [y/N] ")
+        answer = next(self.stopper.interruptible(sys.stdin), "")
+        if not answer:  # Ctrl-C, or the end of input: the cursor stands behind the question still
+            telling.say("")
+        return answer.strip().casefold() in ("y", "yes")
+
     def say(self, text: str) -> None:
         """Tell something on stderr, unless quiet."""
         if text and not self.quiet:

@@ -1,11 +1,16 @@
 """The audit log is held against itself, against the tables it speaks of, and then against heads kept elsewhere."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 
 from triage_cli import auditing
 from triage_cli.errors import CheckError
-from triage_cli.models import Head
+from triage_cli.models import Head, LoggedEvent
 from triage_cli.ports import Trail
+
+BESIDE = "where a backup was copied there by hand, put it back by triage db restore"
+ELSEWHERE = "a head from between a backup and its restore is rightly gone: triage logs --action restored"
 
 
 def prove(trail: Trail, key: bytes | None, heads: Mapping[str, str]) -> Head:
@@ -18,7 +23,8 @@ def prove(trail: Trail, key: bytes | None, heads: Mapping[str, str]) -> Head:
     _agree(mark, key)
     kept, damage = _kept(trail)
     where = {kept.head: f"kept {trail.place} (of event {kept.events})", **heads} if kept else heads
-    head, missing = auditing.recompute(trail.events(), key, where)
+    replaced: set[str] = set()
+    head, missing = auditing.recompute(_noting(trail.events(), replaced), key, where)
     if head != ends_at:
         raise CheckError(
             f"the log ends at event {head.events}, but event {ends_at.events} was written", hint=auditing.RESTORE
@@ -27,8 +33,12 @@ def prove(trail: Trail, key: bytes | None, heads: Mapping[str, str]) -> Head:
         raise CheckError(f"the log is whole, but {stray}", hint=auditing.RESTORE)
     if damage is not None:
         raise damage
-    for place in missing.values():
-        raise auditing.absent(place, head)
+    for hash_, place in missing.items():
+        if hash_ in heads:
+            raise auditing.absent(place, head, ELSEWHERE if replaced else "")
+        # The log says itself that a backup took the place of that one: a restore was killed before it kept its head.
+        if hash_ not in replaced:
+            raise auditing.absent(place, head, BESIDE)
     if kept is None and not heads:
         raise CheckError(
             f"the log is whole up to event {head.events}, but no head is kept {trail.place}, so a cut end would not be "
@@ -36,6 +46,15 @@ def prove(trail: Trail, key: bytes | None, heads: Mapping[str, str]) -> Head:
             hint=f"give --expect-head HASH or --heads FILE; to keep one again: {trail.mend}",
         )
     return head
+
+
+def _noting(events: Iterable[LoggedEvent], replaced: set[str]) -> Iterator[LoggedEvent]:
+    """Pass events on, and note the heads of the databases that a backup took the place of."""
+    for event in events:
+        if event.action == "restored":
+            with suppress(ValueError):  # it was altered, which is told by its hash
+                replaced.add(str(json.loads(event.detail).get("replaced")))
+        yield event
 
 
 def _kept(trail: Trail) -> tuple[Head | None, CheckError | None]:

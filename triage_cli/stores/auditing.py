@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # a SQLite database is proved where psycopg is not installed
 
 WIDTH = 20  # characters for the number of events
 EVERY_EVENT = "select seq, timestamp, action, ticket_id, actor, run_id, detail, '', hash from events order by seq"
+# The head of a database that a backup took the place of, as the restore logged it.
+REPLACED = "select 1 from events where action = 'restored' and json_extract(detail, '$.replaced') = ?"
 # What the tables say must have come about by the log: each finds rows that no event accounts for.
 STRAYS = (
     (
@@ -88,7 +90,9 @@ def keep_head(db: sqlite3.Connection, path: str) -> None:
             return  # it was taken away: that is for a person to mend
         if before is not None and before.events:
             then = db.execute("select hash from events where seq = ?", (before.events,)).fetchone()
-            if then != (before.head,) or before.events == seq:
+            if then == (before.head,) and before.events == seq:
+                return
+            if then != (before.head,) and not db.execute(REPLACED, (before.head,)).fetchone():
                 return
         write_head(path, Head(now, seq))
 

@@ -11,8 +11,8 @@ from triage_cli.installation import NEWER
 VERSION = 3
 BUSY_SECONDS = 30.0
 # One statement, so that another process that builds the database in between is not taken for another program.
-FOREIGN = """select 1 from pragma_user_version where user_version = 0
-    and exists (select 1 from sqlite_master where name not like 'sqlite_%')"""
+FOREIGN = """select 1 from pragma_user_version where exists (select 1 from sqlite_master where name not like 'sqlite_%')
+    and (user_version = 0 or not exists (select 1 from sqlite_master where name = 'chain'))"""
 
 
 # Which file a path names: its device and its number there, as long as it has that name; None where there is none.

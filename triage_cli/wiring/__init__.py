@@ -21,7 +21,18 @@ from triage_cli.wiring.examining import (
     learning,
     try_classifier,
 )
-from triage_cli.wiring.stores import copy_to, is_empty, is_there, known, open_gate, open_store, path_of, verify
+from triage_cli.wiring.stores import (
+    copy_to,
+    is_empty,
+    is_there,
+    known,
+    open_gate,
+    open_store,
+    path_of,
+    restorable,
+    restore,
+    verify,
+)
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
     from triage_cli.client import RemoteTriage
@@ -44,6 +55,8 @@ __all__ = [
     "path_of",
     "preview",
     "remote",
+    "restorable",
+    "restore",
     "try_classifier",
     "try_destination",
     "verify",

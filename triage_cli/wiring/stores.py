@@ -1,11 +1,15 @@
 """Which database stands behind the store: a file or a PostgreSQL server; and what else stands in it."""
 
 import os
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from triage_cli import ids
+from triage_cli.auditing import GENESIS
 from triage_cli.config import Config, is_postgres, without_password
-from triage_cli.errors import ConfigError, UsageError
+from triage_cli.errors import CheckError, ConfigError, UsageError
 from triage_cli.installation import with_extra
 from triage_cli.models import Head, Selection
 from triage_cli.network import Network
@@ -17,6 +21,7 @@ from triage_cli.stores.sqlite import SqliteStore
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.stores.copying import Copied
     from triage_cli.stores.postgres import PostgresStore
+    from triage_cli.stores.restore import Replaced
 
 
 SHORTEST_KEY = 16
@@ -50,7 +55,6 @@ def _postgres(url: str, key: bytes | None, network: Network) -> "PostgresStore":
     return PostgresStore(url, key, network=network)
 
 
-
 def verify(config: Config, heads: Mapping[str, str]) -> Head:
     """Prove the audit log and return its head. Raises `CheckError` for the first thing that does not hold.
 
@@ -65,6 +69,36 @@ def verify(config: Config, heads: Mapping[str, str]) -> Head:
 
     with trail(config.database) as log:
         return prove(log, key, heads)
+
+
+def restorable(config: Config, file: Path) -> str:
+    """Return the path of the database that a backup is to replace. Raises `UsageError` on a server."""
+    if is_postgres(config.database):
+        shown = without_password(config.database)
+        raise UsageError(
+            f"the database is {shown}, which is no file",
+            hint="stop what works on it, put a dump back by pg_restore --clean --if-exists --single-transaction "
+            f"--dbname={shlex.quote(shown)} {shlex.quote(str(file))}, and prove it by triage audit verify",
+        )
+    return config.database
+
+
+def restore(config: Config, file: Path, actor: str) -> "tuple[Head, Replaced, str]":
+    """Put a backup in the place of the database; return the new head, what it replaced, and doubts about its log.
+
+    Raises `StoreError` for a file that is no backup, `UnavailableError` while a run is at work.
+    """
+    from triage_cli.stores.restore import restoring
+
+    doubts = ""
+    key = audit_key(os.environ)
+    with restoring(restorable(config, file), file, key) as at_work:
+        try:
+            prove(at_work.trail(), key, {GENESIS: "of an empty log"})  # its own head may be left out
+        except CheckError as error:  # told, and no reason to leave somebody without a database
+            doubts = error.message
+        head, replaced = at_work.carry_out(actor, ids.now())
+    return head, replaced, doubts
 
 
 def path_of(config: Config) -> str:
