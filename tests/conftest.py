@@ -166,6 +166,7 @@ def cli(tmp_path: Path) -> Cli:
 def fitted_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database without tickets that holds the fitted model: fitting takes a second, copying none."""
     cli = Cli(tmp_path_factory.mktemp("fitted"))
+    assert cli("create", "-q", stdin="description\n").returncode == 0
     assert cli("classify", "-q").returncode == 0
     assert cli("db", "backup", "model.db").returncode == 0
     return cli.folder / "model.db"

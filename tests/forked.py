@@ -33,7 +33,7 @@ class Forked:
         listener.listen(64)
         with listener:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.forked"], stdin=listener.fileno(), cwd=ROOT,
+                [sys.executable, "-m", "tests.forked"], stdin=listener.fileno(), cwd=ROOT, umask=0o022,
                 env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error"},
             )  # fmt: skip
 

@@ -57,7 +57,7 @@ def serving(
         (folder / "config.yaml").write_text(config)
     at = str(db or folder / "triage.db")
     loaded = load_config(db=at, env={"HOME": str(folder), **(env or {})}, cwd=folder)
-    parts = parts or wiring.parts(loaded, guarded=True)
+    parts = parts or wiring.parts(loaded, guarded=True, make=True)
     gate = wiring.open_gate(parts.store)
     served = Served(parts, gate, limits or Limits(per_minute=None), hooks(loaded, env or {}))
     keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}

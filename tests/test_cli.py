@@ -336,7 +336,7 @@ def test_a_list_of_nothing_says_why_on_a_terminal_alone(cli: Cli) -> None:
         return on_terminal(cli.folder, cli.env, "list", *args).text
 
     assert seen() == f"note: there is no database at {cli.db} yet; triage create FILE makes one\n"
-    assert cli("route", "-q").returncode == 0
+    assert cli("create", "-q", stdin="description\n").returncode == 0
     assert seen() == seen("--status", "new") == "no tickets yet: triage create FILE stores some\n"
     assert (cli("list").stdout, cli("list").stderr) == ("", "")
     cli("create", "-q", "--subject", "x")
@@ -556,11 +556,13 @@ def test_an_error_of_the_input_is_json_too_and_alone(cli: Cli) -> None:
 
 
 def test_other_formats_get_a_sentence(cli: Cli) -> None:
+    cli("create", "-q", stdin="description\n")
     for output in ("table", "csv", "id"):
         assert ERROR.fullmatch(cli("show", "nothing-here", "-o", output).stderr)
 
 
 def test_a_traceback_is_for_verbose_only(cli: Cli) -> None:
+    cli("create", "-q", stdin="description\n")
     for args in (
         ("show", "nothing-here", "-v"),
         ("--verbose", "show", "nothing-here"),
@@ -861,17 +863,16 @@ def test_a_signal_ends_a_long_list(cli: Cli) -> None:
 
 
 def test_looking_makes_no_database_and_says_that_there_is_none(cli: Cli) -> None:
+    nothing = f"there is no database at {cli.folder}/typo/t.db"
     for command in ("list", "stats", "logs", "runs"):
         done = cli(command, "--db", "typo/t.db")
         assert done.returncode == 0
-        assert (
-            done.stderr == f"note: there is no database at {cli.folder}/typo/t.db yet; triage create FILE makes one\n"
-        )
+        assert done.stderr == f"note: {nothing} yet; triage create FILE makes one\n"
         assert cli(command, "-q", "--db", "typo/t.db").stderr == ""
     assert cli("show", "A-1", "--db", "typo/t.db").returncode == 5
     done = cli("db", "backup", "copy.db", "--db", "typo/t.db")
     assert done.returncode == 2
-    assert done.stderr == f"error: there is no database at {cli.folder}/typo/t.db; name another with --db\n"
+    assert done.stderr == f"error: {nothing}; triage create FILE makes one, --db names another\n"
     assert sorted(path.name for path in cli.folder.iterdir()) == []
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from triage_cli import auditing, codec, ids, importing, routing
 from triage_cli.cli import inputs, piped, printing
-from triage_cli.cli.session import _words
+from triage_cli.cli.actor import words_of
 from triage_cli.codec import TICKET_KEYS, event_record, ticket_record, to_json
 from triage_cli.destinations.payload import line
 from triage_cli.errors import CheckError, TriageError, UsageError
@@ -172,7 +172,7 @@ def test_any_bytes_are_ids_or_an_error(data: bytes) -> None:
 @quickly
 @given(st.lists(st.text(max_size=12) | st.sampled_from(["--subject", "--customer-id", "--note=", "--db"]), max_size=6))
 def test_any_command_line_can_be_kept(args: list[str]) -> None:
-    said = _words(args)
+    said = words_of(args)
     for before, after in pairwise(args):
         if before in ("--subject", "--customer-id") and len(after) > 8 and args.count(after) == 1:
             assert after not in said

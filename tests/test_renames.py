@@ -197,6 +197,7 @@ def test_answers_of_an_evaluation_follow(cli: Cli) -> None:
     with serving(lambda _n, _asked: Step(chat(verdict("Money")))) as server:
         configure(cli, "[Money, Technical]", server)
         (cli.folder / "labelled.csv").write_text("subject,label\nI was charged twice,Money\n")
+        assert cli("create", "-q", stdin="subject\n").returncode == 0
         assert cli("eval", "labelled.csv", "-q").returncode == 0
         configure(cli, "[{name: Billing, was: [Money]}, Technical]", server)
         assert cli("create", "-q", stdin="id,subject\nT-1,I was charged twice\n").returncode == 0

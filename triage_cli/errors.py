@@ -84,6 +84,13 @@ class StoreError(UsageError):
     http_status = 500
 
 
+class NoDatabaseError(StoreError):
+    """There is no database where one is named, and the command at work makes none."""
+
+    def __init__(self, shown: str) -> None:
+        super().__init__(f"there is no database at {shown}", hint="triage create FILE makes one, --db names another")
+
+
 class NotFoundError(TriageError):
     """No ticket has this name."""
 

@@ -265,6 +265,9 @@ class Destination(Protocol):
 class Store(Protocol):
     """Keeps tickets, answers, deliveries and the audit log. `save` is the only write of a ticket."""
 
+    def is_there(self) -> bool:
+        """Tell whether there is a database yet; looking makes none."""
+
     def begin(self, run: Run) -> Run:
         """Record a run and start its lease."""
 

@@ -23,6 +23,7 @@ from triage_cli.api.app import create_app
 from triage_cli.api.serving import Hook, Limits, Served
 from triage_cli.config import Config
 from triage_cli.errors import ConfigError, UsageError
+from triage_cli.models import Lease
 from triage_cli.signing import secret_of
 
 # A request that is at work when the server is told to stop has so many seconds to end.
@@ -41,8 +42,10 @@ class Place(NamedTuple):
 
 def prepared(config: Config, place: Place, tell: Callable[[str], None], log: TextIO | None) -> "Server":
     """Return a server that listens already. Raises `UsageError` where it cannot be."""
-    parts = wiring.parts(config, tell, guarded=True)
+    parts = wiring.parts(config, tell, guarded=True, make=True)
     served = Served(parts, wiring.open_gate(parts.store), Limits(config.requests_per_minute), hooks(config, os.environ))
+    if not parts.store.is_there():
+        parts.store.renew(Lease(""))  # changes nothing, but builds it
     served.gate.ping()  # a database that cannot be used is told now
     options: dict[str, Any] = {"ssl_certfile": place.certificate, "ssl_keyfile": place.key}
     if place.behind_proxy:  # whom to believe is said in FORWARDED_ALLOW_IPS, as uvicorn has it; else this machine

@@ -70,7 +70,7 @@ def head(session: Session, output: printing.Output = None) -> None:
     triage audit head >> /mnt/elsewhere/heads
     triage audit head -o id
     """
-    _print(output, session.triage.audit_head()._asdict())
+    _print(output, session.look().audit_head()._asdict())
 
 
 def _print(output: printing.Format | None, record: dict[str, Any]) -> None:

@@ -97,7 +97,9 @@ def _counted(
 
 
 def _preview(session: Session, selection: Selection, plan: ClassifyPlan, printer: Printer, *, as_text: bool) -> int:
-    told = wiring.estimate(session.config, plan, session.local.to_ask(selection, plan))
+    session.look()
+    tickets = session.local.to_ask(selection, plan) if session.has_database else ()
+    told = wiring.estimate(session.config, plan, tickets)
     if not as_text:
         figures = (told.tickets, told.tokens, told.cost, told.prompt or None)
         printer.one(dict(zip(PREVIEW_KEYS, figures, strict=True)), _table, PREVIEW_KEYS, "tickets")

@@ -15,6 +15,7 @@ from triage_cli.cli.session import Session, about_here
 from triage_cli.config import STARTER, shown
 from triage_cli.errors import ConfigError
 from triage_cli.models import Selection
+from triage_cli.private_files import private
 
 COLUMNS = ("key", "value", "origin")
 
@@ -43,7 +44,7 @@ def init(
         Printer("table").write(STARTER)
         return
     try:
-        with path.open("x", encoding="utf-8") as file:
+        with open(path, "x", encoding="utf-8", opener=private) as file:
             try:
                 file.write(STARTER)
                 file.flush()
@@ -97,7 +98,7 @@ def check(session: Session) -> None:
             if not os.environ.get(name):
                 telling.say(f"warning: destinations.{spec.name}.secret_env: {name} is not set here; export {name}")
     known = {name for category in config.categories for name in (category.name, *category.was)}
-    for name in session.triage.stats().by_category:
+    for name in session.triage.stats().by_category if session.has_database else ():
         if name not in known:
             telling.say(f"warning: {_gone(session, name)}")
 

@@ -12,7 +12,7 @@ from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.progress import Bar, through
 from triage_cli.cli.rejections import Rejections
-from triage_cli.cli.session import Session, served
+from triage_cli.cli.session import Session, makes_database, served
 from triage_cli.codec import TICKET_KEYS, outcome_record, ticket_record
 from triage_cli.errors import ExitCode, RowError, UsageError
 from triage_cli.ids import now
@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
 
 
 @served
+@makes_database
 def create(
     session: Session,
     files: inputs.Files = None,

@@ -39,18 +39,20 @@ def _tried(session: Session) -> Iterator[dict[str, Any]]:
     config = session.config
     yield _record("configuration", str(config.path or "the built-in defaults"))
     try:
-        stats = session.triage.stats()
-        if there := wiring.is_there(config):
-            wiring.open_store(config).renew(Lease(""))  # changes nothing, but only who may write gets so far
+        if session.has_database:
+            stats = session.triage.stats()
+            session.store.renew(Lease(""))  # changes nothing, but only who may write gets so far
+            said = f"{telling.plural(stats.tickets, 'tickets')}, {telling.plural(stats.events, 'events')}"
+        else:
+            said = "not there yet; triage create FILE makes one"
+            session.lend_database()
     except TriageError as error:
         yield _record("database", error.message, error.hint, works=False)
         return
-    held = f"{telling.plural(stats.tickets, 'tickets')}, {telling.plural(stats.events, 'events')}"
-    said = held if there else "not there yet; triage create FILE makes one"
     yield _record("database", f"{without_password(config.database)}: {said}")
     for name in config.classifiers:
         try:
-            yield _record(f"classifier {name}", wiring.try_classifier(config, name))
+            yield _record(f"classifier {name}", wiring.try_classifier(session.config, name))
         except TriageError as error:
             yield _record(f"classifier {name}", error.message, error.hint, works=False)
     for name in config.destinations:

@@ -16,6 +16,7 @@ from triage_cli.errors import PRECEDENCE, CheckError, ExitCode, UsageError
 from triage_cli.evaluation.calibration import LEAST
 from triage_cli.evaluation.scoring import Scored
 from triage_cli.ids import now
+from triage_cli.private_files import private
 from triage_cli.service.evaluating import Evaluated, Learned
 
 Names = Annotated[
@@ -61,6 +62,7 @@ def evaluate(
     triage eval labelled.csv --calibrate
     triage eval --adversarial --classifier gpt
     """
+    _choose_database(session, classifier or [session.config.classifier], calibrate=calibrate)
     if adversarial:
         return attack(session, classifier, output)
     names = classifier or [session.config.classifier]
@@ -84,6 +86,15 @@ def evaluate(
         session.say(f"wrote {report}")
     codes = {_told(session, each, min_accuracy, calibrate=calibrate) for each in found}
     return next(code for code in PRECEDENCE if code in codes)
+
+
+def _choose_database(session: Session, names: Sequence[str], *, calibrate: bool) -> None:
+    """Where there is no database, do without; but what costs, and a calibration, must be kept."""
+    asked = [session.config.classifiers[name] for name in names if name in session.config.classifiers]
+    if calibrate or any(spec.type != "local" for spec in asked):
+        session.require_database()
+    session.look()
+    session.lend_database()
 
 
 def _told(session: Session, found: Evaluated, min_accuracy: float | None, *, calibrate: bool) -> ExitCode:
@@ -145,7 +156,8 @@ def _write(path: Path, found: Sequence[Evaluated], source: str) -> None:
     from triage_cli.cli import report
 
     try:
-        path.write_text(report.page(found, source, now()), encoding="utf-8")
+        with open(path, "w", encoding="utf-8", opener=private) as file:
+            file.write(report.page(found, source, now()))
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --report") from error
 

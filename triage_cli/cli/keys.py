@@ -6,8 +6,9 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import printing
+from triage_cli.cli.actor import user
 from triage_cli.cli.printing import Printer
-from triage_cli.cli.session import Session, command, user
+from triage_cli.cli.session import Session, command, makes_database
 from triage_cli.models import ApiKey
 from triage_cli.service.keyring import KeyRing
 
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 @command
+@makes_database
 def create(
     session: Session,
     name: Name,
@@ -52,6 +54,7 @@ def list_keys(session: Session, output: printing.Output = None) -> None:
     \b
     triage keys list
     """
+    session.look()
     Printer(output).many(_ring(session).list(), _record, COLUMNS, _table(*COLUMNS), "name")
 
 
@@ -66,8 +69,7 @@ def revoke(session: Session, name: Name, output: printing.Output = None) -> None
 
 
 def _ring(session: Session) -> KeyRing:
-    store = wiring.open_store(session.config)
-    return KeyRing(store, wiring.open_gate(store), user())
+    return KeyRing(session.store, wiring.open_gate(session.store), user())
 
 
 def _record(key: ApiKey) -> dict[str, Any]:

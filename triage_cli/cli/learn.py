@@ -36,6 +36,7 @@ def learn(
     """
     if rollback and file:
         raise UsageError("--rollback takes no file", hint="leave one of them away")
+    session.require_database()
     learning = wiring.learning(session.config, *session.signature, session.say)
     if rollback:
         lesson = learning.roll_back()

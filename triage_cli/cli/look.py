@@ -91,7 +91,7 @@ def show(session: Session, name: Name, output: printing.Output = None) -> None:
     """
     printer = Printer(output)
     columns = (*TICKET_KEYS, "classifications", "deliveries", "events")
-    printer.one(history_record(session.triage.history(name)), _whole, columns)
+    printer.one(history_record(session.look().history(name)), _whole, columns)
 
 
 @served
@@ -101,7 +101,7 @@ def why(session: Session, name: Name, output: printing.Output = None) -> None:
     \b
     triage why T-1047
     """
-    found = session.triage.why(name)
+    found = session.look().why(name)
     if output in (None, "table"):
         for line in found.why:
             printing.Printer("table").write(telling.safe(line) + "\n")

@@ -11,6 +11,7 @@ from typing import Any
 from triage_cli.cli import telling
 from triage_cli.errors import RowError, UsageError
 from triage_cli.models import Outcome, Rejected, TicketDraft
+from triage_cli.private_files import private
 from triage_cli.reading import Table
 
 
@@ -38,7 +39,9 @@ class Rejections:
                 "these files have different columns, and --rejects writes one table", hint="import them one by one"
             )
         try:
-            self._file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+            self._file = open(  # noqa: SIM115 - `close` closes it
+                path, "w", encoding="utf-8", errors="surrogateescape", newline="", opener=private
+            )
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --rejects") from error
 

@@ -158,15 +158,14 @@ def _requests(
     session: Session, selection: Selection, plan: RoutePlan, number: Counter[str]
 ) -> Iterator[dict[str, str | None]]:
     """Yield each request that would be made, which is counted, and each ticket that has none, which is told."""
-    store = wiring.open_store(session.config)
-    for ticket in session.triage.find(selection):
+    for ticket in session.look().find(selection):
         rule = routing.match(session.config.routes, ticket) if ticket.category else None
         if rule is None:
             why = "no rule matches" if ticket.category else f"no category ({ticket.status})"
             telling.say(f"{ticket.ticket_id}: {why}")
             yield {"ticket_id": ticket.ticket_id, "request": None, "error": why}
             continue
-        for request in wiring.preview(session.config, store, ticket, rule, plan):
+        for request in wiring.preview(session.config, session.store, ticket, rule, plan):
             number["requests"] += 1
             yield {"ticket_id": ticket.ticket_id, "request": request, "error": None}
 

@@ -13,7 +13,7 @@ from triage_cli.cli.printing import Printer
 from triage_cli.cli.progress import Bar, through
 from triage_cli.cli.rejections import Rejections
 from triage_cli.cli.route import next_step, waiting_offline
-from triage_cli.cli.session import Session, served
+from triage_cli.cli.session import Session, makes_database, served
 from triage_cli.codec import ADDED_KEYS as ADDED
 from triage_cli.errors import PRECEDENCE, ExitCode, ItemError, UsageError
 from triage_cli.models import ClassifyPlan, Outcome, Rejected, Routed, TicketDraft
@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
 
 
 @served
+@makes_database
 def run(
     session: Session,
     files: inputs.Files = None,

@@ -1,25 +1,25 @@
 """Global options, before or after the command, and what a command works with: configuration, use cases, stderr."""
 
 import functools
-import getpass
 import inspect
 import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import typer
 
 from triage_cli import wiring
 from triage_cli.cli import telling
+from triage_cli.cli.actor import user, words_of
 from triage_cli.cli.signals import Stopper
-from triage_cli.codec import encodable
 from triage_cli.config import Config, load_config, without_password
-from triage_cli.errors import ExitCode, TriageError, UsageError
-from triage_cli.ports import Triage
-from triage_cli.service.local import LocalTriage
+from triage_cli.errors import ExitCode, NoDatabaseError, TriageError, UsageError
+from triage_cli.ports import Store, Triage
+from triage_cli.service.local import LocalTriage, Parts
 
 R = TypeVar("R")
 Remote = Literal["served", "refused", "passed over"]
@@ -66,8 +66,7 @@ OPTIONS: dict[str, Any] = {
         bool | None, typer.Option("-v", "--verbose", help="Say more, tracebacks too.", show_default=False)
     ],
 }
-# What a ticket says stays out of the record of runs, as a password does.
-SPOKEN = ("--subject", "--description", "--note", "--customer-id", "--external-id")
+MAKERS: set[Callable[..., Any]] = set()  # the commands that make a database where there is none
 
 
 class Session:
@@ -77,9 +76,10 @@ class Session:
     and `passed over` has nothing to do with tickets, so that only the flag itself is refused.
     """
 
-    def __init__(self, given: Given, remote: Remote = "refused") -> None:
+    def __init__(self, given: Given, remote: Remote = "refused", *, makes: bool = False) -> None:
         self.given = given
         self._remote = remote
+        self.makes = makes  # a database where there is none
         self.quiet = bool(given.quiet)
         self.stopper = Stopper()
         self.leaving = ExitStack()  # what is let go at the end
@@ -113,15 +113,36 @@ class Session:
             raise UsageError("both a database and a remote are given", hint="leave --db or the remote away")
 
     def look(self) -> Triage:
-        """Return the use cases for a command that only reads: it makes no database, and says where there is none."""
+        """Return the use cases for a command that only reads, and say where there is no database."""
         if not self.has_database:
-            self.say(f"note: there is no database at {self.config.database} yet; triage create FILE makes one")
-        return self.triage
+            self.say(f"note: there is no database at {self._database} yet; triage create FILE makes one")
+        return self._triage
+
+    @property
+    def store(self) -> Store:
+        """Return the database at hand."""
+        return self._parts.store
 
     @property
     def has_database(self) -> bool:
         """Tell whether there is something to look at."""
-        return self.is_remote or wiring.is_there(self.config)
+        return self.is_remote or self.store.is_there()
+
+    def require_database(self) -> None:
+        """Raise `NoDatabaseError` where there is no database, and this command makes none."""
+        if not self.makes and not self.has_database:
+            raise NoDatabaseError(self._database)
+
+    def lend_database(self) -> None:
+        """Where there is no database, work on an empty one that is gone when the command ends."""
+        if not self.has_database:
+            folder = self.leaving.enter_context(TemporaryDirectory(prefix="triage-"))
+            vars(self)["config"] = wiring.empty_database(self.config, folder)
+            del vars(self)["_parts"]
+
+    @property
+    def _database(self) -> str:
+        return without_password(self.config.database)
 
     @property
     def is_remote(self) -> bool:
@@ -135,7 +156,15 @@ class Session:
 
     @functools.cached_property
     def triage(self) -> Triage:
-        """Return the use cases, acting as this user; Ctrl-C and SIGTERM stop them."""
+        """Return the use cases for a command that writes, acting as this user; Ctrl-C and SIGTERM stop them.
+
+        Raises `NoDatabaseError`.
+        """
+        self.require_database()
+        return self._triage
+
+    @functools.cached_property
+    def _triage(self) -> Triage:
         triage: Triage
         if self.is_remote:
             key = os.environ.get("TRIAGE_API_KEY", "").strip()
@@ -149,13 +178,18 @@ class Session:
 
     @functools.cached_property
     def local(self) -> LocalTriage:
-        """Return the use cases on the database at hand, for what is no part of `ports.Triage`."""
+        """Return the use cases on the database at hand, for what is no part of `ports.Triage`, as `triage` does."""
+        self.require_database()
         self.stopper.watch(self._opened.stop)
         return self._opened
 
     @functools.cached_property
+    def _parts(self) -> Parts:
+        return wiring.parts(self.config, self.say, make=self.makes)
+
+    @functools.cached_property
     def _opened(self) -> LocalTriage:
-        return LocalTriage(wiring.parts(self.config, self.say), *self.signature)
+        return LocalTriage(self._parts, *self.signature)
 
     def exited(self, code: int) -> None:
         """Have the record of the command's run tell its exit code."""
@@ -165,7 +199,7 @@ class Session:
     @property
     def signature(self) -> tuple[str, str]:
         """Return who acts, and by which words, for the record of runs."""
-        return user(), _words(sys.argv[1:])
+        return user(), words_of(sys.argv[1:])
 
     @property
     def guides(self) -> bool:
@@ -213,10 +247,16 @@ def about_here(function: Callable[..., int | None]) -> Callable[..., int]:
     return _command(function, "passed over")
 
 
+def makes_database(function: Callable[..., R]) -> Callable[..., R]:
+    """Let a command make the database where there is none; no other does."""
+    MAKERS.add(function)
+    return function
+
+
 def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..., int]:
     def called(given: Given, kwargs: dict[str, Any]) -> int:
         ctx: typer.Context = kwargs.pop("ctx")
-        session = Session(given.over(ctx.find_root().obj or Given()), remote)
+        session = Session(given.over(ctx.find_root().obj or Given()), remote, makes=function in MAKERS)
         if session.given.remote is not None or os.environ.get("TRIAGE_REMOTE"):
             session.config  # noqa: B018 - what a remote cannot do is told before any work
         try:
@@ -253,25 +293,3 @@ def _shown_as(
     shown.__annotations__ = {p.name: p.annotation for p in parameters}
     shown.__name__, shown.__doc__ = function.__name__, function.__doc__
     return shown
-
-
-def user() -> str:
-    """Return the name by which the audit log knows who runs this command."""
-    try:
-        # Bytes that are no UTF-8 come in as halves of surrogate pairs, which no database takes.
-        return getpass.getuser().encode("utf-8", "backslashreplace").decode()
-    except (KeyError, OSError, ImportError):  # a container's user without a name
-        return f"uid:{os.getuid()}" if hasattr(os, "getuid") else "unknown"
-
-
-def _words(args: list[str]) -> str:
-    import shlex
-
-    kept: list[str] = []
-    spoken = False
-    for arg in args:
-        kept.append("…" if spoken else without_password(arg))
-        spoken = arg in SPOKEN
-        if arg.startswith(tuple(f"{option}=" for option in SPOKEN)):
-            kept[-1] = arg.split("=", 1)[0] + "=…"
-    return encodable(shlex.join(kept))  # a file's name may be in any encoding

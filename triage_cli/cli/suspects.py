@@ -34,6 +34,8 @@ def suspects(
     triage suspects
     triage suspects labelled.csv -o csv > to_check.csv
     """
+    session.look()
+    session.lend_database()
     learning = wiring.learning(session.config, *session.signature, session.say)
     material = learning.material(labelled.read(session, file, label) if file else ())
     found, confused = learning.suspects(material)

@@ -9,6 +9,7 @@ from triage_cli.destinations.locking import locked
 from triage_cli.destinations.payload import line
 from triage_cli.errors import DeliveryError
 from triage_cli.models import Outcome, Parcel, Receipt
+from triage_cli.private_files import FOLDER, private
 
 # As large a write as there are parcels in hand: each costs one wait for the disk.
 WORKERS = 250
@@ -43,8 +44,8 @@ class FileDestination:
                 yield [Outcome(n, "delivered", receipt, None, parcel) for n, parcel in enumerate(chunk)]
 
     def _append(self, data: bytes) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("ab", buffering=0) as file, locked(file):
+        self._path.parent.mkdir(FOLDER, parents=True, exist_ok=True)
+        with open(self._path, "ab", buffering=0, opener=private) as file, locked(file):
             end = file.seek(0, os.SEEK_END)
             if end and self._is_torn(end):
                 data = b"\n" + data

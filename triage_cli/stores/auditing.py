@@ -23,6 +23,7 @@ from triage_cli.auditing import GENESIS
 from triage_cli.errors import CheckError, UnavailableError
 from triage_cli.installation import NEWER
 from triage_cli.models import EventQuery, Head, LoggedEvent
+from triage_cli.private_files import private
 from triage_cli.stores.connection import VERSION, translate
 
 if TYPE_CHECKING:  # a SQLite database is proved where psycopg is not installed
@@ -111,7 +112,7 @@ def write_head(path: str, head: Head) -> None:
     """Write the file that keeps a head."""
     said = f'{{"head": "{head.head}", "events": {head.events:<{WIDTH}}}}\n'
     file = Path(f"{path}.head")
-    with file.open("r+b" if file.exists() else "wb", buffering=0) as out:
+    with open(file, "r+b" if file.exists() else "wb", buffering=0, opener=private) as out:
         out.write(said.encode())
 
 

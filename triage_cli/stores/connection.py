@@ -3,13 +3,16 @@
 import os
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from triage_cli.errors import StoreError, UnavailableError
 from triage_cli.installation import NEWER
+from triage_cli.private_files import FOLDER, make_private
 
 VERSION = 3
 BUSY_SECONDS = 30.0
+IN_MEMORY = ":memory:"
 # One statement, so that another process that builds the database in between is not taken for another program.
 FOREIGN = """select 1 from pragma_user_version where exists (select 1 from sqlite_master where name not like 'sqlite_%')
     and (user_version = 0 or not exists (select 1 from sqlite_master where name = 'chain'))"""
@@ -66,7 +69,10 @@ def replaced(path: str) -> UnavailableError:
 def connect(path: str) -> sqlite3.Connection:
     """Open a database, and build or migrate it where needed. Raises `StoreError` for one newer than the program."""
     try:
-        Path(path).parent.mkdir(0o700, parents=True, exist_ok=True)  # customers' words are not for every user's eyes
+        Path(path).parent.mkdir(FOLDER, parents=True, exist_ok=True)
+        if path != IN_MEMORY:
+            with suppress(OSError):  # it is there, or cannot be: SQLite tells why
+                make_private(os.path.realpath(path))  # SQLite gives the files beside it the same rights
     except OSError as error:
         raise StoreError(
             f"cannot make the folder of {path}: {error.strerror}", hint="name another with --db"

@@ -41,13 +41,16 @@ logging.getLogger("psycopg").addHandler(logging.NullHandler())
 class Server:
     """The connections to one database. What a thread reads in its own transaction goes over the same connection."""
 
-    def __init__(self, url: str, network: Network, *, most: int = MOST, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, url: str, network: Network, *, most: int = MOST, patience: float = PATIENCE, make: bool = True
+    ) -> None:
         check_address(url)
         self.shown = without_password(url)
         network.check_postgres(url, self.shown)
         self._network = network
         self._most = most
         self._patience = patience
+        self._make = make  # the schema, where there is none
         self._was_there = False
         self._local = threading.local()
         self._lock = threading.Lock()
@@ -189,7 +192,7 @@ class Server:
         with self._lock:
             if self._pool is None:
                 with self._network.postgres(self._conninfo, self.shown) as connection:
-                    pg_migrating.check(connection, self.shown)
+                    pg_migrating.check(connection, self.shown, make=self._make)
                 self._was_there = True
                 self._pool = self._network.postgres_pool(
                     self._conninfo, self.shown, configure=adapt, min_size=1, max_size=self._most,

@@ -4,7 +4,7 @@ from typing import Any
 
 import psycopg
 
-from triage_cli.errors import StoreError
+from triage_cli.errors import NoDatabaseError, StoreError
 from triage_cli.installation import NEWER
 from triage_cli.stores.connection import VERSION
 
@@ -12,9 +12,14 @@ from triage_cli.stores.connection import VERSION
 LOCK = 74_219_203_118
 
 
-def check(connection: "psycopg.Connection[Any]", shown: str) -> None:
-    """Build or migrate the schema where needed. Raises `StoreError` for one newer than the program."""
+def check(connection: "psycopg.Connection[Any]", shown: str, *, make: bool) -> None:
+    """Build or migrate the schema where needed. Raises `StoreError` for one newer than the program.
+
+    Without `make` none is built: `NoDatabaseError`.
+    """
     version = _version(connection, shown)
+    if not version and not make:
+        raise NoDatabaseError(shown)
     if version > VERSION:
         raise StoreError(
             f"{shown} was written by a newer triage (schema {version}, this one knows {VERSION})",

@@ -11,7 +11,7 @@ import psycopg
 
 from triage_cli import auditing
 from triage_cli.codec import compact
-from triage_cli.errors import UsageError
+from triage_cli.errors import NoDatabaseError, UsageError
 from triage_cli.ids import now
 from triage_cli.models import (
     Attempt,
@@ -38,7 +38,10 @@ from triage_cli.stores.sql import SqlStore, position
 
 
 class PostgresStore(SqlStore):
-    """Implements `ports.Store` on one database; threads share a pool. Raises what `pg_errors` makes of an error."""
+    """Implements `ports.Store` on one database; threads share a pool. Raises what `pg_errors` makes of an error.
+
+    Where its tables are missing they are made with `make`, else any use raises `NoDatabaseError`.
+    """
 
     FREE_BATCH = pg_queries.FREE_BATCH
     BESIDES = pg_queries.BESIDES
@@ -51,15 +54,24 @@ class PostgresStore(SqlStore):
         network: Network,
         most: int = MOST,
         patience: float = PATIENCE,
+        make: bool = True,
     ) -> None:
         self.path = url
         self._audit_key = audit_key
-        self._server = Server(url, network, most=most, patience=patience)
+        self._server = Server(url, network, most=most, patience=patience, make=make)
 
     @property
     def shown(self) -> str:
         """Return the address without its password."""
         return self._server.shown
+
+    def is_there(self) -> bool:
+        """Tell whether the tables are there, or were made just now where that is allowed."""
+        try:
+            self._server.read(lambda _: None)
+        except NoDatabaseError:
+            return False
+        return True
 
     def close(self) -> None:
         """Let go of all connections."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from triage_cli import auditing
 from triage_cli.codec import compact, encodable
-from triage_cli.errors import StoreError, UnavailableError, UsageError
+from triage_cli.errors import NoDatabaseError, StoreError, UnavailableError, UsageError
 from triage_cli.ids import now
 from triage_cli.models import (
     Attempt,
@@ -27,9 +27,19 @@ from triage_cli.models import (
     Selection,
     Ticket,
 )
+from triage_cli.private_files import make_private
 from triage_cli.stores import queries, renames
 from triage_cli.stores.auditing import keep_head, write_head
-from triage_cli.stores.connection import Connection, FileId, connect, file_id, opened, replaced, translate
+from triage_cli.stores.connection import (
+    IN_MEMORY,
+    Connection,
+    FileId,
+    connect,
+    file_id,
+    opened,
+    replaced,
+    translate,
+)
 from triage_cli.stores.places import machine, place
 from triage_cli.stores.sql import SqlStore, position
 
@@ -37,14 +47,16 @@ from triage_cli.stores.sql import SqlStore, position
 class SqliteStore(SqlStore):
     """Implements `ports.Store` on one file; a connection a thread. Raises `StoreError` or `UnavailableError`.
 
-    `audit_key` is the key of the audit log's hashes, if they have one.
+    `audit_key` is the key of the audit log's hashes, if they have one. Where there is no file, reading finds nothing;
+    writing makes it with `make`, else it raises `NoDatabaseError`.
     """
 
     FIRST = (renames.INDEX,)
 
-    def __init__(self, path: str, audit_key: bytes | None = None) -> None:
+    def __init__(self, path: str, audit_key: bytes | None = None, *, make: bool = True) -> None:
         self.path = path
         self._audit_key = audit_key
+        self._make = make
         self._local = threading.local()
         self._turn = threading.Lock()
         self._file: FileId = None  # once it was opened
@@ -195,13 +207,13 @@ class SqliteStore(SqlStore):
         if path.exists():
             raise UsageError(f"{path} exists already", hint="name a new file")
         if not self.is_there():
-            raise StoreError(f"there is no database at {self.path}", hint="name another with --db")
+            raise NoDatabaseError(self.path)
         with self._translated():
             source = self._db()
         part = path.with_name(f"{path.name}.part")  # what has the name of the copy is whole
         try:
             part.unlink(missing_ok=True)
-            part.touch(Path(self.path).stat().st_mode & 0o777)  # as private as the database
+            make_private(part)
         except OSError as error:
             hint = "name a file in a folder you may write"
             raise StoreError(f"cannot write {path}: {error.strerror}", hint=hint) from error
@@ -270,13 +282,15 @@ class SqliteStore(SqlStore):
         """Return what is read where there is no file yet: looking makes none."""
         empty: sqlite3.Connection | None = getattr(self._local, "nothing", None)
         if empty is None:
-            empty = self._local.nothing = connect(":memory:")
+            empty = self._local.nothing = connect(IN_MEMORY)
         return empty
 
     def _db(self) -> sqlite3.Connection:
         connection: Connection | None = getattr(self._local, "db", None)
         if connection is None:
             self._check()  # opening makes a database where there is none
+            if not self._make and not self.is_there():
+                raise NoDatabaseError(self.path)
             connection = self._local.db = opened(self.path)
             self._file = self._file or connection.file
         return connection.db
@@ -288,6 +302,17 @@ class SqliteStore(SqlStore):
         """
         if self._file is not None and file_id(self.path) != self._file:
             raise replaced(self.path)
+
+
+class AbsentStore(SqliteStore):
+    """A database that is not there, `path` being what it is called: empty to those who read, no place to write to."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, make=False)
+
+    def is_there(self) -> bool:
+        """Return False, whatever file has that name."""
+        return False
 
 
 def _encodable(values: Sequence[Any] | Mapping[str, Any]) -> Sequence[Any] | Mapping[str, Any]:

@@ -23,8 +23,8 @@ from triage_cli.wiring.examining import (
 )
 from triage_cli.wiring.stores import (
     copy_to,
+    empty_database,
     is_empty,
-    is_there,
     known,
     open_gate,
     open_store,
@@ -43,10 +43,10 @@ __all__ = [
     "calibrations",
     "copy_to",
     "cut_off",
+    "empty_database",
     "estimate",
     "evaluating",
     "is_empty",
-    "is_there",
     "learned_version",
     "learning",
     "open_gate",
@@ -63,12 +63,15 @@ __all__ = [
 ]
 
 
-def parts(config: Config, tell: Callable[[str], None] | None = None, *, guarded: bool = False) -> Parts:
+def parts(
+    config: Config, tell: Callable[[str], None] | None = None, *, guarded: bool = False, make: bool = False
+) -> Parts:
     """Put together what the use cases stand on; `tell` is told what takes long.
 
-    `guarded`: webhooks reach no private address, unless their destination allows it.
+    `guarded`: webhooks reach no private address, unless their destination allows it. `make`: a database that is not
+    there is made.
     """
-    store = open_store(config)
+    store = open_store(config, make=make)
     paces: dict[str, Pace] = {}
 
     @cache

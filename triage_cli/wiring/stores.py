@@ -11,12 +11,12 @@ from triage_cli.auditing import GENESIS
 from triage_cli.config import Config, is_postgres, without_password
 from triage_cli.errors import CheckError, ConfigError, UsageError
 from triage_cli.installation import with_extra
-from triage_cli.models import Head, Selection
+from triage_cli.models import Head, Lease, Selection
 from triage_cli.network import Network
 from triage_cli.ports import Gate, Shelf, Store
 from triage_cli.service import renaming
 from triage_cli.service.proving import prove
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.stores.sqlite import AbsentStore, SqliteStore
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.stores.copying import Copied
@@ -27,12 +27,23 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
 SHORTEST_KEY = 16
 
 
-def open_store(config: Config) -> "SqliteStore | PostgresStore":
-    """Open the database that the configuration names: a file, or a PostgreSQL server's."""
+def open_store(config: Config, *, make: bool = False) -> "SqliteStore | PostgresStore":
+    """Open the database that the configuration names: a file, or a PostgreSQL server's.
+
+    One that is not there is made only with `make`; else it reads as empty, and writing raises `NoDatabaseError`.
+    """
     key = audit_key(os.environ)
-    if is_postgres(config.database):
-        return _postgres(config.database, key, Network(config.offline))
-    return SqliteStore(config.database, key)
+    if not is_postgres(config.database):
+        return SqliteStore(config.database, key, make=make)
+    store = _postgres(config.database, key, Network(config.offline), make=make)
+    return store if make or store.is_there() else AbsentStore(store.shown)
+
+
+def empty_database(config: Config, folder: str) -> Config:
+    """Return the configuration over a new database in a folder."""
+    config = config._replace(database=str(Path(folder, "triage.db")))
+    open_store(config, make=True).renew(Lease(""))  # changes nothing, but builds it
+    return config
 
 
 def audit_key(env: Mapping[str, str]) -> bytes | None:
@@ -45,14 +56,14 @@ def audit_key(env: Mapping[str, str]) -> bytes | None:
     return key or None
 
 
-def _postgres(url: str, key: bytes | None, network: Network) -> "PostgresStore":
+def _postgres(url: str, key: bytes | None, network: Network, *, make: bool) -> "PostgresStore":
     try:
         from triage_cli.stores.postgres import PostgresStore
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
             raise
         raise ConfigError(f"PostgreSQL needs the package {error.name}", hint=with_extra("postgres")) from error
-    return PostgresStore(url, key, network=network)
+    return PostgresStore(url, key, network=network, make=make)
 
 
 def verify(config: Config, heads: Mapping[str, str]) -> Head:
@@ -64,7 +75,10 @@ def verify(config: Config, heads: Mapping[str, str]) -> Head:
     if is_postgres(config.database):
         from triage_cli.stores.auditing import ServerTrail
 
-        return prove(ServerTrail(_postgres(config.database, key, Network(config.offline))), key, heads)
+        store = _postgres(config.database, key, Network(config.offline), make=False)
+        if not store.is_there():
+            raise CheckError(f"there is no database at {store.path}", hint="name it with --db, or restore it")
+        return prove(ServerTrail(store), key, heads)
     from triage_cli.stores.auditing import trail
 
     with trail(config.database) as log:
@@ -110,15 +124,9 @@ def path_of(config: Config) -> str:
     return config.database
 
 
-def is_there(config: Config) -> bool:
-    """Tell whether there is a database: a server is asked only when it is needed."""
-    store = open_store(config)
-    return not isinstance(store, SqliteStore) or store.is_there()
-
-
 def is_empty(config: Config) -> bool:
     """Tell whether there is no ticket yet."""
-    return not is_there(config) or not any(True for _ in open_store(config).find(Selection(limit=1)))
+    return not any(True for _ in open_store(config).find(Selection(limit=1)))
 
 
 def copy_to(config: Config, url: str) -> "Copied":
@@ -128,7 +136,7 @@ def copy_to(config: Config, url: str) -> "Copied":
         raise UsageError("the database is on a server already", hint="pg_dump and pg_restore move it")
     if not is_postgres(url):
         raise UsageError("a database is copied to PostgreSQL", hint="give postgresql://user@host/name")
-    target = _postgres(url, audit_key(os.environ), Network(config.offline))
+    target = _postgres(url, audit_key(os.environ), Network(config.offline), make=True)
     from triage_cli.stores.copying import copy
 
     return copy(source, target)
