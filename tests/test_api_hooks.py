@@ -174,6 +174,19 @@ def test_a_part_of_an_id_that_is_missing_is_told(server: Running) -> None:
     assert stored(server) == before
 
 
+def test_an_event_that_changes_what_a_rule_reads_is_routed_on(server: Running) -> None:
+    """It is not asked about again: its text is as it was."""
+    body = json.dumps(event(11)).encode()
+    path = f"/tickets/{send(server, 'desk', body, standard(body, 'evt_11')).json()['ticket_id']}"
+    with server.client("reader") as client:
+        until(lambda: client.get(path).json()["status"] == "routed", "the ticket is routed")
+        more = json.dumps({**event(11), "data": {**event(11)["data"], "priority": "low"}}).encode()
+        assert send(server, "desk", more, standard(more, "evt_11b")).json()["ticket"]["status"] == "classified"
+        until(lambda: client.get(path).json()["status"] == "routed", "the ticket is routed again")
+        ticket = client.get(path).json()
+    assert (ticket["priority"], len(ticket["classifications"]), len(ticket["deliveries"])) == ("low", 1, 1)
+
+
 @pytest.mark.parametrize("what", ["nothing", "body", "id", "signature", "old", "future", "time", "secret"])
 def test_what_is_not_signed_well_is_refused_and_not_stored(server: Running, what: str) -> None:
     body = json.dumps(event(3)).encode()

@@ -19,6 +19,7 @@ from tests.commands import rows
 from tests.conftest import Cli, FakeClassifier, World
 from tests.remotes import RemoteCli
 from triage_cli import routing
+from triage_cli.config.routes import WHEN
 from triage_cli.errors import ConfigError, DeliveryError
 from triage_cli.models import (
     ClassifyPlan,
@@ -297,3 +298,86 @@ def test_what_was_taken_by_whom_kill_9_cut_off_is_replaced(cli: Cli) -> None:
     assert cli("route", "-q").returncode == 0
     (taken,) = lines(cli.folder / "taken.jsonl")
     assert [m["replaces"] for m in lines(cli.folder / "box.jsonl")] == [None, taken["delivery_id"]]
+
+
+def routed(world: World) -> Ticket:
+    """Return an urgent-to-be ticket that lies in the box."""
+    world.destinations = receivers = Receivers()
+    receivers.begin("1")
+    receivers.named = tuple("abc")
+    world.rules = (Rule("u", ("a", "b"), URGENT), Rule("sure", ("b", "c"), {}, 0.95), Rule("rest", ("b",)))
+    list(world.triage().create([TicketDraft(0, 2, "a case", "x", "C-1", "low", external_id="1", cells=())]))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().route(Selection(), RoutePlan()))
+    (ticket,) = world.store.find(Selection())
+    assert (ticket.status, receivers.holding) == ("routed", {"b": "Billing"})
+    return ticket
+
+
+@pytest.mark.parametrize(
+    ("what", "holding"),
+    [("import", {"a", "b"}), ("verdict", {"b", "c"}), ("taken back", {"b"}), ("confidence", {"b", "c"})],
+)
+def test_what_a_rule_reads_puts_a_ticket_up_for_routing(world: World, what: str, holding: set[str]) -> None:
+    ticket = routed(world)
+    if what == "import":
+        list(world.triage().create([TicketDraft(0, 2, "a case", "x", "C-1", "urgent", external_id="1", cells=())]))
+    elif what == "confidence":
+        world.classifier = answering("Billing", 0.99)
+        list(world.triage().classify(Selection(ids=(ticket.ticket_id,)), ClassifyPlan(force=True)))
+    else:
+        list(world.triage().give_verdicts([VerdictDraft(0, "1", "Billing")]))
+    if what == "taken back":
+        list(world.triage().give_verdicts([VerdictDraft(0, "1", None)]))
+    assert world.triage().why("1").why[-1] == "Next: triage route sends it on."
+    list(world.triage().route(Selection(), RoutePlan()))
+    receivers = world.destinations
+    assert isinstance(receivers, Receivers)
+    assert (set(receivers.holding), receivers.twice) == (holding, [])
+    (ticket,) = world.store.find(Selection())
+    assert (ticket.status, world.triage().why("1").why[-1]) == ("routed", "Next: nothing; it is where it belongs.")
+
+
+def test_an_echo_and_what_no_rule_reads_route_nothing(world: World) -> None:
+    before = routed(world)
+    draft = TicketDraft(0, 2, "a case", "x", "C-1", "low", external_id="1", cells=())
+    list(world.triage().create([draft]))
+    assert list(world.store.find(Selection())) == [before]
+    list(world.triage().create([draft._replace(extra={"Shop": "Graz"}, created_at="2026-03-01T08:00:00Z")]))
+    (after,) = world.store.find(Selection())
+    assert (after.status, after.revision) == ("routed", before.revision + 1)
+    assert list(world.triage().route(Selection(), RoutePlan())) == []
+
+
+def test_a_changed_map_leaves_what_was_routed_and_why_tells_it(world: World) -> None:
+    ticket = routed(world)
+    world.rules = (Rule("rest", ("c", "b")),)
+    assert list(world.triage().route(Selection(), RoutePlan())) == []
+    assert world.triage().why("1").why[-1] == "Next: triage route 1 sends it to c, as the routing map has it now."
+    world.rules = (Rule("u", ("a",), URGENT),)
+    told = "Next: nothing; it stays where it is, though no rule of the routing map matches it now."
+    assert world.triage().why("1").why[-1] == told
+    world.rules = (Rule("rest", ("c", "b")),)
+    list(world.triage().route(Selection(ids=(ticket.ticket_id,)), RoutePlan()))
+    assert world.triage().why("1").why[-1] == "Next: nothing; it is where it belongs."
+
+
+class Read:
+    """A ticket that notes which of its fields are read."""
+
+    def __init__(self, ticket: Ticket) -> None:
+        self.ticket = ticket
+        self.fields: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.fields.add(name)
+        return getattr(self.ticket, name)
+
+
+def test_all_that_a_rule_can_read_wakes_routing(world: World) -> None:
+    """A condition that is added to the configuration is to be added to what wakes routing."""
+    read = Read(routed(world))
+    for condition in WHEN:
+        when = {} if condition == "min_confidence" else {condition: (getattr(read.ticket, condition),)}
+        assert routing.holds(Rule("r", ("a",), when, 0.0), read)  # type: ignore[arg-type]
+    assert read.fields == set(routing.READ)

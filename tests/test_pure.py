@@ -86,8 +86,10 @@ def owed(existing: Sequence[Delivery], *to: str, again: bool = False, category: 
 
 
 def a_delivery(destination: str, state: str, category: str = "Billing", nth: int = 0) -> Delivery:
+    """Return a delivery as an older version left it: nothing says what else was decided with it."""
     (made,) = owed([], destination, category=category).new
-    return made._replace(state=state, delivery_id=ids.delivery_id("0190-t", category, destination, nth))
+    name = ids.delivery_id("0190-t", category, destination, nth)
+    return made._replace(state=state, delivery_id=name, run_id=None, revision=0, targets=None)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +112,8 @@ def a_delivery(destination: str, state: str, category: str = "Billing", nth: int
         ([("a", "accepted"), ("b", "dead")], ("a", "b"), False, [], [], "undeliverable"),
         ([("a", "accepted"), ("b", "dead")], ("a",), False, [], ["b"], "routed"),
         ([("a", "dead"), ("b", "pending")], ("a", "b"), False, [], [], "routing"),
+        ([("a", "accepted"), ("b", "accepted", "General")], ("a",), False, ["a"], [], "routing"),
+        ([("a", "accepted"), ("b", "superseded", "General")], ("a",), False, [], [], "routed"),
     ],
 )
 def test_what_a_destination_is_owed(

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,11 +22,17 @@ TYPED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 DONE = {"forgotten": "its text was forgotten, and what was said about it"}
 
 
-def explain(history: History, categories: Collection[str] = (), offline: Collection[str] = ()) -> Iterator[str]:
+def explain(
+    history: History,
+    categories: Collection[str] = (),
+    owed: Sequence[str] | None = (),
+    offline: Collection[str] = (),
+) -> Iterator[str]:
     """Yield the story of a ticket, a sentence or two a line, the present state first and then what led to it.
 
-    `categories` are those of today; without them, the ticket's own is taken for one. `offline` are the destinations
-    that wait for the network just now.
+    `categories` are those of today; without them, the ticket's own is taken for one. `owed` are the destinations that
+    the routing map of today would send a ticket to that was routed before; None: no rule of it matches. `offline` are
+    the destinations that wait for the network just now.
     """
     yield _headline(history)
     answers = {a.classification_id: a for a in history.classifications}
@@ -36,7 +42,7 @@ def explain(history: History, categories: Collection[str] = (), offline: Collect
         for sentence in _told(event, detail, history, answers, errors):
             yield f"{_moment(event.timestamp)}  {sentence}"
     gone = history.ticket.category if categories and history.ticket.category not in (None, *categories) else None
-    yield f"Next: {_cut_off(history, offline)}{_next(history, gone)}"
+    yield f"Next: {_cut_off(history, offline)}{_next(history, gone, owed)}"
 
 
 def _headline(history: History) -> str:
@@ -196,7 +202,7 @@ NEXT = {
 }
 
 
-def _next(history: History, gone: str | None) -> str:
+def _next(history: History, gone: str | None, owed: Sequence[str] | None) -> str:
     ticket, deliveries = history.ticket, history.deliveries
     if is_forgotten(ticket.identity):
         return "nothing; its text was forgotten, and nothing more is sent."
@@ -205,8 +211,18 @@ def _next(history: History, gone: str | None) -> str:
     due = f" ({', '.join(map(_due, pending))})" if pending else ""
     why = f" since {gone} is no category any more" if gone else failed
     decides = f"a person decides{why}: triage verdict {_typed(history)} CATEGORY, or triage review"
-    told = decides if ticket.status == "needs_review" or gone else f"{NEXT[ticket.status]}{failed}"
+    told = decides if ticket.status == "needs_review" or gone else f"{_stays(history, owed)}{failed}"
     return f"{_waits(history)}{told}{due}."
+
+
+def _stays(history: History, owed: Sequence[str] | None) -> str:
+    """Say what comes next for a ticket; one that was routed stays where it is, also where the map has changed since."""
+    status = history.ticket.status
+    if owed and status != "unroutable":
+        return f"triage route {_typed(history)} sends it to {_listed(owed)}, as the routing map has it now"
+    if owed is None and status == "routed":
+        return "nothing; it stays where it is, though no rule of the routing map matches it now"
+    return NEXT[status]
 
 
 def _cut_off(history: History, offline: Collection[str]) -> str:
@@ -244,5 +260,5 @@ def _share(number: float | None) -> str:
     return "unknown" if number is None else f"{number:.2f}"
 
 
-def _listed(names: list[str] | None) -> str:
+def _listed(names: Sequence[str] | None) -> str:
     return ", ".join(names or []) or "nothing"

@@ -8,6 +8,11 @@ from triage_cli.codec import compact, from_json
 from triage_cli.ids import delivery_id
 from triage_cli.models import Delivery, Rule, Ticket
 
+# A ticket in one of these was routed by its category, and stays where it is while nothing that a rule reads changes.
+SETTLED = ("routing", "routed", "undeliverable", "unroutable")
+# The fields of a ticket that a rule can read.
+READ = ("category", "priority", "customer_id", "source", "confidence", "verdict")
+
 
 class Owed(NamedTuple):
     """What a routing decision changes: deliveries to make, those it makes obsolete, and the ticket's status."""
@@ -29,6 +34,16 @@ def holds(rule: Rule, ticket: Ticket) -> bool:
     if rule.min_confidence is None or ticket.verdict:
         return True
     return ticket.confidence is not None and ticket.confidence >= rule.min_confidence
+
+
+def woken(before: Ticket, after: Ticket) -> Ticket:
+    """Return a ticket as a change leaves it: one that was routed is to be routed again where a rule may say otherwise.
+
+    No map is looked at, since the one of the next `route` may be another; what stays where it is costs no delivery.
+    """
+    if after.status in SETTLED and any(getattr(before, field) != getattr(after, field) for field in READ):
+        return after._replace(status="classified")
+    return after
 
 
 def uncovered(rules: Sequence[Rule], categories: Iterable[str]) -> list[str]:
@@ -59,11 +74,10 @@ def owed(
     dropped = obsolete([d for d in existing if again or d.category != category or d.destination not in rule.to], at)
     gone = {d.delivery_id: d for d in dropped}
     standing = [gone.get(d.delivery_id, d) for d in existing]
-    held = _held(standing)
-    has = {d.destination for d in standing if d.category == category and d.state in ("pending", "dead")}
-    has |= {d.destination for d in held if d.category == category and d.state == "accepted"}
-    own = {d.destination: d.delivery_id for d in held}
-    left = [d.delivery_id for d in held if d.destination not in rule.to]
+    last = _not_replaced(standing)
+    has = {d.destination for d in last if d.category == category and d.state != "superseded"}
+    own = {d.destination: d.delivery_id for d in last if d.arrived}
+    left = [d.delivery_id for d in last if d.arrived and d.destination not in rule.to]
     new: list[Delivery] = []
     for destination in rule.to:
         if destination in has and not again:
@@ -96,13 +110,9 @@ def owed(
     return Owed(tuple(new), dropped, status)
 
 
-def _held(deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """Return what destinations hold, or may: what has arrived and was not replaced by what came later."""
-    return [
-        d
-        for nth, d in enumerate(deliveries)
-        if d.arrived and not any(_replaces(later, d) for later in deliveries[nth + 1 :])
-    ]
+def _not_replaced(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """Return the deliveries that nothing later has replaced."""
+    return [d for n, d in enumerate(deliveries, 1) if not any(_replaces(later, d) for later in deliveries[n:])]
 
 
 def _replaces(later: Delivery, before: Delivery) -> bool:

@@ -66,7 +66,8 @@ def receive(
     done = created(outcome)
     if names_event and outcome.value:
         served.gate.note_hook(source, hook_id, outcome.value.ticket_id)
-    if outcome.value and outcome.value.status == "new":
+    woken = outcome.did == "updated" and outcome.value and outcome.value.status == "classified"
+    if outcome.value and (outcome.value.status == "new" or woken):
         served.worker.put(source, outcome.value.ticket_id)
     return reply(done)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from triage_cli.errors import ItemError, TriageError
 from triage_cli.models import ClassifyPlan, Outcome, RoutePlan, Selection
+from triage_cli.service.claiming import TO_CLASSIFY
 from triage_cli.service.local import LocalTriage, Parts
 from triage_cli.service.posting import Circuits
 
@@ -99,14 +100,16 @@ class Worker:
         for source, ticket_ids in by_source.items():
             chosen = Selection(ids=tuple(dict.fromkeys(ticket_ids)))
             actor, words = f"webhook:{source}", f"POST /webhooks/{source}"
-            if "classify" in self._steps[source]:
-                _drain(self._session(actor, words).classify(chosen, ClassifyPlan()))
-            if "route" in self._steps[source]:
-                ready = [t.ticket_id for t in self._parts.store.find(chosen) if t.status == "classified"]
-                if ready:
-                    _drain(self._session(actor, words).owe(Selection(ids=tuple(ready))))
-                    self._owing = True
-                    self._sending.wake()
+            if "classify" in self._steps[source] and (new := self._among(chosen, TO_CLASSIFY)):
+                _drain(self._session(actor, words).classify(Selection(ids=new), ClassifyPlan()))
+            if "route" in self._steps[source] and (ready := self._among(chosen, frozenset({"classified"}))):
+                _drain(self._session(actor, words).owe(Selection(ids=ready)))
+                self._owing = True
+                self._sending.wake()
+
+    def _among(self, chosen: Selection, statuses: frozenset[str]) -> tuple[str, ...]:
+        """Return the ids of the chosen tickets that have one of these statuses now."""
+        return tuple(t.ticket_id for t in self._parts.store.find(chosen) if t.status in statuses)
 
     def _send_due(self) -> None:
         owing, self._owing = self._owing, False

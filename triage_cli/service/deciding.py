@@ -19,7 +19,7 @@ from triage_cli.models import (
     Ticket,
 )
 from triage_cli.ports import Classifier, Store
-from triage_cli.service.verdicts import SETTLED
+from triage_cli.routing import SETTLED, woken
 from triage_cli.streams import CHUNK
 from triage_cli.suspicion import Suspicion
 
@@ -256,9 +256,9 @@ def decided(before: Ticket, steps: Sequence[Classification], error: TriageError 
             run_id=None,
         )
     sure = sure and last.category is not None
-    settled = sure and before.category == last.category and before.status in SETTLED
-    return before._replace(
-        status=before.status if settled else ("classified" if sure else "needs_review"),
+    routed = sure and before.status in SETTLED
+    after = before._replace(
+        status=before.status if routed else ("classified" if sure else "needs_review"),
         category=last.category if sure else None,
         suggestion=None if sure else last.category,
         confidence=last.confidence,
@@ -272,6 +272,7 @@ def decided(before: Ticket, steps: Sequence[Classification], error: TriageError 
         revision=revision,
         run_id=None,
     )
+    return woken(before, after)
 
 
 def paying(ticket: Ticket, steps: Sequence[Classification]) -> Ticket:

@@ -10,6 +10,7 @@ from triage_cli.errors import RowError, TriageError, UnavailableError
 from triage_cli.importing import Identified, Meetings
 from triage_cli.models import Change, Classification, Conflict, Event, Outcome, Rejected, Selection, Ticket, TicketDraft
 from triage_cli.ports import Store
+from triage_cli.routing import woken
 from triage_cli.seen import Seen
 from triage_cli.service.verdicts import IMPORTED, Verdicts
 from triage_cli.streams import chunked
@@ -228,7 +229,7 @@ class Intake:
         after = importing.updated_ticket(here, item)
         if after is None and verdict is None:
             return "unchanged", here, None, None
-        ticket = after or here._replace(revision=here.revision + 1)
+        ticket = woken(here, after or here._replace(revision=here.revision + 1))
         data = {"source": draft.source, "line": draft.line, "fields": importing.changed_fields(here, ticket)}
         return self._changed("updated", ticket, here.revision, data, at, verdict, word)
 

@@ -11,7 +11,7 @@ from triage_cli.models import Change, Classification, Event, History, Lease, Out
 from triage_cli.ports import Store
 from triage_cli.service import naming
 from triage_cli.service.deciding import held
-from triage_cli.service.verdicts import SETTLED, Verdicts
+from triage_cli.service.verdicts import Verdicts
 from triage_cli.streams import chunked
 
 # A ticket that others change at the same moment this often in a row is left to the caller.
@@ -121,9 +121,8 @@ def machines(ticket: Ticket, history: History, verdicts: Verdicts) -> Ticket:
         return reset(ticket)
     sure = answer.category is not None and answer.confidence is not None and then.get("status") != "needs_review"
     sure = sure and (answer.threshold is None or (answer.confidence or 0.0) >= answer.threshold)
-    settled = sure and ticket.category == answer.category and ticket.status in SETTLED
     return ticket._replace(
-        status=ticket.status if settled else "classified" if sure else "needs_review",
+        status="classified" if sure else "needs_review",
         category=answer.category if sure else None,
         suggestion=None if sure else answer.category,
         confidence=answer.confidence,

@@ -8,7 +8,6 @@ from typing import NamedTuple, TypeVar
 
 from triage_cli.allowance import Allowance
 from triage_cli.errors import UnavailableError, UsageError
-from triage_cli.explaining import explain
 from triage_cli.importing import Meetings
 from triage_cli.models import (
     Category,
@@ -40,6 +39,7 @@ from triage_cli.service.claiming import TO_CLASSIFY, TO_ROUTE, Claiming
 from triage_cli.service.classifying import Classifying
 from triage_cli.service.deciding import Deciding
 from triage_cli.service.delivering import Delivering, Map
+from triage_cli.service.explanation import why
 from triage_cli.service.forgetting import forget
 from triage_cli.service.gathering import Desk
 from triage_cli.service.intake import Intake
@@ -364,10 +364,7 @@ class LocalTriage:
 
     def why(self, name: str) -> Why:
         """Tell how a ticket was decided."""
-        history = self.history(name)
-        names = [category.name for category in self._parts.categories]
-        told = explain(history, names, self._parts.map.offline)
-        return Why(history.ticket.ticket_id, history.ticket.status, tuple(told))
+        return why(self.history(name), self._parts.categories, self._parts.map)
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Walk over the audit log, oldest first."""

@@ -7,9 +7,7 @@ from triage_cli import ids
 from triage_cli.codec import encodable
 from triage_cli.errors import RowError, UsageError
 from triage_cli.models import Category, Classification, Ticket
-
-# What was sent on under the same category stays where it is.
-SETTLED = ("routing", "routed", "undeliverable", "unroutable")
+from triage_cli.routing import SETTLED, woken
 
 # The step of a verdict that an export said: when it says the same again, that is no later word than a person's.
 IMPORTED = "import"
@@ -64,9 +62,8 @@ class Verdicts:
             "",
             at,
         )
-        settled = ticket.category == category and ticket.status in SETTLED
-        ticket = ticket._replace(
-            status=ticket.status if settled else "classified",
+        judged = ticket._replace(
+            status=ticket.status if ticket.status in SETTLED else "classified",
             category=category,
             suggestion=None,
             confidence=1.0,
@@ -78,4 +75,4 @@ class Verdicts:
             failures=0,
             decision_id=answer.classification_id,
         )
-        return ticket, answer
+        return woken(ticket, judged), answer

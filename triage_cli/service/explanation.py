@@ -1,0 +1,29 @@
+"""How a ticket was decided, and where the routing map of today would have it."""
+
+from collections.abc import Sequence
+
+from triage_cli import ids, routing
+from triage_cli.explaining import explain
+from triage_cli.models import Category, History, Rule, Why
+from triage_cli.service import renaming
+from triage_cli.service.delivering import Map
+
+
+def why(history: History, categories: Sequence[Category], routes: Map) -> Why:
+    """Tell how a ticket was decided."""
+    names = [category.name for category in categories]
+    lines = explain(history, names, _owed_today(history, categories, routes.rules), routes.offline)
+    return Why(history.ticket.ticket_id, history.ticket.status, tuple(lines))
+
+
+def _owed_today(history: History, categories: Sequence[Category], rules: Sequence[Rule]) -> tuple[str, ...] | None:
+    """Name the destinations that a ticket which was routed would be sent to now; None where no rule matches it."""
+    ticket, heirs = history.ticket, renaming.heirs(categories)
+    if ticket.status not in routing.SETTLED or ticket.category is None:
+        return ()
+    rule = routing.match(rules, ticket)
+    if rule is None:
+        return None
+    existing = [d._replace(category=heirs.get(d.category, d.category)) for d in history.deliveries]
+    owed = routing.owed(ticket, rule, existing, again=False, config_hash="", at=ids.now(), due_at=0.0, run_id=None)
+    return tuple(delivery.destination for delivery in owed.new)
