@@ -26,6 +26,7 @@ from triage_cli.errors import ConfigError, UsageError
 from triage_cli.models import Lease
 from triage_cli.signing import secret_of
 
+errors = logging.getLogger("triage.errors")
 # A request that is at work when the server is told to stop has so many seconds to end.
 GRACE = 30
 
@@ -42,7 +43,7 @@ class Place(NamedTuple):
 
 def prepared(config: Config, place: Place, tell: Callable[[str], None], log: TextIO | None) -> "Server":
     """Return a server that listens already. Raises `UsageError` where it cannot be."""
-    parts = wiring.parts(config, tell, guarded=True, make=True)
+    parts = wiring.parts(config, tell, warn=errors.warning, guarded=True, make=True)
     served = Served(parts, wiring.open_gate(parts.store), Limits(config.requests_per_minute), hooks(config, os.environ))
     if not parts.store.is_there():
         parts.store.renew(Lease(""))  # changes nothing, but builds it

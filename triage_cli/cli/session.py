@@ -185,7 +185,7 @@ class Session:
 
     @functools.cached_property
     def _parts(self) -> Parts:
-        return wiring.parts(self.config, self.say, make=self.makes)
+        return wiring.parts(self.config, self.say, warn=telling.say, make=self.makes)
 
     @functools.cached_property
     def _opened(self) -> LocalTriage:

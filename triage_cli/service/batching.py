@@ -188,11 +188,14 @@ class Batching:
 
     def submit(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Answer what needs no provider, and put the rest into batches; outcomes carry the ticket as `item`."""
-        for outcomes in self._first.classify(self._wanted(chunks), self._desk.allowance):
+        check = self._desk.deciding.check
+        for outcomes in self._first.classify(check.over(self._wanted(chunks)), self._desk.allowance):
             self._desk.deciding.breathe()
             ready = [outcome for outcome in outcomes if not outcome.did.startswith(POSTPONED)]
             yield self._desk.deciding.save(ready) if ready else []
             yield from self.postpone(outcomes)
+            if outcomes:
+                check.after()
         yield from self.send()
 
     def _wanted(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[Sequence[Ticket]]:

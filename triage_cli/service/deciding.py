@@ -20,6 +20,7 @@ from triage_cli.models import (
 )
 from triage_cli.ports import Classifier, Store
 from triage_cli.routing import SETTLED, woken
+from triage_cli.service.category_check import Unchecked
 from triage_cli.streams import CHUNK
 from triage_cli.suspicion import Suspicion
 
@@ -53,6 +54,7 @@ class Deciding:
         self._lease = lease
         self._allowance = allowance
         self.breathe = breathe
+        self.check = Unchecked()
         self._force = force
         self._noted = False
         self._begun: dict[str, tuple[Ticket, frozenset[str]]] = {}  # tickets with a later step, and the ids of answers
@@ -82,9 +84,11 @@ class Deciding:
 
     def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Ask about tickets this run holds; outcomes carry the ticket asked about as `item`, and row -1."""
-        for outcomes in self.classifier.classify(chunks, self._allowance):
+        for outcomes in self.classifier.classify(self.check.over(chunks), self._allowance):
             self.breathe()
             yield self.save(outcomes) if outcomes else []
+            if outcomes:
+                self.check.after()
 
     def save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:
         """Save what has arrived; an answer that comes too late is kept, but does not hold.

@@ -35,6 +35,7 @@ from triage_cli.models import (
 from triage_cli.ports import Batcher, Classifier, Store
 from triage_cli.service import naming, renaming, reviewing
 from triage_cli.service.batching import Batching
+from triage_cli.service.category_check import Unchecked
 from triage_cli.service.claiming import TO_CLASSIFY, TO_ROUTE, Claiming
 from triage_cli.service.classifying import Classifying
 from triage_cli.service.deciding import Deciding
@@ -57,8 +58,8 @@ T = TypeVar("T")
 class Parts(NamedTuple):
     """What the use cases stand on: `classifier` opens one for a plan, an actor and a run; `per_day` is USD.
 
-    `hysteresis` is the margin that a flip needs, by the classifier's name; `batcher` opens the batches of the
-    classifier of a name.
+    `hysteresis`: the margin that a flip needs, by the classifier's name. `batcher` opens the batches of a classifier.
+    `check` makes the check of a run's categories.
     """
 
     store: Store
@@ -68,6 +69,7 @@ class Parts(NamedTuple):
     per_day: float | None = None
     hysteresis: Mapping[str, float] = {}
     batcher: Callable[[str, ClassifyPlan, str, str], Batcher] | None = None
+    check: Callable[[], Unchecked] = Unchecked
 
 
 class LocalTriage:
@@ -119,9 +121,8 @@ class LocalTriage:
 
     def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
         """Store drafts; one outcome each, in order."""
-        verdicts = Verdicts(self._parts.categories, self._actor)
         with self._running("create") as tally:
-            intake = self._intake(verdicts, tally)
+            intake = self._intake(Verdicts(self._parts.categories, self._actor), tally)
             for outcomes in intake.chunks(self._until_stopped(drafts)):
                 tally.add(outcomes)
                 yield from outcomes
@@ -156,10 +157,7 @@ class LocalTriage:
     def to_ask(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Ticket]:
         """Walk over the tickets that `classify` would ask about, in its order; none is held."""
         classifier = self._parts.classifier(plan, self._actor, "")
-        labels = frozenset(c.name for c in self._parts.categories)
-        deciding = Deciding(
-            self._store, classifier, labels, self._actor, Lease(""), self._allowance, lambda: None, force=plan.force
-        )
+        deciding = self._asking(classifier, Lease(""), lambda: None, force=plan.force)
         wanted = selection._replace(statuses=selection.statuses or TO_CLASSIFY, order="urgent")
         for chunk in chunked(self._store.find(selection if selection.ids is not None else wanted)):
             settled = deciding.settled(chunk)
@@ -192,17 +190,20 @@ class LocalTriage:
             opened.breathe = tally.breathe
             return opened
 
-        opened = cache(opening)
-        desk = Desk(self._store, deciding, opened, self._actor, tally.lease, self._allowance)
+        desk = Desk(self._store, deciding, cache(opening), self._actor, tally.lease, self._allowance)
         return Batching(desk, deciding.classifier, proposals=proposals)
 
     def _deciding(self, plan: ClassifyPlan, tally: Tally) -> Deciding:
-        lease, allowance = tally.lease, self._allowance
-        bound(allowance, self._store, lease, plan.max_cost, self._parts.per_day)
+        bound(self._allowance, self._store, tally.lease, plan.max_cost, self._parts.per_day)
         self._allowance.end_in(plan.deadline)
         classifier = self._parts.classifier(plan, self._actor, tally.run.run_id)
+        deciding = self._asking(classifier, tally.lease, tally.breathe, force=plan.force)
+        deciding.check = self._parts.check()
+        return deciding
+
+    def _asking(self, classifier: Classifier, lease: Lease, breathe: Callable[[], None], *, force: bool) -> Deciding:
         labels = frozenset(c.name for c in self._parts.categories)
-        return Deciding(self._store, classifier, labels, self._actor, lease, allowance, tally.breathe, force=plan.force)
+        return Deciding(self._store, classifier, labels, self._actor, lease, self._allowance, breathe, force=force)
 
     def _check_deadline(self, plan: ClassifyPlan, *, done: bool) -> None:
         """Raise `UnavailableError` where the deadline came before the end of the work."""
@@ -310,10 +311,9 @@ class LocalTriage:
         asked = plan.classify._replace(force=False)  # what was answered before is recalled whatever is overruled
         deciding = self._deciding(asked, tally)
         batching = self._batching(asked, deciding, tally, proposals=True) if asked.batch else None
-        again = Reclassifying(
+        return Reclassifying(
             self._store, deciding, self._actor, tally.lease, self._allowance, plan, self._parts.hysteresis, batching,
-        )  # fmt: skip
-        return again, batching
+        ), batching  # fmt: skip
 
     # -- verdicts
 

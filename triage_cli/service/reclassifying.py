@@ -98,7 +98,8 @@ class Reclassifying:
         """Look at tickets, ask about those that need it, and keep the answers; flips are changed by `apply` alone."""
         aside: list[Judged] = []
         rows: dict[str, int] = {}
-        for outcomes in self._classifier.classify(self._to_ask(selection, aside, rows), self._allowance):
+        chunks = self._deciding.check.over(self._to_ask(selection, aside, rows))
+        for outcomes in self._classifier.classify(chunks, self._allowance):
             self._deciding.breathe()
             if unfinished := [o for o in outcomes if o.did == UNFINISHED]:
                 self._deciding.save(unfinished)
@@ -229,6 +230,7 @@ class Reclassifying:
 
     def apply(self, judged: Iterable[Judged]) -> list[Judged]:
         """Let answers hold, in one transaction; what moved on since it was compared is left alone."""
+        self._deciding.check.before()
         at, changes, done = ids.now(), [], []
         for each in judged:
             if each.now is None:
@@ -246,6 +248,7 @@ class Reclassifying:
             changes.append(Change(event, ticket, before.revision))
             done.append(each._replace(did="flipped" if each.did == "flip" else each.did, ticket=ticket))
         conflicts = self._store.save(changes, self._lease)
+        self._deciding.check.after()
         return [d if no is None else d._replace(did="held") for d, no in zip(done, conflicts, strict=True)]
 
 

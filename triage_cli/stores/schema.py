@@ -142,6 +142,10 @@ SECOND: tuple[str, ...] = (
 THIRD: tuple[str, ...] = (
     # The ticket that a webhook's event made or changed, so that its repetition is answered with it.
     "alter table hook_ids add column ticket_id text",
+    # The categories that were used last, the file that names them (null: none does) and its machine.
+    """create table classified_by (
+        one integer primary key check (one = 1), categories text not null, path text, host text not null,
+        at text not null)""",
     # A delivery's place in its ticket's history, and whether it may have arrived although nothing was accepted.
     "alter table deliveries add column revision integer not null default 0",
     "alter table deliveries add column targets text default null",

@@ -8,6 +8,7 @@ from triage_cli.config import Config
 from triage_cli.models import ClassifyPlan
 from triage_cli.network import Network
 from triage_cli.ports import Batcher, Classifier, Destination
+from triage_cli.service.category_check import Unchecked
 from triage_cli.service.delivering import Map
 from triage_cli.service.local import Parts
 from triage_cli.wiring.classifiers import Caller, open_batcher, open_classifier
@@ -22,6 +23,7 @@ from triage_cli.wiring.examining import (
     try_classifier,
 )
 from triage_cli.wiring.stores import (
+    category_check,
     copy_to,
     empty_database,
     is_empty,
@@ -64,9 +66,14 @@ __all__ = [
 
 
 def parts(
-    config: Config, tell: Callable[[str], None] | None = None, *, guarded: bool = False, make: bool = False
+    config: Config,
+    tell: Callable[[str], None] | None = None,
+    *,
+    warn: Callable[[str], None] | None = None,
+    guarded: bool = False,
+    make: bool = False,
 ) -> Parts:
-    """Put together what the use cases stand on; `tell` is told what takes long.
+    """Put together what the use cases stand on; `tell` is told what takes long, `warn` what may do harm.
 
     `guarded`: webhooks reach no private address, unless their destination allows it. `make`: a database that is not
     there is made.
@@ -86,7 +93,8 @@ def parts(
 
     map_ = Map(config.routes, config.routing_hash(), destination, offline=cut_off(config))
     hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
-    return Parts(store, config.categories, classifier, map_, config.per_day, hysteresis, batcher)
+    check = category_check(config, store, warn) if warn else Unchecked
+    return Parts(store, config.categories, classifier, map_, config.per_day, hysteresis, batcher, check)
 
 
 def remote(config: Config, key: str, *, insecure: bool) -> "RemoteTriage":

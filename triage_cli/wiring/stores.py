@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,9 @@ from triage_cli.models import Head, Lease, Selection
 from triage_cli.network import Network
 from triage_cli.ports import Gate, Shelf, Store
 from triage_cli.service import renaming
+from triage_cli.service.category_check import Basis, CategoryCheck
 from triage_cli.service.proving import prove
+from triage_cli.stores.places import machine
 from triage_cli.stores.sqlite import AbsentStore, SqliteStore
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
@@ -154,6 +156,16 @@ def open_shelf(store: Store) -> Shelf:
     from triage_cli.stores.learning import Shelf as StoreShelf
 
     return StoreShelf(store)  # type: ignore[arg-type]  # each of our stores has the doors it needs
+
+
+def category_check(config: Config, store: Store, warn: Callable[[str], None]) -> Callable[[], CategoryCheck]:
+    """Return what makes the check of a run's categories against those the store was classified by last."""
+    from triage_cli.stores.category_memory import CategoryMemory
+
+    memory = CategoryMemory(store)  # type: ignore[arg-type]  # each of our stores has the doors it needs
+    names = tuple(category.name for category in config.categories)
+    basis = Basis(names, None if config.path is None else str(config.path.resolve()), machine())
+    return lambda: CategoryCheck(memory, basis, renaming.heirs(config.categories), warn)
 
 
 def known(config: Config, store: Store) -> Config:
