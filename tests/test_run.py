@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import string
 
 import pytest
@@ -153,6 +154,41 @@ def test_json_in(fitted: Cli) -> None:
         assert [r["triage_status"] for r in went] == ["routed", "routed", "rejected"]
         assert [r["subject"] for r in went[:2]] == ["refund my invoice", "it crashes"]
         assert parsed(fitted("run", "-o", "csv", stdin=text).stdout)[0][-7:] == ADDED
+
+
+def test_what_run_printed_is_an_input_again_and_comes_out_the_same(fitted: Cli) -> None:
+    """The seven columns that it added are renewed, not added once more."""
+    first = {output: fitted("run", "-q", "-o", output, stdin=TICKETS).stdout for output in ("csv", "json", "jsonl")}
+    for output, text in first.items():
+        for given in first.values():
+            done = fitted("run", "-o", output, stdin=given)
+            assert (done.returncode, done.stdout) == (0, text)
+            assert "\n0 created, 0 updated, 3 unchanged" in done.stderr
+    fitted("verdict", "A-1", "General", "-q")
+    again = parsed(fitted("run", "-q", "-o", "csv", stdin=first["csv"]).stdout)
+    assert again[1][-7:-3] == [parsed(first["csv"])[1][-7], "General", "", "1.0"]
+    own = first["csv"].replace("Priority,", "Priority,triage_status,", 1)
+    own = re.sub("(?<=high,)|(?<=urgent,)|(?<=low,)", "mine,", own)
+    kept = parsed(fitted("run", "-q", "-o", "csv", stdin=own).stdout)
+    assert [row[5] for row in kept] == ["triage_status", "mine", "mine", "mine"]
+    assert [row[6:] for row in kept] == [row[5:] for row in again]
+
+
+@pytest.mark.parametrize(
+    "given", ["id,subject,triage_status\n1,refund me,mine\n", '{"id": 1, "subject": "x", "triage_status": 1}']
+)
+def test_a_column_of_the_inputs_own_is_never_overwritten(fitted: Cli, given: str) -> None:
+    for output in ("json", "jsonl"):
+        done = fitted("run", "-o", output, stdin=given)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert json.loads(done.stderr.splitlines()[-1])["error"]["message"] == (
+            'the input has a column "triage_status" of its own, which run adds'
+        )
+    assert rows(fitted.db, "select count(*) from tickets") == [(0,)], "before any work"
+    done = fitted("run", "-o", "csv", stdin=given)
+    header, row = parsed(done.stdout)
+    assert (header[2], row[2] in ("mine", "1"), header[3:], row[7]) == ("triage_status", True, list(ADDED), "routed")
+    assert fitted("run", "-q", stdin=given).returncode == 0
 
 
 def test_two_files_of_the_same_columns_are_one_output(fitted: Cli) -> None:

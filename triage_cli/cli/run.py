@@ -75,6 +75,8 @@ def run(
         tables = inputs.tables(session, streams, wanted)
         if printer.format == "csv" and len({table.columns for table in tables}) > 1:
             raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")
+        if printer.format in ("json", "jsonl") and not printer.silent:
+            _check_names(tables)
         inputs.check_written(session, rejects, "--rejects", (stream.fileno() for _, stream in opened))
         tally.rejections.begin(tables)
         try:
@@ -158,24 +160,44 @@ def _added(outcome: Outcome[Routed]) -> list[Any]:
 
 def _print(printer: Printer, tables: Sequence[Table], rows: Callable[[Table], Iterator[Row]]) -> None:
     if printer.format == "csv" and not printer.silent:
-        printer.csv(
-            (*tables[0].columns, *ADDED), ([*cells, *added] for t in tables for cells, added in _fitted(t, rows(t)))
-        )
+        header = (*_own(tables[0]), *ADDED)
+        printer.csv(header, ([*cells, *added] for t in tables for cells, added in _fitted(t, rows(t))))
         printer.flush()
         return
     named = (pair for t in tables for pair in _named(t, rows(t)))
     printer.many(named, dict, ADDED, _table, "triage_ticket_id")
 
 
+def _check_names(tables: Sequence[Table]) -> None:
+    """Raise `UsageError` where a column of the input's own has a name that is added: JSON holds no name twice."""
+    if taken := [name for table in tables for name in named_once(_own(table)) if name in ADDED]:
+        hint = "rename it, or take -o csv, where both stand"
+        raise UsageError(f'the input has a column "{taken[0]}" of its own, which run adds', hint=hint)
+
+
+def _places(table: Table) -> list[int]:
+    """Return where the input's own columns are: the seven that an earlier run added are not its own."""
+    names = table.columns
+    if not {*ADDED} <= {*names}:
+        return list(range(len(names)))
+    added = {max(place for place, name in enumerate(names) if name == each) for each in ADDED}
+    return [place for place in range(len(names)) if place not in added]
+
+
+def _own(table: Table) -> list[str]:
+    return [table.columns[place] for place in _places(table)]
+
+
 def _fitted(table: Table, rows: Iterator[Row]) -> Iterator[Row]:
     """Yield rows with as many own cells as there are columns, so that what is added stands under its name."""
-    width = len(table.columns)
+    width, places = len(table.columns), _places(table)
     for cells, added in rows:
-        yield [*cells[:width], *[""] * (width - len(cells))], added
+        padded = [*cells[:width], *[""] * (width - len(cells))]
+        yield padded if len(places) == width else [padded[place] for place in places], added
 
 
 def _named(table: Table, rows: Iterator[Row]) -> Iterator[Iterable[tuple[str, Any]]]:
-    names = (*named_once(table.columns), *ADDED)
+    names = (*named_once(_own(table)), *ADDED)
     for cells, added in _fitted(table, rows):
         yield zip(names, (*cells, *added), strict=True)
 
