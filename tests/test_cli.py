@@ -740,6 +740,38 @@ def test_a_terminal_is_shown_how_far_how_long_still_and_what_it_costs(cli: Cli) 
     assert shown.index("classifying") < shown.index("subject 1")
 
 
+# -- JSON where nothing is done
+
+
+@pytest.mark.parametrize("command", ["classify", "route"])
+def test_of_no_ticket_there_is_json_too(filled: Cli, command: str) -> None:
+    assert filled(command, "A-1", "--limit", "0", "-o", "json").stdout == "[]\n"
+    assert filled(command, "A-1", "--limit", "0", "-o", "jsonl").stdout == ""
+    assert filled(command, "--limit", "0", "-o", "json").stdout == "[]\n"
+
+
+def test_a_dry_run_prints_records_where_a_format_is_typed(fitted: Cli) -> None:
+    fitted("create", "-q", stdin=TICKETS)
+    told = json.loads(fitted("classify", "--dry-run", "-o", "json").stdout)
+    assert told == {"tickets": 3, "tokens": 0, "cost_usd": 0.0, "prompt": None}
+    assert fitted("classify", "--dry-run", "-o", "csv").stdout == "tickets,tokens,cost_usd,prompt\n3,0,0.0,\n"
+    assert fitted("classify", "--dry-run", "-o", "table").stdout == fitted("classify", "--dry-run").stdout == ""
+    assert json.loads(fitted("route", "--dry-run", "-o", "json").stdout) == []
+    fitted("classify", "A-1", "A-2", "-q")
+    as_text = fitted("route", "--dry-run").stdout.splitlines()
+    done = fitted("route", "--dry-run", "-o", "json")
+    requests = json.loads(done.stdout)
+    ids = [
+        str(each[0]) for each in rows(fitted.db, "select ticket_id from tickets where external_id in ('A-1', 'A-2')")
+    ]
+    assert sorted(r["ticket_id"] for r in requests) == sorted(ids)
+    assert [[*r] for r in requests] == [["ticket_id", "request", "error"]] * 2
+    assert [json.loads(r["request"])["ticket"] for r in requests] == [json.loads(line)["ticket"] for line in as_text]
+    assert fitted("route", "--dry-run", "-o", "id").stdout.split() == [r["ticket_id"] for r in requests]
+    none = json.loads(fitted("route", "--dry-run", "A-3", "-o", "json").stdout)
+    assert [(r["request"], r["error"]) for r in none] == [(None, "no category (new)")]
+
+
 # -- pipes that close, streams that are closed
 
 

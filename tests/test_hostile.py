@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from tests.commands import on_terminal, rows
 from tests.conftest import Cli
+from tests.watching import watched
 from triage_cli.cli import tables, telling
 
 # Escape codes: a colour, a cursor, a title, a clipboard, a hyperlink, an 8-bit CSI; overrides; zero width; markup.
@@ -25,8 +27,8 @@ NASTY = (
     "\U000e0041\U000e0042", "[/]", "[red]x[/red]", "[link=http://evil.example]x[/link]", "[bold", "\\[", "\x08\x08\x08",
     "\r\rover", "\x7f", "tab\tend", ":smile:", "100% {} %s {0}",
 )  # fmt: skip
-# What Rich itself writes: colours and resets, the cursor and the clearing of lines for its progress bar.
-OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[[0-9]*[AK]")
+# What we write ourselves: colours and resets, and the clearing of the line of a progress bar.
+OURS = re.compile(r"\x1b\[[0-9;]*m|\r\x1b\[K")
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
@@ -35,7 +37,7 @@ def harmless(text: str) -> bool:
     assert "evil.example\x1b" not in text
     assert "\x1b]" not in text
     left = OURS.sub("", text)
-    return [c for c in left if c not in "\n\r" and unicodedata.category(c) in INVISIBLE] == []
+    return [c for c in left if c != "\n" and unicodedata.category(c) in INVISIBLE] == []
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,40 @@ def test_nothing_of_a_ticket_reaches_the_terminal_raw(hostile: Cli, command: str
     assert "Traceback" not in seen.text
     assert "unexpected" not in seen.text
     assert harmless(seen.text)
+
+
+@pytest.mark.parametrize("output", ["csv", "json", "jsonl", "id"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "list",
+        "show x1",
+        "why x1",
+        "logs --limit 50",
+        "run in.csv",
+        "create in.csv",
+        "create --dry-run in.csv",
+        "route --dry-run",
+    ],
+)
+def test_no_format_brings_it_to_a_terminal_raw_nor_changes_json(hostile: Cli, command: str, output: str) -> None:
+    """In a file or a pipe values stay as they are; on a terminal JSON is the same JSON."""
+    args = [hostile_id(hostile) if word == "x1" else word for word in command.split()]
+    if command.startswith("route"):
+        hostile("verdict", hostile_id(hostile), "Technical", "-q")
+    seen = watched(hostile, *args, "-o", output, on=("stdout",))
+    assert seen.code == 0
+    assert harmless(seen.shown)
+    came = hostile(*args, "-o", output).stdout
+    if output in ("json", "jsonl") and not command.startswith("route"):  # whose ids are made anew
+        assert parsed(seen.shown, output) == parsed(came, output)
+    if command in ("list", "run in.csv") and output != "id":
+        assert "\x9b" in came
+        assert "\u202e" in came
+
+
+def parsed(text: str, output: str) -> Any:
+    return json.loads(text) if output == "json" else [json.loads(line) for line in text.split("\n") if line]
 
 
 def hostile_id(cli: Cli) -> str:
