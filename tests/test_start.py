@@ -68,6 +68,53 @@ def test_a_table_needs_rich_and_a_config_needs_yaml(cli: Cli) -> None:
     assert "numpy" in imported(cli, "classify")
 
 
+ON_WINDOWS = """
+import sys
+sys.platform = "win32"
+# What is not there on Windows, and what stands behind the command line: none of it is asked for.
+for module in ("fcntl", "termios", "tty", "pwd", "grp", "resource", "typer", "sqlite3", "triage_cli.cli.app"):
+    sys.modules[module] = None
+from triage_cli.__main__ import main
+main()
+"""
+OLD_SQLITE = """
+import sqlite3
+sqlite3.sqlite_version_info, sqlite3.sqlite_version = (3, 34, 1), "3.34.1"
+from triage_cli.__main__ import main
+main()
+"""
+
+
+def ran(cli: Cli, script: str, *args: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", script, *args],
+        cwd=cli.folder, env=cli.env, input="", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("args", ["list", "--help", "serve", "list -o json"])
+def test_on_windows_one_sentence_says_so(cli: Cli, args: str) -> None:
+    code, out, err = ran(cli, ON_WINDOWS, *args.split())
+    assert (code, out) == (2, "")
+    said, hint = "triage does not run on Windows, only on Linux, macOS and their like", "run it in WSL"
+    if args.endswith("json"):
+        assert json.loads(err) == {"error": {"code": "usage", "message": said, "hint": hint}}
+    else:
+        assert err == f"error: {said}; {hint}\n"
+
+
+def test_with_an_old_sqlite_one_sentence_says_so_where_a_database_is_opened(cli: Cli) -> None:
+    assert cli("create", "-q", "--subject", "x").returncode == 0
+    for args in ("list", "create --subject y", "audit verify", "stats"):
+        code, out, err = ran(cli, OLD_SQLITE, *args.split())
+        assert (code, out) == (2, ""), args
+        said = "error: this Python has SQLite 3.34.1, and triage needs 3.35 or newer; use a Python that brings a newer"
+        assert err.splitlines()[-1].startswith(said)
+    for args in ("--help", "--version", "config show", "db path"):
+        assert ran(cli, OLD_SQLITE, *args.split())[0] == 0, args
+
+
 def test_importing_every_module_opens_no_socket(cli: Cli) -> None:
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_ALL], cwd=cli.folder, env=cli.env | {"PYTHONWARNINGS": "ignore"},

@@ -24,7 +24,7 @@ from triage_cli.errors import CheckError, UnavailableError
 from triage_cli.installation import NEWER
 from triage_cli.models import EventQuery, Head, LoggedEvent
 from triage_cli.private_files import private
-from triage_cli.stores.connection import VERSION, translate
+from triage_cli.stores.connection import VERSION, check_sqlite, translate
 
 if TYPE_CHECKING:  # a SQLite database is proved where psycopg is not installed
     from triage_cli.stores.postgres import PostgresStore
@@ -204,6 +204,7 @@ def trail(path: str) -> Iterator[SqliteTrail]:
     """Open the audit log of a file for proof: nothing is built, and what is missing is an error."""
     if not Path(path).is_file():
         raise CheckError(f"there is no database at {path}", hint="name it with --db, or restore it")
+    check_sqlite()
     try:
         with closing(sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, isolation_level=None)) as db:
             db.text_factory = _any_text

@@ -13,6 +13,7 @@ from triage_cli.private_files import FOLDER, make_private
 VERSION = 3
 BUSY_SECONDS = 30.0
 IN_MEMORY = ":memory:"
+OLDEST_SQLITE = (3, 35)  # the first that has `returning`
 # One statement, so that another process that builds the database in between is not taken for another program.
 FOREIGN = """select 1 from pragma_user_version where exists (select 1 from sqlite_master where name not like 'sqlite_%')
     and (user_version = 0 or not exists (select 1 from sqlite_master where name = 'chain'))"""
@@ -68,6 +69,7 @@ def replaced(path: str) -> UnavailableError:
 
 def connect(path: str) -> sqlite3.Connection:
     """Open a database, and build or migrate it where needed. Raises `StoreError` for one newer than the program."""
+    check_sqlite()
     try:
         Path(path).parent.mkdir(FOLDER, parents=True, exist_ok=True)
         if path != IN_MEMORY:
@@ -91,6 +93,16 @@ def connect(path: str) -> sqlite3.Connection:
     if version < VERSION:
         _build(db, path)
     return db
+
+
+def check_sqlite() -> None:
+    """Raise `StoreError` where the library is older than any that has what the statements use."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        oldest = ".".join(map(str, OLDEST_SQLITE))
+        raise StoreError(
+            f"this Python has SQLite {sqlite3.sqlite_version}, and triage needs {oldest} or newer",
+            hint="use a Python that brings a newer one, or a PostgreSQL database",
+        )
 
 
 def _version(db: sqlite3.Connection) -> int:
