@@ -27,7 +27,7 @@ from triage_cli.network import Network
 from triage_cli.stores import pg_queries, queries
 from triage_cli.stores.pg_door import translated
 from triage_cli.stores.postgres import PostgresStore
-from triage_cli.stores.sql import position
+from triage_cli.streams import BYTES
 
 TRIAGE = [sys.executable, "-m", "triage_cli"]
 LATENCY = 0.25
@@ -90,12 +90,15 @@ def queue(server: PgServer, size: int) -> None:
         claimed = store.claim(selection, lease, 100)
         times.append(1000 * (time.perf_counter() - start))
         selection = selection._replace(after=f"{claimed[-1].urgency}{claimed[-1].ticket_id}")
-    where, values = position(selection)
-    said = pg_queries.CLAIMABLE.format(where=" and ".join([*where, pg_queries.FREE]), locked="skip locked")
-    told("claim of 100", times, url, said, values | {"limit": 100})
+    where, values = queries.position(selection)
+    said = pg_queries.page(
+        " and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", "for no key update skip locked"
+    )
+    told("claim of 100", times, url, said, values | {"limit": 100, "bytes": BYTES})
     for name, wanted in LISTS.items():
         where, values = queries.where(wanted)
-        said = f"select * from tickets where {' and '.join(where) or 'true'} order by ticket_id desc limit 50"
+        said = pg_queries.page(" and ".join(where) or "true", "ticket_id desc")
+        values |= {"limit": 50, "bytes": BYTES}
         told(name, timed(lambda wanted=wanted: list(store.find(wanted._replace(limit=50)))), url, said, values)  # type: ignore[misc]
     ending = claimed[0].ticket_id[-8:]
     values = {"ending": ending, "limit": 10}

@@ -25,8 +25,8 @@ from triage_cli.stores.connection import VERSION
 from triage_cli.stores.pg_door import Door, storable, translated
 from triage_cli.stores.postgres import PostgresStore
 from triage_cli.stores.renames import BEARS
-from triage_cli.stores.sql import position
 from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.streams import BYTES
 
 TO_CLASSIFY = frozenset({"new", "failed"})
 
@@ -293,11 +293,13 @@ def test_who_waits_for_the_chain_holds_up_no_claim(pg: PostgresStore) -> None:
 def test_claims_are_answered_by_the_index_of_their_queue_in_order(
     pg: PostgresStore, statuses: frozenset[str], index: str, after: str
 ) -> None:
-    where, values = position(Selection(statuses=statuses, after=after))
-    said = pg_queries.CLAIMABLE.format(where=" and ".join([*where, pg_queries.FREE]), locked="skip locked")
-    steps = plan(pg, said, values | {"limit": 5})
+    where, values = queries.position(Selection(statuses=statuses, after=after))
+    said = pg_queries.page(
+        " and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", "for no key update skip locked"
+    )
+    steps = plan(pg, said, values | {"limit": 5, "bytes": BYTES})
     assert index in steps
-    assert "Sort" not in steps
+    assert "Sort" not in steps[steps.index("Limit") :], "what is claimed may be sorted, but not what it is chosen from"
 
 
 # Each value is one of hundreds, as in a shop with many tickets of every kind: that is what the indexes are for.
@@ -343,7 +345,8 @@ def plan(pg: PostgresStore, said: str, values: dict[str, Any]) -> str:
 )
 def test_lists_are_answered_by_an_index_in_order(pg: PostgresStore, selection: Selection, index: str) -> None:
     where, values = queries.where(selection)
-    said = f"select * from tickets where {' and '.join(where) or 'true'} order by ticket_id desc limit 5"
+    said = pg_queries.page(" and ".join(where) or "true", "ticket_id desc")
+    values |= {"limit": 5, "bytes": BYTES}
     steps = plan(pg, said, values)
     assert index in steps
     assert "Sort" not in steps

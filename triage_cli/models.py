@@ -77,7 +77,7 @@ class TicketDraft(NamedTuple):
     `row` is the record's place in its input and `line` the line it starts on; `cells` are the row as it was, kept for
     `run`; `extra` holds every column that is no field of ours, and texts of ours that could not be understood; `silent`
     names what could stand there, and is there and empty. Of an input that comes in parts, `seen` is how often the parts
-    before have shown this draft's identity.
+    before have shown this draft's identity. `size` is about how many characters its row holds.
     """
 
     row: int = 0
@@ -94,6 +94,7 @@ class TicketDraft(NamedTuple):
     cells: Sequence[Any] | None = None
     seen: int = 0
     silent: Sequence[str] = ()
+    size: int = 0
 
 
 class Rejected(NamedTuple):
@@ -108,6 +109,11 @@ class Rejected(NamedTuple):
     raw: str = ""
     cells: Sequence[Any] | None = None
     rest: Iterable[str] = ()
+
+    @property
+    def size(self) -> int:
+        """Return about how many characters it holds in memory."""
+        return len(self.raw)
 
 
 class VerdictDraft(NamedTuple):
@@ -161,6 +167,11 @@ class Ticket(NamedTuple):
         if self.subject and self.description:
             return f"{self.subject}\n{self.description}"
         return self.subject or self.description or ""
+
+    @property
+    def size(self) -> int:
+        """Return about how many characters it holds."""
+        return len(self.subject or "") + len(self.description or "") + len(self.extra)
 
 
 class Classification(NamedTuple):

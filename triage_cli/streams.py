@@ -2,14 +2,29 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from triage_cli.models import Outcome
 
 T = TypeVar("T")
 
 CHUNK = 1000
+# About so many characters one chunk of tickets may hold; in memory they take a multiple.
+BYTES = 8 << 20
+# Tickets of which only the names are known are read so many at a time: each may hold a megabyte.
+NAMED = 64
 WINDOW = 4096
+
+
+class Sized(Protocol):
+    """What knows about how many characters it holds."""
+
+    @property
+    def size(self) -> int:
+        """Return about how many characters it holds."""
+
+
+S = TypeVar("S", bound=Sized)
 
 
 class Handover(tuple[T, ...]):
@@ -23,6 +38,23 @@ def chunked(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
     source = iter(items)
     while chunk := list(islice(source, size)):
         yield chunk
+
+
+def bounded(items: Iterable[S], size: int = CHUNK) -> Iterator[list[S]]:
+    """Yield lists of up to `size` items, which together hold little more than `BYTES` characters."""
+    source = iter(items)
+    while chunk := list(first_of(islice(source, size))):
+        yield chunk
+
+
+def first_of(items: Iterable[S]) -> Iterator[S]:
+    """Yield the first items until they hold `BYTES` characters; at least one, if there is one."""
+    left = BYTES
+    for item in items:
+        yield item
+        left -= item.size
+        if left <= 0:
+            return
 
 
 def in_order(outcomes: Iterable[Outcome[T]]) -> Iterator[Outcome[T]]:

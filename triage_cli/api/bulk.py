@@ -200,7 +200,7 @@ def _drafted(file: BinaryIO, triage: LocalTriage) -> Iterator[TicketDraft | Reje
     def read() -> Iterator[TicketDraft | Rejected]:
         while line := file.readline(wire.LONGEST):
             try:
-                yield _checked(wire.draft_of(_record(line)))
+                yield _checked(wire.draft_of(_record(line))._replace(size=len(line)))
             except wire.StrangeError as error:
                 raise UsageError(f"{error}", hint="send a table, or use this version's client") from error
 

@@ -11,7 +11,7 @@ from triage_cli.client.connection import WAITS, Connection, LeftError, LostError
 from triage_cli.codec import compact
 from triage_cli.models import Outcome, Rejected, TicketDraft
 from triage_cli.seen import Seen
-from triage_cli.streams import chunked
+from triage_cli.streams import bounded
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class Parcels(Generic[T]):
         flying: deque[_Parcel] = deque()
         ahead = AHEAD if self._left is None else 1
         with closing(Seen()) as seen:
-            chunks = chunked(drafts, ROWS)
+            chunks = bounded(drafts, ROWS)
             try:
                 while True:
                     while len(flying) < ahead and self._connection.stopped_at is None and (chunk := next(chunks, None)):

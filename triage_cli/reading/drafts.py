@@ -13,6 +13,7 @@ from triage_cli.reading.values import NOTHING, NOTHING_LENGTH, moment, priority
 
 _Reader = Callable[[str], tuple[str | None, str]]
 _EMPTY: Mapping[str, Any] = {}
+_CELL = 100  # characters in whose place a cell stands by its mere presence
 _REMEMBERED = 4096  # distinct priorities and times kept in mind
 
 
@@ -102,6 +103,7 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
             _as_they_are(cells, item, plan),
             0,
             tuple([name for name in (kept if item is None else item) if name not in extra and name not in mute]),
+            sum(map(len, values)) + _CELL * width if item is None else len(records.raw()) + _CELL * len(item),
         )
 
 

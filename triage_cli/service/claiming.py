@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from triage_cli.allowance import Allowance
 from triage_cli.models import Lease, Selection, Ticket
 from triage_cli.ports import Store
-from triage_cli.streams import CHUNK, chunked
+from triage_cli.streams import CHUNK, NAMED, chunked
 
 TO_CLASSIFY = frozenset({"new", "failed"})
 TO_ROUTE = frozenset({"classified", "unroutable"})
@@ -25,7 +25,7 @@ class Claiming:
         Of named tickets, those that another run holds come along unclaimed.
         """
         if selection.ids is not None:
-            for names in chunked(dict.fromkeys(selection.ids), most):
+            for names in chunked(dict.fromkeys(selection.ids), min(most, NAMED)):
                 if self._allowance.stopping:
                     return
                 named = selection._replace(ids=tuple(names))

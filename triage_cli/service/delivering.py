@@ -24,6 +24,7 @@ from triage_cli.ports import Destination, Store
 from triage_cli.service.attempts import Attempts, Patience, Reached
 from triage_cli.service.posting import ROOM, Arrived, Circuits, Post
 from triage_cli.service.waiting import Waiting, or_offline
+from triage_cli.streams import NAMED
 
 # Seconds between two looks at what has fallen due while something is still on its way.
 LOOK = 1.0
@@ -119,9 +120,10 @@ class Delivering:
                 if self._allowance.stopping or not room:
                     names.remove(name)
                 elif room >= ROOM // 2:
-                    parcels = self._store.due(name, self._lease, room, ids=ids)
+                    few = min(room, NAMED)
+                    parcels = self._store.due(name, self._lease, few, ids=ids)
                     self._post.put(parcels)
-                    if len(parcels) < room:
+                    if len(parcels) < few:
                         names.remove(name)
             if not names and not self._post.open:
                 return

@@ -13,7 +13,7 @@ from triage_cli.ports import Store
 from triage_cli.routing import woken
 from triage_cli.seen import Seen
 from triage_cli.service.verdicts import IMPORTED, Verdicts
-from triage_cli.streams import chunked
+from triage_cli.streams import bounded
 
 # An import that loses the race for the same identities this often in a row meets more than other imports.
 TRIES = 5
@@ -53,7 +53,7 @@ class Intake:
         """
         with closing(Seen()) as seen, ThreadPoolExecutor(1, "saver") as saver:
             saving: tuple[_Batch, Future[list[Conflict | None]]] | None = None
-            for chunk in chunked(drafts):
+            for chunk in bounded(drafts):
                 try:
                     batch = self._batch(chunk, seen, saving[0].changed if saving else {})
                 except TriageError:
@@ -71,7 +71,7 @@ class Intake:
         met = rewritten = 0
         source = ""
         with closing(Seen()) as seen:
-            for chunk in chunked(drafts):
+            for chunk in bounded(drafts):
                 named = self._named([importing.identify(d) for d in chunk if type(d) is TicketDraft and d.external_id])
                 before = seen.count([item.identity for item in named])
                 items = [item for item, n in zip(named, before, strict=True) if not n]

@@ -50,7 +50,7 @@ from triage_cli.service.reclassifying import Reclassifying
 from triage_cli.service.running import Tally, bound, running
 from triage_cli.service.staying import due, last_of_each
 from triage_cli.service.verdicts import Verdicts
-from triage_cli.streams import chunked
+from triage_cli.streams import bounded
 
 T = TypeVar("T")
 
@@ -159,7 +159,7 @@ class LocalTriage:
         classifier = self._parts.classifier(plan, self._actor, "")
         deciding = self._asking(classifier, Lease(""), lambda: None, force=plan.force)
         wanted = selection._replace(statuses=selection.statuses or TO_CLASSIFY, order="urgent")
-        for chunk in chunked(self._store.find(selection if selection.ids is not None else wanted)):
+        for chunk in bounded(self._store.find(selection if selection.ids is not None else wanted)):
             settled = deciding.settled(chunk)
             yield from (ticket for ticket in chunk if ticket.ticket_id not in settled)
 
@@ -382,5 +382,5 @@ class LocalTriage:
 
 
 def _sent_on(delivering: Delivering, tickets: Sequence[Ticket]) -> Iterator[Ticket]:
-    for outcomes in delivering.route(chunked(tickets)):
+    for outcomes in delivering.route(bounded(tickets)):
         yield from (o.value.ticket for o in outcomes if o.value)

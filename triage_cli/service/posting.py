@@ -8,16 +8,19 @@ from typing import NamedTuple
 from triage_cli.errors import DeliveryError, TriageError
 from triage_cli.models import Outcome, Parcel, Receipt
 from triage_cli.ports import Destination
+from triage_cli.streams import BYTES
 
-# So many parcels of one destination are in hand at most.
+# So many parcels of one destination are in hand at most, and about so many characters of their tickets.
 ROOM = 500
+ROOM_BYTES = 2 * BYTES
 # A destination that failed so often in a row is left alone for so many seconds; then one parcel tries.
 FAILURES = 10
 PAUSE = 30.0
 # A full line that brought nothing for so many seconds is passed by.
 STUCK = 2.0
-# But only while fewer than so many of its parcels are kept in memory.
+# But only while fewer than so many of its parcels, and characters, are kept in memory.
 KEPT = 5_000
+KEPT_BYTES = 8 * BYTES
 # Between two looks at lines that have nothing yet.
 BREATH = 0.003
 
@@ -93,12 +96,17 @@ class Post:
         line = self._lines.get(name)
         if self._circuits.is_open(name) or (line is not None and line.closed):
             return 0
-        return ROOM if line is None else max(0, ROOM - line.open)
+        if line is None:
+            return ROOM
+        return 0 if line.size >= ROOM_BYTES else max(0, ROOM - line.open)
 
     @property
     def full(self) -> bool:
         """Tell whether some line is full, and moves or has grown so long that it is to be waited for."""
-        return any(line.open >= (KEPT if line.stuck else ROOM) for line in self._lines.values())
+        return any(
+            line.open >= KEPT or line.size >= KEPT_BYTES if line.stuck else line.open >= ROOM or line.size >= ROOM_BYTES
+            for line in self._lines.values()
+        )
 
     def put(self, parcels: Iterable[Parcel]) -> None:
         """Take parcels in hand."""
@@ -152,6 +160,7 @@ class _Line:
         self._results: Iterator[Sequence[Outcome[Receipt]]] = iter(())
         self._handed = 0  # to the destination, and not yet come back
         self.open = 0
+        self.size = 0  # characters of the tickets in hand
 
     @property
     def closed(self) -> bool:
@@ -164,7 +173,7 @@ class _Line:
     def add(self, parcel: Parcel) -> None:
         if not self.open:
             self._moved = self._clock()
-        self.open += 1
+        self._in_hand(parcel, 1)
         self._waiting.append(parcel)
 
     def collect(self, *, parking: bool) -> Iterator[Arrived]:
@@ -177,10 +186,7 @@ class _Line:
                 self._destination = self._opener(self._name)
                 self._results = self._destination.deliver(self._source())
         except DeliveryError as error:
-            failed = [Outcome[Receipt](-1, "failed", None, error, parcel) for parcel in self._waiting]
-            self._waiting.clear()
-            self.open -= len(failed)
-            yield Arrived(None, failed)
+            yield Arrived(None, [Outcome[Receipt](-1, "failed", None, error, p) for p in self._let_go()])
             return
         except TriageError as error:
             self._trouble = error
@@ -189,7 +195,10 @@ class _Line:
             return
         outcomes = next(self._results)
         if outcomes:
-            self.open -= len(outcomes)
+            for outcome in outcomes:
+                if not isinstance(outcome.item, Parcel):
+                    raise TypeError(outcome)
+                self._in_hand(outcome.item, -1)
             self._handed -= len(outcomes)
             self._moved = self._clock()
             self._circuits.judge(self._name, outcomes)
@@ -197,10 +206,19 @@ class _Line:
 
     def _park(self) -> Iterator[Arrived]:
         if self._waiting:
-            parked = list(self._waiting)
-            self._waiting.clear()
-            self.open -= len(parked)
-            yield Arrived(self._destination, (), parked, self._trouble)
+            yield Arrived(self._destination, (), self._let_go(), self._trouble)
+
+    def _let_go(self) -> list[Parcel]:
+        """Return the parcels that wait, which are in hand no more."""
+        parcels = list(self._waiting)
+        self._waiting.clear()
+        for parcel in parcels:
+            self._in_hand(parcel, -1)
+        return parcels
+
+    def _in_hand(self, parcel: Parcel, number: int) -> None:
+        self.open += number
+        self.size += number * parcel.ticket.size
 
     def _source(self) -> Iterator[Sequence[Parcel]]:
         """Yield what waits, no more than the destination can work on: what it was not handed can still be parked.

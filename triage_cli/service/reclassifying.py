@@ -29,7 +29,7 @@ from triage_cli.ports import Store
 from triage_cli.service.batching import Batching
 from triage_cli.service.deciding import Deciding, decided, discreet, paying, steps_within
 from triage_cli.service.flipping import CHANGES, Bound, Judged, flip, is_sure, judge
-from triage_cli.streams import CHUNK, chunked
+from triage_cli.streams import bounded
 
 DECIDED = frozenset({"classified", "routing", "routed", "unroutable", "undeliverable"})
 
@@ -137,7 +137,7 @@ class Reclassifying:
     def _to_ask(self, selection: Selection, aside: list[Judged], rows: dict[str, int]) -> Iterator[Sequence[Ticket]]:
         """Yield the tickets nobody has answered for yet, held by this run; the others are set aside."""
         row = 0
-        for chunk in chunked(self._selected(selection), CHUNK):
+        for chunk in bounded(self._selected(selection)):
             if self._allowance.stopping or (self._batching is not None and self._batching.troubled):
                 return
             numbers = {ticket.ticket_id: row + n for n, ticket in enumerate(chunk)}
@@ -152,7 +152,7 @@ class Reclassifying:
                 else:
                     open_.append(ticket)
             yield []  # what was set aside need not wait
-            for few in chunked(open_, self._deciding.handful):
+            for few in bounded(open_, self._deciding.handful):
                 if self._allowance.stopping:
                     return
                 mine = {t.ticket_id: t for t in self._claimed(few)}

@@ -9,7 +9,7 @@ from triage_cli.models import Outcome, Routed, Selection
 from triage_cli.ports import Store
 from triage_cli.service.delivering import Delivering
 from triage_cli.service.waiting import or_offline
-from triage_cli.streams import chunked
+from triage_cli.streams import NAMED, chunked
 
 
 def last_of_each(
@@ -34,7 +34,7 @@ def last_of_each(
             later[ticket_id] = row, outcome.error
         else:
             yield outcome._replace(row=row)
-    for names in chunked(later):
+    for names in chunked(later, NAMED):
         deliveries = store.deliveries(names)
         for ticket in store.find(Selection(ids=tuple(names))):
             row, error = later[ticket.ticket_id]

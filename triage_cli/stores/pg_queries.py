@@ -25,9 +25,6 @@ CONTINUE = f"""update runs set ended_at = ?, exit_code = 137 where {queries.DEAD
 _ALIVE = f"runs.ended_at is null and runs.lease_until > {CLOCK}"
 FREE = f"""not exists (select 1 from claims join runs using (run_id)
     where claims.ticket_id = tickets.ticket_id and {_ALIVE})"""
-# Whoever claims holds the rows it has chosen until its claims are committed, so that others choose other rows.
-CLAIMABLE = """select * from tickets where {where} order by urgency, ticket_id limit :limit
-    for no key update {locked}"""
 # Told are those that are ours now, and whether somebody had claimed them before. This statement sees what was claimed
 # up to now; the one before may have begun, and have looked at the claims, before it came to wait for a row.
 CLAIM = f"""with wanted as (select value as ticket_id from (select value from json_each(:ids)) listed (value)),
@@ -63,6 +60,20 @@ FREE_BATCH = f"""(run_id is null or exists (select 1 from runs
 # An id is lower-case; nothing in it comes after a tilde.
 ENDING = """select * from tickets where reverse(ticket_id) between reverse(:ending) and reverse(:ending) || '~'
     order by ticket_id desc limit :limit"""
+
+
+def page(where: str, order: str, locked: str = "") -> str:
+    """Return a query for the first tickets, up to `:limit` and about `:bytes` of text, and how many these are among.
+
+    A length is told without reading the text, and what is too much stays on the server. Whoever claims holds the rows
+    (`locked`) until its claims are committed, so that others choose other rows.
+    """
+    size = "coalesce(octet_length(subject), 0) + coalesce(octet_length(description), 0) + octet_length(extra)"
+    return f"""select {", ".join(COLUMNS)}, number from (
+        select few.*, count(*) over () as number, sum(size) over (order by {order} rows unbounded preceding) as sum
+        from (select *, {size} as size from tickets where {where} order by {order} limit :limit {locked}) few) counted
+    where sum - size < :bytes order by {order}"""
+
 
 _TYPES = {int: "bigint", float: "double precision"}
 

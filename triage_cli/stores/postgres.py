@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +35,8 @@ from triage_cli.stores.pg_connection import MOST, PATIENCE, Server
 from triage_cli.stores.pg_door import Door, is_unstorable, storable
 from triage_cli.stores.places import machine, place
 from triage_cli.stores.queries import COLUMNS, GIVEN, START
-from triage_cli.stores.sql import SqlStore, position
+from triage_cli.stores.sql import SqlStore
+from triage_cli.streams import BYTES
 
 
 class PostgresStore(SqlStore):
@@ -110,16 +112,17 @@ class PostgresStore(SqlStore):
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
         """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest.
 
-        Tickets another transaction is at work on are passed over; those asked for by id are waited for.
+        Tickets another transaction is at work on are passed over; those asked for by id are waited for. Of the others,
+        no more than about `BYTES` of text.
         """
-        where, values = position(selection)
-        locked = "skip locked" if selection.ids is None else ""
-        said = pg_queries.CLAIMABLE.format(where=" and ".join([*where, pg_queries.FREE]), locked=locked)
-        values["limit"] = limit
+        where, values = queries.position(selection)
+        locked = "for no key update" + (" skip locked" if selection.ids is None else "")
+        said = pg_queries.page(" and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", locked)
+        values |= {"limit": limit, "bytes": BYTES if selection.ids is None else sys.maxsize}
 
         def claim(db: Door) -> list[Ticket]:
             self._renew(db, lease)
-            while tickets := [Ticket._make((*row, lease.run_id)) for row in db.execute(said, values)]:
+            while tickets := [Ticket._make((*row, lease.run_id)) for *row, _ in db.execute(said, values)]:
                 if claimed := self._claim(db, tickets, lease):  # else others were faster, and it is seen now
                     return claimed
             return []
@@ -272,6 +275,11 @@ class PostgresStore(SqlStore):
 
     def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         return self._server.read(lambda db: db.execute(sql, values).fetchall())
+
+    def _page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
+        rows = self._read(pg_queries.page(where, order), {**values, "limit": limit, "bytes": BYTES})
+        more = bool(rows) and (rows[0][-1] == limit or len(rows) < rows[0][-1])
+        return [Ticket(*row) for *row, _ in rows], more
 
     @contextmanager
     def _writing(self) -> Iterator[Door]:

@@ -276,6 +276,15 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
     return said, values
 
 
+def position(selection: Selection) -> tuple[list[str], dict[str, Any]]:
+    """Return the conditions and values of a claim: a selection and where its walk has come to."""
+    conditions, values = where(selection)
+    if selection.after:
+        conditions.append("(urgency, ticket_id) > (:after_urgency, :after_id)")
+        values |= {"after_urgency": int(selection.after[0]), "after_id": selection.after[1:]}
+    return conditions, values
+
+
 def where_events(query: EventQuery) -> tuple[str, dict[str, Any]]:
     """Return an event query as one condition and its values, all but `after` and `limit`."""
     compared = (("ticket_id", "="), ("action", "="), ("actor", "="))

@@ -35,18 +35,10 @@ from triage_cli.stores.deliveries import DeliveryTables
 from triage_cli.stores.forgetting import FORGOT, Forgetting
 from triage_cli.stores.places import alive, place
 from triage_cli.stores.renames import Renames
+from triage_cli.streams import NAMED, chunked
 
 PAGE = 500
 KILLED = 137  # as a shell has it for SIGKILL
-
-
-def position(selection: Selection) -> tuple[list[str], dict[str, Any]]:
-    """Return the conditions and values of a claim: a selection and where its walk has come to."""
-    where, values = queries.where(selection)
-    if selection.after:
-        where.append("(urgency, ticket_id) > (:after_urgency, :after_id)")
-        values |= {"after_urgency": int(selection.after[0]), "after_id": selection.after[1:]}
-    return where, values
 
 
 class Rows(Protocol):
@@ -82,6 +74,10 @@ class SqlStore(Forgetting, Renames, BatchTables, DeliveryTables, ABC):
     @abstractmethod
     def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         """Return the rows of a query; inside `_writing` it sees what was written there."""
+
+    @abstractmethod
+    def _page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
+        """Return the first tickets, up to `limit` and about `BYTES` of text, and whether there may be more."""
 
     @abstractmethod
     def _now(self) -> float:
@@ -179,24 +175,22 @@ class SqlStore(Forgetting, Renames, BatchTables, DeliveryTables, ABC):
         urgent = selection.order == "urgent"
         order = "urgency, ticket_id" if urgent else "ticket_id desc"
         while left is None or left > 0:
-            where, values = position(selection) if urgent else queries.where(selection)
+            where, values = queries.position(selection) if urgent else queries.where(selection)
             if selection.after and not urgent:
                 where.append("ticket_id < :after_id")
                 values |= {"after_id": selection.after}
             page = PAGE if left is None else min(left, PAGE)
             said = " and ".join(where) or "true"
-            rows = self._read(f"select * from tickets where {said} order by {order} limit {page}", values)
-            tickets = [Ticket(*row) for row in rows]
+            tickets, more = self._page(said, order, page, values)
             yield from tickets
-            if len(rows) < page:
+            if not more:
                 return
-            left = None if left is None else left - page
+            left = None if left is None else left - len(tickets)
             last = tickets[-1]
             selection = selection._replace(after=f"{last.urgency}{last.ticket_id}" if urgent else last.ticket_id)
 
     def _in_order_of(self, ids: Sequence[str]) -> Iterator[Ticket]:
-        for start in range(0, len(ids), PAGE):
-            chunk = ids[start : start + PAGE]
+        for chunk in chunked(ids, NAMED):
             found = {row[0]: Ticket(*row) for row in self._read(queries.BY_ID, (compact(chunk),))}
             yield from (found[i] for i in chunk if i in found)
 

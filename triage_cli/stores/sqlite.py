@@ -41,7 +41,8 @@ from triage_cli.stores.connection import (
     translate,
 )
 from triage_cli.stores.places import machine, place
-from triage_cli.stores.sql import SqlStore, position
+from triage_cli.stores.sql import SqlStore
+from triage_cli.streams import first_of
 
 
 class SqliteStore(SqlStore):
@@ -87,13 +88,18 @@ class SqliteStore(SqlStore):
         keep_head(self._db(), self.path)
 
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
-        """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest."""
-        where, values = position(selection)
+        """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest.
+
+        Of those that are not asked for by id, no more than about `BYTES` of text.
+        """
+        where, values = queries.position(selection)
         values |= {"run": lease.run_id, "now": time.time(), "limit": limit}
         with self._writing() as db:
             self._renew(db, lease)
             said = queries.CLAIMABLE.format(where=" and ".join([*where, queries.FREE]))
-            tickets = [Ticket._make((*row, lease.run_id)) for row in db.execute(said, values).fetchall()]
+            with closing(db.execute(said, values)) as rows:
+                claimable = (Ticket._make((*row, lease.run_id)) for row in rows)
+                tickets = list(claimable if selection.ids is not None else first_of(claimable))
             ids = compact([ticket.ticket_id for ticket in tickets])
             before = {row[0] for row in db.execute(queries.TAKE_OVER, (ids,)).fetchall()}
             db.execute(queries.CLAIM, (lease.run_id, ids))
@@ -237,12 +243,22 @@ class SqliteStore(SqlStore):
 
     def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         with self._translated():
-            db = self._db() if self.is_there() else self._nothing()
-            self._check()
-            try:
-                return db.execute(sql, values).fetchall()
-            except UnicodeEncodeError:  # somebody asks for what is no text: nothing has such a name
-                return db.execute(sql, _encodable(values)).fetchall()
+            return self._rows(sql, values).fetchall()
+
+    def _page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
+        said = f"select * from tickets where {where} order by {order} limit {limit}"
+        # Closed in time, else a transaction would stay open where not all rows are taken.
+        with self._translated(), closing(self._rows(said, values)) as rows:
+            tickets = list(first_of(Ticket(*row) for row in rows))
+            return tickets, len(tickets) == limit or next(rows, None) is not None
+
+    def _rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any]) -> sqlite3.Cursor:
+        db = self._db() if self.is_there() else self._nothing()
+        self._check()
+        try:
+            return db.execute(sql, values)
+        except UnicodeEncodeError:  # somebody asks for what is no text: nothing has such a name
+            return db.execute(sql, _encodable(values))
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
