@@ -75,6 +75,17 @@ def test_the_same_lesson_twice_teaches_nothing_new(fitted: Cli) -> None:
     assert rows(fitted.db, "select version from versions") == [(1,)]
 
 
+def test_of_those_that_learn_at_once_each_is_held_against_what_is_in_use(fitted: Cli) -> None:
+    """The others find that there is nothing more to learn, though they began with the built-in model."""
+    (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(20)))
+    processes = [fitted.start("learn", "teach.csv", "-o", "json") for _ in range(3)]
+    lessons = [json.loads(process.communicate()[0]) for process in processes]
+    assert sorted((lesson["outcome"], lesson["version"]) for lesson in lessons) == [
+        ("kept", 1), ("kept", 1), ("learned", 1),
+    ]  # fmt: skip
+    assert rows(fitted.db, "select version, active, based_on from versions") == [(1, 1, 0)]
+
+
 @pytest.mark.parametrize("number", [0, 3])
 def test_too_few_labels_are_no_error(fitted: Cli, number: int) -> None:
     (fitted.folder / "few.csv").write_text("description,label\n" + "refund,Billing\n" * number)

@@ -1,5 +1,7 @@
 """What was learned is kept alike by both stores: versions, calibrations, answers paid for while evaluating."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tests.conftest import FakeClassifier, World
@@ -8,6 +10,7 @@ from triage_cli.models import (
     Calibration,
     ClassifyPlan,
     Event,
+    EventQuery,
     Labelled,
     Lease,
     ModelVersion,
@@ -19,21 +22,45 @@ from triage_cli.ports import Store
 from triage_cli.stores.learning import Shelf
 
 EVENT = Event("learned", None, None, "ann", "2026-01-01T00:00:00Z")
-VERSION = ModelVersion(0, '["A"]', b"\x00weights\xff", "{}", 1, "ann", "2026-01-01T00:00:00Z")
+VERSION = ModelVersion(0, '["A"]', b"\x00weights\xff", "{}", 1, "ann", "2026-01-01T00:00:00Z", based_on=0)
 
 
 def test_versions_count_up_and_one_is_active(store: Store) -> None:
     shelf = Shelf(store)  # type: ignore[arg-type]  # each store has the doors it needs
     assert shelf.active() is None
-    first, second = shelf.add_version(VERSION, EVENT), shelf.add_version(VERSION._replace(weights=b"2"), EVENT)
-    assert (first.version, second.version) == (1, 2)
+    first = shelf.add_version(VERSION, EVENT)
+    second = shelf.add_version(VERSION._replace(weights=b"2", based_on=1), EVENT)
+    assert [v and v.version for v in (first, second)] == [1, 2]
     assert shelf.active() == second
     assert [(v.version, v.active, v.weights) for v in shelf.versions()] == [(2, 1, b""), (1, 0, b"")]
     assert shelf.step_back(EVENT) == first
     assert shelf.step_back(EVENT) is None
     with pytest.raises(LookupError):
         shelf.step_back(EVENT)
-    assert shelf.add_version(VERSION, EVENT).version == 3
+    third = shelf.add_version(VERSION, EVENT)
+    assert third is not None
+    assert third.version == 3
+    assert shelf.step_back(EVENT) is None, "what it is based on, not the number before"
+
+
+def test_a_version_that_was_compared_with_what_is_no_longer_in_use_is_refused(store: Store) -> None:
+    shelf = Shelf(store)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(8) as pool:
+        added = list(pool.map(lambda _: shelf.add_version(VERSION, EVENT), range(8)))
+    assert sorted(v.version for v in added if v) == [1]
+    assert shelf.add_version(VERSION._replace(based_on=2), EVENT) is None
+    assert [event.action for event in store.events(EventQuery())] == ["learned"]
+
+
+def test_a_rollback_of_what_an_older_program_kept_goes_by_the_numbers(store: Store) -> None:
+    shelf = Shelf(store)  # type: ignore[arg-type]
+    shelf.add_version(VERSION, EVENT)
+    shelf.add_version(VERSION._replace(based_on=1), EVENT)
+    with store._writing() as db:  # type: ignore[attr-defined]
+        db.execute("update versions set based_on = null")
+    before = shelf.step_back(EVENT)
+    assert before is not None
+    assert (before.version, shelf.step_back(EVENT)) == (1, None)
 
 
 def test_a_later_calibration_takes_the_place_of_the_earlier(store: Store) -> None:

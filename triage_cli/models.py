@@ -491,7 +491,8 @@ class ModelVersion(NamedTuple):
     """One fitting of the embedded classifier to labelled tickets; at most one version is active.
 
     `categories` is a JSON list of their names, `weights` what `classifiers.model.Model.to_bytes` made, `metrics` a JSON
-    object of the figures it was taken for.
+    object of the figures it was taken for. `based_on` is the version that was active when it was compared, 0 for the
+    built-in model (null: an older program did not say).
     """
 
     version: int
@@ -501,6 +502,7 @@ class ModelVersion(NamedTuple):
     active: int
     actor: str
     at: str
+    based_on: int | None = None
 
 
 class Calibration(NamedTuple):

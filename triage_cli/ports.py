@@ -121,11 +121,11 @@ class Shelf(Protocol):
     def versions(self) -> list[ModelVersion]:
         """Return all versions, newest first, without their weights."""
 
-    def add_version(self, version: ModelVersion, event: Event) -> ModelVersion:
-        """Keep a version, and use it from here on; its number is given here."""
+    def add_version(self, version: ModelVersion, event: Event) -> ModelVersion | None:
+        """Keep a version, and use it from here on; None where what it is based on is no longer the active one."""
 
     def step_back(self, event: Event) -> ModelVersion | None:
-        """Use the version before the active one; raises `LookupError` where there is none."""
+        """Use the version that the active one is based on; raises `LookupError` where there is none."""
 
     def labelled(self) -> Iterator[Labelled]:
         """Walk over the texts that a verdict holds for, oldest first."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from triage_cli import ids
 from triage_cli.allowance import Allowance
 from triage_cli.codec import compact
-from triage_cli.errors import UsageError
+from triage_cli.errors import UnavailableError, UsageError
 from triage_cli.evaluation.folding import folds_of, groups_of
 from triage_cli.evaluation.scoring import Graded, macro_f1, share, wilson
 from triage_cli.models import Category, Event, Labelled, ModelVersion
@@ -19,6 +19,7 @@ FOLDS = 5
 LEAST = 10  # labelled tickets, and held-out ones that no model has seen: fewer tell nothing
 MUCH = 2_000  # labelled tickets from which on one fold is held out instead of each in turn
 SURE = 0.6
+TRIES = 5  # that others learn at the same time, and faster
 
 
 class Figures(NamedTuple):
@@ -67,11 +68,15 @@ class Confused(NamedTuple):
 
 
 class Material(NamedTuple):
-    """Labelled tickets, each text once; how many rows had no category of ours, and how many texts had two."""
+    """Labelled tickets, each text once; how many rows had no category of ours, and how many texts had two.
+
+    `given` are the rows of a file among what it was made of.
+    """
 
     rows: list[Labelled]
     skipped: Counter[str]
     contradictory: int
+    given: Sequence[Labelled] = ()
 
 
 class Learning:
@@ -107,45 +112,61 @@ class Learning:
             if row.text in found and found[row.text].category != category:
                 contradicted.add(row.text)
             found[row.text] = row._replace(category=category)
-        return Material(list(found.values()), skipped, len(contradicted))
+        return Material(list(found.values()), skipped, len(contradicted), given)
 
     def learn(self, material: Material) -> Lesson:
-        """Fit a model, hold it against the one in use on tickets that neither has seen, and keep the better one."""
-        rows = material.rows
-        active = self._in_use()
-        told = Lesson(
-            active.version if active else None, "kept", "", len(rows), sum(bool(row.ticket_id) for row in rows),
-            material.skipped.total(), material.contradictory,
-        )  # fmt: skip
-        if len(rows) < LEAST or len({row.category for row in rows}) < 2:
-            return told._replace(
-                reason=f"too few labelled tickets ({len(rows)}): learning begins with {LEAST}, of two categories"
-                if len(rows) < LEAST
-                else f"all {len(rows)} labelled tickets are {rows[0].category}: learning needs two categories"
-            )
+        """Fit a model, hold it against the one in use on tickets that neither has seen, and keep the better one.
+
+        Where another one has come into use meanwhile it is held against that, with the verdicts of then. Raises
+        `UnavailableError` where that goes on.
+        """
+        if reason := _too_few(material.rows):
+            return self._kept(material, self._in_use(self._shelf.active()))._replace(reason=reason)
         with running(self._store, "learn", self._actor, self._words, Allowance()) as tally:
-            weights = active.weights if active else self._trainer.built_in()
-            before, after = self._compared(rows, weights, learned=active is not None)
-            if len(after) < LEAST:
-                reason = (
-                    f"too few labelled tickets are new to it ({len(after)}) to tell whether learning again is better"
-                )
-                return told._replace(reason=reason)
-            told = told._replace(before=figures(before), after=figures(after))
-            gained = sum(row.right for row in after) - sum(row.right for row in before)
-            if gained <= 0:
-                return told._replace(reason="the new model is not better on held-out tickets")
-            metrics = {
-                "labelled": len(rows), "held_out": len(after), "before": share(before), "after": share(after),
-                "interval": list(told.after.interval) if told.after else None,
-            }  # fmt: skip
-            names = compact([category.name for category in self._categories])
-            version = ModelVersion(0, names, self._trainer.fit(rows), compact(metrics), 1, self._actor, ids.now())
-            event = Event("learned", None, tally.run.run_id, self._actor, version.at, metrics)
-            kept = self._shelf.add_version(version, event)
-            return told._replace(
-                version=kept.version, outcome="learned", reason=f"right on {gained} more of {len(after)}"
-            )
+            for _ in range(TRIES):
+                if lesson := self._learned(material, tally.run.run_id):
+                    return lesson
+                material = self.material(material.given)
+        raise UnavailableError(
+            "other programs keep learning at the same time", hint="run it again when they have ended"
+        )
+
+    def _in_use(self, active: ModelVersion | None) -> ModelVersion | None:
+        return active if active and self._trainer.suits(active.weights) else None
+
+    @staticmethod
+    def _kept(material: Material, used: ModelVersion | None) -> Lesson:
+        verdicts = sum(bool(row.ticket_id) for row in material.rows)
+        return Lesson(
+            used.version if used else None, "kept", "", len(material.rows), verdicts, material.skipped.total(),
+            material.contradictory,
+        )  # fmt: skip
+
+    def _learned(self, material: Material, run_id: str) -> Lesson | None:
+        """Return what comes of learning; None where it was compared with what is no longer in use."""
+        rows, active = material.rows, self._shelf.active()
+        used = self._in_use(active)
+        told = self._kept(material, used)
+        before, after = self._compared(
+            rows, used.weights if used else self._trainer.built_in(), learned=used is not None
+        )
+        if len(after) < LEAST:
+            reason = f"too few labelled tickets are new to it ({len(after)}) to tell whether learning again is better"
+            return told._replace(reason=reason)
+        told = told._replace(before=figures(before), after=figures(after))
+        gained = sum(row.right for row in after) - sum(row.right for row in before)
+        if gained <= 0:
+            return told._replace(reason="the new model is not better on held-out tickets")
+        metrics = {
+            "labelled": len(rows), "held_out": len(after), "before": share(before), "after": share(after),
+            "interval": list(told.after.interval) if told.after else None,
+        }  # fmt: skip
+        names = compact([category.name for category in self._categories])
+        weights, based_on = self._trainer.fit(rows), active.version if active else 0
+        version = ModelVersion(0, names, weights, compact(metrics), 1, self._actor, ids.now(), based_on)
+        kept = self._shelf.add_version(version, Event("learned", None, run_id, self._actor, version.at, metrics))
+        reason = f"right on {gained} more of {len(after)}"
+        return kept and told._replace(version=kept.version, outcome="learned", reason=reason)
 
     def roll_back(self) -> Lesson:
         """Use the version before the one in use; before the first stands the built-in model."""
@@ -166,8 +187,8 @@ class Learning:
         The voices are a model fitted to the other labels (cross-validated), and each machine's stored answer.
         """
         rows = material.rows
-        if len(rows) < LEAST or len({row.category for row in rows}) < 2:
-            return [], []  # too few to doubt any of them
+        if _too_few(rows):
+            return [], []
         guesses: list[tuple[str | None, float | None]] = [(None, None)] * len(rows)
         for rest, held in self._splits(rows, every=True):
             weights = self._trainer.fit([rows[n] for n in rest])
@@ -192,10 +213,6 @@ class Learning:
             for (label, guess), n in wrong.most_common()
             if n > 1
         ]
-
-    def _in_use(self) -> ModelVersion | None:
-        active = self._shelf.active()
-        return active if active and self._trainer.suits(active.weights) else None
 
     def _compared(
         self, rows: Sequence[Labelled], weights: bytes, *, learned: bool
@@ -226,6 +243,15 @@ class Learning:
             Graded(row.category, guess, confidence, (confidence or 0.0) >= SURE)
             for row, (guess, confidence) in zip(rows, answers, strict=True)
         ]
+
+
+def _too_few(rows: Sequence[Labelled]) -> str:
+    """Say why there is too little to learn from; empty where there is enough."""
+    if len(rows) < LEAST:
+        return f"too few labelled tickets ({len(rows)}): learning begins with {LEAST}, of two categories"
+    if len({row.category for row in rows}) < 2:
+        return f"all {len(rows)} labelled tickets are {rows[0].category}: learning needs two categories"
+    return ""
 
 
 def figures(rows: Sequence[Graded]) -> Figures:

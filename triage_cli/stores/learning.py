@@ -20,8 +20,11 @@ _TRIAL = (
 KEEP_TRIAL = f"""insert into trials ({", ".join(_TRIAL)}) values ({", ".join("?" * len(_TRIAL))})
     on conflict (answer_key) do nothing"""
 TRIALS = f"select {', '.join(_TRIAL)} from trials where answer_key in (select value from json_each(?))"
-ADD_VERSION = """insert into versions (version, categories, weights, metrics, active, actor, at)
-    select coalesce(max(version), 0) + 1, ?, ?, ?, 1, ?, ? from versions returning version"""
+ADD_VERSION = """insert into versions (version, categories, weights, metrics, active, actor, at, based_on)
+    select coalesce(max(version), 0) + 1, ?, ?, ?, 1, ?, ?, ? from versions returning version"""
+# Taken before versions are looked at: what was seen still holds when it is written.
+ALONE = "update chain set seq = seq"
+ACTIVE = "select version, based_on from versions where active = 1 order by version desc limit 1"
 KEEP_CALIBRATION = f"""insert into calibrations ({_CALIBRATION}) values ({", ".join("?" * len(Calibration._fields))})
     on conflict (fingerprint) do update set {", ".join(f"{f} = excluded.{f}" for f in Calibration._fields[1:])}"""
 VERDICTS = """select ticket_id, subject, description, category from tickets
@@ -59,28 +62,39 @@ class Shelf:
         """Return all versions, newest first, without their weights."""
         return self._versions("order by version desc", weights=False)
 
-    def add_version(self, version: ModelVersion, event: Event) -> ModelVersion:
-        """Keep a version, and use it from here on; its number is given here."""
+    def add_version(self, version: ModelVersion, event: Event) -> ModelVersion | None:
+        """Keep a version, and use it from here on; its number is given here.
+
+        None where the version that it is based on is no longer the active one: it was not compared with what is.
+        """
         with self._store._writing() as db:  # noqa: SLF001 - a part of the store in a class of its own
+            db.execute(ALONE)
+            active = db.execute(ACTIVE).fetchone()
+            if (active[0] if active else 0) != version.based_on:
+                return None
             db.execute("update versions set active = 0 where active = 1")
-            values = (version.categories, version.weights, version.metrics, version.actor, version.at)
+            values = (*version[1:4], version.actor, version.at, version.based_on)
             added = version._replace(version=db.execute(ADD_VERSION, values).fetchone()[0], active=1)
             self._store._log(db, [Change(event._replace(data={"version": added.version, **event.data}))])  # noqa: SLF001
         return added
 
     def step_back(self, event: Event) -> ModelVersion | None:
-        """Use the version before the active one, the built-in model before the first; return what is in use then.
+        """Use the version that the active one is based on, the built-in model in the end; return what is in use then.
 
         Raises `LookupError` where the built-in model is in use already.
         """
         with self._store._writing() as db:  # noqa: SLF001
-            row = db.execute("select max(version) from versions where active = 1").fetchone()
-            if row[0] is None:
+            db.execute(ALONE)
+            active = db.execute(ACTIVE).fetchone()
+            if active is None:
                 raise LookupError
-            before = db.execute("select max(version) from versions where version < ?", (row[0],)).fetchone()[0]
+            number, before = active
+            if before is None:
+                before = db.execute("select max(version) from versions where version < ?", (number,)).fetchone()[0]
+            before = before or None
             db.execute("update versions set active = 0 where active = 1")
             db.execute("update versions set active = 1 where version = ?", (before,))
-            data = {"version": before, "instead_of": row[0], **event.data}
+            data = {"version": before, "instead_of": number, **event.data}
             self._store._log(db, [Change(event._replace(data=data))])  # noqa: SLF001
         return self.active()
 

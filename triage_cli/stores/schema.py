@@ -150,6 +150,8 @@ THIRD: tuple[str, ...] = (
     "alter table deliveries add column revision integer not null default 0",
     "alter table deliveries add column targets text default null",
     "alter table deliveries add column doubtful integer not null default 0",
+    # The version that was active when this one was compared with what was in use, 0 for the built-in model.
+    "alter table versions add column based_on integer default null",
     # A ticket that came back to a category used to count as delivered there. It is routed once more: the destination
     # that its last decision names was told by another one's delivery, which nothing has replaced, that it left.
     """update tickets set status = 'classified', revision = revision + 1
