@@ -110,6 +110,14 @@ def owed(
     return Owed(tuple(new), dropped, status)
 
 
+def decided(before: Ticket, rule: Rule, deliveries: Iterable[Delivery]) -> Ticket:
+    """Return a ticket as a decision leaves it, by all its deliveries as they then are; so it is sent."""
+    return before._replace(
+        status=status_of(deliveries, before.category), routed_to=", ".join(rule.to), error=None,
+        revision=before.revision + 1, run_id=None,
+    )  # fmt: skip
+
+
 def _not_replaced(deliveries: Sequence[Delivery]) -> list[Delivery]:
     """Return the deliveries that nothing later has replaced."""
     return [d for n, d in enumerate(deliveries, 1) if not any(_replaces(later, d) for later in deliveries[n:])]

@@ -236,9 +236,7 @@ class Delivering:
         if not adds and before.status == status:
             did = "routing" if status == "routing" else "unchanged"  # what is still due is told as that
             return Outcome(-1, did, Routed(before, deliveries), None, before), None
-        ticket = before._replace(
-            status=status, routed_to=", ".join(rule.to), error=None, revision=before.revision + 1, run_id=None
-        )
+        ticket = routing.decided(before, rule, after)
         data = {
             "rule": rule.name,
             "to": list(rule.to),

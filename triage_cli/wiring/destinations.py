@@ -80,6 +80,10 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: Rout
     kept = [d for d in existing if d.delivery_id not in gone and d.category == ticket.category]
     due = [d for d in kept if d.state == "pending" and d.due_at <= time.time()]
     dead = [d for d in kept if d.state == "dead" and plan.retry_dead]
+    after = {d.delivery_id: d for d in (*existing, *owed.superseded, *owed.new)}
+    after |= {d.delivery_id: d._replace(state="pending") for d in dead}
+    if owed.superseded or owed.new or dead or routing.status_of(after.values(), ticket.category) != ticket.status:
+        ticket = routing.decided(ticket, rule, after.values())
     for delivery in (*due, *dead, *owed.new):
         parcel = Parcel(delivery, ticket)
         spec = config.destinations.get(delivery.destination)
