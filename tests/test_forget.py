@@ -116,7 +116,7 @@ def test_no_byte_of_a_person_is_left_and_the_log_is_whole(written: Cli) -> None:
     assert "2 forgotten\n" in done.stderr
     assert "out of reach is what was delivered before: box (1)" in done.stderr
     printed = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [r["status"] for r in printed] == ["routed", "routed"]
+    assert [r["status"] for r in printed] == ["forgotten", "forgotten"]
     assert {r["routed_to"] for r in printed} == {"box", None}
     proof = written("audit", "verify", "--expect-head", before["head"])
     assert (proof.returncode, json.loads(proof.stdout)["events"]) == (0, before["events"] + 2)
@@ -132,7 +132,7 @@ def test_what_is_left_is_inert_and_can_be_looked_at(written: Cli) -> None:
     assert "its text was forgotten" in written("why", ids[0]).stdout
     assert written("classify", *ids, "-o", "json", "--force").returncode == 0
     assert written("route", "--retry-dead", "-q").returncode == 0
-    assert rows(written.db, "select distinct status from tickets where subject is null") == [("routed",)]
+    assert rows(written.db, "select distinct status from tickets where subject is null") == [("forgotten",)]
     assert rows(written.db, "select count(*) from events where ticket_id in "
                 "(select ticket_id from tickets where subject is null) and seq > "
                 "(select max(seq) from events where action = 'forgotten')") == [(0,)]  # fmt: skip
@@ -316,7 +316,10 @@ def test_a_kill_in_between_is_finished_by_the_same_command(cli: Cli) -> None:
         done = subprocess.run([sys.executable, "-c", code], env=cli.env, cwd=cli.folder, check=False)
         assert done.returncode == -9
         assert cli("audit", "verify", "-q").returncode == 0
+        words = dict(rows(cli.db, "select status, count(subject) from tickets group by 1"))
+        assert words in ({"new": 50}, {"forgotten": 0}), "all of a ticket is there, or nothing"
     assert cli("forget", "--customer-id", "C-1").returncode == 0
+    assert rows(cli.db, "select status, count(*) from tickets group by 1") == [("forgotten", 50)]
     assert b"CANARY" not in b"".join(files_of(cli.db).values())
     assert cli("audit", "verify", "-q").returncode == 0
 
@@ -403,7 +406,7 @@ def test_what_was_never_sent_is_not_told_as_delivered(world: World) -> None:
     assert (ticket.status, ticket.routed_to) == ("routing", "down")
     forgotten(world)
     [ticket] = world.store.find(Selection())
-    assert (ticket.status, ticket.routed_to) == ("routed", None)
+    assert (ticket.status, ticket.routed_to) == ("forgotten", None)
     why = world.triage().why(ticket.ticket_id).why
     assert why[-1] == "Next: nothing; its text was forgotten, and nothing more is sent."
 

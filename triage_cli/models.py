@@ -13,8 +13,9 @@ from triage_cli.errors import TriageError
 T = TypeVar("T")
 
 Status = Literal[
-    "new", "classified", "needs_review", "failed", "waiting", "routing", "routed", "unroutable", "undeliverable"
-]
+    "new", "classified", "needs_review", "failed", "waiting", "routing", "routed", "unroutable", "undeliverable",
+    "forgotten",
+]  # fmt: skip
 STATUSES: tuple[Status, ...] = (
     "new",
     "classified",
@@ -25,6 +26,7 @@ STATUSES: tuple[Status, ...] = (
     "routed",
     "unroutable",
     "undeliverable",
+    "forgotten",
 )
 PRIORITIES = ("low", "normal", "high", "urgent")
 ROLES = ("reader", "agent", "admin")  # each may do what those before it may

@@ -108,7 +108,7 @@ def _classified(served: Served, triage: Triage, ticket_id: str, plan: ClassifyPl
     ticket, now = decided.ticket, decided.now
     if now is not None:
         served.meter.classified(now.classifier, time.perf_counter() - began)
-    if outcome.did == "held" and not ticket.verdict and now is None:
+    if outcome.did == "held" and not ticket.verdict and now is None and ticket.status != "forgotten":
         raise _busy(ticket_id)
     answered = now.category if now else ticket.category or ticket.suggestion
     return {

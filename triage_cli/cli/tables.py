@@ -31,6 +31,7 @@ COLOURS = {
     "pending": "yellow",
     "dead": "red",
     "superseded": "dim",
+    "forgotten": "dim",
 }
 PRIORITIES = {"urgent": "bold red", "high": "yellow", "low": "dim"}
 BAR = 8

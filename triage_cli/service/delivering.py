@@ -205,6 +205,8 @@ class Delivering:
     def _decision(
         self, before: Ticket, deliveries: tuple[Delivery, ...], at: str, *, again: bool, holder: str | None
     ) -> tuple[Outcome[Routed], Change | None]:
+        if before.status == "forgotten":
+            return Outcome(-1, "unchanged", Routed(before, deliveries), None, before), None
         if before.category is None:
             error = NotClassifiedError(
                 f"{ids.short(before.ticket_id)} has no category yet ({before.status})",

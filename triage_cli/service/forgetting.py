@@ -14,9 +14,9 @@ def forget(store: Store, customer_id: str, actor: str, tally: Tally) -> Iterator
     """Erase all tickets of a customer; outcomes tell where their text had been sent, which is out of reach.
 
     A ticket keeps its id, its category and its answers' numbers, so that counts stay; its text, its names and what
-    was said about it go. Nothing is owed any more, so it is `routed`. Its identity becomes a hash of itself: a later
-    import of the same export finds it and brings nothing back. Raises `UnavailableError` where another run holds
-    some of them.
+    was said about it go. It is `forgotten`, whatever it was: in no queue, and nothing more is sent. Its identity
+    becomes a hash of itself: a later import of the same export finds it and brings nothing back. Raises
+    `UnavailableError` where another run holds some of them.
     """
     selection, row = Selection(customer_id=customer_id), 0
     while chunk := store.claim(selection, tally.lease, CHUNK):
@@ -56,7 +56,7 @@ def blank(ticket: Ticket, accepted: Sequence[str] = ()) -> Ticket:
         description=None,
         customer_id=None,
         extra="{}",
-        status="routed",
+        status="forgotten",
         routed_to=", ".join(dict.fromkeys(accepted)) or None,
         reason=None,
         error=None,

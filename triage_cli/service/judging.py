@@ -68,6 +68,10 @@ class Judging:
         for _ in range(TRIES):
             changes = []
             for asked in list(round_.values()):
+                if asked.ticket.status == "forgotten":
+                    del round_[asked.ticket.ticket_id]
+                    outcomes[asked.draft.row] = Outcome(asked.draft.row, "rejected", None, _gone(asked), asked.draft)
+                    continue
                 change = self._change(asked)
                 if change is None:
                     del round_[asked.ticket.ticket_id]
@@ -112,6 +116,10 @@ class _Asked(NamedTuple):
     draft: VerdictDraft
     ticket: Ticket
     category: str | None
+
+
+def _gone(asked: _Asked) -> RowError:
+    return RowError(f"{asked.draft.name}: its text was forgotten, so there is nothing to decide", hint="leave it out")
 
 
 def machines(ticket: Ticket, history: History, verdicts: Verdicts) -> Ticket:

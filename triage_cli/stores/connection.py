@@ -116,6 +116,7 @@ def _build(db: sqlite3.Connection, path: str) -> None:
     if db.execute(FOREIGN).fetchone():
         raise StoreError(f"{path} is a database, but not one of triage", hint="name another file with --db")
     _use_wal(db)
+    db.execute("pragma foreign_keys = off")  # a migration may put a table in the place of another
     db.execute("begin immediate")
     try:
         version = _version(db)
@@ -131,6 +132,8 @@ def _build(db: sqlite3.Connection, path: str) -> None:
         if db.in_transaction:
             db.execute("rollback")
         raise
+    finally:
+        db.execute("pragma foreign_keys = on")
 
 
 def _use_wal(db: sqlite3.Connection) -> None:

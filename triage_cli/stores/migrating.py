@@ -25,9 +25,8 @@ def second(db: Database) -> None:
 
 @migrations()
 def third(db: Database) -> None:
-    """Keep what the gates of offline, money and sameness need to know."""
-    for statement in schema.THIRD:
-        db.execute(statement)
+    """Let tickets be forgotten, and keep what the gates of offline, money and sameness need to know."""
+    schema.third(db.execute)
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from triage_cli.stores.schema import FIRST, LATER
+from triage_cli.models import STATUSES
+from triage_cli.stores.schema import FIRST, LATER, MARK_FORGOTTEN
 
 EVERY = (*FIRST, *chain.from_iterable(LATER.values()))
 # What answers `list` and an id's ending among ten million tickets. A new ticket is written to the last two only.
@@ -25,6 +26,8 @@ ONLY_HERE = (
 # SQLite database is, and written with each event: a log whose end was cut off ends before it.
 ONLY_HERE_LATER: dict[int, tuple[str, ...]] = {
     3: (
+        "alter table tickets drop constraint tickets_status_check",
+        f"alter table tickets add check (status in ({', '.join(map(repr, STATUSES))}))",
         """create table last_head (
             one bigint primary key check (one = 1), seq bigint not null, hash text collate "C" not null)""",
         "insert into last_head select 1, seq, hash from chain",
@@ -69,6 +72,7 @@ def later(version: int) -> Iterator[str]:
     for number in range(version + 1, max(LATER) + 1):
         yield from ONLY_HERE_LATER.get(number, ())
         yield from translated(LATER[number])
+        yield from (MARK_FORGOTTEN,) if number == 3 else ()
 
 
 def triggers() -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ order of its record's fields.
 """
 
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 SET = "triage"  # of migrations
@@ -163,8 +164,40 @@ THIRD: tuple[str, ...] = (
                 and here.state = 'accepted' and away.state = 'accepted' and away.category <> here.category
                 and not exists (select 1 from deliveries back where back.replaces = away.delivery_id))""",
 )
+# A forgotten ticket was `routed` up to version 2, wherever it had been. Run last of all that leads to version 3.
+MARK_FORGOTTEN = """update tickets set status = 'forgotten'
+    where identity >= '!' and identity < '"' and external_id is null
+    and exists (select 1 from events where events.ticket_id = tickets.ticket_id and action = 'forgotten')"""
+STATUSES_OF_FIRST = "'routing', 'routed', 'unroutable', 'undeliverable')"
+STATUSES_OF_THIRD = "'routing', 'routed', 'unroutable', 'undeliverable', 'forgotten')"
 # By the version that they lead to.
 LATER: dict[int, tuple[str, ...]] = {2: SECOND, 3: THIRD}
+
+
+def admit_forgotten(execute: Callable[[str], sqlite3.Cursor]) -> None:
+    """Let tickets have the status `forgotten`, which the first version did not know.
+
+    SQLite changes no check of a table that is there, so another takes its place. Foreign keys must be off: they go by
+    the name, and that stays.
+    """
+    of_tickets = "select sql from sqlite_master where tbl_name = 'tickets' and sql is not null and type"
+    (made,) = execute(f"{of_tickets} = 'table'").fetchone()
+    beside = execute(f"{of_tickets} in ('index', 'trigger')").fetchall()
+    execute("pragma legacy_alter_table = on")  # else views and foreign keys would follow the old table
+    execute("alter table tickets rename to tickets_before")
+    execute(made.replace(STATUSES_OF_FIRST, STATUSES_OF_THIRD))
+    execute("insert into tickets select * from tickets_before")
+    execute("drop table tickets_before")
+    execute("pragma legacy_alter_table = off")
+    for (statement,) in beside:
+        execute(statement)
+
+
+def third(execute: Callable[[str], sqlite3.Cursor]) -> None:
+    """Bring a database of the second version to the third."""
+    admit_forgotten(execute)
+    for statement in (*THIRD, MARK_FORGOTTEN):
+        execute(statement)
 
 
 def build(connection: sqlite3.Connection, version: int) -> None:
@@ -173,8 +206,9 @@ def build(connection: sqlite3.Connection, version: int) -> None:
     It is what `migrating.migrate` makes, its bookkeeping too. But sqlite-utils takes 70 ms to import, a third of what a
     first command takes, and is left to the databases that are there already.
     """
-    for statement in (*FIRST, *(said for later in LATER.values() for said in later)):
+    for statement in (*FIRST, *SECOND):
         connection.execute(statement)
+    third(connection.execute)
     for statement in BOOKKEEPING:
         connection.execute(statement)
     applied = [(SET, name, str(datetime.now(UTC))) for name in NAMES]
