@@ -9,6 +9,7 @@ from concurrent.futures import wait
 from functools import cache
 from typing import Generic, TypeVar
 
+from triage_cli import exhausted
 from triage_cli.streams import Handover
 
 A = TypeVar("A")
@@ -22,6 +23,7 @@ class Bridge:
     """An event loop in a thread of its own that lives as long as the process."""
 
     def __init__(self) -> None:
+        exhausted.check()  # a loop that is half made complains when it is collected
         self.loop = asyncio.new_event_loop()
         self._arrivals = _Arrivals()
         threading.Thread(target=self._serve, name="bridge", daemon=True).start()
@@ -194,5 +196,5 @@ class _Line(Generic[A, B]):
 
 @cache
 def bridge() -> Bridge:
-    """Return the process's bridge; its thread starts at the first call."""
+    """Return the process's bridge; its thread starts at the first call. Raises `ExhaustedError`."""
     return Bridge()

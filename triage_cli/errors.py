@@ -150,6 +150,12 @@ class UnavailableError(TriageError):
     http_status = 503
 
 
+class ExhaustedError(UnavailableError):
+    """This process, or its machine, has no more file descriptors or memory: no fault of the other side's."""
+
+    code = "exhausted"
+
+
 class DoubtfulError(UnavailableError):
     """It cannot be told whether the other side has taken what it was sent: a later run looks again."""
 

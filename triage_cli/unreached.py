@@ -2,13 +2,14 @@
 
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import httpx
 
+from triage_cli.exhausted import causes
+
 # OpenSSL's numbers for a chain of certificates that ends at no authority that is trusted.
 UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
-DEEPEST = 10  # of causes that are looked at
 
 
 def host_of(url: str) -> str:
@@ -55,14 +56,3 @@ def reason(error: BaseException) -> str:
             return said
     system = (cause.strerror for cause in found if isinstance(cause, OSError) and cause.strerror)
     return next((f"the system says: {words}" for words in system), "the connection broke")
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what it came of."""
-    for _ in range(DEEPEST):
-        if error is None:
-            return
-        yield error
-        # A group holds one for each address that was tried.
-        inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
-        error = inner or error.__cause__ or error.__context__

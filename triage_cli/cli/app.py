@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from triage_cli import __version__
+from triage_cli import __version__, exhausted
 from triage_cli.abandoning import abandon
 from triage_cli.cli import helping, printing, session, telling
 from triage_cli.errors import AmbiguousError, ExitCode, TriageError, UnavailableError, UsageError
@@ -105,14 +105,16 @@ def _told(error: Exception) -> TriageError:
     if isinstance(error, AmbiguousError):  # of an external id that two sources have there is no more to give
         return AmbiguousError(error.message, hint="name it by its ticket_id, of which the last 8 characters do")
     if isinstance(error, TriageError):
-        return error
+        return exhausted.of(error) or error
     if isinstance(error, typer.TyperException):
         said = error.format_message().replace(": Value error, ", ": ").rstrip(".")
         typed = getattr(getattr(error, "ctx", None), "command_path", "triage")
         return UsageError(said, hint=f"{typed} --help tells more")
     system = _told_of_system(error) if isinstance(error, OSError) else None
-    return system or TriageError(
-        f"unexpected {type(error).__name__}", hint="run it again with -v and report what it prints"
+    return (
+        system
+        or exhausted.of(error)
+        or TriageError(f"unexpected {type(error).__name__}", hint="run it again with -v and report what it prints")
     )
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import IO
 
+from triage_cli import exhausted
 from triage_cli.abandoning import at_end
 from triage_cli.concurrency import bridge
 from triage_cli.destinations.payload import line
@@ -47,7 +48,14 @@ class CommandDestination:
         self._env = env
 
     def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Run the command once a parcel, a few side by side; outcomes come as they arrive."""
+        """Run the command once a parcel, a few side by side; outcomes come as they arrive.
+
+        Raises `ExhaustedError` at once.
+        """
+        bridge()
+        return self._delivered(chunks)
+
+    def _delivered(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         # The loop's own threads are few, and names are looked up in them: slow commands are not to take these.
         threads = ThreadPoolExecutor(WORKERS, "command")
 
@@ -75,6 +83,8 @@ class CommandDestination:
             said = f"{self._run[0]} took longer than {self._timeout:g} s"
             error = DeliveryError(said, hint="raise its timeout", doubtful=True)
         except OSError as failure:
+            if lack := exhausted.of(failure):
+                return Outcome(0, "failed", None, lack, parcel)
             error = DeliveryError(
                 f"cannot run {self._run[0]}: {failure.strerror}", hint="check its path and its rights"
             )

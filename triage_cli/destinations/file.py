@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from triage_cli import exhausted
 from triage_cli.destinations.locking import locked
 from triage_cli.destinations.payload import line
 from triage_cli.errors import DeliveryError
@@ -35,7 +36,7 @@ class FileDestination:
             try:
                 self._append(b"".join(line(parcel) for parcel in chunk))
             except OSError as error:
-                said = DeliveryError(
+                said = exhausted.of(error) or DeliveryError(
                     f"cannot append to {self._path}: {error.strerror}", hint="check the folder and the disk"
                 )
                 yield [Outcome(n, "failed", None, said, parcel) for n, parcel in enumerate(chunk)]

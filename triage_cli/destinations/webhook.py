@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import httpx
 
-from triage_cli import __version__
+from triage_cli import __version__, exhausted
 from triage_cli.concurrency import bridge
 from triage_cli.destinations.addresses import Resolver, checked
 from triage_cli.destinations.payload import line
@@ -107,8 +107,9 @@ class WebhookDestination:
     def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         """Post parcels side by side; outcomes come as they arrive, and never keep the caller waiting.
 
-        Raises `UsageError` when offline, `ConfigError` for authorities that cannot be read, both at once.
+        Raises at once `UsageError` when offline, `ConfigError` for authorities that cannot be read, `ExhaustedError`.
         """
+        bridge()
         client = self._network.async_http_client(
             self.name,
             timeout=self._target.timeout,
@@ -142,6 +143,8 @@ class WebhookDestination:
         except httpx.InvalidURL:
             error = DeliveryError(f"{self._said} has a url that leads nowhere", hint="check the config", final=True)
         except httpx.HTTPError as problem:
+            if lack := exhausted.of(problem, probing=True):
+                return Outcome(0, "failed", None, lack, parcel)
             error = DeliveryError(
                 f"{self._said} cannot be reached at {host_of(self._target.url)}: {reason(problem)}",
                 doubtful=not isinstance(problem, UNSENT),

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from triage_cli.errors import DeliveryError, TriageError
+from triage_cli.errors import DeliveryError, ExhaustedError, TriageError
 from triage_cli.models import Outcome, Parcel, Receipt
 from triage_cli.ports import Destination
 from triage_cli.streams import BYTES
@@ -28,7 +28,8 @@ BREATH = 0.003
 class Arrived(NamedTuple):
     """What came back from a destination; `parked` parcels were not tried.
 
-    It is being left alone, or it cannot be opened as it is configured (`trouble`): that costs no attempt.
+    It is being left alone, or it cannot be opened as it is configured, or we have no more descriptors or memory
+    (`trouble`): that costs no attempt.
     """
 
     destination: Destination | None
@@ -201,8 +202,19 @@ class _Line:
                 self._in_hand(outcome.item, -1)
             self._handed -= len(outcomes)
             self._moved = self._clock()
-            self._circuits.judge(self._name, outcomes)
-            yield Arrived(self._destination, outcomes)
+            tried = [outcome for outcome in outcomes if not isinstance(outcome.error, ExhaustedError)]
+            self._circuits.judge(self._name, tried)
+            if tried:
+                yield Arrived(self._destination, tried)
+            yield from self._untried(outcomes)
+
+    def _untried(self, outcomes: Sequence[Outcome[Receipt]]) -> Iterator[Arrived]:
+        """Yield what came back since we have no more of something ourselves: nothing else is handed over then."""
+        lacks = [(o.item, o.error) for o in outcomes if isinstance(o.error, ExhaustedError)]
+        if lacks:
+            self._trouble = lacks[0][1]
+            self._circuits.leave(self._name)
+            yield Arrived(self._destination, (), [item for item, _ in lacks if isinstance(item, Parcel)], self._trouble)
 
     def _park(self) -> Iterator[Arrived]:
         if self._waiting:

@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from triage_cli import exhausted
 from triage_cli.errors import StoreError, UnavailableError
 from triage_cli.installation import NEWER
 from triage_cli.private_files import FOLDER, make_private
@@ -160,6 +161,8 @@ def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
             f"cannot write {path}: {error}",
             hint="nothing finished was lost; free some space and run the same command again",
         )
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM) and (lack := exhausted.of(error, probing=True)):
+        return lack  # SQLite does not say why it could open no file
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return StoreError(
             f"cannot use {path}: {error}", hint="check the rights of the file and its folder, or name another with --db"
