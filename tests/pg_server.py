@@ -15,7 +15,12 @@ from tests.online import ONLINE
 from triage_cli.auditing import GENESIS
 from triage_cli.stores.pg_door import translated
 from triage_cli.stores.pg_schema import tables
+from triage_cli.stores.pg_schema import translated as in_postgres
 from triage_cli.stores.postgres import PostgresStore
+from triage_cli.stores.schema import FIRST, SECOND
+
+COLUMNS = """select column_name::text from information_schema.columns
+    where table_schema = 'public' and table_name = '{}' order by ordinal_position"""
 
 
 def sql(url: str, said: str, values: Sequence[Any] = ()) -> list[Any]:
@@ -77,6 +82,25 @@ class PgServer:
             kept = f"delete from last_head; insert into last_head values (1, 0, '{GENESIS}')"
             db.execute(f"begin; {emptying}; {start}; {kept}; commit".encode())
         return self.shared
+
+    def of_version_2(self, url: str) -> str:
+        """Make a database as version 2 of the schema had it, with the rows of another one; return its address."""
+        older = self.database()
+        for statement in (*in_postgres(), *in_postgres(SECOND)):
+            sql(older, statement)
+        sql(older, "create table schema_version (version bigint not null); insert into schema_version values (2)")
+        with psycopg.connect(url) as source, psycopg.connect(older) as target:
+            target.execute("set session_replication_role = replica")  # no trigger, no foreign key
+            for table in tables(FIRST):
+                columns = ", ".join(name for (name,) in sql(older, COLUMNS.format(table)))
+                target.execute(f"delete from {table}".encode())
+                with (
+                    source.cursor().copy(f"copy (select {columns} from {table}) to stdout".encode()) as rows,
+                    target.cursor().copy(f"copy {table} ({columns}) from stdin".encode()) as into,
+                ):
+                    for row in rows:
+                        into.write(row)
+        return older
 
     def stop(self) -> None:
         """Stop in good order."""

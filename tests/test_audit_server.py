@@ -4,7 +4,6 @@ import json
 import shlex
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from tests.commands import TICKETS, rows
@@ -19,11 +18,7 @@ from triage_cli.service.proving import prove
 from triage_cli.stores import pg_schema
 from triage_cli.stores.auditing import ServerTrail, trail
 from triage_cli.stores.postgres import PostgresStore
-from triage_cli.stores.schema import SECOND
 from triage_cli.stores.sqlite import SqliteStore
-
-COLUMNS = """select column_name::text from information_schema.columns
-    where table_schema = 'public' and table_name = '{}' order by ordinal_position"""
 
 
 def proved(store: SqliteStore | PostgresStore, *heads: str) -> Head:
@@ -177,17 +172,7 @@ def test_a_log_from_before_there_was_such_a_table_is_proved_once_it_is_brought_f
     list(World(now).triage().create(drafts(3)))
     head = now.head()
     now.close()
-    url = pg_server.database()
-    for statement in (*pg_schema.translated(), *pg_schema.translated(SECOND)):
-        sql(url, statement)
-    sql(url, "create table schema_version (version bigint not null); insert into schema_version values (2)")
-    with psycopg.connect(pg_url) as source, psycopg.connect(url) as older:
-        for table in ("tickets", "events", "chain"):
-            columns = ", ".join(column for (column,) in sql(url, COLUMNS.format(table)))
-            rows_there = source.execute(f"select {columns} from {table}".encode()).fetchall()
-            marks = ", ".join(["%s"] * len(columns.split(", ")))
-            older.execute(f"delete from {table}".encode()) if table == "chain" else None
-            older.cursor().executemany(f"insert into {table} ({columns}) values ({marks})".encode(), rows_there)
+    url = pg_server.of_version_2(pg_url)
     later = PostgresStore(url, network=ONLINE)
     assert proved(later) == head
     assert sql(url, "select seq, hash from last_head") == [(3, head.head)]
