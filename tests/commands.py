@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import sqlite3
 import struct
 import subprocess
@@ -90,10 +91,17 @@ def until(holds: Callable[[], Any], what: str) -> None:
 
 
 def listens(process: "subprocess.Popen[bytes]") -> bool:
-    """Tell whether a process has set its handler for SIGTERM: from then on signals are the command's own."""
+    """Tell whether a process has set its last handler: from then on signals are the command's own."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     caught = re.search(r"^SigCgt:\s*([0-9a-f]+)", status, re.MULTILINE)
-    return caught is not None and bool(int(caught[1], 16) & (1 << 14))
+    both = 1 << (signal.SIGTERM - 1) | 1 << (signal.SIGURG - 1)
+    return caught is not None and int(caught[1], 16) & both == both
+
+
+def is_pending(pid: int, number: int) -> bool:
+    """Tell whether a signal to a process still waits for one of its threads."""
+    status = Path(f"/proc/{pid}/status").read_text("ascii")
+    return bool(int(status.partition("ShdPnd:")[2].split()[0], 16) >> number - 1 & 1)
 
 
 def rows(db: Path, sql: str) -> list[tuple[Any, ...]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands import many, rows, until
+from tests.commands import is_pending, many, rows, until
 from tests.conftest import Cli, FakeClassifier, World
 from tests.online import ONLINE
 from tests.test_webhook import Receiver, target
@@ -374,12 +374,6 @@ def test_one_that_was_left_alone_is_tried_by_one_parcel(world: World, three: dic
     while post.open:
         post.collect()
     assert len(three["a"].got) == 1
-
-
-def is_pending(pid: int, number: int) -> bool:
-    """Tell whether a signal to a process still waits for one of its threads."""
-    status = Path(f"/proc/{pid}/status").read_text("ascii")
-    return bool(int(status.partition("ShdPnd:")[2].split()[0], 16) >> number - 1 & 1)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """Starting is fast because each command imports what it needs and no more; importing opens no socket."""
 
 import json
+import signal
 import subprocess
 import sys
 
 import pytest
 
+from tests.commands import is_pending, until
 from tests.conftest import Cli
 
 HEAVY = (
@@ -121,3 +123,48 @@ def test_importing_every_module_opens_no_socket(cli: Cli) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+# -- signals while it starts, and while nothing of ours can run
+
+STUCK = """
+import os
+from collections import deque
+from itertools import chain, repeat
+from triage_cli.cli.signals import Stopper
+with Stopper():
+    deque(chain(map(os.write, [1], [b"stuck\\n"]), repeat(0)), maxlen=0)  # in C, under Python's lock, for ever
+"""
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+def test_a_signal_while_modules_are_imported_ends_it_in_silence(cli: Cli, sent: int, code: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "triage_cli", "list"],
+        cwd=cli.folder, env=cli.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    with process:
+        assert process.stderr is not None
+        while b"typer" not in process.stderr.readline():
+            pass
+        process.send_signal(sent)
+        told = process.stderr.read().decode().splitlines()
+    assert process.returncode == code
+    assert [line for line in told if not line.startswith("import time:")] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library's part in it is glibc's")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_second_signal_ends_a_process_in_which_no_python_runs(cli: Cli, sent: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STUCK], cwd=cli.folder, env=cli.env, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.send_signal(sent)
+            until(lambda: not is_pending(process.pid, sent), "the first signal")
+            process.send_signal(sent)
+            assert process.wait(10) == -sent, "as if nobody handled it: 128 more in a shell"
+        finally:
+            process.kill()

@@ -10,13 +10,14 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import typer
 
-from tests.commands import PATIENCE
+from tests.commands import PATIENCE, is_pending, until
 from tests.conftest import Cli
 from tests.llm_server import Asked, LlmServer, Step, chat, verdict
 from tests.watching import Came, raw_terminal, until_gone, unwatched, watched
@@ -304,17 +305,21 @@ def held(desk: Desk) -> Iterator[tuple["subprocess.Popen[bytes]", int, Path]]:
     process.wait(PATIENCE)
 
 
+def taken(process: "subprocess.Popen[bytes]", number: int) -> bool:
+    return process.poll() is not None or not is_pending(process.pid, number)
+
+
 @pytest.mark.parametrize(
-    ("number", "times", "code"), [(signal.SIGINT, 1, 130), (signal.SIGTERM, 1, 143), (signal.SIGINT, 2, 130)]
+    ("numbers", "code"),
+    [((signal.SIGINT,), 130), ((signal.SIGTERM,), 143), ((signal.SIGINT, signal.SIGTERM), 130)],
 )
 def test_a_signal_takes_the_bar_away(
-    held: tuple["subprocess.Popen[bytes]", int, Path], number: int, times: int, code: int
+    held: tuple["subprocess.Popen[bytes]", int, Path], numbers: tuple[int, ...], code: int
 ) -> None:
     process, ours, _ = held
-    for _ in range(times):
+    for number in numbers:
         process.send_signal(number)
-        if times > 1:
-            threading.Event().wait(0.2)
+        until(partial(taken, process, number), "the signal")
     shown = until_gone(ours)
     assert process.wait(PATIENCE) == code
     assert told(shown.removesuffix(live.CLEAR)) == told(shown)
