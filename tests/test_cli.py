@@ -1067,6 +1067,24 @@ def test_an_empty_priority_is_none_to_list(cli: Cli) -> None:
     assert cli("create", "--subject", "x", "--priority", "").returncode == 0
 
 
+def test_a_first_configuration_says_which_tickets_it_leaves_behind(cli: Cli) -> None:
+    def noted(*args: str, **env: str) -> str:
+        (cli.folder / "config.yaml").unlink(missing_ok=True)
+        first, *rest = cli("config", "init", *args, **env).stderr.splitlines()
+        assert first.startswith("wrote ")
+        return "\n".join(rest)
+
+    assert noted() == "", "there is none"
+    cli("create", "-q", "--subject", "x", "--db", str(cli.db))
+    assert noted() == (
+        f"note: the tickets stored so far are in {cli.db}; as database: in config.yaml it goes on with them"
+    )
+    assert cli("list").stderr.startswith(f"note: there is no database at {cli.folder}/triage.db yet")
+    assert noted("--db", str(cli.db)) == noted(TRIAGE_DB=str(cli.db)) == "", "these go before any file"
+    assert cli("config", "init", "b.yaml", "-q").stderr == ""
+    assert noted(str(cli.db.parent / "config.yaml")) == "", "it is the same"
+
+
 def test_a_first_configuration_goes_to_stdout_for_a_dash(cli: Cli) -> None:
     done = cli("config", "init", "-")
     assert (done.returncode, done.stdout, done.stderr) == (0, STARTER, "")

@@ -568,9 +568,14 @@ def test_each_key_of_the_example_has_a_comment(name: str) -> None:
     assert [key for key in TABLES[name] if not re.search(rf"(?m)\b{key}:.* # ", text)] == []
 
 
-def test_the_starter_is_the_defaults(home: Path) -> None:
+def test_the_starter_is_the_defaults_beside_a_database_of_its_own(home: Path) -> None:
     expected = load(home)
-    assert bare(load(home, STARTER)) == bare(expected)
+    started = load(home, STARTER)
+    assert started.database == str(home.parent / "cwd" / "triage.db"), "one project is one folder"
+    beside = home.parent / "cwd" / "queues"
+    for name in ("Billing", "Technical", "General"):
+        assert started.destinations[name].path == beside / f"{name}.jsonl"
+    assert bare(load(home, STARTER, db=expected.database)) == bare(expected)
 
 
 def test_yaml_is_not_imported_without_a_file(home: Path) -> None:

@@ -35,7 +35,7 @@ def same(text: str) -> str:
 def printed(command: str, folder: Path) -> str:
     env = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(folder), "COLUMNS": "110",
-        "XDG_DATA_HOME": str(folder / "data"), "USER": "ada", "LOGNAME": "ada",
+        "TRIAGE_DB": str(folder / "tour.db"), "USER": "ada", "LOGNAME": "ada",
     }  # fmt: skip
     done = subprocess.run(
         ["bash", "-c", f"{{ {command}; }} 2>&1"],

@@ -19,8 +19,13 @@ def _end(number: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run the command line on a system that it runs on; elsewhere say so and exit with 2."""
-    if sys.platform == "win32":  # nothing of ours is imported: most of it needs POSIX
-        sys.exit(_refuse("triage does not run on Windows, only on Linux, macOS and their like; run it in WSL"))
+    if sys.platform == "win32":
+        from triage_cli.cli import telling
+        from triage_cli.errors import UsageError
+
+        system = UsageError("triage does not run on Windows, only on Linux, macOS and their like", hint="run it in WSL")
+        telling.error(system, sys.argv[1:])
+        sys.exit(system.exit_code)
     for number in CODES:
         # What the caller has told us to ignore (nohup) stays ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -28,11 +33,6 @@ def main() -> None:
     from triage_cli.cli import app
 
     app.main()
-
-
-def _refuse(sentence: str) -> int:
-    sys.stderr.write(f"error: {sentence}\n")
-    return 2
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from triage_cli import routing
 from triage_cli.cli import printing, telling
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, about_here
-from triage_cli.config import STARTER, shown
-from triage_cli.errors import ConfigError
+from triage_cli.config import STARTER, shown, without_password
+from triage_cli.errors import ConfigError, TriageError
 from triage_cli.models import Selection
 from triage_cli.private_files import private
 
@@ -43,6 +43,7 @@ def init(
     if str(path) == "-":
         Printer("table").write(STARTER)
         return
+    left_behind = _left_behind(session, path)  # as long as the new file does not count yet
     try:
         with open(path, "x", encoding="utf-8", opener=private) as file:
             try:
@@ -56,6 +57,21 @@ def init(
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}", hint="name another path") from error
     session.say(f"wrote {path}; next: edit it, then triage config check")
+    if left_behind:
+        session.say(
+            f"note: the tickets stored so far are in {left_behind}; as database: in {path} it goes on with them"
+        )
+
+
+def _left_behind(session: Session, path: Path) -> str:
+    """Return the database in use, if the new configuration names another one and would be heard."""
+    try:
+        config = session.config
+        heard = not config.origins.get("database", "").startswith(("flag", "environment"))
+        other = config.database != str(path.absolute().with_name("triage.db"))
+        return without_password(config.database) if heard and other and session.has_database else ""
+    except TriageError:  # what cannot be read, or has no home, is not in use
+        return ""
 
 
 @about_here

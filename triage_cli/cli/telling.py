@@ -1,6 +1,5 @@
 """What goes to stderr: notes, errors, summaries; and nothing from a ticket reaches a terminal raw."""
 
-import fcntl
 import io
 import os
 import re
@@ -186,6 +185,8 @@ def drop(stream: TextIO) -> None:
 def is_closed(stream: TextIO) -> bool:
     """Tell whether nothing can be written to a stream, since the caller closed it or opened it for reading."""
     try:
+        import fcntl  # there is none on Windows, and what is told there is told by this module
+
         return fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
     except (OSError, ValueError):
         return False

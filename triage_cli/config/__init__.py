@@ -1,7 +1,7 @@
 """The configuration: one YAML file, the environment and the global options become a checked `Config`."""
 
 from triage_cli.config.checks import is_postgres
-from triage_cli.config.loading import load_config
+from triage_cli.config.loading import load_config, no_home
 from triage_cli.config.records import (
     DEFAULT_CATEGORIES,
     REDACTABLE,
@@ -28,6 +28,7 @@ __all__ = [
     "Price",
     "is_postgres",
     "load_config",
+    "no_home",
     "shown",
     "without_password",
 ]

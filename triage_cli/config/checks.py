@@ -260,8 +260,10 @@ def path(place: Place) -> Path:
     return value
 
 
-def absolute(value: str, folder: Path, home: Path) -> Path:
+def absolute(value: str, folder: Path, home: Path | None) -> Path:
     """Return the absolute path: `~` is the home directory, what is relative is relative to the folder."""
     if value == "~" or value.startswith("~/"):
+        if home is None:
+            raise MistakeError("begins with ~, and there is no home directory; write the whole path")
         return home / value[2:]
     return folder / value

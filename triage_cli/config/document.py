@@ -46,7 +46,7 @@ class Book:
     def __init__(self, label: str = "", folder: Path | None = None, home: Path | None = None) -> None:
         self.label = label
         self.folder = folder or Path()
-        self.home = home or Path()
+        self.home = home
         self.untrusted = ""
         self.variables: set[str] = set()
         self.origins: dict[str, str] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from triage_cli.config.checks import absolute, is_postgres, no_database, no_url
-from triage_cli.config.document import MAX_BYTES, Book, Node, Place, UnreadableError, parse
+from triage_cli.config.document import MAX_BYTES, Book, MistakeError, Node, Place, UnreadableError, parse
 from triage_cli.config.records import DEFAULT_CATEGORIES, KEY_VARIABLES, Config, DestinationSpec
 from triage_cli.config.schema import LOCAL, TOP, Sections, read
 from triage_cli.errors import ConfigError
@@ -39,20 +39,23 @@ def load_config(
     cwd: Path,
 ) -> Config:
     """Return what holds here; raise one `ConfigError` with every mistake in the file, the environment and the flags."""
-    home = Path(env.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
+    home = _home(env)
     found, notes = _find(config, env, cwd, home)
     book = found.book if found else Book()
     sections = read(Place(found.root, "", book)) if found and found.root else NOTHING
     settled = _Settling(sections.values, book, env)
     database = settled.value("database", db, ("--db", "TRIAGE_DB"), no_database)
     if database is None:
-        database = str(_xdg(env, home, "XDG_DATA_HOME", ".local/share") / "triage" / "triage.db")
+        data = _xdg(env, home, "XDG_DATA_HOME", ".local/share")
+        database = str(data / "triage" / "triage.db") if data else ""
     elif not is_postgres(database):
-        database = str(absolute(database, cwd, home))
+        database = str(_typed(database, book.origins["database"], cwd, home))
     given_remote = settled.value("remote", remote, ("--remote", "TRIAGE_REMOTE"), no_url)
     if db is not None and remote is None:  # a database that was typed goes before a remote that was not
         given_remote = None
         book.origins.pop("remote", None)
+    if not database and given_remote is None:
+        raise no_home()
     is_offline = settled.offline(offline)
     _check_own_files(book, sections.destinations, (database, found.path if found else ""))
     _raise(found, book)
@@ -82,12 +85,14 @@ def load_config(
 # Finding the file
 
 
-def _find(config: str | None, env: Mapping[str, str], cwd: Path, home: Path) -> tuple[_Found | None, tuple[str, ...]]:
+def _find(
+    config: str | None, env: Mapping[str, str], cwd: Path, home: Path | None
+) -> tuple[_Found | None, tuple[str, ...]]:
     """Return the file that counts, and what to say about one that was passed over."""
     named = ((config, "--config"), (env.get("TRIAGE_CONFIG") or None, "TRIAGE_CONFIG"))
     for name, origin in named:
         if name is not None:
-            return _open(absolute(name, cwd, home), name, home, f" ({origin})"), ()
+            return _open(_typed(name, origin, cwd, home), name, home, f" ({origin})"), ()
     notes: tuple[str, ...] = ()
     here = cwd / "config.yaml"
     if _is_file(here):
@@ -95,8 +100,9 @@ def _find(config: str | None, env: Mapping[str, str], cwd: Path, home: Path) -> 
         if found.ours:
             return found, ()
         notes = ("./config.yaml has none of triage's keys and was passed over",)
-    elsewhere = _xdg(env, home, "XDG_CONFIG_HOME", ".config") / "triage" / "config.yaml"
-    return (_open(elsewhere, str(elsewhere), home) if _is_file(elsewhere) else None), notes
+    folder = _xdg(env, home, "XDG_CONFIG_HOME", ".config")
+    elsewhere = folder / "triage" / "config.yaml" if folder else None
+    return (_open(elsewhere, str(elsewhere), home) if elsewhere and _is_file(elsewhere) else None), notes
 
 
 def _is_file(path: Path) -> bool:
@@ -107,7 +113,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _open(path: Path, label: str, home: Path, origin: str = "") -> _Found:
+def _open(path: Path, label: str, home: Path | None, origin: str = "") -> _Found:
     """Read a file; a mistake in it waits in its book until it is clear that the file counts."""
     book = Book(label, path.parent, home)
     try:
@@ -143,10 +149,31 @@ def _untrusted(stat: os.stat_result, label: str) -> str:
     return ""
 
 
-def _xdg(env: Mapping[str, str], home: Path, variable: str, usual: str) -> Path:
-    """Return a base directory; a relative one is void by the specification."""
+def _xdg(env: Mapping[str, str], home: Path | None, variable: str, usual: str) -> Path | None:
+    """Return a base directory, None where it would be in a home that is not there; a relative one is void."""
     given = env.get(variable, "")
-    return Path(given) if Path(given).is_absolute() else home / usual
+    if Path(given).is_absolute():
+        return Path(given)
+    return home / usual if home else None
+
+
+def _home(env: Mapping[str, str]) -> Path | None:
+    """Return the home directory; None where neither HOME nor the system names one, as for a container's user."""
+    given = env.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
+    return Path(given) if Path(given).is_absolute() else None
+
+
+def no_home() -> ConfigError:
+    """Return the error of a database whose usual place would be in a home directory that is not there."""
+    return ConfigError("no home directory, where the database usually is", hint="give --db or TRIAGE_DB")
+
+
+def _typed(value: str, origin: str, cwd: Path, home: Path | None) -> Path:
+    """Return the absolute path of what a flag or a variable says. Raises `ConfigError` where that needs a home."""
+    try:
+        return absolute(value, cwd, home)
+    except MistakeError as mistake:
+        raise ConfigError(f"{origin} {mistake}") from mistake
 
 
 def _raise(found: _Found | None, book: Book) -> None:

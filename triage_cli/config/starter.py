@@ -1,8 +1,10 @@
 """What `triage config init` writes."""
 
 STARTER = """\
-# The configuration of triage. Every key may be left out; the values here are the defaults.
+# The configuration of triage. Every key may be left out; but for the database, the values here are the defaults.
 # All keys: config.example.yaml. Check this file with: triage config check
+
+database: triage.db             # beside this file, so that both go together; or postgresql://user@host/name
 
 categories:                     # description and examples are what every classifier reads
   - name: Billing

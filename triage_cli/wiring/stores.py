@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from triage_cli import ids
 from triage_cli.auditing import GENESIS
-from triage_cli.config import Config, is_postgres, without_password
+from triage_cli.config import Config, is_postgres, no_home, without_password
 from triage_cli.errors import CheckError, ConfigError, UsageError
 from triage_cli.installation import with_extra
 from triage_cli.models import Head, Lease, Selection
@@ -34,6 +34,8 @@ def open_store(config: Config, *, make: bool = False) -> "SqliteStore | Postgres
 
     One that is not there is made only with `make`; else it reads as empty, and writing raises `NoDatabaseError`.
     """
+    if not config.database:  # as where a remote is configured, and this command does without
+        raise no_home()
     key = audit_key(os.environ)
     if not is_postgres(config.database):
         return SqliteStore(config.database, key, make=make)
@@ -119,6 +121,8 @@ def restore(config: Config, file: Path, actor: str) -> "tuple[Head, Replaced, st
 
 def path_of(config: Config) -> str:
     """Return the path of the database. Raises `UsageError` where it has none."""
+    if not config.database:
+        raise no_home()
     if is_postgres(config.database):
         raise UsageError(
             f"the database is {without_password(config.database)}, which is no file", hint="pg_dump backs it up"
