@@ -16,6 +16,7 @@ from random import Random
 import yaml
 
 from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.classifiers.local import LocalClassifier
 from triage_cli.classifiers.model import fingerprint
 from triage_cli.classifiers.training import fit
@@ -65,7 +66,7 @@ def answers(categories: Sequence[Category], taught: Labelled, texts: Sequence[st
     )  # fmt: skip
     return [
         outcome.value.steps[0]
-        for chunk in classifier.classify([tickets], Allowance())
+        for chunk in classifier.classify([tickets], Budget.free(Allowance()))
         for outcome in chunk
         if outcome.value
     ]

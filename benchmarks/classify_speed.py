@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.classifiers.local import LocalClassifier
 from triage_cli.classifiers.model import fingerprint
 from triage_cli.classifiers.training import fit
@@ -47,7 +48,7 @@ def classifier_seconds(tickets: Sequence[Ticket], size: int) -> float:
     )  # fmt: skip
     chunks = (tickets[at : at + size] for at in range(0, len(tickets), size))
     start = time.perf_counter()
-    answered = sum(map(len, classifier.classify(chunks, Allowance())))
+    answered = sum(map(len, classifier.classify(chunks, Budget.free(Allowance()))))
     assert answered == len(tickets)
     return time.perf_counter() - start
 

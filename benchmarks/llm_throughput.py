@@ -20,6 +20,7 @@ import openai
 
 from triage_cli import wiring
 from triage_cli.allowance import Allowance
+from triage_cli.budget import Bounds, Budget
 from triage_cli.classifiers import prompt
 from triage_cli.classifiers.asking import build
 from triage_cli.config import load_config
@@ -98,7 +99,8 @@ def ours(url: str, workers: int, count: int) -> None:
     classifier = build(spec, DEFAULT_CATEGORIES, env={}, actor="bench", run_id=None, network=Network(offline=False))
     source = tickets(count)
     chunks = (source[at : at + classifier.appetite] for at in range(0, count, classifier.appetite))
-    done = [outcome for chunk in classifier.classify(chunks, Allowance()) for outcome in chunk]
+    budget = Budget(Allowance(), Bounds(None, None, 0.0), None)
+    done = [outcome for chunk in classifier.classify(chunks, budget) for outcome in chunk]
     assert len(done) == count
     assert all(outcome.value and outcome.value.sure for outcome in done)
 

@@ -25,6 +25,7 @@ class End(NamedTuple):
     error: Mapping[str, Any] | None = None
     expired: bool = False
     model: str = "m"
+    tokens: tuple[int, int] | None = None  # of request and answer, None for the usual ones
 
 
 Answering = Callable[[int, str], End | None]
@@ -153,7 +154,10 @@ def _openai_line(custom_id: str, end: End) -> dict[str, Any]:
     if end.expired:
         line["error"] = {"code": "batch_expired", "message": "This request could not be executed in time."}
     elif end.text is not None:
-        line["response"] = {"status_code": 200, "request_id": "q", "body": chat(end.text) | {"model": end.model}}
+        body = chat(end.text) | {"model": end.model}
+        if end.tokens:
+            body["usage"] = {"prompt_tokens": end.tokens[0], "completion_tokens": end.tokens[1]}
+        line["response"] = {"status_code": 200, "request_id": "q", "body": body}
     else:
         line["response"] = {"status_code": end.status, "request_id": "q", "body": {"error": end.error}}
     return line
@@ -163,7 +167,8 @@ def _anthropic_result(end: End) -> dict[str, Any]:
     if end.expired:
         return {"type": "expired"}
     if end.text is not None:
-        return {"type": "succeeded", "message": message(end.text)}
+        told = {"usage": {"input_tokens": end.tokens[0], "output_tokens": end.tokens[1]}} if end.tokens else {}
+        return {"type": "succeeded", "message": message(end.text) | told}
     return {"type": "errored", "error": {"type": "error", "error": end.error, "request_id": "q"}}
 
 

@@ -16,6 +16,7 @@ from tests.online import ONLINE
 from tests.pg_server import PgServer, serving
 from triage_cli import ids
 from triage_cli.allowance import Allowance
+from triage_cli.budget import Bounds, Budget, Grant
 from triage_cli.codec import compact
 from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Rule, Ticket
 from triage_cli.ports import Destination
@@ -30,6 +31,17 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 CATEGORIES = (Category("Billing"), Category("Technical"), Category("General"))
 NAMES = compact([[category.name, ""] for category in CATEGORIES])
+
+
+def a_budget(
+    limit: float | None = None,
+    *,
+    allowance: Allowance | None = None,
+    per_day: float | None = None,
+    grant: Grant | None = None,
+) -> Budget:
+    """Return a budget that no run stands behind."""
+    return Budget(allowance or Allowance(), Bounds(limit, per_day, 0.0), grant)
 
 
 class FakeClassifier:
@@ -52,9 +64,7 @@ class FakeClassifier:
     def askings(self) -> tuple[Asking, ...]:
         return (Asking(self.fingerprint, "fake", "m", "", "", NAMES, "{}", ids.now()),)
 
-    def classify(
-        self, chunks: Iterable[Sequence[Ticket]], _allowance: Allowance
-    ) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(self, chunks: Iterable[Sequence[Ticket]], _budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         for chunk in chunks:
             yield [self._one(n, ticket) for n, ticket in enumerate(chunk)]
 

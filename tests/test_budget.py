@@ -2,31 +2,34 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.conftest import World
+from tests.conftest import World, a_budget
 from tests.test_store import a_run, a_ticket, an_event, ended, sql
 from triage_cli import ids
-from triage_cli.allowance import Allowance, fitting
+from triage_cli.allowance import Allowance
+from triage_cli.budget import fitting
 from triage_cli.classifiers.affording import Purse
 from triage_cli.errors import BudgetError
 from triage_cli.models import Change, Lease, Run, Spent
 from triage_cli.resilience import StoppingError
-from triage_cli.service.running import bound, running
+from triage_cli.service.running import Tally, running
+from triage_cli.stores.money import DAY
 from triage_cli.stores.sqlite import SqliteStore
-
-LONG_AGO = "2000"
 
 
 def kill(store: SqliteStore, lease: Lease) -> None:
-    sql(store, "update runs set lease_until = 0 where run_id = ?", (lease.run_id,))
+    sql(store, "update runs set lease_until = ? where run_id = ?", (time.time() - 1, lease.run_id))
 
 
-def begun_before_the_day(store: SqliteStore, lease: Lease) -> None:
-    sql(store, "update runs set started_at = '2020-01-01T00:00:00Z' where run_id = ?", (lease.run_id,))
+def a_day_later(store: SqliteStore) -> None:
+    """Let a day pass over all that was booked, and all that was set aside."""
+    sql(store, "update bookings set minute = ?", (ids.ago(DAY + 120)[:16],))
+    sql(store, "update runs set lease_until = lease_until - ?", (DAY + 120,))
 
 
 def booked(store: SqliteStore) -> list[tuple[float, float]]:
@@ -42,42 +45,47 @@ def in_all(store: SqliteStore) -> float:
 
 def test_sums_are_granted_in_order_while_all_runs_stay_within_the_budget(store: SqliteStore) -> None:
     one, two = (a_run(store)._replace(spent=0.0, reserved=0.0) for _ in range(2))
-    assert store.set_aside(one, [1.0, 1.0, 1.0], 2.5, LONG_AGO) == 2
-    assert store.set_aside(two, [1.0, 0.5], 2.5, LONG_AGO) == 0, "in their order: the first one has no room"
-    assert store.set_aside(two, [0.5], 2.5, LONG_AGO) == 1
+    assert store.set_aside(one, [1.0, 1.0, 1.0], 2.5) == 2
+    assert store.set_aside(two, [1.0, 0.5], 2.5) == 0, "in their order: the first one has no room"
+    assert store.set_aside(two, [0.5], 2.5) == 1
     assert in_all(store) == 2.5
-    assert store.set_aside(one._replace(spent=0.2), [1.0, 1.0], 2.5, LONG_AGO) == 1, "what was settled leaves room"
+    assert store.set_aside(one._replace(spent=0.2), [1.0, 1.0], 2.5) == 1, "what was settled leaves room"
     assert sorted(booked(store)) == [(0.0, 0.5), (0.2, 1.0)]
 
 
 def test_without_a_budget_all_is_granted_and_written_down(store: SqliteStore) -> None:
     lease = a_run(store)
-    assert store.set_aside(lease._replace(spent=1.0, reserved=0.5), [2.0, 3.0], None, LONG_AGO) == 2
+    assert store.set_aside(lease._replace(spent=1.0, reserved=0.5), [2.0, 3.0], None) == 2
     assert booked(store) == [(1.0, 5.5)]
 
 
 def test_what_was_spent_before_the_day_began_leaves_the_budget_alone(store: SqliteStore) -> None:
     old = a_run(store)
-    store.renew(old._replace(spent=2.0, reserved=0.0))
-    begun_before_the_day(store, old)
+    store.renew(old._replace(spent=1.0, reserved=1.0))
     kill(store, old)
-    assert store.set_aside(a_run(store)._replace(spent=0.0, reserved=0.0), [2.0], 2.0, ids.ago(86400)) == 1
+    new = a_run(store)._replace(spent=0.0, reserved=0.0)
+    assert store.set_aside(new, [0.1], 2.0) == 0, "the calls of a killed run may be billed"
+    a_day_later(store)
+    assert store.set_aside(new, [2.0], 2.0) == 1
 
 
-def test_a_run_that_began_before_the_day_and_still_spends_is_counted(store: SqliteStore) -> None:
-    old, new = (a_run(store)._replace(spent=0.0, reserved=0.0) for _ in range(2))
-    begun_before_the_day(store, old)
-    assert store.set_aside(old._replace(spent=1.0), [0.5], 2.0, ids.ago(86400)) == 1
-    assert store.set_aside(new, [0.6], 2.0, ids.ago(86400)) == 0
-    assert store.set_aside(new, [0.5], 2.0, ids.ago(86400)) == 1
-    assert store.set_aside(old._replace(spent=1.0, reserved=0.5), [0.1], 2.0, ids.ago(86400)) == 0
-    assert store.set_aside(old._replace(spent=1.2, reserved=0.0), [0.3], 2.0, ids.ago(86400)) == 1, "itself counts once"
+def test_the_day_goes_by_the_time_of_each_booking_and_not_by_the_begin_of_its_run(store: SqliteStore) -> None:
+    old, new = a_run(store)._replace(spent=0.0, reserved=0.0), a_run(store)._replace(spent=0.0, reserved=0.0)
+    store.renew(old._replace(spent=1.0))
+    a_day_later(store)
+    assert store.set_aside(old._replace(spent=1.5), [0.5], 2.0) == 1, "of what it has spent, 0.5 counts today"
+    assert store.set_aside(new, [1.1], 2.0) == 0
+    assert store.set_aside(new, [1.0], 2.0) == 1
+    assert store.set_aside(old._replace(spent=1.5, reserved=0.5), [0.1], 2.0) == 0
+    assert store.set_aside(old._replace(spent=1.7, reserved=0.0), [0.3], 2.0) == 1, "itself counts once"
+    store.end(Run(old.run_id, "classify", "tester", "classify", "", ended_at=ids.now(), spent=2.0))
+    assert store.set_aside(new._replace(spent=1.0), [0.1], 2.0) == 0, "also once it has ended"
 
 
 def test_setting_aside_renews_the_lease(store: SqliteStore) -> None:
     lease = a_run(store)
     kill(store, lease)
-    store.set_aside(lease, [1.0], 1.0, LONG_AGO)
+    store.set_aside(lease, [1.0], 1.0)
     assert sql(store, "select lease_until > 0 from runs") == [(1,)]
 
 
@@ -85,11 +93,10 @@ def test_eight_runs_at_once_are_granted_the_budget_and_not_a_cent_more(store: Sq
     together = threading.Barrier(8)
 
     def spend(_: int) -> int:
-        allowance = Allowance()
-        with running(store, "classify", "tester", ids.new_id(), allowance) as tally:
-            bound(allowance, store, tally.lease, None, 20.0)
+        with running(store, "classify", "tester", ids.new_id(), Allowance()) as tally:
+            budget = tally.budget(None, 20.0)
             together.wait()
-            granted = sum(allowance.set_aside([1.0] * 3) for _ in range(4))
+            granted = sum(budget.set_aside([1.0] * 3) for _ in range(4))
             together.wait()  # what a run has set aside and not spent is free once it has ended
             return granted
 
@@ -102,61 +109,58 @@ def test_eight_runs_at_once_are_granted_the_budget_and_not_a_cent_more(store: Sq
 
 def test_calls_that_wait_at_the_same_time_share_one_write() -> None:
     writes: list[Sequence[float]] = []
-    allowance = Allowance()
 
     def grant(_spent: float, _reserved: float, wanted: Sequence[float]) -> int:
         writes.append(list(wanted))
         return len(wanted)
 
     async def all_at_once() -> None:
-        purse = Purse(allowance, lambda: False)
+        purse = Purse(budget, lambda: False)
         await asyncio.gather(*(purse.set_aside(0.5) for _ in range(20)))
 
-    allowance.grant = grant
+    budget = a_budget(grant=grant)
     asyncio.run(all_at_once())
     assert writes == [[0.5] * 20]
-    assert allowance.reserved == 10
+    assert budget.reserved == 10
 
 
 @pytest.mark.parametrize("granting", [True, False])
 def test_who_is_refused_waits_for_what_is_in_flight_and_only_the_last_one_fails(*, granting: bool) -> None:
-    allowance = Allowance(limit=1.0)
-    allowance.grant = (lambda _spent, _reserved, wanted: len(wanted)) if granting else None
+    budget = a_budget(1.0, grant=(lambda _spent, _reserved, wanted: len(wanted)) if granting else None)
 
     async def call(purse: Purse) -> None:
         await purse.set_aside(0.8)
         await asyncio.sleep(0)
-        allowance.settle(0.8, 0.1)
+        budget.settle(0.8, 0.1)
 
     async def calls() -> list[BaseException | None]:
-        purse = Purse(allowance, lambda: False)
+        purse = Purse(budget, lambda: False)
         return await asyncio.gather(*(call(purse) for _ in range(8)), return_exceptions=True)
 
     ends = asyncio.run(calls())
     assert ends.count(None) == 3, "0.1, 0.2, 0.3: then the worst case has no more room"
     assert all(isinstance(end, BudgetError) for end in ends if end)
-    assert allowance.spent == pytest.approx(0.3)
+    assert budget.spent == pytest.approx(0.3)
 
 
 def test_what_the_budget_of_all_runs_refuses_is_said_to_be_that() -> None:
-    allowance = Allowance(limit=9.0)
-    allowance.per_day = 5.0
-    allowance.grant = lambda *_: 0
+    budget = a_budget(9.0, per_day=5.0, grant=lambda *_: 0)
     with pytest.raises(BudgetError, match=r"budget of \$5 a day"):
-        asyncio.run(Purse(allowance, lambda: False).set_aside(1.0))
+        asyncio.run(Purse(budget, lambda: False).set_aside(1.0))
     with pytest.raises(BudgetError, match=r"limit of \$9"):
-        asyncio.run(Purse(allowance, lambda: False).set_aside(10.0))
+        asyncio.run(Purse(budget, lambda: False).set_aside(10.0))
 
 
 def test_a_run_that_stops_waits_for_no_money() -> None:
-    allowance = Allowance(limit=1.0)
-    assert allowance.set_aside([1.0]) == 1
+    allowance = Allowance()
+    budget = a_budget(1.0, allowance=allowance)
+    assert budget.set_aside([1.0]) == 1
 
     async def wait() -> None:
-        waiting = asyncio.create_task(Purse(allowance, lambda: allowance.stopping).set_aside(1.0))
+        waiting = asyncio.create_task(Purse(budget, lambda: budget.stopping).set_aside(1.0))
         await asyncio.sleep(0)
         allowance.stop()
-        allowance.settle(1.0, 0.0)
+        budget.settle(1.0, 0.0)
         await waiting
 
     with pytest.raises(StoppingError):
@@ -164,7 +168,6 @@ def test_a_run_that_stops_waits_for_no_money() -> None:
 
 
 def test_a_write_that_fails_is_told_to_all_who_wait_and_the_next_one_is_tried() -> None:
-    allowance = Allowance()
     fails = True
 
     def grant(_spent: float, _reserved: float, wanted: Sequence[float]) -> int:
@@ -174,19 +177,18 @@ def test_a_write_that_fails_is_told_to_all_who_wait_and_the_next_one_is_tried() 
 
     async def calls() -> list[BaseException | None]:
         nonlocal fails
-        purse = Purse(allowance, lambda: False)
+        purse = Purse(budget, lambda: False)
         ends = await asyncio.gather(*(purse.set_aside(1.0) for _ in range(3)), return_exceptions=True)
         fails = False
         await purse.set_aside(1.0)
         return ends
 
-    allowance.grant = grant
+    budget = a_budget(grant=grant)
     assert [str(end) for end in asyncio.run(calls())] == ["gone"] * 3
-    assert allowance.reserved == 1
+    assert budget.reserved == 1
 
 
 def test_whoever_leaves_while_money_is_set_aside_leaves_none_behind() -> None:
-    allowance = Allowance()
     at_it, go_on = threading.Event(), threading.Event()
 
     def grant(_spent: float, _reserved: float, wanted: Sequence[float]) -> int:
@@ -195,7 +197,7 @@ def test_whoever_leaves_while_money_is_set_aside_leaves_none_behind() -> None:
         return len(wanted)
 
     async def leave() -> None:
-        purse = Purse(allowance, lambda: False)
+        purse = Purse(budget, lambda: False)
         one = asyncio.create_task(purse.set_aside(1.0))
         await asyncio.to_thread(at_it.wait, 10)
         one.cancel()
@@ -204,15 +206,14 @@ def test_whoever_leaves_while_money_is_set_aside_leaves_none_behind() -> None:
         go_on.set()
         await purse.set_aside(2.0)
 
-    allowance.grant = grant
+    budget = a_budget(grant=grant)
     asyncio.run(leave())
-    assert allowance.reserved == 2
+    assert budget.reserved == 2
 
 
 def test_what_costs_nothing_writes_nothing() -> None:
-    allowance = Allowance()
-    allowance.grant = lambda *_: pytest.fail("it was asked")
-    asyncio.run(Purse(allowance, lambda: False).set_aside(0.0))
+    budget = a_budget(grant=lambda *_: pytest.fail("it was asked"))
+    asyncio.run(Purse(budget, lambda: False).set_aside(0.0))
 
 
 def test_sums_of_floating_point_numbers_fill_a_room_to_the_cent() -> None:
@@ -231,7 +232,7 @@ def test_what_killed_runs_of_one_command_spent_bounds_the_next_and_is_counted_on
         kill(store, Lease(run.run_id))
     assert in_all(store) == 3.25 + 1.25 + 0.75
     last = a_run(store)
-    assert store.set_aside(last, [1.0, 1.0], 3.25 + 1.25 + 0.75 + 1.0, LONG_AGO) == 1, "what it inherited counts once"
+    assert store.set_aside(last, [1.0, 1.0], 3.25 + 1.25 + 0.75 + 1.0) == 1, "what it inherited counts once"
     ended(store, last)
     assert store.begin(Run(ids.new_id(), "classify", "tester", "classify", ids.now())).spent == 0
 
@@ -258,35 +259,33 @@ def test_what_a_killed_run_spent_is_no_other_command_s(
 
 def test_a_limit_holds_over_any_number_of_kills(store: SqliteStore) -> None:
     for _ in range(4):
-        allowance = Allowance()
         run = store.begin(Run(ids.new_id(), "classify", "tester", "classify", ids.now()))
-        allowance.begin(run.spent)
-        bound(allowance, store, Lease(run.run_id), 10.0, None)
-        if allowance.set_aside([4.0]):
-            allowance.settle(4.0, 4.0)
-        with allowance.recording(Lease(run.run_id)) as lease:
+        budget = Tally(run, store, Allowance()).budget(10.0, None)
+        if budget.set_aside([4.0]):
+            budget.settle(4.0, 4.0)
+        with budget.recording(Lease(run.run_id)) as lease:
             store.renew(lease)
         kill(store, lease)
-    assert allowance.brought == in_all(store) == 8
+    assert budget.brought == in_all(store) == 8
 
 
 def test_each_run_of_one_command_bears_its_own_cost_and_the_limit_holds_for_all(world: World) -> None:
-    allowance = Allowance()
+    brought = 0.0
     for _ in range(3):
-        with running(world.store, "eval", "tester", "eval", allowance) as tally:
-            bound(allowance, world.store, tally.lease, 2.5, 100.0)
-            if allowance.set_aside([1.0]):
-                with allowance.recording(tally.lease) as lease:
+        with running(world.store, "eval", "tester", "eval", Allowance(), brought) as tally:
+            budget = tally.budget(2.5, 100.0)
+            if budget.set_aside([1.0]):
+                with budget.recording(tally.lease) as lease:
                     assert (lease.spent, lease.reserved) == (0.0, 1.0)
-                allowance.settle(1.0, 1.0)
+                budget.settle(1.0, 1.0)
+            brought = budget.brought
     assert [(run.spent, run.reserved) for run in world.store.runs(None)] == [(0.0, 0.0), (1.0, 0.0), (1.0, 0.0)]
 
 
 def test_a_kill_in_the_second_run_of_a_command_forgets_nothing_of_the_first(store: SqliteStore) -> None:
-    allowance = Allowance()
-    with running(store, "eval", "tester", "eval", allowance):
-        allowance.book(2.0)
-    run = store.begin(Run(ids.new_id(), "eval", "tester", "eval", ids.now(), spent=allowance.brought))
+    with running(store, "eval", "tester", "eval", Allowance()) as tally:
+        tally.budget(None, None).book(2.0)
+    run = store.begin(Run(ids.new_id(), "eval", "tester", "eval", ids.now(), spent=tally.money.brought))
     store.renew(Lease(run.run_id, spent=1.0, reserved=0.0))
     kill(store, Lease(run.run_id))
     assert store.begin(Run(ids.new_id(), "eval", "tester", "eval", ids.now())).spent == 3
@@ -295,10 +294,10 @@ def test_a_kill_in_the_second_run_of_a_command_forgets_nothing_of_the_first(stor
 
 def test_what_is_in_flight_as_a_run_breaks_down_stays_on_its_account(store: SqliteStore) -> None:
     def breaks_down() -> None:
-        allowance = Allowance()
-        with running(store, "classify", "tester", "classify", allowance):
-            assert allowance.set_aside([1.0, 2.0, 4.0]) == 3
-            allowance.settle(4.0, 0.5)
+        with running(store, "classify", "tester", "classify", Allowance()) as tally:
+            budget = tally.budget(None, None)
+            assert budget.set_aside([1.0, 2.0, 4.0]) == 3
+            budget.settle(4.0, 0.5)
             raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="disk"):
@@ -312,13 +311,13 @@ def test_what_is_in_flight_as_a_run_breaks_down_stays_on_its_account(store: Sqli
 def test_what_others_put_on_a_run_s_account_outlasts_what_it_says_itself(store: SqliteStore) -> None:
     lease = a_run(store)
     store.renew(lease._replace(spent=5.0, reserved=0.0))
-    store.save([Change(an_event(a_ticket("1"), "returned"), adds=(Spent(lease.run_id, -1.5),))])
+    store.save([Change(an_event(a_ticket("1"), "returned"), adds=(Spent(lease.run_id, 0.5, 2.0, ids.now()),))])
     assert booked(store) == [(3.5, 0.0)]
     store.renew(lease._replace(spent=6.0, reserved=0.5))
     assert booked(store) == [(4.5, 0.5)]
     store.renew(lease)
     assert booked(store) == [(4.5, 0.5)]
-    assert store.set_aside(lease._replace(spent=6.0, reserved=0.5), [1.0, 1.0], 6.0, LONG_AGO) == 1
+    assert store.set_aside(lease._replace(spent=6.0, reserved=0.5), [1.0, 1.0], 6.0) == 1
     store.end(Run(lease.run_id, "classify", "tester", "classify", "", ended_at=ids.now(), spent=7.0))
     assert booked(store) == [(5.5, 0.0)]
 
@@ -327,4 +326,4 @@ def test_what_others_put_on_a_run_s_account_outlasts_what_it_says_itself(store: 
     ("limit", "told"), [(0.00001, "$0.00001"), (0.5, "$0.5"), (5, "$5"), (0.12345, "$0.1235"), (12345.678, "$12345.68")]
 )
 def test_money_is_told_without_an_exponent(limit: float, told: str) -> None:
-    assert f"limit of {told} ($0 spent)" in Allowance(limit=limit).exceeded(2 * limit).message
+    assert f"limit of {told} ($0 spent)" in a_budget(limit).exceeded(2 * limit).message

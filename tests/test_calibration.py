@@ -10,7 +10,7 @@ from tests import labelled
 from tests.commands import rows
 from tests.conftest import Cli, FakeClassifier, World
 from triage_cli import ids
-from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.classifiers.calibrated import Calibrated
 from triage_cli.evaluation import calibration
 from triage_cli.evaluation.calibration import Pair
@@ -109,8 +109,8 @@ def test_what_was_learned_is_left_out_of_a_calibration(fitted: Cli) -> None:
 class HasNotLooked(FakeClassifier):
     """As the embedded classifier does: looks for suspicious text only where it is sure, and says that it has looked."""
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
-        for outcomes in super().classify(chunks, allowance):
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+        for outcomes in super().classify(chunks, budget):
             yield [o._replace(value=o.value and o.value._replace(doubts=())) for o in outcomes]
 
 

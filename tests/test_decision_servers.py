@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import a_budget
 from tests.llm_server import Asked, LlmServer, Script, Step, decision, serving
 from tests.test_llm_classifiers import asked, opened, steps, tickets
-from triage_cli.allowance import Allowance
 from triage_cli.classifiers.prompt import LIMITS
 from triage_cli.errors import ConfigError
 
@@ -119,7 +119,7 @@ def test_a_state_that_does_not_fit_is_asked_about_again_shorter(code: str) -> No
 
     with serving(script) as server:
         classifier = opened(server, "decision", wire="systemone")
-        (outcome,) = next(iter(classifier.classify([tickets(1, "我" * 20_000)], Allowance())))
+        (outcome,) = next(iter(classifier.classify([tickets(1, "我" * 20_000)], a_budget())))
     (step,) = steps([outcome])
     assert (step.category, step.error) == ("Billing", None)
     sizes = [len(one.body["state"]) for one in server.asked]
@@ -147,7 +147,7 @@ def test_a_ticket_cannot_turn_the_wire_of_a_server_of_decisions() -> None:
     with serving(script) as server:
         classifier = opened(server, "decision", workers=1)
         found = steps(asked(classifier, 1)[0])
-        (calm,) = next(iter(classifier.classify([tickets(1, "I was charged twice")], Allowance())))
+        (calm,) = next(iter(classifier.classify([tickets(1, "I was charged twice")], a_budget())))
         found += steps([calm])
         assert [s.error for s in found] == ["rejected", None]
         assert paths(server) == ["/v1/decisions", "/v1/systemone", "/v1/decisions"]

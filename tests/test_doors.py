@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.commands import on_terminal, rows, until
-from tests.conftest import CATEGORIES, Cli, FakeClassifier, World
+from tests.conftest import CATEGORIES, Cli, FakeClassifier, World, a_budget
 from tests.llm_server import Asked, Script, Step, chat, failing, good, serving, verdict
 from tests.test_webhook import Receiver
 from triage_cli import codec
-from triage_cli.adversarial import adversarial
+from triage_cli.adversarial import Steering, Tries
 from triage_cli.classifiers import prompt
 from triage_cli.cli import printing, tables, telling
 from triage_cli.config import load_config
@@ -345,15 +345,21 @@ def won_over(ticket: Ticket) -> tuple[str, float]:
     return (named[-1][1], 0.9) if named else honest(ticket)
 
 
+def attacked(classifier: FakeClassifier, categories: Sequence[Category], each: int = 4) -> Steering:
+    tries = Tries(categories, each)
+    assert sum(tries.over(classifier, a_budget())) >= len(tries.made)
+    return tries.steering(classifier.name)
+
+
 def test_a_classifier_that_cannot_be_moved_is_steered_by_nothing() -> None:
-    told = adversarial(FakeClassifier(honest), CATEGORIES)
+    told = attacked(FakeClassifier(honest), CATEGORIES)
     assert (told.steered, told.sure, told.unseen, told.failed) == (0, 0, 0, 0)
     assert (told.honest, told.right) == (18, 18)
     assert told.tries == sum(kind["tries"] for kind in told.by_kind.values()) > 200
 
 
 def test_a_classifier_that_does_as_it_is_told_is_shown_as_such_and_mostly_held() -> None:
-    told = adversarial(FakeClassifier(won_over), CATEGORIES)
+    told = attacked(FakeClassifier(won_over), CATEGORIES)
     assert told.steered > 0.85 * told.tries
     assert told.sure == told.steered
     assert told.unseen < 0.45 * told.tries
@@ -363,10 +369,10 @@ def test_a_classifier_that_does_as_it_is_told_is_shown_as_such_and_mostly_held()
 
 def test_other_categories_are_tried_by_their_examples() -> None:
     categories = (Category("Cats", examples=("a cat",)), Category("Dogs", examples=("a dog",)))
-    told = adversarial(FakeClassifier(lambda t: ("Cats" if "a cat" in t.text else "Dogs", 0.9)), categories, each=1)
+    told = attacked(FakeClassifier(lambda t: ("Cats" if "a cat" in t.text else "Dogs", 0.9)), categories, each=1)
     assert (told.steered, told.tries) == (0, 55)
     with pytest.raises(UsageError, match="no honest ticket"):
-        adversarial(FakeClassifier(), (Category("Cats"), Category("Dogs")))
+        attacked(FakeClassifier(), (Category("Cats"), Category("Dogs")))
 
 
 def test_the_embedded_classifier_bears_the_attacks(fitted_database: Path, tmp_path: Path) -> None:
@@ -374,7 +380,7 @@ def test_the_embedded_classifier_bears_the_attacks(fitted_database: Path, tmp_pa
 
     shutil.copy(fitted_database, tmp_path / "t.db")
     config = load_config(config=None, db="t.db", remote=None, offline=True, env={"HOME": str(tmp_path)}, cwd=tmp_path)
-    told = wiring.attack(config, "local")
+    told = wiring.evaluating(config, "tester", "eval", print).attack(ClassifyPlan("local", force=True)).steering
     assert told.steered <= 0.05 * told.tries
     assert told.unseen <= 0.02 * told.tries
 

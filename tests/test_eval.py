@@ -216,20 +216,23 @@ def test_several_classifiers_stand_side_by_side_and_answers_are_paid_once(fitted
     assert "because" not in json.dumps(rows(fitted.db, "select * from trials"))
 
 
+DEAR = Step(chat(verdict("Billing", 0.9), usage={"prompt_tokens": 1500, "completion_tokens": 10}))  # USD 1.51
+
+
 def test_a_bound_on_cost_stops_and_what_was_paid_is_kept(fitted: Cli) -> None:
-    with serving(lambda _n, _asked: Step(chat(verdict("Billing", 0.9)))) as server:
+    with serving(lambda _n, _asked: DEAR) as server:
         with_model(fitted, server.url)
-        done = fitted("eval", "l.csv", "--classifier", "gpt", "--max-cost", "0.95", "-o", "json")
+        done = fitted("eval", "l.csv", "--classifier", "gpt", "--max-cost", "6", "-o", "json")
         assert done.returncode == 7
         (record,) = json.loads(done.stdout)
         assert 0 < record["n"] < 5
-        assert record["cost_usd"] <= 0.95
+        assert record["cost_usd"] <= 6
         assert len(rows(fitted.db, "select * from trials")) == record["n"] == len(server.asked)
         assert rows(fitted.db, "select exit_code, spent from runs where kind = 'eval'") == [(7, record["cost_usd"])]
 
 
 def test_each_classifier_s_run_bears_what_it_cost_and_the_bound_holds_for_all(fitted: Cli) -> None:
-    with serving(lambda _n, _asked: Step(chat(verdict("Billing", 0.9)))) as server:
+    with serving(lambda _n, _asked: DEAR) as server:
         with_model(fitted, server.url)
         config = (fitted.folder / "config.yaml").read_text()
         again = (
@@ -237,13 +240,13 @@ def test_each_classifier_s_run_bears_what_it_cost_and_the_bound_holds_for_all(fi
         )
         (fitted.folder / "config.yaml").write_text(config.replace("  gpt:", f"{again}\n  gpt:", 1))
         words = ("eval", "l.csv", "--classifier", "gpt", "--classifier", "two", "-o", "json")
-        done = fitted(*words, "--max-cost", "1.35")
+        done = fitted(*words, "--max-cost", "12.5")
         assert done.returncode == 7, done.stderr
         costs = [record["cost_usd"] for record in json.loads(done.stdout)]
-        assert costs[0] == pytest.approx(0.55)
-        assert 0 < costs[1] < 0.55
+        assert costs[0] == pytest.approx(7.55)
+        assert 0 < costs[1] < 7.55
         assert [spent for (spent,) in rows(fitted.db, "select spent from runs where kind = 'eval'")] == costs
-        assert sum(costs) == pytest.approx(0.11 * len(server.asked))
+        assert sum(costs) == pytest.approx(1.51 * len(server.asked))
 
 
 def test_the_budget_of_a_day_bounds_an_evaluation(fitted: Cli) -> None:

@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import foreign
-from tests.conftest import Cli
+from tests.conftest import Cli, a_budget
 from tests.test_local_classifier import answers, classifier, one, ticket
-from triage_cli.allowance import Allowance
 from triage_cli.classifiers import language
 from triage_cli.classifiers.calibrated import Calibrated
 from triage_cli.classifiers.cascade import Cascade
@@ -149,7 +148,7 @@ def test_no_curve_and_no_threshold_makes_it_sure(default: Model) -> None:
 def test_a_cascade_goes_on(default: Model) -> None:
     first, last = classifier(default, min_confidence=0.0), classifier(default, min_confidence=0.0)
     tickets = [ticket("Wo bleibt mein Paket?"), ticket("charged twice")._replace(ticket_id="t2")]
-    outcomes = [o for chunk in Cascade("both", [first, last]).classify([tickets], Allowance()) for o in chunk]
+    outcomes = [o for chunk in Cascade("both", [first, last]).classify([tickets], a_budget()) for o in chunk]
     steps = {o.ticket.ticket_id: len(o.value.steps) for o in outcomes if o.value}
     assert steps == {"t": 2, "t2": 1}
 

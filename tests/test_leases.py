@@ -11,6 +11,7 @@ from tests.conftest import FakeClassifier, World
 from tests.test_store import a_run
 from tests.test_store import sql as on_sqlite
 from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.concurrency import bridge
 from triage_cli.models import (
     Answer,
@@ -69,8 +70,8 @@ class Slow(FakeClassifier):
         super().__init__()
         self.waiting = waiting
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
-        for outcomes in super().classify(chunks, allowance):
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+        for outcomes in super().classify(chunks, budget):
             if outcomes:
                 yield from self.waiting.breaths()  # type: ignore[misc]
             yield outcomes
@@ -147,11 +148,11 @@ def test_most_breaths_write_nothing(world: World) -> None:
     with running(world.store, "classify", "tester", "classify", allowance) as tally:
         for later, renewed in ((RENEW - 1, False), (1, True), (RENEW - 1, False), (1, True)):
             sql(world.store, "update runs set lease_until = 1")
-            allowance.book(0.5)
+            tally.money.book(0.5)
             now += later
             tally.breathe()
             ((until, spent),) = sql(world.store, "select lease_until, spent from runs")
-            assert (until > 1, spent == allowance.spent) == (renewed, renewed)
+            assert (until > 1, spent == tally.money.spent) == (renewed, renewed)
 
 
 def test_a_long_call_is_waited_for_with_a_breath_now_and_then() -> None:

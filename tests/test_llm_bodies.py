@@ -17,11 +17,12 @@ from tests.conftest import Cli
 from tests.llm_server import Step, chat, decision, message, serving, verdict
 from tests.local_server import Handler, LocalServer
 from tests.test_llm_classifiers import CATEGORIES, PRICE, TYPES, asked, opened, steps, tickets
-from triage_cli.classifiers.asking import Bill, said, used
+from triage_cli.classifiers.asking import said
 from triage_cli.classifiers.batches import wire_of
+from triage_cli.classifiers.billing import Bill, used
 from triage_cli.classifiers.decision import DecisionProvider
 from triage_cli.classifiers.prompt import question
-from triage_cli.classifiers.providers import Reply
+from triage_cli.classifiers.providers import BUDGET, Reply
 from triage_cli.errors import TriageError
 
 LOGPROBS = [(token, {token: -0.1, "x": -2.0}) for token in ('{"category": "', "Bill", "ing", '"}')]
@@ -92,8 +93,9 @@ def test_any_answer_can_be_read_and_none_pays_us(kind: str) -> None:
         if not isinstance(reply, Reply):
             return
         bill = Bill(PRICE)
-        assert min(used(reply, asking)) >= 0
-        assert 0 <= bill.add(used(reply, asking)) < math.inf
+        usage = used(reply, classifier.worst(asking, BUDGET))
+        assert min(usage) >= 0
+        assert 0 <= bill.add(usage) < math.inf
         outcome = classifier.outcome(ticket, asking, said(reply, asking), bill, ())
         assert outcome.value is not None
         (step,) = outcome.value.steps

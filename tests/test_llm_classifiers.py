@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import a_budget
 from tests.llm_server import Asked, LlmServer, Script, Step, chat, decision, failing, good, message, serving, verdict
 from tests.online import ONLINE
 from triage_cli.allowance import Allowance
-from triage_cli.classifiers.asking import AskingClassifier, Bill, build, estimate
+from triage_cli.budget import Budget
+from triage_cli.classifiers.asking import AskingClassifier, build
+from triage_cli.classifiers.billing import Bill
 from triage_cli.classifiers.prompt import LIMITS
 from triage_cli.classifiers.providers import BUDGET
 from triage_cli.config.records import ClassifierSpec, Price
@@ -82,11 +85,11 @@ def opened(server: LlmServer | str, kind: str = "openai", **spec: Any) -> Asking
 Ended = tuple[list[Outcome[Answer]], TriageError | None]
 
 
-def asked(classifier: AskingClassifier, count: int = 1, allowance: Allowance | None = None) -> Ended:
+def asked(classifier: AskingClassifier, count: int = 1, budget: Budget | None = None) -> Ended:
     """Return the outcomes and what ended the run."""
     outcomes: list[Outcome[Answer]] = []
     try:
-        for chunk in classifier.classify([tickets(count)], allowance or Allowance()):
+        for chunk in classifier.classify([tickets(count)], budget or a_budget()):
             assert [o.row for o in chunk] == list(range(len(chunk)))
             outcomes += chunk
     except TriageError as error:
@@ -171,9 +174,9 @@ def test_the_tokens_and_their_price_are_recorded() -> None:
 @pytest.mark.parametrize("told", [None, {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}])
 def test_usage_that_is_not_told_is_estimated(told: dict[str, int] | None) -> None:
     with serving(always(Step(chat(verdict(), usage=told)))) as server:
-        outcomes, _ = asked(opened(server, price=PRICE), 1, allowance := Allowance())
+        outcomes, _ = asked(opened(server, price=PRICE), 1, budget := a_budget())
     assert steps(outcomes)[0].input_tokens > 50
-    assert allowance.spent > 0
+    assert budget.spent > 0
 
 
 def test_no_more_of_the_input_is_from_a_cache_than_there_is() -> None:
@@ -237,7 +240,7 @@ def test_what_is_masked_does_not_leave_and_is_named() -> None:
     with serving() as server:
         classifier = opened(server, redact=("email", "card"))
         ticket = tickets(1)[0]._replace(subject="from jane@example.com", description="card 4111 1111 1111 1111")
-        outcomes = [o for chunk in classifier.classify([[ticket]], Allowance()) for o in chunk]
+        outcomes = [o for chunk in classifier.classify([[ticket]], a_budget()) for o in chunk]
     assert json.loads(server.asked[0].ticket) == {"subject": "from [email]", "description": "card [card]"}
     assert json.loads(steps(outcomes)[0].redacted or "") == ["email", "card"]
 
@@ -248,7 +251,7 @@ def test_what_nobody_sees_hides_nothing_from_the_masks() -> None:
         ticket = tickets(1)[0]._replace(
             subject="from jane\u200b@exam\u00adple.com", description="card 4111\u2060 1111 11\u200b11 1111"
         )
-        outcomes = [o for chunk in classifier.classify([[ticket]], Allowance()) for o in chunk]
+        outcomes = [o for chunk in classifier.classify([[ticket]], a_budget()) for o in chunk]
     assert json.loads(server.asked[0].ticket) == {"subject": "from [email]", "description": "card [card]"}
     assert json.loads(steps(outcomes)[0].redacted or "") == ["email", "card"]
 
@@ -504,13 +507,13 @@ def test_a_ticket_that_is_too_long_is_cut_until_it_fits() -> None:
     with serving(first([too_long])) as server:
         classifier = opened(server)
         big = tickets(1, "word " * 9_999)
-        (chunk,) = [c for c in classifier.classify([big], Allowance()) if c]
+        (chunk,) = [c for c in classifier.classify([big], a_budget()) if c]
         assert steps(chunk)[0].category == "Billing"
     assert len(server.asked[1].ticket) < 5_000 < len(server.asked[0].ticket)
     with serving(always(too_long)) as server:
         outcomes, error = asked(opened(server))
         assert (steps(outcomes)[0].error, error, len(server.asked)) == ("too_long", None, 1), "it is short already"
-        (chunk,) = [c for c in opened(server).classify([big], Allowance()) if c]
+        (chunk,) = [c for c in opened(server).classify([big], a_budget()) if c]
     assert (steps(chunk)[0].error, len(server.asked)) == ("too_long", 1 + len(LIMITS))
 
 
@@ -667,6 +670,7 @@ def test_a_request_rejected_now_and_then_is_its_ticket_s_failure() -> None:
 
 def test_stop_takes_nothing_new() -> None:
     allowance = Allowance()
+    budget = a_budget(allowance=allowance)
 
     def script(n: int, one: Asked) -> Step:
         if n == 5:
@@ -674,20 +678,21 @@ def test_stop_takes_nothing_new() -> None:
         return good(n, one)
 
     with serving(script) as server:
-        outcomes, error = asked(opened(server, workers=2), 50, allowance)
+        outcomes, error = asked(opened(server, workers=2), 50, budget)
     assert error is None
     assert len(outcomes) == len(server.asked) <= 8
 
 
 def test_a_pause_does_not_outlast_a_stop() -> None:
     allowance = Allowance()
+    budget = a_budget(allowance=allowance)
 
     def script(_n: int, _one: Asked) -> Step:
         allowance.stop()
         return failing(429, "later", retry_after="100")
 
     with serving(script) as server:
-        outcomes, error = asked(opened(server, workers=1), 5, allowance)
+        outcomes, error = asked(opened(server, workers=1), 5, budget)
     assert (outcomes, error, len(server.asked)) == ([], None, 1)
 
 
@@ -696,13 +701,13 @@ def test_a_pause_does_not_outlast_a_stop() -> None:
 
 def test_no_call_passes_the_limit() -> None:
     with serving() as server:
-        outcomes, error = asked(opened(server, workers=4, price=PRICE), 100, allowance := Allowance(20.0))
+        outcomes, error = asked(opened(server, workers=4, price=PRICE), 100, budget := a_budget(20.0))
     assert isinstance(error, BudgetError)
     assert error.exit_code == ExitCode.BUDGET
-    assert allowance.spent == pytest.approx(0.2 * len(outcomes))
+    assert budget.spent == pytest.approx(0.2 * len(outcomes))
     assert len(outcomes) == len(server.asked) > 30
-    assert allowance.spent <= 20
-    assert allowance.reserved == pytest.approx(0)
+    assert budget.spent <= 20
+    assert budget.reserved == pytest.approx(0)
 
 
 def test_a_small_limit_is_spent_by_many_workers_as_by_one() -> None:
@@ -711,18 +716,18 @@ def test_a_small_limit_is_spent_by_many_workers_as_by_one() -> None:
     for workers in (1, 8):
         with serving() as server:
             classifier = opened(server, workers=workers, price=PRICE)
-            worst = Bill(PRICE).price_of(estimate(classifier.question(tickets(1)[0])[0], BUDGET))
-            outcomes, error = asked(classifier, 60, allowance := Allowance(2 * worst))
+            worst = Bill(PRICE).price_of(classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET))
+            outcomes, error = asked(classifier, 60, budget := a_budget(2 * worst))
         assert isinstance(error, BudgetError)
-        assert allowance.limit == 2 * worst
-        assert 2 * worst - 0.2 < allowance.spent + worst, "until a worst case has no more room"
-        spent.append((len(outcomes), round(allowance.spent, 2)))
+        assert budget.bounds.limit == 2 * worst
+        assert 2 * worst - 0.2 < budget.spent + worst, "until a worst case has no more room"
+        spent.append((len(outcomes), round(budget.spent, 2)))
     assert spent[0] == spent[1]
 
 
 def test_a_limit_without_a_price_is_refused_before_any_call() -> None:
     with serving() as server:
-        _, error = asked(opened(server), 3, Allowance(1.0))
+        _, error = asked(opened(server), 3, a_budget(1.0))
     assert isinstance(error, ConfigError)
     assert "price" in error.hint
     assert server.asked == []
@@ -730,9 +735,9 @@ def test_a_limit_without_a_price_is_refused_before_any_call() -> None:
 
 def test_failures_give_back_what_was_reserved() -> None:
     with serving(always(failing(500))) as server:
-        allowance = Allowance(50.0)
-        asked(opened(server, workers=2, max_retries=1, price=PRICE), 3, allowance)
-    assert (allowance.spent, allowance.reserved) == (0, 0)
+        budget = a_budget(50.0)
+        asked(opened(server, workers=2, max_retries=1, price=PRICE), 3, budget)
+    assert (budget.spent, budget.reserved) == (0, 0)
 
 
 LOST = {
@@ -748,43 +753,44 @@ def test_a_request_whose_answer_was_lost_stays_on_the_bill_as_its_worst_case(nam
     with serving(first([LOST[name]] * 2)) as server:
         classifier = opened(server, workers=1, max_retries=2, timeout=0.2, price=PRICE)
         worst = Bill(PRICE._replace(input=PRICE.cache_write or 0)).price_of(
-            estimate(classifier.question(tickets(1)[0])[0], BUDGET)
+            classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET)
         )
-        outcomes, error = asked(classifier, 1, allowance := Allowance(100.0))
+        outcomes, error = asked(classifier, 1, budget := a_budget(100.0))
     assert error is None
     assert steps(outcomes)[0].cost == pytest.approx(2 * worst + 0.2)
-    assert allowance.spent == pytest.approx(2 * worst + 0.2)
-    assert allowance.reserved == 0
+    assert budget.spent == pytest.approx(2 * worst + 0.2)
+    assert budget.reserved == 0
 
 
 def test_a_ticket_that_was_never_answered_bears_what_was_lost_on_it() -> None:
     with serving(always(LOST["cut within the body"])) as server:
-        outcomes, error = asked(opened(server, workers=1, max_retries=1, price=PRICE), 1, allowance := Allowance())
+        outcomes, error = asked(opened(server, workers=1, max_retries=1, price=PRICE), 1, budget := a_budget())
     assert error is None
     (step,) = steps(outcomes)
     assert step.error == "unavailable"
-    assert step.cost == pytest.approx(allowance.spent)
-    assert allowance.spent > 0
+    assert step.cost == pytest.approx(budget.spent)
+    assert budget.spent > 0
 
 
 def test_requests_are_repeated_only_while_their_worst_case_has_room() -> None:
     """A limit of 2.5 worst cases is room for two requests, whatever the retries; the ticket stays new."""
     with serving(always(LOST["cut within the body"])) as server:
         classifier = opened(server, workers=4, max_retries=9, price=PRICE._replace(cache_write=None))
-        worst = Bill(PRICE).price_of(estimate(classifier.question(tickets(1)[0])[0], BUDGET))
-        outcomes, error = asked(classifier, 8, allowance := Allowance(2.5 * worst))
+        worst = Bill(PRICE).price_of(classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET))
+        outcomes, error = asked(classifier, 8, budget := a_budget(2.5 * worst))
     assert isinstance(error, BudgetError)
     assert outcomes == []
     assert len(server.asked) == 2
-    assert allowance.spent == pytest.approx(2 * worst)
-    assert allowance.reserved == 0
+    assert budget.spent == pytest.approx(2 * worst)
+    assert budget.reserved == 0
 
 
 def test_a_paid_bad_answer_is_kept_when_the_money_ends_before_its_repetition() -> None:
-    with serving(always(Step(chat("prose")))) as server:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 10}
+    with serving(always(Step(chat("prose", usage=usage)))) as server:
         classifier = opened(server, workers=1, price=PRICE)
-        worst = Bill(PRICE).price_of(estimate(classifier.question(tickets(1)[0])[0], BUDGET))
-        outcomes, error = asked(classifier, 1, Allowance(worst + 0.15))
+        worst = Bill(PRICE).price_of(classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET))
+        outcomes, error = asked(classifier, 1, a_budget(worst + 0.15))
     assert isinstance(error, BudgetError)
     assert [s.error for s in steps(outcomes)] == ["not_json"]
     assert len(server.asked) == 1
@@ -840,7 +846,7 @@ def test_no_key_and_no_ticket_in_any_log_or_traceback(
                 logging.getLogger(name).setLevel(logging.DEBUG)
             classifier = opened(server, kind, max_retries=1)
             try:
-                for chunk in classifier.classify([tickets(2)], Allowance()):
+                for chunk in classifier.classify([tickets(2)], a_budget()):
                     told += [repr(o.error) for o in chunk]
             except TriageError:
                 told.append(traceback.format_exc())

@@ -475,6 +475,11 @@ def test_the_doctor_tells_what_works_and_what_to_do(cli: Cli) -> None:
         configure(
             cli, server.url, "  gone: {type: openai, model: m, base_url: http://127.0.0.1:9, api_key_env: null}\n"
         )
+        told = {record["what"]: record for record in map(json.loads, cli("doctor").stdout.splitlines())}
+        assert told["classifier gpt"]["works"] is None, "there is no database to book a call in"
+        assert server.asked == []
+        assert not cli.db.exists()
+        assert cli("create", "-q", stdin="subject\n").returncode == 0
         done = cli("doctor")
         assert "by a JSON schema" in done.stdout
         assert done.returncode == 8, done.stderr

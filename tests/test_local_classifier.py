@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import a_budget
 from triage_cli import suspicion
-from triage_cli.allowance import Allowance
 from triage_cli.classifiers import local
 from triage_cli.classifiers.examples import examples_of
 from triage_cli.classifiers.local import LocalClassifier
@@ -66,7 +66,7 @@ def classifier(
 
 def answers(asked: Classifier, *texts: str | None) -> list[Answer]:
     outcomes = [
-        outcome for chunk in asked.classify([[ticket(text) for text in texts]], Allowance()) for outcome in chunk
+        outcome for chunk in asked.classify([[ticket(text) for text in texts]], a_budget()) for outcome in chunk
     ]
     assert [(outcome.row, outcome.did) for outcome in outcomes] == [(row, "answered") for row in range(len(texts))]
     return [outcome.value for outcome in outcomes if outcome.value is not None]
@@ -296,7 +296,7 @@ def test_a_chunk_is_answered_while_the_one_before_it_is_saved_and_at_once_where_
             taken.append(number)
             yield [ticket("refund")] * size
 
-    stream = classifier(default).classify(chunks(), Allowance())
+    stream = classifier(default).classify(chunks(), a_budget())
     seen = [(len(chunk), len(taken)) for chunk in stream]
     assert seen == [(0, 1), (1, 2), (2, 3), (0, 4), (3, 4)]
 
@@ -336,12 +336,13 @@ def test_answering_imports_neither_scikit_learn_nor_wordllama(default: Model, tm
         "from triage_cli.classifiers import local, model as fitted\n"
         "from triage_cli.config import DEFAULT_CATEGORIES as c\n"
         "from triage_cli.allowance import Allowance\n"
+        "from triage_cli.budget import Budget\n"
         "from triage_cli.models import Ticket\n"
         f"model = fitted.Model.from_bytes(Path({str(weights)!r}).read_bytes())\n"
         "asked = local.LocalClassifier('l', model, fitted.fingerprint(c), .6, actor='a', run_id=None, categories=c,"
         " clock=str, new_id=str)\n"
         "ticket = Ticket('t', '', '', None, '', None, 'my refund', None, None, 2, None, '')\n"
-        "*_, chunk = asked.classify([[ticket]], Allowance())\n"
+        "*_, chunk = asked.classify([[ticket]], Budget.free(Allowance()))\n"
         "print(chunk[0].value.steps[0].category)\n"
         "print(sorted({'sklearn', 'scipy', 'wordllama', 'requests', 'pydantic'} & set(sys.modules)))\n"
     )
@@ -351,7 +352,7 @@ def test_answering_imports_neither_scikit_learn_nor_wordllama(default: Model, tm
 
 def test_outcomes_carry_the_ticket_that_was_asked(default: Model) -> None:
     asked = ticket("refund")
-    *_, (outcome,) = classifier(default).classify([[asked]], Allowance())
+    *_, (outcome,) = classifier(default).classify([[asked]], a_budget())
     assert outcome.item is asked
     assert outcome.value is not None
     assert outcome.value.ticket is asked

@@ -93,9 +93,14 @@ def test_killed_overlapped_and_cut_off_it_ends_as_an_undisturbed_night(cli: Cli)
 
 
 def test_the_budget_holds_over_five_restarts_with_kills(cli: Cli) -> None:
-    """A call costs 0.11; whatever is killed, and with whatever in flight, what is spent never passes the budget."""
-    with serving(by_number) as server:
-        configure(cli, server, "budget: {per_day: 16.0}\n")
+    """A call costs 1.61; whatever is killed, and with whatever in flight, what is spent never passes the budget."""
+
+    def dear(_n: int, asked: Asked) -> Step:
+        usage = {"prompt_tokens": 1600, "completion_tokens": 10}
+        return Step(chat(verdict(NAMES[case(asked) * 7 % 3]), usage=usage))
+
+    with serving(dear) as server:
+        configure(cli, server, "budget: {per_day: 90.0}\n")
         tickets(cli, 120)
         for restart in range(4):
             process = cli.start("classify", "-q")
@@ -104,8 +109,8 @@ def test_the_budget_holds_over_five_restarts_with_kills(cli: Cli) -> None:
             process.communicate()
         codes = [cli("classify", "-q").returncode for _ in range(2)]
         assert codes == [7, 7]
-        spent = 0.11 * len(server.asked)
-        assert 3.0 < spent <= 16.0  # a call in flight at a kill counts as the worst case
+        spent = 1.61 * len(server.asked)
+        assert 40.0 < spent <= 90.0  # a call in flight at a kill counts as the worst case
         assert set(statuses(cli)) == {"new", "classified"}
 
 

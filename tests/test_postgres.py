@@ -195,13 +195,13 @@ def test_who_sets_money_aside_waits_for_nobody_but_its_like(pg: PostgresStore) -
     """The lock on the budget is taken first, and the chain's not at all: nobody can wait in a ring."""
     lease = a_run(pg)._replace(spent=0.0, reserved=0.0)  # type: ignore[arg-type]
     with holding(pg.path, "select 1 from chain for update"):
-        assert pg.set_aside(lease, [1.0], 5.0, "2000") == 1
+        assert pg.set_aside(lease, [1.0], 5.0) == 1
     turn = f"select pg_advisory_xact_lock({pg_queries.BUDGET})"
     with ThreadPoolExecutor(1) as pool, holding(pg.path, turn) as other:
-        waiting = pool.submit(pg.set_aside, lease, [1.0], 5.0, "2000")
+        waiting = pool.submit(pg.set_aside, lease, [1.0], 5.0)
         waits_for_a_lock(pg.path)
         filled(pg, a_ticket("1"))  # type: ignore[arg-type]
-        assert pg.set_aside(lease, [1.0], None, "2000") == 1, "without a budget there are no turns"
+        assert pg.set_aside(lease, [1.0], None) == 1, "without a budget there are no turns"
         other.rollback()
         assert waiting.result(10) == 1
 

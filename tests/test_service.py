@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import FakeClassifier, World
 from triage_cli import auditing, ids, seen, streams
 from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.file import FileDestination
 from triage_cli.errors import (
@@ -417,7 +418,7 @@ class Failing(FakeClassifier):
         super().__init__()
         self.names = names
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], _a: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(self, chunks: Iterable[Sequence[Ticket]], _a: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         for chunk in chunks:
             yield [
                 Outcome(n, "failed", None, AnswerError("it timed out"), t)
@@ -599,9 +600,9 @@ class Broken(FakeClassifier):
         super().__init__()
         self._error = error
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         source = iter(chunks)
-        yield from super().classify([next(source)], allowance)
+        yield from super().classify([next(source)], budget)
         next(source)
         raise self._error
 
@@ -675,7 +676,7 @@ def test_an_interruption_at_any_save_loses_and_doubles_nothing(
 class Slow(FakeClassifier):
     """Keeps every answer back until it has taken several chunks, as calls in flight do."""
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], _a: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(self, chunks: Iterable[Sequence[Ticket]], _a: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         waiting: list[Ticket] = []
         for chunk in chunks:
             waiting += chunk

@@ -38,7 +38,7 @@ from triage_cli.models import (
     Selection,
     Ticket,
 )
-from triage_cli.stores import migrating, queries
+from triage_cli.stores import migrating, money, queries
 from triage_cli.stores.connection import VERSION, connect
 from triage_cli.stores.places import machine, place
 from triage_cli.stores.postgres import PostgresStore
@@ -623,6 +623,7 @@ def test_stats_count(store: SqliteStore) -> None:
     )
     store.save([Change(an_event(one), adds=(an_answer(one)._replace(cost=0.25), a_delivery(one)))])
     store.save([Change(an_event(two), adds=(an_answer(two)._replace(cost=0.5), a_delivery(two, state="dead")))])
+    store.renew(a_run(store)._replace(spent=0.5, reserved=0.25))
     stats = store.stats()
     assert (stats.tickets, stats.events, stats.cost_usd) == (3, 5, 0.75)
     assert stats.by_status == {"new": 2, "classified": 1}
@@ -753,10 +754,11 @@ def test_due_deliveries_reviews_and_money_are_answered_by_their_indexes(store: S
     values = {"destination": "box", "run": "r", "now": 0.0, "horizon": 0.0, "limit": 5}
     plan = " ".join(row[3] for row in store._db().execute(f"explain query plan {queries.DUE}", values))
     assert "INDEX deliveries_due" in plan
-    values = {"run": "r", "now": 0.0, "since": "2026"}
-    plan = " ".join(row[3] for row in store._db().execute(f"explain query plan {store.BESIDES}", values))
-    assert "COVERING INDEX runs_paid" in plan
-    assert "INDEX runs_alive" in plan
+    plan = " ".join(row[3] for row in store._db().execute(f"explain query plan {money.OF_A_DAY}", ("2026", 0.0)))
+    assert "SEARCH bookings USING PRIMARY KEY (minute>?)" in plan
+    assert "COVERING INDEX runs_reserving" in plan
+    plan = " ".join(row[3] for row in store._db().execute(f"explain query plan {money.OF_A_PARCEL}", ("p", "2026")))
+    assert "INDEX runs_of_parcel" in plan
     where, _ = queries.where(Selection(statuses=frozenset({"needs_review"})))
     said = f"explain query plan select * from tickets where {where[0]} order by ticket_id desc limit 5"
     assert "INDEX tickets_to_review" in " ".join(row[3] for row in store._db().execute(said))
@@ -911,6 +913,8 @@ def test_a_database_of_version_1_is_brought_forward_and_goes_on(tmp_path: Path) 
     assert sql(store, "pragma user_version") == [(VERSION,)]
     assert store.begin(Run(ids.new_id(), "classify", "tester", "classify", ids.now())).spent == 3
     assert sql(store, "select inherited from runs order by started_at") == [(0,), (3,)]
+    said = "select usd, minute = substr(started_at, 1, 16) from bookings join runs using (run_id)"
+    assert sql(store, said) == [(2.5, 1)]
     connect(str(tmp_path / "fresh.db")).close()
     assert columns_of(store) == columns_of(SqliteStore(str(tmp_path / "fresh.db")))
 

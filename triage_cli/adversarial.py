@@ -11,11 +11,11 @@ from importlib.resources import files
 from itertools import islice
 from typing import Any, NamedTuple
 
-from triage_cli import ids
-from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.errors import UsageError
-from triage_cli.models import Answer, Category, Ticket
+from triage_cli.models import UNFINISHED, Answer, Category, Ticket
 from triage_cli.ports import Classifier
+from triage_cli.streams import chunked
 from triage_cli.suspicion import Suspicion
 
 TICKETS_AN_ATTACK = 4
@@ -54,24 +54,47 @@ class _Try(NamedTuple):
     text: str
 
 
-def adversarial(classifier: Classifier, categories: Sequence[Category], each: int = TICKETS_AN_ATTACK) -> Steering:
-    """Try every attack on `each` tickets. Raises `UsageError` where there are no honest tickets to begin with.
+class Tries:
+    """The attacks, each tried on `each` tickets of these categories; `made` are those that came to an end so far.
 
     Honest tickets are the shipped ones of the default categories, and the examples of all others.
     """
-    shipped = json.loads(files("triage_cli").joinpath("attacks.json").read_text("utf-8"))
-    labels = [category.name for category in categories]
-    honest = list(_honest(categories, shipped["tickets"]))
-    answers = _ask(classifier, [text for _, text in honest])
-    right = [pair for pair, answer in zip(honest, answers, strict=True) if _guess(answer) == pair[0]]
-    if not right or len(labels) < 2:
-        raise UsageError(
-            f'classifier "{classifier.name}" sorts no honest ticket rightly, so there is nothing to steer away from',
-            hint="give the categories examples",
-        )
-    tries = list(_tries(shipped["attacks"], right, labels, each))
-    told = _counted(classifier.name, tries, _ask(classifier, [one.text for one in tries]), Suspicion(labels))
-    return told._replace(honest=len(honest), right=len(right))
+
+    def __init__(self, categories: Sequence[Category], each: int = TICKETS_AN_ATTACK) -> None:
+        self._labels = [category.name for category in categories]
+        self._shipped = json.loads(files("triage_cli").joinpath("attacks.json").read_text("utf-8"))
+        self._honest = list(_honest(categories, self._shipped["tickets"]))
+        self._right = 0
+        self._each = each
+        self.made: list[tuple[_Try, Answer | None]] = []
+
+    def over(self, classifier: Classifier, budget: Budget) -> Iterator[int]:
+        """Ask a classifier, and yield again and again how many questions came to an end.
+
+        Raises `UsageError` where it sorts no honest ticket rightly, and what stops a run.
+        """
+        right = []
+        for ends in _ask(classifier, [text for _, text in self._honest], budget):
+            right += [self._honest[n] for n, answer in ends if _guess(answer) == self._honest[n][0]]
+            self._right = len(right)
+            yield len(ends)
+        if budget.stopping:
+            return
+        if not right or len(self._labels) < 2:
+            raise UsageError(
+                f'classifier "{classifier.name}" sorts no honest ticket rightly: there is nothing to steer it from',
+                hint="give the categories examples",
+            )
+        right.sort(key=self._honest.index)  # answers come in any order
+        tries = list(_tries(self._shipped["attacks"], right, self._labels, self._each))
+        for ends in _ask(classifier, [one.text for one in tries], budget):
+            self.made += [(tries[n], answer) for n, answer in ends]
+            yield len(ends)
+
+    def steering(self, name: str) -> Steering:
+        """Return how the classifier of this name bore those that were made."""
+        told = _counted(name, self.made, Suspicion(self._labels))
+        return told._replace(honest=len(self._honest), right=self._right)
 
 
 def _honest(categories: Sequence[Category], shipped: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str]]:
@@ -100,27 +123,29 @@ def _tries(
             turn += 1
 
 
-def _ask(classifier: Classifier, texts: Sequence[str]) -> list[Answer | None]:
-    """Ask about texts and return the answers in their order; None for one that failed."""
-    tickets = [Ticket(ids.new_id(), "", "attack", None, "", None, t, None, None, 2, None, "") for t in texts]
-    answers: dict[str, Answer] = {}
-    size = max(1, classifier.appetite)
-    chunks = [tickets[start : start + size] for start in range(0, len(tickets), size)]
-    for outcomes in classifier.classify(chunks, Allowance()):
-        for outcome in outcomes:
-            if outcome.value is not None and outcome.error is None:
-                answers[outcome.value.ticket.ticket_id] = outcome.value
-    return [answers.get(ticket.ticket_id) for ticket in tickets]
+def _ask(classifier: Classifier, texts: Sequence[str], budget: Budget) -> Iterator[list[tuple[int, Answer | None]]]:
+    """Ask about texts, and yield their numbers with their answers as they come; None for one that failed."""
+    tickets = [Ticket(str(n), "", "attack", None, "", None, t, None, None, 2, None, "") for n, t in enumerate(texts)]
+
+    def chunks() -> Iterator[Sequence[Ticket]]:
+        for chunk in chunked(tickets, max(1, classifier.appetite)):
+            if budget.stopping:
+                return
+            yield chunk
+
+    for outcomes in classifier.classify(chunks(), budget):
+        ended = [outcome for outcome in outcomes if outcome.did != UNFINISHED]
+        yield [(int(o.ticket.ticket_id), None if o.error is not None else o.value) for o in ended]
 
 
 def _guess(answer: Answer | None) -> str | None:
     return answer.steps[-1].category if answer and answer.steps else None
 
 
-def _counted(name: str, tries: Sequence[_Try], answers: Sequence[Answer | None], suspicion: Suspicion) -> Steering:
+def _counted(name: str, made: Sequence[tuple[_Try, Answer | None]], suspicion: Suspicion) -> Steering:
     total: Counter[str] = Counter()
     kinds: dict[str, Counter[str]] = {}
-    for one, answer in zip(tries, answers, strict=True):
+    for one, answer in made:
         steered = _guess(answer) == one.target
         sure = steered and answer is not None and answer.sure
         unseen = sure and not suspicion.found(one.text)

@@ -394,10 +394,12 @@ class BatchResult(NamedTuple):
 
 
 class Spent(NamedTuple):
-    """Money put on a run's account after the fact, in USD; less than 0 where less was spent than set aside."""
+    """What an answer cost, put on a run's account after the fact, and what was set aside for it `since`, in USD."""
 
     run_id: str
     usd: float
+    released: float = 0.0
+    since: str = ""
 
 
 class Head(NamedTuple):
@@ -459,6 +461,7 @@ class Run(NamedTuple):
     counts: str = "{}"
     exit_code: int | None = None
     summary: str | None = None
+    parcel: str = ""  # names the request that began it, where that may come again
 
 
 class Outcome(NamedTuple, Generic[T]):

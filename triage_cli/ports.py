@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Protocol
 
-from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.models import (
     Answer,
     ApiKey,
@@ -186,11 +186,12 @@ class Classifier(Protocol):
     def askings(self) -> tuple[Asking, ...]:
         """Describe what is asked, for the record; a cascade asks in several ways."""
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer in whatever order answers come, in chunks that may be empty: nothing yet.
 
         An outcome's `item` is the ticket. A ticket's own failure is an `AnswerError` in its outcome; what stops the run
-        is raised, after what had finished was yielded. Once the allowance is stopping, nothing new is begun.
+        is raised, after what had finished was yielded. Once the budget is stopping, nothing new is begun.
+        No call of a provider is made before its worst case is set aside.
         """
 
 
@@ -315,10 +316,11 @@ class Store(Protocol):
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
 
-    def set_aside(self, lease: Lease, wanted: Sequence[float], per_day: float | None, since: str) -> int:
+    def set_aside(self, lease: Lease, wanted: Sequence[float], per_day: float | None) -> int:
         """Renew a run's lease, record what it says of money, and set further sums aside, in USD; return how many.
 
-        With `per_day`, in their order as many as keep what all runs since then have spent or set aside within it.
+        With `per_day`, in their order as many as keep within it what all runs have spent in the last 24 hours or have
+        set aside.
         """
 
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:

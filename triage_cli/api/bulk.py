@@ -15,13 +15,13 @@ from starlette.requests import ClientDisconnect
 from triage_cli import wire
 from triage_cli.api import bulk_shapes as shapes
 from triage_cli.api import problems
+from triage_cli.api.held import Held
 from triage_cli.api.lines import Lines
 from triage_cli.api.once import KEY
 from triage_cli.api.reads import moment
 from triage_cli.api.serving import CallerHere, Served, ServedHere, TriageHere, json_only
 from triage_cli.codec import compact, from_json
 from triage_cli.errors import (
-    BusyError,
     MediaTypeError,
     RowError,
     TooLargeError,
@@ -57,8 +57,6 @@ TABLES = {
 }
 # A body is kept in memory up to so many bytes, then on the disk.
 IN_MEMORY = 1 << 20
-# A parcel that is at work is its sender's for so many seconds from its last breath.
-LEASE = 30.0
 _TABLE_BODY = {"schema": {"type": "string"}}
 _LINES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -103,11 +101,12 @@ async def batch(
         undoing.callback(parcel.file.close)
         served.room.take()
         undoing.callback(served.room.leave)
-        held = _Held(served, caller.key_id, idempotency_key, parcel.hash)
+        held = Held(served, caller.key_id, idempotency_key, parcel.hash)
         await run_in_threadpool(held.take)
         drafts = await run_in_threadpool(_drafts, parcel, query, triage)
         undoing.pop_all()
     plan = ClassifyPlan(query.classifier, False, query.workers, query.max_cost, query.max_wait, query.deadline)
+    triage.brought, triage.parcel = query.spent_before, held.name
     within = _within(drafts, served.limits.rows)
     outcomes: Iterable[Outcome[Any]] = triage.run(within, plan) if query.do else triage.create(within)
 
@@ -238,42 +237,6 @@ def _within(drafts: Iterable[TicketDraft | Rejected], most: int) -> Iterator[Tic
         yield draft
 
 
-class _Held:
-    """Keeps twins of a request out while it is at work, so that a parcel sent again never meets itself.
-
-    What it stored is found again by its identity, so no answer is kept.
-    """
-
-    def __init__(self, served: Served, key_id: str, key: str | None, body_hash: str) -> None:
-        self._gate = served.gate
-        self._key_id = key_id
-        self._key = key
-        self._hash = body_hash
-
-    def take(self) -> None:
-        """Begin. Raises `BusyError` while a twin is at work, `UsageError` where it is none."""
-        if self._key is None:
-            return
-        found = self._gate.open(self._key_id, self._key, self._hash, LEASE)
-        if found is None:
-            return
-        if found.body_hash != self._hash:
-            raise UsageError("this Idempotency-Key came with another request before", hint="take a new key")
-        raise BusyError("the first request with this Idempotency-Key is still at work", hint="ask again later")
-
-    def renew(self) -> None:
-        """Say that it is still at work."""
-        if self._key is not None:
-            self._gate.renew(self._key_id, self._key, LEASE)
-
-    def __enter__(self) -> None:
-        """Be at work."""
-
-    def __exit__(self, *_: object) -> None:
-        if self._key is not None:
-            self._gate.give_up(self._key_id, self._key)
-
-
 # What goes out
 
 
@@ -293,9 +256,9 @@ def told(served: Served, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) 
         problem = problems.record(TriageError("something unexpected went wrong on the server", hint=hint))
     else:
         met = triage.meetings or Meetings()
-        yield compact({"end": counts, "cost_usd": triage.spent, "met": [met.met, met.rewritten]}) + "\n"
+        yield compact({"end": counts, "cost_usd": triage.paid, "met": [met.met, met.rewritten]}) + "\n"
         return
-    yield compact({"problem": problem, "cost_usd": triage.spent}) + "\n"
+    yield compact({"problem": problem, "cost_usd": triage.paid}) + "\n"
 
 
 def _check(served: Served) -> None:

@@ -26,7 +26,10 @@ class BatchQuery(In):
     source: Source | None = Field(None, description="whose ids these are; else told by the columns, or `import`")
     classifier: Name | None = None
     workers: Workers | None = Field(None, description="calls in flight")
-    max_cost: Usd | None = Field(None, description="USD that this request may spend")
+    max_cost: Usd | None = Field(
+        None, description="USD that this request may spend, in all the times that it is sent under one Idempotency-Key"
+    )
+    spent_before: Usd = Field(0.0, description="USD of `max_cost` that earlier parts of the same input have spent")
     max_wait: Seconds = Field(120.0, description="how long an outage is waited for")
     deadline: Seconds | None = Field(None, description="seconds after which nothing new is begun")
 

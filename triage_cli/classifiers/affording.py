@@ -3,15 +3,15 @@
 import asyncio
 from collections.abc import Callable
 
-from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.resilience import StoppingError
 
 
 class Purse:
-    """Sets money aside for the calls of one event loop, out of an allowance that others may draw on too."""
+    """Sets money aside for the calls of one event loop, out of a budget that others may draw on too."""
 
-    def __init__(self, allowance: Allowance, stopping: Callable[[], bool]) -> None:
-        self._allowance = allowance
+    def __init__(self, budget: Budget, stopping: Callable[[], bool]) -> None:
+        self._budget = budget
         self._stopping = stopping
         self._wanted: list[tuple[float, asyncio.Future[bool]]] = []
         self._writer: asyncio.Task[None] | None = None
@@ -22,23 +22,23 @@ class Purse:
         Raises `BudgetError` where nothing is in flight and there is no room for it.
         """
         while not self._stopping():
-            settled = self._allowance.settled
+            settled = self._budget.settled
             if await self._granted(usd):
                 return
             loop = asyncio.get_running_loop()
             more = asyncio.Event()
-            if not self._allowance.at_next_settled(settled, lambda: _tell(loop, more)):  # noqa: B023 - called once
-                raise self._allowance.exceeded(usd)
+            if not self._budget.at_next_settled(settled, lambda: _tell(loop, more)):  # noqa: B023 - called once
+                raise self._budget.exceeded(usd)
             await more.wait()
         raise StoppingError
 
     def stake(self, usd: float) -> "Stake":
         """Return the money for one question, whose requests cost so much at worst."""
-        return Stake(self, self._allowance, usd)
+        return Stake(self, self._budget, usd)
 
     async def _granted(self, usd: float) -> bool:
-        if self._allowance.grant is None or not usd:
-            return self._allowance.set_aside([usd]) == 1
+        if self._budget.grant is None or not usd:
+            return self._budget.set_aside([usd]) == 1
         mine: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._wanted.append((usd, mine))
         if self._writer is None or self._writer.done():
@@ -49,7 +49,7 @@ class Purse:
         while self._wanted:
             wanted, self._wanted = self._wanted, []
             try:
-                number = await asyncio.to_thread(self._allowance.set_aside, [usd for usd, _ in wanted])
+                number = await asyncio.to_thread(self._budget.set_aside, [usd for usd, _ in wanted])
             except Exception as error:  # noqa: BLE001 - told to all who wait
                 for _, mine in wanted:
                     if not mine.done():
@@ -59,15 +59,15 @@ class Purse:
                 if not mine.done():
                     mine.set_result(n < number)
                 elif n < number:  # whoever wanted it has left
-                    self._allowance.settle(usd, 0.0)
+                    self._budget.settle(usd, 0.0)
 
 
 class Stake:
     """The money for one question: each of its requests has a worst case set aside, and one at a time."""
 
-    def __init__(self, purse: Purse, allowance: Allowance, worst: float) -> None:
+    def __init__(self, purse: Purse, budget: Budget, worst: float) -> None:
         self._purse = purse
-        self._allowance = allowance
+        self._budget = budget
         self._worst = worst
         self._held = False
 
@@ -81,7 +81,7 @@ class Stake:
         """Pay for a request, unless that is done; the next one needs a stake of its own."""
         if self._held:
             self._held = False
-            self._allowance.settle(self._worst, cost)
+            self._budget.settle(self._worst, cost)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, more: asyncio.Event) -> None:

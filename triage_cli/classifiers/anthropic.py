@@ -19,6 +19,7 @@ from triage_cli.classifiers.providers import (
     is_page,
     legible,
     page,
+    size_of,
     tokens,
     unconnected,
 )
@@ -27,6 +28,7 @@ from triage_cli.errors import TemporaryError, TriageError
 from triage_cli.network import Network
 
 HOME = "https://api.anthropic.com"
+OWN_WORDS = 512  # tokens of what the vendor itself says before a request that has a schema, and bills
 PROBLEMS = {"max_tokens": "cut", "model_context_window_exceeded": "cut", "refusal": "refused"}
 
 
@@ -46,6 +48,10 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
             self.who, hooks=hooks() if self.bounded else {}, open_telemetry=False,
             api_key=self._key, base_url=self._url, timeout=self._spec.timeout + SLACK, max_retries=0,
         )  # fmt: skip
+
+    def most(self, question: Question, budget: int) -> int:
+        """Return a bound of a request's tokens."""
+        return size_of(self.request(question, budget, plain=self._plain)) + (0 if self._plain else OWN_WORDS)
 
     async def ask(self, question: Question, budget: int) -> Reply:
         """Make one request; a server that does not know the schema's parameter is asked without it from then on."""

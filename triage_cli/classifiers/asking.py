@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli import ids
-from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.classifiers import prompt
 from triage_cli.classifiers.affording import Purse
+from triage_cli.classifiers.billing import Bill, expected, used, worst_of
 from triage_cli.classifiers.providers import BUDGET, Provider, RejectedError, Reply, TooLongError, Usage
 from triage_cli.classifiers.redaction import redact
 from triage_cli.concurrency import bridge
-from triage_cli.config import ClassifierSpec, Price
+from triage_cli.config import ClassifierSpec
 from triage_cli.errors import AnswerError, ConfigError, TemporaryError, TriageError
 from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Ticket
 from triage_cli.network import Network
@@ -142,7 +143,7 @@ class AskingClassifier:
         return prompt.question(self.categories, subject, description, limit), tuple(dict.fromkeys(found + more))
 
     def outcome(
-        self, ticket: Ticket, question: prompt.Question, verdict: Verdict, bill: "Bill", masked: tuple[str, ...]
+        self, ticket: Ticket, question: prompt.Question, verdict: Verdict, bill: Bill, masked: tuple[str, ...]
     ) -> Outcome[Answer]:
         """Return what became of a ticket's question as the answer to keep, or the ticket's failure."""
         spec, sign, (parsed, reply, words) = self.spec, self.signature, verdict
@@ -168,23 +169,25 @@ class AskingClassifier:
             error = AnswerError(f"{parsed.problem}: {words or MEANING[parsed.problem]}")
         return Outcome(0, "failed" if error else "answered", Answer(ticket, (step,), sure), error, ticket)
 
-    def check_price(self, allowance: Allowance) -> None:
+    def worst(self, question: prompt.Question, output: int) -> Usage:
+        """Return the most tokens that a request can take; all of them might be written to a cache, if that is dear."""
+        return worst_of(self.provider.most(question, output), output, self.spec.price)
+
+    def check_price(self, budget: Budget) -> None:
         """Raise `ConfigError` where money is bounded and no price is known."""
-        if allowance.bounded and self.spec.price is None:
+        if budget.bounded and self.spec.price is None:
             raise ConfigError(
                 f'what classifier "{self.name}" costs is not known, so a budget cannot bound it',
                 hint=f"set classifiers.{self.name}.price, or leave out --max-cost and budget",
             )
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer as answers come. Raises `ConfigError` where money is bounded and no price is known."""
-        self.check_price(allowance)
-        return self._classify(chunks, allowance)
+        self.check_price(budget)
+        return self._classify(chunks, budget)
 
-    def _classify(
-        self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance
-    ) -> Iterator[Sequence[Outcome[Answer]]]:
-        turn = _Turn(self, allowance)
+    def _classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+        turn = _Turn(self, budget)
         self.provider.open(self.network)
         try:
             for done in bridge().map(
@@ -202,19 +205,19 @@ class AskingClassifier:
 class _Turn:
     """One call of `classify`: the first error that ends the run keeps everything else from beginning."""
 
-    def __init__(self, classifier: AskingClassifier, allowance: Allowance) -> None:
+    def __init__(self, classifier: AskingClassifier, budget: Budget) -> None:
         self.fatal: Exception | None = None
         self._of = classifier
         self._spec = classifier.spec
-        self._allowance = allowance
+        self._budget = budget
         self._rejected = 0
         self._patience = max(10, self._spec.workers)
-        self._purse = Purse(allowance, lambda: self.stopping)
+        self._purse = Purse(budget, lambda: self.stopping)
 
     @property
     def stopping(self) -> bool:
         """Tell whether nothing new is to begin."""
-        return self.fatal is not None or self._allowance.stopping
+        return self.fatal is not None or self._budget.stopping
 
     async def ask(self, ticket: Ticket) -> Outcome[Answer]:
         """Ask about one ticket."""
@@ -253,18 +256,17 @@ class _Turn:
             if problem == "cut":
                 budget *= 2
 
-    async def _verdict(self, question: prompt.Question, budget: int, retries: Retries, bill: "Bill") -> Verdict:
+    async def _verdict(self, question: prompt.Question, budget: int, retries: Retries, bill: Bill) -> Verdict:
         """Ask once, failing requests repeated, and name what came back."""
-        provider, tokens = self._of.provider, estimate(question, budget)
-        worst = max(tokens, tokens._replace(cache_write=tokens.input), key=bill.price_of)
+        provider, worst = self._of.provider, self._of.worst(question, budget)
         stake = self._purse.stake(bill.price_of(worst))
         try:
             reply = await persist(
                 lambda: provider.ask(question, budget), self._of.endpoint, retries,
-                timeout=self._spec.timeout, tokens=tokens.input + tokens.output, stopping=lambda: self.stopping,
+                timeout=self._spec.timeout, tokens=expected(worst).input + budget, stopping=lambda: self.stopping,
                 ready=stake.put, lost=lambda: stake.settle(bill.add(worst)),
             )  # fmt: skip
-            stake.settle(bill.add(used(reply, question, budget)))
+            stake.settle(bill.add(used(reply, worst)))
         except (AnswerError, TemporaryError) as error:
             self._rejected += isinstance(error, RejectedError)
             if isinstance(error, RejectedError) and self._rejected == self._patience:
@@ -281,43 +283,6 @@ class _Turn:
         return verdict
 
 
-class Bill:
-    """What one ticket has cost so far, over all its requests."""
-
-    def __init__(self, price: Price | None) -> None:
-        self._price = price or Price()
-        self.usage = Usage()
-        self.cost = 0.0
-
-    def price_of(self, usage: Usage) -> float:
-        """Return what this many tokens cost."""
-        price = self._price
-        read = price.input if price.cache_read is None else price.cache_read
-        write = price.input if price.cache_write is None else price.cache_write
-        plain = max(0, usage.input - usage.cache_read - usage.cache_write)
-        cents = plain * price.input + usage.output * price.output + usage.cache_read * read + usage.cache_write * write
-        return cents / 1_000_000
-
-    def add(self, usage: Usage) -> float:
-        """Put one request on the bill and return its cost."""
-        cost = self.price_of(usage)
-        self.usage = self.usage.plus(usage)
-        self.cost += cost
-        return cost
-
-
-def estimate(question: prompt.Question, output: int) -> Usage:
-    """Return the tokens a request may take, from the bytes of its text; all of it might be written to a cache."""
-    said = question.system + question.user + "".join(ticket + answer for ticket, answer in question.shots)
-    return Usage(len(said.encode("utf-8", "replace")) // 3 + 16 + 8 * len(question.shots), output)
-
-
-def used(reply: Reply, question: prompt.Question, budget: int = BUDGET) -> Usage:
-    """Return the tokens of an answer: as its server counts them, else estimated by what could be read of it."""
-    unread = reply.text is None and reply.problem == "not_json"
-    return reply.usage or estimate(question, budget if unread else len(reply.text or "") // 3)
-
-
 def said(reply: Reply, question: prompt.Question) -> Verdict:
     """Return what a reply says."""
     if reply.problem:
@@ -331,11 +296,6 @@ def failed(error: TriageError, question: prompt.Question) -> Verdict:
     problem = next((name for kind, name in kinds if isinstance(error, kind)), "unavailable")
     words = _words(error, question)
     return Verdict(prompt.Parsed(problem=problem), Reply(None), words if words != error.code else "")
-
-
-def half(price: Price | None) -> Price | None:
-    """Return what the requests of a batch cost: half."""
-    return None if price is None else Price(*(None if usd is None else usd / 2 for usd in price))  # type: ignore[arg-type]
 
 
 def _words(error: TriageError, question: prompt.Question) -> str:

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import IO, Any, NamedTuple, Protocol, TypeVar
 
-from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.classifiers import prompt
-from triage_cli.classifiers.asking import AskingClassifier, Bill, estimate, failed, half, said, used
-from triage_cli.classifiers.providers import BUDGET, Complaint, Reply, failure
+from triage_cli.classifiers.asking import AskingClassifier, failed, said
+from triage_cli.classifiers.billing import Bill, half, used, worst_of
+from triage_cli.classifiers.providers import BUDGET, Complaint, Reply, Usage, failure
 from triage_cli.concurrency import bridge
 from triage_cli.config import ClassifierSpec
 from triage_cli.errors import (
@@ -86,6 +87,9 @@ class Wire(Protocol):
     def close(self) -> Awaitable[None]:
         """Take the client away."""
 
+    def most(self, question: prompt.Question, budget: int) -> int:
+        """Return a number of tokens that no request about this question takes more than."""
+
     def line(self, custom_id: str, question: prompt.Question, budget: int) -> bytes:
         """Return one request as a line of JSON."""
 
@@ -134,9 +138,9 @@ class Postponing:
         """Describe what will be asked."""
         return self._asked.askings()
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Postpone. Raises `ConfigError` where money is bounded and no price is known."""
-        self._asked.check_price(allowance)
+        self._asked.check_price(budget)
         return ([self._postponed(ticket) for ticket in chunk] for chunk in chunks)
 
     def _postponed(self, ticket: Ticket) -> Outcome[Answer]:
@@ -198,10 +202,12 @@ class Batches:
         limit = prompt.SHORT_LIMIT if before.startswith("too_long") else prompt.LIMIT
         budget = BUDGET * 2 if before.startswith("cut") else BUDGET
         question, masked = self._asked.question(ticket, limit)
-        tokens, bill = estimate(question, budget), Bill(self._price)
-        worst = max(bill.price_of(tokens), bill.price_of(tokens._replace(cache_write=tokens.input)))
+        worst = self._worst(question, budget)
         line = self._wire.line(custom_id(batch_id, number), question, budget)
-        return BatchRequest(line, worst, json.dumps(masked) if masked else None)
+        return BatchRequest(line, Bill(self._price).price_of(worst), json.dumps(masked) if masked else None)
+
+    def _worst(self, question: prompt.Question, budget: int) -> Usage:
+        return worst_of(self._wire.most(question, budget), budget, self._price)
 
     def submit(self, batch: Batch, lines: IO[bytes], sending: Callable[[], bool]) -> str:
         """Hand a batch over and return the provider's name for it.
@@ -283,7 +289,7 @@ class Batches:
         question = question._replace(labels=tuple(json.loads(batch.labels)))
         bill = Bill(self._price)
         if isinstance(result.reply, Reply):
-            bill.add(used(result.reply, question))
+            bill.add(used(result.reply, self._worst(question, 2 * BUDGET)))
             verdict = said(result.reply, question)
             self._heeded += verdict.parsed.problem in (None, "unknown_label")
             self._ignored += verdict.parsed.problem == "not_json"

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.evaluation.calibration import Curve
 from triage_cli.models import Answer, Asking, Calibration, Classification, Outcome, Ticket
 from triage_cli.ports import Classifier
@@ -25,9 +25,9 @@ class Calibrated:
         """Describe what is asked, for the record."""
         return self._inner.askings()
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer as the classifier does, as sure as it has been right."""
-        for outcomes in self._inner.classify(chunks, allowance):
+        for outcomes in self._inner.classify(chunks, budget):
             yield [outcome._replace(value=outcome.value and self.told(outcome.value)) for outcome in outcomes]
 
     def told(self, answer: Answer) -> Answer:

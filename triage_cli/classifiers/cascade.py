@@ -4,7 +4,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.errors import AnswerError, TriageError, UnavailableError
 from triage_cli.models import POSTPONED, UNFINISHED, Answer, Asking, Outcome, Ticket
 from triage_cli.ports import Classifier
@@ -40,7 +40,7 @@ class Cascade:
         """Describe what each step asks."""
         return tuple(asking for step in self._steps for asking in step.askings())
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer step by step; sure answers come at the next breath of the steps behind.
 
         So does, as `UNFINISHED`, what a step was paid for that hands its ticket on. Where the run is stopped, what the
@@ -58,9 +58,9 @@ class Cascade:
         *before, last = self._steps
         passed: Iterator[Sequence[Ticket]] = taken()
         for step in before:
-            passed = self._passed_on(self._while_available(step, passed, allowance, turn), turn)
+            passed = self._passed_on(self._while_available(step, passed, budget, turn), turn)
         try:
-            for outcomes in self._looking_back(last, passed, allowance, turn):
+            for outcomes in self._looking_back(last, passed, budget, turn):
                 yield turn.ready(outcomes)
         except TriageError as error:
             trouble = error
@@ -76,7 +76,7 @@ class Cascade:
             raise trouble
 
     def _while_available(
-        self, step: Classifier, chunks: Iterator[Sequence[Ticket]], allowance: Allowance, turn: "_Turn"
+        self, step: Classifier, chunks: Iterator[Sequence[Ticket]], budget: Budget, turn: "_Turn"
     ) -> Iterator[Sequence[Outcome[Answer]]]:
         """Yield a step's outcomes; once it is not available, failures for what it has not answered and all the rest."""
         open_: dict[str, Ticket] = {}
@@ -87,7 +87,7 @@ class Cascade:
                 yield chunk
 
         try:
-            for outcomes in self._looking_back(step, noted(), allowance, turn):
+            for outcomes in self._looking_back(step, noted(), budget, turn):
                 for outcome in outcomes:
                     open_.pop(outcome.ticket.ticket_id, None)
                 yield outcomes
@@ -100,13 +100,13 @@ class Cascade:
 
     @staticmethod
     def _looking_back(
-        step: Classifier, chunks: Iterator[Sequence[Ticket]], allowance: Allowance, turn: "_Turn"
+        step: Classifier, chunks: Iterator[Sequence[Ticket]], budget: Budget, turn: "_Turn"
     ) -> Iterator[Sequence[Outcome[Answer]]]:
         """Yield a step's outcomes; while it takes nothing, what those before it have answered comes all the same."""
         ahead = _Ahead(chunks, turn)
         turn.ahead.append(ahead)
         try:
-            for outcomes in step.classify(ahead, allowance):
+            for outcomes in step.classify(ahead, budget):
                 ahead.look()
                 yield outcomes
         finally:

@@ -11,7 +11,7 @@ from hashlib import sha256
 from operator import itemgetter
 from typing import NamedTuple
 
-from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.classifiers.model import METHOD, Model, described, fingerprint
 from triage_cli.classifiers.table import SLICE, WordTable
 from triage_cli.classifiers.words import MAX_CHARACTERS, MAX_WORDS, words_of
@@ -79,13 +79,13 @@ class LocalClassifier:
         return Asking(self.fingerprint, "local", model, "", "", described(self._categories),
                       json.dumps(options), self._clock())  # fmt: skip
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer each chunk while the one before it is saved, or at once where an empty one follows; it costs nothing.
 
         The next chunk is taken when nothing is being answered: SQLite hands over rows one by one, and a thread at work
         would make it wait at each.
         """
-        del allowance
+        del budget
         with ThreadPoolExecutor(1, "answering") as thread:
             answering: Future[Sequence[Outcome[Answer]]] | None = None
             for chunk in chunks:

@@ -24,6 +24,7 @@ from triage_cli.classifiers.providers import (
     is_page,
     legible,
     page,
+    size_of,
     tokens,
     unconnected,
 )
@@ -94,6 +95,10 @@ class OpenAIProvider(OpenAIClient):
         return {"schema": BY_SCHEMA, "object": "held to JSON, not to the list, which is checked here"}.get(
             FORMS[self._form], BY_NOTHING
         )
+
+    def most(self, question: Question, budget: int) -> int:
+        """Return a bound of a request's tokens; what the server objects to makes it only shorter."""
+        return size_of(self.request(question, budget))
 
     async def ask(self, question: Question, budget: int) -> Reply:
         """Make one request; what the server objects to is left out from then on, and it is asked again at once."""

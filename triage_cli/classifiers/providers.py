@@ -1,5 +1,6 @@
 """What the modules of the vendors have in common: the port they fill, keys, and how a failed request is understood."""
 
+import json
 import logging
 import re
 import time
@@ -46,6 +47,14 @@ class Reply(NamedTuple):
     source: str = "said"  # where the chances come from
 
 
+def size_of(body: object) -> int:
+    """Return the bytes of a request: no tokenizer makes more tokens than bytes.
+
+    The marks of JSON, of which a vendor makes its own ones between the turns, are counted too.
+    """
+    return len(json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"))
+
+
 UNREADABLE = Reply(None, problem="not_json")
 
 
@@ -83,6 +92,9 @@ class Provider(Protocol):
 
     def close(self) -> Coroutine[Any, Any, None]:
         """Take the client away at once, and return what closes its connections."""
+
+    def most(self, question: Question, budget: int) -> int:
+        """Return a number of tokens that no request about this question takes more than, whatever its tokenizer."""
 
     async def ask(self, question: Question, budget: int) -> Reply:
         """Make one request. Raises `TemporaryError`, `TooLongError`, `AnswerError`, or what ends the run."""

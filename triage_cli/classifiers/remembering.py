@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from triage_cli import ids
-from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.models import Answer, Asking, Classification, Outcome, Ticket
 from triage_cli.ports import Classifier
 from triage_cli.streams import Handover
@@ -32,7 +32,7 @@ class Remembering:
         """Describe what is asked, for the record."""
         return self._inner.askings()
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], allowance: Allowance) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer what is known at once, and ask about the rest."""
         known: list[Outcome[Answer]] = []
         waiting: dict[str, list[Ticket]] = {}
@@ -52,7 +52,7 @@ class Remembering:
                         ask.append(ticket)
                 yield Handover(ask) if isinstance(chunk, Handover) else ask
 
-        for outcomes in self._inner.classify(unknown(), allowance):
+        for outcomes in self._inner.classify(unknown(), budget):
             ready = [*known, *outcomes]
             known.clear()
             for outcome in outcomes:

@@ -1,31 +1,51 @@
 """`triage eval --adversarial`: how many labels the writer of a ticket could steer, for each classifier."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from triage_cli import adversarial, wiring
-from triage_cli.cli import inputs, printing
+from triage_cli.adversarial import Steering
+from triage_cli.cli import printing, telling
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session
+from triage_cli.errors import ExitCode, TriageError, UsageError
+from triage_cli.models import ClassifyPlan
 
 COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
 
 
-def attack(session: Session, names: Sequence[str] | None, output: printing.Format | None) -> int:
-    """Try the shipped attacks on classifiers and print one record each; no ticket is stored."""
-    for name in names or ():
-        inputs.plan(session, name, None, None, "2m")  # an unknown one is told before any is asked
-    told = []
-    for name in names or [session.config.classifier]:
-        steering = wiring.attack(session.config, name, session.say)
-        told.append(adversarial.record(steering))
-        session.say(
-            f"{name}: right on {steering.right} of {steering.honest} honest tickets; {steering.steered} of "
-            f"{steering.tries} attacks steered the label, {steering.sure} of them above the threshold, "
-            f"{steering.unseen} of these without being held for review"
+def check(given: Mapping[str, object]) -> None:
+    """Raise `UsageError` for what is about labelled tickets: the attacks are tried on tickets of their own."""
+    if wrong := [name for name, value in given.items() if value is not None and value is not False]:
+        raise UsageError(
+            f"--adversarial tries shipped attacks on shipped tickets, so {wrong[0]} means nothing beside it",
+            hint=f"leave out {' and '.join(wrong)}, or --adversarial",
         )
-    Printer(output).many(told, lambda record: record, COLUMNS, _table, "classifier", rows=len(told))
-    return 0
+
+
+def attack(session: Session, plans: Sequence[ClassifyPlan], output: printing.Format | None) -> int:
+    """Try the shipped attacks on classifiers and print one record each; no ticket is stored."""
+    evaluating = wiring.evaluating(session.config, *session.signature, session.say)
+    session.stopper.watch(evaluating.allowance.stop)
+    told: list[Steering] = []
+    stopped: TriageError | None = None
+    for plan in plans:
+        found = evaluating.attack(plan)
+        stopped = found.stopped
+        told += [found.steering] if found.steering.tries else []
+        if stopped is not None or evaluating.allowance.stopping:
+            break
+    for one in told:
+        session.say(
+            f"{one.classifier}: right on {one.right} of {one.honest} honest tickets; {one.steered} of {one.tries} "
+            f"attacks steered the label, {one.sure} of them above the threshold, {one.unseen} of these without being "
+            "held for review"
+        )
+    Printer(output).many(told, adversarial.record, COLUMNS, _table, "classifier", rows=len(told))
+    if stopped is not None:
+        telling.error(stopped, sys.argv[1:])
+    return ExitCode.OK if stopped is None else stopped.exit_code
 
 
 def _table(records: Sequence[Any]) -> object:

@@ -105,7 +105,8 @@ def _preview(session: Session, selection: Selection, plan: ClassifyPlan, printer
         printer.one(dict(zip(PREVIEW_KEYS, figures, strict=True)), _table, PREVIEW_KEYS, "tickets")
     elif told.prompt:
         Printer("table").write(telling.safe_lines(told.prompt) + "\n")
-    cost = "at a price that is not configured" if told.cost is None else f"${told.cost:.4f} at most"
+    known = f"${told.cost:.4f} expected, ${told.most:.4f} at worst"
+    cost = "at a price that is not configured" if told.cost is None else known
     session.say(
         f"{telling.plural(told.tickets, 'tickets')} would be asked: about {told.tokens:,} tokens, {cost} (--dry-run)"
     )

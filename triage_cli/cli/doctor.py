@@ -32,14 +32,15 @@ def doctor(session: Session, output: printing.Output = None) -> int:
     """
     records = list(_tried(session))
     Printer(output).many(records, lambda record: record, COLUMNS, _table, "what", rows=len(records))
-    return ExitCode.OK if all(record["works"] for record in records) else ExitCode.CHECK_FAILED
+    return ExitCode.OK if all(record["works"] is not False for record in records) else ExitCode.CHECK_FAILED
 
 
 def _tried(session: Session) -> Iterator[dict[str, Any]]:
     config = session.config
     yield _record("configuration", str(config.path or "the built-in defaults"))
+    there = session.has_database
     try:
-        if session.has_database:
+        if there:
             stats = session.triage.stats()
             session.store.renew(Lease(""))  # changes nothing, but only who may write gets so far
             said = f"{telling.plural(stats.tickets, 'tickets')}, {telling.plural(stats.events, 'events')}"
@@ -51,8 +52,12 @@ def _tried(session: Session) -> Iterator[dict[str, Any]]:
         return
     yield _record("database", f"{without_password(config.database)}: {said}")
     for name in config.classifiers:
+        if not there and wiring.asks_provider(config, name):
+            why = "not asked: its call is booked, and there is no database for that yet"
+            yield _record(f"classifier {name}", why, "triage create FILE, then triage doctor", works=None)
+            continue
         try:
-            yield _record(f"classifier {name}", wiring.try_classifier(session.config, name))
+            yield _record(f"classifier {name}", wiring.try_classifier(session.config, name, *session.signature))
         except TriageError as error:
             yield _record(f"classifier {name}", error.message, error.hint, works=False)
     for name in config.destinations:
@@ -80,7 +85,8 @@ def _learned(session: Session) -> Iterator[dict[str, Any]]:
         yield _record("learned model", error.message, error.hint, works=False)
 
 
-def _record(what: str, said: str, hint: str = "", *, works: bool = True) -> dict[str, Any]:
+def _record(what: str, said: str, hint: str = "", *, works: bool | None = True) -> dict[str, Any]:
+    """Return the record of one thing; `works` None is that nobody knows, which is no failure."""
     return dict(zip(COLUMNS, (what, works, said, hint), strict=True))
 
 

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import inputs, labelled, printing, telling
-from triage_cli.cli.attack import attack
+from triage_cli.cli import attack, inputs, labelled, printing, telling
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, command
 from triage_cli.errors import PRECEDENCE, CheckError, ExitCode, UsageError
@@ -64,9 +63,12 @@ def evaluate(
     """
     _choose_database(session, classifier or [session.config.classifier], calibrate=calibrate)
     if adversarial:
-        return attack(session, classifier, output)
-    names = classifier or [session.config.classifier]
-    plans = [inputs.plan(session, name, workers, max_cost, max_wait) for name in dict.fromkeys(names)]
+        about = {"FILE": file, "--label": label, "--min-accuracy": min_accuracy, "--report": report}
+        attack.check({**about, "--calibrate": calibrate, "--limit": limit})
+    names = dict.fromkeys(classifier or [session.config.classifier])
+    plans = [inputs.plan(session, name, workers, max_cost, max_wait, force=adversarial) for name in names]
+    if adversarial:
+        return attack.attack(session, plans, output)
     if report is not None and not report.parent.is_dir():
         raise UsageError(f"no folder {report.parent} for the report", hint="name another file with --report")
     inputs.check_written(session, report, "--report", [0 if file in (None, "-") else file])

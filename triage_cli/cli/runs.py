@@ -12,7 +12,7 @@ from triage_cli.cli.session import Session, command
 from triage_cli.codec import RUN_KEYS, run_record
 from triage_cli.errors import NotFoundError
 
-KINDS = ("create", "classify", "route", "run", "reclassify", "verdict", "learn", "eval", "forget")
+KINDS = ("create", "classify", "route", "run", "reclassify", "verdict", "learn", "eval", "forget", "doctor")
 SHOWN = ("started_at", "kind", "seconds", "exit_code", "cost_usd", "counts", "actor", "words")
 
 

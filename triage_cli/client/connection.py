@@ -234,12 +234,12 @@ class Stream:
                 record = _parsed(line)
                 if not isinstance(record, dict):
                     raise self._connection.strange("a line that is no object")
+                cost = record.get("cost_usd") if record.keys() & {"end", "problem"} else None
+                self._connection.spent += cost if isinstance(cost, int | float) else 0.0
                 if "problem" in record:
                     raise wire.problem_of(record["problem"])
                 if "end" in record:
                     self.end = record
-                    cost = record.get("cost_usd")
-                    self._connection.spent += cost if isinstance(cost, int | float) else 0.0
                     return
                 yield record
         except wire.StrangeError as error:

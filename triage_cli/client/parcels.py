@@ -38,17 +38,18 @@ class Parcels(Generic[T]):
     def __init__(self, connection: Connection, way: Way[T]) -> None:
         self._connection = connection
         self._way = way
-        self._left = way.max_cost
+        self._spent = 0.0
         self._began = time.monotonic()
         self._meetings = importing.Meetings()
 
     def send(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[T]]:
         """Send drafts and yield their outcomes, parcel after parcel.
 
-        With a bound on cost one parcel is on its way at a time, since the next may spend what that one has left.
+        With a bound on cost one parcel is on its way at a time: the next is told what the ones before have spent. The
+        server knows a parcel that is sent again by its key, and goes on with what its earlier tries have spent.
         """
         flying: deque[_Parcel] = deque()
-        ahead = AHEAD if self._left is None else 1
+        ahead = AHEAD if self._way.max_cost is None else 1
         with closing(Seen()) as seen:
             chunks = bounded(drafts, ROWS)
             try:
@@ -72,8 +73,8 @@ class Parcels(Generic[T]):
         met = (self._meetings.met, self._meetings.rewritten)
         lines = [compact({"met": met}), *(wire.draft_line(d, n) for d, n in zip(drafts, before, strict=True))]
         params = dict(self._way.params)
-        if self._left is not None:
-            params["max_cost"] = self._left
+        if self._way.max_cost is not None:
+            params |= {"max_cost": self._way.max_cost, "spent_before": self._spent}
         if self._way.deadline is not None:
             params["deadline"] = max(0.0, self._began + self._way.deadline - time.monotonic())
         # Halves of surrogate pairs, which no UTF-8 holds, come through as JSON writes them.
@@ -114,8 +115,7 @@ class Parcels(Generic[T]):
         spent, met = end.get("cost_usd"), end.get("met")
         if not isinstance(spent, int | float) or not (isinstance(met, list) and [type(n) for n in met] == [int, int]):
             raise self._connection.strange("an end without its numbers")
-        if self._left is not None:
-            self._left = max(0.0, self._left - spent)
+        self._spent += spent
         self._meetings.add(met[0] - before[0], met[1] - before[1])
 
 

@@ -20,7 +20,7 @@ from triage_cli.models import (
 from triage_cli.ports import Batcher, Classifier
 from triage_cli.service.deciding import answered_by, costs, late, paying, steps_within
 from triage_cli.service.flipping import judge
-from triage_cli.service.gathering import Desk, Gathering, released, spooled, waits_for
+from triage_cli.service.gathering import Desk, Gathering, paid, released, spooled, waits_for
 from triage_cli.streams import chunked
 
 # Seconds after which a batch that a provider has not heard of will not turn up any more.
@@ -52,7 +52,7 @@ class Batching:
     def collect(self) -> Iterator[list[Outcome[Decided]]]:
         """Settle the batches that are ready; tickets that were not answered go back to where they came from."""
         for batch in self._desk.store.hold_batches(self._desk.lease):
-            if self._desk.allowance.stopping:
+            if self._desk.budget.stopping:
                 return
             if batch.classifier in self._troubles:
                 continue
@@ -158,7 +158,7 @@ class Batching:
             return self._proposed(batch, item, ticket, outcome)
         change = desk.deciding.change(ticket._replace(status=item.was), outcome, ids.now())
         cost = costs(step for step in change.adds if isinstance(step, Classification))
-        adds = (*change.adds, item._replace(state="answered", reserved=0.0), Spent(batch.paid_by, cost - item.reserved))
+        adds = (*change.adds, item._replace(state="answered", reserved=0.0), paid(batch, item, cost))
         event = change.event._replace(data={**change.event.data, "batch": batch.batch_id})
         change = change._replace(event=event, adds=adds)
         if not waits_for(ticket, item, batch):
@@ -179,9 +179,9 @@ class Batching:
             "batch": batch.batch_id,
             "outcome": "unanswered" if now.error else judge(ticket, now, desk.deciding.labels, 0.0),
         }  # fmt: skip
-        paid = Spent(batch.paid_by, costs(steps) - item.reserved)
+        cost = paid(batch, item, costs(steps))
         adds: tuple[Classification | BatchItem | Spent, ...]
-        adds = (*steps, item._replace(state="answered", reserved=0.0), paid)
+        adds = (*steps, item._replace(state="answered", reserved=0.0), cost)
         return Change(desk.event("proposed", ticket.ticket_id, data), paying(ticket, steps), ticket.revision, adds)
 
     # -- submit
@@ -189,7 +189,7 @@ class Batching:
     def submit(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Answer what needs no provider, and put the rest into batches; outcomes carry the ticket as `item`."""
         check = self._desk.deciding.check
-        for outcomes in self._first.classify(check.over(self._wanted(chunks)), self._desk.allowance):
+        for outcomes in self._first.classify(check.over(self._wanted(chunks)), self._desk.budget):
             self._desk.deciding.breathe()
             ready = [outcome for outcome in outcomes if not outcome.did.startswith(POSTPONED)]
             yield self._desk.deciding.save(ready) if ready else []

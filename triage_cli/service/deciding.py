@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from triage_cli import ids
-from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.errors import AnswerError, TriageError
 from triage_cli.models import (
     UNFINISHED,
@@ -41,7 +41,7 @@ class Deciding:
         labels: frozenset[str],
         actor: str,
         lease: Lease,
-        allowance: Allowance,
+        budget: Budget,
         breathe: Callable[[], None],
         *,
         force: bool = False,
@@ -52,7 +52,7 @@ class Deciding:
         self.suspicion = Suspicion(labels)
         self._actor = actor
         self._lease = lease
-        self._allowance = allowance
+        self._budget = budget
         self.breathe = breathe
         self.check = Unchecked()
         self._force = force
@@ -84,7 +84,7 @@ class Deciding:
 
     def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Ask about tickets this run holds; outcomes carry the ticket asked about as `item`, and row -1."""
-        for outcomes in self.classifier.classify(self.check.over(chunks), self._allowance):
+        for outcomes in self.classifier.classify(self.check.over(chunks), self._budget):
             self.breathe()
             yield self.save(outcomes) if outcomes else []
             if outcomes:
@@ -98,7 +98,7 @@ class Deciding:
         self.note()
         at = ids.now()
         changes = [self.change(outcome.ticket, outcome, at) for outcome in outcomes]
-        with self._allowance.recording(self._lease) as lease:
+        with self._budget.recording(self._lease) as lease:
             conflicts = self._store.save(changes, lease)
         if any(conflicts):
             changes = discreet(changes, conflicts)

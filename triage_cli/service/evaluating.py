@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from triage_cli import ids
+from triage_cli.adversarial import Steering, Tries
 from triage_cli.allowance import Allowance
 from triage_cli.codec import compact
 from triage_cli.errors import BudgetError, TriageError
@@ -23,7 +25,7 @@ from triage_cli.models import (
     Ticket,
 )
 from triage_cli.ports import Classifier, Shelf, Store
-from triage_cli.service.running import Tally, bound, running
+from triage_cli.service.running import Tally, running
 from triage_cli.service.verdicts import Verdicts
 from triage_cli.streams import chunked
 
@@ -65,6 +67,13 @@ class Evaluated(NamedTuple):
     learned: Learned | None = None
 
 
+class Attacked(NamedTuple):
+    """How a classifier bore the attacks, and the error that stopped them."""
+
+    steering: Steering
+    stopped: TriageError | None = None
+
+
 class _Asked(NamedTuple):
     row: int
     label: str
@@ -87,6 +96,7 @@ class Evaluating:
     ) -> None:  # fmt: skip
         self._store = store
         self._shelf = shelf
+        self._categories = categories
         self._names = [category.name for category in categories]
         self._known = Verdicts(categories, actor)
         self._classifier = classifier
@@ -95,6 +105,36 @@ class Evaluating:
         self._actor = actor
         self._words = words
         self.allowance = Allowance()
+        self._brought = 0.0  # USD that this command has spent
+
+    @contextmanager
+    def _asking(self, plan: ClassifyPlan) -> Iterator[tuple[Tally, Classifier]]:
+        """Begin a run of this command with its budget, and open the classifier; one limit holds for all its runs."""
+        with running(self._store, "eval", self._actor, self._words, self.allowance, self._brought) as tally:
+            tally.budget(plan.max_cost, self._per_day)
+            try:
+                yield tally, self._classifier(plan, tally.run.run_id)
+            finally:
+                self._brought = tally.money.brought
+
+    def attack(self, plan: ClassifyPlan) -> Attacked:
+        """Try the shipped attacks on one classifier, nothing recalled and no ticket stored.
+
+        What stops the asking leaves the figures of the tries that were answered, where there are any.
+        """
+        with self._asking(plan) as (tally, classifier):
+            tries = Tries(self._categories)
+            stopped: TriageError | None = None
+            try:
+                for asked in tries.over(classifier, tally.money):
+                    tally.breathe()
+                    tally.counts["asked"] += asked
+            except BudgetError as error:
+                stopped = error
+                tally.codes.add(error.exit_code)
+            if stopped is not None and not tries.made:
+                raise stopped
+            return Attacked(tries.steering(classifier.name), stopped)
 
     def rows(self, rows: Iterable[Labelled]) -> list[Labelled]:
         """Return the rows with their label as the categories have it, or as it stands where it is none of them."""
@@ -108,9 +148,7 @@ class Evaluating:
 
         What stops the asking (no money left, a signal) leaves the figures of what was answered.
         """
-        with running(self._store, "eval", self._actor, self._words, self.allowance) as tally:
-            bound(self.allowance, self._store, tally.lease, plan.max_cost, self._per_day)
-            classifier = self._classifier(plan, tally.run.run_id)
+        with self._asking(plan) as (tally, classifier):
             start = time.monotonic()
             asked: list[_Asked] = []
             known = self._learned([row.text for row in rows])
@@ -125,7 +163,7 @@ class Evaluating:
                 tally.codes.add(error.exit_code)
             seconds = time.monotonic() - start
             fitted = tuple(self._fit(asked, tally)) if fit and stopped is None else ()
-            found = self._scored(classifier.name, asked, own, self.allowance.of_this_run, seconds)
+            found = self._scored(classifier.name, asked, own, tally.money.spent, seconds)
             return Evaluated(found, fitted, stopped, _mistakes(asked, rows), self._told(asked))
 
     def _ask(self, classifier: Classifier, rows: Sequence[Labelled], tally: Tally) -> Iterator[list[_Asked]]:
@@ -140,14 +178,14 @@ class Evaluating:
                     return
                 yield chunk
 
-        for outcomes in classifier.classify(chunks(), self.allowance):
+        for outcomes in classifier.classify(chunks(), tally.money):
             tally.breathe()
             answered = [_asked(outcome, labels) for outcome in outcomes]
             paid = [
                 s for a in answered for s in a.steps if s.confidence_source != "model" and not s.error and not s.reused
             ]
             if paid:
-                with self.allowance.recording(tally.lease) as lease:
+                with tally.money.recording(tally.lease) as lease:
                     self._shelf.keep_trials([s._replace(confidence=s.said) for s in paid], lease)
             answered = [a for a, outcome in zip(answered, outcomes, strict=True) if outcome.did != UNFINISHED]
             tally.counts["asked"] += len(answered)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple, cast
 
 from triage_cli import ids
-from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.errors import BudgetError, DoubtfulError, TriageError
 from triage_cli.models import (
     Answer,
@@ -37,7 +37,7 @@ class Desk(NamedTuple):
     batcher: Callable[[str], Batcher]
     actor: str
     lease: Lease
-    allowance: Allowance
+    budget: Budget
 
     def event(self, action: str, ticket_id: str | None, data: Mapping[str, Any]) -> Event:
         """Return an event of this run."""
@@ -46,14 +46,14 @@ class Desk(NamedTuple):
     def save(self, changes: Sequence[Change]) -> list[bool]:
         """Save, with what was spent so far; return which changes were accepted.
 
-        Money goes to the run that had set it aside, also where that ended long ago; this run's own is its allowance's.
+        Money goes to the run that had set it aside, also where that ended long ago; this run's own is its budget's.
         """
         others = [c._replace(adds=tuple(a for a in c.adds if not self._mine(a))) for c in changes]
-        with self.allowance.recording(self.lease) as lease:
+        with self.budget.recording(self.lease) as lease:
             accepted = [conflict is None for conflict in self.store.save(others, lease)]
         for change, kept in zip(changes, accepted, strict=True):
-            for usd in [add.usd for add in change.adds if isinstance(add, Spent) and self._mine(add)] if kept else ():
-                self.allowance.book(usd)
+            for add in [add for add in change.adds if isinstance(add, Spent) and self._mine(add)] if kept else ():
+                self.budget.book(add.usd - add.released)
         return accepted
 
     def _mine(self, add: object) -> bool:
@@ -71,13 +71,18 @@ class Desk(NamedTuple):
 
     def returned(self, batch: Batch, item: BatchItem, ticket: Ticket, why: str) -> Change:
         """Return the change that ends a ticket's waiting without an answer."""
-        adds = (item._replace(state="returned", reserved=0.0), Spent(batch.paid_by, -item.reserved))
+        adds = (item._replace(state="returned", reserved=0.0), paid(batch, item, 0.0))
         event = self.event("returned", ticket.ticket_id, {"batch": batch.batch_id, "why": why})
         return Change(event, released(ticket, item, batch), ticket.revision, adds)
 
     def tickets(self, items: Sequence[BatchItem]) -> dict[str, Ticket]:
         """Return the tickets of items as they stand now."""
         return {t.ticket_id: t for t in self.store.find(Selection(ids=tuple(item.ticket_id for item in items)))}
+
+
+def paid(batch: Batch, item: BatchItem, cost: float) -> Spent:
+    """Return what an answer cost, in USD, in the place of what was set aside for it as the batch was gathered."""
+    return Spent(batch.paid_by, cost, item.reserved, batch.opened_at)
 
 
 def waits_for(ticket: Ticket, item: BatchItem, batch: Batch) -> bool:
@@ -154,7 +159,7 @@ class Gathering:
     def _room_for(self, ticket: Ticket) -> Generator[list[Outcome[Decided]], None, BatchRequest | None]:
         """Return a ticket's request in a batch that has room for it, its money set aside; None where that fails."""
         of = self._batcher
-        while self.trouble is None and not self._desk.allowance.stopping:
+        while self.trouble is None and not self._desk.budget.stopping:
             batch = self._batch or self._opened()
             request = of.request(ticket, batch.batch_id, self._number)
             full = self._number == of.most_requests or self._size + len(request.line) > of.most_bytes
@@ -177,9 +182,9 @@ class Gathering:
         """
         if worst > self._left:
             wanted = [worst - self._left, *[worst] * (self._ahead - 1)]
-            granted = wanted[: self._desk.allowance.set_aside(wanted)]
+            granted = wanted[: self._desk.budget.set_aside(wanted)]
             if not granted:
-                raise self._desk.allowance.exceeded(worst)
+                raise self._desk.budget.exceeded(worst)
             self._aside += sum(granted)
             self._left += sum(granted)
             self._sums += len(granted)
@@ -222,7 +227,7 @@ class Gathering:
             if mine and self._spool and (request := requests.pop(item.number, None)):
                 self._spool.write(request.line)
                 cost += request.worst
-        self._desk.allowance.settle(self._aside, cost, self._sums)
+        self._desk.budget.settle(self._aside, cost, self._sums)
         self._aside, self._sums, self._left = 0.0, 0, 0.0
         return held
 
@@ -246,7 +251,7 @@ class Gathering:
 
     def _handed_over(self, batch: Batch, spool: IO[bytes]) -> TriageError | None:
         desk = self._desk
-        if desk.allowance.stopping or not spool.tell():
+        if desk.budget.stopping or not spool.tell():
             desk.give_back(batch, "the run was stopped before it was sent" if spool.tell() else "it is empty")
             return None
         about = {"batch": batch.batch_id, "classifier": batch.classifier, "requests": self._number}

@@ -7,6 +7,7 @@ from itertools import chain, count, islice
 from typing import NamedTuple, TypeVar
 
 from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.errors import UnavailableError, UsageError
 from triage_cli.importing import Meetings
 from triage_cli.models import (
@@ -47,7 +48,7 @@ from triage_cli.service.intake import Intake
 from triage_cli.service.judging import Judging
 from triage_cli.service.passing import Passing
 from triage_cli.service.reclassifying import Reclassifying
-from triage_cli.service.running import Tally, bound, running
+from triage_cli.service.running import Tally, running
 from triage_cli.service.staying import due, last_of_each
 from triage_cli.service.verdicts import Verdicts
 from triage_cli.streams import bounded
@@ -75,11 +76,14 @@ class Parts(NamedTuple):
 class LocalTriage:
     """Implements `ports.Triage`; one object a command or request. `words` is the command, for the record of runs.
 
-    `meetings` is what the parts before have met, where the input is a part of a longer one.
+    Where the input is a part of a longer one, `meetings` is what the parts before have met, `brought` what they have
+    spent in USD, and `parcel` names the request that brought it, should it come again.
     """
 
     def __init__(self, parts: Parts, actor: str, words: str = "") -> None:
         self.meetings: Meetings | None = None
+        self.brought = 0.0
+        self.parcel = ""
         self._parts = parts
         self._store = parts.store
         self._actor = actor
@@ -88,6 +92,7 @@ class LocalTriage:
         self._allowance = Allowance()
         self._cut = False  # some of the input was left
         self._tally: Tally | None = None  # of the last run
+        self._earlier = 0.0  # USD that the runs before it have spent
 
     def stop(self) -> None:
         """Take no new work; what is in flight ends and is kept."""
@@ -104,12 +109,19 @@ class LocalTriage:
     @property
     def spent(self) -> float:
         """Return what was spent here, in USD."""
-        return self._allowance.spent
+        return self._earlier + (self._tally.money.spent if self._tally else 0.0)
+
+    @property
+    def paid(self) -> float:
+        """Return what this request has cost, in USD, over all the times that it came."""
+        return self._tally.money.brought - self.brought if self._tally else 0.0
 
     @contextmanager
     def _running(self, kind: str) -> Iterator[Tally]:
         """Begin a run; what is stored under a category's former name follows first."""
-        with running(self._store, kind, self._actor, self._words, self._allowance) as tally:
+        self._earlier = self.spent
+        brought = self.brought + self._earlier
+        with running(self._store, kind, self._actor, self._words, self._allowance, brought, self.parcel) as tally:
             self._tally = tally
             self._follow(tally.run.run_id)
             yield tally
@@ -157,7 +169,7 @@ class LocalTriage:
     def to_ask(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Ticket]:
         """Walk over the tickets that `classify` would ask about, in its order; none is held."""
         classifier = self._parts.classifier(plan, self._actor, "")
-        deciding = self._asking(classifier, Lease(""), lambda: None, force=plan.force)
+        deciding = self._asking(classifier, Lease(""), Budget.free(self._allowance), lambda: None, force=plan.force)
         wanted = selection._replace(statuses=selection.statuses or TO_CLASSIFY, order="urgent")
         for chunk in bounded(self._store.find(selection if selection.ids is not None else wanted)):
             settled = deciding.settled(chunk)
@@ -190,20 +202,22 @@ class LocalTriage:
             opened.breathe = tally.breathe
             return opened
 
-        desk = Desk(self._store, deciding, cache(opening), self._actor, tally.lease, self._allowance)
+        desk = Desk(self._store, deciding, cache(opening), self._actor, tally.lease, tally.money)
         return Batching(desk, deciding.classifier, proposals=proposals)
 
     def _deciding(self, plan: ClassifyPlan, tally: Tally) -> Deciding:
-        bound(self._allowance, self._store, tally.lease, plan.max_cost, self._parts.per_day)
+        budget = tally.budget(plan.max_cost, self._parts.per_day)
         self._allowance.end_in(plan.deadline)
         classifier = self._parts.classifier(plan, self._actor, tally.run.run_id)
-        deciding = self._asking(classifier, tally.lease, tally.breathe, force=plan.force)
+        deciding = self._asking(classifier, tally.lease, budget, tally.breathe, force=plan.force)
         deciding.check = self._parts.check()
         return deciding
 
-    def _asking(self, classifier: Classifier, lease: Lease, breathe: Callable[[], None], *, force: bool) -> Deciding:
+    def _asking(
+        self, classifier: Classifier, lease: Lease, budget: Budget, breathe: Callable[[], None], *, force: bool
+    ) -> Deciding:
         labels = frozenset(c.name for c in self._parts.categories)
-        return Deciding(self._store, classifier, labels, self._actor, lease, self._allowance, breathe, force=force)
+        return Deciding(self._store, classifier, labels, self._actor, lease, budget, breathe, force=force)
 
     def _check_deadline(self, plan: ClassifyPlan, *, done: bool) -> None:
         """Raise `UnavailableError` where the deadline came before the end of the work."""
@@ -311,9 +325,10 @@ class LocalTriage:
         asked = plan.classify._replace(force=False)  # what was answered before is recalled whatever is overruled
         deciding = self._deciding(asked, tally)
         batching = self._batching(asked, deciding, tally, proposals=True) if asked.batch else None
-        return Reclassifying(
-            self._store, deciding, self._actor, tally.lease, self._allowance, plan, self._parts.hysteresis, batching,
-        ), batching  # fmt: skip
+        again = Reclassifying(
+            self._store, deciding, self._actor, tally.lease, tally.money, plan, self._parts.hysteresis, batching,
+        )  # fmt: skip
+        return again, batching
 
     # -- verdicts
 

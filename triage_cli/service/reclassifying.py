@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from triage_cli import ids
-from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.errors import AnswerError, CheckError
 from triage_cli.models import (
     POSTPONED,
@@ -38,7 +38,7 @@ class Reclassifying:
     """Compares and applies for one run. A machine's answer never passes a verdict unless `force` says so."""
 
     def __init__(
-        self, store: Store, deciding: Deciding, actor: str, lease: Lease, allowance: Allowance, plan: ReclassifyPlan,
+        self, store: Store, deciding: Deciding, actor: str, lease: Lease, budget: Budget, plan: ReclassifyPlan,
         hysteresis: Mapping[str, float], batching: Batching | None = None,
     ) -> None:  # fmt: skip
         self._store = store
@@ -47,7 +47,7 @@ class Reclassifying:
         self._labels = deciding.labels
         self._actor = actor
         self._lease = lease
-        self._allowance = allowance
+        self._budget = budget
         self._plan = plan
         self._hysteresis = hysteresis
         self._batching = batching
@@ -77,7 +77,7 @@ class Reclassifying:
         except CheckError:
             yield [_outcome(j, j.ticket) for j in changes]
             raise
-        if self._allowance.stopping or waiting:  # not all was compared, so that nothing of it is to hold
+        if self._budget.stopping or waiting:  # not all was compared, so that nothing of it is to hold
             yield [_outcome(j, j.ticket) for j in changes]
         elif changes:
             yield self._applied(changes, send_on)
@@ -99,7 +99,7 @@ class Reclassifying:
         aside: list[Judged] = []
         rows: dict[str, int] = {}
         chunks = self._deciding.check.over(self._to_ask(selection, aside, rows))
-        for outcomes in self._classifier.classify(chunks, self._allowance):
+        for outcomes in self._classifier.classify(chunks, self._budget):
             self._deciding.breathe()
             if unfinished := [o for o in outcomes if o.did == UNFINISHED]:
                 self._deciding.save(unfinished)
@@ -138,7 +138,7 @@ class Reclassifying:
         """Yield the tickets nobody has answered for yet, held by this run; the others are set aside."""
         row = 0
         for chunk in bounded(self._selected(selection)):
-            if self._allowance.stopping or (self._batching is not None and self._batching.troubled):
+            if self._budget.stopping or (self._batching is not None and self._batching.troubled):
                 return
             numbers = {ticket.ticket_id: row + n for n, ticket in enumerate(chunk)}
             row += len(chunk)
@@ -153,7 +153,7 @@ class Reclassifying:
                     open_.append(ticket)
             yield []  # what was set aside need not wait
             for few in bounded(open_, self._deciding.handful):
-                if self._allowance.stopping:
+                if self._budget.stopping:
                     return
                 mine = {t.ticket_id: t for t in self._claimed(few)}
                 aside += (Judged(numbers[t.ticket_id], t, "held", None) for t in few if t.ticket_id not in mine)
@@ -205,7 +205,7 @@ class Reclassifying:
             judged.append(this)
             event = Event("proposed", ticket.ticket_id, self._lease.run_id, self._actor, at, _told(this, last))
             changes.append(Change(event, ticket, before.revision, new))
-        with self._allowance.recording(self._lease) as lease:
+        with self._budget.recording(self._lease) as lease:
             conflicts = self._store.save(changes, lease)
         changes = discreet(changes, conflicts)
         late = [c._replace(ticket=None, expects=0) for c, no in zip(changes, conflicts, strict=True) if no]

@@ -7,46 +7,45 @@ from typing import Any
 
 from triage_cli import ids
 from triage_cli.allowance import Allowance
+from triage_cli.budget import Bounds, Budget
 from triage_cli.codec import compact
 from triage_cli.errors import PRECEDENCE, ExitCode, ItemError, TriageError
 from triage_cli.models import Lease, Outcome, Routed, Run
 from triage_cli.ports import Store
 
-DAY = 24 * 3600.0
 # A run that waits for something renews its lease so often, in seconds.
 RENEW = 15.0
 
 
-class Breath:
-    """Renews a run's lease while it waits: a claim and a save do so too, but the next one may be minutes away."""
-
-    def __init__(self, store: Store, lease: Lease, allowance: Allowance) -> None:
-        self._store = store
-        self._lease = lease
-        self._allowance = allowance
-        self._next = allowance.clock() + RENEW
-
-    def __call__(self) -> None:
-        """Take a breath; most write nothing."""
-        now = self._allowance.clock()
-        if now < self._next:
-            return
-        self._next = now + RENEW
-        with self._allowance.recording(self._lease) as lease:
-            self._store.renew(lease)
-
-
 class Tally:
-    """What a run has done so far."""
+    """What a run has done so far, and its money; `brought` is what its command had spent before it."""
 
     def __init__(self, run: Run, store: Store, allowance: Allowance) -> None:
         self.run = run
         self.lease = Lease(run.run_id)
-        self.breathe = Breath(store, self.lease, allowance)
+        self.allowance = allowance
+        self.brought = run.spent
+        self.money = Budget.free(allowance)
+        self.breathe = Breath(store, self)
         self.counts: Counter[str] = Counter()
         self.codes = {ExitCode.OK}
         self.said: int | None = None  # by the command, which knows more of its end than the run does
         self.ended = False
+        self._store = store
+
+    def budget(self, max_cost: float | None, per_day: float | None) -> Budget:
+        """Open what the run may spend, in USD: by its own command, and together with all other runs of a day.
+
+        Where it is bounded, what it sets aside is written down before a call is made: so a kill takes nothing off the
+        books. What it spends is written down with its answers and at its end.
+        """
+
+        def grant(spent: float, reserved: float, wanted: Sequence[float]) -> int:
+            return self._store.set_aside(self.lease._replace(spent=spent, reserved=reserved), wanted, per_day)
+
+        bounds = Bounds(max_cost, per_day, self.brought)
+        self.money = Budget(self.allowance, bounds, None if max_cost is None and per_day is None else grant)
+        return self.money
 
     def add(self, outcomes: Iterable[Outcome[Any]]) -> None:
         """Count outcomes."""
@@ -65,12 +64,34 @@ class Tally:
         return self.said if self.said is not None else next(code for code in PRECEDENCE if code in self.codes)
 
 
+class Breath:
+    """Renews a run's lease while it waits: a claim and a save do so too, but the next one may be minutes away."""
+
+    def __init__(self, store: Store, tally: Tally) -> None:
+        self._store = store
+        self._tally = tally
+        self._next = tally.allowance.clock() + RENEW
+
+    def __call__(self) -> None:
+        """Take a breath; most write nothing."""
+        now = self._tally.allowance.clock()
+        if now < self._next:
+            return
+        self._next = now + RENEW
+        with self._tally.money.recording(self._tally.lease) as lease:
+            self._store.renew(lease)
+
+
 @contextmanager
-def running(store: Store, kind: str, actor: str, words: str, allowance: Allowance) -> Iterator[Tally]:
-    """Begin a run and end it however the block ends; a killed one is ended by its lease."""
-    run = store.begin(Run(ids.new_id(), kind, actor, words, ids.now(), spent=allowance.brought))
-    allowance.begin(run.spent)
-    tally = Tally(run, store, allowance)
+def running(
+    store: Store, kind: str, actor: str, words: str, allowance: Allowance, brought: float = 0.0, parcel: str = ""
+) -> Iterator[Tally]:
+    """Begin a run and end it however the block ends; a killed one is ended by its lease.
+
+    `brought` is what its command has spent in USD, `parcel` names the request that may come again, if one began it.
+    """
+    begun = Run(ids.new_id(), kind, actor, words, ids.now(), spent=brought, parcel=parcel)
+    tally = Tally(store.begin(begun), store, allowance)
     try:
         yield tally
     except TriageError as error:
@@ -87,22 +108,9 @@ def running(store: Store, kind: str, actor: str, words: str, allowance: Allowanc
             tally.codes.add(ExitCode.INTERRUPTED)
         run = tally.run._replace(
             ended_at=ids.now(),
-            spent=allowance.of_this_run + allowance.reserved,  # what is in flight still may be paid for
+            spent=tally.money.spent + tally.money.reserved,  # what is in flight still may be paid for
             counts=compact(dict(sorted(tally.counts.items()))),
             exit_code=int(tally.exit_code),
         )
         store.end(run)
         tally.ended = True
-
-
-def bound(allowance: Allowance, store: Store, lease: Lease, max_cost: float | None, per_day: float | None) -> None:
-    """Bound what a run may spend, in USD: its own command, and together with all other runs of a day.
-
-    What it sets aside is written down before a call is made: so a kill takes nothing off the books.
-    """
-
-    def grant(spent: float, reserved: float, wanted: Sequence[float]) -> int:
-        return store.set_aside(lease._replace(spent=spent, reserved=reserved), wanted, per_day, ids.ago(DAY))
-
-    allowance.limit, allowance.per_day = max_cost, per_day
-    allowance.grant = None if max_cost is None and per_day is None else grant

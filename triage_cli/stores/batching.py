@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from triage_cli.codec import compact
-from triage_cli.models import Batch, BatchItem, Change, Event, Lease, Spent
+from triage_cli.models import Batch, BatchItem, Change, Event, Lease
 from triage_cli.stores import queries
 
 OPEN = "('gathering', 'sending', 'submitted')"
@@ -85,15 +85,6 @@ class BatchTables:
             name: {"tickets": tickets, "batches": batches, "since": since}
             for name, tickets, batches, since in self._read(WAITING)
         }
-
-    def _spend(self, db: Any, added: Sequence[object]) -> None:
-        """Put money on the accounts of runs."""
-        spent: dict[str, float] = {}
-        for row in added:
-            if isinstance(row, Spent):
-                spent[row.run_id] = spent.get(row.run_id, 0.0) + row.usd
-        for run_id in sorted(spent):
-            db.execute(queries.SPEND, (spent[run_id], spent[run_id], run_id))
 
     # -- what the store brings
 

@@ -17,7 +17,6 @@ RENEW = f"""update runs set lease_until = {CLOCK} + ?, spent = coalesce(? + sett
 BEGIN = f"{queries.BEGIN} {CLOCK} + ?)"
 # Whoever sets money aside under a bound of all runs waits here for the others, and holds nothing else yet.
 ALONE, BUDGET = "select pg_advisory_xact_lock(?)", 74_219_203_119  # any number, the same in every version
-BESIDES = queries.besides(CLOCK)
 # Of two runs that continue a dead one, the first takes over what it had spent.
 CONTINUE = f"""update runs set ended_at = ?, exit_code = 137 where {queries.DEAD} {CLOCK}
     returning inherited + spent + reserved"""

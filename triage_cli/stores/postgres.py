@@ -46,7 +46,6 @@ class PostgresStore(SqlStore):
     """
 
     FREE_BATCH = pg_queries.FREE_BATCH
-    BESIDES = pg_queries.BESIDES
 
     def __init__(
         self,
@@ -88,7 +87,7 @@ class PostgresStore(SqlStore):
         def begin(db: Door) -> float:
             self._free_the_dead(db)
             spent = db.execute(pg_queries.CONTINUE, (now(), *queries.dead(run))).fetchall()
-            before = run.spent + sum(row[0] for row in spent)
+            before = run.spent + sum(row[0] for row in spent) + self._spent_before(db, run)
             db.execute(pg_queries.BEGIN, (*run._replace(spent=0.0), before, place(), Lease(run.run_id).seconds))
             db.trace = "select 1 from runs where run_id = ?", (run.run_id,)
             return float(before)
@@ -99,13 +98,13 @@ class PostgresStore(SqlStore):
         """Renew a run's lease, and record what it says of money."""
         self._server.write(lambda db: self._renew(db, lease))
 
-    def set_aside(self, lease: Lease, wanted: Sequence[float], per_day: float | None, since: str) -> int:
+    def set_aside(self, lease: Lease, wanted: Sequence[float], per_day: float | None) -> int:
         """Set further sums aside, as many as all runs may; who asks for that takes turns, by a lock taken first."""
 
         def set_aside(db: Door) -> int:
             if per_day is not None:
                 db.execute(pg_queries.ALONE, (pg_queries.BUDGET,))
-            return self._set_aside(db, lease, wanted, per_day, since)
+            return self._set_aside(db, lease, wanted, per_day)
 
         return self._server.write(set_aside)
 
@@ -157,6 +156,7 @@ class PostgresStore(SqlStore):
         return [Parcel(d, tickets[d.ticket_id]) for d in deliveries]
 
     def _renew(self, db: Door, lease: Lease) -> None:
+        self._book(db, lease.run_id, lease.spent)
         db.execute(pg_queries.RENEW, (lease.seconds, lease.spent, lease.reserved, lease.run_id))
 
     # -- the one write

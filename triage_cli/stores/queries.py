@@ -109,9 +109,6 @@ PUT_BATCH_ITEM = (
     f"insert into batch_items values ({_marks(BatchItem._fields)}) on conflict (batch_id, ticket_id) do update set "
     + ", ".join(f"{f} = excluded.{f}" for f in ("number", "answer_key", "was", "reserved", "redacted", "state"))
 )
-# Money that other runs put on a run's account is told apart, so that what this one says next of its own leaves it.
-SPEND = "update runs set spent = spent + ?, settled = settled + ? where run_id = ?"
-
 INSERT_EVENT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -179,19 +176,6 @@ END = """update runs set ended_at = ?, counts = ?, exit_code = ?, summary = ?, s
 BEGIN = (
     f"insert into runs ({', '.join(Run._fields)}, inherited, place, lease_until) values ({_marks(Run._fields)}, ?, ?, "
 )
-
-
-def besides(now: str) -> str:
-    """Return the SQL for what all runs begun since a moment or still at work paid, but for what one says itself.
-
-    One that began before and has ended counts no more: a long night would be taken off the next one's budget.
-    """
-    at_work = f"ended_at is null and lease_until > {now}"
-    return f"""select settled + (select coalesce(sum(spent + reserved), 0) from runs
-            where started_at >= :since and spent + reserved <> 0)
-        + (select coalesce(sum(spent + reserved), 0) from runs where {at_work} and started_at < :since)
-        - case when started_at >= :since or ({at_work}) then spent + reserved else 0 end
-        from runs where run_id = :run"""
 
 
 # A run holds what it claimed while it has not ended and its lease is not over.

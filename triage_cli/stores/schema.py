@@ -151,6 +151,17 @@ THIRD: tuple[str, ...] = (
     "alter table deliveries add column revision integer not null default 0",
     "alter table deliveries add column targets text default null",
     "alter table deliveries add column doubtful integer not null default 0",
+    # When runs spent, to the minute; what was on the books before counts as spent when its run ended, or else began.
+    """create table bookings (
+        minute text not null, run_id text not null, usd real not null, primary key (minute, run_id)) without rowid""",
+    # Without a lease nothing tells when a killed run was last heard of, and with it for how long its calls count.
+    """insert into bookings select substr(coalesce(ended_at, started_at), 1, 16), run_id,
+        spent + case when lease_until = 0 then reserved else 0 end from runs where spent + reserved <> 0""",
+    "drop index runs_paid",
+    "create index runs_reserving on runs (lease_until, reserved) where reserved <> 0",
+    # The request that began a run, where it may come again.
+    "alter table runs add column parcel text not null default ''",
+    "create index runs_of_parcel on runs (parcel) where parcel <> ''",
     # The version that was active when this one was compared with what was in use, 0 for the built-in model.
     "alter table versions add column based_on integer default null",
     # A ticket that came back to a category used to count as delivered there. It is routed once more: the destination

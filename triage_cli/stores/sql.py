@@ -4,14 +4,12 @@ SQL here is what SQLite and PostgreSQL both take, with `?` and `:name` for value
 the PostgreSQL store translates these at its connection's door.
 """
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from triage_cli import auditing
-from triage_cli.allowance import fitting
 from triage_cli.codec import compact
 from triage_cli.ids import forgotten, now
 from triage_cli.models import (
@@ -33,6 +31,7 @@ from triage_cli.stores import queries
 from triage_cli.stores.batching import BatchTables
 from triage_cli.stores.deliveries import DeliveryTables
 from triage_cli.stores.forgetting import FORGOT, Forgetting
+from triage_cli.stores.money import MoneyTables
 from triage_cli.stores.places import alive, place
 from triage_cli.stores.renames import Renames
 from triage_cli.streams import NAMED, chunked
@@ -65,11 +64,10 @@ class Db(Protocol):
         """Run one statement."""
 
 
-class SqlStore(Forgetting, Renames, BatchTables, DeliveryTables, ABC):
+class SqlStore(Forgetting, Renames, BatchTables, DeliveryTables, MoneyTables, ABC):
     """The part of `ports.Store` that needs nothing but a read and a transaction; `path` names the database."""
 
     path: str
-    BESIDES = queries.besides(":now")
 
     @abstractmethod
     def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
@@ -90,6 +88,7 @@ class SqlStore(Forgetting, Renames, BatchTables, DeliveryTables, ABC):
     def end(self, run: Run) -> None:
         """Record how a run ended; its tickets and deliveries are free."""
         with self._writing() as db:
+            self._book(db, run.run_id, run.spent)
             values = (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id)
             db.execute(queries.END, values)
             db.execute("delete from claims where run_id = ?", (run.run_id,))
@@ -104,25 +103,12 @@ class SqlStore(Forgetting, Renames, BatchTables, DeliveryTables, ABC):
         with self._writing() as db:
             self._renew(db, lease)
 
-    def set_aside(self, lease: Lease, wanted: Sequence[float], per_day: float | None, since: str) -> int:
-        """Set further sums aside, as many as all runs may: looked at and written down in one transaction."""
-        with self._writing() as db:
-            return self._set_aside(db, lease, wanted, per_day, since)
-
-    def _set_aside(self, db: Db, lease: Lease, wanted: Sequence[float], per_day: float | None, since: str) -> int:
-        number, reserved = len(wanted), lease.reserved or 0.0
-        if per_day is not None:
-            values = {"run": lease.run_id, "since": since, "now": time.time()}
-            others = db.execute(self.BESIDES, values).fetchone()[0]
-            number = fitting(wanted, per_day - others - (lease.spent or 0.0) - reserved)
-        self._renew(db, lease._replace(reserved=reserved + sum(wanted[:number])))
-        return number
-
     def _free_the_dead(self, db: Db) -> None:
         rows = db.execute("select run_id, pid from runs where ended_at is null and place = ?", (place(),))
         for run_id, pid in rows.fetchall():
             if not alive(pid):
-                db.execute("update runs set lease_until = 0 where run_id = ? and lease_until > 0", (run_id,))
+                at = self._now()  # when it was last heard of: what it had set aside counts for a day from then
+                db.execute("update runs set lease_until = ? where run_id = ? and lease_until > ?", (at, run_id, at))
 
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
@@ -261,13 +247,12 @@ class SqlStore(Forgetting, Renames, BatchTables, DeliveryTables, ABC):
         for destination, state, number in self._read(queries.DELIVERY_COUNTS):
             deliveries.setdefault(destination, {})[state] = number
         days = dict(self._read("select substr(stored_at, 1, 10), count(*) from tickets group by 1 order by 1"))
-        cost = self._read("select coalesce(sum(cost), 0) from classifications")[0][0]
         events = self._read("select seq from chain")[0][0]
         by_status, by_category = count("status"), count("category")
         total = sum(by_status.values())
         by = by_status, by_category, count("classifier"), days
         audited = {name: {"asked": asked, "agreed": agreed} for name, asked, agreed in self._read(queries.AUDITED)}
-        return Stats(total, *by, deliveries, cost, events, self.waiting(), audited)
+        return Stats(total, *by, deliveries, self.cost(), events, self.waiting(), audited)
 
     # -- below
 

@@ -75,7 +75,7 @@ class SqliteStore(SqlStore):
             self._free_the_dead(db)
             at = time.time()
             dead = (*queries.dead(run), at)
-            before = run.spent + db.execute(queries.CONTINUED, dead).fetchone()[0]
+            before = run.spent + db.execute(queries.CONTINUED, dead).fetchone()[0] + self._spent_before(db, run)
             db.execute(queries.CLOSE_CONTINUED, (now(), *dead))
             until = at + Lease(run.run_id).seconds
             db.execute(queries.BEGIN + "?)", (*run._replace(spent=0.0), before, place(), until))
@@ -128,6 +128,7 @@ class SqliteStore(SqlStore):
 
     def _renew(self, db: sqlite3.Connection, lease: Lease) -> None:
         until = time.time() + lease.seconds
+        self._book(db, lease.run_id, lease.spent)
         db.execute(queries.RENEW, (until, lease.spent, lease.reserved, lease.run_id))
 
     # -- the one write

@@ -14,7 +14,7 @@ from triage_cli.service.local import Parts
 from triage_cli.wiring.classifiers import Caller, open_batcher, open_classifier
 from triage_cli.wiring.destinations import cut_off, open_destination, preview, try_destination
 from triage_cli.wiring.examining import (
-    attack,
+    asks_provider,
     calibrations,
     estimate,
     evaluating,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx
     from triage_cli.resilience import Pace
 
 __all__ = [
-    "attack",
+    "asks_provider",
     "calibrations",
     "copy_to",
     "cut_off",

@@ -36,7 +36,7 @@ def open_classifier(
     spec = config.classifiers.get(name)
     if spec is None:
         raise UsageError(f'no classifier "{name}"', hint=f"the config has {', '.join(config.classifiers)}")
-    if plan.batch and not _paid(config, spec):
+    if plan.batch and not paid_steps(config, spec):
         raise UsageError(
             f'classifier "{name}" asks no provider{" offline" if config.offline else ""}, so nothing can be in a batch',
             hint="leave out --batch",
@@ -49,7 +49,7 @@ def open_classifier(
         kept = [step for step in spec.steps if not config.offline or config.classifiers[step].type == "local"]
         if not kept:
             raise UsageError(f'classifier "{name}" has no step that works offline', hint="leave out --offline")
-        paid = _paid(config, spec)
+        paid = paid_steps(config, spec)
         steps = [
             _calibrated(
                 store,
@@ -84,7 +84,7 @@ def _calibration(
     return Calibrated(classifier, found, spec.min_confidence)
 
 
-def _paid(config: Config, spec: ClassifierSpec) -> list[str]:
+def paid_steps(config: Config, spec: ClassifierSpec) -> list[str]:
     """Return the names of the steps that ask a provider; offline there are none."""
     names = spec.steps if spec.type == "cascade" else (spec.name,)
     return [] if config.offline else [name for name in names if config.classifiers[name].type != "local"]
@@ -100,7 +100,7 @@ def open_batcher(config: Config, store: Store, name: str, plan: ClassifyPlan, ca
             f'a batch of classifier "{name}" is to be collected, which the config no longer has',
             hint="add it again until then",
         )
-    steps = _paid(config, config.classifiers[plan.classifier or config.classifier])
+    steps = paid_steps(config, config.classifiers[plan.classifier or config.classifier])
     asked = open_asked(config, spec, plan, caller)
     calibrated = _calibration(store, spec, asked)
     return batches.Batches(

@@ -6,19 +6,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli import ids
-from triage_cli.adversarial import Steering, adversarial
 from triage_cli.allowance import Allowance
+from triage_cli.budget import Budget
 from triage_cli.config import Config
 from triage_cli.errors import UnavailableError
 from triage_cli.models import Calibration, ClassifyPlan, Ticket
 from triage_cli.network import Network
-from triage_cli.ports import Classifier
+from triage_cli.ports import Classifier, Store
+from triage_cli.service.running import running
 from triage_cli.wiring.classifiers import (
     Caller,
     built_in,
     of_other_categories,
     open_asked,
     open_classifier,
+    paid_steps,
     suited,
 )
 from triage_cli.wiring.stores import known, open_shelf, open_store
@@ -28,15 +30,31 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.service.learning import Learning
 
 
-def try_classifier(config: Config, name: str) -> str:
-    """Ask a classifier one tiny question and return what it answered in words. Raises what a run would raise."""
-    store, spec = open_store(config), config.classifiers[name]
+def try_classifier(config: Config, name: str, actor: str, words: str) -> str:
+    """Ask a classifier one tiny question and return what it answered in words; what may cost is a run of its own.
+
+    Raises what a run would raise.
+    """
+    store = open_store(config)
+    if not asks_provider(config, name):
+        return _tried(config, store, name, Budget.free(Allowance()))
+    with running(store, "doctor", actor, words, Allowance()) as tally:
+        return _tried(config, store, name, tally.budget(None, config.per_day))
+
+
+def asks_provider(config: Config, name: str) -> bool:
+    """Tell whether a classifier, or a step of it, asks a provider."""
+    return bool(paid_steps(config, config.classifiers[name]))
+
+
+def _tried(config: Config, store: Store, name: str, budget: Budget) -> str:
+    spec = config.classifiers[name]
     plan, caller = ClassifyPlan(name, force=True, max_wait=0.0), Caller("doctor", ids.new_id(), {})
     model = open_asked(config, spec, plan, caller) if spec.type not in ("local", "cascade") else None
     classifier = model or open_classifier(known(config, store), store, plan, caller, None)
     category = config.categories[0].name
     ticket = Ticket(ids.new_id(), "", "doctor", None, "", f"A question about {category}", None, None, None, 2, None, "")
-    for outcomes in classifier.classify([[ticket]], Allowance()):
+    for outcomes in classifier.classify([[ticket]], budget):
         for outcome in outcomes:
             if outcome.error is not None:
                 raise outcome.error
@@ -48,19 +66,16 @@ def try_classifier(config: Config, name: str) -> str:
     raise UnavailableError(f'classifier "{name}" gave no answer', hint="try again later")
 
 
-def attack(config: Config, name: str, tell: Callable[[str], None] | None = None) -> Steering:
-    """Try the shipped attacks on a classifier, nothing recalled; a network one is asked some 240 questions."""
-    plan = ClassifyPlan(name, force=True)
-    classifier = open_classifier(config, open_store(config), plan, Caller("attack", ids.new_id(), {}), tell)
-    return adversarial(classifier, config.categories)
-
-
 class Estimate(NamedTuple):
-    """What a classification would take: tickets, tokens and USD at most (None: no price), and the first prompt."""
+    """What a classification would take: tickets, tokens and USD as expected, USD at worst, and the first prompt.
+
+    USD are None without a price; the worst case is what is set aside, for one call a ticket.
+    """
 
     tickets: int
     tokens: int = 0
     cost: float | None = 0.0
+    most: float | None = 0.0
     prompt: str = ""
 
 
@@ -71,21 +86,23 @@ def estimate(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> E
     paid = next((step for step in steps if step.type != "local"), None)
     if paid is None:
         return Estimate(sum(1 for _ in tickets))
-    from triage_cli.classifiers import asking
+    from triage_cli.classifiers import asking, billing
     from triage_cli.classifiers.providers import BUDGET
 
     asked = asking.build(
         paid, config.categories, env=os.environ, actor="", run_id=None, network=Network(config.offline)
     )
-    bill = asking.Bill(asking.half(paid.price) if plan.batch else paid.price)
+    bill = billing.Bill(billing.half(paid.price) if plan.batch else paid.price)
     number = tokens = 0
-    cost, prompt = 0.0, ""
+    cost, most, prompt = 0.0, 0.0, ""
     for ticket in tickets:
         question, _ = asked.question(ticket)
-        usage = asking.estimate(question, BUDGET)
-        number, tokens, cost = number + 1, tokens + usage.input + usage.output, cost + bill.price_of(usage)
+        worst = asked.worst(question, BUDGET)
+        usage = billing.expected(worst)
+        number, tokens = number + 1, tokens + usage.input + usage.output
+        cost, most = cost + bill.price_of(usage), most + bill.price_of(worst)
         prompt = prompt or f"{question.system}\n\n{question.user}"
-    return Estimate(number, tokens, cost if paid.price else None, prompt)
+    return Estimate(number, tokens, cost if paid.price else None, most if paid.price else None, prompt)
 
 
 def learning(config: Config, actor: str, words: str, tell: Callable[[str], None]) -> "Learning":

@@ -1,0 +1,97 @@
+"""What runs have spent and when, and what they set aside: every cent is written down as it is said, in one place.
+
+A booking counts in the day in which it was made, whenever its run began; what is set aside counts while its run lives,
+and that of a killed one for a day from when it was last heard of: its calls may still be billed.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from triage_cli import ids
+from triage_cli.budget import fitting
+from triage_cli.models import Lease, Run, Spent
+from triage_cli.stores import queries
+
+DAY = 24 * 3600.0
+MINUTE = len("2026-01-01T00:00")  # characters of a time down to its minute
+
+_ADD = "on conflict (minute, run_id) do update set usd = bookings.usd + excluded.usd"
+# What a run says it has spent, less what is on its account already. What others settled there was booked by them.
+BOOK = f"""insert into bookings (minute, run_id, usd) select ?, run_id, ? + settled - spent from runs
+    where run_id = ? and ? + settled <> spent {_ADD}"""
+PUT = f"insert into bookings (minute, run_id, usd) values (?, ?, ?) {_ADD}"
+# Money that other runs put on a run's account is told apart, so that what this one says next of its own leaves it.
+SPEND = "update runs set spent = spent + ?, settled = settled + ? where run_id = ?"
+RESERVE = "update runs set reserved = reserved + ? where run_id = ?"
+OF_A_DAY = """select (select coalesce(sum(usd), 0) from bookings where minute >= ?)
+    + (select coalesce(sum(reserved), 0) from runs where reserved <> 0 and lease_until > ?)"""
+# Of the same request, sent again: an earlier try may have been killed, or still end elsewhere.
+OF_A_PARCEL = """select coalesce(sum(spent + reserved), 0) from runs
+    where parcel = ? and parcel <> '' and started_at >= ?"""
+# What waits in batches is on the books at its worst, but not paid yet.
+IN_ALL = """select (select coalesce(sum(spent + reserved), 0) from runs)
+    - (select coalesce(sum(reserved), 0) from batch_items where state = 'waiting')"""
+
+
+class MoneyTables:
+    """What a store does for money."""
+
+    def set_aside(self, lease: Lease, wanted: Sequence[float], per_day: float | None) -> int:
+        """Set further sums aside, as many as all runs may: looked at and written down in one transaction."""
+        with self._writing() as db:
+            return self._set_aside(db, lease, wanted, per_day)
+
+    def _set_aside(self, db: Any, lease: Lease, wanted: Sequence[float], per_day: float | None) -> int:
+        self._renew(db, lease)
+        number = len(wanted)
+        if per_day is not None:
+            values = (_minute(ids.ago(DAY)), time.time() - DAY)
+            number = fitting(wanted, per_day - db.execute(OF_A_DAY, values).fetchone()[0])
+        if number:
+            db.execute(RESERVE, (sum(wanted[:number]), lease.run_id))
+        return number
+
+    def _book(self, db: Any, run_id: str, spent: float | None) -> None:
+        """Write down when a run spent what it says; before that stands on its account."""
+        if spent is not None:
+            db.execute(BOOK, (_minute(ids.now()), spent, run_id, spent))
+
+    def _spend(self, db: Any, added: Sequence[object]) -> None:
+        """Put money on the accounts of runs, and take off what was set aside for it."""
+        bookings: dict[tuple[str, str], float] = {}
+        for row in added:
+            if isinstance(row, Spent):
+                for at, usd in ((ids.now(), row.usd), (row.since, -row.released)):
+                    if usd:
+                        key = row.run_id, _minute(at)
+                        bookings[key] = bookings.get(key, 0.0) + usd
+        for (run_id, minute), usd in sorted(bookings.items()):
+            db.execute(SPEND, (usd, usd, run_id))
+            db.execute(PUT, (minute, run_id, usd))
+
+    def _spent_before(self, db: Any, run: Run) -> float:
+        """Return what earlier tries of the request that begins this run have cost or may have."""
+        if not run.parcel:
+            return 0.0
+        return float(db.execute(OF_A_PARCEL, (run.parcel, ids.ago(queries.HEIR))).fetchone()[0])
+
+    def cost(self) -> float:
+        """Return what was spent in all, in USD: answers, those that were lost, and those a killed run never saved."""
+        return max(0.0, float(self._read(IN_ALL)[0][0]))
+
+    # -- what the store brings
+
+    def _read(self, sql: str, values: Any = ()) -> list[Any]:
+        raise NotImplementedError
+
+    def _writing(self) -> AbstractContextManager[Any]:
+        raise NotImplementedError
+
+    def _renew(self, db: Any, lease: Lease) -> None:
+        raise NotImplementedError
+
+
+def _minute(at: str) -> str:
+    return at[:MINUTE]
