@@ -151,7 +151,8 @@ class Meetings:
 def repeated(item: Identified) -> RowError:
     """Return the error of an id that stands in one input twice, with different texts."""
     return RowError(
-        f'line {item.draft.line}: the id "{item.draft.external_id}" stands in this input before, with another text'
+        f'line {item.draft.line}: the id "{item.draft.external_id}" stands in this input before, with another text',
+        hint="if the column holds no ids, say --map external_id=",
     )
 
 

@@ -42,8 +42,15 @@ def chunked(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
 
 def bounded(items: Iterable[S], size: int = CHUNK) -> Iterator[list[S]]:
     """Yield lists of up to `size` items, which together hold little more than `BYTES` characters."""
-    source = iter(items)
-    while chunk := list(first_of(islice(source, size))):
+    chunk: list[S] = []
+    left = BYTES
+    for item in items:
+        chunk.append(item)
+        left -= item.size
+        if left <= 0 or len(chunk) >= size:
+            yield chunk
+            chunk, left = [], BYTES
+    if chunk:
         yield chunk
 
 

@@ -103,7 +103,7 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
             _as_they_are(cells, item, plan),
             0,
             tuple([name for name in (kept if item is None else item) if name not in extra and name not in mute]),
-            sum(map(len, values)) + _CELL * width if item is None else len(records.raw()) + _CELL * len(item),
+            sum(map(len, cells or ())) + _CELL * width if item is None else len(records.raw()) + _CELL * len(item),
         )
 
 

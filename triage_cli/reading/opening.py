@@ -157,7 +157,7 @@ def _csv_table(given: _Input, sample: Sample) -> Table:
         columns,
         _taken(found, columns, *how, *(["backslash escapes"] if sample.escaped else [])),
         plan.source,
-        islice(without_totals(drafts(rows, plan, dates.unread), rows.raw), options.limit),
+        islice(without_totals(drafts(rows, plan, dates.unread), sample.delimiter), options.limit),
         sample.delimiter,
         (header.note,) if header.note else (),
         given.name,

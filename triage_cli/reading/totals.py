@@ -1,7 +1,9 @@
 """The row that sums up the rows above it, as reports end with one."""
 
+import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from io import StringIO
 
 from triage_cli.errors import RowError
 from triage_cli.models import Rejected, TicketDraft
@@ -15,27 +17,25 @@ _LONGEST = 40  # characters of a label with its number
 _NUMBER = re.compile(r"[-+]?\d[\d.,'\s%]*")
 
 
-def without_totals(rows: Iterable[TicketDraft | Rejected], raw: Callable[[], str]) -> Iterator[TicketDraft | Rejected]:
-    """Yield the rows of a CSV; the last one is rejected if it holds nothing but totals. `raw` is the text of a row."""
-    held: tuple[TicketDraft, str] | None = None
+def without_totals(rows: Iterable[TicketDraft | Rejected], delimiter: str) -> Iterator[TicketDraft | Rejected]:
+    """Yield the rows of a CSV, each when the next one has come; the last is rejected if it holds nothing but totals."""
+    last: TicketDraft | Rejected | None = None
     for row in rows:
-        if held is not None:
-            yield held[0]
-            held = None
-        if type(row) is TicketDraft and _is_totals(row.cells or ("",)):
-            held = row, raw()
-        else:
-            yield row
-    if held is not None:
-        draft, text = held
-        error = RowError(f"line {draft.line}: the totals of the rows above, not a ticket")
-        yield Rejected(draft.row, draft.line, error, text, draft.cells)
+        if last is not None:
+            yield last
+        last = row
+    if isinstance(last, TicketDraft) and _is_totals(last.cells or ()):
+        error = RowError(f"line {last.line}: the totals of the rows above, not a ticket")
+        text = StringIO(newline="")
+        csv.writer(text, delimiter=delimiter, lineterminator="\n").writerow(last.cells or ())
+        last = Rejected(last.row, last.line, error, text.getvalue(), last.cells)
+    if last is not None:
+        yield last
 
 
 def _is_totals(cells: Sequence[str]) -> bool:
     """Tell whether a row of several cells holds the word for a total and numbers, and nothing else."""
-    label = cells[0]
-    if len(label) > _LONGEST or len(cells) < 2:
+    if len(cells) < 2:
         return False
     filled = [cell.strip() for cell in cells if cell and not cell.isspace()]
     if not filled or len(filled[0]) > _LONGEST:

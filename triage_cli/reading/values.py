@@ -86,19 +86,27 @@ _ZONES = {
 }
 
 _CLOCK = (
-    r"(?:(?:,|,?[ T]\s*|,? (?:at|um|à|a las) )(?P<h>\d{1,2}):(?P<min>\d\d)(?::(?P<s>\d\d)(?:[.,]\d+)?)?"
-    r"(?:\s*(?P<half>[ap])\.?m\.?)?)?\s*(?P<zone>z|[a-z]{3,4}|(?:utc|gmt)?[+-]\d\d:?\d\d)?$"
+    r"(?:(?:,|,?[ T]\s*|,? (?:at|um|à|a las) )(?P<h>\d{1,2})[:h](?P<min>\d\d)(?::(?P<s>\d\d)(?:[.,]\d+)?)?"
+    r"(?:\s*(?P<half>[ap])\.?m\.?| uhr)?)?\s*(?P<zone>z|[a-z]{3,4}|(?:utc|gmt)?[+-]\d\d:?\d\d)?(?: \([^()]*\))?$"
 )
 _DAY = r"^(?:[^\W\d]{2,10}\.?,? )?"
-_FORMS = tuple(
-    re.compile(form + _CLOCK, re.IGNORECASE)
-    for form in (
-        r"^(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})",
-        r"^(?P<a>\d{1,2})(?P<sep>[-/.])(?P<b>\d{1,2})(?P=sep)(?P<y>\d{4}|\d\d)",
-        _DAY + r"(?P<d>\d{1,2})(?:st|nd|rd|th|\.)?(?: (?:of|de) |[ /.-])"
-        r"(?P<month>[^\W\d]{3,9})\.?,?(?: de |[ /.-])(?P<y>\d{4}|\d\d)",
-        _DAY + r"(?P<month>[^\W\d]{3,9})\.?[ -](?P<d>\d{1,2})(?:st|nd|rd|th)?,? (?P<y>\d{4})",
-    )
+_FORMS = (
+    *(
+        re.compile(form + _CLOCK, re.IGNORECASE)
+        for form in (
+            r"^(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})",
+            r"^(?P<a>\d{1,2})(?P<sep>[-/.])(?P<b>\d{1,2})(?P=sep)(?P<y>\d{4}|\d\d)",
+            _DAY + r"(?P<d>\d{1,2})(?:st|nd|rd|th|\.)?(?: (?:of|de) |[ /.-])"
+            r"(?P<month>[^\W\d]{3,9})\.?,?(?: de |[ /.-])(?P<y>\d{4}|\d\d)",
+            _DAY + r"(?P<month>[^\W\d]{3,9})\.?[ -](?P<d>\d{1,2})(?:st|nd|rd|th)?,? (?P<y>\d{4})",
+        )
+    ),
+    # C's ctime and the command `date`: the year comes last.
+    re.compile(
+        _DAY + r"(?P<month>[a-z]{3}) {1,2}(?P<d>\d{1,2}) (?P<h>\d{1,2}):(?P<min>\d\d):(?P<s>\d\d)"
+        r"(?: (?P<half>[ap])m)?(?: (?P<zone>[a-z]{3,4}))? (?P<y>\d{4})$",
+        re.IGNORECASE,
+    ),
 )
 _SLASHED = re.compile(r"^(\d{1,2})[/-](\d{1,2})[/-]\d{2,4}\b")
 _EXCEL = re.compile(r"^[2-7]\d{4}\.\d+$")
