@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from tests.commands import is_pending, until
 from tests.conftest import Cli
 
 HEAVY = (
@@ -125,16 +124,7 @@ def test_importing_every_module_opens_no_socket(cli: Cli) -> None:
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
-# -- signals while it starts, and while nothing of ours can run
-
-STUCK = """
-import os
-from collections import deque
-from itertools import chain, repeat
-from triage_cli.cli.signals import Stopper
-with Stopper():
-    deque(chain(map(os.write, [1], [b"stuck\\n"]), repeat(0)), maxlen=0)  # in C, under Python's lock, for ever
-"""
+# -- signals while it starts
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
@@ -151,20 +141,3 @@ def test_a_signal_while_modules_are_imported_ends_it_in_silence(cli: Cli, sent: 
         told = process.stderr.read().decode().splitlines()
     assert process.returncode == code
     assert [line for line in told if not line.startswith("import time:")] == []
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the C library's part in it is glibc's")
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_second_signal_ends_a_process_in_which_no_python_runs(cli: Cli, sent: int) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", STUCK], cwd=cli.folder, env=cli.env, stdout=subprocess.PIPE
-    ) as process:
-        try:
-            assert process.stdout is not None
-            process.stdout.readline()
-            process.send_signal(sent)
-            until(lambda: not is_pending(process.pid, sent), "the first signal")
-            process.send_signal(sent)
-            assert process.wait(10) == -sent, "as if nobody handled it: 128 more in a shell"
-        finally:
-            process.kill()

@@ -56,7 +56,7 @@ class Stopper:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._on_signal)
         if hasattr(signal, "pthread_kill"):
-            self._nudger = _Nudger(self._on_nudge, tuple(self._before))
+            self._nudger = _Nudger(self._on_nudge)
         return self
 
     def __exit__(
@@ -75,8 +75,6 @@ class Stopper:
             self._nudger.heard += 1
         # One line without a call: another signal's handler may run inside this one wherever something is called.
         before, self.code = self.code, self.code or CODES[number]
-        if self._nudger is not None:
-            self._nudger.handle(number)
         if before:
             self._twice.put(True)
         if before or not self._stops:
@@ -142,13 +140,11 @@ class Stopper:
 class _Nudger:
     """Wakes the main thread until it has heard each signal: one that comes just before a blocking call is overslept.
 
-    `heard` counts the signals that have reached their handler. Of the `deadly` ones a second that comes before Python
-    has taken notice of the first ends the process, as if nobody handled it.
+    `heard` counts the signals that have reached their handler.
     """
 
-    def __init__(self, on_nudge: Callable[[int, FrameType | None], None], deadly: Iterable[int]) -> None:
+    def __init__(self, on_nudge: Callable[[int, FrameType | None], None]) -> None:
         self.heard = 0
-        self._deadly = frozenset(deadly)
         self._tells: dict[int, Callable[[], None]] = {}  # at signals that the main thread need not hear
         self._telling = threading.Lock()
         self._nudged = signal.signal(signal.SIGURG, on_nudge)
@@ -156,16 +152,11 @@ class _Nudger:
         os.set_blocking(self._tell, False)
         self._told_before = signal.set_wakeup_fd(self._tell, warn_on_full_buffer=False)
         self._done = threading.Event()
-        self._once = _handled_once()
-        signal.signal(signal.SIGURG, on_nudge)
-        for number in self._deadly:
-            self._once(number)
         threading.Thread(target=self._nudge, args=(threading.get_ident(),), daemon=True, name="nudger").start()
 
     def _nudge(self, main: int) -> None:
         came = 0
         while number := os.read(self._told, 1):
-            self.handle(number[0])
             with self._telling:
                 if tell := self._tells.get(number[0]):
                     tell()
@@ -174,11 +165,6 @@ class _Nudger:
             while self.heard < came and not self._done.wait(0.02):
                 signal.pthread_kill(main, signal.SIGURG)
         os.close(self._told)
-
-    def handle(self, number: int) -> None:
-        """Have the next signal handled too, since this one is taken notice of."""
-        if number in self._deadly and not self._done.is_set():
-            self._once(number)
 
     def tell(self, number: int, tell: Callable[[], None]) -> None:
         """Call `tell` at this signal from now on; what was called at it before is not any more."""
@@ -196,19 +182,3 @@ class _Nudger:
         signal.set_wakeup_fd(self._told_before)
         os.close(self._tell)
         signal.signal(signal.SIGURG, self._nudged)
-
-
-def _handled_once() -> Callable[[int], object]:
-    """Return what has the system handle a signal only once, by Python's handler, until it is told so again.
-
-    While C code keeps Python's lock, as a library does that hangs in its import, no handler in Python ever runs. It
-    changes the handler of SIGURG. A C library that cannot do it leaves things as they are.
-    """
-    import ctypes
-
-    handle: Any = getattr(ctypes.CDLL(None), "sysv_signal", None)
-    if handle is None:
-        return lambda _: None
-    handle.restype, handle.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_void_p)
-    pythons = handle(signal.SIGURG, None)  # the same for each signal
-    return lambda number: handle(number, pythons)
