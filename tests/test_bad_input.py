@@ -144,24 +144,43 @@ def test_rejects_hold_this_run_only_and_are_never_the_input(cli: Cli) -> None:
     assert cli("create", "in.csv", "--rejects", "no/such/folder.csv").returncode == 2
 
 
+OWN = "is a file of triage's own and would be overwritten"
+
+
 @pytest.mark.parametrize("command", ["create", "run"])
-def test_rejects_overwrite_neither_what_is_redirected_nor_the_database_nor_the_configuration(
-    cli: Cli, command: str
-) -> None:
-    (cli.folder / "in.csv").write_text(RAGGED)
-    (cli.folder / "config.yaml").write_text("offline: true\n")
-    assert cli("create", "-q", stdin=TICKETS).returncode == 0
-    kept = cli("list").stdout
-    for name in ("in.csv", str(cli.db), "config.yaml"):
-        before = (cli.folder / name).read_bytes()
-        with (cli.folder / "in.csv").open("rb") as stdin:
-            started = cli.start(command, "-q", "--rejects", name, stdin=stdin)
+def test_rejects_overwrite_neither_what_is_redirected_nor_what_is_triages_own(fitted: Cli, command: str) -> None:
+    """A queue's file of the built-in routes too, and what is not there yet."""
+    (fitted.folder / "in.csv").write_text(RAGGED)
+    assert fitted("run", "-q", stdin=TICKETS).returncode == 0
+    (fitted.folder / "config.yaml").write_text("offline: true\n")
+    beside = [f"{fitted.db}{suffix}" for suffix in (".head", "-wal", "-journal")]
+    queues = [str(path) for path in sorted((fitted.db.parent / "queues").iterdir())]
+    assert len(queues) == 3
+    kept = fitted("list").stdout
+    for name in ("in.csv", "config.yaml", str(fitted.db), *beside, *queues):
+        path = fitted.folder / name
+        before = path.read_bytes() if path.exists() else None
+        with (fitted.folder / "in.csv").open("rb") as stdin:
+            started = fitted.start(command, "-q", "--rejects", name, stdin=stdin)
             _, said = started.communicate(timeout=60)
-        assert (started.returncode, said.decode()) == (
-            2, f"error: {name} is read and would be written; name another with --rejects\n"
-        )  # fmt: skip
-        assert (cli.folder / name).read_bytes() == before
-    assert cli("list").stdout == kept
+        why = (
+            "is read and would be written" if name == "in.csv" else "is a file of triage's own and would be overwritten"
+        )
+        assert (started.returncode, said.decode()) == (2, f"error: {name} {why}; name another with --rejects\n")
+        assert before == (path.read_bytes() if path.exists() else None)
+    assert fitted("list").stdout == kept
+
+
+def test_no_backup_and_no_report_is_a_file_of_triages_own(cli: Cli) -> None:
+    assert cli("create", "-q", stdin=TICKETS).returncode == 0
+    head = f"{cli.db}-journal"
+    done = cli("db", "backup", head)
+    assert (done.returncode, done.stderr) == (
+        2, f"error: {head} {OWN}; name another with triage db backup FILE\n"
+    )  # fmt: skip
+    done = cli("eval", "-", "--report", f"{cli.db}.head", stdin="description,label\nrefund,Billing\n")
+    assert "name another with --report" in done.stderr
+    assert cli("audit", "verify").returncode == 0
 
 
 @pytest.mark.parametrize(("most", "code"), [("0", 3), ("1", 3), ("2", 0), ("49%", 3), ("50%", 0), ("100%", 0)])

@@ -625,13 +625,19 @@ def test_no_text_raises_anything_but_a_config_error(home: Path, text: str | byte
     _loads_or_says_why(home, text.encode() if isinstance(text, str) else text)
 
 
-@pytest.mark.parametrize("path", ["t.db", "./sub/../t.db", "config.yaml"])
+@pytest.mark.parametrize(
+    "path", ["t.db", "./sub/../t.db", "config.yaml", "t.db.head", "t.db-wal", "t.db-shm", "t.db-journal", "hard-link"]
+)
 def test_no_destination_is_the_database_or_the_configuration(home: Path, path: str) -> None:
+    """Also where none of them is there yet, and by whatever name."""
+    if path == "hard-link":
+        (home / "t.db.head").touch()
+        (home / path).hardlink_to(home / "t.db.head")
     with pytest.raises(ConfigError) as caught:
         load(home, f"destinations:\n  x: {{type: file, path: {path}}}\nroutes: [{{to: x}}]\ndatabase: t.db\n")
     [problem] = caught.value.problems
     assert problem.startswith("config.yaml:2: destinations.x.path: ")
-    assert problem.endswith("is the database or the configuration; name a file of its own")
+    assert problem.endswith("is the database, a file beside it, or the configuration; name a file of its own")
 
 
 def test_a_former_name_may_hold_what_no_name_may_hold_now(home: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import printing, telling
+from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.session import Session, about_here
 from triage_cli.config import without_password
@@ -34,6 +34,7 @@ def path(session: Session) -> None:
 @about_here
 def backup(session: Session, file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]) -> None:
     """Copy the database while it is in use; the copy is whole and can be opened with --db."""
+    inputs.check_written(session, file, "triage db backup FILE")
     wiring.open_store(session.config).backup(file)
     session.say(f"wrote {file}")
 

@@ -188,7 +188,7 @@ def is_closed(stream: TextIO) -> bool:
         import fcntl  # there is none on Windows, and what is told there is told by this module
 
         return fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
-    except (OSError, ValueError):
+    except (OSError, ValueError, ImportError):  # as on Windows
         return False
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from triage_cli.config.checks import absolute, is_postgres, no_database, no_url
 from triage_cli.config.document import MAX_BYTES, Book, MistakeError, Node, Place, UnreadableError, parse
+from triage_cli.config.own_files import is_among, own_files
 from triage_cli.config.records import DEFAULT_CATEGORIES, KEY_VARIABLES, Config, DestinationSpec
 from triage_cli.config.schema import LOCAL, TOP, Sections, read
 from triage_cli.errors import ConfigError
@@ -57,7 +58,7 @@ def load_config(
     if not database and given_remote is None:
         raise no_home()
     is_offline = settled.offline(offline)
-    _check_own_files(book, sections.destinations, (database, found.path if found else ""))
+    _check_own_files(book, sections.destinations, own_files(database, found.path if found else None))
     _raise(found, book)
     destinations, routes = sections.destinations, sections.routes
     if routes is None:
@@ -232,11 +233,10 @@ def _check_own_files(
     """Object to a destination that is a file of our own: what is appended would harm it, or be lost in it."""
     if book.problems:  # such as a path that cannot be one
         return
-    taken = {os.path.realpath(each) for each in ours if each}
     for name, spec in destinations.items():
-        if spec.path is not None and os.path.realpath(spec.path) in taken:
+        if spec.path is not None and is_among(spec.path, ours):
             key = f"destinations.{name}.path"
-            said = f"{spec.path} is the database or the configuration; name a file of its own"
+            said = f"{spec.path} is the database, a file beside it, or the configuration; name a file of its own"
             book.misplaced(f"{book.origins[key]}: {key}", said)
 
 

@@ -1,0 +1,30 @@
+"""Which files are triage's own: what anything else writes into them is lost there, or harms them."""
+
+import os
+from collections.abc import Iterable
+
+from triage_cli.config.checks import is_postgres
+
+# The database, what SQLite keeps beside it, and the head of its audit log.
+BESIDE = ("", "-wal", "-shm", "-journal", ".head")
+
+Path = str | os.PathLike[str]
+
+
+def own_files(database: str, config: Path | None) -> tuple[Path, ...]:
+    """Return the paths of the configuration and of all that is the database's, also where nothing is there yet."""
+    beside = () if is_postgres(database) else tuple(f"{database}{suffix}" for suffix in BESIDE)
+    return (*beside, config) if config else beside
+
+
+def is_among(path: Path, files: Iterable[Path]) -> bool:
+    """Tell whether a path is one of these files, there or not yet, whatever name of it is used."""
+    real = os.path.realpath(path)
+    return any(real == os.path.realpath(each) or _is_same(path, each) for each in files)
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(path, other)  # noqa: PTH121 - both may be names
+    except OSError:
+        return False
