@@ -4,11 +4,16 @@ import itertools
 import json
 import os
 import random
+import re
 import signal
+import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +282,28 @@ def test_a_dry_run_prints_what_is_due_dead_or_asked_for_again(cli: Cli, receiver
     assert cli("route", "--dry-run").stdout == ""
     assert cli("route", "--dry-run", "--retry-dead").stdout.count("POST ") == 1
     assert len(receiver.got) == 3
+
+
+def test_what_is_owed_to_a_destination_that_was_renamed_goes_on_as_the_error_says(cli: Cli, receiver: Receiver) -> None:
+    config = cli.folder / "config.yaml"
+    receiver.answer = lambda _: (503, {})
+    config.write_text(f"destinations: {{old: {{type: webhook, url: '{receiver.url}'}}}}\nroutes: [{{to: old}}]\n")
+    assert cli("run", "-q", stdin=many(3)).returncode == 0
+    with closing(sqlite3.connect(cli.db, isolation_level=None)) as db:
+        db.execute("update deliveries set due_at = 0")
+    receiver.answer = lambda _: (200, {})
+    config.write_text(config.read_text().replace("old", "new"))
+    done = cli("route", "-q")
+    assert done.returncode == 2
+    said = re.search(r'no destination "old" in the config; .*: (triage list .* \| triage route -)', done.stderr)
+    assert said is not None, done.stderr
+    typed = said[1].replace("triage", f"{sys.executable} -m triage_cli")
+    done = subprocess.run(["sh", "-c", typed], cwd=cli.folder, env=cli.env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "3 routed")
+    assert rows(cli.db, "select destination, state, count(*) from deliveries group by 1, 2 order by 1") == [
+        ("new", "accepted", 3), ("old", "superseded", 3),
+    ]  # fmt: skip
+    assert cli("route", "-q").returncode == 0
 
 
 def test_a_mistaken_destination_holds_up_no_other(cli: Cli, receiver: Receiver) -> None:

@@ -32,7 +32,8 @@ def open_destination(config: Config, name: str, *, guarded: bool = False) -> Des
     spec = config.destinations.get(name)
     if spec is None:
         raise ConfigError(
-            f'no destination "{name}" in the config', hint="add it again, or route its tickets with --again"
+            f'no destination "{name}" in the config',
+            hint="add it again, or let the map decide anew: triage list --status routing -o id | triage route -",
         )
     if spec.type == "file" and spec.path is not None:
         from triage_cli.destinations.file import FileDestination
