@@ -362,6 +362,10 @@ def test_an_export_that_says_the_same_again_is_no_later_word_than_a_person_s(wor
     person("Technical")
     assert exported("Billing") == ("unchanged", "Technical", 1)
     assert exported("General") == ("updated", "General", 1), "a word that has changed is a later one"
+    last = json.loads(list(world.store.events(EventQuery()))[-1].detail)
+    assert (last["verdict"], last["was"]) == ("General", "Technical"), "and it is told whose place it takes"
+    told = "The input gave the verdict General instead of Technical: it has changed its word since a person gave that."
+    assert world.triage().why("0").why[-2].endswith(told)
     person("Technical")
     assert exported("Technical") == ("updated", "Technical", 1), "it is kept that it says so now"
     [ticket] = world.store.find(ALL)

@@ -95,7 +95,9 @@ def _imported(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:
     else:
         yield f"{event.actor} imported it again and changed {_listed(detail.get('fields'))}."
     if detail.get("verdict"):
-        yield f"The input gave the verdict {detail['verdict']}."
+        was = detail.get("was")
+        instead = f" instead of {was}: it has changed its word since a person gave that" if was else ""
+        yield f"The input gave the verdict {detail['verdict']}{instead}."
     if detail.get("said"):
         yield f"The input said {detail['said']}; the verdict that there was stays."
 

@@ -252,8 +252,10 @@ class Intake:
         if verdict is not None:
             judged, answer = self._verdicts.given(ticket, verdict, None, at, self._run_id, step=IMPORTED)
             holds = not ticket.verdict or (word is not None and ticket.category != verdict)
-            ticket, adds = judged if holds else ticket, (answer,)
             data = {**data, "verdict" if holds else "said": verdict}
+            if holds and ticket.verdict:  # a person's word is overruled: by a later one, and never in silence
+                data["was"] = ticket.category
+            ticket, adds = judged if holds else ticket, (answer,)
         event = Event(did, ticket.ticket_id, self._run_id, self._actor, at, data)
         return did, ticket, Change(event, ticket, expects, adds), None
 
