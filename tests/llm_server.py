@@ -37,6 +37,7 @@ class Step(NamedTuple):
     delay: float = 0.0
     drip: float = 0.0  # seconds between bytes
     hang: bool = False
+    wait: threading.Event | None = None  # until it is set
     cut: int | None = None  # the connection ends after so many bytes of the body; -1: before the status
 
 
@@ -147,6 +148,8 @@ class _Handler(Handler):
         step = fake.take(Asked(self.path, dict(self.headers.items()), json.loads(body)))
         if step.hang:
             fake.released.wait(20)
+        if step.wait:
+            step.wait.wait(60)
         time.sleep(step.delay)
         fake.done()  # before the client knows, who may ask again at once
         try:

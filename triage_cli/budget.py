@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 
 from triage_cli.allowance import Allowance
 from triage_cli.errors import BudgetError
-from triage_cli.models import Lease
+from triage_cli.models import Held, Lease
 
 # Writes down what this run has spent and set aside, and grants as many of further sums, in their order, as there is
 # room for beside all other runs; returns how many.
@@ -42,6 +42,7 @@ class Budget:
         self.reserved = 0.0
         self.settled = 0  # how often something was settled
         self.grant = grant
+        self.hold: Callable[[Sequence[str]], Held] | None = None  # tells which tickets the run still holds
         self._allowance = allowance
         self._open = 0
         self._waiting: list[Callable[[], None]] = []

@@ -160,6 +160,10 @@ class DoubtfulError(UnavailableError):
     """It cannot be told whether the other side has taken what it was sent: a later run looks again."""
 
 
+class TakenOverError(UnavailableError):
+    """Another run has taken this one for dead and goes on with its work."""
+
+
 class BusyError(UnavailableError):
     """Somebody else is at the same thing just now; `retry_after` is the seconds to wait."""
 

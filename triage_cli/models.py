@@ -444,6 +444,13 @@ class Lease(NamedTuple):
     reserved: float | None = None
 
 
+class Held(NamedTuple):
+    """Which tickets a run holds still, and whether its lease was `unbroken` up to now."""
+
+    ticket_ids: frozenset[str]
+    unbroken: bool
+
+
 class Run(NamedTuple):
     """One bulk command; `words` is the command without its secrets. `pid` is 0 for a caller that cannot be probed."""
 

@@ -26,6 +26,7 @@ from triage_cli.models import (
     Flip,
     Gauges,
     Head,
+    Held,
     History,
     Kept,
     Labelled,
@@ -280,6 +281,9 @@ class Store(Protocol):
 
     def renew(self, lease: Lease) -> None:
         """Renew a run's lease, and record what it says of money."""
+
+    def hold(self, lease: Lease, ticket_ids: Sequence[str]) -> Held:
+        """Renew a run's lease and tell which of these tickets it holds. Raises `TakenOverError` where it was ended."""
 
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
         """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest."""

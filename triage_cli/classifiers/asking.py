@@ -11,6 +11,7 @@ from triage_cli.budget import Budget
 from triage_cli.classifiers import prompt
 from triage_cli.classifiers.affording import Purse
 from triage_cli.classifiers.billing import Bill, expected, used, worst_of
+from triage_cli.classifiers.holding import Holding
 from triage_cli.classifiers.providers import BUDGET, Provider, RejectedError, Reply, TooLongError, Usage
 from triage_cli.classifiers.redaction import redact
 from triage_cli.concurrency import bridge
@@ -213,6 +214,7 @@ class _Turn:
         self._rejected = 0
         self._patience = max(10, self._spec.workers)
         self._purse = Purse(budget, lambda: self.stopping)
+        self._holding = Holding(budget)
 
     @property
     def stopping(self) -> bool:
@@ -238,7 +240,7 @@ class _Turn:
         while True:
             question, masked = self._of.question(ticket, limit)
             try:
-                verdict = await self._verdict(question, budget, retries, bill)
+                verdict = await self._verdict(ticket, question, budget, retries, bill)
             except (TriageError, StoppingError) as error:
                 if before is None or paid == Usage():
                     raise
@@ -256,14 +258,17 @@ class _Turn:
             if problem == "cut":
                 budget *= 2
 
-    async def _verdict(self, question: prompt.Question, budget: int, retries: Retries, bill: Bill) -> Verdict:
+    async def _verdict(
+        self, ticket: Ticket, question: prompt.Question, budget: int, retries: Retries, bill: Bill
+    ) -> Verdict:
         """Ask once, failing requests repeated, and name what came back."""
         provider, worst = self._of.provider, self._of.worst(question, budget)
         stake = self._purse.stake(bill.price_of(worst))
         try:
             reply = await persist(
-                lambda: provider.ask(question, budget), self._of.endpoint, retries,
-                timeout=self._spec.timeout, tokens=expected(worst).input + budget, stopping=lambda: self.stopping,
+                lambda: self._holding.held(ticket.ticket_id, lambda: provider.ask(question, budget)),
+                self._of.endpoint, retries, timeout=self._spec.timeout,
+                tokens=expected(worst).input + budget, stopping=lambda: self.stopping,
                 ready=stake.put, lost=lambda: stake.settle(bill.add(worst)),
             )  # fmt: skip
             stake.settle(bill.add(used(reply, worst)))

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from triage_cli.budget import Budget
-from triage_cli.errors import AnswerError, TriageError, UnavailableError
+from triage_cli.errors import AnswerError, TakenOverError, TriageError, UnavailableError
 from triage_cli.models import POSTPONED, UNFINISHED, Answer, Asking, Outcome, Ticket
 from triage_cli.ports import Classifier
 from triage_cli.streams import Handover
@@ -91,6 +91,8 @@ class Cascade:
                 for outcome in outcomes:
                     open_.pop(outcome.ticket.ticket_id, None)
                 yield outcomes
+        except TakenOverError:
+            raise  # no step is to be asked any more
         except UnavailableError as error:
             if self._tell is not None:
                 self._tell(f"{error.message}; the next step of {self.name} is asked instead")

@@ -53,6 +53,7 @@ class Deciding:
         self._actor = actor
         self._lease = lease
         self._budget = budget
+        budget.hold = lambda ticket_ids: store.hold(lease, ticket_ids)
         self.breathe = breathe
         self.check = Unchecked()
         self._force = force

@@ -22,8 +22,23 @@ def place() -> str:
         return machine()
 
 
-def alive(pid: int) -> bool:
-    """Tell whether a process of this machine runs."""
+def began(pid: int) -> str:
+    """Return when a process of this machine began, in ticks since the machine's start; empty where that is unknown.
+
+    One that has ended and that its parent has not asked after never began.
+    """
+    try:
+        # Its name stands in brackets, and may hold any.
+        said = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if said[0] in "ZX" else said[19]
+
+
+def alive(pid: int, since: str = "") -> bool:
+    """Tell whether a process of this machine runs, or is suspended: the one that began at `since`, if that is known."""
+    if since:
+        return began(pid) == since
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

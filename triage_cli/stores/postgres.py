@@ -33,7 +33,7 @@ from triage_cli.network import Network
 from triage_cli.stores import pg_queries, queries
 from triage_cli.stores.pg_connection import MOST, PATIENCE, Server
 from triage_cli.stores.pg_door import Door, is_unstorable, storable
-from triage_cli.stores.places import machine, place
+from triage_cli.stores.places import began, machine, place
 from triage_cli.stores.queries import COLUMNS, GIVEN, START
 from triage_cli.stores.sql import SqlStore
 from triage_cli.streams import BYTES
@@ -82,21 +82,19 @@ class PostgresStore(SqlStore):
 
     def begin(self, run: Run) -> Run:
         """Record a run and start its lease; what a dead process on this machine held is free from here on."""
-        run = run._replace(host=machine(), pid=os.getpid())
+        run, now_here = run._replace(host=machine(), pid=os.getpid()), self._now()
 
         def begin(db: Door) -> float:
-            self._free_the_dead(db)
+            self._tend(db, now_here)
             spent = db.execute(pg_queries.CONTINUE, (now(), *queries.dead(run))).fetchall()
             before = run.spent + sum(row[0] for row in spent) + self._spent_before(db, run)
-            db.execute(pg_queries.BEGIN, (*run._replace(spent=0.0), before, place(), Lease(run.run_id).seconds))
+            db.execute(
+                pg_queries.BEGIN, (*run._replace(spent=0.0), before, place(), began(run.pid), Lease(run.run_id).seconds)
+            )
             db.trace = "select 1 from runs where run_id = ?", (run.run_id,)
             return float(before)
 
         return run._replace(spent=self._server.write(begin))
-
-    def renew(self, lease: Lease) -> None:
-        """Renew a run's lease, and record what it says of money."""
-        self._server.write(lambda db: self._renew(db, lease))
 
     def set_aside(self, lease: Lease, wanted: Sequence[float], per_day: float | None) -> int:
         """Set further sums aside, as many as all runs may; who asks for that takes turns, by a lock taken first."""
@@ -120,6 +118,7 @@ class PostgresStore(SqlStore):
         values |= {"limit": limit, "bytes": BYTES if selection.ids is None else sys.maxsize}
 
         def claim(db: Door) -> list[Ticket]:
+            self._check_run(db, lease)
             self._renew(db, lease)
             while tickets := [Ticket._make((*row, lease.run_id)) for *row, _ in db.execute(said, values)]:
                 if claimed := self._claim(db, tickets, lease):  # else others were faster, and it is seen now
@@ -146,6 +145,7 @@ class PostgresStore(SqlStore):
             said, values["ids"] = pg_queries.DUE_OF, compact(list(ids))
 
         def due(db: Door) -> tuple[list[Delivery], list[Ticket]]:
+            self._check_run(db, lease)
             self._renew(db, lease)
             deliveries = [Delivery(*row) for row in db.execute(said, values).fetchall()]
             return deliveries, self._tickets(db, [d.ticket_id for d in deliveries])

@@ -174,7 +174,8 @@ RENEW = """update runs set lease_until = ?, spent = coalesce(? + settled, spent)
 END = """update runs set ended_at = ?, counts = ?, exit_code = ?, summary = ?, spent = ? + settled, reserved = 0
     where run_id = ?"""
 BEGIN = (
-    f"insert into runs ({', '.join(Run._fields)}, inherited, place, lease_until) values ({_marks(Run._fields)}, ?, ?, "
+    f"insert into runs ({', '.join(Run._fields)}, inherited, place, process, lease_until) "
+    f"values ({_marks(Run._fields)}, ?, ?, ?, "
 )
 
 

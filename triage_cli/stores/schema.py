@@ -162,6 +162,8 @@ THIRD: tuple[str, ...] = (
     # The request that began a run, where it may come again.
     "alter table runs add column parcel text not null default ''",
     "create index runs_of_parcel on runs (parcel) where parcel <> ''",
+    # When a run's process began: its number may be another one's later.
+    "alter table runs add column process text not null default ''",
     # The version that was active when this one was compared with what was in use, 0 for the built-in model.
     "alter table versions add column based_on integer default null",
     # A ticket that came back to a category used to count as delivered there. It is routed once more: the destination

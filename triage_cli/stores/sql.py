@@ -20,7 +20,6 @@ from triage_cli.models import (
     EventQuery,
     Head,
     History,
-    Lease,
     LoggedEvent,
     Run,
     Selection,
@@ -31,13 +30,12 @@ from triage_cli.stores import queries
 from triage_cli.stores.batching import BatchTables
 from triage_cli.stores.deliveries import DeliveryTables
 from triage_cli.stores.forgetting import FORGOT, Forgetting
+from triage_cli.stores.leases import Leases
 from triage_cli.stores.money import MoneyTables
-from triage_cli.stores.places import alive, place
 from triage_cli.stores.renames import Renames
 from triage_cli.streams import NAMED, chunked
 
 PAGE = 500
-KILLED = 137  # as a shell has it for SIGKILL
 
 
 class Rows(Protocol):
@@ -64,7 +62,7 @@ class Db(Protocol):
         """Run one statement."""
 
 
-class SqlStore(Forgetting, Renames, BatchTables, DeliveryTables, MoneyTables, ABC):
+class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTables, ABC):
     """The part of `ports.Store` that needs nothing but a read and a transaction; `path` names the database."""
 
     path: str
@@ -97,28 +95,6 @@ class SqlStore(Forgetting, Renames, BatchTables, DeliveryTables, MoneyTables, AB
         """Record the exit code of a run that has ended."""
         with self._writing() as db:
             db.execute("update runs set exit_code = ? where run_id = ?", (code, run_id))
-
-    def renew(self, lease: Lease) -> None:
-        """Renew a run's lease, and record what it says of money."""
-        with self._writing() as db:
-            self._renew(db, lease)
-
-    def _free_the_dead(self, db: Db) -> None:
-        rows = db.execute("select run_id, pid from runs where ended_at is null and place = ?", (place(),))
-        for run_id, pid in rows.fetchall():
-            if not alive(pid):
-                at = self._now()  # when it was last heard of: what it had set aside counts for a day from then
-                db.execute("update runs set lease_until = ? where run_id = ? and lease_until > ?", (at, run_id, at))
-
-    def runs(self, limit: int | None) -> Iterator[Run]:
-        """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
-        here, now, columns = place(), self._now(), ", ".join(Run._fields)
-        most = "" if limit is None else f" limit {int(limit)}"
-        said = f"select {columns}, lease_until, place from runs order by run_id desc{most}"
-        for *values, until, there in self._read(said):
-            run = Run(*values)
-            lives = run.ended_at or (until > now and (there != here or alive(run.pid)))
-            yield run if lives else run._replace(exit_code=KILLED)
 
     def note_asking(self, asking: Asking) -> None:
         """Record what is asked, once per fingerprint."""

@@ -40,7 +40,7 @@ from triage_cli.stores.connection import (
     replaced,
     translate,
 )
-from triage_cli.stores.places import machine, place
+from triage_cli.stores.places import began, machine, place
 from triage_cli.stores.sql import SqlStore
 from triage_cli.streams import first_of
 
@@ -72,13 +72,13 @@ class SqliteStore(SqlStore):
         """Record a run and start its lease; what a dead process on this machine held is free from here on."""
         run = run._replace(host=machine(), pid=os.getpid())
         with self._writing() as db:
-            self._free_the_dead(db)
             at = time.time()
+            self._tend(db, at)
             dead = (*queries.dead(run), at)
             before = run.spent + db.execute(queries.CONTINUED, dead).fetchone()[0] + self._spent_before(db, run)
             db.execute(queries.CLOSE_CONTINUED, (now(), *dead))
             until = at + Lease(run.run_id).seconds
-            db.execute(queries.BEGIN + "?)", (*run._replace(spent=0.0), before, place(), until))
+            db.execute(queries.BEGIN + "?)", (*run._replace(spent=0.0), before, place(), began(run.pid), until))
         keep_head(db, self.path)
         return run._replace(spent=before)
 
@@ -95,6 +95,7 @@ class SqliteStore(SqlStore):
         where, values = queries.position(selection)
         values |= {"run": lease.run_id, "now": time.time(), "limit": limit}
         with self._writing() as db:
+            self._check_run(db, lease)
             self._renew(db, lease)
             said = queries.CLAIMABLE.format(where=" and ".join([*where, queries.FREE]))
             with closing(db.execute(said, values)) as rows:
@@ -119,6 +120,7 @@ class SqliteStore(SqlStore):
         if ids is not None:
             values["ids"] = compact(list(ids))
         with self._writing() as db:
+            self._check_run(db, lease)
             self._renew(db, lease)
             said = queries.DUE if ids is None else queries.DUE_OF
             deliveries = [Delivery(*row) for row in db.execute(said, values).fetchall()]
