@@ -17,7 +17,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import piped, telling
 from triage_cli.cli.session import Session
-from triage_cli.config import is_among, own_files
+from triage_cli.config import is_own
 from triage_cli.errors import InputError, NotFoundError, UsageError
 from triage_cli.models import PRIORITIES, STATUSES, ClassifyPlan, Rejected, TicketDraft
 from triage_cli.reading import ReadOptions, Table, open_table, values
@@ -130,18 +130,14 @@ def _open(name: str) -> BinaryIO:
 
 def check_written(session: Session, path: Path | None, option: str, read: Iterable[int | str] = ()) -> None:
     """Raise `UsageError` where a file to be written is one that is read, or is triage's own: a destination's too."""
-    if path is None:
-        return
-    hint = f"name another with {option}"
-    config = session.config
-    queues = (spec.path for spec in config.destinations.values() if spec.path is not None)
-    if is_among(path, (*own_files(config.database, config.path), *queues)):
-        raise UsageError(f"{path} is a file of triage's own and would be overwritten", hint=hint)
-    if not os.path.isfile(path):  # noqa: PTH113 - Path's raises where a folder is closed to us
+    if path is not None and is_own(path, session.config):
+        problem = f"{path} is a file of triage's own and would be overwritten"
+        raise UsageError(problem, hint=f"name another with {option}")
+    if path is None or not os.path.isfile(path):  # noqa: PTH113 - Path's raises where a folder is closed to us
         return
     for each in read:
         if os.path.exists(each) and os.path.samestat(path.stat(), os.stat(each)):  # noqa: PTH110, PTH116 - or a number
-            raise UsageError(f"{path} is read and would be written", hint=hint)
+            raise UsageError(f"{path} is read and would be written", hint=f"name another with {option}")
 
 
 def tables(session: Session, named: Sequence[tuple[str, BinaryIO]], wanted: ReadOptions) -> list[Table]:

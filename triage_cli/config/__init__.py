@@ -2,7 +2,7 @@
 
 from triage_cli.config.checks import is_postgres
 from triage_cli.config.loading import load_config, no_home
-from triage_cli.config.own_files import is_among, own_files
+from triage_cli.config.own_files import is_own
 from triage_cli.config.records import (
     DEFAULT_CATEGORIES,
     REDACTABLE,
@@ -27,11 +27,10 @@ __all__ = [
     "DestinationSpec",
     "HookSpec",
     "Price",
-    "is_among",
+    "is_own",
     "is_postgres",
     "load_config",
     "no_home",
-    "own_files",
     "shown",
     "without_password",
 ]

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 
 from triage_cli.config.checks import is_postgres
+from triage_cli.config.records import Config
 
 # The database, what SQLite keeps beside it, and the head of its audit log.
 BESIDE = ("", "-wal", "-shm", "-journal", ".head")
@@ -15,6 +16,12 @@ def own_files(database: str, config: Path | None) -> tuple[Path, ...]:
     """Return the paths of the configuration and of all that is the database's, also where nothing is there yet."""
     beside = () if is_postgres(database) else tuple(f"{database}{suffix}" for suffix in BESIDE)
     return (*beside, config) if config else beside
+
+
+def is_own(path: Path, config: Config) -> bool:
+    """Tell whether a path is the configuration's, the database's or a destination's."""
+    queues = (spec.path for spec in config.destinations.values() if spec.path is not None)
+    return is_among(path, (*own_files(config.database, config.path), *queues))
 
 
 def is_among(path: Path, files: Iterable[Path]) -> bool:
