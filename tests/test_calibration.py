@@ -127,8 +127,8 @@ def test_what_is_sure_only_since_it_was_calibrated_is_held_for_suspicious_text_t
 
 @pytest.mark.parametrize(("worth", "status"), [(0.6, "classified"), (0.5999, "needs_review")])
 def test_a_calibrated_answer_at_its_threshold_is_sure(world: World, worth: float, status: str) -> None:
-    said = Calibration("fake-1", "fake", f"[[0.0,{worth}],[1.0,{worth}]]", "linear", 100, 0.2, 0.02, ids.now())
-    world.classifier = Calibrated(FakeClassifier(lambda _: ("Billing", 0.3)), said, 0.6)  # type: ignore[assignment]
+    curve = Calibration("fake-1", "fake", f"[[0.0,{worth}],[1.0,{worth}]]", "linear", 100, 0.2, 0.02, ids.now())
+    world.classifier = Calibrated(FakeClassifier(lambda _: ("Billing", 0.3)), curve, 0.6)  # type: ignore[assignment]
     list(world.triage().create([TicketDraft(0, 2, "Refund please", external_id="0")]))
     list(world.triage().classify(Selection(), ClassifyPlan()))
     assert [(t.status, t.confidence) for t in world.store.find(Selection())] == [(status, worth)]

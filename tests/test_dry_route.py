@@ -29,9 +29,9 @@ class Request(NamedTuple):
 
 
 def request(headers: dict[str, str], body: bytes) -> Request:
-    said = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    signed_part = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     key = base64.b64decode(SECRET.removeprefix("whsec_"))
-    signature = "v1," + base64.b64encode(hmac.digest(key, said, hashlib.sha256)).decode()
+    signature = "v1," + base64.b64encode(hmac.digest(key, signed_part, hashlib.sha256)).decode()
     kept = {k: v for k, v in headers.items() if k not in {*TRANSPORT, "webhook-timestamp", "webhook-signature"}}
     return Request(kept, body, headers["webhook-signature"] == signature)
 

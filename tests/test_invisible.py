@@ -43,10 +43,10 @@ SECRETS = {
 
 def test_the_table_is_unicode_s_and_some_blanks() -> None:
     known = regex.compile(r"[\p{Default_Ignorable_Code_Point}\p{Cf}\p{Zl}\p{Zp}]")
-    wanted = set(known.findall(EVERY))
-    assert len(wanted) > 4_000
-    assert sorted(wanted - set(HIDDEN)) == []
-    assert set(HIDDEN) - wanted <= set(BLANKS)
+    unicode_s = set(known.findall(EVERY))
+    assert len(unicode_s) > 4_000
+    assert sorted(unicode_s - set(HIDDEN)) == []
+    assert set(HIDDEN) - unicode_s <= set(BLANKS)
 
 
 def test_each_category_that_python_knows_is_in_it() -> None:
@@ -57,11 +57,11 @@ def test_each_category_that_python_knows_is_in_it() -> None:
 @pytest.mark.parametrize("kind", SECRETS)
 @pytest.mark.parametrize("place", ["within", "twice within", "before"])
 def test_no_character_hides_a_number_or_an_address_from_its_mask(kind: str, place: str) -> None:
-    said = SECRETS[kind]
+    secret = SECRETS[kind]
     lines = {
-        "within": [f"my {said[:4]}{char}{said[4:]} please" for char in HIDDEN + CONTROL],
-        "twice within": [f"my {said[:-2]}{char}{char}{said[-2:]} please" for char in HIDDEN + CONTROL],
-        "before": [f"my x{char} {said} please" for char in HIDDEN + CONTROL],
+        "within": [f"my {secret[:4]}{char}{secret[4:]} please" for char in HIDDEN + CONTROL],
+        "twice within": [f"my {secret[:-2]}{char}{char}{secret[-2:]} please" for char in HIDDEN + CONTROL],
+        "before": [f"my x{char} {secret} please" for char in HIDDEN + CONTROL],
     }[place]
     masked, found = redact("\n".join(lines), REDACTABLE)
     assert found == (kind,)
@@ -104,13 +104,13 @@ def test_what_is_not_masked_stays_as_it_is(text: str) -> None:
 
 @pytest.mark.parametrize("text", WRITTEN)
 def test_what_shapes_a_text_is_printed_and_sent_as_it_was_written(text: str) -> None:
-    said = f"Hello {text} and"
-    assert telling.safe(said) == said
-    assert readable(said) == said
-    asked = prompt.question(DEFAULT_CATEGORIES, said, said)
-    assert json.loads(asked.user) == {"subject": said, "description": said}
+    text_around = f"Hello {text} and"
+    assert telling.safe(text_around) == text_around
+    assert readable(text_around) == text_around
+    asked = prompt.question(DEFAULT_CATEGORIES, text_around, text_around)
+    assert json.loads(asked.user) == {"subject": text_around, "description": text_around}
     assert redact(f"{text} {SECRETS['card']} {text}", REDACTABLE) == (f"{text} [card] {text}", ("card",))
-    assert Suspicion(["Billing"]).found(said) == ()
+    assert Suspicion(["Billing"]).found(text_around) == ()
 
 
 @pytest.mark.parametrize("tidy", [readable, telling.safe])

@@ -98,11 +98,11 @@ def ran(cli: Cli, script: str, *args: str) -> tuple[int, str, str]:
 def test_on_windows_one_sentence_says_so(cli: Cli, args: str) -> None:
     code, out, err = ran(cli, ON_WINDOWS, *args.split())
     assert (code, out) == (2, "")
-    said, hint = "triage does not run on Windows, only on Linux, macOS and their like", "run it in WSL"
+    message, hint = "triage does not run on Windows, only on Linux, macOS and their like", "run it in WSL"
     if args.endswith("json"):
-        assert json.loads(err) == {"error": {"code": "usage", "message": said, "hint": hint}}
+        assert json.loads(err) == {"error": {"code": "usage", "message": message, "hint": hint}}
     else:
-        assert err == f"error: {said}; {hint}\n"
+        assert err == f"error: {message}; {hint}\n"
 
 
 def test_with_an_old_sqlite_one_sentence_says_so_where_a_database_is_opened(cli: Cli) -> None:
@@ -110,8 +110,10 @@ def test_with_an_old_sqlite_one_sentence_says_so_where_a_database_is_opened(cli:
     for args in ("list", "create --subject y", "audit verify", "stats"):
         code, out, err = ran(cli, OLD_SQLITE, *args.split())
         assert (code, out) == (2, ""), args
-        said = "error: this Python has SQLite 3.34.1, and triage needs 3.35 or newer; use a Python that brings a newer"
-        assert err.splitlines()[-1].startswith(said)
+        message = (
+            "error: this Python has SQLite 3.34.1, and triage needs 3.35 or newer; use a Python that brings a newer"
+        )
+        assert err.splitlines()[-1].startswith(message)
     for args in ("--help", "--version", "config show", "db path"):
         assert ran(cli, OLD_SQLITE, *args.split())[0] == 0, args
 

@@ -52,11 +52,14 @@ def is_plain(text: str) -> bool:
     return text.isascii() and text.replace("\n", "").isprintable()
 
 
+def hides(text: str) -> bool:
+    """Tell whether something in a text cannot be seen."""
+    return not is_plain(text) and UNSEEN.search(text) is not None
+
+
 def readings(text: str) -> tuple[str, ...]:
     """Return a text as guards read it: without what nobody sees, and, if that changes it, with blanks in its place."""
-    if is_plain(text) or not UNSEEN.search(text):
-        return (text,)
-    return UNSEEN.sub("", text), _RUN.sub(" ", text)
+    return (UNSEEN.sub("", text), _RUN.sub(" ", text)) if hides(text) else (text,)
 
 
 def readable(text: str) -> str:
@@ -69,7 +72,7 @@ def readable(text: str) -> str:
 
 def each_hiding(text: str, instead: Callable[[str], str]) -> str:
     """Return a text with something else instead of each character that hides in it: what shapes its letters stays."""
-    if not UNSEEN.search(text):
+    if not hides(text):
         return text
     return _HIDING.sub(lambda match: match.group(1) or instead(match.group()), text)
 

@@ -123,11 +123,11 @@ class DecisionProvider(OpenAIClient):
         return Reply(text, usage, model, None, _probabilities(first.get("probabilities")), "decision")
 
 
-def _wants_system_one(said: Complaint) -> bool:
+def _wants_system_one(refusal: Complaint) -> bool:
     """Tell whether a server has no `/decisions`, or has one that misses the `state` of the other wire."""
-    if said.status in NO_SUCH_ADDRESS:
-        return not said.says("model")
-    return said.status in (400, 422) and said.says(r"\bstate\b")
+    if refusal.status in NO_SUCH_ADDRESS:
+        return not refusal.says("model")
+    return refusal.status in (400, 422) and refusal.says(r"\bstate\b")
 
 
 def described(category: Category) -> str:

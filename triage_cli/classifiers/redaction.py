@@ -5,10 +5,10 @@ kind of a blank or a dash hides anything from a mask; where nothing is masked, t
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from re import Match, Pattern
 
-from triage_cli.invisible import CONTROLS, TABLE, UNSEEN
+from triage_cli.invisible import CONTROLS, TABLE, UNSEEN, hides
 
 _TOKENS = re.compile(
     r"(?<![\w-])(?:(?:sk|pk|rk)[-_][\w-]{16,200}|gh[pousr]_\w{20,255}|github_pat_\w{20,255}|trg_\w{16,200}|AKIA[0-9A-Z]{16}"
@@ -42,9 +42,11 @@ _Span = tuple[int, int] | None
 
 def redact(text: str, kinds: Collection[str]) -> tuple[str, tuple[str, ...]]:
     """Return the text with `[email]` and the like in place of what was found, and the kinds that were found."""
+    if not kinds:
+        return text, ()
     found: set[str] = set()
     # What is invisible may stand within a number, or where a blank would end the word before it.
-    for gap in ("", " ") if UNSEEN.search(text) else ("",):
+    for gap in ("", " ") if hides(text) else ("",):
         page = _Page(text, gap)
         for kind, masks in _MASKS.items():
             for pattern, span_of in masks if kind in kinds else ():
@@ -61,9 +63,11 @@ class _Page:
     """
 
     def __init__(self, text: str, gap: str) -> None:
-        self.cells = (_WITH_BLANKS if gap else _WITH_NOTHING).findall(text) if UNSEEN.search(text) else list(text)
-        seen = "".join(" " if UNSEEN.match(cell) else cell[0] for cell in self.cells)
-        self._read = seen if seen.isascii() else seen.translate(_ASCII)
+        self.cells: Sequence[str] = text
+        if hides(text):
+            self.cells = (_WITH_BLANKS if gap else _WITH_NOTHING).findall(text)
+            text = "".join(" " if UNSEEN.match(cell) else cell[0] for cell in self.cells)
+        self._read = text if text.isascii() else text.translate(_ASCII)
 
     def mask(self, pattern: Pattern[str], span_of: Callable[[Match[str]], _Span], mask: str) -> bool:
         """Put a mask on what a pattern and its check find, and tell whether anything was."""
@@ -77,7 +81,7 @@ class _Page:
             last = end
         if last:
             self._read = "".join(read) + self._read[last:]
-            self.cells = cells + self.cells[last:]
+            self.cells = [*cells, *self.cells[last:]]
         return last > 0
 
 

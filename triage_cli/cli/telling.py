@@ -26,9 +26,9 @@ ONE = {"were": "was"}
 
 def safe(text: str) -> str:
     """Return a text as it may be shown on a terminal: one line, what hides made visible."""
-    if text.isascii() and text.isprintable():
-        return text
-    return _CONTROL.sub(lambda match: _visible(match.group()), each_hiding(text, _visible))
+    if not text.isascii():
+        text = each_hiding(text, _visible)
+    return _CONTROL.sub(lambda match: _visible(match.group()), text)
 
 
 def safe_lines(text: str) -> str:
