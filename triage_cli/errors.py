@@ -239,7 +239,6 @@ class NoRouteError(ItemError):
     """No rule of the routing map matches the ticket."""
 
     code = "unroutable"
-    exit_code = ExitCode.OK
     http_status = 409
 
 

@@ -57,9 +57,9 @@ triage list --status needs_review           what waits for a person
 triage why ID                               how one ticket was decided
 
 \b
-Exit codes: 0 done, 1 unexpected, 2 usage, 3 some failed or rejected,
-4 refused, 5 no such ticket, 6 unavailable, 7 budget, 8 check failed,
-130 and 143 interrupted.
+Exit codes: 0 done, 1 unexpected, 2 usage, 3 some failed, rejected or
+unroutable, 4 refused, 5 no such ticket, 6 unavailable, 7 budget,
+8 check failed, 130 and 143 interrupted.
 Environment: TRIAGE_CONFIG, TRIAGE_DB, TRIAGE_REMOTE, TRIAGE_OFFLINE,
 TRIAGE_API_KEY, TRIAGE_AUDIT_KEY.
 """

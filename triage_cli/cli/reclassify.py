@@ -12,6 +12,7 @@ from triage_cli.cli.printing import Printer
 from triage_cli.cli.progress import Bar, among
 from triage_cli.cli.route import waiting_offline
 from triage_cli.cli.session import Session, served
+from triage_cli.cli.unroutable import Unroutable
 from triage_cli.codec import FLIP_KEYS, outcome_record
 from triage_cli.errors import PRECEDENCE, ExitCode, UsageError
 from triage_cli.models import Flip, Outcome, ReclassifyPlan, Selection
@@ -94,14 +95,16 @@ def reclassify(
     counts: Counter[str] = Counter()
     matrix: Counter[tuple[str, str]] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
+    unroutable = Unroutable()
     try:
         way = partial(among, session, selection, DECIDED)
         bar = Bar(session, "comparing", session.shows_progress(printer.format), way)
-        outcomes = _counted(bar.over(session.triage.reclassify(selection, plan)), counts, matrix, codes)
+        outcomes = _counted(bar.over(session.triage.reclassify(selection, plan)), counts, matrix, codes, unroutable)
         printer.many((o for o in outcomes if o.did in SHOWN), outcome_record, FLIP_KEYS, _table)
     finally:
         for line in table(matrix):
             session.say(line)
+        unroutable.close()
         session.say(telling.counted(counts, ("flipped" if apply else "flip", "confirmed", "unchanged"), WORDS))
     if batch:
         inputs.tell_waiting(session)
@@ -119,11 +122,15 @@ def _counted(
     counts: Counter[str],
     matrix: Counter[tuple[str, str]],
     codes: set[ExitCode],
+    unroutable: Unroutable,
 ) -> Iterator[Outcome[Flip]]:
     for outcome in outcomes:
         counts[outcome.did] += 1
         if outcome.value is not None and outcome.value.old and outcome.value.new:
             matrix[outcome.value.old, outcome.value.new] += 1
+        if outcome.value is not None and outcome.value.applied and outcome.value.status == "unroutable":
+            unroutable.add(outcome.value.new)
+            codes.add(ExitCode.PARTIAL)
         if outcome.error is not None:
             codes.add(outcome.error.exit_code)
             telling.say(f"failed: {outcome.error.sentence()}")

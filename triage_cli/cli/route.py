@@ -12,6 +12,7 @@ from triage_cli.cli import inputs, printing, telling
 from triage_cli.cli.printing import Printer
 from triage_cli.cli.progress import Bar, among
 from triage_cli.cli.session import Session, served
+from triage_cli.cli.unroutable import Unroutable
 from triage_cli.codec import TICKET_KEYS, outcome_record
 from triage_cli.errors import PRECEDENCE, ExitCode, ItemError, TriageError
 from triage_cli.models import Outcome, Routed, RoutePlan, Selection
@@ -59,8 +60,9 @@ def route(
     plan = RoutePlan(retry_dead, again, 0.0 if no_wait else STAY)
     way = partial(among, session, selection, ("classified", "unroutable"))
     bar = Bar(session, "routing", session.shows_progress(printer.format), way)
-    repeats = telling.Repeats()
-    outcomes = _counted(session, bar.over(session.triage.route(selection, plan)), counts, places, codes, repeats)
+    repeats, unroutable = telling.Repeats(), Unroutable()
+    routed = bar.over(session.triage.route(selection, plan))
+    outcomes = _counted(session, routed, counts, places, codes, repeats, unroutable)
     try:
         if ids and len(ids) == 1 and ids != ["-"]:
             printer.named(outcomes, outcome_record, TICKET_KEYS, _table)
@@ -68,6 +70,7 @@ def route(
             printer.many(outcomes, outcome_record, TICKET_KEYS, _table)
     finally:
         repeats.close()
+        unroutable.close()
         session.say(telling.counted(counts, DIDS, WORDS))
     session.say(waiting_offline(session))
     if session.guides:
@@ -79,7 +82,9 @@ def code_of(outcome: Outcome[Routed], error: TriageError) -> ExitCode:
     """Return the exit code that a ticket's error asks for: what is due later, or waits, is no failure."""
     if not isinstance(error, ItemError):
         return error.exit_code
-    failed = outcome.did == "undeliverable" or (error.code == "not_classified" and outcome.did != "needs_review")
+    failed = outcome.did in ("undeliverable", "unroutable") or (
+        error.code == "not_classified" and outcome.did != "needs_review"
+    )
     return ExitCode.PARTIAL if failed else ExitCode.OK
 
 
@@ -91,8 +96,6 @@ def next_step(places: Counter[str], counts: Counter[str]) -> str:
         steps.append(f"{sum(places.values()):,} routed to {listed}")
     if counts["needs_review"]:
         steps.append(f"{counts['needs_review']:,} need you: triage review")
-    if counts["unroutable"]:
-        steps.append("triage why ID tells why a ticket is unroutable")
     if counts["undeliverable"]:
         steps.append("triage show ID has the attempts; triage route --retry-dead tries again")
     return "; ".join(steps)
@@ -123,6 +126,7 @@ def _counted(
     places: Counter[str],
     codes: set[ExitCode],
     repeats: telling.Repeats,
+    unroutable: Unroutable,
 ) -> Iterator[Outcome[Routed]]:
     for outcome in outcomes:
         counts[outcome.did] += 1
@@ -132,7 +136,9 @@ def _counted(
         if outcome.error is not None:
             code = code_of(outcome, outcome.error)
             codes.add(code)
-            if code or not session.quiet:  # what is due later or waits is well
+            if ticket is not None and outcome.did == "unroutable":
+                unroutable.add(ticket.category)
+            elif code or not session.quiet:  # what is due later or waits is well
                 repeats.tell(WORDS.get(outcome.did, outcome.did), outcome.error, ticket.ticket_id if ticket else "")
         yield outcome
 

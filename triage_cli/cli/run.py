@@ -14,6 +14,7 @@ from triage_cli.cli.progress import Bar, through
 from triage_cli.cli.rejections import Rejections
 from triage_cli.cli.route import next_step, waiting_offline
 from triage_cli.cli.session import Session, makes_database, served
+from triage_cli.cli.unroutable import Unroutable
 from triage_cli.codec import ADDED_KEYS as ADDED
 from triage_cli.errors import PRECEDENCE, ExitCode, ItemError, UsageError
 from triage_cli.models import ClassifyPlan, Outcome, Rejected, Routed, TicketDraft
@@ -102,6 +103,7 @@ class Tally:
         self.statuses: Counter[str] = Counter()
         self.places: Counter[str] = Counter()
         self._repeats = telling.Repeats()
+        self._unroutable = Unroutable()
         self._quiet = quiet
         self._codes = {ExitCode.OK}
 
@@ -114,6 +116,9 @@ class Tally:
         self.statuses[ticket.status] += 1
         if ticket.status == "routed":
             self.places[ticket.routed_to or ""] += 1
+        if ticket.status == "unroutable":
+            self._unroutable.add(ticket.category)
+            self._codes.add(ExitCode.PARTIAL)
         if outcome.error is not None and (ticket.status in ("failed", "undeliverable")):
             self._codes.add(ExitCode.PARTIAL)
         elif outcome.error is not None and not isinstance(outcome.error, ItemError):
@@ -126,6 +131,7 @@ class Tally:
         """Tell what is left to be told."""
         self.rejections.close()
         self._repeats.close()
+        self._unroutable.close()
 
     @property
     def exit_code(self) -> ExitCode:
