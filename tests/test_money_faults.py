@@ -24,6 +24,7 @@ from tests import llm_server
 from tests.batch_server import batching
 from tests.commands import is_whole, rows, until
 from tests.conftest import Cli
+from tests.online import ONLINE
 from tests.remotes import RemoteCli
 from tests.server import serving as serving_api
 from tests.test_batches import KINDS
@@ -167,7 +168,7 @@ def test_all_parcels_of_a_command_share_its_limit_and_the_error_tells_of_all(
         llm_server.serving(till := Till()) as provider,
         serving_api(tmp_path, config=configuration(provider.url), db=db) as server,
     ):
-        triage = RemoteTriage(checked(server.url, server.keys["agent"], insecure=False))
+        triage = RemoteTriage(checked(server.url, server.keys["agent"], insecure=False), ONLINE)
         drafts = (TicketDraft(n, n, f"Where is the parcel {n}?", external_id=str(n)) for n in range(60))
         with pytest.raises(BudgetError) as caught:
             list(triage.run(drafts, ClassifyPlan(max_cost=limit)))
