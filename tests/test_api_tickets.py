@@ -135,6 +135,19 @@ def test_fifty_equal_posts_at_once_under_one_key_make_one_ticket(client: httpx.C
     assert len(client.get("/tickets?search=fifty").json()) == 1
 
 
+def test_a_search_for_what_no_text_holds_finds_nothing(client: httpx.Client) -> None:
+    assert client.post("/tickets", json={"subject": "needle"}).status_code == 201
+    assert len(client.get("/tickets?search=needle").json()) == 1
+    assert client.get("/tickets?search=%00").json() == []
+
+
+def test_a_posted_ticket_with_an_external_id_was_created_when_it_was_stored(client: httpx.Client) -> None:
+    made, again = (client.post("/tickets", json={"subject": "s", "external_id": "E-77"}) for _ in range(2))
+    assert (made.status_code, again.status_code) == (201, 200)
+    assert made.json()["ticket"]["created_at"] is not None
+    assert again.json()["ticket"] == made.json()["ticket"]
+
+
 def test_an_idempotency_key_holds_for_one_request_of_one_caller(client: httpx.Client, server: Running) -> None:
     key = {"Idempotency-Key": "mine"}
     first = client.post("/tickets", json=TICKET, headers=key)

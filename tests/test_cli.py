@@ -136,6 +136,16 @@ def test_a_typed_ticket_with_a_known_external_id_is_that_ticket(cli: Cli) -> Non
     assert rows(cli.db, "select count(*) from tickets") == [(1,)]
 
 
+def test_a_typed_ticket_with_an_external_id_was_created_when_it_was_stored(cli: Cli) -> None:
+    typed = ("create", "--subject", "Refund?", "--external-id", "X-9")
+    made = json.loads(cli(*typed, "-o", "json").stdout)
+    assert made["created_at"] is not None
+    again = cli(*typed, "-o", "json")
+    assert (json.loads(again.stdout), "1 unchanged" in again.stderr) == (made, True)
+    assert cli("create", stdin="id,subject\nX-10,row\n").returncode == 0
+    assert json.loads(cli("show", "X-10", "-o", "json").stdout)["created_at"] is None, "of a row nobody knows"
+
+
 def test_a_typed_ticket_needs_a_text_and_no_file(cli: Cli) -> None:
     assert cli("create", "--subject", "  ").returncode == 2
     (cli.folder / "t.csv").write_text(TICKETS)

@@ -49,7 +49,7 @@ def new_ticket(item: Identified, ticket_id: str, at: str, run_id: str | None) ->
         draft.customer_id,
         draft.priority,
         URGENCY[draft.priority],
-        draft.created_at,
+        draft.created_at or (None if draft.origin == "row" else f"{at[:19]}Z"),  # of an export's row nobody knows
         at,
         _json(draft.extra),
         "new",

@@ -79,7 +79,8 @@ class TicketDraft(NamedTuple):
     `row` is the record's place in its input and `line` the line it starts on; `cells` are the row as it was, kept for
     `run`; `extra` holds every column that is no field of ours, and texts of ours that could not be understood; `silent`
     names what could stand there, and is there and empty. Of an input that comes in parts, `seen` is how often the parts
-    before have shown this draft's identity. `size` is about how many characters its row holds.
+    before have shown this draft's identity. `size` is about how many characters its row holds. `origin` is how it came:
+    as a row of an input, typed as a command's options, or as a request of its own.
     """
 
     row: int = 0
@@ -97,6 +98,7 @@ class TicketDraft(NamedTuple):
     seen: int = 0
     silent: Sequence[str] = ()
     size: int = 0
+    origin: Literal["row", "typed", "request"] = "row"
 
 
 class Rejected(NamedTuple):

@@ -68,8 +68,9 @@ def draft(body: asked.TicketIn) -> TicketDraft:
     if moment is None and external_id is None:
         moment = ids.now()[:19] + "Z"
     return TicketDraft(
-        0, 0, subject, description, _said(body.customer_id), urgency, moment, external_id, body.source, extra
-    )
+        0, 0, subject, description, _said(body.customer_id), urgency, moment, external_id, body.source, extra,
+        origin="request",
+    )  # fmt: skip
 
 
 def _said(text: str | None) -> str | None:

@@ -133,6 +133,7 @@ def _typed(
         _created(created_at, named=bool(external_id)),
         external_id or None,
         source,
+        origin="typed",
     )
 
 

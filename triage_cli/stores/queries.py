@@ -257,7 +257,8 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
         values["since"] = selection.since
     if selection.search is not None:
         said.append("(subject like :search escape '\\' or description like :search escape '\\')")
-        values["search"] = f"%{escaped(selection.search)}%"
+        # SQLite's `like` ends at a NUL, and what is stored has this in its place.
+        values["search"] = f"%{escaped(selection.search.replace(chr(0), chr(0xFFFD)))}%"
     return said, values
 
 
