@@ -82,6 +82,17 @@ def test_the_day_goes_by_the_time_of_each_booking_and_not_by_the_begin_of_its_ru
     assert store.set_aside(new._replace(spent=1.0), [0.1], 2.0) == 0, "also once it has ended"
 
 
+def test_what_a_batch_was_set_aside_for_counts_no_more_when_its_answers_are_booked(store: SqliteStore) -> None:
+    """The answers count when they are booked; what was set aside goes from the day in which the batch was gathered."""
+    old, new = a_run(store)._replace(spent=0.0, reserved=0.0), a_run(store)._replace(spent=0.0, reserved=0.0)
+    store.renew(old._replace(spent=3.0))
+    a_day_later(store)
+    opened = ids.ago(DAY + 120)
+    store.save([Change(an_event(a_ticket("1"), "classified"), adds=(Spent(old.run_id, 1.0, 3.0, opened),))])
+    assert store.set_aside(new, [1.1], 2.0) == 0
+    assert store.set_aside(new, [1.0], 2.0) == 1, "what was given back makes no room in another day"
+
+
 def test_setting_aside_renews_the_lease(store: SqliteStore) -> None:
     lease = a_run(store)
     kill(store, lease)
@@ -255,6 +266,21 @@ def test_what_a_killed_run_spent_is_no_other_command_s(
     kill(store, Lease(run.run_id))
     assert store.begin(Run(ids.new_id(), "classify", *next_one, ids.now())).spent == 0
     assert in_all(store) == 3
+
+
+def test_a_request_that_comes_again_goes_on_with_what_its_earlier_tries_have_spent(store: SqliteStore) -> None:
+    def begun(parcel: str, spent: float = 0.0) -> Run:
+        return store.begin(Run(ids.new_id(), "run", "tester", "POST /x", ids.now(), spent=spent, parcel=parcel))
+
+    first = begun("p", spent=10.0)
+    assert first.spent == 10, "what earlier requests of the command have spent"
+    store.end(first._replace(ended_at=ids.now(), spent=2.0))
+    second = begun("p", spent=10.0)
+    assert second.spent == 12
+    store.renew(Lease(second.run_id, spent=1.0, reserved=0.5))
+    kill(store, Lease(second.run_id))
+    assert begun("p", spent=10.0).spent == 13.5, "its calls may be billed"
+    assert (begun("").spent, begun("q").spent) == (0, 0)
 
 
 def test_a_limit_holds_over_any_number_of_kills(store: SqliteStore) -> None:

@@ -191,8 +191,8 @@ class Classifier(Protocol):
         """Answer in whatever order answers come, in chunks that may be empty: nothing yet.
 
         An outcome's `item` is the ticket. A ticket's own failure is an `AnswerError` in its outcome; what stops the run
-        is raised, after what had finished was yielded. Once the budget is stopping, nothing new is begun.
-        No call of a provider is made before its worst case is set aside.
+        is raised, after what had finished was yielded. Once the budget is stopping, nothing new is begun. A call of a
+        provider is made once its worst case is set aside.
         """
 
 
@@ -323,8 +323,7 @@ class Store(Protocol):
     def set_aside(self, lease: Lease, wanted: Sequence[float], per_day: float | None) -> int:
         """Renew a run's lease, record what it says of money, and set further sums aside, in USD; return how many.
 
-        With `per_day`, in their order as many as keep within it what all runs have spent in the last 24 hours or have
-        set aside.
+        With `per_day`, in their order as many as keep what all runs spent in 24 hours or have set aside within it.
         """
 
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:

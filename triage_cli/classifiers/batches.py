@@ -12,8 +12,8 @@ from typing import IO, Any, NamedTuple, Protocol, TypeVar
 from triage_cli.budget import Budget
 from triage_cli.classifiers import prompt
 from triage_cli.classifiers.asking import AskingClassifier, failed, said
-from triage_cli.classifiers.billing import Bill, half, used, worst_of
-from triage_cli.classifiers.providers import BUDGET, Complaint, Reply, Usage, failure
+from triage_cli.classifiers.billing import Bill, half, used
+from triage_cli.classifiers.providers import BUDGET, Complaint, Reply, failure
 from triage_cli.concurrency import bridge
 from triage_cli.config import ClassifierSpec
 from triage_cli.errors import (
@@ -86,9 +86,6 @@ class Wire(Protocol):
 
     def close(self) -> Awaitable[None]:
         """Take the client away."""
-
-    def most(self, question: prompt.Question, budget: int) -> int:
-        """Return a number of tokens that no request about this question takes more than."""
 
     def line(self, custom_id: str, question: prompt.Question, budget: int) -> bytes:
         """Return one request as a line of JSON."""
@@ -202,12 +199,9 @@ class Batches:
         limit = prompt.SHORT_LIMIT if before.startswith("too_long") else prompt.LIMIT
         budget = BUDGET * 2 if before.startswith("cut") else BUDGET
         question, masked = self._asked.question(ticket, limit)
-        worst = self._worst(question, budget)
+        worst = self._asked.worst(question, budget)
         line = self._wire.line(custom_id(batch_id, number), question, budget)
         return BatchRequest(line, Bill(self._price).price_of(worst), json.dumps(masked) if masked else None)
-
-    def _worst(self, question: prompt.Question, budget: int) -> Usage:
-        return worst_of(self._wire.most(question, budget), budget, self._price)
 
     def submit(self, batch: Batch, lines: IO[bytes], sending: Callable[[], bool]) -> str:
         """Hand a batch over and return the provider's name for it.
@@ -289,7 +283,7 @@ class Batches:
         question = question._replace(labels=tuple(json.loads(batch.labels)))
         bill = Bill(self._price)
         if isinstance(result.reply, Reply):
-            bill.add(used(result.reply, self._worst(question, 2 * BUDGET)))
+            bill.add(used(result.reply, self._asked.worst(question, 2 * BUDGET)))
             verdict = said(result.reply, question)
             self._heeded += verdict.parsed.problem in (None, "unknown_label")
             self._ignored += verdict.parsed.problem == "not_json"

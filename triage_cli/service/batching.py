@@ -1,6 +1,7 @@
 """Classify in providers' batches: collect what is ready, submit what is missing, and be done; cron calls again."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 
 from triage_cli import ids
 from triage_cli.errors import ConfigError, DoubtfulError, TriageError
@@ -18,9 +19,10 @@ from triage_cli.models import (
     Ticket,
 )
 from triage_cli.ports import Batcher, Classifier
-from triage_cli.service.deciding import answered_by, costs, late, paying, steps_within
+from triage_cli.service.deciding import Deciding, answered_by, costs, late, paying, steps_within
 from triage_cli.service.flipping import judge
 from triage_cli.service.gathering import Desk, Gathering, paid, released, spooled, waits_for
+from triage_cli.service.running import Tally
 from triage_cli.streams import chunked
 
 # Seconds after which a batch that a provider has not heard of will not turn up any more.
@@ -227,6 +229,19 @@ class Batching:
             yield from gathering.send()
             if gathering.trouble is not None:
                 self._troubles.setdefault(name, gathering.trouble)
+
+
+def batched(opened: Callable[[str], Batcher], deciding: Deciding, tally: Tally, proposals: bool) -> Batching:
+    """Return one run's work on batches; `opened` opens those of a classifier, which breathe as the run does."""
+
+    @cache
+    def batcher(name: str) -> Batcher:
+        found = opened(name)
+        found.breathe = tally.breathe
+        return found
+
+    desk = Desk(tally.store, deciding, batcher, tally.run.actor, tally.lease, tally.money)
+    return Batching(desk, deciding.classifier, proposals=proposals)
 
 
 def _as_of(outcome: Outcome[Answer], ticket: Ticket) -> Outcome[Answer]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import cache
 from itertools import chain, count, islice
 from typing import NamedTuple, TypeVar
 
@@ -35,7 +34,7 @@ from triage_cli.models import (
 )
 from triage_cli.ports import Batcher, Classifier, Store
 from triage_cli.service import naming, renaming, reviewing
-from triage_cli.service.batching import Batching
+from triage_cli.service.batching import Batching, batched
 from triage_cli.service.category_check import Unchecked
 from triage_cli.service.claiming import TO_CLASSIFY, TO_ROUTE, Claiming
 from triage_cli.service.classifying import Classifying
@@ -43,7 +42,6 @@ from triage_cli.service.deciding import Deciding
 from triage_cli.service.delivering import Delivering, Map
 from triage_cli.service.explanation import why
 from triage_cli.service.forgetting import forget
-from triage_cli.service.gathering import Desk
 from triage_cli.service.intake import Intake
 from triage_cli.service.judging import Judging
 from triage_cli.service.passing import Passing
@@ -92,7 +90,6 @@ class LocalTriage:
         self._allowance = Allowance()
         self._cut = False  # some of the input was left
         self._tally: Tally | None = None  # of the last run
-        self._earlier = 0.0  # USD that the runs before it have spent
 
     def stop(self) -> None:
         """Take no new work; what is in flight ends and is kept."""
@@ -109,7 +106,7 @@ class LocalTriage:
     @property
     def spent(self) -> float:
         """Return what was spent here, in USD."""
-        return self._earlier + (self._tally.money.spent if self._tally else 0.0)
+        return self._tally.money.spent if self._tally else 0.0
 
     @property
     def paid(self) -> float:
@@ -119,9 +116,8 @@ class LocalTriage:
     @contextmanager
     def _running(self, kind: str) -> Iterator[Tally]:
         """Begin a run; what is stored under a category's former name follows first."""
-        self._earlier = self.spent
-        brought = self.brought + self._earlier
-        with running(self._store, kind, self._actor, self._words, self._allowance, brought, self.parcel) as tally:
+        parts = self._store, kind, self._actor, self._words, self._allowance
+        with running(*parts, self.brought, self.parcel) as tally:
             self._tally = tally
             self._follow(tally.run.run_id)
             yield tally
@@ -193,17 +189,9 @@ class LocalTriage:
         self._check_deadline(plan, done=classifying.through)
 
     def _batching(self, plan: ClassifyPlan, deciding: Deciding, tally: Tally, *, proposals: bool = False) -> Batching:
-        batcher, run_id = self._parts.batcher, tally.run.run_id
-        if batcher is None:
+        if (batcher := self._parts.batcher) is None:
             raise UsageError("nothing here can ask in batches", hint="leave out --batch")
-
-        def opening(name: str) -> Batcher:
-            opened = batcher(name, plan, self._actor, run_id)
-            opened.breathe = tally.breathe
-            return opened
-
-        desk = Desk(self._store, deciding, cache(opening), self._actor, tally.lease, tally.money)
-        return Batching(desk, deciding.classifier, proposals=proposals)
+        return batched(lambda name: batcher(name, plan, self._actor, tally.run.run_id), deciding, tally, proposals)
 
     def _deciding(self, plan: ClassifyPlan, tally: Tally) -> Deciding:
         budget = tally.budget(plan.max_cost, self._parts.per_day)

@@ -31,7 +31,7 @@ class Tally:
         self.codes = {ExitCode.OK}
         self.said: int | None = None  # by the command, which knows more of its end than the run does
         self.ended = False
-        self._store = store
+        self.store = store
 
     def budget(self, max_cost: float | None, per_day: float | None) -> Budget:
         """Open what the run may spend, in USD: by its own command, and together with all other runs of a day.
@@ -41,7 +41,7 @@ class Tally:
         """
 
         def grant(spent: float, reserved: float, wanted: Sequence[float]) -> int:
-            return self._store.set_aside(self.lease._replace(spent=spent, reserved=reserved), wanted, per_day)
+            return self.store.set_aside(self.lease._replace(spent=spent, reserved=reserved), wanted, per_day)
 
         bounds = Bounds(max_cost, per_day, self.brought)
         self.money = Budget(self.allowance, bounds, None if max_cost is None and per_day is None else grant)
