@@ -27,6 +27,7 @@ from triage_cli.models import (
 from triage_cli.stores import schema
 from triage_cli.stores.access import StoreGate
 from triage_cli.stores.connection import VERSION, connect
+from triage_cli.stores.pg_schema import tables
 from triage_cli.stores.postgres import PostgresStore
 from triage_cli.stores.sqlite import SqliteStore
 
@@ -163,25 +164,27 @@ def test_the_api_shows_it_and_asks_nobody(tmp_path: Path) -> None:
 
 
 def as_of_version_2(db: Path) -> None:
-    """Undo version 3: two tickets of a database that was forgotten in are `routed`, as its program made them."""
-    with closing(sqlite3.connect(db, isolation_level=None)) as old:
-        old.execute("pragma foreign_keys = off")
-        old.execute("pragma legacy_alter_table = on")
-        (made,) = old.execute("select sql from sqlite_master where name = 'tickets'").fetchone()
-        beside = old.execute(
-            "select sql from sqlite_master where tbl_name = 'tickets' and type = 'index' and sql is not null"
-        ).fetchall()
-        old.execute("alter table tickets rename to t3")
-        old.execute(made.replace(schema.STATUSES_OF_THIRD, schema.STATUSES_OF_FIRST))
-        columns = ", ".join(
-            "'routed'" if row[1] == "status" else row[1] for row in old.execute("pragma table_info(t3)")
-        )
-        old.execute(f"insert into tickets select {columns} from t3")
-        old.execute("drop table t3")
-        for (statement,) in beside:
-            old.execute(statement)
-        old.execute("delete from _sqlite_migrations where name = 'third'")
-        old.execute("pragma user_version = 2")
+    """Put a database in the place of one of version 3 that holds the same, as the program of version 2 made it."""
+    older = db.with_suffix(".older")
+    with closing(sqlite3.connect(db)) as source, closing(sqlite3.connect(older)) as target:
+        for statement in (*schema.FIRST, *schema.SECOND, *schema.BOOKKEEPING):
+            target.execute(statement)
+        for table in tables(schema.FIRST):
+            names = [row[1] for row in target.execute(f"pragma table_info({table})")]
+            # Tickets that were forgotten were routed then.
+            columns = ", ".join("'routed'" if (table, name) == ("tickets", "status") else name for name in names)
+            target.execute(f"delete from {table}")
+            marks = ", ".join("?" * len(names))
+            rows_there = source.execute(f"select {columns} from {table}")
+            target.executemany(f"insert into {table} ({', '.join(names)}) values ({marks})", rows_there)
+        applied = [(schema.SET, name, "then") for name in schema.NAMES[:2]]
+        said = "insert into _sqlite_migrations (migration_set, name, applied_at) values (?, ?, ?)"
+        target.executemany(said, applied)
+        target.execute("pragma user_version = 2")
+        target.commit()
+    for suffix in ("-wal", "-shm"):
+        Path(f"{db}{suffix}").unlink(missing_ok=True)
+    older.replace(db)
 
 
 def some_forgotten(world: World) -> None:

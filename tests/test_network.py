@@ -202,6 +202,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "config check": ("config check",),
     "db path": ("db path",),
     "db backup": ("db backup copy.db",),
+    "db restore": ("db restore copy.db --yes",),
     "db copy": ("db copy POSTGRES",),
     "keys create": ("keys create ada --role agent",),
     "keys list": ("keys list",),

@@ -234,7 +234,11 @@ def draft_of(record: Any) -> TicketDraft:
     if not isinstance(silent, list) or not all(isinstance(name, str) for name in silent):
         raise StrangeError("a draft has no proper list of silent columns")
     row, line, seen = numbers
-    return TicketDraft._make((row, line, *texts[:6], source, extra, texts[6], None, seen, tuple(silent), 0))
+    subject, description, customer_id, priority, created_at, external_id, verdict = texts
+    return TicketDraft(
+        row, line, subject, description, customer_id, priority, created_at, external_id, source, extra, verdict,
+        seen=seen, silent=tuple(silent),
+    )  # fmt: skip
 
 
 def selection_record(selection: Selection) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from triage_cli.codec import to_json
 from triage_cli.errors import StoreError, UsageError
 from triage_cli.models import Head
+from triage_cli.private_files import private
 
 HASH = re.compile("[0-9a-f]{64}")
 
@@ -56,7 +57,7 @@ class HeadsFile:
         line = head.head if HASH.fullmatch(last.strip().lower()) else to_json(head._asdict())
         new = not self._path.exists()
         try:
-            with self._path.open("a+b", buffering=0) as file:
+            with open(self._path, "a+b", buffering=0, opener=private) as file:
                 if file.seek(0, os.SEEK_END):
                     file.seek(-1, os.SEEK_END)
                     line = line if file.read(1) == b"\n" else f"\n{line}"

@@ -1,10 +1,11 @@
 """How a ticket was decided, and where the routing map of today would have it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from triage_cli import ids, routing
+from triage_cli.codec import compact, from_json
 from triage_cli.explaining import explain
-from triage_cli.models import Category, History, Rule, Why
+from triage_cli.models import Category, Delivery, History, Rule, Why
 from triage_cli.service import renaming
 from triage_cli.service.delivering import Map
 
@@ -24,6 +25,17 @@ def _owed_today(history: History, categories: Sequence[Category], rules: Sequenc
     rule = routing.match(rules, ticket)
     if rule is None:
         return None
-    existing = [d._replace(category=heirs.get(d.category, d.category)) for d in history.deliveries]
+    destinations = renaming.renamed_destinations(heirs, rules)
+    existing = [_with_new_names(d, heirs, destinations) for d in history.deliveries]
     owed = routing.owed(ticket, rule, existing, again=False, config_hash="", at=ids.now(), due_at=0.0, run_id=None)
     return tuple(delivery.destination for delivery in owed.new)
+
+
+def _with_new_names(delivery: Delivery, categories: Mapping[str, str], destinations: Mapping[str, str]) -> Delivery:
+    """Return a delivery as it is once the renames of today were carried out."""
+    targets = None if delivery.targets is None else [destinations.get(n, n) for n in from_json(delivery.targets)]
+    return delivery._replace(
+        category=categories.get(delivery.category, delivery.category),
+        destination=destinations.get(delivery.destination, delivery.destination),
+        targets=None if targets is None else compact(targets),
+    )

@@ -253,7 +253,8 @@ class Intake:
             judged, answer = self._verdicts.given(ticket, verdict, None, at, self._run_id, step=IMPORTED)
             holds = not ticket.verdict or (word is not None and ticket.category != verdict)
             data = {**data, "verdict" if holds else "said": verdict}
-            if holds and ticket.verdict:  # a person's word is overruled: by a later one, and never in silence
+            # A person's word, not the export's own of before, is overruled: by a later one, and never in silence.
+            if holds and ticket.verdict and ticket.category != word:
                 data["was"] = ticket.category
             ticket, adds = judged if holds else ticket, (answer,)
         event = Event(did, ticket.ticket_id, self._run_id, self._actor, at, data)

@@ -24,11 +24,19 @@ def follow(store: Store, categories: Sequence[Category], rules: Iterable[Rule], 
     pending = {old: new for old, new in wanted.items() if old not in again or store.bears(old)}
     # Before any of them is carried out.
     roots = {old: done[old].root if old in again else root_of(old, done.values()) for old in pending}
-    names = {name for rule in rules for name in rule.to}
+    destinations = renamed_destinations(pending, rules)
     for old, new in pending.items():
         event = Event("renamed", None, run_id, actor, ids.now(), {"from": old, "to": new})
-        # By default a category's tickets go to the file of its name: what is accepted there is accepted still.
-        store.rename(Renamed(old, new, roots[old]), event, destination=new in names and old not in names)
+        store.rename(Renamed(old, new, roots[old]), event, destination=old in destinations)
+
+
+def renamed_destinations(renamed: Mapping[str, str], rules: Iterable[Rule]) -> dict[str, str]:
+    """Return the renames, former name to new one, that hold for the destination of that name too.
+
+    By default a category's tickets go to the file of its name: what is accepted there is accepted still.
+    """
+    names = {name for rule in rules for name in rule.to}
+    return {old: new for old, new in renamed.items() if new in names and old not in names}
 
 
 def root_of(name: str, renames: Iterable[Renamed]) -> str:

@@ -18,7 +18,9 @@ from urllib.parse import quote
 
 from triage_cli.codec import compact
 from triage_cli.errors import CheckError, StoreError, UnavailableError, UsageError
+from triage_cli.installation import NEWER
 from triage_cli.models import Change, Event, Head
+from triage_cli.private_files import FOLDER, private
 from triage_cli.stores.auditing import SqliteTrail, keep_head, kept_head, write_head
 from triage_cli.stores.connection import BUSY_SECONDS, VERSION, connect, translate
 from triage_cli.stores.places import alive, place
@@ -162,8 +164,8 @@ def restoring(path: str, file: Path, key: bytes | None) -> Iterator[Restore]:
 def _alone(part: Path) -> Iterator[None]:
     """Make the file that a backup is copied to, for this user alone, and hold off another restore."""
     try:
-        part.parent.mkdir(0o700, parents=True, exist_ok=True)
-        number = os.open(part, os.O_RDWR | os.O_CREAT, 0o600)
+        part.parent.mkdir(FOLDER, parents=True, exist_ok=True)
+        number = private(str(part), os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise StoreError(f"cannot write {part}: {error.strerror}", hint="check the rights of its folder") from error
     try:
@@ -190,7 +192,7 @@ def _copied(file: Path, part: Path) -> None:
             if version > VERSION:
                 raise StoreError(
                     f"{file} was written by a newer triage (schema {version}, this one knows {VERSION})",
-                    hint="upgrade triage-cli",
+                    hint=NEWER,
                 )
             if version < 1 or not source.execute("select 1 from sqlite_master where name = 'chain'").fetchone():
                 raise no_backup
