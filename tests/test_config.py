@@ -631,8 +631,9 @@ def test_no_text_raises_anything_but_a_config_error(home: Path, text: str | byte
 def test_no_destination_is_the_database_or_the_configuration(home: Path, path: str) -> None:
     """Also where none of them is there yet, and by whatever name."""
     if path == "hard-link":
-        (home / "t.db.head").touch()
-        (home / path).hardlink_to(home / "t.db.head")
+        here = home.parent / "cwd"
+        (here / "t.db.head").touch()
+        (here / path).hardlink_to(here / "t.db.head")
     with pytest.raises(ConfigError) as caught:
         load(home, f"destinations:\n  x: {{type: file, path: {path}}}\nroutes: [{{to: x}}]\ndatabase: t.db\n")
     [problem] = caught.value.problems
