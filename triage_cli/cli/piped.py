@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any, BinaryIO
 
 from triage_cli.errors import InputError
-from triage_cli.reading import csv_reader, json_values
+from triage_cli.reading import csv_rows, json_values
 
 # The better first: beside `triage_ticket_id`, which run adds, the others are the input's own.
 IDS = ("triage_ticket_id", "ticket_id", "id", "external_id")
@@ -48,11 +48,11 @@ def names(stream: BinaryIO) -> Iterator[str]:
     if is_json(first):
         yield from (_name_in(line, value) for line, value in values(first, lines))
         return
-    columns = [c.strip().lower() for c in next(csv_reader([first]), [])]
+    columns = [c.strip().lower() for c in next(csv_rows([first]), [])]
     column = next((c for c in IDS if c in columns), None)
     if column is not None:
         at = columns.index(column)
-        yield from (row[at].strip() for row in csv_reader(lines) if len(row) > at and row[at].strip())
+        yield from (row[at].strip() for row in csv_rows(lines) if len(row) > at and row[at].strip())
         return
     if len(columns) > 1:
         raise InputError(f"no column of ticket ids among {', '.join(columns)}", hint="name one ticket_id")

@@ -13,7 +13,7 @@ from triage_cli.cli.session import Session, served
 from triage_cli.codec import TICKET_KEYS, outcome_record, ticket_record
 from triage_cli.errors import ExitCode, InputError, RowError, UsageError
 from triage_cli.models import Outcome, Rejected, Ticket, VerdictDraft
-from triage_cli.reading import csv_reader
+from triage_cli.reading import csv_rows
 
 WORDS = {"verdict": "verdicts given", "cleared": "taken back"}
 CATEGORIES = ("category", "label", "verdict", "triage_category")
@@ -144,7 +144,7 @@ def _objects(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Mapping[st
 
 def _cells(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     delimiter = max(",;\t", key=first.count)
-    reader = csv_reader(chain([first], lines), delimiter)
+    reader = csv_rows(chain([first], lines), delimiter)
     columns = [column.strip().lower() for column in next(reader)]
     if not {*columns} & {*piped.IDS} or not {*columns} & {*CATEGORIES}:
         raise InputError(

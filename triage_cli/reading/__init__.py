@@ -2,6 +2,6 @@
 
 from triage_cli.reading.jsons import json_values
 from triage_cli.reading.opening import ReadOptions, Table, open_table
-from triage_cli.reading.tables import csv_reader
+from triage_cli.reading.tables import csv_rows
 
-__all__ = ["ReadOptions", "Table", "csv_reader", "json_values", "open_table"]
+__all__ = ["ReadOptions", "Table", "csv_rows", "json_values", "open_table"]

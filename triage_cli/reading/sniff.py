@@ -10,7 +10,7 @@ from typing import NamedTuple
 from triage_cli.errors import InputError, UsageError
 from triage_cli.reading.decoding import Decoder
 from triage_cli.reading.escapes import hidden, is_escaped, plain_cell
-from triage_cli.reading.tables import csv_reader, lines_of
+from triage_cli.reading.tables import csv_rows, lines_of
 
 HEAD = 1 << 18  # bytes looked at before the first ticket
 FORMATS = ("csv", "tsv", "json", "jsonl")
@@ -156,7 +156,7 @@ def sampled(text: str, delimiter: str | None, *, whole: bool) -> Sample:
 def _rows(lines: Iterable[str], delimiter: str) -> list[tuple[int, list[str]]]:
     """Return the first rows of some lines, each with the line it begins on; blank ones are left out."""
     rows = []
-    reader = csv_reader(lines, delimiter)
+    reader = csv_rows(lines, delimiter)
     begin = 1
     for cells in reader:
         if any(map(str.strip, cells)):

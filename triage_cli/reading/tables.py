@@ -37,7 +37,7 @@ def _between(lines: Sequence[str], at: int, stop: int) -> Iterator[str]:
     return map(lines.__getitem__, range(at, stop))
 
 
-def csv_reader(lines: Iterable[str], delimiter: str = ",", **dialect: Any) -> Any:
+def csv_rows(lines: Iterable[str], delimiter: str = ",", **dialect: Any) -> Any:
     """Return the csv module's reader of some lines, for cells of any length."""
     # The module's limit is one for the whole process; ours is LONGEST, and is told with its line.
     csv.field_size_limit(sys.maxsize)
@@ -99,7 +99,7 @@ class CsvRecords:
         check = len(text) > LONGEST or "\0" in text
         at = 0
         while at < stop:
-            reader = csv_reader(_between(lines, at, stop), self._delimiter, strict=True)
+            reader = csv_rows(_between(lines, at, stop), self._delimiter, strict=True)
             base = at
             try:
                 for cells in reader:
@@ -150,14 +150,14 @@ class CsvRecords:
     def _leniently(self, at: int, stop: int) -> tuple[list[str], int]:
         r"""Return a row with a stray quote, and where it ends: \" as an escaped quote if that gives a whole row."""
         if '\\"' in self._lines[at]:
-            escaped = csv_reader(
+            escaped = csv_rows(
                 _between(self._lines, at, stop), self._delimiter, strict=True, doublequote=False, escapechar="\\"
             )
             with suppress(csv.Error):
                 cells = next(escaped)
                 if len(cells) == self._width:
                     return cells, at + escaped.line_num
-        reader = csv_reader(_between(self._lines, at, stop), self._delimiter)
+        reader = csv_rows(_between(self._lines, at, stop), self._delimiter)
         return next(reader), at + reader.line_num
 
     def _long(self) -> Iterator[Record]:
@@ -238,7 +238,7 @@ class CsvRecords:
         if line.count(self._delimiter) < self._width - 1:
             return False
         try:
-            cells: list[str] = next(csv_reader([line], self._delimiter, strict=True), [])
+            cells: list[str] = next(csv_rows([line], self._delimiter, strict=True), [])
         except csv.Error:
             return False
         return len(cells) == self._width and (self._width > 1 or line.startswith('"'))
