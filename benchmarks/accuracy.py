@@ -15,14 +15,14 @@ from random import Random
 
 import yaml
 
-from triage_cli.allowance import Allowance
-from triage_cli.budget import Budget
-from triage_cli.classifiers.local import LocalClassifier
-from triage_cli.classifiers.model import fingerprint
-from triage_cli.classifiers.training import fit
+from triage_cli.classifiers.embedded.classifier import LocalClassifier
+from triage_cli.classifiers.embedded.fit import fit
+from triage_cli.classifiers.embedded.weights import fingerprint
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.evaluation.scoring import Graded, macro_f1, per_category
-from triage_cli.models import Category, Classification, Ticket
+from triage_cli.domain.evaluation.metrics import Graded, macro_f1, per_category
+from triage_cli.domain.models import Category, Classification, Ticket
+from triage_cli.runtime.budget import Budget
+from triage_cli.runtime.stop import Allowance
 
 NONE_OF_THESE = frozenset({"oos", "NO_NODES_DETECTED"})
 THRESHOLD = 0.6

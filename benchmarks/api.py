@@ -32,9 +32,9 @@ def bare(folder: Path) -> Any:
     from fastapi import FastAPI
     from pydantic import BaseModel
 
-    from triage_cli.ids import new_id, now
-    from triage_cli.models import Ticket
-    from triage_cli.stores.connection import connect
+    from triage_cli.domain.ids import new_id, now
+    from triage_cli.domain.models import Ticket
+    from triage_cli.stores.sqlite.connection import connect
 
     class In(BaseModel):
         subject: str
@@ -65,17 +65,18 @@ def bare(folder: Path) -> Any:
 
 def ours(folder: Path) -> tuple[Any, str]:
     """Return the app of the product and a key."""
-    from triage_cli import ids, keys, wiring
+    from triage_cli import wiring
     from triage_cli.api.app import create_app
-    from triage_cli.api.serving import Limits, Served
+    from triage_cli.api.dependencies import Limits, Served
     from triage_cli.config import load_config
-    from triage_cli.models import ApiKey
+    from triage_cli.domain import api_keys, ids
+    from triage_cli.domain.models import ApiKey
 
     config = load_config(db=str(folder / "ours.db"), env={"HOME": str(folder)}, cwd=folder)
     parts = wiring.parts(config, guarded=True)
     gate = wiring.open_gate(parts.store)
-    made = keys.new_key()
-    gate.add_key(ApiKey(made.key_id, f"bench-{made.key_id}", keys.digest(made.text), "agent", ids.now()))
+    made = api_keys.new_key()
+    gate.add_key(ApiKey(made.key_id, f"bench-{made.key_id}", api_keys.digest(made.text), "agent", ids.now()))
     return create_app(Served(parts, gate, Limits(per_minute=1_000_000))), made.text
 
 
@@ -83,7 +84,7 @@ def serve(which: str, folder: Path) -> None:
     """Serve one of both; the first line of stdout is the port and the key."""
     import uvicorn
 
-    from triage_cli.api.running import listening
+    from triage_cli.api.server import listening
 
     sys.setswitchinterval(0.0005)
     app, key = (bare(folder), "") if which == "bare" else ours(folder)

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from triage_cli.allowance import Allowance
-from triage_cli.budget import Budget
-from triage_cli.classifiers.local import LocalClassifier
-from triage_cli.classifiers.model import fingerprint
-from triage_cli.classifiers.training import fit
-from triage_cli.classifiers.words import vocabulary
+from triage_cli.classifiers.embedded.classifier import LocalClassifier
+from triage_cli.classifiers.embedded.fit import fit
+from triage_cli.classifiers.embedded.tokens import vocabulary
+from triage_cli.classifiers.embedded.weights import fingerprint
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.models import Ticket
+from triage_cli.domain.models import Ticket
+from triage_cli.runtime.budget import Budget
+from triage_cli.runtime.stop import Allowance
 
 ROUNDS = 3
 

@@ -51,7 +51,7 @@ def compare(name: str, ours: list[str], theirs: list[str], clean: list[Path]) ->
 
 
 def tokenizer_alone(file: Path) -> float:
-    from triage_cli.classifiers.words import vocabulary
+    from triage_cli.classifiers.embedded.tokens import vocabulary
 
     with file.open(newline="", encoding="utf-8") as rows:
         texts = [f"{row['subject']}\n{row['description']}" for row in csv.DictReader(rows)]

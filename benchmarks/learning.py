@@ -19,13 +19,13 @@ from statistics import fmean, stdev
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.accuracy import NONE_OF_THESE, Labelled, categories_of, read, sample
-from triage_cli.classifiers.model import Model
-from triage_cli.classifiers.table import WordTable, guesses
-from triage_cli.classifiers.training import fit
-from triage_cli.classifiers.words import words_of
-from triage_cli.evaluation import calibration
-from triage_cli.evaluation.scoring import Graded, calibration_error, share
-from triage_cli.models import Category
+from triage_cli.classifiers.embedded.fit import fit
+from triage_cli.classifiers.embedded.inference import WordTable, guesses
+from triage_cli.classifiers.embedded.tokens import words_of
+from triage_cli.classifiers.embedded.weights import Model
+from triage_cli.domain.evaluation import calibration
+from triage_cli.domain.evaluation.metrics import Graded, calibration_error, share
+from triage_cli.domain.models import Category
 
 Set = tuple[Sequence[Category], Labelled, Labelled]
 THRESHOLD = 0.6
@@ -173,7 +173,7 @@ def at_random(_model: Model, left: Labelled, chance: Random) -> list[int]:
 
 
 def in_order_of_review(model: Model, left: Labelled, _chance: Random) -> list[int]:
-    from triage_cli.service.reviewing import Waiting, order_of_review
+    from triage_cli.service.lookup import Waiting, order_of_review
 
     table, waiting = WordTable(model), []
     for n, (text, _) in enumerate(left):

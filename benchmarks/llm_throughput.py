@@ -19,15 +19,15 @@ from typing import Any
 import openai
 
 from triage_cli import wiring
-from triage_cli.allowance import Allowance
-from triage_cli.budget import Bounds, Budget
-from triage_cli.classifiers import prompt
-from triage_cli.classifiers.asking import build
+from triage_cli.classifiers.llm import prompt
+from triage_cli.classifiers.llm.classifier import build
 from triage_cli.config import load_config
-from triage_cli.config.records import DEFAULT_CATEGORIES, ClassifierSpec
-from triage_cli.models import ClassifyPlan, Selection, Ticket, TicketDraft
-from triage_cli.network import Network
-from triage_cli.service.local import LocalTriage
+from triage_cli.config.models import DEFAULT_CATEGORIES, ClassifierSpec
+from triage_cli.domain.models import ClassifyPlan, Selection, Ticket, TicketDraft
+from triage_cli.runtime.budget import Bounds, Budget
+from triage_cli.runtime.network import Network
+from triage_cli.runtime.stop import Allowance
+from triage_cli.service.local_triage import LocalTriage
 
 LATENCY = 0.1
 WORDS = "I was charged twice this month and nobody answers the telephone. " * 6

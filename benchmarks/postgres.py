@@ -21,13 +21,14 @@ from benchmarks.make_tickets import main as make_tickets
 from tests.llm_server import Step, chat, verdict
 from tests.llm_server import serving as answering
 from tests.pg_server import PgServer, serving, sql
-from triage_cli import auditing, ids
-from triage_cli.models import EventQuery, Lease, Run, Selection
-from triage_cli.network import Network
-from triage_cli.stores import pg_queries, queries
-from triage_cli.stores.pg_door import translated
-from triage_cli.stores.postgres import PostgresStore
-from triage_cli.streams import BYTES
+from triage_cli.domain import audit_chain, ids
+from triage_cli.domain.models import EventQuery, Lease, Run, Selection
+from triage_cli.domain.streams import BYTES
+from triage_cli.runtime.network import Network
+from triage_cli.stores import queries
+from triage_cli.stores.postgres import queries as pg_queries
+from triage_cli.stores.postgres.dialect import translated
+from triage_cli.stores.postgres.store import PostgresStore
 
 TRIAGE = [sys.executable, "-m", "triage_cli"]
 LATENCY = 0.25
@@ -71,7 +72,7 @@ def workers(server: PgServer, number: int) -> None:
         assert set(asked.values()) == {1}
         assert sql(url, "select status, count(*) from tickets group by 1") == [("classified", number)]
         store = PostgresStore(url, network=Network(offline=False))
-        assert auditing.first_break(store.events(EventQuery())) is None
+        assert audit_chain.first_break(store.events(EventQuery())) is None
         store.close()
         base = base or seconds
         print(f"{processes} processes: {number / seconds:6.0f}/s, {base / seconds:.2f} times one; each asked once")

@@ -17,9 +17,9 @@ from pathlib import Path
 from tests.llm_server import Asked, Step, good, serving
 from tests.test_faults import COMMAND, HOWS, Job, strike
 from tests.test_webhook import Receiver
-from triage_cli.service.proving import prove
-from triage_cli.stores.auditing import trail
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.service.audit_proof import prove
+from triage_cli.stores.audit_log import trail
+from triage_cli.stores.sqlite.store import SqliteStore
 
 WORKERS = 8
 START = 0.4  # seconds before a command is at work

@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from triage_cli import auditing
-from triage_cli.models import EventQuery
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.domain import audit_chain
+from triage_cli.domain.models import EventQuery
+from triage_cli.stores.sqlite.store import SqliteStore
 
 HEADER = "Id,Subject,Body,Customer,Priority\n"
 ROWS = (
@@ -119,4 +119,4 @@ def is_whole(db: Path) -> bool:
     assert rows(db, "pragma foreign_key_check") == []
     tickets = rows(db, "select ticket_id from tickets order by 1")
     assert tickets == rows(db, "select ticket_id from events where action = 'created' order by 1")
-    return auditing.first_break(SqliteStore(str(db)).events(EventQuery())) is None
+    return audit_chain.first_break(SqliteStore(str(db)).events(EventQuery())) is None

@@ -14,16 +14,16 @@ import pytest
 from tests.forked import AT_START, forked
 from tests.online import ONLINE
 from tests.pg_server import PgServer, serving
-from triage_cli import ids
-from triage_cli.allowance import Allowance
-from triage_cli.budget import Bounds, Budget, Grant
-from triage_cli.codec import compact
-from triage_cli.models import Answer, Asking, Category, Classification, Outcome, Rule, Ticket
+from triage_cli.domain import ids
+from triage_cli.domain.models import Answer, Asking, Category, Classification, Outcome, Rule, Ticket
+from triage_cli.domain.serialization import compact
 from triage_cli.ports import Destination
-from triage_cli.service.delivering import Map
-from triage_cli.service.local import LocalTriage, Parts
-from triage_cli.stores.postgres import PostgresStore
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.runtime.budget import Bounds, Budget, Grant
+from triage_cli.runtime.stop import Allowance
+from triage_cli.service.delivery.route import Map
+from triage_cli.service.local_triage import LocalTriage, Parts
+from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sqlite.store import SqliteStore
 
 # Where the tests run in the background these are ignored, and so they would be in each process that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -101,14 +101,14 @@ def _child(order: Order, tell: int) -> None:
         if order.how == f"no {name}":
             getattr(sys, name).close()
             setattr(sys, name, None)  # as Python itself starts where the number is closed
-    from triage_cli.cli import app, telling
+    from triage_cli.cli import app, messages
 
     sys.argv = ["triage", *order.args]
     _prepare(order, tell)
-    telling.open_closed()
-    telling.make_utf8(sys.stdout, sys.stderr)
+    messages.open_closed()
+    messages.make_utf8(sys.stdout, sys.stderr)
     code = app.run(order.args)
-    telling.close_quietly()
+    messages.close_quietly()
     os._exit(code)
 
 
@@ -120,7 +120,7 @@ def _prepare(order: Order, tell: int) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (order.at, order.at))
     elif order.how == "impatient":
-        from triage_cli.stores import connection
+        from triage_cli.stores.sqlite import connection
 
         connection.BUSY_SECONDS = 0.1
 
@@ -185,7 +185,7 @@ def _at_the_network(step: Callable[[Callable[[], None]], None], _how: str) -> No
 
 
 def _set_back() -> None:
-    from triage_cli import ids
+    from triage_cli.domain import ids
 
     plain, plain_ns = time.time, time.time_ns
     time.time = lambda: plain() - BACK

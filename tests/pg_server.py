@@ -12,12 +12,12 @@ from urllib.parse import quote
 import psycopg
 
 from tests.online import ONLINE
-from triage_cli.auditing import GENESIS
-from triage_cli.stores.pg_door import translated
-from triage_cli.stores.pg_schema import tables
-from triage_cli.stores.pg_schema import translated as in_postgres
-from triage_cli.stores.postgres import PostgresStore
-from triage_cli.stores.schema import FIRST, SECOND
+from triage_cli.domain.audit_chain import GENESIS
+from triage_cli.stores.postgres.dialect import translated
+from triage_cli.stores.postgres.schema import tables
+from triage_cli.stores.postgres.schema import translated as in_postgres
+from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sqlite.schema import FIRST, SECOND
 
 COLUMNS = """select column_name::text from information_schema.columns
     where table_schema = 'public' and table_name = '{}' order by ordinal_position"""

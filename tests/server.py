@@ -8,20 +8,21 @@ from typing import Any
 
 import httpx
 
-from triage_cli import ids, keys, wiring
+from triage_cli import wiring
 from triage_cli.api.app import create_app
-from triage_cli.api.running import Server, configured, hooks, listening
-from triage_cli.api.serving import Limits, Served
+from triage_cli.api.dependencies import Limits, Served
+from triage_cli.api.server import Server, configured, hooks, listening
 from triage_cli.config import Config, load_config
-from triage_cli.models import ROLES, ApiKey
+from triage_cli.domain import api_keys, ids
+from triage_cli.domain.models import ROLES, ApiKey
 from triage_cli.ports import Gate
-from triage_cli.service.local import Parts
+from triage_cli.service.local_triage import Parts
 
 
 def make_key(gate: Gate, name: str, role: str) -> str:
     """Record a key and return its text."""
-    made = keys.new_key()
-    gate.add_key(ApiKey(made.key_id, name, keys.digest(made.text), role, ids.now()))
+    made = api_keys.new_key()
+    gate.add_key(ApiKey(made.key_id, name, api_keys.digest(made.text), role, ids.now()))
     return made.text
 
 

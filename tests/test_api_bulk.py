@@ -15,10 +15,10 @@ from tests.commands import TICKETS, many, until
 from tests.conftest import FakeClassifier, World
 from tests.server import Running, serving
 from triage_cli.api import app
-from triage_cli.api import lines as answering
-from triage_cli.api.serving import Limits
-from triage_cli.models import Selection, Ticket
-from triage_cli.wire import PARCEL
+from triage_cli.api import ndjson as answering
+from triage_cli.api.dependencies import Limits
+from triage_cli.client.protocol import PARCEL
+from triage_cli.domain.models import Selection, Ticket
 
 CSV = {"content-type": "text/csv"}
 

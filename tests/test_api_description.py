@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import World
 from triage_cli import __version__, wiring
 from triage_cli.api.app import create_app
-from triage_cli.api.serving import Served
+from triage_cli.api.dependencies import Served
 
 COMMITTED = Path(__file__).parent.parent / "openapi.json"
 

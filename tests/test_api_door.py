@@ -16,11 +16,11 @@ import pytest
 
 from tests.commands import rows
 from tests.server import Running, make_key, serving
-from triage_cli import keys
 from triage_cli.api.app import create_app
-from triage_cli.api.running import Patient
-from triage_cli.api.serving import Limits
-from triage_cli.service.keyring import KeyRing
+from triage_cli.api.dependencies import Limits
+from triage_cli.api.server import Patient
+from triage_cli.domain import api_keys
+from triage_cli.service.api_keys import KeyRing
 
 TICKET = {"subject": "Refund?"}
 CONFIG = "webhooks:\n  desk: {type: standard, secret_env: DESK, fields: {subject: title}}\n"
@@ -64,11 +64,11 @@ def test_every_route_is_closed_to_those_without_a_good_key(server: Running) -> N
     ring = KeyRing(server.served.parts.store, server.served.gate, "tester")
     revoked = ring.create("revoked", "admin").key
     wrong = make_key(server.served.gate, "changed", "admin")
-    wrong = keys.new_key().text[:13] + wrong[13:]
+    wrong = api_keys.new_key().text[:13] + wrong[13:]
     ring.revoke("revoked")
     shown = {
         "none": {}, "empty": {"X-API-Key": ""}, "wrong": {"X-API-Key": wrong},
-        "other": {"X-API-Key": keys.new_key().text},
+        "other": {"X-API-Key": api_keys.new_key().text},
         "revoked": {"X-API-Key": revoked}, "bearer": {"Authorization": f"Bearer {revoked}"},
         "basic": {"Authorization": f"Basic {server.keys['admin']}"}, "query": {},
         "odd": {"X-API-Key": "\u00e9".encode("latin-1").decode("latin-1")}, "long": {"X-API-Key": "trg_" + "x" * 9000},
@@ -289,7 +289,7 @@ def test_a_key_has_so_many_requests_a_minute(tmp_path: Path) -> None:
 def test_a_key_that_waits_for_its_permits_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at_it, go_on = threading.Event(), threading.Event()
     with serving(tmp_path, limits=Limits(per_minute=40)) as server:
-        agent, permits = keys.key_id_of(server.keys["agent"]), server.served.gate.permits
+        agent, permits = api_keys.key_id_of(server.keys["agent"]), server.served.gate.permits
 
         def slowly(key_id: str, wanted: int, per_minute: int, burst: int) -> float:
             if key_id == agent:
@@ -319,7 +319,7 @@ def test_permits_are_never_given_twice(server: Running) -> None:
 
 def test_a_clock_that_is_set_back_shuts_no_key_out(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, moment = server.served.gate, 1e9 + 3600
-    monkeypatch.setattr("triage_cli.stores.access.time", SimpleNamespace(time=lambda: moment))
+    monkeypatch.setattr("triage_cli.stores.api_access.time", SimpleNamespace(time=lambda: moment))
     assert [gate.permits("back", 50, 100, 100) for _ in range(2)] == [0.0, 0.0]
     moment = 1e9
     assert [gate.permits("back", 50, 100, 100) for _ in range(3)] == [0.0, 0.0, 30.0]

@@ -18,8 +18,8 @@ from standardwebhooks import Webhook
 from tests.commands import rows, until
 from tests.server import Running, serving
 from triage_cli import wiring
-from triage_cli.stores.postgres import PostgresStore
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sqlite.store import SqliteStore
 
 SECRET = "whsec_" + b64encode(b"s" * 24).decode()
 CONFIG = """

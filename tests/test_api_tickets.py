@@ -13,11 +13,11 @@ import pytest
 
 from tests.commands import rows
 from tests.server import Running, serving
-from triage_cli import ids
-from triage_cli.api import once
-from triage_cli.models import Lease, Run, Selection
-from triage_cli.service import naming
-from triage_cli.service.local import LocalTriage
+from triage_cli.api import idempotency
+from triage_cli.domain import ids
+from triage_cli.domain.models import Lease, Run, Selection
+from triage_cli.service import names
+from triage_cli.service.local_triage import LocalTriage
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May", "customer_id": "C-9", "priority": "high"}
 
@@ -195,7 +195,7 @@ def test_a_request_at_work_says_so_and_a_dead_one_is_over_soon(
     client: httpx.Client, server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds its key for half a minute at a time: what a kill leaves behind is over as soon."""
-    monkeypatch.setattr(once, "RENEW", 0.001)
+    monkeypatch.setattr(idempotency, "RENEW", 0.001)
     made, said, until = client.post("/tickets", json={"subject": "slow"}).json()["ticket_id"], threading.Event(), []
 
     def renew(_caller: str, key: str, seconds: float) -> None:
@@ -204,14 +204,14 @@ def test_a_request_at_work_says_so_and_a_dead_one_is_over_soon(
 
     def resolve(triage: LocalTriage, name: str) -> str:
         assert said.wait(30), "it is at work until it has said so"
-        return naming.named(triage._store, name).ticket_id
+        return names.named(triage._store, name).ticket_id
 
     monkeypatch.setattr(server.served.gate, "renew", renew)
     monkeypatch.setattr(LocalTriage, "resolve", resolve)
     answer = client.post(f"/tickets/{made}/classify", json={}, headers={"Idempotency-Key": "slow"}, timeout=60)
     assert answer.status_code == 200
-    assert until[0] == ("slow", once.LEASE)
-    assert once.LEASE <= 30
+    assert until[0] == ("slow", idempotency.LEASE)
+    assert idempotency.LEASE <= 30
 
 
 def test_the_key_of_a_dead_request_is_taken_over_by_the_same_body_only(server: Running) -> None:
@@ -228,7 +228,7 @@ def test_a_request_that_is_done_says_no_more_that_it_is_at_work(
 ) -> None:
     made, begun, over = client.post("/tickets", json={"subject": "done"}), threading.Event(), threading.Event()
 
-    async def renewing(_self: once.Once, _key: str) -> None:
+    async def renewing(_self: idempotency.Once, _key: str) -> None:
         begun.set()
         try:
             await asyncio.Event().wait()
@@ -237,9 +237,9 @@ def test_a_request_that_is_done_says_no_more_that_it_is_at_work(
 
     def resolve(triage: LocalTriage, name: str) -> str:
         assert begun.wait(30)
-        return naming.named(triage._store, name).ticket_id
+        return names.named(triage._store, name).ticket_id
 
-    monkeypatch.setattr(once.Once, "_renewing", renewing)
+    monkeypatch.setattr(idempotency.Once, "_renewing", renewing)
     monkeypatch.setattr(LocalTriage, "resolve", resolve)
     path = f"/tickets/{made.json()['ticket_id']}/classify"
     assert client.post(path, json={}, headers={"Idempotency-Key": "done"}, timeout=60).status_code == 200

@@ -16,12 +16,21 @@ import pytest
 
 from tests.commands import TICKETS
 from tests.conftest import Cli, World
-from triage_cli import auditing
-from triage_cli.errors import CheckError, StoreError
-from triage_cli.models import ClassifyPlan, Event, EventQuery, Head, LoggedEvent, Selection, TicketDraft, VerdictDraft
-from triage_cli.service.proving import prove
-from triage_cli.stores.auditing import kept_head, trail
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.domain import audit_chain
+from triage_cli.domain.errors import CheckError, StoreError
+from triage_cli.domain.models import (
+    ClassifyPlan,
+    Event,
+    EventQuery,
+    Head,
+    LoggedEvent,
+    Selection,
+    TicketDraft,
+    VerdictDraft,
+)
+from triage_cli.service.audit_proof import prove
+from triage_cli.stores.audit_log import kept_head, trail
+from triage_cli.stores.sqlite.store import SqliteStore
 
 KEY = b"a key that nobody would guess"
 # What an outsider needs, as the README shows it: `triage logs -o jsonl | python verify.py`.
@@ -304,7 +313,7 @@ def mutated(events: Sequence[LoggedEvent], chance: random.Random, *, keyed: bool
         said = {k: v for k, v in forged._asdict().items() if k not in ("prev", "hash")}
         said["detail"] = json.loads(forged.detail)
         text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        prev = log[at - 1].hash if at else auditing.GENESIS
+        prev = log[at - 1].hash if at else audit_chain.GENESIS
         log[at] = forged._replace(hash=hashlib.sha256(f"{prev}\n{text}".encode()).hexdigest())
         at += not keyed or at == 0  # the first might have been written before there was a key
     return kind, log, at + 1
@@ -314,7 +323,7 @@ def mutated(events: Sequence[LoggedEvent], chance: random.Random, *, keyed: bool
 def test_every_one_of_5000_mutations_is_found(tmp_path: Path, key: bytes | None) -> None:
     store = filled(tmp_path / "t.db", key, number=8).store
     events, head = list(store.events(EventQuery())), store.head()
-    assert auditing.verify(events, key, {head.head: "kept"}) == head
+    assert audit_chain.verify(events, key, {head.head: "kept"}) == head
     chance, missed, kinds = random.Random(8), [], set()
     for number in range(5000):
         kind, log, first = mutated(events, chance, keyed=key is not None)
@@ -322,7 +331,7 @@ def test_every_one_of_5000_mutations_is_found(tmp_path: Path, key: bytes | None)
         if log == events:  # an event was swapped with one that is the same
             continue
         with pytest.raises(CheckError) as caught:
-            auditing.verify(log, key, {head.head: "kept"})
+            audit_chain.verify(log, key, {head.head: "kept"})
         told = caught.value.message
         if f"event {first} " not in told and not (first > len(log) or "is not in the log" in told):
             missed.append((number, kind, first, told))
@@ -362,11 +371,11 @@ def test_a_key_may_come_later_and_holds_what_went_before(tmp_path: Path) -> None
 def rehashed(db: Path, key: bytes | None, first: int = 1) -> None:
     """Alter an event and write the whole log anew from there: what somebody who owns the file can do."""
     events = list(SqliteStore(str(db), KEY).events(EventQuery()))
-    prev, statements = events[first - 2].hash if first > 1 else auditing.GENESIS, []
+    prev, statements = events[first - 2].hash if first > 1 else audit_chain.GENESIS, []
     for e in events[first - 1 :]:
         actor = "eve" if e.seq == first else e.actor
         event = Event(e.action, e.ticket_id, e.run_id, actor, e.timestamp)
-        prev = auditing.link(prev, e.seq, event, e.detail, key)
+        prev = audit_chain.link(prev, e.seq, event, e.detail, key)
         quoted = actor.replace("'", "''")
         statements.append(f"update events set actor = '{quoted}', hash = '{prev}' where seq = {e.seq}")
     tamper(db, *statements, f"update chain set hash = '{prev}', key = null")

@@ -11,14 +11,14 @@ from tests.conftest import CATEGORIES, Cli, World
 from tests.online import ONLINE
 from tests.pg_server import PgServer, sql
 from tests.test_audit import drafts, tamper
-from triage_cli.auditing import GENESIS
-from triage_cli.errors import CheckError
-from triage_cli.models import ClassifyPlan, Head, Selection, VerdictDraft
-from triage_cli.service.proving import prove
-from triage_cli.stores import pg_schema
-from triage_cli.stores.auditing import ServerTrail, trail
-from triage_cli.stores.postgres import PostgresStore
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.domain.audit_chain import GENESIS
+from triage_cli.domain.errors import CheckError
+from triage_cli.domain.models import ClassifyPlan, Head, Selection, VerdictDraft
+from triage_cli.service.audit_proof import prove
+from triage_cli.stores.audit_log import ServerTrail, trail
+from triage_cli.stores.postgres import schema
+from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sqlite.store import SqliteStore
 
 
 def proved(store: SqliteStore | PostgresStore, *heads: str) -> Head:
@@ -109,7 +109,7 @@ def test_whatever_was_done_to_the_tables_of_a_server_is_told(filled: str, what: 
 
 
 def triggers() -> list[str]:
-    said = [each for each in pg_schema.translated() if "events_never_go" in each]
+    said = [each for each in schema.translated() if "events_never_go" in each]
     return [each.replace("create function", "create or replace function") for each in said]
 
 

@@ -18,14 +18,14 @@ from tests.batch_server import BatchServer, End, batching, well
 from tests.commands import is_whole, rows, until
 from tests.conftest import Cli
 from tests.llm_server import verdict
-from triage_cli import ids, wiring
-from triage_cli.classifiers.anthropic_batches import AnthropicWire
-from triage_cli.classifiers.batches import Limits
-from triage_cli.classifiers.openai_batches import OpenAIWire
-from triage_cli.concurrency import Bridge
+from triage_cli import wiring
+from triage_cli.classifiers.llm.batch.anthropic import AnthropicWire
+from triage_cli.classifiers.llm.batch.client import Limits
+from triage_cli.classifiers.llm.batch.openai import OpenAIWire
 from triage_cli.config import load_config
-from triage_cli.errors import BudgetError, ConfigError, RefusedError, TriageError, UnavailableError, UsageError
-from triage_cli.models import (
+from triage_cli.domain import ids
+from triage_cli.domain.errors import BudgetError, ConfigError, RefusedError, TriageError, UnavailableError, UsageError
+from triage_cli.domain.models import (
     Calibration,
     ClassifyPlan,
     Decided,
@@ -36,9 +36,10 @@ from triage_cli.models import (
     Ticket,
     TicketDraft,
 )
-from triage_cli.service.local import LocalTriage
-from triage_cli.service.running import Breath
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.runtime.async_bridge import Bridge
+from triage_cli.service.local_triage import LocalTriage
+from triage_cli.service.runs import Breath
+from triage_cli.stores.sqlite.store import SqliteStore
 from triage_cli.wiring.stores import open_shelf
 
 KINDS = ("openai", "anthropic")
@@ -180,7 +181,7 @@ def test_what_waits_is_told_by_list_why_and_stats(shop: Shop) -> None:
     waiting = triage.stats().waiting["gpt"]
     assert (waiting["tickets"], waiting["batches"]) == (2, 1)
     assert waiting["since"] == shop.rows("select opened_at from batches")[0][0]
-    from triage_cli.explaining import explain
+    from triage_cli.domain.explain import explain
 
     told = list(explain(triage.history("t0")))
     assert any('put into a batch of classifier "gpt"' in line for line in told)

@@ -11,10 +11,10 @@ from tests.conftest import World
 from tests.test_deliveries import FakeDestination, run, three  # noqa: F401 (a fixture)
 from tests.test_reading import read
 from tests.test_store import a_run, a_ticket, filled
-from triage_cli.models import Parcel, Rejected, Selection, TicketDraft
-from triage_cli.service import posting
-from triage_cli.stores.sqlite import SqliteStore
-from triage_cli.streams import BYTES, CHUNK, bounded
+from triage_cli.domain.models import Parcel, Rejected, Selection, TicketDraft
+from triage_cli.domain.streams import BYTES, CHUNK, bounded
+from triage_cli.service.delivery import dispatcher
+from triage_cli.stores.sqlite.store import SqliteStore
 
 MB = 1 << 20
 NUMBER = 40
@@ -94,20 +94,20 @@ def test_what_is_on_its_way_to_a_destination_is_bounded_too(
     (ticket,) = world.store.find(Selection())
     (delivery,) = world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
     parcel, now = Parcel(delivery._replace(destination="a"), ticket._replace(description="x" * MB)), 0.0
-    post = posting.Post(lambda _: three["a"], clock=lambda: now)
-    number = posting.ROOM_BYTES // MB
+    post = dispatcher.Post(lambda _: three["a"], clock=lambda: now)
+    number = dispatcher.ROOM_BYTES // MB
     post.put([parcel] * (number - 1))
     assert (post.full, post.room("a") > 0) == (False, True)
     post.put([parcel])
     assert (post.full, post.room("a")) == (True, 0)
-    now = posting.STUCK + 1
+    now = dispatcher.STUCK + 1
     assert not post.full
-    post.put([parcel] * (posting.KEPT_BYTES // MB - number))
+    post.put([parcel] * (dispatcher.KEPT_BYTES // MB - number))
     assert post.full
     now = 0.0
     while post.open:
         post.collect()
-    assert (post.full, post.room("a")) == (False, posting.ROOM)
+    assert (post.full, post.room("a")) == (False, dispatcher.ROOM)
 
 
 def test_an_import_of_long_rows_takes_no_more_memory_than_others(tmp_path: Path) -> None:

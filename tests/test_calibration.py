@@ -9,13 +9,13 @@ import pytest
 from tests import labelled
 from tests.commands import rows
 from tests.conftest import Cli, FakeClassifier, World
-from triage_cli import ids
-from triage_cli.budget import Budget
 from triage_cli.classifiers.calibrated import Calibrated
-from triage_cli.evaluation import calibration
-from triage_cli.evaluation.calibration import Pair
-from triage_cli.evaluation.scoring import Graded, calibration_error
-from triage_cli.models import Answer, Calibration, ClassifyPlan, Outcome, Selection, Ticket, TicketDraft
+from triage_cli.domain import ids
+from triage_cli.domain.evaluation import calibration
+from triage_cli.domain.evaluation.calibration import Pair
+from triage_cli.domain.evaluation.metrics import Graded, calibration_error
+from triage_cli.domain.models import Answer, Calibration, ClassifyPlan, Outcome, Selection, Ticket, TicketDraft
+from triage_cli.runtime.budget import Budget
 
 
 def overconfident(n: int, seed: int) -> list[Pair]:

@@ -7,11 +7,11 @@ import pytest
 
 from tests.batch_server import batching
 from tests.conftest import Cli
-from triage_cli.models import Category, Ticket
-from triage_cli.service.category_check import FEW, Basis, CategoryCheck, warning
+from triage_cli.domain.models import Category, Ticket
+from triage_cli.service.classification.category_check import FEW, Basis, CategoryCheck, warning
 from triage_cli.stores.category_memory import CategoryMemory
-from triage_cli.stores.postgres import PostgresStore
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sqlite.store import SqliteStore
 
 SHOP = """categories:
   - {name: Shipping, description: parcels and delivery, examples: [where is my parcel]}

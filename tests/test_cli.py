@@ -19,9 +19,9 @@ import triage_cli
 from tests.commands import HEADER, TICKETS, many, on_terminal, rows, until
 from tests.conftest import Cli
 from tests.llm_server import Step, chat, serving, verdict
-from triage_cli.cli import logs, runs
-from triage_cli.codec import EVENT_KEYS, TICKET_KEYS
+from triage_cli.cli.commands import logs, runs
 from triage_cli.config import STARTER
+from triage_cli.domain.serialization import EVENT_KEYS, TICKET_KEYS
 
 COMMANDS = ("create", "classify", "route", "run", "list", "show", "why", "logs", "stats", "config", "db")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}")

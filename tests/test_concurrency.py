@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from triage_cli.concurrency import bridge
+from triage_cli.runtime.async_bridge import bridge
 
 
 async def twice(number: int) -> int:

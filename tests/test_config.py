@@ -24,10 +24,10 @@ from triage_cli.config import (
     shown,
     without_password,
 )
-from triage_cli.config.checks import Field
 from triage_cli.config.routes import ROUTE, WHEN
 from triage_cli.config.schema import BUDGET, CATEGORY, CLASSIFIER, DESTINATION, PRICE, TOP
-from triage_cli.errors import ConfigError
+from triage_cli.config.validators import Field
+from triage_cli.domain.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[1] / "config.example.yaml"
 TABLES: Mapping[str, Mapping[str, Field]] = {

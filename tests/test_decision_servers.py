@@ -9,8 +9,8 @@ import pytest
 from tests.conftest import a_budget
 from tests.llm_server import Asked, LlmServer, Script, Step, decision, serving
 from tests.test_llm_classifiers import asked, opened, steps, tickets
-from triage_cli.classifiers.prompt import LIMITS
-from triage_cli.errors import ConfigError
+from triage_cli.classifiers.llm.prompt import LIMITS
+from triage_cli.domain.errors import ConfigError
 
 WINDOW = 512  # tokens of a state that a small decision model takes
 CHANCES = {"Billing": 0.7, "Technical": 0.2, "General": 0.06, "none of these": 0.04}

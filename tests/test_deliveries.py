@@ -23,13 +23,12 @@ from tests.commands import is_pending, many, rows, until
 from tests.conftest import Cli, FakeClassifier, World
 from tests.online import ONLINE
 from tests.test_webhook import Receiver, target
-from triage_cli import ids
-from triage_cli.api import worker
-from triage_cli.concurrency import bridge
+from triage_cli.api import background
 from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.webhook import WebhookDestination
-from triage_cli.errors import ConfigError, DeliveryError
-from triage_cli.models import (
+from triage_cli.domain import ids
+from triage_cli.domain.errors import ConfigError, DeliveryError
+from triage_cli.domain.models import (
     ClassifyPlan,
     Lease,
     Outcome,
@@ -43,8 +42,9 @@ from triage_cli.models import (
     TicketDraft,
     VerdictDraft,
 )
-from triage_cli.service import delivering, posting
-from triage_cli.service.attempts import Attempts, Patience
+from triage_cli.runtime.async_bridge import bridge
+from triage_cli.service.delivery import dispatcher, route
+from triage_cli.service.delivery.results import Attempts, Patience
 
 
 class FakeDestination:
@@ -99,14 +99,14 @@ def test_one_dead_among_three_takes_nothing_from_the_others(world: World, three:
     statuses = Counter(run(world, 3000))
     assert statuses == {"routed": 2000, "routing": 1000}
     assert len(three["a"].got) == len(three["c"].got) == 1000
-    handed = posting.FAILURES + 2 * three["b"].workers
+    handed = dispatcher.FAILURES + 2 * three["b"].workers
     assert len(three["b"].got) <= handed, "left alone once it had failed ten times in a row"
 
 
 def test_one_that_hangs_does_not_stop_the_others(
     world: World, three: dict[str, FakeDestination], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(posting, "STUCK", 0.05)
+    monkeypatch.setattr(dispatcher, "STUCK", 0.05)
     three["b"].hangs = True
     triage = world.triage()
     seen: Counter[str] = Counter()
@@ -344,7 +344,7 @@ def test_show_lists_failed_attempts_with_status_time_and_error(cli: Cli, receive
 def test_what_a_destination_was_not_handed_is_not_begun_once_told_to_stop(
     world: World, three: dict[str, FakeDestination], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(posting, "STUCK", 0.0)
+    monkeypatch.setattr(dispatcher, "STUCK", 0.0)
     three["a"].hangs = True
     triage, seen = world.triage(), 0
     for outcome in triage.run(drafts(600), ClassifyPlan()):
@@ -370,18 +370,18 @@ def test_one_that_hangs_is_passed_by_while_few_of_its_parcels_are_kept(
     (ticket,) = world.store.find(Selection())
     (found,) = world.store.deliveries([ticket.ticket_id]).values()
     parcel, now = Parcel(found[0]._replace(destination="a"), ticket), 0.0
-    post = posting.Post(lambda _: three["a"], clock=lambda: now)
-    post.put([parcel] * posting.ROOM)
+    post = dispatcher.Post(lambda _: three["a"], clock=lambda: now)
+    post.put([parcel] * dispatcher.ROOM)
     assert post.full
-    now = posting.STUCK + 1
+    now = dispatcher.STUCK + 1
     assert not post.full
-    post.put([parcel] * (posting.KEPT - posting.ROOM))
+    post.put([parcel] * (dispatcher.KEPT - dispatcher.ROOM))
     assert post.full
 
 
 def test_one_that_was_left_alone_is_tried_by_one_parcel(world: World, three: dict[str, FakeDestination]) -> None:
     now = 0.0
-    post = posting.Post(lambda _: three["a"], clock=lambda: now)
+    post = dispatcher.Post(lambda _: three["a"], clock=lambda: now)
     run(world, 90)
     found = [
         d
@@ -395,7 +395,7 @@ def test_one_that_was_left_alone_is_tried_by_one_parcel(world: World, three: dic
     while post.open:
         post.collect()
     three["a"].got.clear()
-    now = posting.PAUSE + 1
+    now = dispatcher.PAUSE + 1
     post.put(Parcel(d._replace(destination="a"), ticket) for d in found)
     while post.open:
         post.collect()
@@ -457,12 +457,12 @@ def test_commands_have_threads_of_their_own(world: World) -> None:
 
 
 @pytest.fixture
-def working(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[worker.Worker]:
+def working(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[background.Worker]:
     """The background of a server that does not wait between two looks."""
-    for module in (worker, delivering):
+    for module in (background, route):
         monkeypatch.setattr(module, "LOOK", 0.02)
-    monkeypatch.setattr(worker, "AGAIN", 0.0)
-    working = worker.Worker(world.triage()._parts, {"desk": ("classify", "route")})
+    monkeypatch.setattr(background, "AGAIN", 0.0)
+    working = background.Worker(world.triage()._parts, {"desk": ("classify", "route")})
     yield working
     working.stop()
     working.join()
@@ -482,7 +482,7 @@ def status(world: World, ticket_id: str) -> str:
 
 
 def test_one_that_hangs_holds_up_neither_new_tickets_nor_what_others_are_owed(
-    world: World, three: dict[str, FakeDestination], working: worker.Worker
+    world: World, three: dict[str, FakeDestination], working: background.Worker
 ) -> None:
     three["a"].schedule = (0.3, 0.3)
     three["a"]._answer = lambda _: DeliveryError("a is down", status=503) if len(three["a"].got) < 2 else None
@@ -501,7 +501,7 @@ def test_one_that_hangs_holds_up_neither_new_tickets_nor_what_others_are_owed(
 
 
 def test_the_background_leaves_one_that_keeps_failing_alone_over_all_its_looks(
-    world: World, three: dict[str, FakeDestination], working: worker.Worker
+    world: World, three: dict[str, FakeDestination], working: background.Worker
 ) -> None:
     three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
     run(world, 900)
@@ -513,7 +513,7 @@ def test_the_background_leaves_one_that_keeps_failing_alone_over_all_its_looks(
         working.put("desk", ticket_id)
         wanted = "routing" if name % 3 == 1 else "routed"
         until(lambda: status(world, ticket_id) == wanted, "what came later")  # noqa: B023 - called here only
-    assert len(three["b"].got) <= posting.FAILURES + 2 * three["b"].workers
+    assert len(three["b"].got) <= dispatcher.FAILURES + 2 * three["b"].workers
 
 
 def test_a_mistaken_destination_holds_up_nothing_in_the_background(
@@ -524,12 +524,12 @@ def test_a_mistaken_destination_holds_up_nothing_in_the_background(
             raise ConfigError("b needs a secret")
         return three[name]
 
-    for module in (worker, posting):
+    for module in (background, dispatcher):
         monkeypatch.setattr(module, "PAUSE", 3600.0)
-    for module in (worker, delivering):
+    for module in (background, route):
         monkeypatch.setattr(module, "LOOK", 0.02)
     parts = world.triage()._parts
-    mistaken = worker.Worker(
+    mistaken = background.Worker(
         parts._replace(map=parts.map._replace(destination=opened)), {"desk": ("classify", "route")}
     )
     three["a"].schedule = (0.3, 0.3)
@@ -546,7 +546,7 @@ def test_a_mistaken_destination_holds_up_nothing_in_the_background(
 
 
 def test_a_ticket_that_something_unexpected_befell_is_taken_up_again(
-    world: World, three: dict[str, FakeDestination], working: worker.Worker
+    world: World, three: dict[str, FakeDestination], working: background.Worker
 ) -> None:
     answers = iter([RuntimeError("a bug")])
 
@@ -648,12 +648,12 @@ def test_a_success_has_a_destination_s_failures_counted_anew(world: World, three
     (ticket,) = world.store.find(Selection())
     (delivery,) = world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
     three["a"].got.clear()
-    number = 3 * posting.FAILURES
-    three["a"]._answer = lambda _: None if next(nth) % posting.FAILURES == 0 else DeliveryError("down", status=503)
+    number = 3 * dispatcher.FAILURES
+    three["a"]._answer = lambda _: None if next(nth) % dispatcher.FAILURES == 0 else DeliveryError("down", status=503)
     nth, parked = itertools.count(1), list[Parcel]()
-    post = posting.Post(lambda _: three["a"])
+    post = dispatcher.Post(lambda _: three["a"])
     post.put([Parcel(delivery, ticket)] * number)
     while post.open:
         parked += [parcel for arrived in post.collect() for parcel in arrived.parked]
     assert (len(three["a"].got), parked) == (number, [])
-    assert post.room("a") == posting.ROOM
+    assert post.room("a") == dispatcher.ROOM

@@ -10,8 +10,8 @@ from tests import labelled
 from tests.commands import on_terminal, rows
 from tests.conftest import Cli
 from tests.llm_server import Step, chat, serving, verdict
-from triage_cli.evaluation import scoring
-from triage_cli.evaluation.scoring import Graded
+from triage_cli.domain.evaluation import metrics as scoring
+from triage_cli.domain.evaluation.metrics import Graded
 
 CONTRACT = ("classifier", "n", "accuracy", "macro_f1", "coverage", "per_category", "thresholds", "calibration_error",
             "cost_usd", "seconds")  # fmt: skip

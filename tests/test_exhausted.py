@@ -16,11 +16,11 @@ from tests.conftest import Cli, World
 from tests.llm_server import serving as answering
 from tests.test_deliveries import FakeDestination
 from tests.test_webhook import Receiver, parcel
-from triage_cli import exhausted
-from triage_cli.concurrency import Bridge
 from triage_cli.destinations.file import FileDestination
-from triage_cli.errors import DeliveryError, ExhaustedError, ExitCode
-from triage_cli.models import ClassifyPlan, Outcome, Parcel, Receipt, RoutePlan, Rule, Selection, TicketDraft
+from triage_cli.domain.errors import DeliveryError, ExhaustedError, ExitCode
+from triage_cli.domain.models import ClassifyPlan, Outcome, Parcel, Receipt, RoutePlan, Rule, Selection, TicketDraft
+from triage_cli.runtime import exhausted
+from triage_cli.runtime.async_bridge import Bridge
 
 TICKETS = "id,subject,description,verdict\n" + "".join(f"T-{n},Refund,invoice {n},Billing\n" for n in range(40))
 MANY = "this process has too many open files; raise its limit (ulimit -n) and run the same command again"

@@ -17,9 +17,9 @@ from tests.commands import on_terminal, rows
 from tests.conftest import Cli, FakeClassifier, World
 from tests.llm_server import Asked, Step, chat, serving, verdict
 from tests.typist import Typist
-from triage_cli import ids, importing
-from triage_cli.errors import DeliveryError, UnavailableError
-from triage_cli.models import (
+from triage_cli.domain import dedup, ids
+from triage_cli.domain.errors import DeliveryError, UnavailableError
+from triage_cli.domain.models import (
     Change,
     ClassifyPlan,
     Event,
@@ -35,10 +35,10 @@ from triage_cli.models import (
     Selection,
     TicketDraft,
 )
-from triage_cli.service.forgetting import blank
-from triage_cli.service.together import Together
-from triage_cli.stores.sqlite import SqliteStore
-from triage_cli.streams import CHUNK
+from triage_cli.domain.streams import CHUNK
+from triage_cli.service.erasure import blank
+from triage_cli.service.intake.group_commit import Together
+from triage_cli.stores.sqlite.store import SqliteStore
 
 # One canary for each place where a person's words may come to lie.
 WORDS = (
@@ -289,7 +289,7 @@ def test_what_is_still_owed_is_sent_no_more(world: World) -> None:
 
 def test_a_reader_that_keeps_an_old_state_open_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its write-ahead log would still hold the words; once it has left, the same command finishes."""
-    monkeypatch.setattr("triage_cli.stores.connection.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("triage_cli.stores.sqlite.connection.BUSY_SECONDS", 0.05)
     world = World(SqliteStore(str(tmp_path / "t.db")))
     list(world.triage().create(drafts(1)))
     with closing(sqlite3.connect(world.store.path, isolation_level=None)) as reader:
@@ -308,7 +308,7 @@ def test_a_kill_in_between_is_finished_by_the_same_command(cli: Cli) -> None:
     for place in ("erase", "save", "scrub"):
         code = (
             "import os, sys\n"
-            "from triage_cli.stores.sqlite import SqliteStore\n"
+            "from triage_cli.stores.sqlite.store import SqliteStore\n"
             f"SqliteStore.{place} = lambda *args, **kwargs: os.kill(os.getpid(), 9)\n"
             "sys.argv = ['triage', 'forget', '--customer-id', 'C-1', '-q']\n"
             "from triage_cli.cli.app import main\nmain()\n"
@@ -390,7 +390,7 @@ def test_a_single_ticket_that_was_forgotten_is_not_brought_back_either(world: Wo
 
 def test_blank_keeps_no_field_that_can_name_a_person() -> None:
     draft = TicketDraft(0, 2, "my subject", "my text", "my id", "high", None, "my number", extra={"a": "my note"})
-    ticket = importing.new_ticket(importing.identify(draft), "id", "at", None)
+    ticket = dedup.new_ticket(dedup.identify(draft), "id", "at", None)
     ticket = ticket._replace(reason="my reason", error="my error")
     assert sum("my " in str(value) for value in ticket) == 8
     assert [value for value in blank(ticket) if "my " in str(value)] == []

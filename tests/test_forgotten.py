@@ -14,7 +14,7 @@ from tests.remotes import RemoteCli
 from tests.server import serving
 from tests.test_deliveries import FakeDestination
 from tests.test_forget import drafts, forgotten
-from triage_cli.models import (
+from triage_cli.domain.models import (
     STATUSES,
     ClassifyPlan,
     ReclassifyPlan,
@@ -24,12 +24,12 @@ from triage_cli.models import (
     TicketDraft,
     VerdictDraft,
 )
-from triage_cli.stores import schema
-from triage_cli.stores.access import StoreGate
-from triage_cli.stores.connection import VERSION, connect
-from triage_cli.stores.pg_schema import tables
-from triage_cli.stores.postgres import PostgresStore
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.stores.api_access import StoreGate
+from triage_cli.stores.postgres.schema import tables
+from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sqlite import schema
+from triage_cli.stores.sqlite.connection import VERSION, connect
+from triage_cli.stores.sqlite.store import SqliteStore
 
 BILLING = CATEGORIES[0].name
 

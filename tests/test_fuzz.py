@@ -12,15 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triage_cli import auditing, codec, ids, importing, routing
-from triage_cli.cli import inputs, piped, printing
+from triage_cli.cli import input_files, options
 from triage_cli.cli.actor import words_of
-from triage_cli.codec import TICKET_KEYS, event_record, ticket_record, to_json
+from triage_cli.cli.output import Printer
 from triage_cli.destinations.payload import line
-from triage_cli.errors import CheckError, TriageError, UsageError
-from triage_cli.models import Delivery, Event, Head, LoggedEvent, Parcel, Rule, Ticket, TicketDraft
-from triage_cli.reading import ReadOptions, open_table
-from triage_cli.stores.auditing import kept_head
+from triage_cli.domain import audit_chain, dedup, ids, routing, serialization
+from triage_cli.domain.errors import CheckError, TriageError, UsageError
+from triage_cli.domain.models import Delivery, Event, Head, LoggedEvent, Parcel, Rule, Ticket, TicketDraft
+from triage_cli.domain.serialization import TICKET_KEYS, event_record, ticket_record, to_json
+from triage_cli.readers import ReadOptions, open_table
+from triage_cli.stores.audit_log import kept_head
 
 TEXT = st.text(max_size=30)
 # What a database can hold: no halves of surrogate pairs, and no NUL, which readers reject.
@@ -39,7 +40,7 @@ quickly = settings(max_examples=150, deadline=None)
 
 def a_ticket(**fields: Any) -> Ticket:
     draft = TicketDraft(0, 2, "s", "d", cells=())
-    return importing.new_ticket(importing.identify(draft), ids.new_id(), ids.now(), None)._replace(**fields)
+    return dedup.new_ticket(dedup.identify(draft), ids.new_id(), ids.now(), None)._replace(**fields)
 
 
 # -- codec
@@ -53,7 +54,7 @@ def a_ticket(**fields: Any) -> Ticket:
     st.dictionaries(STORED, JSON, max_size=3),
 )
 def test_a_ticket_s_record_is_json_and_comes_back(fields: Mapping[str, str | None], extra: Mapping[str, Any]) -> None:
-    ticket = a_ticket(**fields, extra=codec.compact(extra).encode("utf-8", "replace").decode())
+    ticket = a_ticket(**fields, extra=serialization.compact(extra).encode("utf-8", "replace").decode())
     back = json.loads(to_json(ticket_record(ticket)))
     assert tuple(back) == TICKET_KEYS
     assert {key: back[key] for key in fields} == dict(fields)
@@ -74,7 +75,7 @@ def test_what_is_exported_can_be_imported(rows: list[tuple[str, str, str]]) -> N
     ]
     columns = ("external_id", "subject", "description", "customer_id")
     as_lines = "".join(to_json({k: ticket_record(t)[k] for k in columns}) + "\n" for t in tickets)
-    printer, written = printing.Printer("csv"), io.StringIO()
+    printer, written = Printer("csv"), io.StringIO()
     printer.write = lambda text: written.write(text) >= 0  # type: ignore[method-assign]
     printer.csv(columns, [[ticket_record(t)[k] for k in columns] for t in tickets])
     for data in (as_lines, written.getvalue()):
@@ -97,12 +98,12 @@ def test_any_events_make_a_log_that_holds_and_is_told_as_json(
     said: list[tuple[bool, str, Mapping[str, Any]]], key: bytes | None
 ) -> None:
     plain = [Event("did", ids.new_id() if of else None, None, actor, ids.now(), data) for of, actor, data in said]
-    rows, head = auditing.append(Head(auditing.GENESIS, 0), plain, key)
+    rows, head = audit_chain.append(Head(audit_chain.GENESIS, 0), plain, key)
     log = [LoggedEvent(*row[:7], prev="", hash=row[7]) for row in rows]
-    assert auditing.verify(log, key, {head.head: "kept"}) == head
+    assert audit_chain.verify(log, key, {head.head: "kept"}) == head
     for event in log:
         told = json.loads(to_json(event_record(event)))
-        assert auditing.canonical(told["detail"]) == event.detail
+        assert audit_chain.canonical(told["detail"]) == event.detail
 
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5)
@@ -113,7 +114,7 @@ ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max
 def test_rows_of_anything_are_no_log_and_raise_nothing_else(rows: list[tuple[Any, ...]], head: str) -> None:
     for key in (None, b"k" * 16):
         with pytest.raises(CheckError) as caught:
-            auditing.verify([LoggedEvent(*row) for row in rows], key, {head: "kept"})
+            audit_chain.verify([LoggedEvent(*row) for row in rows], key, {head: "kept"})
         assert caught.value.hint
 
 
@@ -165,7 +166,7 @@ def test_the_router_takes_any_rules(
 def test_any_bytes_are_ids_or_an_error(data: bytes) -> None:
     names = ["one"]
     with suppress(TriageError):
-        names = list(piped.names(io.BytesIO(data)))
+        names = list(input_files.names(io.BytesIO(data)))
     assert all(names)
 
 
@@ -182,6 +183,6 @@ def test_any_command_line_can_be_kept(args: list[str]) -> None:
     "moment", ["", "1", "7d", "99999999999d", "2026-13-01", "0000-00-00", "1e400h", "\u0661d", "-1d", "7 d"]
 )
 def test_any_moment_is_one_or_an_error(moment: str) -> None:
-    for read in (inputs.moment, inputs.seconds):
+    for read in (options.moment, options.seconds):
         with suppress(UsageError):
             assert read(moment) is not None

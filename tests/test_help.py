@@ -5,10 +5,10 @@ import re
 import pytest
 
 from tests.conftest import Cli
-from triage_cli.cli import telling
+from triage_cli.cli import messages
 from triage_cli.cli.app import HELP, MODULES
-from triage_cli.cli.helping import HEADINGS, SUMMARIES
-from triage_cli.errors import ExitCode
+from triage_cli.cli.help_text import HEADINGS, SUMMARIES
+from triage_cli.domain.errors import ExitCode
 
 GROUPS = {
     "config": ("init", "show", "check"),
@@ -139,6 +139,6 @@ def test_a_usage_error_hints_at_the_help_of_its_command(cli: Cli, typed: str, hi
     ],
 )
 def test_one_is_told_in_the_singular(number: int, words: tuple[str, ...], told: str) -> None:
-    assert telling.plural(number, *words) == told
+    assert messages.plural(number, *words) == told
     if number == 1 and len(words) == 1:
-        assert telling.counted({"did": 1}, ("did",), {"did": words[0]}) == told
+        assert messages.counted({"did": 1}, ("did",), {"did": words[0]}) == told

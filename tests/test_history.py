@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from tests.commands import rows
 from tests.conftest import Cli, FakeClassifier, World
 from tests.remotes import RemoteCli
-from triage_cli import routing
 from triage_cli.config.routes import WHEN
-from triage_cli.errors import ConfigError, DeliveryError
-from triage_cli.models import (
+from triage_cli.domain import routing
+from triage_cli.domain.errors import ConfigError, DeliveryError
+from triage_cli.domain.models import (
     ClassifyPlan,
     Outcome,
     Parcel,
@@ -34,7 +34,7 @@ from triage_cli.models import (
     TicketDraft,
     VerdictDraft,
 )
-from triage_cli.service.claiming import TO_ROUTE
+from triage_cli.service.claims import TO_ROUTE
 
 BILLING, GENERAL, URGENT = {"category": ("Billing",)}, {"category": ("General",)}, {"priority": ("urgent",)}
 MAPS = {

@@ -18,7 +18,7 @@ from rich.console import Console
 from tests.commands import on_terminal, rows
 from tests.conftest import Cli
 from tests.watching import watched
-from triage_cli.cli import tables, telling
+from triage_cli.cli import messages, tables
 
 # Escape codes: a colour, a cursor, a title, a clipboard, a hyperlink, an 8-bit CSI; overrides; zero width; markup.
 NASTY = (
@@ -170,10 +170,10 @@ def test_what_a_ticket_says_is_in_neither_runs_nor_events(fitted: Cli) -> None:
 
 @given(st.text() | st.lists(st.sampled_from(NASTY)).map("".join))
 def test_safe_text_is_one_visible_line(text: str) -> None:
-    shown = telling.safe(text)
+    shown = messages.safe(text)
     assert [c for c in shown if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")] == []
     assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200b\u200e\u200f\ufeff")
-    assert telling.safe(shown) == shown
+    assert messages.safe(shown) == shown
     if all(c.isascii() and c.isprintable() for c in text):
         assert shown == text
 
@@ -181,12 +181,12 @@ def test_safe_text_is_one_visible_line(text: str) -> None:
 @given(st.text() | st.lists(st.sampled_from(NASTY)).map("".join))
 def test_a_cell_of_a_table_says_its_text_and_nothing_else(text: str) -> None:
     cell = tables.text(text, "red")
-    assert cell.plain == telling.safe(text)
+    assert cell.plain == messages.safe(text)
     console = Console(file=io.StringIO(), force_terminal=True, width=4000, color_system="truecolor")
     with console.capture() as capture:
         console.print(cell, soft_wrap=True, end="")
     shown = capture.get()
-    assert OURS.sub("", shown) == telling.safe(text)
+    assert OURS.sub("", shown) == messages.safe(text)
     assert "\x1b]" not in shown
 
 

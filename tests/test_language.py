@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from tests import foreign
 from tests.conftest import Cli, a_budget
 from tests.test_local_classifier import answers, classifier, one, ticket
-from triage_cli.classifiers import language
 from triage_cli.classifiers.calibrated import Calibrated
 from triage_cli.classifiers.cascade import Cascade
-from triage_cli.classifiers.model import Model
-from triage_cli.classifiers.training import Trainer, fit
-from triage_cli.classifiers.words import words_of
+from triage_cli.classifiers.embedded import language_guard
+from triage_cli.classifiers.embedded.fit import Trainer, fit
+from triage_cli.classifiers.embedded.tokens import words_of
+from triage_cli.classifiers.embedded.weights import Model
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.evaluation.calibration import fit as curve_of
-from triage_cli.models import Calibration, Category, Labelled
+from triage_cli.domain.evaluation.calibration import fit as curve_of
+from triage_cli.domain.models import Calibration, Category, Labelled
 
 # English all the same: names, borrowed words, a word that is quoted, no word that only English has.
 ENGLISH = (
@@ -45,7 +45,7 @@ GERMAN = [
 
 
 def seems_foreign(text: str) -> bool:
-    return language.share_foreign([words_of(text)[0]]) == 1.0
+    return language_guard.share_foreign([words_of(text)[0]]) == 1.0
 
 
 @pytest.fixture(scope="module")
@@ -186,4 +186,4 @@ def test_eval_counts_it_as_not_answered_and_calibration_leaves_it_alone(fitted: 
 @given(st.text())
 def test_any_word_leans_somewhere(text: str) -> None:
     for word in words_of(text)[0]:
-        assert -2 <= language.leaning(word) <= 2
+        assert -2 <= language_guard.leaning(word) <= 2

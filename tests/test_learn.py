@@ -9,7 +9,7 @@ import pytest
 from tests import labelled
 from tests.commands import is_whole, on_terminal, rows
 from tests.conftest import Cli
-from triage_cli.evaluation.folding import folds_of, groups_of
+from triage_cli.domain.evaluation.cross_validation import folds_of, groups_of
 
 BILLING = "please the florin ducat again"
 

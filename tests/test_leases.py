@@ -10,10 +10,7 @@ import pytest
 from tests.conftest import FakeClassifier, World
 from tests.test_store import a_run
 from tests.test_store import sql as on_sqlite
-from triage_cli.allowance import Allowance
-from triage_cli.budget import Budget
-from triage_cli.concurrency import bridge
-from triage_cli.models import (
+from triage_cli.domain.models import (
     Answer,
     ClassifyPlan,
     Outcome,
@@ -26,10 +23,13 @@ from triage_cli.models import (
     Ticket,
     TicketDraft,
 )
-from triage_cli.service.local import LocalTriage
-from triage_cli.service.running import RENEW, running
-from triage_cli.stores.postgres import PostgresStore
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.runtime.async_bridge import bridge
+from triage_cli.runtime.budget import Budget
+from triage_cli.runtime.stop import Allowance
+from triage_cli.service.local_triage import LocalTriage
+from triage_cli.service.runs import RENEW, running
+from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sqlite.store import SqliteStore
 
 
 def sql(store: SqliteStore | PostgresStore, said: str) -> list[Any]:

@@ -17,13 +17,13 @@ from tests.conftest import Cli
 from tests.llm_server import Step, chat, decision, message, serving, verdict
 from tests.local_server import Handler, LocalServer
 from tests.test_llm_classifiers import CATEGORIES, PRICE, TYPES, asked, opened, steps, tickets
-from triage_cli.classifiers.asking import said
-from triage_cli.classifiers.batches import wire_of
-from triage_cli.classifiers.billing import Bill, used
-from triage_cli.classifiers.decision import DecisionProvider
-from triage_cli.classifiers.prompt import question
-from triage_cli.classifiers.providers import BUDGET, Reply
-from triage_cli.errors import TriageError
+from triage_cli.classifiers.llm.batch.client import wire_of
+from triage_cli.classifiers.llm.classifier import said
+from triage_cli.classifiers.llm.decisions import DecisionProvider
+from triage_cli.classifiers.llm.pricing import Bill, used
+from triage_cli.classifiers.llm.prompt import question
+from triage_cli.classifiers.llm.provider import BUDGET, Reply
+from triage_cli.domain.errors import TriageError
 
 LOGPROBS = [(token, {token: -0.1, "x": -2.0}) for token in ('{"category": "', "Bill", "ing", '"}')]
 GOOD: Mapping[str, dict[str, Any]] = {

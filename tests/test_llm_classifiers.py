@@ -14,14 +14,12 @@ import pytest
 from tests.conftest import a_budget
 from tests.llm_server import Asked, LlmServer, Script, Step, chat, decision, failing, good, message, serving, verdict
 from tests.online import ONLINE
-from triage_cli.allowance import Allowance
-from triage_cli.budget import Budget
-from triage_cli.classifiers.asking import AskingClassifier, build
-from triage_cli.classifiers.billing import Bill
-from triage_cli.classifiers.prompt import LIMITS
-from triage_cli.classifiers.providers import BUDGET
-from triage_cli.config.records import ClassifierSpec, Price
-from triage_cli.errors import (
+from triage_cli.classifiers.llm.classifier import AskingClassifier, build
+from triage_cli.classifiers.llm.pricing import Bill
+from triage_cli.classifiers.llm.prompt import LIMITS
+from triage_cli.classifiers.llm.provider import BUDGET
+from triage_cli.config.models import ClassifierSpec, Price
+from triage_cli.domain.errors import (
     AnswerError,
     BudgetError,
     ConfigError,
@@ -31,9 +29,11 @@ from triage_cli.errors import (
     UnavailableError,
     UsageError,
 )
-from triage_cli.models import Answer, Category, Classification, Outcome, Ticket
-from triage_cli.network import Network
-from triage_cli.resilience import Timing
+from triage_cli.domain.models import Answer, Category, Classification, Outcome, Ticket
+from triage_cli.runtime.budget import Budget
+from triage_cli.runtime.network import Network
+from triage_cli.runtime.retry import Timing
+from triage_cli.runtime.stop import Allowance
 
 CATEGORIES = (Category("Billing", "Money", ("I was charged twice",)), Category("Technical"), Category("General"))
 KEY = "sk-canary-0123456789abcdef"

@@ -21,17 +21,17 @@ from tests.server import Running
 from tests.server import serving as serving_api
 from tests.test_llm_classifiers import TYPES, opened
 from tests.till import KINDS, USD, Till, billed, configuration
-from triage_cli.budget import GRAIN
-from triage_cli.classifiers import providers
-from triage_cli.classifiers.anthropic import AnthropicProvider
-from triage_cli.classifiers.anthropic_batches import AnthropicWire
-from triage_cli.classifiers.decision import DecisionProvider
-from triage_cli.classifiers.openai import OpenAIProvider
-from triage_cli.classifiers.openai_batches import OpenAIWire
+from triage_cli.classifiers.llm import provider as llm_provider
+from triage_cli.classifiers.llm.anthropic import AnthropicProvider
+from triage_cli.classifiers.llm.batch.anthropic import AnthropicWire
+from triage_cli.classifiers.llm.batch.openai import OpenAIWire
+from triage_cli.classifiers.llm.decisions import DecisionProvider
+from triage_cli.classifiers.llm.openai import OpenAIProvider
 from triage_cli.cli.app import build
 from triage_cli.config import Price
 from triage_cli.config.schema import MODELS
-from triage_cli.models import Ticket
+from triage_cli.domain.models import Ticket
+from triage_cli.runtime.budget import GRAIN
 
 TINY = "budget: {per_day: 0.000001}\n"
 AMPLE = "budget: {per_day: 1000}\n"
@@ -201,7 +201,7 @@ def test_no_request_is_longer_than_its_worst_case(kind: str, to: str) -> None:
     with llm_server.serving(objecting(to) if to else good) as server:
         classifier = opened(server, kind, workers=1, price=Price(1.0, 1.0))
         for ticket in TEXTS:
-            worst = classifier.worst(classifier.question(ticket)[0], providers.BUDGET)
+            worst = classifier.worst(classifier.question(ticket)[0], llm_provider.BUDGET)
             before = len(server.asked)
             list(classifier.classify([[ticket]], a_budget()))
             for one in server.asked[before:]:
@@ -214,7 +214,7 @@ def test_every_provider_has_a_worst_case_that_the_tests_above_look_at() -> None:
         for one in kind.__subclasses__():
             yield from (one, *below(one))
 
-    asking = {one for one in below(providers.Client) if hasattr(one, "ask")}
+    asking = {one for one in below(llm_provider.Client) if hasattr(one, "ask")}
     assert asking == {OpenAIProvider, AnthropicProvider, DecisionProvider, OpenAIWire, AnthropicWire}
     assert all(callable(getattr(one, "most", None)) for one in asking)
     assert set(MODELS) == set(KINDS) == set(TYPES)
@@ -245,10 +245,10 @@ def _calls() -> list[tuple[str, str, str]]:
 
 
 def test_only_a_run_opens_a_budget_and_each_is_bounded_by_the_day() -> None:
-    assert set(calls("Budget")) == {"service/running.py"}
-    assert set(calls("Budget.free")) == {"service/local.py", "service/running.py", "wiring/examining.py"}
+    assert set(calls("Budget")) == {"service/runs.py"}
+    assert set(calls("Budget.free")) == {"service/local_triage.py", "service/runs.py", "wiring/diagnostics.py"}
     opened = calls("tally.budget")
-    assert set(opened) == {"service/evaluating.py", "service/local.py", "wiring/examining.py"}
+    assert set(opened) == {"service/learning/evaluate.py", "service/local_triage.py", "wiring/diagnostics.py"}
     assert all(args[0].endswith("per_day") for args in opened.values())
-    asking = set(calls(".ask")) - {"cli/session.py"}  # which asks the person in front of it
-    assert asking == {"classifiers/asking.py"}, "a provider is asked by whoever sets money aside alone"
+    asking = set(calls(".ask")) - {"cli/context.py"}  # which asks the person in front of it
+    assert asking == {"classifiers/llm/classifier.py"}, "a provider is asked by whoever sets money aside alone"

@@ -29,11 +29,11 @@ from tests.remotes import RemoteCli
 from tests.server import serving as serving_api
 from tests.test_batches import KINDS
 from tests.till import Till, configuration
-from triage_cli.budget import GRAIN
-from triage_cli.client import RemoteTriage, parcels
-from triage_cli.client.connection import checked
-from triage_cli.errors import BudgetError
-from triage_cli.models import ClassifyPlan, TicketDraft
+from triage_cli.client import RemoteTriage, upload
+from triage_cli.client.http import checked
+from triage_cli.domain.errors import BudgetError
+from triage_cli.domain.models import ClassifyPlan, TicketDraft
+from triage_cli.runtime.budget import GRAIN
 
 CALL = 0.0095  # USD: about what one question of these tests costs
 
@@ -161,7 +161,7 @@ def rows_changed(cli: Cli, said: str) -> None:
 def test_all_parcels_of_a_command_share_its_limit_and_the_error_tells_of_all(
     tmp_path: Path, fitted_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parcels, "ROWS", 6)
+    monkeypatch.setattr(upload, "ROWS", 6)
     limit = 20 * CALL
     db = tmp_path / "t.db"
     db.write_bytes(fitted_database.read_bytes())

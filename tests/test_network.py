@@ -17,8 +17,8 @@ import triage_cli
 from tests.caught import VARIABLE
 from tests.conftest import Cli
 from triage_cli.cli import app
-from triage_cli.errors import UsageError
-from triage_cli.network import Network
+from triage_cli.domain.errors import UsageError
+from triage_cli.runtime.network import Network
 
 PACKAGE = Path(triage_cli.__file__).parent
 DOOR = PACKAGE / "network.py"
@@ -44,7 +44,7 @@ MODULES = (
 POOLS = ("ConnectionPool", "AsyncConnectionPool", "NullConnectionPool", "AsyncNullConnectionPool")
 METHODS = frozenset({"create_connection", "create_datagram_endpoint", "sock_connect", "connect_ex", "sendto"})
 # A server's own socket: it listens, and connects to nothing.
-LISTENS = {("api/running.py", "socket.socket"), ("api/running.py", "socket.getaddrinfo")}
+LISTENS = {("api/server.py", "socket.socket"), ("api/server.py", "socket.getaddrinfo")}
 
 
 class Finder(ast.NodeVisitor):

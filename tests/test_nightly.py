@@ -15,9 +15,9 @@ import pytest
 from tests.commands import is_whole, listens, rows, until
 from tests.conftest import Cli, FakeClassifier, World
 from tests.llm_server import Asked, LlmServer, Step, chat, serving, verdict
-from triage_cli.allowance import Allowance
-from triage_cli.errors import UnavailableError
-from triage_cli.models import ClassifyPlan, Decided, Outcome, ReclassifyPlan, Selection, Ticket, TicketDraft
+from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.models import ClassifyPlan, Decided, Outcome, ReclassifyPlan, Selection, Ticket, TicketDraft
+from triage_cli.runtime.stop import Allowance
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "nightly"
 README = Path(__file__).parent.parent / "README.md"

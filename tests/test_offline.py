@@ -18,12 +18,12 @@ from tests.pg_server import PgServer
 from tests.test_deliveries import FakeDestination
 from tests.test_webhook import Receiver, target
 from triage_cli.destinations.webhook import WebhookDestination
-from triage_cli.errors import DeliveryError, OfflineError, UsageError
-from triage_cli.models import ClassifyPlan, Outcome, Routed, RoutePlan, Rule, Selection, TicketDraft
-from triage_cli.network import Network, is_local
-from triage_cli.service.delivering import Map
-from triage_cli.service.local import LocalTriage, Parts
-from triage_cli.stores.postgres import PostgresStore
+from triage_cli.domain.errors import DeliveryError, OfflineError, UsageError
+from triage_cli.domain.models import ClassifyPlan, Outcome, Routed, RoutePlan, Rule, Selection, TicketDraft
+from triage_cli.runtime.network import Network, is_local
+from triage_cli.service.delivery.route import Map
+from triage_cli.service.local_triage import LocalTriage, Parts
+from triage_cli.stores.postgres.store import PostgresStore
 
 ROOT = Path(__file__).parents[1]
 TICKETS = "id,subject,description\n" + "".join(f"T-{n},Refund,I was charged twice on invoice {n}\n" for n in range(3))

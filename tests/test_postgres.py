@@ -16,17 +16,20 @@ import pytest
 from tests.online import ONLINE
 from tests.pg_server import PgServer, sql
 from tests.test_store import OLD_RUN, a_run, a_ticket, actions, changed, created, filled, stored
-from triage_cli import auditing
 from triage_cli.config import without_password
-from triage_cli.errors import StoreError, TriageError, UnavailableError
-from triage_cli.models import EventQuery, Run, Selection
-from triage_cli.stores import pg_connection, pg_queries, pg_schema, queries
-from triage_cli.stores.connection import VERSION
-from triage_cli.stores.pg_door import Door, storable, translated
-from triage_cli.stores.postgres import PostgresStore
-from triage_cli.stores.renames import BEARS
-from triage_cli.stores.sqlite import SqliteStore
-from triage_cli.streams import BYTES
+from triage_cli.domain import audit_chain
+from triage_cli.domain.errors import StoreError, TriageError, UnavailableError
+from triage_cli.domain.models import EventQuery, Run, Selection
+from triage_cli.domain.streams import BYTES
+from triage_cli.stores import queries
+from triage_cli.stores.category_renames import BEARS
+from triage_cli.stores.postgres import pool as pg_pool
+from triage_cli.stores.postgres import queries as pg_queries
+from triage_cli.stores.postgres import schema
+from triage_cli.stores.postgres.dialect import Door, storable, translated
+from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sqlite.connection import VERSION
+from triage_cli.stores.sqlite.store import SqliteStore
 
 TO_CLASSIFY = frozenset({"new", "failed"})
 
@@ -39,7 +42,7 @@ def pg(pg_url: str) -> Iterator[PostgresStore]:
 
 
 def is_whole(store: PostgresStore) -> bool:
-    return auditing.first_break(store.events(EventQuery())) is None
+    return audit_chain.first_break(store.events(EventQuery())) is None
 
 
 def cut_all(url: str) -> int:
@@ -119,8 +122,8 @@ def test_texts_that_postgresql_cannot_keep_are_kept_as_near_as_it_can_and_stay_c
 def test_both_stores_have_the_same_tables_and_columns(pg: PostgresStore, tmp_path: Path) -> None:
     said = "select column_name from information_schema.columns where table_name = ? order by ordinal_position"
     here = SqliteStore(str(tmp_path / "triage.db"))
-    assert "tickets" in pg_schema.tables()
-    for table in [*pg_schema.tables(), "verdicts"]:
+    assert "tickets" in schema.tables()
+    for table in [*schema.tables(), "verdicts"]:
         columns = [row[1] for row in here._read(f"pragma table_info({table})")]
         assert [row[0] for row in pg._read(said, (table,))] == columns, table
 
@@ -130,7 +133,7 @@ def test_what_refers_to_a_later_table_is_added_last() -> None:
         "create table a (x text references b (y) deferrable initially deferred, z integer not null)",
         "create table b (y text primary key, n integer primary key, w real, v blob) without rowid",
     )
-    first, second, last = pg_schema.translated(statements)
+    first, second, last = schema.translated(statements)
     assert first == 'create table a (x text collate "C", z bigint not null)'
     assert "bytea" in second
     assert "double precision" in second
@@ -167,7 +170,7 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(pg_server: PgServer) -> Non
 
 def test_a_schema_of_version_1_is_brought_forward_by_one_of_many_and_goes_on(pg_server: PgServer) -> None:
     url = pg_server.database()
-    for statement in pg_schema.translated():
+    for statement in schema.translated():
         sql(url, statement)
     sql(url, "create table schema_version (version bigint not null)")
     sql(url, "insert into schema_version values (1)")
@@ -403,9 +406,9 @@ def test_a_commit_nobody_heard_of_is_looked_up_and_done_exactly_once(
     pg: PostgresStore, monkeypatch: pytest.MonkeyPatch, *, done: bool
 ) -> None:
     (ticket,) = filled(pg, a_ticket("1"))  # type: ignore[arg-type]
-    commit, lost = pg_connection.Server._commit, iter([True])
+    commit, lost = pg_pool.Server._commit, iter([True])
 
-    def lose(server: pg_connection.Server, door: Door) -> None:
+    def lose(server: pg_pool.Server, door: Door) -> None:
         if not next(lost, False):
             commit(server, door)
             return
@@ -414,7 +417,7 @@ def test_a_commit_nobody_heard_of_is_looked_up_and_done_exactly_once(
         door.connection.close()
         raise psycopg.OperationalError("the connection is closed")
 
-    monkeypatch.setattr(pg_connection.Server, "_commit", lose)
+    monkeypatch.setattr(pg_pool.Server, "_commit", lose)
     assert pg.save([changed(ticket, reason="once"), created(a_ticket("2"))]) == [None, None]
     assert stored(pg, ticket).revision == ticket.revision + 1  # type: ignore[arg-type]
     assert actions(pg) == ["created", "updated", "created"]  # type: ignore[arg-type]
@@ -438,20 +441,20 @@ def test_a_transaction_whose_number_a_crash_has_freed_is_done_again(
         (freed,) = db.execute("select pg_current_xact_id()::text").fetchone() or ("",)
     if given == "to nobody":
         freed = str(int(freed) + 1000)
-    begin, commit, lost = pg_connection._begin, pg_connection.Server._commit, iter([True])
+    begin, commit, lost = pg_pool._begin, pg_pool.Server._commit, iter([True])
 
     def begin_under_it(door: Door) -> str:
         begin(door)
         return freed
 
-    def lose(server: pg_connection.Server, door: Door) -> None:
+    def lose(server: pg_pool.Server, door: Door) -> None:
         if next(lost, False):
             door.connection.close()
             raise psycopg.OperationalError("the connection is closed")
         commit(server, door)
 
-    monkeypatch.setattr(pg_connection, "_begin", begin_under_it)
-    monkeypatch.setattr(pg_connection.Server, "_commit", lose)
+    monkeypatch.setattr(pg_pool, "_begin", begin_under_it)
+    monkeypatch.setattr(pg_pool.Server, "_commit", lose)
     assert pg.save([created(a_ticket("1"))]) == [None]
     assert pg.stats().tickets == 1
     assert actions(pg) == ["created"]  # type: ignore[arg-type]

@@ -16,12 +16,12 @@ from tests.llm_server import serving as answering
 from tests.online import ONLINE
 from tests.pg_server import PgServer, sql
 from tests.server import Running, serving
-from triage_cli import auditing
-from triage_cli.api.serving import Limits
-from triage_cli.models import EventQuery, Selection
-from triage_cli.stores import pg_schema
-from triage_cli.stores.postgres import PostgresStore
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.api.dependencies import Limits
+from triage_cli.domain import audit_chain
+from triage_cli.domain.models import EventQuery, Selection
+from triage_cli.stores.postgres import schema
+from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sqlite.store import SqliteStore
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def is_whole(url: str) -> bool:
         ]
         created = "select ticket_id from events where action = 'created' order by 1"
         assert sql(url, created) == sql(url, "select ticket_id from tickets order by 1")
-        return auditing.first_break(store.events(EventQuery())) is None
+        return audit_chain.first_break(store.events(EventQuery())) is None
     finally:
         store.close()
 
@@ -244,11 +244,11 @@ def test_a_file_moves_with_everything_in_it(fitted: Cli, pg_server: PgServer) ->
     assert " 53 tickets" in done.stderr
     assert "the audit log holds there" in done.stderr
     here, there = SqliteStore(str(fitted.db)), PostgresStore(url, network=ONLINE)
-    for table in pg_schema.tables():
+    for table in schema.tables():
         columns = ", ".join(row[1] for row in here._read(f"pragma table_info({table})"))
         said = f"select {columns} from {table} order by 1, 2"
         assert here._read(said) == there._read(said), table
-    assert auditing.first_break(there.events(EventQuery())) is None
+    assert audit_chain.first_break(there.events(EventQuery())) is None
     assert there.stats() == here.stats()
     there.close()
     assert fitted("run", "-q", "--db", url, stdin=TICKETS).returncode == 0, "it is worked on there"

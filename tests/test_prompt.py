@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage_cli.classifiers.likelihood import Token, likelihoods
-from triage_cli.classifiers.prompt import (
+from triage_cli.classifiers.llm.likelihood import Token, likelihoods
+from triage_cli.classifiers.llm.prompt import (
     CUT_MARK,
     LIMIT,
     VERSION,
@@ -21,8 +21,8 @@ from triage_cli.classifiers.prompt import (
     schema,
     system,
 )
-from triage_cli.config.records import DEFAULT_CATEGORIES
-from triage_cli.models import Category
+from triage_cli.config.models import DEFAULT_CATEGORIES
+from triage_cli.domain.models import Category
 
 GOLDEN = Path(__file__).parent / "golden" / "prompts"
 SHOP = (

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import FakeClassifier, World
-from triage_cli import auditing, codec, ids, importing, routing
 from triage_cli.destinations.file import FileDestination
-from triage_cli.explaining import explain
-from triage_cli.models import (
+from triage_cli.domain import audit_chain, dedup, ids, routing, serialization
+from triage_cli.domain.explain import explain
+from triage_cli.domain.models import (
     URGENCY,
     ClassifyPlan,
     Delivery,
@@ -31,7 +31,7 @@ from triage_cli.models import (
     Ticket,
     TicketDraft,
 )
-from triage_cli.streams import chunked, in_order
+from triage_cli.domain.streams import chunked, in_order
 
 quick = settings(max_examples=150, deadline=None, derandomize=True)
 TEXTS = st.text(st.characters(exclude_categories=[]), max_size=20)  # halves of surrogate pairs too
@@ -199,13 +199,13 @@ def test_the_status_of_deliveries(states: list[str], status: str) -> None:
 
 def chain_of(number: int) -> list[LoggedEvent]:
     events: list[LoggedEvent] = []
-    prev = auditing.GENESIS
+    prev = audit_chain.GENESIS
     for seq in range(1, number + 1):
         data = {"z": seq, "ä": ['quote " and \\', None, 0.1], "a": {"deep": True}}
         ticket = None if seq % 3 == 0 else f"ticket-{seq % 2}"
         event = Event("created", ticket, None if seq % 4 == 0 else "run-1", 'Ann "Ä" O\\Neil', f"2024-01-0{seq}", data)
-        detail = auditing.canonical(data)
-        link = auditing.link(prev, seq, event, detail)
+        detail = audit_chain.canonical(data)
+        link = audit_chain.link(prev, seq, event, detail)
         events.append(LoggedEvent(seq, event.at, event.action, ticket, event.actor, event.run_id, detail, prev, link))
         prev = link
     return events
@@ -229,7 +229,7 @@ def replaced(event: LoggedEvent, field: str, value: object) -> LoggedEvent:
 
 
 def verdicts(events: list[LoggedEvent]) -> tuple[int | None, int | None]:
-    return auditing.first_break(events), independent_break([codec.event_record(e) for e in events])
+    return audit_chain.first_break(events), independent_break([serialization.event_record(e) for e in events])
 
 
 def test_a_whole_chain_has_no_break() -> None:
@@ -280,7 +280,7 @@ def test_any_letter_of_a_detail_counts(data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(text) - 1))
     letter = data.draw(st.sampled_from([c for c in "0 aä}" if c != text[place]]))
     events[at] = events[at]._replace(detail=f"{text[:place]}{letter}{text[place + 1 :]}")
-    assert auditing.first_break(events) == at + 1
+    assert audit_chain.first_break(events) == at + 1
 
 
 @pytest.mark.parametrize("renumbered", [True, False])
@@ -289,15 +289,17 @@ def test_a_gap_is_found_though_every_hash_fits_its_own_event(*, renumbered: bool
     one, two, three = chain_of(3)
     seq, prev = (2, three.prev) if renumbered else (3, one.hash)
     event = Event(three.action, three.ticket_id, three.run_id, three.actor, three.timestamp)
-    forged = three._replace(seq=seq, prev=prev, hash=auditing.link(prev, seq, event, three.detail))
-    assert auditing.holds(forged, prev, None)
+    forged = three._replace(seq=seq, prev=prev, hash=audit_chain.link(prev, seq, event, three.detail))
+    assert audit_chain.holds(forged, prev, None)
     assert verdicts([one, forged]) == (2, 2)
     assert verdicts([one, two, three]) == (None, None)
 
 
 def test_the_store_s_own_log_passes_the_independent_check(world: World) -> None:
     list(world.triage('Ann "Ä" \\').run([TicketDraft(0, 2, "Ü", "text", external_id="1")], ClassifyPlan()))
-    records = [json.loads(codec.to_json(codec.event_record(e))) for e in world.store.events(EventQuery())]
+    records = [
+        json.loads(serialization.to_json(serialization.event_record(e))) for e in world.store.events(EventQuery())
+    ]
     assert len(records) == 3
     assert independent_break(records) is None
 
@@ -371,10 +373,10 @@ DRAFTS = st.builds(
 @quick
 @given(DRAFTS)
 def test_what_was_imported_says_nothing_new_and_can_be_stored(draft: TicketDraft) -> None:
-    item = importing.identify(draft)
-    ticket = importing.new_ticket(item, ids.new_id(), ids.now(), None)
-    assert importing.updated_ticket(ticket, importing.identify(draft)) is None
-    assert importing.identify(draft) == item
+    item = dedup.identify(draft)
+    ticket = dedup.new_ticket(item, ids.new_id(), ids.now(), None)
+    assert dedup.updated_ticket(ticket, dedup.identify(draft)) is None
+    assert dedup.identify(draft) == item
     for value in ticket:
         if isinstance(value, str):
             value.encode()
@@ -385,29 +387,29 @@ def test_what_was_imported_says_nothing_new_and_can_be_stored(draft: TicketDraft
 @quick
 @given(DRAFTS, DRAFTS, st.booleans())
 def test_an_update_changes_what_the_draft_says_and_nothing_else(old: TicketDraft, new: TicketDraft, held: bool) -> None:
-    before = importing.new_ticket(importing.identify(old), ids.new_id(), ids.now(), None)._replace(
+    before = dedup.new_ticket(dedup.identify(old), ids.new_id(), ids.now(), None)._replace(
         status="routed", category="Billing", confidence=0.9, verdict=int(held), revision=5
     )
-    item = importing.identify(new)
-    after = importing.updated_ticket(before, item)
+    item = dedup.identify(new)
+    after = dedup.updated_ticket(before, item)
     if after is None:
         assert item.content == before.content_hash
         return
-    assert importing.updated_ticket(after, item) is None, "twice is once"
+    assert dedup.updated_ticket(after, item) is None, "twice is once"
     kept = ("ticket_id", "identity", "source", "external_id", "stored_at", "verdict", "routed_to", "cost_usd")
     assert [getattr(after, f) for f in kept] == [getattr(before, f) for f in kept]
     assert after.revision == 6
     rewritten = item.content != before.content_hash
     assert (after.status, after.category) == (("new", None) if rewritten and not held else ("routed", "Billing"))
     assert after.customer_id == (item.draft.customer_id or before.customer_id)
-    assert importing.changed_fields(before, after)
+    assert dedup.changed_fields(before, after)
 
 
 @pytest.mark.parametrize(
     ("met", "rewritten", "stops"), [(0, 0, False), (9, 9, False), (10, 5, False), (10, 6, True), (1000, 501, True)]
 )
 def test_when_an_import_is_doubted(met: int, rewritten: int, *, stops: bool) -> None:
-    assert (importing.Meetings(met, rewritten).doubt("import") is not None) is stops
+    assert (dedup.Meetings(met, rewritten).doubt("import") is not None) is stops
 
 
 # -- order

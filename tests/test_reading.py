@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from triage_cli.errors import InputError, UsageError
-from triage_cli.models import Rejected, TicketDraft
-from triage_cli.reading import ReadOptions, Table, open_table
-from triage_cli.reading.sniff import HEAD
+from triage_cli.domain.errors import InputError, UsageError
+from triage_cli.domain.models import Rejected, TicketDraft
+from triage_cli.readers import ReadOptions, Table, open_table
+from triage_cli.readers.sniff import HEAD
 
 MB = 1 << 20
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from triage_cli.errors import InputError
-from triage_cli.models import Rejected, TicketDraft
-from triage_cli.reading import ReadOptions, Table, open_table
-from triage_cli.reading.decoding import LONGEST
+from triage_cli.domain.errors import InputError
+from triage_cli.domain.models import Rejected, TicketDraft
+from triage_cli.readers import ReadOptions, Table, open_table
+from triage_cli.readers.decoding import LONGEST
 
 ONE = {"id": 7, "subject": "help", "description": "it broke"}
 TWO = {"id": 8, "subject": "Grüße", "tags": ["a", "b"], "vip": True, "note": None}

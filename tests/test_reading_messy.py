@@ -8,8 +8,8 @@ import pytest
 from tests.commands import rows
 from tests.conftest import Cli
 from tests.test_reading import opened, read, reasons, texts
-from triage_cli.models import Rejected, TicketDraft
-from triage_cli.reading.sniff import HEAD
+from triage_cli.domain.models import Rejected, TicketDraft
+from triage_cli.readers.sniff import HEAD
 
 
 def decoded(data: bytes) -> tuple[list[str | None], list[str], str]:

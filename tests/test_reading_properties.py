@@ -8,12 +8,12 @@ from contextlib import suppress
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from triage_cli.errors import TriageError
-from triage_cli.models import Rejected, TicketDraft
-from triage_cli.reading import ReadOptions, open_table
-from triage_cli.reading.jsons import JsonRecords
-from triage_cli.reading.tables import CsvRecords, named_once
-from triage_cli.reading.values import moment, plain, priority
+from triage_cli.domain.errors import TriageError
+from triage_cli.domain.models import Rejected, TicketDraft
+from triage_cli.readers import ReadOptions, open_table
+from triage_cli.readers.csv_reader import CsvRecords, named_once
+from triage_cli.readers.json_reader import JsonRecords
+from triage_cli.readers.values import moment, plain, priority
 
 SLOW = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 LATIN = st.characters(codec="cp1252", exclude_categories=("Cc", "Cs"))

@@ -4,11 +4,11 @@ import io
 
 import pytest
 
-from triage_cli.models import TicketDraft
-from triage_cli.reading import ReadOptions, open_table
-from triage_cli.reading.headers import matched
-from triage_cli.reading.helpdesks import recognised
-from triage_cli.reading.values import moment, priority
+from triage_cli.domain.models import TicketDraft
+from triage_cli.readers import ReadOptions, open_table
+from triage_cli.readers.columns import matched
+from triage_cli.readers.helpdesks import recognised
+from triage_cli.readers.values import moment, priority
 
 NUMBERS = {"1": "urgent", "5": "low"}
 

@@ -9,8 +9,8 @@ import pytest
 from tests.commands import many, rows
 from tests.conftest import Cli, FakeClassifier, World
 from tests.llm_server import Asked, LlmServer, Step, chat, serving, verdict
-from triage_cli.errors import CheckError, UsageError
-from triage_cli.models import (
+from triage_cli.domain.errors import CheckError, UsageError
+from triage_cli.domain.models import (
     Category,
     Classification,
     ClassifyPlan,
@@ -26,7 +26,7 @@ from triage_cli.models import (
     TicketDraft,
     VerdictDraft,
 )
-from triage_cli.service.flipping import judge, margin
+from triage_cli.service.classification.flip_rules import judge, margin
 
 Said = Callable[[Ticket], tuple[str | None, float]]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage_cli.classifiers.redaction import redact
-from triage_cli.config.records import REDACTABLE
+from triage_cli.classifiers.llm.redaction import redact
+from triage_cli.config.models import REDACTABLE
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import pytest
 from tests.conftest import World
 from tests.online import ONLINE
 from tests.server import Running, serving
-from triage_cli.client import RemoteTriage, connection
-from triage_cli.client.connection import Address, LostError, checked
-from triage_cli.client.parcels import ROWS
+from triage_cli.client import RemoteTriage, http
+from triage_cli.client.http import Address, LostError, checked
+from triage_cli.client.upload import ROWS
 from triage_cli.destinations.file import FileDestination
-from triage_cli.errors import (
+from triage_cli.domain.errors import (
     AnswerError,
     BudgetError,
     FullError,
@@ -25,7 +25,7 @@ from triage_cli.errors import (
     RowError,
     UsageError,
 )
-from triage_cli.models import (
+from triage_cli.domain.models import (
     ClassifyPlan,
     EventQuery,
     Outcome,
@@ -38,8 +38,8 @@ from triage_cli.models import (
     TicketDraft,
     VerdictDraft,
 )
+from triage_cli.domain.streams import WINDOW, in_order
 from triage_cli.ports import Triage
-from triage_cli.streams import WINDOW, in_order
 
 NUMBER = 2 * ROWS + 300
 
@@ -281,8 +281,8 @@ def test_a_lost_parcel_is_sent_again_and_stored_once(world: World, tmp_path: Pat
 def test_a_long_input_is_sent_however_often_the_server_asks_for_a_while(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "PATIENCE", 0.5)
-    monkeypatch.setattr(connection, "_seconds", lambda _: 0.2)
+    monkeypatch.setattr(http, "PATIENCE", 0.5)
+    monkeypatch.setattr(http, "_seconds", lambda _: 0.2)
     with served(world, tmp_path) as running:
         take, turns = running.served.room.take, iter(range(100))
 

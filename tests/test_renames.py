@@ -8,8 +8,8 @@ import pytest
 from tests.commands import TICKETS, is_whole, many, rows
 from tests.conftest import CATEGORIES, Cli, FakeClassifier, World
 from tests.llm_server import LlmServer, Step, chat, serving, verdict
-from triage_cli.errors import DeliveryError
-from triage_cli.models import (
+from triage_cli.domain.errors import DeliveryError
+from triage_cli.domain.models import (
     Answer,
     Category,
     ClassifyPlan,
@@ -24,10 +24,10 @@ from triage_cli.models import (
     VerdictDraft,
 )
 from triage_cli.ports import Destination
-from triage_cli.service.delivering import Map
-from triage_cli.service.local import LocalTriage, Parts
-from triage_cli.service.renaming import root_of, rooted
-from triage_cli.stores.renames import BEARS
+from triage_cli.service.category_renames import root_of, rooted
+from triage_cli.service.delivery.route import Map
+from triage_cli.service.local_triage import LocalTriage, Parts
+from triage_cli.stores.category_renames import BEARS
 
 HEIR = "[{name: Money, was: [Billing], description: 'Invoices, charges, payments, refunds, subscriptions'}, \
 {name: Technical, description: 'Errors, bugs, logins, outages, performance, integrations'}, \

@@ -10,11 +10,11 @@ import pytest
 from tests.commands import many, until
 from tests.conftest import Cli, World
 from tests.server import serving
-from triage_cli import ids
-from triage_cli.errors import UnavailableError
-from triage_cli.models import Run, Selection, TicketDraft
-from triage_cli.stores.access import StoreGate
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.domain import ids
+from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.models import Run, Selection, TicketDraft
+from triage_cli.stores.api_access import StoreGate
+from triage_cli.stores.sqlite.store import SqliteStore
 
 
 def removed(db: Path) -> None:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from triage_cli.errors import AnswerError, TemporaryError, UnavailableError
-from triage_cli.resilience import (
+from triage_cli.domain.errors import AnswerError, TemporaryError, UnavailableError
+from triage_cli.runtime.retry import (
     COOLDOWN,
     FOREVER,
     Endpoint,

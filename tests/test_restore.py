@@ -24,12 +24,15 @@ from tests.server import serving
 from tests.test_audit import tamper
 from tests.test_store import as_of_version_1
 from tests.typist import Typist
-from triage_cli import ids, wiring
+from triage_cli import wiring
 from triage_cli.config import load_config
-from triage_cli.models import Run, Selection
-from triage_cli.stores import auditing, restore, sqlite
-from triage_cli.stores.connection import VERSION
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.domain import ids
+from triage_cli.domain.models import Run, Selection
+from triage_cli.stores import audit_log
+from triage_cli.stores.sqlite import restore
+from triage_cli.stores.sqlite import store as sqlite_store
+from triage_cli.stores.sqlite.connection import VERSION
+from triage_cli.stores.sqlite.store import SqliteStore
 
 
 @pytest.fixture
@@ -369,7 +372,7 @@ def at_stake(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]
     return request.param, tmp_path / "t"
 
 
-WATCHED = {sys.modules[m.__name__].__file__ for m in (restore, auditing, sqlite)}
+WATCHED = {sys.modules[m.__name__].__file__ for m in (restore, audit_log, sqlite_store)}
 
 
 def restored(folder: Path, kill_at: int | None = None) -> int:
@@ -427,7 +430,7 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_one_whole(at_stake: tupl
             assert is_whole(db), moment
             runs = rows(db, "select count(*) from runs")[0][0]
             found.add({3: "old", 1: "new"}[runs])
-            with auditing.trail(str(db)) as log:
+            with audit_log.trail(str(db)) as log:
                 config = load_config(db=str(db), env={"HOME": str(folder)}, cwd=folder)
                 assert wiring.verify(config, {}) == log.told()[0], moment
         restored(folder)

@@ -15,12 +15,12 @@ from rich.cells import cell_len
 from tests.commands import PATIENCE
 from tests.conftest import Cli, FakeClassifier, World
 from tests.typist import Typist
-from triage_cli.cli import telling
-from triage_cli.cli.screen import cut, keys_of, screen, wrapped
+from triage_cli.cli import messages
+from triage_cli.cli.review_screen import cut, keys_of, screen, wrapped
 from triage_cli.cli.signals import Stopper
-from triage_cli.models import Category, ClassifyPlan, Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.service.reviewing import Waiting, margin, order_of_review
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.domain.models import Category, ClassifyPlan, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.service.lookup import Waiting, margin, order_of_review
+from triage_cli.stores.sqlite.store import SqliteStore
 
 
 def reviewing(cli: Cli, *args: str, columns: int = 80) -> Typist:
@@ -288,7 +288,7 @@ WIDTHS = st.text("漢字カナ한글🙂🎉é a-b\t\u0301\u202e\ufe0f", max_siz
 @given(WIDTHS, st.integers(5, 120))
 @settings(max_examples=200, deadline=None)
 def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(text: str, width: int) -> None:
-    line = telling.safe(text)
+    line = messages.safe(text)
     lines = wrapped(line, width)
     assert max(map(cell_len, lines)) <= width
     assert "".join("".join(lines).split()) == "".join(line.split())

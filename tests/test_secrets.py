@@ -10,10 +10,10 @@ import pytest
 
 from tests.conftest import Cli
 from triage_cli.config import Config, load_config, schema
-from triage_cli.config.checks import Field, variable
-from triage_cli.config.document import Book, Node, Place
-from triage_cli.config.records import KEY_VARIABLES
+from triage_cli.config.models import KEY_VARIABLES
 from triage_cli.config.secrets import secret_variables
+from triage_cli.config.validators import Field, variable
+from triage_cli.config.yaml_document import Book, Node, Place
 
 USUAL = {
     "TRIAGE_API_KEY", "TRIAGE_AUDIT_KEY", "TRIAGE_TOKEN_COMMAND", "OPENAI_API_KEY", "ANTHROPIC_API_KEY",

@@ -14,12 +14,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.conftest import FakeClassifier, World
-from triage_cli import auditing, ids, seen, streams
-from triage_cli.allowance import Allowance
-from triage_cli.budget import Budget
 from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.file import FileDestination
-from triage_cli.errors import (
+from triage_cli.domain import audit_chain, ids, occurrences, streams
+from triage_cli.domain.errors import (
     AmbiguousError,
     AnswerError,
     DeliveryError,
@@ -28,7 +26,7 @@ from triage_cli.errors import (
     RowError,
     UnavailableError,
 )
-from triage_cli.models import (
+from triage_cli.domain.models import (
     Answer,
     Change,
     ClassifyPlan,
@@ -50,7 +48,9 @@ from triage_cli.models import (
     TicketDraft,
     VerdictDraft,
 )
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.runtime.budget import Budget
+from triage_cli.runtime.stop import Allowance
+from triage_cli.stores.sqlite.store import SqliteStore
 
 PLAN = ClassifyPlan()
 ALL = Selection()
@@ -109,7 +109,7 @@ def actions(world: World) -> list[str]:
 
 
 def log_is_whole(world: World) -> bool:
-    return auditing.first_break(world.store.events(EventQuery())) is None
+    return audit_chain.first_break(world.store.events(EventQuery())) is None
 
 
 def last_run(world: World) -> tuple[str, int | None, dict[str, int]]:
@@ -188,7 +188,7 @@ def test_a_repeated_id_is_noticed_however_far_away(
     world: World, monkeypatch: pytest.MonkeyPatch, in_memory: int
 ) -> None:
     """Also where identities have gone to the disk meanwhile."""
-    monkeypatch.setattr(seen, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(occurrences, "IN_MEMORY", in_memory)
     rows = drafts(streams.CHUNK + 300)
     at = len(rows)
     rows += [a_draft(at, "3", subject="Subject 3"), a_draft(at + 1, "700", subject="Other"), a_draft(at + 2, None)]
@@ -1117,7 +1117,7 @@ def test_a_ticket_of_two_destinations_is_routed_when_both_have_it(world: World, 
 
 
 def test_one_destination_that_is_gone_from_the_config_does_not_stop_the_others(world: World, tmp_path: Path) -> None:
-    from triage_cli.errors import ConfigError
+    from triage_cli.domain.errors import ConfigError
 
     lines = to_file(world, tmp_path)
     ready(world)

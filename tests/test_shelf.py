@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.conftest import FakeClassifier, World
-from triage_cli import ids
-from triage_cli.models import (
+from triage_cli.domain import ids
+from triage_cli.domain.models import (
     Calibration,
     ClassifyPlan,
     Event,
@@ -19,7 +19,7 @@ from triage_cli.models import (
     TicketDraft,
 )
 from triage_cli.ports import Store
-from triage_cli.stores.learning import Shelf
+from triage_cli.stores.model_registry import Shelf
 
 EVENT = Event("learned", None, None, "ann", "2026-01-01T00:00:00Z")
 VERSION = ModelVersion(0, '["A"]', b"\x00weights\xff", "{}", 1, "ann", "2026-01-01T00:00:00Z", based_on=0)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.conftest import FakeClassifier, World
-from triage_cli import auditing, routing
-from triage_cli.errors import DeliveryError
-from triage_cli.models import (
+from triage_cli.domain import audit_chain, routing
+from triage_cli.domain.errors import DeliveryError
+from triage_cli.domain.models import (
     STATUSES,
     ClassifyPlan,
     EventQuery,
@@ -26,7 +26,7 @@ from triage_cli.models import (
     Selection,
     TicketDraft,
 )
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.stores.sqlite.store import SqliteStore
 
 NAMES = st.sampled_from(["1", "2", "3", "4"])
 CATEGORIES = st.sampled_from(["Billing", "Technical", "General"])
@@ -142,7 +142,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def the_log_is_whole(self) -> None:
         if hasattr(self, "world"):
-            assert auditing.first_break(self.world.store.events(EventQuery())) is None
+            assert audit_chain.first_break(self.world.store.events(EventQuery())) is None
 
     @invariant()
     def every_ticket_is_in_one_piece(self) -> None:

@@ -22,9 +22,9 @@ from sqlite_utils import Database, Migrations
 
 from tests.online import ONLINE
 from tests.pg_server import sql as pg_sql
-from triage_cli import auditing, ids
-from triage_cli.errors import StoreError, UsageError
-from triage_cli.models import (
+from triage_cli.domain import audit_chain, ids
+from triage_cli.domain.errors import StoreError, UsageError
+from triage_cli.domain.models import (
     URGENCY,
     Asking,
     Attempt,
@@ -38,12 +38,13 @@ from triage_cli.models import (
     Selection,
     Ticket,
 )
-from triage_cli.stores import migrating, money, queries
-from triage_cli.stores.connection import VERSION, connect
-from triage_cli.stores.places import machine, place
-from triage_cli.stores.postgres import PostgresStore
-from triage_cli.stores.sql import PAGE
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.runtime.places import machine, place
+from triage_cli.stores import money, queries
+from triage_cli.stores.base import PAGE
+from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sqlite import migrations as sqlite_migrations
+from triage_cli.stores.sqlite.connection import VERSION, connect
+from triage_cli.stores.sqlite.store import SqliteStore
 
 # What both drivers call by one name.
 INTEGRITY = (sqlite3.IntegrityError, psycopg.IntegrityError)
@@ -216,7 +217,7 @@ def test_a_save_that_fails_half_way_leaves_nothing(store: SqliteStore) -> None:
     assert list(store.find(Selection())) == []
     assert actions(store) == []
     filled(store, a_ticket("2"))
-    assert auditing.first_break(store.events(EventQuery())) is None
+    assert audit_chain.first_break(store.events(EventQuery())) is None
 
 
 def test_a_delivery_is_written_once_and_then_updated(store: SqliteStore) -> None:
@@ -261,7 +262,7 @@ def test_a_batch_of_any_size_is_stored_whole(store: SqliteStore, number: int) ->
     tickets = filled(store, *(a_ticket(str(n)) for n in range(number)))
     assert [t.ticket_id for t in store.find(Selection())] == [t.ticket_id for t in reversed(tickets)]
     assert [e.ticket_id for e in store.events(EventQuery())] == [t.ticket_id for t in tickets]
-    assert auditing.first_break(store.events(EventQuery())) is None
+    assert audit_chain.first_break(store.events(EventQuery())) is None
 
 
 def test_a_large_batch_with_twins_inside_and_out_stores_each_identity_once(store: SqliteStore) -> None:
@@ -269,7 +270,7 @@ def test_a_large_batch_with_twins_inside_and_out_stores_each_identity_once(store
     conflicts = store.save([created(a_ticket(str(n))) for n in range(1200)])
     assert [n for n, conflict in enumerate(conflicts) if conflict] == list(range(0, 1200, 3))
     assert len(list(store.find(Selection()))) == 1200
-    assert auditing.first_break(store.events(EventQuery())) is None
+    assert audit_chain.first_break(store.events(EventQuery())) is None
 
 
 # -- the audit log
@@ -282,7 +283,7 @@ def test_events_are_chained_without_a_gap(store: SqliteStore) -> None:
     assert [e.seq for e in events] == [1, 2, 3]
     assert events[0].prev == "0" * 64
     assert [e.prev for e in events[1:]] == [e.hash for e in events[:-1]]
-    assert auditing.first_break(events) is None
+    assert audit_chain.first_break(events) is None
     assert store.stats().events == 3
 
 
@@ -667,7 +668,7 @@ def test_processes_and_threads_that_save_at_once_keep_one_whole_chain(store: Sql
     assert [p.exitcode for p in spawned] == [0, 0]
     events = list(store.events(EventQuery()))
     assert len(events) == 200
-    assert auditing.first_break(events) is None
+    assert audit_chain.first_break(events) is None
 
 
 def test_of_two_that_change_the_same_ticket_at_once_exactly_one_holds(store: SqliteStore) -> None:
@@ -687,8 +688,8 @@ def test_of_two_that_change_the_same_ticket_at_once_exactly_one_holds(store: Sql
 
 OPENS = """
 import os, sys
-from triage_cli.stores import schema
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.stores.sqlite.store import schema
+from triage_cli.stores.sqlite.store import SqliteStore
 gate, opened = os.pipe()
 children = []
 for _ in range(20):
@@ -829,7 +830,7 @@ def test_a_folder_without_write_rights_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.sqlite
 def test_a_full_disk_is_unavailable_and_loses_nothing(store: SqliteStore) -> None:
     """SQLite's own page limit stands in for the disk."""
-    from triage_cli.errors import UnavailableError
+    from triage_cli.domain.errors import UnavailableError
 
     (ticket,) = filled(store, a_ticket())
     pages = store._db().execute("pragma page_count").fetchone()[0]
@@ -839,7 +840,7 @@ def test_a_full_disk_is_unavailable_and_loses_nothing(store: SqliteStore) -> Non
     assert list(store.find(Selection())) == [ticket]
     store._db().execute(f"pragma max_page_count = {pages + 1000}")
     filled(store, a_ticket("2"))
-    assert auditing.first_break(store.events(EventQuery())) is None
+    assert audit_chain.first_break(store.events(EventQuery())) is None
     assert sql(store, "pragma integrity_check") == [("ok",)]
 
 
@@ -865,7 +866,7 @@ def test_a_backup_of_a_database_that_is_written_to_is_whole(store: SqliteStore, 
     assert sql(copy, "pragma integrity_check") == [("ok",)]
     assert sql(copy, "pragma foreign_key_check") == []
     events = list(copy.events(EventQuery()))
-    assert auditing.first_break(events) is None
+    assert audit_chain.first_break(events) is None
     assert 300 <= copy.stats().tickets == len(events) <= store.stats().tickets
 
 
@@ -894,7 +895,7 @@ def as_of_version_1(path: str) -> None:
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("pragma journal_mode = wal")
     migrations = Migrations("triage")
-    migrations()(migrating.first)
+    migrations()(sqlite_migrations.first)
     migrations.apply(Database(db, execute_plugins=False))
     db.execute("pragma user_version = 1")
     db.execute(OLD_RUN)
@@ -1015,8 +1016,8 @@ def test_a_thread_that_ends_leaves_no_connection_open(tmp_path: Path) -> None:
 def test_a_new_database_is_what_all_migrations_make(tmp_path: Path) -> None:
     built = connect(str(tmp_path / "built.db"))
     with closing(sqlite3.connect(tmp_path / "migrated.db", isolation_level=None)) as migrated:
-        migrating.migrate(migrated, VERSION)
-        assert [m.name for m in migrating.migrations.pending(Database(built, execute_plugins=False))] == []
+        sqlite_migrations.migrate(migrated, VERSION)
+        assert [m.name for m in sqlite_migrations.migrations.pending(Database(built, execute_plugins=False))] == []
         for said in (
             "select type, name, tbl_name from sqlite_master order by name",
             "select id, migration_set, name from _sqlite_migrations",

@@ -18,7 +18,7 @@ from tests.commands import PATIENCE, until
 from tests.conftest import Cli
 from tests.llm_server import Asked, LlmServer, Step, chat, serving, verdict
 from tests.test_nightly import WORKERS, case, configure, tickets
-from triage_cli.stores.places import alive, began
+from triage_cli.runtime.places import alive, began
 
 NUMBER = 40
 EARLY = 8  # calls that are answered before the provider makes everybody wait

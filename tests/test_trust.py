@@ -20,8 +20,8 @@ from tests.local_server import LocalServer
 from tests.online import ONLINE
 from tests.test_webhook import Receiver, parcel, sent, target
 from triage_cli.destinations.webhook import WebhookDestination
-from triage_cli.errors import ConfigError
-from triage_cli.network import trust
+from triage_cli.domain.errors import ConfigError
+from triage_cli.runtime.network import trust
 
 TICKET = "subject,description\nRefund,I was charged twice on my invoice\n"
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.commands import TICKETS, many, rows
 from tests.conftest import Cli, FakeClassifier, World
-from triage_cli.models import ClassifyPlan, Outcome, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.domain.models import ClassifyPlan, Outcome, Selection, Ticket, TicketDraft, VerdictDraft
 
 
 def tickets(cli: Cli) -> dict[str, dict[str, object]]:

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.conftest import CATEGORIES, FakeClassifier, World
 from tests.test_stateful import Outlet
-from triage_cli.models import (
+from triage_cli.domain.models import (
     Category,
     ClassifyPlan,
     Lease,
@@ -22,7 +22,7 @@ from triage_cli.models import (
     Selection,
     TicketDraft,
 )
-from triage_cli.stores.sqlite import SqliteStore
+from triage_cli.stores.sqlite.store import SqliteStore
 
 NUMBER = 1000
 pytestmark = pytest.mark.timeout(600)  # a thousand tickets a step: slow on a machine that is shared

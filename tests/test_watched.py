@@ -21,9 +21,9 @@ from tests.commands import PATIENCE, is_pending, until
 from tests.conftest import Cli
 from tests.llm_server import Asked, LlmServer, Step, chat, verdict
 from tests.watching import Came, raw_terminal, until_gone, unwatched, watched
-from triage_cli.cli import app, live, progress
-from triage_cli.reading.decoding import BLOCK
-from triage_cli.streams import CHUNK
+from triage_cli.cli import app, live_line, progress
+from triage_cli.domain.streams import CHUNK
+from triage_cli.readers.decoding import BLOCK
 
 FORMATS = ("csv", "json", "jsonl", "id", "table")
 FEW = ("csv", "table")  # of what shows no bar
@@ -217,7 +217,7 @@ def test_a_file_holds_the_same_with_a_terminal_beside_it(desk: Desk, name: str, 
 
 def told(shown: str) -> str:
     """Return what a terminal was told, without the line that comes and goes."""
-    return "".join(part for part in shown.split(live.CLEAR) if part[:1] not in progress.SPINNER)
+    return "".join(part for part in shown.split(live_line.CLEAR) if part[:1] not in progress.SPINNER)
 
 
 def test_what_is_told_under_a_bar_is_told_as_it_is_elsewhere(desk: Desk) -> None:
@@ -242,9 +242,9 @@ def test_a_bar_never_wraps_and_leaves_nothing(desk: Desk, term: str, columns: in
     cli = desk.copy("decided", held=True)
     threading.Timer(0.5, desk.let_go, [cli]).start()
     came = watched(cli, "route", "-o", "id", columns=columns, TERM=term)
-    drawn = [part for part in came.shown.split(live.CLEAR) if part and part[0] in progress.SPINNER]
+    drawn = [part for part in came.shown.split(live_line.CLEAR) if part and part[0] in progress.SPINNER]
     assert (len(drawn) > 1) == (term == "xterm" and columns != 1)
-    assert all(len(line) < (columns or live.UNKNOWN_WIDTH) for line in drawn)
+    assert all(len(line) < (columns or live_line.UNKNOWN_WIDTH) for line in drawn)
     assert told(came.shown).startswith(f"{ROUTED} routed\n")
     assert ("\x1b" in came.shown) == (term == "xterm")
     assert "\x1b[?25l" not in came.shown, "the cursor stays visible, whatever becomes of the process"
@@ -269,11 +269,11 @@ def test_a_terminal_that_gets_records_shows_no_bar(desk: Desk, name: str) -> Non
     ids = re.fullmatch(r"(?:[0-9a-f-]{36}\n)+", came.shown)
     assert ids, came.shown
     assert b"next" not in came.stderr
-    assert live.CLEAR.encode() not in came.stderr
+    assert live_line.CLEAR.encode() not in came.stderr
     both = watched(
         desk.copy(job.folder, held=False), *job.args.split(), "-o", "id", on=("stdout", "stderr"), given=given
     )
-    assert live.CLEAR not in both.shown
+    assert live_line.CLEAR not in both.shown
 
 
 @pytest.mark.parametrize("command", ["classify x5", "route x5"])
@@ -283,7 +283,7 @@ def test_one_named_ticket_is_shown_once_its_bar_is_gone(desk: Desk, command: str
     came = watched(cli, *command.split(), on=("stdout", "stderr"))
     assert came.code == 0
     table = came.shown.index("subject")
-    assert live.CLEAR not in came.shown[table:]
+    assert live_line.CLEAR not in came.shown[table:]
 
 
 # -- processes that end while a bar is there
@@ -322,8 +322,8 @@ def test_a_signal_takes_the_bar_away(
         until(partial(taken, process, number), "the signal")
     shown = until_gone(ours)
     assert process.wait(PATIENCE) == code
-    assert told(shown.removesuffix(live.CLEAR)) == told(shown)
-    assert not shown.split(live.CLEAR)[-1].startswith(tuple(progress.SPINNER)), "the bar is gone"
+    assert told(shown.removesuffix(live_line.CLEAR)) == told(shown)
+    assert not shown.split(live_line.CLEAR)[-1].startswith(tuple(progress.SPINNER)), "the bar is gone"
     os.close(ours)
 
 

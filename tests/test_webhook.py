@@ -16,13 +16,13 @@ from standardwebhooks import Webhook
 
 from tests.local_server import Handler, LocalServer, Serving
 from tests.online import ONLINE
-from triage_cli import unreached
 from triage_cli.destinations import webhook
-from triage_cli.destinations.addresses import checked, is_public
+from triage_cli.destinations.ssrf_guard import checked, is_public
 from triage_cli.destinations.webhook import Target, WebhookDestination, retry_after
-from triage_cli.errors import DeliveryError
-from triage_cli.models import Delivery, Outcome, Parcel, Receipt, Ticket
-from triage_cli.signing import secret_of, signature
+from triage_cli.domain.errors import DeliveryError
+from triage_cli.domain.models import Delivery, Outcome, Parcel, Receipt, Ticket
+from triage_cli.domain.webhook_signing import secret_of, signature
+from triage_cli.runtime import unreachable
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 OLDER = "whsec_" + base64.b64encode(b"o" * 32).decode()
@@ -172,12 +172,12 @@ class TestRefusals:
 
     def test_any_error_has_a_reason_in_words(self) -> None:
         broken = httpx.ConnectError("odd")
-        assert unreached.reason(broken) == "the connection broke"
+        assert unreachable.reason(broken) == "the connection broke"
         broken.__cause__ = OSError(101, "Network is unreachable")
-        assert unreached.reason(broken) == "the system says: Network is unreachable"
+        assert unreachable.reason(broken) == "the system says: Network is unreachable"
         broken.__cause__ = ExceptionGroup("several", [ssl.SSLCertVerificationError(), OSError()])
-        assert unreached.reason(broken) == "its certificate does not hold"
-        assert unreached.host_of("http://a:port/") == "an address that cannot be read"
+        assert unreachable.reason(broken) == "its certificate does not hold"
+        assert unreachable.host_of("http://a:port/") == "an address that cannot be read"
 
     def test_a_receiver_that_hangs_ends_at_the_timeout(self, receiver: Receiver) -> None:
         receiver.hold.clear()

@@ -20,11 +20,11 @@ def _end(number: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Run the command line on a system that it runs on; elsewhere say so and exit with 2."""
     if sys.platform == "win32":
-        from triage_cli.cli import telling
-        from triage_cli.errors import UsageError
+        from triage_cli.cli import messages
+        from triage_cli.domain.errors import UsageError
 
         system = UsageError("triage does not run on Windows, only on Linux, macOS and their like", hint="run it in WSL")
-        telling.error(system, sys.argv[1:])
+        messages.error(system, sys.argv[1:])
         sys.exit(system.exit_code)
     for number in CODES:
         # What the caller has told us to ignore (nohup) stays ignored.

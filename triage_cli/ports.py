@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Protocol
 
-from triage_cli.budget import Budget
-from triage_cli.models import (
+from triage_cli.domain.models import (
     Answer,
     ApiKey,
     Asking,
@@ -49,6 +48,7 @@ from triage_cli.models import (
     VerdictDraft,
     Why,
 )
+from triage_cli.runtime.budget import Budget
 
 
 class Triage(Protocol):

@@ -7,10 +7,11 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from triage_cli import __version__
-from triage_cli.api import bulk, hooks, operations, problems, reads, tickets
-from triage_cli.api.description import describing
-from triage_cli.api.door import Door
-from triage_cli.api.serving import Served
+from triage_cli.api import problems
+from triage_cli.api.dependencies import Served
+from triage_cli.api.middleware import Door
+from triage_cli.api.openapi import describing
+from triage_cli.api.routes import bulk, monitoring, queries, tickets, webhooks
 
 # So many plain endpoints run at a time: most of them wait, for the disk or for a provider.
 THREADS = 100
@@ -40,7 +41,7 @@ def create_app(served: Served) -> FastAPI:
     )
     app.state.served = served
     problems.install(app)
-    for router in (operations.router, bulk.router, tickets.router, reads.router, hooks.router):
+    for router in (monitoring.router, bulk.router, tickets.router, queries.router, webhooks.router):
         app.include_router(router)
     app.openapi = describing(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     app.add_middleware(Door, served=served)

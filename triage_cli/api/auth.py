@@ -5,10 +5,10 @@ import threading
 import time
 from collections.abc import MutableMapping
 
-from triage_cli import keys
-from triage_cli.api.serving import Caller, Limits
-from triage_cli.errors import LimitedError, UnauthenticatedError
-from triage_cli.models import ApiKey
+from triage_cli.api.dependencies import Caller, Limits
+from triage_cli.domain import api_keys
+from triage_cli.domain.errors import LimitedError, UnauthenticatedError
+from triage_cli.domain.models import ApiKey
 from triage_cli.ports import Gate
 
 # That a key was used is written down this often at most, in seconds.
@@ -41,9 +41,9 @@ class Keys:
     def _caller(self, credential: str) -> Caller:
         if not credential:
             raise UnauthenticatedError("this takes a key", hint="send it as X-API-Key, or as a bearer token")
-        key_id = keys.key_id_of(credential)
+        key_id = api_keys.key_id_of(credential)
         key = self._gate.key(key_id) if key_id else None
-        if key is None or not hmac.compare_digest(key.hash, keys.digest(credential)) or key.revoked_at:
+        if key is None or not hmac.compare_digest(key.hash, api_keys.digest(credential)) or key.revoked_at:
             hint = "triage keys create makes one; it was revoked, or a character is wrong"
             raise UnauthenticatedError("no such key", hint=hint)
         self._touch(key)

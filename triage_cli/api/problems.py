@@ -10,8 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from triage_cli.codec import to_json
-from triage_cli.errors import BusyError, TriageError, UnauthenticatedError, UsageError
+from triage_cli.domain.errors import BusyError, TriageError, UnauthenticatedError, UsageError
+from triage_cli.domain.serialization import to_json
 
 MEDIA_TYPE = "application/problem+json"
 # What the router refuses by itself, in the words of the tree.

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from triage_cli.budget import Budget
-from triage_cli.evaluation.calibration import Curve
-from triage_cli.models import Answer, Asking, Calibration, Classification, Outcome, Ticket
+from triage_cli.domain.evaluation.calibration import Curve
+from triage_cli.domain.models import Answer, Asking, Calibration, Classification, Outcome, Ticket
 from triage_cli.ports import Classifier
+from triage_cli.runtime.budget import Budget
 
 
 class Calibrated:

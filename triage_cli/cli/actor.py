@@ -3,8 +3,8 @@
 import getpass
 import os
 
-from triage_cli.codec import encodable
 from triage_cli.config import without_password
+from triage_cli.domain.serialization import encodable
 
 # What a ticket says stays out of the record of runs, as a password does.
 SPOKEN = ("--subject", "--description", "--note", "--customer-id", "--external-id")

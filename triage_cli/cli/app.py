@@ -11,10 +11,12 @@ from typing import Annotated
 
 import typer
 
-from triage_cli import __version__, exhausted
-from triage_cli.abandoning import abandon
-from triage_cli.cli import helping, printing, session, telling
-from triage_cli.errors import AmbiguousError, ExitCode, TriageError, UnavailableError, UsageError
+from triage_cli import __version__
+from triage_cli.cli import context, help_text, messages
+from triage_cli.cli.output import help_if_bare
+from triage_cli.domain.errors import AmbiguousError, ExitCode, TriageError, UnavailableError, UsageError
+from triage_cli.runtime import exhausted
+from triage_cli.runtime.process import abandon
 
 # A command's module is imported when it is typed, so that none pays for another's imports.
 MODULES = {
@@ -26,14 +28,14 @@ MODULES = {
     "verdict": "verdict",
     "review": "review",
     "runs": "runs",
-    "list": "look",
-    "show": "look",
-    "why": "look",
+    "list": "list_show_why",
+    "show": "list_show_why",
+    "why": "list_show_why",
     "logs": "logs",
     "audit": "audit",
     "forget": "forget",
     "stats": "stats",
-    "config": "configuration",
+    "config": "config",
     "db": "database",
     "doctor": "doctor",
     "serve": "serve",
@@ -70,10 +72,10 @@ def main() -> None:
     sys.setswitchinterval(0.0005)  # else each return from SQLite waits 5 ms for another thread
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)  # what a chunk allocates is freed by counting: looking for cycles costs 5 %
-    telling.open_closed()
-    telling.make_utf8(sys.stdout, sys.stderr)
+    messages.open_closed()
+    messages.make_utf8(sys.stdout, sys.stderr)
     code = run(sys.argv[1:])
-    telling.close_quietly()
+    messages.close_quietly()
     if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
         abandon(code)  # threads that still wait for a command or a name would be waited for
     sys.exit(code)
@@ -95,7 +97,7 @@ def run(args: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last door: a traceback is for -v only
         verbose = "--verbose" in args or any(map(VERBOSE.fullmatch, args))
         told = _told(error)
-        telling.error(told, args, trace=error if verbose and not isinstance(error, typer.TyperException) else None)
+        messages.error(told, args, trace=error if verbose and not isinstance(error, typer.TyperException) else None)
         return told.exit_code
     return answer if isinstance(answer, int) else ExitCode.OK
 
@@ -120,10 +122,10 @@ def _told(error: Exception) -> TriageError:
 
 def _told_of_system(error: OSError) -> TriageError | None:
     """Return what a user is told of an error that is the machine's, None where that is not plain."""
-    if error.errno == errno.EBADF and telling.is_closed(sys.stdout):
-        return telling.stdout_closed()
+    if error.errno == errno.EBADF and messages.is_closed(sys.stdout):
+        return messages.stdout_closed()
     if error.errno in DISK:
-        telling.drop(sys.stdout)  # what is still to be written there would fail again
+        messages.drop(sys.stdout)  # what is still to be written there would fail again
         hint = "what is stored stays; free some space and run the same command again"
         return UnavailableError(f"cannot write: {error.strerror}", hint=hint)
     if error.errno in CLOSED and error.filename:
@@ -135,7 +137,7 @@ def build(name: str | None = None) -> typer.Typer:
     """Return the app with one command, or with all of them."""
     app = typer.Typer(
         name="triage",
-        cls=helping.Overview,
+        cls=help_text.Overview,
         help=HELP,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -145,8 +147,8 @@ def build(name: str | None = None) -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_root)
     for module in dict.fromkeys(MODULES.values() if name is None else [MODULES[name]]):
-        importlib.import_module(f"triage_cli.cli.{module}").register(app)
-    helping.dress(app)
+        importlib.import_module(f"triage_cli.cli.commands.{module}").register(app)
+    help_text.dress(app)
     return app
 
 
@@ -169,9 +171,9 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@session.with_global_options
+@context.with_global_options
 def _root(
-    given: session.Given,
+    given: context.Given,
     ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
@@ -180,4 +182,4 @@ def _root(
     del version
     ctx.obj = given
     if ctx.invoked_subcommand is None:
-        printing.help_if_bare(ctx)
+        help_if_bare(ctx)

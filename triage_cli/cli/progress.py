@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import SEEK_END
 from typing import BinaryIO, NamedTuple, TypeVar
 
-from triage_cli.cli.session import Session
-from triage_cli.models import Selection
+from triage_cli.cli.context import Session
+from triage_cli.domain.models import Selection
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class Bar(NamedTuple):
         if not self.shown:
             yield from items
             return
-        from triage_cli.cli.live import Line
+        from triage_cli.cli.live_line import Line
 
         progress = _Progress(self.what, self.way())
         with Line(progress.drawn):

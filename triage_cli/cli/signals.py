@@ -10,8 +10,8 @@ from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
 
-from triage_cli.abandoning import abandon
-from triage_cli.errors import ExitCode
+from triage_cli.domain.errors import ExitCode
+from triage_cli.runtime.process import abandon
 
 # Seconds after the second signal in which what was begun may be let go of in order.
 PATIENCE = 0.7

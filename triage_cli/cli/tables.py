@@ -10,9 +10,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from triage_cli.cli.fitting import Fitted
-from triage_cli.cli.telling import on_terminal, plural, safe
-from triage_cli.codec import compact
+from triage_cli.cli.messages import on_terminal, plural, safe
+from triage_cli.cli.table_layout import Fitted
+from triage_cli.domain.serialization import compact
 
 Record = Mapping[str, Any]
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from triage_cli.cli import telling
+from triage_cli.cli import messages
 
 
 class Unroutable:
@@ -21,7 +21,7 @@ class Unroutable:
             return
         number = self._by_category.total()
         listed = ", ".join(f"{name} ({count:,})" for name, count in self._by_category.most_common())
-        telling.say(
-            f"{telling.plural(number, 'tickets are unroutable', 'ticket is unroutable')}, since no rule takes "
+        messages.say(
+            f"{messages.plural(number, 'tickets are unroutable', 'ticket is unroutable')}, since no rule takes "
             f"{'it' if number == 1 else 'them'}: {listed}; add one to routes in the config, then triage route"
         )

@@ -1,9 +1,7 @@
 """The configuration: one YAML file, the environment and the global options become a checked `Config`."""
 
-from triage_cli.config.checks import is_postgres
-from triage_cli.config.loading import load_config, no_home
-from triage_cli.config.own_files import is_own
-from triage_cli.config.records import (
+from triage_cli.config.load import load_config, no_home
+from triage_cli.config.models import (
     DEFAULT_CATEGORIES,
     REDACTABLE,
     WIRES,
@@ -14,8 +12,10 @@ from triage_cli.config.records import (
     Price,
     without_password,
 )
-from triage_cli.config.showing import shown
+from triage_cli.config.own_files import is_own
+from triage_cli.config.show import shown
 from triage_cli.config.starter import STARTER
+from triage_cli.config.validators import is_postgres
 
 __all__ = [
     "DEFAULT_CATEGORIES",

@@ -3,8 +3,8 @@
 import os
 from collections.abc import Iterable
 
-from triage_cli.config.checks import is_postgres
-from triage_cli.config.records import Config
+from triage_cli.config.models import Config
+from triage_cli.config.validators import is_postgres
 
 # The database, what SQLite keeps beside it, and the head of its audit log.
 BESIDE = ("", "-wal", "-shm", "-journal", ".head")

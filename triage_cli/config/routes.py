@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from triage_cli.config.checks import Field, label, number, one_of, record, several, suggestion, text, url
-from triage_cli.config.document import MistakeError, Place, kind
-from triage_cli.config.records import DestinationSpec
-from triage_cli.models import PRIORITIES, Category, Rule
+from triage_cli.config.models import DestinationSpec
+from triage_cli.config.validators import Field, label, number, one_of, record, several, suggestion, text, url
+from triage_cli.config.yaml_document import MistakeError, Place, kind
+from triage_cli.domain.models import PRIORITIES, Category, Rule
 
 
 def later(place: Place) -> Place:

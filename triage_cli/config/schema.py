@@ -4,7 +4,18 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from triage_cli.config.checks import (
+from triage_cli.config.models import (
+    DEFAULT_CATEGORIES,
+    KEY_VARIABLES,
+    REDACTABLE,
+    WIRES,
+    ClassifierSpec,
+    DestinationSpec,
+    HookSpec,
+    Price,
+)
+from triage_cli.config.routes import Routes, later
+from triage_cli.config.validators import (
     Field,
     absolute,
     database,
@@ -25,19 +36,8 @@ from triage_cli.config.checks import (
     url,
     variable,
 )
-from triage_cli.config.document import MistakeError, Place
-from triage_cli.config.records import (
-    DEFAULT_CATEGORIES,
-    KEY_VARIABLES,
-    REDACTABLE,
-    WIRES,
-    ClassifierSpec,
-    DestinationSpec,
-    HookSpec,
-    Price,
-)
-from triage_cli.config.routes import Routes, later
-from triage_cli.models import Category, Rule
+from triage_cli.config.yaml_document import MistakeError, Place
+from triage_cli.domain.models import Category, Rule
 
 LOCAL = ClassifierSpec("local", "local")
 MODELS = ("decision", "openai", "anthropic")

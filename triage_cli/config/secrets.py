@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from triage_cli.config.records import Config, without_password
+from triage_cli.config.models import Config, without_password
 
 # Those of triage, of the SDKs, and of libpq, whatever the configuration names.
 USUAL = re.compile(

@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import IO
 
-from triage_cli import exhausted
-from triage_cli.abandoning import at_end
-from triage_cli.concurrency import bridge
 from triage_cli.destinations.payload import line
-from triage_cli.errors import DeliveryError
-from triage_cli.models import Outcome, Parcel, Receipt
+from triage_cli.domain.errors import DeliveryError
+from triage_cli.domain.models import Outcome, Parcel, Receipt
+from triage_cli.runtime import exhausted
+from triage_cli.runtime.async_bridge import bridge
+from triage_cli.runtime.process import at_end
 
 # Of what a command says on stderr, this much is kept.
 KEPT = 500

@@ -5,12 +5,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from triage_cli import exhausted
 from triage_cli.destinations.locking import locked
 from triage_cli.destinations.payload import line
-from triage_cli.errors import DeliveryError
-from triage_cli.models import Outcome, Parcel, Receipt
-from triage_cli.private_files import FOLDER, private
+from triage_cli.domain.errors import DeliveryError
+from triage_cli.domain.models import Outcome, Parcel, Receipt
+from triage_cli.runtime import exhausted
+from triage_cli.runtime.private_files import FOLDER, private
 
 # As large a write as there are parcels in hand: each costs one wait for the disk.
 WORKERS = 250

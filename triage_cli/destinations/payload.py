@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from triage_cli.codec import compact, ticket_record
-from triage_cli.models import Parcel
+from triage_cli.domain.models import Parcel
+from triage_cli.domain.serialization import compact, ticket_record
 
 SCHEMA_VERSION = 1
 

@@ -11,15 +11,16 @@ from typing import NamedTuple
 
 import httpx
 
-from triage_cli import __version__, exhausted
-from triage_cli.concurrency import bridge
-from triage_cli.destinations.addresses import Resolver, checked
+from triage_cli import __version__
 from triage_cli.destinations.payload import line
-from triage_cli.errors import DeliveryError
-from triage_cli.models import Outcome, Parcel, Receipt
-from triage_cli.network import Network
-from triage_cli.signing import signature
-from triage_cli.unreached import host_of, reason
+from triage_cli.destinations.ssrf_guard import Resolver, checked
+from triage_cli.domain.errors import DeliveryError
+from triage_cli.domain.models import Outcome, Parcel, Receipt
+from triage_cli.domain.webhook_signing import signature
+from triage_cli.runtime import exhausted
+from triage_cli.runtime.async_bridge import bridge
+from triage_cli.runtime.network import Network
+from triage_cli.runtime.unreachable import host_of, reason
 
 # At most so many requests to one destination at once.
 WORKERS = 16

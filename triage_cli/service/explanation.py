@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from triage_cli import ids, routing
-from triage_cli.codec import compact, from_json
-from triage_cli.explaining import explain
-from triage_cli.models import Category, Delivery, History, Rule, Why
-from triage_cli.service import renaming
-from triage_cli.service.delivering import Map
+from triage_cli.domain import ids, routing
+from triage_cli.domain.explain import explain
+from triage_cli.domain.models import Category, Delivery, History, Rule, Why
+from triage_cli.domain.serialization import compact, from_json
+from triage_cli.service import category_renames
+from triage_cli.service.delivery.route import Map
 
 
 def why(history: History, categories: Sequence[Category], routes: Map) -> Why:
@@ -19,13 +19,13 @@ def why(history: History, categories: Sequence[Category], routes: Map) -> Why:
 
 def _owed_today(history: History, categories: Sequence[Category], rules: Sequence[Rule]) -> tuple[str, ...] | None:
     """Name the destinations that a ticket which was routed would be sent to now; None where no rule matches it."""
-    ticket, heirs = history.ticket, renaming.heirs(categories)
+    ticket, heirs = history.ticket, category_renames.heirs(categories)
     if ticket.status not in routing.SETTLED or ticket.category is None:
         return ()
     rule = routing.match(rules, ticket)
     if rule is None:
         return None
-    destinations = renaming.renamed_destinations(heirs, rules)
+    destinations = category_renames.renamed_destinations(heirs, rules)
     existing = [_with_new_names(d, heirs, destinations) for d in history.deliveries]
     owed = routing.owed(ticket, rule, existing, again=False, config_hash="", at=ids.now(), due_at=0.0, run_id=None)
     return tuple(delivery.destination for delivery in owed.new)

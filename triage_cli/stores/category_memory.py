@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from triage_cli.codec import compact, from_json
-from triage_cli.ids import now
+from triage_cli.domain.ids import now
+from triage_cli.domain.serialization import compact, from_json
 
 KEEP = """insert into classified_by (one, categories, path, host, at) values (1, ?, ?, ?, ?) on conflict (one) do update
     set categories = excluded.categories, path = excluded.path, host = excluded.host, at = excluded.at"""

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from triage_cli.codec import compact
-from triage_cli.ids import now
-from triage_cli.models import Delivery, Lease
+from triage_cli.domain.ids import now
+from triage_cli.domain.models import Delivery, Lease
+from triage_cli.domain.serialization import compact
 from triage_cli.stores import queries
 
 LET_GO = """update deliveries set run_id = null where run_id = :run and state = 'pending'

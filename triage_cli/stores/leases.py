@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from triage_cli.codec import compact
-from triage_cli.errors import TakenOverError
-from triage_cli.models import Held, Lease, Run
-from triage_cli.stores.places import alive, place
+from triage_cli.domain.errors import TakenOverError
+from triage_cli.domain.models import Held, Lease, Run
+from triage_cli.domain.serialization import compact
+from triage_cli.runtime.places import alive, place
 from triage_cli.stores.queries import TYPED
 
 KILLED = 137  # as a shell has it for SIGKILL

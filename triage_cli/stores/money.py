@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from triage_cli import ids
-from triage_cli.budget import fitting
-from triage_cli.models import Lease, Run, Spent
+from triage_cli.domain import ids
+from triage_cli.domain.models import Lease, Run, Spent
+from triage_cli.runtime.budget import fitting
 from triage_cli.stores import queries
 
 DAY = 24 * 3600.0

@@ -6,10 +6,9 @@ from itertools import chain, count
 from sqlite3 import Connection
 from typing import Any
 
-from triage_cli.auditing import GENESIS
-from triage_cli.codec import compact
-from triage_cli.ids import ago
-from triage_cli.models import (
+from triage_cli.domain.audit_chain import GENESIS
+from triage_cli.domain.ids import ago
+from triage_cli.domain.models import (
     STATUSES,
     Attempt,
     BatchItem,
@@ -21,6 +20,7 @@ from triage_cli.models import (
     Selection,
     Ticket,
 )
+from triage_cli.domain.serialization import compact
 
 # Rows in one statement: a third faster than one by one, and SQLite works on them without holding Python's lock. It
 # takes 32,766 values at most.

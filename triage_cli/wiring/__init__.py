@@ -5,15 +5,15 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from triage_cli.config import Config
-from triage_cli.models import ClassifyPlan
-from triage_cli.network import Network
+from triage_cli.domain.models import ClassifyPlan
 from triage_cli.ports import Batcher, Classifier, Destination
-from triage_cli.service.category_check import Unchecked
-from triage_cli.service.delivering import Map
-from triage_cli.service.local import Parts
+from triage_cli.runtime.network import Network
+from triage_cli.service.classification.category_check import Unchecked
+from triage_cli.service.delivery.route import Map
+from triage_cli.service.local_triage import Parts
 from triage_cli.wiring.classifiers import Caller, open_batcher, open_classifier
 from triage_cli.wiring.destinations import cut_off, open_destination, preview, try_destination
-from triage_cli.wiring.examining import (
+from triage_cli.wiring.diagnostics import (
     asks_provider,
     calibrations,
     estimate,
@@ -38,7 +38,7 @@ from triage_cli.wiring.stores import (
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
     from triage_cli.client import RemoteTriage
-    from triage_cli.resilience import Pace
+    from triage_cli.runtime.retry import Pace
 
 __all__ = [
     "asks_provider",
@@ -100,6 +100,6 @@ def parts(
 def remote(config: Config, key: str, *, insecure: bool) -> "RemoteTriage":
     """Return the use cases on the instance that the configuration names; nothing is sent yet."""
     from triage_cli.client import RemoteTriage
-    from triage_cli.client.connection import checked
+    from triage_cli.client.http import checked
 
     return RemoteTriage(checked(config.remote or "", key, insecure=insecure), Network(config.offline))

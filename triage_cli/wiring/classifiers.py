@@ -5,19 +5,19 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from triage_cli import ids
 from triage_cli.config import ClassifierSpec, Config
-from triage_cli.errors import ConfigError, UsageError
-from triage_cli.models import Classification, ClassifyPlan, ModelVersion
-from triage_cli.network import Network
+from triage_cli.domain import ids
+from triage_cli.domain.errors import ConfigError, UsageError
+from triage_cli.domain.models import Classification, ClassifyPlan, ModelVersion
 from triage_cli.ports import Batcher, Classifier, Store
+from triage_cli.runtime.network import Network
 from triage_cli.wiring.stores import open_shelf
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
-    from triage_cli.classifiers.asking import AskingClassifier
     from triage_cli.classifiers.calibrated import Calibrated
-    from triage_cli.classifiers.model import Model
-    from triage_cli.resilience import Pace
+    from triage_cli.classifiers.embedded.weights import Model
+    from triage_cli.classifiers.llm.classifier import AskingClassifier
+    from triage_cli.runtime.retry import Pace
 
 
 class Caller(NamedTuple):
@@ -92,7 +92,7 @@ def paid_steps(config: Config, spec: ClassifierSpec) -> list[str]:
 
 def open_batcher(config: Config, store: Store, name: str, plan: ClassifyPlan, caller: Caller) -> Batcher:
     """Open the batches of a classifier, of one that is no part of the plan as well: they are to be collected."""
-    from triage_cli.classifiers import batches
+    from triage_cli.classifiers.llm.batch import client
 
     spec = config.classifiers.get(name)
     if spec is None:
@@ -103,20 +103,20 @@ def open_batcher(config: Config, store: Store, name: str, plan: ClassifyPlan, ca
     steps = paid_steps(config, config.classifiers[plan.classifier or config.classifier])
     asked = open_asked(config, spec, plan, caller)
     calibrated = _calibration(store, spec, asked)
-    return batches.Batches(
-        asked, batches.wire_of(asked, os.environ), has_next=name in steps[:-1],
+    return client.Batches(
+        asked, client.wire_of(asked, os.environ), has_next=name in steps[:-1],
         told=calibrated.told if calibrated is not None else None,
     )  # fmt: skip
 
 
 def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller) -> "AskingClassifier":
     """Open a classifier that asks a provider, as it is itself: nothing recalled, nothing calibrated."""
-    from triage_cli.classifiers import asking
-    from triage_cli.resilience import Pace
+    from triage_cli.classifiers.llm import classifier as llm_classifier
+    from triage_cli.runtime.retry import Pace
 
     if spec.name not in caller.paces:
         caller.paces[spec.name] = Pace(spec.requests_per_minute, spec.tokens_per_minute)
-    return asking.build(
+    return llm_classifier.build(
         spec._replace(workers=plan.workers or spec.workers),
         config.categories,
         env=os.environ,
@@ -131,14 +131,14 @@ def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller:
 def _asking(
     config: Config, store: Store, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller, *, has_next: bool = False
 ) -> Classifier:
-    from triage_cli.classifiers.remembering import Remembering
+    from triage_cli.classifiers.cached import Remembering
 
     asked = open_asked(config, spec, plan, caller)
     inner: Classifier = asked
     if plan.batch:
-        from triage_cli.classifiers import batches
+        from triage_cli.classifiers.llm.batch import client
 
-        inner = batches.Postponing(asked, has_next=has_next)
+        inner = client.Postponing(asked, has_next=has_next)
     shelf = open_shelf(store)
 
     def recall(keys: Sequence[str]) -> Mapping[str, Classification]:
@@ -150,8 +150,8 @@ def _asking(
 def _local(
     config: Config, store: Store, spec: ClassifierSpec, caller: Caller, tell: Callable[[str], None] | None
 ) -> Classifier:
-    from triage_cli.classifiers import local
-    from triage_cli.classifiers import model as fitted
+    from triage_cli.classifiers.embedded import classifier as embedded_classifier
+    from triage_cli.classifiers.embedded import weights as fitted
 
     version = open_shelf(store).active()
     model = said = None
@@ -160,7 +160,7 @@ def _local(
         said = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
         if model is None and tell is not None:
             tell(f"{of_other_categories(version)}, so the built-in model answers; next: triage learn")
-    return local.LocalClassifier(
+    return embedded_classifier.LocalClassifier(
         spec.name,
         model or built_in(config, store, tell),
         fitted.fingerprint(config.categories),
@@ -176,7 +176,7 @@ def _local(
 
 def suited(version: ModelVersion, config: Config) -> "Model | None":
     """Return a learned model under the configuration's categories; None where it is for others."""
-    from triage_cli.classifiers import model as fitted
+    from triage_cli.classifiers.embedded import weights as fitted
 
     return fitted.suited(fitted.Model.from_bytes(version.weights), config.categories)
 
@@ -190,16 +190,16 @@ def of_other_categories(version: ModelVersion) -> str:
 
 def built_in(config: Config, store: Store, tell: Callable[[str], None] | None) -> "Model":
     """Return the embedded model of the categories alone, fitted where it is not yet."""
-    from triage_cli.classifiers import model as fitted
+    from triage_cli.classifiers.embedded import weights as fitted
 
     name = fitted.fingerprint(config.categories)
     weights = store.model(name)
     if weights is None:
-        from triage_cli.classifiers import training
+        from triage_cli.classifiers.embedded import fit
 
         if tell is not None:
             tell(f"fitting the embedded model to {len(config.categories)} categories, once")
-        weights = training.fit(config.categories).to_bytes()
+        weights = fit.fit(config.categories).to_bytes()
         store.keep_model(name, weights, {"categories": len(config.categories)})
     # Its labels stand in the order of the categories, and may be their former names.
     return fitted.Model.from_bytes(weights)._replace(labels=tuple(c.name for c in config.categories))

@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from triage_cli import ids, routing
 from triage_cli.config import Config, DestinationSpec
 from triage_cli.config.secrets import secret_variables
-from triage_cli.errors import ConfigError
-from triage_cli.models import Parcel, RoutePlan, Rule, Ticket
-from triage_cli.network import Network
+from triage_cli.domain import ids, routing
+from triage_cli.domain.errors import ConfigError
+from triage_cli.domain.models import Parcel, RoutePlan, Rule, Ticket
 from triage_cli.ports import Destination, Store
+from triage_cli.runtime.network import Network
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.destinations.webhook import Target
@@ -56,7 +56,7 @@ def open_destination(config: Config, name: str, *, guarded: bool = False) -> Des
 def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
     """Return where a webhook goes, with its secrets from the environment."""
     from triage_cli.destinations.webhook import Target
-    from triage_cli.signing import secret_of
+    from triage_cli.domain.webhook_signing import secret_of
 
     missing = [name for name in spec.secret_env if not env.get(name)]
     if missing:
@@ -109,7 +109,7 @@ def try_destination(config: Config, name: str) -> str:
         return f"runs {spec.run[0]}"
     if spec.type == "file":
         return f"appends to {spec.path}"
-    from triage_cli.unreached import host_of
+    from triage_cli.runtime.unreachable import host_of
 
     signed = f", signed by {' and '.join(spec.secret_env)}" if spec.secret_env else ", not signed"
     waits = ", but waits offline" if config.offline else ""

@@ -6,24 +6,24 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triage_cli import ids
-from triage_cli.auditing import GENESIS
 from triage_cli.config import Config, is_postgres, no_home, without_password
-from triage_cli.errors import CheckError, ConfigError, UsageError
-from triage_cli.installation import with_extra
-from triage_cli.models import Head, Lease, Selection
-from triage_cli.network import Network
+from triage_cli.domain import ids
+from triage_cli.domain.audit_chain import GENESIS
+from triage_cli.domain.errors import CheckError, ConfigError, UsageError
+from triage_cli.domain.models import Head, Lease, Selection
 from triage_cli.ports import Gate, Shelf, Store
-from triage_cli.service import renaming
-from triage_cli.service.category_check import Basis, CategoryCheck
-from triage_cli.service.proving import prove
-from triage_cli.stores.places import machine
-from triage_cli.stores.sqlite import AbsentStore, SqliteStore
+from triage_cli.runtime.installation import with_extra
+from triage_cli.runtime.network import Network
+from triage_cli.runtime.places import machine
+from triage_cli.service import category_renames
+from triage_cli.service.audit_proof import prove
+from triage_cli.service.classification.category_check import Basis, CategoryCheck
+from triage_cli.stores.sqlite.store import AbsentStore, SqliteStore
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
-    from triage_cli.stores.copying import Copied
-    from triage_cli.stores.postgres import PostgresStore
-    from triage_cli.stores.restore import Replaced
+    from triage_cli.stores.postgres.copy_from_sqlite import Copied
+    from triage_cli.stores.postgres.store import PostgresStore
+    from triage_cli.stores.sqlite.restore import Replaced
 
 
 SHORTEST_KEY = 16
@@ -62,7 +62,7 @@ def audit_key(env: Mapping[str, str]) -> bytes | None:
 
 def _postgres(url: str, key: bytes | None, network: Network, *, make: bool) -> "PostgresStore":
     try:
-        from triage_cli.stores.postgres import PostgresStore
+        from triage_cli.stores.postgres.store import PostgresStore
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
             raise
@@ -77,13 +77,13 @@ def verify(config: Config, heads: Mapping[str, str]) -> Head:
     """
     key = audit_key(os.environ)
     if is_postgres(config.database):
-        from triage_cli.stores.auditing import ServerTrail
+        from triage_cli.stores.audit_log import ServerTrail
 
         store = _postgres(config.database, key, Network(config.offline), make=False)
         if not store.is_there():
             raise CheckError(f"there is no database at {store.path}", hint="name it with --db, or restore it")
         return prove(ServerTrail(store), key, heads)
-    from triage_cli.stores.auditing import trail
+    from triage_cli.stores.audit_log import trail
 
     with trail(config.database) as log:
         return prove(log, key, heads)
@@ -106,7 +106,7 @@ def restore(config: Config, file: Path, actor: str) -> "tuple[Head, Replaced, st
 
     Raises `StoreError` for a file that is no backup, `UnavailableError` while a run is at work.
     """
-    from triage_cli.stores.restore import restoring
+    from triage_cli.stores.sqlite.restore import restoring
 
     doubts = ""
     key = audit_key(os.environ)
@@ -143,21 +143,21 @@ def copy_to(config: Config, url: str) -> "Copied":
     if not is_postgres(url):
         raise UsageError("a database is copied to PostgreSQL", hint="give postgresql://user@host/name")
     target = _postgres(url, audit_key(os.environ), Network(config.offline), make=True)
-    from triage_cli.stores.copying import copy
+    from triage_cli.stores.postgres.copy_from_sqlite import copy
 
     return copy(source, target)
 
 
 def open_gate(store: Store) -> Gate:
     """Return the gate of the HTTP API beside a store."""
-    from triage_cli.stores.access import StoreGate
+    from triage_cli.stores.api_access import StoreGate
 
     return StoreGate(store)  # type: ignore[arg-type]  # each of our stores has the two doors that the gate needs
 
 
 def open_shelf(store: Store) -> Shelf:
     """Return what was learned, beside a store."""
-    from triage_cli.stores.learning import Shelf as StoreShelf
+    from triage_cli.stores.model_registry import Shelf as StoreShelf
 
     return StoreShelf(store)  # type: ignore[arg-type]  # each of our stores has the doors it needs
 
@@ -169,9 +169,9 @@ def category_check(config: Config, store: Store, warn: Callable[[str], None]) ->
     memory = CategoryMemory(store)  # type: ignore[arg-type]  # each of our stores has the doors it needs
     names = tuple(category.name for category in config.categories)
     basis = Basis(names, None if config.path is None else str(config.path.resolve()), machine())
-    return lambda: CategoryCheck(memory, basis, renaming.heirs(config.categories), warn)
+    return lambda: CategoryCheck(memory, basis, category_renames.heirs(config.categories), warn)
 
 
 def known(config: Config, store: Store) -> Config:
     """Return the configuration with categories that know their first names in this store."""
-    return config._replace(categories=renaming.rooted(config.categories, store.renames()))
+    return config._replace(categories=category_renames.rooted(config.categories, store.renames()))

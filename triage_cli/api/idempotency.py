@@ -1,0 +1,118 @@
+"""A request under an `Idempotency-Key` is done once: whoever sends it again is given the first answer."""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, NamedTuple
+
+from fastapi import Depends, Header, Request
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from triage_cli.api.dependencies import CallerHere, Served, ServedHere
+from triage_cli.domain.errors import BusyError, TriageError, UsageError
+from triage_cli.domain.serialization import to_json
+
+# A request that says nothing for so many seconds is taken for dead: the next one with its key is let through. One that
+# is at work says so every RENEW seconds.
+LEASE = 30.0
+RENEW = 10.0
+# A twin of a request that is at work waits so long for its answer, and looks for it so often, in seconds.
+PATIENCE = 2.0
+LOOK = 0.05
+KEY = r"^[!-~]{1,255}$"
+
+errors = logging.getLogger("triage.errors")
+
+
+class Done(NamedTuple):
+    """An answer: its status and its record."""
+
+    status: int
+    record: Any
+
+
+def reply(done: Done) -> Response:
+    """Return an answer as a response."""
+    return Response(to_json(done.record), done.status, media_type="application/json")
+
+
+class Once:
+    """Runs the work of one request, at most once for its key; `identity` then names what it makes."""
+
+    def __init__(
+        self, served: Served, caller_id: str, key: str | None, path: str, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._gate = served.gate
+        self._loop = loop
+        self._caller_id = caller_id
+        self._key = key
+        self._path = path
+        self.identity = f"key:{caller_id}:{key}" if key else None
+
+    def __call__(self, body: BaseModel | None, work: Callable[[], Done]) -> Response:
+        """Return the answer. Raises `BusyError` while the first is at work, `UsageError` for another body."""
+        if self._key is None:
+            return reply(work())
+        said = f"{self._path}\n{body.model_dump_json() if body else ''}"
+        kept = self._begin(self._key, hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest())
+        if kept is not None:
+            return kept
+        try:
+            with self._at_work(self._key):
+                done = work()
+        except BaseException:
+            self._gate.give_up(self._caller_id, self._key)
+            raise
+        text = to_json(done.record)
+        self._gate.close(self._caller_id, self._key, done.status, text)
+        return Response(text, done.status, media_type="application/json")
+
+    @contextmanager
+    def _at_work(self, key: str) -> Iterator[None]:
+        """Have the server's loop say that the request is at work, until it is done."""
+        renewing = asyncio.run_coroutine_threadsafe(self._renewing(key), self._loop)
+        try:
+            yield
+        finally:
+            renewing.cancel()
+
+    async def _renewing(self, key: str) -> None:
+        while True:
+            await asyncio.sleep(RENEW)
+            try:
+                await asyncio.to_thread(self._gate.renew, self._caller_id, key, LEASE)
+            except TriageError as error:  # the work itself meets it too, if it lasts
+                errors.warning("a request at work could not say so: %s", error.sentence())
+
+    def _begin(self, key: str, body_hash: str) -> Response | None:
+        """Return the answer that is there already, or None: the work is ours."""
+        until = time.monotonic() + PATIENCE
+        while (found := self._gate.open(self._caller_id, key, body_hash, LEASE)) is not None:
+            if found.body_hash != body_hash:
+                raise UsageError("this Idempotency-Key came with another request before", hint="take a new key")
+            if found.status is not None:
+                return Response(found.answer or "", found.status, media_type="application/json")
+            if time.monotonic() > until:
+                raise BusyError("the first request with this Idempotency-Key is still at work", hint="ask again later")
+            time.sleep(LOOK)
+        return None
+
+
+async def _once(
+    request: Request,
+    served: ServedHere,
+    caller: CallerHere,
+    idempotency_key: Annotated[
+        str | None,
+        Header(pattern=KEY, description="sent again with the same body, the request is answered as the first time"),
+    ] = None,
+) -> Once:
+    path = f"{request.method} {request.url.path}"
+    return Once(served, caller.key_id, idempotency_key, path, asyncio.get_running_loop())
+
+
+OnceHere = Annotated[Once, Depends(_once)]

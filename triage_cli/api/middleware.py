@@ -1,0 +1,172 @@
+"""The door every request comes through: a request id, who is calling, what that one may do, bounds, the access log."""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+
+from triage_cli.api import problems
+from triage_cli.api.auth import Keys
+from triage_cli.api.dependencies import Caller, Served
+from triage_cli.domain import ids
+from triage_cli.domain.errors import RefusedError, SlowError, TooLargeError, TriageError
+from triage_cli.domain.models import ROLES
+from triage_cli.domain.serialization import to_json
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# Everything else asks for a key, so that no route is open because somebody forgot it. A webhook brings its signature.
+OPEN = ("/health", "/ready", "/openapi.json", "/docs")
+SIGNED = "/webhooks/"
+BULK = ("/tickets/batch", "/classify", "/route", "/reclassify", "/verdicts")
+KEPT = re.compile(r"%(2[5Ff])")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+
+access = logging.getLogger("triage.access")
+errors = logging.getLogger("triage.errors")
+
+
+class Door:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: App, served: Served) -> None:
+        self._app = app
+        self._served = served
+        self._keys = Keys(served.gate, served.limits)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        _keep_slashes(scope)
+        visit = _Visit(scope, send)
+        try:
+            try:
+                scope["caller"] = visit.caller = await self._admitted(scope, visit)
+                receive = self._bounded(scope, receive)
+                await self._app(scope, receive, visit.send)
+            except TriageError as error:
+                await problems.answer(error)(scope, receive, visit.send)
+            except Exception:
+                errors.exception("request %s failed", visit.request_id)
+                if visit.status:
+                    raise
+                await problems.unexpected()(scope, receive, visit.send)
+        finally:
+            self._served.meter.answered(visit.status)
+            visit.log()
+
+    async def _admitted(self, scope: Scope, visit: "_Visit") -> Caller:
+        """Return who is calling. Raises what they are told if they may not come in."""
+        path, method = scope["path"], scope["method"]
+        if path in OPEN or path.startswith(SIGNED):
+            return Caller("", "", "")
+        credential = _credential(Headers(scope=scope))
+        caller = await run_in_threadpool(self._keys.admit, credential, visit.headers)
+        visit.caller = caller
+        needed = "reader" if method in ("GET", "HEAD", "OPTIONS") else "agent"
+        if ROLES.index(caller.role) < ROLES.index(needed):
+            raise RefusedError(f'the key "{caller.name}" is a {caller.role}', hint=f"this takes a key of role {needed}")
+        return caller
+
+    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+        """Return the body as it comes, up to its bounds."""
+        limits = self._served.limits
+        bulk = scope["path"] in BULK
+        most = limits.bulk_body if bulk else limits.body
+        said = Headers(scope=scope).get("content-length", "")
+        if said.isdecimal() and int(said) > most:
+            raise _too_large(most)
+        size, until, done = 0, time.monotonic() + limits.body_seconds, False
+
+        async def bounded() -> Message:
+            nonlocal size, until, done
+            if done:  # what comes now is that the client has left
+                return await receive()
+            try:
+                async with asyncio.timeout(until - time.monotonic()):
+                    message = await receive()
+            except TimeoutError:
+                late = SlowError("the body did not come in time", hint="send it again, faster")
+                raise problems.BodyError(late) from None
+            size += len(message.get("body", b""))
+            if size > most:
+                raise problems.BodyError(_too_large(most))
+            done = not message.get("more_body", False)
+            if bulk:
+                until = time.monotonic() + limits.body_seconds
+            return message
+
+        return bounded
+
+
+def _keep_slashes(scope: Scope) -> None:
+    """Leave `%2F` in the name of a ticket as it is, and with it `%25`: a slash of an external id parts no path."""
+    raw = scope.get("raw_path", b"").decode("latin-1")
+    if raw.startswith("/tickets/") and "%" in raw:
+        scope["path"] = unquote(KEPT.sub(lambda found: f"%25{found[1].upper()}", raw))
+
+
+def _too_large(most: int) -> TooLargeError:
+    return TooLargeError(f"the body is larger than {most:,} bytes", hint="send less at once")
+
+
+def _credential(headers: Headers) -> str:
+    """Return what the caller shows: a key in X-API-Key, or a bearer token."""
+    if key := headers.get("x-api-key", ""):
+        return key
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+class _Visit:
+    """One request: its id, its answer's headers, and the line it leaves in the access log."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
+        self._send = send
+        self._began = time.perf_counter()
+        given = Headers(scope=scope).get("x-request-id", "")
+        self.request_id = given if REQUEST_ID.fullmatch(given) else ids.new_id()
+        self.headers = HEADERS | {"x-request-id": self.request_id}
+        self.caller: Caller | None = None
+        self.status = 0
+        self._size = 0
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message).update(self.headers)
+        self._size += len(message.get("body", b""))
+        await self._send(message)
+
+    def log(self) -> None:
+        """Write the line: no query and no body, since a search and a ticket are somebody's words."""
+        if not access.isEnabledFor(logging.INFO):
+            return
+        client = self._scope.get("client")
+        line = {
+            "time": ids.now(),
+            "request_id": self.request_id,
+            "method": self._scope["method"],
+            "path": self._scope["path"][:200],
+            "status": self.status,
+            "ms": round((time.perf_counter() - self._began) * 1000, 1),
+            "bytes": self._size,
+            "actor": (self.caller.name or None) if self.caller else None,
+            "client": client[0] if client else None,
+        }
+        access.info(to_json(line))

@@ -1,0 +1,260 @@
+"""Many tickets in one request: drafts, selections and verdicts in, outcomes out, a line each, as they come."""
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from tempfile import SpooledTemporaryFile
+from typing import Annotated, Any, BinaryIO, NamedTuple, cast
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from triage_cli.api import problems
+from triage_cli.api.bulk_lock import Held
+from triage_cli.api.dependencies import CallerHere, Served, ServedHere, TriageHere, json_only
+from triage_cli.api.idempotency import KEY
+from triage_cli.api.ndjson import Lines
+from triage_cli.api.routes.queries import moment
+from triage_cli.api.schemas import bulk as shapes
+from triage_cli.client import protocol
+from triage_cli.domain.dedup import Meetings
+from triage_cli.domain.errors import MediaTypeError, RowError, TooLargeError, TriageError, UnavailableError, UsageError
+from triage_cli.domain.models import (
+    PRIORITIES,
+    ClassifyPlan,
+    Outcome,
+    ReclassifyPlan,
+    Rejected,
+    RoutePlan,
+    Selection,
+    TicketDraft,
+    VerdictDraft,
+)
+from triage_cli.domain.serialization import compact, from_json
+from triage_cli.ports import Triage
+from triage_cli.readers import ReadOptions, open_table, values
+from triage_cli.service.local_triage import LocalTriage
+
+router = APIRouter(tags=["bulk"])
+errors = logging.getLogger("triage.errors")
+
+# What a body may be, and how it is then read.
+TABLES = {
+    "text/csv": "csv",
+    "text/tab-separated-values": "tsv",
+    "application/x-ndjson": "jsonl",
+    "application/jsonl": "jsonl",
+}
+# A body is kept in memory up to so many bytes, then on the disk.
+IN_MEMORY = 1 << 20
+_TABLE_BODY = {"schema": {"type": "string"}}
+_LINES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "one outcome a line; the last line is `end` or `problem`",
+        "content": {protocol.LINES: {"schema": {"$ref": "#/components/schemas/Line"}}},
+    }
+}
+
+
+class Parcel(NamedTuple):
+    """A body that has come: where it waits, the hash of all that was asked, and what it is."""
+
+    file: BinaryIO
+    hash: str
+    kind: str
+
+
+@router.post(
+    "/tickets/batch",
+    status_code=200,
+    response_class=Lines,
+    responses=_LINES,
+    openapi_extra={"requestBody": {"required": True, "content": dict.fromkeys(TABLES, _TABLE_BODY)}},
+)
+async def batch(
+    request: Request,
+    served: ServedHere,
+    triage: TriageHere,
+    caller: CallerHere,
+    query: Annotated[shapes.BatchQuery, Query()],
+    idempotency_key: Annotated[
+        str | None, Header(pattern=KEY, description="while a request is at work, none of the same key is let through")
+    ] = None,
+) -> Lines:
+    """Store many tickets, and with `do=classify,route` let them flow through.
+
+    The body is a table with a header, or an object a line. Sent again it changes nothing: a ticket is known by its
+    external id, else by its content and its how-manieth occurrence.
+    """
+    parcel = await _spooled(request)
+    with ExitStack() as undoing:
+        undoing.callback(parcel.file.close)
+        served.room.take()
+        undoing.callback(served.room.leave)
+        held = Held(served, caller.key_id, idempotency_key, parcel.hash)
+        await run_in_threadpool(held.take)
+        drafts = await run_in_threadpool(_drafts, parcel, query, triage)
+        undoing.pop_all()
+    plan = ClassifyPlan(query.classifier, False, query.workers, query.max_cost, query.max_wait, query.deadline)
+    triage.brought, triage.parcel = query.spent_before, held.name
+    within = _within(drafts, served.limits.rows)
+    outcomes: Iterable[Outcome[Any]] = triage.run(within, plan) if query.do else triage.create(within)
+
+    def made() -> Iterator[str]:
+        with parcel.file, held:
+            yield from told(served, triage, outcomes)
+
+    return Lines(served.room, made, triage.stop, held.renew)
+
+
+@router.post("/classify", status_code=200, response_class=Lines, responses=_LINES, dependencies=[Depends(json_only)])
+def classify_many(body: shapes.ClassifyManyIn, served: ServedHere, triage: TriageHere) -> Lines:
+    """Ask a classifier about the selected tickets, or about every one that is new or failed, urgent first."""
+    return _lines(served, triage, triage.classify(_selected(triage, body.selection), ClassifyPlan(**dict(body.plan))))
+
+
+@router.post("/route", status_code=200, response_class=Lines, responses=_LINES, dependencies=[Depends(json_only)])
+def route_many(body: shapes.RouteManyIn, served: ServedHere, triage: TriageHere) -> Lines:
+    """Send the selected tickets where the routing map says, or every classified one and what is due."""
+    return _lines(served, triage, triage.route(_selected(triage, body.selection), RoutePlan(**dict(body.plan))))
+
+
+@router.post("/reclassify", status_code=200, response_class=Lines, responses=_LINES, dependencies=[Depends(json_only)])
+def reclassify_many(body: shapes.ReclassifyManyIn, served: ServedHere, triage: TriageHere) -> Lines:
+    """Ask again about tickets that a machine decided: the answers are proposals, or hold, all or none.
+
+    A line's `flip` is the category that holds beside the one just answered.
+    """
+    asked = dict(body.plan) | {"classify": ClassifyPlan(**dict(body.plan.classify))}
+    return _lines(served, triage, triage.reclassify(_selected(triage, body.selection), ReclassifyPlan(**asked)))
+
+
+@router.post("/verdicts", status_code=200, response_class=Lines, responses=_LINES, dependencies=[Depends(json_only)])
+def judge_many(body: shapes.VerdictsIn, served: ServedHere, triage: TriageHere) -> Lines:
+    """Set people's categories, or take them back; of two for one ticket the later one holds."""
+    drafts = [VerdictDraft(row, v.name, v.category, v.note) for row, v in enumerate(body.verdicts)]
+    return _lines(served, triage, triage.give_verdicts(drafts))
+
+
+def _selected(triage: Triage, asked: shapes.SelectionIn) -> Selection:
+    """Return what is selected; ids may be any names of tickets. Raises `NotFoundError` or `AmbiguousError`."""
+    named = None if asked.ids is None else tuple(dict.fromkeys(triage.resolve(name) for name in asked.ids))
+    since = None if asked.since is None else moment(asked.since)
+    fields = dict(asked) | {"ids": named, "statuses": frozenset(asked.statuses), "since": since}
+    return Selection(**fields)
+
+
+def _lines(served: Served, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Lines:
+    served.room.take()
+    return Lines(served.room, lambda: told(served, triage, outcomes), triage.stop, lambda: None)
+
+
+# What comes in
+
+
+async def _spooled(request: Request) -> Parcel:
+    """Take in the whole body before anything is answered: a client sends all before it reads."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in (*TABLES, protocol.PARCEL):
+        raise MediaTypeError(f'a body of type "{kind}" is not read here', hint=f"send {' or '.join(TABLES)}")
+    file = cast("BinaryIO", SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115 - closed by whoever reads it
+    said = hashlib.sha256(f"{request.url.path}?{request.url.query}\n".encode())
+    try:
+        async for piece in request.stream():
+            said.update(piece)
+            file.write(piece)
+    except BaseException as error:
+        file.close()
+        if isinstance(error, ClientDisconnect):  # nobody reads this: it is for the log and the numbers
+            raise UsageError("the body broke off", hint="send it again") from error
+        raise
+    file.seek(0)
+    return Parcel(file, said.hexdigest(), kind)
+
+
+def _drafts(parcel: Parcel, query: shapes.BatchQuery, triage: LocalTriage) -> Iterator[TicketDraft | Rejected]:
+    """Return the drafts in a body. Raises `InputError` where it is no table of tickets."""
+    if parcel.kind == protocol.PARCEL:
+        return _drafted(parcel.file, triage)
+    return open_table(parcel.file, "the body", ReadOptions(source=query.source, format=TABLES[parcel.kind])).rows
+
+
+def _drafted(file: BinaryIO, triage: LocalTriage) -> Iterator[TicketDraft | Rejected]:
+    """Return drafts as the command line has read them, after a line that says what the parts before have met."""
+    met = _record(file.readline(protocol.LONGEST)).get("met", [0, 0])
+    if not (isinstance(met, list) and len(met) == 2 and all(type(n) is int and 0 <= n < 1 << 53 for n in met)):
+        raise UsageError("the first line is not what was agreed on", hint="send a table, or use this version's client")
+    triage.meetings = Meetings(*met)
+
+    def read() -> Iterator[TicketDraft | Rejected]:
+        while line := file.readline(protocol.LONGEST):
+            try:
+                yield _checked(protocol.draft_of(_record(line))._replace(size=len(line)))
+            except protocol.StrangeError as error:
+                raise UsageError(f"{error}", hint="send a table, or use this version's client") from error
+
+    return read()
+
+
+def _record(line: bytes) -> Mapping[str, Any]:
+    try:
+        record = from_json(line.decode())
+    except (ValueError, RecursionError) as error:
+        raise UsageError("a line is no JSON", hint="send one object a line") from error
+    if not isinstance(record, dict):
+        raise UsageError("a line is no JSON object", hint="send one object a line")
+    return record
+
+
+def _checked(draft: TicketDraft) -> TicketDraft | Rejected:
+    """Return a draft that came over the wire, held to what reading a table would have made."""
+    subject, description = (draft.subject or "").strip() or None, (draft.description or "").strip() or None
+    if not (subject or description):
+        return Rejected(draft.row, draft.line, RowError(f"line {draft.line}: neither subject nor description"))
+    if draft.priority not in (None, *PRIORITIES):
+        raise protocol.StrangeError("a draft has a priority that is none")
+    if draft.created_at is not None and values.moment(draft.created_at) != draft.created_at:
+        raise protocol.StrangeError("a draft has a time that is none")
+    return draft._replace(subject=subject, description=description)
+
+
+def _within(drafts: Iterable[TicketDraft | Rejected], most: int) -> Iterator[TicketDraft | Rejected]:
+    """Yield drafts up to what one request may hold."""
+    for number, draft in enumerate(drafts):
+        if number == most:
+            hint = "those were stored; send the rest in requests of their own"
+            raise TooLargeError(f"the body has more than {most:,} rows", hint=hint)
+        yield draft
+
+
+# What goes out
+
+
+def told(served: Served, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Iterator[str]:
+    """Yield a line for each outcome, then exactly one that says how it ended."""
+    counts: Counter[str] = Counter()
+    try:
+        for outcome in outcomes:
+            counts[outcome.did] += 1
+            yield protocol.outcome_line(outcome) + "\n"
+        _check(served)
+    except TriageError as error:
+        problem = problems.record(error)
+    except Exception:  # noqa: BLE001 - the last door of a stream, whose status was sent long ago
+        errors.exception("a bulk request failed")
+        hint = "run it again, and look into the server's log"
+        problem = problems.record(TriageError("something unexpected went wrong on the server", hint=hint))
+    else:
+        met = triage.meetings or Meetings()
+        yield compact({"end": counts, "cost_usd": triage.paid, "met": [met.met, met.rewritten]}) + "\n"
+        return
+    yield compact({"problem": problem, "cost_usd": triage.paid}) + "\n"
+
+
+def _check(served: Served) -> None:
+    """Raise where the work came to its end because the server does."""
+    if served.stopping:
+        raise UnavailableError("the server is shutting down", hint="what was done is stored; send the same again")

@@ -1,0 +1,62 @@
+"""What those who run the server ask: is it alive, is it ready, and how are its numbers.
+
+The numbers are written by hand in Prometheus's text format: nearly all are counted in the database at the moment they
+are asked for, so a registry of a client library would have nothing to keep.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from triage_cli.api.dependencies import ServedHere
+from triage_cli.api.metrics import family, line
+from triage_cli.api.schemas import responses
+from triage_cli.domain.models import STATUSES, Gauges
+
+router = APIRouter(tags=["operations"])
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@router.head("/health", include_in_schema=False)
+@router.get("/health", response_model=responses.Health)
+async def health() -> dict[str, str]:
+    """Tell that the process is alive."""
+    return {"status": "ok"}
+
+
+@router.head("/ready", include_in_schema=False)
+@router.get("/ready", response_model=responses.Health)
+async def ready(served: ServedHere, request: Request) -> dict[str, str]:
+    """Tell whether requests can be served: the database answers."""
+    await run_sync(served.gate.ping, limiter=request.app.state.probes)
+    return {"status": "ready"}
+
+
+@router.get(
+    "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+)
+def metrics(served: ServedHere) -> Response:
+    """Return the numbers that a monitor watches, in Prometheus's text format."""
+    lines = [*_gauges(served.gate.gauges(), datetime.now(UTC)), *served.meter.lines()]
+    return Response("\n".join(lines) + "\n", media_type=MEDIA_TYPE)
+
+
+def _gauges(gauges: Gauges, now: datetime) -> Iterator[str]:
+    yield from family("triage_tickets", "gauge", "Tickets by status.")
+    yield from (line("triage_tickets", {"status": s}, gauges.by_status.get(s, 0)) for s in STATUSES)
+    yield from family("triage_oldest_new_seconds", "gauge", "How long the oldest new ticket has waited; 0: none does.")
+    oldest = datetime.fromisoformat(gauges.oldest_new) if gauges.oldest_new else now
+    yield line("triage_oldest_new_seconds", {}, round(max(0.0, (now - oldest).total_seconds()), 3))
+    yield from family("triage_deliveries", "gauge", "Deliveries by destination and state.")
+    for (destination, state), number in sorted(gauges.deliveries.items()):
+        yield line("triage_deliveries", {"destination": destination, "state": state}, number)
+    for name, said, numbers in (
+        ("triage_answers_total", "Answers that classifiers were asked for.", gauges.answers),
+        ("triage_answer_failures_total", "Answers that were none.", gauges.failures),
+        ("triage_cost_usd_total", "What answers have cost, in USD.", gauges.cost_usd),
+    ):
+        yield from family(name, "counter", said)
+        yield from (line(name, {"classifier": key}, number) for key, number in sorted(numbers.items()))

@@ -1,0 +1,122 @@
+"""What is there: tickets, their history and the reasons, the audit log, counts."""
+
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from triage_cli.api.dependencies import TriageHere
+from triage_cli.api.idempotency import Done, reply
+from triage_cli.api.routes.tickets import TicketName
+from triage_cli.api.schemas import requests, responses
+from triage_cli.domain.models import EventQuery, Selection
+from triage_cli.domain.serialization import event_record, history_record, ticket_record
+from triage_cli.ports import Triage
+
+router = APIRouter(tags=["reads"])
+PAGED: dict[int | str, dict[str, Any]] = {
+    200: {"headers": {"Link": {"description": "the next page, if there is one", "schema": {"type": "string"}}}}
+}
+
+
+@router.get(
+    "/tickets", response_model=list[responses.Ticket], responses=PAGED, operation_id="list_tickets", summary="List"
+)
+def list_(request: Request, query: Annotated[requests.TicketQuery, Query()], triage: TriageHere) -> Response:
+    """List tickets, newest first, a page at a time."""
+    selection = Selection(
+        ids=None if query.name is None else (triage.resolve(query.name),),
+        statuses=frozenset(query.status),
+        category=query.category,
+        customer_id=query.customer_id,
+        priority=query.priority,
+        classifier=query.classifier,
+        since=moment(query.since),
+        search=query.search,
+        limit=query.limit + 1,
+        after=query.after,
+        order=query.order,
+    )
+    found = list(islice(triage.find(selection), query.limit + 1))
+    shown = found[: query.limit]
+    answer = reply(Done(200, [ticket_record(t) for t in shown]))
+    more = len(found) > query.limit and query.order == "newest"
+    return _with_next(answer, request, shown[-1].ticket_id if more else None)
+
+
+@router.get("/tickets/{ticket_id}", response_model=responses.Whole)
+def show(ticket_id: TicketName, triage: TriageHere) -> Response:
+    """Show one ticket with its whole history."""
+    return reply(Done(200, history_record(triage.history(ticket_id))))
+
+
+@router.get("/tickets/{ticket_id}/why", response_model=responses.Why)
+def why(ticket_id: TicketName, triage: TriageHere) -> Response:
+    """Tell in words how one ticket was decided, and what happens next."""
+    return reply(Done(200, triage.why(ticket_id)._asdict()))
+
+
+@router.get("/tickets/{ticket_id}/logs", response_model=list[responses.Event], responses=PAGED)
+def ticket_logs(
+    request: Request, ticket_id: TicketName, query: Annotated[requests.EventQueryIn, Query()], triage: TriageHere
+) -> Response:
+    """Return one ticket's events, oldest first."""
+    return _events(request, triage, query, triage.resolve(ticket_id))
+
+
+@router.get("/logs", response_model=list[responses.Event], responses=PAGED)
+def logs(request: Request, query: Annotated[requests.EventQueryIn, Query()], triage: TriageHere) -> Response:
+    """Return events, oldest first: the last ones, or those after a seq."""
+    return _events(request, triage, query, None)
+
+
+def _events(request: Request, triage: Triage, query: requests.EventQueryIn, ticket_id: str | None) -> Response:
+    wanted = EventQuery(ticket_id, query.action, query.actor, moment(query.since), moment(query.until))
+    if query.after is None:
+        return reply(Done(200, [event_record(e) for e in triage.events(wanted._replace(limit=query.limit))]))
+    found = list(islice(triage.events(wanted._replace(after=query.after)), query.limit + 1))
+    shown = found[: query.limit]
+    answer = reply(Done(200, [event_record(e) for e in shown]))
+    return _with_next(answer, request, str(shown[-1].seq) if len(found) > query.limit else None)
+
+
+@router.get("/stats", response_model=responses.Stats)
+def stats(triage: TriageHere) -> Response:
+    """Count tickets by status, category, classifier and day, and deliveries by destination."""
+    return reply(Done(200, triage.stats()._asdict()))
+
+
+@router.get("/categories", response_model=list[responses.Category])
+def categories(triage: TriageHere) -> Response:
+    """Return the categories that a ticket may get."""
+    return reply(Done(200, [category._asdict() for category in triage.categories()]))
+
+
+@router.get("/audit/head", response_model=responses.Head)
+def head(triage: TriageHere) -> Response:
+    """Return the head of the audit log, to be kept elsewhere."""
+    return reply(Done(200, triage.audit_head()._asdict()))
+
+
+def _with_next(answer: Response, request: Request, after: str | None) -> Response:
+    """Link to the page after this one."""
+    if after is not None:
+        kept = [(key, value) for key, value in request.query_params.multi_items() if key != "after"]
+        answer.headers["link"] = (
+            f'<{quote(request.url.path, safe="/%")}?{urlencode([*kept, ("after", after)])}>; rel="next"'
+        )
+    return answer
+
+
+def moment(at: datetime | None) -> str | None:
+    """Return a time as the store compares it."""
+    if at is None:
+        return None
+    try:
+        at = at.astimezone(UTC)
+    except OverflowError:  # a day before or after all days
+        at = at.replace(tzinfo=UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

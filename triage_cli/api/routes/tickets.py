@@ -1,0 +1,183 @@
+"""One ticket at a time: store it, classify it, route it, and a person's word on it."""
+
+import re
+import time
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+from fastapi import APIRouter, Depends, Path
+from pydantic import AfterValidator
+from starlette.responses import Response
+
+from triage_cli.api.dependencies import CallerHere, Served, ServedHere, TriageHere, json_only
+from triage_cli.api.idempotency import Done, Once, OnceHere
+from triage_cli.api.schemas import requests, responses
+from triage_cli.domain import ids
+from triage_cli.domain.errors import BusyError, NoRouteError, NotClassifiedError, RowError, TriageError, UsageError
+from triage_cli.domain.models import (
+    ClassifyPlan,
+    Decided,
+    Outcome,
+    Routed,
+    RoutePlan,
+    Selection,
+    Ticket,
+    TicketDraft,
+    VerdictDraft,
+)
+from triage_cli.domain.serialization import delivery_record, ticket_record
+from triage_cli.ports import Triage
+from triage_cli.readers import values
+
+router = APIRouter(tags=["tickets"], dependencies=[Depends(json_only)])
+TicketName = Annotated[
+    str,
+    AfterValidator(unquote),  # what the door has kept
+    Path(
+        max_length=requests.LONGEST_NAME,
+        description="its id, an unambiguous ending of 6 or more characters, or its external id",
+    ),
+]
+# What an empty body means.
+AS_USUAL, ONCE = requests.ClassifyIn(), requests.RouteIn()
+# An outage of a provider is waited for so many seconds while somebody waits for the answer.
+MAX_WAIT = 20.0
+
+
+@router.post(
+    "/tickets", status_code=201, response_model=responses.Created, responses={200: {"model": responses.Created}}
+)
+def create(body: requests.TicketIn, served: ServedHere, caller: CallerHere, once: OnceHere) -> Response:
+    """Store a ticket: 201, or 200 where the external id was known and the ticket was updated, or is as it was."""
+    drafted = draft(body)
+    return once(body, lambda: created(served.together.create(drafted, caller.name, once.identity), once))
+
+
+def draft(body: requests.TicketIn) -> TicketDraft:
+    """Return what a body says of a ticket. Raises `UsageError` where it says nothing."""
+    subject, description = _said(body.subject), _said(body.description)
+    if not any(re.search(requests.VISIBLE, text) for text in (subject or "", description or "")):
+        raise UsageError("the ticket has no text", hint="give subject or description")
+    extra = dict(body.extra)
+    priority, created_at = _said(body.priority), _said(body.created_at)
+    urgency = values.priority(priority, {}) if priority else None
+    moment = values.moment(created_at) if created_at else None
+    if priority and urgency is None:
+        extra["priority"] = priority
+    if created_at and moment is None:
+        extra["created_at"] = created_at
+    external_id = _said(body.external_id)
+    if moment is None and external_id is None:
+        moment = ids.now()[:19] + "Z"
+    return TicketDraft(
+        0, 0, subject, description, _said(body.customer_id), urgency, moment, external_id, body.source, extra,
+        origin="request",
+    )  # fmt: skip
+
+
+def _said(text: str | None) -> str | None:
+    """Return a text without the blanks around it; PostgreSQL takes no NUL."""
+    return (text or "").replace("\0", "\ufffd").strip() or None
+
+
+def created(outcome: Outcome[Ticket], once: Once | None = None) -> Done:
+    """Return the answer to a ticket that was stored."""
+    if outcome.error is not None or outcome.value is None:
+        raise outcome.error or RowError("the ticket was not stored")
+    # Under a key this is the first answer even where a crash came between ticket and answer.
+    by_key = once is not None and once.identity and outcome.value.identity.startswith(f"{once.identity}:")
+    status = 201 if outcome.did == "created" or by_key else 200
+    return Done(status, {"ticket_id": outcome.value.ticket_id, "ticket": ticket_record(outcome.value)})
+
+
+@router.post("/tickets/{ticket_id}/classify", response_model=responses.Classified)
+def classify(
+    ticket_id: TicketName,
+    served: ServedHere,
+    triage: TriageHere,
+    once: OnceHere,
+    body: requests.ClassifyIn = AS_USUAL,
+) -> Response:
+    """Ask a classifier about one ticket, and let the answer hold if it is sure."""
+    plan = ClassifyPlan(body.classifier, body.force, max_wait=MAX_WAIT)
+    return once(body, lambda: Done(200, _classified(served, triage, triage.resolve(ticket_id), plan)))
+
+
+def _classified(served: Served, triage: Triage, ticket_id: str, plan: ClassifyPlan) -> dict[str, Any]:
+    outcome: Outcome[Decided]
+    began = time.perf_counter()
+    (outcome,) = triage.classify(Selection(ids=(ticket_id,)), plan)
+    decided: Decided = _value(outcome, ticket_id)
+    ticket, now = decided.ticket, decided.now
+    if now is not None:
+        served.meter.classified(now.classifier, time.perf_counter() - began)
+    if outcome.did == "held" and not ticket.verdict and now is None and ticket.status != "forgotten":
+        raise _busy(ticket_id)
+    answered = now.category if now else ticket.category or ticket.suggestion
+    return {
+        "ticket_id": ticket_id,
+        "classification": answered,
+        "confidence": now.confidence if now else ticket.confidence,
+        "confidence_source": now.confidence_source if now else ticket.confidence_source,
+        "reason": now.reason if now else ticket.reason,
+        "status": ticket.status,
+        "category": ticket.category,
+        "suggestion": ticket.suggestion,
+        "classifier": now.classifier if now else ticket.classifier,
+        "verdict": ticket.verdict == 1,
+        "cost_usd": ticket.cost_usd,
+        "asked": decided.asked,
+    }
+
+
+def _value(outcome: "Outcome[Any]", ticket_id: str) -> Any:
+    """Return what an outcome left behind. Raises its error."""
+    if outcome.error is not None:
+        raise outcome.error
+    if outcome.value is None:
+        raise TriageError(f"nothing came of {ids.short(ticket_id)}")
+    return outcome.value
+
+
+def _busy(ticket_id: str) -> BusyError:
+    return BusyError(f"another run is at work on {ids.short(ticket_id)}", hint="ask again in a moment")
+
+
+@router.post("/tickets/{ticket_id}/route", response_model=responses.Routed)
+def route(ticket_id: TicketName, triage: TriageHere, once: OnceHere, body: requests.RouteIn = ONCE) -> Response:
+    """Send one ticket where the routing map says; what a destination does not take now is due later.
+
+    400: it has no category yet. 409: no rule matches it.
+    """
+    plan = RoutePlan(body.retry_dead, body.again)
+    return once(body, lambda: Done(200, _routed(triage, triage.resolve(ticket_id), plan)))
+
+
+def _routed(triage: Triage, ticket_id: str, plan: RoutePlan) -> dict[str, Any]:
+    outcome: Outcome[Routed]
+    (outcome,) = triage.route(Selection(ids=(ticket_id,)), plan)
+    if outcome.did == "held":
+        raise _busy(ticket_id)
+    undecided = isinstance(outcome.error, NoRouteError | NotClassifiedError)
+    if undecided or outcome.value is None or not outcome.value.deliveries:
+        _value(outcome, ticket_id)
+    history = triage.history(ticket_id)
+    return {
+        "ticket_id": ticket_id,
+        "routed_to": history.ticket.routed_to,
+        "deliveries": [delivery_record(d, history.attempts) for d in history.deliveries],
+        "status": history.ticket.status,
+    }
+
+
+@router.post("/tickets/{ticket_id}/verdict", response_model=responses.Ticket)
+def verdict(ticket_id: TicketName, body: requests.VerdictIn, triage: TriageHere, once: OnceHere) -> Response:
+    """Set a person's category, which no machine overrules; null takes it back."""
+    return once(body, lambda: Done(200, _judged(triage, triage.resolve(ticket_id), body)))
+
+
+def _judged(triage: Triage, ticket_id: str, body: requests.VerdictIn) -> dict[str, Any]:
+    outcome: Outcome[Ticket]
+    (outcome,) = triage.give_verdicts([VerdictDraft(0, ticket_id, body.category, body.note)])
+    ticket: Ticket = _value(outcome, ticket_id)
+    return ticket_record(ticket)

@@ -1,0 +1,161 @@
+"""What comes in, as the description shows it: it is checked, and unknown fields are refused."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
+
+from triage_cli.domain.models import Status
+from triage_cli.domain.serialization import compact
+
+# A blank as Python strips it, and the control characters: a text of nothing else says nothing.
+BLANK = "\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
+VISIBLE = f"[^{BLANK}]"
+# Of a ticket, in an address, of which each character may take twelve bytes of the 64 KB that a head may have.
+LONGEST_NAME = 4000
+Short = Annotated[str, StringConstraints(max_length=1000)]
+Text = Annotated[str, StringConstraints(max_length=500_000)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=80)]
+# RFC 3339, as `format: date-time` means it.
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+Priority = Literal["low", "normal", "high", "urgent"]
+
+
+def _blank(field: str) -> JsonDict:
+    return {field: {"anyOf": [{"type": "null"}, {"type": "string", "not": {"pattern": VISIBLE}}]}}
+
+
+# One of subject and description must say something. As `not`, which generators of clients pass over.
+NEEDS_TEXT: JsonDict = {"not": {"properties": _blank("subject") | _blank("description")}}
+
+
+def _moment(said: object) -> object:
+    if not isinstance(said, str):
+        return said
+    if not MOMENT.fullmatch(said):
+        raise ValueError("is no time of RFC 3339, such as 2026-11-24T08:00:00Z")
+    return datetime.fromisoformat(said.upper())
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+
+
+def _writable(extra: dict[str, Any]) -> dict[str, Any]:
+    try:
+        compact(extra)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    except ValueError:
+        raise ValueError("holds a number that JSON has no word for, such as NaN") from None
+    return extra
+
+
+Extra = Annotated[dict[str, Any], AfterValidator(_writable)]
+
+
+class In(BaseModel):
+    """What comes in: a field that is not known is a mistake, not a wish that is passed over, and 0 is not false."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class TicketIn(In):
+    """A ticket to be stored. One of subject and description is enough.
+
+    With an external id it is the ticket of this source and id, which is updated if it is there already. A priority or
+    time that cannot be read is kept as it is in `extra`.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra=NEEDS_TEXT
+        | {
+            "examples": [
+                {
+                    "subject": "Refund?",
+                    "description": "I was charged twice in May",
+                    "customer_id": "C-9",
+                    "priority": "high",
+                }
+            ]
+        },
+    )
+
+    subject: Text | None = None
+    description: Text | None = None
+    customer_id: Short | None = None
+    priority: Short | None = Field(None, description="low, normal, high, urgent, or a usual other word for one of them")
+    created_at: Short | None = Field(None, description="ISO 8601; without a zone it is UTC")
+    external_id: Short | None = Field(None, description="its id where it comes from")
+    # A tab parts the id from its source where tickets are recognised.
+    source: Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]*$")] = Field(
+        "api", description="where it comes from; external ids are unique within it"
+    )
+    extra: Extra = Field(default_factory=dict, description="whatever else is known of it; kept as it is")
+
+
+class ClassifyIn(In):
+    """How to classify one ticket."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"classifier": "local"}]})
+
+    classifier: Name | None = Field(None, description="one of the configuration; else its default")
+    force: bool = Field(False, description="ask anew, and overrule a verdict")
+
+
+class RouteIn(In):
+    """How to route one ticket."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"again": True}]})
+
+    again: bool = Field(False, description="send it again to destinations that have accepted it")
+    retry_dead: bool = Field(False, description="try dead letters again")
+
+
+class VerdictIn(In):
+    """A person's category for a ticket; null takes it back."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"category": "Billing"}]})
+
+    category: Name | None = Field(description="one of the configuration, in any case")
+    note: Annotated[str, StringConstraints(max_length=10_000)] | None = None
+
+
+class Asked(BaseModel):
+    """What stands after the question mark; all of it is text."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class TicketQuery(Asked):
+    """Which tickets: all conditions must hold."""
+
+    name: Annotated[str, StringConstraints(max_length=LONGEST_NAME)] | None = Field(
+        None, description="only the one of this name; here it may hold a slash"
+    )
+    status: list[Status] = Field(default_factory=list, description="may be repeated")
+    category: Short | None = None
+    customer_id: Short | None = None
+    priority: Priority | None = None
+    classifier: Short | None = None
+    since: Moment | None = Field(None, description="stored at this time or later")
+    search: Short | None = Field(None, description="a text in subject or description")
+    order: Literal["newest", "review"] = Field(
+        "newest", description="`review`: what waits for a person, the most informative first, on one page"
+    )
+    limit: int = Field(50, ge=1, le=1000, description="tickets on one page")
+    after: Short = Field("", description="the ticket_id after which a page begins; `Link: rel=next` has it")
+
+
+class EventQueryIn(Asked):
+    """Which events: all conditions must hold."""
+
+    action: Short | None = None
+    actor: Short | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    limit: int = Field(100, ge=1, le=1000, description="events on one page")
+    after: int | None = Field(
+        None, ge=0, le=1 << 53, description="the seq after which a page begins; without it: the last ones"
+    )

@@ -1,0 +1,202 @@
+"""The process that serves: uvicorn, told to stop by us, with JSON lines for logs."""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import ssl
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from triage_cli import wiring
+from triage_cli.api.app import create_app
+from triage_cli.api.dependencies import Hook, Limits, Served
+from triage_cli.config import Config
+from triage_cli.domain import ids
+from triage_cli.domain.errors import ConfigError, UsageError
+from triage_cli.domain.models import Lease
+from triage_cli.domain.webhook_signing import secret_of
+
+errors = logging.getLogger("triage.errors")
+# A request that is at work when the server is told to stop has so many seconds to end.
+GRACE = 30
+
+
+class Place(NamedTuple):
+    """Where to serve, and by what certificate."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    certificate: Path | None = None
+    key: Path | None = None
+    behind_proxy: bool = False
+
+
+def prepared(config: Config, place: Place, tell: Callable[[str], None], log: TextIO | None) -> "Server":
+    """Return a server that listens already. Raises `UsageError` where it cannot be."""
+    parts = wiring.parts(config, tell, warn=errors.warning, guarded=True, make=True)
+    served = Served(parts, wiring.open_gate(parts.store), Limits(config.requests_per_minute), hooks(config, os.environ))
+    if not parts.store.is_there():
+        parts.store.renew(Lease(""))  # changes nothing, but builds it
+    served.gate.ping()  # a database that cannot be used is told now
+    options: dict[str, Any] = {"ssl_certfile": place.certificate, "ssl_keyfile": place.key}
+    if place.behind_proxy:  # whom to believe is said in FORWARDED_ALLOW_IPS, as uvicorn has it; else this machine
+        options["proxy_headers"] = True
+    uvicorns = configured(create_app(served), **options)
+    try:
+        uvicorns.load()
+    except (OSError, ssl.SSLError) as error:
+        hint = "give a certificate and its key as PEM files"
+        raise UsageError(f"cannot use the certificate: {error.strerror or error}", hint=hint) from error
+    log_to(log)
+    return Server(uvicorns, served, listening(place.host, place.port))
+
+
+def hooks(config: Config, env: Mapping[str, str]) -> dict[str, Hook]:
+    """Return the webhooks that may come in, with their secrets. Raises `ConfigError` where one is not set."""
+    for spec in config.webhooks.values():
+        if missing := [name for name in spec.secret_env if not env.get(name)]:
+            said = f'webhook "{spec.name}" needs the secret in {missing[0]}, which is not set'
+            raise ConfigError(said, hint=f"export {missing[0]}")
+    return {
+        name: Hook(spec, tuple(secret_of(env[variable]) for variable in spec.secret_env))
+        for name, spec in config.webhooks.items()
+    }
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises `UsageError` where that cannot be."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # With its protocol named: else asyncio does not see that it is TCP, and each answer waits 40 ms for its rest.
+        found = socket.socket(family, kind, protocol)
+        if os.name == "posix":
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+        found.listen(2048)
+    except OSError as error:
+        hint = "give another --host or --port"
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}", hint=hint) from error
+    return found
+
+
+def configured(app: ASGIApp, **options: Any) -> uvicorn.Config:
+    """Return uvicorn's configuration; `options` are its own."""
+    given: dict[str, Any] = {
+        "access_log": False,
+        "log_config": None,
+        "server_header": False,
+        "proxy_headers": False,
+        "timeout_graceful_shutdown": GRACE,
+        "http": Patient,
+        "loop": "asyncio",
+        "ws": "none",
+    }
+    return uvicorn.Config(app, **given | options)
+
+
+class Patient(H11Protocol):
+    """HTTP/1.1 on one connection, which is closed where the head of a request does not come in time."""
+
+    head_seconds = 20.0
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin to wait for a first request."""
+        super().connection_made(transport)
+        self._late = self.loop.call_later(self.head_seconds, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        """Wait on while a head is not whole, counting from its first byte."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._forget()
+        elif self._late is None:
+            self._late = self.loop.call_later(self.head_seconds, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._forget()
+        super().connection_lost(exc)
+
+    def _forget(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
+class Server(uvicorn.Server):
+    """Serves until it is stopped; then sessions take no new work, and what is in flight ends. `begun`: it answers."""
+
+    def __init__(self, config: uvicorn.Config, served: Served, listening: socket.socket) -> None:
+        super().__init__(config)
+        self.begun = threading.Event()
+        self._served = served
+        self._listening = listening
+
+    @property
+    def url(self) -> str:
+        """Return where it is."""
+        host, port = self._listening.getsockname()[:2]
+        return f"{'https' if self.config.is_ssl else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def serve_until_stopped(self) -> None:
+        """Serve until `stop` is called from another thread or a signal's handler."""
+        try:
+            self.run(sockets=[self._listening])
+        finally:
+            self._listening.close()
+
+    def stop(self) -> None:
+        """Accept nothing new, let what is in flight end, and leave."""
+        self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the command line, which knows one Ctrl-C from two."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        await super().startup(sockets)
+        self.begun.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let what is in flight end, then leave."""
+        self._served.stop()
+        await super().shutdown(sockets)
+
+
+class _Lines(logging.Formatter):
+    """A JSON line a record. Of an error it tells its kind and where it happened; its words may be a ticket's."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.name == "triage.access":
+            return record.getMessage()
+        said: dict[str, Any] = {"time": ids.now(), "level": record.levelname.lower(), "message": record.getMessage()}
+        kind, error, trace = record.exc_info or (None, None, None)
+        if kind is not None and error is not None:
+            said["error"] = kind.__name__
+            said["at"] = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(trace)]
+        return json.dumps(said)
+
+
+def log_to(stream: TextIO | None) -> None:
+    """Write accesses and errors to a stream, a JSON line each; without one, only errors are kept for stderr."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_Lines())
+    for name, level in (("triage.access", logging.INFO), ("triage.errors", logging.INFO), ("uvicorn", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(logging.CRITICAL if stream is None and name == "triage.access" else level)
+        logger.propagate = False

@@ -1,0 +1,102 @@
+"""The fitted weights of the embedded classifier: what they are for, what they were fitted to, and their bytes."""
+
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+from io import BytesIO
+from typing import NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triage_cli.classifiers.examples import examples_of
+from triage_cli.domain.errors import TriageError
+from triage_cli.domain.models import Category
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+METHOD = "2"  # grows when the same categories would give another model
+
+
+class Model(NamedTuple):
+    """The fitted weights: arrays, the labels they are for, and what they were fitted to.
+
+    `fingerprint` names categories and method, `learned` the labelled texts beside them (empty: none). `vectors` weighs
+    the embedding, `terms` each token in `tokens` and then each word in `words`; `rarity` is their inverse document
+    frequency. `seen` are the numbers (`text_number`) of the labelled texts, ascending. `english` tells that they, too,
+    were hardly ever of another language, so that it reads no other.
+    """
+
+    labels: tuple[str, ...]
+    fingerprint: str
+    learned: str
+    vectors: Floats
+    tokens: NDArray[np.int32]
+    words: tuple[str, ...]
+    rarity: Floats
+    terms: Floats
+    bias: Floats
+    temperature: float
+    seen: NDArray[np.uint64]
+    english: bool = True
+
+    def to_bytes(self) -> bytes:
+        """Return the model as the bytes of an `.npz`; equal models give equal bytes."""
+        buffer = BytesIO()
+        head = [self.labels, self.fingerprint, self.learned, self.words]
+        np.savez_compressed(
+            buffer,
+            head=np.frombuffer(json.dumps(head).encode(), np.uint8),
+            vectors=self.vectors, tokens=self.tokens, rarity=self.rarity, terms=self.terms, bias=self.bias,
+            temperature=np.float64(self.temperature), seen=self.seen, english=np.bool_(self.english),
+        )  # fmt: skip
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Model":
+        """Read what `to_bytes` wrote; nothing in it is ever executed."""
+        try:
+            with np.load(BytesIO(data), allow_pickle=False) as arrays:
+                labels, fingerprint, learned, words = json.loads(arrays["head"].tobytes())
+                return cls(
+                    tuple(labels), fingerprint, learned, arrays["vectors"], arrays["tokens"], tuple(words),
+                    arrays["rarity"], arrays["terms"], arrays["bias"], float(arrays["temperature"]), arrays["seen"],
+                    bool(arrays["english"]) if "english" in arrays else not learned,  # older ones do not tell
+                )  # fmt: skip
+        except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
+            raise TriageError(f"the stored model cannot be read ({error})", hint="fit it again") from error
+
+
+def fingerprint(categories: Sequence[Category]) -> str:
+    """Return what names a model before it is fitted: the categories with their examples, and the method."""
+    first_known = [c._replace(name=c.root or c.name) for c in categories]
+    return sha256(f"local\0{METHOD}\0{described(first_known)}".encode()).hexdigest()
+
+
+def described(categories: Sequence[Category]) -> str:
+    """Return the categories as this classifier reads them, as JSON."""
+    pairs = zip(categories, examples_of(categories), strict=True)
+    return json.dumps([[c.name, c.description, list(examples)] for c, examples in pairs], ensure_ascii=False)
+
+
+def text_number(text: str) -> int:
+    """Return 64 bits that stand for a text: what was learned can be recognised, not read."""
+    return int.from_bytes(sha256(text.encode("utf-8", "surrogatepass")).digest()[:8])
+
+
+def has_learned(model: Model, texts: Sequence[str]) -> list[bool]:
+    """Tell of texts whether a model has learned them."""
+    known = set(model.seen.tolist())
+    return [text_number(text) in known for text in texts]
+
+
+def suited(model: Model, categories: Sequence[Category]) -> Model | None:
+    """Return a learned model under the categories' present names; None where it is for others."""
+    former = {name: category.name for category in categories for name in (category.root, *category.was)}
+    present = former | {category.name: category.name for category in categories}
+    labels = tuple(present.get(label, "") for label in model.labels)
+    if sorted(labels) != sorted(category.name for category in categories):
+        return None
+    return model._replace(labels=labels, fingerprint=fingerprint(categories))

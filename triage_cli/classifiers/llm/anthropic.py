@@ -1,0 +1,147 @@
+"""Messages, by Anthropic's SDK. It gives no log-probabilities, so the confidence is what the model says of itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import anthropic
+
+from triage_cli.classifiers.llm.prompt import Question, schema
+from triage_cli.classifiers.llm.provider import (
+    BY_NOTHING,
+    BY_SCHEMA,
+    SLACK,
+    UNREADABLE,
+    Client,
+    Complaint,
+    Reply,
+    Usage,
+    is_page,
+    legible,
+    page,
+    size_of,
+    tokens,
+    unconnected,
+)
+from triage_cli.classifiers.llm.response_limit import hooks, is_oversize
+from triage_cli.config import ClassifierSpec
+from triage_cli.domain.errors import TemporaryError, TriageError
+from triage_cli.runtime.network import Network
+
+HOME = "https://api.anthropic.com"
+OWN_WORDS = 512  # tokens of what the vendor itself says before a request that has a schema, and bills
+PROBLEMS = {"max_tokens": "cut", "model_context_window_exceeded": "cut", "refusal": "refused"}
+
+
+class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
+    """Asks for JSON of one schema; the static part is marked for the provider's cache."""
+
+    bounded = True  # whether all its answers are short
+
+    def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
+        super().__init__(spec, env, HOME, "anthropic")
+        self._plain = False
+        self._form_heeded = False
+
+    def open(self, network: Network) -> None:
+        """Make the client; the deadline and the retries are ours, and its telemetry is off."""
+        self._sdk = network.anthropic(
+            self.who, hooks=hooks() if self.bounded else {}, open_telemetry=False,
+            api_key=self._key, base_url=self._url, timeout=self._spec.timeout + SLACK, max_retries=0,
+        )  # fmt: skip
+
+    def most(self, question: Question, budget: int) -> int:
+        """Return a bound of a request's tokens."""
+        return size_of(self.request(question, budget, plain=self._plain)) + (0 if self._plain else OWN_WORDS)
+
+    async def ask(self, question: Question, budget: int) -> Reply:
+        """Make one request; a server that does not know the schema's parameter is asked without it from then on."""
+        while True:
+            plain = self._plain
+            try:
+                request = self.request(question, budget, plain=plain)
+                answer: object = await self.sdk.messages.create(**request)
+            except anthropic.APIStatusError as error:
+                said = Complaint.of(error.status_code, error.body, error.response.headers)
+                if self.learned(said, plain=plain):
+                    continue
+                raise self.failure(said) from None
+            except (anthropic.AnthropicError, ValueError) as error:
+                if is_oversize(error):
+                    return UNREADABLE
+                raise translated(error) from None
+            except Exception:  # noqa: BLE001 - the SDK stumbles over what it was sent
+                return UNREADABLE
+            else:
+                return self.reply(answer)
+
+    def heeded(self, *, form: bool) -> None:
+        """Take note whether an answer had the form; a server that ignores it is not sent it again."""
+        self._form_heeded = self._form_heeded or form
+        self._plain = self._plain or not self._form_heeded
+
+    @property
+    def constraint(self) -> str:
+        """Return by what the server holds answers to the list."""
+        return BY_NOTHING if self._plain else BY_SCHEMA
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return what the server was found to object to, to be remembered over processes."""
+        return {"plain": self._plain}
+
+    def remember(self, options: Mapping[str, Any]) -> None:
+        """Begin with what an earlier process found."""
+        self._plain = bool(options.get("plain"))
+
+    def learned(self, said: Complaint, *, plain: bool) -> bool:
+        """Leave out what the server objects to, and tell whether to ask again."""
+        if plain or said.status not in (400, 422, 500) or not said.says(r"output_config|json_schema|format"):
+            return False
+        self._plain = True
+        return True
+
+    def request(self, question: Question, budget: int, *, plain: bool) -> dict[str, Any]:
+        """Return the body of a request."""
+        extra: dict[str, Any] = {}
+        if not plain:
+            extra["output_config"] = {"format": {"type": "json_schema", "schema": schema(question.labels)}}
+        return {
+            "model": self._spec.model or "",
+            "max_tokens": budget,
+            "system": [{"type": "text", "text": question.system, "cache_control": {"type": "ephemeral"}}],
+            "messages": [{"role": "user", "content": question.user}],
+            **extra,
+        }
+
+    def reply(self, answer: object) -> Reply:
+        """Read an answer, however incomplete or strange."""
+        return legible(lambda: self._read(answer), lambda: usage_of(getattr(answer, "usage", None)))
+
+    def _read(self, answer: object) -> Reply:
+        if isinstance(answer, str):
+            if is_page(answer):
+                raise page(self._spec, self.address, 200)
+            return Reply(answer)
+        content = getattr(answer, "content", None) or ()
+        parts = [getattr(block, "text", None) for block in content]
+        text = "".join(part for part in parts if isinstance(part, str))
+        model = getattr(answer, "model", None)
+        problem = PROBLEMS.get(str(getattr(answer, "stop_reason", None)))
+        return Reply(text, usage_of(getattr(answer, "usage", None)), model if isinstance(model, str) else None, problem)
+
+
+def usage_of(usage: object) -> Usage | None:
+    """Return the tokens; what was read from or written to the cache is not in the provider's own count of input."""
+    names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    counts = [tokens(getattr(usage, name, None)) or 0 for name in names]
+    if not any(counts):
+        return None
+    taken, written, read, stored = counts
+    return Usage(taken + read + stored, written, read, stored)
+
+
+def translated(error: Exception) -> TriageError:
+    """Return what an error of the SDK without a status means, without its request: that holds the key."""
+    if isinstance(error, anthropic.APIConnectionError):
+        return unconnected(error)
+    return TemporaryError("the answer could not be read", lost=True)

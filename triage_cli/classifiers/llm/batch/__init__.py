@@ -1,0 +1,1 @@
+"""Asking a language model in batches, for half the price and an answer within a day."""

@@ -1,0 +1,131 @@
+"""Anthropic's Message Batches: all requests go up in one body, answers and errors come down as one stream."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+import anthropic
+import httpx2
+from anthropic.types import Message
+from anthropic.types.messages import MessageBatch
+
+from triage_cli.classifiers.llm.anthropic import AnthropicProvider, translated
+from triage_cli.classifiers.llm.batch.client import SKEW, Limits, Line, as_line, custom_id, since
+from triage_cli.classifiers.llm.prompt import Question
+from triage_cli.classifiers.llm.provider import Complaint
+from triage_cli.domain.errors import DoubtfulError, TriageError
+from triage_cli.domain.models import Batch, BatchLook
+
+LONG = 900.0  # seconds that the SDK allows for a whole batch
+# The statuses that stand behind an error's type, since results carry only its name.
+STATUS = {
+    "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
+    "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "timeout_error": 504,
+    "overloaded_error": 529,
+}  # fmt: skip
+
+
+class AnthropicWire(AnthropicProvider):
+    """Implements `batches.Wire`. A batch carries no mark: only its results tell whose it is."""
+
+    bounded = False  # the results of a batch are long
+    # The provider takes 100,000 in 256 MB; as the body is built in memory, ours are smaller.
+    limits = Limits(20_000, 60_000_000)
+
+    def line(self, custom_id: str, question: Question, budget: int) -> bytes:
+        """Return one request as a line of JSON."""
+        return as_line({"custom_id": custom_id, "params": self.request(question, budget, plain=self._plain)})
+
+    async def upload(self, batch_id: str, lines: IO[bytes]) -> IO[bytes]:  # noqa: ARG002 - as the protocol has it
+        """Do nothing: requests and order are one step."""
+        return lines
+
+    async def create(self, batch_id: str, uploaded: IO[bytes]) -> str:  # noqa: ARG002 - there is no place for a mark
+        """Have the requests answered."""
+        uploaded.seek(0)
+        try:
+            batch = await self.sdk.messages.batches.create(
+                requests=[json.loads(line) for line in uploaded], timeout=LONG
+            )
+        except (anthropic.AnthropicError, ValueError) as error:
+            raise self._translated(error) from None
+        return batch.id
+
+    async def find(self, batch: Batch, known: frozenset[str]) -> str | None:
+        """Look among the newest batches that no record names for one of as many requests with our names in it."""
+        oldest, unclear = since(batch) - SKEW, False
+        try:
+            async for other in self.sdk.messages.batches.list(limit=100):
+                if other.created_at.timestamp() < oldest:
+                    break
+                if other.id in known or sum(_counts(other)) != batch.requests:
+                    continue
+                if other.processing_status != "ended":
+                    unclear = True
+                elif await self._first(other.id) == custom_id(batch.batch_id, ""):
+                    return other.id
+        except (anthropic.AnthropicError, httpx2.HTTPError, ValueError) as error:
+            raise self._translated(error) from None
+        if unclear:
+            raise DoubtfulError("a batch that may be ours is still under way", hint="a later run looks again")
+        return None
+
+    async def _first(self, provider_id: str) -> str:
+        """Return the beginning of the name of some request in a batch that has ended."""
+        results = await self.sdk.messages.batches.results(provider_id)
+        async for row in results:
+            await results.close()
+            return row.custom_id.rpartition("-")[0] + "-"
+        return ""
+
+    async def look(self, provider_id: str) -> tuple[BatchLook, Sequence[str]]:
+        """Return how far a batch is."""
+        try:
+            batch = await self.sdk.messages.batches.retrieve(provider_id)
+        except anthropic.NotFoundError as error:
+            if Complaint.of(404, error.body, {}).html:
+                raise self._translated(error) from None
+            return BatchLook("gone"), ()
+        except (anthropic.AnthropicError, ValueError) as error:
+            raise self._translated(error) from None
+        if batch.processing_status != "ended":
+            return BatchLook("waiting"), ()
+        if not batch.results_url:
+            return BatchLook("gone"), ()
+        return BatchLook("ended", batch.request_counts.succeeded), (provider_id,)
+
+    async def fetch(self, names: Sequence[str], into: IO[bytes]) -> bool:
+        """Write the results; return whether they were still there."""
+        try:
+            for name in names:
+                async for row in await self.sdk.messages.batches.results(name):
+                    into.write(row.to_json(indent=None).encode() + b"\n")
+        except anthropic.NotFoundError:
+            return False
+        except (anthropic.AnthropicError, httpx2.HTTPError, ValueError) as error:
+            raise self._translated(error) from None
+        return True
+
+    def read(self, line: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> Line:  # noqa: ARG002
+        """Read one result: succeeded, errored, canceled or expired."""
+        name, result = str(line["custom_id"]), line["result"]
+        if result["type"] == "succeeded":
+            return Line(name, self.reply(Message.construct(**result["message"])))
+        if result["type"] != "errored":
+            return Line(name, again=True)
+        inner = (result.get("error") or {}).get("error") or {}
+        said = Complaint.of(STATUS.get(str(inner.get("type")), 500), inner, {})
+        if self.learned(said, plain=bool(options.get("plain"))):
+            return Line(name, again=True)
+        return Line(name, error=self.failure(said))
+
+    def _translated(self, error: Exception) -> TriageError:
+        if isinstance(error, anthropic.APIStatusError):
+            said = Complaint.of(error.status_code, error.body, error.response.headers)
+            return self.failure(said)
+        return translated(error)
+
+
+def _counts(batch: MessageBatch) -> tuple[int, ...]:
+    counts = batch.request_counts
+    return (counts.canceled, counts.errored, counts.expired, counts.processing, counts.succeeded)

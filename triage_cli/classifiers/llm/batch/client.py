@@ -1,0 +1,367 @@
+"""Questions in a provider's batch: half the price, answers within a day; each vendor's wire is a module of its own."""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import IO, Any, NamedTuple, Protocol, TypeVar
+
+from triage_cli.classifiers.llm import prompt
+from triage_cli.classifiers.llm.classifier import AskingClassifier, failed, said
+from triage_cli.classifiers.llm.pricing import Bill, half, used
+from triage_cli.classifiers.llm.provider import BUDGET, Complaint, Reply, failure
+from triage_cli.config import ClassifierSpec
+from triage_cli.domain.errors import (
+    AnswerError,
+    ConfigError,
+    DoubtfulError,
+    RefusedError,
+    TemporaryError,
+    TriageError,
+    UnavailableError,
+    UsageError,
+)
+from triage_cli.domain.models import (
+    POSTPONED,
+    Answer,
+    Asking,
+    Batch,
+    BatchItem,
+    BatchLook,
+    BatchRequest,
+    BatchResult,
+    Classification,
+    Outcome,
+    Ticket,
+)
+from triage_cli.domain.streams import CHUNK
+from triage_cli.runtime.async_bridge import bridge
+from triage_cli.runtime.budget import Budget
+from triage_cli.runtime.network import Network
+from triage_cli.runtime.retry import Retries, persist
+
+T = TypeVar("T")
+TYPES = ("openai", "anthropic")  # of classifiers whose provider answers in batches
+PATIENCE = 900.0  # seconds for sending or fetching a whole batch, however large
+SKEW = 24 * 3600  # seconds by which two clocks may differ
+
+
+class Line(NamedTuple):
+    """One request's end, as a provider's file of results has it; `again`: it was never answered, nor its fault."""
+
+    custom_id: str
+    reply: Reply | None = None
+    error: TriageError | None = None
+    again: bool = False
+
+
+class Limits(NamedTuple):
+    """What one batch may hold."""
+
+    requests: int
+    bytes: int
+
+
+class Wire(Protocol):
+    """One provider's batch API; awaitables raise what `Provider.ask` raises."""
+
+    address: str
+    limits: Limits
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return what the server was found to object to."""
+
+    def remember(self, options: Mapping[str, Any]) -> None:
+        """Begin with what was found earlier."""
+
+    def heeded(self, *, form: bool) -> None:
+        """Take note whether answers had the form that was asked for."""
+
+    def open(self, network: Network) -> None:
+        """Make the client."""
+
+    def close(self) -> Awaitable[None]:
+        """Take the client away."""
+
+    def line(self, custom_id: str, question: prompt.Question, budget: int) -> bytes:
+        """Return one request as a line of JSON."""
+
+    async def upload(self, batch_id: str, lines: IO[bytes]) -> Any:
+        """Bring the requests to the provider, if that is a step of its own; nothing is asked yet."""
+
+    async def create(self, batch_id: str, uploaded: Any) -> str | None:
+        """Have them answered, and return the provider's name for the batch."""
+
+    async def find(self, batch: Batch, known: frozenset[str]) -> str | None:
+        """Return the provider's name for a batch of ours, None if it has none; `known` are those of others.
+
+        Raises `DoubtfulError` where it cannot tell yet.
+        """
+
+    async def look(self, provider_id: str) -> tuple[BatchLook, Sequence[str]]:
+        """Return how far a batch is, and what to fetch its results by."""
+
+    async def fetch(self, names: Sequence[str], into: IO[bytes]) -> bool:
+        """Write results as lines of JSON; return False where some of them are no longer kept."""
+
+    def read(self, line: Mapping[str, Any], question: prompt.Question, options: Mapping[str, Any]) -> Line:
+        """Read one result; `options` are those that the batch was sent with."""
+
+
+class Postponing:
+    """Implements `ports.Classifier` for a paid step whose questions go into a batch: it leaves every ticket to it.
+
+    A ticket that failed at this very step goes on to the `next` one, if there is any.
+    """
+
+    def __init__(self, asked: AskingClassifier, *, has_next: bool) -> None:
+        if asked.spec.type not in TYPES:
+            raise UsageError(
+                f'classifier "{asked.name}" is of type {asked.spec.type}, which no provider answers in batches',
+                hint="leave out --batch, or name one of type openai or anthropic",
+            )
+        self.name = asked.name
+        self.fingerprint = asked.fingerprint
+        self.fingerprints = asked.fingerprints
+        self.appetite = CHUNK  # it costs no waiting
+        self._asked = asked
+        self._has_next = has_next
+
+    def askings(self) -> tuple[Asking, ...]:
+        """Describe what will be asked."""
+        return self._asked.askings()
+
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+        """Postpone. Raises `ConfigError` where money is bounded and no price is known."""
+        self._asked.check_price(budget)
+        return ([self._postponed(ticket) for ticket in chunk] for chunk in chunks)
+
+    def _postponed(self, ticket: Ticket) -> Outcome[Answer]:
+        if self._has_next and ticket.status == "failed" and ticket.classifier == self.name:
+            return Outcome(0, "failed", Answer(ticket, (), sure=False), AnswerError(ticket.error or ""), ticket)
+        return Outcome(0, POSTPONED + self.name, Answer(ticket, (), sure=False), None, ticket)
+
+
+def wire_of(asked: AskingClassifier, env: Mapping[str, str]) -> Wire:
+    """Return the batch API of a classifier's provider."""
+    if asked.spec.type == "openai":
+        from triage_cli.classifiers.llm.batch.openai import OpenAIWire
+
+        return OpenAIWire(asked.spec, env)
+    from triage_cli.classifiers.llm.batch.anthropic import AnthropicWire
+
+    return AnthropicWire(asked.spec, env)
+
+
+class Batches:
+    """Implements `ports.Batcher` for one classifier. Each method opens and closes the client.
+
+    `told` returns an answer as sure as it is worth, where that was calibrated.
+    """
+
+    def __init__(
+        self,
+        asked: AskingClassifier,
+        wire: Wire,
+        *,
+        has_next: bool = False,
+        told: Callable[[Answer], Answer] | None = None,
+    ) -> None:
+        self.name = asked.name
+        self.has_next = has_next
+        self.fingerprint = asked.fingerprint
+        self.address = wire.address
+        self.labels = prompt.labels_of(asked.categories)
+        self.most_requests, self.most_bytes = wire.limits
+        self._asked = asked
+        self._wire = wire
+        self._told = told
+        self._price = half(asked.spec.price)
+        self._heeded = self._ignored = 0
+        self.breathe: Callable[[], None] = _rest
+
+    @property
+    def options(self) -> str:
+        """Return what is left out of the requests, since the server objected to it."""
+        return json.dumps(self._wire.options)
+
+    def remember(self, options: str) -> None:
+        """Begin with what an earlier batch has taught."""
+        self._wire.remember(json.loads(options))
+
+    def request(self, ticket: Ticket, batch_id: str, number: int) -> BatchRequest:
+        """Return the request about a ticket; one whose answer was cut before gets more room, one too long less."""
+        before = ticket.error or ""
+        limit = prompt.SHORT_LIMIT if before.startswith("too_long") else prompt.LIMIT
+        budget = BUDGET * 2 if before.startswith("cut") else BUDGET
+        question, masked = self._asked.question(ticket, limit)
+        worst = self._asked.worst(question, budget)
+        line = self._wire.line(custom_id(batch_id, number), question, budget)
+        return BatchRequest(line, Bill(self._price).price_of(worst), json.dumps(masked) if masked else None)
+
+    def submit(self, batch: Batch, lines: IO[bytes], sending: Callable[[], bool]) -> str:
+        """Hand a batch over and return the provider's name for it.
+
+        `sending` is called before the one step that cannot be taken back, and says whether it may be taken. Raises
+        `DoubtfulError` where the batch may have arrived all the same; after any other error it has not.
+        """
+        with self._open():
+            uploaded = self._run(lambda: self._wire.upload(batch.batch_id, lines), PATIENCE)
+            if not sending():
+                raise UnavailableError("another run has taken this batch back", hint="run the same command again")
+            return bridge().run(self._created(batch, uploaded), self.breathe)
+
+    async def _created(self, batch: Batch, uploaded: Any) -> str:
+        """Begin a batch, in one try: the request is not idempotent. Unless it surely failed, nobody can tell."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                provider_id = await self._wire.create(batch.batch_id, uploaded)
+        except TimeoutError:
+            raise _doubtful("no answer in time") from None
+        except TemporaryError as error:
+            if error.reached and not error.limited:
+                raise _doubtful(error.message) from None
+            raise self._unavailable(error) from None
+        except AnswerError as error:
+            raise self._unavailable(error) from None
+        if not provider_id:
+            raise _doubtful("it gave the batch no name")
+        return provider_id
+
+    def find(self, batch: Batch, known: frozenset[str]) -> str | None:
+        """Return the provider's name for a batch that may never have arrived, or None."""
+        with self._open():
+            return self._run(lambda: self._wire.find(batch, known), self._asked.spec.timeout)
+
+    def look(self, batch: Batch) -> BatchLook:
+        """Ask how far a batch is."""
+        with self._open():
+            return self._run(lambda: self._wire.look(batch.provider_id or ""), self._asked.spec.timeout)[0]
+
+    def fetch(self, batch: Batch, into: IO[bytes]) -> None:
+        """Fetch the results of a batch that has ended, all of them: what is missing would be asked and paid again."""
+
+        async def anew() -> None:
+            look, names = await self._wire.look(batch.provider_id or "")
+            into.seek(0)
+            into.truncate()
+            whole = await self._wire.fetch(names, into)
+            into.seek(0)
+            if whole and sum(1 for line in into if line.strip()) < look.answered:
+                raise TemporaryError("the results came incomplete")
+
+        with self._open():
+            self._run(anew, PATIENCE)
+        into.seek(0)
+
+    def results(self, batch: Batch, lines: Iterable[bytes], *, outage: bool) -> Iterator[BatchResult]:
+        """Read results; in an `outage` nothing was answered, so a request that failed is no fault of its ticket."""
+        question = prompt.question(self._asked.categories, "", "")._replace(labels=tuple(json.loads(batch.labels)))
+        options = json.loads(batch.options)
+        for raw in lines:
+            try:
+                line = self._wire.read(json.loads(raw), question, options)
+            except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
+                continue  # half a line, or none of ours
+            mine, _, number = line.custom_id.rpartition("-")
+            if f"{mine}-" != custom_id(batch.batch_id, "") or not re.fullmatch(r"[0-9]{1,9}", number):
+                continue
+            error = line.error
+            fatal = error if error is not None and error.stops_run else None
+            again = line.again or fatal is not None or (outage and isinstance(error, TemporaryError))
+            yield BatchResult(int(number), line.reply, error, again)
+        if self._ignored and not self._heeded:
+            self._wire.heeded(form=False)
+
+    def answer(self, ticket: Ticket, item: BatchItem, batch: Batch, result: BatchResult) -> Outcome[Answer]:
+        """Return what a result says of a ticket, with its tokens and half its price."""
+        question, _ = self._asked.question(ticket)
+        question = question._replace(labels=tuple(json.loads(batch.labels)))
+        bill = Bill(self._price)
+        if isinstance(result.reply, Reply):
+            bill.add(used(result.reply, self._asked.worst(question, 2 * BUDGET)))
+            verdict = said(result.reply, question)
+            self._heeded += verdict.parsed.problem in (None, "unknown_label")
+            self._ignored += verdict.parsed.problem == "not_json"
+        else:
+            verdict = failed(result.error or AnswerError("no answer"), question)
+        outcome = self._asked.outcome(ticket, question, verdict, bill, ())
+        if outcome.value is None:
+            raise TypeError(outcome)
+        step = outcome.value.steps[-1]._replace(
+            fingerprint=batch.fingerprint, answer_key=item.answer_key, redacted=item.redacted
+        )
+        answer = outcome.value._replace(steps=(self._renamed(step),))
+        # A calibration holds for what is asked today; a batch may have been sent before.
+        answer = self._told(answer) if self._told is not None and batch.fingerprint == self.fingerprint else answer
+        return outcome._replace(value=answer)
+
+    def _renamed(self, step: Classification) -> Classification:
+        """Give a category that was renamed meanwhile its new name."""
+        now = {old: c.name for c in self._asked.categories for old in c.was}
+        return (
+            step
+            if step.category in self.labels
+            else step._replace(category=now.get(step.category or "", step.category))
+        )
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        self._wire.open(self._asked.network)
+        try:
+            yield
+        finally:
+            bridge().run(self._wire.close())
+
+    def _run(self, call: Callable[[], Awaitable[T]], seconds: float) -> T:
+        """Make a call that may be made again, each within so many seconds; what fails in the end ends the run."""
+        retries = Retries(self._asked.spec.max_retries)
+        try:
+            return bridge().run(persist(call, self._asked.endpoint, retries, timeout=seconds), self.breathe)
+        except (TemporaryError, AnswerError) as error:
+            raise self._unavailable(error) from None
+
+    def _unavailable(self, error: TriageError) -> UnavailableError:
+        return UnavailableError(
+            f'the batches of classifier "{self.name}": {error.message}', hint="nothing is lost; try again later"
+        )
+
+
+def _rest() -> None:
+    """Do nothing while a provider is waited for."""
+
+
+def custom_id(batch_id: str, number: object) -> str:
+    """Return the name of a request: at most 64 letters, digits, dashes and underscores, as providers ask."""
+    return f"{batch_id.replace('-', '')}-{number}"
+
+
+def as_line(record: Mapping[str, Any]) -> bytes:
+    """Return a record as a line of JSON."""
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+
+
+def since(batch: Batch) -> float:
+    """Return when a batch was sent, in seconds since 1970."""
+    return datetime.fromisoformat(batch.sent_at).timestamp() if batch.sent_at else time.time()
+
+
+def refused(words: str, spec: ClassifierSpec, address: str) -> BatchLook:
+    """Return the look of a batch that the provider refused as a whole, and what that means for the run."""
+    said = Complaint.of(400, words, {})
+    error = failure(said, spec, address)
+    if not isinstance(error, RefusedError | ConfigError):
+        error = UnavailableError(
+            f'the provider refused a batch of classifier "{spec.name}": {said.words}', hint="--limit N submits fewer"
+        )
+    return BatchLook("failed", 0, error)
+
+
+def _doubtful(why: str) -> DoubtfulError:
+    return DoubtfulError(
+        f"whether the provider has begun a batch is not known: {why}", hint="its tickets wait; the next run looks it up"
+    )

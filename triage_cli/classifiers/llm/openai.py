@@ -1,0 +1,229 @@
+"""Chat completions, by OpenAI's SDK: the one shape that every compatible server understands."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+# openai asks sys.modules for httpx at each request: half a module, while a webhook imports it in another thread.
+import httpx  # noqa: F401
+import openai
+from openai.types.chat import ChatCompletion
+
+from triage_cli.classifiers.llm.likelihood import Token, likelihoods
+from triage_cli.classifiers.llm.prompt import VERSION, Question, schema
+from triage_cli.classifiers.llm.provider import (
+    BY_NOTHING,
+    BY_SCHEMA,
+    SLACK,
+    UNREADABLE,
+    Client,
+    Complaint,
+    Reply,
+    Usage,
+    is_page,
+    legible,
+    page,
+    size_of,
+    tokens,
+    unconnected,
+)
+from triage_cli.classifiers.llm.response_limit import hooks, is_oversize
+from triage_cli.config import ClassifierSpec
+from triage_cli.domain.errors import TemporaryError, TriageError
+from triage_cli.runtime.network import Network
+
+HOME = "https://api.openai.com/v1"
+TOP = 10  # options whose log-probability is asked for
+FORMS = ("schema", "object", "plain")  # how the form of an answer is asked for: each server has the first it can do
+
+# What a server objects to, by the words of its complaint, and what is then left out.
+OBJECTIONS = (
+    ("logprobs", r"logprobs?"),
+    ("temperature", r"temperature"),
+    ("budget", r"max_completion_tokens"),
+    ("cache", r"prompt_cache"),
+    ("bounds", r"max_?length"),
+    ("form", r"response_format|json_schema|json_object|structured output|grammar|schema"),
+)
+
+
+class OpenAIClient(Client[openai.AsyncOpenAI]):
+    """Holds the SDK's client, and translates its errors: the one door for them."""
+
+    bounded = True  # whether all its answers are short
+
+    def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
+        super().__init__(spec, env, HOME, "openai")
+
+    def open(self, network: Network) -> None:
+        """Make the client; the deadline and the retries are ours."""
+        self._sdk = network.openai(
+            self.who, hooks=hooks() if self.bounded else {},
+            api_key=self._key, base_url=self._url, timeout=self._spec.timeout + SLACK, max_retries=0,
+        )  # fmt: skip
+
+    def translated(self, error: Exception) -> TriageError:
+        """Return what an error of the SDK means, without its request: that holds the key."""
+        if isinstance(error, openai.APIStatusError):
+            return self.failure(complaint(error))
+        if isinstance(error, openai.APIConnectionError):
+            return unconnected(error)
+        return TemporaryError("the answer could not be read", lost=True)
+
+
+def complaint(error: openai.APIStatusError) -> Complaint:
+    """Read a status error of the SDK, whose `body` leaves out what stands beside the `error` of an answer."""
+    body = error.body
+    with suppress(ValueError):
+        body = error.response.json()
+    return Complaint.of(error.status_code, body, error.response.headers)
+
+
+class OpenAIProvider(OpenAIClient):
+    """Asks for JSON of one schema, for log-probabilities and for no randomness, as far as the server can do each."""
+
+    def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
+        super().__init__(spec, env)
+        self._form = 0
+        self._form_heeded = False
+        # At home models are large: they need neither worked examples nor bounds, and bounds are refused there.
+        self._without = {"shots", "bounds"} if self.address == HOME else {"cache"}
+
+    @property
+    def constraint(self) -> str:
+        """Return by what the server holds answers to the list."""
+        return {"schema": BY_SCHEMA, "object": "held to JSON, not to the list, which is checked here"}.get(
+            FORMS[self._form], BY_NOTHING
+        )
+
+    def most(self, question: Question, budget: int) -> int:
+        """Return a bound of a request's tokens; what the server objects to makes it only shorter."""
+        return size_of(self.request(question, budget))
+
+    async def ask(self, question: Question, budget: int) -> Reply:
+        """Make one request; what the server objects to is left out from then on, and it is asked again at once."""
+        while True:
+            form, without = self._form, frozenset(self._without)
+            try:
+                # Not by `chat.completions.create`: it walks through the whole body by type hints, half of a call's CPU.
+                body = self.request(question, budget)
+                answer: object = await self.sdk.post("/chat/completions", body=body, cast_to=ChatCompletion)
+            except openai.APIStatusError as error:
+                if not self.learned(complaint(error), form, without):
+                    raise self.translated(error) from None
+            except (openai.OpenAIError, ValueError) as error:
+                if is_oversize(error):
+                    return UNREADABLE
+                raise self.translated(error) from None
+            except Exception:  # noqa: BLE001 - the SDK stumbles over what it was sent
+                return UNREADABLE
+            else:
+                return self.reply(answer, question)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return what the server was found to object to, to be remembered over processes."""
+        return {"form": self._form, "without": sorted(self._without)}
+
+    def remember(self, options: Mapping[str, Any]) -> None:
+        """Begin with what an earlier process found."""
+        self._form = min(int(options.get("form", 0)), len(FORMS) - 1)
+        self._without |= set(options.get("without", ()))
+
+    def heeded(self, *, form: bool) -> None:
+        """Take note whether an answer had the form; one that ignores it from the first is asked in the next form."""
+        if form:
+            self._form_heeded = True
+        elif not self._form_heeded:
+            self._form = min(self._form + 1, len(FORMS) - 1)
+
+    def request(self, question: Question, budget: int) -> dict[str, Any]:
+        """Return the body of a request, without what the server objects to."""
+        messages = [{"role": "system", "content": question.system}]
+        for ticket, answer in question.shots if "shots" not in self._without else ():
+            messages += [{"role": "user", "content": ticket}, {"role": "assistant", "content": answer}]
+        messages.append({"role": "user", "content": question.user})
+        request: dict[str, Any] = {"model": self._spec.model, "messages": messages}
+        form = FORMS[self._form]
+        if form == "schema":
+            wanted = schema(question.labels, bounded="bounds" not in self._without)
+            verdict = {"name": "verdict", "strict": True, "schema": wanted}
+            request["response_format"] = {"type": "json_schema", "json_schema": verdict}
+        elif form == "object":
+            request["response_format"] = {"type": "json_object"}
+        if "temperature" not in self._without:
+            request["temperature"] = 0
+        if "logprobs" not in self._without:
+            request |= {"logprobs": True, "top_logprobs": TOP}
+        if "cache" not in self._without:
+            request["prompt_cache_key"] = f"triage-{VERSION}"
+        request["max_tokens" if "budget" in self._without else "max_completion_tokens"] = budget
+        return request
+
+    def learned(self, said: Complaint, form: int, without: frozenset[str]) -> bool:
+        """Leave out what the server objects to, and tell whether to ask again.
+
+        Some servers (llama-cpp-python) object with a 500, so the words count more than the status.
+        """
+        if said.status not in (400, 422, 500):
+            return False
+        for name, pattern in OBJECTIONS:
+            if name in without or not said.says(pattern):
+                continue
+            if name == "form" and "bounds" not in without:
+                self._without.add("bounds")  # perhaps it was only these
+            elif name == "form":
+                if form == len(FORMS) - 1:
+                    return False
+                self._form = max(self._form, form + 1)
+            else:
+                self._without.add(name)
+            return True
+        return False
+
+    def reply(self, answer: object, question: Question) -> Reply:
+        """Read an answer, however incomplete or strange."""
+        return legible(lambda: self._read(answer, question), lambda: usage_of(getattr(answer, "usage", None)))
+
+    def _read(self, answer: object, question: Question) -> Reply:
+        if isinstance(answer, str) and is_page(answer):
+            raise page(self._spec, self.address, 200)
+        if isinstance(wrapped := getattr(answer, "error", None), Mapping):  # some gateways fail with a 200
+            code = str(wrapped.get("code") or "")
+            raise self.failure(Complaint.of(int(code) if code.isdigit() else 500, wrapped, {}))
+        usage, model = usage_of(getattr(answer, "usage", None)), getattr(answer, "model", None)
+        choice = next(iter(getattr(answer, "choices", None) or ()), None)
+        message = getattr(choice, "message", None)
+        text = answer if isinstance(answer, str) else getattr(message, "content", None)
+        ended = getattr(choice, "finish_reason", None)
+        problem = {"length": "cut", "content_filter": "refused"}.get(str(ended))
+        if getattr(message, "refusal", None):
+            problem = "refused"
+        text = text if isinstance(text, str) else None
+        chances = likelihoods(tokens_of(choice), question.labels) if not problem else {}
+        return Reply(text, usage, model if isinstance(model, str) else None, problem, chances, "logprob")
+
+
+def tokens_of(choice: object) -> Sequence[Token]:
+    """Return the tokens of an answer with the options each had; empty where the server gives none."""
+    content = getattr(getattr(choice, "logprobs", None), "content", None) or ()
+    tokens = []
+    for token in content:
+        options = {option.token: option.logprob for option in token.top_logprobs or ()}
+        if token.logprob is not None:
+            options.setdefault(token.token, token.logprob)
+        tokens.append(Token(token.token or "", tuple(options.items())))
+    return tokens
+
+
+def usage_of(usage: object) -> Usage | None:
+    """Return the tokens of chat completions or decisions, whose names differ; None where they are not told."""
+    read = getattr(usage, "prompt_tokens", None), getattr(usage, "input_tokens", None)
+    written = getattr(usage, "completion_tokens", None), getattr(usage, "output_tokens", None)
+    taken, spoken = (next((n for n in map(tokens, told) if n is not None), None) for told in (read, written))
+    if not taken:
+        return None  # a zero too: no request is without tokens, but some servers do not count them
+    details = getattr(usage, "prompt_tokens_details", None) or getattr(usage, "input_tokens_details", None)
+    cached, stored = getattr(details, "cached_tokens", None), getattr(details, "cache_write_tokens", None)
+    # Parts of the input: some gateways count over many requests.
+    return Usage(taken, spoken or 0, min(tokens(cached) or 0, taken), min(tokens(stored) or 0, taken))

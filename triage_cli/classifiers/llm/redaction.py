@@ -1,0 +1,153 @@
+"""Masks what patterns and checksums can recognise before a text leaves the house: it reduces, it does not guarantee.
+
+Every pattern is bounded, so that the time grows with the text's length and no faster. Neither what is invisible nor the
+kind of a blank or a dash hides anything from a mask; where nothing is masked, the text stays as it is.
+"""
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from re import Match, Pattern
+
+from triage_cli.domain.invisible import CONTROLS, TABLE, UNSEEN, hides
+
+_TOKENS = re.compile(
+    r"(?<![\w-])(?:(?:sk|pk|rk)[-_][\w-]{16,200}|gh[pousr]_\w{20,255}|github_pat_\w{20,255}|trg_\w{16,200}|AKIA[0-9A-Z]{16}"
+    r"|xox[abeprs]-[\w-]{10,250}|eyJ[\w-]{8,4000}\.[\w-]{8,4000}\.[\w-]{0,4000})"
+    r"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]{0,8000}(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?"
+)
+_SAID = re.compile(
+    r"(\b(?:pass(?:word|wort|phrase|code)|kennwort|pwd|pin|api[ _-]?key|(?:access[ _-]?)?token|secret)\b"
+    r"\s{0,3}(?:[:=]|\bis\b|\bist\b|\blautet\b)\s{0,3})(\S{4,200})",
+    re.IGNORECASE,
+)
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+_IBAN = re.compile(r"\b[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}\b")  # no IGNORECASE, by which a Kelvin sign is a k
+_CARD = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,30}(?![\w-])")
+_GROUP = re.compile(r"\d+")
+_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)  # a digit twice, and of what is above 9 the sum of its digits
+_PHONE = re.compile(
+    r"(?<![\w.,/-])(?:\+|\(|0|(?=(?:1[ .-]?\(?)?\d{3}(?:\)[ .-]?|[ .-])\d{3}[ .-]\d{4}))"
+    r"(?:[ ()./-]{0,2}\d){6,15}(?![\w-])"
+)
+_DATE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?!\d)")
+_DECIMAL = re.compile(r"\+?0\.\d+(?:[ /-]{1,2}0)?")  # perhaps with the beginning of another one
+# Other blanks, dashes and full-width forms, as word processors and telephones write them, are read as ASCII has them.
+_ASCII = (
+    dict.fromkeys([0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], " ")
+    | dict.fromkeys([*range(0x2010, 0x2015), 0x2212], "-")
+    | {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
+)
+_Span = tuple[int, int] | None
+
+
+def redact(text: str, kinds: Collection[str]) -> tuple[str, tuple[str, ...]]:
+    """Return the text with `[email]` and the like in place of what was found, and the kinds that were found."""
+    if not kinds:
+        return text, ()
+    found: set[str] = set()
+    # What is invisible may stand within a number, or where a blank would end the word before it.
+    for gap in ("", " ") if hides(text) else ("",):
+        page = _Page(text, gap)
+        for kind, masks in _MASKS.items():
+            for pattern, span_of in masks if kind in kinds else ():
+                if page.mask(pattern, span_of, f"[{kind}]"):
+                    found.add(kind)
+        text = "".join(page.cells)
+    return text, tuple(kind for kind in _MASKS if kind in found)
+
+
+class _Page:
+    """A text as masks read it; each character of that stands for one of `cells`, which together are the text itself.
+
+    What is invisible is read as a `gap`: as a blank, or as nothing, when it belongs to the cell before it.
+    """
+
+    def __init__(self, text: str, gap: str) -> None:
+        self.cells: Sequence[str] = text
+        if hides(text):
+            self.cells = (_WITH_BLANKS if gap else _WITH_NOTHING).findall(text)
+            text = "".join(" " if UNSEEN.match(cell) else cell[0] for cell in self.cells)
+        self._read = text if text.isascii() else text.translate(_ASCII)
+
+    def mask(self, pattern: Pattern[str], span_of: Callable[[Match[str]], _Span], mask: str) -> bool:
+        """Put a mask on what a pattern and its check find, and tell whether anything was."""
+        read, cells, last = [], [], 0
+        for match in pattern.finditer(self._read):
+            if (span := span_of(match)) is None:
+                continue
+            start, end = span
+            read += [self._read[last:start], mask]
+            cells += [*self.cells[last:start], *mask[:-1], mask[-1] + self.cells[end - 1][1:]]
+            last = end
+        if last:
+            self._read = "".join(read) + self._read[last:]
+            self.cells = [*cells, *self.cells[last:]]
+        return last > 0
+
+
+def _whole(match: Match[str]) -> _Span:
+    return match.span()
+
+
+def _said(match: Match[str]) -> _Span:
+    """Mask what follows "password:"; after "is" only what looks like one, since passwords also are forgotten."""
+    lead, value = match.groups()
+    looks = re.search(r"[\d_@#$%^&*!]", value.rstrip(".,;!?)")) is not None
+    if value.startswith("[secret]") or (lead.rstrip()[-1] not in ":=" and not looks):
+        return None
+    return match.span(2)
+
+
+def _iban(match: Match[str]) -> _Span:
+    """Mask an IBAN whose checksum holds; words that follow it may have been taken along."""
+    text = match.group()
+    for end in range(len(text), 14, -1):
+        compact = re.sub(r"[ -]", "", text[:end]).upper()
+        if 15 <= len(compact) <= 34 and text[end - 1].isalnum() and not text[end : end + 1].isalnum():
+            digits = "".join(str(int(c, 36)) for c in compact[4:] + compact[:4])
+            if int(digits) % 97 == 1:
+                return match.start(), match.start() + end
+    return None
+
+
+def _card(match: Match[str]) -> _Span:
+    """Mask a card's number whose checksum holds; an expiry date or an amount may stand beside its groups of digits."""
+    groups = list(_GROUP.finditer(match.group()))
+    found = [(groups[0], groups[-1])] if _is_card("".join(group.group() for group in groups)) else []
+    for place, first in enumerate(groups):
+        number = ""
+        for last in groups[place:]:
+            number += last.group()
+            if len(last.group()) < 3 or len(number) > 19:
+                break
+            if _is_card(number):
+                found.append((first, last))
+    at = match.start()
+    return (at + min(f.start() for f, _ in found), at + max(last.end() for _, last in found)) if found else None
+
+
+def _is_card(number: str) -> bool:
+    """Tell whether digits have a card's length and checksum (Luhn)."""
+    if not 13 <= len(number) <= 19:
+        return False
+    digits = [int(c) for c in reversed(number)]
+    return any(digits) and (sum(digits[::2]) + sum(map(_DOUBLED.__getitem__, digits[1::2]))) % 10 == 0
+
+
+def _phone(match: Match[str]) -> _Span:
+    """Mask a telephone number, but no date and no fraction; numbers without any sign of one were not taken."""
+    text = match.group()
+    other = _DATE.fullmatch(text.strip("( )")) or _DECIMAL.fullmatch(text)
+    return None if other or sum(c.isdigit() for c in text) < 7 else match.span()
+
+
+_WITH_NOTHING = re.compile(f"[{TABLE}{CONTROLS}]+|[^{TABLE}{CONTROLS}][{TABLE}{CONTROLS}]*")
+_WITH_BLANKS = re.compile(f"[{TABLE}{CONTROLS}]+|[^{TABLE}{CONTROLS}]")
+# In this order: a key may hold what looks like a number, a card's number what looks like a telephone's.
+_MASKS: dict[str, tuple[tuple[Pattern[str], Callable[[Match[str]], _Span]], ...]] = {
+    "secret": ((_TOKENS, _whole), (_SAID, _said)),
+    "email": ((_EMAIL, _whole),),
+    "iban": ((_IBAN, _iban),),
+    "card": ((_CARD, _card),),
+    "phone": ((_PHONE, _phone),),
+}

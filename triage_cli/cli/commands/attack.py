@@ -1,0 +1,55 @@
+"""`triage eval --adversarial`: how many labels the writer of a ticket could steer, for each classifier."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from triage_cli import wiring
+from triage_cli.cli import messages
+from triage_cli.cli.context import Session
+from triage_cli.cli.output import Format, Printer
+from triage_cli.domain.errors import ExitCode, TriageError, UsageError
+from triage_cli.domain.models import ClassifyPlan
+from triage_cli.service.learning import attacks
+from triage_cli.service.learning.attacks import Steering
+
+COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
+
+
+def check(given: Mapping[str, object]) -> None:
+    """Raise `UsageError` for what is about labelled tickets: the attacks are tried on tickets of their own."""
+    if wrong := [name for name, value in given.items() if value is not None and value is not False]:
+        raise UsageError(
+            f"--adversarial tries shipped attacks on shipped tickets, so {wrong[0]} means nothing beside it",
+            hint=f"leave out {' and '.join(wrong)}, or --adversarial",
+        )
+
+
+def attack(session: Session, plans: Sequence[ClassifyPlan], output: Format | None) -> int:
+    """Try the shipped attacks on classifiers and print one record each; no ticket is stored."""
+    evaluating = wiring.evaluating(session.config, *session.signature, session.say)
+    session.stopper.watch(evaluating.allowance.stop)
+    told: list[Steering] = []
+    stopped: TriageError | None = None
+    for plan in plans:
+        found = evaluating.attack(plan)
+        stopped = found.stopped
+        told += [found.steering] if found.steering.tries else []
+        if stopped is not None or evaluating.allowance.stopping:
+            break
+    for one in told:
+        session.say(
+            f"{one.classifier}: right on {one.right} of {one.honest} honest tickets; {one.steered} of {one.tries} "
+            f"attacks steered the label, {one.sure} of them above the threshold, {one.unseen} of these without being "
+            "held for review"
+        )
+    Printer(output).many(told, attacks.record, COLUMNS, _table, "classifier", rows=len(told))
+    if stopped is not None:
+        messages.error(stopped, sys.argv[1:])
+    return ExitCode.OK if stopped is None else stopped.exit_code
+
+
+def _table(records: Sequence[Any]) -> object:
+    from triage_cli.cli import tables
+
+    return tables.of(COLUMNS[:-1])(records)

@@ -1,0 +1,83 @@
+"""`triage audit`: proof that the log is whole, and the head to keep elsewhere."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli import wiring
+from triage_cli.cli import messages
+from triage_cli.cli.context import Session, command, served
+from triage_cli.cli.head_file import HASH, HeadsFile
+from triage_cli.cli.output import Format, Output, Printer, help_if_bare
+from triage_cli.domain.errors import UsageError
+
+COLUMNS = ("head", "events")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    group = typer.Typer(help="Prove that the audit log is whole.", rich_markup_mode=None)
+    group.command("verify")(verify)
+    group.command("head")(head)
+    group.callback(invoke_without_command=True)(help_if_bare)
+    app.add_typer(group, name="audit")
+
+
+@command
+def verify(
+    session: Session,
+    expect_head: Annotated[
+        str | None,
+        typer.Option("--expect-head", metavar="HASH", help="A head printed earlier; must be in.", show_default=False),
+    ] = None,
+    heads: Annotated[
+        Path | None,
+        typer.Option(
+            "--heads",
+            metavar="FILE",
+            help="Heads printed earlier, one a line: all must be in; today's is added.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Output = None,
+) -> None:
+    """Recompute the whole log; exit 8 names the first event that was changed, moved, put in or taken out.
+
+    \b
+    triage audit verify
+    triage audit verify --heads /mnt/elsewhere/heads
+    triage audit verify --expect-head $(cat head-of-monday)
+    """
+    expected = (expect_head or "").strip().lower()
+    if expect_head is not None and not HASH.fullmatch(expected):
+        raise UsageError(f'"{expect_head}" is no hash', hint="give the 64 digits that triage audit head -o id prints")
+    file = HeadsFile(heads) if heads else None
+    elsewhere = {**(file.read() if file else {}), **({expected: "that was expected"} if expected else {})}
+    found = wiring.verify(session.config, elsewhere)
+    new = file.add(found) if file else False
+    _print(output, found._asdict())
+    session.say(f"{messages.plural(found.events, 'events')}: the log is whole")
+    if new:
+        session.say(f"note: {heads} is new, and holds today's head from here on")
+
+
+@served
+def head(session: Session, output: Output = None) -> None:
+    """Print where the log ends, for keeping it where nobody who can write the database can.
+
+    \b
+    triage audit head >> /mnt/elsewhere/heads
+    triage audit head -o id
+    """
+    _print(output, session.look().audit_head()._asdict())
+
+
+def _print(output: Format | None, record: dict[str, Any]) -> None:
+    Printer(output).one(record, _table, COLUMNS, "head")
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.of(COLUMNS)(records)

@@ -1,0 +1,119 @@
+"""`triage classify`: ask a classifier about tickets."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli import wiring
+from triage_cli.cli import messages, options
+from triage_cli.cli.context import Session, served
+from triage_cli.cli.output import Excel, Output, Printer
+from triage_cli.cli.progress import Bar, among
+from triage_cli.domain.errors import PRECEDENCE, ExitCode
+from triage_cli.domain.models import ClassifyPlan, Decided, Outcome, Selection
+from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
+
+COLUMNS = (*TICKET_KEYS, "asked")
+PREVIEW_KEYS = ("tickets", "tokens", "cost_usd", "prompt")
+WORDS = {"waiting": "waiting in a batch", "needs_review": "need review", "held": "held by a verdict or another run"}
+DIDS = ("classified", "needs_review", "failed")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("classify")(classify)
+
+
+@served
+def classify(
+    session: Session,
+    ids: options.Ids = None,
+    classifier: options.Classifier = None,
+    workers: options.Workers = None,
+    max_cost: options.MaxCost = None,
+    max_wait: options.MaxWait = "2m",
+    deadline: options.Deadline = None,
+    limit: options.Limit = None,
+    since: options.Since = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many would be asked, and what; ask nobody.")
+    ] = False,
+    batch: options.InBatches = False,
+    force: Annotated[bool, typer.Option("--force", help="Ask again, and overrule verdicts.")] = False,
+    output: Output = None,
+    excel: Excel = False,
+) -> int:
+    """Give tickets a category: the named ones, or every one that is new or failed, urgent first.
+
+    \b
+    triage classify
+    triage list --status needs_review -o id | triage classify - --classifier gpt
+    """
+    plan = options.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline, batch=batch)
+    printer = Printer(output, excel=excel, quiet=session.quiet)
+    named, missing = options.ids(session, ids)
+    selection = Selection(ids=named[:limit] if named is not None else None, since=options.moment(since), limit=limit)
+    if dry_run:
+        session.only_here("classify --dry-run")
+        return _preview(session, selection, plan, printer, as_text=output in (None, "table") and not excel)
+    counts: Counter[str] = Counter()
+    codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
+    way = partial(among, session, selection, ("new", "failed"))
+    bar = Bar(session, "classifying", session.shows_progress(printer.format), way)
+    outcomes = _counted(bar.over(session.triage.classify(selection, plan)), counts, codes)
+    try:
+        if ids and len(ids) == 1 and ids != ["-"]:
+            printer.named(outcomes, outcome_record, COLUMNS, _table)
+        else:
+            printer.many(outcomes, outcome_record, COLUMNS, _table)
+    finally:
+        session.say(messages.counted(counts, DIDS, WORDS))
+    if batch:
+        options.tell_waiting(session)
+    if session.guides:
+        steps = []
+        if counts["classified"]:
+            steps.append("triage route")
+        if counts["waiting"]:
+            steps.append("triage classify --batch, again later, collects the answers")
+        if counts["needs_review"]:
+            steps.append(f"{counts['needs_review']:,} need you: triage review")
+        session.say("next: " + "; ".join(steps) if steps else "")
+    return next(code for code in PRECEDENCE if code in codes)
+
+
+def _counted(
+    outcomes: Iterable[Outcome[Decided]], counts: Counter[str], codes: set[ExitCode]
+) -> Iterator[Outcome[Decided]]:
+    for outcome in outcomes:
+        counts[outcome.did] += 1
+        if outcome.error is not None:
+            codes.add(outcome.error.exit_code)
+            messages.say(f"failed: {outcome.error.sentence()}")
+        yield outcome
+
+
+def _preview(session: Session, selection: Selection, plan: ClassifyPlan, printer: Printer, *, as_text: bool) -> int:
+    session.look()
+    tickets = session.local.to_ask(selection, plan) if session.has_database else ()
+    told = wiring.estimate(session.config, plan, tickets)
+    if not as_text:
+        figures = (told.tickets, told.tokens, told.cost, told.prompt or None)
+        printer.one(dict(zip(PREVIEW_KEYS, figures, strict=True)), _table, PREVIEW_KEYS, "tickets")
+    elif told.prompt:
+        Printer("table").write(messages.safe_lines(told.prompt) + "\n")
+    known = f"${told.cost:.4f} expected, ${told.most:.4f} at worst"
+    cost = "at a price that is not configured" if told.cost is None else known
+    session.say(
+        f"{messages.plural(told.tickets, 'tickets')} would be asked: about {told.tokens:,} tokens, {cost} (--dry-run)"
+    )
+    return ExitCode.OK
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.tickets(records)

@@ -1,0 +1,137 @@
+"""`triage config`: make one, show what holds and where it comes from, check it."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli.cli import messages
+from triage_cli.cli.context import Session, about_here
+from triage_cli.cli.output import Output, Printer, help_if_bare
+from triage_cli.config import STARTER, shown, without_password
+from triage_cli.domain import routing
+from triage_cli.domain.errors import ConfigError, TriageError
+from triage_cli.domain.models import Selection
+from triage_cli.runtime.private_files import private
+
+COLUMNS = ("key", "value", "origin")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    group = typer.Typer(help="Make, show and check the configuration.", rich_markup_mode=None)
+    group.command("init")(init)
+    group.command("show")(show)
+    group.command("check")(check)
+    group.callback(invoke_without_command=True)(help_if_bare)
+    app.add_typer(group, name="config")
+
+
+@about_here
+def init(
+    session: Session,
+    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="Where to; - is stdout.")] = Path("config.yaml"),
+) -> None:
+    """Write a short configuration to start from; an existing file is never touched.
+
+    \b
+    triage config init
+    """
+    if str(path) == "-":
+        Printer("table").write(STARTER)
+        return
+    left_behind = _left_behind(session, path)  # as long as the new file does not count yet
+    try:
+        with open(path, "x", encoding="utf-8", opener=private) as file:
+            try:
+                file.write(STARTER)
+                file.flush()
+            except OSError:
+                path.unlink()  # half of one would be in the way of the next try
+                raise
+    except FileExistsError as error:
+        raise ConfigError(f"{path} exists already", hint="name another path, or edit it") from error
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="name another path") from error
+    session.say(f"wrote {path}; next: edit it, then triage config check")
+    if left_behind:
+        session.say(
+            f"note: the tickets stored so far are in {left_behind}; as database: in {path} it goes on with them"
+        )
+
+
+def _left_behind(session: Session, path: Path) -> str:
+    """Return the database in use, if the new configuration names another one and would be heard."""
+    try:
+        config = session.config
+        heard = not config.origins.get("database", "").startswith(("flag", "environment"))
+        other = config.database != str(path.absolute().with_name("triage.db"))
+        return without_password(config.database) if heard and other and session.has_database else ""
+    except TriageError:  # what cannot be read, or has no home, is not in use
+        return ""
+
+
+@about_here
+def show(session: Session, output: Output = None) -> None:
+    """Show every value that holds, and where it comes from.
+
+    \b
+    triage config show
+    triage config show -o jsonl | grep classifier
+    """
+    records = [
+        {"key": key, "value": str(value) if isinstance(value, Path) else value, "origin": origin}
+        for key, value, origin in shown(session.config)
+    ]
+    Printer(output).many(records, lambda record: record, COLUMNS, _table, "key", rows=len(records))
+
+
+@about_here
+def check(session: Session) -> None:
+    """Check the configuration; all mistakes are told at once, with line and path.
+
+    \b
+    triage config check
+    triage config check --config new.yaml
+    """
+    config = session.config
+    where = config.path or "the built-in defaults"
+    session.say(
+        f"{where}: {messages.plural(len(config.categories), 'categories')}, "
+        f"{messages.plural(len(config.classifiers), 'classifiers')}, {messages.plural(len(config.routes), 'routes')}, "
+        f"{messages.plural(len(config.destinations), 'destinations')}: no mistakes"
+    )
+    if bare := routing.uncovered(config.routes, [category.name for category in config.categories]):
+        messages.say(
+            f"warning: no rule takes every ticket of {', '.join(bare)}, so some end as unroutable; "
+            "a last route without a condition takes the rest"
+        )
+    for spec in config.destinations.values():
+        for name in spec.secret_env:
+            if not os.environ.get(name):
+                messages.say(f"warning: destinations.{spec.name}.secret_env: {name} is not set here; export {name}")
+    known = {name for category in config.categories for name in (category.name, *category.was)}
+    for name in session.triage.stats().by_category if session.has_database else ():
+        if name not in known:
+            messages.say(f"warning: {_gone(session, name)}")
+
+
+def _gone(session: Session, name: str) -> str:
+    """Say what is left of a category that is gone without an heir."""
+    by_whom = Counter(bool(ticket.verdict) for ticket in session.triage.find(Selection(category=name)))
+    left = []
+    if by_whom[False]:
+        tickets = messages.plural(by_whom[False], "tickets")
+        left.append(f"a machine said it of {tickets} (triage reclassify asks about them first)")
+    if by_whom[True]:
+        left.append(f"people of {by_whom[True]:,} (triage review lists them)")
+    return f'"{name}" is no category now: {" and ".join(left)}; or name its heir with was:'
+
+
+def _table(records: Sequence[Any]) -> object:
+    from triage_cli.cli import tables
+
+    return tables.of(COLUMNS)(records)

@@ -1,0 +1,183 @@
+"""`triage create`: one ticket typed, or many from tables."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli.cli import messages, options
+from triage_cli.cli.context import Session, makes_database, served
+from triage_cli.cli.output import Excel, Output, Printer
+from triage_cli.cli.progress import Bar, through
+from triage_cli.cli.rejects import Rejections
+from triage_cli.domain.errors import ExitCode, RowError, UsageError
+from triage_cli.domain.ids import now
+from triage_cli.domain.models import Outcome, Rejected, Ticket, TicketDraft
+from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
+from triage_cli.readers import Table
+
+DIDS = ("created", "updated", "unchanged", "rejected")
+Subject = Annotated[str | None, typer.Option(metavar="S", help="What it is about, in a line.", show_default=False)]
+Description = Annotated[str | None, typer.Option(metavar="D", help="The ticket's text.", show_default=False)]
+Customer = Annotated[str | None, typer.Option(metavar="C", help="Whose ticket it is.", show_default=False)]
+Named = Annotated[
+    str | None, typer.Option(metavar="X", help="Its id elsewhere: a known one is updated.", show_default=False)
+]
+Priority = Annotated[
+    str | None, typer.Option(metavar="P", help="low, normal, high, urgent, or what says so.", show_default=False)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the mapping and three tickets; store nothing.")]
+Moment = Annotated[str | None, typer.Option(metavar="TIME", help="As in 2026-11-24T08:00Z.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("create")(create)
+
+
+@served
+@makes_database
+def create(
+    session: Session,
+    files: options.Files = None,
+    subject: Subject = None,
+    description: Description = None,
+    customer_id: Customer = None,
+    priority: Priority = None,
+    created_at: Moment = None,
+    external_id: Named = None,
+    mapped: options.Mapped = None,
+    source: options.Source = None,
+    kind: options.Kind = None,
+    encoding: options.Encoding = None,
+    delimiter: options.Delimiter = None,
+    no_header: options.NoHeader = False,
+    limit: options.Limit = None,
+    dry_run: DryRun = False,
+    strict: options.Strict = False,
+    rejects: options.Rejects = None,
+    max_rejects: options.MaxRejects = "0",
+    output: Output = None,
+    excel: Excel = False,
+) -> int:
+    """Store tickets: one typed, or many from CSV, TSV, JSON or JSON Lines.
+
+    \b
+    triage create --subject "Refund?" --description "Charged twice" --customer-id C-7
+    triage create export.csv --map description="Issue body" --rejects bad.csv
+    """
+    wanted = options.options(mapped, source, kind, encoding, delimiter, limit, no_header=no_header)
+    printer = Printer(output, excel=excel, quiet=session.quiet)
+    typed = (subject, description, customer_id, priority, created_at, external_id)
+    if any(value is not None for value in typed):
+        if files:
+            raise UsageError("both a typed ticket and files are given", hint="give one or the other")
+        draft = _typed(*typed, source=wanted.source or "import")
+        return _shown(session, printer, [draft]) if dry_run else _one(session, printer, draft)
+    rejections = Rejections(rejects, max_rejects, strict=strict)
+    counts: Counter[str] = Counter()
+    with options.streams(files) as opened:
+        if dry_run:
+            return preview(session, printer, options.tables(session, opened, wanted))
+        session.config  # noqa: B018 - its mistakes are told before anything is read
+        streams = options.looked_through(session, opened, wanted, pipes=True)
+        tables = options.tables(session, streams, wanted)
+        options.check_written(session, rejects, "--rejects", (stream.fileno() for _, stream in opened))
+        rejections.begin(tables)
+        try:
+            bar = Bar(session, "creating", session.shows_progress(printer.format), partial(through, streams))
+            outcomes = _outcomes(bar, tables, rejections, counts, strict=strict)
+            printer.many(outcomes, outcome_record, TICKET_KEYS, _table)
+        finally:
+            rejections.close()
+            for remark in messages.remarks(tables):
+                session.say(remark)
+            session.say(messages.counted(counts, DIDS))
+    _next_step(session, counts)
+    return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK
+
+
+def _outcomes(
+    bar: Bar, tables: Sequence[Table], rejections: Rejections, counts: Counter[str], *, strict: bool
+) -> Iterator[Outcome[Ticket]]:
+    for table in tables:
+        rows = bar.session.stopper.interruptible(options.until_rejected(table.rows) if strict else table.rows)
+        for outcome in bar.session.triage.create(bar.over(rows)):
+            counts[outcome.did] += 1
+            rejections.see(outcome, table)
+            yield outcome
+
+
+def _typed(
+    subject: str | None,
+    description: str | None,
+    customer_id: str | None,
+    priority: str | None,
+    created_at: str | None,
+    external_id: str | None,
+    *,
+    source: str,
+) -> TicketDraft:
+    if not (subject or "").strip() and not (description or "").strip():
+        raise UsageError("the ticket has no text", hint="give --subject or --description")
+    return TicketDraft(
+        0,
+        0,
+        (subject or "").strip() or None,
+        (description or "").strip() or None,
+        customer_id or None,
+        options.priority(priority or None),
+        _created(created_at, named=bool(external_id)),
+        external_id or None,
+        source,
+        origin="typed",
+    )
+
+
+def _created(typed: str | None, *, named: bool) -> str | None:
+    """Return when a typed ticket was created: now, unless it has an id and may be there already."""
+    moment = options.moment(typed) or (None if named else now())
+    return moment.replace(".000Z", "Z") if moment else None
+
+
+def _one(session: Session, printer: Printer, draft: TicketDraft) -> int:
+    outcome: Outcome[Ticket]
+    (outcome,) = session.triage.create([draft])
+    if outcome.error is not None or outcome.value is None:
+        raise outcome.error or RowError("the ticket was not stored")
+    printer.one(ticket_record(outcome.value), _table, TICKET_KEYS)
+    session.say(messages.counted({outcome.did: 1}, DIDS))
+    _next_step(session, {outcome.did: 1})
+    return ExitCode.OK
+
+
+def preview(session: Session, printer: Printer, tables: Sequence[Table]) -> int:
+    """Show the first three tickets of each table as they would be stored."""
+    first = [row for table in tables for row in islice(table.rows, 3)]
+    for row in first:
+        if isinstance(row, Rejected):
+            messages.say(f"rejected: {row.error.sentence()}")
+    return _shown(session, printer, [row for row in first if isinstance(row, TicketDraft)])
+
+
+def _shown(session: Session, printer: Printer, drafts: Sequence[TicketDraft]) -> int:
+    """Show what would be stored."""
+    empty = dict.fromkeys(TICKET_KEYS)
+    records = [empty | {k: v for k, v in d._asdict().items() if k in TICKET_KEYS} for d in drafts]
+    printer.many(records, lambda record: record, TICKET_KEYS, _table)
+    session.say("nothing was stored (--dry-run)")
+    return ExitCode.OK
+
+
+def _next_step(session: Session, counts: dict[str, int] | Counter[str]) -> None:
+    if session.guides and counts.get("created", 0) + counts.get("updated", 0):
+        session.say("next: triage classify")
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.tickets(records)

@@ -1,0 +1,87 @@
+"""`triage db`: where the database is, a copy of it while it is in use and back again, and its move to PostgreSQL."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from triage_cli import wiring
+from triage_cli.cli import messages, options
+from triage_cli.cli.context import Session, about_here
+from triage_cli.cli.output import Printer, help_if_bare
+from triage_cli.config import without_password
+
+TOLD = 10  # ids in one warning
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    group = typer.Typer(help="Look after the database.", rich_markup_mode=None)
+    group.command("path")(path)
+    group.command("backup")(backup)
+    group.command("restore")(restore)
+    group.command("copy")(copy)
+    group.callback(invoke_without_command=True)(help_if_bare)
+    app.add_typer(group, name="db")
+
+
+@about_here
+def path(session: Session) -> None:
+    """Print where the database is."""
+    Printer("table").write(wiring.path_of(session.config) + "\n")
+
+
+@about_here
+def backup(session: Session, file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]) -> None:
+    """Copy the database while it is in use; the copy is whole and can be opened with --db."""
+    options.check_written(session, file, "triage db backup FILE")
+    wiring.open_store(session.config).backup(file)
+    session.say(f"wrote {file}")
+
+
+@about_here
+def restore(
+    session: Session,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What triage db backup wrote.")],
+    yes: Annotated[bool, typer.Option("--yes", help="On a terminal: do not ask first.")] = False,
+) -> None:
+    """Put a backup in the place of the database; what is there now is kept beside it, and the log tells of it.
+
+    It is refused while a run is at work. A backup from before a forget brings the text back.
+
+    \b
+    triage db restore backup.db
+    """
+    path = wiring.restorable(session.config, file)
+    question = f"this puts {file} in the place of {path}, which is kept beside it"
+    if not yes and Path(path).exists() and not session.agrees(question):
+        session.say("nothing was restored")
+        return
+    head, replaced, doubts = wiring.restore(session.config, file, session.signature[0])
+    kept = f"; what was there is kept in {replaced.kept}" if replaced.kept else ""
+    session.say(f"restored {file}: {messages.plural(head.events, 'events')}{kept}")
+    if doubts:
+        messages.say(f"warning: the audit log of {file} does not hold: {doubts}")
+    if replaced.tickets:
+        told = ", ".join(replaced.tickets[:TOLD]) + (", …" if len(replaced.tickets) > TOLD else "")
+        number = messages.plural(
+            len(replaced.tickets), "tickets that were forgotten are", "ticket that was forgotten is"
+        )
+        messages.say(f"warning: {number} back with text: triage show tells whose, triage forget erases it: {told}")
+    if replaced.keys:
+        told = ", ".join(replaced.keys)
+        messages.say(f"warning: API keys that were revoked are valid again: triage keys revoke NAME ({told})")
+
+
+@about_here
+def copy(
+    session: Session, url: Annotated[str, typer.Argument(metavar="URL", help="postgresql://user@host/name")]
+) -> None:
+    """Move the database to an empty one on PostgreSQL, audit log included, and verify it there; all or nothing."""
+    copied = wiring.copy_to(session.config, url)
+    rows = ", ".join(f"{number:,} {table}" for table, number in copied.rows.items() if number)
+    session.say(f"copied {rows or 'nothing, since there is nothing'}; the audit log holds there")
+    if copied.changed:
+        session.say(f"note: a NUL character in {copied.changed} rows became U+FFFD, which PostgreSQL can keep")
+    if session.guides:
+        session.say(f"next: put database: {without_password(url)} into the config, or give it as --db")

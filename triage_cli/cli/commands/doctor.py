@@ -1,0 +1,96 @@
+"""`triage doctor`: what works and what does not, each with the next step."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from triage_cli import wiring
+from triage_cli.cli import messages
+from triage_cli.cli.context import Session, command
+from triage_cli.cli.output import Output, Printer
+from triage_cli.config import without_password
+from triage_cli.domain.errors import ExitCode, TriageError
+from triage_cli.domain.models import Lease
+
+COLUMNS = ("what", "works", "said", "next")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("doctor")(doctor)
+
+
+@command
+def doctor(session: Session, output: Output = None) -> int:
+    """Try all that is configured: each classifier with a tiny question, each destination without sending.
+
+    Exit code 8 where one fails.
+
+    \b
+    triage doctor
+    """
+    records = list(_tried(session))
+    Printer(output).many(records, lambda record: record, COLUMNS, _table, "what", rows=len(records))
+    return ExitCode.OK if all(record["works"] is not False for record in records) else ExitCode.CHECK_FAILED
+
+
+def _tried(session: Session) -> Iterator[dict[str, Any]]:
+    config = session.config
+    yield _record("configuration", str(config.path or "the built-in defaults"))
+    there = session.has_database
+    try:
+        if there:
+            stats = session.triage.stats()
+            session.store.renew(Lease(""))  # changes nothing, but only who may write gets so far
+            said = f"{messages.plural(stats.tickets, 'tickets')}, {messages.plural(stats.events, 'events')}"
+        else:
+            said = "not there yet; triage create FILE makes one"
+            session.lend_database()
+    except TriageError as error:
+        yield _record("database", error.message, error.hint, works=False)
+        return
+    yield _record("database", f"{without_password(config.database)}: {said}")
+    for name in config.classifiers:
+        if not there and wiring.asks_provider(config, name):
+            why = "not asked: its call is booked, and there is no database for that yet"
+            yield _record(f"classifier {name}", why, "triage create FILE, then triage doctor", works=None)
+            continue
+        try:
+            yield _record(f"classifier {name}", wiring.try_classifier(session.config, name, *session.signature))
+        except TriageError as error:
+            yield _record(f"classifier {name}", error.message, error.hint, works=False)
+    for name in config.destinations:
+        try:
+            yield _record(f"destination {name}", wiring.try_destination(config, name))
+        except TriageError as error:
+            yield _record(f"destination {name}", error.message, error.hint, works=False)
+    yield from _learned(session)
+
+
+def _learned(session: Session) -> Iterator[dict[str, Any]]:
+    try:
+        version = wiring.learned_version(session.config)
+        if version is not None:
+            yield _record("learned model", version[0], "" if version[1] else "triage learn", works=version[1])
+        for name, found, holds in wiring.calibrations(session.config):
+            said = f"fitted to {found.n:,} labelled tickets on {found.at[:10]}"
+            if holds:
+                yield _record(f"calibration {name}", said)
+            else:
+                hint = f"triage eval FILE --classifier {name} --calibrate"
+                why = f"{said}; model, prompt or categories changed since, so it is retired"
+                yield _record(f"calibration {name}", why, hint, works=False)
+    except TriageError as error:
+        yield _record("learned model", error.message, error.hint, works=False)
+
+
+def _record(what: str, said: str, hint: str = "", *, works: bool | None = True) -> dict[str, Any]:
+    """Return the record of one thing; `works` None is that nobody knows, which is no failure."""
+    return dict(zip(COLUMNS, (what, works, said, hint), strict=True))
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.of(COLUMNS)(records)

@@ -1,0 +1,171 @@
+"""`triage eval`: how right classifiers are on labelled tickets, what each threshold would do, and what it costs."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli import wiring
+from triage_cli.cli import labelled_files, messages, options
+from triage_cli.cli.commands import attack
+from triage_cli.cli.context import Session, command
+from triage_cli.cli.output import Output, Printer
+from triage_cli.domain.errors import PRECEDENCE, CheckError, ExitCode, UsageError
+from triage_cli.domain.evaluation.calibration import LEAST
+from triage_cli.domain.evaluation.metrics import Scored
+from triage_cli.domain.ids import now
+from triage_cli.runtime.private_files import private
+from triage_cli.service.learning.evaluate import Evaluated, Learned
+
+Names = Annotated[
+    list[str] | None,
+    typer.Option("--classifier", metavar="NAME", help="May be repeated.", show_default=False),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("eval")(evaluate)
+
+
+@command
+def evaluate(
+    session: Session,
+    file: Annotated[str | None, typer.Argument(metavar="FILE|-", help="Labelled tickets.", show_default=False)] = None,
+    classifier: Names = None,
+    label: labelled_files.Label = None,
+    min_accuracy: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="X", help="Below it the exit code is 8.", show_default=False)
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="A page with the plots.", show_default=False)
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Make the confidences probabilities from here on.")
+    ] = False,
+    adversarial: Annotated[
+        bool, typer.Option("--adversarial", help="Try the shipped attacks instead: how many steer the label?")
+    ] = False,
+    workers: options.Workers = None,
+    max_cost: options.MaxCost = None,
+    max_wait: options.MaxWait = "2m",
+    limit: options.Limit = None,
+    output: Output = None,
+) -> int:
+    """Measure classifiers on labelled tickets: accuracy, each category, each threshold, calibration, cost, time.
+
+    \b
+    triage eval labelled.csv
+    triage eval labelled.csv --classifier local --classifier gpt --max-cost 1 --report report.html
+    triage eval labelled.csv --calibrate
+    triage eval --adversarial --classifier gpt
+    """
+    _choose_database(session, classifier or [session.config.classifier], calibrate=calibrate)
+    if adversarial:
+        about = {"FILE": file, "--label": label, "--min-accuracy": min_accuracy, "--report": report}
+        attack.check({**about, "--calibrate": calibrate, "--limit": limit})
+    names = dict.fromkeys(classifier or [session.config.classifier])
+    plans = [options.plan(session, name, workers, max_cost, max_wait, force=adversarial) for name in names]
+    if adversarial:
+        return attack.attack(session, plans, output)
+    if report is not None and not report.parent.is_dir():
+        raise UsageError(f"no folder {report.parent} for the report", hint="name another file with --report")
+    options.check_written(session, report, "--report", [0 if file in (None, "-") else file])
+    evaluating = wiring.evaluating(session.config, *session.signature, session.say)
+    session.stopper.watch(evaluating.allowance.stop)
+    rows = evaluating.rows(labelled_files.read(session, file or "-", label)[:limit])
+    found: list[Evaluated] = []
+    for plan in plans:
+        own = session.config.classifiers[plan.classifier or ""].min_confidence
+        found.append(evaluating.evaluate(rows, plan, own, fit=calibrate))
+        if found[-1].stopped or evaluating.allowance.stopping:
+            break
+    records = [each.scored._asdict() for each in found]
+    Printer(output).many(records, lambda r: r, Scored._fields, _table, "classifier", len(records))
+    if report is not None:
+        _write(report, found, file or "stdin")
+        session.say(f"wrote {report}")
+    codes = {_told(session, each, min_accuracy, calibrate=calibrate) for each in found}
+    return next(code for code in PRECEDENCE if code in codes)
+
+
+def _choose_database(session: Session, names: Sequence[str], *, calibrate: bool) -> None:
+    """Where there is no database, do without; but what costs, and a calibration, must be kept."""
+    asked = [session.config.classifiers[name] for name in names if name in session.config.classifiers]
+    if calibrate or any(spec.type != "local" for spec in asked):
+        session.require_database()
+    session.look()
+    session.lend_database()
+
+
+def _told(session: Session, found: Evaluated, min_accuracy: float | None, *, calibrate: bool) -> ExitCode:
+    """Tell what came of one classifier, and return the exit code it asks for."""
+    scored = found.scored
+    low, high = scored.accuracy_interval
+    session.say(f"{scored.classifier}: right on {scored.accuracy:.1%} of {scored.n:,} ({low:.1%} to {high:.1%})")
+    if found.learned:
+        session.say(_flatters(found.learned))
+    if scored.outside:
+        n, held = scored.outside["n"], scored.outside["held_back"]
+        session.say(f"{n:,} tickets have a label that is no category: {held:.1%} of them were not answered surely")
+    for made in found.calibrations:
+        session.say(
+            f"calibrated {made.classifier} ({made.method}, {made.n:,} tickets): calibration error "
+            f"{made.error_before:.3f}, on held-out answers now {made.error_after:.3f}"
+        )
+    if found.stopped is not None:
+        messages.error(found.stopped, sys.argv[1:])
+        return found.stopped.exit_code
+    if calibrate and not found.calibrations:
+        if refused := _taught(found):
+            messages.error(refused, sys.argv[1:])
+            return refused.exit_code
+        session.say(f"note: nothing was calibrated: it takes {LEAST} answers with a confidence")
+    if min_accuracy is not None and scored.accuracy < min_accuracy:
+        problem = CheckError(
+            f"{scored.classifier} is right on {scored.accuracy:.1%}, less than --min-accuracy {min_accuracy:.1%}",
+            hint="triage suspects finds labels that are likely wrong, triage learn fits it to your tickets",
+        )
+        messages.error(problem, sys.argv[1:])
+        return problem.exit_code
+    return ExitCode.PARTIAL if scored.failed else ExitCode.OK
+
+
+def _flatters(learned: Learned) -> str:
+    n = learned.n + learned.others
+    said = f"note: {learned.n:,} of these {n:,} tickets were learned from, so this flatters"
+    if not learned.others:
+        return said
+    low, high = learned.interval
+    share = learned.right / learned.others
+    return f"{said}; on the {learned.others:,} others it is right on {share:.1%} ({low:.1%} to {high:.1%})"
+
+
+def _taught(found: Evaluated) -> UsageError | None:
+    """Return the error where a calibration fails for tickets that were learned from."""
+    learned = found.learned
+    if learned is None or learned.others >= LEAST:
+        return None
+    return UsageError(
+        f"{found.scored.classifier} cannot be calibrated on tickets that it has learned from: it takes {LEAST} others, "
+        f"and there are {learned.others}",
+        hint="evaluate with tickets that it was not taught",
+    )
+
+
+def _write(path: Path, found: Sequence[Evaluated], source: str) -> None:
+    from triage_cli.cli import html_report
+
+    try:
+        with open(path, "w", encoding="utf-8", opener=private) as file:
+            file.write(html_report.page(found, source, now()))
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --report") from error
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import eval_tables
+
+    return eval_tables.evaluations(records)

@@ -1,0 +1,86 @@
+"""`triage forget`: erase a person's text."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli.cli import messages
+from triage_cli.cli.context import Session, command
+from triage_cli.cli.output import Output, Printer
+from triage_cli.domain.errors import UsageError
+from triage_cli.domain.models import Outcome, Routed, Selection
+from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("forget")(forget)
+
+
+@command
+def forget(
+    session: Session,
+    customer_id: Annotated[str, typer.Option("--customer-id", metavar="C", help="Whose tickets.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", help="On a terminal: do not ask first.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many tickets it concerns; erase nothing.")
+    ] = False,
+    output: Output = None,
+) -> None:
+    """Erase a person's text from the database, its old pages too; the audit log holds none and stays valid.
+
+    What was delivered, exported or backed up is out of reach. A later import of the same export brings nothing back.
+    On a terminal it asks first; elsewhere it does not.
+
+    \b
+    triage forget --customer-id C-1047 --dry-run
+    triage forget --customer-id C-1047 --yes
+    """
+    customer = customer_id.strip()
+    if not customer:
+        raise UsageError("--customer-id is empty", hint="name the customer")
+    if dry_run:
+        session.say(
+            f"{messages.plural(_count(session, customer), 'tickets')} of {customer} would be erased (--dry-run)"
+        )
+    elif yes or _agreed(session, customer):
+        _erase(session, customer, Printer(output, quiet=session.quiet))
+    else:
+        session.say("nothing was erased")
+
+
+def _count(session: Session, customer: str) -> int:
+    return sum(1 for _ in session.look().find(Selection(customer_id=customer)))
+
+
+def _agreed(session: Session, customer: str) -> bool:
+    """Ask first, but not where there is nothing to erase."""
+    number = _count(session, customer)
+    return not number or session.agrees(f"this erases {messages.plural(number, 'tickets')} of {customer} for good")
+
+
+def _erase(session: Session, customer: str, printer: Printer) -> None:
+    counts: Counter[str] = Counter()
+    sent: Counter[str] = Counter()
+
+    def counted() -> Iterator[Outcome[Routed]]:
+        for outcome in session.local.forget(customer):
+            counts[outcome.did] += 1
+            sent.update(d.destination for d in outcome.value.deliveries) if outcome.value else None
+            yield outcome
+
+    printer.many(counted(), outcome_record, TICKET_KEYS, _table)
+    session.say(messages.counted(counts, ("forgotten",)))
+    if sent:
+        told = ", ".join(f"{name} ({number})" for name, number in sorted(sent.items()))
+        session.say(f"note: out of reach is what was delivered before: {told}; and backups, exports, files of rejects")
+    if not counts:
+        session.say("note: no ticket has this customer id")
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.tickets(records)

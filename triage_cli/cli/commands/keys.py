@@ -1,0 +1,84 @@
+"""`triage keys`: who may use the HTTP API."""
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from triage_cli import wiring
+from triage_cli.cli.actor import user
+from triage_cli.cli.context import Session, command, makes_database
+from triage_cli.cli.output import Output, Printer, Table, help_if_bare
+from triage_cli.domain.models import ApiKey
+from triage_cli.service.api_keys import KeyRing
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Who uses the key; the audit log calls its actor so.")]
+COLUMNS = ("name", "role", "key_id", "created_at", "last_used_at", "revoked_at")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    group = typer.Typer(help="Make and revoke the keys of the HTTP API.", rich_markup_mode=None)
+    group.command("create")(create)
+    group.command("list")(list_keys)
+    group.command("revoke")(revoke)
+    group.callback(invoke_without_command=True)(help_if_bare)
+    app.add_typer(group, name="keys")
+
+
+@command
+@makes_database
+def create(
+    session: Session,
+    name: Name,
+    role: Annotated[
+        Literal["reader", "agent", "admin"],
+        typer.Option(help="reader reads, agent also works on tickets, admin may do all."),
+    ],
+    output: Output = None,
+) -> None:
+    """Make a key. It is shown this once: only its hash is stored.
+
+    \b
+    triage keys create zendesk-bot --role agent
+    """
+    made = _ring(session).create(name, role)._asdict()
+    Printer(output).one(made, _table(*made), tuple(made), "key")
+    session.say("keep the key now: it is shown only once")
+
+
+@command
+def list_keys(session: Session, output: Output = None) -> None:
+    """List keys, when each was used last (to the minute), and which are revoked.
+
+    \b
+    triage keys list
+    """
+    session.look()
+    Printer(output).many(_ring(session).list(), _record, COLUMNS, _table(*COLUMNS), "name")
+
+
+@command
+def revoke(session: Session, name: Name, output: Output = None) -> None:
+    """Revoke a key: it opens nothing from the next request on.
+
+    \b
+    triage keys revoke zendesk-bot
+    """
+    Printer(output).one(_record(_ring(session).revoke(name)), _table(*COLUMNS), COLUMNS, "name")
+
+
+def _ring(session: Session) -> KeyRing:
+    return KeyRing(session.store, wiring.open_gate(session.store), user())
+
+
+def _record(key: ApiKey) -> dict[str, Any]:
+    return {column: getattr(key, column) for column in COLUMNS}
+
+
+def _table(*columns: str) -> Table:
+    def show(records: Any) -> object:
+        from triage_cli.cli import tables
+
+        return tables.of(columns)(records)
+
+    return show

@@ -1,0 +1,84 @@
+"""`triage logs`: the audit log."""
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli.cli import messages, options
+from triage_cli.cli.context import Session, served
+from triage_cli.cli.output import Excel, Output, Printer
+from triage_cli.domain.models import EventQuery, LoggedEvent
+from triage_cli.domain.serialization import EVENT_KEYS, event_record
+
+ON_TERMINAL = 100
+ACTIONS = (
+    *("created", "updated", "classified", "verdict", "routed", "unroutable"),
+    *("delivered", "delivery_failed", "dead_letter", "destination_off", "proposed", "reclassified"),
+    *("submitted", "returned", "batch_opened", "batch_sent", "batch_submitted", "batch_ended", "batch_returned"),
+    *("learned", "rolled_back", "calibrated", "renamed", "forgotten", "restored", "key_created", "key_revoked"),
+)
+BREATH = 0.5  # seconds between two looks with --follow
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("logs")(logs)
+
+
+@served
+def logs(
+    session: Session,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Only this ticket's events.", show_default=False)
+    ] = None,
+    action: Annotated[
+        str | None, typer.Option(metavar="ACTION", help="As in created, classified, routed.", show_default=False)
+    ] = None,
+    actor: Annotated[str | None, typer.Option(metavar="NAME", help="Who did it.", show_default=False)] = None,
+    since: options.Since = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="As --since.", show_default=False)] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=0, max=options.MOST, metavar="N", help="The last N.", show_default=False)
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on as events come.")] = False,
+    output: Output = None,
+    excel: Excel = False,
+) -> None:
+    """Print the audit log, oldest first: the last 100 on a terminal, all in a pipe.
+
+    \b
+    triage logs ID
+    triage logs --action classified --since 1d -o csv
+    """
+    printer = Printer(output, excel=excel)
+    options.tell_unknown(session, "action", action, ACTIONS)
+    if limit is None and messages.on_terminal(sys.stdout):
+        limit = ON_TERMINAL
+    ticket_id = session.look().resolve(name) if name is not None else None
+    query = EventQuery(ticket_id, action, actor, options.moment(since), options.moment(until), limit)
+    events = _followed(session, query) if follow else session.look().events(query)
+    if follow and printer.format == "table":
+        printer.format = "jsonl"
+    events = session.stopper.interruptible(events)
+    printer.many(printer.unless_closed(events), event_record, EVENT_KEYS, _table, "seq", rows=limit)
+
+
+def _followed(session: Session, query: EventQuery) -> Iterator[LoggedEvent]:
+    """Yield events, then those that come, until a signal or a reader that leaves."""
+    session.stopper.watch(lambda: None)
+    while not session.stopper.code:
+        for event in session.triage.events(query):
+            query = query._replace(after=event.seq)
+            yield event
+        sys.stdout.flush()
+        query = query._replace(limit=None)
+        time.sleep(BREATH)
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.events(records)

@@ -1,0 +1,166 @@
+"""`triage reclassify`: ask again, look at what flips, let it hold."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli.cli import messages, options
+from triage_cli.cli.commands.route import waiting_offline
+from triage_cli.cli.context import Session, served
+from triage_cli.cli.output import Excel, Output, Printer
+from triage_cli.cli.progress import Bar, among
+from triage_cli.cli.unroutable import Unroutable
+from triage_cli.domain.errors import PRECEDENCE, ExitCode, UsageError
+from triage_cli.domain.models import Flip, Outcome, ReclassifyPlan, Selection
+from triage_cli.domain.serialization import FLIP_KEYS, outcome_record
+
+# What is asked about again where nothing is named.
+DECIDED = ("classified", "routing", "routed", "unroutable", "undeliverable")
+# What is printed: where the category that holds and the one answered differ.
+SHOWN = ("flip", "flipped", "rehomed", "unhoused")
+WORDS = {
+    "flip": "would flip",
+    "flipped": "flipped",
+    "within": "within the hysteresis",
+    "waiting": "waiting in a batch",
+    "locked": "locked by a verdict",
+    "held": "held by another run",
+    "rehomed": "of categories that are gone find another",
+    "unhoused": "of categories that are gone need a person",
+}
+COLUMNS = (
+    "ticket_id",
+    "status",
+    "old",
+    "old_confidence",
+    "new",
+    "new_confidence",
+    "old_reason",
+    "new_reason",
+    "applied",
+)
+WIDEST = 12  # categories of a matrix that a terminal has room for
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("reclassify")(reclassify)
+
+
+@served
+def reclassify(
+    session: Session,
+    ids: options.Ids = None,
+    status: options.Statuses = None,
+    category: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only tickets of this one.", show_default=False)
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Let the new categories hold, all or none.")] = False,
+    max_flips: Annotated[
+        str | None,
+        typer.Option(metavar="N|N%", help="With more flips nothing is changed: exit code 8.", show_default=False),
+    ] = None,
+    reroute: Annotated[bool, typer.Option("--reroute", help="Send on what was routed, if it flipped.")] = False,
+    classifier: options.Classifier = None,
+    workers: options.Workers = None,
+    max_cost: options.MaxCost = None,
+    max_wait: options.MaxWait = "2m",
+    deadline: options.Deadline = None,
+    limit: options.Limit = None,
+    since: options.Since = None,
+    batch: options.InBatches = False,
+    force: Annotated[bool, typer.Option("--force", help="Overrule verdicts.")] = False,
+    output: Output = None,
+    excel: Excel = False,
+) -> int:
+    """Ask again about tickets that a machine decided; print what would flip, and with --apply let it hold.
+
+    \b
+    triage reclassify --classifier gpt                    look first: answers are kept
+    triage reclassify --classifier gpt --apply --max-flips 2% --reroute
+    """
+    if reroute and not apply:
+        raise UsageError("--reroute sends on what was flipped, and without --apply nothing is", hint="add --apply")
+    asked = options.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline, batch=batch)
+    plan = ReclassifyPlan(asked, apply, max_flips, reroute)
+    printer = Printer(output, excel=excel, quiet=session.quiet)
+    named, missing = options.ids(session, ids)
+    selection = Selection(
+        named[:limit] if named is not None else None, options.statuses(status), category,
+        since=options.moment(since), limit=limit,
+    )  # fmt: skip
+    counts: Counter[str] = Counter()
+    matrix: Counter[tuple[str, str]] = Counter()
+    codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
+    unroutable = Unroutable()
+    try:
+        way = partial(among, session, selection, DECIDED)
+        bar = Bar(session, "comparing", session.shows_progress(printer.format), way)
+        outcomes = _counted(bar.over(session.triage.reclassify(selection, plan)), counts, matrix, codes, unroutable)
+        printer.many((o for o in outcomes if o.did in SHOWN), outcome_record, FLIP_KEYS, _table)
+    finally:
+        for line in table(matrix):
+            session.say(line)
+        unroutable.close()
+        session.say(messages.counted(counts, ("flipped" if apply else "flip", "confirmed", "unchanged"), WORDS))
+    if batch:
+        options.tell_waiting(session)
+    if reroute:
+        session.say(waiting_offline(session))
+    if session.guides and counts["flip"] and not apply:
+        session.say("next: the same with --apply; nobody is asked again")
+    elif session.guides and counts["flipped"]:
+        session.say("next: triage route")
+    return next(code for code in PRECEDENCE if code in codes)
+
+
+def _counted(
+    outcomes: Iterable[Outcome[Flip]],
+    counts: Counter[str],
+    matrix: Counter[tuple[str, str]],
+    codes: set[ExitCode],
+    unroutable: Unroutable,
+) -> Iterator[Outcome[Flip]]:
+    for outcome in outcomes:
+        counts[outcome.did] += 1
+        if outcome.value is not None and outcome.value.old and outcome.value.new:
+            matrix[outcome.value.old, outcome.value.new] += 1
+        if outcome.value is not None and outcome.value.applied and outcome.value.status == "unroutable":
+            unroutable.add(outcome.value.new)
+            codes.add(ExitCode.PARTIAL)
+        if outcome.error is not None:
+            codes.add(outcome.error.exit_code)
+            messages.say(f"failed: {outcome.error.sentence()}")
+        yield outcome
+
+
+def table(matrix: Counter[tuple[str, str]]) -> Iterator[str]:
+    """Yield the lines of a matrix, the old categories down and the new ones across; of many only what changed."""
+    if all(old == new for old, new in matrix):
+        return
+    names = sorted({name for pair in matrix for name in pair})
+    if len(names) > WIDEST:
+        for (old, new), number in matrix.most_common():
+            if old != new:
+                yield f"{old} → {new}: {number:,}"
+        return
+    widths = [max(len(name), 7) for name in names]
+    corner = "old → new"
+    first = max(map(len, (corner, *names)))
+    yield "  ".join([f"{corner:<{first}}", *(f"{n:>{w}}" for n, w in zip(names, widths, strict=True))])
+    for old in names:
+        cells = (f"{matrix[old, new]:>{w},}" for new, w in zip(names, widths, strict=True))
+        yield "  ".join([f"{old:<{first}}", *cells])
+
+
+def _table(records: Sequence[Any]) -> object:
+    from triage_cli.cli import tables
+    from triage_cli.cli.table_layout import Fitted
+
+    shown = Fitted(COLUMNS, spare=("status", "applied", "old_reason", "new_reason"))
+    for r in records:
+        shown.add_row(*(tables.cell(r[name][-8:] if name == "ticket_id" else r[name]) for name in COLUMNS))
+    return shown

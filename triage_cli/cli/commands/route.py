@@ -1,0 +1,183 @@
+"""`triage route`: send tickets where the routing map says, and deliver what is due."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli import wiring
+from triage_cli.cli import messages, options
+from triage_cli.cli.context import Session, served
+from triage_cli.cli.output import Excel, Output, Printer
+from triage_cli.cli.progress import Bar, among
+from triage_cli.cli.unroutable import Unroutable
+from triage_cli.domain import routing
+from triage_cli.domain.errors import PRECEDENCE, ExitCode, ItemError, TriageError
+from triage_cli.domain.models import Outcome, Routed, RoutePlan, Selection
+from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
+
+# Attempts that fall due within this many seconds are waited for.
+STAY = 15.0
+DIDS = ("routed",)
+PREVIEW_KEYS = ("ticket_id", "request", "error")
+WORDS = {"routing": "due later", "held": "held by another run", "unchanged": "were there already"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("route")(route)
+
+
+@served
+def route(
+    session: Session,
+    ids: options.Ids = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the exact request; send nothing.")] = False,
+    retry_dead: Annotated[bool, typer.Option("--retry-dead", help="Try dead letters again.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Send again what was accepted already.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not stay for attempts that fall due.")] = False,
+    limit: options.Limit = None,
+    output: Output = None,
+    excel: Excel = False,
+) -> int:
+    """Send tickets to their destinations: the named ones, or every classified one and every delivery that is due.
+
+    \b
+    triage route --dry-run
+    triage route -q
+    """
+    printer = Printer(output, excel=excel, quiet=session.quiet)
+    named, missing = options.ids(session, ids)
+    selection = Selection(ids=named[:limit] if named is not None else None, limit=limit)
+    if dry_run:
+        session.only_here("route --dry-run")
+        as_text = output in (None, "table") and not excel
+        return _preview(session, selection, RoutePlan(retry_dead, again), printer, as_text=as_text)
+    counts: Counter[str] = Counter()
+    places: Counter[str] = Counter()
+    codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
+    plan = RoutePlan(retry_dead, again, 0.0 if no_wait else STAY)
+    way = partial(among, session, selection, ("classified", "unroutable"))
+    bar = Bar(session, "routing", session.shows_progress(printer.format), way)
+    repeats, unroutable = messages.Repeats(), Unroutable()
+    routed = bar.over(session.triage.route(selection, plan))
+    outcomes = _counted(session, routed, counts, places, codes, repeats, unroutable)
+    try:
+        if ids and len(ids) == 1 and ids != ["-"]:
+            printer.named(outcomes, outcome_record, TICKET_KEYS, _table)
+        else:
+            printer.many(outcomes, outcome_record, TICKET_KEYS, _table)
+    finally:
+        repeats.close()
+        unroutable.close()
+        session.say(messages.counted(counts, DIDS, WORDS))
+    session.say(waiting_offline(session))
+    if session.guides:
+        session.say(next_step(places, counts) or _due_later(session))
+    return next(code for code in PRECEDENCE if code in codes)
+
+
+def code_of(outcome: Outcome[Routed], error: TriageError) -> ExitCode:
+    """Return the exit code that a ticket's error asks for: what is due later, or waits, is no failure."""
+    if not isinstance(error, ItemError):
+        return error.exit_code
+    failed = outcome.did in ("undeliverable", "unroutable") or (
+        error.code == "not_classified" and outcome.did != "needs_review"
+    )
+    return ExitCode.PARTIAL if failed else ExitCode.OK
+
+
+def next_step(places: Counter[str], counts: Counter[str]) -> str:
+    """Say where tickets went, and what is left to a person."""
+    steps = []
+    if places:
+        listed = ", ".join(f"{place} ({number:,})" for place, number in places.most_common())
+        steps.append(f"{sum(places.values()):,} routed to {listed}")
+    if counts["needs_review"]:
+        steps.append(f"{counts['needs_review']:,} need you: triage review")
+    if counts["undeliverable"]:
+        steps.append("triage show ID has the attempts; triage route --retry-dead tries again")
+    return "; ".join(steps)
+
+
+def waiting_offline(session: Session) -> str:
+    """Say how many deliveries wait for the network, where that is switched off."""
+    names = frozenset() if session.is_remote else wiring.cut_off(session.config)
+    owed = session.triage.stats().deliveries if names and not session.quiet else {}
+    waits = {name: owed[name]["pending"] for name in sorted(names) if owed.get(name, {}).get("pending")}
+    if not waits:
+        return ""
+    number = messages.plural(sum(waits.values()), "deliveries wait", "delivery waits")
+    return f"offline: {number} for the network ({', '.join(f'{name} {n:,}' for name, n in waits.items())})"
+
+
+def _due_later(session: Session) -> str:
+    """Say where there was nothing to do that there will be."""
+    number = sum(states.get("pending", 0) for states in session.triage.stats().deliveries.values())
+    due = messages.plural(number, "deliveries are due later", "delivery is due later")
+    return f"{due}: triage show ID tells when" if number else ""
+
+
+def _counted(
+    session: Session,
+    outcomes: Iterable[Outcome[Routed]],
+    counts: Counter[str],
+    places: Counter[str],
+    codes: set[ExitCode],
+    repeats: messages.Repeats,
+    unroutable: Unroutable,
+) -> Iterator[Outcome[Routed]]:
+    for outcome in outcomes:
+        counts[outcome.did] += 1
+        ticket = outcome.value.ticket if outcome.value else None
+        if ticket is not None and outcome.did == "routed":
+            places[ticket.routed_to or ""] += 1
+        if outcome.error is not None:
+            code = code_of(outcome, outcome.error)
+            codes.add(code)
+            if ticket is not None and outcome.did == "unroutable":
+                unroutable.add(ticket.category)
+            elif code or not session.quiet:  # what is due later or waits is well
+                repeats.tell(WORDS.get(outcome.did, outcome.did), outcome.error, ticket.ticket_id if ticket else "")
+        yield outcome
+
+
+def _preview(session: Session, selection: Selection, plan: RoutePlan, printer: Printer, *, as_text: bool) -> int:
+    """Print the requests that would be made, as they are or as records."""
+    if selection.ids is None:
+        dead = {"undeliverable"} if plan.retry_dead else set()
+        selection = selection._replace(statuses=frozenset({"classified", "unroutable", "routing"} | dead))
+    number: Counter[str] = Counter()
+    records = _requests(session, selection, plan, number)
+    if as_text:
+        for record in records:
+            if record["request"] is not None:
+                printer.write(record["request"] + "\n")
+    else:
+        printer.many(records, lambda record: record, PREVIEW_KEYS, _table)
+    session.say(f"{messages.plural(number['requests'], 'requests')} would be made (--dry-run)")
+    return ExitCode.OK
+
+
+def _requests(
+    session: Session, selection: Selection, plan: RoutePlan, number: Counter[str]
+) -> Iterator[dict[str, str | None]]:
+    """Yield each request that would be made, which is counted, and each ticket that has none, which is told."""
+    for ticket in session.look().find(selection):
+        rule = routing.match(session.config.routes, ticket) if ticket.category else None
+        if rule is None:
+            why = "no rule matches" if ticket.category else f"no category ({ticket.status})"
+            messages.say(f"{ticket.ticket_id}: {why}")
+            yield {"ticket_id": ticket.ticket_id, "request": None, "error": why}
+            continue
+        for request in wiring.preview(session.config, session.store, ticket, rule, plan):
+            number["requests"] += 1
+            yield {"ticket_id": ticket.ticket_id, "request": request, "error": None}
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.tickets(records)

@@ -1,0 +1,220 @@
+"""`triage run`: create, classify and route in one pass; rows in are rows out, in their order."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import typer
+
+from triage_cli.cli import messages, options
+from triage_cli.cli.commands.create import DIDS, DryRun, preview
+from triage_cli.cli.commands.route import next_step, waiting_offline
+from triage_cli.cli.context import Session, makes_database, served
+from triage_cli.cli.output import Excel, Output, Printer
+from triage_cli.cli.progress import Bar, through
+from triage_cli.cli.rejects import Rejections
+from triage_cli.cli.unroutable import Unroutable
+from triage_cli.domain.errors import PRECEDENCE, ExitCode, ItemError, UsageError
+from triage_cli.domain.models import ClassifyPlan, Outcome, Rejected, Routed, TicketDraft
+from triage_cli.domain.serialization import ADDED_KEYS as ADDED
+from triage_cli.domain.streams import in_order
+from triage_cli.readers import Table
+from triage_cli.readers.csv_reader import named_once
+
+Row = tuple[Sequence[Any], list[Any]]
+
+WORDS = {"needs_review": "need review", "routing": "due later"}
+STATUSES = ("routed", "needs_review", "failed")
+OWN = 2  # of the input's own columns that a table shows, so that a reader knows the row
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("run")(run)
+
+
+@served
+@makes_database
+def run(
+    session: Session,
+    files: options.Files = None,
+    classifier: options.Classifier = None,
+    workers: options.Workers = None,
+    max_cost: options.MaxCost = None,
+    max_wait: options.MaxWait = "2m",
+    deadline: options.Deadline = None,
+    mapped: options.Mapped = None,
+    source: options.Source = None,
+    kind: options.Kind = None,
+    encoding: options.Encoding = None,
+    delimiter: options.Delimiter = None,
+    no_header: options.NoHeader = False,
+    limit: options.Limit = None,
+    dry_run: DryRun = False,
+    strict: options.Strict = False,
+    rejects: options.Rejects = None,
+    max_rejects: options.MaxRejects = "0",
+    output: Output = None,
+    excel: Excel = False,
+) -> int:
+    """Store, classify and route in one pass: the one-liner for pipes.
+
+    \b
+    triage run tickets.csv --dry-run
+    triage run tickets.csv -o csv > done.csv
+    cat export.csv | triage run -q
+    """
+    plan = options.plan(session, classifier, workers, max_cost, max_wait, deadline=deadline)
+    wanted = options.options(mapped, source, kind, encoding, delimiter, limit, no_header=no_header)
+    printer = Printer(output, excel=excel, quiet=session.quiet and output is None)
+    tally = Tally(Rejections(rejects, max_rejects, strict=strict), quiet=session.quiet)
+    with options.streams(files) as opened:
+        if dry_run:
+            return preview(session, printer, options.tables(session, opened, wanted))
+        streams = options.looked_through(session, opened, wanted)
+        tables = options.tables(session, streams, wanted)
+        if printer.format == "csv" and len({table.columns for table in tables}) > 1:
+            raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")
+        if printer.format in ("json", "jsonl") and not printer.silent:
+            _check_names(tables)
+        options.check_written(session, rejects, "--rejects", (stream.fileno() for _, stream in opened))
+        tally.rejections.begin(tables)
+        try:
+            bar = Bar(session, "running", session.shows_progress(printer.format), partial(through, streams))
+            _print(printer, tables, lambda table: _outcomes(bar, table, plan, tally, strict=strict))
+        finally:
+            tally.close()
+            for remark in messages.remarks(tables):
+                session.say(remark)
+            session.say(f"{messages.counted(tally.dids, DIDS)}; {messages.counted(tally.statuses, STATUSES, WORDS)}")
+        session.say(waiting_offline(session))
+    if session.guides:
+        session.say(next_step(tally.places, tally.statuses))
+    return tally.exit_code
+
+
+class Tally:
+    """What a run's summary tells."""
+
+    def __init__(self, rejections: Rejections, *, quiet: bool) -> None:
+        self.rejections = rejections
+        self.dids: Counter[str] = Counter()
+        self.statuses: Counter[str] = Counter()
+        self.places: Counter[str] = Counter()
+        self._repeats = messages.Repeats()
+        self._unroutable = Unroutable()
+        self._quiet = quiet
+        self._codes = {ExitCode.OK}
+
+    def add(self, outcome: Outcome[Routed]) -> None:
+        """Count one row."""
+        self.dids[outcome.did] += 1
+        ticket = outcome.value.ticket if outcome.value else None
+        if ticket is None:
+            return
+        self.statuses[ticket.status] += 1
+        if ticket.status == "routed":
+            self.places[ticket.routed_to or ""] += 1
+        if ticket.status == "unroutable":
+            self._unroutable.add(ticket.category)
+            self._codes.add(ExitCode.PARTIAL)
+        if outcome.error is not None and (ticket.status in ("failed", "undeliverable")):
+            self._codes.add(ExitCode.PARTIAL)
+        elif outcome.error is not None and not isinstance(outcome.error, ItemError):
+            self._codes.add(outcome.error.exit_code)
+        well = ticket.status == "routing" and isinstance(outcome.error, ItemError) and self._quiet
+        if outcome.error is not None and ticket.status in ("failed", "undeliverable", "routing") and not well:
+            self._repeats.tell(WORDS.get(ticket.status, ticket.status), outcome.error, ticket.ticket_id)
+
+    def close(self) -> None:
+        """Tell what is left to be told."""
+        self.rejections.close()
+        self._repeats.close()
+        self._unroutable.close()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return the code that the command ends with."""
+        codes = self._codes | ({ExitCode.PARTIAL} if self.rejections.too_many else set())
+        return next(code for code in PRECEDENCE if code in codes)
+
+
+def _outcomes(bar: Bar, table: Table, plan: ClassifyPlan, tally: Tally, *, strict: bool) -> Iterator[Row]:
+    """Yield each row's own cells and what is added to them."""
+    rows = bar.session.stopper.interruptible(options.until_rejected(table.rows) if strict else table.rows)
+    for outcome in in_order(bar.session.triage.run(bar.over(rows), plan)):
+        tally.add(outcome)
+        tally.rejections.see(outcome, table)
+        yield _cells(outcome.item), _added(outcome)
+
+
+def _cells(item: object) -> Sequence[Any]:
+    if isinstance(item, Rejected):
+        return item.cells if item.cells is not None else [item.raw]
+    return (item.cells or ()) if isinstance(item, TicketDraft) else ()
+
+
+def _added(outcome: Outcome[Routed]) -> list[Any]:
+    if outcome.value is None:
+        return [None, None, None, None, "rejected", None, outcome.error.message if outcome.error else None]
+    t = outcome.value.ticket
+    said = t.error or (outcome.error.message if outcome.error else None)
+    routed_to = t.routed_to if t.status in ("routed", "routing", "undeliverable") else None
+    return [t.ticket_id, t.category, t.suggestion, t.confidence, t.status, routed_to, said]
+
+
+def _print(printer: Printer, tables: Sequence[Table], rows: Callable[[Table], Iterator[Row]]) -> None:
+    if printer.format == "csv" and not printer.silent:
+        header = (*_own(tables[0]), *ADDED)
+        printer.csv(header, ([*cells, *added] for t in tables for cells, added in _fitted(t, rows(t))))
+        printer.flush()
+        return
+    named = (pair for t in tables for pair in _named(t, rows(t)))
+    printer.many(named, dict, ADDED, _table, "triage_ticket_id")
+
+
+def _check_names(tables: Sequence[Table]) -> None:
+    """Raise `UsageError` where a column of the input's own has a name that is added: JSON holds no name twice."""
+    if taken := [name for table in tables for name in named_once(_own(table)) if name in ADDED]:
+        hint = "rename it, or take -o csv, where both stand"
+        raise UsageError(f'the input has a column "{taken[0]}" of its own, which run adds', hint=hint)
+
+
+def _places(table: Table) -> list[int]:
+    """Return where the input's own columns are: the seven that an earlier run added are not its own."""
+    names = table.columns
+    if not {*ADDED} <= {*names}:
+        return list(range(len(names)))
+    added = {max(place for place, name in enumerate(names) if name == each) for each in ADDED}
+    return [place for place in range(len(names)) if place not in added]
+
+
+def _own(table: Table) -> list[str]:
+    return [table.columns[place] for place in _places(table)]
+
+
+def _fitted(table: Table, rows: Iterator[Row]) -> Iterator[Row]:
+    """Yield rows with as many own cells as there are columns, so that what is added stands under its name."""
+    width, places = len(table.columns), _places(table)
+    for cells, added in rows:
+        padded = [*cells[:width], *[""] * (width - len(cells))]
+        yield padded if len(places) == width else [padded[place] for place in places], added
+
+
+def _named(table: Table, rows: Iterator[Row]) -> Iterator[Iterable[tuple[str, Any]]]:
+    names = (*named_once(_own(table)), *ADDED)
+    for cells, added in _fitted(table, rows):
+        yield zip(names, (*cells, *added), strict=True)
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+    from triage_cli.cli.table_layout import Fitted
+
+    own = [name for name in records[0] if name not in ADDED][:OWN]
+    table = Fitted((*own, "id", "status", "category", "confidence", "routed to"), spare=("routed to", "confidence"))
+    for record in records:
+        cells = (tables.text(record[name]) for name in own)
+        table.add_row(*cells, *tables.decided(record, "triage_"), tables.text(record["triage_routed_to"]))
+    return table

@@ -1,0 +1,56 @@
+"""`triage runs`: what each bulk command did, at what cost, and how it ended."""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Annotated, Any, Literal
+
+import typer
+
+from triage_cli.cli import options
+from triage_cli.cli.context import Session, command
+from triage_cli.cli.output import Output, Printer
+from triage_cli.domain.errors import NotFoundError
+from triage_cli.domain.serialization import RUN_KEYS, run_record
+
+KINDS = ("create", "classify", "route", "run", "reclassify", "verdict", "learn", "eval", "forget", "doctor")
+SHOWN = ("started_at", "kind", "seconds", "exit_code", "cost_usd", "counts", "actor", "words")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("runs")(runs)
+
+
+@command
+def runs(
+    session: Session,
+    which: Annotated[Literal["last"] | None, typer.Argument(metavar="[last]", help="Only the latest.")] = None,
+    kind: Annotated[str | None, typer.Option(metavar="COMMAND", help="As in classify.", show_default=False)] = None,
+    limit: options.Limit = None,
+    output: Output = None,
+) -> None:
+    """List bulk commands, the latest first: what each did, its cost, seconds and exit code.
+
+    \b
+    triage runs last -o json
+    triage runs --kind reclassify --limit 7
+    """
+    printer = Printer(output)
+    found = (run_record(run) for run in session.look().runs(None if kind else limit))
+    if kind:
+        options.tell_unknown(session, "kind", kind, KINDS)
+        found = (record for record in found if record["kind"] == kind)
+    if which == "last":
+        record = next(found, None)
+        if record is None:
+            raise NotFoundError("no bulk command has been run here", hint="triage create tickets.csv is one")
+        printer.one(record, _table, RUN_KEYS, "run_id")
+        return
+    printer.many(islice(found, limit), lambda record: record, RUN_KEYS, _table, "run_id", rows=limit)
+
+
+def _table(records: Sequence[Any]) -> object:
+    from triage_cli.cli import tables
+
+    told = [r | {"counts": ", ".join(f"{n:,} {did}" for did, n in r["counts"].items())} for r in records]
+    return tables.of(SHOWN)(told)

@@ -1,0 +1,66 @@
+"""`triage serve`: the HTTP API, and the sending of deliveries that fall due."""
+
+import gc
+import ipaddress
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from triage_cli.cli.context import Session, about_here
+from triage_cli.domain.errors import UsageError
+from triage_cli.runtime.installation import with_extra
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("serve")(serve)
+
+
+@about_here
+def serve(
+    session: Session,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8000,
+    ssl_certfile: Annotated[Path | None, typer.Option(help="A certificate: speak https.", show_default=False)] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(help="The certificate's key.", show_default=False)] = None,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="A gateway in front of this ends TLS.", show_default=False)
+    ] = False,
+) -> None:
+    """Serve the HTTP API until a signal comes, and send the deliveries that fall due meanwhile.
+
+    \b
+    triage keys create ada --role agent
+    triage serve                         http://127.0.0.1:8000/docs describes it
+    """
+    if ssl_keyfile and not ssl_certfile:
+        raise UsageError("--ssl-keyfile is given without --ssl-certfile", hint="give both")
+    if not (ssl_certfile or behind_proxy or _is_loopback(host)):
+        raise UsageError(
+            f"{host} is reached by other machines, and keys would cross the network in the clear",
+            hint="give --ssl-certfile and --ssl-keyfile, or --behind-proxy if a gateway in front of this ends TLS",
+        )
+    try:
+        import fastapi  # noqa: F401 - only to tell what is missing
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise UsageError("the server is not installed", hint=with_extra("server")) from error
+    from triage_cli.api import server as api_server
+
+    gc.set_threshold(5_000, 10, 10)  # a server lives long, and what a request leaves behind has cycles
+    place = api_server.Place(host, port, ssl_certfile, ssl_keyfile, behind_proxy)
+    server = api_server.prepared(session.config, place, session.say, log=None if session.quiet else sys.stderr)
+    session.stopper.watch(server.stop)
+    session.say(f"serving {server.url}, described at {server.url}/docs; Ctrl-C ends it")
+    server.serve_until_stopped()
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

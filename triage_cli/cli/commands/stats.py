@@ -1,0 +1,31 @@
+"""`triage stats`: counts by status, category, classifier and day; cost; the health of deliveries."""
+
+from typing import Any
+
+import typer
+
+from triage_cli.cli.context import Session, served
+from triage_cli.cli.output import Output, Printer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("stats")(stats)
+
+
+@served
+def stats(session: Session, output: Output = None) -> None:
+    """Count tickets by status, category, classifier and day, and deliveries by destination.
+
+    \b
+    triage stats
+    triage stats -o json
+    """
+    record = session.look().stats()._asdict()
+    Printer(output).one(record, _table, tuple(record), "tickets")
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.stats(records)

@@ -1,0 +1,295 @@
+"""Global options, before or after the command, and what a command works with: configuration, use cases, stderr."""
+
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+
+import typer
+
+from triage_cli import wiring
+from triage_cli.cli import messages
+from triage_cli.cli.actor import user, words_of
+from triage_cli.cli.signals import Stopper
+from triage_cli.config import Config, load_config, without_password
+from triage_cli.domain.errors import ExitCode, NoDatabaseError, TriageError, UsageError
+from triage_cli.ports import Store, Triage
+from triage_cli.service.local_triage import LocalTriage, Parts
+
+R = TypeVar("R")
+Remote = Literal["served", "refused", "passed over"]
+
+
+class Given(NamedTuple):
+    """The global options as typed; None where not."""
+
+    config: str | None = None
+    db: str | None = None
+    remote: str | None = None
+    insecure: bool | None = None
+    offline: bool | None = None
+    quiet: bool | None = None
+    verbose: bool | None = None
+
+    def over(self, other: "Given") -> "Given":
+        """Return these options, and the other ones where these were not typed."""
+        return other._replace(**{name: value for name, value in self._asdict().items() if value is not None})
+
+
+OPTIONS: dict[str, Any] = {
+    "config": Annotated[str | None, typer.Option("--config", metavar="PATH", help="The configuration file.")],
+    "db": Annotated[str | None, typer.Option("--db", metavar="PATH|URL", help="The database.")],
+    "remote": Annotated[str | None, typer.Option("--remote", metavar="URL", help="Work on another instance.")],
+    "insecure": Annotated[
+        bool | None,
+        typer.Option("--insecure", help="Reach the remote by http://, in the clear.", show_default=False),
+    ],
+    "offline": Annotated[
+        bool | None,
+        typer.Option("--offline", help="Connect to nothing: webhooks wait, commands still run.", show_default=False),
+    ],
+    "quiet": Annotated[
+        bool | None,
+        typer.Option(
+            "-q",
+            "--quiet",
+            help="No summary; no records of create, classify, route, reclassify unless -o is given.",
+            show_default=False,
+        ),
+    ],
+    "verbose": Annotated[
+        bool | None, typer.Option("-v", "--verbose", help="Say more, tracebacks too.", show_default=False)
+    ],
+}
+MAKERS: set[Callable[..., Any]] = set()  # the commands that make a database where there is none
+
+
+class Session:
+    """One command at work. The database is opened, or the remote asked, when it is first needed.
+
+    `remote` says what the command makes of a remote: `served` works on it, `refused` is for the database here alone,
+    and `passed over` has nothing to do with tickets, so that only the flag itself is refused.
+    """
+
+    def __init__(self, given: Given, remote: Remote = "refused", *, makes: bool = False) -> None:
+        self.given = given
+        self._remote = remote
+        self.makes = makes  # a database where there is none
+        self.quiet = bool(given.quiet)
+        self.stopper = Stopper()
+        self.leaving = ExitStack()  # what is let go at the end
+
+    @functools.cached_property
+    def config(self) -> Config:
+        """Return the configuration that holds here."""
+        config = load_config(
+            config=self.given.config,
+            db=self.given.db,
+            remote=self.given.remote,
+            offline=self.given.offline,
+            env=os.environ,
+            cwd=Path.cwd(),
+        )
+        for note in config.notes:
+            self.say(f"note: {note}")
+        if config.remote:
+            self._check_remote(config)
+        return config
+
+    def _check_remote(self, config: Config) -> None:
+        """Refuse a remote where it cannot be meant."""
+        if self._remote == "refused" or (self._remote == "passed over" and self.given.remote is not None):
+            origin = config.origins.get("remote", "the configuration")
+            hint = "leave it away, or run the command on that machine"
+            raise UsageError(f"this command works on a database here, and {origin} names a remote", hint=hint)
+        if self._remote == "served" and config.offline:
+            raise UsageError("a remote needs the network, and --offline switches it off", hint="leave one of them away")
+        if self._remote == "served" and self.given.db is not None:
+            raise UsageError("both a database and a remote are given", hint="leave --db or the remote away")
+
+    def look(self) -> Triage:
+        """Return the use cases for a command that only reads, and say where there is no database."""
+        if not self.has_database:
+            self.say(f"note: there is no database at {self._database} yet; triage create FILE makes one")
+        return self._triage
+
+    @property
+    def store(self) -> Store:
+        """Return the database at hand."""
+        return self._parts.store
+
+    @property
+    def has_database(self) -> bool:
+        """Tell whether there is something to look at."""
+        return self.is_remote or self.store.is_there()
+
+    def require_database(self) -> None:
+        """Raise `NoDatabaseError` where there is no database, and this command makes none."""
+        if not self.makes and not self.has_database:
+            raise NoDatabaseError(self._database)
+
+    def lend_database(self) -> None:
+        """Where there is no database, work on an empty one that is gone when the command ends."""
+        if not self.has_database:
+            folder = self.leaving.enter_context(TemporaryDirectory(prefix="triage-"))
+            vars(self)["config"] = wiring.empty_database(self.config, folder)
+            del vars(self)["_parts"]
+
+    @property
+    def _database(self) -> str:
+        return without_password(self.config.database)
+
+    @property
+    def is_remote(self) -> bool:
+        """Tell whether the work is done on another instance."""
+        return self._remote == "served" and bool(self.config.remote)
+
+    def only_here(self, what: str) -> None:
+        """Raise `UsageError` where something that needs the database at hand is asked of a remote."""
+        if self.is_remote:
+            raise UsageError(f"{what} works on a database here only", hint="run it on the machine of the remote")
+
+    @functools.cached_property
+    def triage(self) -> Triage:
+        """Return the use cases for a command that writes, acting as this user; Ctrl-C and SIGTERM stop them.
+
+        Raises `NoDatabaseError`.
+        """
+        self.require_database()
+        return self._triage
+
+    @functools.cached_property
+    def _triage(self) -> Triage:
+        triage: Triage
+        if self.is_remote:
+            key = os.environ.get("TRIAGE_API_KEY", "").strip()
+            remote = wiring.remote(self.config, key, insecure=bool(self.given.insecure))
+            self.leaving.callback(remote.close)
+            triage = remote
+        else:
+            triage = self._opened
+        self.stopper.watch(triage.stop)
+        return triage
+
+    @functools.cached_property
+    def local(self) -> LocalTriage:
+        """Return the use cases on the database at hand, for what is no part of `ports.Triage`, as `triage` does."""
+        self.require_database()
+        self.stopper.watch(self._opened.stop)
+        return self._opened
+
+    @functools.cached_property
+    def _parts(self) -> Parts:
+        return wiring.parts(self.config, self.say, warn=messages.say, make=self.makes)
+
+    @functools.cached_property
+    def _opened(self) -> LocalTriage:
+        return LocalTriage(self._parts, *self.signature)
+
+    def exited(self, code: int) -> None:
+        """Have the record of the command's run tell its exit code."""
+        if "_opened" in vars(self):
+            self._opened.exited(code)
+
+    @property
+    def signature(self) -> tuple[str, str]:
+        """Return who acts, and by which words, for the record of runs."""
+        return user(), words_of(sys.argv[1:])
+
+    @property
+    def guides(self) -> bool:
+        """Tell whether a person is there to be told the next step."""
+        return not self.quiet and messages.on_terminal(sys.stderr)
+
+    def shows_progress(self, output: str) -> bool:
+        """Tell whether a bar is shown: on a terminal to which no records are printed meanwhile."""
+        return self.guides and (output == "table" or not messages.on_terminal(sys.stdout))
+
+    def agrees(self, question: str) -> bool:
+        """Ask whoever sits at the terminal; where nobody does there is no question."""
+        if not all(map(messages.on_terminal, (sys.stdin, sys.stdout, sys.stderr))):
+            return True
+        messages.ask(f"{question}; go on? [y/N] ")
+        answer = next(self.stopper.interruptible(sys.stdin), "")
+        if not answer:  # Ctrl-C, or the end of input: the cursor stands behind the question still
+            messages.say("")
+        return answer.strip().casefold() in ("y", "yes")
+
+    def say(self, text: str) -> None:
+        """Tell something on stderr, unless quiet."""
+        if text and not self.quiet:
+            messages.say(text)
+
+
+def with_global_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a function the global options as its first argument, and the command line the options."""
+    own = list(inspect.signature(function).parameters.values())[1:]
+    return _shown_as(function, own, lambda given, kwargs: function(given, **kwargs))
+
+
+def command(function: Callable[..., int | None]) -> Callable[..., int]:
+    """Make a command of a function: it is given a `Session` and returns its exit code. No remote does its work."""
+    return _command(function, "refused")
+
+
+def served(function: Callable[..., int | None]) -> Callable[..., int]:
+    """Make a command of a function, as `command` does; it works on a remote as well."""
+    return _command(function, "served")
+
+
+def about_here(function: Callable[..., int | None]) -> Callable[..., int]:
+    """Make a command of a function, as `command` does; a configured remote has nothing to do with it."""
+    return _command(function, "passed over")
+
+
+def makes_database(function: Callable[..., R]) -> Callable[..., R]:
+    """Let a command make the database where there is none; no other does."""
+    MAKERS.add(function)
+    return function
+
+
+def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..., int]:
+    def called(given: Given, kwargs: dict[str, Any]) -> int:
+        ctx: typer.Context = kwargs.pop("ctx")
+        session = Session(given.over(ctx.find_root().obj or Given()), remote, makes=function in MAKERS)
+        if session.given.remote is not None or os.environ.get("TRIAGE_REMOTE"):
+            session.config  # noqa: B018 - what a remote cannot do is told before any work
+        try:
+            with session.stopper, session.leaving:
+                code = function(session, **kwargs)
+        except KeyboardInterrupt:  # typer would make 130 of SIGTERM too
+            return session.stopper.code or ExitCode.INTERRUPTED
+        except TriageError as error:
+            session.exited(error.exit_code)
+            raise
+        code = session.stopper.code or int(code or 0)
+        session.exited(code)
+        return code
+
+    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    own = list(inspect.signature(function).parameters.values())[1:]
+    return _shown_as(function, [context, *own], called)
+
+
+def _shown_as(
+    function: Callable[..., Any], own: list[inspect.Parameter], call: Callable[[Given, dict[str, Any]], R]
+) -> Callable[..., R]:
+    """Return what typer is to see: the function's own options and the global ones."""
+
+    def shown(**kwargs: Any) -> R:
+        return call(Given(*(kwargs.pop(f"_{name}") for name in Given._fields)), kwargs)
+
+    added = [
+        inspect.Parameter(f"_{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in OPTIONS.items()
+    ]
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + added
+    shown.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    shown.__annotations__ = {p.name: p.annotation for p in parameters}
+    shown.__name__, shown.__doc__ = function.__name__, function.__doc__
+    return shown

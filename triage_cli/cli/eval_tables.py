@@ -1,0 +1,137 @@
+"""Figures on a terminal: before and after, thresholds to choose from, categories, the confusion matrix as a picture."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from triage_cli.cli.table_layout import Fitted
+from triage_cli.cli.tables import bar, text
+
+Record = Mapping[str, Any]
+
+MATRIX = 16  # categories that fit into a picture; of more, the pairs that are most confused are listed
+PAIRS = 12
+SHADES = ("on grey3", "on grey19", "on dark_green", "on green4", "on green3")
+ERRORS = ("on grey3", "on grey19", "on orange4", "on dark_orange3", "on red3")
+
+
+def percent(share: float | None) -> str:
+    """Return a share as a percentage."""
+    return "" if share is None else f"{share:.1%}"
+
+
+def span(interval: Sequence[float]) -> str:
+    """Return an interval as percentages."""
+    return f"{interval[0]:.1%} to {interval[1]:.1%}"
+
+
+def lesson(record: Record) -> RenderableType:
+    """Return what came of learning."""
+    table = _table("on held-out tickets", "n", "accuracy", "", "95 % interval", "macro-F1")
+    for name in ("before", "after"):
+        figures = record[name]
+        if figures:
+            table.add_row(
+                text(name), text(figures["n"]), text(percent(figures["accuracy"])), bar(figures["accuracy"]),
+                text(span(figures["interval"])), text(f"{figures['macro_f1']:.3f}"),
+            )  # fmt: skip
+    style = "green" if record["outcome"] == "learned" else "yellow"
+    return Group(text(f"{record['outcome']}: {record['reason']}", style), *([table] if table.row_count else []))
+
+
+def suspects(records: Sequence[Record]) -> RenderableType:
+    """Return labels in doubt, what others say, and the ticket's words."""
+    table = Fitted(("id", "label", "rather", "confidence", "against", "text"), spare=("against", "confidence"))
+    for record in records:
+        table.add_row(
+            text((record["ticket_id"] or "")[-8:], "dim"),
+            text(record["label"], "red"), text(record["suggestion"], "green"),
+            bar(record["confidence"]), text(record["against"]), text(record["text"]),
+        )  # fmt: skip
+    return table
+
+
+def evaluations(records: Sequence[Record]) -> RenderableType:
+    """Return the classifiers side by side, then each one's figures."""
+    return Group(_side_by_side(records), *(part for record in records for part in _one(record)))
+
+
+def _side_by_side(records: Sequence[Record]) -> Table:
+    table = _table("classifier", *(record["classifier"] for record in records))
+    table.add_row(text("tickets"), *(text(f"{r['n']:,}") for r in records))
+    table.add_row(text("accuracy"), *(bar(r["accuracy"]) for r in records))
+    table.add_row(text("95 % interval"), *(text(span(r["accuracy_interval"])) for r in records))
+    table.add_row(text("macro-F1"), *(text(f"{r['macro_f1']:.3f}") for r in records))
+    table.add_row(text("sure"), *(text(percent(r["coverage"])) for r in records))
+    less = [r["error_reduction"] for r in records]
+    table.add_row(text("error vs. majority"), *(text("" if each is None else f"{-each:+.0%}") for each in less))
+    errors = [r["calibration_error"] for r in records]
+    table.add_row(text("calibration error"), *(text("" if each is None else f"{each:.3f}") for each in errors))
+    table.add_row(text("USD"), *(text(f"{r['cost_usd']:.4f}") for r in records))
+    times = [1000 * r["seconds"] / r["n"] if r["n"] else None for r in records]
+    table.add_row(text("ms a ticket"), *(text("" if each is None else f"{each:.1f}") for each in times))
+    return table
+
+
+def _one(record: Record) -> list[RenderableType]:
+    thresholds = _table("threshold", "answered", "coverage", "wrong", "error", "95 % interval", "abstained")
+    thresholds.title = f"\n{record['classifier']}: a threshold to choose"
+    for t in record["thresholds"]:
+        thresholds.add_row(
+            text(f"{t['threshold']:.2f}"), text(f"{t['answered']:,}"), bar(t["coverage"]), text(f"{t['wrong']:,}"),
+            text(percent(t["error"])), text(span(t["error_interval"])), text(f"{t['abstained']:,}"),
+        )  # fmt: skip
+    categories = _table("category", "n", "recall", "95 % interval", "precision", "F1")
+    categories.title = f"\n{record['classifier']}: by category"
+    for name, c in record["per_category"].items():
+        if c["n"]:
+            categories.add_row(
+                text(name), text(f"{c['n']:,}"), bar(c["recall"]), text(span(c["recall_interval"])),
+                text(percent(c["precision"])), text(f"{c['f1']:.3f}"),
+            )  # fmt: skip
+    for table in (thresholds, categories):
+        table.title_justify, table.title_style = "left", "bold"
+    return [thresholds, categories, _confusion(record)]
+
+
+def _confusion(record: Record) -> RenderableType:
+    names, matrix = list(record["per_category"]), record["confusion"]
+    if len(names) > MATRIX:
+        return _pairs(names, matrix)
+    table = _table("labelled ↓ answered →", *names, "no answer")
+    table.title, table.title_justify, table.title_style = "\nconfusion", "left", "bold"
+    for place, (name, row) in enumerate(zip(names, matrix, strict=True)):
+        most = sum(row) or 1
+        cells = [_cell(n, n / most, right=place == column) for column, n in enumerate(row)]
+        table.add_row(text(name), *cells)
+    return table
+
+
+def _cell(number: int, share: float, *, right: bool) -> Text:
+    shades = SHADES if right else ERRORS
+    shade = 0 if not number else 1 + min(3, int(share * (4 if right else 12)))
+    return text(f"{number:^7,}" if number else "   ·   ", f"white {shades[shade]}")
+
+
+def _pairs(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> Table:
+    table = _table("labelled", "answered", "times", "of")
+    table.title, table.title_justify, table.title_style = "\nmost confused", "left", "bold"
+    pairs = [
+        (n, name, names[column], sum(row))
+        for place, (name, row) in enumerate(zip(names, matrix, strict=True))
+        for column, n in enumerate(row[:-1])
+        if n and column != place
+    ]
+    for n, name, guess, total in sorted(pairs, key=lambda pair: -pair[0])[:PAIRS]:
+        table.add_row(text(name), text(guess), text(n), text(total))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(text(column), overflow="ellipsis")
+    return table

@@ -1,0 +1,136 @@
+"""How help looks: commands under headings, options in words of the house, those of every command in short."""
+
+import re
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from triage_cli.cli.context import Given
+
+# A summary has room beside its command on 80 columns.
+HEADINGS = {
+    "The job": {
+        "run": "Store, classify and route in one pass",
+        "create": "Store tickets: one typed, or a file of many",
+        "classify": "Give tickets a category",
+        "route": "Send tickets to their destinations",
+    },
+    "What is there, and why": {
+        "list": "List tickets, newest first",
+        "show": "Show one ticket with its whole history",
+        "why": "Tell in words how a ticket was decided, and what comes next",
+        "logs": "Print the audit log",
+        "runs": "List bulk commands: what each did, and its cost",
+        "stats": "Count tickets, costs and deliveries",
+    },
+    "People decide": {
+        "review": "Work through what waits for a person, one key a ticket",
+        "verdict": "Set a person's category, which no machine changes",
+    },
+    "Better answers": {
+        "reclassify": "Ask again; look at what would flip, or let it hold",
+        "learn": "Fit the embedded classifier to verdicts and labelled files",
+        "eval": "Measure classifiers on labelled tickets",
+        "suspects": "Find labels that are likely wrong",
+    },
+    "Around it": {
+        "config": "Make, show and check the configuration",
+        "doctor": "Try configuration, database and classifiers",
+        "serve": "Serve the HTTP API",
+        "keys": "Make and revoke the keys of the HTTP API",
+        "db": "Back up the database, or move it to PostgreSQL",
+        "audit": "Prove that the audit log is whole",
+        "forget": "Erase a person's text for good",
+    },
+}
+SUMMARIES = {name: told for commands in HEADINGS.values() for name, told in commands.items()}
+# Of commands whose own text has none.
+EXAMPLES = {
+    "db path": "sqlite3 $(triage db path)",
+    "db backup": "triage db backup triage-$(date +%F).db",
+    "db copy": "triage db copy postgresql://triage@db.example.com/triage",
+}
+# What a value is called that has no name of its own, by what typer calls it.
+KINDS = {"str": "TEXT", "int": "N", "int range": "N", "float": "X", "path": "FILE"}
+EVERYWHERE = {f"_{name}" for name in Given._fields}
+
+
+def dress(app: typer.Typer) -> None:
+    """Give all commands of the app their help."""
+    for command in app.registered_commands:
+        command.cls, command.short_help = Command, SUMMARIES.get(command.name or "")
+    for group in app.registered_groups:
+        group.cls, group.short_help = Group, SUMMARIES.get(group.name or "")
+        for command in group.typer_instance.registered_commands if group.typer_instance else ():
+            command.cls = Command
+
+
+class Command(TyperCommand):
+    """A command: its own options are told each, those that every command has in a line."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return what the usage line says behind the command's name."""
+        del ctx
+        names = ((p.metavar or p.name.upper(), p.required) for p in self.params if p.param_type_name == "argument")
+        return ["[OPTIONS]", *(n if needed or n.startswith("[") else f"[{n}]" for n, needed in names)]
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        """Write what the command does, and how it is typed."""
+        super().format_help_text(ctx, formatter)
+        if examples := EXAMPLES.get(ctx.command_path.partition(" ")[2]):
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text("\b\n" + examples)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options."""
+        told = {name: [_told(p, ctx) for p in params] for name, params in self._by_heading().items()}
+        for heading in ("Arguments", "Options"):
+            if told[heading]:
+                with formatter.section(heading):
+                    formatter.write_dl(told[heading])
+        with formatter.section("Options of every command, before it or after (triage --help says more)"):
+            names = (name.replace(", ", "/") for name, _ in told["everywhere"])
+            formatter.write_text(", ".join([*names, "-h/--help"]))
+
+    def _by_heading(self) -> dict[str, list[Any]]:
+        headings: dict[str, list[Any]] = {"Arguments": [], "Options": [], "everywhere": []}
+        for param in self.params:
+            heading = "Arguments" if param.param_type_name == "argument" else "Options"
+            headings["everywhere" if param.name in EVERYWHERE else heading].append(param)
+        return headings
+
+
+def _told(param: Any, ctx: Any) -> tuple[str, str]:
+    """Return a parameter and what is said of it, without the framework's words for types and ranges."""
+    if param.metavar is None and not getattr(param, "is_flag", False):
+        kind = re.sub(r"^<(?:list\[)?|\]?>$", "", param.display_type(ctx))
+        param.metavar = KINDS.get(kind, kind)
+    param.min = param.max = None  # what is typed is checked elsewhere
+    name, said = param.get_help_record(ctx)
+    if param.param_type_name == "argument":
+        return param.metavar.strip("[]"), said.removesuffix("[required]").rstrip()
+    return name, said
+
+
+class Group(TyperGroup):
+    """A command that has commands: each is told by its first sentence, which is not cut."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands."""
+        del ctx
+        rows = [(name, (c.help or "").partition("\n\n")[0].replace("\n", " ")) for name, c in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class Overview(TyperGroup):
+    """The program: its commands stand under headings."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, those too whose module was not imported for what is typed."""
+        del ctx
+        for heading, commands in HEADINGS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(f"{name:<10}", told) for name, told in commands.items()])

@@ -1,0 +1,67 @@
+"""What is piped in to name tickets: one name a line, a column of a CSV, JSON Lines, or a JSON array."""
+
+import io
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any, BinaryIO
+
+from triage_cli.domain.errors import InputError
+from triage_cli.readers import csv_rows, json_values
+
+# The better first: beside `triage_ticket_id`, which run adds, the others are the input's own.
+IDS = ("triage_ticket_id", "ticket_id", "id", "external_id")
+_JSON = re.compile(r'\s*(?:\{|\[\s*(?:[\[{"\]\d]|$))')
+
+
+def opened(stream: BinaryIO) -> tuple[str, Iterator[str]]:
+    """Return the first line that is not blank, nothing where there is none, and the lines after it."""
+    lines = _lines(stream)
+    return next((line for line in lines if line.strip()), ""), lines
+
+
+def _lines(stream: BinaryIO) -> Iterator[str]:
+    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
+    try:
+        yield from text
+    finally:
+        if not stream.closed:  # as where both are let go at once
+            text.detach()  # whose stream it is closes it
+
+
+def is_json(first: str) -> bool:
+    """Tell whether an input is JSON, by its first line; `[X-1]` is a name."""
+    return _JSON.match(first) is not None
+
+
+def values(first: str, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
+    """Yield the values of JSON Lines or of an array, each with its line. Raises InputError for what is none."""
+    for line, _, value, problem in json_values(chain([first], lines), by_line=first.lstrip().startswith("{")):
+        if problem:
+            raise InputError(f"line {line}: {problem}", hint="pipe JSON, one object a line or an array of them")
+        yield line, value
+
+
+def names(stream: BinaryIO) -> Iterator[str]:
+    """Read names of tickets: one a line, the id column of a CSV, or JSON."""
+    first, lines = opened(stream)
+    if is_json(first):
+        yield from (_name_in(line, value) for line, value in values(first, lines))
+        return
+    columns = [c.strip().lower() for c in next(csv_rows([first]), [])]
+    column = next((c for c in IDS if c in columns), None)
+    if column is not None:
+        at = columns.index(column)
+        yield from (row[at].strip() for row in csv_rows(lines) if len(row) > at and row[at].strip())
+        return
+    if len(columns) > 1:
+        raise InputError(f"no column of ticket ids among {', '.join(columns)}", hint="name one ticket_id")
+    yield from (line.strip() for line in chain([first], lines) if line.strip())
+
+
+def _name_in(line: int, value: object) -> str:
+    said = [value.get(key) for key in IDS] if isinstance(value, dict) else [value]
+    for name in said:
+        if name and isinstance(name, str | int) and not isinstance(name, bool):
+            return str(name)
+    raise InputError(f"line {line} holds no ticket_id", hint="pipe what triage list -o jsonl or -o json prints")

@@ -1,0 +1,65 @@
+"""Labelled files: which column holds the label, and their rows as texts with a category."""
+
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Annotated
+
+import typer
+
+from triage_cli.cli import messages, options
+from triage_cli.cli.context import Session
+from triage_cli.domain.errors import UsageError
+from triage_cli.domain.models import Labelled, Rejected
+from triage_cli.readers import ReadOptions, Table, open_table
+
+COLUMNS = ("label", "category")
+File = Annotated[
+    str | None, typer.Argument(metavar="[FILE|-]", help="Labelled tickets, beside verdicts.", show_default=False)
+]
+Label = Annotated[
+    str | None,
+    typer.Option("--label", metavar="COLUMN", help="The label's column; else label or category.", show_default=False),
+]
+
+
+def read(session: Session, name: str, label: str | None) -> list[Labelled]:
+    """Return a file's rows that have a label; what was left out is told."""
+    with options.streams([name]) as [(said, stream)]:
+        data = stream.read()
+    table = _opened(data, said, label)
+    session.say(table.taken.replace("verdict ←", "label ←"))
+    rejected = unlabelled = 0
+    found = []
+    for row in table.rows:
+        if isinstance(row, Rejected):
+            rejected += 1
+            messages.say(f"left out: {row.error.sentence()}")
+        elif row.verdict is None:
+            unlabelled += 1
+        else:
+            found.append(Labelled("\n".join(part for part in (row.subject, row.description) if part), row.verdict))
+    for remark in messages.remarks([table]):
+        session.say(remark)
+    if unlabelled:
+        told = messages.plural(unlabelled, "rows have no label and are left out", "row has no label and is left out")
+        session.say(f"note: {told}")
+    return found
+
+
+def _opened(data: bytes, name: str, label: str | None) -> Table:
+    tried = (label,) if label else COLUMNS
+    for column in tried:
+        try:
+            return open_table(BytesIO(data), name, ReadOptions({"verdict": column}))
+        except UsageError as error:
+            if "--map verdict" not in error.message:
+                raise
+            problem = error
+    hint = "; ".join(_columns(problem))
+    raise UsageError(f"{name} has no column {' or '.join(tried)} for the label", hint=hint) from problem
+
+
+def _columns(problem: UsageError) -> Iterator[str]:
+    yield "name it with --label COLUMN"
+    if problem.hint:
+        yield problem.hint

@@ -1,0 +1,106 @@
+"""The live line at the bottom of stderr's terminal. Nothing stands in for `sys.stdout` or `sys.stderr`.
+
+Whoever else writes to that terminal does so inside `above`, and what is written arrives as it is.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Self
+
+from triage_cli.runtime.process import at_end
+
+EVERY = 0.1  # seconds between two drawings; work that takes less shows no line
+CLEAR = "\r\x1b[K"
+UNKNOWN_WIDTH = 80
+DUMB = ("dumb", "unknown")  # terminals that cannot clear a line
+
+_lock = threading.RLock()
+_lines: list["Line"] = []
+
+
+class Line:
+    """A line that is drawn anew every `EVERY` seconds while its block runs, and is gone after it.
+
+    The cursor stays visible, so that a process that is killed or stopped leaves the terminal as it was.
+    `draw` returns the line for so many columns.
+    """
+
+    def __init__(self, draw: Callable[[int], str]) -> None:
+        self._draw = draw
+        self._stands = False
+        self._done = threading.Event()
+
+    def __enter__(self) -> Self:
+        if os.environ.get("TERM", "").lower() not in DUMB:
+            _lines.append(self)
+            threading.Thread(target=self._redraw, daemon=True, name="live line").start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+        if self in _lines:
+            _lines.remove(self)
+
+    def _redraw(self) -> None:
+        while not self._done.wait(EVERY):
+            with _lock:
+                if not self._done.is_set():
+                    self.show()
+
+    def show(self) -> None:
+        """Draw the line over what stood there."""
+        width = _width() - 1  # one that is full would go on in the next
+        _write(f"{CLEAR}{self._draw(width)[:width]}")
+        self._stands = True
+
+    def clear(self) -> bool:
+        """Take the line away; tell whether it stood."""
+        stood, self._stands = self._stands, False
+        if stood:
+            _write(CLEAR)
+        return stood
+
+    def leave(self) -> None:
+        """Take the line away for good."""
+        self._done.set()
+        with _lock:
+            self.clear()
+
+
+@contextmanager
+def above() -> Iterator[None]:
+    """Keep the line away while whole lines are written to its terminal."""
+    with _lock:
+        stood = [line for line in _lines if line.clear()]
+        try:
+            yield
+        finally:
+            for line in stood:
+                line.show()
+
+
+def _width() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or UNKNOWN_WIDTH
+    except (OSError, ValueError):
+        return UNKNOWN_WIDTH
+
+
+def _write(text: str) -> None:
+    with suppress(OSError, ValueError):  # a terminal that is gone ends no work
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _abandoned() -> None:
+    """Take the line away where the process is abandoned; a terminal that takes nothing is not waited for."""
+    for line in _lines:
+        leaving = threading.Thread(target=line.leave, daemon=True)
+        leaving.start()
+        leaving.join(EVERY)
+
+
+at_end(_abandoned)

@@ -1,0 +1,205 @@
+"""What goes to stderr: notes, errors, summaries; and nothing from a ticket reaches a terminal raw."""
+
+import io
+import os
+import re
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, TextIO
+
+from triage_cli.cli import live_line
+from triage_cli.domain import ids
+from triage_cli.domain.errors import ConfigError, TriageError, UsageError
+from triage_cli.domain.invisible import each_hiding
+from triage_cli.domain.serialization import error_record, to_json
+
+if TYPE_CHECKING:  # an annotation is no reason to import it for every error
+    from triage_cli.readers import Table
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+ONE = {"were": "was"}
+
+
+def safe(text: str) -> str:
+    """Return a text as it may be shown on a terminal: one line, what hides made visible."""
+    if not text.isascii():
+        text = each_hiding(text, _visible)
+    return _CONTROL.sub(lambda match: _visible(match.group()), text)
+
+
+def safe_lines(text: str) -> str:
+    """Return a text as it may be shown on a terminal, its lines kept."""
+    return "\n".join(safe(line) for line in text.split("\n"))
+
+
+def safe_json(text: str) -> str:
+    """Return JSON as it may be shown on a terminal: the same JSON, what hides escaped, its lines kept."""
+    return _CONTROL.sub(lambda match: _escaped(match.group()), each_hiding(text, _escaped))
+
+
+def _escaped(char: str) -> str:
+    if char == "\n":
+        return char
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True))
+
+
+def _visible(char: str) -> str:
+    if char in "\n\r\t":
+        return " "
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def say(text: str) -> None:
+    """Write one line to stderr; that it cannot be told ends no work."""
+    _put(safe(text) + "\n")
+
+
+def _put(line: str) -> None:
+    with suppress(OSError), live_line.above():
+        sys.stderr.write(line)
+        sys.stderr.flush()
+
+
+def ask(question: str) -> None:
+    """Write a question to stderr; the answer is typed behind it."""
+    sys.stderr.write(safe(question))
+    sys.stderr.flush()
+
+
+def error(problem: TriageError, args: Sequence[str], *, trace: Exception | None = None) -> None:
+    """Tell an error: one sentence, or a JSON object where JSON was asked for; before it the trace of its cause."""
+    for line in "".join(traceback.format_exception(trace)).splitlines() if trace else ():
+        say(line)
+    problems = problem.problems if isinstance(problem, ConfigError) else ()
+    for line in problems:
+        say(line)
+    if _wants_json(args):
+        told = to_json(error_record(problem.code, problem.message, problem.hint))
+        _put((safe_json(told) if on_terminal(sys.stderr) else told) + "\n")
+    else:
+        say(f"error: {problem.sentence()}")
+
+
+def remarks(read: "Sequence[Table]") -> Iterator[str]:
+    """Yield what is known of inputs only once they were read, as notes."""
+    for table in read:
+        for remark in table.remarks():
+            yield f"{f'{table.name}: ' if len(read) > 1 else ''}note: {remark}"
+
+
+class Repeats:
+    """Tells what happens to many tickets once, with the first ticket, and at the end how many more there were."""
+
+    def __init__(self) -> None:
+        self._number: Counter[str] = Counter()
+
+    def tell(self, did: str, problem: TriageError, ticket_id: str) -> None:
+        """Tell what happened to a ticket, if it is something new."""
+        short = ids.short(ticket_id)
+        said = f"{did}: {problem.sentence().removeprefix(f'{short}: ')}"
+        self._number[said] += 1
+        if self._number[said] == 1:
+            say(f"{said} ({short})" if short else said)
+
+    def close(self) -> None:
+        """Tell how often the same happened."""
+        for said, number in self._number.items():
+            if number > 1:
+                say(f"{said} ({number:,} tickets)")
+        self._number.clear()
+
+
+def _wants_json(args: Sequence[str]) -> bool:
+    formats = ("json", "jsonl")
+    pairs = zip_longest(args, args[1:])
+    return any(
+        (word in ("-o", "--output") and after in formats)
+        or word in [f"{option}{name}" for option in ("-o", "--output=", "-o=") for name in formats]
+        for word, after in pairs
+    )
+
+
+def plural(number: int, many: str, one: str | None = None) -> str:
+    """Return `3 tickets`, or `1 ticket`: where not told otherwise, one is the first word of many in the singular."""
+    return f"{number:,} {_words(number, many, one)}"
+
+
+def _words(number: int, many: str, one: str | None = None) -> str:
+    if number != 1:
+        return many
+    first, space, rest = many.partition(" ")
+    singular = f"{first[:-3]}y" if first.endswith("ies") else first.removesuffix("s")
+    return one or f"{ONE.get(first, singular)}{space}{rest}"
+
+
+def counted(counts: Mapping[str, int], always: Iterable[str], words: Mapping[str, str] | None = None) -> str:
+    """Return counts as `12 created, 0 updated`: those that are always told, and the others that are not 0."""
+    told = {name: (counts.get(name, 0), (words or {}).get(name, name)) for name in (*always, *counts)}
+    shown = (told[name] for name in told if name in always or counts.get(name))
+    return ", ".join(f"{number} {_words(number, many)}" for number, many in shown)
+
+
+def open_closed() -> None:
+    """Give the numbers 0 to 2 back where the caller closed them: else the next file opened is written to as stdout.
+
+    A stdout that is closed takes nothing; that a stderr is, is no error.
+    """
+    for number, name, mode in ((0, "stdin", ""), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if number == 1 else os.O_RDWR)  # the lowest number that is free
+            if mode:
+                setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def make_utf8(*streams: Any) -> None:
+    """Write UTF-8 with LF whatever the locale says: scripts rest on the bytes."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            errors = "backslashreplace" if stream is sys.stderr else "surrogateescape"
+            stream.reconfigure(encoding="utf-8", errors=errors, newline="\n")
+
+
+def close_quietly() -> None:
+    """Flush what is left; a reader that has gone is no error, and what else there is was told before."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            drop(stream)
+
+
+def drop(stream: TextIO) -> None:
+    """Send what else is written to a stream nowhere, so that closing it cannot fail."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def is_closed(stream: TextIO) -> bool:
+    """Tell whether nothing can be written to a stream, since the caller closed it or opened it for reading."""
+    try:
+        import fcntl  # there is none on Windows, and what is told there is told by this module
+
+        return fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+    except (OSError, ValueError, ImportError):  # as on Windows
+        return False
+
+
+def stdout_closed() -> UsageError:
+    """Return the error of a command that has something to print where stdout is closed."""
+    return UsageError("stdout is closed, and this command prints there", hint="send it elsewhere: > /dev/null")
+
+
+def on_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a stream is a terminal; a closed one is none, also one the caller closed."""
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False

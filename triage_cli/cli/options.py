@@ -1,0 +1,300 @@
+"""What commands read: tables of tickets, ids, moments; the rules for stdin."""
+
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Annotated, BinaryIO
+
+import typer
+
+from triage_cli import wiring
+from triage_cli.cli import input_files, messages
+from triage_cli.cli.context import Session
+from triage_cli.config import is_own
+from triage_cli.domain.errors import InputError, NotFoundError, UsageError
+from triage_cli.domain.models import PRIORITIES, STATUSES, ClassifyPlan, Rejected, TicketDraft
+from triage_cli.readers import ReadOptions, Table, open_table, values
+
+MOST = 2**63 - 1  # what a database takes
+Files = Annotated[
+    list[str] | None, typer.Argument(metavar="[FILE...|-]", help="CSV, TSV, JSON or JSON Lines.", show_default=False)
+]
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[ID...|-]", help="Ticket ids, endings of them, or external ids.", show_default=False),
+]
+Mapped = Annotated[list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help='As in subject="Issue title".')]
+Source = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Whose ids these are; else told by the columns, or import.", show_default=False),
+]
+Kind = Annotated[
+    str | None, typer.Option("--format", metavar="csv|tsv|json|jsonl", help="Else found out.", show_default=False)
+]
+Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Else found out.", show_default=False)]
+Delimiter = Annotated[str | None, typer.Option(metavar="CHAR", help="Else found out.", show_default=False)]
+NoHeader = Annotated[bool, typer.Option("--no-header", help="Columns are named 1, 2, 3, …")]
+Limit = Annotated[int | None, typer.Option(min=0, max=MOST, metavar="N", help="At most so many.", show_default=False)]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first row that is rejected.")]
+Rejects = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Where rejected rows go, as they were.", show_default=False)
+]
+MaxRejects = Annotated[str, typer.Option(metavar="N|N%", help="With more of them: exit code 3.")]
+Since = Annotated[
+    str | None, typer.Option(metavar="TIME", help="A date, a time, or an age such as 7d.", show_default=False)
+]
+
+Classifier = Annotated[
+    str | None, typer.Option(metavar="NAME", help="One of the config; else its default.", show_default=False)
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Calls in flight; else as the config says.", show_default=False)
+]
+MaxCost = Annotated[
+    float | None, typer.Option(min=0, metavar="USD", help="Stop before more is spent: exit code 7.", show_default=False)
+]
+InBatches = Annotated[
+    bool, typer.Option("--batch", help="Half the price within a day: collect what is ready, submit the rest.")
+]
+Deadline = Annotated[
+    str | None, typer.Option(metavar="DURATION", help="Begin nothing new after it: exit code 6.", show_default=False)
+]
+Statuses = Annotated[
+    list[str] | None, typer.Option("--status", metavar="STATUS", help="May be repeated.", show_default=False)
+]
+MaxWait = Annotated[str, typer.Option(metavar="DURATION", help="How long an outage is waited for.")]
+
+READ = 1 << 16
+AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+SOURCE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
+
+
+def options(
+    mapped: Sequence[str] | None,
+    source: str | None,
+    kind: str | None,
+    encoding: str | None,
+    delimiter: str | None,
+    limit: int | None,
+    *,
+    no_header: bool,
+) -> ReadOptions:
+    """Return how an input is to be read."""
+    mapping = {}
+    for pair in mapped or ():
+        field, sign, column = pair.partition("=")
+        if not sign:
+            raise UsageError(f'--map "{pair}" has no "="', hint='write it as --map subject="Issue title"')
+        mapping[field.strip()] = column
+    if source is not None and not SOURCE.fullmatch(source):
+        raise UsageError(f'"{source}" is no name for a source', hint="use letters, digits, dots and dashes")
+    return ReadOptions(mapping, source, kind, encoding, delimiter, not no_header, limit)
+
+
+@contextmanager
+def streams(names: Sequence[str] | None) -> Iterator[list[tuple[str, BinaryIO]]]:
+    """Open the files named, or stdin where none is; on a terminal that is an error, never a wait."""
+    opened: list[tuple[str, BinaryIO]] = []
+    try:
+        opened.extend(("stdin", stdin()) if name == "-" else (name, _open(name)) for name in names or ["-"])
+        yield opened
+    finally:
+        for name, stream in opened:
+            if name != "stdin":
+                stream.close()
+
+
+def stdin() -> BinaryIO:
+    """Return stdin, unless it is a terminal or closed."""
+    if sys.stdin is None or sys.stdin.closed:
+        raise UsageError("stdin is closed", hint="name a file")
+    if messages.on_terminal(sys.stdin):
+        raise UsageError("nothing is piped in", hint="name a file, or pipe one in")
+    return sys.stdin.buffer
+
+
+def _open(name: str) -> BinaryIO:
+    try:
+        return Path(name).open("rb")
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {error.strerror}", hint="check its name and its rights") from error
+
+
+def check_written(session: Session, path: Path | None, option: str, read: Iterable[int | str] = ()) -> None:
+    """Raise `UsageError` where a file to be written is one that is read, or is triage's own: a destination's too."""
+    if path is not None and is_own(path, session.config):
+        problem = f"{path} is a file of triage's own and would be overwritten"
+        raise UsageError(problem, hint=f"name another with {option}")
+    if path is None or not os.path.isfile(path):  # noqa: PTH113 - Path's raises where a folder is closed to us
+        return
+    for each in read:
+        if os.path.exists(each) and os.path.samestat(path.stat(), os.stat(each)):  # noqa: PTH110, PTH116 - or a number
+            raise UsageError(f"{path} is read and would be written", hint=f"name another with {option}")
+
+
+def tables(session: Session, named: Sequence[tuple[str, BinaryIO]], wanted: ReadOptions) -> list[Table]:
+    """Open each input and say what was taken from it; the limit is one for all of them."""
+    opened = []
+    passed: Counter[str] = Counter()
+    for name, stream in named:
+        table = open_table(stream, name, wanted)
+        prefix = f"{name}: " if len(named) > 1 else ""
+        if table.taken:
+            session.say(f"{prefix}{table.taken}")
+        for note in table.notes:
+            session.say(f"{prefix}note: {note}")
+        if wanted.limit is not None:
+            table = table._replace(rows=_limited(table.rows, wanted.limit, passed))
+        opened.append(table)
+    return opened
+
+
+def _limited(
+    rows: Iterator[TicketDraft | Rejected], limit: int, passed: Counter[str]
+) -> Iterator[TicketDraft | Rejected]:
+    """Yield rows until the inputs before and this one have given as many as are wanted."""
+    for row in islice(rows, limit - passed["rows"]):
+        passed["rows"] += 1
+        yield row
+
+
+def looked_through(
+    session: Session, named: Sequence[tuple[str, BinaryIO]], wanted: ReadOptions, *, pipes: bool = False
+) -> list[tuple[str, BinaryIO]]:
+    """Return the inputs, looked through for ids that now name other tickets: that is told before anything is stored.
+
+    What comes through a pipe is set aside for it with `pipes`, else it is looked at while it is stored.
+    """
+    found = []
+    known = not session.is_remote and not wiring.is_empty(session.config)
+    for name, given in named:
+        stream = _set_aside(session, given) if known and pipes and not given.seekable() else given
+        if known and stream.seekable():
+            here = stream.tell()
+            session.local.check(open_table(stream, name, wanted).rows)
+            stream.seek(here)
+        found.append((name, stream))
+    return found
+
+
+def _set_aside(session: Session, stream: BinaryIO) -> BinaryIO:
+    kept = session.leaving.enter_context(TemporaryFile())  # noqa: SIM115 - it is needed until the command ends
+    for piece in session.stopper.interruptible(iter(lambda: stream.read(READ), b"")):
+        kept.write(piece)
+    kept.seek(0)
+    return kept
+
+
+def until_rejected(drafts: Iterable[TicketDraft | Rejected]) -> Iterator[TicketDraft | Rejected]:
+    """Yield drafts up to the first rejected row, that one included."""
+    for draft in drafts:
+        yield draft
+        if isinstance(draft, Rejected):
+            return
+
+
+def ids(session: Session, names: Sequence[str] | None) -> tuple[tuple[str, ...] | None, int]:
+    """Return the ids of the tickets named, None where none is, and how many piped names fit no ticket."""
+    if not names:
+        return None, 0
+    if list(names) != ["-"]:
+        return tuple(dict.fromkeys(session.triage.resolve(name) for name in names)), 0
+    found: dict[str, None] = {}
+    missing = 0
+    for name in session.stopper.interruptible(input_files.names(stdin())):
+        try:
+            found[session.triage.resolve(name)] = None
+        except NotFoundError as error:
+            missing += 1
+            messages.error(error, sys.argv[1:])
+    return tuple(found), missing
+
+
+def priority(text: str | None) -> str | None:
+    """Return the priority that a typed word means."""
+    if text is None:
+        return None
+    found = values.priority(text, {})
+    if found is None:
+        raise UsageError(f'no priority "{text}"', hint=f"the priorities are {', '.join(PRIORITIES)}")
+    return found
+
+
+def moment(text: str | None) -> str | None:
+    """Return a time as the store compares it, from a date, a time or an age such as `7d`."""
+    if text is None:
+        return None
+    if match := AGE.fullmatch(text.strip()):
+        try:
+            found = datetime.now(UTC) - timedelta(**{UNITS[match[2]]: float(match[1])})
+        except OverflowError as error:
+            raise UsageError(f'"{text}" is before all time', hint="write 7d or 2026-11-24") from error
+    else:
+        try:
+            found = datetime.fromisoformat(text.strip())
+        except ValueError as error:
+            raise UsageError(f'"{text}" is no time', hint="write 2026-11-24, 2026-11-24T08:00Z or 7d") from error
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    return found.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def plan(
+    session: Session,
+    classifier: str | None,
+    workers: int | None,
+    max_cost: float | None,
+    max_wait: str,
+    *,
+    force: bool = False,
+    deadline: str | None = None,
+    batch: bool = False,
+) -> ClassifyPlan:
+    """Return how to classify, as the options have it."""
+    if batch:
+        session.only_here("--batch")
+    known = session.config.classifiers
+    if classifier is not None and not session.is_remote and classifier not in known:
+        raise UsageError(f'no classifier "{classifier}"', hint=f"the config has {', '.join(known)}")
+    ends = None if deadline is None else seconds(deadline)
+    return ClassifyPlan(classifier, force, workers, max_cost, seconds(max_wait), ends, batch)
+
+
+def statuses(names: Sequence[str] | None) -> frozenset[str]:
+    """Return the statuses named."""
+    unknown = [name for name in names or () if name not in STATUSES]
+    if unknown:
+        raise UsageError(f'no status "{unknown[0]}"', hint=f"a ticket is one of {', '.join(STATUSES)}")
+    return frozenset(names or ())
+
+
+def tell_unknown(session: Session, what: str, said: str | None, known: Iterable[str]) -> None:
+    """Tell of a word typed that nothing can have, most likely by mistake."""
+    names = dict.fromkeys(known)
+    if said is not None and said not in names:
+        session.say(f'note: there is no {what} "{said}"; known are {", ".join(names) or "none"}')
+
+
+def tell_waiting(session: Session) -> None:
+    """Say what is in providers' batches, and since when."""
+    for name, waits in ({} if session.quiet else session.triage.stats().waiting).items():
+        since = waits["since"][:16].replace("T", " ")
+        session.say(f"{waits['tickets']:,} wait in batches of {name}, since {since}")
+
+
+def seconds(text: str) -> float:
+    """Return a duration such as `2m` in seconds."""
+    match = AGE.fullmatch(text.strip())
+    if not match:
+        raise UsageError(f'"{text}" is no duration', hint="write 30s, 2m or 1h")
+    try:
+        return timedelta(**{UNITS[match[2]]: float(match[1])}).total_seconds()
+    except OverflowError as error:
+        raise UsageError(f'"{text}" is longer than any run', hint="write 30s, 2m or 1h") from error

@@ -1,0 +1,99 @@
+"""Rows that were rejected: told with their line and reason, kept in a file, and counted against a bound."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from triage_cli.cli import messages
+from triage_cli.domain.errors import RowError, UsageError
+from triage_cli.domain.models import Outcome, Rejected, TicketDraft
+from triage_cli.readers import Table
+from triage_cli.runtime.private_files import private
+
+
+class Rejections:
+    """Rows that were rejected: told with their line and reason, and written as they were where asked."""
+
+    def __init__(self, path: Path | None, most: str, *, strict: bool) -> None:
+        self._path = path
+        self._strict = strict
+        self._most = _bound(most)
+        self._file: io.TextIOWrapper | None = None
+        self._headed = False
+        self._several = False
+        self.count = 0
+        self.total = 0
+
+    def begin(self, tables: Sequence[Table]) -> None:
+        """Empty the file, so that no rows of an earlier run seem to be of this one. It is one table."""
+        self._several = len(tables) > 1
+        path = self._path
+        if path is None:
+            return
+        if len({(t.delimiter, t.headed, t.delimiter and t.columns) for t in tables}) > 1:
+            raise UsageError(
+                "these files have different columns, and --rejects writes one table", hint="import them one by one"
+            )
+        try:
+            self._file = open(  # noqa: SIM115 - `close` closes it
+                path, "w", encoding="utf-8", errors="surrogateescape", newline="", opener=private
+            )
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --rejects") from error
+
+    def see(self, outcome: Outcome[Any], table: Table) -> None:
+        """Take note of one row; with --strict, raise at the first that was rejected."""
+        self.total += 1
+        if outcome.did != "rejected" or outcome.error is None:
+            return
+        self.count += 1
+        messages.say(f"rejected: {f'{table.name}: ' if self._several else ''}{outcome.error.sentence()}")
+        if self._file is not None:
+            self._write(self._file, outcome.item, table)
+        if self._strict:
+            raise RowError("stopped at a rejected row, as --strict asks", hint="mend it and run the same again")
+
+    def _write(self, file: io.TextIOWrapper, rejected: object, table: Table) -> None:
+        if table.delimiter and table.headed and not self._headed:
+            file.write(_csv_line(table.columns, table.delimiter) + "\n")
+            self._headed = True
+        raw = rejected.raw if isinstance(rejected, Rejected) else ""
+        if isinstance(rejected, TicketDraft) and rejected.cells is not None and not table.delimiter:
+            said = {name: cell for name, cell in zip(table.columns, rejected.cells, strict=True) if cell is not None}
+            raw = json.dumps(said, ensure_ascii=False)
+        elif isinstance(rejected, TicketDraft) and rejected.cells is not None:
+            raw = _csv_line(rejected.cells, table.delimiter)
+        last = raw
+        if isinstance(rejected, Rejected):
+            for piece in rejected.rest:
+                file.write(last)
+                last = piece
+        file.write(last.rstrip("\r\n") + "\n")
+
+    def close(self) -> None:
+        """Close the file of rejected rows."""
+        if self._file is not None:
+            self._file.close()
+
+    @property
+    def too_many(self) -> bool:
+        """Tell whether more rows were rejected than the caller allows."""
+        number, share = self._most
+        return self.count > (self.total * number / 100 if share else number)
+
+
+def _csv_line(cells: Sequence[str], delimiter: str) -> str:
+    row = io.StringIO(newline="")
+    csv.writer(row, delimiter=delimiter).writerow(cells)
+    return row.getvalue().removesuffix("\r\n")
+
+
+def _bound(most: str) -> tuple[float, bool]:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", most.strip())
+    if not match:
+        raise UsageError(f'--max-rejects "{most}" is no number', hint="write 10 or 2%")
+    return float(match[1]), bool(match[2])

@@ -1,0 +1,359 @@
+"""Records on the wire between a command line and a server, and back: drafts, selections, plans, outcomes, errors.
+
+A stream is JSON lines: an outcome each (`row`, `did`, what it left behind, its `error`), then exactly one line that is
+`{"end": …}` or `{"problem": …}`. What comes from the other side is checked for its types; the rest is for its reader.
+"""
+
+import json
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from datetime import datetime
+from functools import cache
+from http import HTTPStatus
+from types import UnionType
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from triage_cli.domain import errors
+from triage_cli.domain.errors import TriageError
+from triage_cli.domain.models import (
+    URGENCY,
+    Attempt,
+    Category,
+    Classification,
+    ClassifyPlan,
+    Decided,
+    Delivery,
+    Flip,
+    History,
+    LoggedEvent,
+    Outcome,
+    ReclassifyPlan,
+    Routed,
+    RoutePlan,
+    Selection,
+    Stats,
+    Ticket,
+    TicketDraft,
+    VerdictDraft,
+    Why,
+)
+from triage_cli.domain.serialization import TICKET_KEYS, compact, outcome_record
+
+T = TypeVar("T")
+Record = Mapping[str, Any]
+
+# Drafts as the command line has read them, which no table would carry without a loss.
+PARCEL = "application/vnd.triage.drafts+jsonl"
+LINES = "application/x-ndjson"
+# No line is longer: a row of 1 MB, twice, every character of it escaped.
+LONGEST = 16 << 20
+TEXT = (str, type(None))
+NUMBER = (int, float, type(None))
+DRAFT_KEYS = ("row", "line", "subject", "description", "customer_id", "priority", "created_at", "external_id", "source")
+_KINDS: Mapping[str, tuple[type, ...]] = dict.fromkeys(TICKET_KEYS, TEXT) | {
+    "ticket_id": (str,),
+    "source": (str,),
+    "status": (str,),
+    "confidence": NUMBER,
+    "verdict": (bool,),
+    "cost_usd": (int, float),
+    "extra": (dict,),
+}
+_ITEMS = tuple(_KINDS.items())
+
+
+class StrangeError(ValueError):
+    """What came from the other side is not what was agreed on."""
+
+
+# Tickets
+
+
+def ticket_of(record: Any) -> Ticket:
+    """Return a ticket from its record; what the record does not tell is empty."""
+    if not isinstance(record, dict):
+        raise StrangeError("no ticket")
+    for key, kinds in _ITEMS:
+        if not isinstance(record.get(key, ...), kinds):
+            raise StrangeError(f"ticket without a proper {key}")
+    r = record
+    return Ticket(
+        r["ticket_id"],
+        "",
+        r["source"],
+        r["external_id"],
+        "",
+        r["subject"],
+        r["description"],
+        r["customer_id"],
+        r["priority"],
+        URGENCY.get(r["priority"], URGENCY[None]),
+        r["created_at"],
+        "",
+        compact(r["extra"]) if r["extra"] else "{}",
+        r["status"],
+        r["category"],
+        r["suggestion"],
+        r["confidence"],
+        r["confidence_source"],
+        r["classifier"],
+        r["reason"],
+        int(r["verdict"]),
+        r["routed_to"],
+        r["cost_usd"],
+        r["error"],
+    )
+
+
+def history_of(record: Any) -> History:
+    """Return a ticket's history from its record; what was asked is not in it."""
+    deliveries = [dict(d) for d in _list(record, "deliveries")]
+    attempts = [named(Attempt, a) for d in deliveries for a in _list({"tries": d.pop("tries", None)}, "tries")]
+    return History(
+        ticket_of(record),
+        tuple(map(_classification_of, _list(record, "classifications"))),
+        tuple(delivery_of(d) for d in deliveries),
+        tuple(attempts),
+        tuple(map(event_of, _list(record, "events"))),
+        {},
+    )
+
+
+def _classification_of(record: Record) -> Classification:
+    said = record.get("probabilities")
+    return named(Classification, {**record, "probabilities": None if said is None else compact(said)})
+
+
+def event_of(record: Any) -> LoggedEvent:
+    """Return an event from its record; `detail` is canonical again, so that its hash can be checked."""
+    if not isinstance(record, dict) or not isinstance(record.get("detail"), dict):
+        raise StrangeError("no event")
+    if not isinstance(record.get("seq"), int):
+        raise StrangeError("event without a number")
+    detail = json.dumps(record["detail"], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return named(LoggedEvent, {**record, "detail": detail})
+
+
+def why_of(record: Any) -> Why:
+    """Return the story of a ticket from its record."""
+    found = named(Why, record)
+    if not all(isinstance(line, str) for line in found.why):
+        raise StrangeError("a story that is no text")
+    return found._replace(why=tuple(found.why))
+
+
+def stats_of(record: Any) -> Stats:
+    """Return counts from their record."""
+    return named(Stats, record)
+
+
+def named(kind: type[T], record: Any) -> T:
+    """Return a record of a kind from its fields by name; others, which a newer server may tell, are passed over."""
+    if not isinstance(record, dict):
+        raise StrangeError(f"no {kind.__name__}")
+    types = _types_of(cast("Hashable", kind))
+    given = {field: record[field] for field in types if field in record}
+    for field, value in given.items():
+        if not isinstance(value, types[field]):
+            raise StrangeError(f"{kind.__name__} without a proper {field}")
+    try:
+        return kind(**given)
+    except TypeError as error:
+        raise StrangeError(f"{kind.__name__} without all its fields") from error
+
+
+@cache
+def _types_of(kind: Hashable) -> Mapping[str, tuple[type, ...]]:
+    """Return what each field of a record may be in JSON."""
+    as_json: Mapping[type, tuple[type, ...]] = {float: (int, float), tuple: (list,), Mapping: (dict,)}
+    found = {}
+    for field, hint in get_type_hints(kind).items():
+        options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        plain = [get_origin(option) or option for option in options]
+        found[field] = tuple(one for option in plain for one in as_json.get(option, (option,)))
+    return found
+
+
+def delivery_of(record: Any) -> Delivery:
+    """Return a delivery from its record, in which the time it is due is written as a time."""
+    try:
+        due_at = datetime.fromisoformat(record["due_at"]).timestamp()
+    except (TypeError, KeyError, ValueError) as error:
+        raise StrangeError("Delivery without a proper due_at") from error
+    return named(Delivery, record | {"due_at": due_at})
+
+
+def category_of(record: Any) -> Category:
+    """Return a category from its record."""
+    found = named(Category, record)
+    return found._replace(examples=tuple(found.examples), was=tuple(found.was))
+
+
+def rows_of(record: Any) -> list[Any]:
+    """Return the records of a page."""
+    if not isinstance(record, list):
+        raise StrangeError("no list")
+    return record
+
+
+def _list(record: Any, key: str) -> list[Any]:
+    found = record.get(key) if isinstance(record, dict) else None
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise StrangeError(f"no list of {key}")
+    return found
+
+
+# What is asked
+
+
+def draft_line(draft: TicketDraft, seen: int) -> str:
+    """Return a draft as a line; `seen` is how often its input has shown its identity before."""
+    record: dict[str, Any] = {key: value for key, value in zip(DRAFT_KEYS, draft, strict=False) if value is not None}
+    if draft.extra:
+        record["extra"] = draft.extra
+    if draft.verdict:
+        record["verdict"] = draft.verdict
+    if seen:
+        record["seen"] = seen
+    if draft.silent:
+        record["silent"] = draft.silent
+    return compact(record)
+
+
+def draft_of(record: Any) -> TicketDraft:
+    """Return a draft from its record."""
+    if not isinstance(record, dict):
+        raise StrangeError("a line is no draft")
+    numbers = [record.get(key, 0) for key in ("row", "line", "seen")]
+    texts = [record.get(key) for key in (*DRAFT_KEYS[2:8], "verdict")]
+    source, extra = record.get("source", "import"), record.get("extra", {})
+    if not all(type(n) is int and 0 <= n < 1 << 53 for n in numbers) or not all(isinstance(t, TEXT) for t in texts):
+        raise StrangeError("a draft holds what is no number or no text")
+    if not isinstance(source, str) or "\t" in source or not isinstance(extra, dict):
+        raise StrangeError("a draft has no proper source or extra")
+    silent = record.get("silent", [])
+    if not isinstance(silent, list) or not all(isinstance(name, str) for name in silent):
+        raise StrangeError("a draft has no proper list of silent columns")
+    row, line, seen = numbers
+    subject, description, customer_id, priority, created_at, external_id, verdict = texts
+    return TicketDraft(
+        row, line, subject, description, customer_id, priority, created_at, external_id, source, extra, verdict,
+        seen=seen, silent=tuple(silent),
+    )  # fmt: skip
+
+
+def selection_record(selection: Selection) -> dict[str, Any]:
+    """Return a selection as it is asked for; `after` stays here."""
+    plain = Selection._field_defaults
+    record = {k: v for k, v in selection._asdict().items() if v != plain[k] and k != "after"}
+    if selection.statuses:
+        record["statuses"] = sorted(selection.statuses)
+    return record
+
+
+def plan_record(plan: ClassifyPlan | RoutePlan | ReclassifyPlan) -> dict[str, Any]:
+    """Return a plan as it is asked for: what is not the default."""
+    record = {k: v for k, v in plan._asdict().items() if v != plan._field_defaults[k]}
+    if isinstance(plan, ReclassifyPlan) and "classify" in record:
+        record["classify"] = plan_record(plan.classify)
+    return record
+
+
+def verdict_record(draft: VerdictDraft) -> dict[str, Any]:
+    """Return a verdict as it is asked for."""
+    return {"name": draft.name, "category": draft.category, "note": draft.note}
+
+
+# What comes back
+
+
+def outcome_line(outcome: Outcome[Any]) -> str:
+    """Return an outcome as a line."""
+    record: dict[str, Any] = {"row": outcome.row, "did": outcome.did}
+    if isinstance(outcome.value, Flip):
+        record["flip"] = outcome.value._asdict()
+    elif (left := outcome_record(outcome)) is not None:
+        record["ticket"] = left
+    if outcome.error is not None:
+        record["error"] = error_fields(outcome.error)
+    return compact(record)
+
+
+def outcome_of(record: Record, value: Callable[[Record], T]) -> Outcome[T]:
+    """Return an outcome from its record; `value` makes what it left behind."""
+    row, did, said = record.get("row"), record.get("did"), record.get("error")
+    if type(row) is not int or not isinstance(did, str):
+        raise StrangeError("a line that is no outcome")
+    left = value(record) if "ticket" in record or "flip" in record else None
+    return Outcome(row, did, left, None if said is None else error_of(said))
+
+
+def ticket_in(record: Record) -> Ticket:
+    """Return the ticket of an outcome."""
+    return ticket_of(record.get("ticket"))
+
+
+def decided_in(record: Record) -> Decided:
+    """Return what `classify` left behind; the answer itself is in the ticket's history."""
+    ticket = record.get("ticket")
+    return Decided(ticket_of(ticket), None, isinstance(ticket, dict) and ticket.get("asked") is True)
+
+
+def routed_in(record: Record) -> Routed:
+    """Return what `route` left behind; the deliveries are in the ticket's history."""
+    return Routed(ticket_of(record.get("ticket")))
+
+
+def flip_in(record: Record) -> Flip:
+    """Return what `reclassify` found."""
+    return named(Flip, record.get("flip"))
+
+
+# Errors
+
+
+def error_fields(error: TriageError) -> dict[str, str]:
+    """Return an error of one item."""
+    return {"code": error.code, "message": error.message, "hint": error.hint}
+
+
+def error_of(record: Any) -> TriageError:
+    """Return an item's error, of the same kind as it was on the other side."""
+    if not isinstance(record, dict):
+        raise StrangeError("no error")
+    code, message, hint = (record.get(key, "") for key in ("code", "message", "hint"))
+    if not (isinstance(code, str) and isinstance(message, str) and isinstance(hint, str)):
+        raise StrangeError("no error")
+    return _KNOWN.get(code, errors.ItemError)(message, hint=hint)
+
+
+def problem_of(record: Any) -> TriageError:
+    """Return the error that ended a request; one of a kind that is not known here goes by its HTTP status."""
+    if not isinstance(record, dict):
+        raise StrangeError("no problem")
+    detail, hint, code, status = (record.get(key) for key in ("detail", "hint", "code", "status"))
+    if not isinstance(detail, str):
+        raise StrangeError("no problem")
+    kind = _KNOWN.get(code) if isinstance(code, str) else None
+    if kind is None:
+        kind = errors.TriageError
+        if type(status) is int:
+            kind = _by_status(status)
+    return kind(detail, hint=hint if isinstance(hint, str) else "")
+
+
+def _by_status(status: int) -> type[TriageError]:
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return errors.RefusedError
+    if status == HTTPStatus.NOT_FOUND:
+        return errors.NotFoundError
+    return errors.UsageError if status < HTTPStatus.INTERNAL_SERVER_ERROR else errors.UnavailableError
+
+
+def _kinds(kind: type[TriageError]) -> Iterator[type[TriageError]]:
+    yield kind
+    for inner in kind.__subclasses__():
+        yield from _kinds(inner)
+
+
+# `TemporaryError` is for the retry loop alone.
+_KNOWN = {kind.code: kind for kind in _kinds(TriageError) if kind is not errors.TemporaryError}

@@ -1,0 +1,233 @@
+"""`RemoteTriage`: the use cases over a running `triage serve`."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from triage_cli.client import protocol
+from triage_cli.client.http import Address, Connection, LeftError, Params
+from triage_cli.client.upload import Parcels, Way
+from triage_cli.domain import ids
+from triage_cli.domain.errors import UsageError
+from triage_cli.domain.models import (
+    Category,
+    ClassifyPlan,
+    Decided,
+    EventQuery,
+    Flip,
+    Head,
+    History,
+    LoggedEvent,
+    Outcome,
+    ReclassifyPlan,
+    Rejected,
+    Routed,
+    RoutePlan,
+    Selection,
+    Stats,
+    Ticket,
+    TicketDraft,
+    VerdictDraft,
+    Why,
+)
+from triage_cli.domain.serialization import encodable
+from triage_cli.domain.streams import chunked
+from triage_cli.runtime.network import Network
+
+T = TypeVar("T")
+
+# So many tickets or events stand on a page.
+PAGE = 500
+# So many verdicts are given in one request.
+VERDICTS = 500
+# So many tickets are fetched for one sitting of review.
+SITTING = 1000
+
+
+class RemoteTriage:
+    """Implements `ports.Triage`; one object a command. A signal's handler may call `stop`."""
+
+    def __init__(self, address: Address, network: Network) -> None:
+        self._connection = Connection(address, network)
+
+    def close(self) -> None:
+        """Let go of the sockets."""
+        self._connection.close()
+
+    def stop(self) -> None:
+        """Take no new work: what is on its way ends soon, and the server is left, which stops it too."""
+        self._connection.stop()
+
+    @property
+    def spent(self) -> float:
+        """Return what the server says was spent for us, in USD; it says so at the end of each answer."""
+        return self._connection.spent
+
+    # -- streams
+
+    def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
+        """Store drafts; one outcome each, in order."""
+        rows = iter(drafts)
+        for first in rows:
+            if not _is_typed(first):
+                yield from Parcels(self._connection, Way({}, protocol.ticket_in)).send(chain([first], rows))
+                return
+            yield self._typed(first)
+
+    def _typed(self, draft: TicketDraft | Rejected) -> Outcome[Ticket]:
+        """Store a ticket that is always a new one; the key makes it one however often it is sent."""
+        if isinstance(draft, Rejected):
+            return Outcome(draft.row, "rejected", None, draft.error, draft)
+        fields = ("subject", "description", "customer_id", "priority", "created_at", "source")
+        body = {name: value for name in fields if (value := getattr(draft, name)) is not None}
+        found = self._connection.post("/tickets", body, ids.new_id())
+        return Outcome(draft.row, "created", self._made(protocol.ticket_in, found), None, draft)
+
+    def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
+        """Create, classify and route in one pass."""
+        params = {"do": "classify,route", **protocol.plan_record(plan._replace(max_cost=None, deadline=None))}
+        return Parcels(self._connection, Way(params, protocol.routed_in, plan.max_cost, plan.deadline)).send(drafts)
+
+    def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
+        """Ask a classifier about tickets."""
+        return self._outcomes("/classify", _asked(selection, plan), protocol.decided_in)
+
+    def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
+        """Send tickets where the server's routing map says, and deliver what is due."""
+        return self._outcomes("/route", _asked(selection, plan), protocol.routed_in)
+
+    def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
+        """Ask again about tickets that a machine decided."""
+        return self._outcomes("/reclassify", _asked(selection, plan), protocol.flip_in)
+
+    def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
+        """Give a person's categories, or take them back."""
+        for chunk in chunked(verdicts, VERDICTS):
+            if self._connection.stopped_at is not None:
+                return
+            body = {"verdicts": [protocol.verdict_record(draft) for draft in chunk]}
+            for outcome in self._outcomes("/verdicts", body, protocol.ticket_in):
+                if not 0 <= outcome.row < len(chunk):
+                    raise self._connection.strange("an outcome of a row that was never sent")
+                draft = chunk[outcome.row]
+                yield outcome._replace(row=draft.row, item=draft)
+
+    def _outcomes(
+        self, path: str, body: Mapping[str, Any], value: Callable[[protocol.Record], T]
+    ) -> Iterator[Outcome[T]]:
+        """Yield what comes, until the end or until we are to stop; it is never sent again by itself."""
+        stream = self._connection.stream(path, {"json": body})
+        try:
+            for record in stream.records(0.0):
+                yield self._made(lambda r: protocol.outcome_of(r, value), record)
+        except LeftError:
+            return
+
+    # -- reads
+
+    def find(self, selection: Selection) -> Iterator[Ticket]:
+        """Walk over tickets, newest first."""
+        if selection.ids is not None:
+            yield from (self.history(name).ticket for name in selection.ids)
+            return
+        params = protocol.selection_record(selection)
+        params["status"] = params.pop("statuses", [])
+        left = params.pop("limit", None)
+        if selection.order == "review":  # one page, since its order goes by all that waits
+            left = min(left or SITTING, SITTING)
+            page = left
+        else:
+            page = PAGE
+        if left != 0:
+            for record in self._paged("/tickets", {**params, "limit": page if left is None else min(left, page)}):
+                yield self._made(protocol.ticket_of, record)
+                left = None if left is None else left - 1
+                if left == 0:
+                    return
+
+    def resolve(self, name: str) -> str:
+        """Return the id of the one ticket of this name."""
+        return self._found(name) if _is_awkward(name) else self.history(name).ticket.ticket_id
+
+    def _found(self, name: str) -> str:
+        """Return the id of a ticket whose name no path can hold."""
+        for record in self._made(protocol.rows_of, self._connection.get("/tickets", {"name": name})[0]):
+            return self._made(protocol.ticket_of, record).ticket_id
+        raise self._connection.strange("no ticket where there must be one")
+
+    def _path(self, name: str) -> str:
+        return f"/tickets/{quote(encodable(self._found(name) if _is_awkward(name) else name), safe='')}"
+
+    def history(self, name: str) -> History:
+        """Return everything known of one ticket."""
+        return self._made(protocol.history_of, self._connection.get(self._path(name))[0])
+
+    def why(self, name: str) -> Why:
+        """Tell how a ticket was decided."""
+        return self._made(protocol.why_of, self._connection.get(self._path(name) + "/why")[0])
+
+    def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
+        """Walk over the audit log, oldest first."""
+        params = {k: v for k, v in query._asdict().items() if v not in (None, "") and k not in ("ticket_id", "after")}
+        path = "/logs" if query.ticket_id is None else self._path(query.ticket_id) + "/logs"
+        last = params.pop("limit", None)
+        if last == 0:
+            return
+        if last is not None and last <= PAGE:
+            records: Iterable[Any] = self._paged(path, {**params, "limit": last})
+        else:
+            records = self._paged(path, {**params, "limit": PAGE, "after": query.after})
+            records = records if last is None else deque(records, last)
+        for record in records:
+            yield self._made(protocol.event_of, record)
+
+    def stats(self) -> Stats:
+        """Count."""
+        return self._made(protocol.stats_of, self._connection.get("/stats")[0])
+
+    def audit_head(self) -> Head:
+        """Return where the audit log ends."""
+        return self._made(lambda r: protocol.named(Head, r), self._connection.get("/audit/head")[0])
+
+    def categories(self) -> tuple[Category, ...]:
+        """Return the categories that a ticket may get."""
+        found = self._connection.get("/categories")[0]
+        return self._made(lambda r: tuple(protocol.category_of(one) for one in protocol.rows_of(r)), found)
+
+    def runs(self, limit: int | None) -> NoReturn:
+        """Refuse: what ran on a server is told there."""
+        del limit
+        raise UsageError("the runs of another instance are told there", hint="leave --remote away")
+
+    def _paged(self, path: str, params: Params) -> Iterator[Any]:
+        """Yield the records of all pages."""
+        found, following = self._connection.get(path, params)
+        yield from self._made(protocol.rows_of, found)
+        while following is not None:
+            # Only the query of the link is taken: it leads to no other server, and to no other path.
+            query = parse_qsl(urlsplit(following).query, keep_blank_values=True)
+            found, following = self._connection.get(path, query)
+            yield from self._made(protocol.rows_of, found)
+
+    def _made(self, make: Callable[[Any], T], record: Any) -> T:
+        """Return what a record says. Raises `UnavailableError` where it is not what was agreed on."""
+        try:
+            return make(record)
+        except protocol.StrangeError as error:
+            raise self._connection.strange(error) from error
+
+
+def _is_typed(row: TicketDraft | Rejected) -> bool:
+    """Tell whether a ticket was typed, and so is always a new one."""
+    return isinstance(row, TicketDraft) and row.cells is None and row.line == 0 and not row.external_id
+
+
+def _asked(selection: Selection, plan: ClassifyPlan | RoutePlan | ReclassifyPlan) -> dict[str, Any]:
+    return {"selection": protocol.selection_record(selection), "plan": protocol.plan_record(plan)}
+
+
+def _is_awkward(name: str) -> bool:
+    """Tell whether a name cannot be a part of a path: a slash divides, and dots lead elsewhere."""
+    return "/" in name or not name.strip(".")

@@ -1,0 +1,263 @@
+"""Finding the configuration and settling what holds: flag, environment, file, default."""
+
+import os
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from triage_cli.config.models import DEFAULT_CATEGORIES, KEY_VARIABLES, Config, DestinationSpec
+from triage_cli.config.own_files import is_among, own_files
+from triage_cli.config.schema import LOCAL, TOP, Sections, read
+from triage_cli.config.validators import absolute, is_postgres, no_database, no_url
+from triage_cli.config.yaml_document import MAX_BYTES, Book, MistakeError, Node, Place, UnreadableError, parse
+from triage_cli.domain.errors import ConfigError
+from triage_cli.domain.models import Category, Rule
+
+TRUTHS: Mapping[str, bool] = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
+    ("0", "false", "no", "off"), False
+)
+NOTHING = Sections({}, DEFAULT_CATEGORIES, {"local": LOCAL}, "local", {}, None)
+
+
+class _Found(NamedTuple):
+    """A configuration file that was opened: its parsed content, or why it cannot be read."""
+
+    path: Path
+    book: Book
+    root: Node | None
+    ours: bool  # it has a key of ours
+
+
+def load_config(
+    *,
+    config: str | None = None,
+    db: str | None = None,
+    remote: str | None = None,
+    offline: bool | None = None,
+    env: Mapping[str, str],
+    cwd: Path,
+) -> Config:
+    """Return what holds here; raise one `ConfigError` with every mistake in the file, the environment and the flags."""
+    home = _home(env)
+    found, notes = _find(config, env, cwd, home)
+    book = found.book if found else Book()
+    sections = read(Place(found.root, "", book)) if found and found.root else NOTHING
+    settled = _Settling(sections.values, book, env)
+    database = settled.value("database", db, ("--db", "TRIAGE_DB"), no_database)
+    if database is None:
+        data = _xdg(env, home, "XDG_DATA_HOME", ".local/share")
+        database = str(data / "triage" / "triage.db") if data else ""
+    elif not is_postgres(database):
+        database = str(_typed(database, book.origins["database"], cwd, home))
+    given_remote = settled.value("remote", remote, ("--remote", "TRIAGE_REMOTE"), no_url)
+    if db is not None and remote is None:  # a database that was typed goes before a remote that was not
+        given_remote = None
+        book.origins.pop("remote", None)
+    if not database and given_remote is None:
+        raise no_home()
+    is_offline = settled.offline(offline)
+    _check_own_files(book, sections.destinations, own_files(database, found.path if found else None))
+    _raise(found, book)
+    destinations, routes = sections.destinations, sections.routes
+    if routes is None:
+        beside = (found.path.parent if found else cwd) if is_postgres(database) else Path(database).parent
+        destinations, routes = _queues(sections.categories, destinations, beside / "queues")
+    return Config(
+        found.path if found else None,
+        database,
+        sections.categories,
+        sections.classifier,
+        sections.classifiers,
+        destinations,
+        routes,
+        sections.values.get("budget"),
+        given_remote,
+        is_offline,
+        book.origins,
+        notes,
+        sections.values.get("webhooks", {}),
+        sections.values.get("server", {}).get("requests_per_minute", Config._field_defaults["requests_per_minute"]),
+        frozenset(book.variables | set(KEY_VARIABLES.values())),
+    )
+
+
+# Finding the file
+
+
+def _find(
+    config: str | None, env: Mapping[str, str], cwd: Path, home: Path | None
+) -> tuple[_Found | None, tuple[str, ...]]:
+    """Return the file that counts, and what to say about one that was passed over."""
+    named = ((config, "--config"), (env.get("TRIAGE_CONFIG") or None, "TRIAGE_CONFIG"))
+    for name, origin in named:
+        if name is not None:
+            return _open(_typed(name, origin, cwd, home), name, home, f" ({origin})"), ()
+    notes: tuple[str, ...] = ()
+    here = cwd / "config.yaml"
+    if _is_file(here):
+        found = _open(here, "config.yaml", home)
+        if found.ours:
+            return found, ()
+        notes = ("./config.yaml has none of triage's keys and was passed over",)
+    folder = _xdg(env, home, "XDG_CONFIG_HOME", ".config")
+    elsewhere = folder / "triage" / "config.yaml" if folder else None
+    return (_open(elsewhere, str(elsewhere), home) if elsewhere and _is_file(elsewhere) else None), notes
+
+
+def _is_file(path: Path) -> bool:
+    """Tell whether a file is there for us; a home directory that is closed to us holds none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _open(path: Path, label: str, home: Path | None, origin: str = "") -> _Found:
+    """Read a file; a mistake in it waits in its book until it is clear that the file counts."""
+    book = Book(label, path.parent, home)
+    try:
+        with path.open("rb") as file:
+            book.untrusted = _untrusted(os.fstat(file.fileno()), label)
+            data = file.read(MAX_BYTES + 1)
+    except OSError as exc:
+        hint = "`triage config init` writes a first one" if isinstance(exc, FileNotFoundError) else ""
+        raise ConfigError(f"cannot read {label}{origin}: {exc.strerror}", hint=hint) from exc
+    try:
+        root = parse(data, book)
+    except UnreadableError as exc:
+        book.wrong(exc.line, "", str(exc))
+        plain = data.replace(b"\0", b"")  # two bytes a letter, as some editors save
+        ours = re.search(rb"(?m)^(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(" + "|".join(TOP).encode() + rb")\s*:", plain)
+        return _Found(path, book, None, ours is not None)
+    if root.value is None:
+        root = Node({}, 1)  # nothing but comments: every default
+    if not isinstance(root.value, dict):
+        book.wrong(root.line, "", "must be a mapping (key: value)")
+        return _Found(path, book, None, ours=False)
+    return _Found(path, book, root, any(key in TOP for key in root.value))
+
+
+def _untrusted(stat: os.stat_result, label: str) -> str:
+    """Say what must be done before a command may be run from this file, or nothing."""
+    if os.name != "posix":
+        return ""
+    if stat.st_uid not in (0, os.geteuid()):
+        return "commands run only from a file of your own, and this one belongs to somebody else; copy it"
+    if stat.st_mode & 0o022:
+        return f"commands run only from a file that others cannot write; run: chmod go-w {shlex.quote(label)}"
+    return ""
+
+
+def _xdg(env: Mapping[str, str], home: Path | None, variable: str, usual: str) -> Path | None:
+    """Return a base directory, None where it would be in a home that is not there; a relative one is void."""
+    given = env.get(variable, "")
+    if Path(given).is_absolute():
+        return Path(given)
+    return home / usual if home else None
+
+
+def _home(env: Mapping[str, str]) -> Path | None:
+    """Return the home directory; None where neither HOME nor the system names one, as for a container's user."""
+    given = env.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
+    return Path(given) if Path(given).is_absolute() else None
+
+
+def no_home() -> ConfigError:
+    """Return the error of a database whose usual place would be in a home directory that is not there."""
+    return ConfigError("no home directory, where the database usually is", hint="give --db or TRIAGE_DB")
+
+
+def _typed(value: str, origin: str, cwd: Path, home: Path | None) -> Path:
+    """Return the absolute path of what a flag or a variable says. Raises `ConfigError` where that needs a home."""
+    try:
+        return absolute(value, cwd, home)
+    except MistakeError as mistake:
+        raise ConfigError(f"{origin} {mistake}") from mistake
+
+
+def _raise(found: _Found | None, book: Book) -> None:
+    """Raise everything that is wrong at once."""
+    if not (problems := book.problems):
+        return
+    inside = found and any(problem.startswith(f"{book.label}:") for problem in problems)
+    where = book.label if inside else "the configuration"
+    count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+    keys = found.root.value if found and found.root else ()
+    foreign = 2 * sum(key in TOP for key in keys) < len(keys)
+    hint = "if the file is not triage's, name another with --config" if foreign else ""
+    raise ConfigError(f"{where} has {count}", hint=hint, problems=problems)
+
+
+# Settling what holds
+
+
+class _Settling:
+    """Picks the value that holds from flag, environment and file, and notes its origin."""
+
+    def __init__(self, values: Mapping[str, Any], book: Book, env: Mapping[str, str]) -> None:
+        self.values = values
+        self.book = book
+        self.env = env
+
+    def value(self, key: str, flag: str | None, names: tuple[str, str], objection: Callable[[str], str]) -> str | None:
+        """Return the text that holds for this key; `names` are those of its flag and its variable."""
+        outside = ((flag, f"flag {names[0]}"), (self.env.get(names[1]) or None, f"environment {names[1]}"))
+        for given, origin in outside:
+            if given is not None:
+                said = objection(given) if given.strip() else "is empty"
+                if said:
+                    self.book.misplaced(origin, said)
+                self.book.origins[key] = origin
+                return given
+        value: str | None = self.values.get(key)
+        return value
+
+    def offline(self, flag: bool | None) -> bool:
+        """Return whether the network is off."""
+        if flag is not None:
+            self.book.origins["offline"] = "flag --offline"
+            return flag
+        if not (said := self.env.get("TRIAGE_OFFLINE", "").strip()):
+            return bool(self.values.get("offline"))
+        self.book.origins["offline"] = "environment TRIAGE_OFFLINE"
+        if said.lower() not in TRUTHS:
+            self.book.misplaced("environment TRIAGE_OFFLINE", f'"{said[:40]}" is neither 1, true, yes nor 0, false, no')
+        return TRUTHS.get(said.lower(), True)
+
+
+def _check_own_files(
+    book: Book, destinations: Mapping[str, DestinationSpec], ours: Iterable[str | os.PathLike[str]]
+) -> None:
+    """Object to a destination that is a file of our own: what is appended would harm it, or be lost in it."""
+    if book.problems:  # such as a path that cannot be one
+        return
+    for name, spec in destinations.items():
+        if spec.path is not None and is_among(spec.path, ours):
+            key = f"destinations.{name}.path"
+            said = f"{spec.path} is the database, a file beside it, or the configuration; name a file of its own"
+            book.misplaced(f"{book.origins[key]}: {key}", said)
+
+
+# The default routes
+
+
+def _queues(
+    categories: Iterable[Category], destinations: Mapping[str, DestinationSpec], folder: Path
+) -> tuple[Mapping[str, DestinationSpec], tuple[Rule, ...]]:
+    """Send each category to the destination of its name, which is a file unless the configuration says otherwise."""
+    names = [category.name for category in categories]
+    queues = {name: DestinationSpec(name, "file", path=folder / _file_name(name)) for name in names}
+    rules = tuple(Rule(f"routes.{name}", (name,), {"category": (name,)}) for name in names)
+    return {**queues, **destinations}, rules
+
+
+def _file_name(category: str) -> str:
+    """Return a name for a category's file that is safe everywhere; an altered one gets a hash of its own."""
+    safe = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "-", category).strip(" .-").encode()[:200].decode(errors="ignore")
+    if safe != category:
+        import hashlib
+
+        safe = f"{safe or 'category'}-{hashlib.sha256(category.encode()).hexdigest()[:6]}"
+    return f"{safe}.jsonl"

@@ -1,0 +1,126 @@
+"""The records a configuration consists of, and its defaults. None of them holds a secret, only names of variables."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from triage_cli.domain.models import Category, Rule
+
+DEFAULT_CATEGORIES = (
+    Category("Billing", "Invoices, charges, payments, refunds, subscriptions"),
+    Category("Technical", "Errors, bugs, logins, outages, performance, integrations"),
+    Category("General", "Everything else: questions, feedback, orders, accounts, how-tos"),
+)
+# What `redact` may name: personal data and credentials that a pattern and a checksum can find.
+REDACTABLE = ("email", "phone", "card", "iban", "secret")
+# The wires of a Decisions API: OpenAI's `/decisions`, and TypeSafe's `/systemone`.
+WIRES = ("decisions", "systemone")
+KEY_VARIABLES: Mapping[str, str] = {
+    "decision": "OPENAI_API_KEY",
+    "openai": "OPENAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+}
+
+
+class Price(NamedTuple):
+    """USD per million tokens; where the cache's prices are null, its tokens cost as much as other input."""
+
+    input: float = 0
+    output: float = 0
+    cache_read: float | None = None
+    cache_write: float | None = None
+
+
+class ClassifierSpec(NamedTuple):
+    """One classifier as configured; keys that mean nothing to its type keep their default."""
+
+    name: str
+    type: str  # local | decision | openai | anthropic | cascade
+    min_confidence: float = 0.6
+    model: str | None = None
+    base_url: str | None = None
+    api_key_env: str | None = None
+    workers: int = 8
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    timeout: float = 30
+    max_retries: int = 5
+    price: Price | None = None
+    steps: tuple[str, ...] = ()
+    audit_rate: float = 0
+    redact: tuple[str, ...] = ()
+    hysteresis: float = 0
+    wire: str | None = None  # of type decision: decisions | systemone; null: found out
+
+
+class DestinationSpec(NamedTuple):
+    """One destination as configured; paths in it are absolute, `secret_env` names the newest secret first."""
+
+    name: str
+    type: str  # webhook | command | file
+    url: str | None = None
+    secret_env: tuple[str, ...] = ()
+    max_attempts: int = 7
+    timeout: float = 15
+    run: tuple[str, ...] = ()
+    path: Path | None = None
+    retry_schedule: tuple[float, ...] = (5, 300, 1800, 7200, 18000, 36000)
+    allow_private: bool = False
+
+
+class HookSpec(NamedTuple):
+    """A helpdesk's own webhook as configured: how it is signed, and where in its JSON a ticket's fields stand.
+
+    `header` holds the signature of type `hmac`; with `timestamp_header` the time before the body is signed too. The
+    values of several paths become one field, joined with `#`.
+    """
+
+    name: str
+    type: str  # standard | hmac
+    secret_env: tuple[str, ...] = ()
+    header: str | None = None
+    timestamp_header: str | None = None
+    fields: Mapping[str, tuple[str, ...]] = {}
+    on_create: tuple[str, ...] = ()
+
+
+class Config(NamedTuple):
+    """Everything that was configured, checked; `origins` maps a dotted key to where its value came from.
+
+    `secret_variables` are those of the environment that it names as holding a secret, set or not.
+    """
+
+    path: Path | None
+    database: str
+    categories: tuple[Category, ...]
+    classifier: str
+    classifiers: Mapping[str, ClassifierSpec]
+    destinations: Mapping[str, DestinationSpec]
+    routes: tuple[Rule, ...]
+    per_day: float | None
+    remote: str | None
+    offline: bool
+    origins: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    webhooks: Mapping[str, HookSpec] = {}
+    requests_per_minute: int | None = 6000
+    secret_variables: frozenset[str] = frozenset(KEY_VARIABLES.values())
+
+    def routing_hash(self) -> str:
+        """Name routes and destinations in 16 characters, so that a decision can say by which map it was made."""
+        import hashlib
+        import json
+
+        said = [
+            [rule._asdict() for rule in self.routes],
+            [spec._asdict() for _, spec in sorted(self.destinations.items())],
+        ]
+        text = json.dumps(said, sort_keys=True, ensure_ascii=False, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def without_password(database: str) -> str:
+    """Return the database as it may be printed."""
+    hidden = re.sub(r"(?<=://)([^/@?#:]*):[^?#]*(?=@)", r"\1:***", database)
+    return re.sub(r"(?i)([?&](?:ssl)?password=)[^&#]*", r"\1***", hidden) if "://" in database else database

@@ -1,0 +1,52 @@
+"""The configuration as lines of key, value and origin."""
+
+from collections.abc import Iterator, Mapping
+
+from triage_cli.config.models import ClassifierSpec, Config, DestinationSpec, HookSpec, Price, without_password
+from triage_cli.config.schema import CATEGORY, CLASSIFIER, DESTINATION, WEBHOOK
+from triage_cli.config.validators import Field
+from triage_cli.domain.models import Category
+
+
+def shown(config: Config) -> Iterator[tuple[str, object, str]]:
+    """Walk over dotted key, value and origin of everything configured, as `config show` prints it."""
+    for key, value in _leaves(config):
+        yield key, value, config.origins.get(key, "default")
+
+
+def _leaves(config: Config) -> Iterator[tuple[str, object]]:
+    yield "database", without_password(config.database)
+    for category in config.categories:
+        yield from _fields(f"categories.{category.name}", category, CATEGORY)
+    yield "classifier", config.classifier
+    for name, classifier in config.classifiers.items():
+        yield from _fields(f"classifiers.{name}", classifier, CLASSIFIER)
+    yield "budget.per_day", config.per_day
+    for name, destination in config.destinations.items():
+        yield from _fields(f"destinations.{name}", destination, DESTINATION)
+    for rule in config.routes:
+        yield from ((f"{rule.name}.when.{key}", list(values)) for key, values in rule.when.items())
+        if rule.min_confidence is not None:
+            yield f"{rule.name}.when.min_confidence", rule.min_confidence
+        yield f"{rule.name}.to", list(rule.to)
+    yield "server.requests_per_minute", config.requests_per_minute
+    for name, hook in config.webhooks.items():
+        yield from _fields(f"webhooks.{name}", hook, WEBHOOK)
+    yield "remote", config.remote
+    yield "offline", config.offline
+
+
+def _fields(
+    key: str, record: Category | ClassifierSpec | DestinationSpec | HookSpec, table: Mapping[str, Field]
+) -> Iterator[tuple[str, object]]:
+    """Walk over what means something to a record of this type."""
+    of_type = getattr(record, "type", "")
+    for name, value in record._asdict().items():
+        if name == "name" or name not in table or (table[name].types and of_type not in table[name].types):
+            continue
+        if isinstance(value, Price):
+            yield from ((f"{key}.{name}.{part}", price) for part, price in value._asdict().items())
+        elif isinstance(value, Mapping):
+            yield from ((f"{key}.{name}.{part}", list(paths)) for part, paths in value.items())
+        else:
+            yield f"{key}.{name}", list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,269 @@
+"""What a single value may be, and the reading of a record by a table of its keys."""
+
+import contextlib
+import math
+import re
+import unicodedata
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from triage_cli.config.models import without_password
+from triage_cli.config.yaml_document import Check, MistakeError, Odd, Place, kind
+from triage_cli.domain.invisible import first_hiding
+
+_SECRET = re.compile(
+    r"(?i)(.*[_-])?(api_?key|key|secrets?|token|password|passwd|passphrase|credentials?|authorization)"
+)
+
+
+class Field(NamedTuple):
+    """A key of a record: its check, the types of record that take it (none: all of them), and whether it must stand."""
+
+    check: Check
+    types: tuple[str, ...] = ()
+    needed: bool = False
+
+
+def record(place: Place, table: Mapping[str, Field], kept: str, *, instead: str = "") -> dict[str, Any]:
+    """Read a mapping by its table; `kept` is the key under which its values' origins are noted.
+
+    `instead` is the key that takes the name of a secret's variable where somebody wrote the secret.
+
+    Every mistake goes into the book; what is returned holds the keys that are right.
+    """
+    entries = place.read(Place.entries, {})
+    values: dict[str, Any] = {}
+    chosen = entries["type"].read(table["type"].check) if "type" in table and "type" in entries else None
+    for key, inner in entries.items():
+        if (field := table.get(key)) is None:
+            inner.wrong(unknown_key(key, table, instead))
+        elif chosen and field.types and chosen not in field.types:
+            inner.wrong(f'means nothing to type "{chosen}" (only to {listed(field.types)}); remove it')
+        elif key == "type":
+            values["type"] = chosen
+        elif (value := inner.read(field.check, _WRONG)) is not _WRONG:
+            values[key] = value
+        inner.origin(f"{kept}.{key}" if kept else key)
+    for key, field in table.items():
+        meant = field.needed and (not field.types or chosen in field.types)
+        if meant and key not in entries and isinstance(place.value, dict):
+            place.wrong(f"{key} is missing")
+    return values
+
+
+_WRONG = object()
+
+
+def unknown_key(key: str, known: Collection[str], instead: str) -> str:
+    """Say what is the matter with a key that is none of ours."""
+    if _SECRET.fullmatch(key) and not suggestion(key, known, 0.9):
+        into = f" and name the variable in {instead}" if instead else ""
+        return f"secrets do not belong into this file; put it into the environment{into}"
+    return f"unknown key{suggestion(key, known) or '; known are ' + ', '.join(known)}"
+
+
+def suggestion(word: str, known: Collection[str], cutoff: float = 0.6) -> str:
+    """Return a question after the known word that comes nearest, or nothing."""
+    import difflib
+
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), by_lower, 1, cutoff)
+    return f'; did you mean "{by_lower[near[0]]}"?' if near else ""
+
+
+def listed(words: Collection[str]) -> str:
+    """Join words as a sentence does."""
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def text(place: Place) -> str:
+    """Accept any text that is not empty."""
+    value = place.value
+    if isinstance(value, bool | int | float | Odd):
+        raise MistakeError(f'is {kind(place.node)} to YAML; quote it: "{place.node.text}"')
+    if not isinstance(value, str):
+        raise MistakeError(f"must be text, not {kind(place.node)}")
+    if not value.strip():
+        raise MistakeError("is empty")
+    return value
+
+
+def label(place: Place) -> str:
+    """Accept a name: one short line."""
+    value = text(place)
+    if objection := no_name(value):
+        raise MistakeError(objection)
+    return value
+
+
+def former(place: Place) -> str:
+    """Accept a name that was a name once, when more was accepted."""
+    value = text(place)
+    if objection := _no_name(value):
+        raise MistakeError(objection)
+    return value
+
+
+def no_name(value: str) -> str:
+    """Say why this cannot be a name, or nothing."""
+    if hiding := first_hiding(value):
+        return f"holds U+{ord(hiding):04X}, which nobody sees; type it again"
+    return _no_name(value)
+
+
+def _no_name(value: str) -> str:
+    if not value or value != value.strip():
+        return "must not be empty or begin or end with blanks"
+    if len(value) > 80:
+        return f"is {len(value)} characters long; a name has at most 80"
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
+        return "holds a control character"
+    return ""
+
+
+def same_name(name: str) -> str:
+    """Return what two names have in common that a person would take for one."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def header(place: Place) -> str:
+    """Accept the name of an HTTP header."""
+    value = text(place)
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", value):
+        raise MistakeError("must be the name of an HTTP header: letters, digits and dashes, such as X-Signature")
+    return value
+
+
+def one_of(*words: str) -> Check:
+    """Accept one of these words."""
+
+    def check(place: Place) -> str:
+        value = text(place)
+        if value not in words:
+            raise MistakeError(f'"{value[:80]}" is none of {listed(words)}{suggestion(value, words)}')
+        return value
+
+    return check
+
+
+def number(low: float, high: float, *, whole: bool = False) -> Check:
+    """Accept a number from low to high."""
+    sort = "a whole number" if whole else "a number"
+
+    def check(place: Place) -> float:
+        value = place.value
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            hint = "; write it without quotes" if isinstance(value, str) and value.strip() else ""
+            raise MistakeError(f"must be {sort}, not {kind(place.node)}{hint}")
+        if (whole and not isinstance(value, int)) or not math.isfinite(value) or not low <= value <= high:
+            raise MistakeError(f"must be {sort} from {low:g} to {high:g}, not {place.node.text[:40]}")
+        return value
+
+    return check
+
+
+def truth(place: Place) -> bool:
+    """Accept true or false."""
+    if not isinstance(place.value, bool):
+        raise MistakeError(f"must be true or false, not {kind(place.node)}")
+    return place.value
+
+
+def optional(check: Check) -> Check:
+    """Accept null as well."""
+    return lambda place: None if place.value is None else check(place)
+
+
+def several(check: Check, *, alone: bool = True, least: int = 0, most: int = 1000) -> Check:
+    """Accept a list of what the check accepts, and with `alone` also a single one."""
+
+    def read(place: Place) -> tuple[Any, ...]:
+        places = [place] if alone and not isinstance(place.value, list) else place.items()
+        if not least <= len(places) <= most:
+            raise MistakeError(f"needs at least {least}" if len(places) < least else f"holds more than {most}")
+        values = [inner.read(check, _WRONG) for inner in places]
+        return tuple(value for value in values if value is not _WRONG)
+
+    return read
+
+
+def variable(place: Place) -> str:
+    """Accept the name of the environment variable that holds a secret.
+
+    What stands there instead may be the secret itself, so it is not said.
+    """
+    value = text(place)
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", value):
+        raise MistakeError("takes the name of an environment variable, never the secret itself")
+    place.book.variables.add(value)
+    return value
+
+
+def url(place: Place) -> str:
+    """Accept an address of the web without a name and password in it."""
+    value = text(place)
+    if objection := no_url(value):
+        raise MistakeError(objection)
+    return value
+
+
+def no_url(value: str) -> str:
+    """Say why this is no address to send to, or nothing. The address is not repeated: it may hold a secret."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        return "is not a valid URL"
+    if parts.scheme not in ("http", "https"):
+        return "must be a URL that begins with https:// or http://"
+    if "@" in parts.netloc:
+        return "holds a user name or password; secrets do not belong into a URL"
+    if not parts.hostname or port == 0 or re.search(r"[\s\x00-\x1f\x7f\\]", value):
+        return "is not a valid URL"
+    return ""
+
+
+def database(place: Place) -> str:
+    """Accept a path or a PostgreSQL address without a password."""
+    value = text(place)
+    if objection := no_database(value):
+        raise MistakeError(objection)
+    if is_postgres(value):
+        if without_password(value) != value:
+            raise MistakeError("holds a password; put it into the environment as PGPASSWORD, or into ~/.pgpass")
+        return value
+    return str(absolute(value, place.book.folder, place.book.home))
+
+
+def no_database(value: str) -> str:
+    """Say why this names no database, or nothing."""
+    if not is_postgres(value) and re.match(r"[A-Za-z][\w+.-]+://", value):
+        return "must be a path or postgresql://user@host/name"
+    return "holds a character that no path has" if "\0" in value else ""
+
+
+def is_postgres(value: str) -> bool:
+    """Tell a server's address from a path."""
+    return value.startswith(("postgresql://", "postgres://"))
+
+
+def path(place: Place) -> Path:
+    """Accept the path of a file, which need not be there yet."""
+    value = absolute(text(place), place.book.folder, place.book.home)
+    with contextlib.suppress(OSError):
+        if value.is_dir():
+            raise MistakeError(f"{value} is a directory; name a file")
+    return value
+
+
+def absolute(value: str, folder: Path, home: Path | None) -> Path:
+    """Return the absolute path: `~` is the home directory, what is relative is relative to the folder."""
+    if value == "~" or value.startswith("~/"):
+        if home is None:
+            raise MistakeError("begins with ~, and there is no home directory; write the whole path")
+        return home / value[2:]
+    return folder / value

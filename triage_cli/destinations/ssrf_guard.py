@@ -1,0 +1,47 @@
+"""Which addresses a server may connect to: public ones, unless the configuration allows more.
+
+A name is resolved once and every address it has is checked; the connection then goes to an address that was checked, so
+that a second answer of the resolver cannot lead elsewhere.
+"""
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from triage_cli.domain.errors import DeliveryError
+
+Resolver = Callable[[str, int], Sequence[str]]
+
+# Python calls these global, but they lead to other address spaces (NAT64, 6to4 and its relays, Teredo, IPv4-compatible,
+# IETF), or are private by an older or a newer word than its own (site-local, documentation).
+TUNNELS = tuple(
+    ipaddress.ip_network(net)
+    for net in (
+        "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "192.88.99.0/24", "2001::/32", "::/96", "192.0.0.0/24",
+        "fec0::/10", "3fff::/20",
+    )
+)  # fmt: skip
+
+
+def is_public(address: str) -> bool:
+    """Tell whether an address is one of the public internet, whatever form it has."""
+    found: Any = ipaddress.ip_address(address.partition("%")[0])
+    found = getattr(found, "ipv4_mapped", None) or found
+    if not found.is_global or found.is_multicast or found.is_reserved:
+        return False
+    return not any(found in net for net in TUNNELS if net.version == found.version)
+
+
+def checked(host: str, port: int, resolver: Resolver) -> str:
+    """Return an address of a host to connect to. Raises `DeliveryError` where any of its addresses is not public."""
+    try:
+        addresses = resolver(host, port)
+    except (OSError, UnicodeError) as error:
+        raise DeliveryError(f"cannot resolve {host}", hint="check the url") from error
+    if not addresses or not all(map(is_public, addresses)):
+        raise DeliveryError(
+            f"{host} leads to a private or special address",
+            hint="set allow_private on the destination if that is meant",
+            final=True,
+        )
+    return addresses[0]

@@ -1,0 +1,1 @@
+"""What the product is about: pure records and rules, without I/O, vendor or clock."""

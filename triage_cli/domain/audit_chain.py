@@ -1,0 +1,142 @@
+"""The hash chain of the audit log, as pure functions.
+
+An event's hash is SHA-256 over the hash before it, a line feed, and the event as canonical JSON: keys sorted, no
+blanks, UTF-8. The first event stands on 64 zeros. So anyone can check a log with twenty lines of code. With a key the
+hash is HMAC-SHA-256 over the same bytes, from the first event written with it on: then nobody without the key can
+write a log that holds, and a prefix that was written without it is held by the first event with it.
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from triage_cli.domain.errors import CheckError, StoreError
+from triage_cli.domain.models import Event, Head, LoggedEvent
+
+GENESIS = "0" * 64
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+_quoted = json.encoder.encode_basestring
+_Text = str | None
+
+
+def canonical(data: Mapping[str, Any]) -> str:
+    """Return data as canonical JSON."""
+    return _canonical(data)
+
+
+def link(prev: str, seq: int, event: Event, detail: str, key: bytes | None = None) -> str:
+    """Return the hash of an event that follows `prev`; `detail` is its data as canonical JSON."""
+    # Ids, times and actions are ours and need no escaping; an actor may be anything, and is the same for a whole run.
+    ticket = "null" if event.ticket_id is None else f'"{event.ticket_id}"'
+    run = "null" if event.run_id is None else f'"{event.run_id}"'
+    said = (
+        f'{prev}\n{{"action":"{event.action}","actor":{_quoted(event.actor)},"detail":{detail},"run_id":{run},'
+        f'"seq":{seq},"ticket_id":{ticket},"timestamp":"{event.at}"}}'
+    ).encode("utf-8", "surrogatepass")
+    return hmac.digest(key, said, "sha256").hex() if key else hashlib.sha256(said).hexdigest()
+
+
+def append(
+    head: Head, events: Iterable[Event], key: bytes | None = None
+) -> tuple[list[tuple[int, str, str, _Text, str, _Text, str, str]], Head]:
+    """Return the rows that continue a log (the columns of `events` in their order), and the head they leave."""
+    prev, seq = head
+    rows = []
+    for event in events:
+        seq += 1
+        detail = _canonical(event.data)
+        prev = link(prev, seq, event, detail, key)
+        rows.append((seq, event.at, event.action, event.ticket_id, event.actor, event.run_id, detail, prev))
+    return rows, Head(prev, seq)
+
+
+def mark(key: bytes | None) -> str | None:
+    """Return the name of a key, by which a store knows that its log goes on with the same one."""
+    return hmac.digest(key, b"triage audit key", "sha256").hex()[:16] if key else None
+
+
+def same(mark_: str | None, key: bytes | None) -> str | None:
+    """Return the mark under which a log goes on. Raises `StoreError` where it was begun with another key."""
+    mine = mark(key)
+    if mark_ is not None and mark_ != mine:
+        raise StoreError(
+            "the audit log is written with a key, and TRIAGE_AUDIT_KEY does not hold it",
+            hint="set it to the key that this log was begun with",
+        )
+    return mine
+
+
+def verify(trail: Iterable[LoggedEvent], key: bytes | None, heads: Mapping[str, str]) -> Head:
+    """Recompute a whole log and return its head; of the events' own `prev` nothing is believed.
+
+    `heads` maps hashes that must be in the log to where they were kept. Raises `CheckError`, which names the first
+    event that does not hold.
+    """
+    head, missing = recompute(trail, key, heads)
+    for where in missing.values():
+        raise absent(where, head)
+    return head
+
+
+def recompute(
+    trail: Iterable[LoggedEvent], key: bytes | None, heads: Mapping[str, str]
+) -> tuple[Head, Mapping[str, str]]:
+    """Recompute a whole log; return its head, and those of `heads` that are not in it. Raises as `verify` does."""
+    prev, number, signed = GENESIS, 0, False
+    missing = {head: where for head, where in heads.items() if head != GENESIS}
+    for number, event in enumerate(trail, 1):
+        if event.seq != number:
+            raise CheckError(f"event {number} of the log is missing", hint=RESTORE)
+        keyed = key is not None and holds(event, prev, key)
+        if not keyed and (signed or not holds(event, prev, None)):
+            hint = RESTORE if key else f"{RESTORE}; if it was written with a key, set TRIAGE_AUDIT_KEY"
+            raise CheckError(
+                f"event {number} is not what was written there: it was changed, moved or put in", hint=hint
+            )
+        signed = signed or keyed
+        prev = event.hash
+        missing.pop(prev, None)
+    if key is not None and number and not signed:
+        hint = "if the key is new, this holds once an event was written with it; else the log was replaced"
+        raise CheckError("no event of the log was written with the key in TRIAGE_AUDIT_KEY", hint=hint)
+    return Head(prev, number), missing
+
+
+def absent(where: str, head: Head, but: str = "") -> CheckError:
+    """Return the error of a head that is not in a log that ends at `head`; `where` says where it was kept.
+
+    `but` is what else may have happened than that somebody has altered the log.
+    """
+    return CheckError(
+        f"the head {where} is not in the log, which ends at event {head.events}",
+        hint=f"{RESTORE}; {but}" if but else RESTORE,
+    )
+
+
+RESTORE = "compare with a backup: what was there before has been altered"
+
+
+def first_break(events: Iterable[LoggedEvent]) -> int | None:
+    """Return the seq of the first event of a whole log without a key that does not continue the chain, or None."""
+    prev = GENESIS
+    for seq, event in enumerate(events, 1):
+        if event.seq != seq or event.prev != prev or not holds(event, prev, None):
+            return seq
+        prev = event.hash
+    return None
+
+
+def holds(event: LoggedEvent, prev: str, key: bytes | None) -> bool:
+    """Tell whether an event follows `prev`, by this key. A row that somebody altered may hold anything, of any type."""
+    plain: Sequence[Any] = (event.timestamp, event.action, event.ticket_id or "", event.run_id or "")
+    texts = (*plain, event.actor, event.detail)
+    if type(event.seq) is not int or not all(type(text) is str for text in texts):
+        return False
+    # These are not quoted when they are hashed: with a quote inside, two events could have the same bytes.
+    if any('"' in text or "\\" in text for text in plain):
+        return False
+    said = Event(event.action, event.ticket_id, event.run_id, event.actor, event.timestamp)
+    return event.hash == link(prev, event.seq, said, event.detail, key)

@@ -1,0 +1,177 @@
+"""What an import does with one draft, as pure decisions: new, updated, unchanged or rejected."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from triage_cli.domain import ids
+from triage_cli.domain.errors import InputError, RowError
+from triage_cli.domain.models import URGENCY, Ticket, TicketDraft
+from triage_cli.domain.serialization import compact, encodable, from_json
+
+# Below this many known tickets no share says anything.
+ENOUGH_TO_DOUBT = 10
+
+
+class Identified(NamedTuple):
+    """A draft with the hash of its text and the identity by which the store knows it again."""
+
+    draft: TicketDraft
+    content: str
+    identity: str
+    counts_occurrences: bool
+
+
+def identify(draft: TicketDraft) -> Identified:
+    """Name a draft: by its export's id, by the id this store gave it, or by its content."""
+    try:
+        content = ids.content_hash(draft.subject, draft.description)
+        f"{draft.external_id}{draft.customer_id}".encode()
+    except UnicodeEncodeError:
+        draft = _encodable(draft)
+        content = ids.content_hash(draft.subject, draft.description)
+    if draft.external_id:
+        return Identified(draft, content, ids.external_identity(draft.source, draft.external_id), False)
+    identity = ids.content_identity(draft.source, content, draft.customer_id, draft.created_at)
+    return Identified(draft, content, identity, True)
+
+
+def new_ticket(item: Identified, ticket_id: str, at: str, run_id: str | None) -> Ticket:
+    """Return the ticket that a draft becomes."""
+    draft = item.draft
+    return Ticket(
+        ticket_id,
+        item.identity,
+        draft.source,
+        draft.external_id,
+        item.content,
+        draft.subject,
+        draft.description,
+        draft.customer_id,
+        draft.priority,
+        URGENCY[draft.priority],
+        draft.created_at or (None if draft.origin == "row" else f"{at[:19]}Z"),  # of an export's row nobody knows
+        at,
+        _json(draft.extra),
+        "new",
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        0,
+        None,
+        0.0,
+        None,
+        0,
+        None,
+        1,
+        run_id,
+    )
+
+
+def updated_ticket(known: Ticket, item: Identified) -> Ticket | None:
+    """Return the ticket with what the draft says anew, or None where it says nothing new.
+
+    Another text makes it `new` again, unless a verdict holds it. A column that this export lacks changes nothing.
+    """
+    draft = item.draft
+    customer_id = draft.customer_id or known.customer_id
+    priority = draft.priority or known.priority
+    created_at = draft.created_at or known.created_at
+    extra = _merged(known.extra, draft)
+    rewritten = item.content != known.content_hash
+    here = (known.customer_id, known.priority, known.created_at, known.extra)
+    if not rewritten and (customer_id, priority, created_at, extra) == here:
+        return None
+    ticket = known._replace(
+        customer_id=customer_id,
+        priority=priority,
+        urgency=URGENCY[priority],
+        created_at=created_at,
+        extra=extra,
+        revision=known.revision + 1,
+    )
+    if not rewritten:
+        return ticket
+    ticket = ticket._replace(content_hash=item.content, subject=draft.subject, description=draft.description)
+    if known.verdict:
+        return ticket
+    return reset(ticket)
+
+
+def reset(ticket: Ticket) -> Ticket:
+    """Return the ticket as nobody had answered yet."""
+    return ticket._replace(
+        status="new",
+        category=None,
+        suggestion=None,
+        confidence=None,
+        confidence_source=None,
+        classifier=None,
+        reason=None,
+        verdict=0,
+        error=None,
+        failures=0,
+        decision_id=None,
+    )
+
+
+def changed_fields(before: Ticket, after: Ticket) -> list[str]:
+    """Name the fields of the record that differ, for the audit log."""
+    fields = ("subject", "description", "customer_id", "priority", "created_at", "extra", "status")
+    return [field for field in fields if getattr(before, field) != getattr(after, field)]
+
+
+class Meetings:
+    """How many known tickets an input has met, and how many of them it would give another text."""
+
+    def __init__(self, met: int = 0, rewritten: int = 0) -> None:
+        self.met = met
+        self.rewritten = rewritten
+        self.before = rewritten  # by the last look, and so given their new text already
+
+    def add(self, met: int, rewritten: int) -> None:
+        """Count some more."""
+        self.before = self.rewritten
+        self.met += met
+        self.rewritten += rewritten
+
+    def doubt(self, source: str) -> InputError | None:
+        """Return the error that stops an import of other tickets under known ids, or None."""
+        if self.met < ENOUGH_TO_DOUBT or self.rewritten * 2 <= self.met:
+            return None
+        return InputError(
+            f'{self.rewritten} of {self.met} tickets of source "{source}" would get another text, '
+            "so these seem to be other tickets",
+            hint=f"{f'{self.before} of them were' if self.before else 'none of them was'} changed; give --source NAME",
+        )
+
+
+def repeated(item: Identified) -> RowError:
+    """Return the error of an id that stands in one input twice, with different texts."""
+    return RowError(
+        f'line {item.draft.line}: the id "{item.draft.external_id}" stands in this input before, with another text',
+        hint="if the column holds no ids, say --map external_id=",
+    )
+
+
+def _merged(known: str, draft: TicketDraft) -> str:
+    """Return what else is known of a ticket: a column that this export lacks stays, one that it empties goes."""
+    said = _json(draft.extra)
+    if known in (said, "{}"):
+        return said
+    merged = {**from_json(known), **from_json(said)}
+    return _json({name: value for name, value in merged.items() if name not in draft.silent})
+
+
+def _json(extra: Mapping[str, Any]) -> str:
+    return encodable(compact(extra)) if extra else "{}"
+
+
+def _encodable(draft: TicketDraft) -> TicketDraft:
+    """Replace halves of surrogate pairs, which JSON can smuggle in and no database takes."""
+    texts: dict[str, Any] = {
+        field: encodable(value) for field, value in draft._asdict().items() if isinstance(value, str)
+    }
+    return draft._replace(**texts)

@@ -1,0 +1,174 @@
+"""Records to JSON and back: one shape for the command line, files, destinations and the wire."""
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from operator import itemgetter
+from typing import Any
+
+from triage_cli.domain.models import (
+    Attempt,
+    Classification,
+    Decided,
+    Delivery,
+    Flip,
+    History,
+    LoggedEvent,
+    Outcome,
+    Routed,
+    Run,
+    Ticket,
+)
+
+TICKET_KEYS = (
+    "ticket_id",
+    "external_id",
+    "source",
+    "subject",
+    "description",
+    "customer_id",
+    "priority",
+    "created_at",
+    "status",
+    "category",
+    "suggestion",
+    "confidence",
+    "confidence_source",
+    "classifier",
+    "reason",
+    "verdict",
+    "routed_to",
+    "cost_usd",
+    "error",
+    "extra",
+)
+# What `run` adds to the columns of an input.
+ADDED_KEYS = (
+    "triage_ticket_id",
+    "triage_category",
+    "triage_suggestion",
+    "triage_confidence",
+    "triage_status",
+    "triage_routed_to",
+    "triage_error",
+)
+EVENT_KEYS = ("seq", "timestamp", "action", "ticket_id", "actor", "run_id", "detail", "prev", "hash")
+
+_ticket_values = itemgetter(*(Ticket._fields.index(key) for key in TICKET_KEYS))
+
+# What JSON has no word for (NaN, Infinity) is kept out where it comes in; here is the last guard.
+to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+_DIGITS = sys.int_info.default_max_str_digits
+
+
+def number(text: str) -> float | str:
+    """Return a number as JSON writes it; one that no float holds (1e999) stays a text."""
+    found = float(text)
+    return found if math.isfinite(found) else text
+
+
+def integer(text: str) -> int | str:
+    """Return an integer as JSON writes it; one of more digits than Python reads stays a text."""
+    return int(text) if len(text) <= _DIGITS else text
+
+
+def decoder() -> json.JSONDecoder:
+    """Return a decoder whose values can all be written as JSON again: NaN and Infinity, which are none, become null."""
+    return json.JSONDecoder(parse_constant=lambda _: None, parse_float=number, parse_int=integer)
+
+
+from_json = decoder().decode
+
+
+def encodable(text: str) -> str:
+    """Return a text as UTF-8 can hold it: halves of surrogate pairs become question marks."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def all_encodable(value: Any) -> Any:
+    """Return a value with all texts in it as UTF-8 can hold them."""
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, Mapping):
+        return {all_encodable(key): all_encodable(each) for key, each in value.items()}
+    return [all_encodable(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def ticket_record(ticket: Ticket) -> dict[str, Any]:
+    """Return the record of a ticket: all keys always, null where unknown."""
+    record: dict[str, Any] = dict(zip(TICKET_KEYS, _ticket_values(ticket), strict=True))
+    record["verdict"] = ticket.verdict == 1
+    record["extra"] = from_json(ticket.extra) if ticket.extra != "{}" else {}
+    return record
+
+
+def classification_record(answer: Classification) -> dict[str, Any]:
+    """Return the record of one answer."""
+    record = answer._asdict()
+    record["probabilities"] = from_json(answer.probabilities) if answer.probabilities else None
+    return record
+
+
+def delivery_record(delivery: Delivery, attempts: tuple[Attempt, ...] = ()) -> dict[str, Any]:
+    """Return the record of one delivery with its attempts."""
+    record = delivery._asdict() | {"doubtful": delivery.doubtful == 1}
+    del record["revision"], record["targets"]
+    due_at = datetime.fromtimestamp(delivery.due_at, UTC)
+    record["due_at"] = due_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    record["tries"] = [a._asdict() for a in attempts if a.delivery_id == delivery.delivery_id]
+    return record
+
+
+def event_record(event: LoggedEvent) -> dict[str, Any]:
+    """Return the record of one event: all that is needed to check its hash."""
+    return event._asdict() | {"detail": from_json(event.detail)}
+
+
+def history_record(history: History) -> dict[str, Any]:
+    """Return a ticket's record with its classifications, deliveries and events."""
+    return ticket_record(history.ticket) | {
+        "classifications": [classification_record(c) for c in history.classifications],
+        "deliveries": [delivery_record(d, history.attempts) for d in history.deliveries],
+        "events": [event_record(e) for e in history.events],
+    }
+
+
+FLIP_KEYS = Flip._fields
+RUN_KEYS = (
+    "run_id", "kind", "words", "actor", "host", "pid", "started_at", "ended_at", "seconds", "counts",
+    "cost_usd", "exit_code",
+)  # fmt: skip
+
+
+def run_record(run: Run) -> dict[str, Any]:
+    """Return the record of a bulk command: what it did, how often, for how much and how it ended.
+
+    Without an end it still runs, or was killed (`exit_code` 137); `seconds` counts to the end.
+    """
+    record = run._asdict() | {"counts": from_json(run.counts), "cost_usd": run.spent, "seconds": None}
+    if run.ended_at:
+        began, ended = datetime.fromisoformat(run.started_at), datetime.fromisoformat(run.ended_at)
+        record["seconds"] = round((ended - began).total_seconds(), 3)
+    return {key: record[key] for key in RUN_KEYS}
+
+
+def outcome_record(outcome: Outcome[Any]) -> dict[str, Any] | None:
+    """Return the record of what an outcome left behind, or None where there is no ticket."""
+    value = outcome.value
+    if isinstance(value, Decided):
+        return ticket_record(value.ticket) | {"asked": value.asked}
+    if isinstance(value, Routed):
+        return ticket_record(value.ticket)
+    if isinstance(value, Flip):
+        return dict(value._asdict())
+    return ticket_record(value) if isinstance(value, Ticket) else None
+
+
+def error_record(code: str, message: str, hint: str) -> Mapping[str, Any]:
+    """Return the record of an error that ends a command."""
+    return {"error": {"code": code, "message": message, "hint": hint}}

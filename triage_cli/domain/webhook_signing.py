@@ -1,0 +1,25 @@
+"""Signatures of webhooks, by Standard Webhooks 1.0: what we send and what we are sent is signed alike."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Sequence
+
+from triage_cli.domain.errors import DeliveryError
+
+
+def secret_of(text: str) -> bytes:
+    """Return the bytes of a secret: what `whsec_` has in base64, or the text itself."""
+    if not text.startswith("whsec_"):
+        return text.encode()
+    try:
+        return base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError as error:
+        raise DeliveryError("a webhook secret is no base64 after whsec_", hint="copy it again", final=False) from error
+
+
+def signature(secrets: Sequence[bytes], message_id: str, timestamp: int, body: bytes) -> str:
+    """Return the header that signs a message, one signature a secret so that secrets can be rotated."""
+    said = f"{message_id}.{timestamp}.".encode() + body
+    signed = (base64.b64encode(hmac.digest(secret, said, hashlib.sha256)).decode() for secret in secrets)
+    return " ".join(f"v1,{text}" for text in signed)

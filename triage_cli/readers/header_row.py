@@ -1,0 +1,93 @@
+"""The first rows of a CSV -> its header: the first row, one under a title, or none at all."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from triage_cli.domain.errors import InputError
+from triage_cli.readers.column_guess import by_content, looks_like_data
+from triage_cli.readers.columns import Columns, has_text, known, matched
+from triage_cli.readers.sniff import Sample
+from triage_cli.readers.values import is_nothing
+
+_NO_HEADER = (
+    "no header row was found, so the first row was read as a ticket; say --no-header if that is right, "
+    "or name the columns with --map"
+)
+_WIDEST = 4096  # columns; each row is looked at under each of them, however short it is
+_PREAMBLE = 10  # rows looked at for a header that is not the first
+
+
+class HeaderRow(NamedTuple):
+    """The columns, what was found among them, and how many records stand before the first ticket."""
+
+    columns: tuple[str, ...]
+    found: Columns
+    before: int
+    note: str = ""
+
+
+def header_of(sample: Sample, name: str, mapping: Mapping[str, str], *, headed: bool) -> HeaderRow:
+    """Return the columns and where the rows begin; raises InputError where no column holds a text."""
+    rows = sample.rows
+    if not rows:
+        raise InputError(f"{name} has no rows", hint="a table of tickets has a header with a subject or a description")
+    check_width(len(rows[0]), name)
+    if not headed:
+        return _headless(rows, name, mapping, "")
+    first = tuple(rows[0])
+    found = matched(first, mapping, empty=empty_columns(rows[1:], len(first))) if known(first) else None
+    if found and has_text(found.fields):
+        return HeaderRow(first, found, 1)
+    titled = not found and sum(map(bool, first)) <= 2
+    for place, row in enumerate(rows[1:_PREAMBLE] if titled else (), start=1):
+        if len(row) <= _WIDEST and known(row) > 1:
+            later = matched(row, mapping, empty=empty_columns(rows[place + 1 :], len(row)))
+            if has_text(later.fields):
+                above = f"{sample.lines[place] - 1} line(s) above the header were passed over"
+                return HeaderRow(tuple(row), later, place + 1, above)
+    if found is None and looks_like_data(first) and not set(mapping.values()) & set(first):
+        return _headless(rows, name, mapping, _NO_HEADER)
+    found = matched(first, mapping, empty=empty_columns(rows[1:], len(first)))
+    if not has_text(found.fields):
+        raise no_text(name, first)
+    return HeaderRow(first, found, 1)
+
+
+def empty_columns(rows: Sequence[Sequence[str]], width: int) -> set[int]:
+    """Return the places of the columns that say nothing in any of these rows; none where there are no rows."""
+    empty = set(range(width)) if rows else set()
+    for row in rows:
+        empty = {place for place in empty if place >= len(row) or is_nothing(row[place])}
+        if not empty:
+            break
+    return empty
+
+
+def _headless(rows: Sequence[Sequence[str]], name: str, mapping: Mapping[str, str], note: str) -> HeaderRow:
+    width = max(len(row) for row in rows)
+    check_width(width, name)
+    columns = tuple(str(place) for place in range(1, width + 1))
+    mapped = matched(columns, mapping).fields
+    fields = mapped if has_text(mapped) else {**by_content(rows, width), **mapped}
+    if not has_text(fields):
+        raise InputError(
+            f"{name} has no header row, and no column that holds a text",
+            hint="say which one does, by its number: --no-header --map description=2",
+        )
+    return HeaderRow(columns, Columns(fields), 0, note)
+
+
+def check_width(width: int, name: str) -> None:
+    """Raise InputError for more columns than any table of tickets has."""
+    if width > _WIDEST:
+        raise InputError(f"{name} has {width:,} columns, more than any table of tickets", hint="is it the right file?")
+
+
+def no_text(name: str, columns: Iterable[str]) -> InputError:
+    """Return the error of an input without a column to classify."""
+    columns = list(columns)
+    shown = ", ".join(column.strip() or "(no name)" for column in columns[:30]) + (", …" if len(columns) > 30 else "")
+    return InputError(
+        f"{name} has no column for a subject or a description; its columns are {shown}",
+        hint='name one with --map description="COLUMN"',
+    )

@@ -1,0 +1,177 @@
+"""The first bytes of an input -> its encoding, format and delimiter, or one sentence why it is no table."""
+
+import codecs
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from triage_cli.domain.errors import InputError, UsageError
+from triage_cli.readers.csv_reader import csv_rows, lines_of
+from triage_cli.readers.decoding import Decoder
+from triage_cli.readers.escapes import hidden, is_escaped, plain_cell
+
+HEAD = 1 << 18  # bytes looked at before the first ticket
+FORMATS = ("csv", "tsv", "json", "jsonl")
+_SAMPLE = 200  # rows
+_DELIMITERS = (",", ";", "\t", "|")
+_NAMED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_MAGIC = (
+    (b"PK\x03\x04", "a ZIP or Excel workbook", "save the sheet as CSV"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "save the sheet as CSV"),
+    (b"\x1f\x8b", "compressed by gzip", "unpack it first: gunzip -c FILE | triage create -"),
+    (b"BZh", "compressed by bzip2", "unpack it first"),
+    (b"\xfd7zXZ", "compressed by xz", "unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd", "unpack it first"),
+    (b"%PDF", "a PDF document", "export the tickets as CSV or JSON"),
+    (b"SQLite format 3", "an SQLite database", "export the tickets as CSV: sqlite3 -header -csv FILE 'select …'"),
+    (b"PAR1", "a Parquet file", "export the tickets as CSV or JSON"),
+    (b"version https://git-lfs.github.com/spec/", "a Git LFS pointer, not the file itself", "fetch it: git lfs pull"),
+)
+_CONTROLS = tuple(n for n in range(1, 32) if n not in (9, 10, 11, 12, 13, 26, 27))  # those no text has
+_MARKUP = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml|!--|[a-z]+[ >/])", re.IGNORECASE)
+_NO_TEXTS = frozenset(("idna", "punycode", "unicode-escape", "raw-unicode-escape"))  # no file is written so
+_SEP = re.compile(r'^"?sep=(.)"?\s*$', re.IGNORECASE)
+
+
+class Sample(NamedTuple):
+    """The first rows of a CSV that are not blank, and the line each of them begins on.
+
+    `skip` lines before line 1 are none of the table's (`sep=;`). `escaped`: cells are written with backslashes.
+    """
+
+    delimiter: str
+    rows: list[list[str]]
+    lines: list[int]
+    skip: int = 0
+    escaped: bool = False
+
+
+def refuse_non_tables(head: bytes, name: str) -> None:
+    """Raise InputError for what is plainly no text table: nothing, markup, an archive, a pointer, a binary."""
+    if not head.strip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"):
+        raise InputError(f"{name} is empty", hint="a table of tickets has a header with a subject or a description")
+    for magic, what, hint in _MAGIC:
+        if head.startswith(magic):
+            raise InputError(f"{name} is {what}", hint=hint)
+    if _MARKUP.match(head.removeprefix(codecs.BOM_UTF8)):
+        raise InputError(
+            f"{name} is a web page or XML, not a table of tickets",
+            hint="a login page is often saved by mistake: download the export again, as CSV or JSON",
+        )
+    if not wide_encoding(head):
+        start = head[:4096]
+        if sum(map(start.count, _CONTROLS)) > len(start) * 0.05 or start.count(0) > max(len(start) * 0.05, 40):
+            raise InputError(f"{name} is binary, not a table of tickets", hint="export the tickets as CSV or JSON")
+
+
+def wide_encoding(head: bytes) -> str:
+    """Return the encoding that a byte order mark, or the zeros of UTF-16, give away; nothing if they do not."""
+    for mark, encoding in _BOMS:
+        if head.startswith(mark):
+            return encoding
+    start = head[: 4096 - len(head[:4096]) % 2]
+    even, odd, half = start[::2].count(0), start[1::2].count(0), max(len(start) // 2, 1)
+    if odd > half * 0.4 and even < half * 0.1:
+        return "utf-16-le"
+    return "utf-16-be" if even > half * 0.4 and odd < half * 0.1 else ""
+
+
+def decoder_for(head: bytes, encoding: str | None) -> Decoder:
+    """Return the decoder of an input; raises UsageError for one that does not exist or cannot be its."""
+    if encoding is None:
+        return Decoder(wide_encoding(head) or "utf-8")
+    try:
+        "".encode(encoding)
+        codecs.getincrementaldecoder(encoding)
+        codec = codecs.lookup(encoding).name
+    except (LookupError, UnicodeError, ValueError) as exc:
+        raise _no_encoding(encoding) from exc
+    if codec in _NO_TEXTS:
+        raise _no_encoding(encoding)
+    if codec == "utf-8":
+        return Decoder("utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8")
+    if codec in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be") and wide_encoding(head) == codec[:6]:
+        encoding = codec[:6]  # it has a byte order mark, which is no part of the first column's name
+    try:
+        codecs.getincrementaldecoder(encoding)("replace").decode(head)
+    except UnicodeError as exc:  # such as UTF-16 without a byte order mark
+        raise UsageError(f"the input is not in {encoding}", hint="leave --encoding away, and it is found out") from exc
+    return Decoder(encoding)
+
+
+def _no_encoding(name: str) -> UsageError:
+    return UsageError(f"there is no encoding “{name}”", hint="try utf-8, utf-16, cp1252 or mac-roman")
+
+
+def format_of(text: str, name: str, wanted: str | None) -> str:
+    """Return `csv`, `tsv`, `json` or `jsonl`: as asked for, else as the text begins, else as the name ends."""
+    if wanted is not None:
+        if wanted.lower() not in FORMATS:
+            raise UsageError(f"there is no format “{wanted}”", hint=f"one of {', '.join(FORMATS)}")
+        return wanted.lower()
+    ending = name.rpartition(".")[2].lower()
+    if re.match(r'\s*(?:\{\s*["}]|\[\s*[\[{\]"\d])', text):
+        return "json"
+    if ending in ("json", "jsonl", "ndjson"):
+        return "json"
+    return "tsv" if ending in ("tsv", "tab") else "csv"
+
+
+def delimiter_of(wanted: str | None) -> str | None:
+    """Return the delimiter asked for; raises UsageError unless it is one character that can be one."""
+    if wanted is None:
+        return None
+    found = _NAMED.get(wanted.lower(), wanted)
+    if len(found) != 1 or found in '"\r\n\0':
+        raise UsageError(f"“{wanted}” cannot delimit cells", hint="give one character, such as ';', or tab")
+    return found
+
+
+def sampled(text: str, delimiter: str | None, *, whole: bool) -> Sample:
+    """Return the first rows of a CSV, split by the delimiter asked for or by the one that fits them best."""
+    lines = lines_of(text)
+    skip = 0
+    if lines and (told := _SEP.match(lines[0].lstrip("\ufeff"))):
+        skip, lines = 1, lines[1:]
+        delimiter = delimiter or told[1]
+    if not whole and len(lines) > 1:
+        lines.pop()  # cut at the head's end
+    if delimiter is None:
+        delimiter = max(_DELIMITERS, key=lambda each: _fitness([row for _, row in _rows(lines, each)]))
+    escaped = is_escaped(lines, delimiter)
+    found = _rows(map(hidden, lines) if escaped else lines, delimiter)
+    rows = [list(map(plain_cell, row)) if escaped else row for _, row in found]
+    return Sample(delimiter, rows, [line for line, _ in found], skip, escaped)
+
+
+def _rows(lines: Iterable[str], delimiter: str) -> list[tuple[int, list[str]]]:
+    """Return the first rows of some lines, each with the line it begins on; blank ones are left out."""
+    rows = []
+    reader = csv_rows(lines, delimiter)
+    begin = 1
+    for cells in reader:
+        if any(map(str.strip, cells)):
+            rows.append((begin, cells))
+            if len(rows) == _SAMPLE:
+                break
+        begin = reader.line_num + 1
+    return rows
+
+
+def _fitness(rows: Sequence[Sequence[str]]) -> float:
+    """Return how well rows agree on the number of cells, the header above all; several columns count more."""
+    if not rows:
+        return 0.0
+    width = Counter(map(len, rows)).most_common(1)[0][0]
+    agreeing = sum(len(row) == width for row in rows) / len(rows)
+    columns = 1 + math.log2(width) if width > 1 else 0.5
+    return agreeing * columns * (1.0 if len(rows[0]) == width else 0.3)

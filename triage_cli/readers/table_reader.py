@@ -1,0 +1,268 @@
+"""An input -> a table: looks at its beginning, decides how to read it, says so, and streams the rest."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
+from itertools import islice
+from typing import Any, BinaryIO, NamedTuple
+
+from triage_cli.domain.models import Rejected, TicketDraft
+from triage_cli.domain.serialization import ADDED_KEYS, TICKET_KEYS
+from triage_cli.readers.columns import Columns, has_text, matched
+from triage_cli.readers.csv_reader import CsvRecords, Record, named_once
+from triage_cli.readers.decoding import Decoder, after_ascii, texts
+from triage_cli.readers.escapes import EscapedRecords
+from triage_cli.readers.header_row import check_width, empty_columns, header_of, no_text
+from triage_cli.readers.json_reader import JsonRecords, text_of
+from triage_cli.readers.layouts import Layout, layout_of
+from triage_cli.readers.row_mapping import Plan, Records, drafts
+from triage_cli.readers.sniff import HEAD, Sample, decoder_for, delimiter_of, format_of, refuse_non_tables, sampled
+from triage_cli.readers.totals import without_totals
+from triage_cli.readers.unread_dates import UnreadDates
+from triage_cli.readers.values import is_ambiguous, orders
+
+
+class ReadOptions(NamedTuple):
+    """What the caller says of an input instead of leaving it to be found out.
+
+    `mapping` is our field -> their header, `header` False means that the first row is a ticket; columns are then named
+    1, 2, … .
+    """
+
+    mapping: Mapping[str, str] = {}
+    source: str | None = None
+    format: str | None = None
+    encoding: str | None = None
+    delimiter: str | None = None
+    header: bool = True
+    limit: int | None = None
+
+
+class Table(NamedTuple):
+    """An opened input: its columns as they stand, what was taken from where, its rows; JSON has no delimiter.
+
+    `headed`: its columns have names, which stand above the rows. `remarks` returns what is known only once the rows
+    were read: bytes that were mended, dates that stayed unread.
+    """
+
+    columns: tuple[str, ...]
+    taken: str
+    source: str
+    rows: Iterator[TicketDraft | Rejected]
+    delimiter: str = ","
+    notes: tuple[str, ...] = ()
+    name: str = ""
+    headed: bool = True
+    remarks: Callable[[], list[str]] = list
+
+
+class _Input(NamedTuple):
+    """An input whose head was read: `begin` is where it starts, None for a pipe, which cannot be read twice."""
+
+    stream: BinaryIO
+    name: str
+    head: bytes
+    decoder: Decoder
+    begin: int | None
+    options: ReadOptions
+
+    @property
+    def whole(self) -> bool:
+        """Tell whether the head is all there is."""
+        return len(self.head) < HEAD
+
+    def blocks(self) -> Iterator[str]:
+        """Return the input as text."""
+        return texts(self.stream, self.head, self.decoder)
+
+    def dates(
+        self, found: Columns, columns: Sequence[str], rows: Sequence[Sequence[str]], records: "_Reader"
+    ) -> "_Dates":
+        """Return what decides how dates are read: the first rows, or all of them where those leave it open."""
+        place = found.fields.get("created_at")
+        if place is None:
+            return _Dates(None, UnreadDates(""))
+        sample = [row[place] for row in rows if place < len(row)]
+        proven = orders(sample)
+        if not proven and self.begin is not None and not self.whole and any(map(is_ambiguous, sample)):
+            proven = self._proven(place, records)
+        unread = UnreadDates(columns[place].strip(), contradictory=len(proven) > 1)
+        return _Dates(proven.pop() if len(proven) == 1 else None, unread)
+
+    def _proven(self, place: int, records: "_Reader") -> set[bool]:
+        """Look through an input for the first row that proves the order of day and month."""
+        here = self.stream.tell()
+        self.stream.seek(self.begin or 0)
+        try:
+            for record in records(texts(self.stream, b"", Decoder(self.decoder.encoding))):
+                if record.cells and (proven := orders(record.cells[place : place + 1])):
+                    return proven
+        finally:
+            self.stream.seek(here)
+        return set()
+
+
+_Reader = Callable[[Iterable[str]], Records]
+
+
+class _Dates(NamedTuple):
+    day_first: bool | None
+    unread: UnreadDates
+
+
+def open_table(stream: BinaryIO, name: str, options: ReadOptions = ReadOptions()) -> Table:  # noqa: B008 (immutable)
+    """Return the tickets in a stream, which need not be seekable: its beginning is looked at, the rest is streamed.
+
+    One that is seekable may be looked through first, where its beginning does not say in which order dates are written.
+    Raises InputError, one sentence with the way out, for what is no table of tickets, and UsageError for options that
+    do not fit the input.
+    """
+    begin = stream.tell() if stream.seekable() else None
+    head = _head(stream)
+    delimiter = delimiter_of(options.delimiter)
+    decoder = decoder_for(head, options.encoding)
+    refuse_non_tables(head, name)
+    text = _head_text(head, decoder)
+    kind = format_of(text, name, options.format)
+    given = _Input(stream, name, head, decoder, begin, options)
+    if kind in ("json", "jsonl"):
+        return _json_table(given, layout_of(text, name, _is_ticket, whole=given.whole, by_line=kind == "jsonl"))
+    tabbed = "\t" if kind == "tsv" and options.format else None
+    return _csv_table(given, sampled(text, delimiter or tabbed, whole=given.whole))
+
+
+def _csv_table(given: _Input, sample: Sample) -> Table:
+    options, decoder = given.options, given.decoder
+    header = header_of(sample, given.name, options.mapping, headed=options.header)
+    columns, found = header.columns, header.found
+
+    def records(blocks: Iterable[str]) -> Records:
+        if sample.escaped:
+            return EscapedRecords(blocks, sample.delimiter, len(columns))
+        return CsvRecords(blocks, sample.delimiter, len(columns))
+
+    dates = given.dates(found, columns, sample.rows[header.before :], records)
+    plan = Plan(
+        found.fields,
+        tuple(named_once(columns)),
+        options.source or found.helpdesk or "import",
+        found.numbers,
+        dates.day_first,
+        columns if header.before else None,
+        _ours(columns),
+    )
+    how = [decoder.told, "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"]
+    rows = _After(records(given.blocks()), sample.skip + header.before)
+    return Table(
+        columns,
+        _taken(found, columns, *how, *(["backslash escapes"] if sample.escaped else [])),
+        plan.source,
+        islice(without_totals(drafts(rows, plan, dates.unread), sample.delimiter), options.limit),
+        sample.delimiter,
+        (header.note,) if header.note else (),
+        given.name,
+        header.before > 0,
+        _remarks(decoder, dates.unread),
+    )
+
+
+def _json_table(given: _Input, layout: Layout) -> Table:
+    options = given.options
+    columns = tuple(dict.fromkeys(key for item in layout.sample for key in item))
+    check_width(len(columns), given.name)
+    rows = [[text_of(item.get(key)) for key in columns] for item in layout.sample]
+    # What is nested is no text of ours, unless the user says so: "comments" with a list under it is no description.
+    nested = _mostly_nested(layout.sample)
+    empty = empty_columns(rows, len(columns))
+    found = matched(columns, options.mapping, nested, empty) if columns else Columns({})
+    if columns and not has_text(found.fields):
+        raise no_text(given.name, columns)
+
+    def records(blocks: Iterable[str]) -> JsonRecords:
+        return JsonRecords(blocks, columns, by_line=layout.by_line, start=layout.start)
+
+    dates = given.dates(found, columns, rows, records)
+    at_id = None if options.mapping.get("external_id") else found.fields.get("external_id")
+    plan = Plan(
+        found.fields,
+        columns,
+        options.source or found.helpdesk or "import",
+        found.numbers,
+        dates.day_first,
+        ours=_ours(columns),
+        plain="" if at_id is None else columns[at_id],
+    )
+    return Table(
+        columns,
+        _taken(found, columns, "JSON Lines" if layout.by_line else "JSON"),
+        plan.source,
+        islice(drafts(records(given.blocks()), plan, dates.unread), options.limit),
+        "",
+        name=given.name,
+        remarks=_remarks(given.decoder, dates.unread),
+    )
+
+
+class _After:
+    """The records that follow the header."""
+
+    def __init__(self, records: Records, passed: int) -> None:
+        self._records = records
+        self._passed = passed
+
+    def raw(self) -> str:
+        return self._records.raw()
+
+    def __iter__(self) -> Iterator[Record]:
+        records = iter(self._records)
+        left = self._passed
+        while left and (record := next(records, None)):
+            left -= record.cells is None or any(map(str.strip, record.cells))
+        return records
+
+
+def _remarks(decoder: Decoder, unread: UnreadDates) -> Callable[[], list[str]]:
+    return lambda: [*decoder.remarks(), *unread.remarks()]
+
+
+def _head(stream: BinaryIO) -> bytes:
+    """Return the beginning of a stream; a pipe may give it in pieces."""
+    head = b""
+    while len(head) < HEAD and (piece := stream.read(HEAD - len(head))):
+        head += piece
+    return head
+
+
+def _head_text(head: bytes, decoder: Decoder) -> str:
+    whole = head if len(head) < HEAD else head[: after_ascii(head)]
+    # All at once, so that a guess at the encoding rests on all there is.
+    text = "".join(texts(BytesIO(), whole, decoder)) if decoder.wide else decoder.decode(whole)
+    decoder.begin()
+    return text
+
+
+def _is_ticket(item: Mapping[str, Any]) -> bool:
+    return has_text(matched(tuple(item), {}, _mostly_nested([item])).fields)
+
+
+def _mostly_nested(items: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the keys under which lists and objects are the rule; one among texts is one row's own matter."""
+    said: Counter[str] = Counter()
+    for item in items:
+        for key, value in item.items():
+            if value not in (None, ""):
+                said[key] += 1 if isinstance(value, dict | list) else -1
+    return {key for key, more in said.items() if more > 0}
+
+
+def _ours(columns: Sequence[str]) -> frozenset[str]:
+    """Return the columns of our own export, or of what `run` printed, where this is one."""
+    if {*TICKET_KEYS} <= {*columns}:
+        return frozenset((*TICKET_KEYS, "asked"))
+    return frozenset(ADDED_KEYS) if {*ADDED_KEYS} <= {*columns} else frozenset()
+
+
+def _taken(found: Columns, columns: Sequence[str], *how: str) -> str:
+    pairs = ", ".join(f"{field} ← {columns[place].strip()}" for field, place in found.fields.items())
+    desk = (f"{found.helpdesk} export",) if found.helpdesk else ()
+    return "; ".join(part for part in (pairs, ", ".join(desk + how)) if part)

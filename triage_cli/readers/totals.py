@@ -1,0 +1,45 @@
+"""The row that sums up the rows above it, as reports end with one."""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from io import StringIO
+
+from triage_cli.domain.errors import RowError
+from triage_cli.domain.models import Rejected, TicketDraft
+from triage_cli.readers.values import plain
+
+_LABELS = re.compile(
+    r"(?:grand|sub)? ?totals?|total general|total geral|totale generale|tota(?:le|ux|les|is|al)|"
+    r"gesamt(?:summe|ergebnis)?|summe|insgesamt|somme|suma|soma|somma|razem"
+)
+_LONGEST = 40  # characters of a label with its number
+_NUMBER = re.compile(r"[-+]?\d[\d.,'\s%]*")
+
+
+def without_totals(rows: Iterable[TicketDraft | Rejected], delimiter: str) -> Iterator[TicketDraft | Rejected]:
+    """Yield the rows of a CSV, each when the next one has come; the last is rejected if it holds nothing but totals."""
+    last: TicketDraft | Rejected | None = None
+    for row in rows:
+        if last is not None:
+            yield last
+        last = row
+    if isinstance(last, TicketDraft) and _is_totals(last.cells or ()):
+        error = RowError(f"line {last.line}: the totals of the rows above, not a ticket")
+        text = StringIO(newline="")
+        csv.writer(text, delimiter=delimiter, lineterminator="\n").writerow(last.cells or ())
+        last = Rejected(last.row, last.line, error, text.getvalue(), last.cells)
+    if last is not None:
+        yield last
+
+
+def _is_totals(cells: Sequence[str]) -> bool:
+    """Tell whether a row of several cells holds the word for a total and numbers, and nothing else."""
+    if len(cells) < 2:
+        return False
+    filled = [cell.strip() for cell in cells if cell and not cell.isspace()]
+    if not filled or len(filled[0]) > _LONGEST:
+        return False
+    words = _NUMBER.sub(" ", filled[0])
+    numbers = words != filled[0] or len(filled) > 1
+    return numbers and _LABELS.fullmatch(plain(words)) is not None and all(map(_NUMBER.fullmatch, filled[1:]))

@@ -1,0 +1,1 @@
+"""What keeps a running process within bounds: budget, retries, workers, its exit."""

@@ -1,0 +1,72 @@
+"""The audit log is held against itself, against the tables it speaks of, and then against heads kept elsewhere."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+
+from triage_cli.domain import audit_chain
+from triage_cli.domain.errors import CheckError
+from triage_cli.domain.models import Head, LoggedEvent
+from triage_cli.ports import Trail
+
+BESIDE = "where a backup was copied there by hand, put it back by triage db restore"
+ELSEWHERE = "a head from between a backup and its restore is rightly gone: triage logs --action restored"
+
+
+def prove(trail: Trail, key: bytes | None, heads: Mapping[str, str]) -> Head:
+    """Return the head of a log that is whole. Raises `CheckError` for the first thing that does not hold.
+
+    `heads` maps the hashes of heads that must be in the log to where they were kept. Without any there must be the one
+    that the store keeps apart from its log.
+    """
+    ends_at, mark = trail.told()
+    _agree(mark, key)
+    kept, damage = _kept(trail)
+    where = {kept.head: f"kept {trail.place} (of event {kept.events})", **heads} if kept else heads
+    replaced: set[str] = set()
+    head, missing = audit_chain.recompute(_noting(trail.events(), replaced), key, where)
+    if head != ends_at:
+        raise CheckError(
+            f"the log ends at event {head.events}, but event {ends_at.events} was written", hint=audit_chain.RESTORE
+        )
+    for stray in trail.strays():
+        raise CheckError(f"the log is whole, but {stray}", hint=audit_chain.RESTORE)
+    if damage is not None:
+        raise damage
+    for hash_, place in missing.items():
+        if hash_ in heads:
+            raise audit_chain.absent(place, head, ELSEWHERE if replaced else "")
+        # The log says itself that a backup took the place of that one: a restore was killed before it kept its head.
+        if hash_ not in replaced:
+            raise audit_chain.absent(place, head, BESIDE)
+    if kept is None and not heads:
+        raise CheckError(
+            f"the log is whole up to event {head.events}, but no head is kept {trail.place}, so a cut end would not be "
+            "seen",
+            hint=f"give --expect-head HASH or --heads FILE; to keep one again: {trail.mend}",
+        )
+    return head
+
+
+def _noting(events: Iterable[LoggedEvent], replaced: set[str]) -> Iterator[LoggedEvent]:
+    """Pass events on, and note the heads of the databases that a backup took the place of."""
+    for event in events:
+        if event.action == "restored":
+            with suppress(ValueError):  # it was altered, which is told by its hash
+                replaced.add(str(json.loads(event.detail).get("replaced")))
+        yield event
+
+
+def _kept(trail: Trail) -> tuple[Head | None, CheckError | None]:
+    """Return the head that is kept apart from the log, and what is wrong with it."""
+    try:
+        return trail.kept(), None
+    except CheckError as error:
+        return None, error
+
+
+def _agree(mark: str | None, key: bytes | None) -> None:
+    if mark is not None and key is None:
+        raise CheckError("the log is written with a key", hint="set TRIAGE_AUDIT_KEY to it")
+    if mark is not None and mark != audit_chain.mark(key):
+        raise CheckError("the log is written with another key than TRIAGE_AUDIT_KEY", hint="set that one")

@@ -1,0 +1,1 @@
+"""Submitting tickets to a provider's batch, and collecting its answers."""

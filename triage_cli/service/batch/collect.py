@@ -1,0 +1,269 @@
+"""Classify in providers' batches: collect what is ready, submit what is missing, and be done; cron calls again."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+
+from triage_cli.domain import ids
+from triage_cli.domain.errors import ConfigError, DoubtfulError, TriageError
+from triage_cli.domain.models import (
+    POSTPONED,
+    Answer,
+    Batch,
+    BatchItem,
+    BatchResult,
+    Change,
+    Classification,
+    Decided,
+    Outcome,
+    Spent,
+    Ticket,
+)
+from triage_cli.domain.streams import chunked
+from triage_cli.ports import Batcher, Classifier
+from triage_cli.service.batch.submit import Desk, Gathering, paid, released, spooled, waits_for
+from triage_cli.service.classification.decisions import Deciding, answered_by, costs, late, paying, steps_within
+from triage_cli.service.classification.flip_rules import judge
+from triage_cli.service.runs import Tally
+
+# Seconds after which a batch that a provider has not heard of will not turn up any more.
+GRACE = 600.0
+
+
+class Batching:
+    """One run's work on batches. `first` answers what needs no provider and postpones the rest.
+
+    With `proposals`, tickets go on as they are meanwhile, and answers about them are kept, but do not hold.
+
+    An error that ends the run is raised at the end, by `raise_trouble`; what has nothing to do with it goes on.
+    """
+
+    def __init__(self, desk: Desk, first: Classifier, *, proposals: bool = False) -> None:
+        self._desk = desk
+        self._first = first
+        self._proposals = proposals
+        self._gatherings: dict[str, Gathering] = {}
+        self._troubles: dict[str, TriageError] = {}  # by classifier
+
+    def raise_trouble(self) -> None:
+        """Raise the first error there was."""
+        for error in self._troubles.values():
+            raise error
+
+    # -- collect
+
+    def collect(self) -> Iterator[list[Outcome[Decided]]]:
+        """Settle the batches that are ready; tickets that were not answered go back to where they came from."""
+        for batch in self._desk.store.hold_batches(self._desk.lease):
+            if self._desk.budget.stopping:
+                return
+            if batch.classifier in self._troubles:
+                continue
+            try:
+                yield from self._collected(batch)
+            except TriageError as error:
+                self._troubles.setdefault(batch.classifier, error)
+
+    def _collected(self, batch: Batch) -> Iterator[list[Outcome[Decided]]]:
+        if batch.state == "sending":
+            batch = self._found(batch)
+        if batch.state == "sending":
+            return
+        if batch.state != "submitted":
+            self._desk.give_back(batch, "it was never sent" if batch.state == "gathering" else "it had ended")
+            return
+        batcher = self._batcher(batch)
+        look = batcher.look(batch)
+        if look.state == "ended":
+            yield from self._answers(batch, batcher, outage=look.answered == 0)
+        elif look.state != "waiting":
+            why = "the provider refused it" if look.state == "failed" else "the provider no longer knows it"
+            self._desk.give_back(batch, why)
+            if look.error is not None:
+                raise look.error
+
+    def _found(self, batch: Batch) -> Batch:
+        """Find out what became of a batch whose sending was cut off; it stays `sending` while nobody can tell."""
+        desk = self._desk
+        try:
+            provider_id = self._batcher(batch).find(batch, desk.store.provider_ids())
+        except DoubtfulError:
+            return batch
+        if provider_id is not None:
+            told = batch._replace(state="submitted", provider_id=provider_id)
+            about = {"batch": batch.batch_id, "classifier": batch.classifier, "requests": batch.requests}
+            event = desk.event("batch_submitted", None, {**about, "provider_batch": provider_id, "found": True})
+            return told if desk.store.advance_batch(told, "sending", event, desk.lease) else batch
+        if (batch.sent_at or "") < ids.ago(GRACE):
+            desk.give_back(batch, "it never arrived")
+        return batch
+
+    def _batcher(self, batch: Batch) -> Batcher:
+        batcher = self._desk.batcher(batch.classifier)
+        if batcher.address != batch.address:
+            raise ConfigError(
+                f'a batch of classifier "{batch.classifier}" is at {batch.address}, which is no longer its address',
+                hint="give the classifier its base_url back until the batch is collected",
+            )
+        return batcher
+
+    def _answers(self, batch: Batch, batcher: Batcher, *, outage: bool) -> Iterator[list[Outcome[Decided]]]:
+        desk = self._desk
+        with spooled() as spool:
+            batcher.fetch(batch, spool)
+            # Fetching may have taken longer than the lease: whoever took the batch over saves its answers.
+            if not desk.store.advance_batch(batch, "submitted", None, desk.lease):
+                return
+            for results in chunked(batcher.results(batch, spool, outage=outage)):
+                for result in results:
+                    if result.error is not None and result.error.stops_run:
+                        self._troubles.setdefault(batch.classifier, result.error)
+                yield self._settled(batch, batcher, {result.number: result for result in results})
+        ended = batch._replace(state="ended", ended_at=ids.now(), options=batcher.options)
+        event = desk.event("batch_ended", None, {"batch": batch.batch_id, "provider_batch": batch.provider_id})
+        desk.give_back(ended, "no answer came")
+        desk.store.advance_batch(ended, "submitted", event, desk.lease)
+
+    def _settled(self, batch: Batch, batcher: Batcher, results: dict[int, BatchResult]) -> list[Outcome[Decided]]:
+        """Save the answers of one chunk; who was changed by somebody else meanwhile is looked at again."""
+        desk = self._desk
+        given: dict[int, Outcome[Answer]] = {}
+        outcomes: list[Outcome[Decided]] = []
+        while items := desk.store.batch_items(batch.batch_id, list(results)):
+            tickets = desk.tickets(items)
+            changes = [
+                self._change(batch, batcher, item, tickets[item.ticket_id], results[item.number], given)
+                for item in items
+            ]
+            for item, change, accepted in zip(items, changes, desk.save(changes), strict=True):
+                goes_on = change.event.action != "classified" or change.event.data.get("outcome") == "next"
+                if accepted and not goes_on:
+                    before = tickets[item.ticket_id]
+                    instead = (change.ticket or before) if change.event.data.get("outcome") == "late" else None
+                    outcomes.append(desk.deciding.outcome(change, answered_by(change), instead, before))
+        return outcomes
+
+    def _change(
+        self,
+        batch: Batch,
+        batcher: Batcher,
+        item: BatchItem,
+        ticket: Ticket,
+        result: BatchResult,
+        given: dict[int, Outcome[Answer]],
+    ) -> Change:
+        desk = self._desk
+        if result.again:
+            return desk.returned(batch, item, ticket, "it was not answered")
+        outcome = given.setdefault(item.number, batcher.answer(ticket, item, batch, result))
+        outcome = _as_of(outcome, ticket)
+        if not item.was:
+            return self._proposed(batch, item, ticket, outcome)
+        change = desk.deciding.change(ticket._replace(status=item.was), outcome, ids.now())
+        cost = costs(step for step in change.adds if isinstance(step, Classification))
+        adds = (*change.adds, item._replace(state="answered", reserved=0.0), paid(batch, item, cost))
+        event = change.event._replace(data={**change.event.data, "batch": batch.batch_id})
+        change = change._replace(event=event, adds=adds)
+        if not waits_for(ticket, item, batch):
+            return late(change)._replace(ticket=released(ticket, item, batch), expects=ticket.revision)
+        unsure = change.ticket is not None and change.ticket.status == "needs_review" and outcome.error is None
+        if unsure and batcher.has_next and item.was in ("new", "failed"):
+            return _for_the_next(change)
+        return change
+
+    def _proposed(self, batch: Batch, item: BatchItem, ticket: Ticket, outcome: Outcome[Answer]) -> Change:
+        """Return the change that keeps an answer as a proposal: the ticket pays for it and stays as it is."""
+        desk = self._desk
+        steps = steps_within(outcome.value, desk.deciding.labels)
+        now = steps[-1]
+        data = {
+            "classifier": now.classifier, "category": now.category, "confidence": now.confidence,
+            "was": ticket.category, "threshold": now.threshold, "decision": now.classification_id,
+            "batch": batch.batch_id,
+            "outcome": "unanswered" if now.error else judge(ticket, now, desk.deciding.labels, 0.0),
+        }  # fmt: skip
+        cost = paid(batch, item, costs(steps))
+        adds: tuple[Classification | BatchItem | Spent, ...]
+        adds = (*steps, item._replace(state="answered", reserved=0.0), cost)
+        return Change(desk.event("proposed", ticket.ticket_id, data), paying(ticket, steps), ticket.revision, adds)
+
+    # -- submit
+
+    def submit(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
+        """Answer what needs no provider, and put the rest into batches; outcomes carry the ticket as `item`."""
+        check = self._desk.deciding.check
+        for outcomes in self._first.classify(check.over(self._wanted(chunks)), self._desk.budget):
+            self._desk.deciding.breathe()
+            ready = [outcome for outcome in outcomes if not outcome.did.startswith(POSTPONED)]
+            yield self._desk.deciding.save(ready) if ready else []
+            yield from self.postpone(outcomes)
+            if outcomes:
+                check.after()
+        yield from self.send()
+
+    def _wanted(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[Sequence[Ticket]]:
+        for chunk in chunks:
+            yield chunk
+            if self.troubled:
+                return
+
+    @property
+    def troubled(self) -> bool:
+        """Tell whether something keeps more from being submitted."""
+        return any(gathering.trouble for gathering in self._gatherings.values())
+
+    def postpone(self, outcomes: Sequence[Outcome[Answer]]) -> Iterator[list[Outcome[Decided]]]:
+        """Put what a classifier postponed into batches; a full one is sent, and its tickets come out."""
+        postponed: dict[str, list[Outcome[Answer]]] = {}
+        for outcome in outcomes:
+            if outcome.did.startswith(POSTPONED):
+                postponed.setdefault(outcome.did.removeprefix(POSTPONED), []).append(outcome)
+        for name in postponed.keys() - self._troubles.keys():
+            if name not in self._gatherings:
+                self._desk.deciding.note()
+                self._gatherings[name] = Gathering(self._desk, self._desk.batcher(name), proposals=self._proposals)
+            yield from self._gatherings[name].add(postponed[name])
+
+    def send(self) -> Iterator[list[Outcome[Decided]]]:
+        """Send what was gathered."""
+        for name, gathering in self._gatherings.items():
+            yield from gathering.send()
+            if gathering.trouble is not None:
+                self._troubles.setdefault(name, gathering.trouble)
+
+
+def batched(opened: Callable[[str], Batcher], deciding: Deciding, tally: Tally, proposals: bool) -> Batching:
+    """Return one run's work on batches; `opened` opens those of a classifier, which breathe as the run does."""
+
+    @cache
+    def batcher(name: str) -> Batcher:
+        found = opened(name)
+        found.breathe = tally.breathe
+        return found
+
+    desk = Desk(tally.store, deciding, batcher, tally.run.actor, tally.lease, tally.money)
+    return Batching(desk, deciding.classifier, proposals=proposals)
+
+
+def _as_of(outcome: Outcome[Answer], ticket: Ticket) -> Outcome[Answer]:
+    """Return an answer as that of another ticket of the same text, which costs nothing more."""
+    if outcome.value is None or outcome.value.ticket.ticket_id == ticket.ticket_id:
+        return outcome._replace(item=ticket)
+    shared = tuple(
+        step._replace(
+            classification_id=ids.new_id(), ticket_id=ticket.ticket_id, reused=step.classification_id,
+            input_tokens=0, output_tokens=0, cache_read=0, cache_write=0, cost=0.0,
+        )
+        for step in outcome.value.steps
+    )  # fmt: skip
+    return outcome._replace(value=outcome.value._replace(ticket=ticket, steps=shared), item=ticket)
+
+
+def _for_the_next(change: Change) -> Change:
+    """Return an unsure answer's change where a cascade has another step: the ticket is taken up again for that one."""
+    if change.ticket is None:
+        raise TypeError(change)
+    ticket = change.ticket._replace(
+        status="new", suggestion=None, confidence=None, confidence_source=None, reason=None, decision_id=None
+    )
+    event = change.event._replace(data={**change.event.data, "status": "new", "outcome": "next"})
+    return change._replace(ticket=ticket, event=event)

@@ -1,0 +1,92 @@
+"""Categories that were renamed in the configuration: what is stored follows, and no question changes."""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from operator import attrgetter
+
+from triage_cli.domain import ids
+from triage_cli.domain.models import Category, Event, Renamed, Rule, Selection, Ticket
+from triage_cli.ports import Store
+
+
+def follow(store: Store, categories: Sequence[Category], rules: Iterable[Rule], actor: str, run_id: str | None) -> None:
+    """Carry out the renames that the configuration names (`was`) and that this store has not seen.
+
+    A process that still has the old configuration may have given a ticket the old name since: that follows too.
+    """
+    wanted = heirs(categories)
+    if not wanted:
+        return
+    done = {renamed.old: renamed for renamed in store.renames()}
+    again = {old for old, new in wanted.items() if old in done and done[old].new == new}
+    pending = {old: new for old, new in wanted.items() if old not in again or store.bears(old)}
+    # Before any of them is carried out.
+    roots = {old: done[old].root if old in again else root_of(old, done.values()) for old in pending}
+    destinations = renamed_destinations(pending, rules)
+    for old, new in pending.items():
+        event = Event("renamed", None, run_id, actor, ids.now(), {"from": old, "to": new})
+        store.rename(Renamed(old, new, roots[old]), event, destination=old in destinations)
+
+
+def renamed_destinations(renamed: Mapping[str, str], rules: Iterable[Rule]) -> dict[str, str]:
+    """Return the renames, former name to new one, that hold for the destination of that name too.
+
+    By default a category's tickets go to the file of its name: what is accepted there is accepted still.
+    """
+    names = {name for rule in rules for name in rule.to}
+    return {old: new for old, new in renamed.items() if new in names and old not in names}
+
+
+def root_of(name: str, renames: Iterable[Renamed]) -> str:
+    """Return the name under which a category was first known here: what questions are recognised by."""
+    former = [renamed for renamed in renames if renamed.new == name]
+    return max(former, key=lambda renamed: renamed.moved).root if former else name
+
+
+def rooted(categories: Sequence[Category], renames: Iterable[Renamed]) -> tuple[Category, ...]:
+    """Return the categories with the names under which they were first known."""
+    known = list(renames)
+    return tuple(category._replace(root=root_of(category.name, known)) for category in categories)
+
+
+# What is read is told by the names of today, also where nothing has carried a rename out yet.
+
+
+def heirs(categories: Iterable[Category]) -> dict[str, str]:
+    """Return the name of today for each former one."""
+    return {old: category.name for category in categories for old in category.was}
+
+
+def typed(categories: Iterable[Category], said: str | None) -> str | None:
+    """Return the name, former ones included, that a person means, whatever its case."""
+    names = {name for category in categories for name in (*category.was, category.name)}
+    if said is None or said in names:
+        return said
+    return next((name for name in names if name.casefold() == said.casefold()), said)
+
+
+def today(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
+    """Return a ticket by the names of today."""
+    if names.keys().isdisjoint((ticket.category, ticket.suggestion)):
+        return ticket
+    category, suggestion = (names.get(name or "", name) for name in (ticket.category, ticket.suggestion))
+    return ticket._replace(category=category, suggestion=suggestion)
+
+
+def find(store: Store, selection: Selection, names: Mapping[str, str]) -> Iterator[Ticket]:
+    """Walk over tickets, newest first; a category is meant by any of its names."""
+    wanted = names.get(selection.category or "", selection.category)
+    former = [old for old, new in names.items() if new == wanted]
+    found = [store.find(selection._replace(category=name)) for name in (wanted, *former)]
+    merged = heapq.merge(*found, key=attrgetter("ticket_id"), reverse=True) if former else found[0]
+    return (today(ticket, names) for ticket in islice(merged, selection.limit))
+
+
+def counted(by_category: Mapping[str, int], names: Mapping[str, str]) -> dict[str, int]:
+    """Return counts by category under the names of today, the most first."""
+    counts: Counter[str] = Counter()
+    for name, number in by_category.items():
+        counts[names.get(name, name)] += number
+    return dict(counts.most_common())

@@ -1,0 +1,1 @@
+"""Asking a classifier, and deciding what its answers change."""

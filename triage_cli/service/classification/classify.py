@@ -1,0 +1,53 @@
+"""`classify`: tickets are claimed and decided chunk by chunk; each has an outcome, asked about or not."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from triage_cli.domain.models import Decided, Outcome, Selection, Ticket
+from triage_cli.service.claims import TO_CLASSIFY, Claiming
+from triage_cli.service.classification.decisions import Deciding
+from triage_cli.service.runs import Tally
+
+Decide = Callable[[Iterable[Sequence[Ticket]]], Iterator[list[Outcome[Decided]]]]
+
+
+class Classifying:
+    """Decides the selected tickets of one run. `through` tells, at the end, whether all of them were decided."""
+
+    def __init__(self, deciding: Deciding, claiming: Claiming, tally: Tally) -> None:
+        self.through = False
+        self._deciding = deciding
+        self._claiming = claiming
+        self._tally = tally
+        self._aside: list[Outcome[Decided]] = []  # nobody need be asked about these
+        self._rows: dict[str, int] = {}  # of the tickets that are being asked about
+        self._claimed_all = False
+
+    def decided(self, selection: Selection, decide: Decide, row: int = 0) -> Iterator[Outcome[Decided]]:
+        """Yield the outcomes of the selected tickets as `decide` has them, their rows counted from `row` on."""
+        for outcomes in decide(self._to_ask(selection, row)):
+            told = self._aside + [
+                Outcome(self._rows.pop(o.ticket.ticket_id), o.did, o.value, o.error, o.item) for o in outcomes
+            ]
+            self._aside.clear()
+            self._tally.add(told)
+            yield from told
+        self._tally.add(self._aside)
+        yield from self._aside
+        self.through = self._claimed_all and not self._rows
+
+    def _to_ask(self, selection: Selection, row: int) -> Iterator[Sequence[Ticket]]:
+        """Claim chunk after chunk; what nobody need be asked about is set aside."""
+        for chunk in self._claiming.chunks(selection, TO_CLASSIFY, self._deciding.handful):
+            lost = {ticket.ticket_id for ticket in chunk if self._claiming.lost(ticket)}
+            settled = self._deciding.settled([ticket for ticket in chunk if ticket.ticket_id not in lost])
+            ask = []
+            for ticket in chunk:
+                did = settled.get(ticket.ticket_id) or ("held" if ticket.ticket_id in lost else "")
+                if did:
+                    self._aside.append(Outcome(row, did, Decided(ticket, None, False), None, ticket))
+                else:
+                    self._rows[ticket.ticket_id] = row
+                    ask.append(ticket)
+                row += 1
+            yield ask
+        self._claimed_all = not self._claiming.stopping

@@ -1,0 +1,296 @@
+"""Tickets get their category: ask a classifier, hold its answer against the threshold, save what has arrived."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from triage_cli.domain import ids
+from triage_cli.domain.errors import AnswerError, TriageError
+from triage_cli.domain.models import (
+    UNFINISHED,
+    Answer,
+    Change,
+    Classification,
+    Conflict,
+    Decided,
+    Event,
+    Lease,
+    Outcome,
+    Ticket,
+)
+from triage_cli.domain.prompt_injection import Suspicion
+from triage_cli.domain.routing import SETTLED, woken
+from triage_cli.domain.streams import CHUNK
+from triage_cli.ports import Classifier, Store
+from triage_cli.runtime.budget import Budget
+from triage_cli.service.classification.category_check import Unchecked
+
+# A ticket that no run could classify this often goes to a person.
+PATIENCE = 3
+
+
+class Deciding:
+    """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so.
+
+    While it waits for answers, it calls `breathe`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        classifier: Classifier,
+        labels: frozenset[str],
+        actor: str,
+        lease: Lease,
+        budget: Budget,
+        breathe: Callable[[], None],
+        *,
+        force: bool = False,
+    ) -> None:
+        self._store = store
+        self.classifier = classifier
+        self.labels = labels
+        self.suspicion = Suspicion(labels)
+        self._actor = actor
+        self._lease = lease
+        self._budget = budget
+        budget.hold = lambda ticket_ids: store.hold(lease, ticket_ids)
+        self.breathe = breathe
+        self.check = Unchecked()
+        self._force = force
+        self._noted = False
+        self._begun: dict[str, tuple[Ticket, frozenset[str]]] = {}  # tickets with a later step, and the ids of answers
+        self._endpoints: dict[str, str] = {}  # of each fingerprint; empty where nothing leaves the house
+
+    @property
+    def handful(self) -> int:
+        """Return how many tickets are to be held at once: few where asking takes long, so that runs share the work."""
+        return min(CHUNK, 2 * self.classifier.appetite)
+
+    def settled(self, tickets: Sequence[Ticket]) -> dict[str, str]:
+        """Name the tickets nobody need be asked about: `held` by a verdict, or `unchanged` since the same question.
+
+        One without a text was forgotten, and is held even from those who force.
+        """
+        named = {t.ticket_id: "held" for t in tickets if not t.text or (t.verdict and not self._force)}
+        if self._force:
+            return named
+        asked = [t for t in tickets if t.ticket_id not in named and t.decision_id and t.status not in ("new", "failed")]
+        decisions = self._store.decisions([t.decision_id for t in asked if t.decision_id]) if asked else {}
+        for ticket in asked:
+            before = decisions.get(ticket.decision_id or "")
+            keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints}
+            if before and before.answer_key in keys:
+                named[ticket.ticket_id] = "unchanged"
+        return named
+
+    def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
+        """Ask about tickets this run holds; outcomes carry the ticket asked about as `item`, and row -1."""
+        for outcomes in self.classifier.classify(self.check.over(chunks), self._budget):
+            self.breathe()
+            yield self.save(outcomes) if outcomes else []
+            if outcomes:
+                self.check.after()
+
+    def save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:
+        """Save what has arrived; an answer that comes too late is kept, but does not hold.
+
+        What comes `UNFINISHED` is kept for the step behind it to decide, and has no outcome yet.
+        """
+        self.note()
+        at = ids.now()
+        changes = [self.change(outcome.ticket, outcome, at) for outcome in outcomes]
+        with self._budget.recording(self._lease) as lease:
+            conflicts = self._store.save(changes, lease)
+        if any(conflicts):
+            changes = discreet(changes, conflicts)
+            too_late = [late(change) for change, no in zip(changes, conflicts, strict=True) if no is not None]
+            self._store.save(too_late, self._lease)
+        done = []
+        for change, conflict, before in zip(changes, conflicts, outcomes, strict=True):
+            if before.did == UNFINISHED:
+                self._begin(change, before, kept=conflict is None)
+                continue
+            # Of a forgotten ticket, what was added tells no words; where it was saved before, nothing was added.
+            now = answered_by(change)
+            if now is None and conflict is None:
+                now = next(reversed(steps_within(before.value, self.labels)), None)
+            done.append(self.outcome(change, now, conflict.ticket if conflict else None, before.item))
+        return done
+
+    def _begin(self, change: Change, outcome: Outcome[Answer], *, kept: bool) -> None:
+        """Remember how a ticket stands whose last step is still to come; one that moved on stays refused."""
+        if change.ticket is None or outcome.value is None:
+            raise TypeError(change)
+        ticket = change.ticket if kept else change.ticket._replace(revision=change.expects)
+        self._begun[ticket.ticket_id] = ticket, frozenset(step.classification_id for step in outcome.value.steps)
+
+    def since_begun(self, ticket: Ticket, steps: Sequence[Classification]) -> tuple[Ticket, tuple[Classification, ...]]:
+        """Return a ticket as the save of an earlier step left it, and those of its steps that are not saved yet."""
+        if not self._begun:  # as always where answers cost nothing
+            return ticket, tuple(steps)
+        ticket, saved = self._begun.pop(ticket.ticket_id, (ticket, frozenset()))
+        return ticket, tuple([step for step in steps if step.classification_id not in saved])
+
+    def note(self) -> None:
+        """Record once what is asked."""
+        for asking in self.classifier.askings() if not self._noted else ():
+            self._store.note_asking(asking)
+            self._endpoints[asking.fingerprint] = asking.endpoint
+        self._noted = True
+
+    def outcome(
+        self, change: Change, now: Classification | None, instead: Ticket | None, before: object
+    ) -> Outcome[Decided]:
+        """Return how a ticket ended by the answer `now`; `instead` is what stands there where that was refused."""
+        if instead is not None:
+            return Outcome(-1, "held", Decided(instead, now, True), None, before)
+        ticket = change.ticket
+        if ticket is None:
+            raise TypeError(change)
+        if ticket.error and ticket.status != "needs_review":
+            error = AnswerError(f"{ids.short(ticket.ticket_id)}: {ticket.error}")
+            return Outcome(-1, "failed", Decided(ticket, now, True), error, before)
+        did = ticket.status if ticket.status not in SETTLED else "classified"
+        return Outcome(-1, did, Decided(ticket, now, True), None, before)
+
+    def change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
+        """Return what an answer changes."""
+        answer, unfinished = outcome.value, outcome.did == UNFINISHED
+        steps = steps_within(answer, self.labels)
+        before, new = self.since_begun(before, steps)
+        last = steps[-1] if steps else None
+        doubts = self._doubts(before, answer) if answer and answer.sure else ()
+        # A text that looks suspicious is asked about all the same; only a person may let its answer pass.
+        bears = bearing(before, new)
+        ticket = decided(bears, steps, outcome.error, sure=bool(answer and answer.sure and not doubts))
+        data: dict[str, Any] = {
+            "classifier": last.classifier if last else self.classifier.name,
+            "category": ticket.category,
+            "suggestion": ticket.suggestion,
+            "confidence": ticket.confidence,
+            "threshold": last.threshold if last else None,
+            "status": ticket.status,
+            "decision": ticket.decision_id,
+        }
+        if sent := [door for s in new if not s.reused and (door := self._endpoints.get(s.fingerprint))]:
+            data["sent"] = dict.fromkeys(sent, texts_of(before))
+        if last and last.redacted:
+            data["masked"] = last.redacted  # the kinds of words that were hidden from the provider
+        if doubts:
+            data["suspicious"] = list(doubts)
+            ticket = ticket._replace(reason=held(doubts, ticket.reason))
+        if outcome.error:
+            data["error"] = outcome.error.code
+        if unfinished:
+            ticket = bears._replace(revision=before.revision + 1)
+            data |= {"status": ticket.status, "outcome": "next"}
+        event = Event("classified", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
+        return Change(event, ticket, before.revision, new)
+
+    def _doubts(self, ticket: Ticket, answer: Answer) -> tuple[str, ...]:
+        return self.suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
+
+
+def answered_by(change: Change) -> Classification | None:
+    """Return the last answer that a change adds."""
+    return next((added for added in reversed(change.adds) if isinstance(added, Classification)), None)
+
+
+def held(doubts: Sequence[str], reason: str | None) -> str:
+    """Return the reason of a ticket whose sure answer waits for a person, for what its text says."""
+    return f"held for review: {', '.join(doubts)}; {reason or 'no reason'}"
+
+
+def late(change: Change) -> Change:
+    """Return an answer's change without its ticket, which moved on while it was asked about."""
+    return Change(change.event._replace(data={**change.event.data, "outcome": "late"}), adds=change.adds)
+
+
+def discreet(changes: Sequence[Change], conflicts: Sequence[Conflict | None]) -> list[Change]:
+    """Return changes, those refused because their ticket was forgotten meanwhile without words about it."""
+    gone = [no is not None and no.ticket is not None and ids.is_forgotten(no.ticket.identity) for no in conflicts]
+    return [_wordless(c) if forgotten else c for c, forgotten in zip(changes, gone, strict=True)]
+
+
+def _wordless(change: Change) -> Change:
+    adds = [a._replace(reason=None, answer_key="") if isinstance(a, Classification) else a for a in change.adds]
+    return change._replace(adds=tuple(adds))
+
+
+def texts_of(ticket: Ticket) -> list[str]:
+    """Name the fields of a ticket that are sent to whoever is asked about it."""
+    return [field for field in ("subject", "description") if getattr(ticket, field)]
+
+
+def steps_within(answer: Answer | None, labels: frozenset[str]) -> tuple[Classification, ...]:
+    """Return an answer's steps without categories that are not in the list: no such label is ever stored."""
+    return tuple([_within(step, labels) for step in answer.steps]) if answer else ()
+
+
+def _within(step: Classification, labels: frozenset[str]) -> Classification:
+    if step.category is None or step.category in labels:
+        return step
+    return step._replace(category=None, error=f"{step.classifier} answered a category that is not in the list")
+
+
+def decided(before: Ticket, steps: Sequence[Classification], error: TriageError | None, *, sure: bool) -> Ticket:
+    """Return a ticket that bears their cost as answers leave it: a sure one holds, an unsure one is a suggestion.
+
+    None is a failure, which overrules no verdict, even where an answer might.
+    """
+    last = steps[-1] if steps else None
+    revision = before.revision + 1
+    if error is not None or last is None or last.error:
+        failures = before.failures + 1
+        said = error.message if error else (last.error if last and last.error else "no answer")
+        if before.verdict:
+            return before._replace(error=said, revision=revision, run_id=None)
+        return before._replace(
+            status="needs_review" if failures >= PATIENCE else "failed",
+            category=None,
+            suggestion=None,
+            confidence=None,
+            confidence_source=None,
+            failures=failures,
+            classifier=last.classifier if last else before.classifier,
+            reason=None,
+            error=said,
+            verdict=0,
+            decision_id=last.classification_id if last else None,
+            revision=revision,
+            run_id=None,
+        )
+    sure = sure and last.category is not None
+    routed = sure and before.status in SETTLED
+    after = before._replace(
+        status=before.status if routed else ("classified" if sure else "needs_review"),
+        category=last.category if sure else None,
+        suggestion=None if sure else last.category,
+        confidence=last.confidence,
+        confidence_source=last.confidence_source,
+        classifier=last.classifier,
+        reason=last.reason,
+        error=None,
+        failures=0,
+        verdict=0,
+        decision_id=last.classification_id,
+        revision=revision,
+        run_id=None,
+    )
+    return woken(before, after)
+
+
+def paying(ticket: Ticket, steps: Sequence[Classification]) -> Ticket:
+    """Return the ticket as answers that do not hold leave it: it bears their cost, and is let go."""
+    return bearing(ticket, steps)._replace(revision=ticket.revision + 1, run_id=None)
+
+
+def bearing(ticket: Ticket, steps: Iterable[Classification]) -> Ticket:
+    """Return a ticket that bears the cost of answers."""
+    cost = costs(steps)
+    return ticket._replace(cost_usd=ticket.cost_usd + cost) if cost else ticket
+
+
+def costs(steps: Iterable[Classification]) -> float:
+    """Return what answers cost that were not given before, in USD."""
+    return sum([step.cost for step in steps if not step.reused])

@@ -1,0 +1,105 @@
+"""What another answer means for a ticket that is decided: pure decisions."""
+
+import re
+from typing import NamedTuple
+
+from triage_cli.domain.errors import AnswerError, CheckError, UsageError
+from triage_cli.domain.models import Classification, Flip, Ticket
+
+# What is changed when the answers are to hold.
+CHANGES = frozenset({"flip", "rehomed", "unhoused"})
+
+
+class Bound(NamedTuple):
+    """How many flips are too many: a number, or per cent of the tickets compared."""
+
+    number: float
+    share: bool
+
+    @classmethod
+    def read(cls, text: str | None) -> "Bound | None":
+        """Read `20` or `2%`. Raises `UsageError`."""
+        if text is None:
+            return None
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text.strip())
+        if not match:
+            raise UsageError(f'--max-flips "{text}" is no number', hint="write 10 or 2%")
+        return cls(float(match[1]), bool(match[2]))
+
+    def check(self, flips: int, compared: int) -> None:
+        """Raise `CheckError` where there are more."""
+        most = compared * self.number / 100 if self.share else self.number
+        if flips > most:
+            raise CheckError(
+                f"{flips:,} of {compared:,} tickets would flip, more than --max-flips {self.number:g}"
+                f"{'%' if self.share else ''}, so nothing was changed",
+                hint="the answers are kept: the same command with a higher bound asks nobody again",
+            )
+
+
+class Judged(NamedTuple):
+    """A ticket, what was answered about it, and what that means: see `judge`."""
+
+    row: int
+    ticket: Ticket
+    did: str
+    now: Classification | None
+    error: AnswerError | None = None
+
+
+def judge(ticket: Ticket, now: Classification, labels: frozenset[str], wanted: float) -> str:
+    """Name what an answer means for a ticket that is decided; `wanted` is the margin that a flip needs.
+
+    `confirmed` · `flip` · `within` the hysteresis · `unanswered`: not sure, so that the old category stays · `rehomed`
+    or `unhoused`: the old category is gone, and a sure answer names another one, or a person must.
+    """
+    gone = ticket.category is not None and ticket.category not in labels
+    if not is_sure(now):
+        return "unhoused" if gone else "unanswered"
+    if gone:
+        return "rehomed"
+    if now.category == ticket.category:
+        return "confirmed"
+    return "within" if wanted and margin(ticket, now) < wanted else "flip"
+
+
+def margin(ticket: Ticket, now: Classification) -> float:
+    """Return by how much an answer prefers its category to the one that holds.
+
+    That is the difference of the two probabilities where the answer has them; else that to the confidence of the old
+    answer, where both are of one source; else what is certain: nothing but the rest can belong to the old category.
+    """
+    chances = now.chances
+    confidence = now.confidence or 0.0
+    if ticket.category is not None and ticket.category in chances:
+        return confidence - chances[ticket.category]
+    if ticket.confidence is not None and ticket.confidence_source == now.confidence_source:
+        return confidence - ticket.confidence
+    return 2 * confidence - 1
+
+
+def flip(judged: Judged, before: Ticket) -> Flip:
+    """Return what was compared as a record; `before` is the ticket as it was."""
+    now = judged.now
+    sure = now is not None and is_sure(now)
+    return Flip(
+        before.ticket_id,
+        before.external_id,
+        judged.ticket.status,
+        before.category,
+        now.category if now is not None and sure else None,
+        before.confidence,
+        now.confidence if now else None,
+        before.classifier,
+        now.classifier if now else None,
+        before.reason,
+        now.reason if now else None,
+        judged.ticket.decision_id != before.decision_id,
+    )
+
+
+def is_sure(answer: Classification) -> bool:
+    """Tell whether an answer reached its threshold."""
+    if answer.category is None or answer.confidence is None or answer.error:
+        return False
+    return answer.threshold is None or answer.confidence >= answer.threshold

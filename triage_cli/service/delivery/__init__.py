@@ -1,0 +1,1 @@
+"""Sending tickets to the destinations that the routing map names."""

@@ -1,0 +1,174 @@
+"""How attempts at deliveries ended: what is saved of them, and when the next one is due."""
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from triage_cli.domain import ids, routing
+from triage_cli.domain.errors import DeliveryError, TriageError, UnavailableError
+from triage_cli.domain.models import Attempt, Change, Delivery, Event, Lease, Outcome, Parcel, Receipt, Ticket
+from triage_cli.ports import Store
+
+# A ticket that others change at the same moment this often in a row is left to the next run.
+TRIES = 5
+# A receiver's word that it is gone for good.
+GONE = 410
+
+
+class Attempts:
+    """Saves how attempts ended, for one run."""
+
+    def __init__(self, store: Store, actor: str, lease: Lease) -> None:
+        self._store = store
+        self._actor = actor
+        self._lease = lease
+
+    def tell(self, outcomes: Sequence[Outcome[Receipt]], patience: "Patience") -> list["Reached"]:
+        """Save how attempts ended; a ticket that moved on meanwhile is read again and told again."""
+        self._switch_off_the_gone(outcomes)
+        left = {o.item.delivery.delivery_id: o for o in outcomes if isinstance(o.item, Parcel)}
+        reached: list[Reached] = []
+        tickets = {o.item.ticket.ticket_id: o.item.ticket for o in outcomes if isinstance(o.item, Parcel)}
+        for _ in range(TRIES):
+            changes, told = self._results(left, tickets, patience)
+            conflicts = self._store.save(changes, self._lease)
+            tickets = {}
+            for result, conflict in zip(told, conflicts, strict=True):
+                if conflict is None:
+                    reached.append(result)
+                    for delivery_id in result.told:
+                        del left[delivery_id]
+                elif conflict.ticket is not None:
+                    tickets[conflict.ticket.ticket_id] = conflict.ticket
+            if not left:
+                return reached
+        raise UnavailableError(
+            "another program keeps changing the same tickets", hint="run the same command again later"
+        )
+
+    def _results(
+        self, left: Mapping[str, Outcome[Receipt]], tickets: Mapping[str, Ticket], patience: "Patience"
+    ) -> tuple[list[Change], list["Reached"]]:
+        at = ids.now()
+        standing = self._store.deliveries(list(tickets))
+        changes, told = [], []
+        by_ticket: dict[str, list[Outcome[Receipt]]] = {}
+        for outcome in left.values():
+            if isinstance(outcome.item, Parcel):
+                by_ticket.setdefault(outcome.item.ticket.ticket_id, []).append(outcome)
+        for ticket_id, before in tickets.items():
+            mine = by_ticket[ticket_id]
+            stand = {d.delivery_id: d for d in standing.get(ticket_id, ())}
+            done = [patience.after(o, at, stand[_id(o)]) for o in mine]
+            if ids.is_forgotten(before.identity):
+                done = _wordless(done)
+            now = {d.delivery_id: d for d, _ in done}
+            deliveries = tuple(now.get(d.delivery_id, d) for d in standing.get(ticket_id, ()))
+            status = routing.status_of(deliveries, before.category)
+            if before.status not in ("routing", "routed", "undeliverable"):
+                status = before.status  # it was given another category or text meanwhile
+            elif any(_unforeseen(d, stand[d.delivery_id]) for d, _ in done) and not ids.is_forgotten(before.identity):
+                status = "classified"  # what was decided meanwhile did not know that this would arrive
+            ticket = before._replace(status=status, revision=before.revision + 1)
+            errors = [o.error for o in mine if o.error]
+            for (delivery, attempt), outcome in zip(done, mine, strict=True):
+                last = delivery is done[-1][0]
+                event = self._event(delivery, attempt, outcome, at)
+                changes.append(
+                    Change(event, ticket if last else None, before.revision if last else 0, (delivery, attempt))
+                )
+                told.append(Reached(ticket, deliveries, errors[0] if errors else None, (delivery.delivery_id,)))
+        return changes, told
+
+    def _event(self, delivery: Delivery, attempt: Attempt, outcome: Outcome[Receipt], at: str) -> Event:
+        data: dict[str, object] = {
+            "delivery": delivery.delivery_id,
+            "destination": delivery.destination,
+            "attempt": attempt.number,
+            "response": attempt.status,
+        }
+        action = "delivered"
+        if outcome.error:
+            data |= {"error": outcome.error.code}
+            action = "dead_letter" if delivery.state == "dead" else "delivery_failed"
+        return Event(action, delivery.ticket_id, self._lease.run_id, self._actor, at, data)
+
+    def _switch_off_the_gone(self, outcomes: Sequence[Outcome[Receipt]]) -> None:
+        gone = {
+            o.item.delivery.destination
+            for o in outcomes
+            if isinstance(o.item, Parcel) and isinstance(o.error, DeliveryError) and o.error.status == GONE
+        }
+        for name in sorted(gone - self._store.switched_off()):
+            self._store.switch(name, off=True)
+            event = Event("destination_off", None, self._lease.run_id, self._actor, ids.now(), {"destination": name})
+            self._store.save([Change(event)], self._lease)
+
+
+class Reached(NamedTuple):
+    """A ticket after attempts at its deliveries."""
+
+    ticket: Ticket
+    deliveries: tuple[Delivery, ...]
+    error: TriageError | None
+    told: tuple[str, ...]
+
+    @property
+    def ticket_id(self) -> str:
+        """Return the ticket's id."""
+        return self.ticket.ticket_id
+
+
+class Patience(NamedTuple):
+    """How often a destination is tried, and after how many seconds."""
+
+    max_attempts: int = 7
+    schedule: tuple[float, ...] = (5, 300, 1800, 7200, 18000, 36000)
+
+    def after(self, outcome: Outcome[Receipt], at: str, standing: Delivery) -> tuple[Delivery, Attempt]:
+        """Return the delivery and the attempt as an outcome leaves them, from how the delivery stands by now."""
+        parcel, error = outcome.item, outcome.error
+        if not isinstance(parcel, Parcel):
+            raise TypeError(outcome)
+        number = standing.attempts + 1
+        status = outcome.value.status if outcome.value else getattr(error, "status", None)
+        seconds = outcome.value.seconds if outcome.value else 0.0
+        said = error.message if error else None
+        attempt = Attempt(standing.delivery_id, number, at, status, said, seconds)
+        if isinstance(error, DeliveryError) and error.doubtful:
+            standing = standing._replace(doubtful=1)
+        if standing.state == "accepted" or (error and standing.state != "pending"):
+            # Settled while this attempt was under way: it is told of and counted, and changes nothing.
+            return standing._replace(attempts=number), attempt
+        # Who comes late does not take it from the run that holds it by now.
+        holder = None if standing.run_id == parcel.delivery.run_id else standing.run_id
+        delivery = standing._replace(attempts=number, last_status=status, last_error=said, run_id=holder)
+        if error is None:
+            return delivery._replace(state="accepted", done_at=at), attempt
+        final = isinstance(error, DeliveryError) and error.final
+        # A dead letter that is tried again keeps its count, and has as many attempts once more.
+        if final or number % self.max_attempts == 0:
+            return delivery._replace(state="dead", done_at=at), attempt
+        return delivery._replace(due_at=time.time() + self._wait(number % self.max_attempts, error)), attempt
+
+    def _wait(self, number: int, error: TriageError) -> float:
+        asked = getattr(error, "retry_after", None) or 0.0
+        planned = self.schedule[min(number, len(self.schedule)) - 1]
+        return float(max(asked, planned * random.uniform(0.9, 1.1)))  # noqa: S311 - jitter is no secret
+
+
+def _wordless(done: Sequence[tuple[Delivery, Attempt]]) -> list[tuple[Delivery, Attempt]]:
+    """Return attempts without what was said at them: it may repeat a text that was forgotten meanwhile."""
+    return [(d._replace(last_error=None), a._replace(error=a.error and "(forgotten)")) for d, a in done]
+
+
+def _unforeseen(after: Delivery, before: Delivery) -> bool:
+    """Tell whether a delivery arrived that had been superseded as one that would not."""
+    return before.state == "superseded" and after.arrived and not before.arrived
+
+
+def _id(outcome: Outcome[Receipt]) -> str:
+    if not isinstance(outcome.item, Parcel):
+        raise TypeError(outcome)
+    return outcome.item.delivery.delivery_id

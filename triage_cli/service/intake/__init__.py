@@ -1,0 +1,1 @@
+"""Storing tickets: one, or a stream of rows."""

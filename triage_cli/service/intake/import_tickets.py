@@ -1,0 +1,281 @@
+"""Drafts become tickets: new, updated, unchanged or rejected, a chunk at a time."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import NamedTuple
+
+from triage_cli.domain import dedup, ids
+from triage_cli.domain.dedup import Identified, Meetings
+from triage_cli.domain.errors import RowError, TriageError, UnavailableError
+from triage_cli.domain.models import (
+    Change,
+    Classification,
+    Conflict,
+    Event,
+    Outcome,
+    Rejected,
+    Selection,
+    Ticket,
+    TicketDraft,
+)
+from triage_cli.domain.occurrences import Seen
+from triage_cli.domain.routing import woken
+from triage_cli.domain.streams import bounded
+from triage_cli.ports import Store
+from triage_cli.service.verdicts import IMPORTED, Verdicts
+
+# An import that loses the race for the same identities this often in a row meets more than other imports.
+TRIES = 5
+# Of callers that change one ticket at the same moment one gets through each time: as many tries as there may be callers
+# at once.
+CALLERS = 200
+
+
+class Intake:
+    """Stores drafts for one actor; `run_id` is the run that is to hold new tickets, if any.
+
+    `meetings` is what the parts before have met, where the input is a part of a longer one.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        actor: str,
+        verdicts: Verdicts,
+        run_id: str | None,
+        *,
+        hold: bool = False,
+        meetings: Meetings | None = None,
+    ) -> None:
+        self._store = store
+        self._actor = actor
+        self._verdicts = verdicts
+        self._run_id = run_id
+        self._holder = run_id if hold else None
+        self._meetings = meetings or Meetings()
+
+    def chunks(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[list[Outcome[Ticket]]]:
+        """Store drafts and yield their outcomes in order. Raises `InputError` where these seem to be other tickets.
+
+        While one chunk is being saved the next one is read and decided: SQLite works without Python's lock, so this
+        takes a third off an import.
+        """
+        with closing(Seen()) as seen, ThreadPoolExecutor(1, "saver") as saver:
+            saving: tuple[_Batch, Future[list[Conflict | None]]] | None = None
+            for chunk in bounded(drafts):
+                try:
+                    batch = self._batch(chunk, seen, saving[0].changed if saving else {})
+                except TriageError:
+                    if saving:
+                        yield self._settled(saving[0], saving[1].result())
+                    raise
+                if saving:
+                    yield self._settled(saving[0], saving[1].result())
+                saving = batch, saver.submit(self._store.save, [change for _, _, change in batch.asked])
+            if saving:
+                yield self._settled(saving[0], saving[1].result())
+
+    def check(self, drafts: Iterable[TicketDraft | Rejected]) -> None:
+        """Raise `InputError` where these seem to be other tickets than those their ids name; nothing is stored."""
+        met = rewritten = 0
+        source = ""
+        with closing(Seen()) as seen:
+            for chunk in bounded(drafts):
+                named = self._named([dedup.identify(d) for d in chunk if type(d) is TicketDraft and d.external_id])
+                before = seen.count([item.identity for item in named])
+                items = [item for item, n in zip(named, before, strict=True) if not n]
+                known = self._store.known([item.identity for item in items])
+                met += len(known)
+                rewritten += sum(known[i.identity].content_hash != i.content for i in items if i.identity in known)
+                source = items[0].draft.source if items else source
+        meetings = Meetings()
+        meetings.add(met, rewritten)
+        if doubt := meetings.doubt(source):
+            raise doubt
+
+    def one(
+        self, draft: TicketDraft, identity: str | None, save: Callable[[Sequence[Change]], Sequence[Conflict | None]]
+    ) -> Outcome[Ticket]:
+        """Store one draft by `save`. `identity` names a draft without an id, so that the same call finds it again.
+
+        A call is the same by its text too: whoever uses a name again, when nobody knows it any more, means another one.
+        """
+        item = self._named([dedup.identify(draft)])[0]
+        again = item.counts_occurrences and identity is not None
+        if item.counts_occurrences and identity is not None:
+            item = item._replace(identity=f"{identity}:{item.content}", counts_occurrences=False)
+        for _ in range(CALLERS):
+            here = None if item.counts_occurrences else self._here(item.identity)
+            if again and here is not None:  # the same call, whose answer got lost
+                return Outcome(draft.row, "unchanged", here, None, draft)
+            words = self._words([item], {item.identity: here} if here else {})
+            did, ticket, change, error = self._decide(item, here, ids.now(), words, repeated=False)
+            if change is None or save([change]) == [None]:
+                return Outcome(draft.row, did, ticket, error, draft)
+        raise UnavailableError("another program keeps changing the same ticket", hint="try again")
+
+    def _here(self, identity: str) -> Ticket | None:
+        """Return the ticket of an identity, also where it was forgotten."""
+        gone = ids.forgotten(identity)
+        found = self._store.known([identity, gone])
+        return found.get(identity) or found.get(gone)
+
+    def _batch(self, chunk: Sequence[TicketDraft | Rejected], seen: Seen, saving: Mapping[str, Ticket]) -> "_Batch":
+        """Decide a chunk; `saving` are the tickets that the chunk before it is about to leave behind."""
+        items, repeats = self._prepare(chunk, seen)
+        outcomes = {r.row: Outcome[Ticket](r.row, "rejected", None, r.error, r) for r in chunk if type(r) is Rejected}
+        batch = _Batch([d.row for d in chunk], repeats, outcomes, [], {})
+        self._decide_all(items, batch, saving)
+        return batch
+
+    def _settled(self, batch: "_Batch", conflicts: Sequence[Conflict | None]) -> list[Outcome[Ticket]]:
+        """Return the outcomes of a saved batch; what lost a race against another program is decided again."""
+        for _ in range(TRIES):
+            lost = []
+            for (item, did, change), conflict in zip(batch.asked, conflicts, strict=True):
+                if conflict is not None:
+                    lost.append(item)
+                else:
+                    batch.outcomes[item.draft.row] = Outcome(item.draft.row, did, change.ticket, None, item.draft)
+            if not lost:
+                self._refresh(batch)
+                return [batch.outcomes[row] for row in batch.rows]
+            batch.asked.clear()
+            self._decide_all(lost, batch, {})
+            conflicts = self._store.save([change for _, _, change in batch.asked])
+        raise UnavailableError(
+            "another program keeps changing the same tickets", hint="run the same import again later"
+        )
+
+    def _refresh(self, batch: "_Batch") -> None:
+        """Let rows that stood in the input before show the ticket as it is, by whomever it was stored in the end."""
+        known = self._store.known(list(batch.repeats.values())) if batch.repeats else {}
+        for row, identity in batch.repeats.items():
+            outcome = batch.outcomes[row]
+            if outcome.did == "unchanged":
+                batch.outcomes[row] = outcome._replace(value=known.get(identity, outcome.value))
+
+    def _prepare(self, chunk: Sequence[TicketDraft | Rejected], seen: Seen) -> tuple[list[Identified], dict[int, str]]:
+        """Name the drafts of a chunk, and tell which stood in this input before."""
+        items = self._named([dedup.identify(d) for d in chunk if type(d) is TicketDraft])
+        counted = seen.count([item.identity for item in items])
+        before = [max(n, item.draft.seen) for n, item in zip(counted, items, strict=True)]
+        items = [
+            item._replace(identity=f"{item.identity}.{n + 1}") if item.counts_occurrences else item
+            for item, n in zip(items, before, strict=True)
+        ]
+        repeats = {
+            i.draft.row: i.identity for i, n in zip(items, before, strict=True) if n and not i.counts_occurrences
+        }
+        return items, repeats
+
+    def _named(self, items: list[Identified]) -> list[Identified]:
+        """Give a draft whose id this store made the identity of that ticket."""
+        ours = [i.draft.external_id for i in items if i.draft.external_id and ids.is_ticket_id(i.draft.external_id)]
+        if not ours:
+            return items
+        found = {t.ticket_id: t.identity for t in self._store.find(Selection(ids=tuple(ours)))}
+        return [i._replace(identity=found.get(i.draft.external_id or "", i.identity)) for i in items]
+
+    def _decide_all(self, items: Sequence[Identified], batch: "_Batch", saving: Mapping[str, Ticket]) -> None:
+        """Decide items one after the other: what is to be saved, and the outcomes of the rest."""
+        known = {**self._store.known([item.identity for item in items]), **saving}
+        known |= self._forgotten([item.identity for item in items if item.identity not in known])
+        words = self._words(items, known)
+        at = ids.now()
+        met = rewritten = 0
+        for item in items:
+            row = item.draft.row
+            here, repeated = known.get(item.identity), row in batch.repeats
+            if here is not None and not repeated and not ids.is_forgotten(here.identity):
+                met += 1
+                rewritten += item.content != here.content_hash
+            did, ticket, change, error = self._decide(item, here, at, words, repeated=repeated)
+            if change is not None and ticket is not None:
+                batch.asked.append((item, did, change))
+                known[item.identity] = batch.changed[item.identity] = ticket
+            else:
+                batch.outcomes[row] = Outcome(row, did, ticket, error, item.draft)
+        self._meetings.add(met, rewritten)
+        if doubt := self._meetings.doubt(items[0].draft.source if items else ""):
+            raise doubt
+
+    def _forgotten(self, unknown: Sequence[str]) -> dict[str, Ticket]:
+        """Return the tickets among these that were forgotten: an export that still has them brings nothing back."""
+        if not unknown or not self._store.forgot():
+            return {}
+        found = self._store.known([ids.forgotten(identity) for identity in unknown])
+        return {i: found[ids.forgotten(i)] for i in unknown if ids.forgotten(i) in found}
+
+    def _words(self, items: Sequence[Identified], known: Mapping[str, Ticket]) -> dict[str, str]:
+        """Return what the export last said of tickets that it gives a verdict now: ticket to category."""
+        judged = [known[i.identity].ticket_id for i in items if i.draft.verdict and i.identity in known]
+        answers = self._store.answers(judged, ("",)) if judged else ()
+        return {a.ticket_id: a.category for a in answers if a.step == IMPORTED and a.category}
+
+    def _decide(
+        self, item: Identified, here: Ticket | None, at: str, words: Mapping[str, str], *, repeated: bool
+    ) -> tuple[str, Ticket | None, Change | None, RowError | None]:
+        draft = item.draft
+        verdict = self._verdicts.category(draft.verdict) if draft.verdict else None
+        if draft.verdict and verdict is None:
+            return "rejected", None, None, self._verdicts.unknown(draft.verdict, f"line {draft.line}: ")
+        typed = draft.cells is None and draft.line == 0 and item.counts_occurrences
+        if here is None or typed:
+            ticket = dedup.new_ticket(item, ids.new_id(), at, self._holder)
+            if typed:  # known by its own id: always a new one, and nothing will be imported over it
+                ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
+            data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
+            return self._changed("created", ticket, 0, data, at, verdict)
+        gone = ids.is_forgotten(here.identity)
+        if repeated and not gone and item.content != here.content_hash:
+            return "rejected", None, None, dedup.repeated(item)
+        if repeated or gone:
+            return "unchanged", here, None, None
+        word = words.get(here.ticket_id)
+        if verdict == (word or (here.category if here.verdict else None)):
+            verdict = None  # nothing new: whatever a person has said since stands
+        after = dedup.updated_ticket(here, item)
+        if after is None and verdict is None:
+            return "unchanged", here, None, None
+        ticket = woken(here, after or here._replace(revision=here.revision + 1))
+        data = {"source": draft.source, "line": draft.line, "fields": dedup.changed_fields(here, ticket)}
+        return self._changed("updated", ticket, here.revision, data, at, verdict, word)
+
+    def _changed(
+        self,
+        did: str,
+        ticket: Ticket,
+        expects: int,
+        data: Mapping[str, object],
+        at: str,
+        verdict: str | None,
+        word: str | None = None,
+    ) -> tuple[str, Ticket, Change, None]:
+        """Return what is to be saved. `word` is what the export said before, if it did.
+
+        A verdict of the export's holds where there is none, or where the export has changed its word. Another one is
+        kept as its word, and the ticket stays a person's.
+        """
+        adds: tuple[Classification, ...] = ()
+        if verdict is not None:
+            judged, answer = self._verdicts.given(ticket, verdict, None, at, self._run_id, step=IMPORTED)
+            holds = not ticket.verdict or (word is not None and ticket.category != verdict)
+            data = {**data, "verdict" if holds else "said": verdict}
+            # A person's word, not the export's own of before, is overruled: by a later one, and never in silence.
+            if holds and ticket.verdict and ticket.category != word:
+                data["was"] = ticket.category
+            ticket, adds = judged if holds else ticket, (answer,)
+        event = Event(did, ticket.ticket_id, self._run_id, self._actor, at, data)
+        return did, ticket, Change(event, ticket, expects, adds), None
+
+
+class _Batch(NamedTuple):
+    """A chunk once it is decided: its rows, those whose identity stood in the input before, and what is to be saved."""
+
+    rows: list[int]
+    repeats: dict[int, str]
+    outcomes: dict[int, Outcome[Ticket]]
+    asked: list[tuple[Identified, str, Change]]
+    changed: dict[str, Ticket]

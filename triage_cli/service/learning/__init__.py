@@ -1,0 +1,1 @@
+"""Fitting the embedded model to labelled tickets, and measuring classifiers."""

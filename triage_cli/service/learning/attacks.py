@@ -1,0 +1,170 @@
+"""How many labels could the writer of a ticket steer? The shipped attacks, tried on one classifier.
+
+Each attack is appended to honest tickets that the classifier sorts rightly, and asks for another category. Fixed texts
+show how a classifier bears the known; somebody who may try as often as he likes will do better than these.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.resources import files
+from itertools import islice
+from typing import Any, NamedTuple
+
+from triage_cli.domain.errors import UsageError
+from triage_cli.domain.models import UNFINISHED, Answer, Category, Ticket
+from triage_cli.domain.prompt_injection import Suspicion
+from triage_cli.domain.streams import chunked
+from triage_cli.ports import Classifier
+from triage_cli.runtime.budget import Budget
+
+TICKETS_AN_ATTACK = 4
+_STYLES: Mapping[str, Callable[[str], str]] = {
+    "tags": lambda text: "".join(chr(0xE0000 + ord(c)) if " " <= c <= "~" else c for c in text),
+    "zero-width": "\u200b".join,
+    "full-width": lambda text: "".join(chr(0xFEE0 + ord(c)) if "!" <= c <= "~" else c for c in text),
+    "reversed": lambda text: f"\u202e{text[::-1]}\u202c",
+}
+
+
+class Steering(NamedTuple):
+    """How one classifier bore the attacks.
+
+    Only honest tickets that it sorts rightly are attacked: `right` of `honest`; a classifier that says one thing to
+    everything is steered by nothing, and worth as much. Of `tries` so many ended at the category that was asked for
+    (`steered`), so many of these above the threshold (`sure`), and so many of these without raising a person's look
+    (`unseen`): what an attacker would get through.
+    `by_kind` maps each kind of attack to tries, steered and unseen.
+    """
+
+    classifier: str
+    honest: int
+    right: int
+    tries: int
+    steered: int
+    sure: int
+    unseen: int
+    failed: int
+    by_kind: Mapping[str, Mapping[str, int]]
+
+
+class _Try(NamedTuple):
+    kind: str
+    target: str
+    text: str
+
+
+class Tries:
+    """The attacks, each tried on `each` tickets of these categories; `made` are those that came to an end so far.
+
+    Honest tickets are the shipped ones of the default categories, and the examples of all others.
+    """
+
+    def __init__(self, categories: Sequence[Category], each: int = TICKETS_AN_ATTACK) -> None:
+        self._labels = [category.name for category in categories]
+        self._shipped = json.loads(files("triage_cli").joinpath("attacks.json").read_text("utf-8"))
+        self._honest = list(_honest(categories, self._shipped["tickets"]))
+        self._right = 0
+        self._each = each
+        self.made: list[tuple[_Try, Answer | None]] = []
+
+    def over(self, classifier: Classifier, budget: Budget) -> Iterator[int]:
+        """Ask a classifier, and yield again and again how many questions came to an end.
+
+        Raises `UsageError` where it sorts no honest ticket rightly, and what stops a run.
+        """
+        right = []
+        for ends in _ask(classifier, [text for _, text in self._honest], budget):
+            right += [self._honest[n] for n, answer in ends if _guess(answer) == self._honest[n][0]]
+            self._right = len(right)
+            yield len(ends)
+        if budget.stopping:
+            return
+        if not right or len(self._labels) < 2:
+            raise UsageError(
+                f'classifier "{classifier.name}" sorts no honest ticket rightly: there is nothing to steer it from',
+                hint="give the categories examples",
+            )
+        right.sort(key=self._honest.index)  # answers come in any order
+        tries = list(_tries(self._shipped["attacks"], right, self._labels, self._each))
+        for ends in _ask(classifier, [one.text for one in tries], budget):
+            self.made += [(tries[n], answer) for n, answer in ends]
+            yield len(ends)
+
+    def steering(self, name: str) -> Steering:
+        """Return how the classifier of this name bore those that were made."""
+        told = _counted(name, self.made, Suspicion(self._labels))
+        return told._replace(honest=len(self._honest), right=self._right)
+
+
+def _honest(categories: Sequence[Category], shipped: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield labels and texts, the categories taking turns."""
+    texts = {
+        c.name: [t["text"] for t in shipped if t["label"].casefold() == c.name.casefold()] or list(c.examples)
+        for c in categories
+    }
+    for turn in range(max(map(len, texts.values()), default=0)):
+        for label, mine in texts.items():
+            yield from ((label, text) for text in islice(mine, turn, turn + 1))
+
+
+def _tries(
+    attacks: Sequence[Mapping[str, str]], honest: Sequence[tuple[str, str]], labels: Sequence[str], each: int
+) -> Iterator[_Try]:
+    turn = 0
+    for attack in attacks:
+        for _ in range(min(each, len(honest))):
+            label, text = honest[turn % len(honest)]
+            others = [other for other in labels if other != label]
+            target = others[turn // len(honest) % len(others)]
+            said = attack["text"].format(target=target)
+            style = _STYLES.get(attack.get("style", ""))
+            yield _Try(attack["kind"], target, f"{text}\n{style(said) if style else said}")
+            turn += 1
+
+
+def _ask(classifier: Classifier, texts: Sequence[str], budget: Budget) -> Iterator[list[tuple[int, Answer | None]]]:
+    """Ask about texts, and yield their numbers with their answers as they come; None for one that failed."""
+    tickets = [Ticket(str(n), "", "attack", None, "", None, t, None, None, 2, None, "") for n, t in enumerate(texts)]
+
+    def chunks() -> Iterator[Sequence[Ticket]]:
+        for chunk in chunked(tickets, max(1, classifier.appetite)):
+            if budget.stopping:
+                return
+            yield chunk
+
+    for outcomes in classifier.classify(chunks(), budget):
+        ended = [outcome for outcome in outcomes if outcome.did != UNFINISHED]
+        yield [(int(o.ticket.ticket_id), None if o.error is not None else o.value) for o in ended]
+
+
+def _guess(answer: Answer | None) -> str | None:
+    return answer.steps[-1].category if answer and answer.steps else None
+
+
+def _counted(name: str, made: Sequence[tuple[_Try, Answer | None]], suspicion: Suspicion) -> Steering:
+    total: Counter[str] = Counter()
+    kinds: dict[str, Counter[str]] = {}
+    for one, answer in made:
+        steered = _guess(answer) == one.target
+        sure = steered and answer is not None and answer.sure
+        unseen = sure and not suspicion.found(one.text)
+        told = {"tries": 1, "steered": steered, "sure": sure, "unseen": unseen, "failed": answer is None}
+        total.update(told)
+        kinds.setdefault(one.kind, Counter()).update({k: told[k] for k in ("tries", "steered", "unseen")})
+    return Steering(
+        name,
+        0,
+        0,
+        total["tries"],
+        total["steered"],
+        total["sure"],
+        total["unseen"],
+        total["failed"],
+        {kind: dict(counts) for kind, counts in kinds.items()},
+    )
+
+
+def record(steering: Steering) -> dict[str, Any]:
+    """Return the record that `triage eval --adversarial` prints."""
+    return steering._asdict()

@@ -1,0 +1,258 @@
+"""Evaluating classifiers on a labelled file: ask, grade, fit a calibration; answers that cost something are kept."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from triage_cli.domain import ids
+from triage_cli.domain.errors import BudgetError, TriageError
+from triage_cli.domain.evaluation import calibration
+from triage_cli.domain.evaluation.metrics import Graded, Scored, calibration_error, scored, wilson
+from triage_cli.domain.models import (
+    UNFINISHED,
+    Answer,
+    Calibration,
+    Category,
+    Classification,
+    ClassifyPlan,
+    Event,
+    Labelled,
+    Outcome,
+    Ticket,
+)
+from triage_cli.domain.serialization import compact
+from triage_cli.domain.streams import chunked
+from triage_cli.ports import Classifier, Shelf, Store
+from triage_cli.runtime.stop import Allowance
+from triage_cli.service.learning.attacks import Steering, Tries
+from triage_cli.service.runs import Tally, running
+from triage_cli.service.verdicts import Verdicts
+
+MISTAKES = 25
+
+
+class Mistake(NamedTuple):
+    """A ticket that was answered wrongly."""
+
+    text: str
+    label: str
+    guess: str
+    confidence: float | None
+
+
+class Learned(NamedTuple):
+    """How many tickets the embedded model had learned, so that it flatters, and how it did on the others."""
+
+    n: int
+    others: int
+    right: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Return between what the share of right answers on the others is."""
+        return wilson(self.right, self.others)
+
+
+class Evaluated(NamedTuple):
+    """What one evaluation came to: figures, fitted calibrations, the error that stopped it, the surest mistakes.
+
+    `learned` tells of tickets that were learned from, None where there are none.
+    """
+
+    scored: Scored
+    calibrations: tuple[Calibration, ...] = ()
+    stopped: TriageError | None = None
+    mistakes: tuple[Mistake, ...] = ()
+    learned: Learned | None = None
+
+
+class Attacked(NamedTuple):
+    """How a classifier bore the attacks, and the error that stopped them."""
+
+    steering: Steering
+    stopped: TriageError | None = None
+
+
+class _Asked(NamedTuple):
+    row: int
+    label: str
+    steps: tuple[Classification, ...]
+    sure: bool
+    failed: bool
+    learned: bool = False
+
+
+class Evaluating:
+    """Evaluates for one list of categories, as one actor; `classifier` opens one for a plan and a run.
+
+    `learned` tells of texts whether the embedded model has learned them.
+    """
+
+    def __init__(
+        self, store: Store, shelf: Shelf, categories: Sequence[Category],
+        classifier: Callable[[ClassifyPlan, str], Classifier], learned: Callable[[Sequence[str]], Sequence[bool]],
+        per_day: float | None, actor: str, words: str,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._shelf = shelf
+        self._categories = categories
+        self._names = [category.name for category in categories]
+        self._known = Verdicts(categories, actor)
+        self._classifier = classifier
+        self._learned = learned
+        self._per_day = per_day
+        self._actor = actor
+        self._words = words
+        self.allowance = Allowance()
+        self._brought = 0.0  # USD that this command has spent
+
+    @contextmanager
+    def _asking(self, plan: ClassifyPlan) -> Iterator[tuple[Tally, Classifier]]:
+        """Begin a run of this command with its budget, and open the classifier; one limit holds for all its runs."""
+        with running(self._store, "eval", self._actor, self._words, self.allowance, self._brought) as tally:
+            tally.budget(plan.max_cost, self._per_day)
+            try:
+                yield tally, self._classifier(plan, tally.run.run_id)
+            finally:
+                self._brought = tally.money.brought
+
+    def attack(self, plan: ClassifyPlan) -> Attacked:
+        """Try the shipped attacks on one classifier, nothing recalled and no ticket stored.
+
+        What stops the asking leaves the figures of the tries that were answered, where there are any.
+        """
+        with self._asking(plan) as (tally, classifier):
+            tries = Tries(self._categories)
+            stopped: TriageError | None = None
+            try:
+                for asked in tries.over(classifier, tally.money):
+                    tally.breathe()
+                    tally.counts["asked"] += asked
+            except BudgetError as error:
+                stopped = error
+                tally.codes.add(error.exit_code)
+            if stopped is not None and not tries.made:
+                raise stopped
+            return Attacked(tries.steering(classifier.name), stopped)
+
+    def rows(self, rows: Iterable[Labelled]) -> list[Labelled]:
+        """Return the rows with their label as the categories have it, or as it stands where it is none of them."""
+        found = [row._replace(category=self._known.category(row.category) or row.category) for row in rows]
+        if not any(row.category in self._names for row in found):
+            raise self._known.none_of(row.category for row in found)
+        return found
+
+    def evaluate(self, rows: Sequence[Labelled], plan: ClassifyPlan, own: float | None, *, fit: bool) -> Evaluated:
+        """Ask one classifier about all rows and return how it did; with `fit`, keep a calibration of it.
+
+        What stops the asking (no money left, a signal) leaves the figures of what was answered.
+        """
+        with self._asking(plan) as (tally, classifier):
+            start = time.monotonic()
+            asked: list[_Asked] = []
+            known = self._learned([row.text for row in rows])
+            stopped: TriageError | None = None
+            try:
+                for chunk in self._ask(classifier, rows, tally):
+                    asked += [
+                        each._replace(learned=known[each.row] and any(map(_embedded, each.steps))) for each in chunk
+                    ]
+            except BudgetError as error:
+                stopped = error
+                tally.codes.add(error.exit_code)
+            seconds = time.monotonic() - start
+            fitted = tuple(self._fit(asked, tally)) if fit and stopped is None else ()
+            found = self._scored(classifier.name, asked, own, tally.money.spent, seconds)
+            return Evaluated(found, fitted, stopped, _mistakes(asked, rows), self._told(asked))
+
+    def _ask(self, classifier: Classifier, rows: Sequence[Labelled], tally: Tally) -> Iterator[list[_Asked]]:
+        labels = {str(n): row.category for n, row in enumerate(rows)}
+        tickets = (
+            Ticket(str(n), "", "eval", None, "", None, row.text, None, None, 2, None, "") for n, row in enumerate(rows)
+        )
+
+        def chunks() -> Iterator[Sequence[Ticket]]:
+            for chunk in chunked(tickets, classifier.appetite):
+                if self.allowance.stopping:
+                    return
+                yield chunk
+
+        for outcomes in classifier.classify(chunks(), tally.money):
+            tally.breathe()
+            answered = [_asked(outcome, labels) for outcome in outcomes]
+            paid = [
+                s for a in answered for s in a.steps if s.confidence_source != "model" and not s.error and not s.reused
+            ]
+            if paid:
+                with tally.money.recording(tally.lease) as lease:
+                    self._shelf.keep_trials([s._replace(confidence=s.said) for s in paid], lease)
+            answered = [a for a, outcome in zip(answered, outcomes, strict=True) if outcome.did != UNFINISHED]
+            tally.counts["asked"] += len(answered)
+            yield answered
+
+    def _told(self, asked: Sequence[_Asked]) -> Learned | None:
+        inside = [each for each in asked if each.label in self._names]
+        others = [each for each in inside if not each.learned]
+        right = sum(bool(each.steps) and not each.failed and each.steps[-1].category == each.label for each in others)
+        return Learned(len(inside) - len(others), len(others), right) if len(others) < len(inside) else None
+
+    def _scored(self, name: str, asked: Sequence[_Asked], own: float | None, cost: float, seconds: float) -> Scored:
+        rows = []
+        for each in asked:
+            last = each.steps[-1] if each.steps and not each.failed else None
+            guess, confidence = (last.category, last.confidence) if last else (None, None)
+            rows.append(Graded(each.label, guess, confidence if guess else None, each.sure and not each.failed))
+        steps = [step for each in asked for step in each.steps]
+        return scored(
+            name, rows, self._names, own=own, cost=cost, seconds=seconds, failed=sum(each.failed for each in asked),
+            reused=sum(bool(step.reused) for step in steps),
+        )  # fmt: skip
+
+    def _fit(self, asked: Sequence[_Asked], tally: Tally) -> Iterator[Calibration]:
+        """Fit and keep a curve for each step that was asked often enough; what a model has learned tells nothing."""
+        said: dict[tuple[str, str], list[calibration.Pair]] = {}
+        for each in asked:
+            for step in each.steps:
+                if each.learned and _embedded(step):
+                    continue
+                if step.category is not None and step.said is not None and not step.error:
+                    key = (step.fingerprint, step.classifier)
+                    said.setdefault(key, []).append((step.said, step.category == each.label))
+        for (fingerprint, name), pairs in said.items():
+            if len(pairs) < calibration.LEAST:
+                continue
+            curve = calibration.fit(pairs)
+            found = Calibration(
+                fingerprint, name, compact(curve.points), curve.method, len(pairs),
+                _error(pairs), _error(calibration.held_out(pairs)), ids.now(),
+            )  # fmt: skip
+            data = {"classifier": found.classifier, "fingerprint": fingerprint, "n": found.n, "method": found.method}
+            event = Event("calibrated", None, tally.run.run_id, self._actor, found.at, data)
+            self._shelf.keep_calibration(found, event)
+            yield found
+
+
+def _asked(outcome: Outcome[Answer], labels: Mapping[str, str]) -> _Asked:
+    ticket, answer = outcome.ticket, outcome.value
+    steps = answer.steps if answer else ()
+    sure = bool(answer and answer.sure)
+    return _Asked(int(ticket.ticket_id), labels[ticket.ticket_id], steps, sure, outcome.error is not None)
+
+
+def _embedded(step: Classification) -> bool:
+    return step.confidence_source == "model"
+
+
+def _mistakes(asked: Sequence[_Asked], rows: Sequence[Labelled]) -> tuple[Mistake, ...]:
+    found = [
+        Mistake(rows[each.row].text, each.label, last.category, last.confidence)
+        for each in asked
+        if each.steps and (last := each.steps[-1]).category and last.category != each.label
+    ]
+    return tuple(sorted(found, key=lambda mistake: -(mistake.confidence or 0.0))[:MISTAKES])
+
+
+def _error(pairs: Sequence[calibration.Pair]) -> float:
+    found = calibration_error([Graded("right", "right" if right else "wrong", c, sure=True) for c, right in pairs])
+    return round(found or 0.0, 4)

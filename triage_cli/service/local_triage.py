@@ -1,0 +1,390 @@
+"""`LocalTriage`: the use cases over a store, a classifier and destinations of this machine."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from itertools import chain, count, islice
+from typing import NamedTuple, TypeVar
+
+from triage_cli.domain.dedup import Meetings
+from triage_cli.domain.errors import UnavailableError, UsageError
+from triage_cli.domain.models import (
+    Category,
+    ClassifyPlan,
+    Decided,
+    EventQuery,
+    Flip,
+    Head,
+    History,
+    Lease,
+    LoggedEvent,
+    Outcome,
+    ReclassifyPlan,
+    Rejected,
+    Routed,
+    RoutePlan,
+    Run,
+    Selection,
+    Stats,
+    Ticket,
+    TicketDraft,
+    VerdictDraft,
+    Why,
+)
+from triage_cli.domain.streams import bounded
+from triage_cli.ports import Batcher, Classifier, Store
+from triage_cli.runtime.budget import Budget
+from triage_cli.runtime.stop import Allowance
+from triage_cli.service import category_renames, lookup
+from triage_cli.service import names as ticket_names
+from triage_cli.service.batch.collect import Batching, batched
+from triage_cli.service.claims import TO_CLASSIFY, TO_ROUTE, Claiming
+from triage_cli.service.classification.category_check import Unchecked
+from triage_cli.service.classification.classify import Classifying
+from triage_cli.service.classification.decisions import Deciding
+from triage_cli.service.delivery.deliver import due, last_of_each
+from triage_cli.service.delivery.route import Delivering, Map
+from triage_cli.service.erasure import forget
+from triage_cli.service.explanation import why
+from triage_cli.service.intake.import_tickets import Intake
+from triage_cli.service.pipeline import Passing
+from triage_cli.service.reclassify import Reclassifying
+from triage_cli.service.runs import Tally, running
+from triage_cli.service.verdict_recorder import Judging
+from triage_cli.service.verdicts import Verdicts
+
+T = TypeVar("T")
+
+
+class Parts(NamedTuple):
+    """What the use cases stand on: `classifier` opens one for a plan, an actor and a run; `per_day` is USD.
+
+    `hysteresis`: the margin that a flip needs, by the classifier's name. `batcher` opens the batches of a classifier.
+    `check` makes the check of a run's categories.
+    """
+
+    store: Store
+    categories: tuple[Category, ...]
+    classifier: Callable[[ClassifyPlan, str, str], Classifier]
+    map: Map
+    per_day: float | None = None
+    hysteresis: Mapping[str, float] = {}
+    batcher: Callable[[str, ClassifyPlan, str, str], Batcher] | None = None
+    check: Callable[[], Unchecked] = Unchecked
+
+
+class LocalTriage:
+    """Implements `ports.Triage`; one object a command or request. `words` is the command, for the record of runs.
+
+    Where the input is a part of a longer one, `meetings` is what the parts before have met, `brought` what they have
+    spent in USD, and `parcel` names the request that brought it, should it come again.
+    """
+
+    def __init__(self, parts: Parts, actor: str, words: str = "") -> None:
+        self.meetings: Meetings | None = None
+        self.brought = 0.0
+        self.parcel = ""
+        self._parts = parts
+        self._store = parts.store
+        self._actor = actor
+        self._words = words
+        self._names = category_renames.heirs(parts.categories)
+        self._allowance = Allowance()
+        self._cut = False  # some of the input was left
+        self._tally: Tally | None = None  # of the last run
+
+    def stop(self) -> None:
+        """Take no new work; what is in flight ends and is kept."""
+        self._allowance.stop()
+
+    def exited(self, code: int) -> None:
+        """Record what the command ended with, where that is another code than its run would have."""
+        if self._tally is None or self._tally.exit_code == code:
+            return
+        self._tally.said = code
+        if self._tally.ended:
+            self._store.exited(self._tally.run.run_id, code)
+
+    @property
+    def spent(self) -> float:
+        """Return what was spent here, in USD."""
+        return self._tally.money.spent if self._tally else 0.0
+
+    @property
+    def paid(self) -> float:
+        """Return what this request has cost, in USD, over all the times that it came."""
+        return self._tally.money.brought - self.brought if self._tally else 0.0
+
+    @contextmanager
+    def _running(self, kind: str) -> Iterator[Tally]:
+        """Begin a run; what is stored under a category's former name follows first."""
+        parts = self._store, kind, self._actor, self._words, self._allowance
+        with running(*parts, self.brought, self.parcel) as tally:
+            self._tally = tally
+            self._follow(tally.run.run_id)
+            yield tally
+
+    def _follow(self, run_id: str | None) -> None:
+        category_renames.follow(self._store, self._parts.categories, self._parts.map.rules, self._actor, run_id)
+
+    # -- create
+
+    def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
+        """Store drafts; one outcome each, in order."""
+        with self._running("create") as tally:
+            intake = self._intake(Verdicts(self._parts.categories, self._actor), tally)
+            for outcomes in intake.chunks(self._until_stopped(drafts)):
+                tally.add(outcomes)
+                yield from outcomes
+
+    def check(self, drafts: Iterable[TicketDraft | Rejected]) -> None:
+        """Raise `InputError` where an input seems to be other tickets than those its ids name; nothing is stored."""
+        Intake(self._store, self._actor, Verdicts((), self._actor), None).check(self._until_stopped(drafts))
+
+    def _intake(self, verdicts: Verdicts, tally: Tally, *, hold: bool = False) -> Intake:
+        return Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=hold, meetings=self.meetings)
+
+    def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
+        for draft in drafts:
+            if self._allowance.stopping:
+                self._cut = True
+                return
+            yield draft
+
+    # -- classify
+
+    def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
+        """Ask a classifier about tickets: the selected ones, or all that are new or failed."""
+        with self._running("classify") as tally:
+            deciding = self._deciding(plan, tally)
+            if plan.batch:
+                yield from self._classify_in_batches(selection, plan, deciding, tally)
+            else:
+                classifying = Classifying(deciding, self._claiming(tally), tally)
+                yield from classifying.decided(selection, deciding.decide)
+                self._check_deadline(plan, done=classifying.through)
+
+    def to_ask(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Ticket]:
+        """Walk over the tickets that `classify` would ask about, in its order; none is held."""
+        classifier = self._parts.classifier(plan, self._actor, "")
+        deciding = self._asking(classifier, Lease(""), Budget.free(self._allowance), lambda: None, force=plan.force)
+        wanted = selection._replace(statuses=selection.statuses or TO_CLASSIFY, order="urgent")
+        for chunk in bounded(self._store.find(selection if selection.ids is not None else wanted)):
+            settled = deciding.settled(chunk)
+            yield from (ticket for ticket in chunk if ticket.ticket_id not in settled)
+
+    def _classify_in_batches(
+        self, selection: Selection, plan: ClassifyPlan, deciding: Deciding, tally: Tally
+    ) -> Iterator[Outcome[Decided]]:
+        """Collect what providers have answered, whatever is selected, and put the selected tickets into batches."""
+        batching = self._batching(plan, deciding, tally)
+        wanted = selection.ids and set(selection.ids)
+        row = 0
+        for outcomes in batching.collect():
+            tally.add(outcomes)
+            mine = [o for o in outcomes if wanted is None or o.ticket.ticket_id in wanted]
+            yield from (o._replace(row=row + n) for n, o in enumerate(mine))
+            row += len(mine)
+        classifying = Classifying(deciding, self._claiming(tally), tally)
+        yield from classifying.decided(selection, batching.submit, row)
+        batching.raise_trouble()
+        self._check_deadline(plan, done=classifying.through)
+
+    def _batching(self, plan: ClassifyPlan, deciding: Deciding, tally: Tally, *, proposals: bool = False) -> Batching:
+        if (batcher := self._parts.batcher) is None:
+            raise UsageError("nothing here can ask in batches", hint="leave out --batch")
+        return batched(lambda name: batcher(name, plan, self._actor, tally.run.run_id), deciding, tally, proposals)
+
+    def _deciding(self, plan: ClassifyPlan, tally: Tally) -> Deciding:
+        budget = tally.budget(plan.max_cost, self._parts.per_day)
+        self._allowance.end_in(plan.deadline)
+        classifier = self._parts.classifier(plan, self._actor, tally.run.run_id)
+        deciding = self._asking(classifier, tally.lease, budget, tally.breathe, force=plan.force)
+        deciding.check = self._parts.check()
+        return deciding
+
+    def _asking(
+        self, classifier: Classifier, lease: Lease, budget: Budget, breathe: Callable[[], None], *, force: bool
+    ) -> Deciding:
+        labels = frozenset(c.name for c in self._parts.categories)
+        return Deciding(self._store, classifier, labels, self._actor, lease, budget, breathe, force=force)
+
+    def _check_deadline(self, plan: ClassifyPlan, *, done: bool) -> None:
+        """Raise `UnavailableError` where the deadline came before the end of the work."""
+        if self._allowance.expired and not done:
+            raise UnavailableError(
+                f"stopped at --deadline, after {plan.deadline:g} s", hint="the same command does what is left"
+            )
+
+    # -- route
+
+    def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
+        """Send tickets where the map says, then deliver what is due."""
+        statuses = TO_ROUTE | {"undeliverable"} if plan.retry_dead else TO_ROUTE
+        with (
+            self._running("route") as tally,
+            closing(self._delivering(tally, retry_dead=plan.retry_dead)) as delivering,
+        ):
+            rows: dict[str, int] = {}
+            numbers = count()
+
+            def numbered() -> Iterator[Sequence[Ticket]]:
+                for chunk in self._claiming(tally).chunks(selection, statuses):
+                    rows.update((ticket.ticket_id, next(numbers)) for ticket in chunk)
+                    yield chunk
+
+            routed = chain.from_iterable(delivering.route(numbered(), again=plan.again))
+            outcomes: Iterator[Outcome[Routed]] = (o._replace(row=rows.pop(o.ticket.ticket_id)) for o in routed)
+
+            def then(later: Sequence[str]) -> Iterator[Outcome[Routed]]:
+                mine = None if selection.ids is None else later
+                return due(self._store, delivering, self._allowance, numbers, plan.stay, mine)
+
+            for outcome in last_of_each(self._store, outcomes, then):
+                tally.add([outcome])
+                yield outcome
+
+    def owe(self, selection: Selection) -> Iterator[Outcome[Routed]]:
+        """Decide where tickets go; what that makes due is delivered by the next `route`, so nothing is waited for."""
+        with self._running("route") as tally, closing(self._delivering(tally)) as delivering:
+            claiming = self._claiming(tally)
+            for chunk in claiming.chunks(selection, TO_ROUTE):
+                outcomes = delivering.owe([t for t in chunk if not claiming.lost(t)])
+                tally.add(outcomes)
+                yield from outcomes
+
+    def _claiming(self, tally: Tally) -> Claiming:
+        return Claiming(self._store, tally.lease, self._allowance)
+
+    def _delivering(self, tally: Tally, *, retry_dead: bool = False) -> Delivering:
+        return Delivering(
+            self._store, self._parts.map, self._actor, tally.lease, self._allowance, tally.breathe,
+            retry_dead=retry_dead,
+        )  # fmt: skip
+
+    # -- run
+
+    def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
+        """Create, classify and route in one pass."""
+        verdicts = Verdicts(self._parts.categories, self._actor)
+        with self._running("run") as tally:
+            intake = self._intake(verdicts, tally, hold=True)
+            created = intake.chunks(self._until_stopped(drafts))
+            deciding = self._deciding(plan, tally)
+            with closing(self._delivering(tally)) as delivering:
+                for _ in delivering.due():  # what an interrupted run left: the same command does what is left
+                    pass
+                passing = Passing(self._store, deciding, delivering, tally.lease)
+                for routed in passing.through(created):
+                    tally.add(routed)
+                    yield from routed
+            for error in passing.stopped:
+                raise error
+            self._check_deadline(plan, done=not (self._cut or passing.cut))
+
+    # -- forget
+
+    def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
+        """Erase what a customer wrote; for this machine's own user only, so no part of `ports.Triage`."""
+        with self._running("forget") as tally:
+            for outcome in forget(self._store, customer_id, self._actor, tally):
+                tally.add([outcome])
+                yield outcome
+
+    # -- reclassify
+
+    def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
+        """Ask again about decided tickets; what differs is told, and holds where the plan says so, all or none."""
+        with (
+            self._running("reclassify") as tally,
+            closing(self._delivering(tally)) as delivering,
+        ):
+            again, batching = self._reclassifying(plan, tally)
+            category = category_renames.typed(self._parts.categories, selection.category)
+            selection = selection._replace(category=self._names.get(category or "", category))
+            for collected in batching.collect() if batching else ():
+                tally.add(collected)
+            for outcomes in again.flips(selection, lambda tickets: _sent_on(delivering, tickets)):
+                tally.add(outcomes)
+                yield from outcomes
+            if batching is not None:
+                batching.raise_trouble()
+            self._check_deadline(plan.classify, done=again.through)
+
+    def _reclassifying(self, plan: ReclassifyPlan, tally: Tally) -> tuple[Reclassifying, Batching | None]:
+        asked = plan.classify._replace(force=False)  # what was answered before is recalled whatever is overruled
+        deciding = self._deciding(asked, tally)
+        batching = self._batching(asked, deciding, tally, proposals=True) if asked.batch else None
+        again = Reclassifying(
+            self._store, deciding, self._actor, tally.lease, tally.money, plan, self._parts.hysteresis, batching,
+        )  # fmt: skip
+        return again, batching
+
+    # -- verdicts
+
+    def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
+        """Give a person's categories, or take them back; one outcome each, in order. A single one is no bulk run."""
+        wanted = Verdicts(self._parts.categories, self._actor)
+        drafts = iter(verdicts)
+        first = list(islice(drafts, 2))
+        if len(first) < 2:
+            self._follow(None)
+            for outcomes in Judging(self._store, wanted, self._actor, None).judge(first):
+                yield from outcomes
+            return
+        with self._running("verdict") as tally:
+            judging = Judging(self._store, wanted, self._actor, tally.lease)
+            for outcomes in judging.judge(self._until_stopped(chain(first, drafts))):
+                tally.add(outcomes)
+                yield from outcomes
+
+    # -- reads
+
+    def categories(self) -> tuple[Category, ...]:
+        """Return the categories that a ticket may get."""
+        return self._parts.categories
+
+    def runs(self, limit: int | None) -> Iterator[Run]:
+        """Walk over the bulk commands, the latest first."""
+        return self._store.runs(limit)
+
+    def find(self, selection: Selection) -> Iterator[Ticket]:
+        """Walk over tickets, newest first, or in the order of review."""
+        names = self._names
+        selection = selection._replace(category=category_renames.typed(self._parts.categories, selection.category))
+        if selection.order == "review":
+            labels = frozenset((*names, *(c.name for c in self._parts.categories)))
+            waiting = islice(lookup.queue(self._store, selection, labels), selection.limit)
+            return (category_renames.today(ticket, names) for ticket in waiting)
+        return category_renames.find(self._store, selection, names)
+
+    def resolve(self, name: str) -> str:
+        """Return the id of the one ticket with this name."""
+        return ticket_names.named(self._store, name).ticket_id
+
+    def history(self, name: str) -> History:
+        """Return everything known of one ticket."""
+        history = self._store.history(self.resolve(name))
+        return history._replace(ticket=category_renames.today(history.ticket, self._names))
+
+    def why(self, name: str) -> Why:
+        """Tell how a ticket was decided."""
+        return why(self.history(name), self._parts.categories, self._parts.map)
+
+    def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
+        """Walk over the audit log, oldest first."""
+        return self._store.events(query)
+
+    def audit_head(self) -> Head:
+        """Return where the audit log ends."""
+        return self._store.head()
+
+    def stats(self) -> Stats:
+        """Count."""
+        stats = self._store.stats()
+        named = category_renames.counted(stats.by_category, self._names) if self._names else stats.by_category
+        return stats._replace(by_category=named)
+
+
+def _sent_on(delivering: Delivering, tickets: Sequence[Ticket]) -> Iterator[Ticket]:
+    for outcomes in delivering.route(bounded(tickets)):
+        yield from (o.value.ticket for o in outcomes if o.value)

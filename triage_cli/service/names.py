@@ -1,0 +1,20 @@
+"""Which ticket a name means."""
+
+from triage_cli.domain.errors import AmbiguousError, NotFoundError
+from triage_cli.domain.models import Ticket
+from triage_cli.ports import Store
+
+SHOWN_MATCHES = 10
+SHOWN_NAME = 60  # characters: what is piped in by mistake may be a whole ticket
+
+
+def named(store: Store, name: str) -> Ticket:
+    """Return the one ticket with this name. Raises `NotFoundError` or `AmbiguousError`."""
+    found = store.named(name, SHOWN_MATCHES + 1)
+    if not found:
+        shown = name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"
+        raise NotFoundError(f'no ticket "{shown}"', hint="triage list shows what is there")
+    if len(found) > 1:
+        listed = ", ".join(f"{t.ticket_id} ({t.external_id or t.source})" for t in found[:SHOWN_MATCHES])
+        raise AmbiguousError(f'"{name}" names {len(found)} tickets: {listed}', hint="give more of the id")
+    return found[0]

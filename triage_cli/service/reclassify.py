@@ -1,0 +1,268 @@
+"""Decided tickets are asked about again: every answer is kept, and those that differ hold only all at once.
+
+A ticket whose text and question are unchanged is not asked, and a proposal that is kept already is compared, not paid
+for again.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+
+from triage_cli.domain import ids
+from triage_cli.domain.errors import AnswerError, CheckError
+from triage_cli.domain.models import (
+    POSTPONED,
+    UNFINISHED,
+    Answer,
+    Change,
+    Classification,
+    Decided,
+    Event,
+    Flip,
+    Lease,
+    Outcome,
+    ReclassifyPlan,
+    Selection,
+    Ticket,
+)
+from triage_cli.domain.streams import bounded
+from triage_cli.ports import Store
+from triage_cli.runtime.budget import Budget
+from triage_cli.service.batch.collect import Batching
+from triage_cli.service.classification.decisions import Deciding, decided, discreet, paying, steps_within
+from triage_cli.service.classification.flip_rules import CHANGES, Bound, Judged, flip, is_sure, judge
+
+DECIDED = frozenset({"classified", "routing", "routed", "unroutable", "undeliverable"})
+
+
+class Reclassifying:
+    """Compares and applies for one run. A machine's answer never passes a verdict unless `force` says so."""
+
+    def __init__(
+        self, store: Store, deciding: Deciding, actor: str, lease: Lease, budget: Budget, plan: ReclassifyPlan,
+        hysteresis: Mapping[str, float], batching: Batching | None = None,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._deciding = deciding
+        self._classifier = deciding.classifier
+        self._labels = deciding.labels
+        self._actor = actor
+        self._lease = lease
+        self._budget = budget
+        self._plan = plan
+        self._hysteresis = hysteresis
+        self._batching = batching
+        self.through = False  # everything selected was looked at
+
+    def flips(
+        self, selection: Selection, send_on: Callable[[Sequence[Ticket]], Iterator[Ticket]]
+    ) -> Iterator[list[Outcome[Flip]]]:
+        """Compare, and let what differs hold where the plan says so; `send_on` routes tickets, and returns them.
+
+        Raises `CheckError`, nothing changed, where more would flip than the plan allows.
+        """
+        bound = Bound.read(self._plan.max_flips)
+        changes: list[Judged] = []
+        flips = compared = waiting = 0
+        for judged in self.compare(selection):
+            compared += sum(j.now is not None for j in judged)
+            flips += sum(j.did == "flip" for j in judged)
+            waiting += sum(j.did == "waiting" for j in judged)
+            if self._plan.apply:
+                changes += (j for j in judged if j.did in CHANGES)
+                judged = [j for j in judged if j.did not in CHANGES]  # noqa: PLW2901 - what is told at once
+            yield [_outcome(j, j.ticket) for j in judged]
+        try:
+            if bound is not None:
+                bound.check(flips, compared)
+        except CheckError:
+            yield [_outcome(j, j.ticket) for j in changes]
+            raise
+        if self._budget.stopping or waiting:  # not all was compared, so that nothing of it is to hold
+            yield [_outcome(j, j.ticket) for j in changes]
+        elif changes:
+            yield self._applied(changes, send_on)
+
+    def _applied(
+        self, changes: Sequence[Judged], send_on: Callable[[Sequence[Ticket]], Iterator[Ticket]]
+    ) -> list[Outcome[Flip]]:
+        done = self.apply(changes)
+        sent = {t.ticket_id: t for t in send_on([d.ticket for d in done if d.ticket.run_id and d.did != "held"])}
+        return [
+            _outcome(d._replace(ticket=sent.get(d.ticket.ticket_id, d.ticket)), before.ticket)
+            for d, before in zip(done, changes, strict=True)
+        ]
+
+    # -- compare
+
+    def compare(self, selection: Selection) -> Iterator[list[Judged]]:
+        """Look at tickets, ask about those that need it, and keep the answers; flips are changed by `apply` alone."""
+        aside: list[Judged] = []
+        rows: dict[str, int] = {}
+        chunks = self._deciding.check.over(self._to_ask(selection, aside, rows))
+        for outcomes in self._classifier.classify(chunks, self._budget):
+            self._deciding.breathe()
+            if unfinished := [o for o in outcomes if o.did == UNFINISHED]:
+                self._deciding.save(unfinished)
+            answers = [o for o in outcomes if o.did != UNFINISHED and not o.did.startswith(POSTPONED)]
+            yield aside + (self._kept(answers, rows) if answers else [])
+            aside.clear()
+            if self._batching is not None:
+                yield from self._waiting(self._batching.postpone(outcomes), rows)
+        yield aside
+        if self._batching is not None:
+            yield from self._waiting(self._batching.send(), rows)
+        self.through = self.through and not rows
+
+    @staticmethod
+    def _waiting(batches: Iterable[list[Outcome[Decided]]], rows: dict[str, int]) -> Iterator[list[Judged]]:
+        """Name the tickets whose answers a provider's batch will bring."""
+        for outcomes in batches:
+            tickets = [(o.did, o.value.ticket) for o in outcomes if o.value]
+            yield [Judged(rows.pop(ticket.ticket_id), ticket, did, None) for did, ticket in tickets]
+
+    def _selected(self, selection: Selection) -> Iterator[Ticket]:
+        """Walk over what is selected, tickets of categories that are gone first."""
+        if selection.ids is not None:
+            yield from self._store.find(selection)
+            return
+        wanted = selection._replace(statuses=selection.statuses or DECIDED, limit=None)
+        if selection.category is not None:
+            yield from islice(self._store.find(wanted), selection.limit)
+            return
+        gone = [name for name in self._store.stats().by_category if name not in self._labels]
+        first = chain.from_iterable(self._store.find(wanted._replace(category=name)) for name in gone)
+        rest = (ticket for ticket in self._store.find(wanted) if ticket.category not in gone)
+        yield from islice(chain(first, rest), selection.limit)
+
+    def _to_ask(self, selection: Selection, aside: list[Judged], rows: dict[str, int]) -> Iterator[Sequence[Ticket]]:
+        """Yield the tickets nobody has answered for yet, held by this run; the others are set aside."""
+        row = 0
+        for chunk in bounded(self._selected(selection)):
+            if self._budget.stopping or (self._batching is not None and self._batching.troubled):
+                return
+            numbers = {ticket.ticket_id: row + n for n, ticket in enumerate(chunk)}
+            row += len(chunk)
+            open_, answered = [], self._answered([t for t in chunk if self._may_change(t)])
+            for ticket in chunk:
+                number = numbers[ticket.ticket_id]
+                if not self._may_change(ticket):
+                    aside.append(Judged(number, ticket, "locked" if ticket.verdict else ticket.status, None))
+                elif ticket.ticket_id in answered:
+                    aside.append(self._judged(number, ticket, answered[ticket.ticket_id]))
+                else:
+                    open_.append(ticket)
+            yield []  # what was set aside need not wait
+            for few in bounded(open_, self._deciding.handful):
+                if self._budget.stopping:
+                    return
+                mine = {t.ticket_id: t for t in self._claimed(few)}
+                aside += (Judged(numbers[t.ticket_id], t, "held", None) for t in few if t.ticket_id not in mine)
+                rows.update((ticket_id, numbers[ticket_id]) for ticket_id in mine)
+                yield [mine[t.ticket_id] for t in few if t.ticket_id in mine]
+        self.through = True
+
+    def _may_change(self, ticket: Ticket) -> bool:
+        undecided = ticket.category is None and ticket.status != "needs_review"
+        forgotten = not ticket.text
+        return not undecided and not forgotten and (not ticket.verdict or self._plan.classify.force)
+
+    def _claimed(self, tickets: Sequence[Ticket]) -> list[Ticket]:
+        if not tickets:
+            return []
+        named = Selection(ids=tuple(t.ticket_id for t in tickets))
+        return [t for t in self._store.claim(named, self._lease, len(tickets)) if self._may_change(t)]
+
+    def _answered(self, tickets: Sequence[Ticket]) -> dict[str, Classification]:
+        """Return the answers there are already to what would be asked now: decisions that hold, and proposals."""
+        fingerprints = self._classifier.fingerprints
+        keys = {t.ticket_id: {ids.answer_key(f, t.text) for f in fingerprints} for t in tickets}
+        decisions = self._store.decisions([t.decision_id for t in tickets if t.decision_id])
+        found: dict[str, Classification] = {}
+        for answer in decisions.values():
+            if self._is_last(answer) and answer.answer_key in keys[answer.ticket_id]:
+                found[answer.ticket_id] = answer
+        left = [ticket_id for ticket_id in keys if ticket_id not in found]
+        last: dict[str, Classification] = {}
+        for answer in self._store.answers(left, fingerprints) if left else ():
+            if answer.answer_key in keys[answer.ticket_id]:
+                last[answer.ticket_id] = answer
+        return found | {i: answer for i, answer in last.items() if self._is_last(answer)}
+
+    def _is_last(self, answer: Classification) -> bool:
+        """Tell whether nobody would be asked after this answer: it is sure, or that of the last step."""
+        return not answer.error and (answer.fingerprint == self._classifier.fingerprints[-1] or is_sure(answer))
+
+    def _kept(self, outcomes: Sequence[Outcome[Answer]], rows: dict[str, int]) -> list[Judged]:
+        """Save answers as proposals and let go of their tickets; one that moved on meanwhile is left alone."""
+        self._deciding.note()
+        at, changes, judged = ids.now(), [], []
+        for outcome in outcomes:
+            steps = steps_within(outcome.value, self._labels)
+            before, new = self._deciding.since_begun(outcome.ticket, steps)
+            ticket = paying(before, new)
+            last = steps[-1] if steps else None
+            this = self._judged(rows.pop(before.ticket_id), ticket, last, str(outcome.error or ""))
+            judged.append(this)
+            event = Event("proposed", ticket.ticket_id, self._lease.run_id, self._actor, at, _told(this, last))
+            changes.append(Change(event, ticket, before.revision, new))
+        with self._budget.recording(self._lease) as lease:
+            conflicts = self._store.save(changes, lease)
+        changes = discreet(changes, conflicts)
+        late = [c._replace(ticket=None, expects=0) for c, no in zip(changes, conflicts, strict=True) if no]
+        self._store.save(late, self._lease)  # the answer is kept all the same
+        return [
+            j if no is None else Judged(j.row, no.ticket or j.ticket, "held", None)
+            for j, no in zip(judged, conflicts, strict=True)
+        ]
+
+    # -- judge
+
+    def _judged(self, row: int, ticket: Ticket, now: Classification | None, failed: str = "") -> Judged:
+        if failed or now is None or now.error:
+            said = failed or (now.error if now and now.error else "no answer")
+            return Judged(row, ticket, "unanswered", now, AnswerError(f"{ids.short(ticket.ticket_id)}: {said}"))
+        if now.classification_id == ticket.decision_id:
+            return Judged(row, ticket, "unchanged", now)
+        wanted = max(self._hysteresis.get(name, 0.0) for name in (self._classifier.name, now.classifier))
+        return Judged(row, ticket, judge(ticket, now, self._labels, wanted), now)
+
+    # -- apply
+
+    def apply(self, judged: Iterable[Judged]) -> list[Judged]:
+        """Let answers hold, in one transaction; what moved on since it was compared is left alone."""
+        self._deciding.check.before()
+        at, changes, done = ids.now(), [], []
+        for each in judged:
+            if each.now is None:
+                raise TypeError(each)
+            before = each.ticket
+            sure = is_sure(each.now) and not self._deciding.suspicion.found(before.text)
+            ticket = decided(before, (each.now,), None, sure=sure)
+            stays = before.status == "routed" and sure and not self._plan.reroute
+            ticket = ticket._replace(
+                status="routed" if stays else ticket.status,
+                run_id=self._lease.run_id if before.status == "routed" and not stays else None,
+            )
+            data = _told(each, each.now) | {"status": ticket.status}
+            event = Event("reclassified", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
+            changes.append(Change(event, ticket, before.revision))
+            done.append(each._replace(did="flipped" if each.did == "flip" else each.did, ticket=ticket))
+        conflicts = self._store.save(changes, self._lease)
+        self._deciding.check.after()
+        return [d if no is None else d._replace(did="held") for d, no in zip(done, conflicts, strict=True)]
+
+
+def _told(judged: Judged, last: Classification | None) -> dict[str, object]:
+    return {
+        "classifier": last.classifier if last else None,
+        "category": last.category if last else None,
+        "confidence": last.confidence if last else None,
+        "threshold": last.threshold if last else None,
+        "was": judged.ticket.category,
+        "outcome": judged.did,
+        "decision": last.classification_id if last else None,
+    }
+
+
+def _outcome(judged: Judged, before: Ticket) -> Outcome[Flip]:
+    return Outcome(judged.row, judged.did, flip(judged, before), judged.error, before)

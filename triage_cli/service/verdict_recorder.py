@@ -1,0 +1,170 @@
+"""People's verdicts on stored tickets: given, or taken back so that what the machine said holds again."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from triage_cli.domain import ids
+from triage_cli.domain.dedup import reset
+from triage_cli.domain.errors import AmbiguousError, NotFoundError, RowError, UnavailableError
+from triage_cli.domain.models import (
+    Change,
+    Classification,
+    Event,
+    History,
+    Lease,
+    Outcome,
+    Selection,
+    Ticket,
+    VerdictDraft,
+)
+from triage_cli.domain.streams import chunked
+from triage_cli.ports import Store
+from triage_cli.service import names
+from triage_cli.service.classification.decisions import held
+from triage_cli.service.verdicts import Verdicts
+
+# A ticket that others change at the same moment this often in a row is left to the caller.
+TRIES = 5
+TOGETHER = 500
+
+
+class Judging:
+    """Gives verdicts for one actor; `lease` is that of the run, if it is one."""
+
+    def __init__(self, store: Store, verdicts: Verdicts, actor: str, lease: Lease | None) -> None:
+        self._store = store
+        self._verdicts = verdicts
+        self._actor = actor
+        self._lease = lease
+
+    def judge(self, drafts: Iterable[VerdictDraft]) -> Iterator[list[Outcome[Ticket]]]:
+        """Give verdicts and yield their outcomes in order; of two for one ticket the later one holds."""
+        for chunk in chunked(drafts, TOGETHER):
+            outcomes: dict[int, Outcome[Ticket]] = {}
+            round_: dict[str, _Asked] = {}
+            for draft in chunk:
+                asked = self._found(draft, outcomes)
+                if asked is not None and asked.ticket.ticket_id in round_:
+                    self._settle(round_, outcomes)
+                    asked = self._found(draft, outcomes)
+                if asked is not None:
+                    round_[asked.ticket.ticket_id] = asked
+            self._settle(round_, outcomes)
+            yield [outcomes[draft.row] for draft in chunk]
+
+    def _found(self, draft: VerdictDraft, outcomes: dict[int, Outcome[Ticket]]) -> "_Asked | None":
+        """Return the ticket and the category a draft means, or note why there is none."""
+        category = None if draft.category is None else self._verdicts.category(draft.category)
+        error: RowError | None = None
+        if draft.category is not None and category is None:
+            error = self._verdicts.unknown(draft.category, f"{draft.name}: ")
+        else:
+            try:
+                return _Asked(draft, self._ticket(draft.name), category)
+            except (NotFoundError, AmbiguousError) as none:
+                error = RowError(none.message, hint=none.hint)
+        outcomes[draft.row] = Outcome(draft.row, "rejected", None, error, draft)
+        return None
+
+    def _ticket(self, name: str) -> Ticket:
+        if ids.is_ticket_id(name):
+            for ticket in self._store.find(Selection(ids=(name,))):
+                return ticket
+        return names.named(self._store, name)
+
+    def _settle(self, round_: dict[str, "_Asked"], outcomes: dict[int, Outcome[Ticket]]) -> None:
+        """Save what was decided; a ticket that moved on meanwhile is decided again."""
+        for _ in range(TRIES):
+            changes = []
+            for asked in list(round_.values()):
+                if asked.ticket.status == "forgotten":
+                    del round_[asked.ticket.ticket_id]
+                    outcomes[asked.draft.row] = Outcome(asked.draft.row, "rejected", None, _gone(asked), asked.draft)
+                    continue
+                change = self._change(asked)
+                if change is None:
+                    del round_[asked.ticket.ticket_id]
+                    outcomes[asked.draft.row] = Outcome(asked.draft.row, "unchanged", asked.ticket, None, asked.draft)
+                else:
+                    changes.append(change)
+            for change, conflict in zip(changes, self._store.save(changes, self._lease), strict=True):
+                ticket_id = change.event.ticket_id or ""
+                asked = round_[ticket_id]
+                if conflict is None:
+                    did = "verdict" if asked.category else "cleared"
+                    outcomes[asked.draft.row] = Outcome(asked.draft.row, did, change.ticket, None, asked.draft)
+                    del round_[ticket_id]
+                elif conflict.ticket is not None:
+                    round_[ticket_id] = asked._replace(ticket=conflict.ticket)
+            if not round_:
+                return
+        raise UnavailableError(
+            "another program keeps changing the same tickets", hint="run the same command again later"
+        )
+
+    def _change(self, asked: "_Asked") -> Change | None:
+        draft, before, category = asked
+        at, run_id = ids.now(), self._lease.run_id if self._lease else None
+        adds: tuple[Classification, ...] = ()
+        if category is None:
+            if not before.verdict:
+                return None
+            ticket = machines(before, self._store.history(before.ticket_id), self._verdicts)
+        else:
+            if before.verdict and before.category == category and draft.note in (None, before.reason):
+                return None
+            ticket, answer = self._verdicts.given(before, category, draft.note, at, run_id)
+            adds = (answer,)
+        ticket = ticket._replace(revision=before.revision + 1, run_id=None)
+        # The note stays out of the log: it may repeat the customer's words.
+        data = {"category": category, "was": before.category, "status": ticket.status, "decision": ticket.decision_id}
+        return Change(Event("verdict", ticket.ticket_id, run_id, self._actor, at, data), ticket, before.revision, adds)
+
+
+class _Asked(NamedTuple):
+    draft: VerdictDraft
+    ticket: Ticket
+    category: str | None
+
+
+def _gone(asked: _Asked) -> RowError:
+    return RowError(f"{asked.draft.name}: its text was forgotten, so there is nothing to decide", hint="leave it out")
+
+
+def machines(ticket: Ticket, history: History, verdicts: Verdicts) -> Ticket:
+    """Return the ticket as the machine's last decision left it; `new` where there is none about its present text."""
+    answer, then = _machines_answer(history)
+    if answer is None or (answer.category is not None and verdicts.category(answer.category) != answer.category):
+        return reset(ticket)
+    sure = answer.category is not None and answer.confidence is not None and then.get("status") != "needs_review"
+    sure = sure and (answer.threshold is None or (answer.confidence or 0.0) >= answer.threshold)
+    return ticket._replace(
+        status="classified" if sure else "needs_review",
+        category=answer.category if sure else None,
+        suggestion=None if sure else answer.category,
+        confidence=answer.confidence,
+        confidence_source=answer.confidence_source,
+        classifier=answer.classifier,
+        reason=held(then["suspicious"], answer.reason) if then.get("suspicious") else answer.reason,
+        verdict=0,
+        error=None,
+        failures=0,
+        decision_id=answer.classification_id,
+    )
+
+
+def _machines_answer(history: History) -> tuple[Classification | None, Mapping[str, Any]]:
+    """Return the answer that held, or was suggested, before people came, and what was noted of it then.
+
+    A proposal never did, nor a late one, nor one after which the next step was to be asked.
+    """
+    answers = {a.classification_id: a for a in history.classifications if a.confidence_source != "human"}
+    for event in reversed(history.events):
+        detail = json.loads(event.detail)
+        if event.action == "updated" and {"subject", "description"} & set(detail.get("fields", ())):
+            return None, {}
+        if event.action in ("classified", "reclassified") and detail.get("outcome") not in ("late", "next"):
+            answer = answers.get(detail.get("decision") or "")
+            return None if answer is None or answer.error else answer, detail
+    return None, {}

@@ -1,0 +1,229 @@
+"""What proves a store's audit log: the log as it stands, nothing built or mended, and a head kept apart from it.
+
+For a SQLite file the head is kept in `<database>.head`, in the words of `triage audit head`. It is first written when
+the database is built, so that one that is missing was taken away, and then when a run begins and ends, after the
+commit, in place and in one write of always the same length: so it is never ahead of the log, a kill leaves the older
+one, and of two commands at once either may be the last, since an older head of a log that has grown is in it too. A
+head that is not in the log is never written over. On a server the head is kept in the table `last_head`, in the
+transaction of each event.
+"""
+
+import json
+import re
+import shlex
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from triage_cli.domain.audit_chain import GENESIS
+from triage_cli.domain.errors import CheckError, UnavailableError
+from triage_cli.domain.models import EventQuery, Head, LoggedEvent
+from triage_cli.runtime.installation import NEWER
+from triage_cli.runtime.private_files import private
+from triage_cli.stores.sqlite.connection import VERSION, check_sqlite, translate
+
+if TYPE_CHECKING:  # a SQLite database is proved where psycopg is not installed
+    from triage_cli.stores.postgres.store import PostgresStore
+
+WIDTH = 20  # characters for the number of events
+EVERY_EVENT = "select seq, timestamp, action, ticket_id, actor, run_id, detail, '', hash from events order by seq"
+# The head of a database that a backup took the place of, as the restore logged it.
+REPLACED = "select 1 from events where action = 'restored' and json_extract(detail, '$.replaced') = ?"
+# What the tables say must have come about by the log: each finds rows that no event accounts for.
+STRAYS = (
+    (
+        "ticket {} was put in past the log",
+        """select ticket_id from tickets t where not exists
+            (select 1 from events e where e.ticket_id = t.ticket_id and e.action = 'created') limit 1""",
+    ),
+    (
+        "ticket {} is gone from the table of tickets",
+        """select ticket_id from events e where action = 'created' and not exists
+            (select 1 from tickets t where t.ticket_id = e.ticket_id) limit 1""",
+    ),
+    (
+        "the answer {} is gone from the table of classifications",
+        """select json_extract(detail, '$.decision') from events e where action = 'classified'
+            and json_extract(detail, '$.decision') is not null and not exists
+            (select 1 from classifications c where c.classification_id = json_extract(detail, '$.decision')) limit 1""",
+    ),
+    # An import's event tells the category alone.
+    (
+        "the verdict {} was put in past the log",
+        """select classification_id from classifications c where confidence_source = 'human' and not exists
+            (select 1 from events e where e.ticket_id = c.ticket_id and case
+                when c.step = 'import' then action in ('created', 'updated')
+                    and coalesce(json_extract(detail, '$.verdict'), json_extract(detail, '$.said')) is not null
+                else action = 'verdict' and json_extract(detail, '$.category') is not null
+                    and json_extract(detail, '$.decision') = c.classification_id end) limit 1""",
+    ),
+)
+
+
+def kept_head(path: str) -> Head | None:
+    """Return the head that is kept beside a database; None where none was ever written. Raises `CheckError`."""
+    file = Path(f"{path}.head")
+    try:
+        text = file.read_text("utf-8")
+        said = json.loads(text) if text else None
+        return None if said is None else Head(str(said["head"]), int(said["events"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        hint = f"look who changed it; where that was meant: {_mend(path)}"
+        raise CheckError(f"{file} holds no head of a log", hint=hint) from error
+
+
+def _mend(path: str) -> str:
+    return f"triage audit head > {shlex.quote(f'{path}.head')}"
+
+
+def keep_head(db: sqlite3.Connection, path: str) -> None:
+    """Keep the head of the log beside its database; that it cannot be kept ends no work."""
+    with suppress(CheckError, OSError, sqlite3.Error):
+        before = kept_head(path)
+        seq, now = db.execute("select seq, hash from chain").fetchone()
+        if before is None and seq:
+            return  # it was taken away: that is for a person to mend
+        if before is not None and before.events:
+            then = db.execute("select hash from events where seq = ?", (before.events,)).fetchone()
+            if then == (before.head,) and before.events == seq:
+                return
+            if then != (before.head,) and not db.execute(REPLACED, (before.head,)).fetchone():
+                return
+        write_head(path, Head(now, seq))
+
+
+def keep_first_head(path: str) -> None:
+    """Keep the head of the empty log of a database that is being built: from here on one that is missing is missed.
+
+    Whatever lies there already is left for `audit verify` to tell of; one in memory alone has none.
+    """
+    with suppress(CheckError, OSError):
+        if Path(path).is_file() and kept_head(path) is None:
+            write_head(path, Head(GENESIS, 0))
+
+
+def write_head(path: str, head: Head) -> None:
+    """Write the file that keeps a head."""
+    said = f'{{"head": "{head.head}", "events": {head.events:<{WIDTH}}}}\n'
+    file = Path(f"{path}.head")
+    with open(file, "r+b" if file.exists() else "wb", buffering=0, opener=private) as out:
+        out.write(said.encode())
+
+
+class SqliteTrail:
+    """The audit log of one file in one snapshot. Raises `CheckError` where it is missing or cannot be read."""
+
+    place = "beside the database"
+
+    def __init__(self, path: str, db: sqlite3.Connection) -> None:
+        self.mend = _mend(path)
+        self._path = path
+        self._db = db
+
+    def told(self) -> tuple[Head, str | None]:
+        """Return the head that the database itself tells, and the mark of the key it was written with."""
+        seq, head, mark = self._db.execute("select seq, hash, key from chain").fetchone() or (0, "", None)
+        return Head(head, seq), mark
+
+    def kept(self) -> Head | None:
+        """Return the head that is kept beside the database."""
+        return kept_head(self._path)
+
+    def events(self) -> Iterator[LoggedEvent]:
+        """Walk over the whole log; `prev` is left empty."""
+        return (LoggedEvent(*row) for row in self._db.execute(EVERY_EVENT))
+
+    def strays(self) -> Iterator[str]:
+        """Tell what in the tables no event accounts for."""
+        from triage_cli.stores.sqlite.schema import CORE
+
+        held = {row[0].casefold() for row in self._db.execute("select sql from sqlite_master where type = 'trigger'")}
+        if not held.issuperset(statement for statement in CORE if statement.startswith("create trigger")):
+            yield "the triggers that keep the log append-only are gone"
+        for said, query in STRAYS:
+            for (name,) in self._db.execute(query):
+                yield said.format(name)
+
+
+# STRAYS as PostgreSQL has them: an event's detail is a text there too.
+_JSON = re.compile(r"json_extract\((\w+), '\$\.(\w+)'\)")
+_TRIGGERS = """select t.tgname, p.prosrc from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+    where t.tgrelid = 'events'::regclass and t.tgenabled in ('O', 'A')"""
+
+
+class ServerTrail:
+    """The audit log of a database on a server, up to the head it had when it was opened."""
+
+    place = "in the table last_head"
+
+    def __init__(self, store: "PostgresStore") -> None:
+        self.mend = f'psql {shlex.quote(store.shown)} -c "insert into last_head select 1, seq, hash from chain"'
+        self._store = store
+        rows = store._read("select seq, hash, key from chain")  # noqa: SLF001 - one more reader in this package
+        seq, head, mark = rows[0] if rows else (0, "", None)
+        self._told = Head(head, seq), mark
+
+    def told(self) -> tuple[Head, str | None]:
+        """Return the head that the database told, and the mark of the key it was written with."""
+        return self._told
+
+    def kept(self) -> Head | None:
+        """Return the head in the table of its own; None where its row is gone."""
+        for seq, head in self._store._read("select seq, hash from last_head"):  # noqa: SLF001 - as above
+            return Head(head, seq)
+        return None
+
+    def events(self) -> Iterator[LoggedEvent]:
+        """Walk over the log up to that head."""
+        return takewhile(lambda event: event.seq <= self._told[0].events, self._store.events(EventQuery()))
+
+    def strays(self) -> Iterator[str]:
+        """Tell what in the tables no event accounts for."""
+        from triage_cli.stores.postgres import schema
+
+        held = {(name, _plain(body)) for name, body in self._store._read(_TRIGGERS)}  # noqa: SLF001 - as above
+        if not held.issuperset((name, _plain(body)) for name, body in schema.triggers()):
+            yield "the triggers that keep the log append-only are gone"
+        for said, query in STRAYS:
+            for (name,) in self._store._read(_JSON.sub(r"(\1::json ->> '\2')", query)):  # noqa: SLF001 - as above
+                yield said.format(name)
+
+
+def _plain(body: str) -> str:
+    return " ".join(body.split())
+
+
+@contextmanager
+def trail(path: str) -> Iterator[SqliteTrail]:
+    """Open the audit log of a file for proof: nothing is built, and what is missing is an error."""
+    if not Path(path).is_file():
+        raise CheckError(f"there is no database at {path}", hint="name it with --db, or restore it")
+    check_sqlite()
+    try:
+        with closing(sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, isolation_level=None)) as db:
+            db.text_factory = _any_text
+            version = db.execute("pragma user_version").fetchone()[0]
+            if version > VERSION:
+                raise CheckError(f"{path} was written by a newer triage", hint=NEWER)
+            if version < 1:  # an older one holds the same log
+                raise CheckError(f"{path} is no database of this triage", hint="name another with --db, or restore it")
+            db.execute("begin")
+            yield SqliteTrail(path, db)
+    except sqlite3.Error as error:
+        try:
+            said = translate(error, path)
+        except sqlite3.Error:
+            said = None
+        if isinstance(said, UnavailableError):
+            raise said from error
+        raise CheckError(f"the log in {path} cannot be read: {error}", hint="restore a backup") from error
+
+
+def _any_text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")

@@ -1,0 +1,251 @@
+"""What every SQL store does alike: the reads, and the writes of single rows.
+
+SQL here is what SQLite and PostgreSQL both take, with `?` and `:name` for values, and lists as JSON for `json_each`;
+the PostgreSQL store translates these at its connection's door.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from triage_cli.domain import audit_chain
+from triage_cli.domain.ids import forgotten, now
+from triage_cli.domain.models import (
+    Asking,
+    Attempt,
+    Classification,
+    Conflict,
+    EventQuery,
+    Head,
+    History,
+    LoggedEvent,
+    Run,
+    Selection,
+    Stats,
+    Ticket,
+)
+from triage_cli.domain.serialization import compact
+from triage_cli.domain.streams import NAMED, chunked
+from triage_cli.stores import queries
+from triage_cli.stores.batch_tables import BatchTables
+from triage_cli.stores.category_renames import Renames
+from triage_cli.stores.deliveries import DeliveryTables
+from triage_cli.stores.erasure import FORGOT, Forgetting
+from triage_cli.stores.leases import Leases
+from triage_cli.stores.money import MoneyTables
+
+PAGE = 500
+
+
+class Rows(Protocol):
+    """What a statement came back with."""
+
+    @property
+    def rowcount(self) -> int:
+        """Return how many rows were written."""
+
+    def fetchone(self) -> Any:
+        """Return the next row, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """Return the rows that are left."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Walk over the rows that are left."""
+
+
+class Db(Protocol):
+    """A connection inside a transaction."""
+
+    def execute(self, sql: str, values: Any = ..., /) -> Rows:
+        """Run one statement."""
+
+
+class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTables, ABC):
+    """The part of `ports.Store` that needs nothing but a read and a transaction; `path` names the database."""
+
+    path: str
+
+    @abstractmethod
+    def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
+        """Return the rows of a query; inside `_writing` it sees what was written there."""
+
+    @abstractmethod
+    def _page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
+        """Return the first tickets, up to `limit` and about `BYTES` of text, and whether there may be more."""
+
+    @abstractmethod
+    def _now(self) -> float:
+        """Return the time by the clock that leases go by, in seconds since 1970."""
+
+    @abstractmethod
+    def _writing(self) -> AbstractContextManager[Db]:
+        """Return a transaction that is committed at the end of its block, and rolled back where that raises."""
+
+    def end(self, run: Run) -> None:
+        """Record how a run ended; its tickets and deliveries are free."""
+        with self._writing() as db:
+            self._book(db, run.run_id, run.spent)
+            values = (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id)
+            db.execute(queries.END, values)
+            db.execute("delete from claims where run_id = ?", (run.run_id,))
+
+    def exited(self, run_id: str, code: int) -> None:
+        """Record the exit code of a run that has ended."""
+        with self._writing() as db:
+            db.execute("update runs set exit_code = ? where run_id = ?", (code, run_id))
+
+    def note_asking(self, asking: Asking) -> None:
+        """Record what is asked, once per fingerprint."""
+        if not self._read("select 1 from askings where fingerprint = ?", (asking.fingerprint,)):
+            with self._writing() as db:
+                db.execute("insert into askings values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing", asking)
+
+    def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
+        """Keep weights under a fingerprint."""
+        with self._writing() as db:
+            values = (fingerprint, weights, audit_chain.canonical(metrics), now())
+            db.execute(queries.PUT_MODEL, values)
+
+    # -- reads
+
+    def model(self, fingerprint: str) -> bytes | None:
+        """Return the weights kept under a fingerprint."""
+        rows = self._read("select weights from models where fingerprint = ?", (fingerprint,))
+        return rows[0][0] if rows else None
+
+    def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
+        """Return earlier answers that cost something, by their key."""
+        answers = self._answers(self._read(queries.RECALL, (compact(list(answer_keys)),)))
+        return {answer.answer_key: answer for answer in answers}
+
+    def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
+        """Return the stored tickets among these identities."""
+        rows = self._read(queries.BY_IDENTITY, (compact(list(identities)),))
+        return {ticket.identity: ticket for ticket in (Ticket(*row) for row in rows)}
+
+    def find(self, selection: Selection) -> Iterator[Ticket]:
+        """Walk over tickets in the selection's order; with ids, in theirs.
+
+        No transaction stays open between two tickets.
+        """
+        if selection.ids is not None:
+            yield from self._in_order_of(selection.ids)
+            return
+        left = selection.limit
+        urgent = selection.order == "urgent"
+        order = "urgency, ticket_id" if urgent else "ticket_id desc"
+        while left is None or left > 0:
+            where, values = queries.position(selection) if urgent else queries.where(selection)
+            if selection.after and not urgent:
+                where.append("ticket_id < :after_id")
+                values |= {"after_id": selection.after}
+            page = PAGE if left is None else min(left, PAGE)
+            said = " and ".join(where) or "true"
+            tickets, more = self._page(said, order, page, values)
+            yield from tickets
+            if not more:
+                return
+            left = None if left is None else left - len(tickets)
+            last = tickets[-1]
+            selection = selection._replace(after=f"{last.urgency}{last.ticket_id}" if urgent else last.ticket_id)
+
+    def _in_order_of(self, ids: Sequence[str]) -> Iterator[Ticket]:
+        for chunk in chunked(ids, NAMED):
+            found = {row[0]: Ticket(*row) for row in self._read(queries.BY_ID, (compact(chunk),))}
+            yield from (found[i] for i in chunk if i in found)
+
+    def named(self, name: str, limit: int) -> list[Ticket]:
+        """Return the tickets with this id, ending (6 or more characters) or external id, newest first."""
+        rows = self._read("select * from tickets where ticket_id = ?", (name,))
+        if not rows:
+            values = {"low": f"{name}\t", "high": f"{name}\n", "limit": limit}
+            rows = self._read(queries.NAMED, values)
+            if 6 <= len(name) <= 36:  # a longer one ends none, and may be more than a pattern can be
+                rows += [row for row in self._ending(name, limit) if row not in rows]
+        return [Ticket(*row) for row in rows]
+
+    def _ending(self, ending: str, limit: int) -> list[Any]:
+        return self._read(queries.ENDING, {"ending": f"%{queries.escaped(ending)}", "limit": limit})
+
+    def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
+        """Return these answers by their id."""
+        rows = self._read(queries.DECISIONS, (compact(list(classification_ids)),))
+        return {answer.classification_id: answer for answer in self._answers(rows)}
+
+    def answers(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
+        """Return what was answered about these tickets to these questions, oldest first."""
+        values = (compact(list(ticket_ids)), compact(list(fingerprints)))
+        return self._answers(self._read(queries.ANSWERS, values))
+
+    def history(self, ticket_id: str) -> History:
+        """Return everything known of one ticket."""
+        one = (ticket_id,)
+        ticket = Ticket(*self._read("select * from tickets where ticket_id = ?", one)[0])
+        answers = tuple(self._answers(self._read(queries.ANSWERS_OF, one)))
+        deliveries = self.deliveries([ticket_id]).get(ticket_id, ())
+        attempts = tuple(Attempt(*r) for r in self._read(queries.ATTEMPTS_OF, one))
+        askings = {a[0]: Asking(*a) for a in self._read(queries.ASKINGS_OF, one)}
+        events = tuple(self.events(EventQuery(ticket_id=ticket_id)))
+        return History(ticket, answers, deliveries, attempts, events, askings)
+
+    def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
+        """Walk over the audit log, oldest first, a page at a time."""
+        where, values = queries.where_events(query)
+        after = query.after
+        if query.limit is not None:
+            values["limit"] = query.limit
+            rows = self._read(f"select seq from events where {where} order by seq desc limit :limit", values)
+            after = max(after, rows[-1][0] - 1 if rows else after)
+            if not rows:
+                return
+        while True:
+            rows = self._read(queries.EVENTS.format(where=where, page=PAGE), values | {"after": after})
+            yield from (LoggedEvent(*row) for row in rows)
+            if len(rows) < PAGE:
+                return
+            after = rows[-1][0]
+
+    def head(self) -> Head:
+        """Return where the audit log ends, as the database tells."""
+        seq, head = self._read("select seq, hash from chain")[0]
+        return Head(head, seq)
+
+    def stats(self) -> Stats:
+        """Count."""
+
+        def count(column: str) -> dict[str, int]:
+            said = f"select {column}, count(*) from tickets where {column} is not null group by 1 order by 2 desc, 1"
+            return dict(self._read(said))
+
+        deliveries: dict[str, dict[str, int]] = {}
+        for destination, state, number in self._read(queries.DELIVERY_COUNTS):
+            deliveries.setdefault(destination, {})[state] = number
+        days = dict(self._read("select substr(stored_at, 1, 10), count(*) from tickets group by 1 order by 1"))
+        events = self._read("select seq from chain")[0][0]
+        by_status, by_category = count("status"), count("category")
+        total = sum(by_status.values())
+        by = by_status, by_category, count("classifier"), days
+        audited = {name: {"asked": asked, "agreed": agreed} for name, asked, agreed in self._read(queries.AUDITED)}
+        return Stats(total, *by, deliveries, self.cost(), events, self.waiting(), audited)
+
+    # -- below
+
+    def _tickets(self, db: Db, ids: Sequence[str]) -> list[Ticket]:
+        return [Ticket(*row) for row in db.execute(queries.BY_ID, (compact(list(ids)),))]
+
+    def _identified(self, db: Db, identities: Sequence[str]) -> list[Ticket]:
+        return [Ticket(*row) for row in db.execute(queries.BY_IDENTITY, (compact(list(identities)),))]
+
+    def _forgotten(self, db: Db, new: Sequence[Ticket]) -> dict[str, Conflict]:
+        """Find the new tickets that were forgotten while they were on their way here."""
+        if not new or not db.execute(FORGOT).fetchone():
+            return {}
+        mine = {forgotten(t.identity): t.ticket_id for t in new}
+        return {mine[t.identity]: Conflict(t) for t in self._identified(db, list(mine))}
+
+    def _taken(self, db: Db, new: Sequence[Ticket]) -> dict[str, Conflict]:
+        """Find the new tickets whose identity another one had taken."""
+        here = {t.identity: t for t in self._identified(db, [t.identity for t in new])}
+        return {t.ticket_id: Conflict(here[t.identity]) for t in new if here[t.identity].ticket_id != t.ticket_id}

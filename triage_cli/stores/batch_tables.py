@@ -1,0 +1,101 @@
+"""The tables of provider batches: which are open, who is at work on them, and what waits in them."""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from triage_cli.domain.models import Batch, BatchItem, Change, Event, Lease
+from triage_cli.domain.serialization import compact
+from triage_cli.stores import queries
+
+OPEN = "('gathering', 'sending', 'submitted')"
+# Also one that has ended while a ticket of the same text joined it is taken up again.
+HOLD = """update batches set run_id = :run where {free} and (state in {open} or batch_id in
+    (select batch_id from batch_items where state = 'waiting')) returning *"""
+ADVANCE = f"""update batches set {", ".join(f"{field} = :{field}" for field in Batch._fields[5:-1])}
+    where batch_id = :batch_id and state = :was and run_id = :run_id"""
+WAITING_ITEMS = """with asked (number) as (select value from json_each(:numbers))
+    select * from batch_items where batch_id = :batch_id and state = 'waiting'"""
+JOINABLE = f"""select i.answer_key, i.batch_id, i.number, i.ticket_id from batch_items i join batches b using (batch_id)
+    where i.answer_key in (select value from json_each(:keys)) and i.state = 'waiting' and b.state in {OPEN}"""
+WAITING = """select b.classifier, count(*), count(distinct b.batch_id), min(b.opened_at)
+    from batch_items i join batches b using (batch_id) where i.state = 'waiting' group by 1 order by 1"""
+
+
+class BatchTables:
+    """What a store does for batches; items are written by `save`, in one transaction with their tickets."""
+
+    FREE_BATCH = f"(run_id is null or run_id not in {queries.LIVE})"  # no live run is at work on it; values: now
+
+    def hold_batches(self, lease: Lease) -> list[Batch]:
+        """Take hold of the batches that are not settled and that no live run holds, oldest first."""
+        values = {"run": lease.run_id, "now": time.time()}
+        with self._writing() as db:
+            self._renew(db, lease)
+            rows = db.execute(HOLD.format(free=self.FREE_BATCH, open=OPEN), values).fetchall()
+        return sorted(Batch(*row) for row in rows)
+
+    def open_batch(self, batch: Batch, event: Event) -> None:
+        """Record that a batch is being gathered, before the provider is told of it."""
+        with self._writing() as db:
+            db.execute(f"insert into batches values ({', '.join('?' * len(batch))})", batch)
+            self._log(db, [Change(event)])
+
+    def advance_batch(self, batch: Batch, was: str, event: Event | None, lease: Lease) -> bool:
+        """Bring a batch into its next state, unless it is no longer in the state `was` or another run has taken it."""
+        with self._writing() as db:
+            self._renew(db, lease)
+            values = batch._asdict() | {"was": was, "run_id": lease.run_id}
+            done: bool = db.execute(ADVANCE, values).rowcount == 1
+            if done and event is not None:
+                self._log(db, [Change(event)])
+        return done
+
+    def batch_items(
+        self, batch_id: str, numbers: Sequence[int] | None = None, *, limit: int | None = None
+    ) -> list[BatchItem]:
+        """Return items that wait in a batch, those of these requests or the first ones, in their order."""
+        said, values = WAITING_ITEMS, {"batch_id": batch_id, "numbers": compact(list(numbers or ()))}
+        if numbers is not None:
+            said += " and number in (select cast(number as integer) from asked)"
+        said += " order by number, ticket_id" + ("" if limit is None else f" limit {limit:d}")
+        return [BatchItem(*row) for row in self._read(said, values)]
+
+    def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
+        """Return the open requests that ask these questions already by key: batch, number, and the tickets there."""
+        found: dict[str, tuple[str, int, set[str]]] = {}
+        for key, batch_id, number, ticket_id in self._read(JOINABLE, {"keys": compact(list(answer_keys))}):
+            found.setdefault(key, (batch_id, number, set()))[2].add(ticket_id)
+        return found
+
+    def provider_ids(self) -> frozenset[str]:
+        """Return the names that providers gave to our batches."""
+        return frozenset(row[0] for row in self._read("select provider_id from batches where provider_id is not null"))
+
+    def batch_options(self, fingerprint: str) -> str | None:
+        """Return what was last left out of requests that ask this."""
+        said = "select options from batches where fingerprint = ? order by coalesce(ended_at, opened_at) desc limit 1"
+        rows = self._read(said, (fingerprint,))
+        return rows[0][0] if rows else None
+
+    def waiting(self) -> Mapping[str, Mapping[str, Any]]:
+        """Count what waits, by classifier."""
+        return {
+            name: {"tickets": tickets, "batches": batches, "since": since}
+            for name, tickets, batches, since in self._read(WAITING)
+        }
+
+    # -- what the store brings
+
+    def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
+        raise NotImplementedError
+
+    def _writing(self) -> AbstractContextManager[Any]:
+        raise NotImplementedError
+
+    def _renew(self, db: Any, lease: Lease) -> None:
+        raise NotImplementedError
+
+    def _log(self, db: Any, changes: Sequence[Change]) -> None:
+        raise NotImplementedError

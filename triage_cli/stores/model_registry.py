@@ -1,0 +1,159 @@
+"""What was learned, beside a store: versions of the embedded model, calibrations, answers given while evaluating.
+
+The SQL is plain enough for SQLite and PostgreSQL.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from triage_cli.domain.models import Calibration, Change, Classification, Event, Labelled, Lease, ModelVersion
+from triage_cli.domain.serialization import compact
+
+_VERSION = ", ".join(ModelVersion._fields)
+_CALIBRATION = ", ".join(Calibration._fields)
+# An answer without its reason, which holds a customer's words.
+_TRIAL = (
+    "classification_id", "step", "category", "confidence", "confidence_source", "classifier", "actor", "fingerprint",
+    "answer_key", "at", "input_tokens", "output_tokens", "cache_read", "cache_write", "cost",
+)  # fmt: skip
+KEEP_TRIAL = f"""insert into trials ({", ".join(_TRIAL)}) values ({", ".join("?" * len(_TRIAL))})
+    on conflict (answer_key) do nothing"""
+TRIALS = f"select {', '.join(_TRIAL)} from trials where answer_key in (select value from json_each(?))"
+ADD_VERSION = """insert into versions (version, categories, weights, metrics, active, actor, at, based_on)
+    select coalesce(max(version), 0) + 1, ?, ?, ?, 1, ?, ?, ? from versions returning version"""
+# Taken before versions are looked at: what was seen still holds when it is written.
+ALONE = "update chain set seq = seq"
+ACTIVE = "select version, based_on from versions where active = 1 order by version desc limit 1"
+KEEP_CALIBRATION = f"""insert into calibrations ({_CALIBRATION}) values ({", ".join("?" * len(Calibration._fields))})
+    on conflict (fingerprint) do update set {", ".join(f"{f} = excluded.{f}" for f in Calibration._fields[1:])}"""
+VERDICTS = """select ticket_id, subject, description, category from tickets
+    where verdict = 1 and category is not null and (subject is not null or description is not null)
+    and ticket_id > ? order by ticket_id limit ?"""
+# The newest answer of each machine about tickets that a person has decided.
+OPINIONS = """select c.ticket_id, c.classifier, c.category, c.confidence from classifications c
+    join tickets t on t.ticket_id = c.ticket_id where t.verdict = 1 and c.confidence_source <> 'human'
+    and c.category is not null and c.error is null order by c.classification_id"""
+PAGE = 1000
+
+
+class Database(Protocol):
+    """What is needed of a store."""
+
+    def _read(self, sql: str, values: Any = ()) -> list[Any]: ...
+    def _writing(self) -> AbstractContextManager[Any]: ...
+    def _log(self, db: Any, changes: Sequence[Change]) -> None: ...
+    def _renew(self, db: Any, lease: Lease) -> None: ...
+
+
+class Shelf:
+    """Implements `ports.Shelf` on the connections of a store."""
+
+    def __init__(self, store: Database) -> None:
+        self._store = store
+
+    # -- versions of the embedded model
+
+    def active(self) -> ModelVersion | None:
+        """Return the version in use, None where it is the built-in model."""
+        return next(iter(self._versions("where active = 1")), None)
+
+    def versions(self) -> list[ModelVersion]:
+        """Return all versions, newest first, without their weights."""
+        return self._versions("order by version desc", weights=False)
+
+    def add_version(self, version: ModelVersion, event: Event) -> ModelVersion | None:
+        """Keep a version, and use it from here on; its number is given here.
+
+        None where the version that it is based on is no longer the active one: it was not compared with what is.
+        """
+        with self._store._writing() as db:  # noqa: SLF001 - a part of the store in a class of its own
+            db.execute(ALONE)
+            active = db.execute(ACTIVE).fetchone()
+            if (active[0] if active else 0) != version.based_on:
+                return None
+            db.execute("update versions set active = 0 where active = 1")
+            values = (*version[1:4], version.actor, version.at, version.based_on)
+            added = version._replace(version=db.execute(ADD_VERSION, values).fetchone()[0], active=1)
+            self._store._log(db, [Change(event._replace(data={"version": added.version, **event.data}))])  # noqa: SLF001
+        return added
+
+    def step_back(self, event: Event) -> ModelVersion | None:
+        """Use the version that the active one is based on, the built-in model in the end; return what is in use then.
+
+        Raises `LookupError` where the built-in model is in use already.
+        """
+        with self._store._writing() as db:  # noqa: SLF001
+            db.execute(ALONE)
+            active = db.execute(ACTIVE).fetchone()
+            if active is None:
+                raise LookupError
+            number, before = active
+            if before is None:
+                before = db.execute("select max(version) from versions where version < ?", (number,)).fetchone()[0]
+            before = before or None
+            db.execute("update versions set active = 0 where active = 1")
+            db.execute("update versions set active = 1 where version = ?", (before,))
+            data = {"version": before, "instead_of": number, **event.data}
+            self._store._log(db, [Change(event._replace(data=data))])  # noqa: SLF001
+        return self.active()
+
+    def _versions(self, said: str, *, weights: bool = True) -> list[ModelVersion]:
+        columns = _VERSION if weights else _VERSION.replace("weights", "'' as weights")
+        rows = self._store._read(f"select {columns} from versions {said}")  # noqa: SLF001
+        return [ModelVersion(*row)._replace(weights=bytes(row[2] or b"")) for row in rows]
+
+    # -- what people have decided
+
+    def labelled(self) -> Iterator[Labelled]:
+        """Walk over the texts that a verdict holds for, oldest first."""
+        after = ""
+        while rows := self._store._read(VERDICTS, (after, PAGE)):  # noqa: SLF001
+            for ticket_id, subject, description, category in rows:
+                yield Labelled("\n".join(part for part in (subject, description) if part), category, ticket_id)
+            after = rows[-1][0]
+
+    def opinions(self) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
+        """Return what each machine last said of tickets that a person has decided: ticket to classifier to answer."""
+        found: dict[str, dict[str, tuple[str, float | None]]] = {}
+        for ticket_id, classifier, category, confidence in self._store._read(OPINIONS):  # noqa: SLF001
+            found.setdefault(ticket_id, {})[classifier] = (category, confidence)
+        return found
+
+    # -- calibrations
+
+    def calibration(self, fingerprint: str) -> Calibration | None:
+        """Return the calibration of what is asked under this fingerprint."""
+        found = self._store._read(f"select {_CALIBRATION} from calibrations where fingerprint = ?", (fingerprint,))  # noqa: SLF001
+        return Calibration(*found[0]) if found else None
+
+    def calibrations(self) -> list[Calibration]:
+        """Return all calibrations, newest first."""
+        said = f"select {_CALIBRATION} from calibrations order by at desc, fingerprint"
+        return [Calibration(*row) for row in self._store._read(said)]  # noqa: SLF001
+
+    def keep_calibration(self, calibration: Calibration, event: Event) -> None:
+        """Keep a calibration in the place of an earlier one of the same fingerprint."""
+        with self._store._writing() as db:  # noqa: SLF001
+            db.execute(KEEP_CALIBRATION, tuple(calibration))
+            self._store._log(db, [Change(event)])  # noqa: SLF001
+
+    # -- answers given while evaluating
+
+    def trials(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
+        """Return answers that were paid for while evaluating, by their key."""
+        rows = self._store._read(TRIALS, (compact(list(answer_keys)),))  # noqa: SLF001
+        return {answer.answer_key: answer for answer in map(_classification, rows)}
+
+    def keep_trials(self, answers: Sequence[Classification], lease: Lease) -> None:
+        """Keep answers that cost something, and what the run has spent so far."""
+        with self._store._writing() as db:  # noqa: SLF001
+            self._store._renew(db, lease)  # noqa: SLF001
+            for answer in answers:
+                db.execute(KEEP_TRIAL, tuple(getattr(answer, field) for field in _TRIAL))
+
+
+def _classification(row: Sequence[Any]) -> Classification:
+    said = dict(zip(_TRIAL, row, strict=True))
+    empty = dict.fromkeys(Classification._fields)
+    return Classification(**{**empty, **Classification._field_defaults, "ticket_id": "", **said})

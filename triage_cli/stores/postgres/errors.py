@@ -1,0 +1,104 @@
+"""What a user is told of PostgreSQL's errors, which of them pass, and what a broken address is; never a password."""
+
+import re
+
+import psycopg
+
+from triage_cli.domain.errors import RefusedError, StoreError, TriageError, UnavailableError
+
+NOTHING_LOST = "nothing that was finished is lost; run the same command again later"
+# Rolled back for certain by the server, for reasons that are not ours: deadlock, serialization failure.
+UNDONE = frozenset({"40001", "40P01"})
+# The server goes down, comes up or has no connection to spare.
+AWAY = frozenset({"57P01", "57P02", "57P03", "53300"})
+_ADDRESS = re.compile(r"postgres(?:ql)?://(?P<rest>[^/?#]*)")
+
+
+def check_address(url: str) -> None:
+    """Refuse an address whose password would be taken for a part of the host, and then told in an error."""
+    found = _ADDRESS.match(url)
+    authority = found["rest"] if found else ""
+    broken = (
+        found is None or authority.count("@") > 1 or ("@" not in authority and "@" in url.split("?", maxsplit=1)[0])
+    )
+    try:
+        port = str(psycopg.conninfo.conninfo_to_dict(url).get("port") or "")
+        broken = broken or re.fullmatch(r"[\d,]*", port) is None  # as where the host was left out
+    except psycopg.ProgrammingError:
+        broken = True
+    if broken:
+        raise StoreError(
+            "the address of the database cannot be read",
+            hint="give postgresql://user@host:port/name and the password in PGPASSWORD; in an address write @ as %40 "
+            "and / as %2F",
+        )
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether an error says that the connection, or the server, is gone."""
+    if not isinstance(error, psycopg.OperationalError):
+        return False
+    return error.sqlstate is None or error.sqlstate in AWAY or error.sqlstate.startswith("08")
+
+
+def passes(error: BaseException) -> bool:
+    """Tell whether the same transaction may succeed when it is tried again."""
+    return is_lost(error) or (isinstance(error, psycopg.Error) and error.sqlstate in UNDONE)
+
+
+def is_starting(error: psycopg.Error) -> bool:
+    """Tell whether a server that refuses a connection is only just coming up or going down."""
+    return "the database system is" in str(error)
+
+
+# What libpq says where no connection could be made: it gives words here, but no code.
+_REFUSALS: tuple[tuple[str, type[TriageError], str, str], ...] = (
+    (
+        r'database ".*" does not exist',
+        StoreError,
+        "{shown}: there is no such database",
+        "make it with createdb, or name another with --db",
+    ),
+    (
+        r"authentication failed|no password supplied|no pg_hba\.conf entry|role .* does not exist",
+        RefusedError,
+        "{shown}: the server refuses this user or password",
+        "set PGPASSWORD or ~/.pgpass, and check the user's name and pg_hba.conf",
+    ),
+    (
+        r"is not permitted to log in|permission denied for database",
+        RefusedError,
+        "{shown}: this user may not use the database",
+        "grant connect on it to this user",
+    ),
+    (
+        r"too many|remaining connection slots",
+        UnavailableError,
+        "{shown}: the server has no connection to spare",
+        "raise max_connections, or run fewer workers",
+    ),
+    (r"", UnavailableError, "{shown} cannot be reached: {said}", NOTHING_LOST),
+)
+# By the beginning of SQLSTATE (PostgreSQL's manual, appendix A).
+_STATES: tuple[tuple[tuple[str, ...], type[TriageError], str, str], ...] = (
+    (("57P", "08", "53300"), UnavailableError, "the connection to {shown} was lost", NOTHING_LOST),
+    (tuple(UNDONE), UnavailableError, "{shown}: other programs were faster again and again", NOTHING_LOST),
+    (("57014", "55P03", "25P0"), UnavailableError, "{shown} took too long over one statement", NOTHING_LOST),
+    (("25006",), UnavailableError, "{shown} is read-only, as a standby is", "name the primary server"),
+    (("53",), UnavailableError, "{shown} has no room left: {said}", NOTHING_LOST),
+    (("42501",), RefusedError, "{shown}: {said}", "grant this user the right, or name another database"),
+    (("42P01", "42703"), StoreError, "{shown} is a database, but not one of triage", "name another with --db"),
+)
+
+
+def translate(error: psycopg.Error, shown: str) -> TriageError:
+    """Return what a user can be told of an error; one that is a mistake of the program is raised as it is."""
+    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+        said = str(error)
+        reason = (said.strip().splitlines() or ["no answer"])[0].rpartition(": ")[2]
+        kind, sentence, hint = next(row[1:] for row in _REFUSALS if re.search(row[0], said))
+        return kind(sentence.format(shown=shown, said=reason), hint=hint)
+    for states, kind, sentence, hint in _STATES:
+        if (error.sqlstate or "").startswith(states):
+            return kind(sentence.format(shown=shown, said=error.diag.message_primary), hint=hint)
+    raise error

@@ -1,0 +1,139 @@
+"""The SQL that only PostgreSQL takes: claims that pass over locked rows, its clock, and rows by COPY or as JSON."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from triage_cli.domain.models import Attempt, BatchItem, Classification, Delivery, Ticket
+from triage_cli.domain.serialization import compact
+from triage_cli.stores import queries
+from triage_cli.stores.postgres.dialect import Door
+from triage_cli.stores.queries import COLUMNS
+
+# A statement's time by the database's clock: machines need not agree on theirs, and an index can be asked for it.
+CLOCK = "extract(epoch from statement_timestamp())::double precision"
+
+RENEW = f"""update runs set lease_until = {CLOCK} + ?, spent = coalesce(? + settled, spent),
+    reserved = coalesce(?, reserved) where run_id = ?"""
+BEGIN = f"{queries.BEGIN} {CLOCK} + ?)"
+# Whoever sets money aside under a bound of all runs waits here for the others, and holds nothing else yet.
+ALONE, BUDGET = "select pg_advisory_xact_lock(?)", 74_219_203_119  # any number, the same in every version
+# Of two runs that continue a dead one, the first takes over what it had spent.
+CONTINUE = f"""update runs set ended_at = ?, exit_code = 137 where {queries.DEAD} {CLOCK}
+    returning inherited + spent + reserved"""
+
+_ALIVE = f"runs.ended_at is null and runs.lease_until > {CLOCK}"
+FREE = f"""not exists (select 1 from claims join runs using (run_id)
+    where claims.ticket_id = tickets.ticket_id and {_ALIVE})"""
+# Told are those that are ours now, and whether somebody had claimed them before. This statement sees what was claimed
+# up to now; the one before may have begun, and have looked at the claims, before it came to wait for a row.
+CLAIM = f"""with wanted as (select value as ticket_id from (select value from json_each(:ids)) listed (value)),
+    before as (select ticket_id from claims where ticket_id in (select ticket_id from wanted)),
+    put as (insert into claims select ticket_id, :run from wanted
+        on conflict (ticket_id) do update set run_id = excluded.run_id
+        where not exists (select 1 from runs where runs.run_id = claims.run_id and {_ALIVE})
+        returning ticket_id)
+    select ticket_id, ticket_id in (select ticket_id from before) from put"""
+# Whoever held a ticket before and comes late is refused by its revision.
+TAKE_OVER = "update tickets set revision = revision + 1 where ticket_id in (select value from json_each(?))"
+HOLD = "insert into claims select * from json_populate_recordset(null::claims, ?::json)"
+LET_GO = "delete from claims where ticket_id in (select value from json_each(?))"
+
+
+# A row that changed while it was waited for is looked at again, but with the runs as they were when the statement
+# began. So a run that is not known to be over counts as alive: it may have begun since.
+def _due(of: str = "") -> str:
+    return f"""with taken as materialized
+    (select delivery_id from deliveries where destination = :destination and state = 'pending'
+     and due_at <= {CLOCK} + :horizon and (run_id is null or exists (select 1 from runs
+        where runs.run_id = deliveries.run_id and (ended_at is not null or lease_until <= {CLOCK})))
+     and {queries.STANDS} {of}
+     order by due_at limit :limit for no key update skip locked)
+    update deliveries set {queries.TAKE} from taken where deliveries.delivery_id = taken.delivery_id
+    returning deliveries.*"""
+
+
+DUE, DUE_OF = _due(), _due(queries.OF_THESE)
+# What no live run is at work on, of the batches.
+FREE_BATCH = f"""(run_id is null or exists (select 1 from runs
+    where runs.run_id = batches.run_id and (ended_at is not null or lease_until <= {CLOCK})))"""
+# An id is lower-case; nothing in it comes after a tilde.
+ENDING = """select * from tickets where reverse(ticket_id) between reverse(:ending) and reverse(:ending) || '~'
+    order by ticket_id desc limit :limit"""
+
+
+def page(where: str, order: str, locked: str = "") -> str:
+    """Return a query for the first tickets, up to `:limit` and about `:bytes` of text, and how many these are among.
+
+    A length is told without reading the text, and what is too much stays on the server. Whoever claims holds the rows
+    (`locked`) until its claims are committed, so that others choose other rows.
+    """
+    size = "coalesce(octet_length(subject), 0) + coalesce(octet_length(description), 0) + octet_length(extra)"
+    return f"""select {", ".join(COLUMNS)}, number from (
+        select few.*, count(*) over () as number, sum(size) over (order by {order} rows unbounded preceding) as sum
+        from (select *, {size} as size from tickets where {where} order by {order} limit :limit {locked}) few) counted
+    where sum - size < :bytes order by {order}"""
+
+
+_TYPES = {int: "bigint", float: "double precision"}
+
+
+def _typed(field: str) -> str:
+    kind = Ticket.__annotations__[field]
+    return f"{field} {_TYPES.get(kind, 'double precision' if kind == (float | None) else 'text')}"
+
+
+def _update(columns: Sequence[str]) -> str:
+    return f"""update tickets set {", ".join(f"{f} = new.{f}" for f in columns[1:])}
+    from json_to_recordset(?::json) new ({", ".join(map(_typed, columns))}, expects bigint)
+    where tickets.ticket_id = new.ticket_id and tickets.revision = new.expects returning tickets.ticket_id"""
+
+
+UPDATE_TICKETS = _update(COLUMNS)
+DECIDE_TICKETS = _update(queries.DECIDED)
+
+ROWS = "from json_populate_recordset(null::{table}, ?::json)"
+INSERT_TICKETS = f"insert into tickets select * {ROWS.format(table='tickets')} on conflict (identity) do nothing"
+INSERT_CLASSIFICATIONS = f"insert into classifications select * {ROWS.format(table='classifications')}"
+INSERT_ATTEMPTS = f"insert into attempts select * {ROWS.format(table='attempts')} on conflict do nothing"
+PUT_DELIVERIES = (
+    f"insert into deliveries select * {ROWS.format(table='deliveries')} on conflict (delivery_id) do update set "
+    + queries.PUT_DELIVERY.partition("do update set ")[2]
+)
+PUT_BATCH_ITEMS = (
+    f"insert into batch_items select * {ROWS.format(table='batch_items')} "
+    "on conflict (batch_id, ticket_id) do update set " + queries.PUT_BATCH_ITEM.partition("do update set ")[2]
+)
+CHAIN = "select seq, hash, key from chain for update"
+# The head that is kept apart is never written over where the log does not contain it: then its end was cut off.
+KEEP_HEAD = """update last_head set seq = ?, hash = ?
+    where seq = 0 or hash = (select hash from events where events.seq = last_head.seq)"""
+# The events and their chain's head in one round trip: all other writers wait for the end of this transaction.
+LOG = f"""with logged as (insert into events select * {ROWS.format(table="events")}), kept as ({KEEP_HEAD})
+    update chain set seq = ?, hash = ?, key = ?"""
+EVENT_COLUMNS = ("seq", "timestamp", "action", "ticket_id", "actor", "run_id", "detail", "hash")
+
+# From so many rows on, COPY pays for its extra round trips.
+MANY = 40
+
+
+def as_json(fields: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return rows as a JSON array of objects."""
+    return compact([dict(zip(fields, row, strict=True)) for row in rows])
+
+
+def add(
+    door: Door, record: "type[Classification | Delivery | Attempt | BatchItem]", rows: Sequence[Sequence[Any]]
+) -> None:
+    """Write the rows of one table."""
+    if not rows:
+        return
+    if record is Classification and len(rows) >= MANY:
+        door.copy("classifications", Classification._fields, rows)
+        return
+    statement = {
+        Classification: INSERT_CLASSIFICATIONS,
+        Delivery: PUT_DELIVERIES,
+        Attempt: INSERT_ATTEMPTS,
+        BatchItem: PUT_BATCH_ITEMS,
+    }[record]
+    door.execute(statement, (as_json(record._fields, rows),))

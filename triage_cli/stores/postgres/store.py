@@ -1,0 +1,296 @@
+"""The store in a PostgreSQL database, for many machines: claims that pass over locked rows, the chain locked last."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psycopg
+
+from triage_cli.domain import audit_chain
+from triage_cli.domain.errors import NoDatabaseError, UsageError
+from triage_cli.domain.ids import now
+from triage_cli.domain.models import (
+    Attempt,
+    BatchItem,
+    Change,
+    Classification,
+    Conflict,
+    Delivery,
+    Event,
+    Head,
+    Lease,
+    Parcel,
+    Run,
+    Selection,
+    Ticket,
+)
+from triage_cli.domain.serialization import compact
+from triage_cli.domain.streams import BYTES
+from triage_cli.runtime.network import Network
+from triage_cli.runtime.places import began, machine, place
+from triage_cli.stores import queries
+from triage_cli.stores.base import SqlStore
+from triage_cli.stores.postgres import queries as pg_queries
+from triage_cli.stores.postgres.dialect import Door, is_unstorable, storable
+from triage_cli.stores.postgres.pool import MOST, PATIENCE, Server
+from triage_cli.stores.queries import COLUMNS, GIVEN, START
+
+
+class PostgresStore(SqlStore):
+    """Implements `ports.Store` on one database; threads share a pool. Raises what `pg_errors` makes of an error.
+
+    Where its tables are missing they are made with `make`, else any use raises `NoDatabaseError`.
+    """
+
+    FREE_BATCH = pg_queries.FREE_BATCH
+
+    def __init__(
+        self,
+        url: str,
+        audit_key: bytes | None = None,
+        *,
+        network: Network,
+        most: int = MOST,
+        patience: float = PATIENCE,
+        make: bool = True,
+    ) -> None:
+        self.path = url
+        self._audit_key = audit_key
+        self._server = Server(url, network, most=most, patience=patience, make=make)
+
+    @property
+    def shown(self) -> str:
+        """Return the address without its password."""
+        return self._server.shown
+
+    def is_there(self) -> bool:
+        """Tell whether the tables are there, or were made just now where that is allowed."""
+        try:
+            self._server.read(lambda _: None)
+        except NoDatabaseError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._server.close()
+
+    # -- runs and leases
+
+    def begin(self, run: Run) -> Run:
+        """Record a run and start its lease; what a dead process on this machine held is free from here on."""
+        run, now_here = run._replace(host=machine(), pid=os.getpid()), self._now()
+
+        def begin(db: Door) -> float:
+            self._tend(db, now_here)
+            spent = db.execute(pg_queries.CONTINUE, (now(), *queries.dead(run))).fetchall()
+            before = run.spent + sum(row[0] for row in spent) + self._spent_before(db, run)
+            db.execute(
+                pg_queries.BEGIN, (*run._replace(spent=0.0), before, place(), began(run.pid), Lease(run.run_id).seconds)
+            )
+            db.trace = "select 1 from runs where run_id = ?", (run.run_id,)
+            return float(before)
+
+        return run._replace(spent=self._server.write(begin))
+
+    def set_aside(self, lease: Lease, wanted: Sequence[float], per_day: float | None) -> int:
+        """Set further sums aside, as many as all runs may; who asks for that takes turns, by a lock taken first."""
+
+        def set_aside(db: Door) -> int:
+            if per_day is not None:
+                db.execute(pg_queries.ALONE, (pg_queries.BUDGET,))
+            return self._set_aside(db, lease, wanted, per_day)
+
+        return self._server.write(set_aside)
+
+    def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
+        """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest.
+
+        Tickets another transaction is at work on are passed over; those asked for by id are waited for. Of the others,
+        no more than about `BYTES` of text.
+        """
+        where, values = queries.position(selection)
+        locked = "for no key update" + (" skip locked" if selection.ids is None else "")
+        said = pg_queries.page(" and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", locked)
+        values |= {"limit": limit, "bytes": BYTES if selection.ids is None else sys.maxsize}
+
+        def claim(db: Door) -> list[Ticket]:
+            self._check_run(db, lease)
+            self._renew(db, lease)
+            while tickets := [Ticket._make((*row, lease.run_id)) for *row, _ in db.execute(said, values)]:
+                if claimed := self._claim(db, tickets, lease):  # else others were faster, and it is seen now
+                    return claimed
+            return []
+
+        return self._server.write(claim)
+
+    def _claim(self, db: Door, tickets: Sequence[Ticket], lease: Lease) -> list[Ticket]:
+        wanted = {"ids": compact([t.ticket_id for t in tickets]), "run": lease.run_id}
+        mine = dict(db.execute(pg_queries.CLAIM, wanted).fetchall())
+        taken_over = [ticket_id for ticket_id, before in mine.items() if before]
+        if taken_over:
+            db.execute(pg_queries.TAKE_OVER, (compact(taken_over),))
+        return [t._replace(revision=t.revision + mine[t.ticket_id]) for t in tickets if t.ticket_id in mine]
+
+    def due(
+        self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0, ids: Sequence[str] | None = None
+    ) -> list[Parcel]:
+        """Take hold of pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
+        values = {"destination": destination, "run": lease.run_id, "horizon": horizon, "limit": limit}
+        said = pg_queries.DUE
+        if ids is not None:
+            said, values["ids"] = pg_queries.DUE_OF, compact(list(ids))
+
+        def due(db: Door) -> tuple[list[Delivery], list[Ticket]]:
+            self._check_run(db, lease)
+            self._renew(db, lease)
+            deliveries = [Delivery(*row) for row in db.execute(said, values).fetchall()]
+            return deliveries, self._tickets(db, [d.ticket_id for d in deliveries])
+
+        deliveries, found = self._server.write(due)
+        tickets = {t.ticket_id: t for t in found}
+        deliveries.sort(key=lambda d: (d.due_at, d.delivery_id))
+        return [Parcel(d, tickets[d.ticket_id]) for d in deliveries]
+
+    def _renew(self, db: Door, lease: Lease) -> None:
+        self._book(db, lease.run_id, lease.spent)
+        db.execute(pg_queries.RENEW, (lease.seconds, lease.spent, lease.reserved, lease.run_id))
+
+    # -- the one write
+
+    def save(self, changes: Sequence[Change], lease: Lease | None = None) -> list[Conflict | None]:
+        """Write changes and their events in one transaction; a change whose ticket moved on is refused."""
+        if not changes:
+            return []
+        try:
+            conflicts = self._tried(changes, lease)
+        except (psycopg.Error, UnicodeEncodeError) as error:
+            if not is_unstorable(error):
+                raise
+            changes = [_storable(change) for change in changes]
+            conflicts = self._tried(changes, lease)
+        return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]
+
+    def _tried(self, changes: Sequence[Change], lease: Lease | None) -> dict[str, Conflict]:
+        try:
+            return self._server.write(lambda db: self._save(db, changes, lease, at_once=True))
+        except psycopg.errors.UniqueViolation:  # COPY takes all or none: an identity was taken
+            return self._server.write(lambda db: self._save(db, changes, lease, at_once=False))
+
+    def _save(self, db: Door, changes: Sequence[Change], lease: Lease | None, *, at_once: bool) -> dict[str, Conflict]:
+        if lease is not None:
+            self._renew(db, lease)
+        conflicts = self._update(db, [c for c in changes if c.ticket and c.expects])
+        new = [c.ticket for c in changes if c.ticket and not c.expects]
+        if gone := self._forgotten(db, new):
+            conflicts |= gone
+            new = [ticket for ticket in new if ticket.ticket_id not in gone]
+        if new and not self._insert(db, new, at_once=at_once):
+            conflicts |= self._taken(db, new)
+        kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
+        added = [row for change in kept for row in change.adds]
+        for kind in (Classification, Delivery, Attempt, BatchItem):
+            pg_queries.add(db, kind, [row for row in added if type(row) is kind])
+        self._spend(db, added)
+        self._let_go_and_hold(db, kept)
+        self._log(db, kept)
+        return conflicts
+
+    def _let_go_and_hold(self, db: Door, changes: Sequence[Change]) -> None:
+        tickets = [(c.ticket, c.expects) for c in changes if c.ticket]
+        if left := [t.ticket_id for t, expects in tickets if expects and not t.run_id]:
+            db.execute(pg_queries.LET_GO, (compact(left),))
+        if held := [(t.ticket_id, t.run_id) for t, expects in tickets if not expects and t.run_id]:
+            db.execute(pg_queries.HOLD, (pg_queries.as_json(("ticket_id", "run_id"), held),))
+
+    def _update(self, db: Door, changes: Sequence[Change]) -> dict[str, Conflict]:
+        """Update tickets that stand where the changes were decided on, and find those that have moved on."""
+        if not changes:
+            return {}
+        whole: list[tuple[Any, ...]]
+        whole = [(*c.ticket[:-1], c.expects) for c in changes if c.ticket and c.rewrites]
+        some: list[tuple[Any, ...]]
+        some = [(c.ticket[0], *c.ticket[GIVEN:-1], c.expects) for c in changes if c.ticket and not c.rewrites]
+        done: set[str] = set()
+        for statement, columns, rows in (
+            (pg_queries.UPDATE_TICKETS, COLUMNS, whole),
+            (pg_queries.DECIDE_TICKETS, queries.DECIDED, some),
+        ):
+            if rows:
+                said = pg_queries.as_json((*columns, "expects"), rows)
+                done |= {row[0] for row in db.execute(statement, (said,))}
+        moved = [row[0] for row in (*whole, *some) if row[0] not in done]
+        here = {t.ticket_id: t for t in self._tickets(db, moved)} if moved else {}
+        return {ticket_id: Conflict(here.get(ticket_id)) for ticket_id in moved}
+
+    def _insert(self, db: Door, new: Sequence[Ticket], *, at_once: bool) -> bool:
+        """Insert tickets whose identity is free; tell whether all were. Raises `UniqueViolation` where done at once."""
+        if at_once and len(new) >= pg_queries.MANY:
+            plain = all(t[GIVEN:-1] == START for t in new)  # the schema says what a new ticket starts with
+            columns = COLUMNS[:GIVEN] if plain else COLUMNS
+            return db.copy("tickets", columns, [t[: len(columns)] for t in new]) == len(new)
+        rows = pg_queries.as_json(COLUMNS, [t[:-1] for t in new])
+        return db.execute(pg_queries.INSERT_TICKETS, (rows,)).rowcount == len(new)
+
+    def _log(self, db: Door, changes: Sequence[Change]) -> None:
+        """Chain the events. The lock on the head is the last that is taken: who holds it waits for nobody."""
+        seq, prev, mark = db.execute(pg_queries.CHAIN).fetchone() or (0, audit_chain.GENESIS, None)
+        mine = audit_chain.same(mark, self._audit_key)
+        rows, head = audit_chain.append(Head(prev, seq), (change.event for change in changes), self._audit_key)
+        db.trace = "select 1 from events where seq = ? and hash = ?", (head.events, head.head)
+        if len(rows) < pg_queries.MANY:
+            said = pg_queries.as_json(pg_queries.EVENT_COLUMNS, rows)
+            db.execute(pg_queries.LOG, (said, head.events, head.head, head.events, head.head, mine))
+            return
+        db.copy("events", pg_queries.EVENT_COLUMNS, rows)
+        db.execute(pg_queries.KEEP_HEAD, (head.events, head.head))
+        db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, mine))
+
+    def scrub(self) -> None:
+        """Leave it to the server: old versions of rows go with its vacuum, its write-ahead log and backups in time."""
+
+    # -- reads
+
+    def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
+        """Return the stored tickets among these identities."""
+        found = super().known(identities)
+        return {i: found[kept] for i in identities if (kept := storable(i)) in found}
+
+    def _ending(self, ending: str, limit: int) -> list[Any]:
+        return self._read(pg_queries.ENDING, {"ending": ending.lower(), "limit": limit})
+
+    def backup(self, path: Path) -> NoReturn:
+        """Refuse: PostgreSQL has its own means."""
+        raise UsageError(
+            f"{self.shown} is no file that could be copied", hint=f"pg_dump --format=custom --file={path} backs it up"
+        )
+
+    # -- below
+
+    def _now(self) -> float:
+        return float(self._read(f"select {pg_queries.CLOCK}")[0][0])
+
+    def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
+        return self._server.read(lambda db: db.execute(sql, values).fetchall())
+
+    def _page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
+        rows = self._read(pg_queries.page(where, order), {**values, "limit": limit, "bytes": BYTES})
+        more = bool(rows) and (rows[0][-1] == limit or len(rows) < rows[0][-1])
+        return [Ticket(*row) for *row, _ in rows], more
+
+    @contextmanager
+    def _writing(self) -> Iterator[Door]:
+        with self._server.writing() as db:
+            yield db
+
+
+def _storable(change: Change) -> Change:
+    # As JSON a NUL is escaped, and stays what it is.
+    data = json.loads(storable(compact(change.event.data)))
+    event = Event(*map(storable, change.event[:-1]))._replace(data=data)
+    ticket = Ticket(*map(storable, change.ticket)) if change.ticket else None
+    return Change(event, ticket, change.expects, tuple(type(row)(*map(storable, row)) for row in change.adds))

@@ -1,0 +1,165 @@
+"""What is asked about classifiers themselves: do they answer, at what cost, how well, and what did they learn."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from triage_cli.config import Config
+from triage_cli.domain import ids
+from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.models import Calibration, ClassifyPlan, Ticket
+from triage_cli.ports import Classifier, Store
+from triage_cli.runtime.budget import Budget
+from triage_cli.runtime.network import Network
+from triage_cli.runtime.stop import Allowance
+from triage_cli.service.runs import running
+from triage_cli.wiring.classifiers import (
+    Caller,
+    built_in,
+    of_other_categories,
+    open_asked,
+    open_classifier,
+    paid_steps,
+    suited,
+)
+from triage_cli.wiring.stores import known, open_shelf, open_store
+
+if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
+    from triage_cli.service.learning.evaluate import Evaluating
+    from triage_cli.service.learning.train import Learning
+
+
+def try_classifier(config: Config, name: str, actor: str, words: str) -> str:
+    """Ask a classifier one tiny question and return what it answered in words; what may cost is a run of its own.
+
+    Raises what a run would raise.
+    """
+    store = open_store(config)
+    if not asks_provider(config, name):
+        return _tried(config, store, name, Budget.free(Allowance()))
+    with running(store, "doctor", actor, words, Allowance()) as tally:
+        return _tried(config, store, name, tally.budget(None, config.per_day))
+
+
+def asks_provider(config: Config, name: str) -> bool:
+    """Tell whether a classifier, or a step of it, asks a provider."""
+    return bool(paid_steps(config, config.classifiers[name]))
+
+
+def _tried(config: Config, store: Store, name: str, budget: Budget) -> str:
+    spec = config.classifiers[name]
+    plan, caller = ClassifyPlan(name, force=True, max_wait=0.0), Caller("doctor", ids.new_id(), {})
+    model = open_asked(config, spec, plan, caller) if spec.type not in ("local", "cascade") else None
+    classifier = model or open_classifier(known(config, store), store, plan, caller, None)
+    category = config.categories[0].name
+    ticket = Ticket(ids.new_id(), "", "doctor", None, "", f"A question about {category}", None, None, None, 2, None, "")
+    for outcomes in classifier.classify([[ticket]], budget):
+        for outcome in outcomes:
+            if outcome.error is not None:
+                raise outcome.error
+            last = outcome.value.steps[-1] if outcome.value else None
+            if last is not None:
+                share = "" if last.confidence is None else f" at {last.confidence:.2f} ({last.confidence_source})"
+                held = f"; {model.provider.constraint}" if model else ""
+                return f"{last.classifier} answered {last.category or 'none of these'}{share}{held}"
+    raise UnavailableError(f'classifier "{name}" gave no answer', hint="try again later")
+
+
+class Estimate(NamedTuple):
+    """What a classification would take: tickets, tokens and USD as expected, USD at worst, and the first prompt.
+
+    USD are None without a price; the worst case is what is set aside, for one call a ticket.
+    """
+
+    tickets: int
+    tokens: int = 0
+    cost: float | None = 0.0
+    most: float | None = 0.0
+    prompt: str = ""
+
+
+def estimate(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> Estimate:
+    """Estimate what asking about tickets would take, without asking; of a cascade, its first step that costs."""
+    spec = config.classifiers[plan.classifier or config.classifier]
+    steps = [config.classifiers[step] for step in spec.steps] if spec.type == "cascade" else [spec]
+    paid = next((step for step in steps if step.type != "local"), None)
+    if paid is None:
+        return Estimate(sum(1 for _ in tickets))
+    from triage_cli.classifiers.llm import classifier as llm_classifier
+    from triage_cli.classifiers.llm import pricing
+    from triage_cli.classifiers.llm.provider import BUDGET
+
+    asked = llm_classifier.build(
+        paid, config.categories, env=os.environ, actor="", run_id=None, network=Network(config.offline)
+    )
+    bill = pricing.Bill(pricing.half(paid.price) if plan.batch else paid.price)
+    number = tokens = 0
+    cost, most, prompt = 0.0, 0.0, ""
+    for ticket in tickets:
+        question, _ = asked.question(ticket)
+        worst = asked.worst(question, BUDGET)
+        usage = pricing.expected(worst)
+        number, tokens = number + 1, tokens + usage.input + usage.output
+        cost, most = cost + bill.price_of(usage), most + bill.price_of(worst)
+        prompt = prompt or f"{question.system}\n\n{question.user}"
+    return Estimate(number, tokens, cost if paid.price else None, most if paid.price else None, prompt)
+
+
+def learning(config: Config, actor: str, words: str, tell: Callable[[str], None]) -> "Learning":
+    """Put together what learning and the search for suspect labels stand on."""
+    from triage_cli.classifiers.embedded.fit import Trainer
+    from triage_cli.service.learning.train import Learning
+
+    store = open_store(config)
+    config = known(config, store)
+    trainer = Trainer(config.categories, lambda: built_in(config, store, tell).to_bytes())
+    return Learning(store, open_shelf(store), trainer, config.categories, actor, words)
+
+
+def evaluating(config: Config, actor: str, words: str, tell: Callable[[str], None]) -> "Evaluating":
+    """Put together what an evaluation stands on."""
+    from triage_cli.service.learning.evaluate import Evaluating
+
+    store = open_store(config)
+
+    def classifier(plan: ClassifyPlan, run_id: str) -> Classifier:
+        return open_classifier(known(config, store), store, plan, Caller(actor, run_id, {}), tell)
+
+    def learned(texts: Sequence[str]) -> list[bool]:
+        version = open_shelf(store).active()
+        if version is None:
+            return [False] * len(texts)
+        from triage_cli.classifiers.embedded import weights as fitted
+
+        model = suited(version, known(config, store))
+        return [False] * len(texts) if model is None else fitted.has_learned(model, texts)
+
+    return Evaluating(store, open_shelf(store), config.categories, classifier, learned, config.per_day, actor, words)
+
+
+def learned_version(config: Config) -> tuple[str, bool] | None:
+    """Return what is to be said of the learned model, and whether it is in use; None where there is none."""
+    store = open_store(config)
+    version = open_shelf(store).active()
+    if version is None:
+        return None
+    suits = suited(version, known(config, store)) is not None
+    labelled = json.loads(version.metrics)["labelled"]
+    said = f"version {version.version} of {version.at[:10]}, learned from {labelled:,} tickets"
+    return (said, True) if suits else (f"{of_other_categories(version)}: not in use", False)
+
+
+def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:
+    """Yield each configured classifier's newest calibration, and whether it still holds."""
+    store = open_store(config)
+    newest: dict[str, Calibration] = {}
+    for calibration in open_shelf(store).calibrations():
+        newest.setdefault(calibration.classifier, calibration)
+    for name, spec in config.classifiers.items():
+        if name in newest and spec.type != "cascade":
+            asked = open_classifier(
+                known(config, store), store, ClassifyPlan(name), Caller("doctor", ids.new_id(), {}), None
+            )
+            held = open_shelf(store).calibration(asked.fingerprint)
+            yield name, held or newest[name], held is not None
