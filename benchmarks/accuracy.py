@@ -19,8 +19,9 @@ from triage_cli.classifiers.embedded.classifier import LocalClassifier
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.weights import fingerprint
 from triage_cli.config import DEFAULT_CATEGORIES
+from triage_cli.domain.decisions import Classification
 from triage_cli.domain.evaluation.metrics import Graded, macro_f1, per_category
-from triage_cli.domain.models import Category, Classification, Ticket
+from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import Allowance
 

@@ -33,7 +33,7 @@ def bare(folder: Path) -> Any:
     from pydantic import BaseModel
 
     from triage_cli.domain.ids import new_id, now
-    from triage_cli.domain.models import Ticket
+    from triage_cli.domain.tickets import Ticket
     from triage_cli.stores.sqlite.connection import connect
 
     class In(BaseModel):
@@ -70,7 +70,7 @@ def ours(folder: Path) -> tuple[Any, str]:
     from triage_cli.api.dependencies import Limits, Served
     from triage_cli.config import load_config
     from triage_cli.domain import api_keys, ids
-    from triage_cli.domain.models import ApiKey
+    from triage_cli.domain.api_access import ApiKey
 
     config = load_config(db=str(folder / "ours.db"), env={"HOME": str(folder)}, cwd=folder)
     parts = wiring.parts(config, guarded=True)

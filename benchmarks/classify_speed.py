@@ -15,7 +15,7 @@ from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.tokens import vocabulary
 from triage_cli.classifiers.embedded.weights import fingerprint
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain.models import Ticket
+from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import Allowance
 

@@ -25,7 +25,7 @@ from triage_cli.classifiers.embedded.tokens import words_of
 from triage_cli.classifiers.embedded.weights import Model
 from triage_cli.domain.evaluation import calibration
 from triage_cli.domain.evaluation.metrics import Graded, calibration_error, share
-from triage_cli.domain.models import Category
+from triage_cli.domain.tickets import Category
 
 Set = tuple[Sequence[Category], Labelled, Labelled]
 THRESHOLD = 0.6

@@ -23,7 +23,8 @@ from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.classifier import build
 from triage_cli.config import load_config
 from triage_cli.config.models import DEFAULT_CATEGORIES, ClassifierSpec
-from triage_cli.domain.models import ClassifyPlan, Selection, Ticket, TicketDraft
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.budget import Bounds, Budget
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.stop import Allowance

@@ -22,8 +22,10 @@ from tests.llm_server import Step, chat, verdict
 from tests.llm_server import serving as answering
 from tests.pg_server import PgServer, serving, sql
 from triage_cli.domain import audit_chain, ids
-from triage_cli.domain.models import EventQuery, Lease, Run, Selection
+from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.streams import BYTES
+from triage_cli.domain.tickets import Selection
 from triage_cli.runtime.network import Network
 from triage_cli.stores import queries
 from triage_cli.stores.postgres import queries as pg_queries

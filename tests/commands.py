@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from triage_cli.domain import audit_chain
-from triage_cli.domain.models import EventQuery
+from triage_cli.domain.audit import EventQuery
 from triage_cli.stores.sqlite.store import SqliteStore
 
 HEADER = "Id,Subject,Body,Customer,Priority\n"

@@ -15,9 +15,12 @@ from tests.forked import AT_START, forked
 from tests.online import ONLINE
 from tests.pg_server import PgServer, serving
 from triage_cli.domain import ids
-from triage_cli.domain.models import Answer, Asking, Category, Classification, Outcome, Rule, Ticket
+from triage_cli.domain.decisions import Answer, Asking, Classification
+from triage_cli.domain.deliveries import Rule
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import compact
-from triage_cli.ports import Destination
+from triage_cli.domain.tickets import Category, Ticket
+from triage_cli.ports.adapters import Destination
 from triage_cli.runtime.budget import Bounds, Budget, Grant
 from triage_cli.runtime.stop import Allowance
 from triage_cli.service.delivery.route import Map

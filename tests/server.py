@@ -14,8 +14,8 @@ from triage_cli.api.dependencies import Limits, Served
 from triage_cli.api.server import Server, configured, hooks, listening
 from triage_cli.config import Config, load_config
 from triage_cli.domain import api_keys, ids
-from triage_cli.domain.models import ROLES, ApiKey
-from triage_cli.ports import Gate
+from triage_cli.domain.api_access import ROLES, ApiKey
+from triage_cli.ports.storage import Gate
 from triage_cli.service.local_triage import Parts
 
 

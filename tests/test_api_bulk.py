@@ -18,7 +18,7 @@ from triage_cli.api import app
 from triage_cli.api import ndjson as answering
 from triage_cli.api.dependencies import Limits
 from triage_cli.client.protocol import PARCEL
-from triage_cli.domain.models import Selection, Ticket
+from triage_cli.domain.tickets import Selection, Ticket
 
 CSV = {"content-type": "text/csv"}
 

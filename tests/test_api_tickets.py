@@ -15,7 +15,8 @@ from tests.commands import rows
 from tests.server import Running, serving
 from triage_cli.api import idempotency
 from triage_cli.domain import ids
-from triage_cli.domain.models import Lease, Run, Selection
+from triage_cli.domain.runs import Lease, Run
+from triage_cli.domain.tickets import Selection
 from triage_cli.service import names
 from triage_cli.service.local_triage import LocalTriage
 

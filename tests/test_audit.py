@@ -17,17 +17,10 @@ import pytest
 from tests.commands import TICKETS
 from tests.conftest import Cli, World
 from triage_cli.domain import audit_chain
+from triage_cli.domain.audit import Event, EventQuery, Head, LoggedEvent
+from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import CheckError, StoreError
-from triage_cli.domain.models import (
-    ClassifyPlan,
-    Event,
-    EventQuery,
-    Head,
-    LoggedEvent,
-    Selection,
-    TicketDraft,
-    VerdictDraft,
-)
+from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft
 from triage_cli.service.audit_proof import prove
 from triage_cli.stores.audit_log import kept_head, trail
 from triage_cli.stores.sqlite.store import SqliteStore

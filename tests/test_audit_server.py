@@ -11,9 +11,11 @@ from tests.conftest import CATEGORIES, Cli, World
 from tests.online import ONLINE
 from tests.pg_server import PgServer, sql
 from tests.test_audit import drafts, tamper
+from triage_cli.domain.audit import Head
 from triage_cli.domain.audit_chain import GENESIS
+from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import CheckError
-from triage_cli.domain.models import ClassifyPlan, Head, Selection, VerdictDraft
+from triage_cli.domain.tickets import Selection, VerdictDraft
 from triage_cli.service.audit_proof import prove
 from triage_cli.stores.audit_log import ServerTrail, trail
 from triage_cli.stores.postgres import schema

@@ -24,18 +24,11 @@ from triage_cli.classifiers.llm.batch.client import Limits
 from triage_cli.classifiers.llm.batch.openai import OpenAIWire
 from triage_cli.config import load_config
 from triage_cli.domain import ids
+from triage_cli.domain.audit import Event
+from triage_cli.domain.decisions import Calibration, ClassifyPlan, Decided, ReclassifyPlan
 from triage_cli.domain.errors import BudgetError, ConfigError, RefusedError, TriageError, UnavailableError, UsageError
-from triage_cli.domain.models import (
-    Calibration,
-    ClassifyPlan,
-    Decided,
-    Event,
-    Outcome,
-    ReclassifyPlan,
-    Selection,
-    Ticket,
-    TicketDraft,
-)
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.async_bridge import Bridge
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.runs import Breath

@@ -11,8 +11,9 @@ from tests.conftest import World
 from tests.test_deliveries import FakeDestination, run, three  # noqa: F401 (a fixture)
 from tests.test_reading import read
 from tests.test_store import a_run, a_ticket, filled
-from triage_cli.domain.models import Parcel, Rejected, Selection, TicketDraft
+from triage_cli.domain.deliveries import Parcel
 from triage_cli.domain.streams import BYTES, CHUNK, bounded
+from triage_cli.domain.tickets import Rejected, Selection, TicketDraft
 from triage_cli.service.delivery import dispatcher
 from triage_cli.stores.sqlite.store import SqliteStore
 

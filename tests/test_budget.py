@@ -12,11 +12,12 @@ from tests.conftest import World, a_budget
 from tests.test_store import a_run, a_ticket, an_event, ended, sql
 from triage_cli.classifiers.llm.billing import Purse
 from triage_cli.domain import ids
+from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.errors import BudgetError
-from triage_cli.domain.models import Change, Lease, Run, Spent
+from triage_cli.domain.runs import Lease, Run
 from triage_cli.runtime.budget import fitting
-from triage_cli.runtime.retry import StoppingError
 from triage_cli.runtime.stop import Allowance
+from triage_cli.runtime.timing import StoppingError
 from triage_cli.service.runs import Tally, running
 from triage_cli.stores.money import DAY
 from triage_cli.stores.sqlite.store import SqliteStore

@@ -11,10 +11,12 @@ from tests.commands import rows
 from tests.conftest import Cli, FakeClassifier, World
 from triage_cli.classifiers.calibrated import Calibrated
 from triage_cli.domain import ids
+from triage_cli.domain.decisions import Answer, Calibration, ClassifyPlan
 from triage_cli.domain.evaluation import calibration
 from triage_cli.domain.evaluation.calibration import Pair
 from triage_cli.domain.evaluation.metrics import Graded, calibration_error
-from triage_cli.domain.models import Answer, Calibration, ClassifyPlan, Outcome, Selection, Ticket, TicketDraft
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.budget import Budget
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.batch_server import batching
 from tests.conftest import Cli
-from triage_cli.domain.models import Category, Ticket
+from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.service.classification.category_check import FEW, Basis, CategoryCheck, warning
 from triage_cli.stores.category_memory import CategoryMemory
 from triage_cli.stores.postgres.store import PostgresStore

@@ -27,21 +27,11 @@ from triage_cli.api import background
 from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.domain import ids
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.deliveries import Parcel, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import ConfigError, DeliveryError
-from triage_cli.domain.models import (
-    ClassifyPlan,
-    Lease,
-    Outcome,
-    Parcel,
-    Receipt,
-    RoutePlan,
-    Rule,
-    Run,
-    Selection,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-)
+from triage_cli.domain.runs import Lease, Outcome, Run
+from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.service.delivery import dispatcher, route
 from triage_cli.service.delivery.results import Attempts, Patience

@@ -25,10 +25,12 @@ from triage_cli.cli.output import Printer
 from triage_cli.config import load_config
 from triage_cli.destinations.command import run
 from triage_cli.domain import serialization
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import ConfigError, UsageError
 from triage_cli.domain.explain import explain
-from triage_cli.domain.models import Category, ClassifyPlan, RoutePlan, Selection, Ticket, TicketDraft
 from triage_cli.domain.prompt_injection import Suspicion
+from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft
 from triage_cli.service.learning.attacks import Steering, Tries
 
 ESCAPES = "\x1b[31m\x1b]52;c;cm0gLXJm\x07\x9b2J\x1b]8;;http://evil.example\x1b\\x\x1b]8;;\x1b\\"

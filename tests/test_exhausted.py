@@ -17,8 +17,11 @@ from tests.llm_server import serving as answering
 from tests.test_deliveries import FakeDestination
 from tests.test_webhook import Receiver, parcel
 from triage_cli.destinations.file import FileDestination
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.deliveries import Parcel, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError, ExhaustedError, ExitCode
-from triage_cli.domain.models import ClassifyPlan, Outcome, Parcel, Receipt, RoutePlan, Rule, Selection, TicketDraft
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.runtime import exhausted
 from triage_cli.runtime.async_bridge import Bridge
 

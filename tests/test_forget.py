@@ -18,24 +18,14 @@ from tests.conftest import Cli, FakeClassifier, World
 from tests.llm_server import Asked, Step, chat, serving, verdict
 from tests.typist import Typist
 from triage_cli.domain import dedup, ids
+from triage_cli.domain.audit import Event
+from triage_cli.domain.changes import Change
+from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
+from triage_cli.domain.deliveries import Parcel, Receipt, Routed, RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError, UnavailableError
-from triage_cli.domain.models import (
-    Change,
-    ClassifyPlan,
-    Event,
-    Lease,
-    Outcome,
-    Parcel,
-    Receipt,
-    ReclassifyPlan,
-    Routed,
-    RoutePlan,
-    Rule,
-    Run,
-    Selection,
-    TicketDraft,
-)
+from triage_cli.domain.runs import Lease, Outcome, Run
 from triage_cli.domain.streams import CHUNK
+from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.service.erasure import blank
 from triage_cli.service.intake.group_commit import Together
 from triage_cli.stores.sqlite.store import SqliteStore

@@ -14,16 +14,9 @@ from tests.remotes import RemoteCli
 from tests.server import serving
 from tests.test_deliveries import FakeDestination
 from tests.test_forget import drafts, forgotten
-from triage_cli.domain.models import (
-    STATUSES,
-    ClassifyPlan,
-    ReclassifyPlan,
-    RoutePlan,
-    Rule,
-    Selection,
-    TicketDraft,
-    VerdictDraft,
-)
+from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
+from triage_cli.domain.deliveries import RoutePlan, Rule
+from triage_cli.domain.tickets import STATUSES, Selection, TicketDraft, VerdictDraft
 from triage_cli.stores.api_access import StoreGate
 from triage_cli.stores.postgres.schema import tables
 from triage_cli.stores.postgres.store import PostgresStore

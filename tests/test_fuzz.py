@@ -17,9 +17,11 @@ from triage_cli.cli.actor import words_of
 from triage_cli.cli.output import Printer
 from triage_cli.destinations.payload import line
 from triage_cli.domain import audit_chain, dedup, ids, routing, serialization
+from triage_cli.domain.audit import Event, Head, LoggedEvent
+from triage_cli.domain.deliveries import Delivery, Parcel, Rule
 from triage_cli.domain.errors import CheckError, TriageError, UsageError
-from triage_cli.domain.models import Delivery, Event, Head, LoggedEvent, Parcel, Rule, Ticket, TicketDraft
 from triage_cli.domain.serialization import TICKET_KEYS, event_record, ticket_record, to_json
+from triage_cli.domain.tickets import Ticket, TicketDraft
 from triage_cli.readers import ReadOptions, open_table
 from triage_cli.stores.audit_log import kept_head
 

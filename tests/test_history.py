@@ -20,20 +20,11 @@ from tests.conftest import Cli, FakeClassifier, World
 from tests.remotes import RemoteCli
 from triage_cli.config.routes import WHEN
 from triage_cli.domain import routing
+from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
+from triage_cli.domain.deliveries import Parcel, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import ConfigError, DeliveryError
-from triage_cli.domain.models import (
-    ClassifyPlan,
-    Outcome,
-    Parcel,
-    Receipt,
-    ReclassifyPlan,
-    RoutePlan,
-    Rule,
-    Selection,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-)
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.service.claims import TO_ROUTE
 
 BILLING, GENERAL, URGENT = {"category": ("Billing",)}, {"category": ("General",)}, {"priority": ("urgent",)}

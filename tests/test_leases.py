@@ -10,19 +10,10 @@ import pytest
 from tests.conftest import FakeClassifier, World
 from tests.test_store import a_run
 from tests.test_store import sql as on_sqlite
-from triage_cli.domain.models import (
-    Answer,
-    ClassifyPlan,
-    Outcome,
-    Parcel,
-    Receipt,
-    ReclassifyPlan,
-    RoutePlan,
-    Rule,
-    Selection,
-    Ticket,
-    TicketDraft,
-)
+from triage_cli.domain.decisions import Answer, ClassifyPlan, ReclassifyPlan
+from triage_cli.domain.deliveries import Parcel, Receipt, RoutePlan, Rule
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import Allowance

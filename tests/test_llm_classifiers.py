@@ -19,6 +19,7 @@ from triage_cli.classifiers.llm.pricing import Bill
 from triage_cli.classifiers.llm.prompt import LIMITS
 from triage_cli.classifiers.llm.provider import BUDGET
 from triage_cli.config.models import ClassifierSpec, Price
+from triage_cli.domain.decisions import Answer, Classification
 from triage_cli.domain.errors import (
     AnswerError,
     BudgetError,
@@ -29,11 +30,12 @@ from triage_cli.domain.errors import (
     UnavailableError,
     UsageError,
 )
-from triage_cli.domain.models import Answer, Category, Classification, Outcome, Ticket
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.network import Network
-from triage_cli.runtime.retry import Timing
 from triage_cli.runtime.stop import Allowance
+from triage_cli.runtime.timing import Timing
 
 CATEGORIES = (Category("Billing", "Money", ("I was charged twice",)), Category("Technical"), Category("General"))
 KEY = "sk-canary-0123456789abcdef"

@@ -14,8 +14,9 @@ from tests.conftest import Cli
 from tests.llm_server import Asked, LlmServer, Step, chat, failing, good, serving, verdict
 from triage_cli import wiring
 from triage_cli.config import load_config
+from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.models import ClassifyPlan, Selection, TicketDraft
+from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.service.local_triage import LocalTriage
 
 KEY = "sk-canary-4711-canary"

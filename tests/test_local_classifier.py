@@ -25,9 +25,10 @@ from triage_cli.classifiers.embedded.weights import Model, fingerprint
 from triage_cli.classifiers.examples import examples_of
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain import prompt_injection
+from triage_cli.domain.decisions import Answer, Classification
 from triage_cli.domain.errors import ConfigError, TriageError
-from triage_cli.domain.models import Answer, Category, Classification, Ticket
-from triage_cli.ports import Classifier
+from triage_cli.domain.tickets import Category, Ticket
+from triage_cli.ports.adapters import Classifier
 
 GARDEN = (
     Category("Plants", "Trees, shrubs and flowers: which to choose, planting, watering, leaves that wither"),

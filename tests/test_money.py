@@ -30,7 +30,7 @@ from triage_cli.classifiers.llm.openai import OpenAIProvider
 from triage_cli.cli.app import build
 from triage_cli.config import Price
 from triage_cli.config.schema import MODELS
-from triage_cli.domain.models import Ticket
+from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.budget import GRAIN
 
 TINY = "budget: {per_day: 0.000001}\n"

@@ -31,8 +31,9 @@ from tests.test_batches import KINDS
 from tests.till import Till, configuration
 from triage_cli.client import RemoteTriage, upload
 from triage_cli.client.http import checked
+from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import BudgetError
-from triage_cli.domain.models import ClassifyPlan, TicketDraft
+from triage_cli.domain.tickets import TicketDraft
 from triage_cli.runtime.budget import GRAIN
 
 CALL = 0.0095  # USD: about what one question of these tests costs

@@ -15,8 +15,10 @@ import pytest
 from tests.commands import is_whole, listens, rows, until
 from tests.conftest import Cli, FakeClassifier, World
 from tests.llm_server import Asked, LlmServer, Step, chat, serving, verdict
+from triage_cli.domain.decisions import ClassifyPlan, Decided, ReclassifyPlan
 from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.models import ClassifyPlan, Decided, Outcome, ReclassifyPlan, Selection, Ticket, TicketDraft
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.stop import Allowance
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "nightly"

@@ -18,8 +18,11 @@ from tests.pg_server import PgServer
 from tests.test_deliveries import FakeDestination
 from tests.test_webhook import Receiver, target
 from triage_cli.destinations.webhook import WebhookDestination
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.deliveries import Routed, RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError, OfflineError, UsageError
-from triage_cli.domain.models import ClassifyPlan, Outcome, Routed, RoutePlan, Rule, Selection, TicketDraft
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.runtime.network import Network, is_local
 from triage_cli.service.delivery.route import Map
 from triage_cli.service.local_triage import LocalTriage, Parts

@@ -18,9 +18,11 @@ from tests.pg_server import PgServer, sql
 from tests.test_store import OLD_RUN, a_run, a_ticket, actions, changed, created, filled, stored
 from triage_cli.config import without_password
 from triage_cli.domain import audit_chain
+from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.errors import StoreError, TriageError, UnavailableError
-from triage_cli.domain.models import EventQuery, Run, Selection
+from triage_cli.domain.runs import Run
 from triage_cli.domain.streams import BYTES
+from triage_cli.domain.tickets import Selection
 from triage_cli.stores import queries
 from triage_cli.stores.category_renames import BEARS
 from triage_cli.stores.postgres import pool as pg_pool

@@ -18,7 +18,8 @@ from tests.pg_server import PgServer, sql
 from tests.server import Running, serving
 from triage_cli.api.dependencies import Limits
 from triage_cli.domain import audit_chain
-from triage_cli.domain.models import EventQuery, Selection
+from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.tickets import Selection
 from triage_cli.stores.postgres import schema
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore

@@ -22,7 +22,7 @@ from triage_cli.classifiers.llm.prompt import (
     system,
 )
 from triage_cli.config.models import DEFAULT_CATEGORIES
-from triage_cli.domain.models import Category
+from triage_cli.domain.tickets import Category
 
 GOLDEN = Path(__file__).parent / "golden" / "prompts"
 SHOP = (

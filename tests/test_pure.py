@@ -15,23 +15,14 @@ from hypothesis import strategies as st
 from tests.conftest import FakeClassifier, World
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain import audit_chain, dedup, ids, routing, serialization
+from triage_cli.domain.audit import Event, EventQuery, LoggedEvent
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.deliveries import Delivery, RoutePlan, Rule
 from triage_cli.domain.explain import explain
-from triage_cli.domain.models import (
-    URGENCY,
-    ClassifyPlan,
-    Delivery,
-    Event,
-    EventQuery,
-    History,
-    LoggedEvent,
-    Outcome,
-    RoutePlan,
-    Rule,
-    Selection,
-    Ticket,
-    TicketDraft,
-)
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.streams import chunked, in_order
+from triage_cli.domain.tickets import URGENCY, Selection, Ticket, TicketDraft
+from triage_cli.domain.views import History
 
 quick = settings(max_examples=150, deadline=None, derandomize=True)
 TEXTS = st.text(st.characters(exclude_categories=[]), max_size=20)  # halves of surrogate pairs too

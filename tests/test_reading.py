@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from triage_cli.domain.errors import InputError, UsageError
-from triage_cli.domain.models import Rejected, TicketDraft
+from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import ReadOptions, Table, open_table
 from triage_cli.readers.sniff import HEAD
 

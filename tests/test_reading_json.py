@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from triage_cli.domain.errors import InputError
-from triage_cli.domain.models import Rejected, TicketDraft
+from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import ReadOptions, Table, open_table
 from triage_cli.readers.decoding import LONGEST
 

@@ -13,7 +13,7 @@ from tests.commands import rows
 from tests.conftest import Cli
 from tests.test_reading import Pipe, read, reasons, texts
 from tests.test_reading_properties import ALPHABET, SLOW
-from triage_cli.domain.models import Rejected, TicketDraft
+from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import csv_reader, open_table
 from triage_cli.readers.csv_reader import CsvRecords
 from triage_cli.readers.row_end import RowEnd

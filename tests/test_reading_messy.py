@@ -8,7 +8,7 @@ import pytest
 from tests.commands import rows
 from tests.conftest import Cli
 from tests.test_reading import opened, read, reasons, texts
-from triage_cli.domain.models import Rejected, TicketDraft
+from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers.sniff import HEAD
 
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.models import Rejected, TicketDraft
+from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import ReadOptions, open_table
 from triage_cli.readers.csv_reader import CsvRecords, named_once
 from triage_cli.readers.json_reader import JsonRecords

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from triage_cli.domain.models import TicketDraft
+from triage_cli.domain.tickets import TicketDraft
 from triage_cli.readers import ReadOptions, open_table
 from triage_cli.readers.columns import matched
 from triage_cli.readers.helpdesks import recognised

@@ -9,23 +9,11 @@ import pytest
 from tests.commands import many, rows
 from tests.conftest import Cli, FakeClassifier, World
 from tests.llm_server import Asked, LlmServer, Step, chat, serving, verdict
+from triage_cli.domain.decisions import Classification, ClassifyPlan, Flip, ReclassifyPlan
+from triage_cli.domain.deliveries import Parcel, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import CheckError, UsageError
-from triage_cli.domain.models import (
-    Category,
-    Classification,
-    ClassifyPlan,
-    Flip,
-    Outcome,
-    Parcel,
-    Receipt,
-    ReclassifyPlan,
-    RoutePlan,
-    Rule,
-    Selection,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-)
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.service.classification.flip_rules import judge, margin
 
 Said = Callable[[Ticket], tuple[str | None, float]]

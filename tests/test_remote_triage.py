@@ -15,6 +15,9 @@ from triage_cli.client import RemoteTriage, http
 from triage_cli.client.http import Address, LostError, checked
 from triage_cli.client.upload import ROWS
 from triage_cli.destinations.file import FileDestination
+from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
+from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.errors import (
     AnswerError,
     BudgetError,
@@ -25,21 +28,10 @@ from triage_cli.domain.errors import (
     RowError,
     UsageError,
 )
-from triage_cli.domain.models import (
-    ClassifyPlan,
-    EventQuery,
-    Outcome,
-    ReclassifyPlan,
-    Rejected,
-    RoutePlan,
-    Rule,
-    Selection,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-)
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.streams import WINDOW, in_order
-from triage_cli.ports import Triage
+from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.ports.triage import Triage
 
 NUMBER = 2 * ROWS + 300
 

@@ -8,22 +8,13 @@ import pytest
 from tests.commands import TICKETS, is_whole, many, rows
 from tests.conftest import CATEGORIES, Cli, FakeClassifier, World
 from tests.llm_server import LlmServer, Step, chat, serving, verdict
+from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.decisions import Answer, ClassifyPlan
+from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.models import (
-    Answer,
-    Category,
-    ClassifyPlan,
-    EventQuery,
-    Outcome,
-    Renamed,
-    RoutePlan,
-    Rule,
-    Selection,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-)
-from triage_cli.ports import Destination
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.ports.adapters import Destination
 from triage_cli.service.category_renames import root_of, rooted
 from triage_cli.service.delivery.route import Map
 from triage_cli.service.local_triage import LocalTriage, Parts

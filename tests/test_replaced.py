@@ -12,7 +12,8 @@ from tests.conftest import Cli, World
 from tests.server import serving
 from triage_cli.domain import ids
 from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.models import Run, Selection, TicketDraft
+from triage_cli.domain.runs import Run
+from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.stores.api_access import StoreGate
 from triage_cli.stores.sqlite.store import SqliteStore
 

@@ -10,18 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from triage_cli.domain.errors import AnswerError, TemporaryError, UnavailableError
-from triage_cli.runtime.retry import (
-    COOLDOWN,
-    FOREVER,
-    Endpoint,
-    Limiter,
-    Pace,
-    Retries,
-    StoppingError,
-    Timing,
-    persist,
-    retry_after,
-)
+from triage_cli.runtime.circuit_breaker import COOLDOWN, Endpoint
+from triage_cli.runtime.rate_limit import Limiter, Pace
+from triage_cli.runtime.retry import Retries, persist, retry_after
+from triage_cli.runtime.timing import FOREVER, StoppingError, Timing
 
 
 class Clock:

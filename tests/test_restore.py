@@ -27,7 +27,8 @@ from tests.typist import Typist
 from triage_cli import wiring
 from triage_cli.config import load_config
 from triage_cli.domain import ids
-from triage_cli.domain.models import Run, Selection
+from triage_cli.domain.runs import Run
+from triage_cli.domain.tickets import Selection
 from triage_cli.stores import audit_log
 from triage_cli.stores.sqlite import restore
 from triage_cli.stores.sqlite import store as sqlite_store

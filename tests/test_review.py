@@ -18,7 +18,8 @@ from tests.typist import Typist
 from triage_cli.cli import messages
 from triage_cli.cli.review_screen import cut, keys_of, screen, wrapped
 from triage_cli.cli.signals import Stopper
-from triage_cli.domain.models import Category, ClassifyPlan, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.service.lookup import Waiting, margin, order_of_review
 from triage_cli.stores.sqlite.store import SqliteStore
 

@@ -17,6 +17,10 @@ from tests.conftest import FakeClassifier, World
 from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain import audit_chain, ids, occurrences, streams
+from triage_cli.domain.audit import Event, EventQuery
+from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.decisions import Answer, ClassifyPlan, Decided
+from triage_cli.domain.deliveries import Parcel, Receipt, Routed, RoutePlan, Rule
 from triage_cli.domain.errors import (
     AmbiguousError,
     AnswerError,
@@ -26,28 +30,8 @@ from triage_cli.domain.errors import (
     RowError,
     UnavailableError,
 )
-from triage_cli.domain.models import (
-    Answer,
-    Change,
-    ClassifyPlan,
-    Conflict,
-    Decided,
-    Event,
-    EventQuery,
-    Lease,
-    Outcome,
-    Parcel,
-    Receipt,
-    Rejected,
-    Routed,
-    RoutePlan,
-    Rule,
-    Run,
-    Selection,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-)
+from triage_cli.domain.runs import Lease, Outcome, Run
+from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import Allowance
 from triage_cli.stores.sqlite.store import SqliteStore

@@ -6,19 +6,11 @@ import pytest
 
 from tests.conftest import FakeClassifier, World
 from triage_cli.domain import ids
-from triage_cli.domain.models import (
-    Calibration,
-    ClassifyPlan,
-    Event,
-    EventQuery,
-    Labelled,
-    Lease,
-    ModelVersion,
-    Run,
-    Selection,
-    TicketDraft,
-)
-from triage_cli.ports import Store
+from triage_cli.domain.audit import Event, EventQuery
+from triage_cli.domain.decisions import Calibration, ClassifyPlan, Labelled, ModelVersion
+from triage_cli.domain.runs import Lease, Run
+from triage_cli.domain.tickets import Selection, TicketDraft
+from triage_cli.ports.storage import Store
 from triage_cli.stores.model_registry import Shelf
 
 EVENT = Event("learned", None, None, "ann", "2026-01-01T00:00:00Z")

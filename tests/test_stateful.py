@@ -11,21 +11,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.conftest import FakeClassifier, World
 from triage_cli.domain import audit_chain, routing
+from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.deliveries import Parcel, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.models import (
-    STATUSES,
-    ClassifyPlan,
-    EventQuery,
-    Lease,
-    Outcome,
-    Parcel,
-    Receipt,
-    RoutePlan,
-    Rule,
-    Run,
-    Selection,
-    TicketDraft,
-)
+from triage_cli.domain.runs import Lease, Outcome, Run
+from triage_cli.domain.tickets import STATUSES, Selection, TicketDraft
 from triage_cli.stores.sqlite.store import SqliteStore
 
 NAMES = st.sampled_from(["1", "2", "3", "4"])

@@ -23,21 +23,13 @@ from sqlite_utils import Database, Migrations
 from tests.online import ONLINE
 from tests.pg_server import sql as pg_sql
 from triage_cli.domain import audit_chain, ids
+from triage_cli.domain.audit import Event, EventQuery
+from triage_cli.domain.changes import Change
+from triage_cli.domain.decisions import Asking, Classification
+from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.errors import StoreError, UsageError
-from triage_cli.domain.models import (
-    URGENCY,
-    Asking,
-    Attempt,
-    Change,
-    Classification,
-    Delivery,
-    Event,
-    EventQuery,
-    Lease,
-    Run,
-    Selection,
-    Ticket,
-)
+from triage_cli.domain.runs import Lease, Run
+from triage_cli.domain.tickets import URGENCY, Selection, Ticket
 from triage_cli.runtime.places import machine, place
 from triage_cli.stores import money, queries
 from triage_cli.stores.base import PAGE

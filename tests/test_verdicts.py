@@ -6,7 +6,9 @@ import pytest
 
 from tests.commands import TICKETS, many, rows
 from tests.conftest import Cli, FakeClassifier, World
-from triage_cli.domain.models import ClassifyPlan, Outcome, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 
 
 def tickets(cli: Cli) -> dict[str, dict[str, object]]:

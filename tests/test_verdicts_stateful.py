@@ -11,17 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.conftest import CATEGORIES, FakeClassifier, World
 from tests.test_stateful import Outlet
-from triage_cli.domain.models import (
-    Category,
-    ClassifyPlan,
-    Lease,
-    ReclassifyPlan,
-    RoutePlan,
-    Rule,
-    Run,
-    Selection,
-    TicketDraft,
-)
+from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
+from triage_cli.domain.deliveries import RoutePlan, Rule
+from triage_cli.domain.runs import Lease, Run
+from triage_cli.domain.tickets import Category, Selection, TicketDraft
 from triage_cli.stores.sqlite.store import SqliteStore
 
 NUMBER = 1000

@@ -19,8 +19,10 @@ from tests.online import ONLINE
 from triage_cli.destinations import webhook
 from triage_cli.destinations.ssrf_guard import checked, is_public
 from triage_cli.destinations.webhook import Target, WebhookDestination, retry_after
+from triage_cli.domain.deliveries import Delivery, Parcel, Receipt
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.models import Delivery, Outcome, Parcel, Receipt, Ticket
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.webhook_signing import secret_of, signature
 from triage_cli.runtime import unreachable
 

@@ -7,9 +7,9 @@ from collections.abc import MutableMapping
 
 from triage_cli.api.dependencies import Caller, Limits
 from triage_cli.domain import api_keys
+from triage_cli.domain.api_access import ApiKey
 from triage_cli.domain.errors import LimitedError, UnauthenticatedError
-from triage_cli.domain.models import ApiKey
-from triage_cli.ports import Gate
+from triage_cli.ports.storage import Gate
 
 # That a key was used is written down this often at most, in seconds.
 TOUCH = 60.0

@@ -7,8 +7,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import ItemError, TriageError
-from triage_cli.domain.models import ClassifyPlan, Outcome, RoutePlan, Selection
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Selection
 from triage_cli.service.claims import TO_CLASSIFY
 from triage_cli.service.delivery.dispatcher import Circuits
 from triage_cli.service.local_triage import LocalTriage, Parts

@@ -12,7 +12,7 @@ from triage_cli.api.metrics import Meter
 from triage_cli.api.ndjson import Room
 from triage_cli.config import HookSpec
 from triage_cli.domain.errors import MediaTypeError
-from triage_cli.ports import Gate
+from triage_cli.ports.storage import Gate
 from triage_cli.service.intake.group_commit import Together
 from triage_cli.service.local_triage import LocalTriage, Parts
 

@@ -15,8 +15,8 @@ from triage_cli.api import problems
 from triage_cli.api.auth import Keys
 from triage_cli.api.dependencies import Caller, Served
 from triage_cli.domain import ids
+from triage_cli.domain.api_access import ROLES
 from triage_cli.domain.errors import RefusedError, SlowError, TooLargeError, TriageError
-from triage_cli.domain.models import ROLES
 from triage_cli.domain.serialization import to_json
 
 Message = MutableMapping[str, Any]

@@ -24,7 +24,7 @@ from triage_cli.api.dependencies import Hook, Limits, Served
 from triage_cli.config import Config
 from triage_cli.domain import ids
 from triage_cli.domain.errors import ConfigError, UsageError
-from triage_cli.domain.models import Lease
+from triage_cli.domain.runs import Lease
 from triage_cli.domain.webhook_signing import secret_of
 
 errors = logging.getLogger("triage.errors")

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.domain import ids
-from triage_cli.domain.models import Answer, Asking, Classification, Outcome, Ticket
+from triage_cli.domain.decisions import Answer, Asking, Classification
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.streams import Handover
-from triage_cli.ports import Classifier
+from triage_cli.domain.tickets import Ticket
+from triage_cli.ports.adapters import Classifier
 from triage_cli.runtime.budget import Budget
 
 Recall = Callable[[Sequence[str]], Mapping[str, Classification]]

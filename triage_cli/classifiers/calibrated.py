@@ -3,9 +3,11 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
+from triage_cli.domain.decisions import Answer, Asking, Calibration, Classification
 from triage_cli.domain.evaluation.calibration import Curve
-from triage_cli.domain.models import Answer, Asking, Calibration, Classification, Outcome, Ticket
-from triage_cli.ports import Classifier
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Ticket
+from triage_cli.ports.adapters import Classifier
 from triage_cli.runtime.budget import Budget
 
 

@@ -4,10 +4,12 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from triage_cli.domain.decisions import POSTPONED, UNFINISHED, Answer, Asking
 from triage_cli.domain.errors import AnswerError, TakenOverError, TriageError, UnavailableError
-from triage_cli.domain.models import POSTPONED, UNFINISHED, Answer, Asking, Outcome, Ticket
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.streams import Handover
-from triage_cli.ports import Classifier
+from triage_cli.domain.tickets import Ticket
+from triage_cli.ports.adapters import Classifier
 from triage_cli.runtime.budget import Budget
 
 SHARES = 10_000

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from triage_cli.domain.models import Category
+from triage_cli.domain.tickets import Category
 
 _BILLING = """
 I was charged twice for the same month, please take one payment back

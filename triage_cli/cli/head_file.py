@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from triage_cli.domain.audit import Head
 from triage_cli.domain.errors import StoreError, UsageError
-from triage_cli.domain.models import Head
 from triage_cli.domain.serialization import to_json
 from triage_cli.runtime.private_files import private
 

@@ -8,8 +8,9 @@ import typer
 
 from triage_cli.cli import messages, options
 from triage_cli.cli.context import Session
+from triage_cli.domain.decisions import Labelled
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.models import Labelled, Rejected
+from triage_cli.domain.tickets import Rejected
 from triage_cli.readers import ReadOptions, Table, open_table
 
 COLUMNS = ("label", "category")

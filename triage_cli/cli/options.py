@@ -18,8 +18,9 @@ from triage_cli import wiring
 from triage_cli.cli import input_files, messages
 from triage_cli.cli.context import Session
 from triage_cli.config import is_own
+from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import InputError, NotFoundError, UsageError
-from triage_cli.domain.models import PRIORITIES, STATUSES, ClassifyPlan, Rejected, TicketDraft
+from triage_cli.domain.tickets import PRIORITIES, STATUSES, Rejected, TicketDraft
 from triage_cli.readers import ReadOptions, Table, open_table, values
 
 MOST = 2**63 - 1  # what a database takes

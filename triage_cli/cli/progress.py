@@ -6,7 +6,7 @@ from os import SEEK_END
 from typing import BinaryIO, NamedTuple, TypeVar
 
 from triage_cli.cli.context import Session
-from triage_cli.domain.models import Selection
+from triage_cli.domain.tickets import Selection
 
 T = TypeVar("T")
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from triage_cli.cli import messages
 from triage_cli.domain.errors import RowError, UsageError
-from triage_cli.domain.models import Outcome, Rejected, TicketDraft
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import Table
 from triage_cli.runtime.private_files import private
 

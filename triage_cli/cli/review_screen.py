@@ -9,7 +9,7 @@ from functools import lru_cache
 from rich.cells import cell_len, chop_cells, set_cell_size
 
 from triage_cli.cli import messages
-from triage_cli.domain.models import Ticket
+from triage_cli.domain.tickets import Ticket
 
 QUIT, SKIP, UNDO, MORE, ACCEPT, FIND = "q", "s", "u", " ", "\r", "/"
 DIGITS = "123456789"

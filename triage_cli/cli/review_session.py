@@ -8,7 +8,7 @@ from typing import NamedTuple
 from triage_cli.cli import messages
 from triage_cli.cli.context import Session
 from triage_cli.cli.review_screen import ACCEPT, FIND, MORE, QUIT, SKIP, UNDO, cut, keys_of, name_of, screen
-from triage_cli.domain.models import Ticket, VerdictDraft
+from triage_cli.domain.tickets import Ticket, VerdictDraft
 
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 LEAST = 20  # columns that are written to even where a terminal says it has fewer

@@ -13,30 +13,14 @@ from types import UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from triage_cli.domain import errors
+from triage_cli.domain.audit import LoggedEvent
+from triage_cli.domain.decisions import Classification, ClassifyPlan, Decided, Flip, ReclassifyPlan
+from triage_cli.domain.deliveries import Attempt, Delivery, Routed, RoutePlan
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.models import (
-    URGENCY,
-    Attempt,
-    Category,
-    Classification,
-    ClassifyPlan,
-    Decided,
-    Delivery,
-    Flip,
-    History,
-    LoggedEvent,
-    Outcome,
-    ReclassifyPlan,
-    Routed,
-    RoutePlan,
-    Selection,
-    Stats,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-    Why,
-)
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, compact, outcome_record
+from triage_cli.domain.tickets import URGENCY, Category, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.domain.views import History, Stats, Why
 
 T = TypeVar("T")
 Record = Mapping[str, Any]

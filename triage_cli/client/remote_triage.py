@@ -10,30 +10,15 @@ from triage_cli.client import protocol
 from triage_cli.client.http import Address, Connection, LeftError, Params
 from triage_cli.client.upload import Parcels, Way
 from triage_cli.domain import ids
+from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
+from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
+from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.models import (
-    Category,
-    ClassifyPlan,
-    Decided,
-    EventQuery,
-    Flip,
-    Head,
-    History,
-    LoggedEvent,
-    Outcome,
-    ReclassifyPlan,
-    Rejected,
-    Routed,
-    RoutePlan,
-    Selection,
-    Stats,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-    Why,
-)
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import encodable
 from triage_cli.domain.streams import chunked
+from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.domain.views import History, Stats, Why
 from triage_cli.runtime.network import Network
 
 T = TypeVar("T")

@@ -9,10 +9,11 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from triage_cli.client import protocol
 from triage_cli.client.http import WAITS, Connection, LeftError, LostError, Stream
 from triage_cli.domain import dedup, ids
-from triage_cli.domain.models import Outcome, Rejected, TicketDraft
 from triage_cli.domain.occurrences import Seen
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.streams import bounded
+from triage_cli.domain.tickets import Rejected, TicketDraft
 
 T = TypeVar("T")
 

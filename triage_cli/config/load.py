@@ -12,8 +12,9 @@ from triage_cli.config.own_files import is_among, own_files
 from triage_cli.config.schema import LOCAL, TOP, Sections, read
 from triage_cli.config.validators import absolute, is_postgres, no_database, no_url
 from triage_cli.config.yaml_document import MAX_BYTES, Book, MistakeError, Node, Place, UnreadableError, parse
+from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.errors import ConfigError
-from triage_cli.domain.models import Category, Rule
+from triage_cli.domain.tickets import Category
 
 TRUTHS: Mapping[str, bool] = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
     ("0", "false", "no", "off"), False

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from triage_cli.domain.models import Category, Rule
+from triage_cli.domain.deliveries import Rule
+from triage_cli.domain.tickets import Category
 
 DEFAULT_CATEGORIES = (
     Category("Billing", "Invoices, charges, payments, refunds, subscriptions"),

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from triage_cli.config.models import DestinationSpec
 from triage_cli.config.validators import Field, label, number, one_of, record, several, suggestion, text, url
 from triage_cli.config.yaml_document import MistakeError, Place, kind
-from triage_cli.domain.models import PRIORITIES, Category, Rule
+from triage_cli.domain.deliveries import Rule
+from triage_cli.domain.tickets import PRIORITIES, Category
 
 
 def later(place: Place) -> Place:

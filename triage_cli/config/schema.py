@@ -37,7 +37,8 @@ from triage_cli.config.validators import (
     variable,
 )
 from triage_cli.config.yaml_document import MistakeError, Place
-from triage_cli.domain.models import Category, Rule
+from triage_cli.domain.deliveries import Rule
+from triage_cli.domain.tickets import Category
 
 LOCAL = ClassifierSpec("local", "local")
 MODELS = ("decision", "openai", "anthropic")

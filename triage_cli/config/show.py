@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from triage_cli.config.models import ClassifierSpec, Config, DestinationSpec, HookSpec, Price, without_password
 from triage_cli.config.schema import CATEGORY, CLASSIFIER, DESTINATION, WEBHOOK
 from triage_cli.config.validators import Field
-from triage_cli.domain.models import Category
+from triage_cli.domain.tickets import Category
 
 
 def shown(config: Config) -> Iterator[tuple[str, object, str]]:

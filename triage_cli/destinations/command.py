@@ -12,8 +12,9 @@ from contextlib import suppress
 from typing import IO
 
 from triage_cli.destinations.payload import line
+from triage_cli.domain.deliveries import Parcel, Receipt
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.models import Outcome, Parcel, Receipt
+from triage_cli.domain.runs import Outcome
 from triage_cli.runtime import exhausted
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.process import at_end

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from triage_cli.destinations.locking import locked
 from triage_cli.destinations.payload import line
+from triage_cli.domain.deliveries import Parcel, Receipt
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.models import Outcome, Parcel, Receipt
+from triage_cli.domain.runs import Outcome
 from triage_cli.runtime import exhausted
 from triage_cli.runtime.private_files import FOLDER, private
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from triage_cli.domain.models import Parcel
+from triage_cli.domain.deliveries import Parcel
 from triage_cli.domain.serialization import compact, ticket_record
 
 SCHEMA_VERSION = 1

@@ -14,8 +14,9 @@ import httpx
 from triage_cli import __version__
 from triage_cli.destinations.payload import line
 from triage_cli.destinations.ssrf_guard import Resolver, checked
+from triage_cli.domain.deliveries import Parcel, Receipt
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.models import Outcome, Parcel, Receipt
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.webhook_signing import signature
 from triage_cli.runtime import exhausted
 from triage_cli.runtime.async_bridge import bridge

@@ -12,8 +12,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from triage_cli.domain.audit import Event, Head, LoggedEvent
 from triage_cli.domain.errors import CheckError, StoreError
-from triage_cli.domain.models import Event, Head, LoggedEvent
 
 GENESIS = "0" * 64
 

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from triage_cli.domain import ids
 from triage_cli.domain.errors import InputError, RowError
-from triage_cli.domain.models import URGENCY, Ticket, TicketDraft
 from triage_cli.domain.serialization import compact, encodable, from_json
+from triage_cli.domain.tickets import URGENCY, Ticket, TicketDraft
 
 # Below this many known tickets no share says anything.
 ENOUGH_TO_DOUBT = 10

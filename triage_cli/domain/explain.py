@@ -6,8 +6,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from triage_cli.domain.audit import LoggedEvent
+from triage_cli.domain.decisions import Classification
+from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.ids import is_forgotten, short
-from triage_cli.domain.models import Classification, Delivery, History, LoggedEvent
+from triage_cli.domain.views import History
 
 SOURCES = {
     "model": "the embedded model's calibrated probability",

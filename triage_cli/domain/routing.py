@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import NamedTuple
 
+from triage_cli.domain.deliveries import Delivery, Rule
 from triage_cli.domain.ids import delivery_id
-from triage_cli.domain.models import Delivery, Rule, Ticket
 from triage_cli.domain.serialization import compact, from_json
+from triage_cli.domain.tickets import Ticket
 
 # A ticket in one of these was routed by its category, and stays where it is while nothing that a rule reads changes.
 SETTLED = ("routing", "routed", "undeliverable", "unroutable")

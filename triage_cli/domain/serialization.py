@@ -8,19 +8,12 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
-from triage_cli.domain.models import (
-    Attempt,
-    Classification,
-    Decided,
-    Delivery,
-    Flip,
-    History,
-    LoggedEvent,
-    Outcome,
-    Routed,
-    Run,
-    Ticket,
-)
+from triage_cli.domain.audit import LoggedEvent
+from triage_cli.domain.decisions import Classification, Decided, Flip
+from triage_cli.domain.deliveries import Attempt, Delivery, Routed
+from triage_cli.domain.runs import Outcome, Run
+from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.views import History
 
 TICKET_KEYS = (
     "ticket_id",

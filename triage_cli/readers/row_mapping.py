@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from triage_cli.domain.errors import RowError
-from triage_cli.domain.models import Rejected, TicketDraft
+from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers.csv_reader import Record
 from triage_cli.readers.unread_dates import UnreadDates
 from triage_cli.readers.values import NOTHING, NOTHING_LENGTH, moment, priority

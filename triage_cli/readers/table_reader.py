@@ -6,8 +6,8 @@ from io import BytesIO
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
-from triage_cli.domain.models import Rejected, TicketDraft
 from triage_cli.domain.serialization import ADDED_KEYS, TICKET_KEYS
+from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers.columns import Columns, has_text, matched
 from triage_cli.readers.csv_reader import CsvRecords, Record, named_once
 from triage_cli.readers.decoding import Decoder, after_ascii, texts

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import NamedTuple, Self
 
 from triage_cli.domain.errors import BudgetError
-from triage_cli.domain.models import Held, Lease
+from triage_cli.domain.runs import Held, Lease
 from triage_cli.runtime.stop import Allowance
 
 # Writes down what this run has spent and set aside, and grants as many of further sums, in their order, as there is

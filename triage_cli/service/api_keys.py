@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from triage_cli.domain import api_keys, ids
+from triage_cli.domain.api_access import ApiKey
+from triage_cli.domain.audit import Event
+from triage_cli.domain.changes import Change
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.models import ApiKey, Change, Event
-from triage_cli.ports import Gate, Store
+from triage_cli.ports.storage import Gate, Store
 
 NAME = re.compile(r"[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?")
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from triage_cli.domain import audit_chain
+from triage_cli.domain.audit import Head, LoggedEvent
 from triage_cli.domain.errors import CheckError
-from triage_cli.domain.models import Head, LoggedEvent
-from triage_cli.ports import Trail
+from triage_cli.ports.storage import Trail
 
 BESIDE = "where a backup was copied there by hand, put it back by triage db restore"
 ELSEWHERE = "a head from between a backup and its restore is rightly gone: triage logs --action restored"

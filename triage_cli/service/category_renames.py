@@ -7,8 +7,10 @@ from itertools import islice
 from operator import attrgetter
 
 from triage_cli.domain import ids
-from triage_cli.domain.models import Category, Event, Renamed, Rule, Selection, Ticket
-from triage_cli.ports import Store
+from triage_cli.domain.audit import Event
+from triage_cli.domain.deliveries import Rule
+from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket
+from triage_cli.ports.storage import Store
 
 
 def follow(store: Store, categories: Sequence[Category], rules: Iterable[Rule], actor: str, run_id: str | None) -> None:

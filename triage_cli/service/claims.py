@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from triage_cli.domain.models import Lease, Selection, Ticket
+from triage_cli.domain.runs import Lease
 from triage_cli.domain.streams import CHUNK, NAMED, chunked
-from triage_cli.ports import Store
+from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import Allowance
 
 TO_CLASSIFY = frozenset({"new", "failed"})

@@ -3,10 +3,14 @@
 from collections.abc import Iterator, Sequence
 
 from triage_cli.domain import ids
+from triage_cli.domain.audit import Event
+from triage_cli.domain.changes import Change
+from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.models import Change, Event, Outcome, Routed, Selection, Ticket
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.streams import CHUNK
-from triage_cli.ports import Store
+from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.ports.storage import Store
 from triage_cli.service.runs import Tally
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from triage_cli.domain import ids, routing
+from triage_cli.domain.deliveries import Delivery, Rule
 from triage_cli.domain.explain import explain
-from triage_cli.domain.models import Category, Delivery, History, Rule, Why
 from triage_cli.domain.serialization import compact, from_json
+from triage_cli.domain.tickets import Category
+from triage_cli.domain.views import History, Why
 from triage_cli.service import category_renames
 from triage_cli.service.delivery.route import Map
 

@@ -5,33 +5,17 @@ from contextlib import closing, contextmanager
 from itertools import chain, count, islice
 from typing import NamedTuple, TypeVar
 
+from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
+from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.dedup import Meetings
+from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import UnavailableError, UsageError
-from triage_cli.domain.models import (
-    Category,
-    ClassifyPlan,
-    Decided,
-    EventQuery,
-    Flip,
-    Head,
-    History,
-    Lease,
-    LoggedEvent,
-    Outcome,
-    ReclassifyPlan,
-    Rejected,
-    Routed,
-    RoutePlan,
-    Run,
-    Selection,
-    Stats,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-    Why,
-)
+from triage_cli.domain.runs import Lease, Outcome, Run
 from triage_cli.domain.streams import bounded
-from triage_cli.ports import Batcher, Classifier, Store
+from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.domain.views import History, Stats, Why
+from triage_cli.ports.adapters import Batcher, Classifier
+from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import Allowance
 from triage_cli.service import category_renames, lookup

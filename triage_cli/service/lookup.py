@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain.models import Selection, Ticket
-from triage_cli.ports import Store
+from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.ports.storage import Store
 
 # So many of the least sure tickets are put in order: more than a person does in an hour.
 WINDOW = 500

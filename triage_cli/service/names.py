@@ -1,8 +1,8 @@
 """Which ticket a name means."""
 
 from triage_cli.domain.errors import AmbiguousError, NotFoundError
-from triage_cli.domain.models import Ticket
-from triage_cli.ports import Store
+from triage_cli.domain.tickets import Ticket
+from triage_cli.ports.storage import Store
 
 SHOWN_MATCHES = 10
 SHOWN_NAME = 60  # characters: what is piped in by mistake may be a whole ticket

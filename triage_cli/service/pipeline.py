@@ -2,10 +2,12 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.models import Lease, Outcome, Routed, Selection, Ticket
+from triage_cli.domain.runs import Lease, Outcome
 from triage_cli.domain.streams import CHUNK
-from triage_cli.ports import Store
+from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.ports.storage import Store
 from triage_cli.service.claims import TO_CLASSIFY, TO_ROUTE
 from triage_cli.service.classification.decisions import Deciding
 from triage_cli.service.delivery.route import Delivering

@@ -8,24 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from triage_cli.domain import ids
+from triage_cli.domain.audit import Event
+from triage_cli.domain.changes import Change
+from triage_cli.domain.decisions import POSTPONED, UNFINISHED, Answer, Classification, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.errors import AnswerError, CheckError
-from triage_cli.domain.models import (
-    POSTPONED,
-    UNFINISHED,
-    Answer,
-    Change,
-    Classification,
-    Decided,
-    Event,
-    Flip,
-    Lease,
-    Outcome,
-    ReclassifyPlan,
-    Selection,
-    Ticket,
-)
+from triage_cli.domain.runs import Lease, Outcome
 from triage_cli.domain.streams import bounded
-from triage_cli.ports import Store
+from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Budget
 from triage_cli.service.batch.collect import Batching
 from triage_cli.service.classification.decisions import Deciding, decided, discreet, paying, steps_within

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from triage_cli.domain import ids
+from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import PRECEDENCE, ExitCode, ItemError, TriageError
-from triage_cli.domain.models import Lease, Outcome, Routed, Run
+from triage_cli.domain.runs import Lease, Outcome, Run
 from triage_cli.domain.serialization import compact
-from triage_cli.ports import Store
+from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Bounds, Budget
 from triage_cli.runtime.stop import Allowance
 

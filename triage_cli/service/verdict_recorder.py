@@ -5,21 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from triage_cli.domain import ids
+from triage_cli.domain.audit import Event
+from triage_cli.domain.changes import Change
+from triage_cli.domain.decisions import Classification
 from triage_cli.domain.dedup import reset
 from triage_cli.domain.errors import AmbiguousError, NotFoundError, RowError, UnavailableError
-from triage_cli.domain.models import (
-    Change,
-    Classification,
-    Event,
-    History,
-    Lease,
-    Outcome,
-    Selection,
-    Ticket,
-    VerdictDraft,
-)
+from triage_cli.domain.runs import Lease, Outcome
 from triage_cli.domain.streams import chunked
-from triage_cli.ports import Store
+from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
+from triage_cli.domain.views import History
+from triage_cli.ports.storage import Store
 from triage_cli.service import names
 from triage_cli.service.classification.decisions import held
 from triage_cli.service.verdicts import Verdicts

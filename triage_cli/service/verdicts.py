@@ -4,10 +4,11 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 from triage_cli.domain import ids
+from triage_cli.domain.decisions import Classification
 from triage_cli.domain.errors import RowError, UsageError
-from triage_cli.domain.models import Category, Classification, Ticket
 from triage_cli.domain.routing import SETTLED, woken
 from triage_cli.domain.serialization import encodable
+from triage_cli.domain.tickets import Category, Ticket
 
 # The step of a verdict that an export said: when it says the same again, that is no later word than a person's.
 IMPORTED = "import"

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from triage_cli.domain.api_access import ApiKey, Kept
 from triage_cli.domain.errors import NotFoundError, UsageError
 from triage_cli.domain.ids import now
-from triage_cli.domain.models import ApiKey, Gauges, Kept
+from triage_cli.domain.views import Gauges
 
 # An answer is kept for a day, the id of a webhook for a quarter of a year.
 ANSWERS = 24 * 3600.0

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
 from triage_cli.domain.audit_chain import GENESIS
 from triage_cli.domain.errors import CheckError, UnavailableError
-from triage_cli.domain.models import EventQuery, Head, LoggedEvent
 from triage_cli.runtime.installation import NEWER
 from triage_cli.runtime.private_files import private
 from triage_cli.stores.sqlite.connection import VERSION, check_sqlite, translate

@@ -10,23 +10,16 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from triage_cli.domain import audit_chain
+from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
+from triage_cli.domain.changes import Conflict
+from triage_cli.domain.decisions import Asking, Classification
+from triage_cli.domain.deliveries import Attempt
 from triage_cli.domain.ids import forgotten, now
-from triage_cli.domain.models import (
-    Asking,
-    Attempt,
-    Classification,
-    Conflict,
-    EventQuery,
-    Head,
-    History,
-    LoggedEvent,
-    Run,
-    Selection,
-    Stats,
-    Ticket,
-)
+from triage_cli.domain.runs import Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.streams import NAMED, chunked
+from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.domain.views import History, Stats
 from triage_cli.stores import queries
 from triage_cli.stores.batch_tables import BatchTables
 from triage_cli.stores.category_renames import Renames

@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from triage_cli.domain.models import Batch, BatchItem, Change, Event, Lease
+from triage_cli.domain.audit import Event
+from triage_cli.domain.batches import Batch, BatchItem
+from triage_cli.domain.changes import Change
+from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
 from triage_cli.stores import queries
 

@@ -4,8 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from triage_cli.domain.models import Change, Classification, Event, Renamed
+from triage_cli.domain.audit import Event
+from triage_cli.domain.changes import Change
+from triage_cli.domain.decisions import Classification
 from triage_cli.domain.serialization import compact
+from triage_cli.domain.tickets import Renamed
 
 # What stands under the old name. A ticket's revision grows, so that a run that read it before does not write it back.
 FOLLOW = (

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.ids import now
-from triage_cli.domain.models import Delivery, Lease
+from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
 from triage_cli.stores import queries
 

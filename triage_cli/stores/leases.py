@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from triage_cli.domain.errors import TakenOverError
-from triage_cli.domain.models import Held, Lease, Run
+from triage_cli.domain.runs import Held, Lease, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.runtime.places import alive, place
 from triage_cli.stores.queries import TYPED

@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from triage_cli.domain.models import Calibration, Change, Classification, Event, Labelled, Lease, ModelVersion
+from triage_cli.domain.audit import Event
+from triage_cli.domain.changes import Change
+from triage_cli.domain.decisions import Calibration, Classification, Labelled, ModelVersion
+from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
 
 _VERSION = ", ".join(ModelVersion._fields)

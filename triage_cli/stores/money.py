@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from triage_cli.domain import ids
-from triage_cli.domain.models import Lease, Run, Spent
+from triage_cli.domain.changes import Spent
+from triage_cli.domain.runs import Lease, Run
 from triage_cli.runtime.budget import fitting
 from triage_cli.stores import queries
 

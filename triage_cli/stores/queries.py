@@ -6,21 +6,16 @@ from itertools import chain, count
 from sqlite3 import Connection
 from typing import Any
 
+from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.audit_chain import GENESIS
+from triage_cli.domain.batches import BatchItem
+from triage_cli.domain.changes import Change
+from triage_cli.domain.decisions import Classification
+from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.ids import ago
-from triage_cli.domain.models import (
-    STATUSES,
-    Attempt,
-    BatchItem,
-    Change,
-    Classification,
-    Delivery,
-    EventQuery,
-    Run,
-    Selection,
-    Ticket,
-)
+from triage_cli.domain.runs import Run
 from triage_cli.domain.serialization import compact
+from triage_cli.domain.tickets import STATUSES, Selection, Ticket
 
 # Rows in one statement: a third faster than one by one, and SQLite works on them without holding Python's lock. It
 # takes 32,766 values at most.

@@ -5,8 +5,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from triage_cli.config import Config
-from triage_cli.domain.models import ClassifyPlan
-from triage_cli.ports import Batcher, Classifier, Destination
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.ports.adapters import Batcher, Classifier, Destination
 from triage_cli.runtime.network import Network
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.delivery.route import Map
@@ -38,7 +38,7 @@ from triage_cli.wiring.stores import (
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
     from triage_cli.client import RemoteTriage
-    from triage_cli.runtime.retry import Pace
+    from triage_cli.runtime.rate_limit import Pace
 
 __all__ = [
     "asks_provider",

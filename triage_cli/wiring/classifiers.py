@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli.config import ClassifierSpec, Config
 from triage_cli.domain import ids
+from triage_cli.domain.decisions import Classification, ClassifyPlan, ModelVersion
 from triage_cli.domain.errors import ConfigError, UsageError
-from triage_cli.domain.models import Classification, ClassifyPlan, ModelVersion
-from triage_cli.ports import Batcher, Classifier, Store
+from triage_cli.ports.adapters import Batcher, Classifier
+from triage_cli.ports.storage import Store
 from triage_cli.runtime.network import Network
 from triage_cli.wiring.stores import open_shelf
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.classifiers.calibrated import Calibrated
     from triage_cli.classifiers.embedded.weights import Model
     from triage_cli.classifiers.llm.classifier import AskingClassifier
-    from triage_cli.runtime.retry import Pace
+    from triage_cli.runtime.rate_limit import Pace
 
 
 class Caller(NamedTuple):
@@ -112,7 +113,7 @@ def open_batcher(config: Config, store: Store, name: str, plan: ClassifyPlan, ca
 def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller) -> "AskingClassifier":
     """Open a classifier that asks a provider, as it is itself: nothing recalled, nothing calibrated."""
     from triage_cli.classifiers.llm import classifier as llm_classifier
-    from triage_cli.runtime.retry import Pace
+    from triage_cli.runtime.rate_limit import Pace
 
     if spec.name not in caller.paces:
         caller.paces[spec.name] = Pace(spec.requests_per_minute, spec.tokens_per_minute)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from triage_cli.config import Config, DestinationSpec
 from triage_cli.config.secrets import secret_variables
 from triage_cli.domain import ids, routing
+from triage_cli.domain.deliveries import Parcel, RoutePlan, Rule
 from triage_cli.domain.errors import ConfigError
-from triage_cli.domain.models import Parcel, RoutePlan, Rule, Ticket
-from triage_cli.ports import Destination, Store
+from triage_cli.domain.tickets import Ticket
+from triage_cli.ports.adapters import Destination
+from triage_cli.ports.storage import Store
 from triage_cli.runtime.network import Network
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli.config import Config
 from triage_cli.domain import ids
+from triage_cli.domain.decisions import Calibration, ClassifyPlan
 from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.models import Calibration, ClassifyPlan, Ticket
-from triage_cli.ports import Classifier, Store
+from triage_cli.domain.tickets import Ticket
+from triage_cli.ports.adapters import Classifier
+from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.stop import Allowance

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from triage_cli.config import Config, is_postgres, no_home, without_password
 from triage_cli.domain import ids
+from triage_cli.domain.audit import Head
 from triage_cli.domain.audit_chain import GENESIS
 from triage_cli.domain.errors import CheckError, ConfigError, UsageError
-from triage_cli.domain.models import Head, Lease, Selection
-from triage_cli.ports import Gate, Shelf, Store
+from triage_cli.domain.runs import Lease
+from triage_cli.domain.tickets import Selection
+from triage_cli.ports.storage import Gate, Shelf, Store
 from triage_cli.runtime.installation import with_extra
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.places import machine

@@ -20,21 +20,14 @@ from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.queries import moment
 from triage_cli.api.schemas import bulk as shapes
 from triage_cli.client import protocol
+from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
 from triage_cli.domain.dedup import Meetings
+from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import MediaTypeError, RowError, TooLargeError, TriageError, UnavailableError, UsageError
-from triage_cli.domain.models import (
-    PRIORITIES,
-    ClassifyPlan,
-    Outcome,
-    ReclassifyPlan,
-    Rejected,
-    RoutePlan,
-    Selection,
-    TicketDraft,
-    VerdictDraft,
-)
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import compact, from_json
-from triage_cli.ports import Triage
+from triage_cli.domain.tickets import PRIORITIES, Rejected, Selection, TicketDraft, VerdictDraft
+from triage_cli.ports.triage import Triage
 from triage_cli.readers import ReadOptions, open_table, values
 from triage_cli.service.local_triage import LocalTriage
 

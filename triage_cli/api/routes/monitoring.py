@@ -14,7 +14,8 @@ from starlette.responses import Response
 from triage_cli.api.dependencies import ServedHere
 from triage_cli.api.metrics import family, line
 from triage_cli.api.schemas import responses
-from triage_cli.domain.models import STATUSES, Gauges
+from triage_cli.domain.tickets import STATUSES
+from triage_cli.domain.views import Gauges
 
 router = APIRouter(tags=["operations"])
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"

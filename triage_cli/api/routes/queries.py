@@ -12,9 +12,10 @@ from triage_cli.api.dependencies import TriageHere
 from triage_cli.api.idempotency import Done, reply
 from triage_cli.api.routes.tickets import TicketName
 from triage_cli.api.schemas import requests, responses
-from triage_cli.domain.models import EventQuery, Selection
+from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.serialization import event_record, history_record, ticket_record
-from triage_cli.ports import Triage
+from triage_cli.domain.tickets import Selection
+from triage_cli.ports.triage import Triage
 
 router = APIRouter(tags=["reads"])
 PAGED: dict[int | str, dict[str, Any]] = {

@@ -13,20 +13,13 @@ from triage_cli.api.dependencies import CallerHere, Served, ServedHere, TriageHe
 from triage_cli.api.idempotency import Done, Once, OnceHere
 from triage_cli.api.schemas import requests, responses
 from triage_cli.domain import ids
+from triage_cli.domain.decisions import ClassifyPlan, Decided
+from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import BusyError, NoRouteError, NotClassifiedError, RowError, TriageError, UsageError
-from triage_cli.domain.models import (
-    ClassifyPlan,
-    Decided,
-    Outcome,
-    Routed,
-    RoutePlan,
-    Selection,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-)
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import delivery_record, ticket_record
-from triage_cli.ports import Triage
+from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.ports.triage import Triage
 from triage_cli.readers import values
 
 router = APIRouter(tags=["tickets"], dependencies=[Depends(json_only)])

@@ -19,8 +19,8 @@ from triage_cli.api.idempotency import Done, reply
 from triage_cli.api.routes.tickets import created, draft
 from triage_cli.api.schemas import requests, responses
 from triage_cli.domain.errors import NotFoundError, UnauthenticatedError, UsageError
-from triage_cli.domain.models import Selection
 from triage_cli.domain.serialization import ticket_record
+from triage_cli.domain.tickets import Selection
 from triage_cli.domain.webhook_signing import signature
 from triage_cli.readers.json_reader import text_of
 

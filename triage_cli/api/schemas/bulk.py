@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from triage_cli.api.schemas.requests import In, Moment, Name, Priority, Short
 from triage_cli.api.schemas.responses import Ticket
-from triage_cli.domain.models import Status
+from triage_cli.domain.tickets import Status
 
 # What one request may name.
 MOST_IDS = 100_000

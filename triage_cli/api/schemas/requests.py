@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
-from triage_cli.domain.models import Status
 from triage_cli.domain.serialization import compact
+from triage_cli.domain.tickets import Status
 
 # A blank as Python strips it, and the control characters: a text of nothing else says nothing.
 BLANK = "\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from triage_cli.api.schemas.requests import Priority
-from triage_cli.domain.models import Status
+from triage_cli.domain.tickets import Status
 
 Kind = Literal["decision", "logprob", "said", "model", "human"]
 EXAMPLE: JsonDict = {

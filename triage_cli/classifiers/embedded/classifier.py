@@ -14,10 +14,12 @@ from typing import NamedTuple
 from triage_cli.classifiers.embedded.inference import SLICE, WordTable
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS, words_of
 from triage_cli.classifiers.embedded.weights import METHOD, Model, described, fingerprint
+from triage_cli.domain.decisions import Answer, Asking, Classification
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.invisible import is_plain
-from triage_cli.domain.models import Answer, Asking, Category, Classification, Outcome, Ticket
 from triage_cli.domain.prompt_injection import Suspicion
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.budget import Budget
 
 TOLD = 10  # labels whose probability is kept

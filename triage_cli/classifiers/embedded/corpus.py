@@ -13,7 +13,7 @@ from triage_cli.classifiers.embedded.logistic_regression import Design
 from triage_cli.classifiers.embedded.tokens import bare, tokens_of, vocabulary, words_of
 from triage_cli.classifiers.embedded.weights import Floats
 from triage_cli.classifiers.examples import examples_of
-from triage_cli.domain.models import Category
+from triage_cli.domain.tickets import Category
 
 COMMON = 2  # texts that must have a word before it counts as one; rarer ones are known by their tokens
 

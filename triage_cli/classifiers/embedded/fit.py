@@ -20,9 +20,10 @@ from triage_cli.classifiers.embedded.weights import (
     suited,
     text_number,
 )
+from triage_cli.domain.decisions import Labelled
 from triage_cli.domain.errors import ConfigError
 from triage_cli.domain.evaluation.cross_validation import folds_of, groups_of
-from triage_cli.domain.models import Category, Labelled
+from triage_cli.domain.tickets import Category
 
 # How much terms count beside the vector: a description's few words say less than those of a score of texts.
 MANY = 15  # training texts a label

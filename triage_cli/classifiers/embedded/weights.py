@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from triage_cli.classifiers.examples import examples_of
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.models import Category
+from triage_cli.domain.tickets import Category
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]

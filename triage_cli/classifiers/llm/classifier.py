@@ -14,12 +14,17 @@ from triage_cli.classifiers.llm.provider import BUDGET, Provider, RejectedError,
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain import ids
+from triage_cli.domain.decisions import Answer, Asking, Classification
 from triage_cli.domain.errors import AnswerError, ConfigError, TemporaryError, TriageError
-from triage_cli.domain.models import Answer, Asking, Category, Classification, Outcome, Ticket
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.budget import Budget
+from triage_cli.runtime.circuit_breaker import Endpoint
 from triage_cli.runtime.network import Network
-from triage_cli.runtime.retry import REAL, Endpoint, Pace, Retries, StoppingError, Timing, persist
+from triage_cli.runtime.rate_limit import Pace
+from triage_cli.runtime.retry import Retries, persist
+from triage_cli.runtime.timing import REAL, StoppingError, Timing
 
 QUOTE = 20  # characters of a ticket in an error are more than chance
 MEANING = {

@@ -15,7 +15,7 @@ from triage_cli.classifiers.llm.provider import UNREADABLE, Complaint, Reply, is
 from triage_cli.classifiers.llm.response_limit import is_oversize
 from triage_cli.config import WIRES, ClassifierSpec
 from triage_cli.domain.errors import ConfigError
-from triage_cli.domain.models import Category
+from triage_cli.domain.tickets import Category
 
 MOST_CHOICES = 255
 OTHER_MARKS = 256  # bytes of a request around its texts, at most

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from triage_cli.classifiers.examples import examples_of
 from triage_cli.domain.invisible import readable
-from triage_cli.domain.models import Category
+from triage_cli.domain.tickets import Category
 
 VERSION = "1"  # grows with every change of a byte in the prompt: answers to another wording are not reused
 # Characters of a ticket that are sent: at first, and each time a model has found it too long. The least suit a small

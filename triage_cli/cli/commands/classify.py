@@ -12,9 +12,11 @@ from triage_cli.cli import messages, options
 from triage_cli.cli.context import Session, served
 from triage_cli.cli.output import Excel, Output, Printer
 from triage_cli.cli.progress import Bar, among
+from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.errors import PRECEDENCE, ExitCode
-from triage_cli.domain.models import ClassifyPlan, Decided, Outcome, Selection
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
+from triage_cli.domain.tickets import Selection
 
 COLUMNS = (*TICKET_KEYS, "asked")
 PREVIEW_KEYS = ("tickets", "tokens", "cost_usd", "prompt")

@@ -14,7 +14,7 @@ from triage_cli.cli.output import Output, Printer, help_if_bare
 from triage_cli.config import STARTER, shown, without_password
 from triage_cli.domain import routing
 from triage_cli.domain.errors import ConfigError, TriageError
-from triage_cli.domain.models import Selection
+from triage_cli.domain.tickets import Selection
 from triage_cli.runtime.private_files import private
 
 COLUMNS = ("key", "value", "origin")

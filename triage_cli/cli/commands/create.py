@@ -15,8 +15,9 @@ from triage_cli.cli.progress import Bar, through
 from triage_cli.cli.rejects import Rejections
 from triage_cli.domain.errors import ExitCode, RowError, UsageError
 from triage_cli.domain.ids import now
-from triage_cli.domain.models import Outcome, Rejected, Ticket, TicketDraft
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
+from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 from triage_cli.readers import Table
 
 DIDS = ("created", "updated", "unchanged", "rejected")

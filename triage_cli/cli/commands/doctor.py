@@ -11,7 +11,7 @@ from triage_cli.cli.context import Session, command
 from triage_cli.cli.output import Output, Printer
 from triage_cli.config import without_password
 from triage_cli.domain.errors import ExitCode, TriageError
-from triage_cli.domain.models import Lease
+from triage_cli.domain.runs import Lease
 
 COLUMNS = ("what", "works", "said", "next")
 

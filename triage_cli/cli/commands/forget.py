@@ -9,9 +9,11 @@ import typer
 from triage_cli.cli import messages
 from triage_cli.cli.context import Session, command
 from triage_cli.cli.output import Output, Printer
+from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.models import Outcome, Routed, Selection
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
+from triage_cli.domain.tickets import Selection
 
 
 def register(app: typer.Typer) -> None:

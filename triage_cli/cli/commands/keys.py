@@ -8,7 +8,7 @@ from triage_cli import wiring
 from triage_cli.cli.actor import user
 from triage_cli.cli.context import Session, command, makes_database
 from triage_cli.cli.output import Output, Printer, Table, help_if_bare
-from triage_cli.domain.models import ApiKey
+from triage_cli.domain.api_access import ApiKey
 from triage_cli.service.api_keys import KeyRing
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Who uses the key; the audit log calls its actor so.")]

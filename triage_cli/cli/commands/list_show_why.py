@@ -11,8 +11,8 @@ from triage_cli.cli import messages, options
 from triage_cli.cli.context import Session, served
 from triage_cli.cli.output import Excel, Output, Printer
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.models import Selection
 from triage_cli.domain.serialization import TICKET_KEYS, history_record, ticket_record
+from triage_cli.domain.tickets import Selection
 from triage_cli.service import category_renames
 
 Name = Annotated[

@@ -10,7 +10,7 @@ import typer
 from triage_cli.cli import messages, options
 from triage_cli.cli.context import Session, served
 from triage_cli.cli.output import Excel, Output, Printer
-from triage_cli.domain.models import EventQuery, LoggedEvent
+from triage_cli.domain.audit import EventQuery, LoggedEvent
 from triage_cli.domain.serialization import EVENT_KEYS, event_record
 
 ON_TERMINAL = 100

@@ -13,9 +13,11 @@ from triage_cli.cli.context import Session, served
 from triage_cli.cli.output import Excel, Output, Printer
 from triage_cli.cli.progress import Bar, among
 from triage_cli.cli.unroutable import Unroutable
+from triage_cli.domain.decisions import Flip, ReclassifyPlan
 from triage_cli.domain.errors import PRECEDENCE, ExitCode, UsageError
-from triage_cli.domain.models import Flip, Outcome, ReclassifyPlan, Selection
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import FLIP_KEYS, outcome_record
+from triage_cli.domain.tickets import Selection
 
 # What is asked about again where nothing is named.
 DECIDED = ("classified", "routing", "routed", "unroutable", "undeliverable")

@@ -13,7 +13,7 @@ import typer
 from triage_cli.cli import messages, options
 from triage_cli.cli.context import Session, served
 from triage_cli.domain.errors import ExitCode, UsageError
-from triage_cli.domain.models import Selection
+from triage_cli.domain.tickets import Selection
 
 
 def register(app: typer.Typer) -> None:

@@ -14,9 +14,11 @@ from triage_cli.cli.output import Excel, Output, Printer
 from triage_cli.cli.progress import Bar, among
 from triage_cli.cli.unroutable import Unroutable
 from triage_cli.domain import routing
+from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import PRECEDENCE, ExitCode, ItemError, TriageError
-from triage_cli.domain.models import Outcome, Routed, RoutePlan, Selection
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
+from triage_cli.domain.tickets import Selection
 
 # Attempts that fall due within this many seconds are waited for.
 STAY = 15.0

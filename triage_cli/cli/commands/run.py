@@ -15,10 +15,13 @@ from triage_cli.cli.output import Excel, Output, Printer
 from triage_cli.cli.progress import Bar, through
 from triage_cli.cli.rejects import Rejections
 from triage_cli.cli.unroutable import Unroutable
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import PRECEDENCE, ExitCode, ItemError, UsageError
-from triage_cli.domain.models import ClassifyPlan, Outcome, Rejected, Routed, TicketDraft
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import ADDED_KEYS as ADDED
 from triage_cli.domain.streams import in_order
+from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import Table
 from triage_cli.readers.csv_reader import named_once
 

@@ -11,8 +11,9 @@ from triage_cli.cli import input_files, messages, options
 from triage_cli.cli.context import Session, served
 from triage_cli.cli.output import Excel, Output, Printer
 from triage_cli.domain.errors import ExitCode, InputError, RowError, UsageError
-from triage_cli.domain.models import Outcome, Rejected, Ticket, VerdictDraft
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
+from triage_cli.domain.tickets import Rejected, Ticket, VerdictDraft
 from triage_cli.readers import csv_rows
 
 WORDS = {"verdict": "verdicts given", "cleared": "taken back"}

@@ -4,22 +4,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
 from triage_cli.domain import ids
+from triage_cli.domain.batches import Batch, BatchItem, BatchResult
+from triage_cli.domain.changes import Change, Spent
+from triage_cli.domain.decisions import POSTPONED, Answer, Classification, Decided
 from triage_cli.domain.errors import ConfigError, DoubtfulError, TriageError
-from triage_cli.domain.models import (
-    POSTPONED,
-    Answer,
-    Batch,
-    BatchItem,
-    BatchResult,
-    Change,
-    Classification,
-    Decided,
-    Outcome,
-    Spent,
-    Ticket,
-)
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.streams import chunked
-from triage_cli.ports import Batcher, Classifier
+from triage_cli.domain.tickets import Ticket
+from triage_cli.ports.adapters import Batcher, Classifier
 from triage_cli.service.batch.submit import Desk, Gathering, paid, released, spooled, waits_for
 from triage_cli.service.classification.decisions import Deciding, answered_by, costs, late, paying, steps_within
 from triage_cli.service.classification.flip_rules import judge

@@ -6,23 +6,16 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple, cast
 
 from triage_cli.domain import ids
+from triage_cli.domain.audit import Event
+from triage_cli.domain.batches import Batch, BatchItem, BatchRequest
+from triage_cli.domain.changes import Change, Spent
+from triage_cli.domain.decisions import Answer, Decided
 from triage_cli.domain.errors import BudgetError, DoubtfulError, TriageError
-from triage_cli.domain.models import (
-    Answer,
-    Batch,
-    BatchItem,
-    BatchRequest,
-    Change,
-    Decided,
-    Event,
-    Lease,
-    Outcome,
-    Selection,
-    Spent,
-    Ticket,
-)
+from triage_cli.domain.runs import Lease, Outcome
 from triage_cli.domain.streams import CHUNK, chunked
-from triage_cli.ports import Batcher, Store
+from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.ports.adapters import Batcher
+from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Budget
 from triage_cli.service.classification.decisions import Deciding, texts_of
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from triage_cli.domain.models import Ticket
+from triage_cli.domain.tickets import Ticket
 
 FEW = 5  # names of a long list that are told
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from triage_cli.domain.models import Decided, Outcome, Selection, Ticket
+from triage_cli.domain.decisions import Decided
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.claims import TO_CLASSIFY, Claiming
 from triage_cli.service.classification.decisions import Deciding
 from triage_cli.service.runs import Tally

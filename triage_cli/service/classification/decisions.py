@@ -4,23 +4,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from triage_cli.domain import ids
+from triage_cli.domain.audit import Event
+from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.decisions import UNFINISHED, Answer, Classification, Decided
 from triage_cli.domain.errors import AnswerError, TriageError
-from triage_cli.domain.models import (
-    UNFINISHED,
-    Answer,
-    Change,
-    Classification,
-    Conflict,
-    Decided,
-    Event,
-    Lease,
-    Outcome,
-    Ticket,
-)
 from triage_cli.domain.prompt_injection import Suspicion
 from triage_cli.domain.routing import SETTLED, woken
+from triage_cli.domain.runs import Lease, Outcome
 from triage_cli.domain.streams import CHUNK
-from triage_cli.ports import Classifier, Store
+from triage_cli.domain.tickets import Ticket
+from triage_cli.ports.adapters import Classifier
+from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Budget
 from triage_cli.service.classification.category_check import Unchecked
 

@@ -3,8 +3,9 @@
 import re
 from typing import NamedTuple
 
+from triage_cli.domain.decisions import Classification, Flip
 from triage_cli.domain.errors import AnswerError, CheckError, UsageError
-from triage_cli.domain.models import Classification, Flip, Ticket
+from triage_cli.domain.tickets import Ticket
 
 # What is changed when the answers are to hold.
 CHANGES = frozenset({"flip", "rehomed", "unhoused"})

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.models import Outcome, Routed, Selection
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.streams import NAMED, chunked
-from triage_cli.ports import Store
+from triage_cli.domain.tickets import Selection
+from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import Allowance
 from triage_cli.service.delivery.pending import or_offline
 from triage_cli.service.delivery.route import Delivering

@@ -5,10 +5,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from triage_cli.domain.deliveries import Parcel, Receipt
 from triage_cli.domain.errors import DeliveryError, ExhaustedError, TriageError
-from triage_cli.domain.models import Outcome, Parcel, Receipt
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.streams import BYTES
-from triage_cli.ports import Destination
+from triage_cli.ports.adapters import Destination
 
 # So many parcels of one destination are in hand at most, and about so many characters of their tickets.
 ROOM = 500

@@ -2,8 +2,9 @@
 
 from collections.abc import Set as AbstractSet
 
+from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import OfflineError, TriageError
-from triage_cli.domain.models import Outcome, Routed
+from triage_cli.domain.runs import Outcome
 from triage_cli.service.delivery.results import Reached
 
 

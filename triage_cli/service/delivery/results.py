@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain import ids, routing
+from triage_cli.domain.audit import Event
+from triage_cli.domain.changes import Change
+from triage_cli.domain.deliveries import Attempt, Delivery, Parcel, Receipt
 from triage_cli.domain.errors import DeliveryError, TriageError, UnavailableError
-from triage_cli.domain.models import Attempt, Change, Delivery, Event, Lease, Outcome, Parcel, Receipt, Ticket
-from triage_cli.ports import Store
+from triage_cli.domain.runs import Lease, Outcome
+from triage_cli.domain.tickets import Ticket
+from triage_cli.ports.storage import Store
 
 # A ticket that others change at the same moment this often in a row is left to the next run.
 TRIES = 5

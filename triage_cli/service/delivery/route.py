@@ -6,10 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain import ids, routing
+from triage_cli.domain.audit import Event
+from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.deliveries import Delivery, Parcel, Routed, Rule
 from triage_cli.domain.errors import NoRouteError, NotClassifiedError
-from triage_cli.domain.models import Change, Conflict, Delivery, Event, Lease, Outcome, Parcel, Routed, Rule, Ticket
+from triage_cli.domain.runs import Lease, Outcome
 from triage_cli.domain.streams import NAMED
-from triage_cli.ports import Destination, Store
+from triage_cli.domain.tickets import Ticket
+from triage_cli.ports.adapters import Destination
+from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import Allowance
 from triage_cli.service.delivery.dispatcher import ROOM, Arrived, Circuits, Post
 from triage_cli.service.delivery.pending import Waiting, or_offline

@@ -4,8 +4,10 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from triage_cli.domain.models import Category, Change, Conflict, Outcome, Ticket, TicketDraft
-from triage_cli.ports import Store
+from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Category, Ticket, TicketDraft
+from triage_cli.ports.storage import Store
 from triage_cli.service.intake.import_tickets import Intake
 from triage_cli.service.verdicts import Verdicts
 

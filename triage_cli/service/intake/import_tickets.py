@@ -6,23 +6,17 @@ from contextlib import closing
 from typing import NamedTuple
 
 from triage_cli.domain import dedup, ids
+from triage_cli.domain.audit import Event
+from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.decisions import Classification
 from triage_cli.domain.dedup import Identified, Meetings
 from triage_cli.domain.errors import RowError, TriageError, UnavailableError
-from triage_cli.domain.models import (
-    Change,
-    Classification,
-    Conflict,
-    Event,
-    Outcome,
-    Rejected,
-    Selection,
-    Ticket,
-    TicketDraft,
-)
 from triage_cli.domain.occurrences import Seen
 from triage_cli.domain.routing import woken
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.streams import bounded
-from triage_cli.ports import Store
+from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
+from triage_cli.ports.storage import Store
 from triage_cli.service.verdicts import IMPORTED, Verdicts
 
 # An import that loses the race for the same identities this often in a row meets more than other imports.

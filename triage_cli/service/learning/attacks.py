@@ -11,11 +11,12 @@ from importlib.resources import files
 from itertools import islice
 from typing import Any, NamedTuple
 
+from triage_cli.domain.decisions import UNFINISHED, Answer
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.models import UNFINISHED, Answer, Category, Ticket
 from triage_cli.domain.prompt_injection import Suspicion
 from triage_cli.domain.streams import chunked
-from triage_cli.ports import Classifier
+from triage_cli.domain.tickets import Category, Ticket
+from triage_cli.ports.adapters import Classifier
 from triage_cli.runtime.budget import Budget
 
 TICKETS_AN_ATTACK = 4

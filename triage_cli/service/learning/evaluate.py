@@ -6,24 +6,17 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from triage_cli.domain import ids
+from triage_cli.domain.audit import Event
+from triage_cli.domain.decisions import UNFINISHED, Answer, Calibration, Classification, ClassifyPlan, Labelled
 from triage_cli.domain.errors import BudgetError, TriageError
 from triage_cli.domain.evaluation import calibration
 from triage_cli.domain.evaluation.metrics import Graded, Scored, calibration_error, scored, wilson
-from triage_cli.domain.models import (
-    UNFINISHED,
-    Answer,
-    Calibration,
-    Category,
-    Classification,
-    ClassifyPlan,
-    Event,
-    Labelled,
-    Outcome,
-    Ticket,
-)
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.streams import chunked
-from triage_cli.ports import Classifier, Shelf, Store
+from triage_cli.domain.tickets import Category, Ticket
+from triage_cli.ports.adapters import Classifier
+from triage_cli.ports.storage import Shelf, Store
 from triage_cli.runtime.stop import Allowance
 from triage_cli.service.learning.attacks import Steering, Tries
 from triage_cli.service.runs import Tally, running

@@ -5,12 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain import ids
+from triage_cli.domain.audit import Event
+from triage_cli.domain.decisions import Labelled, ModelVersion
 from triage_cli.domain.errors import UnavailableError, UsageError
 from triage_cli.domain.evaluation.cross_validation import folds_of, groups_of
 from triage_cli.domain.evaluation.metrics import Graded, macro_f1, share, wilson
-from triage_cli.domain.models import Category, Event, Labelled, ModelVersion
 from triage_cli.domain.serialization import compact
-from triage_cli.ports import Shelf, Store, Trainer
+from triage_cli.domain.tickets import Category
+from triage_cli.ports.adapters import Trainer
+from triage_cli.ports.storage import Shelf, Store
 from triage_cli.runtime.stop import Allowance
 from triage_cli.service.runs import running
 from triage_cli.service.verdicts import Verdicts

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from triage_cli.domain import audit_chain
+from triage_cli.domain.audit import Head, LoggedEvent
 from triage_cli.domain.errors import CheckError, StoreError
-from triage_cli.domain.models import Head, LoggedEvent
 from triage_cli.stores import queries
 from triage_cli.stores.base import Db
 from triage_cli.stores.postgres import schema

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from triage_cli.domain.models import Attempt, BatchItem, Classification, Delivery, Ticket
+from triage_cli.domain.batches import BatchItem
+from triage_cli.domain.decisions import Classification
+from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.serialization import compact
+from triage_cli.domain.tickets import Ticket
 from triage_cli.stores import queries
 from triage_cli.stores.postgres.dialect import Door
 from triage_cli.stores.queries import COLUMNS

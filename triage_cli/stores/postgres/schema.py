@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from triage_cli.domain.models import STATUSES
+from triage_cli.domain.tickets import STATUSES
 from triage_cli.stores.sqlite.schema import FIRST, LATER, MARK_FORGOTTEN
 
 EVERY = (*FIRST, *chain.from_iterable(LATER.values()))

@@ -11,25 +11,17 @@ from typing import Any, NoReturn
 import psycopg
 
 from triage_cli.domain import audit_chain
+from triage_cli.domain.audit import Event, Head
+from triage_cli.domain.batches import BatchItem
+from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.decisions import Classification
+from triage_cli.domain.deliveries import Attempt, Delivery, Parcel
 from triage_cli.domain.errors import NoDatabaseError, UsageError
 from triage_cli.domain.ids import now
-from triage_cli.domain.models import (
-    Attempt,
-    BatchItem,
-    Change,
-    Classification,
-    Conflict,
-    Delivery,
-    Event,
-    Head,
-    Lease,
-    Parcel,
-    Run,
-    Selection,
-    Ticket,
-)
+from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.streams import BYTES
+from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.places import began, machine, place
 from triage_cli.stores import queries

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from triage_cli.domain.audit import Event, Head
+from triage_cli.domain.changes import Change
 from triage_cli.domain.errors import CheckError, StoreError, UnavailableError, UsageError
-from triage_cli.domain.models import Change, Event, Head
 from triage_cli.domain.serialization import compact
 from triage_cli.runtime.installation import NEWER
 from triage_cli.runtime.places import alive, place

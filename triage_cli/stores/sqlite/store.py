@@ -10,24 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from triage_cli.domain import audit_chain
+from triage_cli.domain.audit import Head
+from triage_cli.domain.batches import BatchItem
+from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.decisions import Classification
+from triage_cli.domain.deliveries import Attempt, Delivery, Parcel
 from triage_cli.domain.errors import NoDatabaseError, StoreError, UnavailableError, UsageError
 from triage_cli.domain.ids import now
-from triage_cli.domain.models import (
-    Attempt,
-    BatchItem,
-    Change,
-    Classification,
-    Conflict,
-    Delivery,
-    Head,
-    Lease,
-    Parcel,
-    Run,
-    Selection,
-    Ticket,
-)
+from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.serialization import compact, encodable
 from triage_cli.domain.streams import first_of
+from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.places import began, machine, place
 from triage_cli.runtime.private_files import make_private
 from triage_cli.stores import category_renames, queries

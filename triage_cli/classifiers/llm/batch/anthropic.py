@@ -13,8 +13,8 @@ from triage_cli.classifiers.llm.anthropic import AnthropicProvider, translated
 from triage_cli.classifiers.llm.batch.client import SKEW, Limits, Line, as_line, custom_id, since
 from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider import Complaint
+from triage_cli.domain.batches import Batch, BatchLook
 from triage_cli.domain.errors import DoubtfulError, TriageError
-from triage_cli.domain.models import Batch, BatchLook
 
 LONG = 900.0  # seconds that the SDK allows for a whole batch
 # The statuses that stand behind an error's type, since results carry only its name.

@@ -14,6 +14,8 @@ from triage_cli.classifiers.llm.classifier import AskingClassifier, failed, said
 from triage_cli.classifiers.llm.pricing import Bill, half, used
 from triage_cli.classifiers.llm.provider import BUDGET, Complaint, Reply, failure
 from triage_cli.config import ClassifierSpec
+from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
+from triage_cli.domain.decisions import POSTPONED, Answer, Asking, Classification
 from triage_cli.domain.errors import (
     AnswerError,
     ConfigError,
@@ -24,20 +26,9 @@ from triage_cli.domain.errors import (
     UnavailableError,
     UsageError,
 )
-from triage_cli.domain.models import (
-    POSTPONED,
-    Answer,
-    Asking,
-    Batch,
-    BatchItem,
-    BatchLook,
-    BatchRequest,
-    BatchResult,
-    Classification,
-    Outcome,
-    Ticket,
-)
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.streams import CHUNK
+from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.network import Network

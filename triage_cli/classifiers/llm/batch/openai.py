@@ -11,8 +11,8 @@ from triage_cli.classifiers.llm.batch.client import SKEW, Limits, Line, as_line,
 from triage_cli.classifiers.llm.openai import HOME, OpenAIProvider
 from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider import Complaint
+from triage_cli.domain.batches import Batch, BatchLook
 from triage_cli.domain.errors import ConfigError, TemporaryError, TriageError
-from triage_cli.domain.models import Batch, BatchLook
 
 ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 MARK = "triage_batch"  # the key of a batch's metadata by which it is found again

@@ -1,116 +1,17 @@
-"""The protocols: what the use cases need of the world, and what the command line needs of the use cases."""
+"""What keeps tickets, answers, deliveries, keys, models and the audit log."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import IO, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
-from triage_cli.domain.models import (
-    Answer,
-    ApiKey,
-    Asking,
-    Batch,
-    BatchItem,
-    BatchLook,
-    BatchRequest,
-    BatchResult,
-    Calibration,
-    Category,
-    Change,
-    Classification,
-    ClassifyPlan,
-    Conflict,
-    Decided,
-    Delivery,
-    Event,
-    EventQuery,
-    Flip,
-    Gauges,
-    Head,
-    Held,
-    History,
-    Kept,
-    Labelled,
-    Lease,
-    LoggedEvent,
-    ModelVersion,
-    Outcome,
-    Parcel,
-    Receipt,
-    ReclassifyPlan,
-    Rejected,
-    Renamed,
-    Routed,
-    RoutePlan,
-    Run,
-    Selection,
-    Stats,
-    Ticket,
-    TicketDraft,
-    VerdictDraft,
-    Why,
-)
-from triage_cli.runtime.budget import Budget
-
-
-class Triage(Protocol):
-    """All a user can do. A light object, one a command or request: it knows its actor and can be told to stop."""
-
-    def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
-        """Store drafts; one outcome each, in order."""
-
-    def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
-        """Ask a classifier about tickets."""
-
-    def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
-        """Send tickets where the routing map says, and deliver what is due."""
-
-    def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
-        """Create, classify and route in one pass; no outcome comes more than `streams.WINDOW` rows after its turn."""
-
-    def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
-        """Ask again about tickets that a machine decided; answers are kept as proposals, and hold where asked to.
-
-        Raises `CheckError`, with nothing changed, where more would flip than the plan allows.
-        """
-
-    def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
-        """Give a person's categories, or take them back; one outcome each, in order.
-
-        `did` is `verdict`, `cleared`, `unchanged` or `rejected`: no such ticket or category, as a `RowError`.
-        """
-
-    def categories(self) -> tuple[Category, ...]:
-        """Return the categories that a ticket may get."""
-
-    def runs(self, limit: int | None) -> Iterator[Run]:
-        """Walk over the bulk commands, the latest first."""
-
-    def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Walk over tickets, newest first, or in the order of review."""
-
-    def resolve(self, name: str) -> str:
-        """Return the id of the one ticket of this name. Raises `NotFoundError` or `AmbiguousError`."""
-
-    def history(self, name: str) -> History:
-        """Return everything known of one ticket."""
-
-    def why(self, name: str) -> Why:
-        """Tell how a ticket was decided."""
-
-    def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
-        """Walk over the audit log, oldest first."""
-
-    def stats(self) -> Stats:
-        """Count."""
-
-    def audit_head(self) -> Head:
-        """Return where the audit log ends."""
-
-    @property
-    def spent(self) -> float:
-        """Return what was spent by this object so far, in USD."""
-
-    def stop(self) -> None:
-        """Take no new work; what is in flight ends and is kept."""
+from triage_cli.domain.api_access import ApiKey, Kept
+from triage_cli.domain.audit import Event, EventQuery, Head, LoggedEvent
+from triage_cli.domain.batches import Batch, BatchItem
+from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.decisions import Asking, Calibration, Classification, Labelled, ModelVersion
+from triage_cli.domain.deliveries import Delivery, Parcel
+from triage_cli.domain.runs import Held, Lease, Run
+from triage_cli.domain.tickets import Renamed, Selection, Ticket
+from triage_cli.domain.views import Gauges, History, Stats
 
 
 class Shelf(Protocol):
@@ -148,120 +49,6 @@ class Shelf(Protocol):
 
     def keep_trials(self, answers: Sequence[Classification], lease: Lease) -> None:
         """Keep answers that cost something, and what the run has spent so far."""
-
-
-class Trainer(Protocol):
-    """Fits the embedded classifier to its categories and labelled texts."""
-
-    def built_in(self) -> bytes:
-        """Return the model of the categories alone."""
-
-    def fit(self, labelled: Sequence[Labelled]) -> bytes:
-        """Return a model of the categories and labelled texts."""
-
-    def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
-        """Return what a model says of texts: a category and how sure it is."""
-
-    def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
-        """Tell of texts whether a model has learned them."""
-
-    def suits(self, weights: bytes) -> bool:
-        """Tell whether a model is for these categories, under their present or former names."""
-
-
-class Classifier(Protocol):
-    """Answers which category tickets belong to.
-
-    `fingerprint` names what it asks (model, prompt, categories), so that an answer can be reused, `fingerprints` all
-    that its steps ask; `appetite` is how many tickets it wants in a chunk.
-    """
-
-    name: str
-    fingerprint: str
-    appetite: int
-
-    @property
-    def fingerprints(self) -> tuple[str, ...]:
-        """Return all that its steps ask by."""
-
-    def askings(self) -> tuple[Asking, ...]:
-        """Describe what is asked, for the record; a cascade asks in several ways."""
-
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Answer in whatever order answers come, in chunks that may be empty: nothing yet.
-
-        An outcome's `item` is the ticket. A ticket's own failure is an `AnswerError` in its outcome; what stops the run
-        is raised, after what had finished was yielded. Once the budget is stopping, nothing new is begun. A call of a
-        provider is made once its worst case is set aside.
-        """
-
-
-class Batcher(Protocol):
-    """Has a provider answer many questions within a day, for half the price.
-
-    `labels` are what can be answered, the one for no category last; `options` is what the requests leave out, as JSON;
-    `most_requests` and `most_bytes` bound one batch; `has_next` tells whether another paid step follows this one.
-    While the provider is waited for, `breathe` is called about once a second.
-    """
-
-    name: str
-    fingerprint: str
-    address: str
-    labels: tuple[str, ...]
-    most_requests: int
-    most_bytes: int
-    has_next: bool
-    breathe: Callable[[], None]
-
-    @property
-    def options(self) -> str:
-        """Return what is left out of the requests, since the server objected to it."""
-
-    def remember(self, options: str) -> None:
-        """Begin with what an earlier batch has taught."""
-
-    def request(self, ticket: Ticket, batch_id: str, number: int) -> BatchRequest:
-        """Return the request about a ticket."""
-
-    def submit(self, batch: Batch, lines: IO[bytes], sending: Callable[[], bool]) -> str:
-        """Hand a batch over and return the provider's name for it.
-
-        `sending` is called before the one step that cannot be taken back, and says whether it may be taken. Raises
-        `DoubtfulError` where the batch may have arrived all the same; after any other error it has not.
-        """
-
-    def find(self, batch: Batch, known: frozenset[str]) -> str | None:
-        """Return the provider's name for a batch that may never have arrived; `known` are those of other batches.
-
-        Raises `DoubtfulError` where it cannot be told yet.
-        """
-
-    def look(self, batch: Batch) -> BatchLook:
-        """Ask how far a batch is."""
-
-    def fetch(self, batch: Batch, into: IO[bytes]) -> None:
-        """Fetch the results of a batch that has ended, a line each."""
-
-    def results(self, batch: Batch, lines: Iterable[bytes], *, outage: bool) -> Iterator[BatchResult]:
-        """Read results; in an `outage` nothing was answered, so a request that failed is no fault of its ticket."""
-
-    def answer(self, ticket: Ticket, item: BatchItem, batch: Batch, result: BatchResult) -> Outcome[Answer]:
-        """Return what a result says of a ticket."""
-
-
-class Destination(Protocol):
-    """Takes deliveries: a file, a command, a webhook. `schedule` is the seconds to wait after each failed attempt.
-
-    `workers` is how many it works on at once; it is handed twice as many.
-    """
-
-    name: str
-    workers: int
-    max_attempts: int
-    schedule: tuple[float, ...]
-
-    def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Hand over; each outcome's `item` is the parcel. A failure is a `DeliveryError` in the outcome."""
 
 
 class Store(Protocol):
