@@ -23,7 +23,7 @@ from triage_cli.domain.decisions import Classification
 from triage_cli.domain.evaluation.metrics import Graded, macro_f1, per_category
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.stop import Allowance
+from triage_cli.runtime.stop import StopControl
 
 NONE_OF_THESE = frozenset({"oos", "NO_NODES_DETECTED"})
 THRESHOLD = 0.6
@@ -67,7 +67,7 @@ def answers(categories: Sequence[Category], taught: Labelled, texts: Sequence[st
     )  # fmt: skip
     return [
         outcome.value.steps[0]
-        for chunk in classifier.classify([tickets], Budget.free(Allowance()))
+        for chunk in classifier.classify([tickets], Budget.free(StopControl()))
         for outcome in chunk
         if outcome.value
     ]

@@ -67,7 +67,7 @@ def ours(folder: Path) -> tuple[Any, str]:
     """Return the app of the product and a key."""
     from triage_cli import wiring
     from triage_cli.api.app import create_app
-    from triage_cli.api.dependencies import Limits, Served
+    from triage_cli.api.dependencies import Limits, ServerState
     from triage_cli.config import load_config
     from triage_cli.domain import api_keys, ids
     from triage_cli.domain.api_access import ApiKey
@@ -77,7 +77,7 @@ def ours(folder: Path) -> tuple[Any, str]:
     gate = wiring.open_gate(parts.store)
     made = api_keys.new_key()
     gate.add_key(ApiKey(made.key_id, f"bench-{made.key_id}", api_keys.digest(made.text), "agent", ids.now()))
-    return create_app(Served(parts, gate, Limits(per_minute=1_000_000))), made.text
+    return create_app(ServerState(parts, gate, Limits(per_minute=1_000_000))), made.text
 
 
 def serve(which: str, folder: Path) -> None:

@@ -17,7 +17,7 @@ from triage_cli.classifiers.embedded.weights import fingerprint
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.stop import Allowance
+from triage_cli.runtime.stop import StopControl
 
 ROUNDS = 3
 
@@ -48,7 +48,7 @@ def classifier_seconds(tickets: Sequence[Ticket], size: int) -> float:
     )  # fmt: skip
     chunks = (tickets[at : at + size] for at in range(0, len(tickets), size))
     start = time.perf_counter()
-    answered = sum(map(len, classifier.classify(chunks, Budget.free(Allowance()))))
+    answered = sum(map(len, classifier.classify(chunks, Budget.free(StopControl()))))
     assert answered == len(tickets)
     return time.perf_counter() - start
 

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.accuracy import NONE_OF_THESE, Labelled, categories_of, read, sample
 from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.inference import WordTable, guesses
+from triage_cli.classifiers.embedded.inference import Predictor, guesses
 from triage_cli.classifiers.embedded.tokens import words_of
 from triage_cli.classifiers.embedded.weights import Model
 from triage_cli.domain.evaluation import calibration
@@ -175,7 +175,7 @@ def at_random(_model: Model, left: Labelled, chance: Random) -> list[int]:
 def in_order_of_review(model: Model, left: Labelled, _chance: Random) -> list[int]:
     from triage_cli.service.lookup import Waiting, order_of_review
 
-    table, waiting = WordTable(model), []
+    table, waiting = Predictor(model), []
     for n, (text, _) in enumerate(left):
         words = words_of(text)
         if words[0]:

@@ -15,16 +15,16 @@ from tests.forked import AT_START, forked
 from tests.online import ONLINE
 from tests.pg_server import PgServer, serving
 from triage_cli.domain import ids
-from triage_cli.domain.decisions import Answer, Asking, Classification
+from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.ports.adapters import Destination
 from triage_cli.runtime.budget import Bounds, Budget, Grant
-from triage_cli.runtime.stop import Allowance
-from triage_cli.service.delivery.route import Map
-from triage_cli.service.local_triage import LocalTriage, Parts
+from triage_cli.runtime.stop import StopControl
+from triage_cli.service.delivery.route import RoutingTable
+from triage_cli.service.local_triage import LocalTriage, Services
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
 
@@ -39,12 +39,12 @@ NAMES = compact([[category.name, ""] for category in CATEGORIES])
 def a_budget(
     limit: float | None = None,
     *,
-    allowance: Allowance | None = None,
+    allowance: StopControl | None = None,
     per_day: float | None = None,
     grant: Grant | None = None,
 ) -> Budget:
     """Return a budget that no run stands behind."""
-    return Budget(allowance or Allowance(), Bounds(limit, per_day, 0.0), grant)
+    return Budget(allowance or StopControl(), Bounds(limit, per_day, 0.0), grant)
 
 
 class FakeClassifier:
@@ -64,8 +64,8 @@ class FakeClassifier:
     def fingerprints(self) -> tuple[str, ...]:
         return (self.fingerprint,)
 
-    def askings(self) -> tuple[Asking, ...]:
-        return (Asking(self.fingerprint, "fake", "m", "", "", NAMES, "{}", ids.now()),)
+    def askings(self) -> tuple[QuestionSpec, ...]:
+        return (QuestionSpec(self.fingerprint, "fake", "m", "", "", NAMES, "{}", ids.now()),)
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], _budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         for chunk in chunks:
@@ -93,8 +93,8 @@ class World:
         self.hysteresis: dict[str, float] = {}
 
     def triage(self, actor: str = "tester") -> LocalTriage:
-        map_ = Map(self.rules, "map-1", lambda name: self.destinations[name])
-        parts = Parts(self.store, self.categories, lambda *_: self.classifier, map_, None, self.hysteresis)
+        map_ = RoutingTable(self.rules, "map-1", lambda name: self.destinations[name])
+        parts = Services(self.store, self.categories, lambda *_: self.classifier, map_, None, self.hysteresis)
         return LocalTriage(parts, actor, "test")
 
 

@@ -10,16 +10,16 @@ import httpx
 
 from triage_cli import wiring
 from triage_cli.api.app import create_app
-from triage_cli.api.dependencies import Limits, Served
+from triage_cli.api.dependencies import Limits, ServerState
 from triage_cli.api.server import Server, configured, hooks, listening
 from triage_cli.config import Config, load_config
 from triage_cli.domain import api_keys, ids
 from triage_cli.domain.api_access import ROLES, ApiKey
-from triage_cli.ports.storage import Gate
-from triage_cli.service.local_triage import Parts
+from triage_cli.ports.storage import ApiAccessStore
+from triage_cli.service.local_triage import Services
 
 
-def make_key(gate: Gate, name: str, role: str) -> str:
+def make_key(gate: ApiAccessStore, name: str, role: str) -> str:
     """Record a key and return its text."""
     made = api_keys.new_key()
     gate.add_key(ApiKey(made.key_id, name, api_keys.digest(made.text), role, ids.now()))
@@ -29,7 +29,7 @@ def make_key(gate: Gate, name: str, role: str) -> str:
 class Running:
     """A server that is running; `keys` are by role, and named like it."""
 
-    def __init__(self, served: Served, config: Config, port: int, keys_by_role: Mapping[str, str]) -> None:
+    def __init__(self, served: ServerState, config: Config, port: int, keys_by_role: Mapping[str, str]) -> None:
         self.served = served
         self.config = config
         self.port = port
@@ -48,7 +48,7 @@ class Running:
 @contextmanager
 def serving(
     folder: Path, *, config: str | None = None, db: Path | None = None, limits: Limits | None = None,
-    env: Mapping[str, str] | None = None, parts: Parts | None = None, roles: str = "",
+    env: Mapping[str, str] | None = None, parts: Services | None = None, roles: str = "",
 ) -> Iterator[Running]:  # fmt: skip
     """Serve a folder's database, or use cases of the test's choice; the server has ended when the block is left.
 
@@ -60,7 +60,7 @@ def serving(
     loaded = load_config(db=at, env={"HOME": str(folder), **(env or {})}, cwd=folder)
     parts = parts or wiring.parts(loaded, guarded=True, make=True)
     gate = wiring.open_gate(parts.store)
-    served = Served(parts, gate, limits or Limits(per_minute=None), hooks(loaded, env or {}))
+    served = ServerState(parts, gate, limits or Limits(per_minute=None), hooks(loaded, env or {}))
     keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}
     place = listening("127.0.0.1", 0)
     server = Server(configured(create_app(served)), served, place)

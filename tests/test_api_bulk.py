@@ -268,7 +268,7 @@ def test_bulk_requests_wait_for_no_thread_that_they_hold_themselves(
     go_on = threading.Event()
     world.classifier = FakeClassifier(lambda _: ("Billing", 0.9) if go_on.wait(60) else (None, 0.0))
     with serving(tmp_path, parts=world.triage()._parts) as server, ThreadPoolExecutor(2) as callers:
-        server.served.room = answering.Room(2)
+        server.served.room = answering.StreamSlots(2)
 
         def bulk(name: str) -> httpx.Response:
             return post(server, "/tickets/batch?do=classify,route", content=many(50, name), headers=CSV)

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import World
 from triage_cli import __version__, wiring
 from triage_cli.api.app import create_app
-from triage_cli.api.dependencies import Served
+from triage_cli.api.dependencies import ServerState
 
 COMMITTED = Path(__file__).parent.parent / "openapi.json"
 
@@ -18,7 +18,7 @@ COMMITTED = Path(__file__).parent.parent / "openapi.json"
 @pytest.fixture
 def described(world: World) -> dict[str, Any]:
     parts = world.triage()._parts
-    found: dict[str, Any] = create_app(Served(parts, wiring.open_gate(parts.store))).openapi()
+    found: dict[str, Any] = create_app(ServerState(parts, wiring.open_gate(parts.store))).openapi()
     return found
 
 

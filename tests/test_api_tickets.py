@@ -229,7 +229,7 @@ def test_a_request_that_is_done_says_no_more_that_it_is_at_work(
 ) -> None:
     made, begun, over = client.post("/tickets", json={"subject": "done"}), threading.Event(), threading.Event()
 
-    async def renewing(_self: idempotency.Once, _key: str) -> None:
+    async def renewing(_self: idempotency.IdempotentRequest, _key: str) -> None:
         begun.set()
         try:
             await asyncio.Event().wait()
@@ -240,7 +240,7 @@ def test_a_request_that_is_done_says_no_more_that_it_is_at_work(
         assert begun.wait(30)
         return names.named(triage._store, name).ticket_id
 
-    monkeypatch.setattr(idempotency.Once, "_renewing", renewing)
+    monkeypatch.setattr(idempotency.IdempotentRequest, "_renewing", renewing)
     monkeypatch.setattr(LocalTriage, "resolve", resolve)
     path = f"/tickets/{made.json()['ticket_id']}/classify"
     assert client.post(path, json={}, headers={"Idempotency-Key": "done"}, timeout=60).status_code == 200

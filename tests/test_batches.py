@@ -29,9 +29,9 @@ from triage_cli.domain.decisions import Calibration, ClassifyPlan, Decided, Recl
 from triage_cli.domain.errors import BudgetError, ConfigError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
-from triage_cli.runtime.async_bridge import Bridge
+from triage_cli.runtime.async_bridge import AsyncBridge
 from triage_cli.service.local_triage import LocalTriage
-from triage_cli.service.runs import Breath
+from triage_cli.service.runs import LeaseHeartbeat
 from triage_cli.stores.sqlite.store import SqliteStore
 from triage_cli.wiring.stores import open_shelf
 
@@ -562,18 +562,18 @@ def test_a_run_renews_its_lease_while_a_provider_is_waited_for(
 ) -> None:
     """An upload may take a quarter of an hour: nobody else is to take the batch for one that never arrived."""
     given: list[object] = []
-    run = Bridge.run
+    run = AsyncBridge.run
 
-    def spied(bridge: Bridge, work: Awaitable[Any], breathe: Callable[[], None] | None = None) -> Any:
+    def spied(bridge: AsyncBridge, work: Awaitable[Any], breathe: Callable[[], None] | None = None) -> Any:
         given.append(breathe)
         return run(bridge, work, breathe)
 
-    monkeypatch.setattr(Bridge, "run", spied)
+    monkeypatch.setattr(AsyncBridge, "run", spied)
     shop.create("one")
     for _ in range(2):
         given.clear()
         shop.classify()
-        assert any(isinstance(breathe, Breath) for breathe in given)
+        assert any(isinstance(breathe, LeaseHeartbeat) for breathe in given)
         server.finish()
     assert shop.statuses() == ["classified"]
 

@@ -11,7 +11,7 @@ from tests.conftest import World
 from tests.test_deliveries import FakeDestination, run, three  # noqa: F401 (a fixture)
 from tests.test_reading import read
 from tests.test_store import a_run, a_ticket, filled
-from triage_cli.domain.deliveries import Parcel
+from triage_cli.domain.deliveries import OutgoingDelivery
 from triage_cli.domain.streams import BYTES, CHUNK, bounded
 from triage_cli.domain.tickets import Rejected, Selection, TicketDraft
 from triage_cli.service.delivery import dispatcher
@@ -94,8 +94,8 @@ def test_what_is_on_its_way_to_a_destination_is_bounded_too(
     run(world, 1)
     (ticket,) = world.store.find(Selection())
     (delivery,) = world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
-    parcel, now = Parcel(delivery._replace(destination="a"), ticket._replace(description="x" * MB)), 0.0
-    post = dispatcher.Post(lambda _: three["a"], clock=lambda: now)
+    parcel, now = OutgoingDelivery(delivery._replace(destination="a"), ticket._replace(description="x" * MB)), 0.0
+    post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: now)
     number = dispatcher.ROOM_BYTES // MB
     post.put([parcel] * (number - 1))
     assert (post.full, post.room("a") > 0) == (False, True)

@@ -10,15 +10,15 @@ import pytest
 
 from tests.conftest import World, a_budget
 from tests.test_store import a_run, a_ticket, an_event, ended, sql
-from triage_cli.classifiers.llm.billing import Purse
+from triage_cli.classifiers.llm.billing import BudgetReserver
 from triage_cli.domain import ids
 from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.errors import BudgetError
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.runtime.budget import fitting
-from triage_cli.runtime.stop import Allowance
+from triage_cli.runtime.stop import StopControl
 from triage_cli.runtime.timing import StoppingError
-from triage_cli.service.runs import Tally, running
+from triage_cli.service.runs import RunRecorder, running
 from triage_cli.stores.money import DAY
 from triage_cli.stores.sqlite.store import SqliteStore
 
@@ -105,7 +105,7 @@ def test_eight_runs_at_once_are_granted_the_budget_and_not_a_cent_more(store: Sq
     together = threading.Barrier(8)
 
     def spend(_: int) -> int:
-        with running(store, "classify", "tester", ids.new_id(), Allowance()) as tally:
+        with running(store, "classify", "tester", ids.new_id(), StopControl()) as tally:
             budget = tally.budget(None, 20.0)
             together.wait()
             granted = sum(budget.set_aside([1.0] * 3) for _ in range(4))
@@ -127,7 +127,7 @@ def test_calls_that_wait_at_the_same_time_share_one_write() -> None:
         return len(wanted)
 
     async def all_at_once() -> None:
-        purse = Purse(budget, lambda: False)
+        purse = BudgetReserver(budget, lambda: False)
         await asyncio.gather(*(purse.set_aside(0.5) for _ in range(20)))
 
     budget = a_budget(grant=grant)
@@ -140,13 +140,13 @@ def test_calls_that_wait_at_the_same_time_share_one_write() -> None:
 def test_who_is_refused_waits_for_what_is_in_flight_and_only_the_last_one_fails(*, granting: bool) -> None:
     budget = a_budget(1.0, grant=(lambda _spent, _reserved, wanted: len(wanted)) if granting else None)
 
-    async def call(purse: Purse) -> None:
+    async def call(purse: BudgetReserver) -> None:
         await purse.set_aside(0.8)
         await asyncio.sleep(0)
         budget.settle(0.8, 0.1)
 
     async def calls() -> list[BaseException | None]:
-        purse = Purse(budget, lambda: False)
+        purse = BudgetReserver(budget, lambda: False)
         return await asyncio.gather(*(call(purse) for _ in range(8)), return_exceptions=True)
 
     ends = asyncio.run(calls())
@@ -158,18 +158,18 @@ def test_who_is_refused_waits_for_what_is_in_flight_and_only_the_last_one_fails(
 def test_what_the_budget_of_all_runs_refuses_is_said_to_be_that() -> None:
     budget = a_budget(9.0, per_day=5.0, grant=lambda *_: 0)
     with pytest.raises(BudgetError, match=r"budget of \$5 a day"):
-        asyncio.run(Purse(budget, lambda: False).set_aside(1.0))
+        asyncio.run(BudgetReserver(budget, lambda: False).set_aside(1.0))
     with pytest.raises(BudgetError, match=r"limit of \$9"):
-        asyncio.run(Purse(budget, lambda: False).set_aside(10.0))
+        asyncio.run(BudgetReserver(budget, lambda: False).set_aside(10.0))
 
 
 def test_a_run_that_stops_waits_for_no_money() -> None:
-    allowance = Allowance()
+    allowance = StopControl()
     budget = a_budget(1.0, allowance=allowance)
     assert budget.set_aside([1.0]) == 1
 
     async def wait() -> None:
-        waiting = asyncio.create_task(Purse(budget, lambda: budget.stopping).set_aside(1.0))
+        waiting = asyncio.create_task(BudgetReserver(budget, lambda: budget.stopping).set_aside(1.0))
         await asyncio.sleep(0)
         allowance.stop()
         budget.settle(1.0, 0.0)
@@ -189,7 +189,7 @@ def test_a_write_that_fails_is_told_to_all_who_wait_and_the_next_one_is_tried() 
 
     async def calls() -> list[BaseException | None]:
         nonlocal fails
-        purse = Purse(budget, lambda: False)
+        purse = BudgetReserver(budget, lambda: False)
         ends = await asyncio.gather(*(purse.set_aside(1.0) for _ in range(3)), return_exceptions=True)
         fails = False
         await purse.set_aside(1.0)
@@ -209,7 +209,7 @@ def test_whoever_leaves_while_money_is_set_aside_leaves_none_behind() -> None:
         return len(wanted)
 
     async def leave() -> None:
-        purse = Purse(budget, lambda: False)
+        purse = BudgetReserver(budget, lambda: False)
         one = asyncio.create_task(purse.set_aside(1.0))
         await asyncio.to_thread(at_it.wait, 10)
         one.cancel()
@@ -225,7 +225,7 @@ def test_whoever_leaves_while_money_is_set_aside_leaves_none_behind() -> None:
 
 def test_what_costs_nothing_writes_nothing() -> None:
     budget = a_budget(grant=lambda *_: pytest.fail("it was asked"))
-    asyncio.run(Purse(budget, lambda: False).set_aside(0.0))
+    asyncio.run(BudgetReserver(budget, lambda: False).set_aside(0.0))
 
 
 def test_sums_of_floating_point_numbers_fill_a_room_to_the_cent() -> None:
@@ -287,7 +287,7 @@ def test_a_request_that_comes_again_goes_on_with_what_its_earlier_tries_have_spe
 def test_a_limit_holds_over_any_number_of_kills(store: SqliteStore) -> None:
     for _ in range(4):
         run = store.begin(Run(ids.new_id(), "classify", "tester", "classify", ids.now()))
-        budget = Tally(run, store, Allowance()).budget(10.0, None)
+        budget = RunRecorder(run, store, StopControl()).budget(10.0, None)
         if budget.set_aside([4.0]):
             budget.settle(4.0, 4.0)
         with budget.recording(Lease(run.run_id)) as lease:
@@ -299,7 +299,7 @@ def test_a_limit_holds_over_any_number_of_kills(store: SqliteStore) -> None:
 def test_each_run_of_one_command_bears_its_own_cost_and_the_limit_holds_for_all(world: World) -> None:
     brought = 0.0
     for _ in range(3):
-        with running(world.store, "eval", "tester", "eval", Allowance(), brought) as tally:
+        with running(world.store, "eval", "tester", "eval", StopControl(), brought) as tally:
             budget = tally.budget(2.5, 100.0)
             if budget.set_aside([1.0]):
                 with budget.recording(tally.lease) as lease:
@@ -310,7 +310,7 @@ def test_each_run_of_one_command_bears_its_own_cost_and_the_limit_holds_for_all(
 
 
 def test_a_kill_in_the_second_run_of_a_command_forgets_nothing_of_the_first(store: SqliteStore) -> None:
-    with running(store, "eval", "tester", "eval", Allowance()) as tally:
+    with running(store, "eval", "tester", "eval", StopControl()) as tally:
         tally.budget(None, None).book(2.0)
     run = store.begin(Run(ids.new_id(), "eval", "tester", "eval", ids.now(), spent=tally.money.brought))
     store.renew(Lease(run.run_id, spent=1.0, reserved=0.0))
@@ -321,7 +321,7 @@ def test_a_kill_in_the_second_run_of_a_command_forgets_nothing_of_the_first(stor
 
 def test_what_is_in_flight_as_a_run_breaks_down_stays_on_its_account(store: SqliteStore) -> None:
     def breaks_down() -> None:
-        with running(store, "classify", "tester", "classify", Allowance()) as tally:
+        with running(store, "classify", "tester", "classify", StopControl()) as tally:
             budget = tally.budget(None, None)
             assert budget.set_aside([1.0, 2.0, 4.0]) == 3
             budget.settle(4.0, 0.5)

@@ -28,19 +28,19 @@ from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.domain import ids
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import Parcel, Receipt, RoutePlan, Rule
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import ConfigError, DeliveryError
 from triage_cli.domain.runs import Lease, Outcome, Run
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.service.delivery import dispatcher, route
-from triage_cli.service.delivery.results import Attempts, Patience
+from triage_cli.service.delivery.results import AttemptRecorder, RetryPolicy
 
 
 class FakeDestination:
     """Takes parcels or fails as it is told, and keeps what it was handed; `hangs` has it never answer."""
 
-    def __init__(self, name: str, answer: Callable[[Parcel], DeliveryError | None] = lambda _: None) -> None:
+    def __init__(self, name: str, answer: Callable[[OutgoingDelivery], DeliveryError | None] = lambda _: None) -> None:
         self.name = name
         self.workers = 16
         self.max_attempts = 3
@@ -49,8 +49,8 @@ class FakeDestination:
         self.hangs = False
         self._answer = answer
 
-    def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        held: list[Parcel] = []
+    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+        held: list[OutgoingDelivery] = []
         for chunk in chunks:
             self.got += [parcel.delivery.delivery_id for parcel in chunk]
             held += chunk
@@ -359,8 +359,8 @@ def test_one_that_hangs_is_passed_by_while_few_of_its_parcels_are_kept(
     run(world, 1)
     (ticket,) = world.store.find(Selection())
     (found,) = world.store.deliveries([ticket.ticket_id]).values()
-    parcel, now = Parcel(found[0]._replace(destination="a"), ticket), 0.0
-    post = dispatcher.Post(lambda _: three["a"], clock=lambda: now)
+    parcel, now = OutgoingDelivery(found[0]._replace(destination="a"), ticket), 0.0
+    post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: now)
     post.put([parcel] * dispatcher.ROOM)
     assert post.full
     now = dispatcher.STUCK + 1
@@ -371,7 +371,7 @@ def test_one_that_hangs_is_passed_by_while_few_of_its_parcels_are_kept(
 
 def test_one_that_was_left_alone_is_tried_by_one_parcel(world: World, three: dict[str, FakeDestination]) -> None:
     now = 0.0
-    post = dispatcher.Post(lambda _: three["a"], clock=lambda: now)
+    post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: now)
     run(world, 90)
     found = [
         d
@@ -381,12 +381,12 @@ def test_one_that_was_left_alone_is_tried_by_one_parcel(world: World, three: dic
     ticket = next(iter(world.store.find(Selection())))
     three["a"]._answer = lambda _: DeliveryError("down", status=503)
     three["a"].got.clear()
-    post.put(Parcel(d._replace(destination="a"), ticket) for d in found)
+    post.put(OutgoingDelivery(d._replace(destination="a"), ticket) for d in found)
     while post.open:
         post.collect()
     three["a"].got.clear()
     now = dispatcher.PAUSE + 1
-    post.put(Parcel(d._replace(destination="a"), ticket) for d in found)
+    post.put(OutgoingDelivery(d._replace(destination="a"), ticket) for d in found)
     while post.open:
         post.collect()
     assert len(three["a"].got) == 1
@@ -553,14 +553,16 @@ def test_a_ticket_that_something_unexpected_befell_is_taken_up_again(
     assert len(three["a"].got) == 1
 
 
-def holding(world: World) -> tuple[Attempts, Parcel]:
+def holding(world: World) -> tuple[AttemptRecorder, OutgoingDelivery]:
     """Begin a run that takes hold of what destination a is owed; return what tells of its attempts, and the parcel."""
     run = world.store.begin(Run(ids.new_id(), "route", "test", ids.new_id(), ids.now()))
     (parcel,) = world.store.due("a", Lease(run.run_id), 10)
-    return Attempts(world.store, "test", Lease(run.run_id)), parcel
+    return AttemptRecorder(world.store, "test", Lease(run.run_id)), parcel
 
 
-def taken_over(world: World) -> tuple[tuple[Attempts, Parcel], tuple[Attempts, Parcel]]:
+def taken_over(
+    world: World,
+) -> tuple[tuple[AttemptRecorder, OutgoingDelivery], tuple[AttemptRecorder, OutgoingDelivery]]:
     """Return a run that lost its lease while a delivery was under way, and the one that has taken this over."""
     list(world.triage().create(drafts(1)))
     list(world.triage().classify(Selection(), ClassifyPlan()))
@@ -571,9 +573,9 @@ def taken_over(world: World) -> tuple[tuple[Attempts, Parcel], tuple[Attempts, P
     return early, holding(world)
 
 
-def told(run: tuple[Attempts, Parcel], error: DeliveryError | None = None) -> None:
+def told(run: tuple[AttemptRecorder, OutgoingDelivery], error: DeliveryError | None = None) -> None:
     attempts, parcel = run
-    attempts.tell([Outcome(0, "", Receipt(None if error else 200), error, parcel)], Patience(2))
+    attempts.tell([Outcome(0, "", Receipt(None if error else 200), error, parcel)], RetryPolicy(2))
 
 
 @pytest.mark.usefixtures("three")
@@ -640,9 +642,9 @@ def test_a_success_has_a_destination_s_failures_counted_anew(world: World, three
     three["a"].got.clear()
     number = 3 * dispatcher.FAILURES
     three["a"]._answer = lambda _: None if next(nth) % dispatcher.FAILURES == 0 else DeliveryError("down", status=503)
-    nth, parked = itertools.count(1), list[Parcel]()
-    post = dispatcher.Post(lambda _: three["a"])
-    post.put([Parcel(delivery, ticket)] * number)
+    nth, parked = itertools.count(1), list[OutgoingDelivery]()
+    post = dispatcher.Dispatcher(lambda _: three["a"])
+    post.put([OutgoingDelivery(delivery, ticket)] * number)
     while post.open:
         parked += [parcel for arrived in post.collect() for parcel in arrived.parked]
     assert (len(three["a"].got), parked) == (number, [])

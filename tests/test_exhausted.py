@@ -18,12 +18,12 @@ from tests.test_deliveries import FakeDestination
 from tests.test_webhook import Receiver, parcel
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import Parcel, Receipt, RoutePlan, Rule
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError, ExhaustedError, ExitCode
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.runtime import exhausted
-from triage_cli.runtime.async_bridge import Bridge
+from triage_cli.runtime.async_bridge import AsyncBridge
 
 TICKETS = "id,subject,description,verdict\n" + "".join(f"T-{n},Refund,invoice {n},Billing\n" for n in range(40))
 MANY = "this process has too many open files; raise its limit (ulimit -n) and run the same command again"
@@ -102,7 +102,7 @@ def test_a_question_that_cannot_be_asked_for_it_leaves_its_ticket_new(cli: Cli) 
 
 def test_it_is_no_attempt_whatever_lacks(world: World) -> None:
     class Lacking(FakeDestination):
-        def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+        def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
             for outcomes in super().deliver(chunks):
                 yield [o._replace(error=o.error and exhausted.of(o.error)) for o in outcomes]
 
@@ -165,7 +165,7 @@ def test_other_errors_are_none_of_it() -> None:
 def a_loop_is_not_begun(folder: Path) -> None:
     del folder
     with pytest.raises(ExhaustedError):
-        Bridge()
+        AsyncBridge()
 
 
 def a_file_that_cannot_be_opened_has_taken_nothing(folder: Path) -> None:

@@ -21,13 +21,13 @@ from triage_cli.domain import dedup, ids
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
-from triage_cli.domain.deliveries import Parcel, Receipt, Routed, RoutePlan, Rule
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, Routed, RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError, UnavailableError
 from triage_cli.domain.runs import Lease, Outcome, Run
 from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.service.erasure import blank
-from triage_cli.service.intake.group_commit import Together
+from triage_cli.service.intake.group_commit import GroupCommitter
 from triage_cli.stores.sqlite.store import SqliteStore
 
 # One canary for each place where a person's words may come to lie.
@@ -260,7 +260,7 @@ class Down:
     max_attempts = 3
     schedule: tuple[float, ...] = (600.0,)
 
-    def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         for chunk in chunks:
             yield [Outcome(n, "failed", None, DeliveryError("down"), parcel) for n, parcel in enumerate(chunk)]
 
@@ -348,7 +348,7 @@ def test_an_answer_that_comes_after_its_ticket_was_forgotten_is_kept_without_wor
 
 def test_an_attempt_that_ends_after_its_ticket_was_forgotten_keeps_no_words(world: World) -> None:
     class Repeating(Down):
-        def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+        def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
             for outcomes in super().deliver(chunks):
                 if outcomes:
                     meanwhile(world)
@@ -369,7 +369,7 @@ def test_an_attempt_that_ends_after_its_ticket_was_forgotten_keeps_no_words(worl
 def test_a_single_ticket_that_was_forgotten_is_not_brought_back_either(world: World, *, named: bool) -> None:
     draft = TicketDraft(0, 0, "hello 0", "text", "C-1", external_id="Z-1" if named else None)
     identity = None if named else "@call"
-    together = Together(world.store, world.categories)
+    together = GroupCommitter(world.store, world.categories)
     assert together.create(draft, "api", identity).did == "created"
     forgotten(world)
     again = together.create(draft, "api", identity)

@@ -18,7 +18,7 @@ from triage_cli.cli.output import Printer
 from triage_cli.destinations.payload import line
 from triage_cli.domain import audit_chain, dedup, ids, routing, serialization
 from triage_cli.domain.audit import Event, Head, LoggedEvent
-from triage_cli.domain.deliveries import Delivery, Parcel, Rule
+from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Rule
 from triage_cli.domain.errors import CheckError, TriageError, UsageError
 from triage_cli.domain.serialization import TICKET_KEYS, event_record, ticket_record, to_json
 from triage_cli.domain.tickets import Ticket, TicketDraft
@@ -62,7 +62,7 @@ def test_a_ticket_s_record_is_json_and_comes_back(fields: Mapping[str, str | Non
     assert {key: back[key] for key in fields} == dict(fields)
     assert back["extra"] == json.loads(ticket.extra)
     owed = Delivery("msg_1", ticket.ticket_id, None, "c", "d", "r", "h", None, "pending", 0, 0.0, None, None, None, "")
-    sent = line(Parcel(owed, ticket))
+    sent = line(OutgoingDelivery(owed, ticket))
     assert sent.count(b"\n") == 1
     assert json.loads(sent)["ticket"] == back
 

@@ -21,7 +21,7 @@ from tests.remotes import RemoteCli
 from triage_cli.config.routes import WHEN
 from triage_cli.domain import routing
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
-from triage_cli.domain.deliveries import Parcel, Receipt, RoutePlan, Rule
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import ConfigError, DeliveryError
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
@@ -56,7 +56,7 @@ class Receivers(dict[str, Any]):
         self.named: tuple[str, ...] = ()  # by the last decision
         self.holding: dict[str, str] = {}
         self.seen: set[str] = set()
-        self.twice: list[Parcel] = []
+        self.twice: list[OutgoingDelivery] = []
         self.unset.clear()
         for receiver in self.values():
             receiver.mode = "up"
@@ -66,7 +66,7 @@ class Receivers(dict[str, Any]):
             raise ConfigError(f'destination "{name}" needs its secret')
         return super().__getitem__(name)
 
-    def take(self, parcel: Parcel) -> None:
+    def take(self, parcel: OutgoingDelivery) -> None:
         delivery = parcel.delivery
         if delivery.delivery_id in self.seen:
             return
@@ -87,7 +87,7 @@ class Receiver:
         self.mode = "up"
         self.among = among
 
-    def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         for chunk in chunks:
             outcomes: list[Outcome[Receipt]] = []
             for n, parcel in enumerate(chunk):

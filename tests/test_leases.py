@@ -11,12 +11,12 @@ from tests.conftest import FakeClassifier, World
 from tests.test_store import a_run
 from tests.test_store import sql as on_sqlite
 from triage_cli.domain.decisions import Answer, ClassifyPlan, ReclassifyPlan
-from triage_cli.domain.deliveries import Parcel, Receipt, RoutePlan, Rule
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.stop import Allowance
+from triage_cli.runtime.stop import StopControl
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.runs import RENEW, running
 from triage_cli.stores.postgres.store import PostgresStore
@@ -37,7 +37,7 @@ class Waiting:
 
     def triage(self) -> LocalTriage:
         triage = self.world.triage()
-        triage._allowance = Allowance(clock=lambda: self.now)
+        triage._allowance = StopControl(clock=lambda: self.now)
         return triage
 
     def leases(self) -> list[bool]:
@@ -82,7 +82,7 @@ class SlowBox:
         waiting.world.destinations[self.name] = self
         waiting.world.rules = (Rule("all", (self.name,)),)
 
-    def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         for chunk in chunks:
             self.taken += [parcel.delivery.delivery_id for parcel in chunk]
             if chunk:
@@ -135,7 +135,7 @@ def test_what_is_due_stays_with_a_run_that_waits_for_a_slow_destination(waiting:
 
 
 def test_most_breaths_write_nothing(world: World) -> None:
-    now, allowance = 0.0, Allowance(clock=lambda: now)
+    now, allowance = 0.0, StopControl(clock=lambda: now)
     with running(world.store, "classify", "tester", "classify", allowance) as tally:
         for later, renewed in ((RENEW - 1, False), (1, True), (RENEW - 1, False), (1, True)):
             sql(world.store, "update runs set lease_until = 1")

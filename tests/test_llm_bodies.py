@@ -20,12 +20,12 @@ from tests.test_llm_classifiers import CATEGORIES, PRICE, TYPES, asked, opened, 
 from triage_cli.classifiers.llm.batch.client import wire_of
 from triage_cli.classifiers.llm.classifier import said
 from triage_cli.classifiers.llm.decisions import DecisionProvider
-from triage_cli.classifiers.llm.pricing import Bill, used
+from triage_cli.classifiers.llm.pricing import Cost, used
 from triage_cli.classifiers.llm.prompt import question
 from triage_cli.classifiers.llm.provider import BUDGET, Reply
 from triage_cli.domain.errors import TriageError
 
-LOGPROBS = [(token, {token: -0.1, "x": -2.0}) for token in ('{"category": "', "Bill", "ing", '"}')]
+LOGPROBS = [(token, {token: -0.1, "x": -2.0}) for token in ('{"category": "', "Cost", "ing", '"}')]
 GOOD: Mapping[str, dict[str, Any]] = {
     "openai": chat('{"category": "Billing"}', logprobs=LOGPROBS, usage={"prompt_tokens": 9, "completion_tokens": 2,
                    "prompt_tokens_details": {"cached_tokens": 3}}),
@@ -92,7 +92,7 @@ def test_any_answer_can_be_read_and_none_pays_us(kind: str) -> None:
             return
         if not isinstance(reply, Reply):
             return
-        bill = Bill(PRICE)
+        bill = Cost(PRICE)
         usage = used(reply, classifier.worst(asking, BUDGET))
         assert min(usage) >= 0
         assert 0 <= bill.add(usage) < math.inf

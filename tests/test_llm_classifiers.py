@@ -15,7 +15,7 @@ from tests.conftest import a_budget
 from tests.llm_server import Asked, LlmServer, Script, Step, chat, decision, failing, good, message, serving, verdict
 from tests.online import ONLINE
 from triage_cli.classifiers.llm.classifier import AskingClassifier, build
-from triage_cli.classifiers.llm.pricing import Bill
+from triage_cli.classifiers.llm.pricing import Cost
 from triage_cli.classifiers.llm.prompt import LIMITS
 from triage_cli.classifiers.llm.provider import BUDGET
 from triage_cli.config.models import ClassifierSpec, Price
@@ -34,7 +34,7 @@ from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.network import Network
-from triage_cli.runtime.stop import Allowance
+from triage_cli.runtime.stop import StopControl
 from triage_cli.runtime.timing import Timing
 
 CATEGORIES = (Category("Billing", "Money", ("I was charged twice",)), Category("Technical"), Category("General"))
@@ -671,7 +671,7 @@ def test_a_request_rejected_now_and_then_is_its_ticket_s_failure() -> None:
 
 
 def test_stop_takes_nothing_new() -> None:
-    allowance = Allowance()
+    allowance = StopControl()
     budget = a_budget(allowance=allowance)
 
     def script(n: int, one: Asked) -> Step:
@@ -686,7 +686,7 @@ def test_stop_takes_nothing_new() -> None:
 
 
 def test_a_pause_does_not_outlast_a_stop() -> None:
-    allowance = Allowance()
+    allowance = StopControl()
     budget = a_budget(allowance=allowance)
 
     def script(_n: int, _one: Asked) -> Step:
@@ -718,7 +718,7 @@ def test_a_small_limit_is_spent_by_many_workers_as_by_one() -> None:
     for workers in (1, 8):
         with serving() as server:
             classifier = opened(server, workers=workers, price=PRICE)
-            worst = Bill(PRICE).price_of(classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET))
+            worst = Cost(PRICE).price_of(classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET))
             outcomes, error = asked(classifier, 60, budget := a_budget(2 * worst))
         assert isinstance(error, BudgetError)
         assert budget.bounds.limit == 2 * worst
@@ -754,7 +754,7 @@ LOST = {
 def test_a_request_whose_answer_was_lost_stays_on_the_bill_as_its_worst_case(name: str) -> None:
     with serving(first([LOST[name]] * 2)) as server:
         classifier = opened(server, workers=1, max_retries=2, timeout=0.2, price=PRICE)
-        worst = Bill(PRICE._replace(input=PRICE.cache_write or 0)).price_of(
+        worst = Cost(PRICE._replace(input=PRICE.cache_write or 0)).price_of(
             classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET)
         )
         outcomes, error = asked(classifier, 1, budget := a_budget(100.0))
@@ -778,7 +778,7 @@ def test_requests_are_repeated_only_while_their_worst_case_has_room() -> None:
     """A limit of 2.5 worst cases is room for two requests, whatever the retries; the ticket stays new."""
     with serving(always(LOST["cut within the body"])) as server:
         classifier = opened(server, workers=4, max_retries=9, price=PRICE._replace(cache_write=None))
-        worst = Bill(PRICE).price_of(classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET))
+        worst = Cost(PRICE).price_of(classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET))
         outcomes, error = asked(classifier, 8, budget := a_budget(2.5 * worst))
     assert isinstance(error, BudgetError)
     assert outcomes == []
@@ -791,7 +791,7 @@ def test_a_paid_bad_answer_is_kept_when_the_money_ends_before_its_repetition() -
     usage = {"prompt_tokens": 1000, "completion_tokens": 10}
     with serving(always(Step(chat("prose", usage=usage)))) as server:
         classifier = opened(server, workers=1, price=PRICE)
-        worst = Bill(PRICE).price_of(classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET))
+        worst = Cost(PRICE).price_of(classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET))
         outcomes, error = asked(classifier, 1, a_budget(worst + 0.15))
     assert isinstance(error, BudgetError)
     assert [s.error for s in steps(outcomes)] == ["not_json"]

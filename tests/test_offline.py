@@ -24,8 +24,8 @@ from triage_cli.domain.errors import DeliveryError, OfflineError, UsageError
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.runtime.network import Network, is_local
-from triage_cli.service.delivery.route import Map
-from triage_cli.service.local_triage import LocalTriage, Parts
+from triage_cli.service.delivery.route import RoutingTable
+from triage_cli.service.local_triage import LocalTriage, Services
 from triage_cli.stores.postgres.store import PostgresStore
 
 ROOT = Path(__file__).parents[1]
@@ -115,8 +115,8 @@ def test_route_stays_for_other_destinations_than_those_that_wait(world: World, r
     page.schedule = (0.05,)
     world.destinations["page"] = page
     rules = (Rule("r", ("hook", "page"), {}),)
-    map_ = Map(rules, "m", lambda name: world.destinations[name], offline=frozenset({"hook"}))
-    triage = LocalTriage(Parts(world.store, CATEGORIES, lambda *_: world.classifier, map_, None), "tester", "test")
+    map_ = RoutingTable(rules, "m", lambda name: world.destinations[name], offline=frozenset({"hook"}))
+    triage = LocalTriage(Services(world.store, CATEGORIES, lambda *_: world.classifier, map_, None), "tester", "test")
     list(triage.create([TicketDraft(0, 2, "refund", external_id="1")]))
     list(triage.classify(Selection(), ClassifyPlan()))
     (outcome,) = triage.route(Selection(), RoutePlan(stay=15.0))

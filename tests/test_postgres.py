@@ -28,7 +28,7 @@ from triage_cli.stores.category_renames import BEARS
 from triage_cli.stores.postgres import pool as pg_pool
 from triage_cli.stores.postgres import queries as pg_queries
 from triage_cli.stores.postgres import schema
-from triage_cli.stores.postgres.dialect import Door, storable, translated
+from triage_cli.stores.postgres.dialect import DialectConnection, storable, translated
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.connection import VERSION
 from triage_cli.stores.sqlite.store import SqliteStore
@@ -410,7 +410,7 @@ def test_a_commit_nobody_heard_of_is_looked_up_and_done_exactly_once(
     (ticket,) = filled(pg, a_ticket("1"))  # type: ignore[arg-type]
     commit, lost = pg_pool.Server._commit, iter([True])
 
-    def lose(server: pg_pool.Server, door: Door) -> None:
+    def lose(server: pg_pool.Server, door: DialectConnection) -> None:
         if not next(lost, False):
             commit(server, door)
             return
@@ -445,11 +445,11 @@ def test_a_transaction_whose_number_a_crash_has_freed_is_done_again(
         freed = str(int(freed) + 1000)
     begin, commit, lost = pg_pool._begin, pg_pool.Server._commit, iter([True])
 
-    def begin_under_it(door: Door) -> str:
+    def begin_under_it(door: DialectConnection) -> str:
         begin(door)
         return freed
 
-    def lose(server: pg_pool.Server, door: Door) -> None:
+    def lose(server: pg_pool.Server, door: DialectConnection) -> None:
         if next(lost, False):
             door.connection.close()
             raise psycopg.OperationalError("the connection is closed")
@@ -497,7 +497,7 @@ def test_a_deadlock_is_tried_again(pg: PostgresStore) -> None:
 
         tries = []
 
-        def work(db: Door) -> None:
+        def work(db: DialectConnection) -> None:
             tries.append(db)
             db.execute(touch.format(one.ticket_id))
             db.execute(touch.format(two.ticket_id))

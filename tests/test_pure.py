@@ -69,7 +69,9 @@ def test_the_first_rule_that_matches_wins() -> None:
     assert routing.match([], a_ticket()) is None
 
 
-def owed(existing: Sequence[Delivery], *to: str, again: bool = False, category: str = "Billing") -> routing.Owed:
+def owed(
+    existing: Sequence[Delivery], *to: str, again: bool = False, category: str = "Billing"
+) -> routing.RoutingDecision:
     return routing.owed(
         a_ticket(category=category), Rule("r", to or ("box",)), existing, again=again, config_hash="m", at="now",
         due_at=1.0, run_id="run",
@@ -400,7 +402,7 @@ def test_an_update_changes_what_the_draft_says_and_nothing_else(old: TicketDraft
     ("met", "rewritten", "stops"), [(0, 0, False), (9, 9, False), (10, 5, False), (10, 6, True), (1000, 501, True)]
 )
 def test_when_an_import_is_doubted(met: int, rewritten: int, *, stops: bool) -> None:
-    assert (dedup.Meetings(met, rewritten).doubt("import") is not None) is stops
+    assert (dedup.RewriteGuard(met, rewritten).doubt("import") is not None) is stops
 
 
 # -- order

@@ -10,7 +10,7 @@ from tests.commands import many, rows
 from tests.conftest import Cli, FakeClassifier, World
 from tests.llm_server import Asked, LlmServer, Step, chat, serving, verdict
 from triage_cli.domain.decisions import Classification, ClassifyPlan, Flip, ReclassifyPlan
-from triage_cli.domain.deliveries import Parcel, Receipt, RoutePlan, Rule
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import CheckError, UsageError
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft, VerdictDraft
@@ -30,7 +30,7 @@ class Taking:
         self.name = name
         self.taken: list[str] = []
 
-    def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         for chunk in chunks:
             self.taken += [parcel.ticket.external_id or "" for parcel in chunk]
             yield [Outcome(n, "told", Receipt(), None, parcel) for n, parcel in enumerate(chunk)]

@@ -12,7 +12,7 @@ from tests.conftest import World
 from tests.online import ONLINE
 from tests.server import Running, serving
 from triage_cli.client import RemoteTriage, http
-from triage_cli.client.http import Address, LostError, checked
+from triage_cli.client.http import Address, ConnectionLostError, checked
 from triage_cli.client.upload import ROWS
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain.audit import EventQuery
@@ -21,9 +21,9 @@ from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.errors import (
     AnswerError,
     BudgetError,
-    FullError,
     InputError,
     NotFoundError,
+    OverloadedError,
     RefusedError,
     RowError,
     UsageError,
@@ -280,7 +280,7 @@ def test_a_long_input_is_sent_however_often_the_server_asks_for_a_while(
 
         def every_second_time() -> None:
             if next(turns) % 2:
-                raise FullError("too many bulk requests are at work", retry_after=1.0)
+                raise OverloadedError("too many bulk requests are at work", retry_after=1.0)
             take()
 
         monkeypatch.setattr(running.served.room, "take", every_second_time)
@@ -293,7 +293,7 @@ def test_a_long_input_is_sent_however_often_the_server_asks_for_a_while(
 def test_a_server_that_loses_every_answer_is_given_up(world: World, tmp_path: Path) -> None:
     with served(world, tmp_path) as running, flaky(running.port, [3000] * 20) as url:
         triage = RemoteTriage(checked(url, running.keys["agent"], insecure=False), ONLINE)
-        with pytest.raises(LostError, match="broke off"):
+        with pytest.raises(ConnectionLostError, match="broke off"):
             list(triage.create([a_row(n) for n in range(ROWS)]))
         triage.close()
     assert dids(list(world.triage().create([a_row(n) for n in range(ROWS)]))) == {"unchanged": ROWS}

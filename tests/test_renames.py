@@ -16,8 +16,8 @@ from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.adapters import Destination
 from triage_cli.service.category_renames import root_of, rooted
-from triage_cli.service.delivery.route import Map
-from triage_cli.service.local_triage import LocalTriage, Parts
+from triage_cli.service.delivery.route import RoutingTable
+from triage_cli.service.local_triage import LocalTriage, Services
 from triage_cli.stores.category_renames import BEARS
 
 HEIR = "[{name: Money, was: [Billing], description: 'Invoices, charges, payments, refunds, subscriptions'}, \
@@ -119,11 +119,11 @@ def test_pending_deliveries_of_the_default_queue_follow(world: World) -> None:
     def down(name: str) -> Destination:
         raise DeliveryError(f"{name} is down")
 
-    map_ = Map((Rule("r", ("Billing",), {"category": ("Billing",)}),), "map-1", down)
+    map_ = RoutingTable((Rule("r", ("Billing",), {"category": ("Billing",)}),), "map-1", down)
     list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
     list(world.triage().classify(Selection(), ClassifyPlan()))
     list(
-        LocalTriage(Parts(world.store, CATEGORIES, lambda *_: world.classifier, map_), "x").route(
+        LocalTriage(Services(world.store, CATEGORIES, lambda *_: world.classifier, map_), "x").route(
             Selection(), RoutePlan()
         )
     )

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from triage_cli.domain.errors import AnswerError, TemporaryError, UnavailableError
-from triage_cli.runtime.circuit_breaker import COOLDOWN, Endpoint
-from triage_cli.runtime.rate_limit import Limiter, Pace
+from triage_cli.runtime.circuit_breaker import COOLDOWN, CircuitBreaker
+from triage_cli.runtime.rate_limit import RateLimiter, TokenBucket
 from triage_cli.runtime.retry import Retries, persist, retry_after
 from triage_cli.runtime.timing import FOREVER, StoppingError, Timing
 
@@ -58,7 +58,7 @@ def broken(retry: float | None = None, *, limited: bool = False, reached: bool =
     return TemporaryError("down", retry_after=retry, limited=limited, reached=reached)
 
 
-async def asked(server: Callable[[], Awaitable[str]], endpoint: Endpoint, retries: int = 5, **kwargs: Any) -> str:
+async def asked(server: Callable[[], Awaitable[str]], endpoint: CircuitBreaker, retries: int = 5, **kwargs: Any) -> str:
     return await persist(server, endpoint, Retries(retries), timeout=kwargs.pop("timeout", 5.0), **kwargs)
 
 
@@ -67,14 +67,14 @@ def test_as_many_calls_as_retries_and_one(retries: int) -> None:
     clock = Clock()
     server = Server(clock, *[broken()] * 99)
     with pytest.raises(TemporaryError, match="down"):
-        run(asked(server, Endpoint("e", timing=clock.timing), retries))
+        run(asked(server, CircuitBreaker("e", timing=clock.timing), retries))
     assert len(server.calls) == retries + 1
 
 
 def test_delays_double_up_to_eight_seconds() -> None:
     clock = Clock(chance=1.0)
     server = Server(clock, *[broken()] * 7)
-    assert run(asked(server, Endpoint("e", timing=clock.timing), 7)) == "answer"
+    assert run(asked(server, CircuitBreaker("e", timing=clock.timing), 7)) == "answer"
     waits = [b - a for a, b in zip(server.calls, server.calls[1:], strict=False)]
     assert waits == [0.5, 1, 2, 4, 8, 8, 8]
 
@@ -82,7 +82,7 @@ def test_delays_double_up_to_eight_seconds() -> None:
 def test_delays_are_drawn_from_nothing_to_the_whole() -> None:
     clock = Clock(chance=0.0)
     server = Server(clock, *[broken()] * 5)
-    assert run(asked(server, Endpoint("e", timing=clock.timing))) == "answer"
+    assert run(asked(server, CircuitBreaker("e", timing=clock.timing))) == "answer"
     assert clock.slept == []
 
 
@@ -90,12 +90,12 @@ def test_only_what_may_pass_is_tried_again() -> None:
     clock = Clock()
     server = Server(clock, AnswerError("refused"))
     with pytest.raises(AnswerError):
-        run(asked(server, Endpoint("e", timing=clock.timing)))
+        run(asked(server, CircuitBreaker("e", timing=clock.timing)))
     assert len(server.calls) == 1
 
 
 def test_a_call_that_never_ends_is_ended() -> None:
-    endpoint = Endpoint("e", timing=Clock().timing)
+    endpoint = CircuitBreaker("e", timing=Clock().timing)
     with pytest.raises(TemporaryError, match=r"within 0\.01 s"):
         run(asked(lambda: asyncio.sleep(30, "late"), endpoint, 0, timeout=0.01))
 
@@ -104,13 +104,13 @@ def test_an_endpoint_that_nobody_ever_reached_ends_the_run() -> None:
     clock = Clock()
     server = Server(clock, *[broken(reached=False)] * 9)
     with pytest.raises(UnavailableError, match="down"):
-        run(asked(server, Endpoint("e", timing=clock.timing), 2))
+        run(asked(server, CircuitBreaker("e", timing=clock.timing), 2))
     assert len(server.calls) == 3
 
 
 def test_a_pause_that_is_asked_for_is_kept_by_all() -> None:
     clock = Clock(chance=0.0)
-    endpoint = Endpoint("e", timing=clock.timing)
+    endpoint = CircuitBreaker("e", timing=clock.timing)
     server, other = Server(clock, broken(20, limited=True)), Server(clock)
 
     async def both() -> None:
@@ -124,7 +124,7 @@ def test_a_pause_that_is_asked_for_is_kept_by_all() -> None:
 
 def test_other_endpoints_go_on_while_one_is_parked() -> None:
     clock = Clock()
-    parked, free = Endpoint("a", timing=clock.timing), Endpoint("b", timing=clock.timing)
+    parked, free = CircuitBreaker("a", timing=clock.timing), CircuitBreaker("b", timing=clock.timing)
     parked.failed(broken(50, limited=True), clock.now)
     server = Server(clock)
     assert run(asked(server, free)) == "answer"
@@ -133,7 +133,7 @@ def test_other_endpoints_go_on_while_one_is_parked() -> None:
 
 def test_the_latest_end_of_a_pause_holds() -> None:
     clock = Clock()
-    endpoint = Endpoint("e", timing=clock.timing)
+    endpoint = CircuitBreaker("e", timing=clock.timing)
     endpoint.failed(broken(60, limited=True), clock.now)
     endpoint.failed(broken(1, limited=True), clock.now)
     assert endpoint.paused_until == 1060
@@ -144,14 +144,14 @@ def test_a_pause_longer_than_patience_ends_the_run_at_once(asked_for: float, max
     clock = Clock()
     server = Server(clock, *[broken(asked_for, limited=True)] * 9)
     with pytest.raises(UnavailableError, match="max-wait"):
-        run(asked(server, Endpoint("e", max_wait=max_wait, timing=clock.timing)))
+        run(asked(server, CircuitBreaker("e", max_wait=max_wait, timing=clock.timing)))
     assert len(server.calls) == 1
     assert clock.now == 1000
 
 
 def test_the_circuit_opens_tries_one_and_gives_up_in_time() -> None:
     clock = Clock(chance=0.0)
-    endpoint = Endpoint("e", timing=clock.timing)
+    endpoint = CircuitBreaker("e", timing=clock.timing)
     server = Server(clock, *[broken()] * 999)
     with pytest.raises(UnavailableError):
         run(asked(server, endpoint, 100))
@@ -163,7 +163,7 @@ def test_the_circuit_opens_tries_one_and_gives_up_in_time() -> None:
 
 def test_one_good_answer_closes_the_circuit() -> None:
     clock = Clock(chance=0.0)
-    endpoint = Endpoint("e", timing=clock.timing)
+    endpoint = CircuitBreaker("e", timing=clock.timing)
     server = Server(clock, *[broken()] * 10)
     assert run(asked(server, endpoint, 100)) == "answer"
     assert server.calls[-1] == 1000 + COOLDOWN
@@ -172,7 +172,7 @@ def test_one_good_answer_closes_the_circuit() -> None:
 
 def test_only_one_tries_while_the_circuit_is_half_open() -> None:
     clock = Clock(chance=0.0)
-    endpoint = Endpoint("e", timing=clock.timing)
+    endpoint = CircuitBreaker("e", timing=clock.timing)
     for _ in range(10):
         endpoint.failed(broken(), clock.now)
     running = 0
@@ -197,7 +197,7 @@ def test_only_one_tries_while_the_circuit_is_half_open() -> None:
 
 def test_a_probe_that_is_cancelled_leaves_the_way_to_the_next() -> None:
     clock = Clock(chance=0.0)
-    endpoint = Endpoint("e", timing=clock.timing)
+    endpoint = CircuitBreaker("e", timing=clock.timing)
     for _ in range(10):
         endpoint.failed(broken(), clock.now)
 
@@ -212,7 +212,7 @@ def test_a_probe_that_is_cancelled_leaves_the_way_to_the_next() -> None:
 
 def test_who_is_told_to_stop_waits_no_longer() -> None:
     clock = Clock()
-    endpoint = Endpoint("e", timing=clock.timing)
+    endpoint = CircuitBreaker("e", timing=clock.timing)
     endpoint.failed(broken(100, limited=True), clock.now)
     with pytest.raises(StoppingError):
         run(asked(Server(clock), endpoint, stopping=lambda: clock.now > 1005))
@@ -221,7 +221,7 @@ def test_who_is_told_to_stop_waits_no_longer() -> None:
 
 def test_requests_a_minute_are_kept() -> None:
     clock = Clock()
-    endpoint = Endpoint("e", shared=Pace(60), timing=clock.timing)
+    endpoint = CircuitBreaker("e", shared=RateLimiter(60), timing=clock.timing)
     server = Server(clock)
 
     async def many() -> None:
@@ -234,8 +234,8 @@ def test_requests_a_minute_are_kept() -> None:
 
 
 def test_runs_that_share_a_pace_keep_it_together_and_an_outage_to_themselves() -> None:
-    clock, together = Clock(), Pace(60)
-    first, second = (Endpoint(name, shared=together, timing=clock.timing) for name in "ab")
+    clock, together = Clock(), RateLimiter(60)
+    first, second = (CircuitBreaker(name, shared=together, timing=clock.timing) for name in "ab")
     server = Server(clock)
 
     async def many() -> None:
@@ -250,7 +250,7 @@ def test_runs_that_share_a_pace_keep_it_together_and_an_outage_to_themselves() -
 
 def test_tokens_a_minute_are_kept() -> None:
     clock = Clock()
-    endpoint = Endpoint("e", shared=Pace(None, 6000), timing=clock.timing)
+    endpoint = CircuitBreaker("e", shared=RateLimiter(None, 6000), timing=clock.timing)
     server = Server(clock)
 
     async def many() -> None:
@@ -261,7 +261,7 @@ def test_tokens_a_minute_are_kept() -> None:
 
 
 def test_too_many_requests_halve_the_rate_and_it_comes_back() -> None:
-    limiter = Limiter(600)
+    limiter = TokenBucket(600)
     limiter.slow(10, 0)
     assert limiter.rate(0) == 5
     assert 5 < limiter.rate(10) < 10
@@ -270,7 +270,7 @@ def test_too_many_requests_halve_the_rate_and_it_comes_back() -> None:
 
 def test_a_burst_of_too_many_counts_once() -> None:
     clock = Clock()
-    endpoint = Endpoint("e", shared=Pace(600), timing=clock.timing)
+    endpoint = CircuitBreaker("e", shared=RateLimiter(600), timing=clock.timing)
     for _ in range(20):
         endpoint.failed(broken(limited=True), 999.0)
     assert endpoint._pace.requests.rate(clock.now) >= 0.5
@@ -278,11 +278,11 @@ def test_a_burst_of_too_many_counts_once() -> None:
 
 
 def test_a_burst_of_too_many_counts_once_over_all_runs_that_share_a_pace() -> None:
-    clock, together = Clock(), Pace()
+    clock, together = Clock(), RateLimiter()
     for _ in range(100):
         together.take(1, clock.now)
     for run_of_one in range(20):
-        Endpoint(str(run_of_one), shared=together, timing=clock.timing).failed(broken(limited=True), 999.0)
+        CircuitBreaker(str(run_of_one), shared=together, timing=clock.timing).failed(broken(limited=True), 999.0)
     assert together.requests.rate(clock.now) >= 30
 
 
@@ -290,7 +290,7 @@ def test_too_many_requests_without_end_end_the_run() -> None:
     clock = Clock(chance=0.0)
     server = Server(clock, *[broken(limited=True)] * 999)
     with pytest.raises(UnavailableError):
-        run(asked(server, Endpoint("e", timing=clock.timing), 999))
+        run(asked(server, CircuitBreaker("e", timing=clock.timing), 999))
     assert 1120 <= clock.now <= 1135
     assert len(server.calls) < 40
 
@@ -329,7 +329,7 @@ class Circuit(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.endpoint = Endpoint("e", workers=4, timing=self.clock.timing)
+        self.endpoint = CircuitBreaker("e", workers=4, timing=self.clock.timing)
         self.paused_until = 0.0
         self.down_since: float | None = None
         self.over = False
@@ -397,7 +397,7 @@ def test_a_call_that_is_cancelled_may_have_been_worked_off_all_the_same() -> Non
         await asyncio.sleep(3600)
 
     async def leaving() -> None:
-        endpoint = Endpoint("the model", timing=Clock().timing)
+        endpoint = CircuitBreaker("the model", timing=Clock().timing)
         asking = asyncio.ensure_future(
             persist(call, endpoint, Retries(0), timeout=3600, lost=lambda: lost.append("a call"))
         )

@@ -13,7 +13,7 @@ from triage_cli.config import Config, load_config, schema
 from triage_cli.config.models import KEY_VARIABLES
 from triage_cli.config.secrets import secret_variables
 from triage_cli.config.validators import Field, variable
-from triage_cli.config.yaml_document import Book, Node, Place
+from triage_cli.config.yaml_document import ConfigNode, Diagnostics, Node
 
 USUAL = {
     "TRIAGE_API_KEY", "TRIAGE_AUDIT_KEY", "TRIAGE_TOKEN_COMMAND", "OPENAI_API_KEY", "ANTHROPIC_API_KEY",
@@ -59,8 +59,8 @@ def test_the_keys_that_name_a_secret_are_known() -> None:
 
 @pytest.mark.parametrize(("table", "key"), BEARING)
 def test_each_key_that_names_a_secret_has_it_taken_out(table: str, key: str) -> None:
-    book = Book()
-    Place(Node("MY_OWN", 1), key, book).read(tables()[table][key].check)
+    book = Diagnostics()
+    ConfigNode(Node("MY_OWN", 1), key, book).read(tables()[table][key].check)
     assert book.variables == {"MY_OWN"}
     assert book.problems == ()
 

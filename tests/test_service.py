@@ -20,7 +20,7 @@ from triage_cli.domain import audit_chain, ids, occurrences, streams
 from triage_cli.domain.audit import Event, EventQuery
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Answer, ClassifyPlan, Decided
-from triage_cli.domain.deliveries import Parcel, Receipt, Routed, RoutePlan, Rule
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, Routed, RoutePlan, Rule
 from triage_cli.domain.errors import (
     AmbiguousError,
     AnswerError,
@@ -33,7 +33,7 @@ from triage_cli.domain.errors import (
 from triage_cli.domain.runs import Lease, Outcome, Run
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.stop import Allowance
+from triage_cli.runtime.stop import StopControl
 from triage_cli.stores.sqlite.store import SqliteStore
 
 PLAN = ClassifyPlan()
@@ -758,13 +758,13 @@ class Box:
         self.workers = 16
         self.max_attempts = max_attempts
         self.schedule: tuple[float, ...] = (10.0, 100.0)
-        self.taken: list[Parcel] = []
-        self.tried: list[Parcel] = []
+        self.taken: list[OutgoingDelivery] = []
+        self.tried: list[OutgoingDelivery] = []
         self.fails: DeliveryError | None = None
         self.meanwhile: Callable[[], object] = lambda: None
         world.destinations[name] = self
 
-    def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         for chunk in chunks:
             self.tried += chunk
             self.meanwhile()
@@ -792,11 +792,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock([time.time()])
     monkeypatch.setattr(time, "time", clock)
 
-    def wait(self: Allowance, seconds: float) -> bool:
+    def wait(self: StopControl, seconds: float) -> bool:
         clock.forward(seconds)
         return self.stopping
 
-    monkeypatch.setattr(Allowance, "wait", wait)
+    monkeypatch.setattr(StopControl, "wait", wait)
     return clock
 
 

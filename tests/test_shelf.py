@@ -11,14 +11,14 @@ from triage_cli.domain.decisions import Calibration, ClassifyPlan, Labelled, Mod
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.ports.storage import Store
-from triage_cli.stores.model_registry import Shelf
+from triage_cli.stores.model_registry import SqlModelRegistry
 
 EVENT = Event("learned", None, None, "ann", "2026-01-01T00:00:00Z")
 VERSION = ModelVersion(0, '["A"]', b"\x00weights\xff", "{}", 1, "ann", "2026-01-01T00:00:00Z", based_on=0)
 
 
 def test_versions_count_up_and_one_is_active(store: Store) -> None:
-    shelf = Shelf(store)  # type: ignore[arg-type]  # each store has the doors it needs
+    shelf = SqlModelRegistry(store)  # type: ignore[arg-type]  # each store has the doors it needs
     assert shelf.active() is None
     first = shelf.add_version(VERSION, EVENT)
     second = shelf.add_version(VERSION._replace(weights=b"2", based_on=1), EVENT)
@@ -36,7 +36,7 @@ def test_versions_count_up_and_one_is_active(store: Store) -> None:
 
 
 def test_a_version_that_was_compared_with_what_is_no_longer_in_use_is_refused(store: Store) -> None:
-    shelf = Shelf(store)  # type: ignore[arg-type]
+    shelf = SqlModelRegistry(store)  # type: ignore[arg-type]
     with ThreadPoolExecutor(8) as pool:
         added = list(pool.map(lambda _: shelf.add_version(VERSION, EVENT), range(8)))
     assert sorted(v.version for v in added if v) == [1]
@@ -45,7 +45,7 @@ def test_a_version_that_was_compared_with_what_is_no_longer_in_use_is_refused(st
 
 
 def test_a_rollback_of_what_an_older_program_kept_goes_by_the_numbers(store: Store) -> None:
-    shelf = Shelf(store)  # type: ignore[arg-type]
+    shelf = SqlModelRegistry(store)  # type: ignore[arg-type]
     shelf.add_version(VERSION, EVENT)
     shelf.add_version(VERSION._replace(based_on=1), EVENT)
     with store._writing() as db:  # type: ignore[attr-defined]
@@ -56,7 +56,7 @@ def test_a_rollback_of_what_an_older_program_kept_goes_by_the_numbers(store: Sto
 
 
 def test_a_later_calibration_takes_the_place_of_the_earlier(store: Store) -> None:
-    shelf = Shelf(store)  # type: ignore[arg-type]
+    shelf = SqlModelRegistry(store)  # type: ignore[arg-type]
     one = Calibration("f", "gpt", "[[0.5,0.4]]", "isotonic", 50, 0.1, 0.02, "2026-01-01T00:00:00Z")
     shelf.keep_calibration(one, EVENT)
     shelf.keep_calibration(one._replace(n=60), EVENT)
@@ -66,7 +66,7 @@ def test_a_later_calibration_takes_the_place_of_the_earlier(store: Store) -> Non
 
 
 def test_a_paid_answer_is_kept_without_its_reason(world: World) -> None:
-    shelf = Shelf(world.store)
+    shelf = SqlModelRegistry(world.store)
     run = world.store.begin(Run(ids.new_id(), "eval", "ann", "eval", ids.now()))
     draft = TicketDraft(subject="hello", external_id="X-1")
     (created,) = world.triage().create([draft])
@@ -86,7 +86,7 @@ def test_texts_of_verdicts_and_what_machines_said_of_them(world: World) -> None:
     list(triage.create(drafts))
     list(triage.classify(Selection(), ClassifyPlan()))
     list(triage.create([draft._replace(verdict="General") for draft in drafts[:2]]))
-    shelf = Shelf(world.store)
+    shelf = SqlModelRegistry(world.store)
     labelled = list(shelf.labelled())
     assert [row[:2] for row in labelled] == [Labelled(f"t{n}\nmore", "General")[:2] for n in range(2)]
     assert shelf.opinions() == {row.ticket_id: {"fake": ("Billing", 0.9)} for row in labelled}

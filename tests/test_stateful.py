@@ -13,7 +13,7 @@ from tests.conftest import FakeClassifier, World
 from triage_cli.domain import audit_chain, routing
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import Parcel, Receipt, RoutePlan, Rule
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.runs import Lease, Outcome, Run
 from triage_cli.domain.tickets import STATUSES, Selection, TicketDraft
@@ -36,7 +36,7 @@ class Outlet:
         self.up = True
         self.taken: list[str] = []
 
-    def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         for chunk in chunks:
             for n, parcel in enumerate(chunk):
                 if self.up:

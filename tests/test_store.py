@@ -25,7 +25,7 @@ from tests.pg_server import sql as pg_sql
 from triage_cli.domain import audit_chain, ids
 from triage_cli.domain.audit import Event, EventQuery
 from triage_cli.domain.changes import Change
-from triage_cli.domain.decisions import Asking, Classification
+from triage_cli.domain.decisions import Classification, QuestionSpec
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.errors import StoreError, UsageError
 from triage_cli.domain.runs import Lease, Run
@@ -590,7 +590,7 @@ def test_find_by_ids_keeps_their_order_over_pages_and_passes_over_strangers(stor
 
 def test_history_holds_everything_oldest_first(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
-    asking = Asking("print-1", "fake", "m", "", "prompt", '[["Billing"]]', "{}", ids.now())
+    asking = QuestionSpec("print-1", "fake", "m", "", "prompt", '[["Billing"]]', "{}", ids.now())
     store.note_asking(asking)
     store.note_asking(asking._replace(prompt="another"))
     answers = (an_answer(ticket), an_answer(ticket, "Technical"))

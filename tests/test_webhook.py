@@ -19,7 +19,7 @@ from tests.online import ONLINE
 from triage_cli.destinations import webhook
 from triage_cli.destinations.ssrf_guard import checked, is_public
 from triage_cli.destinations.webhook import Target, WebhookDestination, retry_after
-from triage_cli.domain.deliveries import Delivery, Parcel, Receipt
+from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Ticket
@@ -76,20 +76,20 @@ def receiver() -> Iterator[Receiver]:
     it.close()
 
 
-def parcel(number: int = 1, text: str = "hello") -> Parcel:
+def parcel(number: int = 1, text: str = "hello") -> OutgoingDelivery:
     ticket = Ticket(f"t{number}", "i", "s", None, "h", text, None, None, None, 2, None, "now", category="Billing")
     delivery = Delivery(
         f"msg_{number:032x}", f"t{number}", None, "Billing", "hook", "r", "m", None, "pending", 0, 0.0, None, None,
         None, "now",
     )  # fmt: skip
-    return Parcel(delivery, ticket)
+    return OutgoingDelivery(delivery, ticket)
 
 
 def target(url: str, **changes: Any) -> Target:
     return Target("hook", url, (secret_of(SECRET),), 30.0, 7, (5.0, 300.0))._replace(**changes)
 
 
-def sent(destination: WebhookDestination, *parcels: Parcel) -> list[Outcome[Receipt]]:
+def sent(destination: WebhookDestination, *parcels: OutgoingDelivery) -> list[Outcome[Receipt]]:
     return [outcome for outcomes in destination.deliver([list(parcels)]) for outcome in outcomes]
 
 

@@ -8,8 +8,8 @@ from fastapi import FastAPI
 
 from triage_cli import __version__
 from triage_cli.api import problems
-from triage_cli.api.dependencies import Served
-from triage_cli.api.middleware import Door
+from triage_cli.api.dependencies import ServerState
+from triage_cli.api.middleware import AccessMiddleware
 from triage_cli.api.openapi import describing
 from triage_cli.api.routes import bulk, monitoring, queries, tickets, webhooks
 
@@ -19,7 +19,7 @@ THREADS = 100
 PROBES = 2
 
 
-def create_app(served: Served) -> FastAPI:
+def create_app(served: ServerState) -> FastAPI:
     """Return the application for one server."""
 
     @asynccontextmanager
@@ -44,5 +44,5 @@ def create_app(served: Served) -> FastAPI:
     for router in (monitoring.router, bulk.router, tickets.router, queries.router, webhooks.router):
         app.include_router(router)
     app.openapi = describing(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
-    app.add_middleware(Door, served=served)
+    app.add_middleware(AccessMiddleware, served=served)
     return app

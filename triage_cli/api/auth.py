@@ -8,8 +8,8 @@ from collections.abc import MutableMapping
 from triage_cli.api.dependencies import Caller, Limits
 from triage_cli.domain import api_keys
 from triage_cli.domain.api_access import ApiKey
-from triage_cli.domain.errors import LimitedError, UnauthenticatedError
-from triage_cli.ports.storage import Gate
+from triage_cli.domain.errors import RateLimitedError, UnauthenticatedError
+from triage_cli.ports.storage import ApiAccessStore
 
 # That a key was used is written down this often at most, in seconds.
 TOUCH = 60.0
@@ -17,10 +17,10 @@ TOUCH = 60.0
 BLOCKS = 20
 
 
-class Keys:
+class Authenticator:
     """Admits callers. Tokens of an identity provider would be recognised in `_caller`, beside our own keys."""
 
-    def __init__(self, gate: Gate, limits: Limits) -> None:
+    def __init__(self, gate: ApiAccessStore, limits: Limits) -> None:
         self._gate = gate
         self._per_minute = limits.per_minute
         self._touched: dict[str, float] = {}
@@ -31,7 +31,7 @@ class Keys:
     def admit(self, credential: str, headers: MutableMapping[str, str]) -> Caller:
         """Return who shows this credential, and put the rate limit into the answer's headers.
 
-        Raises `UnauthenticatedError` or `LimitedError`. The key is looked up each time: one that was revoked opens
+        Raises `UnauthenticatedError` or `RateLimitedError`. The key is looked up each time: one that was revoked opens
         nothing from the next request on.
         """
         caller = self._caller(credential)
@@ -68,7 +68,7 @@ class Keys:
                     self._closed[key_id] = time.monotonic() + wait
                 if wait > 0:
                     headers.update(_said(self._per_minute, 0, wait))
-                    raise LimitedError("too many requests", hint=f"wait {wait:.0f} s", retry_after=wait)
+                    raise RateLimitedError("too many requests", hint=f"wait {wait:.0f} s", retry_after=wait)
                 left, until = block, time.monotonic() + 60.0
             self._permits[key_id] = left - 1, until
         headers.update(_said(self._per_minute, left - 1, 60.0 / BLOCKS))

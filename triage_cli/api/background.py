@@ -13,8 +13,8 @@ from triage_cli.domain.errors import ItemError, TriageError
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Selection
 from triage_cli.service.claims import TO_CLASSIFY
-from triage_cli.service.delivery.dispatcher import Circuits
-from triage_cli.service.local_triage import LocalTriage, Parts
+from triage_cli.service.delivery.dispatcher import DestinationBreakers
+from triage_cli.service.local_triage import LocalTriage, Services
 
 ACTOR = "serve"
 # Between two looks at what is due, in seconds; what fell due within the last one may be on its way elsewhere.
@@ -30,8 +30,8 @@ errors = logging.getLogger("triage.errors")
 class Worker:
     """Two threads: no slow destination holds up the tickets. `steps` says by source what becomes of a new one."""
 
-    def __init__(self, parts: Parts, steps: Mapping[str, tuple[str, ...]]) -> None:
-        self._circuits = Circuits()
+    def __init__(self, parts: Services, steps: Mapping[str, tuple[str, ...]]) -> None:
+        self._circuits = DestinationBreakers()
         self._parts = parts._replace(map=parts.map._replace(circuits=self._circuits))
         self._steps = {source: wanted for source, wanted in steps.items() if wanted}
         self._waiting: deque[tuple[str, str]] = deque()

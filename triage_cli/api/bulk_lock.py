@@ -2,7 +2,7 @@
 
 import hashlib
 
-from triage_cli.api.dependencies import Served
+from triage_cli.api.dependencies import ServerState
 from triage_cli.domain.errors import BusyError, UsageError
 
 # A parcel that is at work is its sender's for so many seconds from its last breath.
@@ -15,7 +15,7 @@ class Held:
     What it stored is found again by its identity, so no answer is kept.
     """
 
-    def __init__(self, served: Served, key_id: str, key: str | None, body_hash: str) -> None:
+    def __init__(self, served: ServerState, key_id: str, key: str | None, body_hash: str) -> None:
         self._gate = served.gate
         self._key_id = key_id
         self._key = key

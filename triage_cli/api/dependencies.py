@@ -8,13 +8,13 @@ from weakref import WeakSet
 from fastapi import Depends, Request
 
 from triage_cli.api.background import Worker
-from triage_cli.api.metrics import Meter
-from triage_cli.api.ndjson import Room
+from triage_cli.api.metrics import Metrics
+from triage_cli.api.ndjson import StreamSlots
 from triage_cli.config import HookSpec
 from triage_cli.domain.errors import MediaTypeError
-from triage_cli.ports.storage import Gate
-from triage_cli.service.intake.group_commit import Together
-from triage_cli.service.local_triage import LocalTriage, Parts
+from triage_cli.ports.storage import ApiAccessStore
+from triage_cli.service.intake.group_commit import GroupCommitter
+from triage_cli.service.local_triage import LocalTriage, Services
 
 MEGABYTE = 1 << 20
 
@@ -48,13 +48,13 @@ class Hook(NamedTuple):
     secrets: tuple[bytes, ...]
 
 
-class Served:
+class ServerState:
     """One running server: what it stands on, what it counts, and the sessions that are at work just now."""
 
     def __init__(
         self,
-        parts: Parts,
-        gate: Gate,
+        parts: Services,
+        gate: ApiAccessStore,
         limits: Limits = Limits(),  # noqa: B008 - immutable
         hooks: Mapping[str, Hook] | None = None,
     ) -> None:
@@ -62,10 +62,10 @@ class Served:
         self.gate = gate
         self.limits = limits
         self.hooks = hooks or {}
-        self.meter = Meter()
-        self.room = Room()
+        self.meter = Metrics()
+        self.room = StreamSlots()
         self.worker = Worker(parts, {name: hook.spec.on_create for name, hook in self.hooks.items()})
-        self.together = Together(parts.store, parts.categories)
+        self.together = GroupCommitter(parts.store, parts.categories)
         self.stopping = False
         self._sessions: WeakSet[LocalTriage] = WeakSet()
         self._lock = threading.Lock()
@@ -94,8 +94,8 @@ class Served:
         self.together.close()
 
 
-async def _served(request: Request) -> Served:
-    served: Served = request.app.state.served
+async def _served(request: Request) -> ServerState:
+    served: ServerState = request.app.state.served
     return served
 
 
@@ -119,6 +119,6 @@ async def json_only(request: Request) -> None:
 
 
 # What an endpoint asks for as a parameter.
-ServedHere = Annotated[Served, Depends(_served)]
+ServedHere = Annotated[ServerState, Depends(_served)]
 CallerHere = Annotated[Caller, Depends(_caller)]
 TriageHere = Annotated[LocalTriage, Depends(_triage)]

@@ -12,7 +12,7 @@ from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CallerHere, Served, ServedHere
+from triage_cli.api.dependencies import CallerHere, ServedHere, ServerState
 from triage_cli.domain.errors import BusyError, TriageError, UsageError
 from triage_cli.domain.serialization import to_json
 
@@ -40,11 +40,11 @@ def reply(done: Done) -> Response:
     return Response(to_json(done.record), done.status, media_type="application/json")
 
 
-class Once:
+class IdempotentRequest:
     """Runs the work of one request, at most once for its key; `identity` then names what it makes."""
 
     def __init__(
-        self, served: Served, caller_id: str, key: str | None, path: str, loop: asyncio.AbstractEventLoop
+        self, served: ServerState, caller_id: str, key: str | None, path: str, loop: asyncio.AbstractEventLoop
     ) -> None:
         self._gate = served.gate
         self._loop = loop
@@ -110,9 +110,9 @@ async def _once(
         str | None,
         Header(pattern=KEY, description="sent again with the same body, the request is answered as the first time"),
     ] = None,
-) -> Once:
+) -> IdempotentRequest:
     path = f"{request.method} {request.url.path}"
-    return Once(served, caller.key_id, idempotency_key, path, asyncio.get_running_loop())
+    return IdempotentRequest(served, caller.key_id, idempotency_key, path, asyncio.get_running_loop())
 
 
-OnceHere = Annotated[Once, Depends(_once)]
+OnceHere = Annotated[IdempotentRequest, Depends(_once)]

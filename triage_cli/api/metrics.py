@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
-class Meter:
+class Metrics:
     """What this process counts by itself: answers by status, and how long one ticket's classification took."""
 
     def __init__(self) -> None:

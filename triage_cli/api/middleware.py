@@ -12,11 +12,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 
 from triage_cli.api import problems
-from triage_cli.api.auth import Keys
-from triage_cli.api.dependencies import Caller, Served
+from triage_cli.api.auth import Authenticator
+from triage_cli.api.dependencies import Caller, ServerState
 from triage_cli.domain import ids
 from triage_cli.domain.api_access import ROLES
-from triage_cli.domain.errors import RefusedError, SlowError, TooLargeError, TriageError
+from triage_cli.domain.errors import RefusedError, RequestTimeoutError, TooLargeError, TriageError
 from triage_cli.domain.serialization import to_json
 
 Message = MutableMapping[str, Any]
@@ -37,13 +37,13 @@ access = logging.getLogger("triage.access")
 errors = logging.getLogger("triage.errors")
 
 
-class Door:
+class AccessMiddleware:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: App, served: Served) -> None:
+    def __init__(self, app: App, served: ServerState) -> None:
         self._app = app
         self._served = served
-        self._keys = Keys(served.gate, served.limits)
+        self._keys = Authenticator(served.gate, served.limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -51,7 +51,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         _keep_slashes(scope)
-        visit = _Visit(scope, send)
+        visit = _RequestLog(scope, send)
         try:
             try:
                 scope["caller"] = visit.caller = await self._admitted(scope, visit)
@@ -68,7 +68,7 @@ class Door:
             self._served.meter.answered(visit.status)
             visit.log()
 
-    async def _admitted(self, scope: Scope, visit: "_Visit") -> Caller:
+    async def _admitted(self, scope: Scope, visit: "_RequestLog") -> Caller:
         """Return who is calling. Raises what they are told if they may not come in."""
         path, method = scope["path"], scope["method"]
         if path in OPEN or path.startswith(SIGNED):
@@ -99,7 +99,7 @@ class Door:
                 async with asyncio.timeout(until - time.monotonic()):
                     message = await receive()
             except TimeoutError:
-                late = SlowError("the body did not come in time", hint="send it again, faster")
+                late = RequestTimeoutError("the body did not come in time", hint="send it again, faster")
                 raise problems.BodyError(late) from None
             size += len(message.get("body", b""))
             if size > most:
@@ -131,7 +131,7 @@ def _credential(headers: Headers) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-class _Visit:
+class _RequestLog:
     """One request: its id, its answer's headers, and the line it leaves in the access log."""
 
     def __init__(self, scope: Scope, send: Send) -> None:

@@ -10,7 +10,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from triage_cli.client.protocol import LINES
-from triage_cli.domain.errors import FullError
+from triage_cli.domain.errors import OverloadedError
 
 # While nothing comes, a blank is sent this often, in seconds: it is no part of a line, and tells that both are alive.
 BREATH = 1.0
@@ -23,16 +23,16 @@ MOST = 64
 LATER = 2.0  # seconds after which
 
 
-class Room:
+class StreamSlots:
     """Counts the requests that are answered by lines just now."""
 
     def __init__(self, most: int = MOST) -> None:
         self._left = threading.BoundedSemaphore(most)
 
     def take(self) -> None:
-        """Count one more. Raises `FullError` where that is too many."""
+        """Count one more. Raises `OverloadedError` where that is too many."""
         if not self._left.acquire(blocking=False):
-            raise FullError("too many bulk requests are at work", hint="send it again later", retry_after=LATER)
+            raise OverloadedError("too many bulk requests are at work", hint="send it again later", retry_after=LATER)
 
     def leave(self) -> None:
         """Count one less."""
@@ -47,7 +47,11 @@ class Lines(StreamingResponse):
     """
 
     def __init__(
-        self, room: Room, make: Callable[[], Iterator[str]], stop: Callable[[], None], breathe: Callable[[], None]
+        self,
+        room: StreamSlots,
+        make: Callable[[], Iterator[str]],
+        stop: Callable[[], None],
+        breathe: Callable[[], None],
     ) -> None:
         # A gateway is to pass lines on as they come.
         super().__init__(iter(()), 200, {"x-accel-buffering": "no"}, LINES)

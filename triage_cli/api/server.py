@@ -20,7 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from triage_cli import wiring
 from triage_cli.api.app import create_app
-from triage_cli.api.dependencies import Hook, Limits, Served
+from triage_cli.api.dependencies import Hook, Limits, ServerState
 from triage_cli.config import Config
 from triage_cli.domain import ids
 from triage_cli.domain.errors import ConfigError, UsageError
@@ -45,7 +45,9 @@ class Place(NamedTuple):
 def prepared(config: Config, place: Place, tell: Callable[[str], None], log: TextIO | None) -> "Server":
     """Return a server that listens already. Raises `UsageError` where it cannot be."""
     parts = wiring.parts(config, tell, warn=errors.warning, guarded=True, make=True)
-    served = Served(parts, wiring.open_gate(parts.store), Limits(config.requests_per_minute), hooks(config, os.environ))
+    served = ServerState(
+        parts, wiring.open_gate(parts.store), Limits(config.requests_per_minute), hooks(config, os.environ)
+    )
     if not parts.store.is_there():
         parts.store.renew(Lease(""))  # changes nothing, but builds it
     served.gate.ping()  # a database that cannot be used is told now
@@ -98,14 +100,14 @@ def configured(app: ASGIApp, **options: Any) -> uvicorn.Config:
         "server_header": False,
         "proxy_headers": False,
         "timeout_graceful_shutdown": GRACE,
-        "http": Patient,
+        "http": HeadTimeoutProtocol,
         "loop": "asyncio",
         "ws": "none",
     }
     return uvicorn.Config(app, **given | options)
 
 
-class Patient(H11Protocol):
+class HeadTimeoutProtocol(H11Protocol):
     """HTTP/1.1 on one connection, which is closed where the head of a request does not come in time."""
 
     head_seconds = 20.0
@@ -138,7 +140,7 @@ class Patient(H11Protocol):
 class Server(uvicorn.Server):
     """Serves until it is stopped; then sessions take no new work, and what is in flight ends. `begun`: it answers."""
 
-    def __init__(self, config: uvicorn.Config, served: Served, listening: socket.socket) -> None:
+    def __init__(self, config: uvicorn.Config, served: ServerState, listening: socket.socket) -> None:
         super().__init__(config)
         self.begun = threading.Event()
         self._served = served

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.domain import ids
-from triage_cli.domain.decisions import Answer, Asking, Classification
+from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.runs import Outcome
-from triage_cli.domain.streams import Handover
+from triage_cli.domain.streams import FlushNow
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Classifier
 from triage_cli.runtime.budget import Budget
@@ -30,7 +30,7 @@ class Remembering:
         self._actor = actor
         self._run_id = run_id
 
-    def askings(self) -> tuple[Asking, ...]:
+    def askings(self) -> tuple[QuestionSpec, ...]:
         """Describe what is asked, for the record."""
         return self._inner.askings()
 
@@ -52,7 +52,7 @@ class Remembering:
                     else:
                         waiting[key] = []
                         ask.append(ticket)
-                yield Handover(ask) if isinstance(chunk, Handover) else ask
+                yield FlushNow(ask) if isinstance(chunk, FlushNow) else ask
 
         for outcomes in self._inner.classify(unknown(), budget):
             ready = [*known, *outcomes]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from triage_cli.domain.decisions import Answer, Asking, Calibration, Classification
+from triage_cli.domain.decisions import Answer, Calibration, Classification, QuestionSpec
 from triage_cli.domain.evaluation.calibration import Curve
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Ticket
@@ -23,7 +23,7 @@ class Calibrated:
         self._curve = Curve(tuple((x, y) for x, y in json.loads(calibration.curve)), calibration.method)
         self._threshold = threshold
 
-    def askings(self) -> tuple[Asking, ...]:
+    def askings(self) -> tuple[QuestionSpec, ...]:
         """Describe what is asked, for the record."""
         return self._inner.askings()
 

@@ -4,10 +4,10 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from triage_cli.domain.decisions import POSTPONED, UNFINISHED, Answer, Asking
+from triage_cli.domain.decisions import POSTPONED, UNFINISHED, Answer, QuestionSpec
 from triage_cli.domain.errors import AnswerError, TakenOverError, TriageError, UnavailableError
 from triage_cli.domain.runs import Outcome
-from triage_cli.domain.streams import Handover
+from triage_cli.domain.streams import FlushNow
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Classifier
 from triage_cli.runtime.budget import Budget
@@ -38,7 +38,7 @@ class Cascade:
         self._audit_rate = audit_rate
         self._tell = tell
 
-    def askings(self) -> tuple[Asking, ...]:
+    def askings(self) -> tuple[QuestionSpec, ...]:
         """Describe what each step asks."""
         return tuple(asking for step in self._steps for asking in step.askings())
 
@@ -48,13 +48,13 @@ class Cascade:
         So does, as `UNFINISHED`, what a step was paid for that hands its ticket on. Where the run is stopped, what the
         steps before the last have in flight ends.
         """
-        turn = _Turn()
+        turn = _CascadeState()
         trouble: TriageError | None = None
         over = False
 
         def taken() -> Iterator[Sequence[Ticket]]:
             source = iter(chunks)
-            while not over and (chunk := Handover() if turn.is_crowded else next(source, None)) is not None:
+            while not over and (chunk := FlushNow() if turn.is_crowded else next(source, None)) is not None:
                 yield chunk
 
         *before, last = self._steps
@@ -78,7 +78,7 @@ class Cascade:
             raise trouble
 
     def _while_available(
-        self, step: Classifier, chunks: Iterator[Sequence[Ticket]], budget: Budget, turn: "_Turn"
+        self, step: Classifier, chunks: Iterator[Sequence[Ticket]], budget: Budget, turn: "_CascadeState"
     ) -> Iterator[Sequence[Outcome[Answer]]]:
         """Yield a step's outcomes; once it is not available, failures for what it has not answered and all the rest."""
         open_: dict[str, Ticket] = {}
@@ -104,7 +104,7 @@ class Cascade:
 
     @staticmethod
     def _looking_back(
-        step: Classifier, chunks: Iterator[Sequence[Ticket]], budget: Budget, turn: "_Turn"
+        step: Classifier, chunks: Iterator[Sequence[Ticket]], budget: Budget, turn: "_CascadeState"
     ) -> Iterator[Sequence[Outcome[Answer]]]:
         """Yield a step's outcomes; while it takes nothing, what those before it have answered comes all the same."""
         ahead = _Ahead(chunks, turn)
@@ -116,7 +116,9 @@ class Cascade:
         finally:
             turn.ahead.remove(ahead)
 
-    def _passed_on(self, stream: Iterable[Sequence[Outcome[Answer]]], turn: "_Turn") -> Iterator[Sequence[Ticket]]:
+    def _passed_on(
+        self, stream: Iterable[Sequence[Outcome[Answer]]], turn: "_CascadeState"
+    ) -> Iterator[Sequence[Ticket]]:
         for outcomes in stream:
             going_on = []
             for outcome in map(turn.standing, outcomes):
@@ -127,14 +129,14 @@ class Cascade:
                 turn.hand_on(outcome, sure=is_sure)
                 going_on.append(outcome.ticket)
             # What was paid for is saved before this step gives more, so that a kill loses what is in flight.
-            yield Handover(going_on) if turn.unsaved else going_on
+            yield FlushNow(going_on) if turn.unsaved else going_on
 
     def _audited(self, ticket: Ticket) -> bool:
         drawn = int(hashlib.sha256(ticket.ticket_id.encode()).hexdigest()[:8], 16) % SHARES
         return drawn < self._audit_rate * SHARES
 
 
-class _Turn:
+class _CascadeState:
     """One call of `classify`: `sure` answers that are to be told, and those of tickets that are with a later step.
 
     `unsaved` are the tickets of which such an answer was paid for and is still to be told, `ahead` is what each step
@@ -189,7 +191,7 @@ class _Turn:
 class _Ahead(Iterator[Sequence[Ticket]]):
     """What a step takes from those before it, and what is `waiting` for it to have room."""
 
-    def __init__(self, chunks: Iterator[Sequence[Ticket]], turn: _Turn) -> None:
+    def __init__(self, chunks: Iterator[Sequence[Ticket]], turn: _CascadeState) -> None:
         self.waiting: deque[Sequence[Ticket]] = deque()
         self._chunks = chunks
         self._turn = turn

@@ -173,7 +173,7 @@ def _show_version(asked: bool) -> None:
 
 @context.with_global_options
 def _root(
-    given: context.Given,
+    given: context.GlobalOptions,
     ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")

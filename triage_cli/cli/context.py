@@ -20,13 +20,13 @@ from triage_cli.config import Config, load_config, without_password
 from triage_cli.domain.errors import ExitCode, NoDatabaseError, TriageError, UsageError
 from triage_cli.ports.storage import Store
 from triage_cli.ports.triage import Triage
-from triage_cli.service.local_triage import LocalTriage, Parts
+from triage_cli.service.local_triage import LocalTriage, Services
 
 R = TypeVar("R")
 Remote = Literal["served", "refused", "passed over"]
 
 
-class Given(NamedTuple):
+class GlobalOptions(NamedTuple):
     """The global options as typed; None where not."""
 
     config: str | None = None
@@ -37,7 +37,7 @@ class Given(NamedTuple):
     quiet: bool | None = None
     verbose: bool | None = None
 
-    def over(self, other: "Given") -> "Given":
+    def over(self, other: "GlobalOptions") -> "GlobalOptions":
         """Return these options, and the other ones where these were not typed."""
         return other._replace(**{name: value for name, value in self._asdict().items() if value is not None})
 
@@ -70,14 +70,14 @@ OPTIONS: dict[str, Any] = {
 MAKERS: set[Callable[..., Any]] = set()  # the commands that make a database where there is none
 
 
-class Session:
+class CommandContext:
     """One command at work. The database is opened, or the remote asked, when it is first needed.
 
     `remote` says what the command makes of a remote: `served` works on it, `refused` is for the database here alone,
     and `passed over` has nothing to do with tickets, so that only the flag itself is refused.
     """
 
-    def __init__(self, given: Given, remote: Remote = "refused", *, makes: bool = False) -> None:
+    def __init__(self, given: GlobalOptions, remote: Remote = "refused", *, makes: bool = False) -> None:
         self.given = given
         self._remote = remote
         self.makes = makes  # a database where there is none
@@ -185,7 +185,7 @@ class Session:
         return self._opened
 
     @functools.cached_property
-    def _parts(self) -> Parts:
+    def _parts(self) -> Services:
         return wiring.parts(self.config, self.say, warn=messages.say, make=self.makes)
 
     @functools.cached_property
@@ -234,7 +234,7 @@ def with_global_options(function: Callable[..., R]) -> Callable[..., R]:
 
 
 def command(function: Callable[..., int | None]) -> Callable[..., int]:
-    """Make a command of a function: it is given a `Session` and returns its exit code. No remote does its work."""
+    """Make a command of a function: it gets a `CommandContext` and returns its exit code. No remote does its work."""
     return _command(function, "refused")
 
 
@@ -255,9 +255,9 @@ def makes_database(function: Callable[..., R]) -> Callable[..., R]:
 
 
 def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..., int]:
-    def called(given: Given, kwargs: dict[str, Any]) -> int:
+    def called(given: GlobalOptions, kwargs: dict[str, Any]) -> int:
         ctx: typer.Context = kwargs.pop("ctx")
-        session = Session(given.over(ctx.find_root().obj or Given()), remote, makes=function in MAKERS)
+        session = CommandContext(given.over(ctx.find_root().obj or GlobalOptions()), remote, makes=function in MAKERS)
         if session.given.remote is not None or os.environ.get("TRIAGE_REMOTE"):
             session.config  # noqa: B018 - what a remote cannot do is told before any work
         try:
@@ -278,12 +278,12 @@ def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..
 
 
 def _shown_as(
-    function: Callable[..., Any], own: list[inspect.Parameter], call: Callable[[Given, dict[str, Any]], R]
+    function: Callable[..., Any], own: list[inspect.Parameter], call: Callable[[GlobalOptions, dict[str, Any]], R]
 ) -> Callable[..., R]:
     """Return what typer is to see: the function's own options and the global ones."""
 
     def shown(**kwargs: Any) -> R:
-        return call(Given(*(kwargs.pop(f"_{name}") for name in Given._fields)), kwargs)
+        return call(GlobalOptions(*(kwargs.pop(f"_{name}") for name in GlobalOptions._fields)), kwargs)
 
     added = [
         inspect.Parameter(f"_{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from triage_cli.cli.table_layout import Fitted
+from triage_cli.cli.table_layout import AutoWidthTable
 from triage_cli.cli.tables import bar, text
 
 Record = Mapping[str, Any]
@@ -44,7 +44,7 @@ def lesson(record: Record) -> RenderableType:
 
 def suspects(records: Sequence[Record]) -> RenderableType:
     """Return labels in doubt, what others say, and the ticket's words."""
-    table = Fitted(("id", "label", "rather", "confidence", "against", "text"), spare=("against", "confidence"))
+    table = AutoWidthTable(("id", "label", "rather", "confidence", "against", "text"), spare=("against", "confidence"))
     for record in records:
         table.add_row(
             text((record["ticket_id"] or "")[-8:], "dim"),

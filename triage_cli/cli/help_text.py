@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from triage_cli.cli.context import Given
+from triage_cli.cli.context import GlobalOptions
 
 # A summary has room beside its command on 80 columns.
 HEADINGS = {
@@ -53,7 +53,7 @@ EXAMPLES = {
 }
 # What a value is called that has no name of its own, by what typer calls it.
 KINDS = {"str": "TEXT", "int": "N", "int range": "N", "float": "X", "path": "FILE"}
-EVERYWHERE = {f"_{name}" for name in Given._fields}
+EVERYWHERE = {f"_{name}" for name in GlobalOptions._fields}
 
 
 def dress(app: typer.Typer) -> None:

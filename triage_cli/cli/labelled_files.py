@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from triage_cli.cli import messages, options
-from triage_cli.cli.context import Session
+from triage_cli.cli.context import CommandContext
 from triage_cli.domain.decisions import Labelled
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.tickets import Rejected
@@ -23,7 +23,7 @@ Label = Annotated[
 ]
 
 
-def read(session: Session, name: str, label: str | None) -> list[Labelled]:
+def read(session: CommandContext, name: str, label: str | None) -> list[Labelled]:
     """Return a file's rows that have a label; what was left out is told."""
     with options.streams([name]) as [(said, stream)]:
         data = stream.read()

@@ -16,7 +16,7 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import input_files, messages
-from triage_cli.cli.context import Session
+from triage_cli.cli.context import CommandContext
 from triage_cli.config import is_own
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import InputError, NotFoundError, UsageError
@@ -129,7 +129,7 @@ def _open(name: str) -> BinaryIO:
         raise InputError(f"cannot read {name}: {error.strerror}", hint="check its name and its rights") from error
 
 
-def check_written(session: Session, path: Path | None, option: str, read: Iterable[int | str] = ()) -> None:
+def check_written(session: CommandContext, path: Path | None, option: str, read: Iterable[int | str] = ()) -> None:
     """Raise `UsageError` where a file to be written is one that is read, or is triage's own: a destination's too."""
     if path is not None and is_own(path, session.config):
         problem = f"{path} is a file of triage's own and would be overwritten"
@@ -141,7 +141,7 @@ def check_written(session: Session, path: Path | None, option: str, read: Iterab
             raise UsageError(f"{path} is read and would be written", hint=f"name another with {option}")
 
 
-def tables(session: Session, named: Sequence[tuple[str, BinaryIO]], wanted: ReadOptions) -> list[Table]:
+def tables(session: CommandContext, named: Sequence[tuple[str, BinaryIO]], wanted: ReadOptions) -> list[Table]:
     """Open each input and say what was taken from it; the limit is one for all of them."""
     opened = []
     passed: Counter[str] = Counter()
@@ -168,7 +168,7 @@ def _limited(
 
 
 def looked_through(
-    session: Session, named: Sequence[tuple[str, BinaryIO]], wanted: ReadOptions, *, pipes: bool = False
+    session: CommandContext, named: Sequence[tuple[str, BinaryIO]], wanted: ReadOptions, *, pipes: bool = False
 ) -> list[tuple[str, BinaryIO]]:
     """Return the inputs, looked through for ids that now name other tickets: that is told before anything is stored.
 
@@ -186,7 +186,7 @@ def looked_through(
     return found
 
 
-def _set_aside(session: Session, stream: BinaryIO) -> BinaryIO:
+def _set_aside(session: CommandContext, stream: BinaryIO) -> BinaryIO:
     kept = session.leaving.enter_context(TemporaryFile())  # noqa: SIM115 - it is needed until the command ends
     for piece in session.stopper.interruptible(iter(lambda: stream.read(READ), b"")):
         kept.write(piece)
@@ -202,7 +202,7 @@ def until_rejected(drafts: Iterable[TicketDraft | Rejected]) -> Iterator[TicketD
             return
 
 
-def ids(session: Session, names: Sequence[str] | None) -> tuple[tuple[str, ...] | None, int]:
+def ids(session: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str, ...] | None, int]:
     """Return the ids of the tickets named, None where none is, and how many piped names fit no ticket."""
     if not names:
         return None, 0
@@ -248,7 +248,7 @@ def moment(text: str | None) -> str | None:
 
 
 def plan(
-    session: Session,
+    session: CommandContext,
     classifier: str | None,
     workers: int | None,
     max_cost: float | None,
@@ -276,14 +276,14 @@ def statuses(names: Sequence[str] | None) -> frozenset[str]:
     return frozenset(names or ())
 
 
-def tell_unknown(session: Session, what: str, said: str | None, known: Iterable[str]) -> None:
+def tell_unknown(session: CommandContext, what: str, said: str | None, known: Iterable[str]) -> None:
     """Tell of a word typed that nothing can have, most likely by mistake."""
     names = dict.fromkeys(known)
     if said is not None and said not in names:
         session.say(f'note: there is no {what} "{said}"; known are {", ".join(names) or "none"}')
 
 
-def tell_waiting(session: Session) -> None:
+def tell_waiting(session: CommandContext) -> None:
     """Say what is in providers' batches, and since when."""
     for name, waits in ({} if session.quiet else session.triage.stats().waiting).items():
         since = waits["since"][:16].replace("T", " ")

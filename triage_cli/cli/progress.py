@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import SEEK_END
 from typing import BinaryIO, NamedTuple, TypeVar
 
-from triage_cli.cli.context import Session
+from triage_cli.cli.context import CommandContext
 from triage_cli.domain.tickets import Selection
 
 T = TypeVar("T")
@@ -15,20 +15,20 @@ SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 BAR = 40
 
 
-class Way(NamedTuple):
+class ProgressTotal(NamedTuple):
     """How long the way is (None: nobody knows) and, where that is not counted in items, how far it was gone."""
 
     length: int | None = None
     gone: Callable[[], int] | None = None
 
 
-class Bar(NamedTuple):
+class ProgressBar(NamedTuple):
     """A command's bar; how long the way is is asked only where it is shown."""
 
-    session: Session
+    session: CommandContext
     what: str
     shown: bool
-    way: Callable[[], Way] = Way
+    way: Callable[[], ProgressTotal] = ProgressTotal
 
     def over(self, items: Iterable[T]) -> Iterator[T]:
         """Yield items, and show how many there were."""
@@ -50,7 +50,7 @@ class Bar(NamedTuple):
 class _Progress:
     """How far it is, and a line that says so."""
 
-    def __init__(self, what: str, way: Way) -> None:
+    def __init__(self, what: str, way: ProgressTotal) -> None:
         self._what = what
         self._way = way
         self._began = time.monotonic()
@@ -83,24 +83,24 @@ def _clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
 
 
-def through(streams: Sequence[tuple[str, BinaryIO]]) -> Way:
+def through(streams: Sequence[tuple[str, BinaryIO]]) -> ProgressTotal:
     """Return the way through inputs, in bytes; a pipe has no end in sight."""
     if not all(stream.seekable() for _, stream in streams):
-        return Way()
+        return ProgressTotal()
     length = 0
     for _, stream in streams:
         here = stream.tell()
         length += stream.seek(0, SEEK_END)
         stream.seek(here)
-    return Way(length, lambda: sum(stream.tell() for _, stream in streams))
+    return ProgressTotal(length, lambda: sum(stream.tell() for _, stream in streams))
 
 
-def among(session: Session, selection: Selection, statuses: Iterable[str]) -> Way:
+def among(session: CommandContext, selection: Selection, statuses: Iterable[str]) -> ProgressTotal:
     """Return the way over the selected tickets, or over all that have one of these statuses."""
     if selection.ids is not None:
-        return Way(len(selection.ids))
+        return ProgressTotal(len(selection.ids))
     if selection.since or selection.category or selection.statuses:
-        return Way(selection.limit)
+        return ProgressTotal(selection.limit)
     counts = session.triage.stats().by_status
     number = sum(counts.get(status, 0) for status in statuses)
-    return Way(number if selection.limit is None else min(number, selection.limit))
+    return ProgressTotal(number if selection.limit is None else min(number, selection.limit))

@@ -16,7 +16,7 @@ from triage_cli.readers import Table
 from triage_cli.runtime.private_files import private
 
 
-class Rejections:
+class RejectWriter:
     """Rows that were rejected: told with their line and reason, and written as they were where asked."""
 
     def __init__(self, path: Path | None, most: str, *, strict: bool) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from triage_cli.cli import messages
-from triage_cli.cli.context import Session
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.review_screen import ACCEPT, FIND, MORE, QUIT, SKIP, UNDO, cut, keys_of, name_of, screen
 from triage_cli.domain.tickets import Ticket, VerdictDraft
 
@@ -22,10 +22,10 @@ class Step(NamedTuple):
     category: str | None
 
 
-class Desk:
+class ReviewSession:
     """The tickets of one sitting and what was done with them, so that it can be undone."""
 
-    def __init__(self, session: Session, tickets: Sequence[Ticket], names: Sequence[str]) -> None:
+    def __init__(self, session: CommandContext, tickets: Sequence[Ticket], names: Sequence[str]) -> None:
         self._session = session
         self._tickets = list(tickets)
         self._names = list(names)

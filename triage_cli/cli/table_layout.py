@@ -16,7 +16,7 @@ WHOLE = ("id", "ticket_id", "status")
 LEAST = 6
 
 
-class Fitted:
+class AutoWidthTable:
     """Rows under named columns, made to fit when they are shown; `spare` may be left out, the first one first."""
 
     def __init__(self, columns: Sequence[str], spare: Sequence[str] = (), title: str = "") -> None:

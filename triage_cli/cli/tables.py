@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from triage_cli.cli.messages import on_terminal, plural, safe
-from triage_cli.cli.table_layout import Fitted
+from triage_cli.cli.table_layout import AutoWidthTable
 from triage_cli.domain.serialization import compact
 
 Record = Mapping[str, Any]
@@ -68,7 +68,7 @@ def bar(share: float | None) -> Text:
 def tickets(records: Sequence[Record]) -> RenderableType:
     """Return tickets as a table: what each is about, what was decided and where it went."""
     columns = ("id", "status", "category", "confidence", "priority", "customer", "subject", "routed to")
-    table = Fitted(columns, spare=("customer", "routed to", "priority", "confidence"))
+    table = AutoWidthTable(columns, spare=("customer", "routed to", "priority", "confidence"))
     for record in records:
         table.add_row(
             *decided(record),

@@ -33,7 +33,7 @@ AGAIN = "what was done is stored there; run the same command again"
 Params = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
 
-class LostError(UnavailableError):
+class ConnectionLostError(UnavailableError):
     """A request found no server, or its answer broke off: nobody knows how far it came."""
 
 
@@ -120,10 +120,10 @@ class Connection:
                 answer = self.send(method, path, options)
                 value = _parsed(self._body(answer))
                 return value, answer.links.get("next", {}).get("url")
-            except LostError:
+            except ConnectionLostError:
                 if wait is None or not self._met or not self.wait(wait):
                     raise
-            except protocol.StrangeError as error:
+            except protocol.ProtocolError as error:
                 raise self.strange(error) from error
         raise AssertionError
 
@@ -134,7 +134,7 @@ class Connection:
                 for piece in answer.iter_raw(1 << 16):
                     pieces.append(piece)
                     if (size := size + len(piece)) > MOST:
-                        raise protocol.StrangeError("an answer without an end")
+                        raise protocol.ProtocolError("an answer without an end")
         finally:
             answer.close()
         return b"".join(pieces)
@@ -173,7 +173,7 @@ class Connection:
     def _refusal(self, answer: httpx.Response) -> TriageError:
         """Return the error that an answer tells."""
         if _kind(answer) == PROBLEM:
-            with suppress(protocol.StrangeError):
+            with suppress(protocol.ProtocolError):
                 return protocol.problem_of(_parsed(self._body(answer)))
         answer.close()
         said = f"{self.host} answered {answer.status_code} {answer.reason_phrase}".rstrip()
@@ -182,7 +182,7 @@ class Connection:
         if answer.status_code in (401, 403):
             return RefusedError(said, hint="a gateway in front of it may want a login; ask who runs it")
         if answer.status_code >= 500 or answer.status_code == 429:
-            return LostError(said, hint=AGAIN)
+            return ConnectionLostError(said, hint=AGAIN)
         return UsageError(f"{said}, as no triage server does", hint="check the address given with --remote")
 
     def strange(self, why: object) -> UnavailableError:
@@ -208,11 +208,11 @@ class _Translated:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
             hint = AGAIN if self._met else "check --remote, and that triage serve runs there"
-            raise LostError(f"cannot reach {self._host}: {reason(error)}", hint=hint) from error
+            raise ConnectionLostError(f"cannot reach {self._host}: {reason(error)}", hint=hint) from error
         if isinstance(error, httpx.TimeoutException):
-            raise LostError(f"{self._host} has gone silent", hint=AGAIN) from error
+            raise ConnectionLostError(f"{self._host} has gone silent", hint=AGAIN) from error
         if isinstance(error, httpx.TransportError | httpx.DecodingError):
-            raise LostError(f"the connection to {self._host} broke off", hint=AGAIN) from error
+            raise ConnectionLostError(f"the connection to {self._host} broke off", hint=AGAIN) from error
         if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
             raise UsageError(f"{self._host} is no address", hint="give --remote https://HOST") from error
 
@@ -226,7 +226,7 @@ class Stream:
         self.end: Mapping[str, Any] = {}
 
     def records(self, grace: float) -> Iterator[Mapping[str, Any]]:
-        """Yield outcomes. Raises the problem that ended them, or `LostError` where they broke off.
+        """Yield outcomes. Raises the problem that ended them, or `ConnectionLostError` where they broke off.
 
         Once we are to stop, they are waited for so many seconds more; then the server is left, which makes it stop too.
         """
@@ -243,32 +243,32 @@ class Stream:
                     self.end = record
                     return
                 yield record
-        except protocol.StrangeError as error:
+        except protocol.ProtocolError as error:
             raise self._connection.strange(error) from error
         finally:
             self._answer.close()
 
     def _lines(self, grace: float) -> Iterator[bytes]:
         if _kind(self._answer) != protocol.LINES:
-            raise protocol.StrangeError("a page, not lines")
+            raise protocol.ProtocolError("a page, not lines")
         rest = b""
         with self._connection.translated():
             for piece in self._answer.iter_raw():  # with a size it would wait until so much has come
                 *lines, rest = (rest + piece).split(b"\n") if b"\n" in piece else [rest + piece]
                 yield from lines
                 if len(rest) > protocol.LONGEST:
-                    raise protocol.StrangeError("a line without an end")
+                    raise protocol.ProtocolError("a line without an end")
                 stopped_at = self._connection.stopped_at
                 if stopped_at is not None and time.monotonic() >= stopped_at + grace:
-                    raise LeftError
-        raise LostError(f"{self._connection.host} broke off its answer", hint=AGAIN)
+                    raise StreamAbortedError
+        raise ConnectionLostError(f"{self._connection.host} broke off its answer", hint=AGAIN)
 
     def close(self) -> None:
         """Leave."""
         self._answer.close()
 
 
-class LeftError(Exception):
+class StreamAbortedError(Exception):
     """We have left, since we were told to stop."""
 
 
@@ -278,16 +278,16 @@ def _kind(answer: httpx.Response) -> str:
 
 
 def _strict(said: str) -> float:
-    raise protocol.StrangeError(f"the number {said}")
+    raise protocol.ProtocolError(f"the number {said}")
 
 
 def _parsed(text: bytes) -> Any:
     try:
         return json.loads(text, parse_constant=_strict, parse_float=number)
-    except protocol.StrangeError:
+    except protocol.ProtocolError:
         raise
     except (ValueError, RecursionError) as error:
-        raise protocol.StrangeError("no JSON") from error
+        raise protocol.ProtocolError("no JSON") from error
 
 
 def _seconds(answer: httpx.Response) -> float:

@@ -45,7 +45,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = dict.fromkeys(TICKET_KEYS, TEXT) | {
 _ITEMS = tuple(_KINDS.items())
 
 
-class StrangeError(ValueError):
+class ProtocolError(ValueError):
     """What came from the other side is not what was agreed on."""
 
 
@@ -55,10 +55,10 @@ class StrangeError(ValueError):
 def ticket_of(record: Any) -> Ticket:
     """Return a ticket from its record; what the record does not tell is empty."""
     if not isinstance(record, dict):
-        raise StrangeError("no ticket")
+        raise ProtocolError("no ticket")
     for key, kinds in _ITEMS:
         if not isinstance(record.get(key, ...), kinds):
-            raise StrangeError(f"ticket without a proper {key}")
+            raise ProtocolError(f"ticket without a proper {key}")
     r = record
     return Ticket(
         r["ticket_id"],
@@ -110,9 +110,9 @@ def _classification_of(record: Record) -> Classification:
 def event_of(record: Any) -> LoggedEvent:
     """Return an event from its record; `detail` is canonical again, so that its hash can be checked."""
     if not isinstance(record, dict) or not isinstance(record.get("detail"), dict):
-        raise StrangeError("no event")
+        raise ProtocolError("no event")
     if not isinstance(record.get("seq"), int):
-        raise StrangeError("event without a number")
+        raise ProtocolError("event without a number")
     detail = json.dumps(record["detail"], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return named(LoggedEvent, {**record, "detail": detail})
 
@@ -121,7 +121,7 @@ def why_of(record: Any) -> Why:
     """Return the story of a ticket from its record."""
     found = named(Why, record)
     if not all(isinstance(line, str) for line in found.why):
-        raise StrangeError("a story that is no text")
+        raise ProtocolError("a story that is no text")
     return found._replace(why=tuple(found.why))
 
 
@@ -133,16 +133,16 @@ def stats_of(record: Any) -> Stats:
 def named(kind: type[T], record: Any) -> T:
     """Return a record of a kind from its fields by name; others, which a newer server may tell, are passed over."""
     if not isinstance(record, dict):
-        raise StrangeError(f"no {kind.__name__}")
+        raise ProtocolError(f"no {kind.__name__}")
     types = _types_of(cast("Hashable", kind))
     given = {field: record[field] for field in types if field in record}
     for field, value in given.items():
         if not isinstance(value, types[field]):
-            raise StrangeError(f"{kind.__name__} without a proper {field}")
+            raise ProtocolError(f"{kind.__name__} without a proper {field}")
     try:
         return kind(**given)
     except TypeError as error:
-        raise StrangeError(f"{kind.__name__} without all its fields") from error
+        raise ProtocolError(f"{kind.__name__} without all its fields") from error
 
 
 @cache
@@ -162,7 +162,7 @@ def delivery_of(record: Any) -> Delivery:
     try:
         due_at = datetime.fromisoformat(record["due_at"]).timestamp()
     except (TypeError, KeyError, ValueError) as error:
-        raise StrangeError("Delivery without a proper due_at") from error
+        raise ProtocolError("Delivery without a proper due_at") from error
     return named(Delivery, record | {"due_at": due_at})
 
 
@@ -175,14 +175,14 @@ def category_of(record: Any) -> Category:
 def rows_of(record: Any) -> list[Any]:
     """Return the records of a page."""
     if not isinstance(record, list):
-        raise StrangeError("no list")
+        raise ProtocolError("no list")
     return record
 
 
 def _list(record: Any, key: str) -> list[Any]:
     found = record.get(key) if isinstance(record, dict) else None
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise StrangeError(f"no list of {key}")
+        raise ProtocolError(f"no list of {key}")
     return found
 
 
@@ -206,17 +206,17 @@ def draft_line(draft: TicketDraft, seen: int) -> str:
 def draft_of(record: Any) -> TicketDraft:
     """Return a draft from its record."""
     if not isinstance(record, dict):
-        raise StrangeError("a line is no draft")
+        raise ProtocolError("a line is no draft")
     numbers = [record.get(key, 0) for key in ("row", "line", "seen")]
     texts = [record.get(key) for key in (*DRAFT_KEYS[2:8], "verdict")]
     source, extra = record.get("source", "import"), record.get("extra", {})
     if not all(type(n) is int and 0 <= n < 1 << 53 for n in numbers) or not all(isinstance(t, TEXT) for t in texts):
-        raise StrangeError("a draft holds what is no number or no text")
+        raise ProtocolError("a draft holds what is no number or no text")
     if not isinstance(source, str) or "\t" in source or not isinstance(extra, dict):
-        raise StrangeError("a draft has no proper source or extra")
+        raise ProtocolError("a draft has no proper source or extra")
     silent = record.get("silent", [])
     if not isinstance(silent, list) or not all(isinstance(name, str) for name in silent):
-        raise StrangeError("a draft has no proper list of silent columns")
+        raise ProtocolError("a draft has no proper list of silent columns")
     row, line, seen = numbers
     subject, description, customer_id, priority, created_at, external_id, verdict = texts
     return TicketDraft(
@@ -266,7 +266,7 @@ def outcome_of(record: Record, value: Callable[[Record], T]) -> Outcome[T]:
     """Return an outcome from its record; `value` makes what it left behind."""
     row, did, said = record.get("row"), record.get("did"), record.get("error")
     if type(row) is not int or not isinstance(did, str):
-        raise StrangeError("a line that is no outcome")
+        raise ProtocolError("a line that is no outcome")
     left = value(record) if "ticket" in record or "flip" in record else None
     return Outcome(row, did, left, None if said is None else error_of(said))
 
@@ -303,20 +303,20 @@ def error_fields(error: TriageError) -> dict[str, str]:
 def error_of(record: Any) -> TriageError:
     """Return an item's error, of the same kind as it was on the other side."""
     if not isinstance(record, dict):
-        raise StrangeError("no error")
+        raise ProtocolError("no error")
     code, message, hint = (record.get(key, "") for key in ("code", "message", "hint"))
     if not (isinstance(code, str) and isinstance(message, str) and isinstance(hint, str)):
-        raise StrangeError("no error")
+        raise ProtocolError("no error")
     return _KNOWN.get(code, errors.ItemError)(message, hint=hint)
 
 
 def problem_of(record: Any) -> TriageError:
     """Return the error that ended a request; one of a kind that is not known here goes by its HTTP status."""
     if not isinstance(record, dict):
-        raise StrangeError("no problem")
+        raise ProtocolError("no problem")
     detail, hint, code, status = (record.get(key) for key in ("detail", "hint", "code", "status"))
     if not isinstance(detail, str):
-        raise StrangeError("no problem")
+        raise ProtocolError("no problem")
     kind = _KNOWN.get(code) if isinstance(code, str) else None
     if kind is None:
         kind = errors.TriageError

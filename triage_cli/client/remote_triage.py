@@ -7,8 +7,8 @@ from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from triage_cli.client import protocol
-from triage_cli.client.http import Address, Connection, LeftError, Params
-from triage_cli.client.upload import Parcels, Way
+from triage_cli.client.http import Address, Connection, Params, StreamAbortedError
+from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.domain import ids
 from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
@@ -57,7 +57,7 @@ class RemoteTriage:
         rows = iter(drafts)
         for first in rows:
             if not _is_typed(first):
-                yield from Parcels(self._connection, Way({}, protocol.ticket_in)).send(chain([first], rows))
+                yield from Upload(self._connection, UploadPlan({}, protocol.ticket_in)).send(chain([first], rows))
                 return
             yield self._typed(first)
 
@@ -73,7 +73,9 @@ class RemoteTriage:
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass."""
         params = {"do": "classify,route", **protocol.plan_record(plan._replace(max_cost=None, deadline=None))}
-        return Parcels(self._connection, Way(params, protocol.routed_in, plan.max_cost, plan.deadline)).send(drafts)
+        return Upload(self._connection, UploadPlan(params, protocol.routed_in, plan.max_cost, plan.deadline)).send(
+            drafts
+        )
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """Ask a classifier about tickets."""
@@ -107,7 +109,7 @@ class RemoteTriage:
         try:
             for record in stream.records(0.0):
                 yield self._made(lambda r: protocol.outcome_of(r, value), record)
-        except LeftError:
+        except StreamAbortedError:
             return
 
     # -- reads
@@ -200,7 +202,7 @@ class RemoteTriage:
         """Return what a record says. Raises `UnavailableError` where it is not what was agreed on."""
         try:
             return make(record)
-        except protocol.StrangeError as error:
+        except protocol.ProtocolError as error:
             raise self._connection.strange(error) from error
 
 

@@ -7,9 +7,9 @@ from contextlib import closing
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from triage_cli.client import protocol
-from triage_cli.client.http import WAITS, Connection, LeftError, LostError, Stream
+from triage_cli.client.http import WAITS, Connection, ConnectionLostError, Stream, StreamAbortedError
 from triage_cli.domain import dedup, ids
-from triage_cli.domain.occurrences import Seen
+from triage_cli.domain.occurrences import OccurrenceCounter
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.streams import bounded
@@ -25,7 +25,7 @@ GRACE = 2.0
 PATH = "/tickets/batch"
 
 
-class Way(NamedTuple, Generic[T]):
+class UploadPlan(NamedTuple, Generic[T]):
     """What becomes of the drafts: what is asked beside them, what outcomes leave behind, USD and seconds in all."""
 
     params: Mapping[str, Any]
@@ -34,15 +34,15 @@ class Way(NamedTuple, Generic[T]):
     deadline: float | None = None
 
 
-class Parcels(Generic[T]):
+class Upload(Generic[T]):
     """One input on its way; memory is that of the parcels on their way."""
 
-    def __init__(self, connection: Connection, way: Way[T]) -> None:
+    def __init__(self, connection: Connection, way: UploadPlan[T]) -> None:
         self._connection = connection
         self._way = way
         self._spent = 0.0
         self._began = time.monotonic()
-        self._meetings = dedup.Meetings()
+        self._meetings = dedup.RewriteGuard()
 
     def send(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[T]]:
         """Send drafts and yield their outcomes, parcel after parcel.
@@ -50,9 +50,9 @@ class Parcels(Generic[T]):
         With a bound on cost one parcel is on its way at a time: the next is told what the ones before have spent. The
         server knows a parcel that is sent again by its key, and goes on with what its earlier tries have spent.
         """
-        flying: deque[_Parcel] = deque()
+        flying: deque[_UploadChunk] = deque()
         ahead = AHEAD if self._way.max_cost is None else 1
-        with closing(Seen()) as seen:
+        with closing(OccurrenceCounter()) as seen:
             chunks = bounded(drafts, ROWS)
             try:
                 while True:
@@ -63,13 +63,13 @@ class Parcels(Generic[T]):
                         return
                     yield from self._received(flying[0])
                     flying.popleft()
-            except LeftError:
+            except StreamAbortedError:
                 return
             finally:
                 for parcel in flying:
                     parcel.leave()
 
-    def _packed(self, chunk: list[TicketDraft | Rejected], seen: Seen) -> "_Parcel":
+    def _packed(self, chunk: list[TicketDraft | Rejected], seen: OccurrenceCounter) -> "_UploadChunk":
         drafts = [row for row in chunk if isinstance(row, TicketDraft)]
         before = seen.count([dedup.identify(draft).identity for draft in drafts])
         met = (self._meetings.met, self._meetings.rewritten)
@@ -81,28 +81,28 @@ class Parcels(Generic[T]):
             params["deadline"] = max(0.0, self._began + self._way.deadline - time.monotonic())
         # Halves of surrogate pairs, which no UTF-8 holds, come through as JSON writes them.
         body = ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
-        return _Parcel(self._connection, body, params, chunk, met)
+        return _UploadChunk(self._connection, body, params, chunk, met)
 
-    def _received(self, parcel: "_Parcel") -> Iterator[Outcome[T]]:
+    def _received(self, parcel: "_UploadChunk") -> Iterator[Outcome[T]]:
         """Yield a parcel's outcomes; of one that was sent again those that had not come before."""
-        first: LostError | None = None
+        first: ConnectionLostError | None = None
         for wait in (*WAITS, None):
             try:
                 yield from self._told(parcel)
-            except LostError as error:
+            except ConnectionLostError as error:
                 first = first or error  # it tells more than that the server is still away
                 if wait is None or not self._connection.wait(wait):
                     raise first from error
             else:
                 return
 
-    def _told(self, parcel: "_Parcel") -> Iterator[Outcome[T]]:
+    def _told(self, parcel: "_UploadChunk") -> Iterator[Outcome[T]]:
         if parcel.number:
             stream = parcel.stream()
             for record in stream.records(GRACE):
                 try:
                     outcome = protocol.outcome_of(record, self._way.value)
-                except protocol.StrangeError as error:
+                except protocol.ProtocolError as error:
                     raise self._connection.strange(error) from error
                 draft = parcel.waiting.pop(outcome.row, None)
                 if draft is not None:
@@ -121,7 +121,7 @@ class Parcels(Generic[T]):
         self._meetings.add(met[0] - before[0], met[1] - before[1])
 
 
-class _Parcel:
+class _UploadChunk:
     """Some rows, until all their outcomes have come."""
 
     def __init__(
@@ -146,7 +146,7 @@ class _Parcel:
         if self.number:
             try:
                 self._stream = self._connection.stream(PATH, self._options)
-            except LostError:
+            except ConnectionLostError:
                 self._stream = None
 
     def stream(self) -> Stream:

@@ -11,7 +11,15 @@ from triage_cli.config.models import DEFAULT_CATEGORIES, KEY_VARIABLES, Config, 
 from triage_cli.config.own_files import is_among, own_files
 from triage_cli.config.schema import LOCAL, TOP, Sections, read
 from triage_cli.config.validators import absolute, is_postgres, no_database, no_url
-from triage_cli.config.yaml_document import MAX_BYTES, Book, MistakeError, Node, Place, UnreadableError, parse
+from triage_cli.config.yaml_document import (
+    MAX_BYTES,
+    ConfigNode,
+    ConfigValueError,
+    Diagnostics,
+    Node,
+    UnreadableError,
+    parse,
+)
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.errors import ConfigError
 from triage_cli.domain.tickets import Category
@@ -26,7 +34,7 @@ class _Found(NamedTuple):
     """A configuration file that was opened: its parsed content, or why it cannot be read."""
 
     path: Path
-    book: Book
+    book: Diagnostics
     root: Node | None
     ours: bool  # it has a key of ours
 
@@ -43,8 +51,8 @@ def load_config(
     """Return what holds here; raise one `ConfigError` with every mistake in the file, the environment and the flags."""
     home = _home(env)
     found, notes = _find(config, env, cwd, home)
-    book = found.book if found else Book()
-    sections = read(Place(found.root, "", book)) if found and found.root else NOTHING
+    book = found.book if found else Diagnostics()
+    sections = read(ConfigNode(found.root, "", book)) if found and found.root else NOTHING
     settled = _Settling(sections.values, book, env)
     database = settled.value("database", db, ("--db", "TRIAGE_DB"), no_database)
     if database is None:
@@ -117,7 +125,7 @@ def _is_file(path: Path) -> bool:
 
 def _open(path: Path, label: str, home: Path | None, origin: str = "") -> _Found:
     """Read a file; a mistake in it waits in its book until it is clear that the file counts."""
-    book = Book(label, path.parent, home)
+    book = Diagnostics(label, path.parent, home)
     try:
         with path.open("rb") as file:
             book.untrusted = _untrusted(os.fstat(file.fileno()), label)
@@ -174,11 +182,11 @@ def _typed(value: str, origin: str, cwd: Path, home: Path | None) -> Path:
     """Return the absolute path of what a flag or a variable says. Raises `ConfigError` where that needs a home."""
     try:
         return absolute(value, cwd, home)
-    except MistakeError as mistake:
+    except ConfigValueError as mistake:
         raise ConfigError(f"{origin} {mistake}") from mistake
 
 
-def _raise(found: _Found | None, book: Book) -> None:
+def _raise(found: _Found | None, book: Diagnostics) -> None:
     """Raise everything that is wrong at once."""
     if not (problems := book.problems):
         return
@@ -197,7 +205,7 @@ def _raise(found: _Found | None, book: Book) -> None:
 class _Settling:
     """Picks the value that holds from flag, environment and file, and notes its origin."""
 
-    def __init__(self, values: Mapping[str, Any], book: Book, env: Mapping[str, str]) -> None:
+    def __init__(self, values: Mapping[str, Any], book: Diagnostics, env: Mapping[str, str]) -> None:
         self.values = values
         self.book = book
         self.env = env
@@ -229,7 +237,7 @@ class _Settling:
 
 
 def _check_own_files(
-    book: Book, destinations: Mapping[str, DestinationSpec], ours: Iterable[str | os.PathLike[str]]
+    book: Diagnostics, destinations: Mapping[str, DestinationSpec], ours: Iterable[str | os.PathLike[str]]
 ) -> None:
     """Object to a destination that is a file of our own: what is appended would harm it, or be lost in it."""
     if book.problems:  # such as a path that cannot be one

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 from triage_cli.config.models import DestinationSpec
 from triage_cli.config.validators import Field, label, number, one_of, record, several, suggestion, text, url
-from triage_cli.config.yaml_document import MistakeError, Place, kind
+from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, kind
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.tickets import PRIORITIES, Category
 
 
-def later(place: Place) -> Place:
+def later(place: ConfigNode) -> ConfigNode:
     """Accept anything for now: what it refers to is not known yet."""
     return place
 
@@ -32,15 +32,15 @@ class Routes:
         self.names = [category.name for category in categories]
         self.heirs = {old: category.name for category in categories for old in category.was}
 
-    def read(self, place: Place) -> tuple[Rule, ...]:
+    def read(self, place: ConfigNode) -> tuple[Rule, ...]:
         """Return the rules; `destinations` has grown by the addresses."""
         if isinstance(place.value, dict):
             return self._short(place)
         if isinstance(place.value, list):
             return self._long(place)
-        raise MistakeError(f"must be a mapping (category: destination) or a list of rules, not {kind(place.node)}")
+        raise ConfigValueError(f"must be a mapping (category: destination) or a list of rules, not {kind(place.node)}")
 
-    def _short(self, place: Place) -> tuple[Rule, ...]:
+    def _short(self, place: ConfigNode) -> tuple[Rule, ...]:
         rules: dict[str, Rule] = {}
         for key, inner in place.entries().items():
             name = self.heirs.get(key, key)
@@ -55,7 +55,7 @@ class Routes:
                 rules[name] = Rule(f"routes.{name}", to, {"category": (name,)})
         return tuple(rules.values())
 
-    def _long(self, place: Place) -> tuple[Rule, ...]:
+    def _long(self, place: ConfigNode) -> tuple[Rule, ...]:
         rules: dict[str, Rule] = {}
         for inner in place.items():
             rule = inner.read(self._rule)
@@ -65,7 +65,7 @@ class Routes:
                 rules[rule.name] = rule
         return tuple(rules.values())
 
-    def _rule(self, place: Place) -> Rule:
+    def _rule(self, place: ConfigNode) -> Rule:
         given = place.entries().get("name")
         name = f"routes.{given.value}" if given and isinstance(given.value, str) else place.path
         values = record(place, ROUTE, name)
@@ -80,7 +80,7 @@ class Routes:
             when.get("min_confidence"),
         )
 
-    def _category(self, place: Place, word: str) -> str:
+    def _category(self, place: ConfigNode, word: str) -> str:
         """Return the category's current name."""
         name = self.heirs.get(word, word)
         if name not in self.names:
@@ -88,15 +88,15 @@ class Routes:
             inner.wrong(f'no category "{word}"{suggestion(word, self.names)}')
         return name
 
-    def _to(self, place: Place) -> tuple[str, ...]:
+    def _to(self, place: ConfigNode) -> tuple[str, ...]:
         return tuple(dict.fromkeys(several(self._destination, least=1)(place)))
 
-    def _destination(self, place: Place) -> str:
+    def _destination(self, place: ConfigNode) -> str:
         name = text(place)
         if name in self.destinations:
             return name
         if "://" not in name:
-            raise MistakeError(f'no destination "{name}"{suggestion(name, self.destinations)}')
+            raise ConfigValueError(f'no destination "{name}"{suggestion(name, self.destinations)}')
         self.destinations[name] = DestinationSpec(name, "webhook", url(place))
         place.origin(f"destinations.{name}.url")
         return name

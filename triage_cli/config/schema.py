@@ -36,7 +36,7 @@ from triage_cli.config.validators import (
     url,
     variable,
 )
-from triage_cli.config.yaml_document import MistakeError, Place
+from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.tickets import Category
 
@@ -59,10 +59,12 @@ class Sections(NamedTuple):
     routes: tuple[Rule, ...] | None
 
 
-def read(root: Place) -> Sections:
+def read(root: ConfigNode) -> Sections:
     """Check the whole file; the mistakes are in the place's book."""
     silent = [key for key, node in root.value.items() if node.value is None and key in TOP]
-    spoken = Place(root.node._replace(value={k: v for k, v in root.value.items() if k not in silent}), "", root.book)
+    spoken = ConfigNode(
+        root.node._replace(value={k: v for k, v in root.value.items() if k not in silent}), "", root.book
+    )
     values = record(spoken, TOP, "", instead="api_key_env (classifiers) or secret_env (destinations)")
     categories = values.get("categories", DEFAULT_CATEGORIES)
     classifiers = {"local": LOCAL} | values.get("classifiers", {})
@@ -73,7 +75,7 @@ def read(root: Place) -> Sections:
     return Sections(values, categories, classifiers, _default(spoken, values, classifiers), destinations, routes)
 
 
-def _default(root: Place, values: Mapping[str, Any], classifiers: Mapping[str, ClassifierSpec]) -> str:
+def _default(root: ConfigNode, values: Mapping[str, Any], classifiers: Mapping[str, ClassifierSpec]) -> str:
     """Return the default classifier: the one named, else `local` where it is meant, else the first listed."""
     listed_ones = values.get("classifiers", {})
     if "classifier" not in values:
@@ -87,7 +89,7 @@ def _default(root: Place, values: Mapping[str, Any], classifiers: Mapping[str, C
 # Categories
 
 
-def _categories(place: Place) -> tuple[Category, ...]:
+def _categories(place: ConfigNode) -> tuple[Category, ...]:
     found: list[Category] = []
     taken: dict[str, str] = {}
     heirs: dict[str, str] = {}
@@ -109,7 +111,7 @@ def _categories(place: Place) -> tuple[Category, ...]:
     return tuple(found)
 
 
-def _category(place: Place) -> Category | None:
+def _category(place: ConfigNode) -> Category | None:
     """Read a category; a mere name is enough."""
     if not isinstance(place.value, dict | list):
         name = label(place)
@@ -123,7 +125,7 @@ def _category(place: Place) -> Category | None:
 # Classifiers and destinations
 
 
-def _classifiers(place: Place) -> dict[str, ClassifierSpec]:
+def _classifiers(place: ConfigNode) -> dict[str, ClassifierSpec]:
     found = {}
     for name, inner in _named(place).items():
         values = record(inner, CLASSIFIER, f"classifiers.{name}", instead="api_key_env")
@@ -137,7 +139,7 @@ def _classifiers(place: Place) -> dict[str, ClassifierSpec]:
     return found
 
 
-def _check_steps(place: Place, classifiers: Mapping[str, ClassifierSpec]) -> None:
+def _check_steps(place: ConfigNode, classifiers: Mapping[str, ClassifierSpec]) -> None:
     """Object to steps that are not there, stand twice, or are cascades themselves."""
     for name, inner in place.entries().items():
         steps = inner.entries().get("steps") if isinstance(inner.value, dict) else None
@@ -156,7 +158,7 @@ def _check_steps(place: Place, classifiers: Mapping[str, ClassifierSpec]) -> Non
             earlier.add(step.value)
 
 
-def _destinations(place: Place) -> dict[str, DestinationSpec]:
+def _destinations(place: ConfigNode) -> dict[str, DestinationSpec]:
     found = {}
     for name, inner in _named(place).items():
         if "://" in name:
@@ -168,7 +170,7 @@ def _destinations(place: Place) -> dict[str, DestinationSpec]:
     return found
 
 
-def _webhooks(place: Place) -> dict[str, HookSpec]:
+def _webhooks(place: ConfigNode) -> dict[str, HookSpec]:
     found = {}
     for name, inner in _named(place).items():
         if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
@@ -178,18 +180,18 @@ def _webhooks(place: Place) -> dict[str, HookSpec]:
     return found
 
 
-def _fields(place: Place) -> dict[str, tuple[str, ...]]:
+def _fields(place: ConfigNode) -> dict[str, tuple[str, ...]]:
     values = record(place, FIELDS, place.path)
     if not {"subject", "description"} & values.keys():
-        raise MistakeError("needs subject or description: a ticket without text is none")
+        raise ConfigValueError("needs subject or description: a ticket without text is none")
     return values
 
 
-def _server(place: Place) -> dict[str, Any]:
+def _server(place: ConfigNode) -> dict[str, Any]:
     return record(place, SERVER, "server")
 
 
-def _named(place: Place) -> dict[str, Place]:
+def _named(place: ConfigNode) -> dict[str, ConfigNode]:
     """Return the entries of a section whose keys are names."""
     entries = place.entries()
     for name, inner in entries.items():
@@ -198,22 +200,22 @@ def _named(place: Place) -> dict[str, Place]:
     return entries
 
 
-def _command(place: Place) -> tuple[str, ...]:
+def _command(place: ConfigNode) -> tuple[str, ...]:
     """Read a command as a list; a program given with a slash is found beside the file."""
     if isinstance(place.value, str):
-        raise MistakeError("must be a list, since no shell takes it apart: [program, argument]")
+        raise ConfigValueError("must be a list, since no shell takes it apart: [program, argument]")
     words: tuple[str, ...] = several(text, alone=False, least=1)(place)
     if words and ("/" in words[0] or words[0].startswith("~")):
         return (str(absolute(words[0], place.book.folder, place.book.home)), *words[1:])
     return words
 
 
-def _budget(place: Place) -> float | None:
+def _budget(place: ConfigNode) -> float | None:
     per_day: float | None = record(place, BUDGET, "budget").get("per_day")
     return per_day
 
 
-def _price(place: Place) -> Price:
+def _price(place: ConfigNode) -> Price:
     return Price(**record(place, PRICE, place.path))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from triage_cli.config.models import without_password
-from triage_cli.config.yaml_document import Check, MistakeError, Odd, Place, kind
+from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind
 from triage_cli.domain.invisible import first_hiding
 
 _SECRET = re.compile(
@@ -25,14 +25,14 @@ class Field(NamedTuple):
     needed: bool = False
 
 
-def record(place: Place, table: Mapping[str, Field], kept: str, *, instead: str = "") -> dict[str, Any]:
+def record(place: ConfigNode, table: Mapping[str, Field], kept: str, *, instead: str = "") -> dict[str, Any]:
     """Read a mapping by its table; `kept` is the key under which its values' origins are noted.
 
     `instead` is the key that takes the name of a secret's variable where somebody wrote the secret.
 
     Every mistake goes into the book; what is returned holds the keys that are right.
     """
-    entries = place.read(Place.entries, {})
+    entries = place.read(ConfigNode.entries, {})
     values: dict[str, Any] = {}
     chosen = entries["type"].read(table["type"].check) if "type" in table and "type" in entries else None
     for key, inner in entries.items():
@@ -78,31 +78,31 @@ def listed(words: Collection[str]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def text(place: Place) -> str:
+def text(place: ConfigNode) -> str:
     """Accept any text that is not empty."""
     value = place.value
-    if isinstance(value, bool | int | float | Odd):
-        raise MistakeError(f'is {kind(place.node)} to YAML; quote it: "{place.node.text}"')
+    if isinstance(value, bool | int | float | UnsupportedScalar):
+        raise ConfigValueError(f'is {kind(place.node)} to YAML; quote it: "{place.node.text}"')
     if not isinstance(value, str):
-        raise MistakeError(f"must be text, not {kind(place.node)}")
+        raise ConfigValueError(f"must be text, not {kind(place.node)}")
     if not value.strip():
-        raise MistakeError("is empty")
+        raise ConfigValueError("is empty")
     return value
 
 
-def label(place: Place) -> str:
+def label(place: ConfigNode) -> str:
     """Accept a name: one short line."""
     value = text(place)
     if objection := no_name(value):
-        raise MistakeError(objection)
+        raise ConfigValueError(objection)
     return value
 
 
-def former(place: Place) -> str:
+def former(place: ConfigNode) -> str:
     """Accept a name that was a name once, when more was accepted."""
     value = text(place)
     if objection := _no_name(value):
-        raise MistakeError(objection)
+        raise ConfigValueError(objection)
     return value
 
 
@@ -128,21 +128,21 @@ def same_name(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def header(place: Place) -> str:
+def header(place: ConfigNode) -> str:
     """Accept the name of an HTTP header."""
     value = text(place)
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", value):
-        raise MistakeError("must be the name of an HTTP header: letters, digits and dashes, such as X-Signature")
+        raise ConfigValueError("must be the name of an HTTP header: letters, digits and dashes, such as X-Signature")
     return value
 
 
 def one_of(*words: str) -> Check:
     """Accept one of these words."""
 
-    def check(place: Place) -> str:
+    def check(place: ConfigNode) -> str:
         value = text(place)
         if value not in words:
-            raise MistakeError(f'"{value[:80]}" is none of {listed(words)}{suggestion(value, words)}')
+            raise ConfigValueError(f'"{value[:80]}" is none of {listed(words)}{suggestion(value, words)}')
         return value
 
     return check
@@ -152,22 +152,22 @@ def number(low: float, high: float, *, whole: bool = False) -> Check:
     """Accept a number from low to high."""
     sort = "a whole number" if whole else "a number"
 
-    def check(place: Place) -> float:
+    def check(place: ConfigNode) -> float:
         value = place.value
         if isinstance(value, bool) or not isinstance(value, int | float):
             hint = "; write it without quotes" if isinstance(value, str) and value.strip() else ""
-            raise MistakeError(f"must be {sort}, not {kind(place.node)}{hint}")
+            raise ConfigValueError(f"must be {sort}, not {kind(place.node)}{hint}")
         if (whole and not isinstance(value, int)) or not math.isfinite(value) or not low <= value <= high:
-            raise MistakeError(f"must be {sort} from {low:g} to {high:g}, not {place.node.text[:40]}")
+            raise ConfigValueError(f"must be {sort} from {low:g} to {high:g}, not {place.node.text[:40]}")
         return value
 
     return check
 
 
-def truth(place: Place) -> bool:
+def truth(place: ConfigNode) -> bool:
     """Accept true or false."""
     if not isinstance(place.value, bool):
-        raise MistakeError(f"must be true or false, not {kind(place.node)}")
+        raise ConfigValueError(f"must be true or false, not {kind(place.node)}")
     return place.value
 
 
@@ -179,33 +179,33 @@ def optional(check: Check) -> Check:
 def several(check: Check, *, alone: bool = True, least: int = 0, most: int = 1000) -> Check:
     """Accept a list of what the check accepts, and with `alone` also a single one."""
 
-    def read(place: Place) -> tuple[Any, ...]:
+    def read(place: ConfigNode) -> tuple[Any, ...]:
         places = [place] if alone and not isinstance(place.value, list) else place.items()
         if not least <= len(places) <= most:
-            raise MistakeError(f"needs at least {least}" if len(places) < least else f"holds more than {most}")
+            raise ConfigValueError(f"needs at least {least}" if len(places) < least else f"holds more than {most}")
         values = [inner.read(check, _WRONG) for inner in places]
         return tuple(value for value in values if value is not _WRONG)
 
     return read
 
 
-def variable(place: Place) -> str:
+def variable(place: ConfigNode) -> str:
     """Accept the name of the environment variable that holds a secret.
 
     What stands there instead may be the secret itself, so it is not said.
     """
     value = text(place)
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", value):
-        raise MistakeError("takes the name of an environment variable, never the secret itself")
+        raise ConfigValueError("takes the name of an environment variable, never the secret itself")
     place.book.variables.add(value)
     return value
 
 
-def url(place: Place) -> str:
+def url(place: ConfigNode) -> str:
     """Accept an address of the web without a name and password in it."""
     value = text(place)
     if objection := no_url(value):
-        raise MistakeError(objection)
+        raise ConfigValueError(objection)
     return value
 
 
@@ -227,14 +227,14 @@ def no_url(value: str) -> str:
     return ""
 
 
-def database(place: Place) -> str:
+def database(place: ConfigNode) -> str:
     """Accept a path or a PostgreSQL address without a password."""
     value = text(place)
     if objection := no_database(value):
-        raise MistakeError(objection)
+        raise ConfigValueError(objection)
     if is_postgres(value):
         if without_password(value) != value:
-            raise MistakeError("holds a password; put it into the environment as PGPASSWORD, or into ~/.pgpass")
+            raise ConfigValueError("holds a password; put it into the environment as PGPASSWORD, or into ~/.pgpass")
         return value
     return str(absolute(value, place.book.folder, place.book.home))
 
@@ -251,12 +251,12 @@ def is_postgres(value: str) -> bool:
     return value.startswith(("postgresql://", "postgres://"))
 
 
-def path(place: Place) -> Path:
+def path(place: ConfigNode) -> Path:
     """Accept the path of a file, which need not be there yet."""
     value = absolute(text(place), place.book.folder, place.book.home)
     with contextlib.suppress(OSError):
         if value.is_dir():
-            raise MistakeError(f"{value} is a directory; name a file")
+            raise ConfigValueError(f"{value} is a directory; name a file")
     return value
 
 
@@ -264,6 +264,6 @@ def absolute(value: str, folder: Path, home: Path | None) -> Path:
     """Return the absolute path: `~` is the home directory, what is relative is relative to the folder."""
     if value == "~" or value.startswith("~/"):
         if home is None:
-            raise MistakeError("begins with ~, and there is no home directory; write the whole path")
+            raise ConfigValueError("begins with ~, and there is no home directory; write the whole path")
         return home / value[2:]
     return folder / value

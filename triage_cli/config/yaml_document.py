@@ -19,14 +19,14 @@ class UnreadableError(Exception):
         self.line = line
 
 
-class MistakeError(Exception):
+class ConfigValueError(Exception):
     """One value is not what its key takes; said as the end of a sentence that begins with the key."""
 
 
 class Node(NamedTuple):
     """A value, the line of its key, and for a scalar how it was written.
 
-    `value` is a dict or list of nodes, a str, int, float, bool or None, or an `Odd`.
+    `value` is a dict or list of nodes, a str, int, float, bool or None, or an `UnsupportedScalar`.
     """
 
     value: Any
@@ -34,13 +34,13 @@ class Node(NamedTuple):
     text: str = ""
 
 
-class Odd(NamedTuple):
+class UnsupportedScalar(NamedTuple):
     """A scalar that YAML reads as something no key of ours takes, such as a date or a time."""
 
     text: str
 
 
-class Book:
+class Diagnostics:
     """What was found while reading: the mistakes, the origin of each value, and the `variables` that hold secrets."""
 
     def __init__(self, label: str = "", folder: Path | None = None, home: Path | None = None) -> None:
@@ -67,12 +67,12 @@ class Book:
         return tuple(dict.fromkeys(text for _, text in sorted(self._problems, key=lambda problem: problem[0])))
 
 
-class Place(NamedTuple):
+class ConfigNode(NamedTuple):
     """A node and its path in the file: what a check is handed."""
 
     node: Node
     path: str
-    book: Book
+    book: Diagnostics
 
     @property
     def value(self) -> Any:
@@ -87,7 +87,7 @@ class Place(NamedTuple):
         """Return what the check makes of this place; record its objection and return the default."""
         try:
             return check(self)
-        except MistakeError as mistake:
+        except ConfigValueError as mistake:
             self.wrong(str(mistake))
             return default
 
@@ -95,22 +95,23 @@ class Place(NamedTuple):
         """Note that the value shown under this key came from here."""
         self.book.origins[key] = f"{self.book.label}:{self.node.line}"
 
-    def entries(self) -> dict[str, "Place"]:
+    def entries(self) -> dict[str, "ConfigNode"]:
         """Return the places inside of a mapping."""
         if not isinstance(self.value, dict):
-            raise MistakeError(f"must be a mapping (key: value), not {kind(self.node)}")
+            raise ConfigValueError(f"must be a mapping (key: value), not {kind(self.node)}")
         return {
-            key: Place(node, f"{self.path}.{key}" if self.path else key, self.book) for key, node in self.value.items()
+            key: ConfigNode(node, f"{self.path}.{key}" if self.path else key, self.book)
+            for key, node in self.value.items()
         }
 
-    def items(self) -> list["Place"]:
+    def items(self) -> list["ConfigNode"]:
         """Return the places inside of a list."""
         if not isinstance(self.value, list):
-            raise MistakeError(f"must be a list, not {kind(self.node)}")
-        return [Place(node, f"{self.path}[{number}]", self.book) for number, node in enumerate(self.value)]
+            raise ConfigValueError(f"must be a list, not {kind(self.node)}")
+        return [ConfigNode(node, f"{self.path}[{number}]", self.book) for number, node in enumerate(self.value)]
 
 
-Check = Callable[[Place], Any]
+Check = Callable[[ConfigNode], Any]
 KINDS: Mapping[type, str] = {
     dict: "a mapping",
     list: "a list",
@@ -118,7 +119,7 @@ KINDS: Mapping[type, str] = {
     bool: "a yes or no",
     int: "a number",
     float: "a number",
-    Odd: "a date or time",
+    UnsupportedScalar: "a date or time",
     type(None): "nothing",
 }
 
@@ -128,7 +129,7 @@ def kind(node: Node) -> str:
     return KINDS[type(node.value)]
 
 
-def parse(data: bytes, book: Book) -> Node:
+def parse(data: bytes, book: Diagnostics) -> Node:
     """Read YAML; what is wrong inside goes into the book, what cannot be read at all is raised."""
     if len(data) > MAX_BYTES:
         raise UnreadableError("larger than 1 MB, which no configuration needs")
@@ -165,7 +166,7 @@ def _compose(text: str) -> Any:
 class _Reader:
     """Turns PyYAML's nodes into ours and counts them."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Diagnostics) -> None:
         self.book = book
         self.count = 0
 
@@ -213,9 +214,9 @@ class _Reader:
             try:
                 value = _SCALARS[tag](text)
             except ValueError:  # a time such as 12:30, which YAML reads in base 60; more digits than a number has
-                value = Odd(text)
+                value = UnsupportedScalar(text)
         elif tag in ("timestamp", "binary"):
-            value = Odd(text)
+            value = UnsupportedScalar(text)
         elif tag not in ("str", "value", "merge"):
             self.book.wrong(line, path, f"the tag {_short(raw.tag)} is not understood here; leave it out")
         self._readable(text, line, path)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import IO
 
 from triage_cli.destinations.payload import line
-from triage_cli.domain.deliveries import Parcel, Receipt
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.runs import Outcome
 from triage_cli.runtime import exhausted
@@ -48,7 +48,7 @@ class CommandDestination:
         self._timeout = timeout
         self._env = env
 
-    def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         """Run the command once a parcel, a few side by side; outcomes come as they arrive.
 
         Raises `ExhaustedError` at once.
@@ -56,11 +56,11 @@ class CommandDestination:
         bridge()
         return self._delivered(chunks)
 
-    def _delivered(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def _delivered(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         # The loop's own threads are few, and names are looked up in them: slow commands are not to take these.
         threads = ThreadPoolExecutor(WORKERS, "command")
 
-        async def one(parcel: Parcel) -> Outcome[Receipt]:
+        async def one(parcel: OutgoingDelivery) -> Outcome[Receipt]:
             return await asyncio.get_running_loop().run_in_executor(threads, self._one, parcel)
 
         try:
@@ -70,12 +70,12 @@ class CommandDestination:
             threads.shutdown(wait=False)
 
     @staticmethod
-    def _came(parcel: Parcel, result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
+    def _came(parcel: OutgoingDelivery, result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
         if isinstance(result, Outcome):
             return result
         return Outcome(0, "failed", None, DeliveryError(f"cannot run it: {type(result).__name__}"), parcel)
 
-    def _one(self, parcel: Parcel) -> Outcome[Receipt]:
+    def _one(self, parcel: OutgoingDelivery) -> Outcome[Receipt]:
         began = time.perf_counter()
         status: int | None = None
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from triage_cli.destinations.locking import locked
 from triage_cli.destinations.payload import line
-from triage_cli.domain.deliveries import Parcel, Receipt
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.runs import Outcome
 from triage_cli.runtime import exhausted
@@ -27,7 +27,7 @@ class FileDestination:
         self.schedule = schedule
         self._path = path
 
-    def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         """Append each chunk in one write."""
         for chunk in chunks:
             if not chunk:

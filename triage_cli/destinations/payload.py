@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from triage_cli.domain.deliveries import Parcel
+from triage_cli.domain.deliveries import OutgoingDelivery
 from triage_cli.domain.serialization import compact, ticket_record
 
 SCHEMA_VERSION = 1
 
 
-def payload(parcel: Parcel) -> dict[str, Any]:
+def payload(parcel: OutgoingDelivery) -> dict[str, Any]:
     """Return the body of a delivery: its id, why it is sent, and the ticket."""
     delivery, ticket = parcel
     return {
@@ -23,6 +23,6 @@ def payload(parcel: Parcel) -> dict[str, Any]:
     }
 
 
-def line(parcel: Parcel) -> bytes:
+def line(parcel: OutgoingDelivery) -> bytes:
     """Return the payload as one line of UTF-8 JSON, with its line feed."""
     return compact(payload(parcel)).encode() + b"\n"

@@ -14,7 +14,7 @@ import httpx
 from triage_cli import __version__
 from triage_cli.destinations.payload import line
 from triage_cli.destinations.ssrf_guard import Resolver, checked
-from triage_cli.domain.deliveries import Parcel, Receipt
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.webhook_signing import signature
@@ -59,7 +59,7 @@ def _all_requests() -> asyncio.Semaphore:
     return asyncio.Semaphore(TOTAL)
 
 
-def request(target: Target, parcel: Parcel, now: float) -> tuple[dict[str, str], bytes]:
+def request(target: Target, parcel: OutgoingDelivery, now: float) -> tuple[dict[str, str], bytes]:
     """Return headers and body of one attempt."""
     body = line(parcel).rstrip()
     message_id = parcel.delivery.delivery_id
@@ -106,7 +106,7 @@ class WebhookDestination:
         self._resolver = resolver or network.resolve
         self._clock = clock
 
-    def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         """Post parcels side by side; outcomes come as they arrive, and never keep the caller waiting.
 
         Raises at once `UsageError` when offline, `ConfigError` for authorities that cannot be read, `ExhaustedError`.
@@ -120,9 +120,9 @@ class WebhookDestination:
         return self._delivered(client, chunks)
 
     def _delivered(
-        self, client: httpx.AsyncClient, chunks: Iterable[Sequence[Parcel]]
+        self, client: httpx.AsyncClient, chunks: Iterable[Sequence[OutgoingDelivery]]
     ) -> Iterator[Sequence[Outcome[Receipt]]]:
-        async def send(parcel: Parcel) -> Outcome[Receipt]:
+        async def send(parcel: OutgoingDelivery) -> Outcome[Receipt]:
             return await self._send(client, parcel)
 
         try:
@@ -135,7 +135,7 @@ class WebhookDestination:
             # Not waited for: a forgotten generator may be closed in the loop's own thread.
             asyncio.run_coroutine_threadsafe(client.aclose(), bridge().loop)
 
-    async def _send(self, client: httpx.AsyncClient, parcel: Parcel) -> Outcome[Receipt]:
+    async def _send(self, client: httpx.AsyncClient, parcel: OutgoingDelivery) -> Outcome[Receipt]:
         began = time.perf_counter()
         try:
             async with _all_requests(), asyncio.timeout(self._target.timeout) as until:
@@ -161,7 +161,7 @@ class WebhookDestination:
         return self._failed(parcel, error, time.perf_counter() - began)
 
     async def _post(
-        self, client: httpx.AsyncClient, parcel: Parcel, until: asyncio.Timeout
+        self, client: httpx.AsyncClient, parcel: OutgoingDelivery, until: asyncio.Timeout
     ) -> tuple[int, Mapping[str, str]]:
         headers, body = request(self._target, parcel, self._clock())
         url = httpx.URL(self._target.url)
@@ -195,12 +195,12 @@ class WebhookDestination:
             doubtful=status in GATEWAYS,
         )
 
-    def _failed(self, parcel: Parcel, error: Exception, seconds: float) -> Outcome[Receipt]:
+    def _failed(self, parcel: OutgoingDelivery, error: Exception, seconds: float) -> Outcome[Receipt]:
         told = error if isinstance(error, DeliveryError) else DeliveryError(f"{self._said}: {type(error).__name__}")
         return Outcome(0, "failed", Receipt(told.status, seconds), told, parcel)
 
 
-def as_text(target: Target, parcel: Parcel) -> str:
+def as_text(target: Target, parcel: OutgoingDelivery) -> str:
     """Return the exact request as `route --dry-run` prints it, but for the time and the signature of the attempt."""
     headers, body = request(target, parcel, datetime.now(UTC).timestamp())
     shown = "".join(f"{name}: {value}\n" for name, value in headers.items())

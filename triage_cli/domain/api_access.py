@@ -17,7 +17,7 @@ class ApiKey(NamedTuple):
     revoked_at: str | None = None
 
 
-class Kept(NamedTuple):
+class StoredResponse(NamedTuple):
     """What is known of an earlier request under an `Idempotency-Key`; without a status it is still at work."""
 
     body_hash: str

@@ -19,8 +19,8 @@ class Classification(NamedTuple):
 
     `category` is null where it abstained or failed (`error`); `confidence_source` says where the number comes from
     (`decision`, `logprob`, `said`, `model`, `human`), since numbers of different sources do not compare.
-    `fingerprint` names what was asked (`Asking`), `answer_key` that and the text; `threshold` is the confidence the
-    answer had to reach. Tokens are counts, `cost` is USD. Where the confidence was calibrated, `raw` is what the
+    `fingerprint` names what was asked (`QuestionSpec`), `answer_key` that and the text; `threshold` is the confidence
+    the answer had to reach. Tokens are counts, `cost` is USD. Where the confidence was calibrated, `raw` is what the
     classifier itself said.
     """
 
@@ -61,7 +61,7 @@ class Classification(NamedTuple):
         return known
 
 
-class Asking(NamedTuple):
+class QuestionSpec(NamedTuple):
     """What was asked, once per wording: the kind of classifier, its model and prompt, the categories, the options.
 
     `categories` is a JSON list of lists that begin with a category's name, `options` a JSON object.

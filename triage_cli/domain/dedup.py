@@ -123,7 +123,7 @@ def changed_fields(before: Ticket, after: Ticket) -> list[str]:
     return [field for field in fields if getattr(before, field) != getattr(after, field)]
 
 
-class Meetings:
+class RewriteGuard:
     """How many known tickets an input has met, and how many of them it would give another text."""
 
     def __init__(self, met: int = 0, rewritten: int = 0) -> None:

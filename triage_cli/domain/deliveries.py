@@ -63,7 +63,7 @@ class Attempt(NamedTuple):
     seconds: float
 
 
-class Parcel(NamedTuple):
+class OutgoingDelivery(NamedTuple):
     """What a destination is handed: the delivery and the ticket it is about."""
 
     delivery: Delivery

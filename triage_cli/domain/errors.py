@@ -128,7 +128,7 @@ class TooLargeError(UsageError):
     http_status = 413
 
 
-class SlowError(UsageError):
+class RequestTimeoutError(UsageError):
     """A request's body did not come in time."""
 
     code = "slow"
@@ -156,7 +156,7 @@ class ExhaustedError(UnavailableError):
     code = "exhausted"
 
 
-class DoubtfulError(UnavailableError):
+class UnknownOutcomeError(UnavailableError):
     """It cannot be told whether the other side has taken what it was sent: a later run looks again."""
 
 
@@ -175,14 +175,14 @@ class BusyError(UnavailableError):
         self.retry_after = retry_after
 
 
-class LimitedError(BusyError):
+class RateLimitedError(BusyError):
     """A key has made more requests than it may; `retry_after` is the seconds to wait."""
 
     code = "limited"
     http_status = 429
 
 
-class FullError(BusyError):
+class OverloadedError(BusyError):
     """The server has as much at work as it can; `retry_after` is the seconds to wait."""
 
     code = "full"

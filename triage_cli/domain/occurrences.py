@@ -9,7 +9,7 @@ from triage_cli.domain.serialization import compact
 IN_MEMORY = 120_000
 
 
-class Seen:
+class OccurrenceCounter:
     """Counts identities; past the first ones in a private temporary file, since a set of a million would not be flat.
 
     It keeps 64-bit hashes: two of a million identities are taken for one with a probability of 3 in 100 million.

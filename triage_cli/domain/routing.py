@@ -15,7 +15,7 @@ SETTLED = ("routing", "routed", "undeliverable", "unroutable")
 READ = ("category", "priority", "customer_id", "source", "confidence", "verdict")
 
 
-class Owed(NamedTuple):
+class RoutingDecision(NamedTuple):
     """What a routing decision changes: deliveries to make, those it makes obsolete, and the ticket's status."""
 
     new: tuple[Delivery, ...]
@@ -63,7 +63,7 @@ def owed(
     at: str,
     due_at: float,
     run_id: str | None,
-) -> Owed:
+) -> RoutingDecision:
     """Decide what each destination of a rule is owed; `existing` are the ticket's deliveries, oldest first.
 
     A destination that holds the ticket under this category is owed nothing, whatever was asked in between, and one that
@@ -108,7 +108,7 @@ def owed(
             )
         )
     status = status_of([*standing, *new], category)
-    return Owed(tuple(new), dropped, status)
+    return RoutingDecision(tuple(new), dropped, status)
 
 
 def decided(before: Ticket, rule: Rule, deliveries: Iterable[Delivery]) -> Ticket:

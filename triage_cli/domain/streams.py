@@ -27,7 +27,7 @@ class Sized(Protocol):
 S = TypeVar("S", bound=Sized)
 
 
-class Handover(tuple[T, ...]):
+class FlushNow(tuple[T, ...]):
     """A chunk of a source that has something to hand over: nobody waits for an answer before that is taken."""
 
     __slots__ = ()

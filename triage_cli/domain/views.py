@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from triage_cli.domain.audit import LoggedEvent
-from triage_cli.domain.decisions import Asking, Classification
+from triage_cli.domain.decisions import Classification, QuestionSpec
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.tickets import Ticket
 
@@ -17,7 +17,7 @@ class History(NamedTuple):
     deliveries: tuple[Delivery, ...]
     attempts: tuple[Attempt, ...]
     events: tuple[LoggedEvent, ...]
-    askings: Mapping[str, Asking]
+    askings: Mapping[str, QuestionSpec]
 
 
 class Why(NamedTuple):

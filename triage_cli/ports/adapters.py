@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Protocol
 
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
-from triage_cli.domain.decisions import Answer, Asking, Labelled
-from triage_cli.domain.deliveries import Parcel, Receipt
+from triage_cli.domain.decisions import Answer, Labelled, QuestionSpec
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.budget import Budget
@@ -45,7 +45,7 @@ class Classifier(Protocol):
     def fingerprints(self) -> tuple[str, ...]:
         """Return all that its steps ask by."""
 
-    def askings(self) -> tuple[Asking, ...]:
+    def askings(self) -> tuple[QuestionSpec, ...]:
         """Describe what is asked, for the record; a cascade asks in several ways."""
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
@@ -121,5 +121,5 @@ class Destination(Protocol):
     max_attempts: int
     schedule: tuple[float, ...]
 
-    def deliver(self, chunks: Iterable[Sequence[Parcel]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         """Hand over; each outcome's `item` is the parcel. A failure is a `DeliveryError` in the outcome."""

@@ -3,18 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from triage_cli.domain.api_access import ApiKey, Kept
+from triage_cli.domain.api_access import ApiKey, StoredResponse
 from triage_cli.domain.audit import Event, EventQuery, Head, LoggedEvent
 from triage_cli.domain.batches import Batch, BatchItem
 from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.decisions import Asking, Calibration, Classification, Labelled, ModelVersion
-from triage_cli.domain.deliveries import Delivery, Parcel
+from triage_cli.domain.decisions import Calibration, Classification, Labelled, ModelVersion, QuestionSpec
+from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
 from triage_cli.domain.runs import Held, Lease, Run
 from triage_cli.domain.tickets import Renamed, Selection, Ticket
 from triage_cli.domain.views import Gauges, History, Stats
 
 
-class Shelf(Protocol):
+class ModelRegistry(Protocol):
     """Keeps what was learned: versions of the embedded model, calibrations, answers given while evaluating."""
 
     def active(self) -> ModelVersion | None:
@@ -77,7 +77,7 @@ class Store(Protocol):
 
     def due(
         self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0, ids: Sequence[str] | None = None
-    ) -> list[Parcel]:
+    ) -> list[OutgoingDelivery]:
         """Take hold of pending deliveries due within `horizon` seconds that no live run holds, all or these tickets'.
 
         One whose ticket was given another category or text is left for the next decision where that one goes.
@@ -131,7 +131,7 @@ class Store(Protocol):
     def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
         """Let everything of a category follow to its new name, `destination` that of the same name too."""
 
-    def note_asking(self, asking: Asking) -> None:
+    def note_asking(self, asking: QuestionSpec) -> None:
         """Record what is asked, once per fingerprint."""
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
@@ -197,7 +197,7 @@ class Store(Protocol):
         """Keep weights under a fingerprint."""
 
 
-class Trail(Protocol):
+class AuditLogReader(Protocol):
     """An audit log as it stands, in one snapshot, for proof: whatever somebody made of it.
 
     `place` says where the store keeps a head apart from the log, `mend` the command that writes it anew.
@@ -224,7 +224,7 @@ class Trail(Protocol):
         """Tell what in the tables no event accounts for, each as the end of a sentence."""
 
 
-class Gate(Protocol):
+class ApiAccessStore(Protocol):
     """Keeps the keys of the HTTP API and what keeps their callers within bounds, for all its processes together."""
 
     def add_key(self, key: ApiKey) -> None:
@@ -245,7 +245,7 @@ class Gate(Protocol):
     def permits(self, key_id: str, wanted: int, per_minute: int, burst: int) -> float:
         """Take permits for so many requests; return 0, or where they are not to be had the seconds until they are."""
 
-    def open(self, key_id: str, key: str, body_hash: str, seconds: float) -> Kept | None:
+    def open(self, key_id: str, key: str, body_hash: str, seconds: float) -> StoredResponse | None:
         """Begin a request under an idempotency key: None, it is the caller's for so many seconds; else the other one.
 
         A request that was given up on, since its time is over, is the next caller's if its body is the same.

@@ -9,7 +9,7 @@ from concurrent.futures import wait
 from functools import cache
 from typing import Generic, TypeVar
 
-from triage_cli.domain.streams import Handover
+from triage_cli.domain.streams import FlushNow
 from triage_cli.runtime import exhausted
 
 A = TypeVar("A")
@@ -19,7 +19,7 @@ B = TypeVar("B")
 GATHER = 0.01
 
 
-class Bridge:
+class AsyncBridge:
     """An event loop in a thread of its own that lives as long as the process."""
 
     def __init__(self) -> None:
@@ -44,13 +44,13 @@ class Bridge:
         """Call for every item, `workers` at a time, and yield answers as they arrive, in lists that may be empty.
 
         The source is pulled in the caller's thread, when fewer than `workers` items wait for their turn; after an empty
-        chunk what has arrived is yielded, within `tick` seconds, and after a `Handover` at once. At most `workers`
+        chunk what has arrived is yielded, within `tick` seconds, and after a `FlushNow` at once. At most `workers`
         calls are in flight; with what was answered and not yet handed over, or handed over and still being saved by the
         caller, they are at most twice as many: all that a kill can lose. Once `stopping` says so, nothing new is begun;
         what is in flight ends and is yielded. So it is where the source fails, whose error is raised then. A caller
         that leaves cancels what is in flight.
         """
-        line = _Line(self.loop, call, workers, self._arrivals.event)
+        line = _WorkQueue(self.loop, call, workers, self._arrivals.event)
         source = iter(chunks)
         more, trouble = True, None
         try:
@@ -69,7 +69,7 @@ class Bridge:
                         more = False
                         break
                     line.add(chunk)
-                    patience = 0.0 if isinstance(chunk, Handover) else tick
+                    patience = 0.0 if isinstance(chunk, FlushNow) else tick
                     if not chunk or not patience:
                         break
                 if not more and line.idle:
@@ -99,7 +99,7 @@ class _Arrivals(threading.local):
         self.event = threading.Event()
 
 
-class _Line(Generic[A, B]):
+class _WorkQueue(Generic[A, B]):
     """Items waiting, in flight and answered. The loop's thread begins and ends calls, the caller's adds and takes."""
 
     def __init__(
@@ -195,6 +195,6 @@ class _Line(Generic[A, B]):
 
 
 @cache
-def bridge() -> Bridge:
+def bridge() -> AsyncBridge:
     """Return the process's bridge; its thread starts at the first call. Raises `ExhaustedError`."""
-    return Bridge()
+    return AsyncBridge()

@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 
 from triage_cli.domain.errors import BudgetError
 from triage_cli.domain.runs import Held, Lease
-from triage_cli.runtime.stop import Allowance
+from triage_cli.runtime.stop import StopControl
 
 # Writes down what this run has spent and set aside, and grants as many of further sums, in their order, as there is
 # room for beside all other runs; returns how many.
@@ -36,7 +36,7 @@ class Budget:
     one but `free`.
     """
 
-    def __init__(self, allowance: Allowance, bounds: Bounds, grant: Grant | None) -> None:
+    def __init__(self, allowance: StopControl, bounds: Bounds, grant: Grant | None) -> None:
         self.bounds = bounds
         self.spent = 0.0
         self.reserved = 0.0
@@ -50,7 +50,7 @@ class Budget:
         self._lock = threading.Lock()
 
     @classmethod
-    def free(cls, allowance: Allowance) -> Self:
+    def free(cls, allowance: StopControl) -> Self:
         """Return a budget for what costs nothing: it is no run's, and refuses every call that has a price."""
         return cls(allowance, Bounds(0.0, None, 0.0), None)
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 from triage_cli.domain.errors import TemporaryError, UnavailableError
-from triage_cli.runtime.rate_limit import Pace
+from triage_cli.runtime.rate_limit import RateLimiter
 from triage_cli.runtime.timing import REAL, SLICE, StoppingError, Timing
 
 COOLDOWN = 30.0  # how long a circuit stays open
@@ -13,7 +13,7 @@ COOLDOWN = 30.0  # how long a circuit stays open
 PROBE_SLICE = 0.05  # and this often whether the one that tries has come back
 
 
-class Endpoint:
+class CircuitBreaker:
     """One model at one address, as all workers of a run see it. It lives in one event loop, so it needs no lock.
 
     Its pace may be shared with the endpoints of other runs; whether it is down, each run finds out for itself.
@@ -28,7 +28,7 @@ class Endpoint:
         *,
         workers: int = 1,
         max_wait: float = 120.0,
-        shared: Pace | None = None,
+        shared: RateLimiter | None = None,
         timing: Timing = REAL,
     ) -> None:
         self.name = name
@@ -42,7 +42,7 @@ class Endpoint:
         self._down_since: float | None = None
         self._open = False
         self._probing = False
-        self._pace = shared or Pace()
+        self._pace = shared or RateLimiter()
 
     async def enter(self, tokens: float, stopping: Callable[[], bool]) -> float:
         """Wait for leave to make one request and return when it began, for `failed`.

@@ -6,7 +6,7 @@ from collections import deque
 RECOVERY = 15.0  # seconds in which a rate that was cut doubles again
 
 
-class Limiter:
+class TokenBucket:
     """Spaces out an amount a minute (requests, tokens): each taking pushes the next one's time further (GCRA).
 
     After `slow` the rate is half of what it was and doubles every `RECOVERY` seconds, up to the configured one.
@@ -39,15 +39,15 @@ class Limiter:
         self._cut_at = now
 
 
-class Pace:
+class RateLimiter:
     """How fast one endpoint is asked, by all runs of a process together; it lives in one event loop.
 
     Without bounds a minute it is free, until the other side says "too many".
     """
 
     def __init__(self, requests_per_minute: float | None = None, tokens_per_minute: float | None = None) -> None:
-        self.requests = Limiter(requests_per_minute)
-        self.tokens = Limiter(tokens_per_minute)
+        self.requests = TokenBucket(requests_per_minute)
+        self.tokens = TokenBucket(tokens_per_minute)
         self._begun: deque[float] = deque(maxlen=64)
         self._last_cut = -math.inf
 

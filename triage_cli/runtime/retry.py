@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from triage_cli.domain.errors import TemporaryError, UnavailableError
-from triage_cli.runtime.circuit_breaker import Endpoint
+from triage_cli.runtime.circuit_breaker import CircuitBreaker
 from triage_cli.runtime.timing import FOREVER
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ async def _nothing() -> None:
 
 async def persist(
     call: Callable[[], Awaitable[T]],
-    endpoint: Endpoint,
+    endpoint: CircuitBreaker,
     retries: Retries,
     *,
     timeout: float,  # noqa: ASYNC109 - for each of several calls, which the caller cannot bound from outside

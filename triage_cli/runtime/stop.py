@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 
-class Allowance:
+class StopControl:
     """One a command, shared by all its runs, steps and threads; the deadline is a monotonic time."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

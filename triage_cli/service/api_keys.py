@@ -9,7 +9,7 @@ from triage_cli.domain.api_access import ApiKey
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.errors import UsageError
-from triage_cli.ports.storage import Gate, Store
+from triage_cli.ports.storage import ApiAccessStore, Store
 
 NAME = re.compile(r"[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?")
 
@@ -25,7 +25,7 @@ class Made(NamedTuple):
 class KeyRing:
     """Keys for one actor."""
 
-    def __init__(self, store: Store, gate: Gate, actor: str) -> None:
+    def __init__(self, store: Store, gate: ApiAccessStore, actor: str) -> None:
         self._store = store
         self._gate = gate
         self._actor = actor

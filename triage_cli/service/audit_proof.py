@@ -7,13 +7,13 @@ from contextlib import suppress
 from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import Head, LoggedEvent
 from triage_cli.domain.errors import CheckError
-from triage_cli.ports.storage import Trail
+from triage_cli.ports.storage import AuditLogReader
 
 BESIDE = "where a backup was copied there by hand, put it back by triage db restore"
 ELSEWHERE = "a head from between a backup and its restore is rightly gone: triage logs --action restored"
 
 
-def prove(trail: Trail, key: bytes | None, heads: Mapping[str, str]) -> Head:
+def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str]) -> Head:
     """Return the head of a log that is whole. Raises `CheckError` for the first thing that does not hold.
 
     `heads` maps the hashes of heads that must be in the log to where they were kept. Without any there must be the one
@@ -57,7 +57,7 @@ def _noting(events: Iterable[LoggedEvent], replaced: set[str]) -> Iterator[Logge
         yield event
 
 
-def _kept(trail: Trail) -> tuple[Head | None, CheckError | None]:
+def _kept(trail: AuditLogReader) -> tuple[Head | None, CheckError | None]:
     """Return the head that is kept apart from the log, and what is wrong with it."""
     try:
         return trail.kept(), None

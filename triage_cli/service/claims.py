@@ -6,16 +6,16 @@ from triage_cli.domain.runs import Lease
 from triage_cli.domain.streams import CHUNK, NAMED, chunked
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
-from triage_cli.runtime.stop import Allowance
+from triage_cli.runtime.stop import StopControl
 
 TO_CLASSIFY = frozenset({"new", "failed"})
 TO_ROUTE = frozenset({"classified", "unroutable"})
 
 
-class Claiming:
+class TicketClaimer:
     """Claims for one run, until its allowance says to stop."""
 
-    def __init__(self, store: Store, lease: Lease, allowance: Allowance) -> None:
+    def __init__(self, store: Store, lease: Lease, allowance: StopControl) -> None:
         self._store = store
         self._lease = lease
         self._allowance = allowance

@@ -11,10 +11,10 @@ from triage_cli.domain.runs import Outcome
 from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
-from triage_cli.service.runs import Tally
+from triage_cli.service.runs import RunRecorder
 
 
-def forget(store: Store, customer_id: str, actor: str, tally: Tally) -> Iterator[Outcome[Routed]]:
+def forget(store: Store, customer_id: str, actor: str, tally: RunRecorder) -> Iterator[Outcome[Routed]]:
     """Erase all tickets of a customer; outcomes tell where their text had been sent, which is out of reach.
 
     A ticket keeps its id, its category and its answers' numbers, so that counts stay; its text, its names and what

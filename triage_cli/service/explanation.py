@@ -9,10 +9,10 @@ from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Category
 from triage_cli.domain.views import History, Why
 from triage_cli.service import category_renames
-from triage_cli.service.delivery.route import Map
+from triage_cli.service.delivery.route import RoutingTable
 
 
-def why(history: History, categories: Sequence[Category], routes: Map) -> Why:
+def why(history: History, categories: Sequence[Category], routes: RoutingTable) -> Why:
     """Tell how a ticket was decided."""
     names = [category.name for category in categories]
     lines = explain(history, names, _owed_today(history, categories, routes.rules), routes.offline)

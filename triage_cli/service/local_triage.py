@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
-from triage_cli.domain.dedup import Meetings
+from triage_cli.domain.dedup import RewriteGuard
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import UnavailableError, UsageError
 from triage_cli.domain.runs import Lease, Outcome, Run
@@ -17,29 +17,29 @@ from triage_cli.domain.views import History, Stats, Why
 from triage_cli.ports.adapters import Batcher, Classifier
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.stop import Allowance
+from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames, lookup
 from triage_cli.service import names as ticket_names
-from triage_cli.service.batch.collect import Batching, batched
-from triage_cli.service.claims import TO_CLASSIFY, TO_ROUTE, Claiming
+from triage_cli.service.batch.collect import BatchCollector, batched
+from triage_cli.service.claims import TO_CLASSIFY, TO_ROUTE, TicketClaimer
 from triage_cli.service.classification.category_check import Unchecked
-from triage_cli.service.classification.classify import Classifying
-from triage_cli.service.classification.decisions import Deciding
+from triage_cli.service.classification.classify import ClassifyRun
+from triage_cli.service.classification.decisions import DecisionRecorder
 from triage_cli.service.delivery.deliver import due, last_of_each
-from triage_cli.service.delivery.route import Delivering, Map
+from triage_cli.service.delivery.route import Delivering, RoutingTable
 from triage_cli.service.erasure import forget
 from triage_cli.service.explanation import why
 from triage_cli.service.intake.import_tickets import Intake
-from triage_cli.service.pipeline import Passing
+from triage_cli.service.pipeline import Pipeline
 from triage_cli.service.reclassify import Reclassifying
-from triage_cli.service.runs import Tally, running
-from triage_cli.service.verdict_recorder import Judging
+from triage_cli.service.runs import RunRecorder, running
+from triage_cli.service.verdict_recorder import VerdictRecorder
 from triage_cli.service.verdicts import Verdicts
 
 T = TypeVar("T")
 
 
-class Parts(NamedTuple):
+class Services(NamedTuple):
     """What the use cases stand on: `classifier` opens one for a plan, an actor and a run; `per_day` is USD.
 
     `hysteresis`: the margin that a flip needs, by the classifier's name. `batcher` opens the batches of a classifier.
@@ -49,7 +49,7 @@ class Parts(NamedTuple):
     store: Store
     categories: tuple[Category, ...]
     classifier: Callable[[ClassifyPlan, str, str], Classifier]
-    map: Map
+    map: RoutingTable
     per_day: float | None = None
     hysteresis: Mapping[str, float] = {}
     batcher: Callable[[str, ClassifyPlan, str, str], Batcher] | None = None
@@ -63,8 +63,8 @@ class LocalTriage:
     spent in USD, and `parcel` names the request that brought it, should it come again.
     """
 
-    def __init__(self, parts: Parts, actor: str, words: str = "") -> None:
-        self.meetings: Meetings | None = None
+    def __init__(self, parts: Services, actor: str, words: str = "") -> None:
+        self.meetings: RewriteGuard | None = None
         self.brought = 0.0
         self.parcel = ""
         self._parts = parts
@@ -72,9 +72,9 @@ class LocalTriage:
         self._actor = actor
         self._words = words
         self._names = category_renames.heirs(parts.categories)
-        self._allowance = Allowance()
+        self._allowance = StopControl()
         self._cut = False  # some of the input was left
-        self._tally: Tally | None = None  # of the last run
+        self._tally: RunRecorder | None = None  # of the last run
 
     def stop(self) -> None:
         """Take no new work; what is in flight ends and is kept."""
@@ -99,7 +99,7 @@ class LocalTriage:
         return self._tally.money.brought - self.brought if self._tally else 0.0
 
     @contextmanager
-    def _running(self, kind: str) -> Iterator[Tally]:
+    def _running(self, kind: str) -> Iterator[RunRecorder]:
         """Begin a run; what is stored under a category's former name follows first."""
         parts = self._store, kind, self._actor, self._words, self._allowance
         with running(*parts, self.brought, self.parcel) as tally:
@@ -124,7 +124,7 @@ class LocalTriage:
         """Raise `InputError` where an input seems to be other tickets than those its ids name; nothing is stored."""
         Intake(self._store, self._actor, Verdicts((), self._actor), None).check(self._until_stopped(drafts))
 
-    def _intake(self, verdicts: Verdicts, tally: Tally, *, hold: bool = False) -> Intake:
+    def _intake(self, verdicts: Verdicts, tally: RunRecorder, *, hold: bool = False) -> Intake:
         return Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=hold, meetings=self.meetings)
 
     def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
@@ -143,7 +143,7 @@ class LocalTriage:
             if plan.batch:
                 yield from self._classify_in_batches(selection, plan, deciding, tally)
             else:
-                classifying = Classifying(deciding, self._claiming(tally), tally)
+                classifying = ClassifyRun(deciding, self._claiming(tally), tally)
                 yield from classifying.decided(selection, deciding.decide)
                 self._check_deadline(plan, done=classifying.through)
 
@@ -157,7 +157,7 @@ class LocalTriage:
             yield from (ticket for ticket in chunk if ticket.ticket_id not in settled)
 
     def _classify_in_batches(
-        self, selection: Selection, plan: ClassifyPlan, deciding: Deciding, tally: Tally
+        self, selection: Selection, plan: ClassifyPlan, deciding: DecisionRecorder, tally: RunRecorder
     ) -> Iterator[Outcome[Decided]]:
         """Collect what providers have answered, whatever is selected, and put the selected tickets into batches."""
         batching = self._batching(plan, deciding, tally)
@@ -168,17 +168,19 @@ class LocalTriage:
             mine = [o for o in outcomes if wanted is None or o.ticket.ticket_id in wanted]
             yield from (o._replace(row=row + n) for n, o in enumerate(mine))
             row += len(mine)
-        classifying = Classifying(deciding, self._claiming(tally), tally)
+        classifying = ClassifyRun(deciding, self._claiming(tally), tally)
         yield from classifying.decided(selection, batching.submit, row)
         batching.raise_trouble()
         self._check_deadline(plan, done=classifying.through)
 
-    def _batching(self, plan: ClassifyPlan, deciding: Deciding, tally: Tally, *, proposals: bool = False) -> Batching:
+    def _batching(
+        self, plan: ClassifyPlan, deciding: DecisionRecorder, tally: RunRecorder, *, proposals: bool = False
+    ) -> BatchCollector:
         if (batcher := self._parts.batcher) is None:
             raise UsageError("nothing here can ask in batches", hint="leave out --batch")
         return batched(lambda name: batcher(name, plan, self._actor, tally.run.run_id), deciding, tally, proposals)
 
-    def _deciding(self, plan: ClassifyPlan, tally: Tally) -> Deciding:
+    def _deciding(self, plan: ClassifyPlan, tally: RunRecorder) -> DecisionRecorder:
         budget = tally.budget(plan.max_cost, self._parts.per_day)
         self._allowance.end_in(plan.deadline)
         classifier = self._parts.classifier(plan, self._actor, tally.run.run_id)
@@ -188,9 +190,9 @@ class LocalTriage:
 
     def _asking(
         self, classifier: Classifier, lease: Lease, budget: Budget, breathe: Callable[[], None], *, force: bool
-    ) -> Deciding:
+    ) -> DecisionRecorder:
         labels = frozenset(c.name for c in self._parts.categories)
-        return Deciding(self._store, classifier, labels, self._actor, lease, budget, breathe, force=force)
+        return DecisionRecorder(self._store, classifier, labels, self._actor, lease, budget, breathe, force=force)
 
     def _check_deadline(self, plan: ClassifyPlan, *, done: bool) -> None:
         """Raise `UnavailableError` where the deadline came before the end of the work."""
@@ -236,10 +238,10 @@ class LocalTriage:
                 tally.add(outcomes)
                 yield from outcomes
 
-    def _claiming(self, tally: Tally) -> Claiming:
-        return Claiming(self._store, tally.lease, self._allowance)
+    def _claiming(self, tally: RunRecorder) -> TicketClaimer:
+        return TicketClaimer(self._store, tally.lease, self._allowance)
 
-    def _delivering(self, tally: Tally, *, retry_dead: bool = False) -> Delivering:
+    def _delivering(self, tally: RunRecorder, *, retry_dead: bool = False) -> Delivering:
         return Delivering(
             self._store, self._parts.map, self._actor, tally.lease, self._allowance, tally.breathe,
             retry_dead=retry_dead,
@@ -257,7 +259,7 @@ class LocalTriage:
             with closing(self._delivering(tally)) as delivering:
                 for _ in delivering.due():  # what an interrupted run left: the same command does what is left
                     pass
-                passing = Passing(self._store, deciding, delivering, tally.lease)
+                passing = Pipeline(self._store, deciding, delivering, tally.lease)
                 for routed in passing.through(created):
                     tally.add(routed)
                     yield from routed
@@ -294,7 +296,7 @@ class LocalTriage:
                 batching.raise_trouble()
             self._check_deadline(plan.classify, done=again.through)
 
-    def _reclassifying(self, plan: ReclassifyPlan, tally: Tally) -> tuple[Reclassifying, Batching | None]:
+    def _reclassifying(self, plan: ReclassifyPlan, tally: RunRecorder) -> tuple[Reclassifying, BatchCollector | None]:
         asked = plan.classify._replace(force=False)  # what was answered before is recalled whatever is overruled
         deciding = self._deciding(asked, tally)
         batching = self._batching(asked, deciding, tally, proposals=True) if asked.batch else None
@@ -312,11 +314,11 @@ class LocalTriage:
         first = list(islice(drafts, 2))
         if len(first) < 2:
             self._follow(None)
-            for outcomes in Judging(self._store, wanted, self._actor, None).judge(first):
+            for outcomes in VerdictRecorder(self._store, wanted, self._actor, None).judge(first):
                 yield from outcomes
             return
         with self._running("verdict") as tally:
-            judging = Judging(self._store, wanted, self._actor, tally.lease)
+            judging = VerdictRecorder(self._store, wanted, self._actor, tally.lease)
             for outcomes in judging.judge(self._until_stopped(chain(first, drafts))):
                 tally.add(outcomes)
                 yield from outcomes

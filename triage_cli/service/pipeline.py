@@ -9,14 +9,14 @@ from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
 from triage_cli.service.claims import TO_CLASSIFY, TO_ROUTE
-from triage_cli.service.classification.decisions import Deciding
+from triage_cli.service.classification.decisions import DecisionRecorder
 from triage_cli.service.delivery.route import Delivering
 
 
-class Passing:
+class Pipeline:
     """One pass. `stopped` is what ended it too early, `cut` that there are tickets which nobody was asked about."""
 
-    def __init__(self, store: Store, deciding: Deciding, delivering: Delivering, lease: Lease) -> None:
+    def __init__(self, store: Store, deciding: DecisionRecorder, delivering: Delivering, lease: Lease) -> None:
         self.stopped: list[TriageError] = []
         self.cut = False
         self._store = store

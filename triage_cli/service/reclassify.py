@@ -17,9 +17,9 @@ from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Budget
-from triage_cli.service.batch.collect import Batching
-from triage_cli.service.classification.decisions import Deciding, decided, discreet, paying, steps_within
-from triage_cli.service.classification.flip_rules import CHANGES, Bound, Judged, flip, is_sure, judge
+from triage_cli.service.batch.collect import BatchCollector
+from triage_cli.service.classification.decisions import DecisionRecorder, decided, discreet, paying, steps_within
+from triage_cli.service.classification.flip_rules import CHANGES, Bound, FlipDecision, flip, is_sure, judge
 
 DECIDED = frozenset({"classified", "routing", "routed", "unroutable", "undeliverable"})
 
@@ -28,8 +28,8 @@ class Reclassifying:
     """Compares and applies for one run. A machine's answer never passes a verdict unless `force` says so."""
 
     def __init__(
-        self, store: Store, deciding: Deciding, actor: str, lease: Lease, budget: Budget, plan: ReclassifyPlan,
-        hysteresis: Mapping[str, float], batching: Batching | None = None,
+        self, store: Store, deciding: DecisionRecorder, actor: str, lease: Lease, budget: Budget, plan: ReclassifyPlan,
+        hysteresis: Mapping[str, float], batching: BatchCollector | None = None,
     ) -> None:  # fmt: skip
         self._store = store
         self._deciding = deciding
@@ -51,7 +51,7 @@ class Reclassifying:
         Raises `CheckError`, nothing changed, where more would flip than the plan allows.
         """
         bound = Bound.read(self._plan.max_flips)
-        changes: list[Judged] = []
+        changes: list[FlipDecision] = []
         flips = compared = waiting = 0
         for judged in self.compare(selection):
             compared += sum(j.now is not None for j in judged)
@@ -73,7 +73,7 @@ class Reclassifying:
             yield self._applied(changes, send_on)
 
     def _applied(
-        self, changes: Sequence[Judged], send_on: Callable[[Sequence[Ticket]], Iterator[Ticket]]
+        self, changes: Sequence[FlipDecision], send_on: Callable[[Sequence[Ticket]], Iterator[Ticket]]
     ) -> list[Outcome[Flip]]:
         done = self.apply(changes)
         sent = {t.ticket_id: t for t in send_on([d.ticket for d in done if d.ticket.run_id and d.did != "held"])}
@@ -84,9 +84,9 @@ class Reclassifying:
 
     # -- compare
 
-    def compare(self, selection: Selection) -> Iterator[list[Judged]]:
+    def compare(self, selection: Selection) -> Iterator[list[FlipDecision]]:
         """Look at tickets, ask about those that need it, and keep the answers; flips are changed by `apply` alone."""
-        aside: list[Judged] = []
+        aside: list[FlipDecision] = []
         rows: dict[str, int] = {}
         chunks = self._deciding.check.over(self._to_ask(selection, aside, rows))
         for outcomes in self._classifier.classify(chunks, self._budget):
@@ -104,11 +104,11 @@ class Reclassifying:
         self.through = self.through and not rows
 
     @staticmethod
-    def _waiting(batches: Iterable[list[Outcome[Decided]]], rows: dict[str, int]) -> Iterator[list[Judged]]:
+    def _waiting(batches: Iterable[list[Outcome[Decided]]], rows: dict[str, int]) -> Iterator[list[FlipDecision]]:
         """Name the tickets whose answers a provider's batch will bring."""
         for outcomes in batches:
             tickets = [(o.did, o.value.ticket) for o in outcomes if o.value]
-            yield [Judged(rows.pop(ticket.ticket_id), ticket, did, None) for did, ticket in tickets]
+            yield [FlipDecision(rows.pop(ticket.ticket_id), ticket, did, None) for did, ticket in tickets]
 
     def _selected(self, selection: Selection) -> Iterator[Ticket]:
         """Walk over what is selected, tickets of categories that are gone first."""
@@ -124,7 +124,9 @@ class Reclassifying:
         rest = (ticket for ticket in self._store.find(wanted) if ticket.category not in gone)
         yield from islice(chain(first, rest), selection.limit)
 
-    def _to_ask(self, selection: Selection, aside: list[Judged], rows: dict[str, int]) -> Iterator[Sequence[Ticket]]:
+    def _to_ask(
+        self, selection: Selection, aside: list[FlipDecision], rows: dict[str, int]
+    ) -> Iterator[Sequence[Ticket]]:
         """Yield the tickets nobody has answered for yet, held by this run; the others are set aside."""
         row = 0
         for chunk in bounded(self._selected(selection)):
@@ -136,7 +138,7 @@ class Reclassifying:
             for ticket in chunk:
                 number = numbers[ticket.ticket_id]
                 if not self._may_change(ticket):
-                    aside.append(Judged(number, ticket, "locked" if ticket.verdict else ticket.status, None))
+                    aside.append(FlipDecision(number, ticket, "locked" if ticket.verdict else ticket.status, None))
                 elif ticket.ticket_id in answered:
                     aside.append(self._judged(number, ticket, answered[ticket.ticket_id]))
                 else:
@@ -146,7 +148,7 @@ class Reclassifying:
                 if self._budget.stopping:
                     return
                 mine = {t.ticket_id: t for t in self._claimed(few)}
-                aside += (Judged(numbers[t.ticket_id], t, "held", None) for t in few if t.ticket_id not in mine)
+                aside += (FlipDecision(numbers[t.ticket_id], t, "held", None) for t in few if t.ticket_id not in mine)
                 rows.update((ticket_id, numbers[ticket_id]) for ticket_id in mine)
                 yield [mine[t.ticket_id] for t in few if t.ticket_id in mine]
         self.through = True
@@ -182,7 +184,7 @@ class Reclassifying:
         """Tell whether nobody would be asked after this answer: it is sure, or that of the last step."""
         return not answer.error and (answer.fingerprint == self._classifier.fingerprints[-1] or is_sure(answer))
 
-    def _kept(self, outcomes: Sequence[Outcome[Answer]], rows: dict[str, int]) -> list[Judged]:
+    def _kept(self, outcomes: Sequence[Outcome[Answer]], rows: dict[str, int]) -> list[FlipDecision]:
         """Save answers as proposals and let go of their tickets; one that moved on meanwhile is left alone."""
         self._deciding.note()
         at, changes, judged = ids.now(), [], []
@@ -201,24 +203,24 @@ class Reclassifying:
         late = [c._replace(ticket=None, expects=0) for c, no in zip(changes, conflicts, strict=True) if no]
         self._store.save(late, self._lease)  # the answer is kept all the same
         return [
-            j if no is None else Judged(j.row, no.ticket or j.ticket, "held", None)
+            j if no is None else FlipDecision(j.row, no.ticket or j.ticket, "held", None)
             for j, no in zip(judged, conflicts, strict=True)
         ]
 
     # -- judge
 
-    def _judged(self, row: int, ticket: Ticket, now: Classification | None, failed: str = "") -> Judged:
+    def _judged(self, row: int, ticket: Ticket, now: Classification | None, failed: str = "") -> FlipDecision:
         if failed or now is None or now.error:
             said = failed or (now.error if now and now.error else "no answer")
-            return Judged(row, ticket, "unanswered", now, AnswerError(f"{ids.short(ticket.ticket_id)}: {said}"))
+            return FlipDecision(row, ticket, "unanswered", now, AnswerError(f"{ids.short(ticket.ticket_id)}: {said}"))
         if now.classification_id == ticket.decision_id:
-            return Judged(row, ticket, "unchanged", now)
+            return FlipDecision(row, ticket, "unchanged", now)
         wanted = max(self._hysteresis.get(name, 0.0) for name in (self._classifier.name, now.classifier))
-        return Judged(row, ticket, judge(ticket, now, self._labels, wanted), now)
+        return FlipDecision(row, ticket, judge(ticket, now, self._labels, wanted), now)
 
     # -- apply
 
-    def apply(self, judged: Iterable[Judged]) -> list[Judged]:
+    def apply(self, judged: Iterable[FlipDecision]) -> list[FlipDecision]:
         """Let answers hold, in one transaction; what moved on since it was compared is left alone."""
         self._deciding.check.before()
         at, changes, done = ids.now(), [], []
@@ -242,7 +244,7 @@ class Reclassifying:
         return [d if no is None else d._replace(did="held") for d, no in zip(done, conflicts, strict=True)]
 
 
-def _told(judged: Judged, last: Classification | None) -> dict[str, object]:
+def _told(judged: FlipDecision, last: Classification | None) -> dict[str, object]:
     return {
         "classifier": last.classifier if last else None,
         "category": last.category if last else None,
@@ -254,5 +256,5 @@ def _told(judged: Judged, last: Classification | None) -> dict[str, object]:
     }
 
 
-def _outcome(judged: Judged, before: Ticket) -> Outcome[Flip]:
+def _outcome(judged: FlipDecision, before: Ticket) -> Outcome[Flip]:
     return Outcome(judged.row, judged.did, flip(judged, before), judged.error, before)

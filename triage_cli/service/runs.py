@@ -12,22 +12,22 @@ from triage_cli.domain.runs import Lease, Outcome, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Bounds, Budget
-from triage_cli.runtime.stop import Allowance
+from triage_cli.runtime.stop import StopControl
 
 # A run that waits for something renews its lease so often, in seconds.
 RENEW = 15.0
 
 
-class Tally:
+class RunRecorder:
     """What a run has done so far, and its money; `brought` is what its command had spent before it."""
 
-    def __init__(self, run: Run, store: Store, allowance: Allowance) -> None:
+    def __init__(self, run: Run, store: Store, allowance: StopControl) -> None:
         self.run = run
         self.lease = Lease(run.run_id)
         self.allowance = allowance
         self.brought = run.spent
         self.money = Budget.free(allowance)
-        self.breathe = Breath(store, self)
+        self.breathe = LeaseHeartbeat(store, self)
         self.counts: Counter[str] = Counter()
         self.codes = {ExitCode.OK}
         self.said: int | None = None  # by the command, which knows more of its end than the run does
@@ -65,10 +65,10 @@ class Tally:
         return self.said if self.said is not None else next(code for code in PRECEDENCE if code in self.codes)
 
 
-class Breath:
+class LeaseHeartbeat:
     """Renews a run's lease while it waits: a claim and a save do so too, but the next one may be minutes away."""
 
-    def __init__(self, store: Store, tally: Tally) -> None:
+    def __init__(self, store: Store, tally: RunRecorder) -> None:
         self._store = store
         self._tally = tally
         self._next = tally.allowance.clock() + RENEW
@@ -85,14 +85,14 @@ class Breath:
 
 @contextmanager
 def running(
-    store: Store, kind: str, actor: str, words: str, allowance: Allowance, brought: float = 0.0, parcel: str = ""
-) -> Iterator[Tally]:
+    store: Store, kind: str, actor: str, words: str, allowance: StopControl, brought: float = 0.0, parcel: str = ""
+) -> Iterator[RunRecorder]:
     """Begin a run and end it however the block ends; a killed one is ended by its lease.
 
     `brought` is what its command has spent in USD, `parcel` names the request that may come again, if one began it.
     """
     begun = Run(ids.new_id(), kind, actor, words, ids.now(), spent=brought, parcel=parcel)
-    tally = Tally(store.begin(begun), store, allowance)
+    tally = RunRecorder(store.begin(begun), store, allowance)
     try:
         yield tally
     except TriageError as error:

@@ -24,7 +24,7 @@ TRIES = 5
 TOGETHER = 500
 
 
-class Judging:
+class VerdictRecorder:
     """Gives verdicts for one actor; `lease` is that of the run, if it is one."""
 
     def __init__(self, store: Store, verdicts: Verdicts, actor: str, lease: Lease | None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from triage_cli.domain.api_access import ApiKey, Kept
+from triage_cli.domain.api_access import ApiKey, StoredResponse
 from triage_cli.domain.errors import NotFoundError, UsageError
 from triage_cli.domain.ids import now
 from triage_cli.domain.views import Gauges
@@ -95,7 +95,7 @@ class StoreGate:
 
     # -- requests that may come twice
 
-    def open(self, key_id: str, key: str, body_hash: str, seconds: float) -> Kept | None:
+    def open(self, key_id: str, key: str, body_hash: str, seconds: float) -> StoredResponse | None:
         """Begin a request under an idempotency key."""
         found = self._kept(key_id, key)
         if found is None or found.status is None:
@@ -106,12 +106,12 @@ class StoreGate:
             if won:
                 return None
             found = self._kept(key_id, key)
-        return found or Kept(body_hash, None, None)  # given up in between: the caller asks again
+        return found or StoredResponse(body_hash, None, None)  # given up in between: the caller asks again
 
-    def _kept(self, key_id: str, key: str) -> Kept | None:
+    def _kept(self, key_id: str, key: str) -> StoredResponse | None:
         said = "select body_hash, status, answer from idempotency where key_id = ? and key = ?"
         rows = self._select(said, (key_id, key))
-        return Kept(*rows[0]) if rows else None
+        return StoredResponse(*rows[0]) if rows else None
 
     def close(self, key_id: str, key: str, status: int, answer: str) -> None:
         """Keep the answer to a request."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
 from triage_cli.domain.changes import Conflict
-from triage_cli.domain.decisions import Asking, Classification
+from triage_cli.domain.decisions import Classification, QuestionSpec
 from triage_cli.domain.deliveries import Attempt
 from triage_cli.domain.ids import forgotten, now
 from triage_cli.domain.runs import Run
@@ -89,7 +89,7 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         with self._writing() as db:
             db.execute("update runs set exit_code = ? where run_id = ?", (code, run_id))
 
-    def note_asking(self, asking: Asking) -> None:
+    def note_asking(self, asking: QuestionSpec) -> None:
         """Record what is asked, once per fingerprint."""
         if not self._read("select 1 from askings where fingerprint = ?", (asking.fingerprint,)):
             with self._writing() as db:
@@ -179,7 +179,7 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         answers = tuple(self._answers(self._read(queries.ANSWERS_OF, one)))
         deliveries = self.deliveries([ticket_id]).get(ticket_id, ())
         attempts = tuple(Attempt(*r) for r in self._read(queries.ATTEMPTS_OF, one))
-        askings = {a[0]: Asking(*a) for a in self._read(queries.ASKINGS_OF, one)}
+        askings = {a[0]: QuestionSpec(*a) for a in self._read(queries.ASKINGS_OF, one)}
         events = tuple(self.events(EventQuery(ticket_id=ticket_id)))
         return History(ticket, answers, deliveries, attempts, events, askings)
 

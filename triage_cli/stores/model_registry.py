@@ -49,7 +49,7 @@ class Database(Protocol):
     def _renew(self, db: Any, lease: Lease) -> None: ...
 
 
-class Shelf:
+class SqlModelRegistry:
     """Implements `ports.Shelf` on the connections of a store."""
 
     def __init__(self, store: Database) -> None:

@@ -9,8 +9,8 @@ from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.ports.adapters import Batcher, Classifier, Destination
 from triage_cli.runtime.network import Network
 from triage_cli.service.classification.category_check import Unchecked
-from triage_cli.service.delivery.route import Map
-from triage_cli.service.local_triage import Parts
+from triage_cli.service.delivery.route import RoutingTable
+from triage_cli.service.local_triage import Services
 from triage_cli.wiring.classifiers import Caller, open_batcher, open_classifier
 from triage_cli.wiring.destinations import cut_off, open_destination, preview, try_destination
 from triage_cli.wiring.diagnostics import (
@@ -38,7 +38,7 @@ from triage_cli.wiring.stores import (
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
     from triage_cli.client import RemoteTriage
-    from triage_cli.runtime.rate_limit import Pace
+    from triage_cli.runtime.rate_limit import RateLimiter
 
 __all__ = [
     "asks_provider",
@@ -72,14 +72,14 @@ def parts(
     warn: Callable[[str], None] | None = None,
     guarded: bool = False,
     make: bool = False,
-) -> Parts:
+) -> Services:
     """Put together what the use cases stand on; `tell` is told what takes long, `warn` what may do harm.
 
     `guarded`: webhooks reach no private address, unless their destination allows it. `make`: a database that is not
     there is made.
     """
     store = open_store(config, make=make)
-    paces: dict[str, Pace] = {}
+    paces: dict[str, RateLimiter] = {}
 
     @cache
     def destination(name: str) -> Destination:
@@ -91,10 +91,10 @@ def parts(
     def batcher(name: str, plan: ClassifyPlan, actor: str, run_id: str) -> Batcher:
         return open_batcher(known(config, store), store, name, plan, Caller(actor, run_id, paces))
 
-    map_ = Map(config.routes, config.routing_hash(), destination, offline=cut_off(config))
+    map_ = RoutingTable(config.routes, config.routing_hash(), destination, offline=cut_off(config))
     hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
     check = category_check(config, store, warn) if warn else Unchecked
-    return Parts(store, config.categories, classifier, map_, config.per_day, hysteresis, batcher, check)
+    return Services(store, config.categories, classifier, map_, config.per_day, hysteresis, batcher, check)
 
 
 def remote(config: Config, key: str, *, insecure: bool) -> "RemoteTriage":

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.classifiers.calibrated import Calibrated
     from triage_cli.classifiers.embedded.weights import Model
     from triage_cli.classifiers.llm.classifier import AskingClassifier
-    from triage_cli.runtime.rate_limit import Pace
+    from triage_cli.runtime.rate_limit import RateLimiter
 
 
 class Caller(NamedTuple):
@@ -26,7 +26,7 @@ class Caller(NamedTuple):
 
     actor: str
     run_id: str
-    paces: "dict[str, Pace]"
+    paces: "dict[str, RateLimiter]"
 
 
 def open_classifier(
@@ -113,10 +113,10 @@ def open_batcher(config: Config, store: Store, name: str, plan: ClassifyPlan, ca
 def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller) -> "AskingClassifier":
     """Open a classifier that asks a provider, as it is itself: nothing recalled, nothing calibrated."""
     from triage_cli.classifiers.llm import classifier as llm_classifier
-    from triage_cli.runtime.rate_limit import Pace
+    from triage_cli.runtime.rate_limit import RateLimiter
 
     if spec.name not in caller.paces:
-        caller.paces[spec.name] = Pace(spec.requests_per_minute, spec.tokens_per_minute)
+        caller.paces[spec.name] = RateLimiter(spec.requests_per_minute, spec.tokens_per_minute)
     return llm_classifier.build(
         spec._replace(workers=plan.workers or spec.workers),
         config.categories,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from triage_cli.config import Config, DestinationSpec
 from triage_cli.config.secrets import secret_variables
 from triage_cli.domain import ids, routing
-from triage_cli.domain.deliveries import Parcel, RoutePlan, Rule
+from triage_cli.domain.deliveries import OutgoingDelivery, RoutePlan, Rule
 from triage_cli.domain.errors import ConfigError
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Destination
@@ -88,7 +88,7 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: Rout
     if owed.superseded or owed.new or dead or routing.status_of(after.values(), ticket.category) != ticket.status:
         ticket = routing.decided(ticket, rule, after.values())
     for delivery in (*due, *dead, *owed.new):
-        parcel = Parcel(delivery, ticket)
+        parcel = OutgoingDelivery(delivery, ticket)
         spec = config.destinations.get(delivery.destination)
         if spec is not None and spec.type == "webhook":
             from triage_cli.destinations.webhook import as_text

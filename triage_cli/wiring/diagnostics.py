@@ -14,7 +14,7 @@ from triage_cli.ports.adapters import Classifier
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.network import Network
-from triage_cli.runtime.stop import Allowance
+from triage_cli.runtime.stop import StopControl
 from triage_cli.service.runs import running
 from triage_cli.wiring.classifiers import (
     Caller,
@@ -39,8 +39,8 @@ def try_classifier(config: Config, name: str, actor: str, words: str) -> str:
     """
     store = open_store(config)
     if not asks_provider(config, name):
-        return _tried(config, store, name, Budget.free(Allowance()))
-    with running(store, "doctor", actor, words, Allowance()) as tally:
+        return _tried(config, store, name, Budget.free(StopControl()))
+    with running(store, "doctor", actor, words, StopControl()) as tally:
         return _tried(config, store, name, tally.budget(None, config.per_day))
 
 
@@ -95,7 +95,7 @@ def estimate(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> E
     asked = llm_classifier.build(
         paid, config.categories, env=os.environ, actor="", run_id=None, network=Network(config.offline)
     )
-    bill = pricing.Bill(pricing.half(paid.price) if plan.batch else paid.price)
+    bill = pricing.Cost(pricing.half(paid.price) if plan.batch else paid.price)
     number = tokens = 0
     cost, most, prompt = 0.0, 0.0, ""
     for ticket in tickets:

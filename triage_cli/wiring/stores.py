@@ -13,7 +13,7 @@ from triage_cli.domain.audit_chain import GENESIS
 from triage_cli.domain.errors import CheckError, ConfigError, UsageError
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection
-from triage_cli.ports.storage import Gate, Shelf, Store
+from triage_cli.ports.storage import ApiAccessStore, ModelRegistry, Store
 from triage_cli.runtime.installation import with_extra
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.places import machine
@@ -150,16 +150,16 @@ def copy_to(config: Config, url: str) -> "Copied":
     return copy(source, target)
 
 
-def open_gate(store: Store) -> Gate:
+def open_gate(store: Store) -> ApiAccessStore:
     """Return the gate of the HTTP API beside a store."""
     from triage_cli.stores.api_access import StoreGate
 
     return StoreGate(store)  # type: ignore[arg-type]  # each of our stores has the two doors that the gate needs
 
 
-def open_shelf(store: Store) -> Shelf:
+def open_shelf(store: Store) -> ModelRegistry:
     """Return what was learned, beside a store."""
-    from triage_cli.stores.model_registry import Shelf as StoreShelf
+    from triage_cli.stores.model_registry import SqlModelRegistry as StoreShelf
 
     return StoreShelf(store)  # type: ignore[arg-type]  # each of our stores has the doors it needs
 

@@ -14,14 +14,14 @@ from starlette.requests import ClientDisconnect
 
 from triage_cli.api import problems
 from triage_cli.api.bulk_lock import Held
-from triage_cli.api.dependencies import CallerHere, Served, ServedHere, TriageHere, json_only
+from triage_cli.api.dependencies import CallerHere, ServedHere, ServerState, TriageHere, json_only
 from triage_cli.api.idempotency import KEY
 from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.queries import moment
 from triage_cli.api.schemas import bulk as shapes
 from triage_cli.client import protocol
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
-from triage_cli.domain.dedup import Meetings
+from triage_cli.domain.dedup import RewriteGuard
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import MediaTypeError, RowError, TooLargeError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.runs import Outcome
@@ -52,7 +52,7 @@ _LINES: dict[int | str, dict[str, Any]] = {
 }
 
 
-class Parcel(NamedTuple):
+class UploadedBody(NamedTuple):
     """A body that has come: where it waits, the hash of all that was asked, and what it is."""
 
     file: BinaryIO
@@ -140,7 +140,7 @@ def _selected(triage: Triage, asked: shapes.SelectionIn) -> Selection:
     return Selection(**fields)
 
 
-def _lines(served: Served, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Lines:
+def _lines(served: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Lines:
     served.room.take()
     return Lines(served.room, lambda: told(served, triage, outcomes), triage.stop, lambda: None)
 
@@ -148,7 +148,7 @@ def _lines(served: Served, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]
 # What comes in
 
 
-async def _spooled(request: Request) -> Parcel:
+async def _spooled(request: Request) -> UploadedBody:
     """Take in the whole body before anything is answered: a client sends all before it reads."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (*TABLES, protocol.PARCEL):
@@ -165,10 +165,10 @@ async def _spooled(request: Request) -> Parcel:
             raise UsageError("the body broke off", hint="send it again") from error
         raise
     file.seek(0)
-    return Parcel(file, said.hexdigest(), kind)
+    return UploadedBody(file, said.hexdigest(), kind)
 
 
-def _drafts(parcel: Parcel, query: shapes.BatchQuery, triage: LocalTriage) -> Iterator[TicketDraft | Rejected]:
+def _drafts(parcel: UploadedBody, query: shapes.BatchQuery, triage: LocalTriage) -> Iterator[TicketDraft | Rejected]:
     """Return the drafts in a body. Raises `InputError` where it is no table of tickets."""
     if parcel.kind == protocol.PARCEL:
         return _drafted(parcel.file, triage)
@@ -180,13 +180,13 @@ def _drafted(file: BinaryIO, triage: LocalTriage) -> Iterator[TicketDraft | Reje
     met = _record(file.readline(protocol.LONGEST)).get("met", [0, 0])
     if not (isinstance(met, list) and len(met) == 2 and all(type(n) is int and 0 <= n < 1 << 53 for n in met)):
         raise UsageError("the first line is not what was agreed on", hint="send a table, or use this version's client")
-    triage.meetings = Meetings(*met)
+    triage.meetings = RewriteGuard(*met)
 
     def read() -> Iterator[TicketDraft | Rejected]:
         while line := file.readline(protocol.LONGEST):
             try:
                 yield _checked(protocol.draft_of(_record(line))._replace(size=len(line)))
-            except protocol.StrangeError as error:
+            except protocol.ProtocolError as error:
                 raise UsageError(f"{error}", hint="send a table, or use this version's client") from error
 
     return read()
@@ -208,9 +208,9 @@ def _checked(draft: TicketDraft) -> TicketDraft | Rejected:
     if not (subject or description):
         return Rejected(draft.row, draft.line, RowError(f"line {draft.line}: neither subject nor description"))
     if draft.priority not in (None, *PRIORITIES):
-        raise protocol.StrangeError("a draft has a priority that is none")
+        raise protocol.ProtocolError("a draft has a priority that is none")
     if draft.created_at is not None and values.moment(draft.created_at) != draft.created_at:
-        raise protocol.StrangeError("a draft has a time that is none")
+        raise protocol.ProtocolError("a draft has a time that is none")
     return draft._replace(subject=subject, description=description)
 
 
@@ -226,7 +226,7 @@ def _within(drafts: Iterable[TicketDraft | Rejected], most: int) -> Iterator[Tic
 # What goes out
 
 
-def told(served: Served, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Iterator[str]:
+def told(served: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Iterator[str]:
     """Yield a line for each outcome, then exactly one that says how it ended."""
     counts: Counter[str] = Counter()
     try:
@@ -241,13 +241,13 @@ def told(served: Served, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) 
         hint = "run it again, and look into the server's log"
         problem = problems.record(TriageError("something unexpected went wrong on the server", hint=hint))
     else:
-        met = triage.meetings or Meetings()
+        met = triage.meetings or RewriteGuard()
         yield compact({"end": counts, "cost_usd": triage.paid, "met": [met.met, met.rewritten]}) + "\n"
         return
     yield compact({"problem": problem, "cost_usd": triage.paid}) + "\n"
 
 
-def _check(served: Served) -> None:
+def _check(served: ServerState) -> None:
     """Raise where the work came to its end because the server does."""
     if served.stopping:
         raise UnavailableError("the server is shutting down", hint="what was done is stored; send the same again")

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, Path
 from pydantic import AfterValidator
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CallerHere, Served, ServedHere, TriageHere, json_only
-from triage_cli.api.idempotency import Done, Once, OnceHere
+from triage_cli.api.dependencies import CallerHere, ServedHere, ServerState, TriageHere, json_only
+from triage_cli.api.idempotency import Done, IdempotentRequest, OnceHere
 from triage_cli.api.schemas import requests, responses
 from triage_cli.domain import ids
 from triage_cli.domain.decisions import ClassifyPlan, Decided
@@ -73,7 +73,7 @@ def _said(text: str | None) -> str | None:
     return (text or "").replace("\0", "\ufffd").strip() or None
 
 
-def created(outcome: Outcome[Ticket], once: Once | None = None) -> Done:
+def created(outcome: Outcome[Ticket], once: IdempotentRequest | None = None) -> Done:
     """Return the answer to a ticket that was stored."""
     if outcome.error is not None or outcome.value is None:
         raise outcome.error or RowError("the ticket was not stored")
@@ -96,7 +96,7 @@ def classify(
     return once(body, lambda: Done(200, _classified(served, triage, triage.resolve(ticket_id), plan)))
 
 
-def _classified(served: Served, triage: Triage, ticket_id: str, plan: ClassifyPlan) -> dict[str, Any]:
+def _classified(served: ServerState, triage: Triage, ticket_id: str, plan: ClassifyPlan) -> dict[str, Any]:
     outcome: Outcome[Decided]
     began = time.perf_counter()
     (outcome,) = triage.classify(Selection(ids=(ticket_id,)), plan)

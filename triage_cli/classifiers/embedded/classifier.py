@@ -11,10 +11,10 @@ from hashlib import sha256
 from operator import itemgetter
 from typing import NamedTuple
 
-from triage_cli.classifiers.embedded.inference import SLICE, WordTable
+from triage_cli.classifiers.embedded.inference import SLICE, Predictor
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS, words_of
 from triage_cli.classifiers.embedded.weights import METHOD, Model, described, fingerprint
-from triage_cli.domain.decisions import Answer, Asking, Classification
+from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.invisible import is_plain
 from triage_cli.domain.prompt_injection import Suspicion
@@ -61,7 +61,7 @@ class LocalClassifier:
         self._new_id = new_id
         self._version = version
         self._suspicion = Suspicion(model.labels)
-        self._table = WordTable(model, self._suspicion)
+        self._table = Predictor(model, self._suspicion)
         self._keys = [json.dumps(label, ensure_ascii=False) + ":" for label in model.labels]
         self._plain = ["".join(c if c.isprintable() else " " for c in label) for label in model.labels]
 
@@ -70,15 +70,15 @@ class LocalClassifier:
         """Return all it asks by: one."""
         return (self.fingerprint,)
 
-    def askings(self) -> tuple[Asking, ...]:
+    def askings(self) -> tuple[QuestionSpec, ...]:
         """Describe what is asked, for the record."""
         return (self.asking(),)
 
-    def asking(self) -> Asking:
+    def asking(self) -> QuestionSpec:
         """Describe what is asked."""
         options = {"method": METHOD, "learned": self._model.learned or None, "temperature": self._model.temperature}
         model = f"l2_supercat_256, {self._version}" if self._version else "l2_supercat_256"
-        return Asking(self.fingerprint, "local", model, "", "", described(self._categories),
+        return QuestionSpec(self.fingerprint, "local", model, "", "", described(self._categories),
                       json.dumps(options), self._clock())  # fmt: skip
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:

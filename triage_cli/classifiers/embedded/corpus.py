@@ -18,7 +18,7 @@ from triage_cli.domain.tickets import Category
 COMMON = 2  # texts that must have a word before it counts as one; rarer ones are known by their tokens
 
 
-class Lesson(NamedTuple):
+class Example(NamedTuple):
     """One training text: what it says, its label's number, and how much it counts."""
 
     text: str
@@ -26,7 +26,7 @@ class Lesson(NamedTuple):
     weight: float = 1.0
 
 
-class Terms(NamedTuple):
+class Vocabulary(NamedTuple):
     """The tokens (numbers, ascending) and whole words that count, and the inverse document frequency of each."""
 
     tokens: NDArray[np.int32]
@@ -34,7 +34,7 @@ class Terms(NamedTuple):
     rarity: Floats
 
 
-def lessons_of(categories: Sequence[Category]) -> list[Lesson]:
+def lessons_of(categories: Sequence[Category]) -> list[Example]:
     """Return the training texts that categories bring: names, descriptions whole and by phrase, examples.
 
     Together those of each category weigh the same: many examples of one must not draw away the others' tickets.
@@ -43,8 +43,8 @@ def lessons_of(categories: Sequence[Category]) -> list[Lesson]:
     for label, (category, examples) in enumerate(zip(categories, examples_of(categories), strict=True)):
         name = re.sub(r"[\W_]+", " ", category.name)
         phrases = re.split(r"[,:;.]\s|\s(?:and|or)\s", category.description)
-        group = [Lesson(text, label) for text in (f"{name}. {category.description}", name, *examples)]
-        group += [Lesson(phrase, label, 0.5) for phrase in phrases if phrase.casefold() != "everything else"]
+        group = [Example(text, label) for text in (f"{name}. {category.description}", name, *examples)]
+        group += [Example(phrase, label, 0.5) for phrase in phrases if phrase.casefold() != "everything else"]
         groups.append([lesson for lesson in group if words_of(lesson.text)[0]])
     totals = [sum(lesson.weight for lesson in group) for group in groups]
     mean = sum(totals) / len(totals)
@@ -55,7 +55,7 @@ def lessons_of(categories: Sequence[Category]) -> list[Lesson]:
     ]
 
 
-class Texts:
+class Corpus:
     """Training texts as the numbers of their distinct words, and how much each of these counts in its text."""
 
     def __init__(self, texts: Sequence[str]) -> None:
@@ -69,7 +69,7 @@ class Texts:
         self._bare = [bare(word) for word in known]
         self._vectors = np.add.reduceat(vocabulary()[1][tokens].astype(np.float32), self._starts)
 
-    def terms(self) -> Terms:
+    def terms(self) -> Vocabulary:
         """Return what is met in these texts, words only where more than one text has them."""
         tokens, counts = np.unique(
             np.concatenate([np.unique(np.concatenate([self._tokens[w] for w in words])) for words in self.words]),
@@ -82,9 +82,9 @@ class Texts:
         common = {word: number for word, number in having.items() if number >= COMMON and word}
         every = np.concatenate([counts, np.fromiter(common.values(), np.int64, len(common))])
         rarity = np.log((1 + len(self.words)) / (1 + every)) + 1
-        return Terms(tokens.astype(np.int32), tuple(common), rarity.astype(np.float32))
+        return Vocabulary(tokens.astype(np.int32), tuple(common), rarity.astype(np.float32))
 
-    def design(self, terms: Terms, share: np.float32) -> Design:
+    def design(self, terms: Vocabulary, share: np.float32) -> Design:
         """Return the texts' vectors and weighted terms, scaled as they are when answering."""
         place = {word: len(terms.tokens) + number for number, word in enumerate(terms.words)}
         columns = []  # of each known word: the terms it consists of

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from triage_cli.classifiers.embedded.corpus import Lesson, Texts, lessons_of
+from triage_cli.classifiers.embedded.corpus import Corpus, Example, lessons_of
 from triage_cli.classifiers.embedded.inference import guesses, softmax
 from triage_cli.classifiers.embedded.language_guard import share_foreign
 from triage_cli.classifiers.embedded.logistic_regression import CLOSE, solve
@@ -62,7 +62,7 @@ def fit(
     taught = labelled_lessons(categories, labelled)
     if not wording + taught:
         raise ConfigError("the categories have no word to learn from", hint="give them descriptions and examples")
-    course = Course(wording, taught, len(categories))
+    course = TrainingSet(wording, taught, len(categories))
     choice = choice or course.choose()
     weights = course.weights(choice, np.arange(len(taught)))
     width = vocabulary()[1].shape[1]
@@ -75,18 +75,18 @@ def fit(
     )  # fmt: skip
 
 
-def labelled_lessons(categories: Sequence[Category], labelled: Sequence[tuple[str, str]]) -> list[Lesson]:
+def labelled_lessons(categories: Sequence[Category], labelled: Sequence[tuple[str, str]]) -> list[Example]:
     """Return the labelled texts that are of these categories and have a word."""
     number = {category.name: label for label, category in enumerate(categories)}
-    return [Lesson(text, number[name]) for text, name in labelled if name in number and words_of(text)[0]]
+    return [Example(text, number[name]) for text, name in labelled if name in number and words_of(text)[0]]
 
 
-class Course:
+class TrainingSet:
     """All there is to learn, as numbers: the categories' wording first, labelled texts after it."""
 
-    def __init__(self, wording: Sequence[Lesson], taught: Sequence[Lesson], k: int) -> None:
+    def __init__(self, wording: Sequence[Example], taught: Sequence[Example], k: int) -> None:
         lessons = [*wording, *taught]
-        texts = Texts([lesson.text for lesson in lessons])
+        texts = Corpus([lesson.text for lesson in lessons])
         self.k = k
         self.terms = texts.terms()
         self.emphasis = TERMS_OF_MANY if len(lessons) >= MANY * k else TERMS_OF_FEW

@@ -46,7 +46,7 @@ class _Numbers(dict[str, int]):
         return number
 
 
-class Judged(NamedTuple):
+class Prediction(NamedTuple):
     """What was found of some texts: the labels' probabilities, the best two, the words that spoke most for the best.
 
     `foreign` tells which seem to be of a language that the model does not read, `doubtful` which a suspicion may find
@@ -61,7 +61,7 @@ class Judged(NamedTuple):
     doubtful: NDArray[np.bool_]
 
 
-class WordTable:
+class Predictor:
     """What each word met so far adds to a text: a cut-off vector, shares in every label's scores, its rarity.
 
     Beside these it keeps how a word leans to English, and its traces of what a suspicion looks for.
@@ -121,7 +121,7 @@ class WordTable:
         self.traces[span] = self.suspicion.traces(words)
         self.shown += shown
 
-    def judge(self, texts: Sequence[tuple[list[str], list[int] | None]]) -> Judged:
+    def judge(self, texts: Sequence[tuple[list[str], list[int] | None]]) -> Prediction:
         """Return what is found of each text, of which none is empty."""
         numbers = self.look_up([words for words, _ in texts])
         counts = np.array([len(words) for words, _ in texts])
@@ -154,7 +154,7 @@ class WordTable:
         leans = np.add.reduceat(self.leans[numbers], starts, dtype=np.int64)
         traces = np.bitwise_or.reduceat(self.traces[numbers], starts)[:, None]
         doubtful = ((traces & self.wanted) == self.wanted).any(axis=1)
-        return Judged(chances, best, runner_up, spoke, foreign(leans, counts), doubtful)
+        return Prediction(chances, best, runner_up, spoke, foreign(leans, counts), doubtful)
 
 
 def scales(vectors: Floats, rarities: Floats) -> tuple[Floats, Floats]:
@@ -189,7 +189,7 @@ def guesses(model: Model, texts: Sequence[str]) -> list[tuple[str | None, float 
 
     Where the text seems to be of a language that the model does not read, there is no probability.
     """
-    table = WordTable(model)
+    table = Predictor(model)
     found: list[tuple[str | None, float | None]] = [(None, None)] * len(texts)
     for start in range(0, len(texts), SLICE):
         words = {

@@ -12,7 +12,7 @@ from triage_cli.classifiers.llm.provider import (
     SLACK,
     UNREADABLE,
     Client,
-    Complaint,
+    ProviderError,
     Reply,
     Usage,
     is_page,
@@ -61,7 +61,7 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
                 request = self.request(question, budget, plain=plain)
                 answer: object = await self.sdk.messages.create(**request)
             except anthropic.APIStatusError as error:
-                said = Complaint.of(error.status_code, error.body, error.response.headers)
+                said = ProviderError.of(error.status_code, error.body, error.response.headers)
                 if self.learned(said, plain=plain):
                     continue
                 raise self.failure(said) from None
@@ -93,7 +93,7 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
         """Begin with what an earlier process found."""
         self._plain = bool(options.get("plain"))
 
-    def learned(self, said: Complaint, *, plain: bool) -> bool:
+    def learned(self, said: ProviderError, *, plain: bool) -> bool:
         """Leave out what the server objects to, and tell whether to ask again."""
         if plain or said.status not in (400, 422, 500) or not said.says(r"output_config|json_schema|format"):
             return False

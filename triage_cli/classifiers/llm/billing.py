@@ -7,7 +7,7 @@ from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.timing import StoppingError
 
 
-class Purse:
+class BudgetReserver:
     """Sets money aside for the calls of one event loop, out of a budget that others may draw on too."""
 
     def __init__(self, budget: Budget, stopping: Callable[[], bool]) -> None:
@@ -32,9 +32,9 @@ class Purse:
             await more.wait()
         raise StoppingError
 
-    def stake(self, usd: float) -> "Stake":
+    def stake(self, usd: float) -> "Reservation":
         """Return the money for one question, whose requests cost so much at worst."""
-        return Stake(self, self._budget, usd)
+        return Reservation(self, self._budget, usd)
 
     async def _granted(self, usd: float) -> bool:
         if self._budget.grant is None or not usd:
@@ -62,10 +62,10 @@ class Purse:
                     self._budget.settle(usd, 0.0)
 
 
-class Stake:
+class Reservation:
     """The money for one question: each of its requests has a worst case set aside, and one at a time."""
 
-    def __init__(self, purse: Purse, budget: Budget, worst: float) -> None:
+    def __init__(self, purse: BudgetReserver, budget: Budget, worst: float) -> None:
         self._purse = purse
         self._budget = budget
         self._worst = worst

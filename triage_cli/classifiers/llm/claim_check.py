@@ -17,7 +17,7 @@ GOOD = 0.5
 CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-class Holding:
+class ClaimCheck:
     """Tells the calls of one event loop whether their run still holds a ticket, as its budget knows.
 
     A run that was suspended may find its lease over and its tickets with another run. From then on each is looked at.

@@ -7,22 +7,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.classifiers.llm import prompt
-from triage_cli.classifiers.llm.billing import Purse
-from triage_cli.classifiers.llm.claim_check import Holding
-from triage_cli.classifiers.llm.pricing import Bill, expected, used, worst_of
+from triage_cli.classifiers.llm.billing import BudgetReserver
+from triage_cli.classifiers.llm.claim_check import ClaimCheck
+from triage_cli.classifiers.llm.pricing import Cost, expected, used, worst_of
 from triage_cli.classifiers.llm.provider import BUDGET, Provider, RejectedError, Reply, TooLongError, Usage
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain import ids
-from triage_cli.domain.decisions import Answer, Asking, Classification
+from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.errors import AnswerError, ConfigError, TemporaryError, TriageError
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.circuit_breaker import Endpoint
+from triage_cli.runtime.circuit_breaker import CircuitBreaker
 from triage_cli.runtime.network import Network
-from triage_cli.runtime.rate_limit import Pace
+from triage_cli.runtime.rate_limit import RateLimiter
 from triage_cli.runtime.retry import Retries, persist
 from triage_cli.runtime.timing import REAL, StoppingError, Timing
 
@@ -50,7 +50,7 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
     new_id: Callable[[], str] = ids.new_id,
     max_wait: float = 120.0,
     network: Network,
-    shared: Pace | None = None,
+    shared: RateLimiter | None = None,
     timing: Timing = REAL,
 ) -> "AskingClassifier":
     """Open a classifier of type `openai`, `anthropic` or `decision`; makes no request. `shared` is its pace, if any.
@@ -58,11 +58,11 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
     Raises `UsageError` when offline, `RefusedError` for a missing key.
     """
     network.check(f'classifier "{spec.name}"')
-    endpoint = Endpoint(
+    endpoint = CircuitBreaker(
         f'classifier "{spec.name}"', workers=spec.workers, max_wait=max_wait, timing=timing,
-        shared=shared or Pace(spec.requests_per_minute, spec.tokens_per_minute),
+        shared=shared or RateLimiter(spec.requests_per_minute, spec.tokens_per_minute),
     )  # fmt: skip
-    run = Signature(actor, run_id, clock, new_id)
+    run = AnswerStamp(actor, run_id, clock, new_id)
     return AskingClassifier(spec, categories, _provider(spec, categories, env), endpoint, run, network)
 
 
@@ -82,7 +82,7 @@ def _provider(spec: ClassifierSpec, categories: Sequence[Category], env: Mapping
     raise ConfigError(f'classifier "{spec.name}": type {spec.type} asks no language model')
 
 
-class Signature(NamedTuple):
+class AnswerStamp(NamedTuple):
     """What every answer of a run is signed with."""
 
     actor: str
@@ -107,8 +107,8 @@ class AskingClassifier:
         spec: ClassifierSpec,
         categories: Sequence[Category],
         provider: Provider,
-        endpoint: Endpoint,
-        signature: Signature,
+        endpoint: CircuitBreaker,
+        signature: AnswerStamp,
         network: Network,
     ) -> None:
         self.name = spec.name
@@ -130,14 +130,14 @@ class AskingClassifier:
         """Return all it asks by: one."""
         return (self.fingerprint,)
 
-    def askings(self) -> tuple[Asking, ...]:
+    def askings(self) -> tuple[QuestionSpec, ...]:
         """Describe what is asked, for the record."""
         return (self.asking(),)
 
-    def asking(self) -> Asking:
+    def asking(self) -> QuestionSpec:
         """Describe what is asked."""
         options = {"prompt": prompt.VERSION, "redact": sorted(self.spec.redact)}
-        return Asking(
+        return QuestionSpec(
             self.fingerprint, self.spec.type, self.spec.model or "", self.provider.address,
             prompt.system(self.categories), self._told, json.dumps(options), self.signature.clock(),
         )  # fmt: skip
@@ -149,7 +149,7 @@ class AskingClassifier:
         return prompt.question(self.categories, subject, description, limit), tuple(dict.fromkeys(found + more))
 
     def outcome(
-        self, ticket: Ticket, question: prompt.Question, verdict: Verdict, bill: Bill, masked: tuple[str, ...]
+        self, ticket: Ticket, question: prompt.Question, verdict: Verdict, bill: Cost, masked: tuple[str, ...]
     ) -> Outcome[Answer]:
         """Return what became of a ticket's question as the answer to keep, or the ticket's failure."""
         spec, sign, (parsed, reply, words) = self.spec, self.signature, verdict
@@ -193,7 +193,7 @@ class AskingClassifier:
         return self._classify(chunks, budget)
 
     def _classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
-        turn = _Turn(self, budget)
+        turn = _AskRun(self, budget)
         self.provider.open(self.network)
         try:
             for done in bridge().map(
@@ -208,7 +208,7 @@ class AskingClassifier:
             raise turn.fatal
 
 
-class _Turn:
+class _AskRun:
     """One call of `classify`: the first error that ends the run keeps everything else from beginning."""
 
     def __init__(self, classifier: AskingClassifier, budget: Budget) -> None:
@@ -218,8 +218,8 @@ class _Turn:
         self._budget = budget
         self._rejected = 0
         self._patience = max(10, self._spec.workers)
-        self._purse = Purse(budget, lambda: self.stopping)
-        self._holding = Holding(budget)
+        self._purse = BudgetReserver(budget, lambda: self.stopping)
+        self._holding = ClaimCheck(budget)
 
     @property
     def stopping(self) -> bool:
@@ -239,7 +239,7 @@ class _Turn:
             raise
 
     async def _asked(self, ticket: Ticket) -> Outcome[Answer]:
-        bill, retries = Bill(self._spec.price), Retries(self._spec.max_retries)
+        bill, retries = Cost(self._spec.price), Retries(self._spec.max_retries)
         limit, budget, again = prompt.LIMIT, BUDGET, True
         before, paid = None, Usage()
         while True:
@@ -264,7 +264,7 @@ class _Turn:
                 budget *= 2
 
     async def _verdict(
-        self, ticket: Ticket, question: prompt.Question, budget: int, retries: Retries, bill: Bill
+        self, ticket: Ticket, question: prompt.Question, budget: int, retries: Retries, bill: Cost
     ) -> Verdict:
         """Ask once, failing requests repeated, and name what came back."""
         provider, worst = self._of.provider, self._of.worst(question, budget)

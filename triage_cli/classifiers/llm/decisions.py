@@ -11,7 +11,7 @@ import openai
 
 from triage_cli.classifiers.llm.openai import OpenAIClient, complaint, usage_of
 from triage_cli.classifiers.llm.prompt import Question
-from triage_cli.classifiers.llm.provider import UNREADABLE, Complaint, Reply, is_page, legible, page, size_of
+from triage_cli.classifiers.llm.provider import UNREADABLE, ProviderError, Reply, is_page, legible, page, size_of
 from triage_cli.classifiers.llm.response_limit import is_oversize
 from triage_cli.config import WIRES, ClassifierSpec
 from triage_cli.domain.errors import ConfigError
@@ -108,7 +108,7 @@ class DecisionProvider(OpenAIClient):
             raise page(self._spec, self.address, 200)
         told: Any = answer if isinstance(answer, Mapping) else _plain(answer)
         if isinstance(told.get("error"), Mapping):
-            raise self.failure(Complaint.of(500, told, {}))
+            raise self.failure(ProviderError.of(500, told, {}))
         usage, model = usage_of(_Fields(told.get("usage"))), told.get("model")
         model = model if isinstance(model, str) else None
         answers = told.get("answers")
@@ -123,7 +123,7 @@ class DecisionProvider(OpenAIClient):
         return Reply(text, usage, model, None, _probabilities(first.get("probabilities")), "decision")
 
 
-def _wants_system_one(refusal: Complaint) -> bool:
+def _wants_system_one(refusal: ProviderError) -> bool:
     """Tell whether a server has no `/decisions`, or has one that misses the `state` of the other wire."""
     if refusal.status in NO_SUCH_ADDRESS:
         return not refusal.says("model")

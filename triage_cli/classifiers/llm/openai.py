@@ -17,7 +17,7 @@ from triage_cli.classifiers.llm.provider import (
     SLACK,
     UNREADABLE,
     Client,
-    Complaint,
+    ProviderError,
     Reply,
     Usage,
     is_page,
@@ -71,12 +71,12 @@ class OpenAIClient(Client[openai.AsyncOpenAI]):
         return TemporaryError("the answer could not be read", lost=True)
 
 
-def complaint(error: openai.APIStatusError) -> Complaint:
+def complaint(error: openai.APIStatusError) -> ProviderError:
     """Read a status error of the SDK, whose `body` leaves out what stands beside the `error` of an answer."""
     body = error.body
     with suppress(ValueError):
         body = error.response.json()
-    return Complaint.of(error.status_code, body, error.response.headers)
+    return ProviderError.of(error.status_code, body, error.response.headers)
 
 
 class OpenAIProvider(OpenAIClient):
@@ -160,7 +160,7 @@ class OpenAIProvider(OpenAIClient):
         request["max_tokens" if "budget" in self._without else "max_completion_tokens"] = budget
         return request
 
-    def learned(self, said: Complaint, form: int, without: frozenset[str]) -> bool:
+    def learned(self, said: ProviderError, form: int, without: frozenset[str]) -> bool:
         """Leave out what the server objects to, and tell whether to ask again.
 
         Some servers (llama-cpp-python) object with a 500, so the words count more than the status.
@@ -190,7 +190,7 @@ class OpenAIProvider(OpenAIClient):
             raise page(self._spec, self.address, 200)
         if isinstance(wrapped := getattr(answer, "error", None), Mapping):  # some gateways fail with a 200
             code = str(wrapped.get("code") or "")
-            raise self.failure(Complaint.of(int(code) if code.isdigit() else 500, wrapped, {}))
+            raise self.failure(ProviderError.of(int(code) if code.isdigit() else 500, wrapped, {}))
         usage, model = usage_of(getattr(answer, "usage", None)), getattr(answer, "model", None)
         choice = next(iter(getattr(answer, "choices", None) or ()), None)
         message = getattr(choice, "message", None)

@@ -6,7 +6,7 @@ from triage_cli.config import Price
 ORDINARY = 64  # tokens of an answer in the form that is asked for
 
 
-class Bill:
+class Cost:
     """What one ticket has cost so far, over all its requests."""
 
     def __init__(self, price: Price | None) -> None:
@@ -33,7 +33,7 @@ class Bill:
 
 def worst_of(size: int, output: int, price: Price | None) -> Usage:
     """Return the dearest usage of a request of at most so many tokens and its answer."""
-    return max(Usage(size, output), Usage(size, output, cache_write=size), key=Bill(price).price_of)
+    return max(Usage(size, output), Usage(size, output, cache_write=size), key=Cost(price).price_of)
 
 
 def expected(worst: Usage) -> Usage:

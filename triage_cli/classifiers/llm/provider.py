@@ -148,7 +148,7 @@ class Client(Generic[S]):
         """Return what a server says without our key, whatever keys look like there."""
         return text.replace(self._key, "[secret]") if self._spec.api_key_env else text
 
-    def failure(self, said: "Complaint") -> TriageError:
+    def failure(self, said: "ProviderError") -> TriageError:
         """Return what a failed request means, without the key that its server may repeat."""
         return failure(said._replace(message=self.masked(said.message)), self._spec, self.address)
 
@@ -195,7 +195,7 @@ def hush(*packages: str) -> None:
             logging.getLogger(name).disabled = True
 
 
-class Complaint(NamedTuple):
+class ProviderError(NamedTuple):
     """A request's failure in the vendor's words: the status, and what the body says."""
 
     status: int
@@ -206,7 +206,7 @@ class Complaint(NamedTuple):
     html: bool
 
     @classmethod
-    def of(cls, status: int, body: object, headers: Mapping[str, str]) -> "Complaint":
+    def of(cls, status: int, body: object, headers: Mapping[str, str]) -> "ProviderError":
         """Read the body of an error: `{"error": {…}}`, `{"error": "…", "code": "…"}`, a text, or a page."""
         inner = body.get("error", body) if isinstance(body, Mapping) else body
         fields = next((part for part in (inner, body) if isinstance(part, Mapping)), {})
@@ -246,7 +246,7 @@ NO_MODEL = (
 )
 
 
-def failure(complaint: Complaint, spec: ClassifierSpec, address: str) -> TriageError:  # noqa: PLR0911 - a table
+def failure(complaint: ProviderError, spec: ClassifierSpec, address: str) -> TriageError:  # noqa: PLR0911 - a table
     """Return what a failed request means for the run or for its ticket."""
     status, host = complaint.status, urlsplit(address).netloc
     said = f" ({status}: {complaint.words})" if complaint.words and not complaint.html else f" ({status})"

@@ -6,7 +6,7 @@ from typing import Any
 
 from triage_cli import wiring
 from triage_cli.cli import messages
-from triage_cli.cli.context import Session
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Format, Printer
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import ExitCode, TriageError, UsageError
@@ -25,7 +25,7 @@ def check(given: Mapping[str, object]) -> None:
         )
 
 
-def attack(session: Session, plans: Sequence[ClassifyPlan], output: Format | None) -> int:
+def attack(session: CommandContext, plans: Sequence[ClassifyPlan], output: Format | None) -> int:
     """Try the shipped attacks on classifiers and print one record each; no ticket is stored."""
     evaluating = wiring.evaluating(session.config, *session.signature, session.say)
     session.stopper.watch(evaluating.allowance.stop)

@@ -7,7 +7,7 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages
-from triage_cli.cli.context import Session, command, served
+from triage_cli.cli.context import CommandContext, command, served
 from triage_cli.cli.head_file import HASH, HeadsFile
 from triage_cli.cli.output import Format, Output, Printer, help_if_bare
 from triage_cli.domain.errors import UsageError
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 @command
 def verify(
-    session: Session,
+    session: CommandContext,
     expect_head: Annotated[
         str | None,
         typer.Option("--expect-head", metavar="HASH", help="A head printed earlier; must be in.", show_default=False),
@@ -63,7 +63,7 @@ def verify(
 
 
 @served
-def head(session: Session, output: Output = None) -> None:
+def head(session: CommandContext, output: Output = None) -> None:
     """Print where the log ends, for keeping it where nobody who can write the database can.
 
     \b

@@ -9,9 +9,9 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages, options
-from triage_cli.cli.context import Session, served
+from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Excel, Output, Printer
-from triage_cli.cli.progress import Bar, among
+from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.errors import PRECEDENCE, ExitCode
 from triage_cli.domain.runs import Outcome
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 @served
 def classify(
-    session: Session,
+    session: CommandContext,
     ids: options.Ids = None,
     classifier: options.Classifier = None,
     workers: options.Workers = None,
@@ -64,7 +64,7 @@ def classify(
     counts: Counter[str] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
     way = partial(among, session, selection, ("new", "failed"))
-    bar = Bar(session, "classifying", session.shows_progress(printer.format), way)
+    bar = ProgressBar(session, "classifying", session.shows_progress(printer.format), way)
     outcomes = _counted(bar.over(session.triage.classify(selection, plan)), counts, codes)
     try:
         if ids and len(ids) == 1 and ids != ["-"]:
@@ -98,7 +98,9 @@ def _counted(
         yield outcome
 
 
-def _preview(session: Session, selection: Selection, plan: ClassifyPlan, printer: Printer, *, as_text: bool) -> int:
+def _preview(
+    session: CommandContext, selection: Selection, plan: ClassifyPlan, printer: Printer, *, as_text: bool
+) -> int:
     session.look()
     tickets = session.local.to_ask(selection, plan) if session.has_database else ()
     told = wiring.estimate(session.config, plan, tickets)

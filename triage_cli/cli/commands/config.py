@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli.cli import messages
-from triage_cli.cli.context import Session, about_here
+from triage_cli.cli.context import CommandContext, about_here
 from triage_cli.cli.output import Output, Printer, help_if_bare
 from triage_cli.config import STARTER, shown, without_password
 from triage_cli.domain import routing
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 @about_here
 def init(
-    session: Session,
+    session: CommandContext,
     path: Annotated[Path, typer.Argument(metavar="[PATH]", help="Where to; - is stdout.")] = Path("config.yaml"),
 ) -> None:
     """Write a short configuration to start from; an existing file is never touched.
@@ -63,7 +63,7 @@ def init(
         )
 
 
-def _left_behind(session: Session, path: Path) -> str:
+def _left_behind(session: CommandContext, path: Path) -> str:
     """Return the database in use, if the new configuration names another one and would be heard."""
     try:
         config = session.config
@@ -75,7 +75,7 @@ def _left_behind(session: Session, path: Path) -> str:
 
 
 @about_here
-def show(session: Session, output: Output = None) -> None:
+def show(session: CommandContext, output: Output = None) -> None:
     """Show every value that holds, and where it comes from.
 
     \b
@@ -90,7 +90,7 @@ def show(session: Session, output: Output = None) -> None:
 
 
 @about_here
-def check(session: Session) -> None:
+def check(session: CommandContext) -> None:
     """Check the configuration; all mistakes are told at once, with line and path.
 
     \b
@@ -119,7 +119,7 @@ def check(session: Session) -> None:
             messages.say(f"warning: {_gone(session, name)}")
 
 
-def _gone(session: Session, name: str) -> str:
+def _gone(session: CommandContext, name: str) -> str:
     """Say what is left of a category that is gone without an heir."""
     by_whom = Counter(bool(ticket.verdict) for ticket in session.triage.find(Selection(category=name)))
     left = []

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli.cli import messages, options
-from triage_cli.cli.context import Session, makes_database, served
+from triage_cli.cli.context import CommandContext, makes_database, served
 from triage_cli.cli.output import Excel, Output, Printer
-from triage_cli.cli.progress import Bar, through
-from triage_cli.cli.rejects import Rejections
+from triage_cli.cli.progress import ProgressBar, through
+from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain.errors import ExitCode, RowError, UsageError
 from triage_cli.domain.ids import now
 from triage_cli.domain.runs import Outcome
@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 @served
 @makes_database
 def create(
-    session: Session,
+    session: CommandContext,
     files: options.Files = None,
     subject: Subject = None,
     description: Description = None,
@@ -78,7 +78,7 @@ def create(
             raise UsageError("both a typed ticket and files are given", hint="give one or the other")
         draft = _typed(*typed, source=wanted.source or "import")
         return _shown(session, printer, [draft]) if dry_run else _one(session, printer, draft)
-    rejections = Rejections(rejects, max_rejects, strict=strict)
+    rejections = RejectWriter(rejects, max_rejects, strict=strict)
     counts: Counter[str] = Counter()
     with options.streams(files) as opened:
         if dry_run:
@@ -89,7 +89,7 @@ def create(
         options.check_written(session, rejects, "--rejects", (stream.fileno() for _, stream in opened))
         rejections.begin(tables)
         try:
-            bar = Bar(session, "creating", session.shows_progress(printer.format), partial(through, streams))
+            bar = ProgressBar(session, "creating", session.shows_progress(printer.format), partial(through, streams))
             outcomes = _outcomes(bar, tables, rejections, counts, strict=strict)
             printer.many(outcomes, outcome_record, TICKET_KEYS, _table)
         finally:
@@ -102,7 +102,7 @@ def create(
 
 
 def _outcomes(
-    bar: Bar, tables: Sequence[Table], rejections: Rejections, counts: Counter[str], *, strict: bool
+    bar: ProgressBar, tables: Sequence[Table], rejections: RejectWriter, counts: Counter[str], *, strict: bool
 ) -> Iterator[Outcome[Ticket]]:
     for table in tables:
         rows = bar.session.stopper.interruptible(options.until_rejected(table.rows) if strict else table.rows)
@@ -144,7 +144,7 @@ def _created(typed: str | None, *, named: bool) -> str | None:
     return moment.replace(".000Z", "Z") if moment else None
 
 
-def _one(session: Session, printer: Printer, draft: TicketDraft) -> int:
+def _one(session: CommandContext, printer: Printer, draft: TicketDraft) -> int:
     outcome: Outcome[Ticket]
     (outcome,) = session.triage.create([draft])
     if outcome.error is not None or outcome.value is None:
@@ -155,7 +155,7 @@ def _one(session: Session, printer: Printer, draft: TicketDraft) -> int:
     return ExitCode.OK
 
 
-def preview(session: Session, printer: Printer, tables: Sequence[Table]) -> int:
+def preview(session: CommandContext, printer: Printer, tables: Sequence[Table]) -> int:
     """Show the first three tickets of each table as they would be stored."""
     first = [row for table in tables for row in islice(table.rows, 3)]
     for row in first:
@@ -164,7 +164,7 @@ def preview(session: Session, printer: Printer, tables: Sequence[Table]) -> int:
     return _shown(session, printer, [row for row in first if isinstance(row, TicketDraft)])
 
 
-def _shown(session: Session, printer: Printer, drafts: Sequence[TicketDraft]) -> int:
+def _shown(session: CommandContext, printer: Printer, drafts: Sequence[TicketDraft]) -> int:
     """Show what would be stored."""
     empty = dict.fromkeys(TICKET_KEYS)
     records = [empty | {k: v for k, v in d._asdict().items() if k in TICKET_KEYS} for d in drafts]
@@ -173,7 +173,7 @@ def _shown(session: Session, printer: Printer, drafts: Sequence[TicketDraft]) ->
     return ExitCode.OK
 
 
-def _next_step(session: Session, counts: dict[str, int] | Counter[str]) -> None:
+def _next_step(session: CommandContext, counts: dict[str, int] | Counter[str]) -> None:
     if session.guides and counts.get("created", 0) + counts.get("updated", 0):
         session.say("next: triage classify")
 

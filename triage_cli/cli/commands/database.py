@@ -7,7 +7,7 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages, options
-from triage_cli.cli.context import Session, about_here
+from triage_cli.cli.context import CommandContext, about_here
 from triage_cli.cli.output import Printer, help_if_bare
 from triage_cli.config import without_password
 
@@ -26,13 +26,13 @@ def register(app: typer.Typer) -> None:
 
 
 @about_here
-def path(session: Session) -> None:
+def path(session: CommandContext) -> None:
     """Print where the database is."""
     Printer("table").write(wiring.path_of(session.config) + "\n")
 
 
 @about_here
-def backup(session: Session, file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]) -> None:
+def backup(session: CommandContext, file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]) -> None:
     """Copy the database while it is in use; the copy is whole and can be opened with --db."""
     options.check_written(session, file, "triage db backup FILE")
     wiring.open_store(session.config).backup(file)
@@ -41,7 +41,7 @@ def backup(session: Session, file: Annotated[Path, typer.Argument(metavar="FILE"
 
 @about_here
 def restore(
-    session: Session,
+    session: CommandContext,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What triage db backup wrote.")],
     yes: Annotated[bool, typer.Option("--yes", help="On a terminal: do not ask first.")] = False,
 ) -> None:
@@ -75,7 +75,7 @@ def restore(
 
 @about_here
 def copy(
-    session: Session, url: Annotated[str, typer.Argument(metavar="URL", help="postgresql://user@host/name")]
+    session: CommandContext, url: Annotated[str, typer.Argument(metavar="URL", help="postgresql://user@host/name")]
 ) -> None:
     """Move the database to an empty one on PostgreSQL, audit log included, and verify it there; all or nothing."""
     copied = wiring.copy_to(session.config, url)

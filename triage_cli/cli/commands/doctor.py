@@ -7,7 +7,7 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages
-from triage_cli.cli.context import Session, command
+from triage_cli.cli.context import CommandContext, command
 from triage_cli.cli.output import Output, Printer
 from triage_cli.config import without_password
 from triage_cli.domain.errors import ExitCode, TriageError
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 @command
-def doctor(session: Session, output: Output = None) -> int:
+def doctor(session: CommandContext, output: Output = None) -> int:
     """Try all that is configured: each classifier with a tiny question, each destination without sending.
 
     Exit code 8 where one fails.
@@ -35,7 +35,7 @@ def doctor(session: Session, output: Output = None) -> int:
     return ExitCode.OK if all(record["works"] is not False for record in records) else ExitCode.CHECK_FAILED
 
 
-def _tried(session: Session) -> Iterator[dict[str, Any]]:
+def _tried(session: CommandContext) -> Iterator[dict[str, Any]]:
     config = session.config
     yield _record("configuration", str(config.path or "the built-in defaults"))
     there = session.has_database
@@ -68,7 +68,7 @@ def _tried(session: Session) -> Iterator[dict[str, Any]]:
     yield from _learned(session)
 
 
-def _learned(session: Session) -> Iterator[dict[str, Any]]:
+def _learned(session: CommandContext) -> Iterator[dict[str, Any]]:
     try:
         version = wiring.learned_version(session.config)
         if version is not None:

@@ -10,7 +10,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import labelled_files, messages, options
 from triage_cli.cli.commands import attack
-from triage_cli.cli.context import Session, command
+from triage_cli.cli.context import CommandContext, command
 from triage_cli.cli.output import Output, Printer
 from triage_cli.domain.errors import PRECEDENCE, CheckError, ExitCode, UsageError
 from triage_cli.domain.evaluation.calibration import LEAST
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 @command
 def evaluate(
-    session: Session,
+    session: CommandContext,
     file: Annotated[str | None, typer.Argument(metavar="FILE|-", help="Labelled tickets.", show_default=False)] = None,
     classifier: Names = None,
     label: labelled_files.Label = None,
@@ -91,7 +91,7 @@ def evaluate(
     return next(code for code in PRECEDENCE if code in codes)
 
 
-def _choose_database(session: Session, names: Sequence[str], *, calibrate: bool) -> None:
+def _choose_database(session: CommandContext, names: Sequence[str], *, calibrate: bool) -> None:
     """Where there is no database, do without; but what costs, and a calibration, must be kept."""
     asked = [session.config.classifiers[name] for name in names if name in session.config.classifiers]
     if calibrate or any(spec.type != "local" for spec in asked):
@@ -100,7 +100,7 @@ def _choose_database(session: Session, names: Sequence[str], *, calibrate: bool)
     session.lend_database()
 
 
-def _told(session: Session, found: Evaluated, min_accuracy: float | None, *, calibrate: bool) -> ExitCode:
+def _told(session: CommandContext, found: Evaluated, min_accuracy: float | None, *, calibrate: bool) -> ExitCode:
     """Tell what came of one classifier, and return the exit code it asks for."""
     scored = found.scored
     low, high = scored.accuracy_interval

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli.cli import messages
-from triage_cli.cli.context import Session, command
+from triage_cli.cli.context import CommandContext, command
 from triage_cli.cli.output import Output, Printer
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import UsageError
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 @command
 def forget(
-    session: Session,
+    session: CommandContext,
     customer_id: Annotated[str, typer.Option("--customer-id", metavar="C", help="Whose tickets.", show_default=False)],
     yes: Annotated[bool, typer.Option("--yes", help="On a terminal: do not ask first.")] = False,
     dry_run: Annotated[
@@ -53,17 +53,17 @@ def forget(
         session.say("nothing was erased")
 
 
-def _count(session: Session, customer: str) -> int:
+def _count(session: CommandContext, customer: str) -> int:
     return sum(1 for _ in session.look().find(Selection(customer_id=customer)))
 
 
-def _agreed(session: Session, customer: str) -> bool:
+def _agreed(session: CommandContext, customer: str) -> bool:
     """Ask first, but not where there is nothing to erase."""
     number = _count(session, customer)
     return not number or session.agrees(f"this erases {messages.plural(number, 'tickets')} of {customer} for good")
 
 
-def _erase(session: Session, customer: str, printer: Printer) -> None:
+def _erase(session: CommandContext, customer: str, printer: Printer) -> None:
     counts: Counter[str] = Counter()
     sent: Counter[str] = Counter()
 

@@ -6,7 +6,7 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli.actor import user
-from triage_cli.cli.context import Session, command, makes_database
+from triage_cli.cli.context import CommandContext, command, makes_database
 from triage_cli.cli.output import Output, Printer, Table, help_if_bare
 from triage_cli.domain.api_access import ApiKey
 from triage_cli.service.api_keys import KeyRing
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 @command
 @makes_database
 def create(
-    session: Session,
+    session: CommandContext,
     name: Name,
     role: Annotated[
         Literal["reader", "agent", "admin"],
@@ -47,7 +47,7 @@ def create(
 
 
 @command
-def list_keys(session: Session, output: Output = None) -> None:
+def list_keys(session: CommandContext, output: Output = None) -> None:
     """List keys, when each was used last (to the minute), and which are revoked.
 
     \b
@@ -58,7 +58,7 @@ def list_keys(session: Session, output: Output = None) -> None:
 
 
 @command
-def revoke(session: Session, name: Name, output: Output = None) -> None:
+def revoke(session: CommandContext, name: Name, output: Output = None) -> None:
     """Revoke a key: it opens nothing from the next request on.
 
     \b
@@ -67,7 +67,7 @@ def revoke(session: Session, name: Name, output: Output = None) -> None:
     Printer(output).one(_record(_ring(session).revoke(name)), _table(*COLUMNS), COLUMNS, "name")
 
 
-def _ring(session: Session) -> KeyRing:
+def _ring(session: CommandContext) -> KeyRing:
     return KeyRing(session.store, wiring.open_gate(session.store), user())
 
 

@@ -6,10 +6,10 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import labelled_files, messages
-from triage_cli.cli.context import Session, command
+from triage_cli.cli.context import CommandContext, command
 from triage_cli.cli.output import Output, Printer
 from triage_cli.domain.errors import UsageError
-from triage_cli.service.learning.train import Lesson
+from triage_cli.service.learning.train import TrainingReport
 
 COLUMNS = ("version", "outcome", "reason", "labelled", "from_verdicts", "skipped", "contradictory", "before", "after")
 
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 @command
 def learn(
-    session: Session,
+    session: CommandContext,
     file: labelled_files.File = None,
     label: labelled_files.Label = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Use the version before the one in use.")] = False,
@@ -60,7 +60,7 @@ def learn(
         session.say("next: triage reclassify --status needs_review --apply (asks again about those that wait)")
 
 
-def record(lesson: Lesson) -> dict[str, Any]:
+def record(lesson: TrainingReport) -> dict[str, Any]:
     """Return the record of a lesson."""
     return lesson._asdict() | {
         name: None if found is None else found._asdict() | {"interval": list(found.interval)}
@@ -68,7 +68,7 @@ def record(lesson: Lesson) -> dict[str, Any]:
     }
 
 
-def _summary(lesson: Lesson) -> str:
+def _summary(lesson: TrainingReport) -> str:
     in_use = f"version {lesson.version}" if lesson.version else "the built-in model"
     if lesson.outcome == "rolled_back":
         return lesson.reason

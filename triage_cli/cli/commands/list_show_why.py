@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli.cli import messages, options
-from triage_cli.cli.context import Session, served
+from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Excel, Output, Printer
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.serialization import TICKET_KEYS, history_record, ticket_record
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 @served
 def list_tickets(
-    session: Session,
+    session: CommandContext,
     status: options.Statuses = None,
     category: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only tickets of this one.", show_default=False)
@@ -82,7 +82,7 @@ def list_tickets(
 
 
 @served
-def show(session: Session, name: Name, output: Output = None) -> None:
+def show(session: CommandContext, name: Name, output: Output = None) -> None:
     """Show one ticket with its whole history: answers, deliveries, events.
 
     \b
@@ -95,7 +95,7 @@ def show(session: Session, name: Name, output: Output = None) -> None:
 
 
 @served
-def why(session: Session, name: Name, output: Output = None) -> None:
+def why(session: CommandContext, name: Name, output: Output = None) -> None:
     """Tell in words how a ticket was decided, and what happens next.
 
     \b
@@ -109,7 +109,7 @@ def why(session: Session, name: Name, output: Output = None) -> None:
     Printer(output).one(found._asdict(), _whole, found._fields)
 
 
-def _tell_unknown(session: Session, category: str | None, classifier: str | None) -> None:
+def _tell_unknown(session: CommandContext, category: str | None, classifier: str | None) -> None:
     """Tell of a category or a classifier that no ticket can have; neither's case matters for a category."""
     if category is None and classifier is None:
         return

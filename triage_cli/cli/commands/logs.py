@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli.cli import messages, options
-from triage_cli.cli.context import Session, served
+from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Excel, Output, Printer
 from triage_cli.domain.audit import EventQuery, LoggedEvent
 from triage_cli.domain.serialization import EVENT_KEYS, event_record
@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 @served
 def logs(
-    session: Session,
+    session: CommandContext,
     name: Annotated[
         str | None, typer.Argument(metavar="[ID]", help="Only this ticket's events.", show_default=False)
     ] = None,
@@ -66,7 +66,7 @@ def logs(
     printer.many(printer.unless_closed(events), event_record, EVENT_KEYS, _table, "seq", rows=limit)
 
 
-def _followed(session: Session, query: EventQuery) -> Iterator[LoggedEvent]:
+def _followed(session: CommandContext, query: EventQuery) -> Iterator[LoggedEvent]:
     """Yield events, then those that come, until a signal or a reader that leaves."""
     session.stopper.watch(lambda: None)
     while not session.stopper.code:

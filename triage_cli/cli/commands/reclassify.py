@@ -9,9 +9,9 @@ import typer
 
 from triage_cli.cli import messages, options
 from triage_cli.cli.commands.route import waiting_offline
-from triage_cli.cli.context import Session, served
+from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Excel, Output, Printer
-from triage_cli.cli.progress import Bar, among
+from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.cli.unroutable import Unroutable
 from triage_cli.domain.decisions import Flip, ReclassifyPlan
 from triage_cli.domain.errors import PRECEDENCE, ExitCode, UsageError
@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
 
 @served
 def reclassify(
-    session: Session,
+    session: CommandContext,
     ids: options.Ids = None,
     status: options.Statuses = None,
     category: Annotated[
@@ -100,7 +100,7 @@ def reclassify(
     unroutable = Unroutable()
     try:
         way = partial(among, session, selection, DECIDED)
-        bar = Bar(session, "comparing", session.shows_progress(printer.format), way)
+        bar = ProgressBar(session, "comparing", session.shows_progress(printer.format), way)
         outcomes = _counted(bar.over(session.triage.reclassify(selection, plan)), counts, matrix, codes, unroutable)
         printer.many((o for o in outcomes if o.did in SHOWN), outcome_record, FLIP_KEYS, _table)
     finally:
@@ -160,9 +160,9 @@ def table(matrix: Counter[tuple[str, str]]) -> Iterator[str]:
 
 def _table(records: Sequence[Any]) -> object:
     from triage_cli.cli import tables
-    from triage_cli.cli.table_layout import Fitted
+    from triage_cli.cli.table_layout import AutoWidthTable
 
-    shown = Fitted(COLUMNS, spare=("status", "applied", "old_reason", "new_reason"))
+    shown = AutoWidthTable(COLUMNS, spare=("status", "applied", "old_reason", "new_reason"))
     for r in records:
         shown.add_row(*(tables.cell(r[name][-8:] if name == "ticket_id" else r[name]) for name in COLUMNS))
     return shown

@@ -11,7 +11,7 @@ from itertools import islice
 import typer
 
 from triage_cli.cli import messages, options
-from triage_cli.cli.context import Session, served
+from triage_cli.cli.context import CommandContext, served
 from triage_cli.domain.errors import ExitCode, UsageError
 from triage_cli.domain.tickets import Selection
 
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 @served
-def review(session: Session, limit: options.Limit = None) -> int:
+def review(session: CommandContext, limit: options.Limit = None) -> int:
     """Work through what waits for a person, the most informative first; each key is stored at once.
 
     \b
@@ -33,14 +33,14 @@ def review(session: Session, limit: options.Limit = None) -> int:
             "review needs a terminal",
             hint="triage list --status needs_review -o csv gives a table to fill in, triage verdict - takes it",
         )
-    from triage_cli.cli.review_session import CLEAR, Desk
+    from triage_cli.cli.review_session import CLEAR, ReviewSession
 
     categories = session.triage.categories()
     tickets = list(islice(session.triage.find(Selection(order="review", limit=limit)), limit))
     if not tickets:
         session.say("nothing waits for a person")
         return ExitCode.OK
-    desk = Desk(session, tickets, [category.name for category in categories])
+    desk = ReviewSession(session, tickets, [category.name for category in categories])
     number = sys.stdin.fileno()
     try:
         with _one_key_at_a_time(number), _resizes(session) as resized:
@@ -72,7 +72,7 @@ def _keys(number: int, resized: int) -> Iterator[str]:
 
 
 @contextmanager
-def _resizes(session: Session) -> Iterator[int]:
+def _resizes(session: CommandContext) -> Iterator[int]:
     """Give a file that can be read from when the window has got another size."""
     told, tell = os.pipe()
     os.set_blocking(tell, False)

@@ -9,9 +9,9 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages, options
-from triage_cli.cli.context import Session, served
+from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Excel, Output, Printer
-from triage_cli.cli.progress import Bar, among
+from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.cli.unroutable import Unroutable
 from triage_cli.domain import routing
 from triage_cli.domain.deliveries import Routed, RoutePlan
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 @served
 def route(
-    session: Session,
+    session: CommandContext,
     ids: options.Ids = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the exact request; send nothing.")] = False,
     retry_dead: Annotated[bool, typer.Option("--retry-dead", help="Try dead letters again.")] = False,
@@ -62,7 +62,7 @@ def route(
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
     plan = RoutePlan(retry_dead, again, 0.0 if no_wait else STAY)
     way = partial(among, session, selection, ("classified", "unroutable"))
-    bar = Bar(session, "routing", session.shows_progress(printer.format), way)
+    bar = ProgressBar(session, "routing", session.shows_progress(printer.format), way)
     repeats, unroutable = messages.Repeats(), Unroutable()
     routed = bar.over(session.triage.route(selection, plan))
     outcomes = _counted(session, routed, counts, places, codes, repeats, unroutable)
@@ -104,7 +104,7 @@ def next_step(places: Counter[str], counts: Counter[str]) -> str:
     return "; ".join(steps)
 
 
-def waiting_offline(session: Session) -> str:
+def waiting_offline(session: CommandContext) -> str:
     """Say how many deliveries wait for the network, where that is switched off."""
     names = frozenset() if session.is_remote else wiring.cut_off(session.config)
     owed = session.triage.stats().deliveries if names and not session.quiet else {}
@@ -115,7 +115,7 @@ def waiting_offline(session: Session) -> str:
     return f"offline: {number} for the network ({', '.join(f'{name} {n:,}' for name, n in waits.items())})"
 
 
-def _due_later(session: Session) -> str:
+def _due_later(session: CommandContext) -> str:
     """Say where there was nothing to do that there will be."""
     number = sum(states.get("pending", 0) for states in session.triage.stats().deliveries.values())
     due = messages.plural(number, "deliveries are due later", "delivery is due later")
@@ -123,7 +123,7 @@ def _due_later(session: Session) -> str:
 
 
 def _counted(
-    session: Session,
+    session: CommandContext,
     outcomes: Iterable[Outcome[Routed]],
     counts: Counter[str],
     places: Counter[str],
@@ -146,7 +146,7 @@ def _counted(
         yield outcome
 
 
-def _preview(session: Session, selection: Selection, plan: RoutePlan, printer: Printer, *, as_text: bool) -> int:
+def _preview(session: CommandContext, selection: Selection, plan: RoutePlan, printer: Printer, *, as_text: bool) -> int:
     """Print the requests that would be made, as they are or as records."""
     if selection.ids is None:
         dead = {"undeliverable"} if plan.retry_dead else set()
@@ -164,7 +164,7 @@ def _preview(session: Session, selection: Selection, plan: RoutePlan, printer: P
 
 
 def _requests(
-    session: Session, selection: Selection, plan: RoutePlan, number: Counter[str]
+    session: CommandContext, selection: Selection, plan: RoutePlan, number: Counter[str]
 ) -> Iterator[dict[str, str | None]]:
     """Yield each request that would be made, which is counted, and each ticket that has none, which is told."""
     for ticket in session.look().find(selection):

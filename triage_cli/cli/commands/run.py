@@ -10,10 +10,10 @@ import typer
 from triage_cli.cli import messages, options
 from triage_cli.cli.commands.create import DIDS, DryRun, preview
 from triage_cli.cli.commands.route import next_step, waiting_offline
-from triage_cli.cli.context import Session, makes_database, served
+from triage_cli.cli.context import CommandContext, makes_database, served
 from triage_cli.cli.output import Excel, Output, Printer
-from triage_cli.cli.progress import Bar, through
-from triage_cli.cli.rejects import Rejections
+from triage_cli.cli.progress import ProgressBar, through
+from triage_cli.cli.rejects import RejectWriter
 from triage_cli.cli.unroutable import Unroutable
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Routed
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 @served
 @makes_database
 def run(
-    session: Session,
+    session: CommandContext,
     files: options.Files = None,
     classifier: options.Classifier = None,
     workers: options.Workers = None,
@@ -71,7 +71,7 @@ def run(
     plan = options.plan(session, classifier, workers, max_cost, max_wait, deadline=deadline)
     wanted = options.options(mapped, source, kind, encoding, delimiter, limit, no_header=no_header)
     printer = Printer(output, excel=excel, quiet=session.quiet and output is None)
-    tally = Tally(Rejections(rejects, max_rejects, strict=strict), quiet=session.quiet)
+    tally = RunSummary(RejectWriter(rejects, max_rejects, strict=strict), quiet=session.quiet)
     with options.streams(files) as opened:
         if dry_run:
             return preview(session, printer, options.tables(session, opened, wanted))
@@ -84,7 +84,7 @@ def run(
         options.check_written(session, rejects, "--rejects", (stream.fileno() for _, stream in opened))
         tally.rejections.begin(tables)
         try:
-            bar = Bar(session, "running", session.shows_progress(printer.format), partial(through, streams))
+            bar = ProgressBar(session, "running", session.shows_progress(printer.format), partial(through, streams))
             _print(printer, tables, lambda table: _outcomes(bar, table, plan, tally, strict=strict))
         finally:
             tally.close()
@@ -97,10 +97,10 @@ def run(
     return tally.exit_code
 
 
-class Tally:
+class RunSummary:
     """What a run's summary tells."""
 
-    def __init__(self, rejections: Rejections, *, quiet: bool) -> None:
+    def __init__(self, rejections: RejectWriter, *, quiet: bool) -> None:
         self.rejections = rejections
         self.dids: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
@@ -143,7 +143,7 @@ class Tally:
         return next(code for code in PRECEDENCE if code in codes)
 
 
-def _outcomes(bar: Bar, table: Table, plan: ClassifyPlan, tally: Tally, *, strict: bool) -> Iterator[Row]:
+def _outcomes(bar: ProgressBar, table: Table, plan: ClassifyPlan, tally: RunSummary, *, strict: bool) -> Iterator[Row]:
     """Yield each row's own cells and what is added to them."""
     rows = bar.session.stopper.interruptible(options.until_rejected(table.rows) if strict else table.rows)
     for outcome in in_order(bar.session.triage.run(bar.over(rows), plan)):
@@ -213,10 +213,12 @@ def _named(table: Table, rows: Iterator[Row]) -> Iterator[Iterable[tuple[str, An
 
 def _table(records: Any) -> object:
     from triage_cli.cli import tables
-    from triage_cli.cli.table_layout import Fitted
+    from triage_cli.cli.table_layout import AutoWidthTable
 
     own = [name for name in records[0] if name not in ADDED][:OWN]
-    table = Fitted((*own, "id", "status", "category", "confidence", "routed to"), spare=("routed to", "confidence"))
+    table = AutoWidthTable(
+        (*own, "id", "status", "category", "confidence", "routed to"), spare=("routed to", "confidence")
+    )
     for record in records:
         cells = (tables.text(record[name]) for name in own)
         table.add_row(*cells, *tables.decided(record, "triage_"), tables.text(record["triage_routed_to"]))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from triage_cli.cli import options
-from triage_cli.cli.context import Session, command
+from triage_cli.cli.context import CommandContext, command
 from triage_cli.cli.output import Output, Printer
 from triage_cli.domain.errors import NotFoundError
 from triage_cli.domain.serialization import RUN_KEYS, run_record
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 @command
 def runs(
-    session: Session,
+    session: CommandContext,
     which: Annotated[Literal["last"] | None, typer.Argument(metavar="[last]", help="Only the latest.")] = None,
     kind: Annotated[str | None, typer.Option(metavar="COMMAND", help="As in classify.", show_default=False)] = None,
     limit: options.Limit = None,

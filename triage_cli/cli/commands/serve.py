@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from triage_cli.cli.context import Session, about_here
+from triage_cli.cli.context import CommandContext, about_here
 from triage_cli.domain.errors import UsageError
 from triage_cli.runtime.installation import with_extra
 
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 @about_here
 def serve(
-    session: Session,
+    session: CommandContext,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8000,
     ssl_certfile: Annotated[Path | None, typer.Option(help="A certificate: speak https.", show_default=False)] = None,

@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from triage_cli.cli.context import Session, served
+from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Output, Printer
 
 
@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 @served
-def stats(session: Session, output: Output = None) -> None:
+def stats(session: CommandContext, output: Output = None) -> None:
     """Count tickets by status, category, classifier and day, and deliveries by destination.
 
     \b

@@ -6,7 +6,7 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import labelled_files, options
-from triage_cli.cli.context import Session, command
+from triage_cli.cli.context import CommandContext, command
 from triage_cli.cli.output import Output, Printer
 from triage_cli.domain.serialization import to_json
 from triage_cli.service.learning.train import LEAST
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 @command
 def suspects(
-    session: Session,
+    session: CommandContext,
     file: labelled_files.File = None,
     label: labelled_files.Label = None,
     limit: options.Limit = None,

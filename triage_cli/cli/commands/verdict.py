@@ -8,7 +8,7 @@ from typing import Annotated, Any, BinaryIO
 import typer
 
 from triage_cli.cli import input_files, messages, options
-from triage_cli.cli.context import Session, served
+from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Excel, Output, Printer
 from triage_cli.domain.errors import ExitCode, InputError, RowError, UsageError
 from triage_cli.domain.runs import Outcome
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 @served
 def verdict(
-    session: Session,
+    session: CommandContext,
     name: Annotated[
         str | None, typer.Argument(metavar="ID|-", help="A ticket, or - for CSV or JSON Lines on stdin.")
     ] = None,
@@ -65,7 +65,7 @@ def verdict(
     return ExitCode.OK
 
 
-def _many(session: Session, printer: Printer, note: str | None, *, clear: bool) -> int:
+def _many(session: CommandContext, printer: Printer, note: str | None, *, clear: bool) -> int:
     counts: Counter[str] = Counter()
     if clear:
         drafts: Iterator[VerdictDraft] = _named(input_files.names(options.stdin()))
@@ -98,7 +98,9 @@ def _named(names: Iterator[str]) -> Iterator[VerdictDraft]:
         yield VerdictDraft(row, name, None)
 
 
-def _outcomes(session: Session, drafts: Iterator[VerdictDraft], counts: Counter[str]) -> Iterator[Outcome[Ticket]]:
+def _outcomes(
+    session: CommandContext, drafts: Iterator[VerdictDraft], counts: Counter[str]
+) -> Iterator[Outcome[Ticket]]:
     for outcome in session.triage.give_verdicts(drafts):
         counts[outcome.did] += 1
         if outcome.error is not None:

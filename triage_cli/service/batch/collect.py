@@ -7,21 +7,21 @@ from triage_cli.domain import ids
 from triage_cli.domain.batches import Batch, BatchItem, BatchResult
 from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.decisions import POSTPONED, Answer, Classification, Decided
-from triage_cli.domain.errors import ConfigError, DoubtfulError, TriageError
+from triage_cli.domain.errors import ConfigError, TriageError, UnknownOutcomeError
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Batcher, Classifier
-from triage_cli.service.batch.submit import Desk, Gathering, paid, released, spooled, waits_for
-from triage_cli.service.classification.decisions import Deciding, answered_by, costs, late, paying, steps_within
+from triage_cli.service.batch.submit import BatchContext, BatchSubmitter, paid, released, spooled, waits_for
+from triage_cli.service.classification.decisions import DecisionRecorder, answered_by, costs, late, paying, steps_within
 from triage_cli.service.classification.flip_rules import judge
-from triage_cli.service.runs import Tally
+from triage_cli.service.runs import RunRecorder
 
 # Seconds after which a batch that a provider has not heard of will not turn up any more.
 GRACE = 600.0
 
 
-class Batching:
+class BatchCollector:
     """One run's work on batches. `first` answers what needs no provider and postpones the rest.
 
     With `proposals`, tickets go on as they are meanwhile, and answers about them are kept, but do not hold.
@@ -29,11 +29,11 @@ class Batching:
     An error that ends the run is raised at the end, by `raise_trouble`; what has nothing to do with it goes on.
     """
 
-    def __init__(self, desk: Desk, first: Classifier, *, proposals: bool = False) -> None:
+    def __init__(self, desk: BatchContext, first: Classifier, *, proposals: bool = False) -> None:
         self._desk = desk
         self._first = first
         self._proposals = proposals
-        self._gatherings: dict[str, Gathering] = {}
+        self._gatherings: dict[str, BatchSubmitter] = {}
         self._troubles: dict[str, TriageError] = {}  # by classifier
 
     def raise_trouble(self) -> None:
@@ -78,7 +78,7 @@ class Batching:
         desk = self._desk
         try:
             provider_id = self._batcher(batch).find(batch, desk.store.provider_ids())
-        except DoubtfulError:
+        except UnknownOutcomeError:
             return batch
         if provider_id is not None:
             told = batch._replace(state="submitted", provider_id=provider_id)
@@ -212,7 +212,7 @@ class Batching:
         for name in postponed.keys() - self._troubles.keys():
             if name not in self._gatherings:
                 self._desk.deciding.note()
-                self._gatherings[name] = Gathering(self._desk, self._desk.batcher(name), proposals=self._proposals)
+                self._gatherings[name] = BatchSubmitter(self._desk, self._desk.batcher(name), proposals=self._proposals)
             yield from self._gatherings[name].add(postponed[name])
 
     def send(self) -> Iterator[list[Outcome[Decided]]]:
@@ -223,7 +223,9 @@ class Batching:
                 self._troubles.setdefault(name, gathering.trouble)
 
 
-def batched(opened: Callable[[str], Batcher], deciding: Deciding, tally: Tally, proposals: bool) -> Batching:
+def batched(
+    opened: Callable[[str], Batcher], deciding: DecisionRecorder, tally: RunRecorder, proposals: bool
+) -> BatchCollector:
     """Return one run's work on batches; `opened` opens those of a classifier, which breathe as the run does."""
 
     @cache
@@ -232,8 +234,8 @@ def batched(opened: Callable[[str], Batcher], deciding: Deciding, tally: Tally, 
         found.breathe = tally.breathe
         return found
 
-    desk = Desk(tally.store, deciding, batcher, tally.run.actor, tally.lease, tally.money)
-    return Batching(desk, deciding.classifier, proposals=proposals)
+    desk = BatchContext(tally.store, deciding, batcher, tally.run.actor, tally.lease, tally.money)
+    return BatchCollector(desk, deciding.classifier, proposals=proposals)
 
 
 def _as_of(outcome: Outcome[Answer], ticket: Ticket) -> Outcome[Answer]:

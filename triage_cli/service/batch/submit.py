@@ -10,23 +10,23 @@ from triage_cli.domain.audit import Event
 from triage_cli.domain.batches import Batch, BatchItem, BatchRequest
 from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.decisions import Answer, Decided
-from triage_cli.domain.errors import BudgetError, DoubtfulError, TriageError
+from triage_cli.domain.errors import BudgetError, TriageError, UnknownOutcomeError
 from triage_cli.domain.runs import Lease, Outcome
 from triage_cli.domain.streams import CHUNK, chunked
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.adapters import Batcher
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Budget
-from triage_cli.service.classification.decisions import Deciding, texts_of
+from triage_cli.service.classification.decisions import DecisionRecorder, texts_of
 
 IN_MEMORY = 1 << 24  # bytes of requests, before they go to an unnamed file
 
 
-class Desk(NamedTuple):
+class BatchContext(NamedTuple):
     """What the two ways of a batch share: `batcher` opens the one of a classifier."""
 
     store: Store
-    deciding: Deciding
+    deciding: DecisionRecorder
     batcher: Callable[[str], Batcher]
     actor: str
     lease: Lease
@@ -97,10 +97,10 @@ def released(ticket: Ticket, item: BatchItem, batch: Batch) -> Ticket | None:
     return None
 
 
-class Gathering:
+class BatchSubmitter:
     """One classifier's requests on their way; `trouble` is what keeps more from being gathered."""
 
-    def __init__(self, desk: Desk, batcher: Batcher, *, proposals: bool = False) -> None:
+    def __init__(self, desk: BatchContext, batcher: Batcher, *, proposals: bool = False) -> None:
         self.trouble: TriageError | None = None
         self._desk = desk
         self._batcher = batcher
@@ -232,7 +232,7 @@ class Gathering:
             with spool:
                 trouble = self._handed_over(batch, spool)
             self.trouble = trouble or self.trouble
-            if trouble is not None and not isinstance(trouble, DoubtfulError):
+            if trouble is not None and not isinstance(trouble, UnknownOutcomeError):
                 return
         for chunk in chunked(sent):
             tickets = list(self._desk.store.find(Selection(ids=tuple(chunk))))
@@ -257,7 +257,7 @@ class Gathering:
 
         try:
             provider_id = self._batcher.submit(batch, spool, mark)
-        except DoubtfulError as error:
+        except UnknownOutcomeError as error:
             return error
         except TriageError as error:
             desk.give_back(sending if sending.sent_at else batch, f"it was not taken: {error.code}")

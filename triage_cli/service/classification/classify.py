@@ -5,17 +5,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from triage_cli.domain.decisions import Decided
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.service.claims import TO_CLASSIFY, Claiming
-from triage_cli.service.classification.decisions import Deciding
-from triage_cli.service.runs import Tally
+from triage_cli.service.claims import TO_CLASSIFY, TicketClaimer
+from triage_cli.service.classification.decisions import DecisionRecorder
+from triage_cli.service.runs import RunRecorder
 
 Decide = Callable[[Iterable[Sequence[Ticket]]], Iterator[list[Outcome[Decided]]]]
 
 
-class Classifying:
+class ClassifyRun:
     """Decides the selected tickets of one run. `through` tells, at the end, whether all of them were decided."""
 
-    def __init__(self, deciding: Deciding, claiming: Claiming, tally: Tally) -> None:
+    def __init__(self, deciding: DecisionRecorder, claiming: TicketClaimer, tally: RunRecorder) -> None:
         self.through = False
         self._deciding = deciding
         self._claiming = claiming

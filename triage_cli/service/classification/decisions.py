@@ -22,7 +22,7 @@ from triage_cli.service.classification.category_check import Unchecked
 PATIENCE = 3
 
 
-class Deciding:
+class DecisionRecorder:
     """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so.
 
     While it waits for answers, it calls `breathe`.

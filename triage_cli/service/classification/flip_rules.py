@@ -38,7 +38,7 @@ class Bound(NamedTuple):
             )
 
 
-class Judged(NamedTuple):
+class FlipDecision(NamedTuple):
     """A ticket, what was answered about it, and what that means: see `judge`."""
 
     row: int
@@ -79,7 +79,7 @@ def margin(ticket: Ticket, now: Classification) -> float:
     return 2 * confidence - 1
 
 
-def flip(judged: Judged, before: Ticket) -> Flip:
+def flip(judged: FlipDecision, before: Ticket) -> Flip:
     """Return what was compared as a record; `before` is the ticket as it was."""
     now = judged.now
     sure = now is not None and is_sure(now)

@@ -9,7 +9,7 @@ from triage_cli.domain.runs import Outcome
 from triage_cli.domain.streams import NAMED, chunked
 from triage_cli.domain.tickets import Selection
 from triage_cli.ports.storage import Store
-from triage_cli.runtime.stop import Allowance
+from triage_cli.runtime.stop import StopControl
 from triage_cli.service.delivery.pending import or_offline
 from triage_cli.service.delivery.route import Delivering
 
@@ -47,7 +47,7 @@ def last_of_each(
 def due(
     store: Store,
     delivering: Delivering,
-    allowance: Allowance,
+    allowance: StopControl,
     rows: Iterator[int],
     stay: float,
     ids: Sequence[str] | None = None,

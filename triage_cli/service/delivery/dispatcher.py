@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain.deliveries import Parcel, Receipt
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError, ExhaustedError, TriageError
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.streams import BYTES
@@ -26,7 +26,7 @@ KEPT_BYTES = 8 * BYTES
 BREATH = 0.003
 
 
-class Arrived(NamedTuple):
+class DeliveryBatch(NamedTuple):
     """What came back from a destination; `parked` parcels were not tried.
 
     It is being left alone, or it cannot be opened as it is configured, or we have no more descriptors or memory
@@ -35,11 +35,11 @@ class Arrived(NamedTuple):
 
     destination: Destination | None
     outcomes: Sequence[Outcome[Receipt]]
-    parked: Sequence[Parcel] = ()
+    parked: Sequence[OutgoingDelivery] = ()
     trouble: TriageError | None = None
 
 
-class Circuits:
+class DestinationBreakers:
     """Which destinations are left alone. Each run finds out for itself, but those that follow each other share it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -71,7 +71,7 @@ class Circuits:
         self._until[name] = self._clock() + PAUSE
 
 
-class Post:
+class Dispatcher:
     """Hands parcels to destinations side by side. Not thread-safe: one a run."""
 
     def __init__(
@@ -79,13 +79,13 @@ class Post:
         opener: Callable[[str], Destination],
         off: frozenset[str] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
-        circuits: Circuits | None = None,
+        circuits: DestinationBreakers | None = None,
     ) -> None:
         self._opener = opener
         self._off = off
         self._clock = clock
-        self._circuits = circuits or Circuits(clock)
-        self._lines: dict[str, _Line] = {}
+        self._circuits = circuits or DestinationBreakers(clock)
+        self._lines: dict[str, _DestinationQueue] = {}
         self._stopped = False
 
     @property
@@ -110,16 +110,16 @@ class Post:
             for line in self._lines.values()
         )
 
-    def put(self, parcels: Iterable[Parcel]) -> None:
+    def put(self, parcels: Iterable[OutgoingDelivery]) -> None:
         """Take parcels in hand."""
         for parcel in parcels:
             name = parcel.delivery.destination
             if name not in self._lines:
                 opener = _switched_off if name in self._off else self._opener
-                self._lines[name] = _Line(name, opener, self._clock, self._circuits)
+                self._lines[name] = _DestinationQueue(name, opener, self._clock, self._circuits)
             self._lines[name].add(parcel)
 
-    def collect(self) -> list[Arrived]:
+    def collect(self) -> list[DeliveryBatch]:
         """Return what has come back; where nothing has, after a short breath."""
         arrived = [got for line in self._lines.values() if line.open for got in line.collect(parking=self._stopped)]
         if not arrived and self.open:
@@ -144,17 +144,17 @@ def _switched_off(name: str) -> Destination:
     )
 
 
-class _Line:
+class _DestinationQueue:
     """The parcels of one destination: those that wait, and those it has."""
 
     def __init__(
-        self, name: str, opener: Callable[[str], Destination], clock: Callable[[], float], circuits: Circuits
+        self, name: str, opener: Callable[[str], Destination], clock: Callable[[], float], circuits: DestinationBreakers
     ) -> None:
         self._name = name
         self._opener = opener
         self._clock = clock
         self._circuits = circuits
-        self._waiting: deque[Parcel] = deque()
+        self._waiting: deque[OutgoingDelivery] = deque()
         self._closed = False
         self._moved = clock()
         self._destination: Destination | None = None
@@ -172,13 +172,13 @@ class _Line:
     def stuck(self) -> bool:
         return self._clock() - self._moved > STUCK
 
-    def add(self, parcel: Parcel) -> None:
+    def add(self, parcel: OutgoingDelivery) -> None:
         if not self.open:
             self._moved = self._clock()
         self._in_hand(parcel, 1)
         self._waiting.append(parcel)
 
-    def collect(self, *, parking: bool) -> Iterator[Arrived]:
+    def collect(self, *, parking: bool) -> Iterator[DeliveryBatch]:
         if self.closed or parking:
             yield from self._park()
         if not self.open:
@@ -188,7 +188,7 @@ class _Line:
                 self._destination = self._opener(self._name)
                 self._results = self._destination.deliver(self._source())
         except DeliveryError as error:
-            yield Arrived(None, [Outcome[Receipt](-1, "failed", None, error, p) for p in self._let_go()])
+            yield DeliveryBatch(None, [Outcome[Receipt](-1, "failed", None, error, p) for p in self._let_go()])
             return
         except TriageError as error:
             self._trouble = error
@@ -198,7 +198,7 @@ class _Line:
         outcomes = next(self._results)
         if outcomes:
             for outcome in outcomes:
-                if not isinstance(outcome.item, Parcel):
+                if not isinstance(outcome.item, OutgoingDelivery):
                     raise TypeError(outcome)
                 self._in_hand(outcome.item, -1)
             self._handed -= len(outcomes)
@@ -206,22 +206,24 @@ class _Line:
             tried = [outcome for outcome in outcomes if not isinstance(outcome.error, ExhaustedError)]
             self._circuits.judge(self._name, tried)
             if tried:
-                yield Arrived(self._destination, tried)
+                yield DeliveryBatch(self._destination, tried)
             yield from self._untried(outcomes)
 
-    def _untried(self, outcomes: Sequence[Outcome[Receipt]]) -> Iterator[Arrived]:
+    def _untried(self, outcomes: Sequence[Outcome[Receipt]]) -> Iterator[DeliveryBatch]:
         """Yield what came back since we have no more of something ourselves: nothing else is handed over then."""
         lacks = [(o.item, o.error) for o in outcomes if isinstance(o.error, ExhaustedError)]
         if lacks:
             self._trouble = lacks[0][1]
             self._circuits.leave(self._name)
-            yield Arrived(self._destination, (), [item for item, _ in lacks if isinstance(item, Parcel)], self._trouble)
+            yield DeliveryBatch(
+                self._destination, (), [item for item, _ in lacks if isinstance(item, OutgoingDelivery)], self._trouble
+            )
 
-    def _park(self) -> Iterator[Arrived]:
+    def _park(self) -> Iterator[DeliveryBatch]:
         if self._waiting:
-            yield Arrived(self._destination, (), self._let_go(), self._trouble)
+            yield DeliveryBatch(self._destination, (), self._let_go(), self._trouble)
 
-    def _let_go(self) -> list[Parcel]:
+    def _let_go(self) -> list[OutgoingDelivery]:
         """Return the parcels that wait, which are in hand no more."""
         parcels = list(self._waiting)
         self._waiting.clear()
@@ -229,11 +231,11 @@ class _Line:
             self._in_hand(parcel, -1)
         return parcels
 
-    def _in_hand(self, parcel: Parcel, number: int) -> None:
+    def _in_hand(self, parcel: OutgoingDelivery, number: int) -> None:
         self.open += number
         self.size += number * parcel.ticket.size
 
-    def _source(self) -> Iterator[Sequence[Parcel]]:
+    def _source(self) -> Iterator[Sequence[OutgoingDelivery]]:
         """Yield what waits, no more than the destination can work on: what it was not handed can still be parked.
 
         An empty list where that is nothing, so that the destination can tell what it has. One that was left alone is

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import OfflineError, TriageError
 from triage_cli.domain.runs import Outcome
-from triage_cli.service.delivery.results import Reached
+from triage_cli.service.delivery.results import AttemptResult
 
 
 class Waiting:
@@ -15,7 +15,7 @@ class Waiting:
         self.outcome = outcome
         self._left = left
 
-    def all_came(self, reached: Reached | None, trouble: TriageError | None) -> bool:
+    def all_came(self, reached: AttemptResult | None, trouble: TriageError | None) -> bool:
         """Take note of one delivery (None: not tried, maybe for a `trouble`); tell whether it was the last."""
         self._left -= 1
         if trouble is not None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from triage_cli.domain import ids, routing
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
-from triage_cli.domain.deliveries import Attempt, Delivery, Parcel, Receipt
+from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError, TriageError, UnavailableError
 from triage_cli.domain.runs import Lease, Outcome
 from triage_cli.domain.tickets import Ticket
@@ -20,7 +20,7 @@ TRIES = 5
 GONE = 410
 
 
-class Attempts:
+class AttemptRecorder:
     """Saves how attempts ended, for one run."""
 
     def __init__(self, store: Store, actor: str, lease: Lease) -> None:
@@ -28,12 +28,12 @@ class Attempts:
         self._actor = actor
         self._lease = lease
 
-    def tell(self, outcomes: Sequence[Outcome[Receipt]], patience: "Patience") -> list["Reached"]:
+    def tell(self, outcomes: Sequence[Outcome[Receipt]], patience: "RetryPolicy") -> list["AttemptResult"]:
         """Save how attempts ended; a ticket that moved on meanwhile is read again and told again."""
         self._switch_off_the_gone(outcomes)
-        left = {o.item.delivery.delivery_id: o for o in outcomes if isinstance(o.item, Parcel)}
-        reached: list[Reached] = []
-        tickets = {o.item.ticket.ticket_id: o.item.ticket for o in outcomes if isinstance(o.item, Parcel)}
+        left = {o.item.delivery.delivery_id: o for o in outcomes if isinstance(o.item, OutgoingDelivery)}
+        reached: list[AttemptResult] = []
+        tickets = {o.item.ticket.ticket_id: o.item.ticket for o in outcomes if isinstance(o.item, OutgoingDelivery)}
         for _ in range(TRIES):
             changes, told = self._results(left, tickets, patience)
             conflicts = self._store.save(changes, self._lease)
@@ -52,14 +52,14 @@ class Attempts:
         )
 
     def _results(
-        self, left: Mapping[str, Outcome[Receipt]], tickets: Mapping[str, Ticket], patience: "Patience"
-    ) -> tuple[list[Change], list["Reached"]]:
+        self, left: Mapping[str, Outcome[Receipt]], tickets: Mapping[str, Ticket], patience: "RetryPolicy"
+    ) -> tuple[list[Change], list["AttemptResult"]]:
         at = ids.now()
         standing = self._store.deliveries(list(tickets))
         changes, told = [], []
         by_ticket: dict[str, list[Outcome[Receipt]]] = {}
         for outcome in left.values():
-            if isinstance(outcome.item, Parcel):
+            if isinstance(outcome.item, OutgoingDelivery):
                 by_ticket.setdefault(outcome.item.ticket.ticket_id, []).append(outcome)
         for ticket_id, before in tickets.items():
             mine = by_ticket[ticket_id]
@@ -82,7 +82,7 @@ class Attempts:
                 changes.append(
                     Change(event, ticket if last else None, before.revision if last else 0, (delivery, attempt))
                 )
-                told.append(Reached(ticket, deliveries, errors[0] if errors else None, (delivery.delivery_id,)))
+                told.append(AttemptResult(ticket, deliveries, errors[0] if errors else None, (delivery.delivery_id,)))
         return changes, told
 
     def _event(self, delivery: Delivery, attempt: Attempt, outcome: Outcome[Receipt], at: str) -> Event:
@@ -102,7 +102,7 @@ class Attempts:
         gone = {
             o.item.delivery.destination
             for o in outcomes
-            if isinstance(o.item, Parcel) and isinstance(o.error, DeliveryError) and o.error.status == GONE
+            if isinstance(o.item, OutgoingDelivery) and isinstance(o.error, DeliveryError) and o.error.status == GONE
         }
         for name in sorted(gone - self._store.switched_off()):
             self._store.switch(name, off=True)
@@ -110,7 +110,7 @@ class Attempts:
             self._store.save([Change(event)], self._lease)
 
 
-class Reached(NamedTuple):
+class AttemptResult(NamedTuple):
     """A ticket after attempts at its deliveries."""
 
     ticket: Ticket
@@ -124,7 +124,7 @@ class Reached(NamedTuple):
         return self.ticket.ticket_id
 
 
-class Patience(NamedTuple):
+class RetryPolicy(NamedTuple):
     """How often a destination is tried, and after how many seconds."""
 
     max_attempts: int = 7
@@ -133,7 +133,7 @@ class Patience(NamedTuple):
     def after(self, outcome: Outcome[Receipt], at: str, standing: Delivery) -> tuple[Delivery, Attempt]:
         """Return the delivery and the attempt as an outcome leaves them, from how the delivery stands by now."""
         parcel, error = outcome.item, outcome.error
-        if not isinstance(parcel, Parcel):
+        if not isinstance(parcel, OutgoingDelivery):
             raise TypeError(outcome)
         number = standing.attempts + 1
         status = outcome.value.status if outcome.value else getattr(error, "status", None)
@@ -173,6 +173,6 @@ def _unforeseen(after: Delivery, before: Delivery) -> bool:
 
 
 def _id(outcome: Outcome[Receipt]) -> str:
-    if not isinstance(outcome.item, Parcel):
+    if not isinstance(outcome.item, OutgoingDelivery):
         raise TypeError(outcome)
     return outcome.item.delivery.delivery_id

@@ -8,23 +8,23 @@ from typing import NamedTuple
 from triage_cli.domain import ids, routing
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.deliveries import Delivery, Parcel, Routed, Rule
+from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed, Rule
 from triage_cli.domain.errors import NoRouteError, NotClassifiedError
 from triage_cli.domain.runs import Lease, Outcome
 from triage_cli.domain.streams import NAMED
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Destination
 from triage_cli.ports.storage import Store
-from triage_cli.runtime.stop import Allowance
-from triage_cli.service.delivery.dispatcher import ROOM, Arrived, Circuits, Post
+from triage_cli.runtime.stop import StopControl
+from triage_cli.service.delivery.dispatcher import ROOM, DeliveryBatch, DestinationBreakers, Dispatcher
 from triage_cli.service.delivery.pending import Waiting, or_offline
-from triage_cli.service.delivery.results import Attempts, Patience, Reached
+from triage_cli.service.delivery.results import AttemptRecorder, AttemptResult, RetryPolicy
 
 # Seconds between two looks at what has fallen due while something is still on its way.
 LOOK = 1.0
 
 
-class Map(NamedTuple):
+class RoutingTable(NamedTuple):
     """The routing map: its rules, its hash, what opens a destination by name, and which of them runs leave alone.
 
     `offline` are the destinations that need the network while it is switched off: what they are owed waits.
@@ -33,7 +33,7 @@ class Map(NamedTuple):
     rules: tuple[Rule, ...]
     config_hash: str
     destination: Callable[[str], Destination]
-    circuits: Circuits | None = None
+    circuits: DestinationBreakers | None = None
     offline: frozenset[str] = frozenset()
 
 
@@ -44,9 +44,16 @@ class Delivering:
     """
 
     def __init__(
-        self, store: Store, map_: Map, actor: str, lease: Lease, allowance: Allowance, breathe: Callable[[], None],
-        *, retry_dead: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        store: Store,
+        map_: RoutingTable,
+        actor: str,
+        lease: Lease,
+        allowance: StopControl,
+        breathe: Callable[[], None],
+        *,
+        retry_dead: bool = False,
+    ) -> None:
         self._store = store
         self._map = map_
         self._actor = actor
@@ -54,12 +61,12 @@ class Delivering:
         self._allowance = allowance
         self._breathe = breathe
         self._retry_dead = retry_dead
-        self._attempts = Attempts(store, actor, lease)
+        self._attempts = AttemptRecorder(store, actor, lease)
         off = store.switched_off()
         if retry_dead:
             for name in off:
                 store.switch(name, off=False)
-        self._post = Post(map_.destination, frozenset() if retry_dead else off, circuits=map_.circuits)
+        self._post = Dispatcher(map_.destination, frozenset() if retry_dead else off, circuits=map_.circuits)
 
     def close(self) -> None:
         """Let go of the destinations; what is in flight is cancelled, and due again once the run has ended."""
@@ -100,7 +107,7 @@ class Delivering:
         """Decide where tickets go, and leave it to others to hand them over: that is due at once."""
         return self._decide(chunk, again=False, holder=None)[0]
 
-    def due(self, ids: Sequence[str] | None = None) -> Iterator[list[Reached]]:
+    def due(self, ids: Sequence[str] | None = None) -> Iterator[list[AttemptResult]]:
         """Deliver what is due now at every destination that is not being left alone, or falls due while one is slow.
 
         With `ids`, what these tickets' destinations are owed.
@@ -128,7 +135,7 @@ class Delivering:
     def _owed(self, ids: Sequence[str] | None) -> list[str]:
         return [name for name in self._store.owed(ids) if name not in self.offline]
 
-    def _collect(self) -> list[Arrived]:
+    def _collect(self) -> list[DeliveryBatch]:
         self._breathe()
         if self._allowance.stopping:
             self._post.stop()
@@ -137,23 +144,23 @@ class Delivering:
             self._store.let_go(parked, self._lease)
         return arrived
 
-    def _told(self, arrived: Arrived) -> list[Reached]:
+    def _told(self, arrived: DeliveryBatch) -> list[AttemptResult]:
         to = arrived.destination
-        patience = Patience(to.max_attempts, to.schedule) if to else Patience()
+        patience = RetryPolicy(to.max_attempts, to.schedule) if to else RetryPolicy()
         return self._attempts.tell(arrived.outcomes, patience) if arrived.outcomes else []
 
     @staticmethod
-    def _troubled(arrived: Arrived) -> list[Reached]:
+    def _troubled(arrived: DeliveryBatch) -> list[AttemptResult]:
         """Return what could not be tried, as far as a reason is known."""
         if arrived.trouble is None:
             return []
-        return [Reached(parcel.ticket, (parcel.delivery,), arrived.trouble, ()) for parcel in arrived.parked]
+        return [AttemptResult(parcel.ticket, (parcel.delivery,), arrived.trouble, ()) for parcel in arrived.parked]
 
     def _arrived(self, waiting: dict[str, Waiting]) -> list[Outcome[Routed]]:
         """Return the outcomes of the tickets whose deliveries have all been tried, or were left alone."""
         ready = []
         for arrived in self._collect():
-            came: list[tuple[str, Reached | None]] = [(r.ticket_id, r) for r in self._told(arrived)]
+            came: list[tuple[str, AttemptResult | None]] = [(r.ticket_id, r) for r in self._told(arrived)]
             came += [(parcel.ticket.ticket_id, None) for parcel in arrived.parked]
             for ticket_id, reached in came:
                 wait = waiting.get(ticket_id)
@@ -165,7 +172,7 @@ class Delivering:
 
     def _decide(
         self, tickets: Sequence[Ticket], *, again: bool, holder: str | None
-    ) -> tuple[list[Outcome[Routed]], list[Parcel]]:
+    ) -> tuple[list[Outcome[Routed]], list[OutgoingDelivery]]:
         at = ids.now()
         existing = self._store.deliveries([t.ticket_id for t in tickets])
         outcomes: list[Outcome[Routed]] = []
@@ -182,7 +189,7 @@ class Delivering:
             if conflict is not None
         }
         parcels = [
-            Parcel(added, change.ticket)
+            OutgoingDelivery(added, change.ticket)
             for change in changes
             for added in change.adds
             if change.ticket and change.event.ticket_id not in refused and isinstance(added, Delivery)

@@ -12,7 +12,7 @@ from triage_cli.service.intake.import_tickets import Intake
 from triage_cli.service.verdicts import Verdicts
 
 
-class Together:
+class GroupCommitter:
     """Stores tickets one by one for a server. While one transaction is on its way to the disk the next one fills."""
 
     def __init__(self, store: Store, categories: tuple[Category, ...]) -> None:

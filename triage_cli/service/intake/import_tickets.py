@@ -9,9 +9,9 @@ from triage_cli.domain import dedup, ids
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Classification
-from triage_cli.domain.dedup import Identified, Meetings
+from triage_cli.domain.dedup import Identified, RewriteGuard
 from triage_cli.domain.errors import RowError, TriageError, UnavailableError
-from triage_cli.domain.occurrences import Seen
+from triage_cli.domain.occurrences import OccurrenceCounter
 from triage_cli.domain.routing import woken
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.streams import bounded
@@ -40,14 +40,14 @@ class Intake:
         run_id: str | None,
         *,
         hold: bool = False,
-        meetings: Meetings | None = None,
+        meetings: RewriteGuard | None = None,
     ) -> None:
         self._store = store
         self._actor = actor
         self._verdicts = verdicts
         self._run_id = run_id
         self._holder = run_id if hold else None
-        self._meetings = meetings or Meetings()
+        self._meetings = meetings or RewriteGuard()
 
     def chunks(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[list[Outcome[Ticket]]]:
         """Store drafts and yield their outcomes in order. Raises `InputError` where these seem to be other tickets.
@@ -55,7 +55,7 @@ class Intake:
         While one chunk is being saved the next one is read and decided: SQLite works without Python's lock, so this
         takes a third off an import.
         """
-        with closing(Seen()) as seen, ThreadPoolExecutor(1, "saver") as saver:
+        with closing(OccurrenceCounter()) as seen, ThreadPoolExecutor(1, "saver") as saver:
             saving: tuple[_Batch, Future[list[Conflict | None]]] | None = None
             for chunk in bounded(drafts):
                 try:
@@ -74,7 +74,7 @@ class Intake:
         """Raise `InputError` where these seem to be other tickets than those their ids name; nothing is stored."""
         met = rewritten = 0
         source = ""
-        with closing(Seen()) as seen:
+        with closing(OccurrenceCounter()) as seen:
             for chunk in bounded(drafts):
                 named = self._named([dedup.identify(d) for d in chunk if type(d) is TicketDraft and d.external_id])
                 before = seen.count([item.identity for item in named])
@@ -83,7 +83,7 @@ class Intake:
                 met += len(known)
                 rewritten += sum(known[i.identity].content_hash != i.content for i in items if i.identity in known)
                 source = items[0].draft.source if items else source
-        meetings = Meetings()
+        meetings = RewriteGuard()
         meetings.add(met, rewritten)
         if doubt := meetings.doubt(source):
             raise doubt
@@ -115,7 +115,9 @@ class Intake:
         found = self._store.known([identity, gone])
         return found.get(identity) or found.get(gone)
 
-    def _batch(self, chunk: Sequence[TicketDraft | Rejected], seen: Seen, saving: Mapping[str, Ticket]) -> "_Batch":
+    def _batch(
+        self, chunk: Sequence[TicketDraft | Rejected], seen: OccurrenceCounter, saving: Mapping[str, Ticket]
+    ) -> "_Batch":
         """Decide a chunk; `saving` are the tickets that the chunk before it is about to leave behind."""
         items, repeats = self._prepare(chunk, seen)
         outcomes = {r.row: Outcome[Ticket](r.row, "rejected", None, r.error, r) for r in chunk if type(r) is Rejected}
@@ -150,7 +152,9 @@ class Intake:
             if outcome.did == "unchanged":
                 batch.outcomes[row] = outcome._replace(value=known.get(identity, outcome.value))
 
-    def _prepare(self, chunk: Sequence[TicketDraft | Rejected], seen: Seen) -> tuple[list[Identified], dict[int, str]]:
+    def _prepare(
+        self, chunk: Sequence[TicketDraft | Rejected], seen: OccurrenceCounter
+    ) -> tuple[list[Identified], dict[int, str]]:
         """Name the drafts of a chunk, and tell which stood in this input before."""
         items = self._named([dedup.identify(d) for d in chunk if type(d) is TicketDraft])
         counted = seen.count([item.identity for item in items])

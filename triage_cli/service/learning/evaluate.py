@@ -16,10 +16,10 @@ from triage_cli.domain.serialization import compact
 from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.ports.adapters import Classifier
-from triage_cli.ports.storage import Shelf, Store
-from triage_cli.runtime.stop import Allowance
+from triage_cli.ports.storage import ModelRegistry, Store
+from triage_cli.runtime.stop import StopControl
 from triage_cli.service.learning.attacks import Steering, Tries
-from triage_cli.service.runs import Tally, running
+from triage_cli.service.runs import RunRecorder, running
 from triage_cli.service.verdicts import Verdicts
 
 MISTAKES = 25
@@ -83,7 +83,7 @@ class Evaluating:
     """
 
     def __init__(
-        self, store: Store, shelf: Shelf, categories: Sequence[Category],
+        self, store: Store, shelf: ModelRegistry, categories: Sequence[Category],
         classifier: Callable[[ClassifyPlan, str], Classifier], learned: Callable[[Sequence[str]], Sequence[bool]],
         per_day: float | None, actor: str, words: str,
     ) -> None:  # fmt: skip
@@ -97,11 +97,11 @@ class Evaluating:
         self._per_day = per_day
         self._actor = actor
         self._words = words
-        self.allowance = Allowance()
+        self.allowance = StopControl()
         self._brought = 0.0  # USD that this command has spent
 
     @contextmanager
-    def _asking(self, plan: ClassifyPlan) -> Iterator[tuple[Tally, Classifier]]:
+    def _asking(self, plan: ClassifyPlan) -> Iterator[tuple[RunRecorder, Classifier]]:
         """Begin a run of this command with its budget, and open the classifier; one limit holds for all its runs."""
         with running(self._store, "eval", self._actor, self._words, self.allowance, self._brought) as tally:
             tally.budget(plan.max_cost, self._per_day)
@@ -159,7 +159,7 @@ class Evaluating:
             found = self._scored(classifier.name, asked, own, tally.money.spent, seconds)
             return Evaluated(found, fitted, stopped, _mistakes(asked, rows), self._told(asked))
 
-    def _ask(self, classifier: Classifier, rows: Sequence[Labelled], tally: Tally) -> Iterator[list[_Asked]]:
+    def _ask(self, classifier: Classifier, rows: Sequence[Labelled], tally: RunRecorder) -> Iterator[list[_Asked]]:
         labels = {str(n): row.category for n, row in enumerate(rows)}
         tickets = (
             Ticket(str(n), "", "eval", None, "", None, row.text, None, None, 2, None, "") for n, row in enumerate(rows)
@@ -202,7 +202,7 @@ class Evaluating:
             reused=sum(bool(step.reused) for step in steps),
         )  # fmt: skip
 
-    def _fit(self, asked: Sequence[_Asked], tally: Tally) -> Iterator[Calibration]:
+    def _fit(self, asked: Sequence[_Asked], tally: RunRecorder) -> Iterator[Calibration]:
         """Fit and keep a curve for each step that was asked often enough; what a model has learned tells nothing."""
         said: dict[tuple[str, str], list[calibration.Pair]] = {}
         for each in asked:

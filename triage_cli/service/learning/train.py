@@ -13,8 +13,8 @@ from triage_cli.domain.evaluation.metrics import Graded, macro_f1, share, wilson
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Category
 from triage_cli.ports.adapters import Trainer
-from triage_cli.ports.storage import Shelf, Store
-from triage_cli.runtime.stop import Allowance
+from triage_cli.ports.storage import ModelRegistry, Store
+from triage_cli.runtime.stop import StopControl
 from triage_cli.service.runs import running
 from triage_cli.service.verdicts import Verdicts
 
@@ -34,7 +34,7 @@ class Figures(NamedTuple):
     macro_f1: float
 
 
-class Lesson(NamedTuple):
+class TrainingReport(NamedTuple):
     """What came of learning: whether a version was kept, and what it was held against on the same unseen tickets."""
 
     version: int | None
@@ -86,7 +86,13 @@ class Learning:
     """Learns for one list of categories, as one actor."""
 
     def __init__(
-        self, store: Store, shelf: Shelf, trainer: Trainer, categories: Sequence[Category], actor: str, words: str
+        self,
+        store: Store,
+        shelf: ModelRegistry,
+        trainer: Trainer,
+        categories: Sequence[Category],
+        actor: str,
+        words: str,
     ) -> None:
         self._store = store
         self._shelf = shelf
@@ -117,7 +123,7 @@ class Learning:
             found[row.text] = row._replace(category=category)
         return Material(list(found.values()), skipped, len(contradicted), given)
 
-    def learn(self, material: Material) -> Lesson:
+    def learn(self, material: Material) -> TrainingReport:
         """Fit a model, hold it against the one in use on tickets that neither has seen, and keep the better one.
 
         Where another one has come into use meanwhile it is held against that, with the verdicts of then. Raises
@@ -125,7 +131,7 @@ class Learning:
         """
         if reason := _too_few(material.rows):
             return self._kept(material, self._in_use(self._shelf.active()))._replace(reason=reason)
-        with running(self._store, "learn", self._actor, self._words, Allowance()) as tally:
+        with running(self._store, "learn", self._actor, self._words, StopControl()) as tally:
             for _ in range(TRIES):
                 if lesson := self._learned(material, tally.run.run_id):
                     return lesson
@@ -138,14 +144,14 @@ class Learning:
         return active if active and self._trainer.suits(active.weights) else None
 
     @staticmethod
-    def _kept(material: Material, used: ModelVersion | None) -> Lesson:
+    def _kept(material: Material, used: ModelVersion | None) -> TrainingReport:
         verdicts = sum(bool(row.ticket_id) for row in material.rows)
-        return Lesson(
+        return TrainingReport(
             used.version if used else None, "kept", "", len(material.rows), verdicts, material.skipped.total(),
             material.contradictory,
         )  # fmt: skip
 
-    def _learned(self, material: Material, run_id: str) -> Lesson | None:
+    def _learned(self, material: Material, run_id: str) -> TrainingReport | None:
         """Return what comes of learning; None where it was compared with what is no longer in use."""
         rows, active = material.rows, self._shelf.active()
         used = self._in_use(active)
@@ -171,9 +177,9 @@ class Learning:
         reason = f"right on {gained} more of {len(after)}"
         return kept and told._replace(version=kept.version, outcome="learned", reason=reason)
 
-    def roll_back(self) -> Lesson:
+    def roll_back(self) -> TrainingReport:
         """Use the version before the one in use; before the first stands the built-in model."""
-        with running(self._store, "learn", self._actor, self._words, Allowance()) as tally:
+        with running(self._store, "learn", self._actor, self._words, StopControl()) as tally:
             event = Event("rolled_back", None, tally.run.run_id, self._actor, ids.now())
             try:
                 version = self._shelf.step_back(event)
@@ -182,7 +188,7 @@ class Learning:
                     "the built-in model is in use: there is nothing to go back to", hint="triage learn makes a version"
                 ) from None
         said = f"version {version.version} is in use again" if version else "the built-in model is in use again"
-        return Lesson(version.version if version else None, "rolled_back", said, 0, 0, 0, 0)
+        return TrainingReport(version.version if version else None, "rolled_back", said, 0, 0, 0, 0)
 
     def suspects(self, material: Material) -> tuple[list[Suspect], list[Confused]]:
         """Return the labels that several answers contradict, the surest first, and the categories that are confused.

@@ -9,7 +9,7 @@ from triage_cli.domain.errors import CheckError, StoreError
 from triage_cli.stores import queries
 from triage_cli.stores.base import Db
 from triage_cli.stores.postgres import schema
-from triage_cli.stores.postgres.dialect import Door, storable
+from triage_cli.stores.postgres.dialect import DialectConnection, storable
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
 
@@ -35,7 +35,7 @@ def copy(source: SqliteStore, target: PostgresStore) -> Copied:
         return target._server.write(lambda door: _copy(db, door, target))  # noqa: SLF001
 
 
-def _copy(db: Db, door: Door, target: PostgresStore) -> Copied:
+def _copy(db: Db, door: DialectConnection, target: PostgresStore) -> Copied:
     for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
         door.execute(f"set local {setting} = 0")
     door.execute("select seq from chain for update")  # other writers, and another copy, wait here
@@ -57,7 +57,7 @@ def _copy(db: Db, door: Door, target: PostgresStore) -> Copied:
     return copied._replace(head=head[1])
 
 
-def _copy_table(db: Db, door: Door, table: str, so_far: Copied) -> Copied:
+def _copy_table(db: Db, door: DialectConnection, table: str, so_far: Copied) -> Copied:
     columns = [row[1] for row in db.execute(f"pragma table_info({table})")]
     changed = so_far.changed
 
@@ -76,7 +76,7 @@ def _copy_table(db: Db, door: Door, table: str, so_far: Copied) -> Copied:
     return so_far._replace(rows={**so_far.rows, table: number}, changed=changed)
 
 
-def _number_on(door: Door) -> None:
+def _number_on(door: DialectConnection) -> None:
     """Let tables that number their rows go on after the last one."""
     numbered = door.execute("select attrelid::regclass::text, attname::text from pg_attribute where attidentity = 'd'")
     for table, column in numbered.fetchall():
@@ -86,7 +86,9 @@ def _number_on(door: Door) -> None:
         )
 
 
-def _verify(door: Door, head: tuple[int, str, str | None], rows: dict[str, int], key: bytes | None) -> None:
+def _verify(
+    door: DialectConnection, head: tuple[int, str, str | None], rows: dict[str, int], key: bytes | None
+) -> None:
     seq, last, mark = head
     try:
         there = audit_chain.verify(_events(door), key if mark else None, {})
@@ -103,7 +105,7 @@ def _verify(door: Door, head: tuple[int, str, str | None], rows: dict[str, int],
             raise CheckError(f"{table} has {counted} rows there and {number} here; nothing was copied")
 
 
-def _events(door: Door) -> Iterator[LoggedEvent]:
+def _events(door: DialectConnection) -> Iterator[LoggedEvent]:
     said, after = queries.EVENTS.format(where="true", page=PAGE), 0
     while page := door.execute(said, {"after": after}).fetchall():
         yield from (LoggedEvent(*row) for row in page)

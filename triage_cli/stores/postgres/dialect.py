@@ -55,7 +55,7 @@ def is_unstorable(error: Exception) -> bool:
     return isinstance(error, UnicodeEncodeError)
 
 
-class Door:
+class DialectConnection:
     """A connection that takes SQL as the SQLite store has it.
 
     `trace` is a query and its values that finds a row once the transaction now open here was committed.

@@ -16,7 +16,7 @@ from triage_cli.config import without_password
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.runtime.network import Network
 from triage_cli.stores.postgres import migrations
-from triage_cli.stores.postgres.dialect import Door, adapt
+from triage_cli.stores.postgres.dialect import DialectConnection, adapt
 from triage_cli.stores.postgres.errors import check_address, is_lost, is_starting, passes, translate
 
 T = TypeVar("T")
@@ -65,9 +65,9 @@ class Server:
 
     # -- work
 
-    def read(self, work: Callable[[Door], T]) -> T:
+    def read(self, work: Callable[[DialectConnection], T]) -> T:
         """Do something that changes nothing; it is tried again where the connection is lost."""
-        mine: Door | None = getattr(self._local, "door", None)
+        mine: DialectConnection | None = getattr(self._local, "door", None)
         if mine is not None:
             return work(mine)
 
@@ -77,7 +77,7 @@ class Server:
 
         return self._again(once)
 
-    def write(self, work: Callable[[Door], T]) -> T:
+    def write(self, work: Callable[[DialectConnection], T]) -> T:
         """Do something in one transaction, exactly once; it is tried again where it was undone for certain."""
 
         def once() -> T:
@@ -88,7 +88,7 @@ class Server:
         return self._again(once)
 
     @contextmanager
-    def writing(self) -> Iterator[Door]:
+    def writing(self) -> Iterator[DialectConnection]:
         """Return a transaction whose block is not tried again. Raises `UnavailableError` where it was undone."""
         with self._told(), ExitStack() as stack:
             yield self._again(lambda: stack.enter_context(self._transaction()))
@@ -96,7 +96,7 @@ class Server:
     # -- below: transactions
 
     @contextmanager
-    def _transaction(self) -> Iterator[Door]:
+    def _transaction(self) -> Iterator[DialectConnection]:
         lost = None
         with self._held() as door:
             number = _begin(door)
@@ -119,10 +119,10 @@ class Server:
         if lost is not None and not self._again(lambda: self._was_committed(number, door)):
             raise lost
 
-    def _commit(self, door: Door) -> None:
+    def _commit(self, door: DialectConnection) -> None:
         door.connection.execute("commit")
 
-    def _was_committed(self, number: str, lost: Door) -> bool:
+    def _was_committed(self, number: str, lost: DialectConnection) -> bool:
         """Tell whether a transaction was committed whose end nobody heard of.
 
         A server that crashed gives the number of one that left nothing on its disk to another: so one that is said to
@@ -167,7 +167,7 @@ class Server:
     # -- below: connections
 
     @contextmanager
-    def _held(self) -> Iterator[Door]:
+    def _held(self) -> Iterator[DialectConnection]:
         pool = self._pool or self._open()
         try:
             connection = pool.getconn(BUSY_SECONDS)
@@ -179,7 +179,7 @@ class Server:
                 f"all {self._most} connections to {self.shown} were in use for {BUSY_SECONDS:.0f} s", hint="try later"
             ) from error
         try:
-            yield Door(connection)
+            yield DialectConnection(connection)
         except psycopg.Error as error:
             if is_lost(error):
                 self._drop(pool)  # its others are lost too, and it would wait ever longer before it asks again
@@ -209,7 +209,7 @@ class Server:
             pool.close(CLOSING_SECONDS)
 
 
-def _begin(door: Door) -> str:
+def _begin(door: DialectConnection) -> str:
     # One round trip: the transaction's number comes along, and tells later whether a commit that was lost was done.
     cursor = door.connection.execute(BEGIN)
     cursor.nextset()
@@ -217,7 +217,7 @@ def _begin(door: Door) -> str:
     return number
 
 
-def _state(door: Door, number: str) -> str | None:
+def _state(door: DialectConnection, number: str) -> str | None:
     """Return what became of a transaction: None where it is too long ago."""
     try:
         (state,) = door.execute("select pg_xact_status(?::xid8)", (number,)).fetchone() or (None,)

@@ -9,7 +9,7 @@ from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Ticket
 from triage_cli.stores import queries
-from triage_cli.stores.postgres.dialect import Door
+from triage_cli.stores.postgres.dialect import DialectConnection
 from triage_cli.stores.queries import COLUMNS
 
 # A statement's time by the database's clock: machines need not agree on theirs, and an index can be asked for it.
@@ -125,7 +125,9 @@ def as_json(fields: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def add(
-    door: Door, record: "type[Classification | Delivery | Attempt | BatchItem]", rows: Sequence[Sequence[Any]]
+    door: DialectConnection,
+    record: "type[Classification | Delivery | Attempt | BatchItem]",
+    rows: Sequence[Sequence[Any]],
 ) -> None:
     """Write the rows of one table."""
     if not rows:

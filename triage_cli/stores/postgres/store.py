@@ -15,7 +15,7 @@ from triage_cli.domain.audit import Event, Head
 from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Classification
-from triage_cli.domain.deliveries import Attempt, Delivery, Parcel
+from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery
 from triage_cli.domain.errors import NoDatabaseError, UsageError
 from triage_cli.domain.ids import now
 from triage_cli.domain.runs import Lease, Run
@@ -27,7 +27,7 @@ from triage_cli.runtime.places import began, machine, place
 from triage_cli.stores import queries
 from triage_cli.stores.base import SqlStore
 from triage_cli.stores.postgres import queries as pg_queries
-from triage_cli.stores.postgres.dialect import Door, is_unstorable, storable
+from triage_cli.stores.postgres.dialect import DialectConnection, is_unstorable, storable
 from triage_cli.stores.postgres.pool import MOST, PATIENCE, Server
 from triage_cli.stores.queries import COLUMNS, GIVEN, START
 
@@ -77,7 +77,7 @@ class PostgresStore(SqlStore):
         """Record a run and start its lease; what a dead process on this machine held is free from here on."""
         run, now_here = run._replace(host=machine(), pid=os.getpid()), self._now()
 
-        def begin(db: Door) -> float:
+        def begin(db: DialectConnection) -> float:
             self._tend(db, now_here)
             spent = db.execute(pg_queries.CONTINUE, (now(), *queries.dead(run))).fetchall()
             before = run.spent + sum(row[0] for row in spent) + self._spent_before(db, run)
@@ -92,7 +92,7 @@ class PostgresStore(SqlStore):
     def set_aside(self, lease: Lease, wanted: Sequence[float], per_day: float | None) -> int:
         """Set further sums aside, as many as all runs may; who asks for that takes turns, by a lock taken first."""
 
-        def set_aside(db: Door) -> int:
+        def set_aside(db: DialectConnection) -> int:
             if per_day is not None:
                 db.execute(pg_queries.ALONE, (pg_queries.BUDGET,))
             return self._set_aside(db, lease, wanted, per_day)
@@ -110,7 +110,7 @@ class PostgresStore(SqlStore):
         said = pg_queries.page(" and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", locked)
         values |= {"limit": limit, "bytes": BYTES if selection.ids is None else sys.maxsize}
 
-        def claim(db: Door) -> list[Ticket]:
+        def claim(db: DialectConnection) -> list[Ticket]:
             self._check_run(db, lease)
             self._renew(db, lease)
             while tickets := [Ticket._make((*row, lease.run_id)) for *row, _ in db.execute(said, values)]:
@@ -120,7 +120,7 @@ class PostgresStore(SqlStore):
 
         return self._server.write(claim)
 
-    def _claim(self, db: Door, tickets: Sequence[Ticket], lease: Lease) -> list[Ticket]:
+    def _claim(self, db: DialectConnection, tickets: Sequence[Ticket], lease: Lease) -> list[Ticket]:
         wanted = {"ids": compact([t.ticket_id for t in tickets]), "run": lease.run_id}
         mine = dict(db.execute(pg_queries.CLAIM, wanted).fetchall())
         taken_over = [ticket_id for ticket_id, before in mine.items() if before]
@@ -130,14 +130,14 @@ class PostgresStore(SqlStore):
 
     def due(
         self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0, ids: Sequence[str] | None = None
-    ) -> list[Parcel]:
+    ) -> list[OutgoingDelivery]:
         """Take hold of pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
         values = {"destination": destination, "run": lease.run_id, "horizon": horizon, "limit": limit}
         said = pg_queries.DUE
         if ids is not None:
             said, values["ids"] = pg_queries.DUE_OF, compact(list(ids))
 
-        def due(db: Door) -> tuple[list[Delivery], list[Ticket]]:
+        def due(db: DialectConnection) -> tuple[list[Delivery], list[Ticket]]:
             self._check_run(db, lease)
             self._renew(db, lease)
             deliveries = [Delivery(*row) for row in db.execute(said, values).fetchall()]
@@ -146,9 +146,9 @@ class PostgresStore(SqlStore):
         deliveries, found = self._server.write(due)
         tickets = {t.ticket_id: t for t in found}
         deliveries.sort(key=lambda d: (d.due_at, d.delivery_id))
-        return [Parcel(d, tickets[d.ticket_id]) for d in deliveries]
+        return [OutgoingDelivery(d, tickets[d.ticket_id]) for d in deliveries]
 
-    def _renew(self, db: Door, lease: Lease) -> None:
+    def _renew(self, db: DialectConnection, lease: Lease) -> None:
         self._book(db, lease.run_id, lease.spent)
         db.execute(pg_queries.RENEW, (lease.seconds, lease.spent, lease.reserved, lease.run_id))
 
@@ -173,7 +173,9 @@ class PostgresStore(SqlStore):
         except psycopg.errors.UniqueViolation:  # COPY takes all or none: an identity was taken
             return self._server.write(lambda db: self._save(db, changes, lease, at_once=False))
 
-    def _save(self, db: Door, changes: Sequence[Change], lease: Lease | None, *, at_once: bool) -> dict[str, Conflict]:
+    def _save(
+        self, db: DialectConnection, changes: Sequence[Change], lease: Lease | None, *, at_once: bool
+    ) -> dict[str, Conflict]:
         if lease is not None:
             self._renew(db, lease)
         conflicts = self._update(db, [c for c in changes if c.ticket and c.expects])
@@ -192,14 +194,14 @@ class PostgresStore(SqlStore):
         self._log(db, kept)
         return conflicts
 
-    def _let_go_and_hold(self, db: Door, changes: Sequence[Change]) -> None:
+    def _let_go_and_hold(self, db: DialectConnection, changes: Sequence[Change]) -> None:
         tickets = [(c.ticket, c.expects) for c in changes if c.ticket]
         if left := [t.ticket_id for t, expects in tickets if expects and not t.run_id]:
             db.execute(pg_queries.LET_GO, (compact(left),))
         if held := [(t.ticket_id, t.run_id) for t, expects in tickets if not expects and t.run_id]:
             db.execute(pg_queries.HOLD, (pg_queries.as_json(("ticket_id", "run_id"), held),))
 
-    def _update(self, db: Door, changes: Sequence[Change]) -> dict[str, Conflict]:
+    def _update(self, db: DialectConnection, changes: Sequence[Change]) -> dict[str, Conflict]:
         """Update tickets that stand where the changes were decided on, and find those that have moved on."""
         if not changes:
             return {}
@@ -219,7 +221,7 @@ class PostgresStore(SqlStore):
         here = {t.ticket_id: t for t in self._tickets(db, moved)} if moved else {}
         return {ticket_id: Conflict(here.get(ticket_id)) for ticket_id in moved}
 
-    def _insert(self, db: Door, new: Sequence[Ticket], *, at_once: bool) -> bool:
+    def _insert(self, db: DialectConnection, new: Sequence[Ticket], *, at_once: bool) -> bool:
         """Insert tickets whose identity is free; tell whether all were. Raises `UniqueViolation` where done at once."""
         if at_once and len(new) >= pg_queries.MANY:
             plain = all(t[GIVEN:-1] == START for t in new)  # the schema says what a new ticket starts with
@@ -228,7 +230,7 @@ class PostgresStore(SqlStore):
         rows = pg_queries.as_json(COLUMNS, [t[:-1] for t in new])
         return db.execute(pg_queries.INSERT_TICKETS, (rows,)).rowcount == len(new)
 
-    def _log(self, db: Door, changes: Sequence[Change]) -> None:
+    def _log(self, db: DialectConnection, changes: Sequence[Change]) -> None:
         """Chain the events. The lock on the head is the last that is taken: who holds it waits for nobody."""
         seq, prev, mark = db.execute(pg_queries.CHAIN).fetchone() or (0, audit_chain.GENESIS, None)
         mine = audit_chain.same(mark, self._audit_key)
@@ -275,7 +277,7 @@ class PostgresStore(SqlStore):
         return [Ticket(*row) for *row, _ in rows], more
 
     @contextmanager
-    def _writing(self) -> Iterator[Door]:
+    def _writing(self) -> Iterator[DialectConnection]:
         with self._server.writing() as db:
             yield db
 

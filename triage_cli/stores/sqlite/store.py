@@ -14,7 +14,7 @@ from triage_cli.domain.audit import Head
 from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Classification
-from triage_cli.domain.deliveries import Attempt, Delivery, Parcel
+from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery
 from triage_cli.domain.errors import NoDatabaseError, StoreError, UnavailableError, UsageError
 from triage_cli.domain.ids import now
 from triage_cli.domain.runs import Lease, Run
@@ -101,7 +101,7 @@ class SqliteStore(SqlStore):
 
     def due(
         self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0, ids: Sequence[str] | None = None
-    ) -> list[Parcel]:
+    ) -> list[OutgoingDelivery]:
         """Take hold of pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
         values = {
             "destination": destination,
@@ -119,7 +119,7 @@ class SqliteStore(SqlStore):
             deliveries = [Delivery(*row) for row in db.execute(said, values).fetchall()]
             tickets = {t.ticket_id: t for t in self._tickets(db, [d.ticket_id for d in deliveries])}
         deliveries.sort(key=lambda d: (d.due_at, d.delivery_id))
-        return [Parcel(d, tickets[d.ticket_id]) for d in deliveries]
+        return [OutgoingDelivery(d, tickets[d.ticket_id]) for d in deliveries]
 
     def _renew(self, db: sqlite3.Connection, lease: Lease) -> None:
         until = time.time() + lease.seconds

@@ -12,9 +12,9 @@ from anthropic.types.messages import MessageBatch
 from triage_cli.classifiers.llm.anthropic import AnthropicProvider, translated
 from triage_cli.classifiers.llm.batch.client import SKEW, Limits, Line, as_line, custom_id, since
 from triage_cli.classifiers.llm.prompt import Question
-from triage_cli.classifiers.llm.provider import Complaint
+from triage_cli.classifiers.llm.provider import ProviderError
 from triage_cli.domain.batches import Batch, BatchLook
-from triage_cli.domain.errors import DoubtfulError, TriageError
+from triage_cli.domain.errors import TriageError, UnknownOutcomeError
 
 LONG = 900.0  # seconds that the SDK allows for a whole batch
 # The statuses that stand behind an error's type, since results carry only its name.
@@ -67,7 +67,7 @@ class AnthropicWire(AnthropicProvider):
         except (anthropic.AnthropicError, httpx2.HTTPError, ValueError) as error:
             raise self._translated(error) from None
         if unclear:
-            raise DoubtfulError("a batch that may be ours is still under way", hint="a later run looks again")
+            raise UnknownOutcomeError("a batch that may be ours is still under way", hint="a later run looks again")
         return None
 
     async def _first(self, provider_id: str) -> str:
@@ -83,7 +83,7 @@ class AnthropicWire(AnthropicProvider):
         try:
             batch = await self.sdk.messages.batches.retrieve(provider_id)
         except anthropic.NotFoundError as error:
-            if Complaint.of(404, error.body, {}).html:
+            if ProviderError.of(404, error.body, {}).html:
                 raise self._translated(error) from None
             return BatchLook("gone"), ()
         except (anthropic.AnthropicError, ValueError) as error:
@@ -114,14 +114,14 @@ class AnthropicWire(AnthropicProvider):
         if result["type"] != "errored":
             return Line(name, again=True)
         inner = (result.get("error") or {}).get("error") or {}
-        said = Complaint.of(STATUS.get(str(inner.get("type")), 500), inner, {})
+        said = ProviderError.of(STATUS.get(str(inner.get("type")), 500), inner, {})
         if self.learned(said, plain=bool(options.get("plain"))):
             return Line(name, again=True)
         return Line(name, error=self.failure(said))
 
     def _translated(self, error: Exception) -> TriageError:
         if isinstance(error, anthropic.APIStatusError):
-            said = Complaint.of(error.status_code, error.body, error.response.headers)
+            said = ProviderError.of(error.status_code, error.body, error.response.headers)
             return self.failure(said)
         return translated(error)
 

@@ -11,19 +11,19 @@ from typing import IO, Any, NamedTuple, Protocol, TypeVar
 
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.classifier import AskingClassifier, failed, said
-from triage_cli.classifiers.llm.pricing import Bill, half, used
-from triage_cli.classifiers.llm.provider import BUDGET, Complaint, Reply, failure
+from triage_cli.classifiers.llm.pricing import Cost, half, used
+from triage_cli.classifiers.llm.provider import BUDGET, ProviderError, Reply, failure
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
-from triage_cli.domain.decisions import POSTPONED, Answer, Asking, Classification
+from triage_cli.domain.decisions import POSTPONED, Answer, Classification, QuestionSpec
 from triage_cli.domain.errors import (
     AnswerError,
     ConfigError,
-    DoubtfulError,
     RefusedError,
     TemporaryError,
     TriageError,
     UnavailableError,
+    UnknownOutcomeError,
     UsageError,
 )
 from triage_cli.domain.runs import Outcome
@@ -90,7 +90,7 @@ class Wire(Protocol):
     async def find(self, batch: Batch, known: frozenset[str]) -> str | None:
         """Return the provider's name for a batch of ours, None if it has none; `known` are those of others.
 
-        Raises `DoubtfulError` where it cannot tell yet.
+        Raises `UnknownOutcomeError` where it cannot tell yet.
         """
 
     async def look(self, provider_id: str) -> tuple[BatchLook, Sequence[str]]:
@@ -122,7 +122,7 @@ class Postponing:
         self._asked = asked
         self._has_next = has_next
 
-    def askings(self) -> tuple[Asking, ...]:
+    def askings(self) -> tuple[QuestionSpec, ...]:
         """Describe what will be asked."""
         return self._asked.askings()
 
@@ -192,13 +192,13 @@ class Batches:
         question, masked = self._asked.question(ticket, limit)
         worst = self._asked.worst(question, budget)
         line = self._wire.line(custom_id(batch_id, number), question, budget)
-        return BatchRequest(line, Bill(self._price).price_of(worst), json.dumps(masked) if masked else None)
+        return BatchRequest(line, Cost(self._price).price_of(worst), json.dumps(masked) if masked else None)
 
     def submit(self, batch: Batch, lines: IO[bytes], sending: Callable[[], bool]) -> str:
         """Hand a batch over and return the provider's name for it.
 
         `sending` is called before the one step that cannot be taken back, and says whether it may be taken. Raises
-        `DoubtfulError` where the batch may have arrived all the same; after any other error it has not.
+        `UnknownOutcomeError` where the batch may have arrived all the same; after any other error it has not.
         """
         with self._open():
             uploaded = self._run(lambda: self._wire.upload(batch.batch_id, lines), PATIENCE)
@@ -272,7 +272,7 @@ class Batches:
         """Return what a result says of a ticket, with its tokens and half its price."""
         question, _ = self._asked.question(ticket)
         question = question._replace(labels=tuple(json.loads(batch.labels)))
-        bill = Bill(self._price)
+        bill = Cost(self._price)
         if isinstance(result.reply, Reply):
             bill.add(used(result.reply, self._asked.worst(question, 2 * BUDGET)))
             verdict = said(result.reply, question)
@@ -343,7 +343,7 @@ def since(batch: Batch) -> float:
 
 def refused(words: str, spec: ClassifierSpec, address: str) -> BatchLook:
     """Return the look of a batch that the provider refused as a whole, and what that means for the run."""
-    said = Complaint.of(400, words, {})
+    said = ProviderError.of(400, words, {})
     error = failure(said, spec, address)
     if not isinstance(error, RefusedError | ConfigError):
         error = UnavailableError(
@@ -352,7 +352,7 @@ def refused(words: str, spec: ClassifierSpec, address: str) -> BatchLook:
     return BatchLook("failed", 0, error)
 
 
-def _doubtful(why: str) -> DoubtfulError:
-    return DoubtfulError(
+def _doubtful(why: str) -> UnknownOutcomeError:
+    return UnknownOutcomeError(
         f"whether the provider has begun a batch is not known: {why}", hint="its tickets wait; the next run looks it up"
     )

@@ -10,7 +10,7 @@ from openai.types.chat import ChatCompletion
 from triage_cli.classifiers.llm.batch.client import SKEW, Limits, Line, as_line, refused, since
 from triage_cli.classifiers.llm.openai import HOME, OpenAIProvider
 from triage_cli.classifiers.llm.prompt import Question
-from triage_cli.classifiers.llm.provider import Complaint
+from triage_cli.classifiers.llm.provider import ProviderError
 from triage_cli.domain.batches import Batch, BatchLook
 from triage_cli.domain.errors import ConfigError, TemporaryError, TriageError
 
@@ -74,7 +74,7 @@ class OpenAIWire(OpenAIProvider):
         try:
             batch = await self.sdk.batches.retrieve(provider_id)
         except openai.NotFoundError as error:
-            if Complaint.of(404, error.body, {}).html:
+            if ProviderError.of(404, error.body, {}).html:
                 raise self.translated(error) from None
             return BatchLook("gone"), ()
         except (openai.OpenAIError, ValueError) as error:
@@ -114,7 +114,7 @@ class OpenAIWire(OpenAIProvider):
                 return Line(name, self.reply(ChatCompletion.construct(**body), question))
             except TriageError as failed:
                 return Line(name, error=failed)
-        said = Complaint.of(status, body, {})
+        said = ProviderError.of(status, body, {})
         if self.learned(said, int(options.get("form", 0)), frozenset(options.get("without", ()))):
             return Line(name, again=True)
         return Line(name, error=self.failure(said))
