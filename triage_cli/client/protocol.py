@@ -200,6 +200,8 @@ def draft_line(draft: TicketDraft, seen: int) -> str:
         record["seen"] = seen
     if draft.silent:
         record["silent"] = draft.silent
+    if draft.origin == "typed":
+        record["typed"] = True
     return compact(record)
 
 
@@ -217,11 +219,13 @@ def draft_of(record: Any) -> TicketDraft:
     silent = record.get("silent", [])
     if not isinstance(silent, list) or not all(isinstance(name, str) for name in silent):
         raise ProtocolError("a draft has no proper list of silent columns")
+    if not isinstance(typed := record.get("typed", False), bool):
+        raise ProtocolError("a draft does not say properly whether it was typed")
     row, line, seen = numbers
     subject, description, customer_id, priority, created_at, external_id, verdict = texts
     return TicketDraft(
         row, line, subject, description, customer_id, priority, created_at, external_id, source, extra, verdict,
-        seen=seen, silent=tuple(silent),
+        seen=seen, silent=tuple(silent), origin="typed" if typed else "row",
     )  # fmt: skip
 
 
