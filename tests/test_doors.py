@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -337,7 +338,7 @@ def test_the_look_takes_time_by_length_only(text: str) -> None:
 def honest(ticket: Ticket) -> tuple[str, float]:
     """Sort the shipped honest tickets by their first line, whatever follows."""
     first = (ticket.description or "").split("\n")[0]
-    shipped = json.loads(Path(prompt.__file__).parents[1].joinpath("attacks.json").read_text())["tickets"]
+    shipped = json.loads(files("triage_cli").joinpath("attacks.json").read_text())["tickets"]
     return next((t["label"] for t in shipped if t["text"] == first), "General"), 0.9
 
 

@@ -21,7 +21,7 @@ from triage_cli.domain.errors import UsageError
 from triage_cli.runtime.network import Network
 
 PACKAGE = Path(triage_cli.__file__).parent
-DOOR = PACKAGE / "network.py"
+DOOR = PACKAGE / "runtime" / "network.py"
 
 # -- in the source: what makes a connection, by its full name; a name that ends with a dot is a whole module
 

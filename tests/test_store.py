@@ -680,7 +680,7 @@ def test_of_two_that_change_the_same_ticket_at_once_exactly_one_holds(store: Sql
 
 OPENS = """
 import os, sys
-from triage_cli.stores.sqlite.store import schema
+from triage_cli.stores.sqlite import schema
 from triage_cli.stores.sqlite.store import SqliteStore
 gate, opened = os.pipe()
 children = []

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,6 +19,7 @@ from tests.commands import PATIENCE, until
 from tests.conftest import Cli
 from tests.llm_server import Asked, LlmServer, Step, chat, serving, verdict
 from tests.test_nightly import WORKERS, case, configure, tickets
+from triage_cli.classifiers.llm.claim_check import CLOCK, GOOD
 from triage_cli.runtime.places import alive, began
 
 NUMBER = 40
@@ -102,6 +104,8 @@ def test_a_run_that_was_taken_for_dead_elsewhere_pays_for_nothing_more(night: Ni
     second = night.cli(*words)
     assert (second.returncode, second.stderr) == (0, "")
     assert sum(night.asked().values()) == NUMBER + WORKERS, "what was in flight is asked again"
+    began_waiting = time.clock_gettime(CLOCK)
+    until(lambda: time.clock_gettime(CLOCK) > began_waiting + GOOD, "its last look at its lease is too old")
     first.send_signal(signal.SIGCONT)
     told = first.communicate()[1].decode()
     assert (first.returncode, "another one has taken over its work" in told) == (

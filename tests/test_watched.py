@@ -194,9 +194,10 @@ def commands() -> set[str]:
 
 def test_no_command_that_prints_records_is_forgotten_here_nor_one_with_a_bar() -> None:
     assert set(JOBS) == commands()
-    modules = {name: importlib.import_module(f"triage_cli.cli.{module}") for name, module in app.MODULES.items()}
+    commands_of = {name: f"triage_cli.cli.commands.{module}" for name, module in app.MODULES.items()}
+    modules = {name: importlib.import_module(module) for name, module in commands_of.items()}
     barred = {name for name, job in JOBS.items() if job.bar and job.formats == FORMATS}
-    assert barred == {name for name, module in modules.items() if hasattr(module, "Bar")}
+    assert barred == {name for name, module in modules.items() if hasattr(module, "ProgressBar")}
 
 
 @pytest.mark.parametrize(("name", "output"), [(name, output) for name, job in JOBS.items() for output in job.formats])
