@@ -18,9 +18,9 @@ from typing import Any
 import psycopg
 
 from benchmarks.make_tickets import main as make_tickets
-from tests.llm_server import Step, chat, verdict
-from tests.llm_server import serving as answering
-from tests.pg_server import PgServer, serving, sql
+from tests.support.llm_server import Step, chat, verdict
+from tests.support.llm_server import serving as answering
+from tests.support.pg_server import PgServer, serving, sql
 from triage_cli.domain import audit_chain, ids
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.runs import Lease, Run

@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.llm_server import Asked, Step, good, serving
-from tests.test_faults import COMMAND, HOWS, Job, strike
-from tests.test_webhook import Receiver
+from tests.support.fault_job import COMMAND, HOWS, Job, strike
+from tests.support.llm_server import Asked, Step, good, serving
+from tests.support.webhook_receiver import Receiver
 from triage_cli.service.audit_proof import prove
 from triage_cli.stores.audit_log import trail
 from triage_cli.stores.sqlite.store import SqliteStore

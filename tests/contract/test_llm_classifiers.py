@@ -1,0 +1,795 @@
+"""Language models behind the port: the vendors' own SDKs against a real server that misbehaves in every known way."""
+
+import json
+import logging
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from tests.support.llm_classifiers import CATEGORIES, KEY, PRICE, TYPES, WORDS, asked, opened, steps, tickets
+from tests.support.llm_server import (
+    Asked,
+    LlmServer,
+    Script,
+    Step,
+    chat,
+    decision,
+    failing,
+    good,
+    message,
+    serving,
+    verdict,
+)
+from tests.support.online import ONLINE
+from tests.support.world import a_budget
+from triage_cli.classifiers.llm.classifier import build
+from triage_cli.classifiers.llm.pricing import Cost
+from triage_cli.classifiers.llm.prompt import LIMITS
+from triage_cli.classifiers.llm.provider import BUDGET
+from triage_cli.config.models import ClassifierSpec, Price
+from triage_cli.domain.errors import (
+    BudgetError,
+    ConfigError,
+    ExitCode,
+    RefusedError,
+    TriageError,
+    UnavailableError,
+    UsageError,
+)
+from triage_cli.domain.tickets import Category
+from triage_cli.runtime.network import Network
+from triage_cli.runtime.stop import StopControl
+
+
+def first(script_steps: Sequence[Step], then: Script = good) -> Script:
+    """Answer the first requests so, later ones by another script."""
+    return lambda n, one: script_steps[n] if n < len(script_steps) else then(n, one)
+
+
+def always(step: Step) -> Script:
+    return lambda _n, _asked: step
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Script], LlmServer]]:
+    servers: list[LlmServer] = []
+
+    def start(script: Script = good) -> LlmServer:
+        servers.append(LlmServer(script))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+# --- the ordinary case, and what is recorded of it
+
+
+@pytest.mark.parametrize(("kind", "source"), [("openai", "said"), ("anthropic", "said"), ("decision", "decision")])
+def test_every_ticket_gets_its_answer(kind: str, source: str) -> None:
+    with serving(lambda n, one: good(n, one)._replace(delay=0.02)) as server:
+        outcomes, error = asked(opened(server, kind, workers=4, price=PRICE), 20)
+    assert error is None
+    assert sorted(s.ticket_id for s in steps(outcomes)) == sorted(f"t{n}" for n in range(20))
+    assert {(s.category, s.confidence, s.confidence_source, s.threshold) for s in steps(outcomes)} == {
+        ("Billing", 0.9, source, 0.6)
+    }
+    assert len(server.asked) == 20
+    assert 1 < server.most <= 4
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_an_answer_at_its_threshold_is_sure_and_one_a_hair_below_is_not(kind: str) -> None:
+    with serving() as server:
+        for threshold, sure in ((0.9, True), (0.9 + 1e-9, False)):
+            (outcome,), error = asked(opened(server, kind, min_confidence=threshold))
+            assert (error, steps([outcome])[0].confidence) == (None, 0.9)
+            assert outcome.value is not None
+            assert outcome.value.sure is sure
+
+
+def test_the_tokens_and_their_price_are_recorded() -> None:
+    with serving() as server:
+        (chats,), _ = asked(opened(server, price=PRICE))
+        (messages,), _ = asked(opened(server, "anthropic", price=PRICE))
+    (one,), (two,) = steps([chats]), steps([messages])
+    assert (one.input_tokens, one.output_tokens) == (100, 10)
+    assert one.cost == pytest.approx(0.2)
+    assert (two.input_tokens, two.cache_read, two.cache_write) == (100, 70, 10)
+    assert two.cost == pytest.approx((20 * 1000 + 10 * 10000 + 70 * 100 + 10 * 1250) / 1e6)
+
+
+@pytest.mark.parametrize("told", [None, {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}])
+def test_usage_that_is_not_told_is_estimated(told: dict[str, int] | None) -> None:
+    with serving(always(Step(chat(verdict(), usage=told)))) as server:
+        outcomes, _ = asked(opened(server, price=PRICE), 1, budget := a_budget())
+    assert steps(outcomes)[0].input_tokens > 50
+    assert budget.spent > 0
+
+
+def test_no_more_of_the_input_is_from_a_cache_than_there_is() -> None:
+    told = {"prompt_tokens": 100, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 10**9}}
+    with serving(always(Step(chat(verdict(), usage=told)))) as server:
+        outcomes, _ = asked(opened(server, price=Price(1000.0, 1000.0)))
+    (step,) = steps(outcomes)
+    assert (step.input_tokens, step.cache_read) == (100, 100)
+    assert step.cost == pytest.approx(0.11)
+
+
+def test_the_confidence_is_that_of_the_label_s_token_where_it_is_told() -> None:
+    logprobs = [('{"category": "', {}), ("General", {"General": -0.1, "Billing": -2.4}), ('"}', {})]
+    with serving(always(Step(chat('{"category": "General"}', logprobs=logprobs)))) as server:
+        outcomes, _ = asked(opened(server))
+    (step,) = steps(outcomes)
+    assert (step.category, step.confidence_source) == ("General", "logprob")
+    assert step.confidence == pytest.approx(0.9089, abs=1e-4)
+    assert json.loads(step.probabilities or "")["Billing"] == pytest.approx(0.0911, abs=1e-4)
+
+
+def test_below_the_threshold_nobody_is_sure() -> None:
+    with serving(always(Step(chat(verdict(confidence=0.4))))) as server:
+        (outcome,), _ = asked(opened(server))
+    assert outcome.value is not None
+    assert not outcome.value.sure
+    assert outcome.error is None
+
+
+def test_an_answer_without_any_confidence_is_not_sure() -> None:
+    with serving(always(Step(chat("Billing")))) as server:
+        (outcome,), _ = asked(opened(server))
+    (step,) = steps([outcome])
+    assert (step.category, step.confidence, step.confidence_source) == ("Billing", None, "said")
+    assert outcome.value is not None
+    assert not outcome.value.sure
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_none_of_these_is_an_abstention_and_no_failure(kind: str) -> None:
+    bodies = {
+        "openai": chat(verdict("none of these")),
+        "anthropic": message(verdict("none of these")),
+        "decision": decision("none of these", {"none of these": 0.9, "Billing": 0.1}),
+    }
+    with serving(always(Step(bodies[kind]))) as server:
+        outcomes, error = asked(opened(server, kind))
+    (step,) = steps(outcomes)
+    assert error is None
+    assert (step.category, step.error, step.confidence) == (None, None, 0.9)
+
+
+def test_the_model_that_really_answered_is_on_the_step() -> None:
+    with serving() as server:
+        outcomes, _ = asked(opened(server, model="m-large"))
+    assert steps(outcomes)[0].step == "gpt (m)"
+    assert steps(outcomes)[0].classifier == "gpt"
+
+
+def test_what_is_masked_does_not_leave_and_is_named() -> None:
+    with serving() as server:
+        classifier = opened(server, redact=("email", "card"))
+        ticket = tickets(1)[0]._replace(subject="from jane@example.com", description="card 4111 1111 1111 1111")
+        outcomes = [o for chunk in classifier.classify([[ticket]], a_budget()) for o in chunk]
+    assert json.loads(server.asked[0].ticket) == {"subject": "from [email]", "description": "card [card]"}
+    assert json.loads(steps(outcomes)[0].redacted or "") == ["email", "card"]
+
+
+def test_what_nobody_sees_hides_nothing_from_the_masks() -> None:
+    with serving() as server:
+        classifier = opened(server, redact=("email", "card"))
+        ticket = tickets(1)[0]._replace(
+            subject="from jane\u200b@exam\u00adple.com", description="card 4111\u2060 1111 11\u200b11 1111"
+        )
+        outcomes = [o for chunk in classifier.classify([[ticket]], a_budget()) for o in chunk]
+    assert json.loads(server.asked[0].ticket) == {"subject": "from [email]", "description": "card [card]"}
+    assert json.loads(steps(outcomes)[0].redacted or "") == ["email", "card"]
+
+
+def test_the_fingerprint_names_everything_that_is_asked() -> None:
+    with serving() as server:
+        base = opened(server).fingerprint
+        assert opened(server, workers=3, min_confidence=0.9, price=PRICE).fingerprint == base
+        others = [opened(server, model="n"), opened(server, "decision"), opened(server, redact=("email",))]
+        others.append(opened(server.url + "/other"))
+    assert len({base, *(c.fingerprint for c in others)}) == 5
+    told = others[0].asking()
+    assert (told.kind, told.model, json.loads(told.categories)[0][0]) == ("openai", "n", "Billing")
+
+
+def test_an_address_is_recorded_without_its_password() -> None:
+    assert opened("http://user:hunter2@127.0.0.1:9/v1?key=hunter3").asking().endpoint == "http://127.0.0.1:9/v1"
+
+
+# --- the wire
+
+
+def test_openai_is_sent_schema_logprobs_and_the_key() -> None:
+    with serving() as server:
+        asked(opened(server))
+    (one,) = server.asked
+    assert one.headers["authorization"] == f"Bearer {KEY}"
+    assert one.body["response_format"]["json_schema"]["strict"] is True
+    assert one.body["response_format"]["json_schema"]["schema"]["properties"]["category"]["enum"][-1] == "none of these"
+    assert (one.body["temperature"], one.body["logprobs"], one.body["max_completion_tokens"]) == (0, True, 256)
+    assert "prompt_cache_key" not in one.body
+    assert [m["role"] for m in one.body["messages"]] == ["system", *["user", "assistant"] * 3, "user"]
+
+
+def test_anthropic_is_sent_a_schema_and_a_cached_system_block() -> None:
+    with serving() as server:
+        asked(opened(server, "anthropic"))
+    (one,) = server.asked
+    assert one.path == "/v1/messages"
+    assert one.body["system"][0]["cache_control"] == {"type": "ephemeral"}
+    assert one.body["output_config"]["format"]["type"] == "json_schema"
+    assert "temperature" not in one.body
+
+
+def test_a_decision_is_asked_with_its_choices() -> None:
+    with serving() as server:
+        asked(opened(server, "decision"))
+    (one,) = server.asked
+    assert one.path == "/v1/decisions"
+    (question,) = one.body["questions"]
+    assert [c["value"] for c in question["choices"]] == ["Billing", "Technical", "General", "none of these"]
+    assert question["choices"][0]["description"] == "Money Examples: I was charged twice"
+
+
+def test_a_server_without_decisions_is_asked_in_the_older_shape() -> None:
+    answer = {
+        "type": "choice",
+        "choice": "Billing",
+        "probabilities": {"Billing": 0.8, "General": 0.2},
+        "confidence": 0.8,
+    }
+
+    def script(_n: int, one: Asked) -> Step:
+        if one.path.endswith("/decisions"):
+            return failing(404, "not found")
+        return Step({"answers": {"category": answer}, "model": "m", "usage": {"input_tokens": 7}})
+
+    with serving(script) as server:
+        outcomes, error = asked(opened(server, "decision", workers=1), 3)
+    assert error is None
+    assert {(s.category, s.confidence, s.confidence_source, s.input_tokens) for s in steps(outcomes)} == {
+        ("Billing", 0.8, "decision", 7)
+    }
+    assert [a.path for a in server.asked].count("/v1/decisions") == 1
+
+
+def test_a_server_that_needs_no_key_gets_none_of_ours() -> None:
+    with serving() as server:
+        outcomes, error = asked(opened(server, api_key_env=None))
+    assert (len(outcomes), error) == (1, None)
+    assert KEY not in str(server.asked)
+
+
+# --- what a server cannot do is left out, once
+
+
+@pytest.mark.parametrize(
+    ("objection", "gone", "instead"),
+    [
+        (failing(400, "Unrecognized request argument: logprobs"), "logprobs", None),
+        (failing(400, "Unsupported value: 'temperature' does not support 0"), "temperature", None),
+        (failing(400, "max_completion_tokens: extra fields not permitted"), "max_completion_tokens", "max_tokens"),
+        (failing(400, "response_format json_schema is not supported"), None, "response_format"),
+        (
+            failing(500, "[{'type': 'literal_error', 'loc': ('body', 'response_format', 'type')}]"),
+            None,
+            "response_format",
+        ),
+        (failing(422, "Invalid schema for response_format"), None, "response_format"),
+    ],
+)
+def test_what_the_server_objects_to_is_left_out_and_remembered(
+    objection: Step, gone: str | None, instead: str | None
+) -> None:
+    with serving(first([objection])) as server:
+        outcomes, error = asked(opened(server, workers=1, max_retries=0), 3)
+    assert error is None
+    assert [s.category for s in steps(outcomes)] == ["Billing"] * 3
+    assert len(server.asked) == 4
+    for later in server.asked[1:]:
+        assert gone not in later.body
+        assert instead is None or instead in later.body
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "response_format json_schema is not supported"),
+        (500, "[{'type': 'literal_error', 'loc': ('body', 'response_format', 'type')}]"),
+        (422, "Invalid schema for response_format"),
+    ],
+)
+def test_a_server_without_schemas_is_asked_for_an_object(status: int, words: str) -> None:
+    """First without the bounds of the schema, which may be all it objects to; llama-cpp-python says so with a 500."""
+
+    def script(n: int, one: Asked) -> Step:
+        form = one.body.get("response_format", {}).get("type")
+        return failing(status, words) if form == "json_schema" else good(n, one)
+
+    with serving(script) as server:
+        outcomes, error = asked(opened(server, workers=1, max_retries=0), 3)
+    assert error is None
+    assert [s.category for s in steps(outcomes)] == ["Billing"] * 3
+    assert len(server.asked) == 5
+    assert server.asked[-1].body["response_format"] == {"type": "json_object"}
+
+
+def test_a_server_that_takes_no_bounds_keeps_the_schema() -> None:
+    with serving(first([failing(400, "schema: maxLength is not supported")])) as server:
+        outcomes, _ = asked(opened(server, workers=1), 2)
+    assert [s.category for s in steps(outcomes)] == ["Billing"] * 2
+    assert "maxLength" in str(server.asked[0].body)
+    assert "maxLength" not in str(server.asked[1].body)
+    assert server.asked[1].body["response_format"]["type"] == "json_schema"
+
+
+def test_a_server_that_knows_no_forms_at_all_is_asked_plainly() -> None:
+    def script(_n: int, one: Asked) -> Step:
+        return failing(400, "response_format: unknown") if "response_format" in one.body else good(_n, one)
+
+    with serving(script) as server:
+        outcomes, _ = asked(opened(server, workers=1), 2)
+    assert [s.category for s in steps(outcomes)] == ["Billing"] * 2
+    assert len(server.asked) == 5
+
+
+def test_a_server_that_ignores_the_form_is_asked_in_the_next() -> None:
+    def script(_n: int, one: Asked) -> Step:
+        form = one.body.get("response_format", {}).get("type")
+        return Step(chat("I believe it is about money.")) if form == "json_schema" else good(_n, one)
+
+    with serving(script) as server:
+        outcomes, _ = asked(opened(server, workers=1), 5)
+    assert [s.category for s in steps(outcomes)] == ["Billing"] * 5
+    assert len(server.asked) == 6
+
+
+def test_anthropic_without_schemas_is_asked_without() -> None:
+    with serving(first([failing(400, "output_config: Extra inputs are not permitted")])) as server:
+        outcomes, _ = asked(opened(server, "anthropic", workers=1), 2)
+    assert [s.category for s in steps(outcomes)] == ["Billing"] * 2
+    assert "output_config" not in server.asked[-1].body
+
+
+# --- bad answers: each has a name, none is a category, all are paid for
+
+BAD: dict[str, tuple[Step, str]] = {
+    "prose": (Step(chat("It seems to be about billing.")), "not_json"),
+    "a wrong label": (Step(chat(verdict("Sales"))), "unknown_label"),
+    "nothing": (Step(chat("")), "empty"),
+    "null": (Step(chat(None)), "empty"),
+    "cut": (Step(chat('{"category": "Bil', finish="length")), "cut"),
+    "cut after the label": (Step(chat('{"category": "Billing", "conf', finish="length")), "cut"),
+    "a refusal": (Step(chat(None, refusal="I cannot help with that.")), "refused"),
+    "a filter": (Step(chat(verdict(), finish="content_filter")), "refused"),
+    "no choices": (Step({**chat(""), "choices": []}), "empty"),
+    "null choices": (Step({**chat(""), "choices": None}), "empty"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_answer_has_a_name_and_was_paid_for(name: str) -> None:
+    step, problem = BAD[name]
+    with serving(always(step)) as server:
+        outcomes, error = asked(opened(server, workers=2, price=PRICE), 3)
+    assert error is None
+    assert [s.error for s in steps(outcomes)] == [problem] * 3
+    times = 1 if problem == "refused" else 2
+    assert len(server.asked) == 3 * times
+    assert [s.cost for s in steps(outcomes)] == [pytest.approx(0.2 * times)] * 3
+
+
+@pytest.mark.parametrize(
+    ("step", "problem"),
+    [
+        (Step(message("prose")), "not_json"),
+        (Step(message(verdict("Sales"))), "unknown_label"),
+        (Step(message("", stop="refusal")), "refused"),
+        (Step(message('{"cat', stop="max_tokens")), "cut"),
+        (Step({**message(""), "content": []}), "empty"),
+        (Step({**message(""), "content": None, "usage": None}), "empty"),
+    ],
+)
+def test_the_same_of_anthropic(step: Step, problem: str) -> None:
+    with serving(always(step)) as server:
+        outcomes, error = asked(opened(server, "anthropic"))
+    assert error is None
+    assert [s.error for s in steps(outcomes)] == [problem]
+
+
+@pytest.mark.parametrize(
+    ("step", "problem"),
+    [
+        (Step(decision("", {}, kind="refusal")), "refused"),
+        (Step(decision("Sales", {"Sales": 1.0})), "unknown_label"),
+        (Step({**decision("Billing", {"Billing": 1.0}), "answers": []}), "empty"),
+        (Step({"answers": None, "model": None, "usage": None}), "empty"),
+    ],
+)
+def test_the_same_of_a_decision(step: Step, problem: str) -> None:
+    with serving(always(step)) as server:
+        outcomes, error = asked(opened(server, "decision"))
+    assert error is None
+    assert [s.error for s in steps(outcomes)] == [problem]
+
+
+def test_a_cut_answer_is_asked_for_again_with_twice_the_room() -> None:
+    with serving(first([Step(chat("{", finish="length"))])) as server:
+        outcomes, _ = asked(opened(server))
+    assert steps(outcomes)[0].category == "Billing"
+    assert [a.body["max_completion_tokens"] for a in server.asked] == [256, 512]
+
+
+def test_a_bad_answer_is_not_repeated_without_retries() -> None:
+    with serving(always(Step(chat("prose")))) as server:
+        outcomes, _ = asked(opened(server, max_retries=0))
+    assert [s.error for s in steps(outcomes)] == ["not_json"]
+    assert len(server.asked) == 1
+
+
+def test_a_ticket_that_is_too_long_is_cut_until_it_fits() -> None:
+    too_long = failing(400, "request (5031 tokens) exceeds the available context size (2048 tokens)")
+    with serving(first([too_long])) as server:
+        classifier = opened(server)
+        big = tickets(1, "word " * 9_999)
+        (chunk,) = [c for c in classifier.classify([big], a_budget()) if c]
+        assert steps(chunk)[0].category == "Billing"
+    assert len(server.asked[1].ticket) < 5_000 < len(server.asked[0].ticket)
+    with serving(always(too_long)) as server:
+        outcomes, error = asked(opened(server))
+        assert (steps(outcomes)[0].error, error, len(server.asked)) == ("too_long", None, 1), "it is short already"
+        (chunk,) = [c for c in opened(server).classify([big], a_budget()) if c]
+    assert (steps(chunk)[0].error, len(server.asked)) == ("too_long", 1 + len(LIMITS))
+
+
+# --- failures that pass
+
+PASSING: dict[str, list[Step]] = {
+    "429 on the first 20": [failing(429, "slow down")] * 20,
+    "429 with Retry-After": [failing(429, "slow down", retry_after="7")] * 5,
+    "bursts of 5xx": [failing(code, "oops") for code in (500, 502, 503, 504, 529)] * 3,
+    "cut before the status": [Step(chat(verdict()), cut=-1)] * 6,
+    "cut within the body": [Step(chat(verdict()), cut=30)] * 6,
+    "a page of a gateway": [Step("<html>502</html>", 502, kind="text/html")] * 4,
+    "broken JSON": [Step('{"choices": [', kind="application/json")] * 3,
+    "408 and 409": [failing(408), failing(409)],
+    "a failure with status 200": [Step({"error": {"code": 503, "message": "overloaded"}})] * 3,
+}
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_failures_that_pass_cost_no_ticket(name: str) -> None:
+    with serving(first(PASSING[name])) as server:
+        outcomes, error = asked(opened(server, workers=4, max_retries=20), 30)
+    assert error is None
+    assert [s.category for s in steps(outcomes)] == ["Billing"] * 30
+    assert len(server.asked) == 30 + len(PASSING[name]), "no more calls than needed"
+
+
+@pytest.mark.parametrize("name", ["bursts of 5xx", "cut before the status", "429 with Retry-After", "broken JSON"])
+@pytest.mark.parametrize("kind", ["anthropic", "decision"])
+def test_the_same_with_the_other_vendors(kind: str, name: str) -> None:
+    with serving(first(PASSING[name])) as server:
+        outcomes, error = asked(opened(server, kind, workers=4, max_retries=20), 10)
+    assert error is None
+    assert [s.category for s in steps(outcomes)] == ["Billing"] * 10
+    assert len(server.asked) == 10 + len(PASSING[name])
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("retries", [0, 2])
+def test_one_call_and_as_many_as_retries(kind: str, retries: int) -> None:
+    with serving(always(failing(500, "oops"))) as server:
+        outcomes, error = asked(opened(server, kind, workers=1, max_retries=retries), 3)
+    assert error is None
+    assert [s.error for s in steps(outcomes)] == ["unavailable"] * 3
+    assert len(server.asked) == 3 * (retries + 1)
+
+
+@pytest.mark.parametrize("step", [Step(chat(verdict()), drip=0.05), Step(hang=True)], ids=["drips", "hangs"])
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+def test_no_server_stretches_the_deadline(kind: str, step: Step) -> None:
+    with serving(always(step)) as server:
+        outcomes, error = asked(opened(server, kind, workers=3, max_retries=1, timeout=0.3), 3)
+        assert error is None
+        assert [s.error for s in steps(outcomes)] == ["unavailable"] * 3
+        assert all("0.3 s" in str(o.error) for o in outcomes)
+        assert len(server.asked) == 6
+
+
+def test_a_server_that_stays_broken_ends_the_run_and_the_rest_stays_new() -> None:
+    with serving(always(failing(500, "oops"))) as server:
+        outcomes, error = asked(opened(server, workers=4, max_retries=5), 100)
+    assert isinstance(error, UnavailableError)
+    assert error.exit_code == ExitCode.UNAVAILABLE
+    assert len(server.asked) < 30
+    assert len(outcomes) < 10
+
+
+# --- what ends a run
+
+
+ENDING: dict[str, tuple[Step, type[TriageError], ExitCode, str]] = {
+    "a wrong key": (failing(401, f"Incorrect API key provided: {KEY}"), RefusedError, ExitCode.REFUSED, "KEY"),
+    "a key that may not": (failing(403, "no access"), RefusedError, ExitCode.REFUSED, "KEY"),
+    "no quota": (failing(429, "You exceeded", code="insufficient_quota"), RefusedError, ExitCode.REFUSED, "quota"),
+    "no credit": (failing(400, "Your credit balance is too low"), RefusedError, ExitCode.REFUSED, "quota"),
+    "no such model": (failing(404, "no", code="model_not_found"), ConfigError, ExitCode.USAGE, '"m"'),
+    "a model of another": (failing(400, "The model `m` does not exist"), ConfigError, ExitCode.USAGE, '"m"'),
+    "a page with 200": (Step("<!doctype html><p>Hello", kind="text/html"), ConfigError, ExitCode.USAGE, "web page"),
+    "a page with 404": (Step("<html>nothing", 404, kind="text/html"), ConfigError, ExitCode.USAGE, "web page"),
+    "a proxy's login": (Step("<html>log in", 403, kind="text/html"), RefusedError, ExitCode.REFUSED, "web page"),
+    "an hour's pause": (failing(429, "later", retry_after="3600"), UnavailableError, ExitCode.UNAVAILABLE, "max-wait"),
+}
+
+
+@pytest.mark.parametrize("name", ENDING)
+@pytest.mark.parametrize("kind", TYPES)
+def test_what_ends_a_run_ends_it_at_once(kind: str, name: str) -> None:
+    step, kind_of_error, code, word = ENDING[name]
+    with serving(always(step._replace(delay=0.02))) as server:
+        outcomes, error = asked(opened(server, kind, workers=4), 50)
+    assert isinstance(error, kind_of_error)
+    assert (error.exit_code, error.stops_run) == (code, True)
+    assert word in error.sentence()
+    assert KEY not in error.sentence()
+    assert "\n" not in error.sentence()
+    assert len(error.sentence()) < 400
+    assert outcomes == []
+    assert len(server.asked) <= 4 * (2 if kind == "decision" and "model" not in step.body else 1)
+
+
+def test_what_was_in_flight_at_the_end_is_kept() -> None:
+    refused = threading.Event()
+
+    def script(n: int, one: Asked) -> Step:
+        if n == 3:
+            refused.set()
+            return failing(401, "no")
+        refused.wait(5)
+        return good(n, one)._replace(delay=0.2)
+
+    def unlocked(server: LlmServer) -> None:
+        server._lock = NoLock()  # type: ignore[assignment]
+
+    with serving(script) as server:
+        unlocked(server)
+        outcomes, error = asked(opened(server, workers=4), 50)
+    assert isinstance(error, RefusedError)
+    assert [s.category for s in steps(outcomes)] == ["Billing"] * 3
+    assert len(server.asked) == 4
+
+
+class NoLock:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+def test_nobody_there_is_unavailable() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    outcomes, error = asked(opened(url, workers=2, max_retries=2), 5)
+    assert isinstance(error, UnavailableError)
+    assert "base_url" in error.hint
+    assert outcomes == []
+
+
+def test_a_server_that_takes_no_request_at_all_ends_the_run() -> None:
+    with serving(always(failing(400, "bad request"))) as server:
+        outcomes, error = asked(opened(server, workers=2), 50)
+    assert isinstance(error, ConfigError)
+    assert [s.error for s in steps(outcomes)].count("rejected") == len(outcomes) <= 11
+    assert len(server.asked) <= 12
+
+
+def test_a_request_rejected_now_and_then_is_its_ticket_s_failure() -> None:
+    def script(n: int, one: Asked) -> Step:
+        return failing(400, "bad request") if n % 2 else good(n, one)
+
+    with serving(script) as server:
+        outcomes, error = asked(opened(server, workers=1), 40)
+    assert error is None
+    assert [s.error for s in steps(outcomes)].count("rejected") == 20
+
+
+def test_stop_takes_nothing_new() -> None:
+    allowance = StopControl()
+    budget = a_budget(allowance=allowance)
+
+    def script(n: int, one: Asked) -> Step:
+        if n == 5:
+            allowance.stop()
+        return good(n, one)
+
+    with serving(script) as server:
+        outcomes, error = asked(opened(server, workers=2), 50, budget)
+    assert error is None
+    assert len(outcomes) == len(server.asked) <= 8
+
+
+def test_a_pause_does_not_outlast_a_stop() -> None:
+    allowance = StopControl()
+    budget = a_budget(allowance=allowance)
+
+    def script(_n: int, _one: Asked) -> Step:
+        allowance.stop()
+        return failing(429, "later", retry_after="100")
+
+    with serving(script) as server:
+        outcomes, error = asked(opened(server, workers=1), 5, budget)
+    assert (outcomes, error, len(server.asked)) == ([], None, 1)
+
+
+# --- money
+
+
+def test_no_call_passes_the_limit() -> None:
+    with serving() as server:
+        outcomes, error = asked(opened(server, workers=4, price=PRICE), 100, budget := a_budget(20.0))
+    assert isinstance(error, BudgetError)
+    assert error.exit_code == ExitCode.BUDGET
+    assert budget.spent == pytest.approx(0.2 * len(outcomes))
+    assert len(outcomes) == len(server.asked) > 30
+    assert budget.spent <= 20
+    assert budget.reserved == pytest.approx(0)
+
+
+def test_a_small_limit_is_spent_by_many_workers_as_by_one() -> None:
+    """A call costs 0.2; what eight may cost together passes the limit, so that some wait for what others have left."""
+    spent = []
+    for workers in (1, 8):
+        with serving() as server:
+            classifier = opened(server, workers=workers, price=PRICE)
+            worst = Cost(PRICE).price_of(classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET))
+            outcomes, error = asked(classifier, 60, budget := a_budget(2 * worst))
+        assert isinstance(error, BudgetError)
+        assert budget.bounds.limit == 2 * worst
+        assert 2 * worst - 0.2 < budget.spent + worst, "until a worst case has no more room"
+        spent.append((len(outcomes), round(budget.spent, 2)))
+    assert spent[0] == spent[1]
+
+
+def test_a_limit_without_a_price_is_refused_before_any_call() -> None:
+    with serving() as server:
+        _, error = asked(opened(server), 3, a_budget(1.0))
+    assert isinstance(error, ConfigError)
+    assert "price" in error.hint
+    assert server.asked == []
+
+
+def test_failures_give_back_what_was_reserved() -> None:
+    with serving(always(failing(500))) as server:
+        budget = a_budget(50.0)
+        asked(opened(server, workers=2, max_retries=1, price=PRICE), 3, budget)
+    assert (budget.spent, budget.reserved) == (0, 0)
+
+
+LOST = {
+    "no answer in time": Step(chat(verdict()), delay=0.4),
+    "cut within the body": Step(chat(verdict()), cut=30),
+    "cut before the status": Step(cut=-1),
+    "broken JSON": Step('{"choices": [', kind="application/json"),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_request_whose_answer_was_lost_stays_on_the_bill_as_its_worst_case(name: str) -> None:
+    with serving(first([LOST[name]] * 2)) as server:
+        classifier = opened(server, workers=1, max_retries=2, timeout=0.2, price=PRICE)
+        worst = Cost(PRICE._replace(input=PRICE.cache_write or 0)).price_of(
+            classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET)
+        )
+        outcomes, error = asked(classifier, 1, budget := a_budget(100.0))
+    assert error is None
+    assert steps(outcomes)[0].cost == pytest.approx(2 * worst + 0.2)
+    assert budget.spent == pytest.approx(2 * worst + 0.2)
+    assert budget.reserved == 0
+
+
+def test_a_ticket_that_was_never_answered_bears_what_was_lost_on_it() -> None:
+    with serving(always(LOST["cut within the body"])) as server:
+        outcomes, error = asked(opened(server, workers=1, max_retries=1, price=PRICE), 1, budget := a_budget())
+    assert error is None
+    (step,) = steps(outcomes)
+    assert step.error == "unavailable"
+    assert step.cost == pytest.approx(budget.spent)
+    assert budget.spent > 0
+
+
+def test_requests_are_repeated_only_while_their_worst_case_has_room() -> None:
+    """A limit of 2.5 worst cases is room for two requests, whatever the retries; the ticket stays new."""
+    with serving(always(LOST["cut within the body"])) as server:
+        classifier = opened(server, workers=4, max_retries=9, price=PRICE._replace(cache_write=None))
+        worst = Cost(PRICE).price_of(classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET))
+        outcomes, error = asked(classifier, 8, budget := a_budget(2.5 * worst))
+    assert isinstance(error, BudgetError)
+    assert outcomes == []
+    assert len(server.asked) == 2
+    assert budget.spent == pytest.approx(2 * worst)
+    assert budget.reserved == 0
+
+
+def test_a_paid_bad_answer_is_kept_when_the_money_ends_before_its_repetition() -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 10}
+    with serving(always(Step(chat("prose", usage=usage)))) as server:
+        classifier = opened(server, workers=1, price=PRICE)
+        worst = Cost(PRICE).price_of(classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET))
+        outcomes, error = asked(classifier, 1, a_budget(worst + 0.15))
+    assert isinstance(error, BudgetError)
+    assert [s.error for s in steps(outcomes)] == ["not_json"]
+    assert len(server.asked) == 1
+
+
+# --- bad input
+
+
+def test_a_missing_key_names_the_variable() -> None:
+    spec = ClassifierSpec("gpt", "openai", model="m", api_key_env="MY_KEY")
+    for env in ({}, {"MY_KEY": " "}):
+        with pytest.raises(RefusedError, match="MY_KEY"):
+            build(spec, CATEGORIES, env=env, actor="a", run_id=None, network=ONLINE)
+
+
+def test_a_key_that_cannot_be_sent_is_not_shown() -> None:
+    spec = ClassifierSpec("gpt", "openai", model="m", api_key_env="MY_KEY")
+    with pytest.raises(RefusedError) as caught:
+        build(spec, CATEGORIES, env={"MY_KEY": f"{KEY}\nx"}, actor="a", run_id=None, network=ONLINE)
+    assert KEY not in caught.value.sentence()
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_offline_opens_nothing(kind: str) -> None:
+    with pytest.raises(UsageError, match="gpt"):
+        opened("http://127.0.0.1:9/v1", kind, network=Network(offline=True))
+
+
+def test_a_decision_has_at_most_255_choices() -> None:
+    many = [Category(f"c{n}") for n in range(255)]
+    spec = ClassifierSpec("d", "decision", model="m")
+    with pytest.raises(ConfigError, match="254"):
+        build(spec, many, env={}, actor="a", run_id=None, network=ONLINE)
+
+
+# --- keys and tickets stay where they belong
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_no_key_and_no_ticket_in_any_log_or_traceback(
+    kind: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told = []
+    for step in (
+        good(0, Asked(f"/{kind}", {}, {})),
+        failing(500, "x"),
+        failing(401, KEY),
+        failing(400, "bad"),
+        Step(cut=-1),
+    ):
+        with caplog.at_level(logging.DEBUG), serving(always(step)) as server:
+            for name in ("openai", "anthropic", "httpx2"):
+                logging.getLogger(name).setLevel(logging.DEBUG)
+            classifier = opened(server, kind, max_retries=1)
+            try:
+                for chunk in classifier.classify([tickets(2)], a_budget()):
+                    told += [repr(o.error) for o in chunk]
+            except TriageError:
+                told.append(traceback.format_exc())
+    said = caplog.text + "".join(capfd.readouterr()) + "".join(told)
+    assert KEY not in said
+    assert WORDS not in said
+
+
+@pytest.fixture(autouse=True)
+def _levels() -> Iterator[None]:
+    before = {name: logging.getLogger(name).level for name in ("openai", "anthropic", "httpx2")}
+    yield
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)

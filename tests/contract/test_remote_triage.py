@@ -1,0 +1,355 @@
+"""One test body on both sides of the wire: `LocalTriage`, and `RemoteTriage` over a server on the same parts."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.support.api_server import Running, serving
+from tests.support.online import ONLINE
+from tests.support.world import World
+from triage_cli.client import RemoteTriage, http
+from triage_cli.client.http import Address, ConnectionLostError, checked
+from triage_cli.client.upload import ROWS
+from triage_cli.destinations.file import FileDestination
+from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
+from triage_cli.domain.deliveries import RoutePlan, Rule
+from triage_cli.domain.errors import (
+    AnswerError,
+    BudgetError,
+    InputError,
+    NotFoundError,
+    OverloadedError,
+    RefusedError,
+    RowError,
+    UsageError,
+)
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.streams import WINDOW, in_order
+from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.ports.triage import Triage
+
+NUMBER = 2 * ROWS + 300
+
+
+class Side:
+    """A world, and the way to its use cases."""
+
+    def __init__(self, world: World, make: Callable[[], Triage]) -> None:
+        self.world = world
+        self.make = make
+
+
+@contextmanager
+def served(world: World, folder: Path) -> Iterator[Running]:
+    with serving(folder, parts=world.triage()._parts) as running:
+        yield running
+
+
+@pytest.fixture(params=["local", "remote"])
+def side(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterator[Side]:
+    world.rules = (Rule("r", ("kept",), {"category": ("Billing", "Technical")}),)
+    world.destinations["kept"] = FileDestination("kept", tmp_path / "kept.jsonl", 1, ())
+    if request.param == "local":
+        yield Side(world, world.triage)
+        return
+    with ExitStack() as stack:
+        running = stack.enter_context(served(world, tmp_path))
+
+        def make() -> Triage:
+            triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
+            stack.callback(triage.close)
+            return triage
+
+        yield Side(world, make)
+
+
+def a_row(n: int, external_id: str | None = "", **more: object) -> TicketDraft:
+    made = TicketDraft(
+        n, n + 2, f"subject {n}", None, external_id=f"E-{n}" if external_id == "" else external_id, cells=()
+    )
+    return made._replace(**more)  # type: ignore[arg-type]
+
+
+def dids(outcomes: list[Outcome[Ticket]]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for outcome in outcomes:
+        found[outcome.did] = found.get(outcome.did, 0) + 1
+    return found
+
+
+def test_rows_come_back_in_their_order_with_what_was_asked(side: Side) -> None:
+    drafts: list[TicketDraft | Rejected] = [a_row(n) for n in range(NUMBER)]
+    for n in (0, 1, ROWS - 1, ROWS, NUMBER - 1):
+        drafts[n] = Rejected(n, n + 2, RowError(f"line {n + 2}: nothing in it"), "raw")
+    outcomes = list(side.make().create(drafts))
+    assert [o.row for o in outcomes] == list(range(NUMBER))
+    assert [o.item for o in outcomes] == drafts
+    assert dids(outcomes) == {"created": NUMBER - 5, "rejected": 5}
+    assert dids(list(side.make().create(drafts))) == {"unchanged": NUMBER - 5, "rejected": 5}
+
+
+def test_rows_without_an_id_are_known_again_by_their_occurrence_over_all_parcels(side: Side) -> None:
+    drafts = [a_row(n, None, subject="the same") for n in range(NUMBER)]
+    assert dids(list(side.make().create(drafts))) == {"created": NUMBER}
+    assert dids(list(side.make().create(drafts))) == {"unchanged": NUMBER}
+    more = [*drafts, a_row(NUMBER, None, subject="the same")]
+    assert dids(list(side.make().create(more))) == {"unchanged": NUMBER, "created": 1}
+
+
+def test_an_id_that_stands_in_two_parcels_with_another_text_is_rejected(side: Side) -> None:
+    drafts = [a_row(n) for n in range(NUMBER)]
+    drafts.append(a_row(NUMBER, "E-0", subject="another"))
+    drafts.append(a_row(NUMBER + 1, "E-1", subject="subject 1"))
+    outcomes = list(side.make().create(drafts))
+    assert dids(outcomes) == {"created": NUMBER, "rejected": 1, "unchanged": 1}
+    error = outcomes[NUMBER].error
+    assert isinstance(error, RowError)
+    assert "stands in this input before" in error.message
+
+
+def test_other_tickets_under_known_ids_are_told_by_the_whole_input(side: Side) -> None:
+    """A parcel full of changes stops nothing where what came before was unchanged; nor does it hide a doubt."""
+    list(side.make().create([a_row(n) for n in range(NUMBER)]))
+    changed = [a_row(n, subject="new words" if n >= 2 * ROWS else f"subject {n}") for n in range(NUMBER)]
+    assert dids(list(side.make().create(changed))) == {"unchanged": 2 * ROWS, "updated": NUMBER - 2 * ROWS}
+    with pytest.raises(InputError, match="these seem to be other tickets"):
+        list(side.make().create([a_row(n, subject="quite other words") for n in range(NUMBER)]))
+
+
+def test_a_typed_ticket_is_always_a_new_one(side: Side) -> None:
+    draft = TicketDraft(subject="the same", extra={})
+    made = [next(iter(side.make().create([draft]))) for _ in range(2)]
+    assert [o.did for o in made] == ["created", "created"]
+    assert made[0].value is not None
+    assert made[1].value is not None
+    assert made[0].value.ticket_id != made[1].value.ticket_id
+
+
+def test_a_run_gives_every_row_back_within_the_window(side: Side) -> None:
+    side.world.classifier._answer = lambda t: ("Billing", 0.9) if "7" not in (t.subject or "") else ("General", 0.9)
+    drafts: list[TicketDraft | Rejected] = [a_row(n) for n in range(NUMBER)]
+    drafts[3] = Rejected(3, 5, RowError("line 5: nothing in it"))
+    outcomes = list(side.make().run(iter(drafts), ClassifyPlan()))
+    assert sorted(o.row for o in outcomes) == list(range(NUMBER))
+    assert all(o.row <= place + WINDOW for place, o in enumerate(outcomes))
+    assert [o.row for o in in_order(outcomes)] == list(range(NUMBER))
+    assert {o.value.ticket.status for o in outcomes if o.value} == {"unroutable", "routed"}
+
+
+def test_a_tickets_own_failure_is_a_value_and_a_runs_failure_ends_it(side: Side) -> None:
+    list(side.make().create([a_row(n) for n in range(4)]))
+
+    def failing(ticket: Ticket) -> tuple[str | None, float]:
+        if ticket.subject == "subject 3":
+            raise BudgetError("the money is gone", hint="tomorrow")
+        return None, 0.0
+
+    side.world.classifier._answer = failing
+    side.world.classifier.appetite = 1
+    with pytest.raises(BudgetError, match="the money is gone") as told:
+        list(side.make().classify(Selection(), ClassifyPlan()))
+    assert told.value.hint == "tomorrow"
+
+
+def test_reads_are_the_same(side: Side) -> None:
+    list(side.make().create([a_row(n) for n in range(NUMBER)]))
+    triage = side.make()
+    found = list(triage.find(Selection()))
+    assert {t.external_id for t in found} == {f"E-{n}" for n in range(NUMBER)}
+    # Over a remote two parts of the input are on their way at once, and either may be stored first.
+    assert found == sorted(found, key=lambda t: t.ticket_id, reverse=True), "the newest first"
+    assert list(triage.find(Selection(limit=2))) == found[:2]
+    assert len(list(triage.find(Selection(limit=ROWS + 1)))) == ROWS + 1
+    assert list(triage.find(Selection(limit=0))) == []
+    assert list(triage.find(Selection(search="nowhere"))) == []
+    created = [e for e in triage.events(EventQuery()) if e.action == "created"]
+    assert len(created) == NUMBER
+    assert created == sorted(created, key=lambda e: e.seq)
+    assert [e.seq for e in triage.events(EventQuery(limit=ROWS + 7))] == [e.seq for e in created[-ROWS - 7 :]]
+    assert list(triage.events(EventQuery(limit=0))) == []
+    assert [e.seq for e in triage.events(EventQuery(after=created[-3].seq))] == [e.seq for e in created[-2:]]
+    assert triage.resolve("E-3") == triage.history("E-3").ticket.ticket_id
+    assert triage.stats().by_status == {"new": NUMBER}
+    assert [c.name for c in triage.categories()] == ["Billing", "Technical", "General"]
+    with pytest.raises(NotFoundError, match='no ticket "nobody"'):
+        triage.history("nobody")
+
+
+@pytest.mark.parametrize("name", ["INC/2026/7", "a b", "ü?#&%2F", "..", "http://x/y", "batch", "x" * 300])
+def test_any_external_id_names_its_ticket(side: Side, name: str) -> None:
+    (made,) = side.make().create([a_row(0, name)])
+    assert made.value is not None
+    triage = side.make()
+    assert triage.resolve(name) == made.value.ticket_id
+    assert triage.history(name).ticket.external_id == name
+    assert triage.why(name).ticket_id == made.value.ticket_id
+    assert [e.action for e in triage.events(EventQuery(triage.resolve(name)))] == ["created"]
+    assert [o.did for o in triage.give_verdicts([VerdictDraft(0, name, "Billing")])] == ["verdict"]
+
+
+def test_verdicts_flips_and_routes(side: Side) -> None:
+    list(side.make().create([a_row(n) for n in range(3)]))
+    assert [o.did for o in side.make().classify(Selection(), ClassifyPlan())] == ["classified"] * 3
+    drafts = [
+        VerdictDraft(5, "E-0", "technical", "because"),
+        VerdictDraft(7, "E-9", "General"),
+        VerdictDraft(8, "E-0", None),
+    ]
+    given = list(side.make().give_verdicts(drafts))
+    assert [(o.row, o.did) for o in given] == [(5, "verdict"), (7, "rejected"), (8, "cleared")]
+    assert [o.item for o in given] == drafts
+    side.world.classifier._answer = lambda _: ("Technical", 0.8)
+    side.world.classifier.fingerprint = "fake-2"
+    flips = list(side.make().reclassify(Selection(), ReclassifyPlan()))
+    assert {(o.value.old, o.value.new, o.value.applied) for o in flips if o.value} == {("Billing", "Technical", False)}
+    routed = list(side.make().route(Selection(), RoutePlan()))
+    assert [(o.did, o.value and o.value.ticket.routed_to) for o in routed] == [("routed", "kept")] * 3
+
+
+# -- what only a wire can do
+
+
+@contextmanager
+def flaky(port: int, cuts: list[int]) -> Iterator[str]:
+    """Pass connections on; each answer is cut after so many bytes, as the list has it; afterwards none is."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    threads: list[threading.Thread] = []
+
+    def pump(source: socket.socket, sink: socket.socket, most: int | None) -> None:
+        with suppress(OSError):
+            while piece := source.recv(4096):
+                if most is not None and (most := most - len(piece)) <= 0:
+                    break
+                sink.sendall(piece)
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def both(client: socket.socket, most: int | None) -> None:
+        with client, socket.create_connection(("127.0.0.1", port)) as server:
+            there = threading.Thread(target=pump, args=(client, server, None), daemon=True)
+            there.start()
+            pump(server, client, most)
+            there.join(10)
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = listening.accept()
+            except OSError:
+                return
+            threads.append(threading.Thread(target=both, args=(client, cuts.pop(0) if cuts else None), daemon=True))
+            threads[-1].start()
+
+    accepting = threading.Thread(target=serve, daemon=True)
+    accepting.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        for thread in (accepting, *threads):
+            thread.join(10)
+
+
+@pytest.mark.parametrize("cuts", [[60_000], [100_000, 20_000], [1, 1], [3000, 3000]])
+def test_a_lost_parcel_is_sent_again_and_stored_once(world: World, tmp_path: Path, cuts: list[int]) -> None:
+    drafts = [a_row(n, None, subject="the same") for n in range(NUMBER)]
+    with served(world, tmp_path) as running, flaky(running.port, cuts) as url:
+        triage = RemoteTriage(checked(url, running.keys["agent"], insecure=False), ONLINE)
+        outcomes = list(triage.create(drafts))
+        triage.close()
+    assert [o.row for o in outcomes] == list(range(NUMBER)), "each row once, in order"
+    assert set(dids(outcomes)) <= {"created", "unchanged"}
+    assert len({o.value.ticket_id for o in outcomes if o.value}) == NUMBER
+    assert world.store.stats().tickets == NUMBER
+
+
+def test_a_long_input_is_sent_however_often_the_server_asks_for_a_while(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "PATIENCE", 0.5)
+    monkeypatch.setattr(http, "_seconds", lambda _: 0.2)
+    with served(world, tmp_path) as running:
+        take, turns = running.served.room.take, iter(range(100))
+
+        def every_second_time() -> None:
+            if next(turns) % 2:
+                raise OverloadedError("too many bulk requests are at work", retry_after=1.0)
+            take()
+
+        monkeypatch.setattr(running.served.room, "take", every_second_time)
+        triage = RemoteTriage(checked(running.url, running.keys["agent"], insecure=False), ONLINE)
+        outcomes = list(triage.create([a_row(n) for n in range(5 * ROWS)]))
+        triage.close()
+    assert dids(outcomes) == {"created": 5 * ROWS}, "one wait each time, and together more than anybody waits for once"
+
+
+def test_a_server_that_loses_every_answer_is_given_up(world: World, tmp_path: Path) -> None:
+    with served(world, tmp_path) as running, flaky(running.port, [3000] * 20) as url:
+        triage = RemoteTriage(checked(url, running.keys["agent"], insecure=False), ONLINE)
+        with pytest.raises(ConnectionLostError, match="broke off"):
+            list(triage.create([a_row(n) for n in range(ROWS)]))
+        triage.close()
+    assert dids(list(world.triage().create([a_row(n) for n in range(ROWS)]))) == {"unchanged": ROWS}
+
+
+def test_a_reader_may_not_write(world: World, tmp_path: Path) -> None:
+    with served(world, tmp_path) as running:
+        triage = RemoteTriage(Address(running.url, running.keys["reader"]), ONLINE)
+        assert triage.stats().tickets == 0
+        with pytest.raises(RefusedError):
+            list(triage.create([a_row(0)]))
+        with pytest.raises(RefusedError):
+            list(triage.classify(Selection(), ClassifyPlan()))
+        with pytest.raises(UsageError):
+            triage.runs(None)
+        triage.close()
+
+
+def test_an_input_is_read_only_as_fast_as_it_is_stored(world: World, tmp_path: Path) -> None:
+    """Memory is that of two parcels, however long the input is."""
+    read = 0
+
+    def rows() -> Iterator[TicketDraft]:
+        nonlocal read
+        for n in range(10 * ROWS):
+            read += 1
+            yield a_row(n)
+
+    with served(world, tmp_path) as running:
+        triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
+        ahead = 0
+        for told, _ in enumerate(triage.create(rows()), 1):
+            ahead = max(ahead, read - told)
+        triage.close()
+    assert (told, read) == (10 * ROWS, 10 * ROWS)
+    assert ahead <= 3 * ROWS
+
+
+def test_stopping_takes_no_new_parcel(world: World, tmp_path: Path) -> None:
+    with served(world, tmp_path) as running:
+        triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
+        outcomes = []
+        for outcome in triage.create(a_row(n) for n in range(20 * ROWS)):
+            outcomes.append(outcome)
+            triage.stop()
+        triage.close()
+    assert len(outcomes) <= 2 * ROWS
+    assert world.store.stats().tickets == len(outcomes)
+
+
+def test_an_answer_error_comes_as_what_it_was(world: World, tmp_path: Path) -> None:
+    world.classifier._answer = lambda _: (None, 0.0)
+    with served(world, tmp_path) as running:
+        triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
+        list(triage.create([a_row(0)]))
+        (here,) = triage.classify(Selection(), ClassifyPlan())
+        triage.close()
+    assert here.did in ("needs_review", "failed")
+    assert here.error is None or isinstance(here.error, AnswerError)

@@ -1,0 +1,92 @@
+"""What was learned is kept alike by both stores: versions, calibrations, answers paid for while evaluating."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.support.world import FakeClassifier, World
+from triage_cli.domain import ids
+from triage_cli.domain.audit import Event, EventQuery
+from triage_cli.domain.decisions import Calibration, ClassifyPlan, Labelled, ModelVersion
+from triage_cli.domain.runs import Lease, Run
+from triage_cli.domain.tickets import Selection, TicketDraft
+from triage_cli.ports.storage import Store
+from triage_cli.stores.model_registry import SqlModelRegistry
+
+EVENT = Event("learned", None, None, "ann", "2026-01-01T00:00:00Z")
+VERSION = ModelVersion(0, '["A"]', b"\x00weights\xff", "{}", 1, "ann", "2026-01-01T00:00:00Z", based_on=0)
+
+
+def test_versions_count_up_and_one_is_active(store: Store) -> None:
+    shelf = SqlModelRegistry(store)  # type: ignore[arg-type]  # each store has the doors it needs
+    assert shelf.active() is None
+    first = shelf.add_version(VERSION, EVENT)
+    second = shelf.add_version(VERSION._replace(weights=b"2", based_on=1), EVENT)
+    assert [v and v.version for v in (first, second)] == [1, 2]
+    assert shelf.active() == second
+    assert [(v.version, v.active, v.weights) for v in shelf.versions()] == [(2, 1, b""), (1, 0, b"")]
+    assert shelf.step_back(EVENT) == first
+    assert shelf.step_back(EVENT) is None
+    with pytest.raises(LookupError):
+        shelf.step_back(EVENT)
+    third = shelf.add_version(VERSION, EVENT)
+    assert third is not None
+    assert third.version == 3
+    assert shelf.step_back(EVENT) is None, "what it is based on, not the number before"
+
+
+def test_a_version_that_was_compared_with_what_is_no_longer_in_use_is_refused(store: Store) -> None:
+    shelf = SqlModelRegistry(store)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(8) as pool:
+        added = list(pool.map(lambda _: shelf.add_version(VERSION, EVENT), range(8)))
+    assert sorted(v.version for v in added if v) == [1]
+    assert shelf.add_version(VERSION._replace(based_on=2), EVENT) is None
+    assert [event.action for event in store.events(EventQuery())] == ["learned"]
+
+
+def test_a_rollback_of_what_an_older_program_kept_goes_by_the_numbers(store: Store) -> None:
+    shelf = SqlModelRegistry(store)  # type: ignore[arg-type]
+    shelf.add_version(VERSION, EVENT)
+    shelf.add_version(VERSION._replace(based_on=1), EVENT)
+    with store._writing() as db:  # type: ignore[attr-defined]
+        db.execute("update versions set based_on = null")
+    before = shelf.step_back(EVENT)
+    assert before is not None
+    assert (before.version, shelf.step_back(EVENT)) == (1, None)
+
+
+def test_a_later_calibration_takes_the_place_of_the_earlier(store: Store) -> None:
+    shelf = SqlModelRegistry(store)  # type: ignore[arg-type]
+    one = Calibration("f", "gpt", "[[0.5,0.4]]", "isotonic", 50, 0.1, 0.02, "2026-01-01T00:00:00Z")
+    shelf.keep_calibration(one, EVENT)
+    shelf.keep_calibration(one._replace(n=60), EVENT)
+    assert shelf.calibration("f") == one._replace(n=60)
+    assert shelf.calibration("g") is None
+    assert shelf.calibrations() == [one._replace(n=60)]
+
+
+def test_a_paid_answer_is_kept_without_its_reason(world: World) -> None:
+    shelf = SqlModelRegistry(world.store)
+    run = world.store.begin(Run(ids.new_id(), "eval", "ann", "eval", ids.now()))
+    draft = TicketDraft(subject="hello", external_id="X-1")
+    (created,) = world.triage().create([draft])
+    assert created.value is not None
+    step = FakeClassifier()._one(0, created.value).value
+    assert step is not None
+    answer = step.steps[0]._replace(cost=0.5, confidence_source="said")
+    shelf.keep_trials([answer, answer], Lease(run.run_id, spent=0.5, reserved=0.0))
+    kept = shelf.trials([answer.answer_key, "other"])[answer.answer_key]
+    assert (kept.category, kept.confidence, kept.cost, kept.reason) == ("Billing", 0.9, 0.5, None)
+    assert kept.classification_id == answer.classification_id
+
+
+def test_texts_of_verdicts_and_what_machines_said_of_them(world: World) -> None:
+    triage = world.triage()
+    drafts = [TicketDraft(subject=f"t{n}", description="more", external_id=f"X-{n}") for n in range(3)]
+    list(triage.create(drafts))
+    list(triage.classify(Selection(), ClassifyPlan()))
+    list(triage.create([draft._replace(verdict="General") for draft in drafts[:2]]))
+    shelf = SqlModelRegistry(world.store)
+    labelled = list(shelf.labelled())
+    assert [row[:2] for row in labelled] == [Labelled(f"t{n}\nmore", "General")[:2] for n in range(2)]
+    assert shelf.opinions() == {row.ticket_id: {"fake": ("Billing", 0.9)} for row in labelled}

@@ -1,0 +1,961 @@
+"""What any store promises (functions over the `store` fixture), then what only the SQLite one does."""
+
+import gc
+import multiprocessing
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlite_utils import Database
+
+from tests.support.online import ONLINE
+from tests.support.stored_tickets import (
+    a_run,
+    a_ticket,
+    actions,
+    an_event,
+    as_of_version_1,
+    changed,
+    created,
+    ended,
+    filled,
+    sql,
+    stored,
+)
+from triage_cli.domain import audit_chain, ids
+from triage_cli.domain.audit import Event, EventQuery
+from triage_cli.domain.changes import Change
+from triage_cli.domain.decisions import Classification, QuestionSpec
+from triage_cli.domain.deliveries import Attempt, Delivery
+from triage_cli.domain.errors import StoreError, UsageError
+from triage_cli.domain.runs import Run
+from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.runtime.places import machine, place
+from triage_cli.stores import money, queries
+from triage_cli.stores.base import PAGE
+from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sqlite import migrations as sqlite_migrations
+from triage_cli.stores.sqlite.connection import VERSION, connect
+from triage_cli.stores.sqlite.store import SqliteStore
+
+# What both drivers call by one name.
+INTEGRITY = (sqlite3.IntegrityError, psycopg.IntegrityError)
+TO_CLASSIFY = frozenset({"new", "failed"})
+TO_ROUTE = frozenset({"classified", "unroutable"})
+
+
+def an_answer(ticket: Ticket, category: str = "Billing") -> Classification:
+    return Classification(
+        ids.new_id(), ticket.ticket_id, None, "fake", category, 0.9, "model", "because", "fake", "tester", "print-1",
+        0.6, None, "key", ids.now(),
+    )  # fmt: skip
+
+
+def a_delivery(ticket: Ticket, destination: str = "box", **fields: Any) -> Delivery:
+    delivery = Delivery(
+        ids.delivery_id(ticket.ticket_id, "Billing", destination, 0), ticket.ticket_id, None, "Billing", destination,
+        "rule", "map-1", None, "pending", 0, 0.0, None, None, None, ids.now(),
+    )  # fmt: skip
+    return delivery._replace(**fields)
+
+
+def owing(ticket: Ticket, *deliveries: Delivery) -> Change:
+    return Change(an_event(ticket, "routed"), None, 0, deliveries)
+
+
+def names(tickets: Iterable[Ticket]) -> list[str | None]:
+    return [t.external_id for t in tickets]
+
+
+# -- save
+
+
+def test_what_a_run_sets_aside_is_written_down(store: SqliteStore) -> None:
+    lease = a_run(store)
+    store.renew(lease._replace(spent=0.5, reserved=0.25))
+    assert [(run.spent, run.reserved) for run in store.runs(None)] == [(0.5, 0.25)]
+    store.renew(lease)
+    assert [(run.spent, run.reserved) for run in store.runs(None)] == [(0.5, 0.25)]
+
+
+def test_a_decision_leaves_what_the_customer_said(store: SqliteStore) -> None:
+    (before,) = filled(store, a_ticket())
+    after = before._replace(status="classified", category="Billing", subject="never said", urgency=0, revision=2)
+    assert store.save([Change(an_event(before, "classified"), after, 1)]) == [None]
+    assert stored(store, before) == before._replace(status="classified", category="Billing", revision=2)
+
+
+def test_what_is_saved_is_found_again_field_by_field(store: SqliteStore) -> None:
+    ticket = a_ticket("ä\u2028'", extra='{"Kanal":"web"}', priority="urgent", customer_id="c;1", created_at="2024")
+    filled(store, ticket)
+    assert stored(store, ticket) == ticket
+    assert store.known([ticket.identity, "nobody\timport"]) == {ticket.identity: ticket}
+
+
+def test_nothing_to_save_writes_nothing(store: SqliteStore) -> None:
+    assert store.save([]) == []
+    assert actions(store) == []
+
+
+def test_a_change_of_an_older_revision_is_refused_and_answered_with_what_stands_there(store: SqliteStore) -> None:
+    (ticket,) = filled(store, a_ticket())
+    assert store.save([changed(ticket, reason="first")]) == [None]
+    (conflict,) = store.save([changed(ticket, reason="second")])
+    assert conflict is not None
+    assert conflict.ticket == stored(store, ticket)
+    assert conflict.ticket is not None
+    assert conflict.ticket.reason == "first"
+    assert actions(store) == ["created", "updated"]
+
+
+def test_a_change_of_a_ticket_that_is_not_there_is_refused(store: SqliteStore) -> None:
+    (conflict,) = store.save([changed(a_ticket())])
+    assert conflict is not None
+    assert conflict.ticket is None
+    assert actions(store) == []
+
+
+def test_a_taken_identity_is_refused_and_answered_with_its_owner(store: SqliteStore) -> None:
+    (first,) = filled(store, a_ticket("7"))
+    (conflict,) = store.save([created(a_ticket("7", subject="twin"))])
+    assert conflict is not None
+    assert conflict.ticket == first
+    assert list(store.find(Selection())) == [first]
+    assert actions(store) == ["created"]
+
+
+def test_of_two_new_tickets_of_one_identity_in_a_batch_the_first_is_stored(store: SqliteStore) -> None:
+    first, second = a_ticket("7"), a_ticket("7")
+    kept, refused = store.save([created(first), created(second)])
+    assert kept is None
+    assert refused is not None
+    assert refused.ticket == first
+    assert len(actions(store)) == 1
+
+
+def test_a_refused_change_leaves_neither_rows_nor_event_and_the_rest_of_its_batch_whole(store: SqliteStore) -> None:
+    moved, calm = filled(store, a_ticket("1"), a_ticket("2"))
+    store.save([changed(moved, reason="somebody else")])
+    lost, kept = an_answer(moved), an_answer(calm)
+    late = changed(moved, decision_id=lost.classification_id)._replace(adds=(lost, a_delivery(moved)))
+    fine = changed(calm, decision_id=kept.classification_id)._replace(adds=(kept, a_delivery(calm)))
+    new = created(a_ticket("3"))
+    verdicts = store.save([late, fine, new])
+    assert [v is None for v in verdicts] == [False, True, True]
+    assert list(store.decisions([lost.classification_id, kept.classification_id])) == [kept.classification_id]
+    assert list(store.deliveries([moved.ticket_id, calm.ticket_id])) == [calm.ticket_id]
+    assert [e.ticket_id for e in store.events(EventQuery())][3:] == [calm.ticket_id, new.event.ticket_id]
+
+
+def test_a_save_that_fails_half_way_leaves_nothing(store: SqliteStore) -> None:
+    """An answer about a ticket that does not exist is refused at the end of the transaction."""
+    with pytest.raises(INTEGRITY):
+        store.save([created(a_ticket("1")), Change(an_event(None), adds=(an_answer(a_ticket("ghost")),))])
+    assert list(store.find(Selection())) == []
+    assert actions(store) == []
+    filled(store, a_ticket("2"))
+    assert audit_chain.first_break(store.events(EventQuery())) is None
+
+
+def test_a_delivery_is_written_once_and_then_updated(store: SqliteStore) -> None:
+    (ticket,) = filled(store, a_ticket())
+    store.save([owing(ticket, a_delivery(ticket))])
+    accepted = a_delivery(ticket, state="accepted", attempts=1, done_at="then")
+    store.save(
+        [Change(an_event(ticket, "delivered"), adds=(accepted, Attempt(accepted.delivery_id, 1, "a", 200, None, 0.1)))]
+    )
+    (delivery,) = store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+    assert (delivery.state, delivery.attempts, delivery.done_at) == ("accepted", 1, "then")
+    assert [a.status for a in store.history(ticket.ticket_id).attempts] == [200]
+
+
+def test_what_was_superseded_is_not_made_pending_by_a_late_failure_but_a_late_success_is_kept(
+    store: SqliteStore,
+) -> None:
+    (ticket,) = filled(store, a_ticket())
+    store.save([owing(ticket, a_delivery(ticket, state="superseded", done_at="then"))])
+    store.save([owing(ticket, a_delivery(ticket, attempts=1, last_error="no"))])
+    (delivery,) = store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+    assert (delivery.state, delivery.attempts) == ("superseded", 1)
+    store.save([owing(ticket, a_delivery(ticket, state="dead"))])
+    assert store.deliveries([ticket.ticket_id])[ticket.ticket_id][0].state == "superseded"
+    store.save([owing(ticket, a_delivery(ticket, state="accepted"))])
+    assert store.deliveries([ticket.ticket_id])[ticket.ticket_id][0].state == "accepted"
+
+
+@pytest.mark.parametrize("late", ["pending", "dead", "superseded"])
+def test_what_was_accepted_stays_so_whatever_comes_late(store: SqliteStore, late: str) -> None:
+    (ticket,) = filled(store, a_ticket())
+    accepted = a_delivery(ticket, state="accepted", attempts=1, done_at="then")
+    store.save([owing(ticket, accepted)])
+    store.save([owing(ticket, a_delivery(ticket, state=late, attempts=1, last_error="no", done_at="later"))])
+    assert store.deliveries([ticket.ticket_id])[ticket.ticket_id] == (accepted,)
+    store.save([owing(ticket, accepted._replace(attempts=2))])
+    assert store.deliveries([ticket.ticket_id])[ticket.ticket_id][0].attempts == 2
+
+
+@pytest.mark.parametrize("number", [1, queries.BLOCK - 1, queries.BLOCK, queries.BLOCK + 1, 2 * queries.BLOCK + 7])
+def test_a_batch_of_any_size_is_stored_whole(store: SqliteStore, number: int) -> None:
+    tickets = filled(store, *(a_ticket(str(n)) for n in range(number)))
+    assert [t.ticket_id for t in store.find(Selection())] == [t.ticket_id for t in reversed(tickets)]
+    assert [e.ticket_id for e in store.events(EventQuery())] == [t.ticket_id for t in tickets]
+    assert audit_chain.first_break(store.events(EventQuery())) is None
+
+
+def test_a_large_batch_with_twins_inside_and_out_stores_each_identity_once(store: SqliteStore) -> None:
+    filled(store, *(a_ticket(str(n)) for n in range(0, 1200, 3)))
+    conflicts = store.save([created(a_ticket(str(n))) for n in range(1200)])
+    assert [n for n, conflict in enumerate(conflicts) if conflict] == list(range(0, 1200, 3))
+    assert len(list(store.find(Selection()))) == 1200
+    assert audit_chain.first_break(store.events(EventQuery())) is None
+
+
+# -- the audit log
+
+
+def test_events_are_chained_without_a_gap(store: SqliteStore) -> None:
+    (ticket,) = filled(store, a_ticket())
+    store.save([changed(ticket), Change(an_event(None, "swept", count=3))])
+    events = list(store.events(EventQuery()))
+    assert [e.seq for e in events] == [1, 2, 3]
+    assert events[0].prev == "0" * 64
+    assert [e.prev for e in events[1:]] == [e.hash for e in events[:-1]]
+    assert audit_chain.first_break(events) is None
+    assert store.stats().events == 3
+
+
+@pytest.mark.parametrize("said", ["update events set actor = 'eve'", "delete from events where seq = 1"])
+def test_the_log_can_only_grow(store: SqliteStore, said: str) -> None:
+    filled(store, a_ticket())
+    before = list(store.events(EventQuery()))
+    with pytest.raises(INTEGRITY, match="append-only"):
+        sql(store, said)
+    assert list(store.events(EventQuery())) == before
+
+
+def test_events_are_filtered_and_the_limit_keeps_the_last(store: SqliteStore) -> None:
+    one, two = filled(store, a_ticket("1"), a_ticket("2"))
+    store.save([changed(one), changed(two)])
+    store.save([Change(Event("verdict", one.ticket_id, None, "ann", "2001-01-01T00:00:00.000Z"))])
+
+    def seqs(**query: Any) -> list[int]:
+        return [e.seq for e in store.events(EventQuery(**query))]
+
+    assert seqs(ticket_id=one.ticket_id) == [1, 3, 5]
+    assert seqs(action="updated") == [3, 4]
+    assert seqs(actor="ann") == [5]
+    assert seqs(until="2001-01-01T00:00:00.000Z") == [5]
+    assert seqs(since="2001-01-01T00:00:00.001Z") == [1, 2, 3, 4]
+    assert seqs(limit=2) == [4, 5]
+    assert seqs(limit=2, ticket_id=one.ticket_id) == [3, 5]
+    assert seqs(after=3) == [4, 5]
+    assert seqs(limit=1, after=3) == [5]
+    assert seqs(limit=0) == []
+    assert seqs(action="nothing", limit=5) == []
+
+
+def test_events_go_over_many_pages(store: SqliteStore) -> None:
+    filled(store, *(a_ticket(str(n)) for n in range(2 * PAGE + 1)))
+    assert [e.seq for e in store.events(EventQuery())] == list(range(1, 2 * PAGE + 2))
+    assert len(list(store.events(EventQuery(limit=PAGE + 1)))) == PAGE + 1
+
+
+# -- runs, claims and leases
+
+
+def test_claims_go_by_urgency_then_age(store: SqliteStore) -> None:
+    priorities = {"a": "low", "b": None, "c": "urgent", "d": "high", "e": "normal", "f": "urgent"}
+    filled(store, *(a_ticket(name, priority=priority) for name, priority in priorities.items()))
+    claimed = store.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 10)
+    assert names(claimed) == ["c", "f", "d", "b", "e", "a"]
+
+
+def test_claims_continue_after_the_last_one_and_never_go_back(store: SqliteStore) -> None:
+    filled(store, *(a_ticket(str(n), priority="urgent" if n % 2 else "low") for n in range(6)))
+    lease = a_run(store)
+    selection = Selection(statuses=TO_CLASSIFY)
+    first = store.claim(selection, lease, 4)
+    assert names(first) == ["1", "3", "5", "0"]
+    back = first[0]
+    assert store.save([changed(back, status="failed", run_id=None)]) == [None]
+    rest = store.claim(selection._replace(after=f"{first[-1].urgency}{first[-1].ticket_id}"), lease, 4)
+    assert names(rest) == ["2", "4"]
+
+
+def test_a_claim_says_who_holds_a_ticket_and_keeps_a_person_from_nothing(store: SqliteStore) -> None:
+    (ticket,) = filled(store, a_ticket())
+    lease = a_run(store)
+    (held,) = store.claim(Selection(ids=(ticket.ticket_id,)), lease, 1)
+    assert held == ticket._replace(run_id=lease.run_id)
+    assert store.save([changed(ticket)]) == [None]
+    assert store.save([changed(held)], lease)[0] is not None
+
+
+def test_what_a_live_run_holds_is_given_to_no_other(store: SqliteStore) -> None:
+    filled(store, *(a_ticket(str(n)) for n in range(4)))
+    selection = Selection(statuses=TO_CLASSIFY)
+    one, two = a_run(store), a_run(store)
+    mine, theirs = store.claim(selection, one, 3), store.claim(selection, two, 3)
+    assert names(mine) == ["0", "1", "2"]
+    assert names(theirs) == ["3"]
+    assert store.claim(selection, a_run(store), 3) == []
+    assert store.claim(Selection(ids=(mine[0].ticket_id,)), two, 1) == []
+
+
+def test_the_end_of_a_run_frees_what_it_held(store: SqliteStore) -> None:
+    filled(store, a_ticket())
+    one, two = a_run(store), a_run(store)
+    assert store.claim(Selection(statuses=TO_CLASSIFY), one, 1)
+    ended(store, one)
+    assert next(iter(store.find(Selection()))).run_id is None
+    assert len(store.claim(Selection(statuses=TO_CLASSIFY), two, 1)) == 1
+
+
+def test_a_lapsed_lease_frees_what_it_held_and_the_late_worker_is_refused(store: SqliteStore) -> None:
+    filled(store, a_ticket())
+    slow, quick = a_run(store), a_run(store)
+    (held,) = store.claim(Selection(statuses=TO_CLASSIFY), slow, 1)
+    sql(store, "update runs set lease_until = ? where run_id = ?", (time.time() - 1, slow.run_id))
+    (taken,) = store.claim(Selection(statuses=TO_CLASSIFY), quick, 1)
+    assert taken.run_id == quick.run_id
+    assert store.save([changed(held, status="classified")], slow)[0] is not None
+    assert store.save([changed(taken, status="classified")], quick) == [None]
+
+
+def test_claims_and_saves_renew_the_lease(store: SqliteStore) -> None:
+    (ticket,) = filled(store, a_ticket())
+    lease = a_run(store)
+    for renew in (
+        lambda: store.claim(Selection(ids=()), lease, 1),
+        lambda: store.save([changed(ticket)], lease),
+        lambda: store.due("box", lease, 1),
+    ):
+        sql(store, "update runs set lease_until = 1")
+        renew()
+        assert sql(store, "select lease_until from runs")[0][0] > time.time() + 30
+
+
+def test_what_a_dead_process_of_this_machine_held_is_free_at_the_next_begin(store: SqliteStore) -> None:
+    filled(store, a_ticket())
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    dead = a_run(store)
+    assert store.claim(Selection(statuses=TO_CLASSIFY), dead, 1)
+    assert store.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 1) == []
+    sql(store, "update runs set pid = ? where run_id = ?", (gone.pid, dead.run_id))
+    assert len(store.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 1)) == 1
+
+
+@pytest.mark.parametrize("elsewhere", ["replace(place, ' ', '.example ')", "place || '9'", "''"])
+def test_a_process_of_another_machine_or_container_is_not_taken_for_dead(store: SqliteStore, elsewhere: str) -> None:
+    """Containers may have one host name, each with numbers of its own for its processes."""
+    filled(store, a_ticket())
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    far = a_run(store)
+    assert store.claim(Selection(statuses=TO_CLASSIFY), far, 1)
+    sql(store, f"update runs set pid = ?, place = {elsewhere} where run_id = ?", (gone.pid, far.run_id))
+    assert store.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 1) == []
+    assert [run.exit_code for run in store.runs(None)] == [None, None]
+
+
+def test_the_place_of_a_process_is_its_machine_since_its_start_and_its_space_of_process_numbers() -> None:
+    name, start, space = place().split(" ")
+    assert (name, len(start), space.isdigit()) == (machine(), 36, True)
+
+
+def test_eight_workers_share_the_tickets_and_none_gets_one_twice(store: SqliteStore) -> None:
+    filled(store, *(a_ticket(str(n)) for n in range(400)))
+
+    def work(_: int) -> list[str]:
+        lease, mine = a_run(store), []
+        while claimed := store.claim(Selection(statuses=TO_CLASSIFY), lease, 7):
+            saved = store.save([changed(t, status="needs_review", run_id=None) for t in claimed], lease)
+            assert saved == [None] * len(claimed)
+            mine += [t.ticket_id for t in claimed]
+        ended(store, lease)
+        return mine
+
+    with ThreadPoolExecutor(8) as pool:
+        done = [ticket_id for mine in pool.map(work, range(8)) for ticket_id in mine]
+    assert len(done) == len(set(done)) == 400
+
+
+# -- deliveries
+
+
+def test_due_gives_what_falls_due_the_oldest_first_to_one_run_only(store: SqliteStore) -> None:
+    one, two, three = filled(store, *(a_ticket(n, status="routing", category="Billing") for n in "123"))
+    now = time.time()
+    store.save(
+        [
+            owing(one, a_delivery(one, due_at=now - 1), a_delivery(one, "other", due_at=now - 9)),
+            owing(two, a_delivery(two, due_at=now - 5)),
+            owing(three, a_delivery(three, due_at=now + 100)),
+        ]
+    )
+    lease, other = a_run(store), a_run(store)
+    parcels = store.due("box", lease, 10)
+    assert names(p.ticket for p in parcels) == ["2", "1"]
+    assert {p.delivery.run_id for p in parcels} == {lease.run_id}
+    assert store.due("box", other, 10) == []
+    assert names(p.ticket for p in store.due("box", other, 10, horizon=200)) == ["3"]
+    ended(store, lease)
+    assert names(p.ticket for p in store.due("box", other, 1)) == ["2"]
+
+
+def test_owed_names_destinations_with_pending_deliveries_and_next_due_their_first_time(store: SqliteStore) -> None:
+    (ticket,) = filled(store, a_ticket(status="routing", category="Billing"))
+    assert (store.owed(), store.next_due()) == ([], None)
+    store.save(
+        [
+            owing(
+                ticket,
+                a_delivery(ticket, "b", due_at=50.0),
+                a_delivery(ticket, "a", due_at=70.0),
+                a_delivery(ticket, "done", state="accepted", due_at=1.0),
+                a_delivery(ticket, "dead", state="dead", due_at=1.0),
+                a_delivery(ticket, "gone", state="superseded", due_at=1.0),
+            )
+        ]
+    )
+    assert sorted(store.owed()) == ["a", "b"]
+    assert store.next_due() == 50.0
+    assert store.due("done", a_run(store), 5) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "category", "due"),
+    [
+        ("routing", "Billing", True),
+        ("routed", "Billing", True),
+        ("undeliverable", "Billing", True),
+        ("classified", "Billing", False),
+        ("classified", "Technical", False),
+        ("routing", "Technical", False),
+        ("new", None, False),
+        ("needs_review", None, False),
+    ],
+)
+def test_what_was_decided_before_a_ticket_changed_is_not_due(
+    store: SqliteStore, status: str, category: str | None, *, due: bool
+) -> None:
+    ticket, other = filled(store, a_ticket("1"), a_ticket("2", status="routing", category="Billing"))
+    store.save([owing(ticket, a_delivery(ticket, due_at=5.0)), owing(other, a_delivery(other, due_at=9.0))])
+    store.save([changed(ticket, status=status, category=category)])
+    assert store.next_due() == (5.0 if due else 9.0)
+    assert names(p.ticket for p in store.due("box", a_run(store), 5)) == (["1", "2"] if due else ["2"])
+    assert store.owed() == ["box"]
+
+
+# -- reads
+
+
+def test_a_ticket_is_named_by_id_by_ending_and_by_external_id(store: SqliteStore) -> None:
+    one, two = filled(store, a_ticket("A-1"), a_ticket("A-2"))
+
+    def named(name: str) -> list[str | None]:
+        return names(store.named(name, 10))
+
+    assert named(one.ticket_id) == ["A-1"]
+    assert named(one.ticket_id[-8:]) == named(one.ticket_id[-6:]) == ["A-1"]
+    assert named(one.ticket_id[-5:]) == []
+    assert named("A-2") == ["A-2"]
+    assert named("A-") == named("A") == named("") == named("A-2\t") == []
+    assert two.external_id == "A-2"
+
+
+def test_wildcards_in_a_name_are_letters(store: SqliteStore) -> None:
+    filled(store, a_ticket("100%"), a_ticket("100x"), a_ticket("______"), a_ticket("a\\b"))
+    assert names(store.named("100%", 10)) == ["100%"]
+    assert names(store.named("______", 10)) == ["______"]
+    assert names(store.named("%%%%%%", 10)) == []
+    assert names(store.named("a\\b", 10)) == ["a\\b"]
+
+
+def test_several_tickets_of_one_name_are_all_given_up_to_the_limit(store: SqliteStore) -> None:
+    twins = filled(store, *(a_ticket("7", identity=f"7\t{source}", source=source) for source in ("x", "y", "z")))
+    assert [t.ticket_id for t in store.named("7", 10)] == [t.ticket_id for t in reversed(twins)]
+    assert len(store.named("7", 2)) == 2
+    shared = twins[0].ticket_id[-8:]
+    filled(store, a_ticket(shared))
+    assert len(store.named(shared, 10)) == 2
+
+
+def test_find_filters(store: SqliteStore) -> None:
+    filled(
+        store,
+        a_ticket("1", status="classified", category="Billing", customer_id="ann", priority="urgent", classifier="gpt"),
+        a_ticket("2", status="new", customer_id="bob", stored_at="2001-01-01T00:00:00.000Z"),
+        a_ticket("3", status="failed", customer_id="ann", subject="100% of A_B", description=None),
+        a_ticket("4", status="new", subject=None, description="100x of AxB, c:\\temp"),
+    )
+
+    def found(**selection: Any) -> list[str | None]:
+        return names(store.find(Selection(**selection)))
+
+    assert found() == ["4", "3", "2", "1"]
+    assert found(statuses=frozenset({"new"})) == ["4", "2"]
+    assert found(statuses=TO_CLASSIFY) == ["4", "3", "2"]
+    assert found(category="Billing") == found(classifier="gpt") == found(priority="urgent") == ["1"]
+    assert found(customer_id="ann") == ["3", "1"]
+    assert found(customer_id="ann", statuses=frozenset({"failed"})) == ["3"]
+    assert found(since="2002") == ["4", "3", "1"]
+    assert found(limit=2) == ["4", "3"]
+    assert found(limit=0) == []
+    assert found(search="100%") == ["3"]
+    assert found(search="A_B") == ["3"]
+    assert found(search="axb") == ["4"]
+    assert found(search="c:\\t") == ["4"]
+    assert found(search="' or 1=1 --") == []
+
+
+def test_find_walks_over_many_pages_while_others_write(store: SqliteStore) -> None:
+    """No transaction stays open between two tickets, and what is new in between shifts no page."""
+    tickets = filled(store, *(a_ticket(str(n)) for n in range(2 * PAGE + 3)))
+    walk = store.find(Selection())
+    first = [next(walk) for _ in range(PAGE)]
+    filled(store, a_ticket("later"))
+    if "://" not in store.path:
+        assert sql(store, "pragma wal_checkpoint(truncate)")[0][0] == 0  # a reader would be in the way
+    else:
+        assert sql(store, "select count(*) from pg_stat_activity where state like 'idle in%'") == [(0,)]
+    rest = list(walk)
+    assert [t.ticket_id for t in first + rest] == [t.ticket_id for t in reversed(tickets)]
+    assert len(list(store.find(Selection(limit=PAGE + 1)))) == PAGE + 1
+
+
+def test_find_by_ids_keeps_their_order_over_pages_and_passes_over_strangers(store: SqliteStore) -> None:
+    tickets = filled(store, *(a_ticket(str(n)) for n in range(PAGE + 5)))
+    wanted = [t.ticket_id for t in tickets[::-1]]
+    wanted.insert(3, "nobody")
+    assert [t.ticket_id for t in store.find(Selection(ids=tuple(wanted)))] == [i for i in wanted if i != "nobody"]
+    assert list(store.find(Selection(ids=()))) == []
+
+
+def test_history_holds_everything_oldest_first(store: SqliteStore) -> None:
+    (ticket,) = filled(store, a_ticket())
+    asking = QuestionSpec("print-1", "fake", "m", "", "prompt", '[["Billing"]]', "{}", ids.now())
+    store.note_asking(asking)
+    store.note_asking(asking._replace(prompt="another"))
+    answers = (an_answer(ticket), an_answer(ticket, "Technical"))
+    delivery = a_delivery(ticket)
+    tries = tuple(Attempt(delivery.delivery_id, n, f"2024-01-0{n}", 500, "no", 0.1) for n in (1, 2))
+    store.save([Change(an_event(ticket, "classified"), None, 0, answers)])
+    store.save([Change(an_event(ticket, "routed"), None, 0, (delivery, *tries))])
+    history = store.history(ticket.ticket_id)
+    assert history.ticket == ticket
+    assert history.classifications == answers
+    assert history.deliveries == (delivery,)
+    assert history.attempts == tries
+    assert [e.action for e in history.events] == ["created", "classified", "routed"]
+    assert history.askings == {"print-1": asking}
+
+
+def test_stats_count(store: SqliteStore) -> None:
+    one, two, three = filled(
+        store,
+        a_ticket("1", status="classified", category="Billing", classifier="gpt", stored_at="2024-01-01T10:00:00.000Z"),
+        a_ticket("2", stored_at="2024-01-01T11:00:00.000Z"),
+        a_ticket("3", stored_at="2024-01-02T00:00:00.000Z"),
+    )
+    store.save([Change(an_event(one), adds=(an_answer(one)._replace(cost=0.25), a_delivery(one)))])
+    store.save([Change(an_event(two), adds=(an_answer(two)._replace(cost=0.5), a_delivery(two, state="dead")))])
+    store.renew(a_run(store)._replace(spent=0.5, reserved=0.25))
+    stats = store.stats()
+    assert (stats.tickets, stats.events, stats.cost_usd) == (3, 5, 0.75)
+    assert stats.by_status == {"new": 2, "classified": 1}
+    assert stats.by_category == {"Billing": 1}
+    assert stats.by_classifier == {"gpt": 1}
+    assert stats.by_day == {"2024-01-01": 2, "2024-01-02": 1}
+    assert stats.deliveries == {"box": {"dead": 1, "pending": 1}}
+    assert three.status == "new"
+
+
+def test_models_are_kept_by_fingerprint(store: SqliteStore) -> None:
+    assert store.model("print") is None
+    store.keep_model("print", b"\0weights", {"accuracy": 0.5})
+    store.keep_model("print", b"\0better", {"accuracy": 0.6})
+    assert store.model("print") == b"\0better"
+
+
+# -- several writers
+
+
+def _save_alone(path: str, name: str, number: int) -> None:
+    store = PostgresStore(path, network=ONLINE) if "://" in path else SqliteStore(path)
+    for n in range(number):
+        store.save([created(a_ticket(f"{name}-{n}"))])
+
+
+def test_processes_and_threads_that_save_at_once_keep_one_whole_chain(store: SqliteStore) -> None:
+    store.stats()
+    spawned = [
+        multiprocessing.get_context("spawn").Process(target=_save_alone, args=(store.path, name, 40)) for name in "ab"
+    ]
+    for process in spawned:
+        process.start()
+    threads = [threading.Thread(target=_save_alone, args=(store.path, f"t{n}", 40)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for process in spawned:
+        process.join()
+    assert [p.exitcode for p in spawned] == [0, 0]
+    events = list(store.events(EventQuery()))
+    assert len(events) == 200
+    assert audit_chain.first_break(events) is None
+
+
+def test_of_two_that_change_the_same_ticket_at_once_exactly_one_holds(store: SqliteStore) -> None:
+    (ticket,) = filled(store, a_ticket())
+    gate = threading.Barrier(6)
+
+    def change(n: int) -> bool:
+        gate.wait()
+        return store.save([changed(ticket, reason=str(n))]) == [None]
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(change, range(6))) == 1
+    assert actions(store) == ["created", "updated"]
+
+
+# -- below: the SQLite file itself
+
+OPENS = """
+import os, sys
+from triage_cli.stores.sqlite import schema
+from triage_cli.stores.sqlite.store import SqliteStore
+gate, opened = os.pipe()
+children = []
+for _ in range(20):
+    child = os.fork()
+    if not child:
+        os.close(opened)
+        os.read(gate, 1)
+        os._exit(0 if SqliteStore(sys.argv[1]).switch("box", off=False) is None else 1)
+    children.append(child)
+os.close(opened)
+print([os.waitpid(child, 0)[1] for child in children])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="twenty interpreters would take long to start")
+def test_twenty_processes_open_a_new_database_at_once(tmp_path: Path) -> None:
+    for attempt in range(3):
+        path = tmp_path / str(attempt) / "triage.db"
+        done = subprocess.run(
+            [sys.executable, "-c", OPENS, str(path)], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert (done.stdout, done.stderr) == (f"{[0] * 20}\n", "")
+        assert sql(SqliteStore(str(path)), "select count(*) from chain") == [(1,)]
+
+
+@pytest.mark.sqlite
+def test_every_connection_has_the_pragmas_that_promises_stand_on(store: SqliteStore) -> None:
+    filled(store, a_ticket())
+    wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30000}
+
+    def pragmas(_: int) -> dict[str, Any]:
+        store.stats()
+        return {name: store._db().execute(f"pragma {name}").fetchone()[0] for name in wanted}
+
+    with ThreadPoolExecutor(3) as pool:
+        seen = [pragmas(0), *pool.map(pragmas, range(3))]
+    again = SqliteStore(store.path)
+    again.stats()
+    seen.append({name: again._db().execute(f"pragma {name}").fetchone()[0] for name in wanted})
+    assert seen == [wanted] * 5
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(("statuses", "index"), [(TO_CLASSIFY, "tickets_to_classify"), (TO_ROUTE, "tickets_to_route")])
+@pytest.mark.parametrize("after", ["", "2x"])
+def test_claims_are_answered_by_the_partial_index_in_order(
+    store: SqliteStore, statuses: frozenset[str], index: str, after: str
+) -> None:
+    store.stats()
+    where, values = queries.where(Selection(statuses=statuses))
+    if after:
+        where.append("(urgency, ticket_id) > (:after_urgency, :after_id)")
+    said = queries.CLAIMABLE.format(where=" and ".join([*where, queries.FREE]))
+    values |= {"run": "r", "now": 0.0, "limit": 5, "after_urgency": 2, "after_id": "x"}
+    plan = [row[3] for row in store._db().execute(f"explain query plan {said}", values)]
+    assert any(f"INDEX {index}" in step for step in plan), plan
+    assert not any("TEMP B-TREE FOR ORDER" in step for step in plan), plan
+
+
+@pytest.mark.sqlite
+def test_due_deliveries_reviews_and_money_are_answered_by_their_indexes(store: SqliteStore) -> None:
+    store.stats()
+    values = {"destination": "box", "run": "r", "now": 0.0, "horizon": 0.0, "limit": 5}
+    plan = " ".join(row[3] for row in store._db().execute(f"explain query plan {queries.DUE}", values))
+    assert "INDEX deliveries_due" in plan
+    plan = " ".join(row[3] for row in store._db().execute(f"explain query plan {money.OF_A_DAY}", ("2026", 0.0)))
+    assert "SEARCH bookings USING PRIMARY KEY (minute>?)" in plan
+    assert "COVERING INDEX runs_reserving" in plan
+    plan = " ".join(row[3] for row in store._db().execute(f"explain query plan {money.OF_A_PARCEL}", ("p", "2026")))
+    assert "INDEX runs_of_parcel" in plan
+    where, _ = queries.where(Selection(statuses=frozenset({"needs_review"})))
+    said = f"explain query plan select * from tickets where {where[0]} order by ticket_id desc limit 5"
+    assert "INDEX tickets_to_review" in " ".join(row[3] for row in store._db().execute(said))
+
+
+@pytest.mark.sqlite
+def test_a_newer_schema_is_refused_and_left_as_it_is(store: SqliteStore) -> None:
+    filled(store, a_ticket())
+    sql(store, f"pragma user_version = {VERSION + 1}")
+    sql(store, "pragma wal_checkpoint(truncate)")
+    before = Path(store.path).read_bytes()
+    with pytest.raises(StoreError, match="newer triage") as raised:
+        SqliteStore(store.path).stats()
+    assert int(raised.value.exit_code) == 2
+    assert Path(store.path).read_bytes() == before
+
+
+@pytest.mark.parametrize("its_version", [0, VERSION])
+def test_another_program_s_database_is_refused_and_left_as_it_is(tmp_path: Path, its_version: int) -> None:
+    path = tmp_path / "other.db"
+    db = sqlite3.connect(path)
+    db.execute("create table songs (title text)")
+    db.execute(f"pragma user_version = {its_version}")
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="not one of triage"):
+        SqliteStore(str(path)).stats()
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("Dear diary, " * 200)
+    with pytest.raises(StoreError, match="no usable database"):
+        SqliteStore(str(path)).stats()
+    assert path.read_text() == "Dear diary, " * 200
+
+
+def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
+    path = tmp_path / "triage.db"
+    path.touch()
+    assert SqliteStore(str(path)).stats().tickets == 0
+
+
+def test_a_path_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "triage.db", tmp_path):
+        with pytest.raises(StoreError) as raised:
+            SqliteStore(str(path)).stats()
+        assert str(path) in raised.value.message
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of another kind")
+def test_a_folder_made_for_a_database_is_its_users_alone(tmp_path: Path) -> None:
+    SqliteStore(str(tmp_path / "share" / "triage" / "triage.db"))._db()
+    assert (tmp_path / "share" / "triage").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="rights do not bind this user")
+def test_a_folder_without_write_rights_is_one_sentence(tmp_path: Path) -> None:
+    folder = tmp_path / "fixed"
+    folder.mkdir(mode=0o500)
+    with pytest.raises(StoreError, match="cannot use"):
+        SqliteStore(str(folder / "triage.db")).stats()
+
+
+@pytest.mark.sqlite
+def test_a_full_disk_is_unavailable_and_loses_nothing(store: SqliteStore) -> None:
+    """SQLite's own page limit stands in for the disk."""
+    from triage_cli.domain.errors import UnavailableError
+
+    (ticket,) = filled(store, a_ticket())
+    pages = store._db().execute("pragma page_count").fetchone()[0]
+    store._db().execute(f"pragma max_page_count = {pages}")
+    with pytest.raises(UnavailableError, match="cannot write"):
+        store.save([created(a_ticket(str(n), description="x" * 5000)) for n in range(10, 60)])
+    assert list(store.find(Selection())) == [ticket]
+    store._db().execute(f"pragma max_page_count = {pages + 1000}")
+    filled(store, a_ticket("2"))
+    assert audit_chain.first_break(store.events(EventQuery())) is None
+    assert sql(store, "pragma integrity_check") == [("ok",)]
+
+
+@pytest.mark.sqlite
+def test_a_backup_of_a_database_that_is_written_to_is_whole(store: SqliteStore, tmp_path: Path) -> None:
+    filled(store, *(a_ticket(str(n)) for n in range(300)))
+    stop = threading.Event()
+
+    def write() -> None:
+        n = 1000
+        while not stop.is_set():
+            store.save([created(a_ticket(str(n)))])
+            n += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        store.backup(tmp_path / "copy.db")
+    finally:
+        stop.set()
+        writer.join()
+    copy = SqliteStore(str(tmp_path / "copy.db"))
+    assert sql(copy, "pragma integrity_check") == [("ok",)]
+    assert sql(copy, "pragma foreign_key_check") == []
+    events = list(copy.events(EventQuery()))
+    assert audit_chain.first_break(events) is None
+    assert 300 <= copy.stats().tickets == len(events) <= store.stats().tickets
+
+
+@pytest.mark.sqlite
+def test_a_backup_overwrites_nothing_and_names_what_it_cannot_write(store: SqliteStore, tmp_path: Path) -> None:
+    (tmp_path / "here").write_text("mine")
+    with pytest.raises(UsageError, match="exists already"):
+        store.backup(tmp_path / "here")
+    assert (tmp_path / "here").read_text() == "mine"
+    filled(store, a_ticket())
+    with pytest.raises(StoreError, match="cannot write"):
+        store.backup(tmp_path / "nowhere" / "copy.db")
+
+
+def test_the_schema_stands_at_its_version_and_is_built_once(tmp_path: Path) -> None:
+    path = str(tmp_path / "triage.db")
+    connect(path).close()
+    before = Path(path).read_bytes()
+    connect(path).close()
+    assert Path(path).read_bytes() == before
+    assert sql(SqliteStore(path), "pragma user_version") == [(VERSION,)]
+
+
+def test_a_database_of_version_1_is_brought_forward_and_goes_on(tmp_path: Path) -> None:
+    path = str(tmp_path / "triage.db")
+    as_of_version_1(path)
+    store = SqliteStore(path)
+    assert [(run.run_id, run.spent, run.reserved) for run in store.runs(None)] == [("r1", 2.5, 0.5)]
+    assert sql(store, "pragma user_version") == [(VERSION,)]
+    assert store.begin(Run(ids.new_id(), "classify", "tester", "classify", ids.now())).spent == 3
+    assert sql(store, "select inherited from runs order by started_at") == [(0,), (3,)]
+    said = "select usd, minute = substr(started_at, 1, 16) from bookings join runs using (run_id)"
+    assert sql(store, said) == [(2.5, 1)]
+    connect(str(tmp_path / "fresh.db")).close()
+    assert columns_of(store) == columns_of(SqliteStore(str(tmp_path / "fresh.db")))
+
+
+def test_a_ticket_whose_correction_back_was_never_delivered_is_routed_once_more(tmp_path: Path) -> None:
+    """It went to Billing, to General, and back: an older version took the first delivery for the last one too."""
+    path = str(tmp_path / "triage.db")
+    as_of_version_1(path)
+    ticket = """insert into tickets (ticket_id, identity, source, content_hash, urgency, stored_at, extra, status,
+        category, routed_to) values ('{0}', '{0}', 'import', '{1}', 2, '', '{{}}', 'routed', '{2}', '{3}')"""
+    delivery = """insert into deliveries values ('{0}-{1}', '{0}', null, '{1}', '{1}', 'r', 'h', {2}, 'accepted', 1, 0,
+        null, null, null, '{3}', null)"""
+    with closing(sqlite3.connect(path)) as db:
+        for name, content, category, to in (
+            ("back", "h", "Billing", "Billing"),
+            ("moved", "h", "General", "General"),
+            ("stays", "h", "Billing", "General"),  # flipped back by `reclassify` without `--reroute`
+            ("forgotten", "", "Billing", "Billing"),
+        ):
+            db.execute(ticket.format(name, content, category, to))
+            db.execute(delivery.format(name, "Billing", "null", "1"))
+            db.execute(delivery.format(name, "General", f"'{name}-Billing'", "2"))
+        db.commit()
+    waking = SqliteStore(path).find(Selection(statuses=frozenset({"classified"})))
+    assert [(t.ticket_id, t.revision) for t in waking] == [("back", 2)]
+
+
+def test_twenty_open_a_database_of_version_1_at_once(tmp_path: Path) -> None:
+    path = str(tmp_path / "triage.db")
+    as_of_version_1(path)
+    with ThreadPoolExecutor(20) as pool:
+        assert list(pool.map(lambda _: SqliteStore(path).stats().tickets, range(20))) == [0] * 20
+
+
+def columns_of(store: SqliteStore) -> list[Any]:
+    return sql(
+        store, "select name, sql from sqlite_master where sql is not null and name not like '%sqlite%' order by name"
+    )
+
+
+def test_a_person_can_read_verdicts_with_plain_sql(store: SqliteStore) -> None:
+    (ticket,) = filled(store, a_ticket())
+    verdict = an_answer(ticket, "General")._replace(confidence_source="human", reason="a note")
+    store.save([Change(an_event(ticket, "verdict"), adds=(verdict, an_answer(ticket)))])
+    assert sql(store, "select category, note from verdicts") == [("General", "a note")]
+
+
+CELLS = {
+    "text": st.one_of(st.none(), st.sampled_from(["", "0", "a", "é"])),
+    "integer": st.one_of(st.none(), st.integers(-2, 2)),
+    "real": st.one_of(st.none(), st.sampled_from([0, 0.0, 1, 0.5])),
+}
+
+
+@given(
+    st.lists(st.sampled_from([*CELLS]), min_size=1, max_size=5),
+    st.sampled_from([1, 99, 100, 101, 1000, 1001]),
+    st.data(),
+)
+@settings(max_examples=30, deadline=None)
+def test_many_rows_are_written_as_one_by_one_whatever_is_the_same_in_all(
+    kinds: list[str], number: int, data: st.DataObject
+) -> None:
+    width = len(kinds)
+    first, other = (data.draw(st.tuples(*map(CELLS.__getitem__, kinds))) for _ in range(2))
+    odd = data.draw(st.sets(st.integers(0, width - 1)))  # the columns in which one row is another
+    at = data.draw(st.integers(0, number - 1))
+    rows = [first] * number
+    rows[at] = tuple(other[n] if n in odd else first[n] for n in range(width))
+    columns = ", ".join(f"c{n}" for n in range(width))
+    insert = f"insert into t ({columns}) values ({', '.join('?' * width)})"
+    found = []
+    for write in (queries.write_all, lambda db, said, all_: db.executemany(said, all_)):
+        with closing(sqlite3.connect(":memory:")) as db:
+            typed = ", ".join(f"c{n} {kind}" for n, kind in enumerate(kinds))
+            db.execute(f"create table t (row integer primary key, {typed})")
+            write(db, insert, rows)
+            told = ", ".join(f"c{n}, typeof(c{n})" for n in range(width))
+            found.append(db.execute(f"select {told} from t order by row").fetchall())
+    assert found[0] == found[1]
+
+
+def test_a_thread_that_ends_leaves_no_connection_open(tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "t.db"))
+    filled(store, a_ticket("1"))
+    gc.disable()
+    try:
+        for _ in range(20):
+            thread = threading.Thread(target=lambda: list(store.find(Selection())))
+            thread.start()
+            thread.join()
+        opened = [link for link in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(link)]
+        assert len(opened) < 10
+    finally:
+        gc.enable()
+
+
+def test_a_new_database_is_what_all_migrations_make(tmp_path: Path) -> None:
+    built = connect(str(tmp_path / "built.db"))
+    with closing(sqlite3.connect(tmp_path / "migrated.db", isolation_level=None)) as migrated:
+        sqlite_migrations.migrate(migrated, VERSION)
+        assert [m.name for m in sqlite_migrations.migrations.pending(Database(built, execute_plugins=False))] == []
+        for said in (
+            "select type, name, tbl_name from sqlite_master order by name",
+            "select id, migration_set, name from _sqlite_migrations",
+            "select m.name, c.* from sqlite_master m, pragma_table_info(m.name) c order by m.name, c.cid",
+            "select name, sql from sqlite_master where name not like '%sqlite%' order by name",
+            "pragma user_version",
+        ):
+            assert built.execute(said).fetchall() == migrated.execute(said).fetchall()

@@ -1,0 +1,489 @@
+"""A log that proves itself: whatever is changed, taken out, put in, moved or cut off is found; absence is failure."""
+
+import hashlib
+import json
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.audit_edits import drafts, tamper
+from tests.support.cli import Cli
+from tests.support.commands import TICKETS
+from tests.support.world import World
+from triage_cli.domain import audit_chain
+from triage_cli.domain.audit import Event, EventQuery, Head, LoggedEvent
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.errors import CheckError, StoreError
+from triage_cli.domain.tickets import Selection, VerdictDraft
+from triage_cli.service.audit_proof import prove
+from triage_cli.stores.audit_log import kept_head, trail
+from triage_cli.stores.sqlite.store import SqliteStore
+
+KEY = b"a key that nobody would guess"
+# What an outsider needs, as the README shows it: `triage logs -o jsonl | python verify.py`.
+TWENTY_LINES = """
+import hashlib, hmac, json, os, sys
+
+key = os.environ.get("TRIAGE_AUDIT_KEY", "").encode()
+prev, number, signed = "0" * 64, 0, False
+for number, line in enumerate(sys.stdin, 1):
+    event = json.loads(line)
+    told = event.pop("prev"), event.pop("hash")
+    text = json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    data = f"{prev}\\n{text}".encode()
+    plain = hashlib.sha256(data).hexdigest()
+    keyed = hmac.new(key, data, "sha256").hexdigest() if key else None
+    signed = signed or told[1] == keyed
+    if event["seq"] != number or told not in [(prev, keyed)] + [(prev, plain)] * (not signed):
+        sys.exit(f"event {number} is not what was written there")
+    prev = told[1]
+if key and not signed:
+    sys.exit("no event was written with the key")
+print(json.dumps({"head": prev, "events": number}))
+"""
+
+
+def filled(path: Path, key: bytes | None = None, number: int = 4, start: int = 0) -> World:
+    world = World(SqliteStore(str(path), key))
+    list(world.triage("a \"quoted\" \\ \n\u2028 'actor'").create(drafts(number, start)))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    return world
+
+
+def proved(path: Path, key: bytes | None = None, expected: str | None = None) -> Head:
+    with trail(str(path)) as log:
+        return prove(log, key, {expected: "that was expected"} if expected else {})
+
+
+def cut_off(path: Path) -> None:
+    """Take the last two events away and everything that would tell of them."""
+    tamper(
+        path,
+        "delete from events where seq > 6",
+        "update chain set seq = 6, hash = (select hash from events where seq = 6)",
+        "update tickets set decision_id = null",
+        "delete from classifications where classification_id not in "
+        "(select json_extract(detail, '$.decision') from events where action = 'classified')",
+    )
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of eight events and the head beside it, closed."""
+    folder = tmp_path_factory.mktemp("log")
+    filled(folder / "live.db").store.backup(folder / "t.db")
+    return folder / "t.db"
+
+
+@pytest.fixture
+def db(template: Path, tmp_path: Path) -> Path:
+    for suffix in ("", ".head"):
+        shutil.copy(f"{template}{suffix}", tmp_path / f"t.db{suffix}")
+    return tmp_path / "t.db"
+
+
+def test_a_whole_log_holds_and_its_head_is_told_everywhere_alike(db: Path) -> None:
+    head = proved(db)
+    assert head.events == 8
+    assert (
+        head == SqliteStore(str(db)).head() == kept_head(str(db)) == World(SqliteStore(str(db))).triage().audit_head()
+    )
+    assert json.loads(Path(f"{db}.head").read_text()) == head._asdict()
+
+
+@pytest.mark.parametrize(
+    ("what", "statement", "says"),
+    [
+        ("an edit", "update events set detail = replace(detail, '0.9', '0.8') where seq = 5", "event 5 "),
+        ("an edit of an actor", "update events set actor = 'eve' where seq = 1", "event 1 "),
+        ("an edit of a time", "update events set timestamp = replace(timestamp, '2', '3') where seq = 8", "event 8 "),
+        ("another ticket", "update events set ticket_id = null where seq = 3", "event 3 "),
+        ("an inner deletion", "delete from events where seq = 4", "event 4 of the log is missing"),
+        ("the first one gone", "delete from events where seq = 1", "event 1 of the log is missing"),
+        ("a truncated end", "delete from events where seq > 6", "ends at event 6"),
+        ("all gone", "delete from events", "ends at event 0"),
+        ("a number", "update events set seq = 99 where seq = 8", "event 8 of the log is missing"),
+        ("a number below", "update events set seq = 0 where seq = 1", "event 1 of the log is missing"),
+        ("an insertion", "insert into events values (9, '', 'created', null, 'eve', null, '{}', 'x')", "event 9 "),
+        ("no text", "update events set detail = x'7b7d' where seq = 2", "event 2 "),
+        ("no UTF-8", "update events set actor = cast(x'ff' as text) where seq = 2", "event 2 "),
+        ("a table gone", "drop table events", "cannot be read"),
+        ("the head's table gone", "drop table chain", "cannot be read"),
+        ("the head's row gone", "delete from chain", "event 0 was written"),
+        ("the head's row changed", "update chain set hash = 'x'", "event 8 was written"),
+        ("the head's row behind", "update chain set seq = 7", "event 7 was written"),
+        ("a ticket past the log", (
+            "insert into tickets select 'other', 'other', source, null, content_hash, subject, "
+         "description, null, null, 2, null, stored_at, '{}', status, category, null, null, null, null, null, 0, null, "
+         "0, null, 0, null, 1 from tickets limit 1"), "ticket other was put in past the log"),
+        ("a ticket gone", "delete from tickets where external_id = 'X-1'", "is gone from the table of tickets"),
+        ("an answer gone", "delete from classifications where rowid = 2", "is gone from the table of classifications"),
+        ("a verdict past the log", "update classifications set confidence_source = 'human' where rowid = 1",
+         "was put in past the log"),
+        ("no table of tickets", "drop table tickets", "cannot be read"),
+        ("a schema of somebody else", "pragma user_version = 0", "no database of this triage"),
+        ("a schema to come", "pragma user_version = 99", "written by a newer triage"),
+    ],
+)  # fmt: skip
+def test_whatever_was_done_to_the_tables_is_told_with_the_first_bad_event(
+    db: Path, what: str, statement: str, says: str
+) -> None:
+    if "drop table events" in statement:
+        with closing(sqlite3.connect(db)) as raw:
+            raw.execute(statement)
+    else:
+        tamper(db, statement)
+    with pytest.raises(CheckError) as caught:
+        proved(db)
+    assert says in caught.value.message, what
+    assert caught.value.hint
+
+
+def test_two_events_that_changed_places_are_found(db: Path) -> None:
+    swap = "update events set seq = {} where seq = {}"
+    tamper(db, swap.format(-1, 3), swap.format(3, 6), swap.format(6, -1))
+    with pytest.raises(CheckError, match="event 3 "):
+        proved(db)
+
+
+@pytest.mark.parametrize("instead", ["", "create trigger events_never_go before delete on events begin select 1; end"])
+def test_the_triggers_that_keep_the_log_append_only_are_part_of_it(db: Path, instead: str) -> None:
+    with closing(sqlite3.connect(db)) as raw:
+        raw.execute("drop trigger events_never_go")
+        raw.execute(instead)
+    with pytest.raises(CheckError, match="triggers"):
+        proved(db)
+
+
+def test_a_log_is_proved_before_its_database_is_brought_forward(db: Path) -> None:
+    with closing(sqlite3.connect(db)) as raw:
+        for column in ("inherited", "settled", "place"):
+            raw.execute("drop index if exists runs_paid")
+            raw.execute(f"alter table runs drop column {column}")
+        raw.execute("pragma user_version = 1")
+    assert proved(db).events == 8
+    SqliteStore(str(db)).stats()
+    assert proved(db).events == 8
+
+
+def test_verdicts_of_people_and_of_exports_are_accounted_for(tmp_path: Path) -> None:
+    world = World(SqliteStore(str(tmp_path / "t.db")))
+    (given, said) = drafts(2)
+    tickets = [o.value for o in world.triage().create([given, said._replace(verdict="Billing")]) if o.value]
+    list(world.triage().give_verdicts([VerdictDraft(0, tickets[0].ticket_id, "Billing")]))
+    list(world.triage().create([said._replace(verdict="Technical")]))
+    assert proved(tmp_path / "t.db").events == 4
+
+
+def test_an_end_that_was_cut_off_with_care_is_missed_by_no_head(db: Path) -> None:
+    """The chain's own row is set back with it: only a head that was kept apart can know."""
+    older = proved(db)
+    cut_off(db)
+    with pytest.raises(
+        CheckError, match=r"kept beside the database .of event 8. is not in the log, which ends at event 6"
+    ):
+        proved(db)
+    Path(f"{db}.head").unlink()
+    with pytest.raises(CheckError, match="that was expected"):
+        proved(db, expected=older.head)
+    with pytest.raises(CheckError, match="no head is kept"):
+        proved(db)
+    world = World(SqliteStore(str(db)))
+    list(world.triage().create(drafts(3, start=50)))
+    assert not Path(f"{db}.head").exists(), "a head that was taken away does not come back by itself"
+    assert proved(db, expected=world.store.head().head).events == 9
+
+
+def test_a_head_that_is_not_in_the_log_is_never_written_over(db: Path) -> None:
+    """A cut log that grows past its old length would else be whole again."""
+    kept = Path(f"{db}.head").read_bytes()
+    cut_off(db)
+    list(World(SqliteStore(str(db))).triage().create(drafts(9, start=50)))
+    assert Path(f"{db}.head").read_bytes() == kept
+    with pytest.raises(CheckError, match="of event 8"):
+        proved(db)
+
+
+def test_a_head_kept_earlier_is_in_a_log_that_has_grown(db: Path) -> None:
+    before = proved(db)
+    list(World(SqliteStore(str(db))).triage().create(drafts(5, start=20)))
+    after = proved(db, expected=before.head)
+    assert after.events == before.events + 5
+    assert kept_head(str(db)) == after
+    Path(f"{db}.head").write_text(json.dumps(before._asdict()))
+    assert proved(db, expected="0" * 64) == after
+    with pytest.raises(CheckError, match="expected"):
+        proved(db, expected="1" * 64)
+
+
+@pytest.mark.parametrize("said", ["{", "[]", '{"head": 1}', "\x00", '{"head": "x", "events": "y"}', "null\n\n\nx"])
+def test_a_head_that_is_damaged_is_told(db: Path, said: str) -> None:
+    Path(f"{db}.head").write_text(said)
+    with pytest.raises(CheckError, match="holds no head"):
+        proved(db)
+
+
+def test_a_missing_file_is_failure_and_is_not_made(tmp_path: Path) -> None:
+    for name, data in (("none.db", None), ("empty.db", b""), ("other.db", b"SQLite format 3\0 or so"), ("dir", None)):
+        path = tmp_path / name
+        if data is not None:
+            path.write_bytes(data)
+        elif name == "dir":
+            path.mkdir()
+        with pytest.raises(CheckError):
+            proved(path)
+        assert path.exists() == (name != "none.db")
+    assert (tmp_path / "empty.db").read_bytes() == b""
+
+
+def test_damage_of_the_file_itself_is_told(db: Path) -> None:
+    data = bytearray(db.read_bytes())
+    for at in range(4096 * 2, len(data) - 64, 4096):
+        data[at : at + 64] = b"\xff" * 64
+    db.write_bytes(data)
+    with pytest.raises(CheckError, match="cannot be read"):
+        proved(db)
+
+
+# -- 5,000 mutations
+
+
+def mutated(events: Sequence[LoggedEvent], chance: random.Random, *, keyed: bool) -> tuple[str, list[LoggedEvent], int]:
+    """Return a log with one thing altered, and the number of the first event that is not what was written."""
+    log, at = list(events), chance.randrange(len(events))
+    kind = chance.choice(["edit", "edit", "edit", "delete", "swap", "insert", "cut", "rehash", "repeat"])
+    if kind == "edit":
+        field = chance.choice(["timestamp", "action", "ticket_id", "actor", "run_id", "detail", "hash"])
+        text = str(getattr(log[at], field))
+        place = chance.randrange(len(text))
+        wrong = chance.choice([c for c in '0aZ "\\{}:,\u00e4\x00' if c != text[place]])
+        how = chance.choice(["flip", "drop", "add", "null"])
+        pieces = {"flip": wrong + text[place + 1 :], "drop": text[place + 1 :], "add": wrong + text[place:]}
+        changed: dict[str, Any] = {field: None if how == "null" else text[:place] + pieces[how]}
+        log[at] = log[at]._replace(**changed)
+    elif kind == "delete":
+        del log[at]
+        log[at:] = [e._replace(seq=e.seq - chance.choice([0, 1])) for e in log[at:]]
+    elif kind == "swap":
+        other = chance.choice([n for n in range(len(log)) if n != at])
+        log[at], log[other] = log[other]._replace(seq=log[at].seq), log[at]._replace(seq=log[other].seq)
+        at = min(at, other)
+    elif kind == "insert":
+        log.insert(at, chance.choice(log)._replace(seq=at + 1, actor="eve"))
+        log[at + 1 :] = [e._replace(seq=e.seq + 1) for e in log[at + 1 :]]
+    elif kind == "repeat":
+        log.insert(at + 1, log[at])
+        at += 1
+    elif kind == "cut":
+        del log[at:]
+    else:  # an edit with its own hash made to fit: without a key the next event tells, or the head
+        forged = log[at]._replace(actor="eve")
+        said = {k: v for k, v in forged._asdict().items() if k not in ("prev", "hash")}
+        said["detail"] = json.loads(forged.detail)
+        text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        prev = log[at - 1].hash if at else audit_chain.GENESIS
+        log[at] = forged._replace(hash=hashlib.sha256(f"{prev}\n{text}".encode()).hexdigest())
+        at += not keyed or at == 0  # the first might have been written before there was a key
+    return kind, log, at + 1
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+def test_every_one_of_5000_mutations_is_found(tmp_path: Path, key: bytes | None) -> None:
+    store = filled(tmp_path / "t.db", key, number=8).store
+    events, head = list(store.events(EventQuery())), store.head()
+    assert audit_chain.verify(events, key, {head.head: "kept"}) == head
+    chance, missed, kinds = random.Random(8), [], set()
+    for number in range(5000):
+        kind, log, first = mutated(events, chance, keyed=key is not None)
+        kinds.add(kind)
+        if log == events:  # an event was swapped with one that is the same
+            continue
+        with pytest.raises(CheckError) as caught:
+            audit_chain.verify(log, key, {head.head: "kept"})
+        told = caught.value.message
+        if f"event {first} " not in told and not (first > len(log) or "is not in the log" in told):
+            missed.append((number, kind, first, told))
+    assert missed == []
+    assert len(kinds) == 7
+
+
+# -- the key
+
+
+def test_a_log_with_a_key_holds_with_that_key_only(tmp_path: Path) -> None:
+    db = tmp_path / "t.db"
+    filled(db, KEY)
+    assert proved(db, KEY).events == 8
+    with pytest.raises(CheckError, match="written with a key"):
+        proved(db)
+    with pytest.raises(CheckError, match="another key"):
+        proved(db, b"another key altogether")
+    for other in (None, b"another key altogether"):
+        with pytest.raises(StoreError, match="TRIAGE_AUDIT_KEY"):
+            filled(db, other, start=90)
+    assert proved(db, KEY).events == 8
+
+
+def test_a_key_may_come_later_and_holds_what_went_before(tmp_path: Path) -> None:
+    db = tmp_path / "t.db"
+    filled(db)
+    with pytest.raises(CheckError, match="no event of the log was written with the key"):
+        proved(db, KEY)
+    filled(db, KEY, start=10)
+    assert proved(db, KEY).events == 16
+    tamper(db, "update events set actor = 'eve' where seq = 2")
+    with pytest.raises(CheckError, match="event 2 "):
+        proved(db, KEY)
+
+
+def rehashed(db: Path, key: bytes | None, first: int = 1) -> None:
+    """Alter an event and write the whole log anew from there: what somebody who owns the file can do."""
+    events = list(SqliteStore(str(db), KEY).events(EventQuery()))
+    prev, statements = events[first - 2].hash if first > 1 else audit_chain.GENESIS, []
+    for e in events[first - 1 :]:
+        actor = "eve" if e.seq == first else e.actor
+        event = Event(e.action, e.ticket_id, e.run_id, actor, e.timestamp)
+        prev = audit_chain.link(prev, e.seq, event, e.detail, key)
+        quoted = actor.replace("'", "''")
+        statements.append(f"update events set actor = '{quoted}', hash = '{prev}' where seq = {e.seq}")
+    tamper(db, *statements, f"update chain set hash = '{prev}', key = null")
+
+
+def test_a_log_that_was_written_anew_is_found_by_a_head_or_a_key(tmp_path: Path) -> None:
+    for name, key in (("plain.db", None), ("keyed.db", KEY)):
+        db = tmp_path / name
+        filled(db, key)
+        before = proved(db, key)
+        rehashed(db, None)
+        with pytest.raises(CheckError, match="of event 8"):
+            proved(db)
+        with pytest.raises(CheckError):
+            proved(db, expected=before.head)
+        Path(f"{db}.head").unlink()
+        forged = SqliteStore(str(db)).head().head
+        assert proved(db, expected=forged).events == 8, "a chain alone stops nobody who owns the file"
+        with pytest.raises(CheckError, match="no event of the log was written with the key"):
+            proved(db, KEY, expected=forged)
+
+
+def test_a_log_cannot_leave_its_key_again(tmp_path: Path) -> None:
+    db = tmp_path / "t.db"
+    filled(db, KEY)
+    rehashed(db, None, first=6)
+    Path(f"{db}.head").unlink()
+    with pytest.raises(CheckError, match="event 6 "):
+        proved(db, KEY, expected="0" * 64)
+
+
+def test_a_short_key_is_refused(cli: Cli) -> None:
+    done = cli("create", "--subject", "x", TRIAGE_AUDIT_KEY="short")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "openssl rand" in done.stderr
+    assert not cli.db.exists()
+
+
+# -- the command
+
+
+def outside(lines: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", TWENTY_LINES], input=lines, capture_output=True, text=True, env=env, check=False
+    )
+
+
+@pytest.mark.parametrize("key", ["", "a key that nobody would guess"])
+def test_an_outsider_verifies_with_twenty_lines(cli: Cli, key: str) -> None:
+    env = {"TRIAGE_AUDIT_KEY": key} if key else {}
+    assert cli("create", "-q", stdin=TICKETS).returncode == 0
+    assert cli("create", "-q", "--subject", "Köln \u2028", **env).returncode == 0
+    assert len(TWENTY_LINES.strip().splitlines()) <= 20
+    told = cli("logs", "-o", "jsonl").stdout
+    done = outside(told, **env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == json.loads(cli("audit", "head").stdout)
+    lines = told.splitlines()
+    for altered, says in (
+        (told.replace("created", "deleted", 1), "event 1 "),
+        ("\n".join(lines[:1] + lines[2:]), "event 2 "),
+        ("\n".join([*lines[:2], lines[3], lines[2]]), "event 3 "),
+    ):
+        assert says in outside(altered, **env).stderr
+    if key:
+        assert "event 4 " in outside(told).stderr
+        assert "no event was written with the key" in outside("\n".join(lines[:3]), **env).stderr
+
+
+def test_verify_and_head_on_the_command_line(cli: Cli) -> None:
+    assert cli("create", "-q", stdin=TICKETS).returncode == 0
+    head = cli("audit", "head")
+    assert list(json.loads(head.stdout)) == ["head", "events"]
+    done = cli("audit", "verify")
+    assert (done.returncode, done.stdout, done.stderr) == (0, head.stdout, "3 events: the log is whole\n")
+    said = cli("audit", "head", "-o", "id").stdout.strip()
+    assert cli("create", "-q", "--subject", "more").returncode == 0
+    done = cli("audit", "verify", "-q", "--expect-head", said, "-o", "json")
+    assert (done.returncode, json.loads(done.stdout)["events"], done.stderr) == (0, 4, "")
+    assert cli("audit", "verify", "--expect-head", "12").returncode == 2
+    tamper(cli.db, "update events set actor = 'eve' where seq = 2")
+    done = cli("audit", "verify", "-o", "json")
+    assert (done.returncode, done.stdout) == (8, "")
+    error = json.loads(done.stderr)["error"]
+    assert (error["code"], error["message"].split(" is ")[0]) == ("check_failed", "event 2")
+    cli.db.unlink()
+    done = cli("audit", "verify")
+    assert (done.returncode, done.stdout) == (8, "")
+    assert not cli.db.exists()
+
+
+def test_a_log_that_no_run_began_is_proved_too_and_its_missing_head_is_missed(cli: Cli) -> None:
+    assert cli("keys", "create", "ada", "--role", "agent", "-q").returncode == 0
+    head = Path(f"{cli.db}.head")
+    assert json.loads(head.read_text()) == {"head": "0" * 64, "events": 0}
+    assert cli("audit", "verify", "-q").returncode == 0
+    assert cli("create", "-q", "--subject", "more").returncode == 0
+    assert json.loads(head.read_text())["events"] == 2
+    assert cli("audit", "verify", "-q").returncode == 0
+    head.unlink()
+    assert cli("create", "-q", "--subject", "more").returncode == 0
+    assert cli("audit", "verify", "-q").returncode == 8
+
+
+def test_looking_at_nothing_leaves_no_head_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert list(SqliteStore("none.db").find(Selection())) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_brings_its_head_along(cli: Cli) -> None:
+    assert cli("create", "-q", stdin=TICKETS).returncode == 0
+    assert cli("db", "backup", "copy.db").returncode == 0
+    done = cli("audit", "verify", "--db", "copy.db")
+    assert (done.returncode, done.stdout) == (0, cli("audit", "head").stdout)
+
+
+def test_commands_at_once_leave_a_head_that_is_in_the_log(cli: Cli) -> None:
+    cli("create", "-q", "--subject", "first")
+    both = [cli.start("create", "-q", "--subject", f"n{n}", stdin=subprocess.DEVNULL) for n in range(6)]
+    for process in both:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    done = cli("audit", "verify")
+    assert (done.returncode, json.loads(done.stdout)["events"]) == (0, 7)
+
+
+def test_the_log_is_read_in_one_snapshot_while_others_write(db: Path) -> None:
+    with trail(str(db)) as log:
+        events: Iterator[Any] = log.events()
+        next(events)
+        list(World(SqliteStore(str(db))).triage().create(drafts(3, start=30)))
+        assert log.told()[0].events == 8
+        assert sum(1 for _ in events) == 7
+    assert proved(db).events == 11

@@ -1,0 +1,246 @@
+"""Killed, interrupted, run twice at once: nothing finished is lost, nothing is done twice, the log stays whole."""
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.commands import is_whole, listens, many, rows, until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+NUMBER = 4000
+SILENT = [("create",), ("create", "-"), ("run",), ("classify", "-"), ("route", "-")]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "in.csv"
+    path.write_text(many(NUMBER))
+    return path
+
+
+def printed(process: "subprocess.Popen[bytes]", number: int) -> list[str]:
+    """Return so many lines of what a process prints; when they are here, it is in the midst of its work."""
+    assert process.stdout is not None
+    return [process.stdout.readline().decode().strip() for _ in range(number)]
+
+
+def rest(process: "subprocess.Popen[bytes]") -> tuple[str, str]:
+    """Return what else a process prints on stdout, and all of its stderr, which is little."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    return process.stdout.read().decode(), process.stderr.read().decode()
+
+
+def write(pipe: IO[bytes], data: bytes) -> None:
+    with suppress(BrokenPipeError):
+        pipe.write(data)
+        pipe.flush()
+
+
+def states(cli: Cli) -> dict[str, int]:
+    return dict(rows(cli.db, "select status, count(*) from tickets group by 1"))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_import_that_is_killed_loses_nothing_it_told_of(cli: Cli, source: Path, seed: int) -> None:
+    moment = random.Random(seed).randrange(1, NUMBER // 2)
+    with cli.start("create", "-o", "id", str(source)) as process:
+        told = printed(process, moment)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    stored = {row[0] for row in rows(cli.db, "select ticket_id from tickets")}
+    assert set(told) <= stored
+    assert is_whole(cli.db)
+    assert cli("create", "-q", str(source)).returncode == 0
+    assert rows(cli.db, "select count(*), count(distinct external_id) from tickets") == [(NUMBER, NUMBER)]
+    assert set(told) <= {row[0] for row in rows(cli.db, "select ticket_id from tickets")}
+    assert is_whole(cli.db)
+
+
+@pytest.mark.parametrize("seed", [4, 5])
+def test_a_run_that_is_killed_is_finished_by_the_next(fitted: Cli, source: Path, seed: int) -> None:
+    moment = random.Random(seed).randrange(1, NUMBER // 3)
+    with fitted.start("run", "-o", "id", str(source)) as process:
+        told = printed(process, moment)
+        process.kill()
+    done = states(fitted)
+    assert done["routed"] >= moment
+    answers = dict(rows(fitted.db, "select ticket_id, count(*) from classifications group by 1"))
+    assert set(told) <= set(answers)
+    assert is_whole(fitted.db)
+    assert fitted("run", "-q", str(source)).returncode == 0
+    assert fitted("route", "-q").returncode == 0
+    assert states(fitted) == {"routed": NUMBER}
+    assert rows(fitted.db, "select count(*), count(distinct ticket_id) from classifications") == [(NUMBER, NUMBER)]
+    assert rows(fitted.db, "select count(*), count(distinct ticket_id) from deliveries") == [(NUMBER, NUMBER)]
+    assert rows(fitted.db, "select count(*) from claims") == [(0,)]
+    assert is_whole(fitted.db)
+
+
+def test_what_a_killed_run_held_is_free_at_once(fitted: Cli, source: Path) -> None:
+    assert fitted("create", "-q", str(source)).returncode == 0
+    with fitted.start("classify", "-o", "id") as process:
+        printed(process, 1)
+        process.kill()
+    done = fitted("classify", "-q")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert states(fitted) == {"classified": NUMBER}
+    assert rows(fitted.db, "select count(*) from classifications") == [(NUMBER,)]
+
+
+def test_two_imports_of_the_same_file_at_once_make_each_ticket_once(cli: Cli, source: Path) -> None:
+    cli("list")
+    both = [cli.start("create", str(source), "-q", stdin=subprocess.DEVNULL) for _ in range(2)]
+    for process in both:
+        assert process.communicate(timeout=60) == (b"", b"")
+        assert process.returncode == 0
+    assert rows(cli.db, "select count(*), count(distinct external_id) from tickets") == [(NUMBER, NUMBER)]
+    assert is_whole(cli.db)
+
+
+def test_two_first_commands_at_once_build_one_database(cli: Cli) -> None:
+    all_ = [cli.start("create", "--subject", f"hello {n}", "-q", stdin=subprocess.DEVNULL) for n in range(6)]
+    for process in all_:
+        assert process.communicate(timeout=60) == (b"", b"")
+        assert process.returncode == 0
+    assert rows(cli.db, "select count(*) from tickets") == [(6,)]
+    assert is_whole(cli.db)
+
+
+def test_two_runs_at_once_share_the_work(fitted: Cli, source: Path) -> None:
+    both = [fitted.start("run", str(source), "-q", stdin=subprocess.DEVNULL) for _ in range(2)]
+    for process in both:
+        assert process.communicate(timeout=60) == (b"", b"")
+        assert process.returncode == 0
+    assert fitted("run", "-q", str(source)).returncode == 0
+    assert states(fitted) == {"routed": NUMBER}
+    assert rows(fitted.db, "select count(*) from classifications") == [(NUMBER,)]
+    assert rows(fitted.db, "select count(*) from deliveries") == [(NUMBER,)]
+    queue = fitted.db.parent / "queues" / "Billing.jsonl"
+    assert (
+        len(queue.read_text().splitlines())
+        == rows(fitted.db, "select count(*) from deliveries where destination = 'Billing'")[0][0]
+    )
+    assert is_whole(fitted.db)
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+@pytest.mark.parametrize("command", ["create", "run"])
+def test_one_signal_keeps_what_is_finished(fitted: Cli, source: Path, command: str, sent: int, code: int) -> None:
+    with fitted.start(command, "-o", "id", str(source)) as process:
+        told = printed(process, 1)
+        process.send_signal(sent)
+        out, err = rest(process)
+    told += out.split()
+    assert process.returncode == code
+    assert "Traceback" not in err
+    assert " created, 0 updated, 0 unchanged, 0 rejected" in err.splitlines()[-1]
+    stored = {row[0] for row in rows(fitted.db, "select ticket_id from tickets")}
+    assert set(told) == stored
+    assert len(stored) < NUMBER
+    assert set(states(fitted)) <= ({"new"} if command == "create" else {"new", "routing", "routed"})
+    assert rows(fitted.db, "select count(*) from claims") == [(0,)]
+    assert rows(fitted.db, "select count(*) from runs where ended_at is null") == [(0,)]
+    assert is_whole(fitted.db)
+    assert fitted(command, "-q", str(source)).returncode == 0
+    assert rows(fitted.db, "select count(*) from tickets") == [(NUMBER,)]
+    assert command == "create" or fitted("route", "-q").returncode == 0
+    assert set(states(fitted)) == ({"new"} if command == "create" else {"routed"})
+
+
+@pytest.mark.parametrize("command", ["classify", "route"])
+def test_one_signal_ends_classify_and_route_between_two_tickets(fitted: Cli, source: Path, command: str) -> None:
+    fitted("create", "-q", str(source))
+    if command == "route":
+        fitted("classify", "-q")
+    with fitted.start(command, "-o", "id") as process:
+        printed(process, 1)
+        process.send_signal(signal.SIGINT)
+        _, err = rest(process)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert rows(fitted.db, "select count(*) from claims") == [(0,)]
+    assert is_whole(fitted.db)
+    assert fitted(command, "-q").returncode == 0
+    assert states(fitted) == {("classified" if command == "classify" else "routed"): NUMBER}
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("command", SILENT, ids=" ".join)
+def test_a_signal_while_a_silent_pipe_is_waited_for_ends_at_once(
+    cli: Cli, command: tuple[str, ...], sent: int, code: int
+) -> None:
+    with cli.start(*command) as process:
+        until(lambda: listens(process), "the handler of signals")
+        process.send_signal(sent)
+        assert process.wait(10) == code
+        assert process.stderr is not None
+        told = process.stderr.read()
+    assert b"Traceback" not in told
+    assert b"error" not in told
+
+
+@pytest.mark.parametrize("command", ["create", "run"])
+def test_a_signal_while_a_pipe_pauses_keeps_the_rows_that_came(fitted: Cli, command: str) -> None:
+    """What came is more than is looked at first, and the pipe stays open."""
+    with fitted.start(command, "-o", "id") as process:
+        assert process.stdin is not None
+        writing = threading.Thread(target=write, args=(process.stdin, many(8000).encode()))
+        writing.start()
+        told = printed(process, 2000)  # of what was read at first, in the midst of a chunk
+        process.send_signal(signal.SIGINT)
+        told += rest(process)[0].split()
+        assert process.wait(10) == 130
+        writing.join()
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+    assert len(told) < 8000
+    assert set(told) == {row[0] for row in rows(fitted.db, "select ticket_id from tickets")}
+    assert is_whole(fitted.db)
+
+
+def test_ids_from_a_pipe_that_pauses_can_be_interrupted(fitted: Cli) -> None:
+    fitted("create", "-q", "--subject", "hello", "--external-id", "X-1")
+    with fitted.start("classify", "-") as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(b"nothing-like-it\n")
+        process.stdin.flush()
+        assert b"nothing-like-it" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        process.stdin.close()
+    assert states(fitted) == {"new": 1}
+
+
+def test_the_second_signal_ends_at_once_even_where_nobody_reads(cli: Cli, source: Path) -> None:
+    """The first is waiting for a reader of stdout; the second does not."""
+    with cli.start("create", "-o", "jsonl", str(source)) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1)  # and no more: the pipe fills up
+        until(lambda: rows(cli.db, "select count(*) from tickets")[0][0] >= 500, "some work")
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) in (130, 143)
+        process.stdout.close()
+    assert is_whole(cli.db)
+    assert cli("create", "-q", str(source)).returncode == 0
+    assert rows(cli.db, "select count(*) from tickets") == [(NUMBER,)]
+
+
+def test_nohup_stays_in_force(cli: Cli) -> None:
+    """A signal that the caller has told us to ignore is ignored."""
+    with cli.start("create", "-o", "id", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) as process:
+        until(lambda: listens(process), "the handler of signals")
+        process.send_signal(signal.SIGHUP)
+        out, _ = process.communicate(b"id,subject\n1,hello\n", timeout=30)
+    assert process.returncode == 0
+    assert len(out.split()) == 1

@@ -1,0 +1,189 @@
+"""Our own lack of file descriptors or memory: no delivery pays for it, and it is told as what it is."""
+
+import errno
+import json
+import os
+import resource
+import socket
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.commands import rows
+from tests.support.fake_destination import FakeDestination
+from tests.support.llm_server import serving as answering
+from tests.support.webhook_receiver import Receiver, parcel
+from tests.support.world import World
+from triage_cli.destinations.file import FileDestination
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
+from triage_cli.domain.errors import DeliveryError, ExhaustedError, ExitCode
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Selection, TicketDraft
+from triage_cli.runtime import exhausted
+from triage_cli.runtime.async_bridge import AsyncBridge
+
+TICKETS = "id,subject,description,verdict\n" + "".join(f"T-{n},Refund,invoice {n},Billing\n" for n in range(40))
+MANY = "this process has too many open files; raise its limit (ulimit -n) and run the same command again"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    it = Receiver()
+    yield it
+    it.close()
+
+
+def limited(cli: Cli, files: int, *args: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run a command that may have so many files open."""
+    process = cli.start(*args, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)))
+    out, err = process.communicate(timeout=100)
+    return subprocess.CompletedProcess(args, process.returncode, out, err)
+
+
+@pytest.fixture
+def owing(cli: Cli, receiver: Receiver) -> Cli:
+    """Tickets that a webhook, a command or a file is owed, by the name of the configuration; each has one attempt."""
+    types = {
+        "hook": f"{{type: webhook, url: '{receiver.url}', max_attempts: 1}}",
+        "page": "{type: command, run: [sh, -c, 'cat >> paged.jsonl'], max_attempts: 1}",
+        "file": "{type: file, path: kept.jsonl, max_attempts: 1}",
+    }
+    for name, written in types.items():
+        (cli.folder / f"{name}.yaml").write_text(f"destinations: {{{name}: {written}}}\nroutes: [{{to: {name}}}]\n")
+    assert cli("create", "-q", "--map", "verdict=verdict", stdin=TICKETS).returncode == 0
+    return cli
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [("hook", 6), ("hook", 7), ("hook", 8), ("hook", 9), ("hook", 10), ("hook", 17), ("hook", 20),
+     ("page", 10), ("page", 20), ("file", 8)],
+)  # fmt: skip
+def test_too_few_files_cost_no_attempt_and_are_told(owing: Cli, receiver: Receiver, name: str, files: int) -> None:
+    done = limited(owing, files, "route", "-q", "--config", f"{name}.yaml")
+    told = done.stderr.decode()
+    assert done.returncode == ExitCode.UNAVAILABLE, told
+    assert MANY in told
+    for noise in ("Traceback", "Exception ignored", "check the rights", "Error:"):
+        assert noise not in told
+    assert len(told.splitlines()) <= 2
+    states = dict(rows(owing.db, "select state, sum(attempts) from deliveries group by 1"))
+    assert states.get("pending", 0) == 0
+    assert "dead" not in states
+    assert owing("route", "-q", "--config", f"{name}.yaml").returncode == 0
+    assert {s["status"] for s in map(json.loads, owing("list").stdout.splitlines())} == {"routed"}
+    assert dict(rows(owing.db, "select state, max(attempts) from deliveries group by 1")) == {"accepted": 1}
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == (40 if name == "hook" else 0)
+
+
+@pytest.mark.parametrize("files", [6, 7])
+def test_a_database_that_cannot_be_opened_for_it_is_told_so(owing: Cli, files: int) -> None:
+    for args in (("list",), ("create", "--subject", "x"), ("stats",)):
+        done = limited(owing, files, *args)
+        assert done.returncode == ExitCode.UNAVAILABLE
+        assert MANY in done.stderr.decode()
+    assert len(owing("list").stdout.splitlines()) == 40
+
+
+def test_a_question_that_cannot_be_asked_for_it_leaves_its_ticket_new(cli: Cli) -> None:
+    with answering() as server:
+        (cli.folder / "config.yaml").write_text(
+            f"classifiers: {{m: {{type: openai, model: m, base_url: '{server.url}', api_key_env: null, workers: 64}}}}"
+        )
+        assert cli("create", "-q", stdin=TICKETS).returncode == 0
+        done = limited(cli, 24, "classify", "-q")
+    assert done.returncode == ExitCode.UNAVAILABLE
+    assert MANY in done.stderr.decode()
+    assert set(rows(cli.db, "select distinct status, failures from tickets")) <= {("new", 0), ("classified", 0)}
+
+
+def test_it_is_no_attempt_whatever_lacks(world: World) -> None:
+    class Lacking(FakeDestination):
+        def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+            for outcomes in super().deliver(chunks):
+                yield [o._replace(error=o.error and exhausted.of(o.error)) for o in outcomes]
+
+    def lack(parcel: object) -> DeliveryError | None:
+        del parcel
+        if len(page.got) <= 3:
+            return None
+        error = DeliveryError("x")
+        error.__cause__ = OSError(errno.ENOMEM, "Cannot allocate memory")
+        return error
+
+    page = Lacking("page", lack)
+    page.workers = 1
+    world.destinations["page"] = page
+    world.rules = (Rule("r", ("page",), {}),)
+    triage = world.triage()
+    list(triage.create(TicketDraft(n, n + 2, f"refund {n}", external_id=str(n)) for n in range(30)))
+    list(triage.classify(Selection(), ClassifyPlan()))
+    outcomes = list(triage.route(Selection(), RoutePlan()))
+    lacking = [o.error for o in outcomes if o.error]
+    assert {type(error) for error in lacking} == {ExhaustedError}
+    assert len(lacking) < 30
+    assert len(page.got) < 10, "nothing more is handed over then"
+    (run,) = (run for run in triage.runs(None) if run.kind == "route")
+    assert run.exit_code == ExitCode.UNAVAILABLE
+    found = [d for t in world.store.find(Selection()) for d in world.store.deliveries([t.ticket_id])[t.ticket_id]]
+    assert {(d.state, d.attempts) for d in found} == {("accepted", 1), ("pending", 0)}
+    page._answer = lambda _: None
+    list(world.triage().route(Selection(), RoutePlan()))
+    assert {t.status for t in world.store.find(Selection())} == {"routed"}
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.EMFILE, "x"), "this process has too many open files"),
+        (OSError(errno.ENFILE, "x"), "the system has too many open files"),
+        (OSError(errno.ENOMEM, "x"), "there is not enough memory"),
+        (MemoryError(), "there is not enough memory"),
+        (ImportError("libx.so: cannot open shared object file: Too many open files"), "this process has too many"),
+        (ExceptionGroup("several", [OSError(errno.EMFILE, "x")]), "this process has too many open files"),
+    ],
+)
+def test_what_we_lack_is_known_by_its_cause(error: Exception, told: str) -> None:
+    outer = RuntimeError("a library's own")
+    outer.__cause__ = error
+    for each in (error, outer):
+        lack = exhausted.of(each)
+        assert lack is not None
+        assert told in lack.message
+
+
+def test_other_errors_are_none_of_it() -> None:
+    for error in (OSError(errno.ENOENT, "x"), ConnectionRefusedError(), socket.gaierror(-2, "x"), ValueError()):
+        assert exhausted.of(error) is None
+        assert exhausted.of(error, probing=True) is None
+    exhausted.check()
+
+
+def a_loop_is_not_begun(folder: Path) -> None:
+    del folder
+    with pytest.raises(ExhaustedError):
+        AsyncBridge()
+
+
+def a_file_that_cannot_be_opened_has_taken_nothing(folder: Path) -> None:
+    (outcomes,) = FileDestination("kept", folder / "kept.jsonl", 1, (5.0,)).deliver([[parcel(1), parcel(2)]])
+    assert [type(o.error) for o in outcomes] == [ExhaustedError, ExhaustedError]
+
+
+@pytest.mark.parametrize("then", [a_loop_is_not_begun, a_file_that_cannot_be_opened_has_taken_nothing])
+def test_where_no_file_can_be_opened(tmp_path: Path, then: Callable[[Path], None]) -> None:
+    """In a process of its own, since the limit is one of a whole process."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+            then(tmp_path)
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -1,0 +1,144 @@
+"""The first impression: completion works, and help opens with examples and says what scripts need to know."""
+
+import re
+
+import pytest
+
+from tests.support.cli import Cli
+from triage_cli.cli import messages
+from triage_cli.cli.app import HELP, MODULES
+from triage_cli.cli.help_text import HEADINGS, SUMMARIES
+from triage_cli.domain.errors import ExitCode
+
+GROUPS = {
+    "config": ("init", "show", "check"),
+    "db": ("path", "backup", "copy"),
+    "audit": ("verify", "head"),
+    "keys": ("create", "list", "revoke"),
+}
+TYPED = [*sorted(set(MODULES) - set(GROUPS)), *(f"{group} {name}" for group in GROUPS for name in GROUPS[group])]
+
+
+def completed(cli: Cli, words: str, shell: str = "complete_bash") -> list[str]:
+    number = str(len(words.split(" ")) - 1)
+    return cli(_TRIAGE_COMPLETE=shell, COMP_WORDS=words, COMP_CWORD=number).stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "among"),
+    [
+        ("triage ", "run"),
+        ("triage aud", "audit"),
+        ("triage audit ver", "verify"),
+        ("triage list --cust", "--customer-id"),
+        ("triage classify --out", "--output"),
+        ("triage list -o j", "jsonl"),
+    ],
+)
+def test_a_shell_completes_commands_options_and_their_values(cli: Cli, words: str, among: str) -> None:
+    assert among in completed(cli, words)
+
+
+def test_completion_opens_no_database(cli: Cli) -> None:
+    completed(cli, "triage show ")
+    assert not cli.db.exists()
+    shown = cli("--show-completion", _TRIAGE_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1", SHELL="/bin/bash")
+    assert shown.returncode in (0, 1)
+
+
+def test_completion_that_cannot_be_installed_says_where_and_why(cli: Cli) -> None:
+    (cli.folder / "file").write_text("")
+    home = str(cli.folder / "file" / "home")
+    done = cli("--install-completion", "bash", HOME=home, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: cannot use {home}")
+    assert done.stderr.endswith("check its name and its rights\n")
+
+
+@pytest.mark.parametrize("command", TYPED)
+def test_help_of_a_command_opens_with_examples(cli: Cli, command: str) -> None:
+    told = cli(*command.split(), "--help").stdout
+    before, _, _ = told.partition("Options")
+    assert re.search(rf"(?m)^ +.*triage {command}\b", before.partition("\n")[2]), told
+
+
+def test_help_lists_every_exit_code_and_variable() -> None:
+    codes = HELP.partition("Exit codes:")[2].partition("Environment:")[0]
+    assert {int(code) for code in re.findall(r"\d+", codes)} == set(map(int, ExitCode))
+    for variable in ("CONFIG", "DB", "REMOTE", "OFFLINE", "API_KEY", "AUDIT_KEY"):
+        assert f"TRIAGE_{variable}" in HELP.partition("Environment:")[2]
+    assert HELP.index("triage run") < HELP.index("Exit codes:")
+
+
+# What typer says of types and ranges, brackets around brackets, and a bare exit code.
+FRAMEWORK = re.compile(r"\[\[|\{[A-Z]|<\w|x>=|<=x|range|list\[|\(\d\)|\.\.\.$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", ["", *TYPED, *GROUPS])
+def test_help_speaks_no_word_of_the_framework_and_cuts_nothing(cli: Cli, command: str) -> None:
+    for columns in ("80", "100"):
+        told = cli(*command.split(), "--help", COLUMNS=columns).stdout
+        head, _, rest = told.partition("\n")
+        assert not FRAMEWORK.search(head.replace(" COMMAND [ARGS]...", "") + "\n" + rest), told
+        assert max(map(len, told.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("command", TYPED)
+def test_each_option_of_a_command_is_told_in_words(cli: Cli, command: str) -> None:
+    told = cli(*command.split(), "--help", COLUMNS="100").stdout.partition("\nOptions:\n")[2].partition("\n\n")[0]
+    assert not re.findall(r"(?m)^  -\S+( \S+)?$", told)
+
+
+def test_each_command_stands_under_one_heading_of_the_overview(cli: Cli) -> None:
+    told = cli("--help", COLUMNS="80").stdout
+    assert sorted(SUMMARIES) == sorted(MODULES)
+    assert sum(map(len, HEADINGS.values())) == len(MODULES)
+    assert cli("--help", "list", COLUMNS="80").stdout.endswith(told[told.index("The job:") :])
+    for heading, commands in HEADINGS.items():
+        block = told.partition(f"\n{heading}:\n")[2].partition("\n\n")[0]
+        assert [line.split(maxsplit=1) for line in block.splitlines()] == [list(pair) for pair in commands.items()]
+
+
+def test_options_of_every_command_are_told_in_short(cli: Cli) -> None:
+    told = cli("list", "--help", COLUMNS="100").stdout
+    _, _, everywhere = told.partition("Options of every command")
+    for option in ("--config PATH", "--db PATH|URL", "--remote URL", "--offline", "-q/--quiet", "-v/--verbose"):
+        assert option in everywhere
+    assert len(everywhere.splitlines()) <= 3
+    assert "No summary; no records of create" in cli("--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("list --limit some", "triage list --help"),
+        ("audit verify --nonsense", "triage audit verify --help"),
+        ("audit prove", "triage audit --help"),
+        ("show", "triage show --help"),
+        ("lst", "triage --help"),
+        ("--nonsense", "triage --help"),
+    ],
+)
+def test_a_usage_error_hints_at_the_help_of_its_command(cli: Cli, typed: str, hint: str) -> None:
+    done = cli(*typed.split())
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"; {hint} tells more\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "told"),
+    [
+        (1, ("classifiers",), "1 classifier"),
+        (1, ("categories",), "1 category"),
+        (1, ("verdicts given",), "1 verdict given"),
+        (1, ("were there already",), "1 was there already"),
+        (1, ("labelled tickets", "labelled ticket"), "1 labelled ticket"),
+        (1, ("held by another run",), "1 held by another run"),
+        (0, ("verdicts given",), "0 verdicts given"),
+        (1234, ("tickets",), "1,234 tickets"),
+    ],
+)
+def test_one_is_told_in_the_singular(number: int, words: tuple[str, ...], told: str) -> None:
+    assert messages.plural(number, *words) == told
+    if number == 1 and len(words) == 1:
+        assert messages.counted({"did": 1}, ("did",), {"did": words[0]}) == told

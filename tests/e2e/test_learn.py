@@ -1,0 +1,222 @@
+"""`triage learn`: what it learns from, that it keeps the better model, versions, and models for other categories."""
+
+import json
+import re
+import subprocess
+
+import pytest
+
+from tests.support import labelled_tickets as labelled
+from tests.support.cli import Cli
+from tests.support.commands import is_whole, on_terminal, rows
+from triage_cli.domain.evaluation.cross_validation import folds_of, groups_of
+
+BILLING = "please the florin ducat again"
+
+
+def taught(cli: Cli, *, each: int = 20, seed: int = 0, noise: float = 0.0) -> "subprocess.CompletedProcess[str]":
+    (cli.folder / "teach.csv").write_text(labelled.csv(labelled.rows(each, seed, noise)))
+    done = cli("learn", "teach.csv", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def answer(cli: Cli, text: str) -> dict[str, object]:
+    cli("create", "-q", "--subject", text, "--external-id", text)
+    cli("classify", text, "-q")
+    found: dict[str, object] = json.loads(cli("show", text, "-o", "json").stdout)
+    return found
+
+
+def test_a_labelled_file_is_learned_and_told_with_intervals(fitted: Cli) -> None:
+    lesson = json.loads(taught(fitted).stdout)
+    assert (lesson["version"], lesson["outcome"], lesson["labelled"]) == (1, "learned", 60)
+    assert lesson["before"]["n"] == lesson["after"]["n"] == 60
+    assert lesson["after"]["accuracy"] > 0.9 > lesson["before"]["accuracy"]
+    low, high = lesson["after"]["interval"]
+    assert low < lesson["after"]["accuracy"] <= high
+    assert answer(fitted, BILLING)["category"] == "Billing"
+    assert is_whole(fitted.db)
+
+
+def test_verdicts_are_learned_and_overrule_the_file(fitted: Cli) -> None:
+    text = labelled.csv(labelled.rows(20), "team")
+    done = fitted("create", "-q", "--map", "verdict=team", stdin=text)
+    assert done.returncode == 0
+    wrong = [(said, "General") for said, _ in labelled.rows(20)]
+    (fitted.folder / "wrong.csv").write_text(labelled.csv(wrong))
+    done = fitted("learn", "wrong.csv", "-o", "json")
+    lesson = json.loads(done.stdout)
+    assert (lesson["outcome"], lesson["from_verdicts"], lesson["contradictory"]) == ("learned", 60, 40)
+    assert "40 texts have two labels" in done.stderr
+    assert answer(fitted, BILLING)["category"] == "Billing"
+
+
+def test_a_model_that_is_not_better_is_not_taken(fitted: Cli) -> None:
+    """Labels at random teach nothing, and it shows on tickets that were held out."""
+    lesson = json.loads(taught(fitted, each=30, noise=0.67).stdout)
+    assert lesson["outcome"] in {"kept", "learned"}
+    obvious = [(f"refund of invoice number {chr(97 + n)} on my card", "Billing") for n in range(20)]
+    random = [(text, "Technical" if n % 2 else "Billing") for n, (text, _) in enumerate(obvious)]
+    (fitted.folder / "noise.csv").write_text(labelled.csv([*random[:10], ("app crashes", "Technical")]))
+    done = fitted("learn", "noise.csv", "-o", "json")
+    after = json.loads(done.stdout)
+    assert after["outcome"] == "kept"
+    assert after["version"] == lesson["version"]
+    assert "stays in use" in done.stderr
+
+
+def test_the_same_lesson_twice_teaches_nothing_new(fitted: Cli) -> None:
+    """What the model in use has learned is no test of it."""
+    taught(fitted)
+    lesson = json.loads(taught(fitted).stdout)
+    assert (lesson["outcome"], lesson["version"]) == ("kept", 1)
+    assert "too few labelled tickets are new to it (0)" in lesson["reason"]
+    assert rows(fitted.db, "select version from versions") == [(1,)]
+
+
+def test_of_those_that_learn_at_once_each_is_held_against_what_is_in_use(fitted: Cli) -> None:
+    """The others find that there is nothing more to learn, though they began with the built-in model."""
+    (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(20)))
+    processes = [fitted.start("learn", "teach.csv", "-o", "json") for _ in range(3)]
+    lessons = [json.loads(process.communicate()[0]) for process in processes]
+    assert sorted((lesson["outcome"], lesson["version"]) for lesson in lessons) == [
+        ("kept", 1), ("kept", 1), ("learned", 1),
+    ]  # fmt: skip
+    assert rows(fitted.db, "select version, active, based_on from versions") == [(1, 1, 0)]
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_too_few_labels_are_no_error(fitted: Cli, number: int) -> None:
+    (fitted.folder / "few.csv").write_text("description,label\n" + "refund,Billing\n" * number)
+    done = fitted("learn", "few.csv", "-o", "json")
+    assert (done.returncode, json.loads(done.stdout)["outcome"]) == (0, "kept")
+    assert "too few" in done.stderr
+
+
+def test_labels_of_one_category_are_told_as_that(fitted: Cli) -> None:
+    text = "".join(f"refund {n},Billing\n" for n in range(20))
+    (fitted.folder / "one.csv").write_text("description,label\n" + text)
+    reason = json.loads(fitted("learn", "one.csv", "-o", "json").stdout)["reason"]
+    assert reason == "all 20 labelled tickets are Billing: learning needs two categories"
+
+
+def test_versions_are_kept_and_rolled_back(fitted: Cli) -> None:
+    before = answer(fitted, BILLING)
+    taught(fitted)
+    learned = answer(fitted, "the ducat florin again today")
+    (fitted.folder / "more.csv").write_text(
+        labelled.csv([*labelled.rows(20), *((f"zorbix {n} wobbles {chr(97 + n)}", "General") for n in range(20))])
+    )
+    assert json.loads(fitted("learn", "more.csv", "-o", "json").stdout)["version"] == 2
+    assert json.loads(fitted("learn", "--rollback", "-o", "json").stdout)["version"] == 1
+    assert fitted("classify", BILLING, "-q").returncode == 0
+    again = json.loads(fitted("show", BILLING, "-o", "json").stdout)
+    assert again["classifications"][-1]["fingerprint"] == learned["classifications"][-1]["fingerprint"]  # type: ignore[index]
+    done = fitted("learn", "--rollback")
+    assert "the built-in model is in use again" in done.stderr
+    fitted("classify", BILLING, "--force", "-q")
+    first = json.loads(fitted("show", BILLING, "-o", "json").stdout)["classifications"][-1]
+    assert first["fingerprint"] == before["classifications"][-1]["fingerprint"]  # type: ignore[index]
+    assert fitted("learn", "--rollback").returncode == 2
+    said = [row[0] for row in rows(fitted.db, "select action from events where ticket_id is null order by seq")]
+    assert said == ["learned", "learned", "rolled_back", "rolled_back"]
+    assert is_whole(fitted.db)
+
+
+def test_a_new_version_asks_anew_and_why_tells_it(fitted: Cli) -> None:
+    answer(fitted, BILLING)
+    taught(fitted)
+    record = json.loads(fitted("classify", BILLING, "-o", "json").stdout)
+    assert record["asked"] is True
+    assert "version 1, learned from 60 tickets" in fitted("why", BILLING).stdout
+    assert json.loads(fitted("classify", BILLING, "-o", "json").stdout)["asked"] is False
+
+
+def test_a_model_for_other_categories_is_refused_and_a_rename_keeps_it(fitted: Cli) -> None:
+    taught(fitted)
+    config = fitted.folder / "config.yaml"
+    config.write_text(
+        "classifier: local\ncategories:\n- {name: Money, was: [Billing]}\n- {name: General, description: Other words}\n"
+        "- Technical\n"
+    )
+    assert answer(fitted, BILLING)["category"] == "Money"
+    assert "version 1" in fitted("why", BILLING).stdout
+    config.write_text("classifier: local\ncategories: [Billing, Technical, Sales]\n")
+    done = fitted("classify", BILLING, "--force", "-q", "-o", "id")
+    assert done.returncode == 0
+    done = fitted("classify", BILLING, "--force")
+    assert "learned model version 1 is for other categories (Billing, Technical, General)" in done.stderr
+    told = {r["what"]: r for r in map(json.loads, fitted("doctor", "-o", "jsonl").stdout.splitlines())}
+    assert (told["learned model"]["works"], told["learned model"]["next"]) == (False, "triage learn")
+
+
+def test_no_text_is_kept_in_a_model(fitted: Cli) -> None:
+    """Single words are; a text that was learned can be recognised, not read."""
+    taught(fitted)
+    ((weights,),) = rows(fitted.db, "select weights from versions")
+    assert b"pickle" not in weights
+    assert weights[:2] == b"PK"
+    assert labelled.rows(20)[0][0].encode() not in weights
+
+
+def test_a_label_that_is_no_category_is_left_out_and_told(fitted: Cli) -> None:
+    (fitted.folder / "teach.csv").write_text(labelled.csv([*labelled.rows(10), ("what else is there", "Nonsense")]))
+    done = fitted("learn", "teach.csv", "-o", "json")
+    assert "1 label is no category and is left out: Nonsense (1)" in done.stderr
+    assert json.loads(done.stdout)["skipped"] == 1
+
+
+def test_a_file_of_which_no_label_is_a_category_is_exit_2(fitted: Cli) -> None:
+    """The same for `suspects`, and though there are verdicts to learn from."""
+    fitted("create", "-q", "--map", "verdict=team", stdin=labelled.csv(labelled.rows(5), "team"))
+    (fitted.folder / "teach.csv").write_text("description,label\nrefund,Foo\ncrash,Bar\n")
+    for command in ("learn", "suspects", "eval"):
+        done = fitted(command, "teach.csv")
+        assert (done.returncode, done.stdout) == (2, "")
+        said = "no label of the file is a category (labels: Bar, Foo; categories: Billing, Technical, General)"
+        assert said in done.stderr
+        assert "--label" in done.stderr
+
+
+def test_the_next_step_asks_again_about_what_waits(fitted: Cli) -> None:
+    waiting = answer(fitted, "the groat ducat")
+    assert waiting["status"] == "needs_review"
+    (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(20)))
+    seen = on_terminal(fitted.folder, fitted.env, "learn", "teach.csv")
+    step = re.search(r"next: triage (reclassify --status needs_review --apply)", seen.text)
+    assert step is not None
+    assert fitted(*step[1].split()).returncode == 0
+    after = json.loads(fitted("show", "the groat ducat", "-o", "json").stdout)
+    assert (after["status"], after["category"]) == ("classified", "Billing")
+    again = on_terminal(fitted.folder, fitted.env, "learn", "teach.csv")
+    assert "stays in use" in again.text
+    assert "next:" not in again.text
+
+
+def test_a_file_without_a_label_column_says_which_it_has(fitted: Cli) -> None:
+    (fitted.folder / "x.csv").write_text("description,team\nrefund,Billing\n")
+    done = fitted("learn", "x.csv")
+    assert done.returncode == 2
+    assert "no column label or category" in done.stderr
+    assert "description, team" in done.stderr
+    assert fitted("learn", "x.csv", "--label", "team").returncode == 0
+
+
+def test_texts_that_say_the_same_stand_in_one_fold() -> None:
+    long = "we have not received the parcel that was sent to our office in the old town last week by your courier"
+    texts = ["Refund order 17", "refund ORDER 99!", "order refund 3", "another text", long, f"{long} again", "x"]
+    groups = groups_of(texts)
+    assert groups[0] == groups[1] == groups[2]
+    assert groups[4] == groups[5]
+    assert len(set(groups)) == 4
+
+
+def test_each_fold_has_its_share_of_every_label_and_no_group_is_cut() -> None:
+    labels = ["a"] * 100 + ["b"] * 20
+    groups = [n // 2 for n in range(120)]
+    folds = folds_of(labels, groups, 5)
+    for fold in range(5):
+        held = [label for label, own in zip(labels, folds, strict=True) if own == fold]
+        assert (held.count("a"), held.count("b")) == (20, 4)
+    assert all(folds[2 * n] == folds[2 * n + 1] for n in range(60))

@@ -1,0 +1,255 @@
+"""Money has one gate: over all commands, requests and providers no call is made beyond the budget, and none unbooked.
+
+The provider bills at worst (`till`), so that a bound which only holds for English would be seen.
+"""
+
+import ast
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import triage_cli
+from tests.support import llm_server
+from tests.support.api_server import Running
+from tests.support.api_server import serving as serving_api
+from tests.support.billing_server import KINDS, USD, Till, billed, configuration
+from tests.support.cli import Cli
+from tests.support.llm_classifiers import TYPES, opened
+from tests.support.llm_server import Script, failing, good
+from tests.support.world import a_budget
+from triage_cli.classifiers.llm import provider as llm_provider
+from triage_cli.classifiers.llm.anthropic import AnthropicProvider
+from triage_cli.classifiers.llm.batch.anthropic import AnthropicWire
+from triage_cli.classifiers.llm.batch.openai import OpenAIWire
+from triage_cli.classifiers.llm.decisions import DecisionProvider
+from triage_cli.classifiers.llm.openai import OpenAIProvider
+from triage_cli.cli.app import build
+from triage_cli.config import Price
+from triage_cli.config.schema import MODELS
+from triage_cli.domain.tickets import Ticket
+from triage_cli.runtime.budget import GRAIN
+
+TINY = "budget: {per_day: 0.000001}\n"
+AMPLE = "budget: {per_day: 1000}\n"
+TICKETS = "id,subject,customer\n" + "".join(f"{n},The case number {n} of a crash,C-{n}\n" for n in range(4))
+LABELLED = "subject,label\n" + "".join(f"The case number {n} of an invoice,Billing\n" for n in range(3))
+
+# Every command that there is, by its words: what is typed, and stdin. A new one needs its row here.
+COMMANDS: dict[str, list[tuple[str, str]]] = {
+    "create": [("create", TICKETS)],
+    "classify": [
+        ("classify --dry-run", ""),
+        ("classify", ""),
+        ("classify 0 --classifier both --force", ""),
+        ("classify 1 --force", ""),
+    ],
+    "route": [("route --dry-run", ""), ("route", ""), ("route 0 --again --retry-dead", "")],
+    "run": [
+        ("run -", "id,subject\n9,Something else broke\n"),
+        ("run - --classifier both", "id,subject\n8,Zyxw vuts\n"),
+    ],
+    "reclassify": [("reclassify --classifier other", ""), ("reclassify 2 --force --apply --classifier gpt", "")],
+    "verdict": [("verdict 3 Billing", ""), ("verdict -", "id,category\n2,General\n")],
+    "review": [("review", "")],
+    "runs": [("runs", "")],
+    "list": [("list", "")],
+    "show": [("show 0", "")],
+    "why": [("why 0", "")],
+    "logs": [("logs", "")],
+    "audit verify": [("audit verify", "")],
+    "audit head": [("audit head", "")],
+    "forget": [("forget --customer-id C-3 --yes", "")],
+    "stats": [("stats", "")],
+    "config init": [("config init other.yaml", "")],
+    "config show": [("config show", "")],
+    "config check": [("config check", "")],
+    "db path": [("db path", "")],
+    "db backup": [("db backup copy.db", "")],
+    "db restore": [("db restore copy.db --yes", "")],
+    "db copy": [("db copy postgresql://127.0.0.1:9/nowhere", "")],
+    "doctor": [("doctor", "")],
+    "serve": [],  # its requests have a table of their own
+    "keys create": [("keys create tester --role agent", "")],
+    "keys list": [("keys list", "")],
+    "keys revoke": [("keys revoke tester", "")],
+    "learn": [("learn labelled.csv", "")],
+    "eval": [
+        ("eval labelled.csv --classifier gpt --classifier both --calibrate", ""),
+        ("eval --adversarial", ""),
+        ("eval --adversarial --classifier both", ""),
+    ],
+    "suspects": [("suspects labelled.csv", "")],
+}
+DOORS = {"classify", "run", "reclassify", "doctor", "eval"}  # the commands that ask a provider
+
+
+def typed(group: Any, before: str = "") -> Iterator[str]:
+    """Yield the words of every command there is."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from typed(command, f"{before}{name} ")
+        else:
+            yield before + name
+
+
+def test_every_command_has_its_row() -> None:
+    assert set(COMMANDS) == set(typed(typer.main.get_command(build())))
+
+
+def used(cli: Cli, kind: str, url: str, till: Till, more: str, words: set[str]) -> dict[str, int]:
+    """Use these commands one after the other; return how many calls each made."""
+    (cli.folder / "config.yaml").write_text(configuration(url, kind, more))
+    (cli.folder / "labelled.csv").write_text(LABELLED)
+    calls: dict[str, int] = {}
+    for name, lines in COMMANDS.items():
+        for line, stdin in lines if name in words else ():
+            before = till.calls
+            done = cli(*line.split(), stdin=stdin)
+            assert done.returncode in (0, 2, 3, 5, 6, 7, 8), (line, done.stderr)
+            assert "unexpected" not in done.stderr, (line, done.stderr)
+            calls[line] = till.calls - before
+    return calls
+
+
+def cost(cli: Cli) -> float:
+    return float(json.loads(cli("stats", "-o", "json").stdout)["cost_usd"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_command_asks_a_provider_beyond_the_budget(fitted: Cli, kind: str) -> None:
+    with llm_server.serving(till := Till()) as server:
+        url = server.root if kind == "anthropic" else server.url
+        calls = used(fitted, kind, url, till, TINY, set(COMMANDS) if kind == "openai" else {"create", "classify"})
+    assert (till.usd, {line for line, number in calls.items() if number}) == (0, set())
+    assert cost(fitted) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_cent_that_a_command_is_billed_is_in_stats(fitted: Cli, kind: str) -> None:
+    with llm_server.serving(till := Till(losing=7)) as server:
+        url = server.root if kind == "anthropic" else server.url
+        doors = DOORS if kind == "openai" else {"classify", "doctor"}
+        calls = used(fitted, kind, url, till, AMPLE, {"create", *doors})
+    assert {name for name, lines in COMMANDS.items() if any(calls.get(line) for line, _ in lines)} == doors
+    assert till.usd - GRAIN <= cost(fitted) <= 1.5 * till.usd, "what was lost is booked at its worst"
+
+
+# Every request that may change something, with its body. A new one needs its row here.
+REQUESTS: dict[str, Any] = {
+    "POST /tickets": {"subject": "It broke"},
+    "POST /tickets/batch": TICKETS,
+    "POST /tickets/{ticket_id}/classify": None,
+    "POST /tickets/{ticket_id}/verdict": {"category": "Billing"},
+    "POST /tickets/{ticket_id}/route": None,
+    "POST /classify": {"selection": {"ids": ["0", "1"]}, "plan": {"force": True}},
+    "POST /route": {},
+    "POST /reclassify": {"plan": {"classify": {"classifier": "other"}}},
+    "POST /verdicts": {"verdicts": [{"name": "2", "category": "Billing"}]},
+    "POST /webhooks/{source}": None,
+}
+
+
+def requested(server: Running) -> list[str]:
+    """Use every request that may change something, and return the words of those that there are."""
+    changing = {"post", "put", "patch", "delete"}
+    with server.client("admin", timeout=60) as client:
+        paths = client.get("/openapi.json").json()["paths"]
+        for words, body in REQUESTS.items():
+            path = words.partition(" ")[2].format(ticket_id="0", source="desk")
+            query = {"do": "classify,route"} if "batch" in path else {}
+            table = {"content": body, "headers": {"content-type": "text/csv"}}
+            client.post(path, params=query, **(table if isinstance(body, str) else {"json": body}))
+    return sorted(f"{method.upper()} {path}" for path, methods in paths.items() for method in methods.keys() & changing)
+
+
+@pytest.mark.parametrize("more", [TINY, AMPLE])
+def test_no_request_asks_a_provider_beyond_the_budget_or_off_the_books(
+    fitted_database: Path, tmp_path: Path, more: str
+) -> None:
+    db = tmp_path / "t.db"
+    db.write_bytes(fitted_database.read_bytes())
+    with (
+        llm_server.serving(till := Till()) as provider,
+        serving_api(tmp_path, config=configuration(provider.url, more=more), db=db) as server,
+    ):
+        assert requested(server) == sorted(REQUESTS)
+        with server.client() as client:
+            told = client.get("/stats").json()["cost_usd"]
+    assert (till.calls > 5) == (more == AMPLE)
+    assert told == pytest.approx(till.usd)
+
+
+# -- the worst case
+
+
+NASTY = ("0123456789abcdef" * 200, "Zm9vYmFy" * 300, "😀" * 500, "订单没有收到" * 200, '"\\\n\t' * 300, "a" * 30_000)
+TEXTS = [Ticket(f"t{n}", "i", "s", None, "h", text, text, None, None, 2, None, "now") for n, text in enumerate(NASTY)]
+
+
+def objecting(to: str) -> Script:
+    """Object to a part of the request, so that the next one leaves it out."""
+    return lambda n, one: failing(400, f"{to} is not known here") if n == 0 else good(n, one)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("to", ["", "logprobs", "temperature", "max_completion_tokens", "maxLength", "json_schema"])
+def test_no_request_is_longer_than_its_worst_case(kind: str, to: str) -> None:
+    with llm_server.serving(objecting(to) if to else good) as server:
+        classifier = opened(server, kind, workers=1, price=Price(1.0, 1.0))
+        for ticket in TEXTS:
+            worst = classifier.worst(classifier.question(ticket)[0], llm_provider.BUDGET)
+            before = len(server.asked)
+            list(classifier.classify([[ticket]], a_budget()))
+            for one in server.asked[before:]:
+                assert billed(one.body).input <= worst.input
+                assert billed(one.body).output <= worst.output
+
+
+def test_every_provider_has_a_worst_case_that_the_tests_above_look_at() -> None:
+    def below(kind: type[Any]) -> Iterator[type[Any]]:
+        for one in kind.__subclasses__():
+            yield from (one, *below(one))
+
+    asking = {one for one in below(llm_provider.Client) if hasattr(one, "ask")}
+    assert asking == {OpenAIProvider, AnthropicProvider, DecisionProvider, OpenAIWire, AnthropicWire}
+    assert all(callable(getattr(one, "most", None)) for one in asking)
+    assert set(MODELS) == set(KINDS) == set(TYPES)
+    assert USD
+
+
+# -- who may open a budget
+
+
+def calls(name: str) -> dict[str, list[str]]:
+    """Return where something is called in the package, and with what."""
+    found: dict[str, list[str]] = {}
+    for path, call, given in _calls():
+        if call == name or (name.startswith(".") and call.endswith(name)):
+            found.setdefault(path, []).append(given)
+    return found
+
+
+@cache
+def _calls() -> list[tuple[str, str, str]]:
+    root = Path(triage_cli.__file__).parent
+    return [
+        (str(path.relative_to(root)), ast.unparse(node.func), ", ".join(map(ast.unparse, node.args)))
+        for path in sorted(root.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)
+    ]
+
+
+def test_only_a_run_opens_a_budget_and_each_is_bounded_by_the_day() -> None:
+    assert set(calls("Budget")) == {"service/runs.py"}
+    assert set(calls("Budget.free")) == {"service/local_triage.py", "service/runs.py", "wiring/diagnostics.py"}
+    opened = calls("tally.budget")
+    assert set(opened) == {"service/learning/evaluate.py", "service/local_triage.py", "wiring/diagnostics.py"}
+    assert all(args[0].endswith("per_day") for args in opened.values())
+    asking = set(calls(".ask")) - {"cli/context.py"}  # which asks the person in front of it
+    assert asking == {"classifiers/llm/classifier.py"}, "a provider is asked by whoever sets money aside alone"

@@ -1,0 +1,311 @@
+"""The nightly job: silent when all is well, killed, overlapped, cut off or out of money without loss or double work."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.commands import is_whole, listens, rows, until
+from tests.support.llm_server import Asked, Step, chat, serving, verdict
+from tests.support.nightly import WORKERS, case, configure, tickets
+from tests.support.world import FakeClassifier, World
+from triage_cli.domain.decisions import ClassifyPlan, Decided, ReclassifyPlan
+from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
+from triage_cli.runtime.stop import StopControl
+
+SAMPLES = Path(__file__).parents[2] / "samples" / "nightly"
+README = Path(__file__).parents[2] / "README.md"
+NAMES = ("Billing", "Technical", "General")
+SHARING = "select distinct run_id from classifications where run_id in (select run_id from runs where ended_at is null)"
+
+
+def by_number(_n: int, asked: Asked) -> Step:
+    """Answer by the ticket alone."""
+    return Step(chat(verdict(NAMES[case(asked) * 7 % 3])))
+
+
+def holding(cli: Cli) -> dict[int, tuple[str, str | None]]:
+    return {int(i): (status, c) for i, status, c in rows(cli.db, "select external_id, status, category from tickets")}
+
+
+def statuses(cli: Cli) -> Counter[str]:
+    return Counter(status for status, _ in holding(cli).values())
+
+
+def test_killed_overlapped_and_cut_off_it_ends_as_an_undisturbed_night(cli: Cli) -> None:
+    number, answered, gone = 500, Counter[int](), False
+
+    def script(n: int, asked: Asked) -> Step:
+        if gone:
+            return Step(cut=-1)
+        answered[case(asked)] += 1
+        return by_number(n, asked)._replace(delay=0.02)
+
+    with serving(script) as server:
+        configure(cli, server, retries=5)
+        tickets(cli, number)
+        first = cli.start("classify", "-q")
+        until(lambda: answered.total() >= 50, "50 answers")
+        first.kill()
+        first.communicate()
+        two = [cli.start("classify", "-q", "--max-wait", "0s")]
+        until(lambda: answered.total() >= 100, "100 answers")
+        two.append(cli.start("classify", "-q", "--max-wait", "0s"))
+        until(lambda: len(rows(cli.db, SHARING)) == 2, "both at work")
+        gone = True
+        said = [process.communicate() for process in two]
+        assert [process.returncode for process in two] == [6, 6]
+        assert all(out == b"" and err.count(b"\n") == 1 and b"try again later" in err for out, err in said)
+        left = statuses(cli)
+        assert set(left) <= {"new", "classified"}, "an outage is no ticket's fault"
+        gone = False
+        last = cli("classify", "-q")
+        assert (last.returncode, last.stdout, last.stderr) == (0, "", "")
+    assert answered.total() <= number + 3 * WORKERS
+    assert holding(cli) == {n: ("classified", NAMES[n * 7 % 3]) for n in range(number)}
+    assert is_whole(cli.db)
+    ended = [json.loads(line)["exit_code"] for line in cli("runs", "--kind", "classify").stdout.splitlines()]
+    assert ended == [0, 6, 6, 137]
+
+
+def test_the_budget_holds_over_five_restarts_with_kills(cli: Cli) -> None:
+    """A call costs 1.61; whatever is killed, and with whatever in flight, what is spent never passes the budget."""
+
+    def dear(_n: int, asked: Asked) -> Step:
+        usage = {"prompt_tokens": 1600, "completion_tokens": 10}
+        return Step(chat(verdict(NAMES[case(asked) * 7 % 3]), usage=usage))
+
+    with serving(dear) as server:
+        configure(cli, server, "budget: {per_day: 90.0}\n")
+        tickets(cli, 120)
+        for restart in range(4):
+            process = cli.start("classify", "-q")
+            until(lambda: len(server.asked) >= 6 * (restart + 1) or process.poll() is not None, "some calls")  # noqa: B023
+            process.kill()
+            process.communicate()
+        codes = [cli("classify", "-q").returncode for _ in range(2)]
+        assert codes == [7, 7]
+        spent = 1.61 * len(server.asked)
+        assert 40.0 < spent <= 90.0  # a call in flight at a kill counts as the worst case
+        assert set(statuses(cli)) == {"new", "classified"}
+
+
+def test_poison_ends_in_review_after_three_nights(cli: Cli) -> None:
+    def script(n: int, asked: Asked) -> Step:
+        return Step(chat("prose, no JSON")) if case(asked) == 3 else by_number(n, asked)
+
+    with serving(script) as server:
+        configure(cli, server)
+        tickets(cli, 6)
+        assert [cli("classify", "-q").returncode for _ in range(3)] == [3, 3, 0], "what needs a person is no failure"
+        assert holding(cli)[3] == ("needs_review", None)
+        asked = len(server.asked)
+        assert cli("classify", "-q").returncode == 0
+        assert len(server.asked) == asked
+
+
+def test_a_deadline_ends_it_cleanly_and_leaves_the_rest_new(cli: Cli) -> None:
+    with serving(lambda n, asked: by_number(n, asked)._replace(delay=0.3)) as server:
+        configure(cli, server)
+        tickets(cli, 100)
+        done = cli("classify", "--deadline", "2s", "-o", "id")
+        assert done.returncode == 6, done.stderr
+        assert "error: stopped at --deadline, after 2 s; the same command does what is left" in done.stderr
+        asked = len(server.asked)
+        assert asked < 100
+        assert statuses(cli) == +Counter({"classified": asked, "new": 100 - asked})
+        assert json.loads(cli("runs", "last").stdout)["exit_code"] == 6
+
+
+def test_what_a_deadline_left_is_done_by_the_next_run(world: World) -> None:
+    now, late = 0.0, "150"
+
+    def said(ticket: Ticket) -> tuple[str, float]:
+        nonlocal now
+        now += int(ticket.external_id == late)
+        return "Billing", 0.9
+
+    world.classifier = FakeClassifier(said)
+    world.classifier.appetite = 100
+    drafts = (TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(1000))
+    list(world.triage().create(drafts))
+    triage = world.triage()
+    triage._allowance = StopControl(clock=lambda: now)
+    outcomes: list[Outcome[Decided]] = []
+    with pytest.raises(UnavailableError, match="--deadline"):
+        outcomes.extend(triage.classify(Selection(), ClassifyPlan(deadline=0.5)))
+    assert len(world.classifier.asked) == 200, "two handfuls of a hundred: the one in work was ended"
+    triage = world.triage()
+    triage._allowance = StopControl(clock=lambda: now)
+    assert len(list(triage.classify(Selection(), ClassifyPlan(deadline=0.5)))) == 800, (
+        "all in time, so that all is well"
+    )
+    world.classifier, late = FakeClassifier(said, "another"), "850"
+    world.classifier.appetite = 100
+    triage = world.triage()
+    triage._allowance = StopControl(clock=lambda: now)
+    with pytest.raises(UnavailableError, match="--deadline"):
+        list(triage.reclassify(Selection(), ReclassifyPlan(ClassifyPlan(deadline=0.5), apply=True)))
+    assert {t.decision_id for t in world.store.find(Selection())} & proposals(world) == set(), "all or none"
+
+
+def test_a_run_that_its_deadline_ends_says_so(world: World) -> None:
+    now = 0.0
+
+    def said(ticket: Ticket) -> tuple[str, float]:
+        nonlocal now
+        now += int(ticket.external_id == "1500")
+        return "Billing", 0.3
+
+    world.classifier = FakeClassifier(said)
+    drafts = [TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(6000)]
+    triage = world.triage()
+    triage._allowance = StopControl(clock=lambda: now)
+    with pytest.raises(UnavailableError, match="--deadline"):
+        list(triage.run(drafts, ClassifyPlan(deadline=0.5)))
+    done = Counter(t.status for t in world.store.find(Selection()))
+    assert 1500 < done["needs_review"] < 6000
+    assert len(list(world.triage().run(drafts, ClassifyPlan()))) == 6000
+    assert Counter(t.status for t in world.store.find(Selection())) == {"needs_review": 6000}
+
+
+def proposals(world: World) -> set[object]:
+    said = "select classification_id from classifications where fingerprint = 'another'"
+    return {row[0] for row in world.store._read(said)}
+
+
+def test_sigterm_keeps_what_is_in_flight_and_is_143(cli: Cli) -> None:
+    with serving(lambda n, asked: by_number(n, asked)._replace(delay=0.05)) as server:
+        configure(cli, server)
+        tickets(cli, 60)
+        process = cli.start("classify", "-q")
+        until(lambda: len(server.asked) >= 8 and listens(process), "8 calls")
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate()
+        assert (process.returncode, out, err) == (143, b"", b"")
+        assert json.loads(cli("runs", "last").stdout)["exit_code"] == 143
+        assert statuses(cli)["classified"] == len(server.asked) < 60
+        assert rows(cli.db, "select count(*) from claims") == [(0,)]
+        assert cli("classify", "-q").returncode == 0
+        assert len(server.asked) == 60
+
+
+def test_the_record_of_a_run_tells_what_cost_how_long_and_how_it_ended(cli: Cli) -> None:
+    with serving(by_number) as server:
+        configure(cli, server)
+        tickets(cli, 5)
+        assert cli("classify", "-q").returncode == 0
+    done = cli("runs", "last", "-o", "json")
+    record = json.loads(done.stdout)
+    assert list(record) == [
+        "run_id", "kind", "words", "actor", "host", "pid", "started_at", "ended_at", "seconds", "counts", "cost_usd",
+        "exit_code",
+    ]  # fmt: skip
+    assert (record["kind"], record["words"], record["exit_code"]) == ("classify", "classify -q", 0)
+    assert record["counts"] == {"classified": 5}
+    assert record["cost_usd"] == pytest.approx(0.55)
+    assert 0 < record["seconds"] < 60
+    assert [json.loads(line)["kind"] for line in cli("runs").stdout.splitlines()] == ["classify", "create"]
+    assert cli("runs", "--limit", "1", "-o", "id").stdout == record["run_id"] + "\n"
+    assert "classify -q" in cli("runs", "-o", "table").stdout
+
+
+def test_without_a_run_there_is_no_last_one(cli: Cli) -> None:
+    assert cli("runs").stdout == ""
+    done = cli("runs", "last")
+    assert (done.returncode, done.stdout) == (5, "")
+
+
+def test_a_run_that_works_has_no_end_yet_and_a_killed_one_is_told_as_such(cli: Cli) -> None:
+    with serving(lambda n, asked: by_number(n, asked)._replace(delay=0.05)) as server:
+        configure(cli, server)
+        tickets(cli, 200)
+        process = cli.start("classify", "-q")
+        until(lambda: len(server.asked) > 4, "calls")
+        assert json.loads(cli("runs", "last").stdout)["exit_code"] is None
+        process.kill()
+        process.communicate()
+        record = json.loads(cli("runs", "last").stdout)
+        assert (record["exit_code"], record["ended_at"], record["seconds"]) == (137, None, None)
+
+
+# -- the crontab and the timer, as they are written
+
+
+def environment(cli: Cli, given: dict[str, str]) -> dict[str, str]:
+    """What a scheduler would set, but for where the program and its configuration are here."""
+    bare = {k: v for k, v in cli.env.items() if k in ("HOME", "XDG_DATA_HOME", "PYTHONWARNINGS")}
+    return bare | given | {
+        "PATH": f"{Path(sys.executable).parent}:{given.get('PATH', os.defpath)}",
+        "TRIAGE_CONFIG": str(cli.folder / "config.yaml"),
+    }  # fmt: skip
+
+
+def test_the_crontab_runs_silently_as_it_is_written(fitted: Cli) -> None:
+    variables, commands = {}, []
+    for line in (SAMPLES / "crontab").read_text().splitlines():
+        if re.match(r"\w+=", line):
+            name, _, value = line.partition("=")
+            variables[name] = value
+        elif not line.startswith("#"):
+            # As cron reads it: five fields, then a command in which a bare per cent sign is a new line.
+            command = line.split(maxsplit=5)[5]
+            assert not re.search(r"(?<!\\)%", command)
+            commands.append(command.replace("\\%", "%"))
+    assert {"PATH", "TRIAGE_CONFIG"} == set(variables)
+    _runs_silently(fitted, [["/bin/sh", "-c", command] for command in commands], environment(fitted, variables))
+
+
+def test_the_service_runs_silently_as_it_is_written(fitted: Cli) -> None:
+    settings = [
+        line.partition("=")[::2] for line in (SAMPLES / "triage.service").read_text().splitlines() if "=" in line
+    ]
+    variables = dict(value.split("=", 1) for name, value in settings if name == "Environment")
+    commands = [shlex.split(value.removeprefix("-")) for name, value in settings if name == "ExecStart"]
+    assert len(commands) == 2
+    _runs_silently(fitted, commands, environment(fitted, variables))
+    timer = (SAMPLES / "triage.timer").read_text()
+    assert "OnCalendar=" in timer
+    assert "Persistent=true" in timer
+
+
+def _runs_silently(cli: Cli, commands: list[list[str]], env: dict[str, str]) -> None:
+    (cli.folder / "config.yaml").write_text("classifiers: {local: {type: local, min_confidence: 0.3}}\n")
+    tickets(cli, 3)
+    for command in commands:
+        done = subprocess.run(command, env=env, cwd="/", capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), command
+    assert statuses(cli) == {"routed": 3}
+
+
+def test_what_the_readme_shows_of_them_is_what_is_tested() -> None:
+    shown = re.findall(r"```(?:crontab|ini)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    files = [path.read_text() for path in SAMPLES.iterdir()]
+    assert [block for block in shown if not any(block in text for text in files)] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "code"),
+    [
+        (["create", "-", "--max-rejects", "1"], "id,subject\n9,a\n9,b\n", 0),
+        (["create", "-"], "id,subject\n9,a\n9,b\n", 3),
+        (["create", "-", "--strict"], "id,subject\n9,a\n9,b\n", 3),
+        (["classify", "-"], "1\nnobody\n", 3),
+    ],
+)
+def test_the_record_of_a_run_has_the_exit_code_of_its_command(
+    fitted: Cli, words: list[str], stdin: str, code: int
+) -> None:
+    fitted("create", "-q", stdin="id,subject\n1,refund\n")
+    done = fitted(*words, "-q", stdin=stdin)
+    assert (done.returncode, json.loads(fitted("runs", "last").stdout)["exit_code"]) == (code, code)

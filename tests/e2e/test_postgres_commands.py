@@ -1,0 +1,307 @@
+"""Commands and API replicas over PostgreSQL: shared work, kills and restarts, what both replicas hold to, `db copy`."""
+
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support.api_server import Running, serving
+from tests.support.cli import Cli
+from tests.support.commands import TICKETS, many, rows, until
+from tests.support.llm_server import LlmServer, Step, chat, verdict
+from tests.support.llm_server import serving as answering
+from tests.support.online import ONLINE
+from tests.support.pg_server import PgServer, sql
+from triage_cli.api.dependencies import Limits
+from triage_cli.domain import audit_chain
+from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.tickets import Selection
+from triage_cli.stores.postgres import schema
+from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sqlite.store import SqliteStore
+
+
+@pytest.fixture
+def pg(cli: Cli, pg_url: str) -> Cli:
+    """The command line over a PostgreSQL database."""
+    cli.env["TRIAGE_DB"] = pg_url
+    return cli
+
+
+def is_whole(url: str) -> bool:
+    store = PostgresStore(url, network=ONLINE)
+    try:
+        assert sql(url, "select count(*) from claims c join runs r using (run_id) where r.ended_at is not null") == [
+            (0,)
+        ]
+        created = "select ticket_id from events where action = 'created' order by 1"
+        assert sql(url, created) == sql(url, "select ticket_id from tickets order by 1")
+        return audit_chain.first_break(store.events(EventQuery())) is None
+    finally:
+        store.close()
+
+
+def test_the_main_job_end_to_end(pg: Cli, pg_url: str) -> None:
+    done = pg("run", stdin=TICKETS)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 3), done.stderr
+    again = pg("create", stdin=TICKETS)
+    assert "0 created, 0 updated, 3 unchanged, 0 rejected" in again.stderr
+    assert {json.loads(line)["status"] for line in pg("list").stdout.splitlines()} <= {"routed", "needs_review"}
+    shown = json.loads(pg("show", "A-1", "-o", "json").stdout)
+    assert (
+        shown["ticket_id"] == json.loads(pg("show", shown["ticket_id"][-8:].upper(), "-o", "json").stdout)["ticket_id"]
+    )
+    assert [e["action"] for e in shown["events"]][:2] == ["created", "classified"]
+    assert json.loads(pg("stats", "-o", "json").stdout)["tickets"] == 3
+    assert pg("why", "A-2").returncode == 0
+    assert is_whole(pg_url)
+
+
+def test_what_only_a_file_has_is_exit_2_and_names_pg_dump(pg: Cli) -> None:
+    for words in (("db", "backup", "copy.db"), ("db", "path"), ("db", "copy", "postgresql://h/t")):
+        done = pg(*words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "pg_dump" in done.stderr
+    assert not (pg.folder / "copy.db").exists()
+
+
+# -- many processes, kills, restarts
+
+
+def slow(_n: int, _asked: object) -> Step:
+    return Step(chat(verdict()), delay=0.02)
+
+
+def configure(cli: Cli, server: LlmServer, workers: int = 4) -> None:
+    (cli.folder / "config.yaml").write_text(
+        "classifier: gpt\nclassifiers:\n"
+        f"  gpt: {{type: openai, model: m, base_url: {server.url}, api_key_env: null, workers: {workers}}}\n"
+    )
+
+
+def asked(server: LlmServer) -> Counter[str]:
+    return Counter(one.ticket for one in server.asked)
+
+
+def statuses(url: str) -> dict[str, int]:
+    return dict(sql(url, "select status, count(*) from tickets group by 1"))
+
+
+def test_processes_that_begin_at_once_share_the_work_and_each_ticket_is_asked_once(pg: Cli, pg_url: str) -> None:
+    with answering(slow) as server:
+        configure(pg, server)
+        assert pg("create", "-q", stdin=many(400)).returncode == 0
+        workers = [pg.start("classify", "-q", stdin=subprocess.DEVNULL) for _ in range(3)]
+        for worker in workers:
+            assert worker.communicate(timeout=60) == (b"", b"")
+            assert worker.returncode == 0
+        assert set(asked(server).values()) == {1}
+    assert statuses(pg_url) == {"classified": 400}
+    assert is_whole(pg_url)
+
+
+def test_killed_workers_and_a_crashed_server_lose_nothing_and_ask_only_what_was_in_flight_again(
+    pg: Cli, pg_url: str, pg_server: PgServer
+) -> None:
+    number, workers = 400, 4
+    with answering(slow) as server:
+        configure(pg, server, workers)
+        assert pg("create", "-q", stdin=many(number)).returncode == 0
+        killed = pg.start("classify", "-q", stdin=subprocess.DEVNULL)
+        until(lambda: len(server.asked) > 60, "the first answers")
+        killed.kill()
+        killed.communicate()
+        survivor = pg.start("classify", "-q", stdin=subprocess.DEVNULL)
+        until(lambda: len(server.asked) > 160, "the survivor's answers")
+        pg_server.crash()
+        pg_server.start()
+        assert survivor.communicate(timeout=60) == (b"", b"")
+        assert survivor.returncode == 0
+        assert len(asked(server)) == number
+        assert sum(asked(server).values()) <= number + 2 * workers, "in flight, or answered and not yet saved"
+    assert statuses(pg_url) == {"classified": number}
+    answers = sql(pg_url, "select count(*), count(distinct ticket_id) from classifications")
+    assert answers == [(number, number)]
+    assert is_whole(pg_url)
+
+
+def test_an_import_that_is_killed_is_finished_by_the_next(pg: Cli, pg_url: str) -> None:
+    (pg.folder / "in.csv").write_text(many(6000))
+    with pg.start("create", "-o", "id", "in.csv") as process:
+        assert process.stdout is not None
+        told = [process.stdout.readline().decode().strip() for _ in range(500)]
+        process.kill()
+    assert set(told) <= {row[0] for row in sql(pg_url, "select ticket_id from tickets")}
+    assert is_whole(pg_url)
+    both = [pg.start("create", "-q", "in.csv", stdin=subprocess.DEVNULL) for _ in range(2)]
+    for process in both:
+        assert process.communicate(timeout=60) == (b"", b"")
+        assert process.returncode == 0
+    assert sql(pg_url, "select count(*), count(distinct external_id) from tickets") == [(6000, 6000)]
+    assert is_whole(pg_url)
+
+
+def test_a_run_of_equal_words_goes_on_with_what_a_killed_one_had_spent(pg: Cli, pg_url: str) -> None:
+    with answering(slow) as server:
+        configure(pg, server)
+        (pg.folder / "config.yaml").write_text(
+            (pg.folder / "config.yaml").read_text().replace("workers", "price: {input: 1000, output: 1000}, workers")
+        )
+        assert pg("create", "-q", stdin=many(300)).returncode == 0
+        words = ("classify", "-q", "--max-cost", "30")
+        with pg.start(*words) as process:
+            until(lambda: sql(pg_url, "select 1 from runs where kind = 'classify' and spent > 5"), "some money")
+            process.kill()
+        assert pg(*words).returncode == 7
+        spent = sql(pg_url, "select sum(cost) from classifications")[0][0]
+        assert 10 < spent <= 30
+        assert is_whole(pg_url)
+
+
+def test_a_budget_of_a_day_is_one_for_all_processes(pg: Cli, pg_url: str) -> None:
+    """What each has in flight when the others spend the last of it may come on top."""
+    with answering(slow) as server:
+        configure(pg, server)
+        settings = (pg.folder / "config.yaml").read_text()
+        settings = settings.replace("workers", "price: {input: 1000, output: 1000}, workers")
+        (pg.folder / "config.yaml").write_text(settings + "budget: {per_day: 20.0}\n")
+        assert pg("create", "-q", stdin=many(400)).returncode == 0
+        workers = [pg.start("classify", "-q", stdin=subprocess.DEVNULL) for _ in range(3)]
+        assert [worker.wait(60) for worker in workers] == [7, 7, 7]
+        for worker in workers:
+            worker.communicate()
+    (spent,) = sql(pg_url, "select sum(spent + reserved) from runs")[0]
+    one = 0.11  # USD a call: 110 tokens
+    assert 8 < spent < 20 + 2 * 8 * one  # others count what is set aside, six times what a call costs in the end
+
+
+# -- two replicas of the API
+
+
+@pytest.fixture
+def replicas(tmp_path: Path, pg_url: str) -> Iterator[tuple[Running, Running]]:
+    limits = Limits(per_minute=60)
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    with (
+        serving(folders[0], db=pg_url, limits=limits) as one,  # type: ignore[arg-type]
+        serving(folders[1], db=pg_url, limits=limits, roles="-2") as two,  # type: ignore[arg-type]
+    ):
+        yield one, two
+
+
+def test_an_idempotency_key_holds_across_replicas(replicas: tuple[Running, Running], pg_url: str) -> None:
+    one, two = replicas
+    two.keys = one.keys
+    with one.client() as here, two.client() as there:
+
+        def post(n: int) -> tuple[int, str]:
+            client = (here, there)[n % 2]
+            answer = client.post("/tickets", json={"subject": "once"}, headers={"Idempotency-Key": "k-1"})
+            return answer.status_code, answer.json().get("ticket_id", "")
+
+        for client in (here, there):  # the first request builds schemas with warnings off, which is not for threads
+            assert client.post("/tickets", json={"subject": "first"}).status_code == 201
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(post, range(16)))
+        assert {code for code, _ in answers} <= {201, 409}
+        assert len({ticket for code, ticket in answers if code == 201}) == 1
+        assert post(0) == post(1)
+        other = there.post("/tickets", json={"subject": "another"}, headers={"Idempotency-Key": "k-1"})
+        assert other.status_code == 422
+    assert sql(pg_url, "select count(*) from tickets where subject = 'once'") == [(1,)]
+    assert sql(pg_url, "select count(*) from tickets") == [(3,)]
+
+
+def test_a_rate_limit_holds_across_replicas(replicas: tuple[Running, Running]) -> None:
+    one, two = replicas
+    two.keys = one.keys
+    with one.client("reader") as here, two.client("reader") as there:
+
+        def get(n: int) -> int:
+            return (here, there)[n % 2].get("/stats").status_code
+
+        first = [get(0), get(1)]
+        with ThreadPoolExecutor(4) as pool:
+            codes = Counter(first + list(pool.map(get, range(120))))
+    assert set(codes) == {200, 429}
+    assert codes[200] <= 64, "60 a minute in all, and not of each"
+
+
+# -- moving
+
+
+def test_a_file_moves_with_everything_in_it(fitted: Cli, pg_server: PgServer) -> None:
+    assert fitted("run", "-q", stdin=TICKETS + many(50).partition("\n")[2]).returncode == 0
+    assert fitted("db", "copy", "postgresql://u:hunter2@127.0.0.1:9/t").returncode == 6
+    url = pg_server.database()
+    done = fitted("db", "copy", url)
+    assert done.returncode == 0, done.stderr
+    assert " 53 tickets" in done.stderr
+    assert "the audit log holds there" in done.stderr
+    here, there = SqliteStore(str(fitted.db)), PostgresStore(url, network=ONLINE)
+    for table in schema.tables():
+        columns = ", ".join(row[1] for row in here._read(f"pragma table_info({table})"))
+        said = f"select {columns} from {table} order by 1, 2"
+        assert here._read(said) == there._read(said), table
+    assert audit_chain.first_break(there.events(EventQuery())) is None
+    assert there.stats() == here.stats()
+    there.close()
+    assert fitted("run", "-q", "--db", url, stdin=TICKETS).returncode == 0, "it is worked on there"
+    assert is_whole(url)
+
+
+def test_a_target_that_holds_something_is_refused(cli: Cli, pg_url: str) -> None:
+    assert cli("create", "-q", stdin=TICKETS).returncode == 0
+    assert cli("db", "copy", pg_url).returncode == 0
+    done = cli("db", "copy", pg_url)
+    assert done.returncode == 2
+    assert "not empty" in done.stderr
+    assert sql(pg_url, "select count(*) from tickets") == [(3,)]
+
+
+def test_a_log_that_does_not_hold_is_not_moved(cli: Cli, pg_url: str) -> None:
+    assert cli("create", "-q", stdin=TICKETS).returncode == 0
+    rows(cli.db, "drop trigger events_never_change")
+    store = SqliteStore(str(cli.db))
+    with store._writing() as db:
+        db.execute("update events set actor = 'eve' where seq = 2")
+    done = cli("db", "copy", pg_url)
+    assert done.returncode == 8
+    assert "event 2 is not what was written there" in done.stderr
+    assert sql(pg_url, "select count(*) from tickets") == [(0,)]
+    assert sql(pg_url, "select seq from chain") == [(0,)]
+
+
+def test_a_log_with_a_key_moves_with_it_and_not_without(cli: Cli, pg_url: str) -> None:
+    key = {"TRIAGE_AUDIT_KEY": "k" * 32}
+    assert cli("create", "-q", stdin=TICKETS, **key).returncode == 0
+    done = cli("db", "copy", pg_url)
+    assert (done.returncode, "TRIAGE_AUDIT_KEY" in done.stderr) == (2, True)
+    done = cli("db", "copy", pg_url, **key)
+    assert done.returncode == 0, done.stderr
+    head = json.loads(cli("audit", "head", "-o", "json", **key).stdout)["head"]
+    assert cli("audit", "verify", "--expect-head", head, "--db", pg_url, **key).returncode == 0
+
+
+def test_nobody_writes_to_the_file_while_it_is_copied_and_a_nul_is_told_of(cli: Cli, pg_url: str) -> None:
+    assert cli("create", "-q", stdin=TICKETS).returncode == 0
+    store = SqliteStore(str(cli.db))
+    with store._writing() as db:
+        db.execute("update tickets set description = 'a' || char(0) || 'b' where external_id = 'A-1'")
+    done = cli("db", "copy", pg_url)
+    assert done.returncode == 0
+    assert "NUL character in 1 rows" in done.stderr
+    (moved,) = (t for t in PostgresStore(pg_url, network=ONLINE).find(Selection()) if t.external_id == "A-1")
+    assert moved.description == "a\ufffdb"
+
+
+def test_only_postgresql_is_copied_to(cli: Cli) -> None:
+    done = cli("db", "copy", "other.db")
+    assert done.returncode == 2
+    assert "postgresql://" in done.stderr

@@ -1,0 +1,325 @@
+"""Who comes in, and what they are told: keys, roles, rates, bodies that are too large or too slow, tricks."""
+
+import asyncio
+import http.client
+import json
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from tests.support.api_server import Running, make_key, serving
+from tests.support.commands import rows
+from triage_cli.api.app import create_app
+from triage_cli.api.dependencies import Limits
+from triage_cli.api.server import HeadTimeoutProtocol
+from triage_cli.domain import api_keys
+from triage_cli.service.api_keys import KeyRing
+
+TICKET = {"subject": "Refund?"}
+CONFIG = "webhooks:\n  desk: {type: standard, secret_env: DESK, fields: {subject: title}}\n"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    limits = Limits(per_minute=None, body=1 << 16, bulk_body=1 << 17, rows=100, body_seconds=0.5)
+    folder = tmp_path_factory.mktemp("door")
+    with serving(folder, limits=limits, config=CONFIG, env={"DESK": "x"}) as running:
+        yield running
+
+
+def stored(server: Running) -> list[tuple[object, ...]]:
+    """Return what a request might leave behind, but for the keys themselves."""
+    counts = "select (select count(*) from tickets), (select count(*) from events), (select count(*) from runs)"
+    return rows(Path(server.config.database), f"{counts}, (select count(*) from idempotency)")
+
+
+def routes(server: Running) -> list[tuple[str, str]]:
+    """Return every operation of the description, at a path that exists."""
+    paths = create_app(server.served).openapi()["paths"]
+    names = {"{ticket_id}": "nobody-1", "{source}": "desk"}
+    return [
+        (method.upper(), re.sub(r"\{\w+\}", lambda m: names[m[0]], path))
+        for path, ops in paths.items()
+        for method in ops
+    ]
+
+
+def test_a_server_says_that_it_is_alive_and_ready(server: Running) -> None:
+    assert httpx.get(server.url + "/health").json() == {"status": "ok"}
+    assert httpx.get(server.url + "/ready").json() == {"status": "ready"}
+    assert httpx.get(server.url + "/docs").status_code == 200
+    for path in ("/health", "/ready"):  # as some monitors ask
+        answer = httpx.head(server.url + path)
+        assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_every_route_is_closed_to_those_without_a_good_key(server: Running) -> None:
+    ring = KeyRing(server.served.parts.store, server.served.gate, "tester")
+    revoked = ring.create("revoked", "admin").key
+    wrong = make_key(server.served.gate, "changed", "admin")
+    wrong = api_keys.new_key().text[:13] + wrong[13:]
+    ring.revoke("revoked")
+    shown = {
+        "none": {}, "empty": {"X-API-Key": ""}, "wrong": {"X-API-Key": wrong},
+        "other": {"X-API-Key": api_keys.new_key().text},
+        "revoked": {"X-API-Key": revoked}, "bearer": {"Authorization": f"Bearer {revoked}"},
+        "basic": {"Authorization": f"Basic {server.keys['admin']}"}, "query": {},
+        "odd": {"X-API-Key": "\u00e9".encode("latin-1").decode("latin-1")}, "long": {"X-API-Key": "trg_" + "x" * 9000},
+    }  # fmt: skip
+    before = stored(server)
+    found = routes(server)
+    assert len(found) >= 14
+    for method, path in found:
+        if path in ("/health", "/ready"):
+            continue
+        for kind, headers in shown.items():
+            params = {"api_key": server.keys["admin"], "X-API-Key": server.keys["admin"]} if kind == "query" else {}
+            raw = {k.encode(): v.encode("latin-1") for k, v in headers.items()}
+            answer = httpx.request(method, server.url + path, headers=raw, params=params, json=None)
+            said = (method, path, kind, answer.status_code)
+            assert answer.status_code == 401, said
+            assert answer.headers["content-type"] == "application/problem+json", said
+            assert answer.headers["www-authenticate"], said
+    assert stored(server) == before
+
+
+def test_a_reader_may_read_and_nothing_else(server: Running) -> None:
+    before = stored(server)
+    with server.client("reader") as client:
+        for method, path in routes(server):
+            answer = client.request(method, path, json=TICKET if method == "POST" else None)
+            if method == "GET":
+                assert answer.status_code in (200, 404), (path, answer.text)
+            elif not path.startswith("/webhooks/"):
+                assert (answer.status_code, answer.json()["code"]) == (403, "refused"), path
+    assert stored(server) == before
+
+
+def test_a_key_that_is_revoked_opens_nothing_from_the_next_request_on(server: Running) -> None:
+    ring = KeyRing(server.served.parts.store, server.served.gate, "tester")
+    key = ring.create("short-lived", "agent").key
+    with httpx.Client(base_url=server.url, headers={"Authorization": f"bearer {key}"}) as client:
+        assert client.get("/stats").status_code == 200
+        ring.revoke("short-lived")
+        assert client.get("/stats").status_code == 401
+
+
+def last_used(server: Running) -> object:
+    """Return when the key named `used` was used last."""
+    return rows(Path(server.config.database), "select last_used_at from api_keys where name = 'used'")[0][0]
+
+
+def test_the_last_use_of_a_key_is_written_down(server: Running) -> None:
+    key = make_key(server.served.gate, "used", "reader")
+    httpx.get(f"{server.url}/stats", headers={"X-API-Key": key})
+    first = last_used(server)
+    assert first
+    httpx.get(f"{server.url}/stats", headers={"X-API-Key": key})
+    assert last_used(server) == first
+
+
+def test_no_key_is_stored_or_said(server: Running) -> None:
+    with server.client() as client:
+        client.post("/tickets", json=TICKET)
+    held = b"".join(path.read_bytes() for path in server.served_files())
+    for key in server.keys.values():
+        assert key.encode() not in held
+        assert key[13:].encode() not in held
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_is_too_large_is_refused(server: Running, *, chunked: bool) -> None:
+    before = stored(server)
+    large = json.dumps({"subject": "x" * (1 << 17)}).encode()
+    with server.client() as client:
+        content = iter([large]) if chunked else large
+        answer = client.post("/tickets", content=content, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert stored(server) == before
+
+
+def test_a_large_body_is_refused_before_it_is_sent(server: Running) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+        head = f"POST /tickets HTTP/1.1\r\nHost: x\r\nX-API-Key: {server.keys['agent']}\r\n"
+        head += "Content-Length: 99999999999\r\n\r\n"
+        raw.sendall(head.encode())
+        assert raw.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_slow_body_is_given_up_on(server: Running) -> None:
+    before = stored(server)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+        head = (
+            f"POST /tickets HTTP/1.1\r\nHost: x\r\nX-API-Key: {server.keys['agent']}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        )
+        raw.sendall(head.encode())
+        answer = b"".join(iter(lambda: raw.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "slow"
+    assert stored(server) == before
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_a_slow_head_is_given_up_on(server: Running, monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
+    monkeypatch.setattr(HeadTimeoutProtocol, "head_seconds", 0.2)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+        raw.sendall(before)
+        came = raw.recv(4096) if before else b""
+        assert came.startswith(b"HTTP/1.1 200 " if before else b"")
+        raw.sendall(b"GET /stats HTTP/1.1\r\nX-Slow: ")
+        while piece := raw.recv(4096):
+            came += piece
+    assert came.count(b"HTTP/1.1 ") == len(before[:1])
+
+
+def test_two_hundred_half_open_requests_hold_nobody_up(server: Running) -> None:
+    async def half() -> None:
+        half_open = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(200)]
+        for number, (_, writer) in enumerate(half_open):
+            head = (
+                f"POST /tickets HTTP/1.1\r\nHost: x\r\nX-API-Key: {server.keys['agent']}\r\nContent-Length: 9\r\n\r\n"
+            )
+            writer.write(head.encode()[: None if number % 2 else -4])
+        answer = await asyncio.wait_for(asyncio.to_thread(httpx.get, f"{server.url}/health"), 5)
+        assert answer.status_code == 200
+        for _, writer in half_open:
+            writer.close()
+
+    asyncio.run(half())
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status"),
+    [
+        ("text/plain", b"x", 415), ("application/xml", b"<x/>", 415), ("", b"{}", 415),
+        ("multipart/form-data", b"x", 415), ("application/x-www-form-urlencoded", b"subject=x", 415),
+        ("application/json", b"", 422),
+        ("application/json", b"{", 422), ("application/json", b"\xff\xfe", 422), ("application/json", b"[]", 422),
+        ("application/json", b'"x"', 422), ("application/json", b'{"subject": "\\ud800"}', 422),
+        ("application/json", b"[" * 20_000, 422), ("application/json", b'{"subject": "x", "subjekt": "y"}', 422),
+        ("application/json", b'{"subject": "x", "extra": NaN}', 422),
+        ("application/json; charset=utf-8", b'{"subject": "x"}', 201),
+    ],
+)  # fmt: skip
+def test_a_body_is_json_or_nothing(server: Running, kind: str, body: bytes, status: int) -> None:
+    before = stored(server)
+    with server.client() as client:
+        answer = client.post("/tickets", content=body, headers={"content-type": kind} if kind else {})
+    assert answer.status_code == status, answer.text
+    assert (stored(server) == before) == (status != 201)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/tickets/..%2f..%2fetc%2fpasswd", "/tickets/%00", "/tickets/x%00y", "/tickets/%", "//tickets", "/tickets/",
+        "/TICKETS", "/tickets/%2e%2e/stats", "/tickets/x;y=1", "/tickets/" + "9" * 900, "/tickets/%ff%fe",
+        "/tickets/%25", "/tickets/_%25%25%25%25%25", "/tickets/______", "/.env", "/openapi.json/", "/health/",
+        "/webhooks/", "/metrics/x",
+    ],
+)  # fmt: skip
+def test_tricks_with_paths_find_nothing(server: Running, path: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection.request("GET", path, headers={"X-API-Key": server.keys["agent"]})
+    answer = connection.getresponse()
+    problem = json.loads(answer.read())
+    connection.close()
+    assert (answer.status, problem["status"]) == (404, 404)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_without_a_key_nobody_learns_what_is_there(server: Running) -> None:
+    assert {httpx.get(server.url + path).status_code for path in ("/tickets/x", "/nothing", "/tickets/%00")} == {401}
+
+
+def test_tricks_with_headers_change_nothing(server: Running) -> None:
+    tricks = {
+        "X-HTTP-Method-Override": "DELETE", "X-Original-URL": "/metrics", "X-Forwarded-For": "1.2.3.4", "Host": "evil",
+        "X-Request-Id": "a" * 65, "X-Api-Key-Role": "admin", "X-Forwarded-Prefix": "/x",
+    }  # fmt: skip
+    with server.client("reader") as client:
+        answer = client.get("/stats", headers=tricks)
+        assert (answer.status_code, answer.json()["events"] >= 0) == (200, True)
+        assert re.fullmatch(r"[0-9a-f-]{36}", answer.headers["x-request-id"])
+        both = client.post("/tickets", json=TICKET, headers={"Authorization": f"Bearer {server.keys['admin']}"})
+        assert both.status_code == 403  # X-API-Key counts
+        wrong = client.request("DELETE", "/tickets")
+        assert wrong.status_code == 403
+    with server.client() as client:
+        wrong = client.request("DELETE", "/tickets")
+        assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, POST")
+        assert client.get("/tickets?limit=0").status_code == 422
+        assert client.get("/tickets?unknown=1").status_code == 422
+        assert client.post("/tickets", json=TICKET, headers={"Idempotency-Key": "a b"}).status_code == 422
+
+
+def test_two_lengths_or_a_split_request_are_refused(server: Running) -> None:
+    for head in (
+        "Content-Length: 2\r\nContent-Length: 30\r\n", "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+        "Content-Length: -1\r\n", "Content Length: 2\r\n",
+    ):  # fmt: skip
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+            raw.sendall(f"POST /tickets HTTP/1.1\r\nHost: x\r\n{head}\r\n{{}}GET /stats HTTP/1.1\r\n\r\n".encode())
+            assert raw.recv(4096).startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 401 "))
+
+
+def test_a_key_has_so_many_requests_a_minute(tmp_path: Path) -> None:
+    with serving(tmp_path, limits=Limits(per_minute=40)) as server:
+        with server.client() as client:
+            answers = [client.get("/stats") for _ in range(45)]
+            assert [a.status_code for a in answers].count(200) in (40, 41)  # time goes on meanwhile
+            last = answers[-1]
+            assert (last.status_code, last.json()["code"]) == (429, "limited")
+            assert 1 <= int(last.headers["retry-after"]) <= 4
+            assert last.headers["ratelimit-policy"] == '"minute";q=40;w=60'
+            assert re.fullmatch(r'"minute";r=0;t=\d+', last.headers["ratelimit"])
+            assert re.fullmatch(r'"minute";r=\d+;t=\d+', answers[0].headers["ratelimit"])
+        with server.client("admin") as other:  # each key by itself
+            assert other.get("/stats").status_code == 200
+
+
+def test_a_key_that_waits_for_its_permits_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_it, go_on = threading.Event(), threading.Event()
+    with serving(tmp_path, limits=Limits(per_minute=40)) as server:
+        agent, permits = api_keys.key_id_of(server.keys["agent"]), server.served.gate.permits
+
+        def slowly(key_id: str, wanted: int, per_minute: int, burst: int) -> float:
+            if key_id == agent:
+                at_it.set()
+                assert go_on.wait(30)
+            return permits(key_id, wanted, per_minute, burst)
+
+        monkeypatch.setattr(server.served.gate, "permits", slowly)
+        with ThreadPoolExecutor(1) as pool, server.client() as one, server.client("admin", timeout=5) as other:
+            waiting = pool.submit(one.get, "/stats", timeout=60)
+            try:
+                assert at_it.wait(30)
+                assert other.get("/stats").status_code == 200
+            finally:
+                go_on.set()
+            assert waiting.result().status_code == 200
+
+
+def test_permits_are_never_given_twice(server: Running) -> None:
+    """Also not to processes that ask at the same moment: 1000 a minute are a burst of 1000, and no more."""
+    gate = server.served.gate
+    with ThreadPoolExecutor(16) as pool:
+        waits = list(pool.map(lambda _: gate.permits("many", 50, 1000, 1000), range(40)))
+    assert waits.count(0.0) in (20, 21)
+    assert all(0 <= wait <= 4 for wait in waits)
+
+
+def test_a_clock_that_is_set_back_shuts_no_key_out(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, moment = server.served.gate, 1e9 + 3600
+    monkeypatch.setattr("triage_cli.stores.api_access.time", SimpleNamespace(time=lambda: moment))
+    assert [gate.permits("back", 50, 100, 100) for _ in range(2)] == [0.0, 0.0]
+    moment = 1e9
+    assert [gate.permits("back", 50, 100, 100) for _ in range(3)] == [0.0, 0.0, 30.0]

@@ -1,0 +1,211 @@
+"""Running a server: numbers for a monitor, logs without anybody's words, deliveries that fall due, a clean end."""
+
+import json
+import re
+import signal
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.api_server import serving
+from tests.support.cli import Cli
+from tests.support.commands import rows, until
+
+LINE = re.compile(r'[a-z_]+(\{([a-z]+="([^"\\\n]|\\.)*",?)+\})? [0-9.eE+-]+')
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Answers 500 until it is told to be well."""
+
+    status = 500
+    came: list[str]
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        type(self).came.append(self.headers["webhook-id"])
+        self.send_response(type(self).status)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[str, type[Receiver]]]:
+    class Mine(Receiver):
+        came: list[str] = []  # noqa: RUF012 - one list a test
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Mine)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/hook", Mine
+    server.shutdown()
+    server.server_close()
+
+
+def test_numbers_are_in_prometheus_format(fitted: Cli) -> None:
+    with serving(fitted.folder, db=fitted.db) as server, server.client() as client:
+        ticket_id = client.post("/tickets", json={"subject": "Refund, I was charged twice"}).json()["ticket_id"]
+        client.post("/tickets", json={"subject": "waits"})
+        client.post(f"/tickets/{ticket_id}/classify")
+        client.post(f"/tickets/{ticket_id}/route")
+        answer = client.get("/metrics")
+        assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        lines = answer.text.splitlines()
+        assert all(line.startswith("# ") or LINE.fullmatch(line) for line in lines)
+        for said in (
+            'triage_tickets{status="new"} 1', 'triage_tickets{status="routed"} 1',
+            'triage_deliveries{destination="Billing",state="accepted"} 1', 'triage_answers_total{classifier="local"} 1',
+            'triage_answer_failures_total{classifier="local"} 0', 'triage_cost_usd_total{classifier="local"} 0.0',
+            'triage_classify_seconds_count{classifier="local"} 1', 'triage_http_responses_total{status="201"} 2',
+        ):  # fmt: skip
+            assert said in lines
+        waited = next(line for line in lines if line.startswith("triage_oldest_new_seconds "))
+        assert 0 < float(waited.split()[1]) < 60
+        assert httpx.get(f"{server.url}/metrics").status_code == 401
+
+
+def test_a_private_address_is_not_reached_unless_the_destination_allows_it(
+    fitted: Cli, receiver: tuple[str, type[Receiver]]
+) -> None:
+    url, came = receiver
+    came.status = 200
+    config = f"destinations:\n  hook: {{type: webhook, url: {url}}}\nroutes:\n  - {{to: hook}}\n"
+    with serving(fitted.folder, db=fitted.db, config=config) as server, server.client() as client:
+        made = client.post("/tickets", json={"subject": "Refund, I was charged twice"}).json()["ticket_id"]
+        client.post(f"/tickets/{made}/classify")
+        sent = client.post(f"/tickets/{made}/route").json()
+    assert sent["deliveries"][0]["state"] != "accepted"
+    assert came.came == []
+
+
+def test_a_delivery_that_falls_due_is_sent(fitted: Cli, receiver: tuple[str, type[Receiver]]) -> None:
+    url, came = receiver
+    config = (
+        f"destinations:\n  hook: {{type: webhook, url: {url}, allow_private: true, retry_schedule: [0.1]}}\n"
+        "routes:\n  - {to: hook}\n"
+    )
+    with serving(fitted.folder, db=fitted.db, config=config) as server, server.client() as client:
+        made = client.post("/tickets", json={"subject": "Refund, I was charged twice"}).json()["ticket_id"]
+        client.post(f"/tickets/{made}/classify")
+        sent = client.post(f"/tickets/{made}/route").json()
+        assert (sent["status"], sent["deliveries"][0]["last_status"]) == ("routing", 500)
+        came.status = 200
+        until(lambda: client.get(f"/tickets/{made}").json()["status"] == "routed", "it is delivered")
+        assert client.get("/logs?actor=serve").json()[-1]["action"] == "delivered"
+    assert len(set(came.came)) == 1
+
+
+class Started:
+    """`triage serve` in a process of its own: where it is, and the lines of its log once it has ended."""
+
+    def __init__(self, cli: Cli, *options: str) -> None:
+        self._log = cli.folder / "serve.log"
+        with self._log.open("wb") as log:
+            self.process = cli.start("serve", "--port", "0", *options, stdin=None, stdout=log, stderr=log)
+        until(lambda: re.search(r"serving (\S+),", self._log.read_text()), "it serves")
+        found = re.search(r"serving (\S+),", self._log.read_text())
+        assert found
+        self.url = found[1]
+
+    @property
+    def lines(self) -> list[str]:
+        return self._log.read_text().splitlines()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_it_when_what_is_in_flight_has_ended(fitted: Cli, number: int, code: int) -> None:
+    key = json.loads(fitted("keys", "create", "ada", "--role", "agent").stdout)["key"]
+    started = Started(fitted)
+    process, url = started.process, started.url
+    words = "an unmistakable sentence"
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}) as client:
+        given = {"X-Request-Id": "my-id"}
+        made = client.post("/tickets", json={"subject": words}, headers=given)
+        assert (made.status_code, made.headers["x-request-id"]) == (201, "my-id")
+        client.get("/tickets", params={"search": words})
+        slow = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
+        answers: list[int] = []
+
+        def body() -> Iterator[bytes]:
+            yield b'{"subject": '
+            process.send_signal(number)
+            until(lambda: refused(url), "it accepts nothing new")
+            yield b'"late"}'
+
+        json_type = {"content-type": "application/json"}
+        answers.append(slow.post("/tickets", content=body(), headers=json_type).status_code)
+        slow.close()
+    assert process.wait(30) == code
+    assert answers == [201]
+    assert rows(fitted.db, "select count(*) from tickets") == [(2,)]
+    logged = [json.loads(line) for line in started.lines if line.startswith("{") and "/health" not in line]
+    assert [(x["method"], x["path"], x["status"], x["actor"]) for x in logged] == [
+        ("POST", "/tickets", 201, "ada"), ("GET", "/tickets", 200, "ada"), ("POST", "/tickets", 201, "ada"),
+    ]  # fmt: skip
+    assert logged[0]["request_id"] == "my-id"
+    assert not any(words in line or key in line for line in started.lines)
+
+
+def refused(url: str) -> bool:
+    try:
+        httpx.get(f"{url}/health", timeout=5)
+    except httpx.TransportError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--host", "0.0.0.0"), "--behind-proxy"),  # noqa: S104 - what must be refused
+        (("--host", "::"), "--behind-proxy"),
+        (("--host", "triage.example.com"), "--behind-proxy"),
+        (("--ssl-keyfile", "k.pem"), "--ssl-certfile"),
+        (("--ssl-certfile", "nothing.pem", "--ssl-keyfile", "k.pem"), "certificate"),
+        (("--remote", "http://127.0.0.1:1"), "--remote"),
+    ],
+)
+def test_it_does_not_serve_where_that_is_not_safe(cli: Cli, options: tuple[str, ...], said: str) -> None:
+    done = cli("serve", "--port", "0", *options)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_webhook_without_its_secret_stops_the_start(cli: Cli) -> None:
+    hook = "webhooks:\n  desk: {type: standard, secret_env: DESK_SECRET, fields: {subject: title}}\n"
+    (cli.folder / "config.yaml").write_text(hook)
+    done = cli("serve", "--port", "0")
+    assert (done.returncode, "export DESK_SECRET" in done.stderr) == (2, True)
+
+
+def test_a_port_that_is_taken_is_told_so(cli: Cli) -> None:
+    with serving(cli.folder) as server:
+        done = cli("serve", "--port", str(server.port))
+    assert (done.returncode, "cannot listen" in done.stderr) == (2, True)
+
+
+def test_it_speaks_https_with_a_certificate(fitted: Cli, tmp_path: Path) -> None:
+    made = fitted.folder / "made.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(made), "-out", str(tmp_path / "cert.pem")],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    started = Started(fitted, "--ssl-certfile", str(tmp_path / "cert.pem"), "--ssl-keyfile", str(made))
+    try:
+        assert started.url.startswith("https://127.0.0.1:")
+        assert httpx.get(
+            f"{started.url}/health", verify=ssl.create_default_context(cafile=tmp_path / "cert.pem")
+        ).json() == {"status": "ok"}
+    finally:
+        started.process.terminate()
+        assert started.process.wait(30) == 143

@@ -1,0 +1,119 @@
+"""Memory is flat in bytes too: what is held at once is bounded by how much text it holds, not by the number of rows."""
+
+import json
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from benchmarks.commands import TRIAGE, peak_mb
+from tests.support.fake_destination import FakeDestination, run
+from tests.support.read_tables import read
+from tests.support.stored_tickets import a_run, a_ticket, filled
+from tests.support.world import World
+from triage_cli.domain.deliveries import OutgoingDelivery
+from triage_cli.domain.streams import BYTES, CHUNK, bounded
+from triage_cli.domain.tickets import Rejected, Selection, TicketDraft
+from triage_cli.service.delivery import dispatcher
+from triage_cli.stores.sqlite.store import SqliteStore
+
+MB = 1 << 20
+NUMBER = 40
+NEW = Selection(statuses=frozenset({"new"}))
+
+
+def long_tickets(store: SqliteStore) -> list[str]:
+    """Store tickets of which every other one holds a megabyte, in a column of its own now and then."""
+    long = "x" * MB
+    kinds: tuple[dict[str, str], ...] = (
+        {"description": long},
+        {},
+        {"subject": long},
+        {"extra": json.dumps({"a": long})},
+    )
+    for number in range(NUMBER):
+        filled(store, a_ticket(f"{number:02}", **kinds[number % len(kinds)]))
+    return [f"{number:02}" for number in range(NUMBER)]
+
+
+def test_chunks_of_an_input_are_bounded_by_what_they_hold() -> None:
+    small = read("id,subject,description\n" + "1,a,b\n" * 2500)
+    assert [len(chunk) for chunk in bounded(small)] == [CHUNK, CHUNK, 500]
+    big = read("id,subject,description\n" + f"1,a,{'x' * 900_000}\n" * 30 + "1,,\n" + f"2,,,{'y' * 900_000}\n" * 30)
+    sizes = [len(chunk) for chunk in bounded(big)]
+    assert sum(sizes) == 61
+    assert max(sizes) <= BYTES // 900_000 + 2
+    objects = read("\n".join(json.dumps({"subject": "a", "x": [{"y": "z" * 900_000}]}) for _ in range(30)), "t.jsonl")
+    assert max(len(chunk) for chunk in bounded(objects)) <= BYTES // 900_000 + 2
+    wide = read("subject" + ",a" * 3999 + "\n" + ("hello" + ",x" * 3999 + "\n") * 60)
+    assert max(len(chunk) for chunk in bounded(wide)) < 25
+    assert {type(row) for row in big} == {TicketDraft, Rejected}
+
+
+def test_a_claim_takes_no_more_than_can_be_held(store: SqliteStore) -> None:
+    expected = long_tickets(store)
+    lease, selection, claims = a_run(store), NEW, []
+    while chunk := store.claim(selection, lease, CHUNK):
+        claims.append([t.external_id for t in chunk])
+        assert sum(t.size for t in chunk) <= BYTES + MB
+        selection = selection._replace(after=f"{chunk[-1].urgency}{chunk[-1].ticket_id}")
+    assert [name for names in claims for name in names] == expected
+    assert len(claims) > 1
+
+
+def test_those_that_are_named_are_claimed_all(store: SqliteStore) -> None:
+    long_tickets(store)
+    named = tuple(t.ticket_id for t in store.find(Selection()))
+    assert len(store.claim(Selection(ids=named), a_run(store), CHUNK)) == NUMBER
+
+
+@pytest.mark.parametrize("order", ["newest", "urgent"])
+@pytest.mark.parametrize("limit", [None, 7, NUMBER])
+def test_a_walk_misses_and_repeats_nothing(store: SqliteStore, order: str, limit: int | None) -> None:
+    expected = long_tickets(store)
+    found = [t.external_id for t in store.find(Selection(order=order, limit=limit))]
+    assert found == (expected[::-1] if order == "newest" else expected)[:limit]
+
+
+@pytest.mark.sqlite  # the driver of PostgreSQL holds its rows where Python does not look
+@pytest.mark.parametrize("order", ["newest", "urgent"])
+def test_a_walk_holds_a_page_of_bounded_size(store: SqliteStore, order: str) -> None:
+    long_tickets(store)
+    tracemalloc.start()
+    assert sum(1 for _ in store.find(Selection(order=order))) == NUMBER
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * BYTES + 4 * MB, "the last page, and the next one"
+
+
+@pytest.mark.sqlite
+def test_what_is_on_its_way_to_a_destination_is_bounded_too(
+    world: World,
+    three: dict[str, FakeDestination],
+) -> None:
+    run(world, 1)
+    (ticket,) = world.store.find(Selection())
+    (delivery,) = world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+    parcel, now = OutgoingDelivery(delivery._replace(destination="a"), ticket._replace(description="x" * MB)), 0.0
+    post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: now)
+    number = dispatcher.ROOM_BYTES // MB
+    post.put([parcel] * (number - 1))
+    assert (post.full, post.room("a") > 0) == (False, True)
+    post.put([parcel])
+    assert (post.full, post.room("a")) == (True, 0)
+    now = dispatcher.STUCK + 1
+    assert not post.full
+    post.put([parcel] * (dispatcher.KEPT_BYTES // MB - number))
+    assert post.full
+    now = 0.0
+    while post.open:
+        post.collect()
+    assert (post.full, post.room("a")) == (False, dispatcher.ROOM)
+
+
+def test_an_import_of_long_rows_takes_no_more_memory_than_others(tmp_path: Path) -> None:
+    words = "my invoice was charged twice and the refund did not arrive " * 15_000
+    with (tmp_path / "long.csv").open("w") as file:
+        file.write("id,subject,description\n")
+        file.writelines(f"{number},invoice {number},{words}\n" for number in range(120))
+    assert peak_mb(*TRIAGE, "create", str(tmp_path / "long.csv"), "-q", "--db", str(tmp_path / "t.db")) < 130

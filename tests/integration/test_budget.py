@@ -1,0 +1,356 @@
+"""Money: what runs at the same time may spend together, what kills leave on the books, what others settle."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.support.stored_tickets import a_run, a_ticket, an_event, ended, sql
+from tests.support.world import World, a_budget
+from triage_cli.classifiers.llm.billing import BudgetReserver
+from triage_cli.domain import ids
+from triage_cli.domain.changes import Change, Spent
+from triage_cli.domain.errors import BudgetError
+from triage_cli.domain.runs import Lease, Run
+from triage_cli.runtime.budget import fitting
+from triage_cli.runtime.stop import StopControl
+from triage_cli.runtime.timing import StoppingError
+from triage_cli.service.runs import RunRecorder, running
+from triage_cli.stores.money import DAY
+from triage_cli.stores.sqlite.store import SqliteStore
+
+
+def kill(store: SqliteStore, lease: Lease) -> None:
+    sql(store, "update runs set lease_until = ? where run_id = ?", (time.time() - 1, lease.run_id))
+
+
+def a_day_later(store: SqliteStore) -> None:
+    """Let a day pass over all that was booked, and all that was set aside."""
+    sql(store, "update bookings set minute = ?", (ids.ago(DAY + 120)[:16],))
+    sql(store, "update runs set lease_until = lease_until - ?", (DAY + 120,))
+
+
+def booked(store: SqliteStore) -> list[tuple[float, float]]:
+    return [(run.spent, run.reserved) for run in store.runs(None)]
+
+
+def in_all(store: SqliteStore) -> float:
+    return sum(spent + reserved for spent, reserved in booked(store))
+
+
+# -- what the store grants
+
+
+def test_sums_are_granted_in_order_while_all_runs_stay_within_the_budget(store: SqliteStore) -> None:
+    one, two = (a_run(store)._replace(spent=0.0, reserved=0.0) for _ in range(2))
+    assert store.set_aside(one, [1.0, 1.0, 1.0], 2.5) == 2
+    assert store.set_aside(two, [1.0, 0.5], 2.5) == 0, "in their order: the first one has no room"
+    assert store.set_aside(two, [0.5], 2.5) == 1
+    assert in_all(store) == 2.5
+    assert store.set_aside(one._replace(spent=0.2), [1.0, 1.0], 2.5) == 1, "what was settled leaves room"
+    assert sorted(booked(store)) == [(0.0, 0.5), (0.2, 1.0)]
+
+
+def test_without_a_budget_all_is_granted_and_written_down(store: SqliteStore) -> None:
+    lease = a_run(store)
+    assert store.set_aside(lease._replace(spent=1.0, reserved=0.5), [2.0, 3.0], None) == 2
+    assert booked(store) == [(1.0, 5.5)]
+
+
+def test_what_was_spent_before_the_day_began_leaves_the_budget_alone(store: SqliteStore) -> None:
+    old = a_run(store)
+    store.renew(old._replace(spent=1.0, reserved=1.0))
+    kill(store, old)
+    new = a_run(store)._replace(spent=0.0, reserved=0.0)
+    assert store.set_aside(new, [0.1], 2.0) == 0, "the calls of a killed run may be billed"
+    a_day_later(store)
+    assert store.set_aside(new, [2.0], 2.0) == 1
+
+
+def test_the_day_goes_by_the_time_of_each_booking_and_not_by_the_begin_of_its_run(store: SqliteStore) -> None:
+    old, new = a_run(store)._replace(spent=0.0, reserved=0.0), a_run(store)._replace(spent=0.0, reserved=0.0)
+    store.renew(old._replace(spent=1.0))
+    a_day_later(store)
+    assert store.set_aside(old._replace(spent=1.5), [0.5], 2.0) == 1, "of what it has spent, 0.5 counts today"
+    assert store.set_aside(new, [1.1], 2.0) == 0
+    assert store.set_aside(new, [1.0], 2.0) == 1
+    assert store.set_aside(old._replace(spent=1.5, reserved=0.5), [0.1], 2.0) == 0
+    assert store.set_aside(old._replace(spent=1.7, reserved=0.0), [0.3], 2.0) == 1, "itself counts once"
+    store.end(Run(old.run_id, "classify", "tester", "classify", "", ended_at=ids.now(), spent=2.0))
+    assert store.set_aside(new._replace(spent=1.0), [0.1], 2.0) == 0, "also once it has ended"
+
+
+def test_what_a_batch_was_set_aside_for_counts_no_more_when_its_answers_are_booked(store: SqliteStore) -> None:
+    """The answers count when they are booked; what was set aside goes from the day in which the batch was gathered."""
+    old, new = a_run(store)._replace(spent=0.0, reserved=0.0), a_run(store)._replace(spent=0.0, reserved=0.0)
+    store.renew(old._replace(spent=3.0))
+    a_day_later(store)
+    opened = ids.ago(DAY + 120)
+    store.save([Change(an_event(a_ticket("1"), "classified"), adds=(Spent(old.run_id, 1.0, 3.0, opened),))])
+    assert store.set_aside(new, [1.1], 2.0) == 0
+    assert store.set_aside(new, [1.0], 2.0) == 1, "what was given back makes no room in another day"
+
+
+def test_setting_aside_renews_the_lease(store: SqliteStore) -> None:
+    lease = a_run(store)
+    kill(store, lease)
+    store.set_aside(lease, [1.0], 1.0)
+    assert sql(store, "select lease_until > 0 from runs") == [(1,)]
+
+
+def test_eight_runs_at_once_are_granted_the_budget_and_not_a_cent_more(store: SqliteStore) -> None:
+    together = threading.Barrier(8)
+
+    def spend(_: int) -> int:
+        with running(store, "classify", "tester", ids.new_id(), StopControl()) as tally:
+            budget = tally.budget(None, 20.0)
+            together.wait()
+            granted = sum(budget.set_aside([1.0] * 3) for _ in range(4))
+            together.wait()  # what a run has set aside and not spent is free once it has ended
+            return granted
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(spend, range(8))) == 20
+
+
+# -- a purse: many calls, few writes
+
+
+def test_calls_that_wait_at_the_same_time_share_one_write() -> None:
+    writes: list[Sequence[float]] = []
+
+    def grant(_spent: float, _reserved: float, wanted: Sequence[float]) -> int:
+        writes.append(list(wanted))
+        return len(wanted)
+
+    async def all_at_once() -> None:
+        purse = BudgetReserver(budget, lambda: False)
+        await asyncio.gather(*(purse.set_aside(0.5) for _ in range(20)))
+
+    budget = a_budget(grant=grant)
+    asyncio.run(all_at_once())
+    assert writes == [[0.5] * 20]
+    assert budget.reserved == 10
+
+
+@pytest.mark.parametrize("granting", [True, False])
+def test_who_is_refused_waits_for_what_is_in_flight_and_only_the_last_one_fails(*, granting: bool) -> None:
+    budget = a_budget(1.0, grant=(lambda _spent, _reserved, wanted: len(wanted)) if granting else None)
+
+    async def call(purse: BudgetReserver) -> None:
+        await purse.set_aside(0.8)
+        await asyncio.sleep(0)
+        budget.settle(0.8, 0.1)
+
+    async def calls() -> list[BaseException | None]:
+        purse = BudgetReserver(budget, lambda: False)
+        return await asyncio.gather(*(call(purse) for _ in range(8)), return_exceptions=True)
+
+    ends = asyncio.run(calls())
+    assert ends.count(None) == 3, "0.1, 0.2, 0.3: then the worst case has no more room"
+    assert all(isinstance(end, BudgetError) for end in ends if end)
+    assert budget.spent == pytest.approx(0.3)
+
+
+def test_what_the_budget_of_all_runs_refuses_is_said_to_be_that() -> None:
+    budget = a_budget(9.0, per_day=5.0, grant=lambda *_: 0)
+    with pytest.raises(BudgetError, match=r"budget of \$5 a day"):
+        asyncio.run(BudgetReserver(budget, lambda: False).set_aside(1.0))
+    with pytest.raises(BudgetError, match=r"limit of \$9"):
+        asyncio.run(BudgetReserver(budget, lambda: False).set_aside(10.0))
+
+
+def test_a_run_that_stops_waits_for_no_money() -> None:
+    allowance = StopControl()
+    budget = a_budget(1.0, allowance=allowance)
+    assert budget.set_aside([1.0]) == 1
+
+    async def wait() -> None:
+        waiting = asyncio.create_task(BudgetReserver(budget, lambda: budget.stopping).set_aside(1.0))
+        await asyncio.sleep(0)
+        allowance.stop()
+        budget.settle(1.0, 0.0)
+        await waiting
+
+    with pytest.raises(StoppingError):
+        asyncio.run(wait())
+
+
+def test_a_write_that_fails_is_told_to_all_who_wait_and_the_next_one_is_tried() -> None:
+    fails = True
+
+    def grant(_spent: float, _reserved: float, wanted: Sequence[float]) -> int:
+        if fails:
+            raise OSError("gone")
+        return len(wanted)
+
+    async def calls() -> list[BaseException | None]:
+        nonlocal fails
+        purse = BudgetReserver(budget, lambda: False)
+        ends = await asyncio.gather(*(purse.set_aside(1.0) for _ in range(3)), return_exceptions=True)
+        fails = False
+        await purse.set_aside(1.0)
+        return ends
+
+    budget = a_budget(grant=grant)
+    assert [str(end) for end in asyncio.run(calls())] == ["gone"] * 3
+    assert budget.reserved == 1
+
+
+def test_whoever_leaves_while_money_is_set_aside_leaves_none_behind() -> None:
+    at_it, go_on = threading.Event(), threading.Event()
+
+    def grant(_spent: float, _reserved: float, wanted: Sequence[float]) -> int:
+        at_it.set()
+        assert go_on.wait(10)
+        return len(wanted)
+
+    async def leave() -> None:
+        purse = BudgetReserver(budget, lambda: False)
+        one = asyncio.create_task(purse.set_aside(1.0))
+        await asyncio.to_thread(at_it.wait, 10)
+        one.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await one
+        go_on.set()
+        await purse.set_aside(2.0)
+
+    budget = a_budget(grant=grant)
+    asyncio.run(leave())
+    assert budget.reserved == 2
+
+
+def test_what_costs_nothing_writes_nothing() -> None:
+    budget = a_budget(grant=lambda *_: pytest.fail("it was asked"))
+    asyncio.run(BudgetReserver(budget, lambda: False).set_aside(0.0))
+
+
+def test_sums_of_floating_point_numbers_fill_a_room_to_the_cent() -> None:
+    assert fitting([0.1] * 12, 1.0) == 10
+    assert fitting([0.1], 0.0999) == 0
+
+
+# -- kills
+
+
+def test_what_killed_runs_of_one_command_spent_bounds_the_next_and_is_counted_once(store: SqliteStore) -> None:
+    for spent, before in ((3.0, 0.0), (1.0, 3.25), (0.5, 4.5)):
+        run = store.begin(Run(ids.new_id(), "classify", "tester", "classify", ids.now()))
+        assert run.spent == before
+        store.renew(Lease(run.run_id, spent=spent, reserved=0.25))
+        kill(store, Lease(run.run_id))
+    assert in_all(store) == 3.25 + 1.25 + 0.75
+    last = a_run(store)
+    assert store.set_aside(last, [1.0, 1.0], 3.25 + 1.25 + 0.75 + 1.0) == 1, "what it inherited counts once"
+    ended(store, last)
+    assert store.begin(Run(ids.new_id(), "classify", "tester", "classify", ids.now())).spent == 0
+
+
+@pytest.mark.parametrize(
+    ("died", "next_one"),
+    [
+        (("tester", "classify", 60.0), ("another", "classify")),
+        (("tester", "POST /classify", 60.0), ("tester", "POST /classify")),
+        (("tester", "classify", 12 * 3600.0), ("tester", "classify")),
+    ],
+    ids=["of somebody else", "of the server", "of half a day ago"],
+)
+def test_what_a_killed_run_spent_is_no_other_command_s(
+    store: SqliteStore, died: tuple[str, str, float], next_one: tuple[str, str]
+) -> None:
+    actor, words, seconds = died
+    run = store.begin(Run(ids.new_id(), "classify", actor, words, ids.ago(seconds)))
+    store.renew(Lease(run.run_id, spent=3.0, reserved=0.0))
+    kill(store, Lease(run.run_id))
+    assert store.begin(Run(ids.new_id(), "classify", *next_one, ids.now())).spent == 0
+    assert in_all(store) == 3
+
+
+def test_a_request_that_comes_again_goes_on_with_what_its_earlier_tries_have_spent(store: SqliteStore) -> None:
+    def begun(parcel: str, spent: float = 0.0) -> Run:
+        return store.begin(Run(ids.new_id(), "run", "tester", "POST /x", ids.now(), spent=spent, parcel=parcel))
+
+    first = begun("p", spent=10.0)
+    assert first.spent == 10, "what earlier requests of the command have spent"
+    store.end(first._replace(ended_at=ids.now(), spent=2.0))
+    second = begun("p", spent=10.0)
+    assert second.spent == 12
+    store.renew(Lease(second.run_id, spent=1.0, reserved=0.5))
+    kill(store, Lease(second.run_id))
+    assert begun("p", spent=10.0).spent == 13.5, "its calls may be billed"
+    assert (begun("").spent, begun("q").spent) == (0, 0)
+
+
+def test_a_limit_holds_over_any_number_of_kills(store: SqliteStore) -> None:
+    for _ in range(4):
+        run = store.begin(Run(ids.new_id(), "classify", "tester", "classify", ids.now()))
+        budget = RunRecorder(run, store, StopControl()).budget(10.0, None)
+        if budget.set_aside([4.0]):
+            budget.settle(4.0, 4.0)
+        with budget.recording(Lease(run.run_id)) as lease:
+            store.renew(lease)
+        kill(store, lease)
+    assert budget.brought == in_all(store) == 8
+
+
+def test_each_run_of_one_command_bears_its_own_cost_and_the_limit_holds_for_all(world: World) -> None:
+    brought = 0.0
+    for _ in range(3):
+        with running(world.store, "eval", "tester", "eval", StopControl(), brought) as tally:
+            budget = tally.budget(2.5, 100.0)
+            if budget.set_aside([1.0]):
+                with budget.recording(tally.lease) as lease:
+                    assert (lease.spent, lease.reserved) == (0.0, 1.0)
+                budget.settle(1.0, 1.0)
+            brought = budget.brought
+    assert [(run.spent, run.reserved) for run in world.store.runs(None)] == [(0.0, 0.0), (1.0, 0.0), (1.0, 0.0)]
+
+
+def test_a_kill_in_the_second_run_of_a_command_forgets_nothing_of_the_first(store: SqliteStore) -> None:
+    with running(store, "eval", "tester", "eval", StopControl()) as tally:
+        tally.budget(None, None).book(2.0)
+    run = store.begin(Run(ids.new_id(), "eval", "tester", "eval", ids.now(), spent=tally.money.brought))
+    store.renew(Lease(run.run_id, spent=1.0, reserved=0.0))
+    kill(store, Lease(run.run_id))
+    assert store.begin(Run(ids.new_id(), "eval", "tester", "eval", ids.now())).spent == 3
+    assert in_all(store) == 3
+
+
+def test_what_is_in_flight_as_a_run_breaks_down_stays_on_its_account(store: SqliteStore) -> None:
+    def breaks_down() -> None:
+        with running(store, "classify", "tester", "classify", StopControl()) as tally:
+            budget = tally.budget(None, None)
+            assert budget.set_aside([1.0, 2.0, 4.0]) == 3
+            budget.settle(4.0, 0.5)
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="disk"):
+        breaks_down()
+    assert booked(store) == [(3.5, 0.0)]
+
+
+# -- what others settle
+
+
+def test_what_others_put_on_a_run_s_account_outlasts_what_it_says_itself(store: SqliteStore) -> None:
+    lease = a_run(store)
+    store.renew(lease._replace(spent=5.0, reserved=0.0))
+    store.save([Change(an_event(a_ticket("1"), "returned"), adds=(Spent(lease.run_id, 0.5, 2.0, ids.now()),))])
+    assert booked(store) == [(3.5, 0.0)]
+    store.renew(lease._replace(spent=6.0, reserved=0.5))
+    assert booked(store) == [(4.5, 0.5)]
+    store.renew(lease)
+    assert booked(store) == [(4.5, 0.5)]
+    assert store.set_aside(lease._replace(spent=6.0, reserved=0.5), [1.0, 1.0], 6.0) == 1
+    store.end(Run(lease.run_id, "classify", "tester", "classify", "", ended_at=ids.now(), spent=7.0))
+    assert booked(store) == [(5.5, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"), [(0.00001, "$0.00001"), (0.5, "$0.5"), (5, "$5"), (0.12345, "$0.1235"), (12345.678, "$12345.68")]
+)
+def test_money_is_told_without_an_exponent(limit: float, told: str) -> None:
+    assert f"limit of {told} ($0 spent)" in a_budget(limit).exceeded(2 * limit).message

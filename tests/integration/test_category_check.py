@@ -1,0 +1,169 @@
+"""A database that was classified by other categories says so before anything is, once, at every door."""
+
+import json
+
+import httpx
+import pytest
+
+from tests.support.batch_server import batching
+from tests.support.cli import Cli
+from triage_cli.domain.tickets import Category, Ticket
+from triage_cli.service.classification.category_check import FEW, Basis, CategoryCheck, warning
+from triage_cli.stores.category_memory import CategoryMemory
+from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sqlite.store import SqliteStore
+
+SHOP = """categories:
+  - {name: Shipping, description: parcels and delivery, examples: [where is my parcel]}
+  - {name: Returns, description: sending things back, examples: [I want to send it back]}
+"""
+SHORT = "subject\nwhere is my parcel\n"
+BUILT_IN = "the built-in categories (Billing, Technical, General), without a configuration"
+
+
+@pytest.fixture
+def shop(fitted: Cli) -> Cli:
+    """A folder with a configuration, beside one without; the database is the same. Commands run in the second one."""
+    (fitted.folder / "shop").mkdir()
+    (fitted.folder / "shop" / "config.yaml").write_text(SHOP)
+    return fitted
+
+
+def in_shop(cli: Cli, *args: str, stdin: str = "") -> str:
+    done = cli(*args, "--config", "shop/config.yaml", stdin=stdin)
+    assert done.returncode in (0, 3), done.stderr
+    return done.stderr
+
+
+def elsewhere(cli: Cli, *args: str, stdin: str = "") -> str:
+    done = cli(*args, stdin=stdin)
+    assert done.returncode in (0, 3), done.stderr
+    return done.stderr
+
+
+def test_no_configuration_where_there_was_one_is_told_and_how_to_name_it(shop: Cli) -> None:
+    assert in_shop(shop, "run", "-q", stdin=SHORT) == ""
+    shop("create", "-q", stdin="subject\nwhere is the other parcel\n")
+    assert elsewhere(shop, "classify", "-q") == (
+        f"warning: this database was last classified by the categories of {shop.folder}/shop/config.yaml "
+        f"(Shipping, Returns), and now it is by {BUILT_IN}: if that is meant, triage reclassify brings along what was "
+        f"decided before; if not, give --config {shop.folder}/shop/config.yaml\n"
+    )
+
+
+def test_a_change_that_is_meant_is_told_once(shop: Cli) -> None:
+    elsewhere(shop, "run", "-q", stdin=SHORT)
+    texts = [f"subject\nwhere is parcel {n}\n" for n in range(4)]
+    said = in_shop(shop, "run", "-q", stdin=texts[0])
+    assert said.startswith(
+        f"warning: this database was last classified by {BUILT_IN}, and now it is by the categories of"
+    )
+    assert in_shop(shop, "run", "-q", stdin=texts[1]) == ""
+    assert elsewhere(shop, "run", "-q", stdin=texts[2]).count("warning: ") == 1
+    assert in_shop(shop, "run", "-q", stdin=texts[3]).count("warning: ") == 1
+
+
+def test_nothing_is_told_or_remembered_where_nothing_is_classified(shop: Cli) -> None:
+    in_shop(shop, "run", "-q", stdin=SHORT)
+    assert elsewhere(shop, "classify", "-q") == ""
+    assert elsewhere(shop, "create", "-q", stdin="subject\nwhere is the other parcel\n") == ""
+    assert "last classified" not in elsewhere(shop, "classify", "--dry-run")
+    assert "last classified" in elsewhere(shop, "classify", "-q")
+
+
+def test_a_preview_tells_it_and_what_is_applied_is_remembered(shop: Cli) -> None:
+    in_shop(shop, "run", "-q", stdin=SHORT)
+    for _ in range(2):  # of the second one nobody is asked: the answers are kept
+        elsewhere(shop, "reclassify", "-q")
+    assert "last classified" in elsewhere(shop, "reclassify", "-q", "--apply")
+    shop("create", "-q", stdin="subject\nI was charged twice\n")
+    assert elsewhere(shop, "classify", "-q") == ""
+
+
+def test_the_first_preview_tells_it(shop: Cli) -> None:
+    in_shop(shop, "run", "-q", stdin=SHORT)
+    assert "last classified" in elsewhere(shop, "reclassify", "-q")
+
+
+@pytest.mark.parametrize(
+    "text", ["categories: [{name: Parcels, was: [Shipping]}, Returns]\n", f"{SHOP}offline: true\n"]
+)
+def test_a_rename_and_another_file_of_the_same_list_are_no_other_categories(shop: Cli, text: str) -> None:
+    in_shop(shop, "run", "-q", stdin=SHORT)
+    (shop.folder / "config.yaml").write_text(text)
+    assert elsewhere(shop, "run", "-q", stdin="subject\nwhere is the other parcel\n") == ""
+
+
+def test_a_server_tells_it_in_its_log_and_not_to_who_calls_it(shop: Cli) -> None:
+    in_shop(shop, "run", "-q", stdin=SHORT)
+    key = shop("keys", "create", "ada", "--role", "agent", "-o", "id", "-q").stdout.strip()
+    process = shop.start("serve", "--port", "0", stdin=None)
+    assert process.stderr is not None
+    try:
+        line = next(line.decode() for line in process.stderr if b"serving" in line)
+        url = line.split()[1].rstrip(",")
+        with httpx.Client(base_url=url, headers={"X-API-Key": key}, trust_env=False) as client:
+            made = client.post("/tickets", json={"subject": "where is the other parcel"}).json()
+            assert client.post(f"/tickets/{made['ticket_id']}/classify").status_code == 200
+    finally:
+        process.terminate()
+    _, rest = process.communicate(timeout=60)
+    said = [json.loads(line) for line in rest.decode().splitlines() if "last classified" in line]
+    assert process.returncode == 143
+    assert [(line["level"], line["message"].partition(" by ")[0]) for line in said] == [
+        ("warning", "warning: this database was last classified")
+    ]
+
+
+def test_what_is_put_into_a_batch_is_told_of_and_remembered(shop: Cli) -> None:
+    in_shop(shop, "run", "-q", stdin=SHORT)
+    with batching() as provider:
+        (shop.folder / "config.yaml").write_text(
+            "classifier: gpt\nclassifiers:\n"
+            f"  gpt: {{type: openai, model: m, base_url: {provider.url}, api_key_env: null}}\n"
+        )
+        shop("create", "-q", stdin="subject\nwhere is the other parcel\n")
+        assert "last classified" in elsewhere(shop, "classify", "--batch", "-q")
+    (shop.folder / "config.yaml").unlink()
+    shop("create", "-q", stdin="subject\nI was charged twice\n")
+    assert elsewhere(shop, "classify", "-q") == ""
+
+
+# -- the memory
+
+
+def checked(store: SqliteStore | PostgresStore, basis: Basis, *was: Category) -> list[str]:
+    told: list[str] = []
+    heirs = {old: category.name for category in was for old in category.was}
+    check = CategoryCheck(CategoryMemory(store), basis, heirs, told.append)
+    ticket = Ticket("t", "t", "test", None, "", "s", None, None, None, 2, None, "")
+    for _ in check.over([[], [], [ticket], [ticket]]):
+        pass
+    check.after()
+    check.after()
+    return told
+
+
+def test_both_stores_remember_the_last_one(store: SqliteStore | PostgresStore) -> None:
+    one, two = Basis(("a", "b"), "/x/config.yaml", "here"), Basis(("b", "c"), None, "there")
+    memory = CategoryMemory(store)
+    assert memory.last() is None
+    assert [len(checked(store, basis)) for basis in (one, one, two, one._replace(host="there"), two)] == [0, 0, 1, 1, 1]
+    assert memory.last() == two
+    assert checked(store, Basis(("d", "b"), "/y", "here"), Category("d", was=("c",))) == []
+    assert memory.last() == (("d", "b"), "/y", "here")
+
+
+def test_another_order_is_no_other_list_and_another_machine_writes_nothing(store: SqliteStore | PostgresStore) -> None:
+    one = Basis(("a", "b"), "/x/config.yaml", "here")
+    assert checked(store, one) == checked(store, Basis(("b", "a"), "/y", "here")) == []
+    before = store._read("select at, host from classified_by")
+    assert checked(store, Basis(("b", "a"), "/y", "there")) == []
+    assert store._read("select at, host from classified_by") == before
+
+
+def test_a_long_list_is_told_in_short_and_a_path_as_a_shell_takes_it() -> None:
+    there = tuple(f"c{n}" for n in range(FEW + 3))
+    said = warning(Basis(there, "/a b/config.yaml", "there"), Basis(("x", "y"), "/c.yaml", "here"))
+    assert "of /a b/config.yaml on there (c0, c1, c2, c3, c4 and 3 more), and now it is by the categories of /c" in said
+    assert said.endswith("if not, give --config '/a b/config.yaml'")

@@ -1,0 +1,606 @@
+"""Deliveries through the use cases and the command line: never lost, never doubled under another id."""
+
+import itertools
+import json
+import os
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.commands import is_pending, many, rows, until
+from tests.support.fake_destination import FakeDestination, drafts, run
+from tests.support.online import ONLINE
+from tests.support.webhook_receiver import Receiver, target
+from tests.support.world import FakeClassifier, World
+from triage_cli.api import background
+from triage_cli.destinations.command import CommandDestination
+from triage_cli.destinations.webhook import WebhookDestination
+from triage_cli.domain import ids
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
+from triage_cli.domain.errors import ConfigError, DeliveryError
+from triage_cli.domain.runs import Lease, Outcome, Run
+from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.runtime.async_bridge import bridge
+from triage_cli.service.delivery import dispatcher, route
+from triage_cli.service.delivery.results import AttemptRecorder, RetryPolicy
+
+
+def test_one_dead_among_three_takes_nothing_from_the_others(world: World, three: dict[str, FakeDestination]) -> None:
+    three["b"]._answer = lambda _: DeliveryError("b is down", status=500)
+    statuses = Counter(run(world, 3000))
+    assert statuses == {"routed": 2000, "routing": 1000}
+    assert len(three["a"].got) == len(three["c"].got) == 1000
+    handed = dispatcher.FAILURES + 2 * three["b"].workers
+    assert len(three["b"].got) <= handed, "left alone once it had failed ten times in a row"
+
+
+def test_one_that_hangs_does_not_stop_the_others(
+    world: World, three: dict[str, FakeDestination], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "STUCK", 0.05)
+    three["b"].hangs = True
+    triage = world.triage()
+    seen: Counter[str] = Counter()
+    for outcome in triage.run(drafts(6000), ClassifyPlan()):
+        seen[outcome.value.ticket.status if outcome.value else ""] += 1
+        if seen["routed"] == 4000:
+            break
+    assert seen["routed"] == 4000
+
+
+def test_what_was_left_alone_is_delivered_once_it_is_back(world: World, three: dict[str, FakeDestination]) -> None:
+    three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
+    run(world, 90)
+    three["b"]._answer = lambda _: None
+    with world.store._writing() as db:
+        db.execute("update deliveries set due_at = 0 where state = 'pending'")
+    list(world.triage().route(Selection(), RoutePlan()))
+    assert {t.status for t in world.store.find(Selection())} == {"routed"}
+    assert set(Counter(three["a"].got).values()) == {1}
+    assert len(set(three["b"].got)) == 30
+
+
+def test_a_destination_that_is_gone_is_switched_off_until_dead_letters_are_retried(
+    world: World, three: dict[str, FakeDestination]
+) -> None:
+    three["b"]._answer = lambda _: DeliveryError("gone", status=410, final=True)
+    assert Counter(run(world, 3))["undeliverable"] == 1
+    more = [TicketDraft(0, 2, "one more", None, None, None, None, "4")]
+    (outcome,) = world.triage().run(more, ClassifyPlan())
+    assert outcome.value is not None
+    assert outcome.value.ticket.status == "undeliverable"
+    assert len(three["b"].got) == 1, "not asked again"
+    assert world.store.switched_off() == {"b"}
+    three["b"]._answer = lambda _: None
+    list(world.triage().route(Selection(), RoutePlan(retry_dead=True)))
+    assert world.store.switched_off() == frozenset()
+    assert {t.status for t in world.store.find(Selection())} == {"routed"}
+
+
+@pytest.mark.sqlite
+def test_the_next_attempt_is_due_as_planned_or_as_the_receiver_asks(
+    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_800_000_000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    world.destinations["hook"] = WebhookDestination(target(receiver.url), ONLINE)
+    world.rules = (Rule("r", ("hook",)),)
+    receiver.answer = lambda n: [(500, {}), (429, {"Retry-After": "600"})][n - 1]
+    run(world, 1)
+    due = world.store.next_due()
+    assert due is not None
+    assert 4.5 <= due - now <= 5.5
+    now = due
+    list(world.triage().route(Selection(), RoutePlan()))
+    assert world.store.next_due() == now + 600
+    first, second = (headers for headers, _ in receiver.got)
+    assert first["webhook-id"] == second["webhook-id"]
+
+
+def test_what_was_to_be_sent_waits_for_the_next_decision_once_its_ticket_has_changed(
+    world: World, three: dict[str, FakeDestination]
+) -> None:
+    three["a"]._answer = lambda _: DeliveryError("a is down", status=503)
+    run(world, 6)
+    with world.store._writing() as db:
+        db.execute("update deliveries set due_at = 0 where state = 'pending'")
+    three["a"]._answer = lambda _: None
+    three["a"].got.clear()
+    judged, rewritten = (t for t in world.store.find(Selection()) if t.external_id in ("3", "0"))
+    list(world.triage().give_verdicts([VerdictDraft(0, judged.ticket_id, "Technical")]))
+    list(world.triage().create([TicketDraft(0, 2, "another text", None, None, None, None, rewritten.external_id)]))
+    assert world.store.next_due() is None
+    run(world, 0)
+    assert three["a"].got == []
+    before = len(three["b"].got)
+    list(world.triage().route(Selection(), RoutePlan(stay=60)))
+    assert (three["a"].got, len(three["b"].got) - before) == ([], 1), "the decision of now holds, and there is no wait"
+    states = {t.external_id: t.status for t in world.store.find(Selection())}
+    assert (states["3"], states["0"]) == ("routed", "new")
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().route(Selection(), RoutePlan()))
+    assert len(three["a"].got) == 1, "what is decided alike again is sent after all"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    it = Receiver()
+    yield it
+    it.close()
+
+
+def test_kill_9_at_random_moments_loses_nothing(cli: Cli, receiver: Receiver) -> None:
+    """Every delivery arrives; where one arrives twice, it does so under the same id."""
+    number = 300
+    rows = "".join(f"{n},I was charged twice for order {n}\n" for n in range(number))
+    (cli.folder / "in.csv").write_text("id,subject\n" + rows)
+    (cli.folder / "config.yaml").write_text(f"routes:\n  - to: {receiver.url}\n")
+    assert cli("create", "in.csv", "-q").returncode == 0
+    assert cli("classify", "-q").returncode == 0
+    chance = random.Random(3)
+    for _ in range(3):
+        before = len(receiver.got)
+        process = cli.start("route", "-q")
+        moment = chance.randrange(1, 60)
+        while len(receiver.got) < before + moment and process.poll() is None:
+            os.sched_yield()
+        process.kill()
+        process.communicate()
+    done = cli("route", "-o", "id")
+    assert done.returncode == 0, done.stderr
+    ids_of: dict[str, set[str]] = {}
+    for headers, body in receiver.got:
+        ids_of.setdefault(json.loads(body)["ticket"]["external_id"], set()).add(headers["webhook-id"])
+    routed = {json.loads(line)["external_id"] for line in cli("list", "--status", "routed").stdout.splitlines()}
+    assert len(routed) > number * 0.8, "the others wait for a person"
+    assert set(ids_of) == routed
+    assert {len(ids) for ids in ids_of.values()} == {1}
+
+
+def test_a_missing_secret_names_its_variable(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "destinations:\n  hook: {type: webhook, url: 'https://x.example/', secret_env: HOOK_SECRET}\n"
+        "routes:\n  - to: hook\n"
+    )
+    done = cli("run", stdin="subject\nI was charged twice, please refund\nWhere is the refund of my invoice?\n")
+    assert done.returncode == 2
+    why = 'due later: destination "hook" needs the secret in HOOK_SECRET, which is not set; export HOOK_SECRET'
+    told = done.stderr.splitlines()
+    assert told[-3].startswith(f"{why} (")
+    assert told[-2] == f"{why} (2 tickets)"
+    assert "2 due later" in told[-1]
+    again = cli("route", "-o", "id")
+    assert (again.returncode, len(again.stdout.splitlines())) == (2, 2)
+    assert rows(cli.db, "select state, attempts from deliveries") == [("pending", 0)] * 2, "it costs no attempt"
+
+
+def test_check_and_doctor_tell_of_destinations_that_cannot_work(cli: Cli) -> None:
+    (cli.folder / "config.yaml").write_text(
+        "destinations:\n  hook: {type: webhook, url: 'https://x.example/secret', secret_env: HOOK_SECRET}\n"
+        "  pager: {type: command, run: [./nowhere.sh]}\n"
+        "routes:\n  - {when: {category: Billing}, to: hook}\n"
+        "  - {when: {category: General, priority: urgent}, to: pager}\n"
+    )
+    done = cli("config", "check")
+    assert done.returncode == 0
+    assert "warning: no rule takes every ticket of Technical, General, so some end as unroutable" in done.stderr
+    assert "warning: destinations.hook.secret_env: HOOK_SECRET is not set here; export HOOK_SECRET" in done.stderr
+    done = cli("doctor", "-o", "csv")
+    assert done.returncode == 8
+    assert (
+        'destination hook,false,"destination ""hook"" needs the secret in HOOK_SECRET, which is not set"' in done.stdout
+    )
+    assert "destination pager,false," in done.stdout
+    secret = "whsec_" + "A" * 32
+    assert (
+        'destination hook,true,"posts to x.example, signed by HOOK_SECRET"'
+        in cli("doctor", "-o", "csv", HOOK_SECRET=secret).stdout
+    )
+
+
+def test_a_dry_run_prints_what_is_due_dead_or_asked_for_again(cli: Cli, receiver: Receiver) -> None:
+    (cli.folder / "config.yaml").write_text(
+        f"destinations:\n  hook: {{type: webhook, url: {receiver.url}, retry_schedule: [0.001], max_attempts: 2}}\n"
+        "routes: [{to: hook}]\n"
+    )
+    cli("run", "-q", stdin="id,subject\n1,I was charged twice please refund\n")
+    assert cli("route", "1", "--dry-run").stdout == ""
+    assert cli("route", "1", "--dry-run", "--again").stdout.startswith(f"POST {receiver.url}")
+    receiver.answer = lambda _: (500, {})
+    cli("run", "-q", stdin="id,subject\n2,I was charged twice please refund now\n")
+    assert cli("route", "--dry-run").stdout.count("POST ") == 1, "the one that is due"
+    assert cli("route", "-q").returncode == 3
+    assert cli("route", "--dry-run").stdout == ""
+    assert cli("route", "--dry-run", "--retry-dead").stdout.count("POST ") == 1
+    assert len(receiver.got) == 3
+
+
+def test_what_is_owed_to_a_destination_that_was_renamed_goes_on_as_the_error_says(cli: Cli, receiver: Receiver) -> None:
+    config = cli.folder / "config.yaml"
+    receiver.answer = lambda _: (503, {})
+    config.write_text(f"destinations: {{old: {{type: webhook, url: '{receiver.url}'}}}}\nroutes: [{{to: old}}]\n")
+    assert cli("run", "-q", stdin=many(3)).returncode == 0
+    with closing(sqlite3.connect(cli.db, isolation_level=None)) as db:
+        db.execute("update deliveries set due_at = 0")
+    receiver.answer = lambda _: (200, {})
+    config.write_text(config.read_text().replace("old", "new"))
+    done = cli("route", "-q")
+    assert done.returncode == 2
+    said = re.search(r'no destination "old" in the config; .*: (triage list .* \| triage route -)', done.stderr)
+    assert said is not None, done.stderr
+    typed = said[1].replace("triage", f"{sys.executable} -m triage_cli")
+    done = subprocess.run(["sh", "-c", typed], cwd=cli.folder, env=cli.env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "3 routed")
+    assert rows(cli.db, "select destination, state, count(*) from deliveries group by 1, 2 order by 1") == [
+        ("new", "accepted", 3), ("old", "superseded", 3),
+    ]  # fmt: skip
+    assert cli("route", "-q").returncode == 0
+
+
+def test_a_mistaken_destination_holds_up_no_other(cli: Cli, receiver: Receiver) -> None:
+    (cli.folder / "config.yaml").write_text(
+        f"destinations:\n  hook: {{type: webhook, url: {receiver.url}}}\n"
+        "  other: {type: webhook, url: 'https://x.example/', secret_env: HOOK_SECRET}\n"
+        "routes:\n  - to: [other, hook]\n"
+    )
+    assert cli("run", "-q", stdin=many(20)).returncode == 2
+    assert len(receiver.got) == 20
+
+
+def test_what_is_due_later_is_well_and_so_quiet(cli: Cli, receiver: Receiver) -> None:
+    receiver.answer = lambda _: (503, {})
+    (cli.folder / "config.yaml").write_text(
+        f"destinations: {{hook: {{type: webhook, url: '{receiver.url}', retry_schedule: [600]}}}}\n"
+        "routes: [{to: hook, when: {category: Billing}}]\n"
+    )
+    cli("create", "-q", "--map", "verdict=v", stdin="id,subject,v\n1,refund,Billing\n")
+    for words in (["route", "-q"], ["run", "-q"]):
+        done = cli(*words, stdin="id,subject\n1,refund\n")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert rows(cli.db, "select status from tickets") == [("routing",)]
+
+
+def test_show_lists_failed_attempts_with_status_time_and_error(cli: Cli, receiver: Receiver) -> None:
+    receiver.answer = lambda _: (503, {})
+    (cli.folder / "config.yaml").write_text(f"routes:\n  - to: {receiver.url}\n")
+    done = cli("run", stdin="id,subject\nX-1,I was charged twice for my order and want a refund\n")
+    assert done.returncode == 0, "a delivery that is due later is no failure"
+    shown = cli("show", "X-1", "-o", "table").stdout
+    assert "failed attempts" in shown
+    assert "503" in shown
+    (delivery,) = json.loads(cli("show", "X-1").stdout)["deliveries"]
+    assert (delivery["state"], delivery["tries"][0]["status"], delivery["tries"][0]["number"]) == ("pending", 503, 1)
+
+
+def test_what_a_destination_was_not_handed_is_not_begun_once_told_to_stop(
+    world: World, three: dict[str, FakeDestination], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "STUCK", 0.0)
+    three["a"].hangs = True
+    triage, seen = world.triage(), 0
+    for outcome in triage.run(drafts(600), ClassifyPlan()):
+        seen += outcome.value is not None and outcome.value.ticket.status == "routed"
+        if seen == 10:
+            triage.stop()
+            three["a"].hangs = False
+    assert 0 < len(three["a"].got) <= 2 * three["a"].workers
+    assert set(rows_of(world, "a")) == {("accepted", 1), ("pending", 0)}
+
+
+def rows_of(world: World, destination: str) -> list[tuple[str, int]]:
+    """Return state and attempts of a destination's deliveries."""
+    tickets = [t.ticket_id for t in world.store.find(Selection())]
+    found = world.store.deliveries(tickets).values()
+    return [(d.state, d.attempts) for some in found for d in some if d.destination == destination]
+
+
+def test_one_that_hangs_is_passed_by_while_few_of_its_parcels_are_kept(
+    world: World, three: dict[str, FakeDestination]
+) -> None:
+    run(world, 1)
+    (ticket,) = world.store.find(Selection())
+    (found,) = world.store.deliveries([ticket.ticket_id]).values()
+    parcel, now = OutgoingDelivery(found[0]._replace(destination="a"), ticket), 0.0
+    post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: now)
+    post.put([parcel] * dispatcher.ROOM)
+    assert post.full
+    now = dispatcher.STUCK + 1
+    assert not post.full
+    post.put([parcel] * (dispatcher.KEPT - dispatcher.ROOM))
+    assert post.full
+
+
+def test_one_that_was_left_alone_is_tried_by_one_parcel(world: World, three: dict[str, FakeDestination]) -> None:
+    now = 0.0
+    post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: now)
+    run(world, 90)
+    found = [
+        d
+        for some in world.store.deliveries([t.ticket_id for t in world.store.find(Selection())]).values()
+        for d in some
+    ]
+    ticket = next(iter(world.store.find(Selection())))
+    three["a"]._answer = lambda _: DeliveryError("down", status=503)
+    three["a"].got.clear()
+    post.put(OutgoingDelivery(d._replace(destination="a"), ticket) for d in found)
+    while post.open:
+        post.collect()
+    three["a"].got.clear()
+    now = dispatcher.PAUSE + 1
+    post.put(OutgoingDelivery(d._replace(destination="a"), ticket) for d in found)
+    while post.open:
+        post.collect()
+    assert len(three["a"].got) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"), [(signal.SIGINT, signal.SIGTERM, 130), (signal.SIGTERM, signal.SIGHUP, 143)]
+)
+def test_a_second_signal_ends_the_command_of_a_destination_too(cli: Cli, first: int, second: int, code: int) -> None:
+    script, begun = cli.folder / "slow.sh", cli.folder / "begun"
+    script.write_text("#!/bin/sh\necho $$ > begun\nsleep 60 &\nwait\n")
+    script.chmod(0o755)
+    (cli.folder / "config.yaml").write_text(
+        "destinations: {pager: {type: command, run: [./slow.sh], timeout: 60}}\nroutes: [{to: pager}]\n"
+    )
+    (cli.folder / "config.yaml").chmod(0o600)
+    cli("create", "-q", "--map", "verdict=v", stdin="id,subject,v\n1,refund,Billing\n")
+    process = cli.start("route", "-q", "--no-wait")
+    until(lambda: begun.exists() and begun.read_text().endswith("\n"), "the command")
+    began = time.monotonic()
+    process.send_signal(first)
+    until(lambda: not is_pending(process.pid, first), "the first signal")  # else threads may take them in any order
+    process.send_signal(second)
+    process.communicate(timeout=50)
+    assert process.returncode == code
+    assert time.monotonic() - began < 20
+
+    def gone() -> bool:
+        try:
+            os.killpg(int(begun.read_text()), 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    until(gone, "the end of all that it has started")
+
+
+@pytest.mark.sqlite
+def test_commands_have_threads_of_their_own(world: World) -> None:
+    """The loop's own, in which names are looked up, are all taken here; and slow commands take none of them."""
+    loop, free = bridge().loop, threading.Event()
+
+    async def taken() -> list[Any]:
+        return [loop.run_in_executor(None, free.wait) for _ in range(50)]
+
+    world.destinations["pager"] = CommandDestination("pager", ("true",), 10.0, 1, (5.0,), env=os.environ)
+    world.rules = (Rule("r", ("pager",)),)
+    waiting = bridge().run(taken())
+    late = threading.Timer(15, free.set)
+    late.start()
+    try:
+        assert run(world, 1) == ["routed"]
+        assert not free.is_set()
+    finally:
+        late.cancel()
+        free.set()
+        until(lambda: all(future.done() for future in waiting), "the threads")
+
+
+@pytest.fixture
+def working(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[background.Worker]:
+    """The background of a server that does not wait between two looks."""
+    for module in (background, route):
+        monkeypatch.setattr(module, "LOOK", 0.02)
+    monkeypatch.setattr(background, "AGAIN", 0.0)
+    working = background.Worker(world.triage()._parts, {"desk": ("classify", "route")})
+    yield working
+    working.stop()
+    working.join()
+
+
+def arrives(world: World, external_id: str) -> str:
+    """Store a ticket of the source `desk`."""
+    draft = TicketDraft(0, 2, f"ticket {external_id}", None, None, None, None, external_id, "desk")
+    (outcome,) = world.triage().create([draft])
+    assert outcome.value is not None
+    return outcome.value.ticket_id
+
+
+def status(world: World, ticket_id: str) -> str:
+    (ticket,) = world.store.find(Selection(ids=(ticket_id,)))
+    return ticket.status
+
+
+def test_one_that_hangs_holds_up_neither_new_tickets_nor_what_others_are_owed(
+    world: World, three: dict[str, FakeDestination], working: background.Worker
+) -> None:
+    three["a"].schedule = (0.3, 0.3)
+    three["a"]._answer = lambda _: DeliveryError("a is down", status=503) if len(three["a"].got) < 2 else None
+    three["b"].hangs = True
+    stuck = arrives(world, "1")
+    working.start()
+    until(lambda: bool(three["b"].got), "the request that hangs")
+    later = [arrives(world, name) for name in "02"]
+    for ticket_id in later:
+        working.put("desk", ticket_id)
+    until(lambda: {status(world, ticket_id) for ticket_id in later} == {"routed"}, "what came later")
+    assert len(three["a"].got) == 2, "the second attempt was made in time"
+    assert status(world, stuck) == "routing"
+    three["b"].hangs = False
+    until(lambda: status(world, stuck) == "routed", "what was slow")
+
+
+def test_the_background_leaves_one_that_keeps_failing_alone_over_all_its_looks(
+    world: World, three: dict[str, FakeDestination], working: background.Worker
+) -> None:
+    three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
+    run(world, 900)
+    three["b"].got.clear()
+    working.start()
+    until(lambda: bool(three["b"].got), "a first look")
+    for name in range(900, 915):
+        ticket_id = arrives(world, f"{name}")
+        working.put("desk", ticket_id)
+        wanted = "routing" if name % 3 == 1 else "routed"
+        until(lambda: status(world, ticket_id) == wanted, "what came later")  # noqa: B023 - called here only
+    assert len(three["b"].got) <= dispatcher.FAILURES + 2 * three["b"].workers
+
+
+def test_a_mistaken_destination_holds_up_nothing_in_the_background(
+    world: World, three: dict[str, FakeDestination], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(name: str) -> FakeDestination:
+        if name == "b":
+            raise ConfigError("b needs a secret")
+        return three[name]
+
+    for module in (background, dispatcher):
+        monkeypatch.setattr(module, "PAUSE", 3600.0)
+    for module in (background, route):
+        monkeypatch.setattr(module, "LOOK", 0.02)
+    parts = world.triage()._parts
+    mistaken = background.Worker(
+        parts._replace(map=parts.map._replace(destination=opened)), {"desk": ("classify", "route")}
+    )
+    three["a"].schedule = (0.3, 0.3)
+    three["a"]._answer = lambda _: DeliveryError("a is down", status=503) if len(three["a"].got) < 2 else None
+    stuck = arrives(world, "1")
+    mistaken.start()
+    until(lambda: status(world, stuck) == "routing", "the one that cannot be sent")
+    for name in "023":
+        ticket_id = arrives(world, name)
+        mistaken.put("desk", ticket_id)
+        until(lambda: status(world, ticket_id) == "routed", "what came later, at its second attempt too")  # noqa: B023
+    mistaken.stop()
+    mistaken.join()
+
+
+def test_a_ticket_that_something_unexpected_befell_is_taken_up_again(
+    world: World, three: dict[str, FakeDestination], working: background.Worker
+) -> None:
+    answers = iter([RuntimeError("a bug")])
+
+    def answer(_: Ticket) -> tuple[str, float]:
+        for error in answers:
+            raise error
+        return "Billing", 0.9
+
+    world.classifier = FakeClassifier(answer)
+    working.start()
+    ticket_id = arrives(world, "0")
+    working.put("desk", ticket_id)
+    until(lambda: status(world, ticket_id) == "routed", "the ticket")
+    assert len(three["a"].got) == 1
+
+
+def holding(world: World) -> tuple[AttemptRecorder, OutgoingDelivery]:
+    """Begin a run that takes hold of what destination a is owed; return what tells of its attempts, and the parcel."""
+    run = world.store.begin(Run(ids.new_id(), "route", "test", ids.new_id(), ids.now()))
+    (parcel,) = world.store.due("a", Lease(run.run_id), 10)
+    return AttemptRecorder(world.store, "test", Lease(run.run_id)), parcel
+
+
+def taken_over(
+    world: World,
+) -> tuple[tuple[AttemptRecorder, OutgoingDelivery], tuple[AttemptRecorder, OutgoingDelivery]]:
+    """Return a run that lost its lease while a delivery was under way, and the one that has taken this over."""
+    list(world.triage().create(drafts(1)))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().owe(Selection()))
+    early = holding(world)
+    with world.store._writing() as db:
+        db.execute("update runs set lease_until = 1")
+    return early, holding(world)
+
+
+def told(run: tuple[AttemptRecorder, OutgoingDelivery], error: DeliveryError | None = None) -> None:
+    attempts, parcel = run
+    attempts.tell([Outcome(0, "", Receipt(None if error else 200), error, parcel)], RetryPolicy(2))
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize("final", [True, False])
+def test_a_failure_that_comes_late_takes_back_no_acceptance(world: World, final: bool) -> None:
+    late, now = taken_over(world)
+    told(now)
+    told(late, DeliveryError("too slow", final=final))
+    history = world.store.history(late[1].ticket.ticket_id)
+    assert history.ticket.status == "routed"
+    assert [(d.state, d.attempts, d.last_status, d.last_error) for d in history.deliveries] == [
+        ("accepted", 2, 200, None)
+    ]
+    assert [(a.number, a.error) for a in history.attempts] == [(1, None), (2, "too slow")]
+    assert [e.action for e in history.events][-2:] == ["delivered", "delivery_failed"]
+
+
+@pytest.mark.usefixtures("three")
+def test_a_failure_that_comes_late_revives_no_dead_letter(world: World) -> None:
+    late, now = taken_over(world)
+    told(now, DeliveryError("never", final=True))
+    told(late, DeliveryError("too slow"))
+    assert rows_of(world, "a") == [("dead", 2)]
+    assert status(world, late[1].ticket.ticket_id) == "undeliverable"
+
+
+@pytest.mark.usefixtures("three")
+def test_a_failure_that_comes_late_leaves_a_delivery_with_the_run_that_has_it(world: World) -> None:
+    late, now = taken_over(world)
+    told(late, DeliveryError("too slow"))
+    (delivery,) = world.store.deliveries([now[1].ticket.ticket_id])[now[1].ticket.ticket_id]
+    assert (delivery.state, delivery.attempts, delivery.run_id) == ("pending", 1, now[1].delivery.run_id)
+    told(now)
+    assert rows_of(world, "a") == [("accepted", 2)]
+
+
+@pytest.mark.usefixtures("three")
+def test_an_attempt_that_ends_after_its_ticket_has_another_text_leaves_it_new(world: World) -> None:
+    list(world.triage().create(drafts(1)))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().owe(Selection()))
+    under_way = holding(world)
+    list(world.triage().create([TicketDraft(0, 2, "another text", None, None, None, None, "0")]))
+    told(under_way)
+    assert status(world, under_way[1].ticket.ticket_id) == "new"
+    assert rows_of(world, "a") == [("accepted", 1)]
+
+
+@pytest.mark.usefixtures("three")
+def test_an_attempt_that_ends_after_its_ticket_has_another_category_leaves_it_to_be_routed(world: World) -> None:
+    list(world.triage().create(drafts(1)))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().owe(Selection()))
+    under_way = holding(world)
+    list(world.triage().give_verdicts([VerdictDraft(0, under_way[1].ticket.ticket_id, "General")]))
+    told(under_way)
+    assert status(world, under_way[1].ticket.ticket_id) == "classified"
+
+
+def test_a_success_has_a_destination_s_failures_counted_anew(world: World, three: dict[str, FakeDestination]) -> None:
+    run(world, 1)
+    (ticket,) = world.store.find(Selection())
+    (delivery,) = world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+    three["a"].got.clear()
+    number = 3 * dispatcher.FAILURES
+    three["a"]._answer = lambda _: None if next(nth) % dispatcher.FAILURES == 0 else DeliveryError("down", status=503)
+    nth, parked = itertools.count(1), list[OutgoingDelivery]()
+    post = dispatcher.Dispatcher(lambda _: three["a"])
+    post.put([OutgoingDelivery(delivery, ticket)] * number)
+    while post.open:
+        parked += [parcel for arrived in post.collect() for parcel in arrived.parked]
+    assert (len(three["a"].got), parked) == (number, [])
+    assert post.room("a") == dispatcher.ROOM

@@ -1,0 +1,464 @@
+"""A person is forgotten: no byte of theirs is left in any file of the database, and the log stays whole."""
+
+import json
+import shlex
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.commands import on_terminal, rows
+from tests.support.forgotten_tickets import drafts, forgotten
+from tests.support.llm_server import Asked, Step, chat, serving, verdict
+from tests.support.typed_terminal import Typist
+from tests.support.world import FakeClassifier, World
+from triage_cli.domain import dedup, ids
+from triage_cli.domain.audit import Event
+from triage_cli.domain.changes import Change
+from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
+from triage_cli.domain.errors import DeliveryError, UnavailableError
+from triage_cli.domain.runs import Lease, Outcome, Run
+from triage_cli.domain.streams import CHUNK
+from triage_cli.domain.tickets import Selection, TicketDraft
+from triage_cli.service.erasure import blank
+from triage_cli.service.intake.group_commit import GroupCommitter
+from triage_cli.stores.sqlite.store import SqliteStore
+
+# One canary for each place where a person's words may come to lie.
+WORDS = (
+    "SUBJECTWORD",
+    "OLDERWORD",
+    "BODYWORD",
+    "CUSTOMERWORD",
+    "NOTEWORD",
+    "EXTERNALWORD",
+    "REASONWORD",
+    "COMMANDWORD",
+)
+
+
+def repeating(_n: int, asked: Asked) -> Step:
+    """A model that quotes the ticket in its reason."""
+    text = asked.ticket
+    return Step(chat(verdict(reason="REASONWORD" if "SUBJECTWORD" in text or "OLDERWORD" in text else "fine")))
+
+
+def files_of(db: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in db.parent.glob(f"{db.name}*")}
+
+
+def found_in(db: Path) -> set[tuple[str, str]]:
+    return {
+        (name, word)
+        for name, data in files_of(db).items()
+        for word in WORDS
+        if word.encode() in data or word.encode("utf-16-le") in data
+    }
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A customer's words in every place that holds any: text, older text, extra, ids, reasons, errors of commands."""
+    cli = Cli(tmp_path_factory.mktemp("forget"))
+    (cli.folder / "echo.sh").write_text("#!/bin/sh\ngrep -o COMMANDWORD >&2\nexit 1\n")
+    (cli.folder / "echo.sh").chmod(0o755)
+    with serving(repeating) as server:
+        (cli.folder / "config.yaml").write_text(
+            "classifier: gpt\nclassifiers:\n"
+            f"  gpt: {{type: openai, model: m, base_url: {server.url}, api_key_env: null}}\n"
+            "destinations:\n  cmd: {type: command, run: [./echo.sh]}\n  box: {type: file, path: box.jsonl}\n"
+            "routes:\n  - {to: [cmd, box]}\n"
+        )
+        head = "id,subject,description,customer_id,note\n"
+        other = "E-9,hello,keep me,C-OTHER,fine\n"
+        for subject in ("OLDERWORD " * 2000, "SUBJECTWORD"):  # long, so that its pages are left lying about
+            mine = f"EXTERNALWORD,{subject} and COMMANDWORD,BODYWORD,CUSTOMERWORD,NOTEWORD\n"
+            assert cli("run", "-q", stdin=head + mine + other).returncode == 0
+        typed = ("--subject", "SUBJECTWORD too", "--customer-id", "CUSTOMERWORD", "--external-id=EXTERNALWORD2")
+        assert cli("create", "-q", *typed).returncode == 0
+        assert cli("classify", "-q", "--force", "EXTERNALWORD").returncode == 0
+    return cli.folder
+
+
+@pytest.fixture
+def written(cli: Cli, template: Path) -> Cli:
+    """The command line in a copy of that folder."""
+    shutil.copytree(template, cli.folder, dirs_exist_ok=True)
+    return cli
+
+
+def test_every_word_was_there_before(written: Cli) -> None:
+    """But for the older text: SQLite may be built to overwrite what is deleted."""
+    assert {word for _, word in found_in(written.db)} | {"OLDERWORD"} == set(WORDS)
+
+
+def test_no_byte_of_a_person_is_left_and_the_log_is_whole(written: Cli) -> None:
+    before = json.loads(written("audit", "head").stdout)
+    done = written("forget", "--customer-id", "CUSTOMERWORD")
+    assert done.returncode == 0
+    assert found_in(written.db) == set()
+    assert "2 forgotten\n" in done.stderr
+    assert "out of reach is what was delivered before: box (1)" in done.stderr
+    printed = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [r["status"] for r in printed] == ["forgotten", "forgotten"]
+    assert {r["routed_to"] for r in printed} == {"box", None}
+    proof = written("audit", "verify", "--expect-head", before["head"])
+    assert (proof.returncode, json.loads(proof.stdout)["events"]) == (0, before["events"] + 2)
+    assert rows(written.db, "select count(*) from events where action = 'forgotten'") == [(2,)]
+
+
+def test_what_is_left_is_inert_and_can_be_looked_at(written: Cli) -> None:
+    written("forget", "-q", "--customer-id", "CUSTOMERWORD")
+    ids = [row[0] for row in rows(written.db, "select ticket_id from tickets where subject is null")]
+    assert len(ids) == 2
+    for command in ("show", "why", "logs"):
+        assert written(command, ids[0]).returncode == 0
+    assert "its text was forgotten" in written("why", ids[0]).stdout
+    assert written("classify", *ids, "-o", "json", "--force").returncode == 0
+    assert written("route", "--retry-dead", "-q").returncode == 0
+    assert rows(written.db, "select distinct status from tickets where subject is null") == [("forgotten",)]
+    assert rows(written.db, "select count(*) from events where ticket_id in "
+                "(select ticket_id from tickets where subject is null) and seq > "
+                "(select max(seq) from events where action = 'forgotten')") == [(0,)]  # fmt: skip
+    assert found_in(written.db) == set()
+
+
+def test_others_keep_theirs(written: Cli) -> None:
+    columns = "subject, description, customer_id, external_id, reason, extra, identity"
+    kept = rows(written.db, f"select {columns} from tickets where customer_id = 'C-OTHER'")
+    answers = rows(written.db, "select * from classifications where reason = 'fine'")
+    written("forget", "-q", "--customer-id", "CUSTOMERWORD")
+    assert rows(written.db, f"select {columns} from tickets where customer_id = 'C-OTHER'") == kept
+    assert answers
+    assert rows(written.db, "select * from classifications where reason = 'fine'") == answers
+
+
+def test_the_same_export_brings_nobody_back(written: Cli) -> None:
+    written("forget", "-q", "--customer-id", "CUSTOMERWORD")
+    text = "id,subject,description,customer_id\nEXTERNALWORD,SUBJECTWORD,BODYWORD,CUSTOMERWORD\nE-10,new,new,C-3\n"
+    done = written("create", stdin=text)
+    assert done.returncode == 0
+    assert "1 created, 0 updated, 1 unchanged, 0 rejected" in done.stderr
+    assert found_in(written.db) == set()
+
+
+def test_forgetting_again_finds_nobody_and_says_so(written: Cli) -> None:
+    written("forget", "-q", "--customer-id", "CUSTOMERWORD")
+    done = written("forget", "--customer-id", "CUSTOMERWORD")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "0 forgotten\nnote: no ticket has this customer id\n"
+    assert written("forget").returncode == 2
+    assert written("forget", "--customer-id", " ").returncode == 2
+
+
+def held(db: Path) -> list[list[tuple[object, ...]]]:
+    return [rows(db, f"select * from {table}") for table in ("tickets", "events", "classifications", "runs")]
+
+
+ASKED = "this erases 2 tickets of CUSTOMERWORD for good; go on? [y/N] "
+
+
+@pytest.mark.parametrize("answer", ["n\r", "\r", "yellow\r", "\x04"])
+def test_on_a_terminal_it_asks_and_anything_but_yes_erases_nothing(written: Cli, answer: str) -> None:
+    before = held(written.db)
+    typist = Typist(written, "forget", "--customer-id", "CUSTOMERWORD")
+    typist.sees(ASKED)
+    typist.types(answer, see="nothing was erased")
+    assert typist.ends() == 0
+    assert held(written.db) == before
+
+
+def test_yes_at_the_question_erases(written: Cli) -> None:
+    typist = Typist(written, "forget", "--customer-id", "CUSTOMERWORD")
+    typist.sees(ASKED)
+    typist.types("y\r", see="2 forgotten")
+    assert typist.ends() == 0
+    assert found_in(written.db) == set()
+
+
+def test_ctrl_c_at_the_question_is_130_and_erases_nothing(written: Cli) -> None:
+    typist = Typist(written, "forget", "--customer-id", "CUSTOMERWORD")
+    typist.sees(ASKED)
+    typist.process.send_signal(signal.SIGINT)
+    typist.sees("nothing was erased")
+    assert typist.ends() == 130
+    assert rows(written.db, "select count(*) from tickets where customer_id = 'CUSTOMERWORD'") == [(2,)]
+
+
+def test_with_yes_and_where_nobody_is_meant_there_is_no_question(written: Cli) -> None:
+    done = on_terminal(written.folder, written.env, "forget", "--customer-id", "C-NOBODY")
+    assert (done.code, done.text) == (0, "0 forgotten\nnote: no ticket has this customer id\n")
+    done = on_terminal(written.folder, written.env, "forget", "--customer-id", "CUSTOMERWORD", "--yes")
+    assert done.code == 0
+    assert "2 forgotten" in done.text
+    assert "go on?" not in done.text
+
+
+def test_a_dry_run_tells_how_many_and_changes_nothing(written: Cli) -> None:
+    before = held(written.db)
+    done = written("forget", "--customer-id", "CUSTOMERWORD", "--dry-run", "--yes")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "2 tickets of CUSTOMERWORD would be erased (--dry-run)\n"
+    assert "1 ticket of C-OTHER" in written("forget", "--customer-id", "C-OTHER", "--dry-run").stderr
+    assert held(written.db) == before
+
+
+def test_names_typed_as_options_are_not_in_the_record_of_runs(written: Cli) -> None:
+    words = " ".join(row[0] for row in rows(written.db, "select words from runs"))
+    assert "--customer-id" in words
+    assert [word for word in WORDS if word in words] == ["EXTERNALWORD"], "an argument, and until it is forgotten"
+
+
+def test_a_ticket_without_an_id_of_its_own_stays_forgotten_too(world: World) -> None:
+    list(world.triage().create(drafts(3)))
+    assert [o.did for o in forgotten(world)] == ["forgotten"] * 3
+    assert [o.did for o in world.triage().create(drafts(4))] == ["unchanged"] * 3 + ["created"]
+
+
+def test_an_export_full_of_forgotten_tickets_is_not_taken_for_another(world: World) -> None:
+    rows_ = [TicketDraft(n, n + 2, f"hello {n}", "text", "C-1", external_id=f"X-{n}", cells=()) for n in range(30)]
+    list(world.triage().create(rows_))
+    forgotten(world)
+    assert {o.did for o in world.triage().create(rows_)} == {"unchanged"}
+
+
+def test_what_another_run_holds_is_told_and_the_rest_is_forgotten(world: World) -> None:
+    list(world.triage().create(drafts(3)))
+    held = next(iter(world.store.find(Selection())))
+    run = world.store.begin(Run("r-1", "classify", "x", "w", ""))
+    world.store.claim(Selection(ids=(held.ticket_id,)), Lease(run.run_id), 1)
+    with pytest.raises(UnavailableError, match="at work on 1 more"):
+        forgotten(world)
+    assert [t.customer_id for t in world.store.find(Selection())].count(None) == 2
+    world.store.end(run)
+    assert len(forgotten(world)) == 1
+
+
+class Down:
+    """A destination that takes nothing for now."""
+
+    name = "down"
+    workers = 16
+    max_attempts = 3
+    schedule: tuple[float, ...] = (600.0,)
+
+    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+        for chunk in chunks:
+            yield [Outcome(n, "failed", None, DeliveryError("down"), parcel) for n, parcel in enumerate(chunk)]
+
+
+def test_what_is_still_owed_is_sent_no_more(world: World) -> None:
+    world.rules = (Rule("all", ("down",)),)
+    world.destinations = {"down": Down()}
+    list(world.triage().create(drafts(2)))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().route(Selection(), RoutePlan()))
+    assert {d.state for ds in world.store.deliveries([t.ticket_id for t in world.store.find(Selection())]).values()
+            for d in ds} == {"pending"}  # fmt: skip
+    forgotten(world)
+    assert world.store.next_due() is None
+
+
+def test_a_reader_that_keeps_an_old_state_open_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its write-ahead log would still hold the words; once it has left, the same command finishes."""
+    monkeypatch.setattr("triage_cli.stores.sqlite.connection.BUSY_SECONDS", 0.05)
+    world = World(SqliteStore(str(tmp_path / "t.db")))
+    list(world.triage().create(drafts(1)))
+    with closing(sqlite3.connect(world.store.path, isolation_level=None)) as reader:
+        reader.execute("begin")
+        reader.execute("select * from tickets").fetchall()
+        fresh = World(SqliteStore(world.store.path))
+        with pytest.raises(UnavailableError, match="reading"):
+            forgotten(fresh)
+    assert forgotten(World(SqliteStore(world.store.path))) == []
+    assert b"hello 0" not in b"".join(files_of(Path(world.store.path)).values())
+
+
+def test_a_kill_in_between_is_finished_by_the_same_command(cli: Cli) -> None:
+    text = "id,subject,customer_id\n" + "".join(f"{n},CANARY {n},C-1\n" for n in range(50))
+    assert cli("create", "-q", stdin=text).returncode == 0
+    for place in ("erase", "save", "scrub"):
+        code = (
+            "import os, sys\n"
+            "from triage_cli.stores.sqlite.store import SqliteStore\n"
+            f"SqliteStore.{place} = lambda *args, **kwargs: os.kill(os.getpid(), 9)\n"
+            "sys.argv = ['triage', 'forget', '--customer-id', 'C-1', '-q']\n"
+            "from triage_cli.cli.app import main\nmain()\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], env=cli.env, cwd=cli.folder, check=False)
+        assert done.returncode == -9
+        assert cli("audit", "verify", "-q").returncode == 0
+        words = dict(rows(cli.db, "select status, count(subject) from tickets group by 1"))
+        assert words in ({"new": 50}, {"forgotten": 0}), "all of a ticket is there, or nothing"
+    assert cli("forget", "--customer-id", "C-1").returncode == 0
+    assert rows(cli.db, "select status, count(*) from tickets group by 1") == [("forgotten", 50)]
+    assert b"CANARY" not in b"".join(files_of(cli.db).values())
+    assert cli("audit", "verify", "-q").returncode == 0
+
+
+def meanwhile(world: World) -> None:
+    """Forget all, though a run that was thought dead still works on them."""
+    with world.store._writing() as db:
+        db.execute("update runs set lease_until = 0")
+    assert len(forgotten(world)) == 1
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_answer_that_comes_after_its_ticket_was_forgotten_is_kept_without_words(
+    world: World, *, again: bool
+) -> None:
+    list(world.triage().create(drafts(1)))
+    if again:
+        list(world.triage().classify(Selection(), ClassifyPlan()))
+
+    def said(_: object) -> tuple[str, float]:
+        meanwhile(world)
+        return "Technical", 0.9
+
+    world.classifier = FakeClassifier(said, "fake-2")
+    named = Selection(ids=tuple(t.ticket_id for t in world.store.find(Selection())))
+    if again:
+        assert [o.did for o in world.triage().reclassify(named, ReclassifyPlan(ClassifyPlan()))] == ["held"]
+    else:
+        [outcome] = world.triage().classify(named, ClassifyPlan())
+        assert outcome.value is not None
+        assert outcome.value.now is not None
+        assert (outcome.did, outcome.value.now.reason) == ("held", None)
+    kept = world.store._read("select category, reason, answer_key from classifications order by 1")
+    assert [tuple(row) for row in kept] == [("Billing", None, "")] * again + [("Technical", None, "")]
+
+
+def test_an_attempt_that_ends_after_its_ticket_was_forgotten_keeps_no_words(world: World) -> None:
+    class Repeating(Down):
+        def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+            for outcomes in super().deliver(chunks):
+                if outcomes:
+                    meanwhile(world)
+                yield [o._replace(error=DeliveryError("not hello 0")) for o in outcomes]
+
+    world.rules = (Rule("all", ("down",)),)
+    world.destinations = {"down": Repeating()}
+    list(world.triage().create(drafts(1)))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().route(Selection(), RoutePlan()))
+    assert [tuple(row) for row in world.store._read("select number, error from attempts")] == [(1, "(forgotten)")]
+    assert [tuple(row) for row in world.store._read("select state, last_error from deliveries")] == [
+        ("superseded", None)
+    ]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_single_ticket_that_was_forgotten_is_not_brought_back_either(world: World, *, named: bool) -> None:
+    draft = TicketDraft(0, 0, "hello 0", "text", "C-1", external_id="Z-1" if named else None)
+    identity = None if named else "@call"
+    together = GroupCommitter(world.store, world.categories)
+    assert together.create(draft, "api", identity).did == "created"
+    forgotten(world)
+    again = together.create(draft, "api", identity)
+    together.close()
+    assert (again.did, again.value and again.value.subject) == ("unchanged", None)
+    assert len(list(world.store.find(Selection()))) == 1
+
+
+def test_blank_keeps_no_field_that_can_name_a_person() -> None:
+    draft = TicketDraft(0, 2, "my subject", "my text", "my id", "high", None, "my number", extra={"a": "my note"})
+    ticket = dedup.new_ticket(dedup.identify(draft), "id", "at", None)
+    ticket = ticket._replace(reason="my reason", error="my error")
+    assert sum("my " in str(value) for value in ticket) == 8
+    assert [value for value in blank(ticket) if "my " in str(value)] == []
+
+
+def test_what_was_never_sent_is_not_told_as_delivered(world: World) -> None:
+    world.rules = (Rule("all", ("down",)),)
+    world.destinations = {"down": Down()}
+    list(world.triage().create(drafts(1)))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().route(Selection(), RoutePlan()))
+    [ticket] = world.store.find(Selection())
+    assert (ticket.status, ticket.routed_to) == ("routing", "down")
+    forgotten(world)
+    [ticket] = world.store.find(Selection())
+    assert (ticket.status, ticket.routed_to) == ("forgotten", None)
+    why = world.triage().why(ticket.ticket_id).why
+    assert why[-1] == "Next: nothing; its text was forgotten, and nothing more is sent."
+
+
+def test_what_other_parts_keep_of_a_ticket_goes_too(world: World) -> None:
+    """Answers that the API keeps for a day, the keys of a batch, and those of a trial: of this ticket, and no other."""
+    list(world.triage().create(drafts(2)))
+    list(world.triage().create([TicketDraft(0, 2, "other", "text", "C-2", external_id="o", cells=())]))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    tickets = list(world.store.find(Selection()))
+    keys = dict(world.store._read("select ticket_id, answer_key from classifications"))
+    with world.store._writing() as db:
+        db.execute(
+            "insert into batches values "
+            "('b', 'c', 'a', 'f', '[]', '{}', 'p', 't', 'submitted', 3, 't', null, null, null, null)"
+        )
+        for n, ticket in enumerate(tickets):
+            key = keys[ticket.ticket_id]
+            db.execute(
+                "insert into batch_items values ('b', ?, ?, ?, 'new', 0.0, null, 'waiting')", (ticket.ticket_id, n, key)
+            )
+            db.execute(
+                "insert into trials values (?, ?, 's', 'c', 0.9, 'said', 'c', 'a', 'f', 't', 1, 1, 0, 0, 0.0)",
+                (key, str(n)),
+            )
+            answer = f'{{"ticket": {{"ticket_id": "{ticket.ticket_id}", "subject": "{ticket.subject}"}}}}'
+            db.execute("insert into idempotency values ('k', ?, 'h', 0.0, 201, ?, 0.0)", (str(n), answer))
+    forgotten(world)
+    assert len(world.store._read("select 1 from idempotency")) == 1
+    assert len(world.store._read("select 1 from trials")) == 1
+    assert sorted(world.store._read("select count(*), state from batch_items group by state")) == [
+        (1, "waiting"),
+        (2, "returned"),
+    ]
+    assert world.store._read("select count(*) from batch_items where answer_key = ''")[0][0] == 2
+
+
+def test_a_name_by_which_a_ticket_was_called_leaves_the_record_of_runs(world: World) -> None:
+    """What else was called stays, word by word."""
+    name = "O'Brien 5"
+    for n, who in enumerate(("C-1", "C-2")):
+        list(world.triage().create([TicketDraft(0, 2, "hello", "text", who, external_id=(name, "5")[n], cells=())]))
+    for words in (["classify", name, name, "5", "--limit", "55"], ["route", "5"]):
+        world.store.end(world.store.begin(Run(ids.new_id(), words[0], "x", shlex.join(words), ids.now())))
+    forgotten(world)
+    kept = {row[0] for row in world.store._read("select words from runs")}
+    assert {"classify … … 5 --limit 55", "route 5"} <= kept
+
+
+def test_an_import_that_is_under_way_brings_nobody_back(world: World) -> None:
+    def draft(n: int, customer: str = "C-other") -> TicketDraft:
+        return TicketDraft(n, n, f"text {n}", customer_id=customer, external_id=f"E{n}")
+
+    def export() -> Iterator[TicketDraft]:
+        yield from map(draft, range(1, CHUNK + 10))
+        assert [o.did for o in world.triage().forget("C-1")] == ["forgotten"]
+        yield from map(draft, range(CHUNK + 10, 3 * CHUNK))
+        yield draft(0, "C-1")
+
+    list(world.triage().create([draft(0, "C-1")]))
+    outcomes = list(world.triage().create(export()))
+    assert outcomes[-1].did == "unchanged"
+    assert not list(world.store.find(Selection(customer_id="C-1")))
+
+
+def test_a_ticket_that_was_forgotten_on_its_way_into_the_store_is_refused(world: World) -> None:
+    draft = TicketDraft(0, 0, "text", customer_id="C-1", external_id="E")
+    (created,) = world.triage().create([draft])
+    list(world.triage().forget("C-1"))
+    assert created.value is not None
+    late = created.value._replace(ticket_id=ids.new_id())
+    (conflict,) = world.store.save([Change(Event("created", late.ticket_id, None, "me", ids.now()), late)])
+    assert conflict is not None
+    assert conflict.ticket is not None
+    assert ids.is_forgotten(conflict.ticket.identity)

@@ -1,0 +1,191 @@
+"""What is not English is not sorted surely by a model that reads English alone; English always is."""
+
+import csv
+import io
+import json
+import re
+from io import BytesIO
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support import foreign_tickets as foreign
+from tests.support.cli import Cli
+from tests.support.embedded import answers, classifier, one, ticket
+from tests.support.world import a_budget
+from triage_cli.classifiers.calibrated import Calibrated
+from triage_cli.classifiers.cascade import Cascade
+from triage_cli.classifiers.embedded import language_guard
+from triage_cli.classifiers.embedded.fit import Trainer, fit
+from triage_cli.classifiers.embedded.tokens import words_of
+from triage_cli.classifiers.embedded.weights import Model
+from triage_cli.config import DEFAULT_CATEGORIES
+from triage_cli.domain.decisions import Calibration, Labelled
+from triage_cli.domain.evaluation.calibration import fit as curve_of
+from triage_cli.domain.tickets import Category
+
+# English all the same: names, borrowed words, a word that is quoted, no word that only English has.
+ENGLISH = (
+    "Order for Juan de la Cruz is late", "El Paso store closed", "Los Angeles delivery late", "José Muñoz cannot login",
+    "Zürich office printer offline", "Order to São Paulo missing", "L'Oreal voucher rejected", "Las Vegas booking",
+    "Le Mans dealer", "Café au lait machine broken", "Résumé upload fails", "Renée's card declined", "VPN down",
+    "Nestlé coupon expired", "Do you ship to Türkiye or España?", "D'Angelo order", "Das keyboard is defective",
+    'The word "bitte" appears in my invoice', "how do i say hello in french", "5 µm filter, 𝐛𝐨𝐥𝐝 letters, ™ sign",
+    "password reset", "app crashes", "monitor flickers", "I don’t know why it’s charged", "",
+)  # fmt: skip
+GERMAN = [
+    (f"{text}, {word} {n}", label)
+    for n in range(5)
+    for text, word, label in (
+        ("Meine Rechnung ist falsch und der Betrag zu hoch", "Mahnung", "Billing"),
+        ("Die Anwendung startet nicht und zeigt einen Fehler", "Absturz", "Technical"),
+        ("Wann haben Sie geöffnet und wo finde ich Ihren Laden", "Öffnung", "General"),
+    )
+]
+
+
+def seems_foreign(text: str) -> bool:
+    return language_guard.share_foreign([words_of(text)[0]]) == 1.0
+
+
+@pytest.fixture(scope="module")
+def default() -> Model:
+    return fit(DEFAULT_CATEGORIES)
+
+
+@pytest.mark.parametrize("name", foreign.TICKETS)
+def test_short_tickets_of_other_languages_are_known_for_it(name: str) -> None:
+    assert [text for text in foreign.TICKETS[name] if not seems_foreign(text)] == []
+
+
+@pytest.mark.parametrize("text", foreign.OTHERS)
+def test_other_scripts_and_small_words_of_more_languages_are_known_too(text: str) -> None:
+    assert seems_foreign(text)
+
+
+@pytest.mark.parametrize("text", ENGLISH)
+def test_english_is_english(text: str) -> None:
+    assert not seems_foreign(text)
+
+
+def test_a_long_text_is_foreign_though_it_quotes_english() -> None:
+    quoted = (
+        "Fehler beim Start: 'could not open file, access denied'. Was kann ich dagegen tun? Ich habe schon gesucht."
+    )
+    assert seems_foreign(quoted)
+    assert not seems_foreign(f"The customer wrote 'Rechnung falsch', what should we do with it? {'thanks ' * 5}")
+
+
+def test_what_it_cannot_read_is_only_suggested_without_a_number(default: Model) -> None:
+    asked = classifier(default, min_confidence=0.0)
+    found = answers(asked, "facturé deux fois, remboursement", "charged twice, refund")
+    (unread,), (read,) = (answer.steps for answer in found)
+    assert unread.category in {"Billing", "Technical", "General"}
+    assert (unread.confidence, unread.probabilities) == (None, None)
+    reason, _, other = (unread.reason or "").partition("; next: ")
+    assert reason == "seems not to be English, the only language this model reads"
+    assert other in {"Billing", "Technical", "General"} - {unread.category}
+    assert [answer.sure for answer in found] == [False, True]
+    assert read.confidence is not None
+
+
+def test_where_there_is_one_category_the_language_does_not_matter() -> None:
+    only = (Category("Inbox", "All mail"),)
+    assert one(classifier(fit(only), only), "Rechnung falsch, der Betrag ist zu hoch").confidence == 1.0
+
+
+def test_a_model_that_learned_a_language_reads_it() -> None:
+    english = [(f"order {n} of the zorbix is late", "General") for n in range(120)]
+    taught = fit(DEFAULT_CATEGORIES, GERMAN)
+    assert not taught.english
+    got = one(classifier(taught), "Meine Rechnung ist falsch")
+    assert got.category == "Billing"
+    assert got.confidence is not None
+    assert fit(DEFAULT_CATEGORIES, [*english, *GERMAN]).english is False
+    few = fit(DEFAULT_CATEGORIES, [*english, *GERMAN[:3]])
+    assert few.english
+    assert one(classifier(few), "Meine Rechnung ist falsch").confidence is None
+
+
+def older(weights: bytes) -> bytes:
+    """Return a model as it was stored before it told what it reads."""
+    buffer = BytesIO()
+    with np.load(BytesIO(weights), allow_pickle=False) as arrays:
+        np.savez_compressed(buffer, **{name: arrays[name] for name in arrays if name != "english"})
+    return buffer.getvalue()
+
+
+def test_models_that_were_stored_before_still_load(default: Model) -> None:
+    """The built-in one reads English; of a learned one it is not known what it learned, so it answers as it did."""
+    assert Model.from_bytes(older(default.to_bytes())).english
+    learned = fit(DEFAULT_CATEGORIES, [("charged twice", "Billing"), ("it crashes", "Technical")])
+    assert Model.from_bytes(learned.to_bytes()).english
+    before = Model.from_bytes(older(learned.to_bytes()))
+    assert not before.english
+    assert before.learned == learned.learned
+
+
+def test_guesses_beside_tickets_have_no_number_either(default: Model) -> None:
+    trainer = Trainer(DEFAULT_CATEGORIES, default.to_bytes)
+    texts = ["refund my invoice", "42", "Bitte kündigen Sie mein Abo", "the app crashes"]
+    first, nothing, unread, last = trainer.answers(default.to_bytes(), texts)
+    assert nothing == (None, None)
+    assert (unread[0] is None, unread[1]) == (False, None)
+    assert (first[0], last[0]) == ("Billing", "Technical")
+    assert None not in (first[1], last[1])
+    assert trainer.fit([Labelled(text, label) for text, label in GERMAN])
+
+
+def test_no_curve_and_no_threshold_makes_it_sure(default: Model) -> None:
+    curve = curve_of([(n / 100, n > 40) for n in range(100)])
+    kept = Calibration("f", "local", json.dumps(curve.points), curve.method, 100, 0.1, 0.1, "")
+    asked = Calibrated(classifier(default, min_confidence=0.0), kept, 0.0)
+    unread, read = answers(asked, "Passwort vergessen, bitte zurücksetzen", "charged twice")
+    assert (unread.sure, unread.steps[0].confidence, unread.steps[0].raw) == (False, None, None)
+    assert (read.sure, read.steps[0].raw is None) == (True, False)
+
+
+def test_a_cascade_goes_on(default: Model) -> None:
+    first, last = classifier(default, min_confidence=0.0), classifier(default, min_confidence=0.0)
+    tickets = [ticket("Wo bleibt mein Paket?"), ticket("charged twice")._replace(ticket_id="t2")]
+    outcomes = [o for chunk in Cascade("both", [first, last]).classify([tickets], a_budget()) for o in chunk]
+    steps = {o.ticket.ticket_id: len(o.value.steps) for o in outcomes if o.value}
+    assert steps == {"t": 2, "t2": 1}
+
+
+def test_it_goes_to_review_and_why_says_so(fitted: Cli) -> None:
+    done = fitted("run", "-o", "json", stdin="id,subject\ng1,Wo bleibt mein Paket?\ne1,I was charged twice\n")
+    (german, english) = json.loads(done.stdout)
+    assert (german["triage_status"], german["triage_confidence"]) == ("needs_review", None)
+    assert german["triage_suggestion"]
+    assert english["triage_status"] == "routed"
+    said = fitted("why", "g1").stdout
+    assert " at unknown" not in said
+    assert "without a confidence: seems not to be English, the only language this model reads; next: " in said
+    assert "That is not sure, so it is only a suggestion, and a person decides." in said
+
+
+def test_eval_counts_it_as_not_answered_and_calibration_leaves_it_alone(fitted: Cli) -> None:
+    texts = [(f"refund invoice number {chr(97 + n % 26)}{chr(97 + n // 26)}", "Billing") for n in range(40)]
+    texts += [(text, "Technical") for text in foreign.TICKETS["German"]]
+    written = io.StringIO()
+    csv.writer(written).writerows([("description", "label"), *texts])
+    (fitted.folder / "l.csv").write_text(written.getvalue())
+    done = fitted("eval", "l.csv", "-o", "json", "--calibrate", "--report", "r.html")
+    assert done.returncode == 0, done.stderr
+    (record,) = json.loads(done.stdout)
+    at_0 = next(t for t in record["thresholds"] if t["threshold"] == 0.0)
+    assert (record["n"], at_0["answered"], at_0["abstained"]) == (55, 40, 15)
+    assert "calibrated local" in done.stderr
+    assert "40 tickets)" in done.stderr
+    page = (fitted.folder / "r.html").read_text()
+    (row,) = [row for row in re.split("<tr>", page) if "Drucker druckt nicht" in row]
+    assert re.findall("<td[^>]*>([^<]*)</td>", row)[2] == ""
+
+
+@given(st.text())
+def test_any_word_leans_somewhere(text: str) -> None:
+    for word in words_of(text)[0]:
+        assert -2 <= language_guard.leaning(word) <= 2

@@ -1,0 +1,620 @@
+"""What only the PostgreSQL store promises: exactly once over lost connections, one schema, errors that help."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.online import ONLINE
+from tests.support.pg_server import PgServer, sql
+from tests.support.stored_tickets import OLD_RUN, a_run, a_ticket, actions, changed, created, filled, stored
+from triage_cli.config import without_password
+from triage_cli.domain import audit_chain
+from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.errors import StoreError, TriageError, UnavailableError
+from triage_cli.domain.runs import Run
+from triage_cli.domain.streams import BYTES
+from triage_cli.domain.tickets import Selection
+from triage_cli.stores import queries
+from triage_cli.stores.category_renames import BEARS
+from triage_cli.stores.postgres import pool as pg_pool
+from triage_cli.stores.postgres import queries as pg_queries
+from triage_cli.stores.postgres import schema
+from triage_cli.stores.postgres.dialect import DialectConnection, storable, translated
+from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sqlite.connection import VERSION
+from triage_cli.stores.sqlite.store import SqliteStore
+
+TO_CLASSIFY = frozenset({"new", "failed"})
+
+
+@pytest.fixture
+def pg(pg_url: str) -> Iterator[PostgresStore]:
+    opened = PostgresStore(pg_url, network=ONLINE)
+    yield opened
+    opened.close()
+
+
+def is_whole(store: PostgresStore) -> bool:
+    return audit_chain.first_break(store.events(EventQuery())) is None
+
+
+def cut_all(url: str) -> int:
+    """End every other connection to a database, as a failover does; return how many there were."""
+    said = """select count(pg_terminate_backend(pid)) from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"""
+    number: int = sql(url, said)[0][0]
+    return number
+
+
+@contextmanager
+def holding(url: str, said: str) -> Iterator["psycopg.Connection[Any]"]:
+    """Hold the locks of a statement, as another program in mid-transaction does."""
+    with psycopg.connect(url) as other:
+        other.execute(said.encode())
+        yield other
+        other.rollback()
+
+
+# -- the door
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("select ? where a = :name", "select %s where a = %(name)s"),
+        ("select 'what?', ':name', '100%', 'it''s ?' || ?", "select 'what?', ':name', '100%%', 'it''s ?' || %s"),
+        ("select a::text, ?::json", "select a::text, %s::json"),
+        ("where a like :b escape '\\'", "where a ilike %(b)s escape '\\'"),
+        ("a in (select value from json_each(?))", "a in (select json_array_elements_text(%s::json))"),
+        ("a in (select value from json_each(:ids))", "a in (select json_array_elements_text(%(ids)s::json))"),
+        ("select a % b", "select a %% b"),
+    ],
+)
+def test_sql_is_translated_outside_of_literals(said: str, wanted: str) -> None:
+    assert translated(said).decode() == wanted
+
+
+def test_rows_come_out_with_the_types_that_sqlite_gives(pg: PostgresStore) -> None:
+    said = """select sum(n), avg(n) > 1, count(*), 1.5, cast(null as text)
+        from (values (cast(1 as bigint)), (2)) as numbers (n)"""
+    (row,) = pg._read(said)
+    assert row == (3, 1, 2, 1.5, None)
+    assert [type(value) for value in row] == [int, int, int, float, type(None)]
+
+
+def test_a_transaction_reads_what_it_wrote_and_nobody_else_does(pg: PostgresStore) -> None:
+    with pg._writing() as db:
+        db.execute("insert into switched_off values (?, ?)", ("box", "now"))
+        assert pg.switched_off() == {"box"}
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(pg.switched_off).result() == frozenset()
+    assert pg.switched_off() == {"box"}
+
+
+def test_texts_that_postgresql_cannot_keep_are_kept_as_near_as_it_can_and_stay_chained(pg: PostgresStore) -> None:
+    ticket = a_ticket("n\0ul", subject="a\0b", description="half \ud800 pair", identity="n\0ul\timport")
+    change = created(ticket)
+    change = change._replace(event=change.event._replace(actor="e\0ve\udc80", data={"line": 1, "said": "\udc80"}))
+    assert pg.save([change]) == [None]
+    here = stored(pg, ticket)  # type: ignore[arg-type]
+    assert (here.subject, here.description, here.external_id) == ("a\ufffdb", "half ? pair", "n\ufffdul")
+    assert pg.known(["n\0ul\timport", "nobody"]) == {"n\0ul\timport": here}
+    assert pg.named("n\0ul", 5) == [here]
+    assert list(pg.find(Selection(ids=("\0", ticket.ticket_id)))) == [here]
+    assert is_whole(pg)
+    assert storable("plain") == "plain"
+    many = [a_ticket(f"m{n}", subject="a\0b") for n in range(pg_queries.MANY)]
+    assert pg.save([created(t) for t in many]) == [None] * len(many)
+    assert pg.stats().tickets == 1 + len(many)
+    assert is_whole(pg)
+
+
+# -- the schema
+
+
+def test_both_stores_have_the_same_tables_and_columns(pg: PostgresStore, tmp_path: Path) -> None:
+    said = "select column_name from information_schema.columns where table_name = ? order by ordinal_position"
+    here = SqliteStore(str(tmp_path / "triage.db"))
+    assert "tickets" in schema.tables()
+    for table in [*schema.tables(), "verdicts"]:
+        columns = [row[1] for row in here._read(f"pragma table_info({table})")]
+        assert [row[0] for row in pg._read(said, (table,))] == columns, table
+
+
+def test_what_refers_to_a_later_table_is_added_last() -> None:
+    statements = (
+        "create table a (x text references b (y) deferrable initially deferred, z integer not null)",
+        "create table b (y text primary key, n integer primary key, w real, v blob) without rowid",
+    )
+    first, second, last = schema.translated(statements)
+    assert first == 'create table a (x text collate "C", z bigint not null)'
+    assert "bytea" in second
+    assert "double precision" in second
+    assert "generated by default as identity primary key" in second
+    assert last == "alter table a add foreign key (x) references b (y) deferrable initially deferred"
+
+
+def test_many_that_open_a_new_database_at_once_build_one(pg_server: PgServer) -> None:
+    url = pg_server.database()
+    gate = threading.Barrier(8)
+
+    def open_it(_: int) -> int:
+        one = PostgresStore(url, network=ONLINE)
+        gate.wait()
+        try:
+            return one.stats().tickets
+        finally:
+            one.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(open_it, range(8))) == [0] * 8
+    assert sql(url, "select count(*) from chain") == [(1,)]
+    assert sql(url, "select version from schema_version") == [(VERSION,)]
+
+
+def test_a_newer_schema_is_refused_and_left_as_it_is(pg_server: PgServer) -> None:
+    url = pg_server.database(like=pg_server.template)
+    sql(url, "update schema_version set version = version + 1")
+    with pytest.raises(StoreError, match="newer triage") as raised:
+        PostgresStore(url, network=ONLINE).stats()
+    assert int(raised.value.exit_code) == 2
+    assert sql(url, "select version from schema_version") == [(VERSION + 1,)]
+
+
+def test_a_schema_of_version_1_is_brought_forward_by_one_of_many_and_goes_on(pg_server: PgServer) -> None:
+    url = pg_server.database()
+    for statement in schema.translated():
+        sql(url, statement)
+    sql(url, "create table schema_version (version bigint not null)")
+    sql(url, "insert into schema_version values (1)")
+    sql(url, OLD_RUN)
+
+    def open_it(_: int) -> list[tuple[str, float, float]]:
+        one = PostgresStore(url, network=ONLINE)
+        try:
+            return [(run.run_id, run.spent, run.reserved) for run in one.runs(None)]
+        finally:
+            one.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(open_it, range(8))) == [[("r1", 2.5, 0.5)]] * 8
+    assert sql(url, "select version from schema_version") == [(VERSION,)]
+    said = """select table_name, column_name, data_type, column_default, is_nullable from information_schema.columns
+        where table_schema = 'public' order by 1, 2"""
+    assert sql(url, said) == sql(pg_server.template, said)
+    store = PostgresStore(url, network=ONLINE)
+    assert store.begin(Run("r2", "classify", "tester", "classify", "2026-01-02")).spent == 3
+    store.close()
+
+
+def test_who_sets_money_aside_waits_for_nobody_but_its_like(pg: PostgresStore) -> None:
+    """The lock on the budget is taken first, and the chain's not at all: nobody can wait in a ring."""
+    lease = a_run(pg)._replace(spent=0.0, reserved=0.0)  # type: ignore[arg-type]
+    with holding(pg.path, "select 1 from chain for update"):
+        assert pg.set_aside(lease, [1.0], 5.0) == 1
+    turn = f"select pg_advisory_xact_lock({pg_queries.BUDGET})"
+    with ThreadPoolExecutor(1) as pool, holding(pg.path, turn) as other:
+        waiting = pool.submit(pg.set_aside, lease, [1.0], 5.0)
+        waits_for_a_lock(pg.path)
+        filled(pg, a_ticket("1"))  # type: ignore[arg-type]
+        assert pg.set_aside(lease, [1.0], None) == 1, "without a budget there are no turns"
+        other.rollback()
+        assert waiting.result(10) == 1
+
+
+@pytest.mark.parametrize("table", ["tickets (title text)", "schema_version (id bigint, applied text)"])
+def test_another_program_s_tables_are_refused_and_left_as_they_are(pg_server: PgServer, table: str) -> None:
+    url = pg_server.database()
+    sql(url, f"create table {table}")
+    with pytest.raises(StoreError, match="another program"):
+        PostgresStore(url, network=ONLINE).stats()
+    assert sql(url, "select count(*) from pg_tables where schemaname = 'public'") == [(1,)]
+
+
+def test_a_schema_of_its_own_in_a_shared_database_is_enough(pg_server: PgServer) -> None:
+    url = pg_server.database()
+    sql(url, "create table tickets (title text)")
+    sql(url, "create schema ours")
+    opened = PostgresStore(f"{url}&options=-csearch_path%3Dours", network=ONLINE)
+    filled(opened, a_ticket())  # type: ignore[arg-type]
+    assert sql(url, "select count(*) from ours.tickets") == [(1,)]
+    opened.close()
+
+
+@pytest.mark.parametrize("said", ["truncate events", "update events set actor = 'eve'", "delete from events"])
+def test_the_log_can_only_grow(pg: PostgresStore, said: str) -> None:
+    filled(pg, a_ticket())  # type: ignore[arg-type]
+    with pytest.raises(psycopg.IntegrityError, match="append-only"):
+        sql(pg.path, said)
+    assert actions(pg) == ["created"]  # type: ignore[arg-type]
+
+
+# -- claims and the chain
+
+
+def test_claims_pass_over_what_is_locked_and_wait_for_what_is_named(pg: PostgresStore) -> None:
+    one, two = filled(pg, a_ticket("1"), a_ticket("2"))  # type: ignore[arg-type]
+    lease = a_run(pg)  # type: ignore[arg-type]
+    with holding(pg.path, f"select 1 from tickets where ticket_id = '{one.ticket_id}' for update") as other:
+        assert [t.external_id for t in pg.claim(Selection(statuses=TO_CLASSIFY), lease, 5)] == ["2"]
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(pg.claim, Selection(ids=(one.ticket_id, two.ticket_id)), a_run(pg), 5)  # type: ignore[arg-type]
+            waits_for_a_lock(pg.path)
+            other.rollback()
+            assert [t.external_id for t in waiting.result(10)] == ["1"]
+
+
+def waits_for_a_lock(url: str) -> None:
+    until = time.monotonic() + 20
+    while not sql(url, "select 1 from pg_stat_activity where wait_event_type = 'Lock'"):
+        assert time.monotonic() < until
+
+
+def test_a_claim_that_was_overtaken_while_it_waited_gives_nothing_that_another_has(pg: PostgresStore) -> None:
+    """Its statement looked at the claims before the other's was there; the one that writes them looks again."""
+    (one,) = filled(pg, a_ticket("1"))  # type: ignore[arg-type]
+    lease = a_run(pg)  # type: ignore[arg-type]
+    held = f"select 1 from tickets where ticket_id = '{one.ticket_id}' for update"
+    with ThreadPoolExecutor(1) as pool, holding(pg.path, held) as other:
+        waiting = pool.submit(pg.claim, Selection(ids=(one.ticket_id,)), lease, 5)
+        waits_for_a_lock(pg.path)
+        other.execute(
+            b"insert into runs (run_id, kind, actor, words, started_at, host, pid, spent, reserved, counts, "
+            b"lease_until) values ('r2', '', '', '', '', '', 0, 0, 0, '', 9e9)"
+        )
+        other.execute("insert into claims values (%s, 'r2')", (one.ticket_id,))
+        other.commit()
+        assert waiting.result(10) == []
+    assert sql(pg.path, "select run_id from claims") == [("r2",)]
+
+
+def test_who_waits_for_the_chain_holds_up_no_claim(pg: PostgresStore) -> None:
+    filled(pg, a_ticket("1"))  # type: ignore[arg-type]
+    lease = a_run(pg)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(1) as pool:
+        with holding(pg.path, "select 1 from chain for update"):
+            saving = pool.submit(pg.save, [created(a_ticket("2"))])
+            waits_for_a_lock(pg.path)
+            assert len(pg.claim(Selection(statuses=TO_CLASSIFY), lease, 5)) == 1
+            assert not saving.done()
+        assert saving.result(10) == [None]
+    assert is_whole(pg)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "index"),
+    [(TO_CLASSIFY, "tickets_to_classify"), (frozenset({"classified", "unroutable"}), "tickets_to_route")],
+)
+@pytest.mark.parametrize("after", ["", "2x"])
+def test_claims_are_answered_by_the_index_of_their_queue_in_order(
+    pg: PostgresStore, statuses: frozenset[str], index: str, after: str
+) -> None:
+    where, values = queries.position(Selection(statuses=statuses, after=after))
+    said = pg_queries.page(
+        " and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", "for no key update skip locked"
+    )
+    steps = plan(pg, said, values | {"limit": 5, "bytes": BYTES})
+    assert index in steps
+    assert "Sort" not in steps[steps.index("Limit") :], "what is claimed may be sorted, but not what it is chosen from"
+
+
+# Each value is one of hundreds, as in a shop with many tickets of every kind: that is what the indexes are for.
+MANY = b"""
+    insert into tickets (ticket_id, identity, source, content_hash, urgency, stored_at, extra, status, category,
+        classifier, customer_id)
+    select lpad(n::text, 32, '0'), n::text, 'import', '', n % 4, '2026-01-01', '{}',
+        case when n % 400 = 1 then 'undeliverable'
+            else (array['new', 'new', 'classified', 'classified', 'needs_review', 'routed'])[n % 6 + 1] end,
+        'Category ' || n % 400, 'Model ' || n % 400, 'C-' || n % 400 from generate_series(1, 8000) n;
+    insert into deliveries
+        (delivery_id, ticket_id, category, destination, rule, config_hash, state, attempts, due_at, at)
+    select ticket_id, ticket_id, 'Billing', 'box', 'r', '', case when ticket_id like '%1' then 'pending' else 'accepted'
+        end, 0, 0, '2026-01-01' from tickets;
+    insert into runs (run_id, kind, actor, words, started_at, host, pid, spent, reserved, counts, lease_until)
+    select 'run ' || n, '', '', '', '', '', 0, 0, 0, '', 9e9 from generate_series(1, 4) n;
+    insert into claims select ticket_id, 'run ' || urgency + 1 from tickets where ticket_id like '%99';
+    analyze tickets, deliveries, runs, claims;
+"""
+
+
+def plan(pg: PostgresStore, said: str, values: dict[str, Any]) -> str:
+    """Return how a database of some size is searched; nothing of it stays."""
+    with psycopg.connect(pg.path) as db:
+        db.execute(MANY)
+        for kind in ("seqscan", "bitmapscan"):  # still so few that reading all of them is cheap
+            db.execute(f"set local enable_{kind} = off".encode())
+        steps = db.execute(translated(f"explain {said}"), values).fetchall()
+        db.rollback()
+    return "\n".join(step[0] for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("selection", "index"),
+    [
+        (Selection(), "tickets_pkey"),
+        (Selection(statuses=frozenset({"needs_review"})), "tickets_to_review"),
+        (Selection(statuses=frozenset({"undeliverable"})), "tickets_by_status"),
+        (Selection(category="Category 7"), "tickets_by_category"),
+        (Selection(customer_id="C-7"), "tickets_by_customer"),
+        (Selection(classifier="Model 7"), "tickets_by_classifier"),
+    ],
+)
+def test_lists_are_answered_by_an_index_in_order(pg: PostgresStore, selection: Selection, index: str) -> None:
+    where, values = queries.where(selection)
+    said = pg_queries.page(" and ".join(where) or "true", "ticket_id desc")
+    values |= {"limit": 5, "bytes": BYTES}
+    steps = plan(pg, said, values)
+    assert index in steps
+    assert "Sort" not in steps
+
+
+def test_due_deliveries_and_endings_are_answered_by_their_indexes(pg: PostgresStore) -> None:
+    due = plan(pg, pg_queries.DUE, {"destination": "box", "run": "r", "now": 0.0, "horizon": 0.0, "limit": 5})
+    assert "deliveries_due" in due
+    assert "tickets_pkey" in due, "one ticket is looked at for each delivery"
+    after = plan(pg, queries.NEXT_DUE, {"but": "[]"})
+    assert "deliveries_due" in after
+    assert "tickets_pkey" in after
+    assert "Sort" not in due + after
+    assert "tickets_by_ending" in plan(pg, pg_queries.ENDING, {"ending": "abcdef", "limit": 5})
+
+
+def test_whether_an_old_name_is_still_borne_is_answered_by_indexes(pg: PostgresStore) -> None:
+    steps = plan(pg, BEARS, {"name": "Gone"})
+    assert "tickets_by_category" in steps
+    assert "tickets_to_review" in steps
+
+
+# -- what goes away and comes back
+
+
+def test_connections_that_are_cut_at_any_moment_lose_and_double_nothing(pg: PostgresStore) -> None:
+    filled(pg, a_ticket("first"))  # type: ignore[arg-type]
+    done = threading.Event()
+
+    def cut() -> int:
+        number = 0
+        while not done.is_set():
+            number += cut_all(pg.path)
+            done.wait(0.1)
+        return number
+
+    def save(name: str) -> int:
+        lease = a_run(pg)  # type: ignore[arg-type]
+        return sum(pg.save([created(a_ticket(f"{name}-{n}"))], lease) == [None] for n in range(100))
+
+    with ThreadPoolExecutor(4) as pool:
+        cutting = pool.submit(cut)
+        saved = list(pool.map(save, "ab"))
+        done.set()
+        assert cutting.result() > 3
+    assert saved == [100, 100]
+    assert pg.stats().tickets == 201
+    assert len(actions(pg)) == 201  # type: ignore[arg-type]
+    assert is_whole(pg)
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_a_commit_nobody_heard_of_is_looked_up_and_done_exactly_once(
+    pg: PostgresStore, monkeypatch: pytest.MonkeyPatch, *, done: bool
+) -> None:
+    (ticket,) = filled(pg, a_ticket("1"))  # type: ignore[arg-type]
+    commit, lost = pg_pool.Server._commit, iter([True])
+
+    def lose(server: pg_pool.Server, door: DialectConnection) -> None:
+        if not next(lost, False):
+            commit(server, door)
+            return
+        if done:
+            commit(server, door)
+        door.connection.close()
+        raise psycopg.OperationalError("the connection is closed")
+
+    monkeypatch.setattr(pg_pool.Server, "_commit", lose)
+    assert pg.save([changed(ticket, reason="once"), created(a_ticket("2"))]) == [None, None]
+    assert stored(pg, ticket).revision == ticket.revision + 1  # type: ignore[arg-type]
+    assert actions(pg) == ["created", "updated", "created"]  # type: ignore[arg-type]
+    lost = iter([True])
+    if done:
+        with pg._writing() as db:
+            db.execute("insert into switched_off values (?, ?)", ("box", "now"))
+    else:
+        with pytest.raises(UnavailableError), pg._writing() as db:
+            db.execute("insert into switched_off values (?, ?)", ("box", "now"))
+    assert pg.switched_off() == (frozenset({"box"}) if done else frozenset())
+
+
+@pytest.mark.parametrize("given", ["to nobody", "to another"])
+def test_a_transaction_whose_number_a_crash_has_freed_is_done_again(
+    pg: PostgresStore, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """What had not reached the server's disk is forgotten with its number, and the number is used again."""
+    with pg._writing() as db:
+        db.execute("insert into switched_off values (?, ?)", ("box", "now"))
+        (freed,) = db.execute("select pg_current_xact_id()::text").fetchone() or ("",)
+    if given == "to nobody":
+        freed = str(int(freed) + 1000)
+    begin, commit, lost = pg_pool._begin, pg_pool.Server._commit, iter([True])
+
+    def begin_under_it(door: DialectConnection) -> str:
+        begin(door)
+        return freed
+
+    def lose(server: pg_pool.Server, door: DialectConnection) -> None:
+        if next(lost, False):
+            door.connection.close()
+            raise psycopg.OperationalError("the connection is closed")
+        commit(server, door)
+
+    monkeypatch.setattr(pg_pool, "_begin", begin_under_it)
+    monkeypatch.setattr(pg_pool.Server, "_commit", lose)
+    assert pg.save([created(a_ticket("1"))]) == [None]
+    assert pg.stats().tickets == 1
+    assert actions(pg) == ["created"]  # type: ignore[arg-type]
+
+
+def test_a_server_that_crashes_and_comes_back_is_waited_for(pg: PostgresStore, pg_server: PgServer) -> None:
+    filled(pg, a_ticket("first"))  # type: ignore[arg-type]
+    started, stop = threading.Event(), threading.Event()
+
+    def save() -> int:
+        number = 0
+        while not stop.is_set():
+            assert pg.save([created(a_ticket(str(number)))]) == [None]
+            number += 1
+            started.set()
+        return number
+
+    with ThreadPoolExecutor(1) as pool:
+        saving = pool.submit(save)
+        started.wait(20)
+        pg_server.crash()
+        pg_server.start()
+        before = pg.stats().tickets
+        while pg.stats().tickets < before + 5:
+            assert not saving.done()
+        stop.set()
+        number = saving.result(30)
+    assert pg.stats().tickets == len(actions(pg)) == number + 1  # type: ignore[arg-type]
+    assert is_whole(pg)
+
+
+def test_a_deadlock_is_tried_again(pg: PostgresStore) -> None:
+    one, two = filled(pg, a_ticket("1"), a_ticket("2"))  # type: ignore[arg-type]
+    touch = "update tickets set source = source where ticket_id = '{}'"
+    with psycopg.connect(pg.path) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("set deadlock_timeout = '60s'")  # so that it is our transaction that is undone
+        other.execute(touch.format(two.ticket_id).encode())
+
+        tries = []
+
+        def work(db: DialectConnection) -> None:
+            tries.append(db)
+            db.execute(touch.format(one.ticket_id))
+            db.execute(touch.format(two.ticket_id))
+
+        saving = pool.submit(pg._server.write, work)
+        waits_for_a_lock(pg.path)
+        other.execute(touch.format(one.ticket_id).encode())
+        other.commit()
+        saving.result(20)
+    assert len(tries) > 1
+
+
+def test_a_statement_that_takes_too_long_is_exit_6_and_nothing_is_half_done(pg: PostgresStore) -> None:
+    hasty = PostgresStore(f"{pg.path}&options=-cstatement_timeout%3D300ms", network=ONLINE)
+    with (
+        holding(pg.path, "select 1 from chain for update"),
+        pytest.raises(UnavailableError, match="too long") as raised,
+    ):
+        hasty.save([created(a_ticket("1"))])
+    hasty.close()
+    assert int(raised.value.exit_code) == 6
+    assert pg.stats().tickets == 0
+    assert actions(pg) == []  # type: ignore[arg-type]
+
+
+def test_a_worker_that_stops_in_mid_transaction_does_not_hold_up_the_others(pg: PostgresStore) -> None:
+    frozen = PostgresStore(
+        f"{pg.path}&options=-cidle_in_transaction_session_timeout%3D300ms", network=ONLINE, patience=0.0
+    )
+    with pytest.raises(UnavailableError), frozen._writing() as db:  # noqa: PT012 - the block is what is undone
+        db.execute("select 1 from chain for update")
+        assert pg.save([created(a_ticket("1"))]) == [None]
+        db.execute("update chain set seq = 99")
+    frozen.close()
+    assert is_whole(pg)
+    assert pg.stats().events == 1
+
+
+# -- errors
+
+
+def refused(url: str) -> TriageError:
+    with pytest.raises(TriageError) as raised:
+        PostgresStore(url, network=ONLINE, patience=20.0).stats()
+    return raised.value
+
+
+def test_an_unreachable_server_is_exit_6_at_once(tmp_path: Path) -> None:
+    start = time.monotonic()
+    for url in (f"postgresql://me:hunter2@/triage?host={tmp_path}", "postgresql://me:hunter2@127.0.0.1:9/triage"):
+        error = refused(url)
+        assert int(error.exit_code) == 6
+        assert "cannot be reached" in error.message
+        assert "hunter2" not in error.sentence()
+    assert time.monotonic() - start < 10
+
+
+def test_a_database_that_is_not_there_is_exit_2(pg_server: PgServer) -> None:
+    error = refused(pg_server.url("nobody"))
+    assert int(error.exit_code) == 2
+    assert "createdb" in error.hint
+
+
+@pytest.fixture
+def guarded(pg_server: PgServer, pg_url: str) -> Iterator[str]:
+    """A database of a user that needs a password: hunter2."""
+    rules = pg_server.folder / "pg_hba.conf"
+    before = rules.read_text()
+    pg_server.sql("create role locked login password 'hunter2'")
+    rules.write_text("local all locked scram-sha-256\n" + before)
+    pg_server.sql("select pg_reload_conf()")
+    yield pg_url.replace("postgres@", "locked@")
+    rules.write_text(before)
+    pg_server.sql("select pg_reload_conf()")
+    pg_server.sql("drop role locked")
+
+
+def test_a_wrong_or_missing_password_is_exit_4_and_none_is_told(
+    guarded: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for url in (guarded, guarded.replace("locked@", "locked:hunter3@")):
+        error = refused(url)
+        assert int(error.exit_code) == 4
+        assert "PGPASSWORD" in error.hint
+        assert "hunter" not in error.sentence() + repr(error.__cause__)
+    monkeypatch.setenv("PGPASSWORD", "hunter2")
+    error = refused(guarded)  # the right password, but no rights
+    assert int(error.exit_code) == 4
+    assert "permission denied" in error.message
+    assert "".join(capfd.readouterr()) == ""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hunt@er2@h/t", "postgresql://u:hunt/er2@h/t", "postgresql://h/t?hunter=2",
+        "postgresql://h:hunter2/t", "postgres:hunter2",
+    ],
+)  # fmt: skip
+def test_an_address_that_cannot_be_read_is_exit_2_and_not_repeated(url: str) -> None:
+    error = refused(url)
+    assert int(error.exit_code) == 2
+    assert "hunt" not in error.sentence()
+    assert "er2" not in error.sentence()
+
+
+def test_a_password_is_masked_wherever_it_stands() -> None:
+    for url in ("postgresql://u:hunt@er2@h/t", "postgresql://u:hunt/er2@h/t", "postgresql://u:hunter2@h/t"):
+        assert "er2" not in without_password(url)
+    assert without_password("postgresql://u@h:5432/t") == "postgresql://u@h:5432/t"
+
+
+def test_without_the_package_it_is_said_what_installs_it(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.modules['psycopg'] = None; sys.argv[1:] = ['list', '--db', 'postgresql://h/t']\n"
+        "from triage_cli.cli.app import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "PostgreSQL needs the package psycopg; pip install '.[postgres]' in a clone of its repo" in done.stderr

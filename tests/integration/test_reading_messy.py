@@ -1,0 +1,260 @@
+"""Files that were read wrongly in silence: broken bytes, empty columns, totals, escapes, and dates of two readings."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.commands import rows
+from tests.support.read_tables import opened, read, reasons, texts
+from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.readers.sniff import HEAD
+
+
+def decoded(data: bytes) -> tuple[list[str | None], list[str], str]:
+    table = opened(b"id,subject\n" + data)
+    found = [row.subject for row in table.rows if isinstance(row, TicketDraft)]
+    return found, table.remarks(), table.taken.partition("; ")[2]
+
+
+def test_a_broken_byte_is_mended_alone_and_the_row_stays_what_it_is() -> None:
+    good = "1,it said “hello”\n".encode()
+    found, remarks, taken = decoded(good * 3 + b"2,it said \xe2\x80\x9chello\x94 and won\x92t\n")
+    assert found == ["it said “hello”"] * 3 + ["it said “hello” and won\u2019t"]
+    assert taken == "utf-8, ','"
+    assert remarks == ["1 line(s) hold bytes that are not utf-8; these were read as cp1252"]
+
+
+def test_a_character_that_lost_its_end_is_shown_as_lost() -> None:
+    good = "1,it said “hello”\n".encode()
+    found, remarks, _ = decoded(good * 3 + b"2,it said \xe2\x80\x9chello\xe2\x80 \n3,cut \xe2\x80\n")
+    assert found[3:] == ["it said “hello\ufffd", "cut \ufffd"]
+    (remark,) = remarks
+    assert remark.startswith("2 line(s) hold bytes that are not utf-8; these were read as cp1252; in 2 of them ")
+    assert remark.endswith("a character had lost its end and is \ufffd now")
+
+
+@pytest.mark.parametrize("odd", [b"\xff", b"\xe9", b"\xc0"])
+def test_one_odd_byte_tells_of_no_encoding(odd: bytes) -> None:
+    """A detector takes it for Greek, Cyrillic or Hebrew."""
+    _, remarks, taken = decoded(b"1,plain words\n" * 50 + "2,café\n".encode() + b"3,oops " + odd + b" here\n")
+    assert taken == "utf-8, ','"
+    assert remarks == ["1 line(s) hold bytes that are not utf-8; these were read as cp1252"]
+    assert decoded(b"1,plain words\n" * 50 + b"3,oops " + odd + b" here\n")[1:] == ([], "cp1252, ','")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "often"),
+    [
+        ("cp1251", "нет связи: «ЯЩЖЮ» текст заявки", 9),
+        ("cp1250", "Zażółć gęślą jaźń: Łódź i Kraków PÓŁNOC", 9),
+        ("cp932", "ログインできません。助けてください", 9),
+        ("cp1252", "Grüße aus Köln hätte gern", 9),
+    ],
+)
+def test_a_whole_file_of_another_encoding_is_read_by_lines(encoding: str, text: str, often: int) -> None:
+    """Two of its bytes may be one good character of UTF-8 by chance."""
+    found, remarks, taken = decoded(f"1,{text}\n".encode(encoding) * often)
+    assert (found, remarks, taken) == ([text] * often, [], f"{encoding}, ','")
+
+
+def test_another_encoding_after_the_sample_is_told_too() -> None:
+    plain = b"1,nothing special here\n" * (HEAD // 20)
+    found, remarks, taken = decoded(plain + "2,Grüße aus Köln hätte gern\n".encode("cp1252"))
+    assert (found[-1], taken) == ("Grüße aus Köln hätte gern", "utf-8, ','")
+    assert remarks == ["1 line(s) hold bytes that are not utf-8; these were read as cp1252"]
+
+
+FRESHDESK = "Ticket ID,Subject,Status,Priority,Created time,Resolved time,Due by Time,Contact ID,Full name,Email"
+
+
+def taken(data: str) -> dict[str, str]:
+    said = opened(data).taken.partition(";")[0]
+    return dict(pair.split(" ← ") for pair in said.split(", "))
+
+
+@pytest.mark.parametrize("nothing", ["", "NULL", " - "])
+def test_a_column_is_taken_only_if_it_holds_something(nothing: str) -> None:
+    assert taken(f"{FRESHDESK}\n1,a,Open,2,,,,71,Ann,{nothing}\n2,b,Open,2,,,,72,Ben,{nothing}\n")["customer_id"] == (
+        "Contact ID"
+    )
+    assert taken(f"{FRESHDESK}\n1,a,Open,2,,,,71,Ann,ann@example.com\n")["customer_id"] == "Email"
+    assert taken(f"{FRESHDESK}\n1,a,Open,2,,,,,,{nothing}\n")["customer_id"] == "Email", "the best, where all are empty"
+    assert taken(f"{FRESHDESK}\n")["customer_id"] == "Email"
+
+
+@pytest.mark.parametrize(
+    ("field", "header", "row", "column"),
+    [
+        ("subject", "subject,title,description", ",x,y", "title"),
+        ("description", "subject,description,body", "x,,y", "body"),
+        ("priority", "subject,priority,urgency", "x,,high", "urgency"),
+        ("created_at", "subject,created_at,date", "x,,2024-01-02", "date"),
+        ("external_id", "subject,ticket_id,number", "x,,7", "number"),
+        ("customer_id", "subject,customer_id,email", "x,,a@example.com", "email"),
+    ],
+)
+def test_every_field_passes_over_an_empty_column(field: str, header: str, row: str, column: str) -> None:
+    assert taken(f"{header}\n{row}\n")[field] == column
+    items = [dict(zip(header.split(","), row.split(","), strict=True))]
+    assert taken(json.dumps(items))[field] == column
+
+
+def test_otrs_is_known_in_portuguese() -> None:
+    table = opened(
+        "Número;Idade;Criado;Fechado;Titulo;Estado;Prioridade;Fila;Bloqueio;Proprietário;ID do Cliente;Solicitante;"
+        "Observações\n20241;1 d;2024-03-05 10:00;;Erro;novo;3 normal;Suporte;livre;root;C-1;;Não abre\n"
+    )
+    assert table.taken == (
+        "subject ← Titulo, description ← Observações, customer_id ← ID do Cliente, priority ← Prioridade, "
+        "created_at ← Criado, external_id ← Número; otrs export, utf-8, ';'"
+    )
+    assert table.source == "otrs"
+
+
+@pytest.mark.parametrize(
+    "line", ["Total,5,", "Grand total,,5", ",Total: 1 234,", "Gesamt,5,17", "TOTAL,5.5,33 %", "Summe:,5,\n\n"]
+)
+def test_a_last_row_of_totals_is_no_ticket(line: str) -> None:
+    found = read(f"id,subject,priority\n1,printer is broken,high\n{line}\n")
+    assert [type(row) for row in found] == [TicketDraft, Rejected]
+    assert reasons(found)[0].startswith("line 3: ")
+    if line.startswith("Total"):
+        assert reasons(found) == ["line 3: the totals of the rows above, not a ticket"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Total,5,", "2,more,low"],  # not the last
+        ["Total,it is wrong,high"],
+        ["Total,5,high"],
+        ["7,Total,"],
+        ["7,Total 5 is wrong,"],
+        ["Total loss,5,"],
+    ],
+)
+def test_a_row_that_only_looks_like_totals_is_a_ticket(lines: list[str]) -> None:
+    found = read("\n".join(["id,subject,priority", "1,printer is broken,high", *lines]) + "\n")
+    assert [type(row) for row in found] == [TicketDraft] * (1 + len(lines))
+    assert [row.row for row in found] == list(range(1 + len(lines)))
+
+
+def test_a_text_of_one_column_is_never_totals() -> None:
+    assert texts(read("description\nhello there\ntotal 50\n"))[-1] == (None, "total 50")
+
+
+def test_all_lines_above_the_header_are_counted() -> None:
+    table = opened("Report,\nof 2024-05-01,\n\n\nTicket ID,Subject\n1,a\n2,b\n3,c\n")
+    assert table.notes == ("4 line(s) above the header were passed over",)
+    assert [row.line for row in table.rows] == [6, 7, 8]
+
+
+MYSQL = (
+    "id,subject,description\n"
+    '"1","Login","He said \\"no\\", twice\\nIt fails in C:\\\\new\\ttab"\n'
+    '"2",\\N,"First line\\r\\nIt broke"\n'
+    '"3","ends in a backslash \\\\","x"\n'
+    '"4","a \\"b\\"","unclosed\n'
+)
+
+
+def test_backslashes_mean_what_mysql_means_by_them() -> None:
+    table = opened(MYSQL)
+    found = list(table.rows)
+    assert table.taken.endswith("; utf-8, ',', backslash escapes")
+    assert texts(found) == [
+        ("Login", 'He said "no", twice\nIt fails in C:\\new\ttab'),
+        (None, "First line\r\nIt broke"),
+        ("ends in a backslash \\", "x"),
+    ]
+    (bad,) = (row for row in found if isinstance(row, Rejected))
+    assert bad.raw == '"4","a \\"b\\"","unclosed\n'
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '1,"C:\\new\\folder\\",x\n',
+        '1,"{""a"": ""\\""b\\nc\\""""}",x\n',
+        "1,C:\\new,x\n",
+        '1,"ends \\"\n',
+        '1,"\\Next",x\n',
+    ],
+)
+def test_backslashes_are_backslashes_elsewhere(row: str) -> None:
+    table = opened("id,subject,description\n" + row)
+    assert "backslash" not in table.taken
+    (draft,) = table.rows
+    assert isinstance(draft, TicketDraft)
+    assert "\\" in str(draft.subject)
+    assert "\n" not in str(draft.subject)
+
+
+def sorted_export(days: int) -> str:
+    each = (HEAD // 12) // 40
+    return "id,subject,created_at\n" + "".join(
+        f"{day}-{n},some text of a ticket,{day:02}/02/2026\n" for day in range(1, days + 1) for n in range(each)
+    )
+
+
+def created(data: str | bytes, name: str = "t.csv") -> tuple[list[str | None], list[str]]:
+    table = opened(data, name)
+    found = [row.created_at for row in table.rows if isinstance(row, TicketDraft)]
+    return found, table.remarks()
+
+
+def test_a_later_row_proves_the_order_of_day_and_month() -> None:
+    text = sorted_export(20)
+    assert len(text) > HEAD
+    found, remarks = created(text)
+    assert (found[0], found[-1], None in found, remarks) == ("2026-02-01T00:00:00Z", "2026-02-20T00:00:00Z", False, [])
+    lines = [dict(zip(("id", "subject", "created_at"), row.split(","), strict=True)) for row in text.split("\n")[1:-1]]
+    found, remarks = created("\n".join(map(json.dumps, lines)), "t.jsonl")
+    assert (found[0], None in found, remarks) == ("2026-02-01T00:00:00Z", False, [])
+
+
+def test_dates_that_stay_unread_are_told_with_the_reason() -> None:
+    found, remarks = created("id,subject,day created,created_at\n1,a,,01/02/2026\n2,b,,03/02/2026\n3,c,,yesterday\n")
+    assert found == [None] * 3
+    why = "have two readings, and no row proves which is the day; write them as 2024-04-03"
+    assert remarks == [
+        f"created_at of 2 row(s) stayed unread, first on line 2: its values {why}",
+        "created_at of 1 row(s) stayed unread, first on line 4: its values are no known dates",
+    ]
+    found, remarks = created("subject,created\na,25/02/2026\nb,02/25/2026\nc,03/04/2026\n")
+    assert found == ["2026-02-25T00:00:00Z"] * 2 + [None]
+    assert "rows use both orders of day and month" in remarks[0]
+
+
+def test_rows_in_are_rows_out_but_blank_lines(fitted: Cli) -> None:
+    done = fitted("run", "-o", "csv", stdin='subject,description\na,refund\n,\n"",""\n   \n\nc,login\n')
+    assert [line.split(",")[0] for line in done.stdout.splitlines()] == ["subject", "a", "", "", "c"]
+    assert done.returncode == 3
+    assert "2 created, 0 updated, 0 unchanged, 2 rejected" in done.stderr
+    done = fitted("run", "-o", "jsonl", stdin='[{"subject": "d"}, {}, null, {"subject": ""}, {"subject": "e"}]')
+    assert [json.loads(line)["triage_status"] == "rejected" for line in done.stdout.splitlines()] == [
+        False, True, True, True, False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["create", "run"])
+def test_what_is_known_at_the_end_is_told_before_the_summary(fitted: Cli, command: str) -> None:
+    data = b"id,subject,created_at\n1,caf\xc3\xa9 caf\xe9,01/02/2026\n"
+    done = fitted(command, stdin=data)
+    notes = [line for line in done.stderr.splitlines() if line.startswith("note: ")]
+    assert [note.partition(" ")[2].split(" ")[0] for note in notes] == ["1", "created_at"]
+    assert done.stderr.splitlines()[-1].startswith("1 created")
+    assert "note" not in fitted(command, "-q", stdin=data).stderr
+    (fitted.folder / "a.csv").write_bytes(data)
+    (fitted.folder / "b.csv").write_bytes(b"id,subject\n2,x\n")
+    assert "a.csv: note: 1 line(s)" in fitted(command, "a.csv", "b.csv", "-o", "jsonl").stderr
+
+
+def test_an_integer_that_python_does_not_read_is_kept_as_text(cli: Cli) -> None:
+    digits = "9" * 5000
+    done = cli("create", stdin=f'[{{"subject": "a", "n": {digits}}}, {{"subject": "b", "n": 12}}]')
+    assert done.returncode == 0
+    kept: list[tuple[Any, ...]] = rows(cli.db, "select extra from tickets order by subject")
+    assert [json.loads(extra)["n"] for (extra,) in kept] == [digits, 12]

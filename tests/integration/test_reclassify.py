@@ -1,0 +1,331 @@
+"""Asking again: proposals kept, flips told, all or none applied; what is unchanged costs nothing, a verdict stays."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.commands import many, rows
+from tests.support.llm_server import Asked, LlmServer, Step, chat, serving, verdict
+from tests.support.world import FakeClassifier, World
+from triage_cli.domain.decisions import Classification, ClassifyPlan, Flip, ReclassifyPlan
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
+from triage_cli.domain.errors import CheckError, UsageError
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.service.classification.flip_rules import judge, margin
+
+Said = Callable[[Ticket], tuple[str | None, float]]
+
+
+class Taking:
+    """A destination that takes everything."""
+
+    workers = 16
+    max_attempts = 1
+    schedule: tuple[float, ...] = (1.0,)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.taken: list[str] = []
+
+    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+        for chunk in chunks:
+            self.taken += [parcel.ticket.external_id or "" for parcel in chunk]
+            yield [Outcome(n, "told", Receipt(), None, parcel) for n, parcel in enumerate(chunk)]
+
+
+class Night(World):
+    """Ten tickets that a first classifier took for Billing, all routed; `again` asks a second one."""
+
+    @classmethod
+    def after_the_first(cls, world: World) -> "Night":
+        night = cls(world.store)
+        night.outlets = {name: Taking(name) for name in ("b", "t")}
+        night.destinations = {name: outlet for name, outlet in night.outlets.items()}  # noqa: C416 - for mypy
+        night.rules = (Rule("b", ("b",), {"category": ("Billing",)}), Rule("rest", ("t",)))
+        drafts = (TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(10))
+        list(night.triage().create(drafts))
+        list(night.triage().classify(Selection(), ClassifyPlan()))
+        list(night.triage().route(Selection(), RoutePlan()))
+        night.calls(lambda t: ("Technical" if t.external_id in {"1", "2", "3"} else "Billing", 0.9), "second")
+        return night
+
+    outlets: dict[str, Taking]
+
+    def calls(self, said: Said, fingerprint: str) -> None:
+        self.classifier = FakeClassifier(said, fingerprint)
+
+    def again(
+        self, selection: Selection | None = None, *, force: bool = False, apply: bool = False,
+        max_flips: str | None = None, reroute: bool = False,
+    ) -> Counter[str]:  # fmt: skip
+        plan = ReclassifyPlan(ClassifyPlan(force=force), apply, max_flips, reroute)
+        self.outcomes: list[Outcome[Flip]] = []
+        for outcome in self.triage().reclassify(selection or Selection(), plan):
+            self.outcomes.append(outcome)
+        assert sorted(o.row for o in self.outcomes) == list(range(len(self.outcomes)))
+        return Counter(o.did for o in self.outcomes)
+
+    def named(self, *names: str) -> Selection:
+        return Selection(ids=tuple(self.triage().resolve(name) for name in names))
+
+    @property
+    def holding(self) -> Counter[tuple[str, str | None]]:
+        return Counter((t.status, t.category) for t in self.store.find(Selection()))
+
+
+ALL = {("routed", "Billing"): 10}
+
+
+@pytest.fixture
+def night(world: World) -> Night:
+    return Night.after_the_first(world)
+
+
+def test_a_preview_keeps_every_answer_and_changes_nothing(night: Night) -> None:
+    assert night.again() == {"flip": 3, "confirmed": 7}
+    assert night.holding == ALL
+    flips = [o.value for o in night.outcomes if o.did == "flip" and o.value]
+    assert {(f.old, f.new, f.old_reason, f.new_reason, f.applied) for f in flips} == {
+        ("Billing", "Technical", "because", "because", False)
+    }
+    assert len(night.classifier.asked) == 10
+    assert night.again() == {"flip": 3, "confirmed": 7}, "the same again, from what was kept"
+    assert len(night.classifier.asked) == 10
+    assert rows_of(night, "select count(*) from classifications") == [(20,)]
+    assert rows_of(night, "select count(*) from events where action = 'proposed'") == [(10,)]
+
+
+def test_apply_asks_nobody_again_and_routed_flips_stay_where_they_are(night: Night) -> None:
+    night.again()
+    assert night.again(apply=True) == {"flipped": 3, "confirmed": 7}
+    assert len(night.classifier.asked) == 10
+    assert night.holding == {("routed", "Billing"): 7, ("routed", "Technical"): 3}
+    list(night.triage().route(Selection(), RoutePlan()))
+    assert night.outlets["t"].taken == []
+    assert night.again(apply=True) == {"unchanged": 3, "confirmed": 7}
+
+
+def test_reroute_sends_flips_on(night: Night) -> None:
+    assert night.again(apply=True, reroute=True) == {"flipped": 3, "confirmed": 7}
+    assert sorted(night.outlets["t"].taken) == ["1", "2", "3"]
+    assert night.holding == {("routed", "Billing"): 7, ("routed", "Technical"): 3}
+    assert {o.value.status for o in night.outcomes if o.value} == {"routed"}
+    first, second = night.store.deliveries([night.triage().resolve("1")])[night.triage().resolve("1")]
+    assert second.replaces == first.delivery_id
+    assert night.again(apply=True, reroute=True) == {"unchanged": 3, "confirmed": 7}
+    assert len(night.outlets["t"].taken) == 3
+
+
+@pytest.mark.parametrize(("most", "refused"), [("2", True), ("3", False), ("29%", True), ("30%", False), ("0", True)])
+@pytest.mark.parametrize("apply", [True, False])
+def test_more_flips_than_allowed_change_nothing(night: Night, most: str, refused: bool, apply: bool) -> None:
+    if refused:
+        with pytest.raises(CheckError, match="3 of 10 tickets would flip"):
+            night.again(apply=apply, max_flips=most)
+        assert Counter(o.did for o in night.outcomes) == {"flip": 3, "confirmed": 7}, "they are told all the same"
+        assert night.holding == ALL
+    else:
+        assert night.again(apply=apply, max_flips=most)["flipped" if apply else "flip"] == 3
+    last = next(night.triage().runs(1))
+    assert (last.kind, last.exit_code) == ("reclassify", 8 if refused else 0)
+
+
+def test_a_bound_that_is_no_number_is_told_before_any_work(night: Night) -> None:
+    with pytest.raises(UsageError, match="no number"):
+        night.again(max_flips="few")
+    assert night.classifier.asked == []
+
+
+def test_a_verdict_is_locked_unless_forced(night: Night) -> None:
+    list(night.triage().give_verdicts([VerdictDraft(0, "1", "Billing"), VerdictDraft(1, "4", "General")]))
+    assert night.again(apply=True) == {"flipped": 2, "confirmed": 6, "locked": 2}
+    assert night.holding[("classified", "General")] == 1
+    assert night.again(apply=True, force=True) == {"flipped": 2, "unchanged": 2, "confirmed": 6}
+    assert night.holding[("classified", "General")] == 0
+
+
+def test_a_verdict_given_while_it_is_asked_about_stays(night: Night) -> None:
+    def said(ticket: Ticket) -> tuple[str, float]:
+        if ticket.external_id == "1":
+            list(night.triage().give_verdicts([VerdictDraft(0, "1", "General")]))
+        return "Technical", 0.9
+
+    night.calls(said, "third")
+    assert night.again(apply=True) == {"flipped": 9, "held": 1}
+    assert night.holding == {("routed", "Technical"): 9, ("classified", "General"): 1}
+
+
+def test_an_unsure_answer_and_a_failure_change_nothing_and_are_counted(night: Night) -> None:
+    said = {"1": ("Technical", 0.5), "2": (None, 0.0)}
+    night.calls(lambda t: said.get(t.external_id or "", ("Billing", 0.9)), "unsure")
+    assert night.again(apply=True) == {"unanswered": 2, "confirmed": 8}
+    assert night.holding == ALL
+
+
+def test_unchanged_tickets_are_not_even_claimed(night: Night) -> None:
+    night.calls(lambda _: ("Technical", 0.9), "fake-1")
+    revisions = [t.revision for t in night.store.find(Selection())]
+    assert night.again(apply=True) == {"unchanged": 10}
+    assert night.classifier.asked == []
+    assert [t.revision for t in night.store.find(Selection())] == revisions
+
+
+def test_a_changed_text_is_asked_again(night: Night) -> None:
+    list(night.triage().create([TicketDraft(0, 2, "another", external_id="5", cells=())]))
+    night.calls(lambda _: ("Billing", 0.9), "fake-1")
+    assert night.again() == {"unchanged": 9}, "it is new, and that is the business of classify"
+    list(night.triage().classify(Selection(), ClassifyPlan()))
+    assert len(night.classifier.asked) == 1
+
+
+def test_named_tickets_by_status_and_by_category(night: Night) -> None:
+    night.again(apply=True)
+    night.calls(lambda _: ("General", 0.9), "third")
+    assert night.again(night.named("1", "4")) == {"flip": 2}
+    assert night.again(Selection(category="Technical")) == {"flip": 3}
+    assert night.again(Selection(statuses=frozenset({"classified"}))) == {}
+    assert night.again(Selection(limit=4)) == {"flip": 4}
+    assert len(night.classifier.asked) == len(set(night.classifier.asked)), "what was answered is kept"
+
+
+def test_a_category_that_is_gone_is_asked_first_and_counts_as_no_flip(night: Night) -> None:
+    night.again(apply=True)
+    night.categories = (Category("Billing"), Category("General"))
+    said = {"1": ("General", 0.9), "2": ("Billing", 0.9), "3": ("General", 0.2)}
+    night.calls(lambda t: said.get(t.external_id or "", ("Billing", 0.9)), "fourth")
+    assert night.again(apply=True, max_flips="0") == {"rehomed": 2, "unhoused": 1, "confirmed": 7}
+    first = {t.external_id for i in night.classifier.asked[:3] for t in night.store.find(Selection(ids=(i,)))}
+    assert first == {"1", "2", "3"}
+    assert night.holding == {("routed", "Billing"): 8, ("routed", "General"): 1, ("needs_review", None): 1}
+
+
+def test_a_flip_needs_the_margin(night: Night) -> None:
+    night.calls(lambda _: ("Technical", 0.95), "wavering")
+    night.hysteresis = {"fake": 0.1}
+    assert night.again(apply=True) == {"within": 10}
+    assert night.holding == ALL
+    night.hysteresis = {"fake": 0.04}
+    assert night.again(apply=True) == {"flipped": 10}
+    assert len(night.classifier.asked) == 10
+
+
+def answer(category: str | None, confidence: float | None, source: str, chances: str | None = None) -> Classification:
+    return Classification(
+        "c", "t", None, "s", category, confidence, source, None, "s", "a", "f", 0.6, chances, "k", "now"
+    )  # fmt: skip
+
+
+TICKET = Ticket("t", "i", "s", None, "h", "x", None, None, None, 2, None, "now", category="Billing", confidence=0.7)
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (answer("Technical", 0.6, "model", '{"Technical": 0.6, "Billing": 0.35}'), 0.25),
+        (answer("Technical", 0.9, "said"), 0.2),
+        (answer("Technical", 0.9, "logprob"), 0.8),
+    ],
+)
+def test_the_margin_compares_only_what_compares(now: Classification, expected: float) -> None:
+    assert margin(TICKET._replace(confidence_source="said"), now) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("now", "labels", "wanted", "did"),
+    [
+        (answer("Billing", 0.9, "said"), "BT", 0.0, "confirmed"),
+        (answer("Technical", 0.6, "said"), "BT", 0.0, "flip"),
+        (answer("Technical", 0.59, "said"), "BT", 0.0, "unanswered"),
+        (answer(None, 0.9, "said"), "BT", 0.0, "unanswered"),
+        (answer("Technical", 0.9, "said"), "T", 0.9, "rehomed"),
+        (answer("Technical", 0.3, "said"), "T", 0.0, "unhoused"),
+        (answer("Technical", 0.72, "said"), "BT", 0.05, "within"),
+        (answer("Technical", 0.8, "said"), "BT", 0.05, "flip"),
+    ],
+)
+def test_what_an_answer_means(now: Classification, labels: str, wanted: float, did: str) -> None:
+    names = {"B": "Billing", "T": "Technical"}
+    ticket = TICKET._replace(confidence_source="said")
+    assert judge(ticket, now, frozenset(names[letter] for letter in labels), wanted) == did
+
+
+def rows_of(night: Night, sql: str) -> list[tuple[object, ...]]:
+    return night.store._read(sql)
+
+
+# -- by the command line
+
+
+def configure(cli: Cli, server: LlmServer, more: str = "") -> None:
+    (cli.folder / "config.yaml").write_text(
+        "classifiers:\n  local: {type: local, min_confidence: 0.3}\n"
+        f"  gpt: {{type: openai, model: m, base_url: {server.url}, api_key_env: null, max_retries: 0,\n"
+        "        price: {input: 1000, output: 1000}}\n" + more
+    )
+
+
+def third_is_technical(_n: int, asked: Asked) -> Step:
+    return Step(chat(verdict("Technical" if "subject 3" in asked.ticket else "Billing", 0.9, "for the test")))
+
+
+def test_preview_apply_and_reroute_from_the_shell(fitted: Cli) -> None:
+    with serving(third_is_technical) as server:
+        configure(fitted, server)
+        assert fitted("run", "-q", stdin=many(6)).returncode == 0
+        assert fitted("verdict", "B-5", "General", "-q").returncode == 0
+        done = fitted("reclassify", "--classifier", "gpt")
+        assert done.returncode == 0, done.stderr
+        [line] = done.stdout.splitlines()
+        flip = json.loads(line)
+        assert (flip["external_id"], flip["old"], flip["new"]) == ("B-3", "Billing", "Technical")
+        assert flip["new_reason"] == "for the test"
+        assert "invoice" in flip["old_reason"]
+        assert done.stderr.splitlines() == [
+            "old → new  Billing  Technical",
+            "Billing          4          1",
+            "Technical        0          0",
+            "1 would flip, 4 confirmed, 0 unchanged, 1 locked by a verdict",
+        ]
+        assert len(server.asked) == 5
+        over = fitted("reclassify", "--classifier", "gpt", "--apply", "--max-flips", "0", "-o", "jsonl")
+        assert over.returncode == 8
+        assert json.loads(over.stderr.splitlines()[-1])["error"]["code"] == "check_failed"
+        assert json.loads(over.stdout)["applied"] is False
+        done = fitted("reclassify", "--classifier", "gpt", "--apply", "--reroute", "-o", "json")
+        assert json.loads(done.stdout)[0]["applied"] is True
+        assert json.loads(fitted("show", "B-3").stdout)["routed_to"] == "Technical"
+        assert len(json.loads(fitted("show", "B-3").stdout)["deliveries"]) == 2
+        quiet = fitted("reclassify", "--classifier", "gpt", "--apply", "-q")
+        assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+        assert len(server.asked) == 5, "nobody was asked twice"
+        why = fitted("why", "B-3").stdout
+        assert "would be Technical instead of Billing" in why
+        assert "so Technical holds instead of Billing" in why
+        last = json.loads(fitted("runs", "last").stdout)
+        assert (last["kind"], last["exit_code"], last["cost_usd"]) == ("reclassify", 0, 0.0)
+        assert last["counts"] == {"confirmed": 4, "locked": 1, "unchanged": 1}
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--reroute"], "add --apply"),
+        (["--max-flips", "x"], "write 10 or 2%"),
+        (["--status", "odd"], "a ticket is one of"),
+    ],
+)
+def test_a_mistake_is_2(fitted: Cli, args: list[str], said: str) -> None:
+    done = fitted("reclassify", *args)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_the_embedded_model_answers_the_same_again(fitted: Cli) -> None:
+    assert fitted("run", "-q", stdin=many(20)).returncode == 0
+    done = fitted("reclassify", "-q", "-o", "jsonl")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert rows(fitted.db, "select count(*) from events where action = 'proposed'") == [(0,)]

@@ -1,0 +1,294 @@
+"""A category that is renamed keeps its tickets, verdicts, deliveries and model, and nobody is asked again."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.commands import TICKETS, is_whole, many, rows
+from tests.support.llm_server import LlmServer, Step, chat, serving, verdict
+from tests.support.world import CATEGORIES, FakeClassifier, World
+from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.decisions import Answer, ClassifyPlan
+from triage_cli.domain.deliveries import RoutePlan, Rule
+from triage_cli.domain.errors import DeliveryError
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.ports.adapters import Destination
+from triage_cli.service.category_renames import root_of, rooted
+from triage_cli.service.delivery.route import RoutingTable
+from triage_cli.service.local_triage import LocalTriage, Services
+from triage_cli.stores.category_renames import BEARS
+
+HEIR = "[{name: Money, was: [Billing], description: 'Invoices, charges, payments, refunds, subscriptions'}, \
+{name: Technical, description: 'Errors, bugs, logins, outages, performance, integrations'}, \
+{name: General, description: 'Everything else: questions, feedback, orders, accounts, how-tos'}]"
+
+
+def configure(cli: Cli, categories: str = "", server: LlmServer | None = None) -> None:
+    text = f"categories: {categories}\n" if categories else "offline: false\n"
+    if server is not None:
+        text += "classifier: gpt\nclassifiers:\n"
+        text += f"  gpt: {{type: openai, model: m, base_url: {server.url}, api_key_env: null}}\n"
+    (cli.folder / "config.yaml").write_text(text)
+
+
+def holding(cli: Cli) -> Counter[tuple[str, str | None]]:
+    return Counter((t["status"], t["category"]) for t in map(json.loads, cli("list").stdout.splitlines()))
+
+
+def test_tickets_verdicts_and_the_embedded_model_follow(fitted: Cli) -> None:
+    configure(fitted)
+    assert fitted("run", "-q", stdin=TICKETS).returncode == 0
+    assert fitted("verdict", "A-2", "Billing", "-q").returncode == 0
+    assert fitted("route", "-q").returncode == 0
+    before = rows(fitted.db, "select count(*) from classifications")
+    models = rows(fitted.db, "select fingerprint from models")
+    configure(fitted, HEIR)
+    check = fitted("config", "check")
+    assert (check.returncode, check.stdout) == (0, "")
+    assert "warning" not in check.stderr
+    done = fitted("reclassify", "-q", "--apply", "--reroute", "-o", "jsonl")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert holding(fitted) == {("routed", "Money"): 2, ("routed", "General"): 1}
+    assert rows(fitted.db, "select distinct category from verdicts") == [("Money",)]
+    assert rows(fitted.db, "select count(*) from classifications") == before, "nobody was asked"
+    assert rows(fitted.db, "select fingerprint from models") == models, "and no model was fitted"
+    [event] = map(json.loads, fitted("logs", "--action", "renamed").stdout.splitlines())
+    assert event["detail"] == {"from": "Billing", "to": "Money", "tickets": 2}
+    assert fitted("route", "A-1", "-q").returncode == 0
+    assert len(json.loads(fitted("show", "A-1").stdout)["deliveries"]) == 1, "what was accepted is not sent again"
+    assert fitted("run", "-q", stdin=many(2)).returncode == 0
+    assert holding(fitted)["routed", "Money"] == 4, "the same model answers by the new name"
+    assert rows(fitted.db, "select count(*) from models") == [(len(models),)]
+    assert rows(fitted.db, "select count(*) from events where action = 'renamed'") == [(1,)]
+    assert is_whole(fitted.db)
+
+
+def test_what_only_reads_tells_the_new_name_before_any_run_has_carried_the_rename_out(fitted: Cli) -> None:
+    configure(fitted)
+    assert fitted("run", "-q", stdin=TICKETS).returncode == 0
+    assert fitted("verdict", "A-2", "Billing", "-q").returncode == 0
+    assert holding(fitted) == {("routed", "Billing"): 1, ("classified", "Billing"): 1, ("routed", "General"): 1}
+    before = rows(fitted.db, "select count(*) from events")
+    configure(fitted, HEIR)
+    assert holding(fitted) == {("routed", "Money"): 1, ("classified", "Money"): 1, ("routed", "General"): 1}
+    for name in ("Money", "Billing"):
+        found = list(map(json.loads, fitted("list", "--category", name).stdout.splitlines()))
+        assert [t["external_id"] for t in found] == ["A-2", "A-1"]
+        assert {t["category"] for t in found} == {"Money"}
+    assert json.loads(fitted("list", "--category", "Money", "--limit", "1").stdout)["external_id"] == "A-2"
+    assert json.loads(fitted("stats").stdout)["by_category"] == {"Money": 2, "General": 1}
+    assert json.loads(fitted("show", "A-1").stdout)["category"] == "Money"
+    told = fitted("why", "A-1").stdout
+    assert " is Money" in told
+    assert "Next: nothing; it is where it belongs." in told
+    assert '"category":"Money"' in fitted("route", "--dry-run").stdout
+    assert rows(fitted.db, "select count(*) from events") == before, "reading carries nothing out"
+    assert fitted("reclassify", "--category", "Billing", "-o", "id").stderr == (
+        "0 would flip, 0 confirmed, 1 unchanged, 1 locked by a verdict\n"
+    )
+
+
+def test_a_verdict_by_a_former_name_is_not_asked_about_again(world: World) -> None:
+    [made] = world.triage().create([TicketDraft(0, 0, "refund", None, None, None, None, "A-1", "import")])
+    assert made.value is not None
+    list(world.triage().give_verdicts([VerdictDraft(0, made.value.ticket_id, "Billing")]))
+    world.categories = (Category("Money", was=("Billing",)), Category("General"))
+    assert list(world.triage().find(Selection(order="review"))) == []
+
+
+def test_a_paid_answer_is_still_known_by_the_new_name(cli: Cli) -> None:
+    with serving() as server:
+        configure(cli, server=server)
+        assert cli("create", "-q", stdin=many(4)).returncode == 0
+        assert cli("classify", "-q").returncode == 0
+        assert len(server.asked) == 4
+        configure(cli, HEIR, server)
+        assert cli("create", "-q", stdin=many(4, "C")).returncode == 0
+        assert cli("classify", "-q").returncode == 0
+        assert cli("reclassify", "-q", "--apply").returncode == 0
+        assert holding(cli) == {("classified", "Money"): 8}
+        assert len(server.asked) == 4
+        configure(cli, HEIR.replace("was: [Billing], ", ""), server)
+        assert cli("reclassify", "-q", "--apply").returncode == 0
+        assert len(server.asked) == 4, "that the former name is forgotten in the config changes no question either"
+
+
+def test_pending_deliveries_of_the_default_queue_follow(world: World) -> None:
+    def down(name: str) -> Destination:
+        raise DeliveryError(f"{name} is down")
+
+    map_ = RoutingTable((Rule("r", ("Billing",), {"category": ("Billing",)}),), "map-1", down)
+    list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(
+        LocalTriage(Services(world.store, CATEGORIES, lambda *_: world.classifier, map_), "x").route(
+            Selection(), RoutePlan()
+        )
+    )
+    world.categories = (Category("Money", was=("Billing",)), Category("Other"))
+    world.rules = (Rule("r", ("Money",), {"category": ("Money",)}),)
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    [ticket] = world.store.find(Selection())
+    [delivery] = world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+    assert (delivery.category, delivery.destination) == ("Money", "Money")
+
+
+def test_a_run_that_read_a_ticket_before_does_not_write_the_old_name_back(world: World) -> None:
+    list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+
+    def said(_: object) -> tuple[str, float]:
+        world.categories = (Category("Money", was=("Billing",)), Category("General"))
+        list(world.triage().classify(Selection(), ClassifyPlan()))
+        return "Billing", 0.9
+
+    world.classifier = FakeClassifier(said, "second")
+    world.categories = (Category("Billing"), Category("General"))
+    named = Selection(ids=tuple(t.ticket_id for t in world.store.find(Selection())))
+    assert [o.did for o in world.triage().classify(named, ClassifyPlan(force=True))] == ["held"]
+    assert [t.category for t in world.store.find(Selection())] == ["Money"]
+
+
+def test_a_name_may_come_back_and_chains_keep_their_root(world: World) -> None:
+    def now(name: str, *was: str) -> tuple[str | None, str]:
+        world.categories = (Category(name, was=was), Category("General"))
+        list(world.triage().classify(Selection(), ClassifyPlan()))
+        [ticket] = world.store.find(Selection())
+        return ticket.category, root_of(name, world.store.renames())
+
+    list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
+    assert now("Billing") == ("Billing", "Billing")
+    assert now("Money", "Billing") == ("Money", "Billing")
+    assert now("Payments", "Billing", "Money") == ("Payments", "Billing")
+    assert now("Payments") == ("Payments", "Billing")
+    assert now("Billing", "Payments", "Money") == ("Billing", "Billing")
+    assert now("Cash", "Billing") == ("Cash", "Billing")
+
+
+def test_a_former_name_that_was_never_seen_here_is_no_root() -> None:
+    renames = [Renamed("Older", "Money", "Older", 0), Renamed("Billing", "Money", "Billing", 7)]
+    assert [c.root for c in rooted([Category("Money"), Category("General")], renames)] == ["Billing", "General"]
+
+
+@pytest.mark.parametrize("verdict", [False, True])
+def test_a_category_that_is_gone_is_told_with_counts(fitted: Cli, verdict: bool) -> None:
+    assert fitted("run", "-q", stdin=TICKETS).returncode == 0
+    if verdict:
+        assert fitted("verdict", "A-1", "Billing", "-q").returncode == 0
+    configure(fitted, "[Technical, General]")
+    done = fitted("config", "check")
+    assert done.returncode == 0
+    whose = "people of 1 (triage review lists them)" if verdict else "a machine said it of 1 ticket"
+    assert f'warning: "Billing" is no category now: {whose}' in done.stderr
+
+
+def test_answers_of_an_evaluation_follow(cli: Cli) -> None:
+    with serving(lambda _n, _asked: Step(chat(verdict("Money")))) as server:
+        configure(cli, "[Money, Technical]", server)
+        (cli.folder / "labelled.csv").write_text("subject,label\nI was charged twice,Money\n")
+        assert cli("create", "-q", stdin="subject\n").returncode == 0
+        assert cli("eval", "labelled.csv", "-q").returncode == 0
+        configure(cli, "[{name: Billing, was: [Money]}, Technical]", server)
+        assert cli("create", "-q", stdin="id,subject\nT-1,I was charged twice\n").returncode == 0
+        assert cli("classify", "-q").returncode == 0
+        assert holding(cli) == {("classified", "Billing"): 1}
+        assert len(server.asked) == 1
+
+
+def test_probabilities_are_read_under_the_names_of_today(world: World) -> None:
+    class Telling(FakeClassifier):
+        def _one(self, n: int, ticket: Ticket) -> Outcome[Answer]:
+            outcome = super()._one(n, ticket)
+            if outcome.value is None:
+                return outcome
+            [step] = outcome.value.steps
+            known = dict.fromkeys([c.name for c in world.categories], 0.25)
+            step = step._replace(probabilities=json.dumps(known))
+            return outcome._replace(value=outcome.value._replace(steps=(step,)))
+
+    def chances(number: int) -> list[str]:
+        return list(world.store.history(tickets[number].ticket_id).classifications[-1].chances)
+
+    def answered(number: int, *categories: Category) -> None:
+        world.categories = categories
+        world.classifier = Telling(lambda _: (categories[-1].name, 0.9), f"fake-{number}")
+        list(world.triage().classify(Selection(ids=(tickets[number].ticket_id,)), ClassifyPlan()))
+
+    list(world.triage().create([TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(3)]))
+    tickets = list(world.store.find(Selection()))
+    answered(0, Category("General"), Category("Billing"))
+    assert chances(0) == ["General", "Billing"]
+    answered(1, Category("General"), Category("Money", was=("Billing",)))
+    assert chances(0) == chances(1) == ["General", "Money"]
+    (found,) = world.store.answers([tickets[0].ticket_id], ["fake-0"])
+    assert (found.category, found.chances["Money"]) == ("Money", 0.25)
+    answered(2, Category("Billing"), Category("Money"))
+    assert chances(2) == ["Billing", "Money"], "a name that is given to another category means that one from then on"
+
+
+def test_an_old_name_that_a_process_with_the_old_configuration_gave_follows_too(world: World) -> None:
+    old = (Category("Billing"), Category("General"))
+    new = (Category("Money", was=("Billing",)), Category("General"))
+    list(world.triage().create([TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(4)]))
+
+    def given(categories: tuple[Category, ...], name: str, category: str) -> None:
+        world.categories = categories
+        [outcome] = world.triage().give_verdicts([VerdictDraft(0, name, category)])
+        assert outcome.error is None
+
+    given(old, "0", "Billing")
+    given(new, "1", "Money")
+    given(old, "2", "Billing")
+    given(new, "3", "General")
+    found = {t.external_id: t.category for t in world.store.find(Selection())}
+    assert found == {"0": "Money", "1": "Money", "2": "Money", "3": "General"}
+    assert list(world.store.renames()) == [Renamed("Billing", "Money", "Billing", 2)]
+    world.categories = old
+    world.classifier = FakeClassifier(lambda _: ("Billing", 0.3))
+    list(world.triage().create([TicketDraft(0, 2, "s4", external_id="4", cells=())]))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    given(new, "3", "General")
+    assert [t.suggestion for t in world.store.find(Selection()) if t.external_id == "4"] == ["Money"]
+    told = [json.loads(e.detail)["tickets"] for e in world.store.events(EventQuery(action="renamed"))]
+    assert told == [1, 1, 1]
+
+
+def test_why_tells_of_the_name_that_was_asked_for(fitted: Cli) -> None:
+    configure(fitted)
+    assert fitted("run", "-q", stdin=TICKETS).returncode == 0
+    configure(fitted, HEIR)
+    assert fitted("run", "-q", stdin="id,subject\nB-1,I was charged twice please refund it\n").returncode == 0
+    for name in ("A-1", "B-1"):
+        told = fitted("why", name).stdout
+        assert "was asked which of Billing, Technical, General it is" in told
+        assert "It answered Money, as one of these is named today, at " in told
+
+
+def test_a_healed_rename_keeps_its_root(world: World) -> None:
+    def now(*categories: Category) -> None:
+        world.categories = categories
+        list(world.triage().classify(Selection(), ClassifyPlan(force=True)))
+
+    list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
+    now(Category("Billing"))
+    payments = Category("Payments", was=("Billing", "Money"))
+    now(Category("Money", was=("Billing",)))
+    now(payments)
+    before = list(world.store.renames())
+    with world.store._writing() as db:
+        db.execute("update tickets set category = 'Money'")
+    now(payments)
+    assert [(r.old, r.new, r.root) for r in world.store.renames()] == [(r.old, r.new, r.root) for r in before]
+    assert root_of("Payments", world.store.renames()) == "Billing"
+
+
+@pytest.mark.sqlite
+def test_whether_an_old_name_is_still_borne_is_answered_by_indexes(world: World) -> None:
+    world.categories = (Category("Money", was=("Billing",)), Category("General"))
+    list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
+    steps = " ".join(row[3] for row in world.store._read(f"explain query plan {BEARS}", {"name": "Billing"}))
+    assert "tickets_by_category" in steps
+    assert "tickets_to_review" in steps

@@ -1,0 +1,139 @@
+"""The database is replaced or removed under a running process: nothing is acknowledged that is lost."""
+
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.api_server import serving
+from tests.support.cli import Cli
+from tests.support.commands import many, until
+from tests.support.world import World
+from triage_cli.domain import ids
+from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.runs import Run
+from triage_cli.domain.tickets import Selection, TicketDraft
+from triage_cli.stores.api_access import StoreGate
+from triage_cli.stores.sqlite.store import SqliteStore
+
+
+def removed(db: Path) -> None:
+    for file in db.parent.glob(f"{db.name}*"):
+        file.unlink()
+
+
+def restored(db: Path) -> None:
+    """Put a copy in the place of the database, as an operator does who knows of no command for it."""
+    (db.parent / "copy.db").replace(db)
+    for suffix in ("-wal", "-shm"):
+        Path(f"{db}{suffix}").unlink(missing_ok=True)
+
+
+FATES = pytest.mark.parametrize(("fate", "says"), [(removed, "was removed"), (restored, "was replaced by another")])
+
+
+def a_run() -> Run:
+    return Run(ids.new_id(), "create", "tester", "create", ids.now())
+
+
+@FATES
+def test_whatever_is_written_or_asked_after_it_is_refused(
+    tmp_path: Path, fate: Callable[[Path], None], says: str
+) -> None:
+    db = tmp_path / "t.db"
+    store = SqliteStore(str(db))
+    world = World(store)
+    list(world.triage().create([TicketDraft(0, 2, "before", cells=())]))
+    store.backup(tmp_path / "copy.db")
+    begun = store.begin(a_run())
+    fate(db)
+    there = db.exists()
+    for use in (
+        lambda: store.begin(a_run()),
+        lambda: store.end(begun),
+        lambda: list(world.triage().create([TicketDraft(0, 2, "after", cells=())])),
+        StoreGate(store).ping,
+        store.stats,
+    ):
+        with pytest.raises(UnavailableError, match=says):
+            use()
+    assert db.exists() == there, "nothing is made in its place"
+    assert [t.subject for t in SqliteStore(str(db)).find(Selection())] == ["before"] * there
+
+
+@FATES
+def test_a_thread_that_comes_late_does_not_work_on_the_other_file(
+    tmp_path: Path, fate: Callable[[Path], None], says: str
+) -> None:
+    db = tmp_path / "t.db"
+    store = SqliteStore(str(db))
+    store.begin(a_run())
+    store.backup(tmp_path / "copy.db")
+    fate(db)
+    caught: list[UnavailableError] = []
+
+    def late() -> None:
+        try:
+            store.begin(a_run())
+        except UnavailableError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=late)
+    thread.start()
+    thread.join()
+    assert says in caught[0].message
+    assert db.exists() == (fate is restored)
+
+
+@FATES
+def test_an_import_under_way_ends_with_6(cli: Cli, fate: Callable[[Path], None], says: str) -> None:
+    assert cli("create", "-q", "--subject", "before").returncode == 0
+    assert cli("db", "backup", str(cli.db.parent / "copy.db")).returncode == 0
+    (cli.folder / "big.csv").write_text(many(30_000))
+    out = cli.folder / "out"
+    with out.open("wb") as stdout:
+        process = cli.start("create", "big.csv", "-o", "id", stdout=stdout)
+        until(lambda: out.stat().st_size > 100, "the first tickets")
+        fate(cli.db)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 6
+    assert says in stderr.decode()
+    assert "30000 created" not in stderr.decode()
+
+
+def test_a_database_that_is_made_by_the_first_command_is_no_replacement(tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "new" / "t.db"))
+    assert store.stats().tickets == 0, "looking makes none"
+    SqliteStore(store.path).begin(a_run())
+    assert store.begin(a_run()).spent == 0
+
+
+def test_a_server_says_503_from_then_on(tmp_path: Path) -> None:
+    db = tmp_path / "triage.db"
+    with serving(tmp_path) as running, running.client("admin") as client:
+        assert client.post("/tickets", json={"subject": "before"}).status_code == 201
+        SqliteStore(str(db)).backup(tmp_path / "copy.db")
+        restored(db)
+        for answer in (
+            client.post("/tickets", json={"subject": "after"}),
+            client.get("/ready"),
+            client.get("/tickets"),
+            client.get("/metrics"),
+        ):
+            assert answer.status_code == 503, answer.text
+            assert "was replaced" in answer.json()["detail"]
+        assert client.get("/health").status_code == 200
+    assert [t.subject for t in SqliteStore(str(db)).find(Selection())] == ["before"]
+
+
+def test_a_copy_of_the_same_bytes_is_another_file_too(tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "t.db"))
+    store.begin(a_run())
+    store.backup(tmp_path / "copy.db")
+    shutil.move(tmp_path / "t.db", tmp_path / "moved.db")
+    with pytest.raises(UnavailableError, match="was removed"):
+        store.begin(a_run())
+    shutil.move(tmp_path / "moved.db", tmp_path / "t.db")
+    assert store.begin(a_run()).spent == 0, "it is back"

@@ -1,0 +1,48 @@
+"""The layers hold: imports point down, vendors stay in their adapters."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import triage_cli
+
+ROOT = Path(triage_cli.__file__).parent.parent
+
+
+def test_the_contracts_of_import_linter_hold() -> None:
+    code = "import sys; from importlinter.cli import lint_imports_command as run; sys.argv = ['lint-imports']; run()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert "0 broken" in done.stdout
+
+
+def test_each_module_says_in_one_sentence_what_it_is_for() -> None:
+    for path in sorted((ROOT / "triage_cli").rglob("*.py")):
+        doc = ast.get_docstring(ast.parse(path.read_text()))
+        assert doc, path
+        assert doc.splitlines()[0][-1] in ".?!", path
+
+
+def test_the_command_line_holds_no_sql_and_speaks_no_http() -> None:
+    for path in sorted((ROOT / "triage_cli" / "cli").glob("*.py")):
+        tree = ast.parse(path.read_text())
+        names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert not names & {"sqlite3", "httpx", "sqlite_utils", "urllib.request", "http.client"}, path
+
+
+def test_no_test_module_imports_another() -> None:
+    """What tests share stands in `tests/support`."""
+    modules = list((ROOT / "tests").rglob("*.py"))
+    assert len(modules) > 100
+    found = [p.name for p in modules if re.search(r"^(from|import) tests\.(?!support)", p.read_text(), re.MULTILINE)]
+    assert not found
+
+
+def test_test_modules_stand_in_folders_by_what_they_need() -> None:
+    folders = {path.parent.name for path in (ROOT / "tests").rglob("test_*.py")}
+    assert folders == {"unit", "contract", "integration", "e2e", "project"}

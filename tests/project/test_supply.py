@@ -1,0 +1,151 @@
+"""What is shipped: nothing that runs by itself, nothing that is unpickled, and a wheel that works where it is put."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "triage_cli").rglob("*.py"))
+# Modules that run what is in their input, or a shell.
+DANGEROUS = {
+    "pickle",
+    "cPickle",
+    "dill",
+    "shelve",
+    "marshal",
+    "joblib",
+    "cloudpickle",
+    "jsonpickle",
+    "pty",
+    "code",
+    "runpy",
+}
+CALLS = {"eval", "exec", "compile", "__import__"}
+
+
+def test_nothing_is_unpickled_or_run_from_a_text() -> None:
+    assert len(SOURCES) > 60
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            where = f"{path.name}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Import):
+                assert not {a.name.split(".")[0] for a in node.names} & DANGEROUS, where
+            elif isinstance(node, ast.ImportFrom):
+                assert (node.module or "").split(".")[0] not in DANGEROUS, where
+            elif isinstance(node, ast.Call):
+                name = node.func.id if isinstance(node.func, ast.Name) else ""
+                assert name not in CALLS, where
+                assert not [k for k in node.keywords if k.arg == "shell"], where
+                assert not [k for k in node.keywords if k.arg == "allow_pickle" and not _false(k.value)], where
+                if isinstance(node.func, ast.Attribute):
+                    said = ast.unparse(node.func)
+                    assert said not in ("os.system", "os.popen", "yaml.load", "yaml.unsafe_load", "yaml.full_load"), (
+                        where
+                    )
+
+
+def _false(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value is False
+
+
+def test_every_loaded_array_refuses_pickles() -> None:
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "np.load":
+                assert "allow_pickle=False" in [ast.unparse(k) for k in node.keywords], path.name
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from this folder without a network; the build's own tools must be here already."""
+    folder = tmp_path_factory.mktemp("dist")
+    build = "from hatchling.build import build_wheel; import sys; print(build_wheel(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", build, str(folder)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / done.stdout.split()[-1]
+
+
+def test_the_wheel_holds_the_package_and_nothing_that_runs_by_itself(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert not [name for name in names if name.endswith((".pth", ".so", ".pyc", ".pkl", ".exe", ".sh"))]
+    assert {name.split("/")[0] for name in names} == {"triage_cli", wheel.name.rsplit("-", 3)[0] + ".dist-info"}
+    assert {"triage_cli/attacks.json", "triage_cli/py.typed"} <= set(names)
+    assert [name for name in names if name.endswith(".dist-info/licenses/LICENSE")]
+    packed = {name for name in names if name.startswith("triage_cli/") and name.endswith(".py")}
+    assert packed == {str(path.relative_to(ROOT)) for path in SOURCES}
+
+
+def test_what_the_tour_leaves_in_a_clone_is_neither_committed_nor_packed(tmp_path: Path) -> None:
+    """Databases, queues and a configuration hold tickets and addresses; the source archive leaves out what git does."""
+    left = ("tour.db", "tour.db.head", "copy.db", "config.yaml", "queues/Billing.jsonl")
+    (tmp_path / ".gitignore").write_text((ROOT / ".gitignore").read_text())
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    asked = ["git", "-C", str(tmp_path), "check-ignore", *left, "config.example.yaml", "samples/tickets.csv"]
+    assert subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split() == list(left)
+    kept = (ROOT / ".dockerignore").read_text().split()
+    assert {"*.db*", "config.yaml", "queues"} <= set(kept)
+
+
+def test_the_wheel_is_installed_and_works(wheel: Path, tmp_path: Path) -> None:
+    """In a fresh environment, beside what this one has: no index is asked."""
+    home = tmp_path / "venv"
+    venv.EnvBuilder(with_pip=False, symlinks=True).create(home)
+    python = home / "bin" / "python"
+    here = next(path for path in sys.path if path.endswith("site-packages"))
+    site = Path(subprocess.run([python, "-c", "import site; print(site.getsitepackages()[0])"],
+                               capture_output=True, text=True, check=True).stdout.strip())  # fmt: skip
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python), "install", "-q"]
+    done = subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": f"{site}:{here}"}
+
+    def run(*command: str | Path, text: str = "") -> str:
+        done = subprocess.run(command, input=text, capture_output=True, text=True, env=env, cwd=tmp_path, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    assert run(python, "-c", "import triage_cli; print(triage_cli.__file__)").startswith(str(home))
+    triage = home / "bin" / "triage"
+    told = run(triage, "run", "-q", "-o", "csv", text="id,subject\n1,I was charged twice\n")
+    assert told.startswith("id,subject,triage_ticket_id,")
+    run(triage, "audit", "verify", "-q")
+
+
+def _project() -> dict[str, list[str]]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {"": project["dependencies"], **project["optional-dependencies"]}
+
+
+def _name(requirement: str) -> str:
+    return re.split(r"[<>=!~\[; ]", requirement)[0].lower().replace("_", "-")
+
+
+def test_the_lock_pins_every_dependency_by_hash() -> None:
+    """`requirements.lock` is what CI may install: exact versions, each file by its SHA-256."""
+    text = (ROOT / "requirements.lock").read_text()
+    blocks = re.split(r"\n(?=[a-z0-9])", re.sub(r"(?m)^\s*#.*\n", "", text).strip())
+    locked = {}
+    for block in blocks:
+        match = re.match(r"([A-Za-z0-9._-]+)==([^\s;\\]+)", block)
+        assert match, block
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", block), block
+        locked[match[1].lower().replace("_", "-")] = match[2]
+    wanted = {_name(r) for part in _project().values() for r in part if not r.startswith("triage-cli")}
+    assert wanted <= set(locked)
+
+
+def test_no_dependency_is_left_without_a_reason() -> None:
+    """The README has one table for them."""
+    readme = (ROOT / "README.md").read_text().lower()
+    table = "\n".join(row for row in readme.splitlines() if row.startswith("|"))
+    assert [name for r in _project()[""] if (name := _name(r)) not in table] == []

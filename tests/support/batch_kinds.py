@@ -1,0 +1,3 @@
+"""The providers of batches that tests run over."""
+
+KINDS = ("openai", "anthropic")

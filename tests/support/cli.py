@@ -1,0 +1,46 @@
+"""The command line in a process of its own, with a home and a database of the test's own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.support.forked_cli import AT_START, forked
+
+
+class Cli:
+    """Runs `triage` in a process of its own, with a home and a database of the test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.fresh = False  # each command in an interpreter of its own
+        self.db = folder / "data" / "triage" / "triage.db"
+        self.env = {
+            "HOME": str(folder),
+            "PATH": os.environ["PATH"],
+            "XDG_DATA_HOME": str(folder / "data"),
+            "XDG_CONFIG_HOME": str(folder / "conf"),
+            "PYTHONWARNINGS": "error",
+            "COLUMNS": "120",
+        }
+
+    def __call__(self, *args: str, stdin: str | bytes | None = "", **env: str) -> "subprocess.CompletedProcess[str]":
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        env = self.env | env
+        if self.fresh or data is None or any(name.startswith(AT_START) for name in env.keys() - {"PYTHONWARNINGS"}):
+            done = subprocess.run(
+                [sys.executable, "-m", "triage_cli", *args],
+                input=data, capture_output=True, cwd=self.folder, env=env, check=False, timeout=60,
+            )  # fmt: skip
+        else:
+            done = forked().run(args, data, self.folder, env, 60)
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode(errors="surrogateescape")
+        )
+
+    def start(self, *args: str, **kwargs: Any) -> "subprocess.Popen[bytes]":
+        piped: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        command = [sys.executable, "-m", "triage_cli", *args]
+        started: subprocess.Popen[bytes] = subprocess.Popen(command, cwd=self.folder, env=self.env, **piped | kwargs)
+        return started

@@ -1,0 +1,45 @@
+"""A destination that answers by a function, and tickets that are routed to three of them."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from tests.support.world import World
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
+from triage_cli.domain.errors import DeliveryError
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import TicketDraft
+
+
+class FakeDestination:
+    """Takes parcels or fails as it is told, and keeps what it was handed; `hangs` has it never answer."""
+
+    def __init__(self, name: str, answer: Callable[[OutgoingDelivery], DeliveryError | None] = lambda _: None) -> None:
+        self.name = name
+        self.workers = 16
+        self.max_attempts = 3
+        self.schedule: tuple[float, ...] = (5.0, 300.0)
+        self.got: list[str] = []
+        self.hangs = False
+        self._answer = answer
+
+    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+        held: list[OutgoingDelivery] = []
+        for chunk in chunks:
+            self.got += [parcel.delivery.delivery_id for parcel in chunk]
+            held += chunk
+            if self.hangs:
+                yield []
+                continue
+            outcomes = [Outcome(0, "", Receipt(), self._answer(parcel), parcel) for parcel in held]
+            held.clear()
+            yield outcomes
+
+
+def drafts(number: int) -> Iterator[TicketDraft]:
+    return (TicketDraft(n, n + 2, f"ticket {n}", None, None, None, None, str(n)) for n in range(number))
+
+
+def run(world: World, number: int) -> list[str]:
+    outcomes = list(world.triage().run(drafts(number), ClassifyPlan()))
+    assert sorted(o.row for o in outcomes) == list(range(number))
+    return [o.value.ticket.status for o in outcomes if o.value]

@@ -1,0 +1,19 @@
+"""Tickets of a person who is then forgotten."""
+
+from collections.abc import Iterator
+
+from tests.support.world import World
+from triage_cli.domain.deliveries import Routed
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import TicketDraft
+
+# -- on the store
+
+
+def drafts(number: int) -> Iterator[TicketDraft]:
+    for n in range(number):
+        yield TicketDraft(n, n + 2, f"hello {n}", "text", "C-1", cells=())
+
+
+def forgotten(world: World, customer: str = "C-1") -> list[Outcome[Routed]]:
+    return list(world.triage().forget(customer))

@@ -1,0 +1,106 @@
+"""Language model classifiers against the stub provider."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from tests.support.llm_server import (
+    LlmServer,
+)
+from tests.support.online import ONLINE
+from tests.support.world import a_budget
+from triage_cli.classifiers.llm.classifier import AskingClassifier, build
+from triage_cli.config.models import ClassifierSpec, Price
+from triage_cli.domain.decisions import Answer, Classification
+from triage_cli.domain.errors import (
+    AnswerError,
+    TriageError,
+)
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Category, Ticket
+from triage_cli.runtime.budget import Budget
+from triage_cli.runtime.timing import Timing
+
+CATEGORIES = (Category("Billing", "Money", ("I was charged twice",)), Category("Technical"), Category("General"))
+
+
+KEY = "sk-canary-0123456789abcdef"
+
+
+WORDS = "the wombat canary sentence"
+
+
+PRICE = Price(input=1000, output=10000, cache_read=100, cache_write=1250)
+
+
+TYPES = ("openai", "anthropic", "decision")
+
+
+class Clock:
+    """Time that passes only by sleeping, so that no retry takes any."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        await asyncio.sleep(0.001)
+
+    @property
+    def timing(self) -> Timing:
+        return Timing(lambda: self.now, self.sleep, lambda: 1.0)
+
+
+def tickets(count: int, words: str = WORDS) -> list[Ticket]:
+    return [
+        Ticket(f"t{n}", f"i{n}", "s", None, "h", f"Subject {n}", words, None, None, 2, None, "now")
+        for n in range(count)
+    ]
+
+
+def opened(server: LlmServer | str, kind: str = "openai", **spec: Any) -> AskingClassifier:
+    root, url = (server, server) if isinstance(server, str) else (server.root, server.url)
+    env = {"KEY": KEY}
+    options: dict[str, Any] = {"max_wait": 120.0, "network": ONLINE} | {
+        k: spec.pop(k) for k in ("max_wait", "network") if k in spec
+    }
+    base: dict[str, Any] = {
+        "model": "m",
+        "base_url": root if kind == "anthropic" else url,
+        "api_key_env": "KEY",
+        "timeout": 5.0,
+    }
+    return build(
+        ClassifierSpec("gpt", kind, **(base | spec)), CATEGORIES, env=env, actor="tester", run_id="r",
+        timing=Clock().timing, **options,
+    )  # fmt: skip
+
+
+Ended = tuple[list[Outcome[Answer]], TriageError | None]
+
+
+def asked(classifier: AskingClassifier, count: int = 1, budget: Budget | None = None) -> Ended:
+    """Return the outcomes and what ended the run."""
+    outcomes: list[Outcome[Answer]] = []
+    try:
+        for chunk in classifier.classify([tickets(count)], budget or a_budget()):
+            assert [o.row for o in chunk] == list(range(len(chunk)))
+            outcomes += chunk
+    except TriageError as error:
+        return outcomes, error
+    return outcomes, None
+
+
+def steps(outcomes: Sequence[Outcome[Answer]]) -> list[Classification]:
+    """Return each outcome's one step, having checked what always holds."""
+    found = []
+    for outcome in outcomes:
+        assert outcome.value is not None
+        assert outcome.item is outcome.value.ticket
+        (step,) = outcome.value.steps
+        assert step.category in {None, "Billing", "Technical", "General"}
+        assert (step.error is None) == (outcome.error is None)
+        assert outcome.error is None or isinstance(outcome.error, AnswerError)
+        assert not outcome.value.sure or step.category
+        found.append(step)
+    return found

@@ -1,0 +1,28 @@
+"""A destination that keeps what it took."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
+from triage_cli.domain.errors import DeliveryError
+from triage_cli.domain.runs import Outcome
+
+
+class Outlet:
+    """A destination that is up or down, and counts what it took."""
+
+    workers = 16
+    max_attempts = 2
+    schedule: tuple[float, ...] = (0.0,)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.up = True
+        self.taken: list[str] = []
+
+    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+        for chunk in chunks:
+            for n, parcel in enumerate(chunk):
+                if self.up:
+                    self.taken.append(parcel.delivery.delivery_id)
+                error = None if self.up else DeliveryError("down")
+                yield [Outcome(n, "told", Receipt() if self.up else None, error, parcel)]

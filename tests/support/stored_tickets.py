@@ -1,0 +1,87 @@
+"""Tickets, runs and events that tests put into a store, and looks into its tables."""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from sqlite_utils import Database, Migrations
+
+from tests.support.pg_server import sql as pg_sql
+from triage_cli.domain import ids
+from triage_cli.domain.audit import Event, EventQuery
+from triage_cli.domain.changes import Change
+from triage_cli.domain.runs import Lease, Run
+from triage_cli.domain.tickets import URGENCY, Selection, Ticket
+from triage_cli.stores.sqlite import migrations as sqlite_migrations
+from triage_cli.stores.sqlite.store import SqliteStore
+
+
+def a_ticket(name: str = "1", **fields: Any) -> Ticket:
+    ticket = Ticket(
+        ids.new_id(), f"{name}\timport", "import", name, f"hash-{name}", f"Subject {name}", "Text", None, None, 2, None,
+        ids.now(),
+    )  # fmt: skip
+    if "priority" in fields:
+        fields["urgency"] = URGENCY[fields["priority"]]
+    return ticket._replace(**fields)
+
+
+def an_event(ticket: Ticket | None, action: str = "created", **data: Any) -> Event:
+    return Event(action, ticket.ticket_id if ticket else None, None, "tester", ids.now(), data)
+
+
+def created(ticket: Ticket) -> Change:
+    return Change(an_event(ticket), ticket)
+
+
+def changed(before: Ticket, **fields: Any) -> Change:
+    return Change(an_event(before, "updated"), before._replace(revision=before.revision + 1, **fields), before.revision)
+
+
+def a_run(store: SqliteStore) -> Lease:
+    return Lease(store.begin(Run(ids.new_id(), "classify", "tester", "classify", ids.now())).run_id)
+
+
+def ended(store: SqliteStore, lease: Lease) -> None:
+    store.end(Run(lease.run_id, "classify", "tester", "classify", "", ended_at=ids.now(), exit_code=0))
+
+
+def filled(store: SqliteStore, *tickets: Ticket) -> list[Ticket]:
+    assert store.save([created(t) for t in tickets]) == [None] * len(tickets)
+    return list(tickets)
+
+
+def stored(store: SqliteStore, ticket: Ticket) -> Ticket:
+    (found,) = store.find(Selection(ids=(ticket.ticket_id,)))
+    return found
+
+
+def actions(store: SqliteStore) -> list[str]:
+    return [e.action for e in store.events(EventQuery())]
+
+
+def sql(store: SqliteStore, said: str, values: Sequence[Any] = ()) -> list[Any]:
+    """Run SQL as another program would; it is stored at once."""
+    if "://" in store.path:
+        return pg_sql(store.path, said, values)
+    db = sqlite3.connect(store.path, isolation_level=None, timeout=10)
+    try:
+        return db.execute(said, values).fetchall()
+    finally:
+        db.close()
+
+
+def as_of_version_1(path: str) -> None:
+    """Build the database of the first release, with a run that was killed."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("pragma journal_mode = wal")
+    migrations = Migrations("triage")
+    migrations()(sqlite_migrations.first)
+    migrations.apply(Database(db, execute_plugins=False))
+    db.execute("pragma user_version = 1")
+    db.execute(OLD_RUN)
+    db.close()
+
+
+OLD_RUN = f"""insert into runs values ('r1', 'classify', 'tester', 'classify', '{ids.ago(3600)}', 'here', 1,
+    null, 2.5, 0.5, null, '{{}}', null, null, 1)"""

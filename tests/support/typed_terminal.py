@@ -1,0 +1,56 @@
+"""Somebody at a terminal: a command that reads keys from it, and what it shows."""
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+
+from tests.support.cli import Cli
+from tests.support.commands import PATIENCE
+
+
+class Typist:
+    """A command on a terminal of so many columns and lines; keys are typed once something is seen."""
+
+    def __init__(self, cli: Cli, *args: str, columns: int = 80, lines: int = 24) -> None:
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self.before = termios.tcgetattr(theirs)
+        env = {k: v for k, v in cli.env.items() if k != "COLUMNS"} | {"TERM": "xterm-256color"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "triage_cli", *args],
+            stdin=theirs, stdout=theirs, stderr=theirs, cwd=cli.folder, env=env, start_new_session=True,
+        )  # fmt: skip
+        self._theirs = theirs
+        self.shown = ""
+
+    def types(self, keys: str, *, see: str) -> None:
+        """Type, and wait until the screen shows something since."""
+        start = len(self.shown)
+        os.write(self._ours, keys.encode())
+        self.sees(see, start)
+
+    def sees(self, what: str, start: int = 0) -> None:
+        while what not in self.shown[start:]:
+            ready, _, _ = select.select([self._ours], [], [], PATIENCE)
+            assert ready, f"never saw {what!r} in {self.shown[start:]!r}"
+            self.shown += os.read(self._ours, 1 << 16).decode()
+
+    def resize(self, columns: int) -> None:
+        """Give the window another width; a terminal tells so by a signal."""
+        fcntl.ioctl(self._theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.process.send_signal(signal.SIGWINCH)
+
+    def ends(self) -> int:
+        code = self.process.wait(PATIENCE)
+        while select.select([self._ours], [], [], 0)[0]:
+            self.shown += os.read(self._ours, 1 << 16).decode()
+        assert termios.tcgetattr(self._theirs) == self.before, "the terminal is as it was"
+        os.close(self._ours)
+        os.close(self._theirs)
+        return code

@@ -1,0 +1,71 @@
+"""A real receiver of webhooks on 127.0.0.1, and a destination that sends to it."""
+
+import base64
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.local_server import Handler, LocalServer, Serving
+from triage_cli.destinations.webhook import Target, WebhookDestination
+from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Receipt
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.webhook_signing import secret_of
+
+SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
+
+
+class Receiver(LocalServer):
+    """A receiver that keeps what it got and answers as it is told: (status, headers) by the number of the request."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        self.answer: Callable[[int], tuple[int, dict[str, str]]] = lambda _: (200, {})
+        self.hold = threading.Event()
+        self.hold.set()
+        super().__init__(_Posts)
+        self.url = f"{self.root}/hook"
+
+    def close(self) -> None:
+        self.hold.set()
+        super().close()
+
+
+class _Posts(Handler):
+    server: Serving[Receiver]
+
+    def do_POST(self) -> None:  # noqa: N802 - so http.server calls it
+        receiver = self.server.fake
+        length = int(self.headers["content-length"])
+        body = self.rfile.read(length)
+        if len(body) < length:  # the sender died
+            self.close_connection = True
+            return
+        receiver.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
+        receiver.hold.wait()
+        status, headers = receiver.answer(len(receiver.got))
+        if status == 0:
+            self.close_connection = True
+            return
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+
+def parcel(number: int = 1, text: str = "hello") -> OutgoingDelivery:
+    ticket = Ticket(f"t{number}", "i", "s", None, "h", text, None, None, None, 2, None, "now", category="Billing")
+    delivery = Delivery(
+        f"msg_{number:032x}", f"t{number}", None, "Billing", "hook", "r", "m", None, "pending", 0, 0.0, None, None,
+        None, "now",
+    )  # fmt: skip
+    return OutgoingDelivery(delivery, ticket)
+
+
+def target(url: str, **changes: Any) -> Target:
+    return Target("hook", url, (secret_of(SECRET),), 30.0, 7, (5.0, 300.0))._replace(**changes)
+
+
+def sent(destination: WebhookDestination, *parcels: OutgoingDelivery) -> list[Outcome[Receipt]]:
+    return [outcome for outcomes in destination.deliver([list(parcels)]) for outcome in outcomes]

@@ -1,0 +1,84 @@
+"""Use cases over a store of the test's own, with a fake classifier and destinations."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from triage_cli.domain import ids
+from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
+from triage_cli.domain.deliveries import Rule
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.serialization import compact
+from triage_cli.domain.tickets import Category, Ticket
+from triage_cli.ports.adapters import Destination
+from triage_cli.runtime.budget import Bounds, Budget, Grant
+from triage_cli.runtime.stop import StopControl
+from triage_cli.service.delivery.route import RoutingTable
+from triage_cli.service.local_triage import LocalTriage, Services
+from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sqlite.store import SqliteStore
+
+CATEGORIES = (Category("Billing"), Category("Technical"), Category("General"))
+
+
+NAMES = compact([[category.name, ""] for category in CATEGORIES])
+
+
+def a_budget(
+    limit: float | None = None,
+    *,
+    allowance: StopControl | None = None,
+    per_day: float | None = None,
+    grant: Grant | None = None,
+) -> Budget:
+    """Return a budget that no run stands behind."""
+    return Budget(allowance or StopControl(), Bounds(limit, per_day, 0.0), grant)
+
+
+class FakeClassifier:
+    """Answers by a function of the ticket: (category, confidence), or an exception; keeps what it was asked."""
+
+    def __init__(
+        self, answer: Callable[[Ticket], tuple[str | None, float]] | None = None, fingerprint: str = "fake-1"
+    ) -> None:
+        self.name = "fake"
+        self.fingerprint = fingerprint
+        self.appetite = 1000
+        self.threshold = 0.6
+        self.asked: list[str] = []
+        self._answer = answer or (lambda _: ("Billing", 0.9))
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        return (self.fingerprint,)
+
+    def askings(self) -> tuple[QuestionSpec, ...]:
+        return (QuestionSpec(self.fingerprint, "fake", "m", "", "", NAMES, "{}", ids.now()),)
+
+    def classify(self, chunks: Iterable[Sequence[Ticket]], _budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+        for chunk in chunks:
+            yield [self._one(n, ticket) for n, ticket in enumerate(chunk)]
+
+    def _one(self, n: int, ticket: Ticket) -> Outcome[Answer]:
+        self.asked.append(ticket.ticket_id)
+        category, confidence = self._answer(ticket)
+        step = Classification(
+            ids.new_id(), ticket.ticket_id, None, "fake", category, confidence, "model", "because", "fake", "test",
+            self.fingerprint, self.threshold, None, ids.answer_key(self.fingerprint, ticket.text), ids.now(),
+        )  # fmt: skip
+        return Outcome(n, "answered", Answer(ticket, (step,), confidence >= self.threshold), None, ticket)
+
+
+class World:
+    """A store with use cases on it, a fake classifier and destinations of the test's choice."""
+
+    def __init__(self, store: SqliteStore | PostgresStore) -> None:
+        self.store = store
+        self.classifier = FakeClassifier()
+        self.destinations: dict[str, Destination] = {}
+        self.rules: tuple[Rule, ...] = ()
+        self.categories: tuple[Category, ...] = CATEGORIES
+        self.hysteresis: dict[str, float] = {}
+
+    def triage(self, actor: str = "tester") -> LocalTriage:
+        map_ = RoutingTable(self.rules, "map-1", lambda name: self.destinations[name])
+        parts = Services(self.store, self.categories, lambda *_: self.classifier, map_, None, self.hysteresis)
+        return LocalTriage(parts, actor, "test")

@@ -1,0 +1,647 @@
+"""The configuration: what is found, what holds, and that each mistake is said with its line and what to do."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from triage_cli.config import (
+    DEFAULT_CATEGORIES,
+    STARTER,
+    ClassifierSpec,
+    Config,
+    DestinationSpec,
+    Price,
+    load_config,
+    shown,
+    without_password,
+)
+from triage_cli.config.routes import ROUTE, WHEN
+from triage_cli.config.schema import BUDGET, CATEGORY, CLASSIFIER, DESTINATION, PRICE, TOP
+from triage_cli.config.validators import Field
+from triage_cli.domain.errors import ConfigError
+
+EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
+TABLES: Mapping[str, Mapping[str, Field]] = {
+    "top": TOP,
+    "category": CATEGORY,
+    "classifier": CLASSIFIER,
+    "price": PRICE,
+    "destination": DESTINATION,
+    "budget": BUDGET,
+    "route": ROUTE,
+    "when": WHEN,
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "cwd").mkdir()
+    return tmp_path / "home"
+
+
+def load(home: Path, text: str | bytes | None = None, *, env: Mapping[str, str] | None = None, **flags: Any) -> Config:
+    """Load with `text` as ./config.yaml named by --config, so that it is never passed over."""
+    cwd = home.parent / "cwd"
+    if text is not None:
+        file = cwd / "config.yaml"
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        file.chmod(0o600)
+        flags.setdefault("config", "config.yaml")
+    return load_config(env={"HOME": str(home), **(env or {})}, cwd=cwd, **flags)
+
+
+def problems(home: Path, text: str | bytes, **flags: Any) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load(home, text, **flags)
+    return caught.value.problems
+
+
+def bare(config: Config) -> Config:
+    """Return the config without its origin."""
+    return config._replace(path=None, origins={})
+
+
+# Defaults and precedence
+
+
+def test_without_a_file_the_defaults_do_the_whole_job(home: Path) -> None:
+    config = load(home)
+    data = home / ".local/share/triage"
+    assert config.path is None
+    assert config.database == str(data / "triage.db")
+    assert config.categories == DEFAULT_CATEGORIES
+    assert config.classifier == "local"
+    assert config.classifiers == {"local": ClassifierSpec("local", "local")}
+    assert [rule.to for rule in config.routes] == [("Billing",), ("Technical",), ("General",)]
+    assert config.destinations["Billing"] == DestinationSpec("Billing", "file", path=data / "queues/Billing.jsonl")
+    assert (config.per_day, config.remote, config.offline, config.notes) == (None, None, False, ())
+    assert {origin for _, _, origin in shown(config)} == {"default"}
+
+
+@pytest.mark.parametrize("config", ["", "{}", "# nothing\n", "routes:\ncategories: null\n"])
+def test_a_file_that_says_nothing_means_the_defaults(home: Path, config: str) -> None:
+    expected = load(home)
+    assert bare(load(home, config)) == bare(expected)
+
+
+@pytest.mark.parametrize(
+    ("flag", "variable", "in_file", "expected", "origin"),
+    [
+        ("a.db", "b.db", "c.db", "cwd/a.db", "flag --db"),
+        (None, "b.db", "c.db", "cwd/b.db", "environment TRIAGE_DB"),
+        (None, None, "c.db", "cwd/c.db", "config.yaml:1"),
+        (None, "", "c.db", "cwd/c.db", "config.yaml:1"),
+        (None, None, "~/c.db", "home/c.db", "config.yaml:1"),
+        (None, None, None, "home/.local/share/triage/triage.db", "default"),
+    ],
+)
+def test_the_flag_beats_the_environment_beats_the_file(
+    home: Path, flag: str | None, variable: str | None, in_file: str | None, expected: str, origin: str
+) -> None:
+    env = {} if variable is None else {"TRIAGE_DB": variable}
+    config = load(home, f"database: {in_file}" if in_file else "{}", env=env, db=flag)
+    assert config.database == str(home.parent / expected)
+    assert {key: origin for key, _, origin in shown(config)}["database"] == origin
+
+
+def test_remote_and_offline_have_the_same_precedence(home: Path) -> None:
+    text = "remote: https://file.example\noffline: true\n"
+    env = {"TRIAGE_REMOTE": "https://env.example", "TRIAGE_OFFLINE": "no"}
+    assert load(home, text)[8:10] == ("https://file.example", True)
+    assert load(home, text, env=env)[8:10] == ("https://env.example", False)
+    assert load(home, text, env=env, remote="http://flag.example", offline=True)[8:10] == ("http://flag.example", True)
+
+
+def test_a_typed_database_goes_before_a_remote_that_was_not_typed(home: Path) -> None:
+    text, env = "remote: https://file.example\n", {"TRIAGE_REMOTE": "https://env.example"}
+    for config in (load(home, text, db="x.db"), load(home, "{}", env=env, db="x.db")):
+        assert config.remote is None
+        assert "remote" not in config.origins
+    assert load(home, text, env={"TRIAGE_DB": "x.db"}, remote="http://flag.example").remote == "http://flag.example"
+
+
+@pytest.mark.parametrize(("said", "meant"), [("1", True), ("TRUE", True), ("yes", True), ("0", False), ("", False)])
+def test_offline_in_the_environment(home: Path, said: str, meant: bool) -> None:
+    assert load(home, env={"TRIAGE_OFFLINE": said}).offline is meant
+
+
+def test_mistakes_outside_of_the_file_are_told_with_those_inside(home: Path) -> None:
+    env = {"TRIAGE_OFFLINE": "maybe", "TRIAGE_REMOTE": "example.com"}
+    with pytest.raises(ConfigError) as caught:
+        load(home, "offline: 1", env=env, db="mysql://host/db")
+    assert caught.value.message == "config.yaml has 4 mistakes"
+    assert caught.value.problems == (
+        "flag --db: must be a path or postgresql://user@host/name",
+        "environment TRIAGE_REMOTE: must be a URL that begins with https:// or http://",
+        'environment TRIAGE_OFFLINE: "maybe" is neither 1, true, yes nor 0, false, no',
+        "config.yaml:1: offline: must be true or false, not a number",
+    )
+
+
+def test_a_mistake_in_a_flag_is_not_said_to_be_in_the_file(home: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(home, "offline: true", remote="example.com")
+    assert caught.value.message == "the configuration has 1 mistake"
+
+
+# Search order
+
+
+def test_the_search_order(home: Path) -> None:
+    cwd, xdg = home.parent / "cwd", home / ".config/triage"
+    xdg.mkdir(parents=True)
+    (xdg / "config.yaml").write_text("budget: {per_day: 4}")
+    assert load(home).per_day == 4
+    (cwd / "config.yaml").write_text("budget: {per_day: 3}")
+    assert load(home).per_day == 3
+    (cwd / "two.yaml").write_text("budget: {per_day: 2}")
+    assert load(home, env={"TRIAGE_CONFIG": "two.yaml"}).per_day == 2
+    (cwd / "one.yaml").write_text("budget: {per_day: 1}")
+    assert load(home, env={"TRIAGE_CONFIG": "two.yaml"}, config="one.yaml").per_day == 1
+
+
+def test_xdg_directories_are_honoured_where_absolute(home: Path) -> None:
+    env = {"XDG_CONFIG_HOME": str(home / "c"), "XDG_DATA_HOME": str(home / "d")}
+    (home / "c/triage").mkdir(parents=True)
+    (home / "c/triage/config.yaml").write_text("budget: {per_day: 1}")
+    config = load(home, env=env)
+    assert (config.per_day, config.database) == (1, str(home / "d/triage/triage.db"))
+    assert load(home, env={"XDG_DATA_HOME": "relative"}).database == load(home).database
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "site_name: docs\nnav: [a]\n",
+        "- a\n- b\n",
+        "just text",
+        "",
+        "a: !vault x\n",
+        "a: {{ helm }}\n{{ b }}\n",
+        "a: 1\n---\nb: 2\n",
+        "\xff\xfe",
+    ],
+)
+def test_a_foreign_config_yaml_is_passed_over_with_a_note(home: Path, foreign: str) -> None:
+    (home.parent / "cwd/config.yaml").write_bytes(foreign.encode("latin-1"))
+    config = load(home)
+    assert config.path is None
+    assert config.notes == ("./config.yaml has none of triage's keys and was passed over",)
+
+
+def test_a_broken_file_with_our_keys_is_not_passed_over(home: Path) -> None:
+    (home.parent / "cwd/config.yaml").write_text("categories: [a, b\nroutes: {}\n")
+    with pytest.raises(ConfigError, match=r"config\.yaml has 1 mistake"):
+        load(home)
+
+
+@pytest.mark.parametrize("name", ["gone.yaml", ".", "gone/config.yaml"])
+def test_a_named_file_must_be_readable(home: Path, name: str) -> None:
+    for flags in ({"config": name}, {"env": {"TRIAGE_CONFIG": name}}):
+        with pytest.raises(ConfigError, match=f"cannot read {re.escape(name)} "):
+            load(home, **flags)
+
+
+def test_relative_paths_are_relative_to_the_file(home: Path) -> None:
+    folder = home / "etc"
+    folder.mkdir()
+    (folder / "t.yaml").write_text(
+        "database: data/t.db\ndestinations:\n  f: {type: file, path: out.jsonl}\n"
+        "  c: {type: command, run: [./page.sh, ./x]}\n  d: {type: command, run: [mail, ./x]}\n"
+    )
+    (folder / "t.yaml").chmod(0o644)
+    config = load(home, config=str(folder / "t.yaml"))
+    assert config.path == folder / "t.yaml"
+    assert config.database == str(folder / "data/t.db")
+    assert config.destinations["f"].path == folder / "out.jsonl"
+    assert config.destinations["c"].run == (str(folder / "page.sh"), "./x")
+    assert config.destinations["d"].run == ("mail", "./x")
+    assert config.destinations["Billing"].path == folder / "data/queues/Billing.jsonl"
+
+
+def test_with_a_server_the_queues_are_beside_the_file(home: Path) -> None:
+    config = load(home, "database: postgresql://me@db/triage")
+    assert config.database == "postgresql://me@db/triage"
+    assert config.destinations["Billing"].path == home.parent / "cwd/queues/Billing.jsonl"
+
+
+# What the sections mean
+
+
+def test_classifiers_and_their_defaults(home: Path) -> None:
+    config = load(
+        home,
+        """
+classifiers:
+  gpt: {type: openai, model: m, price: {input: 1, output: 2}}
+  claude: {type: anthropic, model: m}
+  own: {type: openai, model: m, base_url: "http://localhost:1/v1", api_key_env: null}
+  both: {type: cascade, steps: [local, gpt]}
+""",
+    )
+    specs = config.classifiers
+    assert config.classifier == "gpt"
+    assert list(specs) == ["local", "gpt", "claude", "own", "both"]
+    assert specs["gpt"] == ClassifierSpec("gpt", "openai", model="m", api_key_env="OPENAI_API_KEY", price=Price(1, 2))
+    assert specs["claude"].api_key_env == "ANTHROPIC_API_KEY"
+    assert specs["own"].api_key_env is None
+    assert specs["both"].steps == ("local", "gpt")
+    assert load(home, "classifiers: {a: {type: openai, model: m}, local: {type: local}}").classifier == "local"
+    assert load(home, "classifiers: {a: {type: openai, model: m}}\nclassifier: local").classifier == "local"
+
+
+def test_routes_in_short_form(home: Path) -> None:
+    config = load(
+        home,
+        """
+categories: [A, {name: B, was: [Old]}, C]
+destinations: {d: {type: webhook, url: https://x.example/y, secret_env: ONE}}
+routes: {A: d, Old: https://x.example/z, C: [d, https://x.example/z, d]}
+""",
+    )
+    assert [(rule.name, rule.to, rule.when) for rule in config.routes] == [
+        ("routes.A", ("d",), {"category": ("A",)}),
+        ("routes.B", ("https://x.example/z",), {"category": ("B",)}),
+        ("routes.C", ("d", "https://x.example/z"), {"category": ("C",)}),
+    ]
+    assert config.destinations["d"].secret_env == ("ONE",)
+    assert config.destinations["https://x.example/z"].url == "https://x.example/z"
+
+
+def test_routes_in_long_form(home: Path) -> None:
+    config = load(
+        home,
+        """
+categories: [A, {name: B, was: [Old]}]
+routes:
+- {name: vip, when: {category: [A, Old], customer_id: "7", min_confidence: 0.9}, to: https://x.example}
+- {to: https://x.example}
+""",
+    )
+    vip, rest = config.routes
+    assert vip == ("routes.vip", ("https://x.example",), {"category": ("A", "B"), "customer_id": ("7",)}, 0.9)
+    assert rest == ("routes[1]", ("https://x.example",), {}, None)
+
+
+@pytest.mark.parametrize("name", ["A/B", "../../etc/passwd", "..", "-rf", "a:b", "日本/語" * 20, "C\\D", "~"])
+def test_a_category_s_queue_stays_in_its_folder(home: Path, name: str) -> None:
+    path = load(home, yaml.safe_dump({"categories": [name, "Other"]})).destinations[name].path
+    assert path is not None
+    assert path.parent == home / ".local/share/triage/queues"
+    assert path.resolve() == path
+    assert len(path.name.encode()) < 255
+    assert not path.name.startswith(("-", "."))
+
+
+def test_two_categories_never_share_a_queue(home: Path) -> None:
+    names = ["A/B", "A:B", "A-B", "A?B"]
+    paths = [spec.path for spec in load(home, yaml.safe_dump({"categories": names})).destinations.values()]
+    assert len(set(paths)) == len(names)
+
+
+def test_a_destination_named_like_a_category_is_its_default(home: Path) -> None:
+    config = load(home, "destinations: {Billing: {type: webhook, url: https://x.example}}")
+    assert config.destinations["Billing"].type == "webhook"
+    assert config.routes[0].to == ("Billing",)
+
+
+def test_the_routing_hash_follows_routes_and_destinations(home: Path) -> None:
+    one = load(home).routing_hash()
+    assert re.fullmatch("[0-9a-f]{16}", one)
+    assert load(home, "budget: {per_day: 1}").routing_hash() == one
+    assert load(home, "routes: {Billing: https://x.example}").routing_hash() != one
+
+
+# Mistakes
+
+MISTAKES = [
+    # the file as a whole; what is expected stands behind "config.yaml:"
+    ("categories: [a", "1: column 15: not valid YAML: while parsing a flow sequence, expected ',' or ']', but got"),
+    ("a: 1\n\tb: 2", "2: column 1: not valid YAML: "),
+    (b"a: 1\nb: \xe4", "2: byte 0xe4 is not UTF-8; save the file as UTF-8"),
+    (b"a: \x07", "1: the character U+0007 is not allowed in YAML"),
+    ('a: "\\UFFFFFFFF"', "1: "),
+    ("- a", "1: must be a mapping (key: value)"),
+    ("a: *b", "1: column 4: not valid YAML: found undefined alias 'b'"),
+    ("a: 1\n---\nb: 1", "2: column 1: not valid YAML: expected a single document"),
+    ("routes: " + "[" * 5000, "1: nested too deeply"),
+    ("routes: " + "[" * 30 + "]" * 30, "1: nested too deeply"),
+    ("a: &a [*a]", "1: nested too deeply"),
+    ("#" * 1_000_001, "1: larger than 1 MB, which no configuration needs"),
+    ('database: "a\\0b"', "1: database: holds a character that is no text"),
+    ('database: "\\uD800"', "1: database: holds a character that is no text"),
+    ("budget: !!python/object/apply:os.system [x]", "1: budget: the tag !!python/object/apply:os.system"),
+    ("database: !env X", "1: database: the tag !env is not understood here; leave it out"),
+    # keys
+    ("offline: true\ncatgories: [a, b]", '2: catgories: unknown key; did you mean "categories"?'),
+    ("zzz:", "1: zzz: unknown key; known are database, categories,"),
+    ("offline: true\n\noffline: false", "3: offline: stands twice, first in line 1; remove one"),
+    ("routes: {yes: https://x.example}", '1: routes.yes: a key must be text; quote it: "yes"'),
+    ("routes: {[a]: b}", "1: routes: a key must be plain text"),
+    ("x: &x {type: local}\nclassifiers: {a: {<<: *x}}", "2: classifiers.a.<<: merging is not supported"),
+    ("api_key: sk-1", "1: api_key: secrets do not belong into this file; put it into the environment and"),
+    # plain values
+    ("database: {host: x}", "1: database: must be text, not a mapping"),
+    ("database: 12", '1: database: is a number to YAML; quote it: "12"'),
+    ("database: postgresql://me:pw@host/db", "1: database: holds a password; put it into the environment"),
+    ("database: postgresql://host/db?password=pw", "1: database: holds a password; put it into the"),
+    ("database: mysql://host/db", "1: database: must be a path or postgresql://user@host/name"),
+    ("remote: ftp://x", "1: remote: must be a URL that begins with https:// or http://"),
+    ("budget: 5", "1: budget: must be a mapping (key: value), not a number"),
+    ("budget: {per_day: '5'}", "1: budget.per_day: must be a number, not text; write it without quotes"),
+    ("budget: {per_day: -1}", "1: budget.per_day: must be a number from 0 to 1e+06, not -1"),
+    ("budget: {per_day: .nan}", "1: budget.per_day: must be a number from 0 to 1e+06, not .nan"),
+    ("budget: {per_day: yes}", "1: budget.per_day: must be a number, not a yes or no"),
+    # categories
+    ("categories: [a]", "1: categories: needs 2 to 255 categories, not 1"),
+    ("categories: []", "1: categories: needs 2 to 255 categories, not 0"),
+    ("categories: {a: b}", "1: categories: must be a list, not a mapping"),
+    ("categories:\n- a\n- yes", '3: categories[1]: is a yes or no to YAML; quote it: "yes"'),
+    ("categories:\n- a\n- 2026-01-01", '3: categories[1]: is a date or time to YAML; quote it: "2026-01'),
+    ("categories:\n- a\n- 12:30", '3: categories[1]: is a date or time to YAML; quote it: "12:30"'),
+    ("categories:\n- a\n- {name: 404}", '3: categories[1].name: is a number to YAML; quote it: "404"'),
+    ("categories:\n- a\n- {description: x}", "3: categories[1]: name is missing"),
+    ("categories:\n- a\n-", "3: categories[1]: must be text, not nothing"),
+    ("categories:\n- Straße\n- b\n- name: STRASSE", '4: categories[2]: "STRASSE" is the category of categories[0'),
+    ("categories: [a, ' b']", "1: categories[1]: must not be empty or begin or end with blanks"),
+    ("categories: [a, " + "b" * 81 + "]", "1: categories[1]: is 81 characters long; a name has at most 80"),
+    ('categories: [a, "b\\tc"]', "1: categories[1]: holds a control character"),
+    ('categories: [a, "Bil\\u200bling"]', "1: categories[1]: holds U+200B, which nobody sees; type it again"),
+    ('categories: [a, {name: "b\\u202e"}]', "1: categories[1].name: holds U+202E, which nobody sees; type it again"),
+    ('destinations: {"a\\u2060": {type: file, path: x}}', "1: destinations.a\u2060: the name holds U+2060, which"),
+    ("categories: [a, {name: b, was: a}]", '1: categories[1]: was: "a" is a category still; a former'),
+    ("categories: [{name: a, was: x}, {name: b, was: x}]", '1: categories[1]: was: "x" is a former name of "a"'),
+    ("categories: [a, {name: b, examples: [x, 1]}]", "1: categories[1].examples[1]: is a number to YAML;"),
+    # classifiers
+    ("classifier: gtp\nclassifiers: {gpt: {type: openai, model: m}}", '1: classifier: no classifier "gtp"; did'),
+    ("classifiers:\n  a: {}", "2: classifiers.a: type is missing"),
+    ("classifiers:\n  a: openai", "2: classifiers.a: must be a mapping (key: value), not text"),
+    ("classifiers: {a: {type: opnai}}", '1: classifiers.a.type: "opnai" is none of local, decision, openai,'),
+    ("classifiers:\n  a: {type: openai}", "2: classifiers.a: model is missing"),
+    (
+        "classifiers:\n  a:\n    type: local\n    min_confidence: 1.5",
+        "4: classifiers.a.min_confidence: must be a number from 0 to 1, not 1.5",
+    ),
+    ("classifiers: {a: {type: openai, model: m, wire: systemone}}", '1: classifiers.a.wire: means nothing to type "op'),
+    ("classifiers: {a: {type: decision, model: m, wire: x}}", '1: classifiers.a.wire: "x" is none of decisions or s'),
+    ("classifiers: {a: {type: local, model: m}}", '1: classifiers.a.model: means nothing to type "local"'),
+    (
+        "classifiers: {a: {type: openai, model: m, api_key: sk-1}}",
+        "1: classifiers.a.api_key: secrets do not belong into this file; put it into the environment and name",
+    ),
+    (
+        "classifiers: {a: {type: openai, model: m, api_key_env: sk-1-2}}",
+        "1: classifiers.a.api_key_env: takes the name of an environment variable, never the secret itself",
+    ),
+    (
+        "classifiers: {a: {type: openai, model: m, token_per_minute: 1}}",
+        '1: classifiers.a.token_per_minute: unknown key; did you mean "tokens_per_minute"?',
+    ),
+    (
+        "classifiers: {a: {type: openai, model: m, base_url: https://me:pw@x.example}}",
+        "1: classifiers.a.base_url: holds a user name or password; secrets do not belong into a URL",
+    ),
+    (
+        "classifiers: {a: {type: openai, model: m, base_url: https://x.example}}",
+        "1: classifiers.a: api_key_env is missing: name the variable of this server's key, or null",
+    ),
+    (
+        "classifiers: {a: {type: openai, model: m, workers: 1.5}}",
+        "1: classifiers.a.workers: must be a whole number from 1 to 1000, not 1.5",
+    ),
+    ("classifiers: {a: {type: openai, model: m, price: {input: 1}}}", "1: classifiers.a.price: output is missing"),
+    ("classifiers: {a: {type: openai, model: m, redact: [mail]}}", '1: classifiers.a.redact[0]: "mail" is none'),
+    (
+        "classifiers:\n  a:\n    type: cascade\n    steps:\n    - local\n    - lokal",
+        '6: classifiers.a.steps[1]: no classifier "lokal"; did you mean "local"?',
+    ),
+    ("classifiers: {a: {type: cascade, steps: [local, a]}}", '1: classifiers.a.steps[1]: "a" is a cascade;'),
+    ("classifiers: {a: {type: cascade, steps: [local, local]}}", '1: classifiers.a.steps[1]: "local" stands'),
+    ("classifiers: {a: {type: cascade, steps: []}}", "1: classifiers.a.steps: needs at least 1"),
+    ("classifiers: {a: {type: cascade}}", "1: classifiers.a: steps is missing"),
+    ("classifiers: {' a': {type: local}}", "1: classifiers. a: the name must not be empty or begin"),
+    # destinations
+    ("destinations: {a: {type: webhook}}", "1: destinations.a: url is missing"),
+    ("destinations: {a: {type: command}}", "1: destinations.a: run is missing"),
+    ("destinations: {a: {type: file}}", "1: destinations.a: path is missing"),
+    ("destinations: {a: {type: file, path: .}}", "1: destinations.a.path: "),
+    ("destinations: {a: {type: webhook, url: 'https://'}}", "1: destinations.a.url: is not a valid URL"),
+    ("destinations: {a: {type: webhook, url: 'https://x:99999'}}", "1: destinations.a.url: is not a valid URL"),
+    ("destinations: {a: {type: webhook, url: 'https://x y/'}}", "1: destinations.a.url: is not a valid URL"),
+    (
+        "destinations: {a: {type: webhook, url: https://x, secret: whsec_1}}",
+        "1: destinations.a.secret: secrets do not belong into this file; put it into the environment and name",
+    ),
+    ("destinations: {a: {type: command, run: ./x y}}", "1: destinations.a.run: must be a list, since no shell"),
+    ("destinations: {a: {type: file, path: x, max_attempts: 0}}", "1: destinations.a.max_attempts: must be a"),
+    ("destinations: {'https://x': {type: file, path: x}}", "1: destinations.https://x: give the destination a"),
+    # webhooks
+    (
+        "webhooks: {a: {type: standard, secret_env: A, fields: {subject: s, external_id: []}}}",
+        "1: webhooks.a.fields.external_id: needs at least 1",
+    ),
+    (
+        "webhooks: {a: {type: standard, secret_env: A, fields: {subject: s, external_id: [a.b, 7]}}}",
+        "1: webhooks.a.fields.external_id[1]: is a number to YAML",
+    ),
+    # routes
+    ("routes: x", "1: routes: must be a mapping (category: destination) or a list of rules, not text"),
+    ("routes: {biling: https://x}", '1: routes.biling: no category "biling"; did you mean "Billing"?'),
+    (
+        "destinations:\n  billing: {type: file, path: x}\nroutes:\n- to: billing\n- to: billing\n- to: biling",
+        '6: routes[2].to: no destination "biling"; did you mean "billing"?',
+    ),
+    ("routes:\n  Billing:\n  - https://x\n  - nope", '4: routes.Billing[1]: no destination "nope"'),
+    ("routes: {Billing: []}", "1: routes.Billing: needs at least 1"),
+    ("routes: {Billing: https://me:pw@x}", "1: routes.Billing: holds a user name or password"),
+    (
+        "categories: [a, {name: b, was: c}]\nroutes: {b: https://x, c: https://x}",
+        '2: routes.c: "b" has a route already; "c" is the same category',
+    ),
+    ("routes: [{when: {}}]", "1: routes[0]: to is missing"),
+    ("routes:\n- to: https://x\n  when:\n    category: Bill", '4: routes[0].when.category: no category "Bill"'),
+    ("routes: [{to: https://x, when: {priority: hi}}]", '1: routes[0].when.priority: "hi" is none of low,'),
+    ("routes: [{to: https://x, when: {customer_id: 7}}]", "1: routes[0].when.customer_id: is a number to YAML"),
+    ("routes: [{to: https://x, when: {cat: a}}]", "1: routes[0].when.cat: unknown key"),
+    ("routes: [{name: x, to: https://x}, {name: x, to: https://x}]", '1: routes[1]: another rule is named "x"'),
+    # webhooks
+    (
+        "webhooks:\n  d:\n    type: hmac\n    secret_env: S\n    fields: {subject: a}\n    header: 'X Y: z'",
+        "6: webhooks.d.header: must be the name of an HTTP header: letters, digits and dashes, such as X-Signature",
+    ),
+    (
+        'webhooks: {d: {type: hmac, secret_env: S, fields: {subject: a}, header: X-Y, timestamp_header: "X\\tT"}}',
+        "1: webhooks.d.timestamp_header: must be the name of an HTTP header",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), MISTAKES)
+def test_a_mistake_is_said_with_its_line(home: Path, text: str | bytes, expected: str) -> None:
+    """And the secret that somebody wrote is not repeated."""
+    found = problems(home, text)
+    assert any(problem.startswith(f"config.yaml:{expected}") for problem in found), found
+    assert all("sk-1" not in problem and "whsec" not in problem and "pw@" not in problem for problem in found)
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_lines(home: Path) -> None:
+    text = "routes: {Biling: nowhere}\ncategories: [a]\nbudget: {per_day: x}\n"
+    found = problems(home, text)
+    assert [problem.split(":")[1] for problem in found] == ["1", "1", "2", "3"]
+
+
+def test_one_mistake_is_not_told_again_by_what_refers_to_it(home: Path) -> None:
+    text = "classifier: gpt\nclassifiers: {gpt: {type: openai, model: 5}}\ndestinations: {a: {}}\nroutes: {Billing: a}"
+    assert len(problems(home, text)) == 2
+
+
+def test_a_file_that_seems_foreign_says_how_to_name_another(home: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(home, "database: x\nhost: a\nport: 1\n")
+    assert caught.value.hint == "if the file is not triage's, name another with --config"
+
+
+def test_an_alias_bomb_is_refused(home: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    (found,) = problems(home, "\n".join(lines))
+    assert "holds more than 20,000 values" in found
+
+
+def test_an_ordinary_alias_is_fine(home: Path) -> None:
+    config = load(home, "routes: {Billing: &x https://x.example, Technical: *x}")
+    assert config.routes[0].to == config.routes[1].to
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes")
+def test_commands_run_only_from_a_file_that_others_cannot_write(home: Path) -> None:
+    file = home.parent / "cwd/my config.yaml"
+    file.write_text("destinations: {a: {type: command, run: [x]}}")
+    file.chmod(0o664)
+    with pytest.raises(ConfigError) as caught:
+        load(home, config="my config.yaml")
+    (problem,) = caught.value.problems
+    assert problem.startswith("my config.yaml:1: destinations.a: commands run only from a file that others cannot")
+    assert problem.endswith("; run: chmod go-w 'my config.yaml'")
+    file.chmod(0o644)
+    assert load(home, config="my config.yaml").destinations["a"].run == ("x",)
+
+
+def test_no_password_is_shown(home: Path) -> None:
+    config = load(home, db="postgresql://me:hunter2@host/db?sslpassword=hunter2&password=hunter2")
+    assert config.database.count("hunter2") == 3
+    assert not [line for line in shown(config) if "hunter2" in str(line)]
+    assert without_password("postgresql://me@host/db") == "postgresql://me@host/db"
+
+
+# The files we write
+
+
+def _uncommented(text: str) -> str:
+    return re.sub(r"(?m)^( *)# (remote:|pager:|  type: command|  run:)", r"\1\2", text)
+
+
+def test_the_example_loads(home: Path) -> None:
+    assert load(home, EXAMPLE.read_bytes()).classifier == "nightly"
+
+
+def test_the_example_holds_every_key(home: Path) -> None:
+    config = load(home, _uncommented(EXAMPLE.read_text(encoding="utf-8")))
+    set_keys = {key.rpartition(".")[2] for key in config.origins}
+    for name, table in TABLES.items():
+        assert set(table) <= set_keys, name
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_each_key_of_the_example_has_a_comment(name: str) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    assert [key for key in TABLES[name] if not re.search(rf"(?m)\b{key}:.* # ", text)] == []
+
+
+def test_the_starter_is_the_defaults_beside_a_database_of_its_own(home: Path) -> None:
+    expected = load(home)
+    started = load(home, STARTER)
+    assert started.database == str(home.parent / "cwd" / "triage.db"), "one project is one folder"
+    beside = home.parent / "cwd" / "queues"
+    for name in ("Billing", "Technical", "General"):
+        assert started.destinations[name].path == beside / f"{name}.jsonl"
+    assert bare(load(home, STARTER, db=expected.database)) == bare(expected)
+
+
+def test_yaml_is_not_imported_without_a_file(home: Path) -> None:
+    code = (
+        "import sys, pathlib, triage_cli.config as c\n"
+        "c.load_config(env={'HOME': sys.argv[1]}, cwd=pathlib.Path(sys.argv[1]))\n"
+        "print([name for name in ('yaml', 'difflib', 'hashlib') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(home)], capture_output=True, text=True, check=True, cwd=EXAMPLE.parent
+    )
+    assert done.stdout.strip() == "[]"
+
+
+# Anything at all
+
+KEYS = sorted({key for table in TABLES.values() for key in table} | {"Billing", "local", "a", "openai"})
+WORDS = st.sampled_from([*KEYS, "cascade", "file", "https://x", "/", ""])
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text(max_size=5) | st.dates()
+TREES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=6),
+    max_leaves=25,
+)
+FILES = st.dictionaries(st.sampled_from(list(TOP)), TREES, max_size=6)
+anything = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def _loads_or_says_why(home: Path, data: bytes) -> None:
+    said: tuple[str, ...] = ("nothing",)
+    try:
+        load(home, data)
+    except ConfigError as error:
+        said = error.problems
+    assert said
+
+
+@anything
+@given(tree=FILES)
+def test_no_structure_raises_anything_but_a_config_error(home: Path, tree: object) -> None:
+    _loads_or_says_why(home, yaml.safe_dump(tree, allow_unicode=True).encode(errors="replace"))
+
+
+@anything
+@given(text=st.text(st.sampled_from("ab:-[]{}&*!|>'\"#%@\n\t ,?<=.0\\x\x00é"), max_size=60) | st.binary(max_size=40))
+def test_no_text_raises_anything_but_a_config_error(home: Path, text: str | bytes) -> None:
+    _loads_or_says_why(home, text.encode() if isinstance(text, str) else text)
+
+
+@pytest.mark.parametrize(
+    "path", ["t.db", "./sub/../t.db", "config.yaml", "t.db.head", "t.db-wal", "t.db-shm", "t.db-journal", "hard-link"]
+)
+def test_no_destination_is_the_database_or_the_configuration(home: Path, path: str) -> None:
+    """Also where none of them is there yet, and by whatever name."""
+    if path == "hard-link":
+        here = home.parent / "cwd"
+        (here / "t.db.head").touch()
+        (here / path).hardlink_to(here / "t.db.head")
+    with pytest.raises(ConfigError) as caught:
+        load(home, f"destinations:\n  x: {{type: file, path: {path}}}\nroutes: [{{to: x}}]\ndatabase: t.db\n")
+    [problem] = caught.value.problems
+    assert problem.startswith("config.yaml:2: destinations.x.path: ")
+    assert problem.endswith("is the database, a file beside it, or the configuration; name a file of its own")
+
+
+def test_a_former_name_may_hold_what_no_name_may_hold_now(home: Path) -> None:
+    """So that a category whose name hid something can be given a name that does not."""
+    config = load(home, 'categories: [General, {name: Billing, was: "Bil\\u200bling"}]')
+    assert config.categories[1].was == ("Bil\u200bling",)

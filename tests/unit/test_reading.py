@@ -1,0 +1,381 @@
+"""Tables of tickets as people have them: every file here is made in code, in the shape of one seen in the wild."""
+
+import csv
+import io
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tests.support.read_tables import MB, Pipe, opened, read, reasons, texts
+from triage_cli.domain.errors import InputError, UsageError
+from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.readers import open_table
+from triage_cli.readers.sniff import HEAD
+
+
+def test_a_plain_table_gives_whole_drafts() -> None:
+    table = opened(
+        "id,subject,description,customer_id,priority,created_at,channel\n"
+        "#001, Refund ,Where is it?,c1,High,2024-12-15T02:22:38-08:00,web\n"
+    )
+    assert [row._replace(size=0) for row in table.rows if isinstance(row, TicketDraft)] == [
+        TicketDraft(
+            0,
+            2,
+            "Refund",
+            "Where is it?",
+            "c1",
+            "high",
+            "2024-12-15T10:22:38Z",
+            "#001",
+            "import",
+            {"channel": "web"},
+            None,
+            ["#001", " Refund ", "Where is it?", "c1", "High", "2024-12-15T02:22:38-08:00", "web"],
+            0,
+            ("priority", "created_at"),
+        )
+    ]
+    assert table.columns == ("id", "subject", "description", "customer_id", "priority", "created_at", "channel")
+    assert table.taken == (
+        "subject ← subject, description ← description, customer_id ← customer_id, priority ← priority, "
+        "created_at ← created_at, external_id ← id; utf-8, ','"
+    )
+
+
+GERMAN = "Nummer;Betreff;Beschreibung\r\n7;Straße gesperrt;Größe „M“ fehlt, schade\r\n8;Ölwechsel;Für Jürgen\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (GERMAN.encode(), "utf-8, ';'"),
+        (GERMAN.encode("utf-8-sig"), "utf-8, ';'"),
+        (GERMAN.encode("cp1252"), "cp1252, ';'"),
+        (GERMAN.encode("utf-16"), "utf-16, ';'"),
+        (GERMAN.encode("utf-16-le"), "utf-16-le, ';'"),
+        (GERMAN.encode("utf-16-be"), "utf-16-be, ';'"),
+        (b"\xfe\xff" + GERMAN.encode("utf-16-be"), "utf-16, ';'"),
+        (GERMAN.replace(";", "\t").encode("utf-16"), "utf-16, TAB"),
+        (GERMAN.replace(";", "|").encode(), "utf-8, '|'"),
+        (GERMAN.replace("\r\n", "\r").encode("mac-roman"), "mac-roman, ';'"),
+        (GERMAN.replace("\r\n", "\n").encode(), "utf-8, ';'"),
+        (b"sep=;\r\n" + GERMAN.encode("cp1252"), "cp1252, ';'"),
+        (b"\xef\xbb\xbfsep=;\r\n" + GERMAN.encode(), "utf-8, ';'"),
+    ],
+)
+def test_encodings_and_delimiters_are_found(data: bytes, said: str) -> None:
+    table = opened(data)
+    assert table.taken == f"subject ← Betreff, description ← Beschreibung, external_id ← Nummer; {said}"
+    rows = list(table.rows)
+    assert texts(rows) == [("Straße gesperrt", "Größe „M“ fehlt, schade"), ("Ölwechsel", "Für Jürgen")]
+    assert [row.line for row in rows] == ([3, 4] if b"sep=" in data else [2, 3])
+
+
+def test_an_encoding_may_change_in_the_middle_and_after_the_sample() -> None:
+    plain = "id,subject\n" + "".join(f"{n},nothing special here\n" for n in range(HEAD // 20))
+    mixed = plain.encode() + "a,Grüße aus Köln\n".encode() + "b,Grüße aus Köln hätte gern\n".encode("cp1252")
+    rows = read(mixed)
+    assert texts(rows)[-2:] == [("Grüße aus Köln", None), ("Grüße aus Köln hätte gern", None)]
+    assert reasons(rows) == []
+
+
+def test_options_overrule_what_would_be_found() -> None:
+    hello = "\u041f\u0440\u0438\u0432\u0435\u0442"
+    data = f"Betreff;x\n{hello};1\nnext;2\n".encode("koi8-r")
+    rows = read(data, encoding="koi8-r", delimiter=";", source="shop", limit=1)
+    assert texts(rows) == [(hello, None)]
+    assert [row.source for row in rows if isinstance(row, TicketDraft)] == ["shop"]
+
+
+@pytest.mark.parametrize(
+    ("written", "named"), [("utf-8-sig", "utf8"), ("utf-16", "U16"), ("utf-16", "utf-16-le"), ("utf-32", "u32")]
+)
+def test_an_encoding_may_be_named_by_any_of_its_names(written: str, named: str) -> None:
+    table = opened("id,subject\n1,Grüße\n2,Köln\n".encode(written), encoding=named)
+    assert table.columns == ("id", "subject")
+    assert texts(list(table.rows)) == [("Grüße", None), ("Köln", None)]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"encoding": "klingon"}, "there is no encoding"),
+        ({"encoding": "base64"}, "there is no encoding"),
+        ({"encoding": "punycode"}, "there is no encoding"),
+        ({"encoding": "unicode_escape"}, "there is no encoding"),
+        ({"encoding": "idna"}, "there is no encoding"),
+        ({"encoding": "utf-16"}, "the input is not in utf-16; leave --encoding away"),
+        ({"encoding": "utf_32"}, "the input is not in utf_32"),
+        ({"delimiter": "ab"}, "cannot delimit"),
+        ({"format": "xlsx"}, "there is no format"),
+        ({"mapping": {"sujet": "subject"}}, "did you mean subject?"),
+        ({"mapping": {"subject": "Titel"}}, "its columns are id, subject"),
+        ({"mapping": {"subject": "subjekt"}}, "did you mean “subject”?"),
+    ],
+)
+def test_options_that_do_not_fit_are_usage_errors(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        opened("id,subject\n1,a\n", **options)
+    assert says in caught.value.sentence()
+    assert not isinstance(caught.value, InputError)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "is empty"),
+        (b"\xef\xbb\xbf\r\n \n", "is empty"),
+        (b"\n\n<!DOCTYPE html>\n<html><head><title>Log in</title>", "web page"),
+        (b"<?xml version='1.0'?><rss/>", "web page or XML"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n", "Git LFS pointer"),
+        (b"PK\x03\x04\x14\x00\x06\x00", "Excel"),
+        (b"\x1f\x8b\x08\x00", "gzip"),
+        (bytes(range(256)) * 20, "binary"),
+        (b"ID,Client,Priority,Status\n#1,Faye,Medium,Open\n", "its columns are ID, Client, Priority, Status; name"),
+        (b'"just text"', "no column for a subject"),
+        (b"1,2,3\n4,5,6\n", "no header row"),
+    ],
+)
+def test_what_is_no_table_of_tickets_is_one_sentence_with_the_way_out(data: bytes, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        opened(data)
+    assert says in caught.value.sentence()
+    assert caught.value.hint
+
+
+def test_a_header_alone_is_a_table_without_rows() -> None:
+    assert read("id,subject,description\n") == []
+    assert read("id,subject,description") == []
+
+
+def test_rows_that_are_no_tickets_are_rejected_and_the_rest_goes_on() -> None:
+    rows = read(
+        "id,subject,description\n"
+        "1,good,\n"
+        "\n"
+        "2,,\n"
+        "3,text,more,and more\n"
+        "4,text,more,,\n"
+        ",,\n"
+        "5,short\n"
+        "6,NULL,n/a\n"
+        "7,nul\0byte,\n"
+        "id,subject,description\n"
+        "8,last,\n"
+    )
+    assert [(row.row, row.line) for row in rows] == [
+        (0, 2),
+        (1, 4),
+        (2, 5),
+        (3, 6),
+        (4, 7),
+        (5, 8),
+        (6, 9),
+        (7, 10),
+        (8, 11),
+        (9, 12),
+    ]
+    assert reasons(rows) == [
+        "line 4: neither subject nor description",
+        "line 5: 4 cells under 3 columns, and the extra ones hold text",
+        "line 7: neither subject nor description",
+        "line 9: neither subject nor description",
+        "line 10: holds NUL bytes",
+        "line 11: the header once more",
+    ]
+    bad = [row for row in rows if isinstance(row, Rejected)]
+    assert bad[1].raw == "3,text,more,and more\n"
+    assert bad[1].cells == ["3", "text", "more", "and more"]
+    assert [subject for subject, _ in texts(rows)] == ["good", "text", "short", "last"]
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_an_unclosed_quote_swallows_one_row_only(ending: str) -> None:
+    lines = ["id,subject,description", "1,a,b", '2,"open,b', "3,c,d", "4,e,f"]
+    rows = read(ending.join(lines) + ending)
+    assert texts(rows) == [("a", "b"), ("c", "d"), ("e", "f")]
+    assert reasons(rows) == ["line 3: a quote is opened and never closed; reading goes on at line 4"]
+
+
+def test_an_unclosed_quote_is_found_where_a_later_quote_seems_to_close_it() -> None:
+    rows = read('id,subject,description\n1,"open,b\n2,"fine, really",d\n3,"also ""fine""",f\n')
+    assert texts(rows) == [("fine, really", "d"), ('also "fine"', "f")]
+    assert reasons(rows) == ["line 2: a quote is opened and never closed; reading goes on at line 3"]
+
+
+@pytest.mark.parametrize("data", ['1,"open,b\n2,"open,d\n', '1,"he said "hi" to me\n'])
+def test_a_stray_quote_that_may_have_merged_two_rows_is_not_guessed_at(data: str) -> None:
+    rows = read(f"id,subject,description\n{data}3,fine,row\n")
+    assert reasons(rows)[0] == "line 2: a stray quote makes it unclear where this row ends"
+    assert texts(rows)[-1] == ("fine", "row")
+
+
+def test_a_file_cut_off_in_the_middle_of_a_text_loses_that_row_only() -> None:
+    rows = read('subject,body\na,"one\ntwo"\nb,"Dear team,\n\nI hope, as ever, that\nyou')
+    assert texts(rows) == [("a", "one\ntwo")]
+    assert [(row.line, row.raw) for row in rows if isinstance(row, Rejected)] == [
+        (4, 'b,"Dear team,\n\nI hope, as ever, that\nyou'),
+    ]
+    assert reasons(rows) == ["line 4: a quote is opened and never closed before the end of the file (4 lines)"]
+
+
+def test_stray_and_escaped_quotes_inside_a_line_are_read_as_meant() -> None:
+    rows = read('id,subject,description\n1,a 5" disk,b\n2,"say "hi" now",c\n3,"say \\"hi, you\\"",d\n4,"x ""y""",z\n')
+    assert [subject for subject, _ in texts(rows)] == ['a 5" disk', 'say hi" now"', 'say "hi, you"', 'x "y"']
+
+
+def test_a_field_of_a_million_characters_is_read_and_a_row_over_one_megabyte_is_rejected() -> None:
+    big = "x" * 1_000_000
+    huge = "lines of a long l\n" * (2 * MB // 18)
+    rows = read(f'id,subject,description\n1,{big},d\n2,"{huge}",d\n3,{"y" * 3 * MB},d\n4,after,d\n')
+    assert [len(subject or "") for subject, _ in texts(rows)] == [1_000_000, 5]
+    number = 2 * MB // 18
+    assert reasons(rows) == [f"line 3: over 1 MB ({number + 1:,} lines)", f"line {4 + number}: over 1 MB"]
+    assert rows[-1].line == 5 + 2 * MB // 18
+    assert [row.row for row in rows] == [0, 1, 2, 3]
+
+
+def test_lines_are_those_of_the_file_across_blocks_and_multi_line_fields() -> None:
+    lines = ["subject,description"]
+    for number in range(30_000):
+        two = (f'ticket {number},"first line', f'second, of {number}"')
+        lines.extend(two if number % 3 else (f"ticket {number},one", ""))
+    data = "\n".join(lines) + "\n"
+    assert len(data) > 2 * HEAD
+    for row in read(data):
+        assert isinstance(row, TicketDraft)
+        assert lines[row.line - 1].startswith(f"{row.subject},")
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "row"),
+    [
+        ("t.csv", b"id,subject\n", b"7,some text of a ticket\n"),
+        ("t.jsonl", b"", b'{"id":7,"subject":"some text"}\n'),
+        ("t.json", b"[", b'{"id":7,"subject":"some text"},'),
+        ("t.json", b'{"total": 9, "tickets": [', b'{"id":7,"subject":"some text"},'),
+    ],
+)
+def test_only_a_bounded_amount_is_read_ahead(name: str, start: bytes, row: bytes) -> None:
+    pipe = Pipe(start, row)
+    rows = open_table(pipe, name).rows  # type: ignore[arg-type]
+    assert pipe.given <= HEAD
+    for taken in range(1, 60_001):
+        next(rows)
+        if taken % 10_000 == 0:
+            assert pipe.given <= taken * len(row) + 5 * HEAD + MB
+
+
+def no_header(rows: int = 5) -> str:
+    out = io.StringIO()
+    csv.writer(out).writerows(
+        [
+            f"SUMO-{1000 + n}",
+            f"firefox extension does not work {n}",
+            f"Hi, I am using version {n} here and it fails.",
+            f"u_{n}",
+            f"2024-12-{n + 1:02}T02:22:38-08:00",
+        ]
+        for n in range(rows)
+    )
+    return out.getvalue()
+
+
+def test_a_file_without_a_header_is_read_by_its_content_and_says_so() -> None:
+    table = opened(no_header())
+    assert table.taken == "description ← 3, subject ← 2, external_id ← 1, created_at ← 5; utf-8, ','"
+    assert "no header row was found" in table.notes[0]
+    rows = list(table.rows)
+    assert len(rows) == 5
+    first = rows[0]
+    assert isinstance(first, TicketDraft)
+    assert (first.external_id, first.line, first.created_at) == ("SUMO-1000", 1, "2024-12-01T10:22:38Z")
+    assert first.extra == {"4": "u_0"}
+
+
+def test_no_header_names_the_columns_by_number() -> None:
+    table = opened(no_header(), header=False, mapping={"subject": "3", "external_id": "1"})
+    assert (table.columns, table.notes) == (("1", "2", "3", "4", "5"), ())
+    assert table.taken.startswith("subject ← 3, external_id ← 1;")
+    assert len(list(table.rows)) == 5
+
+
+def test_a_title_above_the_header_is_passed_over() -> None:
+    table = opened("Ticket report;;\n\nNummer;Betreff;Beschreibung\n1;a;b\n")
+    assert texts(list(table.rows)) == [("a", "b")]
+    assert table.notes == ("2 line(s) above the header were passed over",)
+
+
+def test_one_column_of_text_needs_no_quotes() -> None:
+    rows = read("description\nHello, I cannot log in\nplease help\nwell, well, well\n")
+    assert [text for _, text in texts(rows)] == ["Hello, I cannot log in", "please help", "well, well, well"]
+
+
+def test_duplicate_and_nameless_columns_are_all_kept() -> None:
+    table = opened("Subject,Comment,Comment,,\nhelp,one,two,three,\n")
+    assert table.columns == ("Subject", "Comment", "Comment", "", "")
+    (row,) = table.rows
+    assert isinstance(row, TicketDraft)
+    assert (row.description, row.extra) == ("one", {"Comment (2)": "two", "column 4": "three"})
+
+
+def test_texts_of_ours_that_mean_nothing_known_are_kept_in_extra() -> None:
+    (row,) = read("subject,Priority,Created,customer_id\nhelp,2,yesterday,NULL\n")
+    assert isinstance(row, TicketDraft)
+    assert (row.priority, row.created_at, row.customer_id) == (None, None, None)
+    assert row.extra == {"Priority": "2", "Created": "yesterday"}
+
+
+def test_the_order_of_day_and_month_is_learned_from_the_column() -> None:
+    def created(*values: str) -> list[str | None]:
+        rows = read("subject,created\n" + "".join(f"x,{value}\n" for value in values))
+        return [row.created_at for row in rows if isinstance(row, TicketDraft)]
+
+    assert created("03/04/2024", "25/04/2024") == ["2024-04-03T00:00:00Z", "2024-04-25T00:00:00Z"]
+    assert created("03/04/2024", "04/25/2024") == ["2024-03-04T00:00:00Z", "2024-04-25T00:00:00Z"]
+    assert created("03/04/2024", "03/05/2024") == [None, None]
+
+
+@pytest.mark.parametrize("data", [b'"subject,description\n1,2\n', b'subject,"\n', b'"', b"\r", b'sep=,\n"a'])
+def test_a_quote_that_opens_in_the_header_ends_in_no_error_but_ours(data: bytes) -> None:
+    with suppress(InputError):
+        assert read(data) == []
+
+
+QUARTER = 256 * 1024
+SOON = 4.0  # seconds of this process; by the square of its length each of these took from 7 s to minutes
+
+
+@pytest.mark.parametrize(
+    "cell", ["1" * QUARTER + "x", "a@" * (QUARTER // 2), "@" * QUARTER + "." * QUARTER, "#" + "a1111" * QUARTER]
+)
+def test_a_long_cell_of_a_first_row_costs_no_more_than_its_length(cell: str) -> None:
+    began = time.process_time()
+    with suppress(InputError):
+        read(f"{cell},hello\n2,world\n")
+    assert time.process_time() - began < SOON
+
+
+@pytest.mark.parametrize("line", ['1,"a"b\n', '1,"ab\n', '1,"a\\"b"c\n', '1,""b\n'])
+def test_rows_that_are_refused_cost_no_more_than_others(line: str) -> None:
+    number = 2 * QUARTER // len(line)
+    began = time.process_time()
+    rows = read("id,subject\n" + line * number)
+    assert time.process_time() - began < SOON
+    assert len(rows) >= number // 2
+
+
+def test_columns_of_one_name_are_numbered_in_one_go() -> None:
+    began = time.process_time()
+    (row,) = read("subject" + ",a" * 4000 + "\nhello" + ",x" * 4000 + "\n")
+    assert time.process_time() - began < SOON
+    assert list(row.extra)[:2] + list(row.extra)[-1:] == ["a", "a (2)", "a (4000)"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("start", ["subject", "2024-01-01"])
+def test_a_table_of_absurd_width_is_none(start: str) -> None:
+    with pytest.raises(InputError, match=r"columns, more than any table|no column for"):
+        read(start + ",a" * 5000 + "\n" + "x,y\n" * 1000)
