@@ -5,7 +5,7 @@ import hmac
 import json
 import time
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from triage_cli.api.idempotency import Done, reply
 from triage_cli.api.routes.tickets import created, draft
 from triage_cli.api.schemas import requests, responses
 from triage_cli.domain.errors import NotFoundError, UnauthenticatedError, UsageError
+from triage_cli.domain.paths import lookup
 from triage_cli.domain.serialization import ticket_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.domain.webhook_signing import signature
@@ -136,11 +137,5 @@ def _joined(event: object, field: str, paths: Sequence[str]) -> str | None:
 
 def _at(value: Any, path: str) -> str | None:
     """Return the text at a dotted path, None where nothing stands there."""
-    for key in path.split("."):
-        if isinstance(value, Mapping):
-            value = value.get(key)
-        elif isinstance(value, list) and key.isdecimal() and len(key) < 6 and int(key) < len(value):
-            value = value[int(key)]
-        else:
-            return None
+    value = lookup(value, path)
     return None if value is None else text_of(value)

@@ -1,0 +1,338 @@
+"""Templates in texts of config.yaml: Jinja2 in a sandbox, with closed lists of names, filters and syntax.
+
+Only the configuration holds templates. What a ticket says is a value: it is never parsed, neither before nor after
+rendering. Imported only where something is checked or rendered, since Jinja2 takes 30 ms to import.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from functools import cache
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import jinja2
+from jinja2 import filters, nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from triage_cli.config.validators import suggestion
+from triage_cli.domain.serialization import TICKET_KEYS, compact
+
+T = TypeVar("T")
+# Characters of one template, of one rendered text, and of what a filter returns.
+LONGEST_SOURCE = 20_000
+LARGEST = 4_000_000
+# What is known of a delivery beside its ticket.
+DELIVERY_NAMES = ("category", "suggestion", "confidence", "rule", "delivery_id", "replaces", "attempt")
+# Below this name anything may be asked for: which columns a ticket has is not known before it is there.
+OPEN = "ticket.extra"
+SYNTAX = (
+    nodes.Template, nodes.Output, nodes.TemplateData, nodes.Const, nodes.Filter, nodes.Test, nodes.Compare,
+    nodes.Operand, nodes.And, nodes.Or, nodes.Not, nodes.CondExpr, nodes.If, nodes.List, nodes.Tuple, nodes.Dict,
+    nodes.Pair, nodes.Keyword, nodes.Neg,
+)  # fmt: skip
+
+
+class TemplateMistake(ValueError):  # noqa: N818 - a mistake in the configuration, told with others
+    """A template that no ticket could be rendered with; said as the end of a sentence that begins with its place."""
+
+
+class TemplateFailure(ValueError):  # noqa: N818 - it becomes the error of one delivery
+    """A template cannot be rendered with the values of this ticket."""
+
+
+def delivery_names(kept: AbstractSet[str] = frozenset(), others: AbstractSet[str] = frozenset()) -> frozenset[str]:
+    """Return what a destination's templates may name: `kept` of earlier answers, and `others` of the destination."""
+    fields = [f"ticket.{key}" for key in TICKET_KEYS]
+    return frozenset([*DELIVERY_NAMES, *fields, *(f"remote.{name}" for name in kept), *others])
+
+
+def is_template(source: str) -> bool:
+    """Tell whether a text holds more than what stands there."""
+    return any(mark in source for mark in ("{{", "{%", "{#"))
+
+
+def leaves(tree: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Walk over the templates of a YAML tree, each with its place."""
+    if isinstance(tree, str):
+        yield place, tree
+    elif isinstance(tree, Mapping):
+        for key, inner in tree.items():
+            yield from leaves(inner, f"{place}.{key}")
+    elif isinstance(tree, list | tuple):
+        for number, inner in enumerate(tree):
+            yield from leaves(inner, f"{place}[{number}]")
+
+
+def compiled(
+    tree: Any, names: AbstractSet[str], place: str, finalize: Callable[[Any], str] | None = None
+) -> Callable[[Mapping[str, Any]], Any]:
+    """Return what renders a YAML tree: its string leaves are templates, everything else stays as it is.
+
+    Raises `TemplateMistake`; what it returns raises `TemplateFailure`, with the place of the leaf.
+    """
+    if isinstance(tree, str):
+        return Template(tree, names, place, finalize or as_text).value
+    if isinstance(tree, Mapping):
+        fields = {key: compiled(inner, names, f"{place}.{key}", finalize) for key, inner in tree.items()}
+        return lambda values: {key: render(values) for key, render in fields.items()}
+    if isinstance(tree, list | tuple):
+        items = [compiled(inner, names, f"{place}[{n}]", finalize) for n, inner in enumerate(tree)]
+        return lambda values: [render(values) for render in items]
+    return lambda _: tree
+
+
+class Template:
+    """One text of the configuration, ready to be rendered. Raises `TemplateMistake` where it names what is not known.
+
+    `finalize` makes a text of each expression's value.
+    """
+
+    def __init__(
+        self, source: str, names: AbstractSet[str], place: str, finalize: Callable[[Any], str] | None = None
+    ) -> None:
+        self._place = place
+        self._text: jinja2.Template | None = None
+        self._expression: Callable[..., Any] | None = None
+        self._source = source
+        if not is_template(source):
+            return
+        tree = check(source, names)
+        environment = _environment(finalize or as_text)
+        try:
+            self._text = environment.from_string(source)
+            if _is_expression(tree):
+                inner = re.sub(r"^\{\{[-+]?|[-+]?\}\}$", "", source)
+                self._expression = environment.compile_expression(inner, undefined_to_none=False)
+        except (jinja2.TemplateError, RecursionError, *_FAULTS) as error:  # what is constant is worked out at once
+            raise TemplateMistake(f"is not a valid template: {_short(error)}") from error
+
+    def value(self, values: Mapping[str, Any]) -> Any:
+        """Return the value of a template that is one expression alone, with its type; else the text."""
+        if self._expression is None:
+            return self.text(values)
+        with_type = self._expression
+        value = self._rendered(lambda: with_type(**values))
+        if isinstance(value, jinja2.Undefined):
+            raise TemplateFailure(f"{self._place}: {value._undefined_message}")  # noqa: SLF001 - it has no other way
+        return value
+
+    def text(self, values: Mapping[str, Any]) -> str:
+        """Return the text with each expression's value in its place."""
+        if self._text is None:
+            return self._source
+        pieces = self._text.generate(**values)
+        return self._rendered(lambda: "".join(_bounded(pieces)))
+
+    def _rendered(self, render: Callable[[], T]) -> T:
+        try:
+            return render()
+        except (jinja2.TemplateError, RecursionError, *_FAULTS) as error:
+            raise TemplateFailure(f"{self._place}: {_short(error)}") from error
+
+
+# What operators and filters raise on values that they are not for; ValueError is that of ours, too.
+_FAULTS = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
+
+
+def _short(error: Exception) -> str:
+    return (str(error) or type(error).__name__)[:200]
+
+
+def _bounded(pieces: Iterator[str]) -> Iterator[str]:
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > LARGEST:
+            raise TemplateFailure(f"the text is longer than {LARGEST:,} characters")
+        yield piece
+
+
+def as_text(value: Any) -> str:
+    """Return a value as it stands in a text: nothing for null, JSON for lists and objects."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    return compact(value) if isinstance(value, bool | list | tuple | dict) else str(value)
+
+
+def as_url_part(value: Any) -> str:
+    """Return a value percent-encoded. Raises `TemplateFailure` for nothing, which would make it another address."""
+    if text := as_text(value):
+        return quote(text, safe="")
+    raise TemplateFailure("a value is empty, and the address would be another one without it")
+
+
+# Checking
+
+
+def check(source: str, names: AbstractSet[str]) -> nodes.Template:
+    """Parse a template and look at each name, filter and statement in it. Raises `TemplateMistake`."""
+    if len(source) > LONGEST_SOURCE:
+        raise TemplateMistake(f"is longer than {LONGEST_SOURCE:,} characters")
+    try:
+        tree = _environment(as_text).parse(source)
+        _check(tree, names)
+    except jinja2.TemplateSyntaxError as error:
+        raise TemplateMistake(f"is not a valid template: {error.message}") from error
+    except RecursionError as error:
+        raise TemplateMistake("is nested too deeply") from error
+    return tree
+
+
+def _check(node: nodes.Node, names: AbstractSet[str]) -> None:
+    if isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem):
+        if path := _path(node):
+            _check_name(path, names)
+            return
+    elif not isinstance(node, SYNTAX):
+        raise TemplateMistake(f"holds what no template needs ({type(node).__name__.lower()}); use names, filters, if")
+    if isinstance(node, nodes.Filter) and node.name not in FILTERS:
+        raise TemplateMistake(_unknown("filter", node.name, FILTERS.keys()))
+    if isinstance(node, nodes.Test) and node.name not in TESTS:
+        raise TemplateMistake(_unknown("test", node.name, TESTS))
+    for inner in node.iter_child_nodes():
+        _check(inner, names)
+
+
+def _path(node: nodes.Node) -> tuple[str, ...]:
+    """Return the parts of a dotted name, none for what does not begin with a name."""
+    if isinstance(node, nodes.Name):
+        return (node.name,)
+    if isinstance(node, nodes.Getattr) and (before := _path(node.node)):
+        return (*before, node.attr)
+    if isinstance(node, nodes.Getitem) and (before := _path(node.node)):
+        if not isinstance(node.arg, nodes.Const):
+            raise TemplateMistake(f"{'.'.join(before)}[…] takes a name in quotes or a number")
+        return (*before, str(node.arg.value))
+    return ()
+
+
+def _check_name(path: tuple[str, ...], names: AbstractSet[str]) -> None:
+    name = ".".join(path)
+    if name not in names and not (OPEN in names and name.startswith(f"{OPEN}.")):
+        raise TemplateMistake(_unknown("name", name, names))
+
+
+def _unknown(kind: str, name: str, known: AbstractSet[str]) -> str:
+    return f'{kind} "{name}" is unknown{suggestion(name, known) or "; known are " + ", ".join(sorted(known))}'
+
+
+def _is_expression(tree: nodes.Template) -> bool:
+    (*_, last) = tree.body
+    return (
+        len(tree.body) == 1
+        and isinstance(last, nodes.Output)
+        and len(last.nodes) == 1
+        and not isinstance(last.nodes[0], nodes.TemplateData)
+    )
+
+
+# The language
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Looks up keys and indexes of JSON values, and no attribute of any Python object; what is absent is null."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        return self.getitem(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        if obj is None:
+            return None
+        if isinstance(obj, Mapping):
+            return obj.get(argument)
+        if isinstance(obj, list) and isinstance(argument, int):
+            return obj[argument] if -len(obj) <= argument < len(obj) else None
+        return self.undefined(obj=obj, name=argument)
+
+
+@cache
+def _environment(finalize: Callable[[Any], str]) -> _Environment:
+    environment = _Environment(undefined=jinja2.StrictUndefined, finalize=finalize, keep_trailing_newline=True)
+    environment.globals.clear()
+    environment.tests = {name: environment.tests[name] for name in TESTS}
+    environment.filters = {**{name: _filter(function) for name, function in FILTERS.items()}, "default": _default}
+    return environment
+
+
+def _filter(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter that leaves null as it is, and whose result is bounded."""
+
+    def filtered(value: Any, *args: Any, **options: Any) -> Any:
+        if value is None:
+            return None
+        result = function(value, *args, **options)
+        if isinstance(result, str) and len(result) > LARGEST:
+            raise TemplateFailure(f"a filter's text is longer than {LARGEST:,} characters")
+        return result
+
+    return filtered
+
+
+def _default(value: Any, instead: Any = "", boolean: bool = False) -> Any:
+    missing = value is None or isinstance(value, jinja2.Undefined)
+    return instead if missing or (boolean and not value) else value
+
+
+def _truncate(value: Any, length: int) -> str:
+    text = as_text(value)
+    return text if len(text) <= length else text[: max(0, length - 1)] + "…"[:length]
+
+
+def _one_line(value: Any) -> str:
+    return " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in as_text(value)).split())
+
+
+def _slug(value: Any) -> str:
+    """Return a text as a part of a tag: lower-case letters and digits of any script, joined by dashes.
+
+    A text with neither has the beginning of its hash for one.
+    """
+    text = as_text(value)
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+    found = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", plain)).strip("-")
+    return found or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def _replace(value: Any, old: str, new: str) -> str:
+    text = as_text(value)
+    if len(text) + text.count(old) * len(new) > LARGEST:
+        raise TemplateFailure(f"replace would make more than {LARGEST:,} characters")
+    return text.replace(old, new)
+
+
+def _join(value: Any, between: str = "") -> str:
+    texts = [as_text(each) for each in value]
+    if sum(map(len, texts)) + len(texts) * len(between) > LARGEST:
+        raise TemplateFailure(f"join would make more than {LARGEST:,} characters")
+    return between.join(texts)
+
+
+TESTS = frozenset({"none", "defined", "string", "number", "mapping", "sequence", "boolean", "in", "true", "false"})
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    "truncate": _truncate,
+    "slug": _slug,
+    "one_line": _one_line,
+    "default": _default,
+    "json": compact,
+    "lower": lambda value: as_text(value).lower(),
+    "upper": lambda value: as_text(value).upper(),
+    "capitalize": lambda value: as_text(value).capitalize(),
+    "title": lambda value: as_text(value).title(),
+    "trim": lambda value: as_text(value).strip(),
+    "replace": _replace,
+    "join": _join,
+    "length": len,
+    "first": lambda value: next(iter(value), None),
+    "last": lambda value: next(reversed(value), None),
+    "int": filters.do_int,
+    "float": filters.do_float,
+    "round": filters.do_round,
+    "abs": abs,
+    "string": as_text,
+    "urlencode": lambda value: quote(as_text(value), safe=""),
+}
