@@ -1193,6 +1193,20 @@ def test_what_a_failing_command_says_is_kept(world: World, tmp_path: Path) -> No
     assert len(attempt.error) < 700
 
 
+def test_a_final_exit_of_a_command_is_a_dead_letter_at_once(world: World, tmp_path: Path) -> None:
+    tickets = ready(world, 2)
+    script = tmp_path / "script.py"
+    script.write_text("raise SystemExit(65)")
+    run_ = (sys.executable, str(script))
+    world.destinations["page"] = CommandDestination("page", run_, 30, 3, (9.0,), env=os.environ, final_exit=(64, 65))
+    world.rules = (Rule("all", ("page",)),)
+    assert dids(route(world)) == ["undeliverable"] * len(tickets)
+    for ticket in tickets:
+        (attempt,) = world.store.history(ticket.ticket_id).attempts
+        assert attempt.status == 65
+        assert attempt.error == f"{sys.executable} exited with 65, which is final"
+
+
 def test_a_command_that_takes_too_long_or_is_not_there_is_a_failed_attempt(world: World, tmp_path: Path) -> None:
     (ticket,) = ready(world)
     command(world, tmp_path, "import time; time.sleep(60)", timeout=0.2)

@@ -443,6 +443,9 @@ MISTAKES = [
         "1: destinations.a.secret: secrets do not belong into this file; put it into the environment and name",
     ),
     ("destinations: {a: {type: command, run: ./x y}}", "1: destinations.a.run: must be a list, since no shell"),
+    ("destinations: {a: {type: command, run: [x], final_exit: 0}}", "1: destinations.a.final_exit: must be a whole"),
+    ("destinations: {a: {type: command, run: [x], final_exit: [64, 256]}}", "1: destinations.a.final_exit[1]: must be"),
+    ("destinations: {a: {type: file, path: x, final_exit: 64}}", "1: destinations.a.final_exit: means nothing to type"),
     ("destinations: {a: {type: file, path: x, max_attempts: 0}}", "1: destinations.a.max_attempts: must be a"),
     ("destinations: {'https://x': {type: file, path: x}}", "1: destinations.https://x: give the destination a"),
     # webhooks
@@ -548,7 +551,7 @@ def test_no_password_is_shown(home: Path) -> None:
 
 
 def _uncommented(text: str) -> str:
-    return re.sub(r"(?m)^( *)# (remote:|pager:|  type: command|  run:)", r"\1\2", text)
+    return re.sub(r"(?m)^( *)# (remote:|pager:|  type: command|  run:|  final_exit:)", r"\1\2", text)
 
 
 def test_the_example_loads(home: Path) -> None:

@@ -65,6 +65,7 @@ class DestinationSpec(NamedTuple):
     max_attempts: int = 7
     timeout: float = 15
     run: tuple[str, ...] = ()
+    final_exit: tuple[int, ...] = ()
     path: Path | None = None
     retry_schedule: tuple[float, ...] = (5, 300, 1800, 7200, 18000, 36000)
     allow_private: bool = False

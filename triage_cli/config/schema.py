@@ -255,6 +255,7 @@ DESTINATION: Mapping[str, Field] = {
     "secret_env": Field(several(variable), ("webhook",)),
     "allow_private": Field(truth, ("webhook",)),
     "run": Field(_command, ("command",), needed=True),
+    "final_exit": Field(several(number(1, 255, whole=True)), ("command",)),
     "path": Field(path, ("file",), needed=True),
     "timeout": Field(number(0.1, 3600), ("webhook", "command")),
     "max_attempts": Field(number(1, 100, whole=True)),

@@ -28,7 +28,10 @@ WORKERS = 4
 
 
 class CommandDestination:
-    """Runs one command a delivery in the environment `env`; exit 0 is accepted, anything else is tried again."""
+    """Runs one command a delivery in the environment `env`.
+
+    Exit 0 is accepted, an exit among `final_exit` is a refusal for good, and anything else is tried again.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class CommandDestination:
         schedule: tuple[float, ...],
         *,
         env: Mapping[str, str],
+        final_exit: tuple[int, ...] = (),
     ) -> None:
         self.name = name
         self.workers = WORKERS
@@ -47,6 +51,7 @@ class CommandDestination:
         self._run = run
         self._timeout = timeout
         self._env = env
+        self._final_exit = final_exit
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         """Run the command once a parcel, a few side by side; outcomes come as they arrive.
@@ -92,8 +97,11 @@ class CommandDestination:
         else:
             if status == 0:
                 return Outcome(0, "delivered", Receipt(0, time.perf_counter() - began), None, parcel)
-            why = f"{self._run[0]} exited with {status}" + (f": {said}" if said else "")
-            error = DeliveryError(why, status=status, doubtful=status < 0)  # killed, maybe after its work
+            final = status in self._final_exit
+            why = (
+                f"{self._run[0]} exited with {status}{', which is final' if final else ''}{f': {said}' if said else ''}"
+            )
+            error = DeliveryError(why, final=final, status=status, doubtful=status < 0)  # killed, maybe after its work
         return Outcome(0, "failed", Receipt(status, time.perf_counter() - began), error, parcel)
 
 

@@ -51,7 +51,9 @@ def open_destination(config: Config, name: str, *, guarded: bool = False) -> Des
 
         secret = secret_variables(config, os.environ)
         env = {name: value for name, value in os.environ.items() if name not in secret}
-        return CommandDestination(name, spec.run, spec.timeout, spec.max_attempts, spec.retry_schedule, env=env)
+        return CommandDestination(
+            name, spec.run, spec.timeout, spec.max_attempts, spec.retry_schedule, env=env, final_exit=spec.final_exit
+        )
     raise ConfigError(f'destination "{name}" has no type that is known', hint="use webhook, command or file")
 
 
