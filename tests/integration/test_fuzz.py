@@ -138,7 +138,9 @@ def test_any_bytes_beside_a_database_are_a_head_or_an_error(
 
 
 WHEN = st.dictionaries(
-    st.sampled_from(["category", "priority", "customer_id", "source"]), st.lists(TEXT).map(tuple), max_size=3
+    st.sampled_from(["category", "priority", "customer_id", "source", "extra.a", "verdict"]),
+    st.lists(TEXT).map(tuple),
+    max_size=3,
 )
 RULES = st.lists(st.tuples(TEXT, st.lists(TEXT, min_size=1).map(tuple), WHEN, st.floats(0, 1) | st.none()), max_size=4)
 

@@ -19,7 +19,7 @@ from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.remotes import RemoteCli
 from tests.support.world import FakeClassifier, World
-from triage_cli.config.routes import WHEN
+from triage_cli.config.routes import COLUMN, WHEN
 from triage_cli.domain import routing
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
@@ -308,12 +308,22 @@ def routed(world: World) -> Ticket:
 
 @pytest.mark.parametrize(
     ("what", "holding"),
-    [("import", {"a", "b"}), ("verdict", {"b", "c"}), ("taken back", {"b"}), ("confidence", {"b", "c"})],
+    [
+        ("import", {"a", "b"}),
+        ("column", {"a", "b"}),
+        ("verdict", {"b", "c"}),
+        ("taken back", {"b"}),
+        ("confidence", {"b", "c"}),
+    ],
 )
 def test_what_a_rule_reads_puts_a_ticket_up_for_routing(world: World, what: str, holding: set[str]) -> None:
     ticket = routed(world)
-    if what == "import":
-        list(world.triage().create([TicketDraft(0, 2, "a case", "x", "C-1", "urgent", external_id="1", cells=())]))
+    world.rules = (Rule("gold", ("a",), {"extra.plan": ("gold",), "verdict": (False,)}), *world.rules)
+    draft = TicketDraft(0, 2, "a case", "x", "C-1", "low", external_id="1", cells=())
+    if what == "column":
+        list(world.triage().create([draft._replace(extra={"plan": "gold"})]))
+    elif what == "import":
+        list(world.triage().create([draft._replace(priority="urgent")]))
     elif what == "confidence":
         world.classifier = answering("Billing", 0.99)
         list(world.triage().classify(Selection(ids=(ticket.ticket_id,)), ClassifyPlan(force=True)))
@@ -335,7 +345,7 @@ def test_an_echo_and_what_no_rule_reads_route_nothing(world: World) -> None:
     draft = TicketDraft(0, 2, "a case", "x", "C-1", "low", external_id="1", cells=())
     list(world.triage().create([draft]))
     assert list(world.store.find(Selection())) == [before]
-    list(world.triage().create([draft._replace(extra={"Shop": "Graz"}, created_at="2026-03-01T08:00:00Z")]))
+    list(world.triage().create([draft._replace(created_at="2026-03-01T08:00:00Z")]))
     (after,) = world.store.find(Selection())
     assert (after.status, after.revision) == ("routed", before.revision + 1)
     assert list(world.triage().route(Selection(), RoutePlan())) == []
@@ -368,8 +378,9 @@ class Read:
 
 def test_all_that_a_rule_can_read_wakes_routing(world: World) -> None:
     """A condition that is added to the configuration is to be added to what wakes routing."""
-    read = Read(routed(world))
+    read = Read(routed(world)._replace(extra='{"COLUMN":"gold"}'))
     for condition in WHEN:
-        when = {} if condition == "min_confidence" else {condition: (getattr(read.ticket, condition),)}
+        accepted = "gold" if condition == COLUMN else getattr(read.ticket, condition, None)
+        when = {} if condition == "min_confidence" else {condition: (accepted,)}
         assert routing.holds(Rule("r", ("a",), when, 0.0), read)  # type: ignore[arg-type]
     assert read.fields == set(routing.READ)

@@ -24,7 +24,7 @@ from triage_cli.config import (
     shown,
     without_password,
 )
-from triage_cli.config.routes import ROUTE, WHEN
+from triage_cli.config.routes import COLUMN, ROUTE, WHEN
 from triage_cli.config.schema import BUDGET, CATEGORY, CLASSIFIER, DESTINATION, PRICE, TOP
 from triage_cli.config.validators import Field
 from triage_cli.domain.errors import ConfigError
@@ -293,6 +293,17 @@ routes:
     assert rest == ("routes[1]", ("https://x.example",), {}, None)
 
 
+def test_a_route_reads_columns_and_verdicts(home: Path) -> None:
+    when = "{verdict: false, extra.Plan.Name: gold, priority: high, extra.a: [b, 'true']}"
+    (rule,) = load(home, f"routes: [{{when: {when}, to: https://x.example}}]").routes
+    assert list(rule.when.items()) == [
+        ("priority", ("high",)),
+        ("verdict", (False,)),
+        ("extra.Plan.Name", ("gold",)),
+        ("extra.a", ("b", "true")),
+    ]
+
+
 @pytest.mark.parametrize("name", ["A/B", "../../etc/passwd", "..", "-rf", "a:b", "日本/語" * 20, "C\\D", "~"])
 def test_a_category_s_queue_stays_in_its_folder(home: Path, name: str) -> None:
     path = load(home, yaml.safe_dump({"categories": [name, "Other"]})).destinations[name].path
@@ -476,6 +487,17 @@ MISTAKES = [
     ("routes: [{to: https://x, when: {priority: hi}}]", '1: routes[0].when.priority: "hi" is none of low,'),
     ("routes: [{to: https://x, when: {customer_id: 7}}]", "1: routes[0].when.customer_id: is a number to YAML"),
     ("routes: [{to: https://x, when: {cat: a}}]", "1: routes[0].when.cat: unknown key"),
+    ("routes: [{to: https://x, when: {extra: a}}]", "1: routes[0].when.extra: unknown key; known are category, priori"),
+    ("routes:\n- to: https://x\n  when:\n    extra.: a", "4: routes[0].when.extra.: unknown key"),
+    (
+        "routes:\n- to: https://x\n  when:\n    extra.seats: 5",
+        "4: routes[0].when.extra.seats: is a number to YAML; quo",
+    ),
+    ("routes:\n- to: https://x\n  when:\n    extra.a b: []", "4: routes[0].when.extra.a b: needs at least 1"),
+    (
+        "routes: [{to: https://x, when: {verdict: [true]}}]",
+        "1: routes[0].when.verdict: must be true or false, not a li",
+    ),
     ("routes: [{name: x, to: https://x}, {name: x, to: https://x}]", '1: routes[1]: another rule is named "x"'),
     # webhooks
     (
@@ -560,15 +582,16 @@ def test_the_example_loads(home: Path) -> None:
 
 def test_the_example_holds_every_key(home: Path) -> None:
     config = load(home, _uncommented(EXAMPLE.read_text(encoding="utf-8")))
-    set_keys = {key.rpartition(".")[2] for key in config.origins}
+    set_keys = {part for key in config.origins for part in key.split(".")}
     for name, table in TABLES.items():
-        assert set(table) <= set_keys, name
+        assert {key.partition(".")[0] for key in table} <= set_keys, name
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_each_key_of_the_example_has_a_comment(name: str) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
-    assert [key for key in TABLES[name] if not re.search(rf"(?m)\b{key}:.* # ", text)] == []
+    keys = (key.replace(COLUMN, r"extra\.\w+") for key in TABLES[name])
+    assert [key for key in keys if not re.search(rf"(?m)\b{key}:.* # ", text)] == []
 
 
 def test_the_starter_is_the_defaults_beside_a_database_of_its_own(home: Path) -> None:

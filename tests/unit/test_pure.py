@@ -50,6 +50,17 @@ def a_ticket(**fields: Any) -> Ticket:
         ({"priority": ("normal",)}, None, {"priority": None}, False),
         ({"customer_id": ("c1",), "source": ("import",)}, None, {}, True),
         ({"source": ("jira",)}, None, {}, False),
+        ({"extra.plan": ("gold", "silver")}, None, {"extra": '{"plan":"gold"}'}, True),
+        ({"extra.plan": ("gold",)}, None, {"extra": '{"plan":"Gold"}'}, False),
+        ({"extra.plan": ("gold",)}, None, {"extra": "{}"}, False),
+        ({"extra.plan": ("null", "")}, None, {"extra": '{"plan":null}'}, False),
+        ({"extra.a.b": ("1",)}, None, {"extra": '{"a.b":1,"a":{"b":2}}'}, True),
+        ({"extra.vip": ("true",)}, None, {"extra": '{"vip":true}'}, True),
+        ({"extra.tags": ("vip",)}, None, {"extra": '{"tags":["new","vip"]}'}, True),
+        ({"extra.tags": ("vip",)}, None, {"extra": '{"tags":[null,"new"]}'}, False),
+        ({"verdict": (True,)}, None, {"verdict": 1}, True),
+        ({"verdict": (True,)}, None, {}, False),
+        ({"verdict": (False,)}, None, {}, True),
         ({}, 0.8, {}, True),
         ({}, 0.81, {}, False),
         ({}, 0.81, {"verdict": 1}, True),
@@ -57,7 +68,7 @@ def a_ticket(**fields: Any) -> Ticket:
     ],
 )
 def test_a_rule_holds_when_all_its_conditions_do(
-    when: dict[str, tuple[str, ...]], min_confidence: float | None, fields: dict[str, Any], *, holds: bool
+    when: dict[str, tuple[str | bool, ...]], min_confidence: float | None, fields: dict[str, Any], *, holds: bool
 ) -> None:
     assert routing.holds(Rule("r", ("box",), when, min_confidence), a_ticket(**fields)) is holds
 

@@ -1,11 +1,12 @@
 """The routing map of config.yaml: the short form, the long form, and addresses that become destinations."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from triage_cli.config.models import DestinationSpec
-from triage_cli.config.validators import Field, label, number, one_of, record, several, suggestion, text, url
+from triage_cli.config.validators import Field, label, number, one_of, record, several, suggestion, text, truth, url
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, kind
-from triage_cli.domain.deliveries import Rule
+from triage_cli.domain.deliveries import EXTRA, Rule
 from triage_cli.domain.tickets import PRIORITIES, Category
 
 
@@ -15,11 +16,15 @@ def later(place: ConfigNode) -> ConfigNode:
 
 
 ROUTE: Mapping[str, Field] = {"name": Field(label), "when": Field(later), "to": Field(later, needed=True)}
+# Stands for each column of `extra`.
+COLUMN = f"{EXTRA}COLUMN"
 WHEN: Mapping[str, Field] = {
     "category": Field(several(text, least=1)),
     "priority": Field(several(one_of(*PRIORITIES), least=1)),
     "customer_id": Field(several(text, least=1)),
     "source": Field(several(text, least=1)),
+    COLUMN: Field(several(text, least=1)),
+    "verdict": Field(lambda place: (truth(place),)),
     "min_confidence": Field(number(0, 1)),
 }
 
@@ -70,15 +75,23 @@ class Routes:
         name = f"routes.{given.value}" if given and isinstance(given.value, str) else place.path
         values = record(place, ROUTE, name)
         to = values["to"].read(self._to, ()) if "to" in values else ()
-        when = record(values["when"], WHEN, f"{name}.when") if "when" in values else {}
+        when = self._when(values["when"], name) if "when" in values else {}
         if "category" in when:
             when["category"] = tuple(self._category(place, word) for word in when["category"])
         return Rule(
             name,
             to,
-            {key: when[key] for key in WHEN if key in when and key != "min_confidence"},
+            {key: value for key, value in when.items() if key != "min_confidence"},
             when.get("min_confidence"),
         )
+
+    @staticmethod
+    def _when(place: ConfigNode, name: str) -> dict[str, Any]:
+        """Read the conditions, in the order of their table, so that one rule has one hash."""
+        columns = [key for key in (place.value if isinstance(place.value, dict) else ()) if key.startswith(EXTRA)]
+        table = {**WHEN, **{key: WHEN[COLUMN] for key in sorted(columns) if key != EXTRA}}
+        values = record(place, table, f"{name}.when")
+        return {key: values[key] for key in table if key in values}
 
     def _category(self, place: ConfigNode, word: str) -> str:
         """Return the category's current name."""

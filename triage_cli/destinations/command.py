@@ -98,9 +98,8 @@ class CommandDestination:
             if status == 0:
                 return Outcome(0, "delivered", Receipt(0, time.perf_counter() - began), None, parcel)
             final = status in self._final_exit
-            why = (
-                f"{self._run[0]} exited with {status}{', which is final' if final else ''}{f': {said}' if said else ''}"
-            )
+            why = f"{self._run[0]} exited with {status}{', which is final' if final else ''}"
+            why = f"{why}: {said}" if said else why
             error = DeliveryError(why, final=final, status=status, doubtful=status < 0)  # killed, maybe after its work
         return Outcome(0, "failed", Receipt(status, time.perf_counter() - began), error, parcel)
 

@@ -5,16 +5,20 @@ from typing import NamedTuple
 
 from triage_cli.domain.tickets import Ticket
 
+# What a condition on a column of a ticket's `extra` begins with; the column's name follows.
+EXTRA = "extra."
+
 
 class Rule(NamedTuple):
     """A route: the first whose conditions all hold sends the ticket to its destinations.
 
-    `when` maps `category`, `priority`, `customer_id` or `source` to the accepted values; an empty one always holds.
+    `when` maps `category`, `priority`, `customer_id`, `source`, `verdict` or `extra.COLUMN` to the accepted values; an
+    empty one always holds.
     """
 
     name: str
     to: tuple[str, ...]
-    when: Mapping[str, tuple[str, ...]] = {}
+    when: Mapping[str, tuple[str | bool, ...]] = {}
     min_confidence: float | None = None
 
 

@@ -1,10 +1,10 @@
 """Which rule a ticket matches, and what its destinations are owed: pure decisions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import count
 from typing import NamedTuple
 
-from triage_cli.domain.deliveries import Delivery, Rule
+from triage_cli.domain.deliveries import EXTRA, Delivery, Rule
 from triage_cli.domain.ids import delivery_id
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Ticket
@@ -12,7 +12,7 @@ from triage_cli.domain.tickets import Ticket
 # A ticket in one of these was routed by its category, and stays where it is while nothing that a rule reads changes.
 SETTLED = ("routing", "routed", "undeliverable", "unroutable")
 # The fields of a ticket that a rule can read.
-READ = ("category", "priority", "customer_id", "source", "confidence", "verdict")
+READ = ("category", "priority", "customer_id", "source", "confidence", "verdict", "extra")
 
 
 class RoutingDecision(NamedTuple):
@@ -30,11 +30,20 @@ def match(rules: Iterable[Rule], ticket: Ticket) -> Rule | None:
 
 def holds(rule: Rule, ticket: Ticket) -> bool:
     """Tell whether all conditions of a rule hold. A verdict is as confident as can be."""
-    if any(getattr(ticket, field) not in accepted for field, accepted in rule.when.items()):
+    if not all(_meets(ticket, name, accepted) for name, accepted in rule.when.items()):
         return False
     if rule.min_confidence is None or ticket.verdict:
         return True
     return ticket.confidence is not None and ticket.confidence >= rule.min_confidence
+
+
+def _meets(ticket: Ticket, name: str, accepted: Collection[str | bool]) -> bool:
+    """Tell whether one condition holds. A list in a column of `extra` meets it by any of its values."""
+    if not name.startswith(EXTRA):
+        return getattr(ticket, name) in accepted
+    value = from_json(ticket.extra).get(name.removeprefix(EXTRA))
+    values = value if isinstance(value, list) else [value]
+    return any((each if isinstance(each, str) else compact(each)) in accepted for each in values if each is not None)
 
 
 def woken(before: Ticket, after: Ticket) -> Ticket:
