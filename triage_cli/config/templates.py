@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import quote
+from uuid import UUID
 
 import jinja2
 from jinja2 import filters, nodes
@@ -279,8 +280,13 @@ def _default(value: Any, instead: Any = "", boolean: bool = False) -> Any:
 
 
 def _truncate(value: Any, length: int) -> str:
+    """Shorten a text to so many UTF-16 units, as most receivers count: an emoji is two."""
     text = as_text(value)
-    return text if len(text) <= length else text[: max(0, length - 1)] + "…"[:length]
+    units = text[: length + 1].encode("utf-16-le", "surrogatepass")
+    if len(units) // 2 <= length:
+        return text
+    kept = units[: 2 * max(0, length - 1)].decode("utf-16-le", "ignore")  # half a character at the end goes
+    return kept + "…"[:length]
 
 
 def _one_line(value: Any) -> str:
@@ -296,6 +302,11 @@ def _slug(value: Any) -> str:
     plain = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
     found = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", plain)).strip("-")
     return found or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def _uuid(value: Any) -> str:
+    """Return a UUID of version 4 in form, always the same for the same text: some receivers ask for one."""
+    return str(UUID(bytes=hashlib.sha256(as_text(value).encode("utf-8", "surrogatepass")).digest()[:16], version=4))
 
 
 def _replace(value: Any, old: str, new: str) -> str:
@@ -317,6 +328,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "truncate": _truncate,
     "slug": _slug,
     "one_line": _one_line,
+    "uuid": _uuid,
     "default": _default,
     "json": compact,
     "lower": lambda value: as_text(value).lower(),
