@@ -119,7 +119,7 @@ def stored(url: str, workers: int, count: int, more: str = "", budget: str = "")
         CLOCKS[:] = time.perf_counter(), time.process_time()
         done = list(triage.classify(Selection(), ClassifyPlan("gpt")))
         assert len(done) == count
-        assert all(outcome.did == "classified" for outcome in done)
+        assert all(outcome.action == "classified" for outcome in done)
 
 
 def bounded(url: str, workers: int, count: int) -> None:

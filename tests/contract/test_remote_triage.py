@@ -78,7 +78,7 @@ def a_row(n: int, external_id: str | None = "", **more: object) -> TicketDraft:
 def dids(outcomes: list[Outcome[Ticket]]) -> dict[str, int]:
     found: dict[str, int] = {}
     for outcome in outcomes:
-        found[outcome.did] = found.get(outcome.did, 0) + 1
+        found[outcome.action] = found.get(outcome.action, 0) + 1
     return found
 
 
@@ -124,7 +124,7 @@ def test_other_tickets_under_known_ids_are_told_by_the_whole_input(side: Side) -
 def test_a_typed_ticket_is_always_a_new_one(side: Side) -> None:
     draft = TicketDraft(subject="the same", extra={})
     made = [next(iter(side.make().create([draft]))) for _ in range(2)]
-    assert [o.did for o in made] == ["created", "created"]
+    assert [o.action for o in made] == ["created", "created"]
     assert made[0].value is not None
     assert made[1].value is not None
     assert made[0].value.ticket_id != made[1].value.ticket_id
@@ -135,8 +135,8 @@ def test_a_run_gives_every_row_back_within_the_window(side: Side) -> None:
     drafts: list[TicketDraft | Rejected] = [a_row(n) for n in range(NUMBER)]
     drafts[3] = Rejected(3, 5, RowError("line 5: nothing in it"))
     outcomes = list(side.make().run(iter(drafts), ClassifyPlan()))
-    assert sorted(o.row for o in outcomes) == list(range(NUMBER))
-    assert all(o.row <= place + WINDOW for place, o in enumerate(outcomes))
+    assert sorted(o.place for o in outcomes) == list(range(NUMBER))
+    assert all(o.place <= place + WINDOW for place, o in enumerate(outcomes))
     assert [o.row for o in in_order(outcomes)] == list(range(NUMBER))
     assert {o.value.ticket.status for o in outcomes if o.value} == {"unroutable", "routed"}
 
@@ -189,26 +189,26 @@ def test_any_external_id_names_its_ticket(side: Side, name: str) -> None:
     assert triage.history(name).ticket.external_id == name
     assert triage.why(name).ticket_id == made.value.ticket_id
     assert [e.action for e in triage.events(EventQuery(triage.resolve(name)))] == ["created"]
-    assert [o.did for o in triage.give_verdicts([VerdictDraft(0, name, "Billing")])] == ["verdict"]
+    assert [o.action for o in triage.give_verdicts([VerdictDraft(0, name, "Billing")])] == ["verdict"]
 
 
 def test_verdicts_flips_and_routes(side: Side) -> None:
     list(side.make().create([a_row(n) for n in range(3)]))
-    assert [o.did for o in side.make().classify(Selection(), ClassifyPlan())] == ["classified"] * 3
+    assert [o.action for o in side.make().classify(Selection(), ClassifyPlan())] == ["classified"] * 3
     drafts = [
         VerdictDraft(5, "E-0", "technical", "because"),
         VerdictDraft(7, "E-9", "General"),
         VerdictDraft(8, "E-0", None),
     ]
     given = list(side.make().give_verdicts(drafts))
-    assert [(o.row, o.did) for o in given] == [(5, "verdict"), (7, "rejected"), (8, "cleared")]
+    assert [(o.row, o.action) for o in given] == [(5, "verdict"), (7, "rejected"), (8, "cleared")]
     assert [o.item for o in given] == drafts
     side.world.classifier._answer = lambda _: ("Technical", 0.8)
     side.world.classifier.fingerprint = "fake-2"
     flips = list(side.make().reclassify(Selection(), ReclassifyPlan()))
     assert {(o.value.old, o.value.new, o.value.applied) for o in flips if o.value} == {("Billing", "Technical", False)}
     routed = list(side.make().route(Selection(), RoutePlan()))
-    assert [(o.did, o.value and o.value.ticket.routed_to) for o in routed] == [("routed", "kept")] * 3
+    assert [(o.action, o.value and o.value.ticket.routed_to) for o in routed] == [("routed", "kept")] * 3
 
 
 # -- what only a wire can do
@@ -351,5 +351,5 @@ def test_an_answer_error_comes_as_what_it_was(world: World, tmp_path: Path) -> N
         list(triage.create([a_row(0)]))
         (here,) = triage.classify(Selection(), ClassifyPlan())
         triage.close()
-    assert here.did in ("needs_review", "failed")
+    assert here.action in ("needs_review", "failed")
     assert here.error is None or isinstance(here.error, AnswerError)

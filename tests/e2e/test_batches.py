@@ -128,7 +128,7 @@ def openai_shop(tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyP
 
 
 def dids(outcomes: list[Outcome[Decided]]) -> Counter[str]:
-    return Counter(outcome.did for outcome in outcomes)
+    return Counter(outcome.action for outcome in outcomes)
 
 
 # -- the plain course
@@ -516,7 +516,7 @@ def test_a_named_ticket_that_waits_is_left_waiting(shop: Shop, server: BatchServ
     shop.classify()
     for plan in (BATCH, BATCH._replace(force=True)):
         outcomes = shop.classify(plan, Selection(ids=(ticket.ticket_id,)))
-        assert [(o.did, o.value.asked) for o in outcomes if o.value] == [("waiting", False)]
+        assert [(o.action, o.value.asked) for o in outcomes if o.value] == [("waiting", False)]
     assert len(server.batches) == 1
     server.finish()
     shop.classify()
@@ -725,7 +725,7 @@ def test_flips_from_a_batch_hold_only_once_nothing_waits(openai_shop: Shop, serv
     plan = ReclassifyPlan(BATCH._replace(classifier="gpt"), apply=True)
 
     def again() -> Counter[str]:
-        return Counter(o.did for o in openai_shop.triage().reclassify(Selection(), plan))
+        return Counter(o.action for o in openai_shop.triage().reclassify(Selection(), plan))
 
     first = {t.ticket_id: t.category for t in openai_shop.tickets().values()}
     assert again() == {"waiting": 2}

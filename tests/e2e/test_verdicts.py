@@ -201,7 +201,7 @@ def test_a_ticket_that_moves_on_meanwhile_is_decided_again(world: World) -> None
     outcomes: list[Outcome[Ticket]] = list(
         world.triage().give_verdicts(VerdictDraft(n, str(n), "General") for n in range(3))
     )
-    assert [o.did for o in outcomes] == ["verdict"] * 3
+    assert [o.action for o in outcomes] == ["verdict"] * 3
     assert {t.category for t in world.store.find(Selection())} == {"General"}
 
 

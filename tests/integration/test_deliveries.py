@@ -32,7 +32,7 @@ from triage_cli.domain import ids
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import ConfigError, DeliveryError
-from triage_cli.domain.runs import Lease, Outcome, Run
+from triage_cli.domain.runs import Action, Lease, Outcome, Run
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.service.delivery import dispatcher, route
@@ -530,7 +530,7 @@ def taken_over(
 
 def told(run: tuple[AttemptRecorder, OutgoingDelivery], error: DeliveryError | None = None) -> None:
     attempts, parcel = run
-    attempts.tell([Outcome(0, "", Receipt(None if error else 200), error, parcel)], RetryPolicy(2))
+    attempts.tell([Outcome(0, Action.DELIVERED, Receipt(None if error else 200), error, parcel)], RetryPolicy(2))
 
 
 @pytest.mark.usefixtures("three")

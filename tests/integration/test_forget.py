@@ -25,7 +25,7 @@ from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError, UnavailableError
-from triage_cli.domain.runs import Lease, Outcome, Run
+from triage_cli.domain.runs import Action, Lease, Outcome, Run
 from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.service.erasure import blank
@@ -219,15 +219,15 @@ def test_names_typed_as_options_are_not_in_the_record_of_runs(written: Cli) -> N
 
 def test_a_ticket_without_an_id_of_its_own_stays_forgotten_too(world: World) -> None:
     list(world.triage().create(drafts(3)))
-    assert [o.did for o in forgotten(world)] == ["forgotten"] * 3
-    assert [o.did for o in world.triage().create(drafts(4))] == ["unchanged"] * 3 + ["created"]
+    assert [o.action for o in forgotten(world)] == ["forgotten"] * 3
+    assert [o.action for o in world.triage().create(drafts(4))] == ["unchanged"] * 3 + ["created"]
 
 
 def test_an_export_full_of_forgotten_tickets_is_not_taken_for_another(world: World) -> None:
     rows_ = [TicketDraft(n, n + 2, f"hello {n}", "text", "C-1", external_id=f"X-{n}", cells=()) for n in range(30)]
     list(world.triage().create(rows_))
     forgotten(world)
-    assert {o.did for o in world.triage().create(rows_)} == {"unchanged"}
+    assert {o.action for o in world.triage().create(rows_)} == {"unchanged"}
 
 
 def test_what_another_run_holds_is_told_and_the_rest_is_forgotten(world: World) -> None:
@@ -252,7 +252,7 @@ class Down:
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         for chunk in chunks:
-            yield [Outcome(n, "failed", None, DeliveryError("down"), parcel) for n, parcel in enumerate(chunk)]
+            yield [Outcome(n, Action.FAILED, None, DeliveryError("down"), parcel) for n, parcel in enumerate(chunk)]
 
 
 def test_what_is_still_owed_is_sent_no_more(world: World) -> None:
@@ -326,12 +326,12 @@ def test_an_answer_that_comes_after_its_ticket_was_forgotten_is_kept_without_wor
     world.classifier = FakeClassifier(said, "fake-2")
     named = Selection(ids=tuple(t.ticket_id for t in world.store.find(Selection())))
     if again:
-        assert [o.did for o in world.triage().reclassify(named, ReclassifyPlan(ClassifyPlan()))] == ["held"]
+        assert [o.action for o in world.triage().reclassify(named, ReclassifyPlan(ClassifyPlan()))] == ["held"]
     else:
         [outcome] = world.triage().classify(named, ClassifyPlan())
         assert outcome.value is not None
         assert outcome.value.now is not None
-        assert (outcome.did, outcome.value.now.reason) == ("held", None)
+        assert (outcome.action, outcome.value.now.reason) == ("held", None)
     kept = world.store._read("select category, reason, answer_key from classifications order by 1")
     assert [tuple(row) for row in kept] == [("Billing", None, "")] * again + [("Technical", None, "")]
 
@@ -360,11 +360,11 @@ def test_a_single_ticket_that_was_forgotten_is_not_brought_back_either(world: Wo
     draft = TicketDraft(0, 0, "hello 0", "text", "C-1", external_id="Z-1" if named else None)
     identity = None if named else "@call"
     together = GroupCommitter(world.store, world.categories)
-    assert together.create(draft, "api", identity).did == "created"
+    assert together.create(draft, "api", identity).action == "created"
     forgotten(world)
     again = together.create(draft, "api", identity)
     together.close()
-    assert (again.did, again.value and again.value.subject) == ("unchanged", None)
+    assert (again.action, again.value and again.value.subject) == ("unchanged", None)
     assert len(list(world.store.find(Selection()))) == 1
 
 
@@ -442,13 +442,13 @@ def test_an_import_that_is_under_way_brings_nobody_back(world: World) -> None:
 
     def export() -> Iterator[TicketDraft]:
         yield from map(draft, range(1, CHUNK + 10))
-        assert [o.did for o in world.triage().forget("C-1")] == ["forgotten"]
+        assert [o.action for o in world.triage().forget("C-1")] == ["forgotten"]
         yield from map(draft, range(CHUNK + 10, 3 * CHUNK))
         yield draft(0, "C-1")
 
     list(world.triage().create([draft(0, "C-1")]))
     outcomes = list(world.triage().create(export()))
-    assert outcomes[-1].did == "unchanged"
+    assert outcomes[-1].action == "unchanged"
     assert not list(world.store.find(Selection(customer_id="C-1")))
 
 

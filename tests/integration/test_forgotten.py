@@ -74,15 +74,15 @@ def test_nothing_and_nobody_brings_it_out_of_it(world: World, inbox: FakeDestina
     forgotten(world)
     events = world.store.head().events
     for plan in (ClassifyPlan(), ClassifyPlan(force=True)):
-        assert [o.did for o in world.triage().classify(named, plan)] == ["held"]
-        assert [o.did for o in world.triage().reclassify(named, ReclassifyPlan(plan, apply=True))] == ["locked"]
+        assert [o.action for o in world.triage().classify(named, plan)] == ["held"]
+        assert [o.action for o in world.triage().reclassify(named, ReclassifyPlan(plan, apply=True))] == ["locked"]
     for route in (RoutePlan(), RoutePlan(again=True), RoutePlan(retry_dead=True, again=True)):
-        assert [o.did for o in world.triage().route(named, route)] == ["unchanged"]
+        assert [o.action for o in world.triage().route(named, route)] == ["unchanged"]
     for category in (BILLING, CATEGORIES[1].name, None):
         (judged,) = world.triage().give_verdicts([VerdictDraft(0, outcome.value.ticket_id, category)])
-        assert (judged.did, judged.error and "its text was forgotten" in judged.error.message) == ("rejected", True)
+        assert (judged.action, judged.error and "its text was forgotten" in judged.error.message) == ("rejected", True)
     (row,) = drafts(1)
-    assert [o.did for o in world.triage().create([row._replace(verdict=CATEGORIES[1].name)])] == ["unchanged"]
+    assert [o.action for o in world.triage().create([row._replace(verdict=CATEGORIES[1].name)])] == ["unchanged"]
     assert [o.value.ticket.status for o in world.triage().run(drafts(1), ClassifyPlan()) if o.value] == ["forgotten"]
     list(world.triage().classify(Selection(), ClassifyPlan()))
     list(world.triage().route(Selection(), RoutePlan(retry_dead=True)))
@@ -98,7 +98,7 @@ def test_a_verdict_that_comes_as_its_ticket_is_forgotten_is_refused(world: World
     ticket_id, save = outcome.value.ticket_id, world.store.save
     world.store.save = lambda *args: (setattr(world.store, "save", save), forgotten(world), save(*args))[-1]  # type: ignore[method-assign,func-returns-value]
     (judged,) = world.triage().give_verdicts([VerdictDraft(0, ticket_id, BILLING)])
-    assert judged.did == "rejected"
+    assert judged.action == "rejected"
     assert left(world) == [("forgotten", None)]
 
 

@@ -24,7 +24,7 @@ from triage_cli.domain import routing
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import ConfigError, DeliveryError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.service.claims import TO_ROUTE
 
@@ -93,7 +93,7 @@ class Receiver:
             outcomes: list[Outcome[Receipt]] = []
             for n, parcel in enumerate(chunk):
                 if parcel.ticket.external_id != self.among.about:
-                    outcomes.append(Outcome(n, "", Receipt(), None, parcel))
+                    outcomes.append(Outcome(n, Action.DELIVERED, Receipt(), None, parcel))
                     continue
                 if self.mode in ("up", "lost", "killed after"):
                     self.among.take(parcel)
@@ -101,7 +101,7 @@ class Receiver:
                     self.mode = "up"
                     raise Killed
                 error = None if self.mode == "up" else DeliveryError("no", doubtful=self.mode == "lost")
-                outcomes.append(Outcome(n, "", None if error else Receipt(), error, parcel))
+                outcomes.append(Outcome(n, Action.DELIVERED, None if error else Receipt(), error, parcel))
             yield outcomes
 
 

@@ -12,7 +12,7 @@ from tests.support.stored_tickets import sql as on_sqlite
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain.decisions import Answer, ClassifyPlan, ReclassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.budget import Budget
@@ -87,7 +87,7 @@ class SlowBox:
             self.taken += [parcel.delivery.delivery_id for parcel in chunk]
             if chunk:
                 yield from self.waiting.breaths()  # type: ignore[misc]
-            yield [Outcome(n, "delivered", Receipt(200, 0.1), None, parcel) for n, parcel in enumerate(chunk)]
+            yield [Outcome(n, Action.DELIVERED, Receipt(200, 0.1), None, parcel) for n, parcel in enumerate(chunk)]
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_tickets_stay_with_a_run_that_waits_for_a_slow_model(waiting: Waiting) -
     world.classifier = Slow(waiting)
     waiting.meanwhile = lambda: others.append(world.store.claim(Selection(), a_run(world.store), 9))  # type: ignore[arg-type]
     (outcome,) = waiting.triage().classify(Selection(), ClassifyPlan())
-    assert (outcome.did, others) == ("classified", [[]])
+    assert (outcome.action, others) == ("classified", [[]])
 
 
 def test_tickets_stay_with_a_run_that_waits_to_compare(waiting: Waiting) -> None:
@@ -111,7 +111,7 @@ def test_tickets_stay_with_a_run_that_waits_to_compare(waiting: Waiting) -> None
     world.classifier.fingerprint = "fake-2"
     waiting.meanwhile = lambda: others.append(world.store.claim(Selection(), a_run(world.store), 9))  # type: ignore[arg-type]
     (outcome,) = waiting.triage().reclassify(Selection(), ReclassifyPlan(ClassifyPlan()))
-    assert (outcome.did, others) == ("confirmed", [[]])
+    assert (outcome.action, others) == ("confirmed", [[]])
 
 
 def test_deliveries_stay_with_a_run_that_waits_for_a_slow_destination(waiting: Waiting) -> None:
@@ -120,7 +120,7 @@ def test_deliveries_stay_with_a_run_that_waits_for_a_slow_destination(waiting: W
     box = SlowBox(waiting)
     waiting.meanwhile = lambda: others.append(world.store.due("box", a_run(world.store), 9, horizon=99.0))  # type: ignore[arg-type]
     (outcome,) = waiting.triage().route(Selection(), RoutePlan())
-    assert (outcome.did, others, len(box.taken)) == ("routed", [[]], 1)
+    assert (outcome.action, others, len(box.taken)) == ("routed", [[]], 1)
 
 
 def test_what_is_due_stays_with_a_run_that_waits_for_a_slow_destination(waiting: Waiting) -> None:

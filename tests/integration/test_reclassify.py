@@ -13,7 +13,7 @@ from tests.support.world import FakeClassifier, World
 from triage_cli.domain.decisions import Classification, ClassifyPlan, Flip, ReclassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import CheckError, UsageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.service.classification.flip_rules import judge, margin
 
@@ -34,7 +34,7 @@ class Taking:
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         for chunk in chunks:
             self.taken += [parcel.ticket.external_id or "" for parcel in chunk]
-            yield [Outcome(n, "told", Receipt(), None, parcel) for n, parcel in enumerate(chunk)]
+            yield [Outcome(n, Action.DELIVERED, Receipt(), None, parcel) for n, parcel in enumerate(chunk)]
 
 
 class Night(World):
@@ -66,8 +66,8 @@ class Night(World):
         self.outcomes: list[Outcome[Flip]] = []
         for outcome in self.triage().reclassify(selection or Selection(), plan):
             self.outcomes.append(outcome)
-        assert sorted(o.row for o in self.outcomes) == list(range(len(self.outcomes)))
-        return Counter(o.did for o in self.outcomes)
+        assert sorted(o.place for o in self.outcomes) == list(range(len(self.outcomes)))
+        return Counter(o.action for o in self.outcomes)
 
     def named(self, *names: str) -> Selection:
         return Selection(ids=tuple(self.triage().resolve(name) for name in names))
@@ -88,7 +88,7 @@ def night(world: World) -> Night:
 def test_a_preview_keeps_every_answer_and_changes_nothing(night: Night) -> None:
     assert night.again() == {"flip": 3, "confirmed": 7}
     assert night.holding == ALL
-    flips = [o.value for o in night.outcomes if o.did == "flip" and o.value]
+    flips = [o.value for o in night.outcomes if o.action == "flip" and o.value]
     assert {(f.old, f.new, f.old_reason, f.new_reason, f.applied) for f in flips} == {
         ("Billing", "Technical", "because", "because", False)
     }
@@ -126,7 +126,7 @@ def test_more_flips_than_allowed_change_nothing(night: Night, most: str, refused
     if refused:
         with pytest.raises(CheckError, match="3 of 10 tickets would flip"):
             night.again(apply=apply, max_flips=most)
-        assert Counter(o.did for o in night.outcomes) == {"flip": 3, "confirmed": 7}, "they are told all the same"
+        assert Counter(o.action for o in night.outcomes) == {"flip": 3, "confirmed": 7}, "they are told all the same"
         assert night.holding == ALL
     else:
         assert night.again(apply=apply, max_flips=most)["flipped" if apply else "flip"] == 3

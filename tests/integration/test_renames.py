@@ -148,7 +148,7 @@ def test_a_run_that_read_a_ticket_before_does_not_write_the_old_name_back(world:
     world.classifier = FakeClassifier(said, "second")
     world.categories = (Category("Billing"), Category("General"))
     named = Selection(ids=tuple(t.ticket_id for t in world.store.find(Selection())))
-    assert [o.did for o in world.triage().classify(named, ClassifyPlan(force=True))] == ["held"]
+    assert [o.action for o in world.triage().classify(named, ClassifyPlan(force=True))] == ["held"]
     assert [t.category for t in world.store.find(Selection())] == ["Money"]
 
 

@@ -30,7 +30,7 @@ from triage_cli.domain.errors import (
     RowError,
     UnavailableError,
 )
-from triage_cli.domain.runs import Lease, Outcome, Run
+from triage_cli.domain.runs import Action, Lease, Outcome, Run
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import StopControl
@@ -52,7 +52,7 @@ def drafts(number: int, **fields: Any) -> list[TicketDraft]:
 
 
 def dids(outcomes: Iterable[Outcome[Any]]) -> list[str]:
-    return [o.did for o in outcomes]
+    return [o.action for o in outcomes]
 
 
 def create(world: World, rows: Iterable[TicketDraft | Rejected]) -> list[Outcome[Ticket]]:
@@ -126,7 +126,7 @@ def test_other_fields_update_in_place_and_keep_the_decision(world: World) -> Non
     made(world)
     classify(world)
     (outcome,) = create(world, [a_draft(0, priority="urgent", customer_id="c1")])
-    assert outcome.did == "updated"
+    assert outcome.action == "updated"
     ticket = outcome.value
     assert ticket is not None
     assert (ticket.status, ticket.category, ticket.priority, ticket.urgency) == ("classified", "Billing", "urgent", 0)
@@ -220,7 +220,7 @@ def test_a_typed_ticket_is_always_a_new_one_unless_its_external_id_is_known(worl
 def test_rejected_rows_stand_in_their_place(world: World) -> None:
     bad = Rejected(1, 3, RowError("line 3: no text"))
     outcomes = create(world, [a_draft(0), bad, a_draft(2)])
-    assert [(o.row, o.did) for o in outcomes] == [(0, "created"), (1, "rejected"), (2, "created")]
+    assert [(o.row, o.action) for o in outcomes] == [(0, "created"), (1, "rejected"), (2, "created")]
     assert outcomes[1].error is bad.error
 
 
@@ -262,7 +262,7 @@ def test_what_was_stored_before_an_import_stops_is_told(world: World) -> None:
 
 def test_texts_that_no_database_takes_are_mended(world: World) -> None:
     (outcome,) = create(world, [a_draft(0, "\ud800", subject="half \udc00", extra={"x": "\ud83d"})])
-    assert outcome.did == "created"
+    assert outcome.action == "created"
     assert now(world, outcome.value).subject == "half ?"  # type: ignore[arg-type]
     assert dids(create(world, [a_draft(0, "\ud800", subject="half \udc00", extra={"x": "\ud83d"})])) == ["unchanged"]
 
@@ -337,7 +337,7 @@ def test_an_export_that_says_the_same_again_is_no_later_word_than_a_person_s(wor
     def exported(category: str) -> tuple[str, str | None, int]:
         [outcome] = create(world, [a_draft(0, verdict=category)])
         assert outcome.value is not None
-        return outcome.did, outcome.value.category, outcome.value.verdict
+        return outcome.action, outcome.value.category, outcome.value.verdict
 
     def person(category: str | None) -> None:
         list(world.triage().give_verdicts([VerdictDraft(0, "0", category, "so it is" if category else None)]))
@@ -366,13 +366,13 @@ def test_an_export_comes_after_a_person_who_was_there_before_it(world: World) ->
     create(world, [a_draft(0)])
     list(world.triage().give_verdicts([VerdictDraft(0, "0", "Technical")]))
     outcomes = create(world, [a_draft(0, verdict="Billing")]) + create(world, [a_draft(0, verdict="Billing")])
-    assert [(o.did, o.value and o.value.category) for o in outcomes] == [
+    assert [(o.action, o.value and o.value.category) for o in outcomes] == [
         ("updated", "Technical"), ("unchanged", "Technical"),
     ]  # fmt: skip
     [told] = [line for line in world.triage().why("0").why if "The input said" in line]
     assert told.endswith("The input said Billing; the verdict that there was stays.")
     [outcome] = create(world, [a_draft(0, verdict="General")])
-    assert (outcome.did, outcome.value and outcome.value.category) == ("updated", "General")
+    assert (outcome.action, outcome.value and outcome.value.category) == ("updated", "General")
 
 
 # -- classify
@@ -389,7 +389,7 @@ def test_a_sure_answer_holds_and_an_unsure_one_is_a_suggestion(world: World) -> 
     }  # fmt: skip
     answering(world, lambda t: answers[t.ticket_id])
     outcomes = classify(world)
-    assert [(o.row, o.did) for o in outcomes] == [(0, "classified"), (1, "needs_review"), (2, "needs_review")]
+    assert [(o.row, o.action) for o in outcomes] == [(0, "classified"), (1, "needs_review"), (2, "needs_review")]
     assert all(o.value and o.value.asked and o.value.now for o in outcomes)
     held_, guessed, abstained = (now(world, t) for t in (sure, unsure, none))
     assert (held_.status, held_.category, held_.suggestion) == ("classified", "Billing", None)
@@ -410,7 +410,7 @@ class Failing(FakeClassifier):
     def classify(self, chunks: Iterable[Sequence[Ticket]], _a: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         for chunk in chunks:
             yield [
-                Outcome(n, "failed", None, AnswerError("it timed out"), t)
+                Outcome(n, Action.FAILED, None, AnswerError("it timed out"), t)
                 if t.external_id in self.names
                 else self._one(n, t)
                 for n, t in enumerate(chunk)
@@ -469,7 +469,7 @@ def test_a_verdict_given_while_the_classifier_thinks_is_not_overwritten(world: W
     (ticket,) = made(world)
     world.classifier = Meanwhile(lambda: create(world, [a_draft(0, verdict="General")]))
     (outcome,) = classify(world)
-    assert outcome.did == "held"
+    assert outcome.action == "held"
     assert outcome.value is not None
     assert (outcome.value.ticket.category, outcome.value.ticket.verdict) == ("General", 1)
     history = world.store.history(ticket.ticket_id)
@@ -517,7 +517,7 @@ def test_tickets_that_another_run_holds_are_left_to_it(world: World) -> None:
     mine, theirs = made(world, 2)
     other = Lease(world.store.begin(Run(ids.new_id(), "classify", "other", "", ids.now())).run_id)
     world.store.claim(Selection(ids=(theirs.ticket_id,)), other, 1)
-    assert {o.row: o.did for o in classify(world, mine, theirs)} == {0: "classified", 1: "held"}
+    assert {o.row: o.action for o in classify(world, mine, theirs)} == {0: "classified", 1: "held"}
     assert world.classifier.asked == [mine.ticket_id]
     assert now(world, theirs) == theirs
 
@@ -770,9 +770,9 @@ class Box:
             self.meanwhile()
             if self.fails is None:
                 self.taken += chunk
-            did = "failed" if self.fails else "delivered"
+            action = Action.FAILED if self.fails else Action.DELIVERED
             receipt = None if self.fails else Receipt(200, 0.1)
-            yield [Outcome(n, did, receipt, self.fails, parcel) for n, parcel in enumerate(chunk)]
+            yield [Outcome(n, action, receipt, self.fails, parcel) for n, parcel in enumerate(chunk)]
 
 
 class Clock(NamedTuple):
@@ -843,14 +843,14 @@ def test_what_has_no_category_is_not_routed(world: World) -> None:
     (ticket,) = made(world)
     (outcome,) = route(world, ticket)
     assert outcome.error is not None
-    assert (outcome.did, outcome.error.code) == ("new", "not_classified")
+    assert (outcome.action, outcome.error.code) == ("new", "not_classified")
     assert actions(world) == ["created"]
 
 
 def test_unroutable_tickets_are_taken_up_when_the_map_changes(world: World, tmp_path: Path) -> None:
     (ticket,) = ready(world)
     (outcome,) = route(world)
-    assert (outcome.did, outcome.error.code if outcome.error else "") == ("unroutable", "unroutable")
+    assert (outcome.action, outcome.error.code if outcome.error else "") == ("unroutable", "unroutable")
     events = actions(world)
     assert dids(route(world)) == ["unroutable"]
     assert actions(world) == events, "nothing new, so nothing is logged"
@@ -1113,7 +1113,7 @@ def test_one_destination_that_is_gone_from_the_config_does_not_stop_the_others(w
     world.destinations = Gone(world.destinations)
     world.rules = (Rule("both", ("gone", "box")),)
     (outcome,) = route(world)
-    assert outcome.did == "routing"
+    assert outcome.action == "routing"
     assert len(lines()) == 1
 
 
@@ -1132,7 +1132,7 @@ def test_a_file_that_cannot_be_written_is_a_failed_attempt(world: World, tmp_pat
     (tmp_path / "box.jsonl").mkdir()
     ready(world)
     (outcome,) = route(world)
-    assert outcome.did == "routing"
+    assert outcome.action == "routing"
     assert outcome.error is not None
     assert "cannot append" in outcome.error.message
 
@@ -1185,7 +1185,7 @@ def test_what_a_failing_command_says_is_kept(world: World, tmp_path: Path) -> No
     (ticket,) = ready(world)
     command(world, tmp_path, "import sys; print('x' * 100000); sys.stderr.write('no pager ' * 200); sys.exit(7)")
     (outcome,) = route(world)
-    assert outcome.did == "routing"
+    assert outcome.action == "routing"
     (attempt,) = world.store.history(ticket.ticket_id).attempts
     assert attempt.status == 7
     assert attempt.error is not None

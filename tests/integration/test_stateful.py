@@ -56,7 +56,7 @@ class Machine(RuleBasedStateMachine):
         ]
         outcomes = list(self.world.triage().create(rows))
         assert [o.row for o in outcomes] == list(range(len(names)))
-        assert {o.did for o in outcomes} <= {"created", "updated", "unchanged"}
+        assert {o.action for o in outcomes} <= {"created", "updated", "unchanged"}
 
     @rule(answer=st.tuples(CATEGORIES | st.just("Unheard of"), st.sampled_from([0.3, 0.9])), force=st.booleans())
     def classifies(self, answer: tuple[str, float], force: bool) -> None:

@@ -30,7 +30,7 @@ def answers(asked: Classifier, *texts: str | None) -> list[Answer]:
     outcomes = [
         outcome for chunk in asked.classify([[ticket(text) for text in texts]], a_budget()) for outcome in chunk
     ]
-    assert [(outcome.row, outcome.did) for outcome in outcomes] == [(row, "answered") for row in range(len(texts))]
+    assert [(outcome.row, outcome.action) for outcome in outcomes] == [(row, "answered") for row in range(len(texts))]
     return [outcome.value for outcome in outcomes if outcome.value is not None]
 
 

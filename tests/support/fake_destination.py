@@ -6,7 +6,7 @@ from tests.support.world import World
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import TicketDraft
 
 
@@ -30,7 +30,7 @@ class FakeDestination:
             if self.hangs:
                 yield []
                 continue
-            outcomes = [Outcome(0, "", Receipt(), self._answer(parcel), parcel) for parcel in held]
+            outcomes = [Outcome(0, Action.DELIVERED, Receipt(), self._answer(parcel), parcel) for parcel in held]
             held.clear()
             yield outcomes
 
@@ -41,5 +41,5 @@ def drafts(number: int) -> Iterator[TicketDraft]:
 
 def run(world: World, number: int) -> list[str]:
     outcomes = list(world.triage().run(drafts(number), ClassifyPlan()))
-    assert sorted(o.row for o in outcomes) == list(range(number))
+    assert sorted(o.place for o in outcomes) == list(range(number))
     return [o.value.ticket.status for o in outcomes if o.value]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 
 
 class Outlet:
@@ -25,4 +25,4 @@ class Outlet:
                 if self.up:
                     self.taken.append(parcel.delivery.delivery_id)
                 error = None if self.up else DeliveryError("down")
-                yield [Outcome(n, "told", Receipt() if self.up else None, error, parcel)]
+                yield [Outcome(n, Action.DELIVERED, Receipt() if self.up else None, error, parcel)]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from triage_cli.domain import ids
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.deliveries import Rule
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.ports.adapters import Destination
@@ -64,7 +64,7 @@ class FakeClassifier:
             ids.new_id(), ticket.ticket_id, None, "fake", category, confidence, "model", "because", "fake", "test",
             self.fingerprint, self.threshold, None, ids.answer_key(self.fingerprint, ticket.text), ids.now(),
         )  # fmt: skip
-        return Outcome(n, "answered", Answer(ticket, (step,), confidence >= self.threshold), None, ticket)
+        return Outcome(n, Action.ANSWERED, Answer(ticket, (step,), confidence >= self.threshold), None, ticket)
 
 
 class World:

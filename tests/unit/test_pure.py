@@ -19,7 +19,7 @@ from triage_cli.domain.audit import Event, EventQuery, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Delivery, RoutePlan, Rule
 from triage_cli.domain.explain import explain
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import chunked, in_order
 from triage_cli.domain.tickets import URGENCY, Selection, Ticket, TicketDraft
 from triage_cli.domain.views import History
@@ -422,18 +422,18 @@ def test_when_an_import_is_doubted(met: int, rewritten: int, *, stops: bool) -> 
 @quick
 @given(st.permutations(range(30)))
 def test_outcomes_come_back_in_the_order_of_their_rows(rows: list[int]) -> None:
-    assert [o.row for o in in_order(Outcome[int](row, "did") for row in rows)] == list(range(30))
+    assert [o.row for o in in_order(Outcome[int](row, Action.CREATED) for row in rows)] == list(range(30))
 
 
 def test_order_is_given_as_soon_as_it_can_be() -> None:
     source = iter([1, 0, 3, 2])
-    ordered = in_order(Outcome[int](row, "did") for row in source)
+    ordered = in_order(Outcome[int](row, Action.CREATED) for row in source)
     assert (next(ordered).row, next(ordered).row) == (0, 1)
     assert list(source) == [3, 2]
 
 
 def test_rows_after_a_gap_still_come() -> None:
-    assert [o.row for o in in_order(Outcome[int](row, "did") for row in (5, 0, 3))] == [0, 3, 5]
+    assert [o.row for o in in_order(Outcome[int](row, Action.CREATED) for row in (5, 0, 3))] == [0, 3, 5]
 
 
 def test_chunks_hold_everything_once_and_are_no_larger_than_asked() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.domain import ids
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import FlushNow
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Classifier
@@ -91,4 +91,4 @@ class Remembering:
             cost=0.0,
         )
         sure = step.category is not None and step.confidence is not None and step.confidence >= self._threshold
-        return Outcome(0, "answered", Answer(ticket, (step,), sure), None, ticket)
+        return Outcome(0, Action.ANSWERED, Answer(ticket, (step,), sure), None, ticket)

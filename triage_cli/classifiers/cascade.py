@@ -4,9 +4,9 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from triage_cli.domain.decisions import POSTPONED, UNFINISHED, Answer, QuestionSpec
+from triage_cli.domain.decisions import Answer, Postponed, QuestionSpec, Unfinished
 from triage_cli.domain.errors import AnswerError, TakenOverError, TriageError, UnavailableError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import FlushNow
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Classifier
@@ -45,7 +45,7 @@ class Cascade:
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer step by step; sure answers come at the next breath of the steps behind.
 
-        So does, as `UNFINISHED`, what a step was paid for that hands its ticket on. Where the run is stopped, what the
+        So does, as `Unfinished`, what a step was paid for that hands its ticket on. Where the run is stopped, what the
         steps before the last have in flight ends.
         """
         turn = _CascadeState()
@@ -123,7 +123,7 @@ class Cascade:
             going_on = []
             for outcome in map(turn.standing, outcomes):
                 is_sure = bool(outcome.value and outcome.value.sure and not outcome.error)
-                if (is_sure and not self._audited(outcome.ticket)) or outcome.did.startswith(POSTPONED):
+                if (is_sure and not self._audited(outcome.ticket)) or isinstance(outcome.value, Postponed):
                     turn.sure.append(turn.with_steps(outcome))
                     continue
                 turn.hand_on(outcome, sure=is_sure)
@@ -170,7 +170,7 @@ class _CascadeState:
             return outcome
         del self._earlier[outcome.ticket.ticket_id]
         failed = outcome.value.steps if outcome.value else ()
-        return Outcome(0, "answered", before._replace(steps=failed + before.steps), None, outcome.ticket)
+        return Outcome(0, Action.ANSWERED, before._replace(steps=failed + before.steps), None, outcome.ticket)
 
     def with_steps(self, outcome: Outcome[Answer]) -> Outcome[Answer]:
         """Return an outcome whose answer has the earlier steps too; these are forgotten."""
@@ -220,7 +220,7 @@ class _Ahead(Iterator[Sequence[Ticket]]):
 
 
 def _missed(ticket: Ticket, step: Classifier) -> Outcome[Answer]:
-    return Outcome(0, "failed", None, AnswerError(f"unavailable: {step.name} was not available"), ticket)
+    return Outcome(0, Action.FAILED, None, AnswerError(f"unavailable: {step.name} was not available"), ticket)
 
 
 def _is_paid(answer: Answer) -> bool:
@@ -228,4 +228,4 @@ def _is_paid(answer: Answer) -> bool:
 
 
 def _unfinished(answer: Answer) -> Outcome[Answer]:
-    return Outcome(0, UNFINISHED, answer._replace(sure=False), None, answer.ticket)
+    return Outcome(0, Action.ANSWERED, Unfinished(answer.ticket, answer.steps, sure=False), None, answer.ticket)

@@ -10,7 +10,7 @@ from typing import Any
 
 from triage_cli.cli import messages
 from triage_cli.domain.errors import RowError, UsageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import Table
 from triage_cli.runtime.private_files import private
@@ -49,7 +49,7 @@ class RejectWriter:
     def see(self, outcome: Outcome[Any], table: Table) -> None:
         """Take note of one row; with --strict, raise at the first that was rejected."""
         self.total += 1
-        if outcome.did != "rejected" or outcome.error is None:
+        if outcome.action != Action.REJECTED or outcome.error is None:
             return
         self.count += 1
         messages.say(f"rejected: {f'{table.name}: ' if self._several else ''}{outcome.error.sentence()}")

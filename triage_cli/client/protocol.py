@@ -17,7 +17,7 @@ from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.decisions import Classification, ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed, RoutePlan
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, compact, outcome_record
 from triage_cli.domain.tickets import URGENCY, Category, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.domain.views import History, Stats, Why
@@ -43,6 +43,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = dict.fromkeys(TICKET_KEYS, TEXT) | {
     "extra": (dict,),
 }
 _ITEMS = tuple(_KINDS.items())
+_ACTIONS: Mapping[str, Action] = {action.value: action for action in Action}
 
 
 class ProtocolError(ValueError):
@@ -256,7 +257,7 @@ def verdict_record(draft: VerdictDraft) -> dict[str, Any]:
 
 def outcome_line(outcome: Outcome[Any]) -> str:
     """Return an outcome as a line."""
-    record: dict[str, Any] = {"row": outcome.row, "did": outcome.did}
+    record: dict[str, Any] = {"row": outcome.row, "did": outcome.action.value}
     if isinstance(outcome.value, Flip):
         record["flip"] = outcome.value._asdict()
     elif (left := outcome_record(outcome)) is not None:
@@ -269,10 +270,10 @@ def outcome_line(outcome: Outcome[Any]) -> str:
 def outcome_of(record: Record, value: Callable[[Record], T]) -> Outcome[T]:
     """Return an outcome from its record; `value` makes what it left behind."""
     row, did, said = record.get("row"), record.get("did"), record.get("error")
-    if type(row) is not int or not isinstance(did, str):
+    if type(row) is not int or not isinstance(did, str) or did not in _ACTIONS:
         raise ProtocolError("a line that is no outcome")
     left = value(record) if "ticket" in record or "flip" in record else None
-    return Outcome(row, did, left, None if said is None else error_of(said))
+    return Outcome(row, _ACTIONS[did], left, None if said is None else error_of(said))
 
 
 def ticket_in(record: Record) -> Ticket:

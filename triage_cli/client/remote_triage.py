@@ -14,7 +14,7 @@ from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import encodable
 from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
@@ -64,11 +64,11 @@ class RemoteTriage:
     def _typed(self, draft: TicketDraft | Rejected) -> Outcome[Ticket]:
         """Store a ticket that is always a new one; the key makes it one however often it is sent."""
         if isinstance(draft, Rejected):
-            return Outcome(draft.row, "rejected", None, draft.error, draft)
+            return Outcome(draft.row, Action.REJECTED, None, draft.error, draft)
         fields = ("subject", "description", "customer_id", "priority", "created_at", "source")
         body = {name: value for name in fields if (value := getattr(draft, name)) is not None}
         found = self._connection.post("/tickets", body, ids.new_id())
-        return Outcome(draft.row, "created", self._made(protocol.ticket_in, found), None, draft)
+        return Outcome(draft.row, Action.CREATED, self._made(protocol.ticket_in, found), None, draft)
 
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass."""
@@ -96,9 +96,9 @@ class RemoteTriage:
                 return
             body = {"verdicts": [protocol.verdict_record(draft) for draft in chunk]}
             for outcome in self._outcomes("/verdicts", body, protocol.ticket_in):
-                if not 0 <= outcome.row < len(chunk):
+                if not 0 <= outcome.place < len(chunk):
                     raise self._connection.strange("an outcome of a row that was never sent")
-                draft = chunk[outcome.row]
+                draft = chunk[outcome.place]
                 yield outcome._replace(row=draft.row, item=draft)
 
     def _outcomes(

@@ -10,7 +10,7 @@ from triage_cli.client import protocol
 from triage_cli.client.http import WAITS, Connection, ConnectionLostError, Stream, StreamAbortedError
 from triage_cli.domain import dedup, ids
 from triage_cli.domain.occurrences import OccurrenceCounter
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Rejected, TicketDraft
@@ -104,7 +104,7 @@ class Upload(Generic[T]):
                     outcome = protocol.outcome_of(record, self._way.value)
                 except protocol.ProtocolError as error:
                     raise self._connection.strange(error) from error
-                draft = parcel.waiting.pop(outcome.row, None)
+                draft = parcel.waiting.pop(outcome.place, None)
                 if draft is not None:
                     yield from parcel.rejected(outcome.row)
                     yield outcome._replace(item=draft)
@@ -158,7 +158,7 @@ class _UploadChunk:
         """Yield the outcomes of rows that were never sent: those before a row, or all that are left."""
         while self._rejected and (before is None or self._rejected[0].row < before):
             row = self._rejected.popleft()
-            yield Outcome(row.row, "rejected", None, row.error, row)
+            yield Outcome(row.row, Action.REJECTED, None, row.error, row)
 
     def leave(self) -> None:
         """Leave the server, which stops it."""

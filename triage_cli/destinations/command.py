@@ -14,7 +14,7 @@ from typing import IO
 from triage_cli.destinations.payload import line
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.runtime import exhausted
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.process import at_end
@@ -78,7 +78,7 @@ class CommandDestination:
     def _came(parcel: OutgoingDelivery, result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
         if isinstance(result, Outcome):
             return result
-        return Outcome(0, "failed", None, DeliveryError(f"cannot run it: {type(result).__name__}"), parcel)
+        return Outcome(0, Action.FAILED, None, DeliveryError(f"cannot run it: {type(result).__name__}"), parcel)
 
     def _one(self, parcel: OutgoingDelivery) -> Outcome[Receipt]:
         began = time.perf_counter()
@@ -90,18 +90,18 @@ class CommandDestination:
             error = DeliveryError(said, hint="raise its timeout", doubtful=True)
         except OSError as failure:
             if lack := exhausted.of(failure):
-                return Outcome(0, "failed", None, lack, parcel)
+                return Outcome(0, Action.FAILED, None, lack, parcel)
             error = DeliveryError(
                 f"cannot run {self._run[0]}: {failure.strerror}", hint="check its path and its rights"
             )
         else:
             if status == 0:
-                return Outcome(0, "delivered", Receipt(0, time.perf_counter() - began), None, parcel)
+                return Outcome(0, Action.DELIVERED, Receipt(0, time.perf_counter() - began), None, parcel)
             final = status in self._final_exit
             why = f"{self._run[0]} exited with {status}{', which is final' if final else ''}"
             why = f"{why}: {said}" if said else why
             error = DeliveryError(why, final=final, status=status, doubtful=status < 0)  # killed, maybe after its work
-        return Outcome(0, "failed", Receipt(status, time.perf_counter() - began), error, parcel)
+        return Outcome(0, Action.FAILED, Receipt(status, time.perf_counter() - began), error, parcel)
 
 
 def run(command: Sequence[str], data: bytes, timeout: float, env: Mapping[str, str]) -> tuple[int, str]:

@@ -9,7 +9,7 @@ from triage_cli.destinations.locking import locked
 from triage_cli.destinations.payload import line
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.runtime import exhausted
 from triage_cli.runtime.private_files import FOLDER, private
 
@@ -40,10 +40,10 @@ class FileDestination:
                 said = exhausted.of(error) or DeliveryError(
                     f"cannot append to {self._path}: {error.strerror}", hint="check the folder and the disk"
                 )
-                yield [Outcome(n, "failed", None, said, parcel) for n, parcel in enumerate(chunk)]
+                yield [Outcome(n, Action.FAILED, None, said, parcel) for n, parcel in enumerate(chunk)]
             else:
                 receipt = Receipt(None, time.perf_counter() - began)
-                yield [Outcome(n, "delivered", receipt, None, parcel) for n, parcel in enumerate(chunk)]
+                yield [Outcome(n, Action.DELIVERED, receipt, None, parcel) for n, parcel in enumerate(chunk)]
 
     def _append(self, data: bytes) -> None:
         self._path.parent.mkdir(FOLDER, parents=True, exist_ok=True)

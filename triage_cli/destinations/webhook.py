@@ -16,7 +16,7 @@ from triage_cli.destinations.payload import line
 from triage_cli.destinations.ssrf_guard import Resolver, checked
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.webhook_signing import signature
 from triage_cli.runtime import exhausted
 from triage_cli.runtime.async_bridge import bridge
@@ -146,7 +146,7 @@ class WebhookDestination:
             error = DeliveryError(f"{self._said} has a url that leads nowhere", hint="check the config", final=True)
         except httpx.HTTPError as problem:
             if lack := exhausted.of(problem, probing=True):
-                return Outcome(0, "failed", None, lack, parcel)
+                return Outcome(0, Action.FAILED, None, lack, parcel)
             error = DeliveryError(
                 f"{self._said} cannot be reached at {host_of(self._target.url)}: {reason(problem)}",
                 doubtful=not isinstance(problem, UNSENT),
@@ -156,7 +156,7 @@ class WebhookDestination:
         else:
             seconds = time.perf_counter() - began
             if 200 <= status < 300:
-                return Outcome(0, "delivered", Receipt(status, seconds), None, parcel)
+                return Outcome(0, Action.DELIVERED, Receipt(status, seconds), None, parcel)
             return self._failed(parcel, self._refusal(status, headers), seconds)
         return self._failed(parcel, error, time.perf_counter() - began)
 
@@ -197,7 +197,7 @@ class WebhookDestination:
 
     def _failed(self, parcel: OutgoingDelivery, error: Exception, seconds: float) -> Outcome[Receipt]:
         told = error if isinstance(error, DeliveryError) else DeliveryError(f"{self._said}: {type(error).__name__}")
-        return Outcome(0, "failed", Receipt(told.status, seconds), told, parcel)
+        return Outcome(0, Action.FAILED, Receipt(told.status, seconds), told, parcel)
 
 
 def as_text(target: Target, parcel: OutgoingDelivery) -> str:

@@ -14,6 +14,10 @@ class Event(NamedTuple):
     at: str
     data: Mapping[str, Any] = {}
 
+    def with_data(self, **more: object) -> "Event":
+        """Return the event with more in its data."""
+        return self._replace(data={**self.data, **more})
+
 
 class LoggedEvent(NamedTuple):
     """One line of the audit log as it stands in the chain; `detail` is canonical JSON text."""

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from triage_cli.domain.audit import Event
 from triage_cli.domain.batches import BatchItem
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.decisions import Classification, Decision
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.tickets import Ticket
 
@@ -22,12 +22,14 @@ class Change(NamedTuple):
     """One write: an event, the ticket it leaves behind, the rows it adds, and the revision it was decided on.
 
     `expects` 0 means that the ticket's identity must be free. Without a ticket only rows and the event are added.
+    `decision` is what an answer of a classifier made of the ticket, where the change records one.
     """
 
     event: Event
     ticket: Ticket | None = None
     expects: int = 0
     adds: tuple[Classification | Delivery | Attempt | BatchItem | Spent, ...] = ()
+    decision: Decision | None = None
 
     @property
     def rewrites(self) -> bool:

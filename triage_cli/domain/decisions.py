@@ -2,16 +2,10 @@
 
 import json
 from collections.abc import Mapping
+from enum import Enum
 from typing import NamedTuple
 
 from triage_cli.domain.tickets import Ticket
-
-# What a classifier did that leaves a ticket to a provider's batch: this, and the name of the step.
-POSTPONED = "postponed to "
-
-
-# What a cascade did that is between two steps: the answers of the first are kept, the ticket stays as it is.
-UNFINISHED = "unfinished"
 
 
 class Classification(NamedTuple):
@@ -123,13 +117,47 @@ class Calibration(NamedTuple):
 class Answer(NamedTuple):
     """What a classifier returns for one ticket: every step it took; the last one decides, and is sure or not.
 
-    `doubts` is what `Suspicion` found in the text, None where the classifier did not look.
+    `doubts` is what `Suspicion` found in the text, None where the classifier did not look. `batch_of` names the
+    classifier of a `Postponed` answer.
     """
 
     ticket: Ticket
     steps: tuple[Classification, ...]
     sure: bool
     doubts: tuple[str, ...] | None = None
+    batch_of: str | None = None
+
+
+class Postponed(Answer):
+    """No answer yet: a provider's batch brings that of the classifier `batch_of`; `steps` are those before it."""
+
+    __slots__ = ()
+
+
+class Unfinished(Answer):
+    """The answers of a cascade's earlier steps, kept while a later one is asked; the ticket stays as it is."""
+
+    __slots__ = ()
+
+
+class Standing(Enum):
+    """What became of a recorded answer. The values are the `outcome` of an event `classified`; "" is not written."""
+
+    HOLDS = ""  # it decided its ticket
+    NEXT = "next"  # it is kept, and a later step is asked
+    LATE = "late"  # its ticket moved on while it was asked for: it is kept, and decides nothing
+
+
+class Decision(NamedTuple):
+    """What an answer made of its ticket when it was recorded: `status`, and the answer that holds, if one does.
+
+    `suspicious` is what the ticket's text says to the classifier, for which a sure answer waits for a person.
+    """
+
+    classification_id: str | None
+    status: str
+    standing: Standing = Standing.HOLDS
+    suspicious: tuple[str, ...] = ()
 
 
 class Decided(NamedTuple):

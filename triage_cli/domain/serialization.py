@@ -3,13 +3,13 @@
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
 from triage_cli.domain.audit import LoggedEvent
-from triage_cli.domain.decisions import Classification, Decided, Flip
+from triage_cli.domain.decisions import Classification, Decided, Decision, Flip, Standing
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed
 from triage_cli.domain.runs import Outcome, Run
 from triage_cli.domain.tickets import Ticket
@@ -120,6 +120,41 @@ def delivery_record(delivery: Delivery, attempts: tuple[Attempt, ...] = ()) -> d
 def event_record(event: LoggedEvent) -> dict[str, Any]:
     """Return the record of one event: all that is needed to check its hash."""
     return event._asdict() | {"detail": from_json(event.detail)}
+
+
+def decision_data(decision: Decision) -> dict[str, Any]:
+    """Return a decision as an event's data hold it; `last_decision` reads it back."""
+    data: dict[str, Any] = {"status": decision.status, "decision": decision.classification_id}
+    if decision.suspicious:
+        data["suspicious"] = list(decision.suspicious)
+    if decision.standing != Standing.HOLDS:
+        data["outcome"] = decision.standing.value
+    return data
+
+
+def last_decision(events: Sequence[LoggedEvent]) -> Decision | None:
+    """Return a ticket's last decision that held; None where there is none about its present text.
+
+    `events` are the ticket's, oldest first. An answer that came late holds nothing, nor does one after which a later
+    step is asked, nor a proposal.
+    """
+    for event in reversed(events):
+        detail = json.loads(event.detail)
+        if event.action == "updated" and {"subject", "description"} & set(detail.get("fields", ())):
+            return None
+        passed_over = (Standing.LATE.value, Standing.NEXT.value)
+        if event.action in ("classified", "reclassified") and detail.get("outcome") not in passed_over:
+            suspicious = tuple(detail.get("suspicious", ()))
+            return Decision(detail.get("decision"), detail.get("status", ""), suspicious=suspicious)
+    return None
+
+
+def replaced_head(event: LoggedEvent) -> str | None:
+    """Return the head of the log that a restored backup took the place of; None of any other event.
+
+    Raises `ValueError` where the event was altered so that it is no JSON.
+    """
+    return str(json.loads(event.detail).get("replaced")) if event.action == "restored" else None
 
 
 def history_record(history: History) -> dict[str, Any]:

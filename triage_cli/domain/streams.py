@@ -72,7 +72,7 @@ def in_order(outcomes: Iterable[Outcome[T]]) -> Iterator[Outcome[T]]:
     early: dict[int, Outcome[T]] = {}
     turn = 0
     for outcome in outcomes:
-        early[outcome.row] = outcome
+        early[outcome.place] = outcome
         while turn in early:
             yield early.pop(turn)
             turn += 1

@@ -1,12 +1,12 @@
 """The audit log is held against itself, against the tables it speaks of, and then against heads kept elsewhere."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import Head, LoggedEvent
 from triage_cli.domain.errors import CheckError
+from triage_cli.domain.serialization import replaced_head
 from triage_cli.ports.storage import AuditLogReader
 
 BESIDE = "where a backup was copied there by hand, put it back by triage db restore"
@@ -51,9 +51,9 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str]) ->
 def _noting(events: Iterable[LoggedEvent], replaced: set[str]) -> Iterator[LoggedEvent]:
     """Pass events on, and note the heads of the databases that a backup took the place of."""
     for event in events:
-        if event.action == "restored":
-            with suppress(ValueError):  # it was altered, which is told by its hash
-                replaced.add(str(json.loads(event.detail).get("replaced")))
+        with suppress(ValueError):  # it was altered, which is told by its hash
+            if head := replaced_head(event):
+                replaced.add(head)
         yield event
 
 

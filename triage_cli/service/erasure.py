@@ -7,7 +7,7 @@ from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
@@ -39,7 +39,7 @@ def forget(store: Store, customer_id: str, actor: str, tally: RunRecorder) -> It
         conflicts = store.save(changes, tally.lease)
         for change, conflict in zip(changes, conflicts, strict=True):
             if conflict is None and change.ticket is not None:
-                yield Outcome(row, "forgotten", Routed(change.ticket, tuple(taken[change.ticket.ticket_id])))
+                yield Outcome(row, Action.FORGOTTEN, Routed(change.ticket, tuple(taken[change.ticket.ticket_id])))
                 row += 1
     left = sum(1 for _ in store.find(selection))
     store.scrub()

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.runs import Lease, Outcome
+from triage_cli.domain.runs import Action, Lease, Outcome
 from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
@@ -54,17 +54,17 @@ class Pipeline:
                     for outcome in asked.pop(answer.ticket.ticket_id):
                         ticket = answer.value.ticket if answer.value else outcome.value
                         ready.append(outcome._replace(value=ticket, error=answer.error))
-                yield sorted(ready, key=lambda o: o.row)
+                yield sorted(ready, key=lambda o: o.place)
         except TriageError as error:
             self.stopped.append(error)
         self.cut = bool(asked)
         if left := passing + [outcome for waiting in asked.values() for outcome in waiting]:
-            yield sorted(left, key=lambda o: o.row)
+            yield sorted(left, key=lambda o: o.place)
 
     def _hold(self, outcomes: Sequence[Outcome[Ticket]], asked: Collection[str]) -> dict[str, Ticket]:
         """Return the tickets of a chunk that this run is to classify: those it has made, and those it can claim."""
         todo = [o for o in outcomes if o.value and o.value.status in TO_CLASSIFY]
-        mine = {o.value.ticket_id: o.value for o in todo if o.value and o.did == "created"}
+        mine = {o.value.ticket_id: o.value for o in todo if o.value and o.action == Action.CREATED}
         others = {o.value.ticket_id for o in todo if o.value} - mine.keys() - set(asked)
         wanted = Selection(ids=tuple(others), statuses=TO_CLASSIFY)
         claimed = self._store.claim(wanted, self._lease, CHUNK) if others else []
@@ -94,9 +94,9 @@ class Pipeline:
             passing.clear()
             for after in routed:
                 ready += (
-                    Outcome(before.row, before.did, after.value, before.error or after.error, before.item)
+                    Outcome(before.row, before.action, after.value, before.error or after.error, before.item)
                     for before in due.pop(after.ticket.ticket_id)
                 )
-            yield sorted(ready, key=lambda o: o.row)
+            yield sorted(ready, key=lambda o: o.place)
         if passing:
             yield passing

@@ -10,9 +10,19 @@ from itertools import chain, islice
 from triage_cli.domain import ids
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
-from triage_cli.domain.decisions import POSTPONED, UNFINISHED, Answer, Classification, Decided, Flip, ReclassifyPlan
+from triage_cli.domain.decisions import (
+    Answer,
+    Classification,
+    Decided,
+    Decision,
+    Flip,
+    Postponed,
+    ReclassifyPlan,
+    Unfinished,
+)
 from triage_cli.domain.errors import AnswerError, CheckError
-from triage_cli.domain.runs import Lease, Outcome
+from triage_cli.domain.runs import Action, Lease, Outcome
+from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
@@ -55,11 +65,11 @@ class Reclassifying:
         flips = compared = waiting = 0
         for judged in self.compare(selection):
             compared += sum(j.now is not None for j in judged)
-            flips += sum(j.did == "flip" for j in judged)
-            waiting += sum(j.did == "waiting" for j in judged)
+            flips += sum(j.action == Action.FLIP for j in judged)
+            waiting += sum(j.action == Action.WAITING for j in judged)
             if self._plan.apply:
-                changes += (j for j in judged if j.did in CHANGES)
-                judged = [j for j in judged if j.did not in CHANGES]  # noqa: PLW2901 - what is told at once
+                changes += (j for j in judged if j.action in CHANGES)
+                judged = [j for j in judged if j.action not in CHANGES]  # noqa: PLW2901 - what is told at once
             yield [_outcome(j, j.ticket) for j in judged]
         try:
             if bound is not None:
@@ -76,7 +86,8 @@ class Reclassifying:
         self, changes: Sequence[FlipDecision], send_on: Callable[[Sequence[Ticket]], Iterator[Ticket]]
     ) -> list[Outcome[Flip]]:
         done = self.apply(changes)
-        sent = {t.ticket_id: t for t in send_on([d.ticket for d in done if d.ticket.run_id and d.did != "held"])}
+        to_send = [d.ticket for d in done if d.ticket.run_id and d.action != Action.HELD]
+        sent = {ticket.ticket_id: ticket for ticket in send_on(to_send)}
         return [
             _outcome(d._replace(ticket=sent.get(d.ticket.ticket_id, d.ticket)), before.ticket)
             for d, before in zip(done, changes, strict=True)
@@ -91,9 +102,9 @@ class Reclassifying:
         chunks = self._deciding.check.over(self._to_ask(selection, aside, rows))
         for outcomes in self._classifier.classify(chunks, self._budget):
             self._deciding.breathe()
-            if unfinished := [o for o in outcomes if o.did == UNFINISHED]:
+            if unfinished := [o for o in outcomes if isinstance(o.value, Unfinished)]:
                 self._deciding.save(unfinished)
-            answers = [o for o in outcomes if o.did != UNFINISHED and not o.did.startswith(POSTPONED)]
+            answers = [o for o in outcomes if not isinstance(o.value, (Unfinished, Postponed))]
             yield aside + (self._kept(answers, rows) if answers else [])
             aside.clear()
             if self._batching is not None:
@@ -107,8 +118,8 @@ class Reclassifying:
     def _waiting(batches: Iterable[list[Outcome[Decided]]], rows: dict[str, int]) -> Iterator[list[FlipDecision]]:
         """Name the tickets whose answers a provider's batch will bring."""
         for outcomes in batches:
-            tickets = [(o.did, o.value.ticket) for o in outcomes if o.value]
-            yield [FlipDecision(rows.pop(ticket.ticket_id), ticket, did, None) for did, ticket in tickets]
+            tickets = [(o.action, o.value.ticket) for o in outcomes if o.value]
+            yield [FlipDecision(rows.pop(ticket.ticket_id), ticket, action, None) for action, ticket in tickets]
 
     def _selected(self, selection: Selection) -> Iterator[Ticket]:
         """Walk over what is selected, tickets of categories that are gone first."""
@@ -138,7 +149,8 @@ class Reclassifying:
             for ticket in chunk:
                 number = numbers[ticket.ticket_id]
                 if not self._may_change(ticket):
-                    aside.append(FlipDecision(number, ticket, "locked" if ticket.verdict else ticket.status, None))
+                    action = Action.LOCKED if ticket.verdict else Action(ticket.status)
+                    aside.append(FlipDecision(number, ticket, action, None))
                 elif ticket.ticket_id in answered:
                     aside.append(self._judged(number, ticket, answered[ticket.ticket_id]))
                 else:
@@ -148,7 +160,8 @@ class Reclassifying:
                 if self._budget.stopping:
                     return
                 mine = {t.ticket_id: t for t in self._claimed(few)}
-                aside += (FlipDecision(numbers[t.ticket_id], t, "held", None) for t in few if t.ticket_id not in mine)
+                lost = [ticket for ticket in few if ticket.ticket_id not in mine]
+                aside += (FlipDecision(numbers[t.ticket_id], t, Action.HELD, None) for t in lost)
                 rows.update((ticket_id, numbers[ticket_id]) for ticket_id in mine)
                 yield [mine[t.ticket_id] for t in few if t.ticket_id in mine]
         self.through = True
@@ -203,7 +216,7 @@ class Reclassifying:
         late = [c._replace(ticket=None, expects=0) for c, no in zip(changes, conflicts, strict=True) if no]
         self._store.save(late, self._lease)  # the answer is kept all the same
         return [
-            j if no is None else FlipDecision(j.row, no.ticket or j.ticket, "held", None)
+            j if no is None else FlipDecision(j.row, no.ticket or j.ticket, Action.HELD, None)
             for j, no in zip(judged, conflicts, strict=True)
         ]
 
@@ -212,9 +225,10 @@ class Reclassifying:
     def _judged(self, row: int, ticket: Ticket, now: Classification | None, failed: str = "") -> FlipDecision:
         if failed or now is None or now.error:
             said = failed or (now.error if now and now.error else "no answer")
-            return FlipDecision(row, ticket, "unanswered", now, AnswerError(f"{ids.short(ticket.ticket_id)}: {said}"))
+            error = AnswerError(f"{ids.short(ticket.ticket_id)}: {said}")
+            return FlipDecision(row, ticket, Action.UNANSWERED, now, error)
         if now.classification_id == ticket.decision_id:
-            return FlipDecision(row, ticket, "unchanged", now)
+            return FlipDecision(row, ticket, Action.UNCHANGED, now)
         wanted = max(self._hysteresis.get(name, 0.0) for name in (self._classifier.name, now.classifier))
         return FlipDecision(row, ticket, judge(ticket, now, self._labels, wanted), now)
 
@@ -235,13 +249,15 @@ class Reclassifying:
                 status="routed" if stays else ticket.status,
                 run_id=self._lease.run_id if before.status == "routed" and not stays else None,
             )
-            data = _told(each, each.now) | {"status": ticket.status}
+            decision = Decision(each.now.classification_id, ticket.status)
+            data = _told(each, each.now) | decision_data(decision)
             event = Event("reclassified", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
-            changes.append(Change(event, ticket, before.revision))
-            done.append(each._replace(did="flipped" if each.did == "flip" else each.did, ticket=ticket))
+            changes.append(Change(event, ticket, before.revision, decision=decision))
+            action = Action.FLIPPED if each.action == Action.FLIP else each.action
+            done.append(each._replace(action=action, ticket=ticket))
         conflicts = self._store.save(changes, self._lease)
         self._deciding.check.after()
-        return [d if no is None else d._replace(did="held") for d, no in zip(done, conflicts, strict=True)]
+        return [d if no is None else d._replace(action=Action.HELD) for d, no in zip(done, conflicts, strict=True)]
 
 
 def _told(judged: FlipDecision, last: Classification | None) -> dict[str, object]:
@@ -251,10 +267,10 @@ def _told(judged: FlipDecision, last: Classification | None) -> dict[str, object
         "confidence": last.confidence if last else None,
         "threshold": last.threshold if last else None,
         "was": judged.ticket.category,
-        "outcome": judged.did,
+        "outcome": judged.action.value,
         "decision": last.classification_id if last else None,
     }
 
 
 def _outcome(judged: FlipDecision, before: Ticket) -> Outcome[Flip]:
-    return Outcome(judged.row, judged.did, flip(judged, before), judged.error, before)
+    return Outcome(judged.row, judged.action, flip(judged, before), judged.error, before)

@@ -51,7 +51,7 @@ class RunRecorder:
     def add(self, outcomes: Iterable[Outcome[Any]]) -> None:
         """Count outcomes."""
         for outcome in outcomes:
-            self.counts[outcome.did] += 1
+            self.counts[outcome.action] += 1
             status = outcome.value.ticket.status if isinstance(outcome.value, Routed) else ""
             if self.run.kind == "run" and status:
                 self.counts[status] += 1  # `did` is what became of the row, this of its ticket

@@ -1,16 +1,16 @@
 """People's verdicts on stored tickets: given, or taken back so that what the machine said holds again."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from triage_cli.domain import ids
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.decisions import Classification, Decision
 from triage_cli.domain.dedup import reset
 from triage_cli.domain.errors import AmbiguousError, NotFoundError, RowError, UnavailableError
-from triage_cli.domain.runs import Lease, Outcome
+from triage_cli.domain.runs import Action, Lease, Outcome
+from triage_cli.domain.serialization import last_decision
 from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
 from triage_cli.domain.views import History
@@ -59,7 +59,7 @@ class VerdictRecorder:
                 return _Asked(draft, self._ticket(draft.name), category)
             except (NotFoundError, AmbiguousError) as none:
                 error = RowError(none.message, hint=none.hint)
-        outcomes[draft.row] = Outcome(draft.row, "rejected", None, error, draft)
+        outcomes[draft.row] = Outcome(draft.row, Action.REJECTED, None, error, draft)
         return None
 
     def _ticket(self, name: str) -> Ticket:
@@ -75,20 +75,20 @@ class VerdictRecorder:
             for asked in list(round_.values()):
                 if asked.ticket.status == "forgotten":
                     del round_[asked.ticket.ticket_id]
-                    outcomes[asked.draft.row] = Outcome(asked.draft.row, "rejected", None, _gone(asked), asked.draft)
+                    outcomes[asked.draft.row] = _outcome(asked, Action.REJECTED, None, _gone(asked))
                     continue
                 change = self._change(asked)
                 if change is None:
                     del round_[asked.ticket.ticket_id]
-                    outcomes[asked.draft.row] = Outcome(asked.draft.row, "unchanged", asked.ticket, None, asked.draft)
+                    outcomes[asked.draft.row] = _outcome(asked, Action.UNCHANGED, asked.ticket)
                 else:
                     changes.append(change)
             for change, conflict in zip(changes, self._store.save(changes, self._lease), strict=True):
                 ticket_id = change.event.ticket_id or ""
                 asked = round_[ticket_id]
                 if conflict is None:
-                    did = "verdict" if asked.category else "cleared"
-                    outcomes[asked.draft.row] = Outcome(asked.draft.row, did, change.ticket, None, asked.draft)
+                    action = Action.VERDICT if asked.category else Action.CLEARED
+                    outcomes[asked.draft.row] = _outcome(asked, action, change.ticket)
                     del round_[ticket_id]
                 elif conflict.ticket is not None:
                     round_[ticket_id] = asked._replace(ticket=conflict.ticket)
@@ -123,16 +123,23 @@ class _Asked(NamedTuple):
     category: str | None
 
 
+def _outcome(asked: _Asked, action: Action, ticket: Ticket | None, error: RowError | None = None) -> Outcome[Ticket]:
+    return Outcome(asked.draft.row, action, ticket, error, asked.draft)
+
+
 def _gone(asked: _Asked) -> RowError:
     return RowError(f"{asked.draft.name}: its text was forgotten, so there is nothing to decide", hint="leave it out")
 
 
 def machines(ticket: Ticket, history: History, verdicts: Verdicts) -> Ticket:
     """Return the ticket as the machine's last decision left it; `new` where there is none about its present text."""
-    answer, then = _machines_answer(history)
+    decision = last_decision(history.events)
+    answer = _answer_of(decision, history.classifications)
     if answer is None or (answer.category is not None and verdicts.category(answer.category) != answer.category):
         return reset(ticket)
-    sure = answer.category is not None and answer.confidence is not None and then.get("status") != "needs_review"
+    suspicious = decision.suspicious if decision else ()
+    sure = answer.category is not None and answer.confidence is not None
+    sure = sure and not (decision and decision.status == "needs_review")
     sure = sure and (answer.threshold is None or (answer.confidence or 0.0) >= answer.threshold)
     return ticket._replace(
         status="classified" if sure else "needs_review",
@@ -141,7 +148,7 @@ def machines(ticket: Ticket, history: History, verdicts: Verdicts) -> Ticket:
         confidence=answer.confidence,
         confidence_source=answer.confidence_source,
         classifier=answer.classifier,
-        reason=held(then["suspicious"], answer.reason) if then.get("suspicious") else answer.reason,
+        reason=held(suspicious, answer.reason) if suspicious else answer.reason,
         verdict=0,
         error=None,
         failures=0,
@@ -149,17 +156,9 @@ def machines(ticket: Ticket, history: History, verdicts: Verdicts) -> Ticket:
     )
 
 
-def _machines_answer(history: History) -> tuple[Classification | None, Mapping[str, Any]]:
-    """Return the answer that held, or was suggested, before people came, and what was noted of it then.
-
-    A proposal never did, nor a late one, nor one after which the next step was to be asked.
-    """
-    answers = {a.classification_id: a for a in history.classifications if a.confidence_source != "human"}
-    for event in reversed(history.events):
-        detail = json.loads(event.detail)
-        if event.action == "updated" and {"subject", "description"} & set(detail.get("fields", ())):
-            return None, {}
-        if event.action in ("classified", "reclassified") and detail.get("outcome") not in ("late", "next"):
-            answer = answers.get(detail.get("decision") or "")
-            return None if answer is None or answer.error else answer, detail
-    return None, {}
+def _answer_of(decision: Decision | None, answers: Iterable[Classification]) -> Classification | None:
+    """Return the machine's answer that a decision rests on, or None where it failed or there is none."""
+    for answer in answers:
+        if decision and answer.classification_id == decision.classification_id and answer.confidence_source != "human":
+            return None if answer.error else answer
+    return None

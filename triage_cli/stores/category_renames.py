@@ -79,7 +79,7 @@ class Renames:
             done = what._replace(moved=moved)
             db.execute(NOTE, done._asdict() | {"at": event.at})
             if moved:
-                self._log(db, [Change(event._replace(data={**event.data, "tickets": moved}))])
+                self._log(db, [Change(event.with_data(tickets=moved))])
         return done
 
 

@@ -78,7 +78,7 @@ class SqlModelRegistry:
             db.execute("update versions set active = 0 where active = 1")
             values = (*version[1:4], version.actor, version.at, version.based_on)
             added = version._replace(version=db.execute(ADD_VERSION, values).fetchone()[0], active=1)
-            self._store._log(db, [Change(event._replace(data={"version": added.version, **event.data}))])  # noqa: SLF001
+            self._store._log(db, [Change(event.with_data(version=added.version))])  # noqa: SLF001
         return added
 
     def step_back(self, event: Event) -> ModelVersion | None:
@@ -97,8 +97,7 @@ class SqlModelRegistry:
             before = before or None
             db.execute("update versions set active = 0 where active = 1")
             db.execute("update versions set active = 1 where version = ?", (before,))
-            data = {"version": before, "instead_of": number, **event.data}
-            self._store._log(db, [Change(event._replace(data=data))])  # noqa: SLF001
+            self._store._log(db, [Change(event.with_data(version=before, instead_of=number))])  # noqa: SLF001
         return self.active()
 
     def _versions(self, said: str, *, weights: bool = True) -> list[ModelVersion]:

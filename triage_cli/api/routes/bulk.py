@@ -231,7 +231,7 @@ def told(served: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[An
     counts: Counter[str] = Counter()
     try:
         for outcome in outcomes:
-            counts[outcome.did] += 1
+            counts[outcome.action] += 1
             yield protocol.outcome_line(outcome) + "\n"
         _check(served)
     except TriageError as error:

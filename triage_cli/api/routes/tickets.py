@@ -16,7 +16,7 @@ from triage_cli.domain import ids
 from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import BusyError, NoRouteError, NotClassifiedError, RowError, TriageError, UsageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import delivery_record, ticket_record
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage
@@ -79,7 +79,7 @@ def created(outcome: Outcome[Ticket], once: IdempotentRequest | None = None) -> 
         raise outcome.error or RowError("the ticket was not stored")
     # Under a key this is the first answer even where a crash came between ticket and answer.
     by_key = once is not None and once.identity and outcome.value.identity.startswith(f"{once.identity}:")
-    status = 201 if outcome.did == "created" or by_key else 200
+    status = 201 if outcome.action == Action.CREATED or by_key else 200
     return Done(status, {"ticket_id": outcome.value.ticket_id, "ticket": ticket_record(outcome.value)})
 
 
@@ -104,7 +104,7 @@ def _classified(served: ServerState, triage: Triage, ticket_id: str, plan: Class
     ticket, now = decided.ticket, decided.now
     if now is not None:
         served.meter.classified(now.classifier, time.perf_counter() - began)
-    if outcome.did == "held" and not ticket.verdict and now is None and ticket.status != "forgotten":
+    if outcome.action == Action.HELD and not ticket.verdict and now is None and ticket.status != "forgotten":
         raise _busy(ticket_id)
     answered = now.category if now else ticket.category or ticket.suggestion
     return {
@@ -149,7 +149,7 @@ def route(ticket_id: TicketName, triage: TriageHere, once: OnceHere, body: reque
 def _routed(triage: Triage, ticket_id: str, plan: RoutePlan) -> dict[str, Any]:
     outcome: Outcome[Routed]
     (outcome,) = triage.route(Selection(ids=(ticket_id,)), plan)
-    if outcome.did == "held":
+    if outcome.action == Action.HELD:
         raise _busy(ticket_id)
     undecided = isinstance(outcome.error, NoRouteError | NotClassifiedError)
     if undecided or outcome.value is None or not outcome.value.deliveries:

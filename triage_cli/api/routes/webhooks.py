@@ -20,6 +20,7 @@ from triage_cli.api.routes.tickets import created, draft
 from triage_cli.api.schemas import requests, responses
 from triage_cli.domain.errors import NotFoundError, UnauthenticatedError, UsageError
 from triage_cli.domain.paths import lookup
+from triage_cli.domain.runs import Action
 from triage_cli.domain.serialization import ticket_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.domain.webhook_signing import signature
@@ -67,7 +68,7 @@ def receive(
     done = created(outcome)
     if names_event and outcome.value:
         served.gate.note_hook(source, hook_id, outcome.value.ticket_id)
-    woken = outcome.did == "updated" and outcome.value and outcome.value.status == "classified"
+    woken = outcome.action == Action.UPDATED and outcome.value and outcome.value.status == "classified"
     if outcome.value and (outcome.value.status == "new" or woken):
         served.worker.put(source, outcome.value.ticket_id)
     return reply(done)

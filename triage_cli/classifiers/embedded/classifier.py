@@ -18,7 +18,7 @@ from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.invisible import is_plain
 from triage_cli.domain.prompt_injection import Suspicion
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.budget import Budget
 
@@ -117,7 +117,7 @@ class LocalClassifier:
             sure = label is not None and confidence is not None and confidence >= self._min_confidence
             # Here, since the thread that saves has more to do.
             doubts = self._suspicion.found(text) if sure and doubtful else ()
-            done.append(Outcome(len(done), "answered", Answer(ticket, (answer,), sure, doubts), None, ticket))
+            done.append(Outcome(len(done), Action.ANSWERED, Answer(ticket, (answer,), sure, doubts), None, ticket))
 
     def _judge(self, texts: Sequence[str]) -> list[_Guess]:
         guesses = [_SPEECHLESS] * len(texts)

@@ -16,7 +16,7 @@ from triage_cli.config import ClassifierSpec
 from triage_cli.domain import ids
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.errors import AnswerError, ConfigError, TemporaryError, TriageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.budget import Budget
@@ -173,7 +173,7 @@ class AskingClassifier:
         error = None
         if parsed.problem:
             error = AnswerError(f"{parsed.problem}: {words or MEANING[parsed.problem]}")
-        return Outcome(0, "failed" if error else "answered", Answer(ticket, (step,), sure), error, ticket)
+        return Outcome(0, Action.FAILED if error else Action.ANSWERED, Answer(ticket, (step,), sure), error, ticket)
 
     def worst(self, question: prompt.Question, output: int) -> Usage:
         """Return the most tokens that a request can take; all of them might be written to a cache, if that is dear."""

@@ -91,7 +91,7 @@ def _counted(
     outcomes: Iterable[Outcome[Decided]], counts: Counter[str], codes: set[ExitCode]
 ) -> Iterator[Outcome[Decided]]:
     for outcome in outcomes:
-        counts[outcome.did] += 1
+        counts[outcome.action] += 1
         if outcome.error is not None:
             codes.add(outcome.error.exit_code)
             messages.say(f"failed: {outcome.error.sentence()}")

@@ -107,7 +107,7 @@ def _outcomes(
     for table in tables:
         rows = bar.session.stopper.interruptible(options.until_rejected(table.rows) if strict else table.rows)
         for outcome in bar.session.triage.create(bar.over(rows)):
-            counts[outcome.did] += 1
+            counts[outcome.action] += 1
             rejections.see(outcome, table)
             yield outcome
 
@@ -150,8 +150,8 @@ def _one(session: CommandContext, printer: Printer, draft: TicketDraft) -> int:
     if outcome.error is not None or outcome.value is None:
         raise outcome.error or RowError("the ticket was not stored")
     printer.one(ticket_record(outcome.value), _table, TICKET_KEYS)
-    session.say(messages.counted({outcome.did: 1}, DIDS))
-    _next_step(session, {outcome.did: 1})
+    session.say(messages.counted({outcome.action: 1}, DIDS))
+    _next_step(session, {outcome.action: 1})
     return ExitCode.OK
 
 

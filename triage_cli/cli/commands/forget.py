@@ -69,7 +69,7 @@ def _erase(session: CommandContext, customer: str, printer: Printer) -> None:
 
     def counted() -> Iterator[Outcome[Routed]]:
         for outcome in session.local.forget(customer):
-            counts[outcome.did] += 1
+            counts[outcome.action] += 1
             sent.update(d.destination for d in outcome.value.deliveries) if outcome.value else None
             yield outcome
 

@@ -15,14 +15,14 @@ from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.cli.unroutable import Unroutable
 from triage_cli.domain.decisions import Flip, ReclassifyPlan
 from triage_cli.domain.errors import PRECEDENCE, ExitCode, UsageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import FLIP_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
 
 # What is asked about again where nothing is named.
 DECIDED = ("classified", "routing", "routed", "unroutable", "undeliverable")
 # What is printed: where the category that holds and the one answered differ.
-SHOWN = ("flip", "flipped", "rehomed", "unhoused")
+SHOWN = (Action.FLIP, Action.FLIPPED, Action.REHOMED, Action.UNHOUSED)
 WORDS = {
     "flip": "would flip",
     "flipped": "flipped",
@@ -102,7 +102,7 @@ def reclassify(
         way = partial(among, session, selection, DECIDED)
         bar = ProgressBar(session, "comparing", session.shows_progress(printer.format), way)
         outcomes = _counted(bar.over(session.triage.reclassify(selection, plan)), counts, matrix, codes, unroutable)
-        printer.many((o for o in outcomes if o.did in SHOWN), outcome_record, FLIP_KEYS, _table)
+        printer.many((o for o in outcomes if o.action in SHOWN), outcome_record, FLIP_KEYS, _table)
     finally:
         for line in table(matrix):
             session.say(line)
@@ -127,7 +127,7 @@ def _counted(
     unroutable: Unroutable,
 ) -> Iterator[Outcome[Flip]]:
     for outcome in outcomes:
-        counts[outcome.did] += 1
+        counts[outcome.action] += 1
         if outcome.value is not None and outcome.value.old and outcome.value.new:
             matrix[outcome.value.old, outcome.value.new] += 1
         if outcome.value is not None and outcome.value.applied and outcome.value.status == "unroutable":

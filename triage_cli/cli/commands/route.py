@@ -16,7 +16,7 @@ from triage_cli.cli.unroutable import Unroutable
 from triage_cli.domain import routing
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import PRECEDENCE, ExitCode, ItemError, TriageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
 
@@ -85,8 +85,8 @@ def code_of(outcome: Outcome[Routed], error: TriageError) -> ExitCode:
     """Return the exit code that a ticket's error asks for: what is due later, or waits, is no failure."""
     if not isinstance(error, ItemError):
         return error.exit_code
-    failed = outcome.did in ("undeliverable", "unroutable") or (
-        error.code == "not_classified" and outcome.did != "needs_review"
+    failed = outcome.action in (Action.UNDELIVERABLE, Action.UNROUTABLE) or (
+        error.code == "not_classified" and outcome.action != Action.NEEDS_REVIEW
     )
     return ExitCode.PARTIAL if failed else ExitCode.OK
 
@@ -132,17 +132,18 @@ def _counted(
     unroutable: Unroutable,
 ) -> Iterator[Outcome[Routed]]:
     for outcome in outcomes:
-        counts[outcome.did] += 1
+        counts[outcome.action] += 1
         ticket = outcome.value.ticket if outcome.value else None
-        if ticket is not None and outcome.did == "routed":
+        if ticket is not None and outcome.action == Action.ROUTED:
             places[ticket.routed_to or ""] += 1
         if outcome.error is not None:
             code = code_of(outcome, outcome.error)
             codes.add(code)
-            if ticket is not None and outcome.did == "unroutable":
+            if ticket is not None and outcome.action == Action.UNROUTABLE:
                 unroutable.add(ticket.category)
             elif code or not session.quiet:  # what is due later or waits is well
-                repeats.tell(WORDS.get(outcome.did, outcome.did), outcome.error, ticket.ticket_id if ticket else "")
+                label = WORDS.get(outcome.action, outcome.action)
+                repeats.tell(label, outcome.error, ticket.ticket_id if ticket else "")
         yield outcome
 
 

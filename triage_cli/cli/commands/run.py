@@ -112,7 +112,7 @@ class RunSummary:
 
     def add(self, outcome: Outcome[Routed]) -> None:
         """Count one row."""
-        self.dids[outcome.did] += 1
+        self.dids[outcome.action] += 1
         ticket = outcome.value.ticket if outcome.value else None
         if ticket is None:
             return

@@ -102,7 +102,7 @@ def _outcomes(
     session: CommandContext, drafts: Iterator[VerdictDraft], counts: Counter[str]
 ) -> Iterator[Outcome[Ticket]]:
     for outcome in session.triage.give_verdicts(drafts):
-        counts[outcome.did] += 1
+        counts[outcome.action] += 1
         if outcome.error is not None:
             messages.say(f"rejected: {outcome.error.sentence()}")
         yield outcome

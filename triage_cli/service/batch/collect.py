@@ -6,9 +6,10 @@ from functools import cache
 from triage_cli.domain import ids
 from triage_cli.domain.batches import Batch, BatchItem, BatchResult
 from triage_cli.domain.changes import Change, Spent
-from triage_cli.domain.decisions import POSTPONED, Answer, Classification, Decided
+from triage_cli.domain.decisions import Answer, Classification, Decided, Postponed, Standing
 from triage_cli.domain.errors import ConfigError, TriageError, UnknownOutcomeError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Batcher, Classifier
@@ -127,10 +128,9 @@ class BatchCollector:
                 for item in items
             ]
             for item, change, accepted in zip(items, changes, desk.save(changes), strict=True):
-                goes_on = change.event.action != "classified" or change.event.data.get("outcome") == "next"
-                if accepted and not goes_on:
+                if accepted and change.decision and change.decision.standing != Standing.NEXT:
                     before = tickets[item.ticket_id]
-                    instead = (change.ticket or before) if change.event.data.get("outcome") == "late" else None
+                    instead = (change.ticket or before) if change.decision.standing == Standing.LATE else None
                     outcomes.append(desk.deciding.outcome(change, answered_by(change), instead, before))
         return outcomes
 
@@ -153,8 +153,7 @@ class BatchCollector:
         change = desk.deciding.change(ticket._replace(status=item.was), outcome, ids.now())
         cost = costs(step for step in change.adds if isinstance(step, Classification))
         adds = (*change.adds, item._replace(state="answered", reserved=0.0), paid(batch, item, cost))
-        event = change.event._replace(data={**change.event.data, "batch": batch.batch_id})
-        change = change._replace(event=event, adds=adds)
+        change = change._replace(event=change.event.with_data(batch=batch.batch_id), adds=adds)
         if not waits_for(ticket, item, batch):
             return late(change)._replace(ticket=released(ticket, item, batch), expects=ticket.revision)
         unsure = change.ticket is not None and change.ticket.status == "needs_review" and outcome.error is None
@@ -171,7 +170,9 @@ class BatchCollector:
             "classifier": now.classifier, "category": now.category, "confidence": now.confidence,
             "was": ticket.category, "threshold": now.threshold, "decision": now.classification_id,
             "batch": batch.batch_id,
-            "outcome": "unanswered" if now.error else judge(ticket, now, desk.deciding.labels, 0.0),
+            "outcome": (
+                Action.UNANSWERED if now.error else judge(ticket, now, desk.deciding.labels, 0.0)
+            ).value,
         }  # fmt: skip
         cost = paid(batch, item, costs(steps))
         adds: tuple[Classification | BatchItem | Spent, ...]
@@ -185,7 +186,7 @@ class BatchCollector:
         check = self._desk.deciding.check
         for outcomes in self._first.classify(check.over(self._wanted(chunks)), self._desk.budget):
             self._desk.deciding.breathe()
-            ready = [outcome for outcome in outcomes if not outcome.did.startswith(POSTPONED)]
+            ready = [outcome for outcome in outcomes if not isinstance(outcome.value, Postponed)]
             yield self._desk.deciding.save(ready) if ready else []
             yield from self.postpone(outcomes)
             if outcomes:
@@ -207,8 +208,8 @@ class BatchCollector:
         """Put what a classifier postponed into batches; a full one is sent, and its tickets come out."""
         postponed: dict[str, list[Outcome[Answer]]] = {}
         for outcome in outcomes:
-            if outcome.did.startswith(POSTPONED):
-                postponed.setdefault(outcome.did.removeprefix(POSTPONED), []).append(outcome)
+            if isinstance(outcome.value, Postponed) and outcome.value.batch_of:
+                postponed.setdefault(outcome.value.batch_of, []).append(outcome)
         for name in postponed.keys() - self._troubles.keys():
             if name not in self._gatherings:
                 self._desk.deciding.note()
@@ -254,10 +255,10 @@ def _as_of(outcome: Outcome[Answer], ticket: Ticket) -> Outcome[Answer]:
 
 def _for_the_next(change: Change) -> Change:
     """Return an unsure answer's change where a cascade has another step: the ticket is taken up again for that one."""
-    if change.ticket is None:
+    if change.ticket is None or change.decision is None:
         raise TypeError(change)
     ticket = change.ticket._replace(
         status="new", suggestion=None, confidence=None, confidence_source=None, reason=None, decision_id=None
     )
-    event = change.event._replace(data={**change.event.data, "status": "new", "outcome": "next"})
-    return change._replace(ticket=ticket, event=event)
+    decision = change.decision._replace(status="new", standing=Standing.NEXT)
+    return change._replace(ticket=ticket, event=change.event.with_data(**decision_data(decision)), decision=decision)

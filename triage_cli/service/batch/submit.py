@@ -11,7 +11,7 @@ from triage_cli.domain.batches import Batch, BatchItem, BatchRequest
 from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.decisions import Answer, Decided
 from triage_cli.domain.errors import BudgetError, TriageError, UnknownOutcomeError
-from triage_cli.domain.runs import Lease, Outcome
+from triage_cli.domain.runs import Action, Lease, Outcome
 from triage_cli.domain.streams import CHUNK, chunked
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.adapters import Batcher
@@ -120,7 +120,7 @@ class BatchSubmitter:
     def add(self, postponed: Sequence[Outcome[Answer]]) -> Iterator[list[Outcome[Decided]]]:
         """Put tickets into batches; a full batch is sent. Nothing is added once there is trouble."""
         there = [o.ticket for o in postponed if o.ticket.status == "waiting"]
-        yield [Outcome(-1, "waiting", Decided(ticket, None, asked=False), None, ticket) for ticket in there]
+        yield [Outcome(None, Action.WAITING, Decided(ticket, None, asked=False), None, ticket) for ticket in there]
         postponed = [o for o in postponed if o.ticket.status != "waiting"]
         key_of = {o.ticket.ticket_id: ids.answer_key(self._batcher.fingerprint, o.ticket.text) for o in postponed}
         asked = dict(self._desk.store.joinable(list(key_of.values())))
@@ -130,7 +130,7 @@ class BatchSubmitter:
             key = key_of[ticket.ticket_id]
             was = "" if self._proposals else ticket.status
             if key in asked and ticket.ticket_id in asked[key][2]:
-                yield [Outcome(-1, "waiting", Decided(ticket, None, asked=False), None, ticket)]
+                yield [Outcome(None, Action.WAITING, Decided(ticket, None, asked=False), None, ticket)]
                 continue
             if key in asked:
                 item = BatchItem(asked[key][0], ticket.ticket_id, asked[key][1], key, was, 0.0)
@@ -213,7 +213,7 @@ class BatchSubmitter:
             if change.ticket is None or not isinstance(item, BatchItem):
                 raise TypeError(change)
             if not accepted:
-                held.append(Outcome(-1, "held", Decided(change.ticket, None, asked=False), None, change.ticket))
+                held.append(Outcome(None, Action.HELD, Decided(change.ticket, None, asked=False), None, change.ticket))
                 continue
             self._sent.append(item.ticket_id)
             mine = self._batch is not None and item.batch_id == self._batch.batch_id
@@ -237,7 +237,7 @@ class BatchSubmitter:
         for chunk in chunked(sent):
             tickets = list(self._desk.store.find(Selection(ids=tuple(chunk))))
             yield [
-                Outcome(-1, "waiting", Decided(ticket, None, asked=True), None, ticket)
+                Outcome(None, Action.WAITING, Decided(ticket, None, asked=True), None, ticket)
                 for ticket in tickets
                 if self._proposals or ticket.status == "waiting"
             ]

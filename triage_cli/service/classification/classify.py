@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from triage_cli.domain.decisions import Decided
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.claims import TO_CLASSIFY, TicketClaimer
 from triage_cli.service.classification.decisions import DecisionRecorder
@@ -28,7 +28,7 @@ class ClassifyRun:
         """Yield the outcomes of the selected tickets as `decide` has them, their rows counted from `row` on."""
         for outcomes in decide(self._to_ask(selection, row)):
             told = self._aside + [
-                Outcome(self._rows.pop(o.ticket.ticket_id), o.did, o.value, o.error, o.item) for o in outcomes
+                Outcome(self._rows.pop(o.ticket.ticket_id), o.action, o.value, o.error, o.item) for o in outcomes
             ]
             self._aside.clear()
             self._tally.add(told)
@@ -44,9 +44,9 @@ class ClassifyRun:
             settled = self._deciding.settled([ticket for ticket in chunk if ticket.ticket_id not in lost])
             ask = []
             for ticket in chunk:
-                did = settled.get(ticket.ticket_id) or ("held" if ticket.ticket_id in lost else "")
-                if did:
-                    self._aside.append(Outcome(row, did, Decided(ticket, None, False), None, ticket))
+                action = Action.HELD if ticket.ticket_id in lost else settled.get(ticket.ticket_id)
+                if action:
+                    self._aside.append(Outcome(row, action, Decided(ticket, None, False), None, ticket))
                 else:
                     self._rows[ticket.ticket_id] = row
                     ask.append(ticket)

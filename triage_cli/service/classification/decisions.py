@@ -6,11 +6,12 @@ from typing import Any
 from triage_cli.domain import ids
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.decisions import UNFINISHED, Answer, Classification, Decided
+from triage_cli.domain.decisions import Answer, Classification, Decided, Decision, Standing, Unfinished
 from triage_cli.domain.errors import AnswerError, TriageError
 from triage_cli.domain.prompt_injection import Suspicion
 from triage_cli.domain.routing import SETTLED, woken
-from triage_cli.domain.runs import Lease, Outcome
+from triage_cli.domain.runs import Action, Lease, Outcome
+from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Classifier
@@ -60,12 +61,12 @@ class DecisionRecorder:
         """Return how many tickets are to be held at once: few where asking takes long, so that runs share the work."""
         return min(CHUNK, 2 * self.classifier.appetite)
 
-    def settled(self, tickets: Sequence[Ticket]) -> dict[str, str]:
+    def settled(self, tickets: Sequence[Ticket]) -> dict[str, Action]:
         """Name the tickets nobody need be asked about: `held` by a verdict, or `unchanged` since the same question.
 
         One without a text was forgotten, and is held even from those who force.
         """
-        named = {t.ticket_id: "held" for t in tickets if not t.text or (t.verdict and not self._force)}
+        named = {t.ticket_id: Action.HELD for t in tickets if not t.text or (t.verdict and not self._force)}
         if self._force:
             return named
         asked = [t for t in tickets if t.ticket_id not in named and t.decision_id and t.status not in ("new", "failed")]
@@ -74,11 +75,11 @@ class DecisionRecorder:
             before = decisions.get(ticket.decision_id or "")
             keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints}
             if before and before.answer_key in keys:
-                named[ticket.ticket_id] = "unchanged"
+                named[ticket.ticket_id] = Action.UNCHANGED
         return named
 
     def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
-        """Ask about tickets this run holds; outcomes carry the ticket asked about as `item`, and row -1."""
+        """Ask about tickets this run holds; outcomes carry the ticket asked about as `item`, and no row."""
         for outcomes in self.classifier.classify(self.check.over(chunks), self._budget):
             self.breathe()
             yield self.save(outcomes) if outcomes else []
@@ -88,7 +89,7 @@ class DecisionRecorder:
     def save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:
         """Save what has arrived; an answer that comes too late is kept, but does not hold.
 
-        What comes `UNFINISHED` is kept for the step behind it to decide, and has no outcome yet.
+        What comes `Unfinished` is kept for the step behind it to decide, and has no outcome yet.
         """
         self.note()
         at = ids.now()
@@ -101,7 +102,7 @@ class DecisionRecorder:
             self._store.save(too_late, self._lease)
         done = []
         for change, conflict, before in zip(changes, conflicts, outcomes, strict=True):
-            if before.did == UNFINISHED:
+            if isinstance(before.value, Unfinished):
                 self._begin(change, before, kept=conflict is None)
                 continue
             # Of a forgotten ticket, what was added tells no words; where it was saved before, nothing was added.
@@ -137,19 +138,19 @@ class DecisionRecorder:
     ) -> Outcome[Decided]:
         """Return how a ticket ended by the answer `now`; `instead` is what stands there where that was refused."""
         if instead is not None:
-            return Outcome(-1, "held", Decided(instead, now, True), None, before)
+            return Outcome(None, Action.HELD, Decided(instead, now, True), None, before)
         ticket = change.ticket
         if ticket is None:
             raise TypeError(change)
         if ticket.error and ticket.status != "needs_review":
             error = AnswerError(f"{ids.short(ticket.ticket_id)}: {ticket.error}")
-            return Outcome(-1, "failed", Decided(ticket, now, True), error, before)
-        did = ticket.status if ticket.status not in SETTLED else "classified"
-        return Outcome(-1, did, Decided(ticket, now, True), None, before)
+            return Outcome(None, Action.FAILED, Decided(ticket, now, True), error, before)
+        action = Action.CLASSIFIED if ticket.status in SETTLED else Action(ticket.status)
+        return Outcome(None, action, Decided(ticket, now, True), None, before)
 
     def change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
         """Return what an answer changes."""
-        answer, unfinished = outcome.value, outcome.did == UNFINISHED
+        answer = outcome.value
         steps = steps_within(answer, self.labels)
         before, new = self.since_begun(before, steps)
         last = steps[-1] if steps else None
@@ -163,23 +164,22 @@ class DecisionRecorder:
             "suggestion": ticket.suggestion,
             "confidence": ticket.confidence,
             "threshold": last.threshold if last else None,
-            "status": ticket.status,
-            "decision": ticket.decision_id,
         }
         if sent := [door for s in new if not s.reused and (door := self._endpoints.get(s.fingerprint))]:
             data["sent"] = dict.fromkeys(sent, texts_of(before))
         if last and last.redacted:
             data["masked"] = last.redacted  # the kinds of words that were hidden from the provider
         if doubts:
-            data["suspicious"] = list(doubts)
             ticket = ticket._replace(reason=held(doubts, ticket.reason))
         if outcome.error:
             data["error"] = outcome.error.code
-        if unfinished:
+        decision = Decision(ticket.decision_id, ticket.status, suspicious=doubts)
+        if isinstance(answer, Unfinished):
             ticket = bears._replace(revision=before.revision + 1)
-            data |= {"status": ticket.status, "outcome": "next"}
+            decision = decision._replace(status=ticket.status, standing=Standing.NEXT)
+        data |= decision_data(decision)
         event = Event("classified", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
-        return Change(event, ticket, before.revision, new)
+        return Change(event, ticket, before.revision, new, decision)
 
     def _doubts(self, ticket: Ticket, answer: Answer) -> tuple[str, ...]:
         return self.suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
@@ -197,7 +197,10 @@ def held(doubts: Sequence[str], reason: str | None) -> str:
 
 def late(change: Change) -> Change:
     """Return an answer's change without its ticket, which moved on while it was asked about."""
-    return Change(change.event._replace(data={**change.event.data, "outcome": "late"}), adds=change.adds)
+    if change.decision is None:
+        raise TypeError(change)
+    decision = change.decision._replace(standing=Standing.LATE)
+    return Change(change.event.with_data(**decision_data(decision)), adds=change.adds, decision=decision)
 
 
 def discreet(changes: Sequence[Change], conflicts: Sequence[Conflict | None]) -> list[Change]:

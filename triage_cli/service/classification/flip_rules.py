@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 from triage_cli.domain.decisions import Classification, Flip
 from triage_cli.domain.errors import AnswerError, CheckError, UsageError
+from triage_cli.domain.runs import Action
 from triage_cli.domain.tickets import Ticket
 
 # What is changed when the answers are to hold.
-CHANGES = frozenset({"flip", "rehomed", "unhoused"})
+CHANGES = frozenset({Action.FLIP, Action.REHOMED, Action.UNHOUSED})
 
 
 class Bound(NamedTuple):
@@ -43,25 +44,21 @@ class FlipDecision(NamedTuple):
 
     row: int
     ticket: Ticket
-    did: str
+    action: Action
     now: Classification | None
     error: AnswerError | None = None
 
 
-def judge(ticket: Ticket, now: Classification, labels: frozenset[str], wanted: float) -> str:
-    """Name what an answer means for a ticket that is decided; `wanted` is the margin that a flip needs.
-
-    `confirmed` · `flip` · `within` the hysteresis · `unanswered`: not sure, so that the old category stays · `rehomed`
-    or `unhoused`: the old category is gone, and a sure answer names another one, or a person must.
-    """
+def judge(ticket: Ticket, now: Classification, labels: frozenset[str], wanted: float) -> Action:
+    """Name what an answer means for a ticket that is decided; `wanted` is the margin that a flip needs."""
     gone = ticket.category is not None and ticket.category not in labels
     if not is_sure(now):
-        return "unhoused" if gone else "unanswered"
+        return Action.UNHOUSED if gone else Action.UNANSWERED
     if gone:
-        return "rehomed"
+        return Action.REHOMED
     if now.category == ticket.category:
-        return "confirmed"
-    return "within" if wanted and margin(ticket, now) < wanted else "flip"
+        return Action.CONFIRMED
+    return Action.WITHIN if wanted and margin(ticket, now) < wanted else Action.FLIP
 
 
 def margin(ticket: Ticket, now: Classification) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import NAMED, chunked
 from triage_cli.domain.tickets import Selection
 from triage_cli.ports.storage import Store
@@ -23,7 +23,7 @@ def last_of_each(
 
     `then` tries again; it is called once, with the tickets that still have something due.
     """
-    later: dict[str, tuple[int, TriageError | None]] = {}
+    later: dict[str, tuple[int | None, TriageError | None]] = {}
 
     def tried() -> Iterator[Outcome[Routed]]:
         yield from outcomes
@@ -32,7 +32,7 @@ def last_of_each(
     for outcome in tried():
         ticket_id = outcome.ticket.ticket_id
         row, _ = later.pop(ticket_id, (outcome.row, None))
-        if outcome.did == "routing":
+        if outcome.action == Action.ROUTING:
             later[ticket_id] = row, outcome.error
         else:
             yield outcome._replace(row=row)
@@ -41,7 +41,7 @@ def last_of_each(
         for ticket in store.find(Selection(ids=tuple(names))):
             row, error = later[ticket.ticket_id]
             routed = Routed(ticket, deliveries.get(ticket.ticket_id, ()))
-            yield Outcome(row, ticket.status, routed, error, ticket)
+            yield Outcome(row, Action(ticket.status), routed, error, ticket)
 
 
 def due(
@@ -60,7 +60,8 @@ def due(
             for r in reached:
                 came = True
                 routed = Routed(r.ticket, r.deliveries)
-                yield or_offline(Outcome(next(rows), r.ticket.status, routed, r.error, r.ticket), delivering.offline)
+                outcome = Outcome(next(rows), Action(r.ticket.status), routed, r.error, r.ticket)
+                yield or_offline(outcome, delivering.offline)
         at, now = store.next_due(ids, but=tuple(delivering.offline)), time.time()
         if at is None or at > until or (at <= now and not came):  # what is due and still there, another holds
             return

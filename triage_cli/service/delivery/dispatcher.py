@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError, ExhaustedError, TriageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import BYTES
 from triage_cli.ports.adapters import Destination
 
@@ -188,7 +188,7 @@ class _DestinationQueue:
                 self._destination = self._opener(self._name)
                 self._results = self._destination.deliver(self._source())
         except DeliveryError as error:
-            yield DeliveryBatch(None, [Outcome[Receipt](-1, "failed", None, error, p) for p in self._let_go()])
+            yield DeliveryBatch(None, [Outcome[Receipt](None, Action.FAILED, None, error, p) for p in self._let_go()])
             return
         except TriageError as error:
             self._trouble = error

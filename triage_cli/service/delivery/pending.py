@@ -4,7 +4,7 @@ from collections.abc import Set as AbstractSet
 
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import OfflineError, TriageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.service.delivery.results import AttemptResult
 
 
@@ -22,7 +22,7 @@ class Waiting:
             self.outcome = self.outcome._replace(error=self.outcome.error or trouble)
         if reached is not None:
             self.outcome = self.outcome._replace(
-                did=reached.ticket.status,
+                action=Action(reached.ticket.status),
                 value=Routed(reached.ticket, reached.deliveries),
                 error=self.outcome.error or reached.error,
             )

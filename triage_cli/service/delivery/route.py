@@ -10,7 +10,7 @@ from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed, Rule
 from triage_cli.domain.errors import NoRouteError, NotClassifiedError
-from triage_cli.domain.runs import Lease, Outcome
+from triage_cli.domain.runs import Action, Lease, Outcome
 from triage_cli.domain.streams import NAMED
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Destination
@@ -75,7 +75,7 @@ class Delivering:
     # -- the streams
 
     def route(self, chunks: Iterable[Sequence[Ticket]], *, again: bool = False) -> Iterator[list[Outcome[Routed]]]:
-        """Decide where tickets go and hand them over; outcomes carry the ticket given as `item`, and row -1.
+        """Decide where tickets go and hand them over; outcomes carry the ticket given as `item`, and no row.
 
         A ticket's outcome comes after the first attempt at each of its deliveries, in whatever order these end; a list
         may be empty: nothing yet.
@@ -200,14 +200,14 @@ class Delivering:
     def _or_held(self, outcome: Outcome[Routed], refused: Mapping[str | None, Conflict]) -> Outcome[Routed]:
         conflict = refused.get(outcome.value.ticket.ticket_id) if outcome.value else None
         if conflict is not None and isinstance(outcome.item, Ticket):
-            return outcome._replace(did="held", value=Routed(conflict.ticket or outcome.item), error=None)
+            return outcome._replace(action=Action.HELD, value=Routed(conflict.ticket or outcome.item), error=None)
         return outcome
 
     def _decision(
         self, before: Ticket, deliveries: tuple[Delivery, ...], at: str, *, again: bool, holder: str | None
     ) -> tuple[Outcome[Routed], Change | None]:
         if before.status == "forgotten":
-            return Outcome(-1, "unchanged", Routed(before, deliveries), None, before), None
+            return Outcome(None, Action.UNCHANGED, Routed(before, deliveries), None, before), None
         if before.category is None:
             error = NotClassifiedError(
                 f"{ids.short(before.ticket_id)} has no category yet ({before.status})",
@@ -215,7 +215,7 @@ class Delivering:
                 if before.status == "needs_review"
                 else "triage classify it, or give a verdict",
             )
-            return Outcome(-1, before.status, Routed(before, deliveries), error, before), None
+            return Outcome(None, Action(before.status), Routed(before, deliveries), error, before), None
         rule = routing.match(self._map.rules, before)
         if rule is None:
             return self._unroutable(before, deliveries, at)
@@ -237,8 +237,8 @@ class Delivering:
         after = [gone.get(d.delivery_id, d) for d in deliveries] + list(owed.new)
         status = routing.status_of(after, before.category)
         if not adds and before.status == status:
-            did = "routing" if status == "routing" else "unchanged"  # what is still due is told as that
-            return Outcome(-1, did, Routed(before, deliveries), None, before), None
+            action = Action.ROUTING if status == "routing" else Action.UNCHANGED  # what is still due is told as that
+            return Outcome(None, action, Routed(before, deliveries), None, before), None
         ticket = routing.decided(before, rule, after)
         data = {
             "rule": rule.name,
@@ -252,7 +252,7 @@ class Delivering:
         if cut_off := [d.destination for d in owed.new if d.destination in self.offline]:
             data["offline"] = cut_off
         event = Event("routed", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
-        return Outcome(-1, status, Routed(ticket, tuple(after)), None, before), Change(
+        return Outcome(None, Action(status), Routed(ticket, tuple(after)), None, before), Change(
             event, ticket, before.revision, adds
         )
 
@@ -273,7 +273,7 @@ class Delivering:
         )
         superseded = routing.obsolete(deliveries, at)
         if before.status == "unroutable" and not superseded:
-            return Outcome(-1, "unroutable", Routed(before, deliveries), error, before), None
+            return Outcome(None, Action.UNROUTABLE, Routed(before, deliveries), error, before), None
         ticket = before._replace(status="unroutable", revision=before.revision + 1, run_id=None)
         data = {
             "category": ticket.category,
@@ -283,5 +283,5 @@ class Delivering:
         event = Event("unroutable", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
         gone = {d.delivery_id: d for d in superseded}
         after = tuple(gone.get(d.delivery_id, d) for d in deliveries)
-        outcome = Outcome[Routed](-1, "unroutable", Routed(ticket, after), error, before)
+        outcome = Outcome[Routed](None, Action.UNROUTABLE, Routed(ticket, after), error, before)
         return outcome, Change(event, ticket, before.revision, superseded)

@@ -13,7 +13,7 @@ from triage_cli.domain.dedup import Identified, RewriteGuard
 from triage_cli.domain.errors import RowError, TriageError, UnavailableError
 from triage_cli.domain.occurrences import OccurrenceCounter
 from triage_cli.domain.routing import woken
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
 from triage_cli.ports.storage import Store
@@ -102,11 +102,11 @@ class Intake:
         for _ in range(CALLERS):
             here = None if item.counts_occurrences else self._here(item.identity)
             if again and here is not None:  # the same call, whose answer got lost
-                return Outcome(draft.row, "unchanged", here, None, draft)
+                return Outcome(draft.row, Action.UNCHANGED, here, None, draft)
             words = self._words([item], {item.identity: here} if here else {})
-            did, ticket, change, error = self._decide(item, here, ids.now(), words, repeated=False)
+            action, ticket, change, error = self._decide(item, here, ids.now(), words, repeated=False)
             if change is None or save([change]) == [None]:
-                return Outcome(draft.row, did, ticket, error, draft)
+                return Outcome(draft.row, action, ticket, error, draft)
         raise UnavailableError("another program keeps changing the same ticket", hint="try again")
 
     def _here(self, identity: str) -> Ticket | None:
@@ -120,7 +120,8 @@ class Intake:
     ) -> "_Batch":
         """Decide a chunk; `saving` are the tickets that the chunk before it is about to leave behind."""
         items, repeats = self._prepare(chunk, seen)
-        outcomes = {r.row: Outcome[Ticket](r.row, "rejected", None, r.error, r) for r in chunk if type(r) is Rejected}
+        faulty = [row for row in chunk if type(row) is Rejected]
+        outcomes = {r.row: Outcome[Ticket](r.row, Action.REJECTED, None, r.error, r) for r in faulty}
         batch = _Batch([d.row for d in chunk], repeats, outcomes, [], {})
         self._decide_all(items, batch, saving)
         return batch
@@ -129,11 +130,11 @@ class Intake:
         """Return the outcomes of a saved batch; what lost a race against another program is decided again."""
         for _ in range(TRIES):
             lost = []
-            for (item, did, change), conflict in zip(batch.asked, conflicts, strict=True):
+            for (item, action, change), conflict in zip(batch.asked, conflicts, strict=True):
                 if conflict is not None:
                     lost.append(item)
                 else:
-                    batch.outcomes[item.draft.row] = Outcome(item.draft.row, did, change.ticket, None, item.draft)
+                    batch.outcomes[item.draft.row] = Outcome(item.draft.row, action, change.ticket, None, item.draft)
             if not lost:
                 self._refresh(batch)
                 return [batch.outcomes[row] for row in batch.rows]
@@ -149,7 +150,7 @@ class Intake:
         known = self._store.known(list(batch.repeats.values())) if batch.repeats else {}
         for row, identity in batch.repeats.items():
             outcome = batch.outcomes[row]
-            if outcome.did == "unchanged":
+            if outcome.action == Action.UNCHANGED:
                 batch.outcomes[row] = outcome._replace(value=known.get(identity, outcome.value))
 
     def _prepare(
@@ -189,12 +190,12 @@ class Intake:
             if here is not None and not repeated and not ids.is_forgotten(here.identity):
                 met += 1
                 rewritten += item.content != here.content_hash
-            did, ticket, change, error = self._decide(item, here, at, words, repeated=repeated)
+            action, ticket, change, error = self._decide(item, here, at, words, repeated=repeated)
             if change is not None and ticket is not None:
-                batch.asked.append((item, did, change))
+                batch.asked.append((item, action, change))
                 known[item.identity] = batch.changed[item.identity] = ticket
             else:
-                batch.outcomes[row] = Outcome(row, did, ticket, error, item.draft)
+                batch.outcomes[row] = Outcome(row, action, ticket, error, item.draft)
         self._meetings.add(met, rewritten)
         if doubt := self._meetings.doubt(items[0].draft.source if items else ""):
             raise doubt
@@ -214,43 +215,43 @@ class Intake:
 
     def _decide(
         self, item: Identified, here: Ticket | None, at: str, words: Mapping[str, str], *, repeated: bool
-    ) -> tuple[str, Ticket | None, Change | None, RowError | None]:
+    ) -> tuple[Action, Ticket | None, Change | None, RowError | None]:
         draft = item.draft
         verdict = self._verdicts.category(draft.verdict) if draft.verdict else None
         if draft.verdict and verdict is None:
-            return "rejected", None, None, self._verdicts.unknown(draft.verdict, f"line {draft.line}: ")
+            return Action.REJECTED, None, None, self._verdicts.unknown(draft.verdict, f"line {draft.line}: ")
         typed = draft.cells is None and draft.line == 0 and item.counts_occurrences
         if here is None or typed:
             ticket = dedup.new_ticket(item, ids.new_id(), at, self._holder)
             if typed:  # known by its own id: always a new one, and nothing will be imported over it
                 ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
             data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
-            return self._changed("created", ticket, 0, data, at, verdict)
+            return self._changed(Action.CREATED, ticket, 0, data, at, verdict)
         gone = ids.is_forgotten(here.identity)
         if repeated and not gone and item.content != here.content_hash:
-            return "rejected", None, None, dedup.repeated(item)
+            return Action.REJECTED, None, None, dedup.repeated(item)
         if repeated or gone:
-            return "unchanged", here, None, None
+            return Action.UNCHANGED, here, None, None
         word = words.get(here.ticket_id)
         if verdict == (word or (here.category if here.verdict else None)):
             verdict = None  # nothing new: whatever a person has said since stands
         after = dedup.updated_ticket(here, item)
         if after is None and verdict is None:
-            return "unchanged", here, None, None
+            return Action.UNCHANGED, here, None, None
         ticket = woken(here, after or here._replace(revision=here.revision + 1))
         data = {"source": draft.source, "line": draft.line, "fields": dedup.changed_fields(here, ticket)}
-        return self._changed("updated", ticket, here.revision, data, at, verdict, word)
+        return self._changed(Action.UPDATED, ticket, here.revision, data, at, verdict, word)
 
     def _changed(
         self,
-        did: str,
+        action: Action,
         ticket: Ticket,
         expects: int,
         data: Mapping[str, object],
         at: str,
         verdict: str | None,
         word: str | None = None,
-    ) -> tuple[str, Ticket, Change, None]:
+    ) -> tuple[Action, Ticket, Change, None]:
         """Return what is to be saved. `word` is what the export said before, if it did.
 
         A verdict of the export's holds where there is none, or where the export has changed its word. Another one is
@@ -265,8 +266,8 @@ class Intake:
             if holds and ticket.verdict and ticket.category != word:
                 data["was"] = ticket.category
             ticket, adds = judged if holds else ticket, (answer,)
-        event = Event(did, ticket.ticket_id, self._run_id, self._actor, at, data)
-        return did, ticket, Change(event, ticket, expects, adds), None
+        event = Event(action.value, ticket.ticket_id, self._run_id, self._actor, at, data)
+        return action, ticket, Change(event, ticket, expects, adds), None
 
 
 class _Batch(NamedTuple):
@@ -275,5 +276,5 @@ class _Batch(NamedTuple):
     rows: list[int]
     repeats: dict[int, str]
     outcomes: dict[int, Outcome[Ticket]]
-    asked: list[tuple[Identified, str, Change]]
+    asked: list[tuple[Identified, Action, Change]]
     changed: dict[str, Ticket]

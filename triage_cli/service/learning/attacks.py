@@ -11,7 +11,7 @@ from importlib.resources import files
 from itertools import islice
 from typing import Any, NamedTuple
 
-from triage_cli.domain.decisions import UNFINISHED, Answer
+from triage_cli.domain.decisions import Answer, Unfinished
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.prompt_injection import Suspicion
 from triage_cli.domain.streams import chunked
@@ -135,7 +135,7 @@ def _ask(classifier: Classifier, texts: Sequence[str], budget: Budget) -> Iterat
             yield chunk
 
     for outcomes in classifier.classify(chunks(), budget):
-        ended = [outcome for outcome in outcomes if outcome.did != UNFINISHED]
+        ended = [outcome for outcome in outcomes if not isinstance(outcome.value, Unfinished)]
         yield [(int(o.ticket.ticket_id), None if o.error is not None else o.value) for o in ended]
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from triage_cli.domain import ids
 from triage_cli.domain.audit import Event
-from triage_cli.domain.decisions import UNFINISHED, Answer, Calibration, Classification, ClassifyPlan, Labelled
+from triage_cli.domain.decisions import Answer, Calibration, Classification, ClassifyPlan, Labelled, Unfinished
 from triage_cli.domain.errors import BudgetError, TriageError
 from triage_cli.domain.evaluation import calibration
 from triage_cli.domain.evaluation.metrics import Graded, Scored, calibration_error, scored, wilson
@@ -180,7 +180,9 @@ class Evaluating:
             if paid:
                 with tally.money.recording(tally.lease) as lease:
                     self._shelf.keep_trials([s._replace(confidence=s.said) for s in paid], lease)
-            answered = [a for a, outcome in zip(answered, outcomes, strict=True) if outcome.did != UNFINISHED]
+            answered = [
+                a for a, outcome in zip(answered, outcomes, strict=True) if not isinstance(outcome.value, Unfinished)
+            ]
             tally.counts["asked"] += len(answered)
             yield answered
 

@@ -15,7 +15,7 @@ from triage_cli.classifiers.llm.pricing import Cost, half, used
 from triage_cli.classifiers.llm.provider import BUDGET, ProviderError, Reply, failure
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
-from triage_cli.domain.decisions import POSTPONED, Answer, Classification, QuestionSpec
+from triage_cli.domain.decisions import Answer, Classification, Postponed, QuestionSpec
 from triage_cli.domain.errors import (
     AnswerError,
     ConfigError,
@@ -26,7 +26,7 @@ from triage_cli.domain.errors import (
     UnknownOutcomeError,
     UsageError,
 )
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.async_bridge import bridge
@@ -133,8 +133,8 @@ class Postponing:
 
     def _postponed(self, ticket: Ticket) -> Outcome[Answer]:
         if self._has_next and ticket.status == "failed" and ticket.classifier == self.name:
-            return Outcome(0, "failed", Answer(ticket, (), sure=False), AnswerError(ticket.error or ""), ticket)
-        return Outcome(0, POSTPONED + self.name, Answer(ticket, (), sure=False), None, ticket)
+            return Outcome(0, Action.FAILED, Answer(ticket, (), sure=False), AnswerError(ticket.error or ""), ticket)
+        return Outcome(0, Action.WAITING, Postponed(ticket, (), sure=False, batch_of=self.name), None, ticket)
 
 
 def wire_of(asked: AskingClassifier, env: Mapping[str, str]) -> Wire:

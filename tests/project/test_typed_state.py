@@ -1,0 +1,42 @@
+"""State is in types: what an event of the audit log says is for readers and proof, never for a decision."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "triage_cli"
+# Who may look into an event: what writes and reads it, what proves it, and what prints it.
+READERS = {
+    "domain/audit.py",
+    "domain/audit_chain.py",
+    "domain/explain.py",
+    "domain/serialization.py",
+    "stores/postgres/store.py",
+}
+# Attributes of the same name that belong to others' records.
+OTHERS = {"api/problems.py": "error.detail", "classifiers/llm/batch/openai.py": "batch.errors.data"}
+
+
+def looks(source: str) -> Iterator[str]:
+    """Yield the expressions that read an event's data, before it is logged (`data`) or after (`detail`)."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr in ("data", "detail") and isinstance(node.ctx, ast.Load):
+            yield ast.unparse(node)
+
+
+def test_no_decision_is_read_from_an_event() -> None:
+    found = {
+        f"{name}: {look}"
+        for path in PACKAGE.rglob("*.py")
+        if (name := str(path.relative_to(PACKAGE))) not in READERS
+        for look in looks(path.read_text())
+        if OTHERS.get(name) != look
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize("name", sorted(READERS | OTHERS.keys()))
+def test_each_exception_is_needed(name: str) -> None:
+    assert list(looks((PACKAGE / name).read_text()))
