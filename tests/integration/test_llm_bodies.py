@@ -18,7 +18,7 @@ from tests.support.llm_classifiers import CATEGORIES, PRICE, TYPES, asked, opene
 from tests.support.llm_server import Step, chat, decision, message, serving, verdict
 from tests.support.local_server import Handler, LocalServer
 from triage_cli.classifiers.llm.batch.client import wire_of
-from triage_cli.classifiers.llm.classifier import said
+from triage_cli.classifiers.llm.classifier import verdict_of
 from triage_cli.classifiers.llm.decisions import DecisionProvider
 from triage_cli.classifiers.llm.pricing import Cost, used
 from triage_cli.classifiers.llm.prompt import question
@@ -81,7 +81,7 @@ def test_any_answer_can_be_read_and_none_pays_us(kind: str) -> None:
     asking, ticket = question(CATEGORIES, "a", "b"), tickets(1)[0]
     good = read(GOOD[kind])
     assert isinstance(good, Reply)
-    assert said(good, asking).parsed.label == "Billing"
+    assert verdict_of(good, asking).parsed.label == "Billing"
     assert good.usage
 
     @given(mangled(kind))
@@ -96,7 +96,7 @@ def test_any_answer_can_be_read_and_none_pays_us(kind: str) -> None:
         usage = used(reply, classifier.worst(asking, BUDGET))
         assert min(usage) >= 0
         assert 0 <= bill.add(usage) < math.inf
-        outcome = classifier.outcome(ticket, asking, said(reply, asking), bill, ())
+        outcome = classifier.outcome(ticket, asking, verdict_of(reply, asking), bill, ())
         assert outcome.value is not None
         (step,) = outcome.value.steps
         assert step.confidence is None or 0 <= step.confidence <= 1

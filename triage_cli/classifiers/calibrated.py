@@ -30,9 +30,9 @@ class Calibrated:
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer as the classifier does, as sure as it has been right."""
         for outcomes in self._inner.classify(chunks, budget):
-            yield [outcome._replace(value=outcome.value and self.told(outcome.value)) for outcome in outcomes]
+            yield [outcome._replace(value=outcome.value and self.calibrated(outcome.value)) for outcome in outcomes]
 
-    def told(self, answer: Answer) -> Answer:
+    def calibrated(self, answer: Answer) -> Answer:
         """Return an answer as sure as it is worth."""
         steps = tuple(map(self._step, answer.steps))
         last = steps[-1] if steps else None

@@ -157,11 +157,11 @@ class _CascadeState:
 
     def ready(self, outcomes: Iterable[Outcome[Answer]] = ()) -> list[Outcome[Answer]]:
         """Return all that is to be told, the last step's outcomes with it; a ticket is in it once."""
-        told = [*self.sure, *[self.with_steps(self.standing(outcome)) for outcome in outcomes]]
-        told += [_unfinished(self._earlier[i]) for i in self.unsaved if i in self._earlier]
+        finished = [*self.sure, *[self.with_steps(self.standing(outcome)) for outcome in outcomes]]
+        finished += [_unfinished(self._earlier[i]) for i in self.unsaved if i in self._earlier]
         self.sure.clear()
         self.unsaved.clear()
-        return told
+        return finished
 
     def standing(self, outcome: Outcome[Answer]) -> Outcome[Answer]:
         """Return an outcome; where a step failed that was only to confirm a sure answer, that answer stands."""

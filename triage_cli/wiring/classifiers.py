@@ -106,7 +106,7 @@ def open_batcher(config: Config, store: Store, name: str, plan: ClassifyPlan, ca
     calibrated = _calibration(store, spec, asked)
     return client.Batches(
         asked, client.wire_of(asked, os.environ), has_next=name in steps[:-1],
-        told=calibrated.told if calibrated is not None else None,
+        calibrate=calibrated.calibrated if calibrated is not None else None,
     )  # fmt: skip
 
 

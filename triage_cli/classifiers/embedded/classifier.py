@@ -108,11 +108,11 @@ class LocalClassifier:
         texts = [ticket.text for ticket in tickets]
         judged = self._judge(texts)
         at, key = self._clock(), self.fingerprint.encode() + b"\0"
-        for ticket, text, (label, confidence, reason, told, doubtful) in zip(tickets, texts, judged, strict=True):
+        for ticket, text, (label, confidence, reason, certainty, doubtful) in zip(tickets, texts, judged, strict=True):
             answer_key = sha256(key + text.encode("utf-8", "surrogatepass")).hexdigest()
             answer = Classification(
                 self._new_id(), ticket.ticket_id, self._run_id, self.name, label, confidence, "model", reason,
-                self.name, self._actor, self.fingerprint, self._min_confidence, told, answer_key, at,
+                self.name, self._actor, self.fingerprint, self._min_confidence, certainty, answer_key, at,
             )  # fmt: skip
             sure = label is not None and confidence is not None and confidence >= self._min_confidence
             # Here, since the thread that saves has more to do.
@@ -121,11 +121,11 @@ class LocalClassifier:
 
     def _judge(self, texts: Sequence[str]) -> list[_Guess]:
         guesses = [_SPEECHLESS] * len(texts)
-        words = {row: found for row, text in enumerate(texts) if (found := words_of(text))[0]}
-        if words:
-            judged = self._table.judge(list(words.values()))
+        kept = {row: found for row, text in enumerate(texts) if (found := words_of(text))[0]}
+        if kept:
+            judged = self._table.judge(list(kept.values()))
             columns = zip(
-                words, judged.chances.tolist(), judged.best.tolist(), judged.runner_up.tolist(), judged.spoke,
+                kept, judged.chances.tolist(), judged.best.tolist(), judged.runner_up.tolist(), judged.spoke,
                 judged.foreign.tolist(), judged.doubtful.tolist(), strict=True,
             )  # fmt: skip
             for row, chances, best, next_, because, unread, doubtful in columns:
@@ -137,7 +137,7 @@ class LocalClassifier:
                     self._model.labels[best], round(chances[best], 4), self._reason(because, next_, chances[next_]),
                     self._told(chances),
                     # Of a text that is cut not all words are known, and what hides in one that is not plain is no word.
-                    doubtful or not is_plain(text) or len(text) > MAX_CHARACTERS or len(words[row][0]) == MAX_WORDS,
+                    doubtful or not is_plain(text) or len(text) > MAX_CHARACTERS or len(kept[row][0]) == MAX_WORDS,
                 )  # fmt: skip
         return guesses
 

@@ -30,7 +30,7 @@ class Vocabulary(NamedTuple):
     """The tokens (numbers, ascending) and whole words that count, and the inverse document frequency of each."""
 
     tokens: NDArray[np.int32]
-    words: tuple[str, ...]
+    whole_words: tuple[str, ...]
     rarity: Floats
 
 
@@ -60,10 +60,10 @@ class Corpus:
 
     def __init__(self, texts: Sequence[str]) -> None:
         found = [words_of(text) for text in texts]
-        known = list(dict.fromkeys(word for words, _ in found for word in words))
+        known = list(dict.fromkeys(word for distinct, _ in found for word in distinct))
         number = {word: place for place, word in enumerate(known)}
-        self.words = [np.array([number[word] for word in words]) for words, _ in found]
-        self.weights = [emphasis(len(words), counts) for words, counts in found]
+        self.texts = [np.array([number[word] for word in distinct]) for distinct, _ in found]
+        self.weights = [emphasis(len(distinct), counts) for distinct, counts in found]
         tokens, self._starts = tokens_of(known)
         self._tokens = np.split(tokens, self._starts[1:])
         self._bare = [bare(word) for word in known]
@@ -72,38 +72,38 @@ class Corpus:
     def terms(self) -> Vocabulary:
         """Return what is met in these texts, words only where more than one text has them."""
         tokens, counts = np.unique(
-            np.concatenate([np.unique(np.concatenate([self._tokens[w] for w in words])) for words in self.words]),
+            np.concatenate([np.unique(np.concatenate([self._tokens[w] for w in distinct])) for distinct in self.texts]),
             return_counts=True,
         )
         having: dict[str, int] = {}
-        for words in self.words:
-            for word in {self._bare[w] for w in words}:
+        for distinct in self.texts:
+            for word in {self._bare[w] for w in distinct}:
                 having[word] = having.get(word, 0) + 1
         common = {word: number for word, number in having.items() if number >= COMMON and word}
         every = np.concatenate([counts, np.fromiter(common.values(), np.int64, len(common))])
-        rarity = np.log((1 + len(self.words)) / (1 + every)) + 1
+        rarity = np.log((1 + len(self.texts)) / (1 + every)) + 1
         return Vocabulary(tokens.astype(np.int32), tuple(common), rarity.astype(np.float32))
 
     def design(self, terms: Vocabulary, share: np.float32) -> Design:
         """Return the texts' vectors and weighted terms, scaled as they are when answering."""
-        place = {word: len(terms.tokens) + number for number, word in enumerate(terms.words)}
+        place = {word: len(terms.tokens) + number for number, word in enumerate(terms.whole_words)}
         columns = []  # of each known word: the terms it consists of
         for tokens, word in zip(self._tokens, self._bare, strict=True):
             found = np.searchsorted(terms.tokens, tokens)
             found = found[terms.tokens[np.minimum(found, len(terms.tokens) - 1)] == tokens]
             columns.append(np.append(found, place[word]) if word in place else found)
-        where = np.concatenate(self.words)
-        text = np.repeat(np.arange(len(self.words)), [len(words) for words in self.words])
+        where = np.concatenate(self.texts)
+        text = np.repeat(np.arange(len(self.texts)), [len(distinct) for distinct in self.texts])
         emphasised = np.concatenate(self.weights)
         sums = np.add.reduceat(self._vectors[where] * emphasised[:, None], np.searchsorted(text, np.unique(text)))
         lengths = np.array([len(columns[w]) for w in where])
         row, column = np.repeat(text, lengths), np.concatenate([columns[w] for w in where])
         weight = terms.rarity[column] * np.repeat(emphasised, lengths)
-        rarities = np.bincount(row, weight**2, len(self.words)).astype(np.float32)
+        rarities = np.bincount(row, weight**2, len(self.texts)).astype(np.float32)
         per_vector, per_term = scales(sums[:, :LENGTH_DIMENSIONS], rarities)
         sparse = csr_matrix(
             (weight * per_term[row] * share, (row, column)),
-            shape=(len(self.words), len(terms.rarity)),
+            shape=(len(self.texts), len(terms.rarity)),
             dtype=np.float32,
         )
         return Design((sums * per_vector[:, None]).astype(np.float32), sparse)

@@ -70,7 +70,8 @@ def fit(
     seen = np.array(sorted({text_number(lesson.text) for lesson in taught}), np.uint64)
     return Model(
         tuple(category.name for category in categories), fingerprint(categories), learned, weights[:width],
-        course.terms.tokens, course.terms.words, course.terms.rarity, weights[width:-1] * course.emphasis, weights[-1],
+        course.terms.tokens, course.terms.whole_words, course.terms.rarity,
+        weights[width:-1] * course.emphasis, weights[-1],
         choice.temperature, seen, share_foreign([words_of(lesson.text)[0] for lesson in taught]) < READABLE,
     )  # fmt: skip
 
@@ -143,8 +144,8 @@ def _temperature(scored: Sequence[tuple[Floats, Integers]]) -> tuple[float, floa
 
     def loss(temperature: float) -> float:
         chances = softmax(scores, temperature)[np.arange(len(labels)), labels]
-        told = float(-np.log(np.maximum(chances, 1e-6)).sum())
-        return told + PRIOR / 2 * float(np.log(temperature / UNLEARNED)) ** 2
+        nats = float(-np.log(np.maximum(chances, 1e-6)).sum())
+        return nats + PRIOR / 2 * float(np.log(temperature / UNLEARNED)) ** 2
 
     best = min(TEMPERATURES, key=loss)
     return loss(best) / len(labels), best

@@ -70,7 +70,7 @@ class Predictor:
     def __init__(self, model: Model, suspicion: Suspicion | None = None) -> None:
         self.model = model
         self.suspicion = suspicion or Suspicion(())
-        self.wanted = np.array(self.suspicion.wanted, np.int64)
+        self.required = np.array(self.suspicion.required, np.int64)
         self.guarded = model.english and len(model.labels) > 1
         k = len(model.labels)
         self.by_vector = slice(LENGTH_DIMENSIONS, LENGTH_DIMENSIONS + k)
@@ -89,7 +89,7 @@ class Predictor:
         self.place[model.tokens] = np.arange(1, len(model.tokens) + 1)
         self.rarity = np.concatenate([[0], model.rarity]).astype(np.float32)
         self.terms = np.concatenate([np.zeros((1, k)), model.terms * model.rarity[:, None]]).astype(np.float32)
-        self.whole = {word: number for number, word in enumerate(model.words, start=len(model.tokens) + 1)}
+        self.whole = {word: number for number, word in enumerate(model.whole_words, start=len(model.tokens) + 1)}
 
     def look_up(self, texts: Sequence[Sequence[str]]) -> Integers:
         """Return the row numbers of all words in a row, working out those that are new."""
@@ -104,30 +104,30 @@ class Predictor:
         new.clear()
         return found
 
-    def _add(self, words: Sequence[str]) -> None:
-        tokens, starts = tokens_of(words)
+    def _add(self, found: Sequence[str]) -> None:
+        tokens, starts = tokens_of(found)
         vectors = np.add.reduceat(self.embedding[tokens].astype(np.float32), starts)
         place = self.place[tokens]
-        span = slice(len(self.shown), len(self.shown) + len(words))
+        span = slice(len(self.shown), len(self.shown) + len(found))
         rows = self.rows[span]
         rows[:, :LENGTH_DIMENSIONS] = vectors[:, :LENGTH_DIMENSIONS]
         rows[:, self.by_vector] = vectors @ self.model.vectors
-        whole = [self.whole.get(bare(word), 0) for word in words]
+        whole = [self.whole.get(bare(word), 0) for word in found]
         rows[:, self.by_term] = np.add.reduceat(self.terms[place], starts) + self.terms[whole]
         rows[:, -1] = np.add.reduceat(self.rarity[place] ** 2, starts) + self.rarity[whole] ** 2
-        shown = [showable(word) for word in words]
+        shown = [showable(word) for word in found]
         self.sayable[span] = [bool(word) for word in shown]
-        self.leans[span] = [leaning(word) for word in words] if self.guarded else 0
-        self.traces[span] = self.suspicion.traces(words)
+        self.leans[span] = [leaning(word) for word in found] if self.guarded else 0
+        self.traces[span] = self.suspicion.traces(found)
         self.shown += shown
 
     def judge(self, texts: Sequence[tuple[list[str], list[int] | None]]) -> Prediction:
         """Return what is found of each text, of which none is empty."""
-        numbers = self.look_up([words for words, _ in texts])
-        counts = np.array([len(words) for words, _ in texts])
+        numbers = self.look_up([tokens for tokens, _ in texts])
+        counts = np.array([len(tokens) for tokens, _ in texts])
         starts = np.cumsum(counts) - counts
         rows = self.rows.take(numbers, axis=0)
-        often = chain.from_iterable(repeated or repeat(1, len(words)) for words, repeated in texts)
+        often = chain.from_iterable(repeated or repeat(1, len(tokens)) for tokens, repeated in texts)
         weight = _EMPHASIS[np.fromiter(often, np.int64, len(rows))]
         rows *= weight[:, None]
         rows[:, -1] *= weight
@@ -153,7 +153,7 @@ class Predictor:
         ]
         leans = np.add.reduceat(self.leans[numbers], starts, dtype=np.int64)
         traces = np.bitwise_or.reduceat(self.traces[numbers], starts)[:, None]
-        doubtful = ((traces & self.wanted) == self.wanted).any(axis=1)
+        doubtful = ((traces & self.required) == self.required).any(axis=1)
         return Prediction(chances, best, runner_up, spoke, foreign(leans, counts), doubtful)
 
 
@@ -192,11 +192,11 @@ def guesses(model: Model, texts: Sequence[str]) -> list[tuple[str | None, float 
     table = Predictor(model)
     found: list[tuple[str | None, float | None]] = [(None, None)] * len(texts)
     for start in range(0, len(texts), SLICE):
-        words = {
-            row: words for row in range(start, min(start + SLICE, len(texts))) if (words := words_of(texts[row]))[0]
+        words_by_row = {
+            row: found for row in range(start, min(start + SLICE, len(texts))) if (found := words_of(texts[row]))[0]
         }
-        if words:
-            judged = table.judge(list(words.values()))
-            for row, chances, unread in zip(words, judged.chances, judged.foreign, strict=True):
+        if words_by_row:
+            judged = table.judge(list(words_by_row.values()))
+            for row, chances, unread in zip(words_by_row, judged.chances, judged.foreign, strict=True):
                 found[row] = model.labels[chances.argmax()], None if unread else float(chances.max())
     return found

@@ -192,8 +192,8 @@ nestlé née piñata pokémon protégé pâté renée résumé résumés señor 
 """
 _LEANS = {
     word: lean
-    for words, lean in ((_ENGLISH, 2), (_RATHER_ENGLISH, 1), (_OTHER, -2), (_RATHER_OTHER, -1), (_BORROWED, 0))
-    for word in words.split()
+    for group, lean in ((_ENGLISH, 2), (_RATHER_ENGLISH, 1), (_OTHER, -2), (_RATHER_OTHER, -1), (_BORROWED, 0))
+    for word in group.split()
 }
 _ELIDED = re.compile(r"(?:[cdjlmnst]|qu|un|d?all|dell|nell|sull|dov|com|quest|quell)'[^\W\d_]{2,}")
 _ENDING = re.compile(
@@ -211,24 +211,24 @@ _QUOTES = AROUND + "«»„“”‘’‹›¿¡…–—"
 
 def leaning(word: str) -> int:
     """Return how much a lower-case word leans to English; below zero, away from it."""
-    said = word.strip(AROUND)
-    if not said.isascii():
-        said = word.replace("’", "'").strip(_QUOTES)
-    said = said.removesuffix("'s")
-    lean = _LEANS.get(said)
+    bare_word = word.strip(AROUND)
+    if not bare_word.isascii():
+        bare_word = word.replace("’", "'").strip(_QUOTES)
+    bare_word = bare_word.removesuffix("'s")
+    lean = _LEANS.get(bare_word)
     if lean is not None:
         return lean
-    if _SCRIPTS.search(said) or ("'" in said and _ELIDED.fullmatch(said)):
+    if _SCRIPTS.search(bare_word) or ("'" in bare_word and _ELIDED.fullmatch(bare_word)):
         return -2
-    return -1 if _ACCENTED.search(said) or _ENDING.fullmatch(said) else 0
+    return -1 if _ACCENTED.search(bare_word) or _ENDING.fullmatch(bare_word) else 0
 
 
-def foreign(leans: NDArray[np.int64], words: NDArray[np.int64]) -> NDArray[np.bool_]:
+def foreign(leans: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Tell of texts whether they seem not to be English, from their words' leanings together and their number."""
-    return (leans < 0) & ((-WORDS_A_LEAN * leans >= words) | (leans <= PLAINLY))
+    return (leans < 0) & ((-WORDS_A_LEAN * leans >= counts) | (leans <= PLAINLY))
 
 
 def share_foreign(texts: Sequence[Sequence[str]]) -> float:
     """Return the share of texts, each as its words, that seem not to be English; 0 of none."""
-    leans = np.array([sum(map(leaning, words)) for words in texts], np.int64)
-    return float(foreign(leans, np.array([len(words) for words in texts])).mean()) if texts else 0.0
+    leans = np.array([sum(map(leaning, groups)) for groups in texts], np.int64)
+    return float(foreign(leans, np.array([len(groups) for groups in texts])).mean()) if texts else 0.0

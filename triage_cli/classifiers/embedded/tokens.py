@@ -47,10 +47,10 @@ def vocabulary() -> tuple[Tokenizer, NDArray[np.float16]]:
         raise TriageError("the package wordllama is missing", hint=AGAIN)
     folder = Path(spec.origin).parent
     weights = folder / "weights" / "l2_supercat_256.safetensors"
-    words = folder / "tokenizers" / "l2_supercat_tokenizer_config.json"
-    if not (weights.is_file() and words.is_file()):
+    tokenizer_file = folder / "tokenizers" / "l2_supercat_tokenizer_config.json"
+    if not (weights.is_file() and tokenizer_file.is_file()):
         raise TriageError(f"wordllama's files are not in {folder}", hint=AGAIN)
-    return Tokenizer.from_file(str(words)), load_file(weights)["embedding.weight"]
+    return Tokenizer.from_file(str(tokenizer_file)), load_file(weights)["embedding.weight"]
 
 
 def words_of(text: str) -> tuple[list[str], list[int] | None]:
@@ -61,14 +61,14 @@ def words_of(text: str) -> tuple[list[str], list[int] | None]:
     text = text[:MAX_CHARACTERS]
     if not any(map(str.isalpha, text)):
         return [], None
-    said = text.lower().split()
-    found = Counter(said)
-    words = list(found)
-    counts = None if len(words) == len(said) else list(found.values())
-    if len(words) > MAX_WORDS:
-        del words[MAX_WORDS:]
+    tokens = text.lower().split()
+    found = Counter(tokens)
+    distinct = list(found)
+    counts = None if len(distinct) == len(tokens) else list(found.values())
+    if len(distinct) > MAX_WORDS:
+        del distinct[MAX_WORDS:]
         counts = counts[:MAX_WORDS] if counts else None
-    return words, counts
+    return distinct, counts
 
 
 def bare(word: str) -> str:
@@ -76,10 +76,10 @@ def bare(word: str) -> str:
     return word.strip(AROUND)
 
 
-def tokens_of(words: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def tokens_of(distinct: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the tokens of all words in a row, and where each word's begin; a word has at least one."""
     # Half a surrogate pair, which a tokenizer refuses, becomes a question mark.
-    cut = [encodable(word[:MAX_WORD]) for word in words]
+    cut = [encodable(word[:MAX_WORD]) for word in distinct]
     encodings = vocabulary()[0].encode_batch_fast(cut, add_special_tokens=False)
     lists = [encoding.ids[:MAX_TOKENS] or [0] for encoding in encodings]
     lengths = np.fromiter(map(len, lists), np.int64, len(lists))
@@ -88,5 +88,5 @@ def tokens_of(words: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64
 
 def showable(word: str) -> str:
     """Return the word as a reason may name it; empty for what says nothing, or might be a number or an address."""
-    said = bare(word)
-    return said if 3 <= len(said) <= 24 and said.isalpha() and said not in _SILENT else ""
+    shown = bare(word)
+    return shown if 3 <= len(shown) <= 24 and shown.isalpha() and shown not in _SILENT else ""

@@ -34,7 +34,7 @@ class Model(NamedTuple):
     learned: str
     vectors: Floats
     tokens: NDArray[np.int32]
-    words: tuple[str, ...]
+    whole_words: tuple[str, ...]
     rarity: Floats
     terms: Floats
     bias: Floats
@@ -45,7 +45,7 @@ class Model(NamedTuple):
     def to_bytes(self) -> bytes:
         """Return the model as the bytes of an `.npz`; equal models give equal bytes."""
         buffer = BytesIO()
-        head = [self.labels, self.fingerprint, self.learned, self.words]
+        head = [self.labels, self.fingerprint, self.learned, self.whole_words]
         np.savez_compressed(
             buffer,
             head=np.frombuffer(json.dumps(head).encode(), np.uint8),
@@ -59,9 +59,9 @@ class Model(NamedTuple):
         """Read what `to_bytes` wrote; nothing in it is ever executed."""
         try:
             with np.load(BytesIO(data), allow_pickle=False) as arrays:
-                labels, fingerprint, learned, words = json.loads(arrays["head"].tobytes())
+                labels, fingerprint, learned, whole_words = json.loads(arrays["head"].tobytes())
                 return cls(
-                    tuple(labels), fingerprint, learned, arrays["vectors"], arrays["tokens"], tuple(words),
+                    tuple(labels), fingerprint, learned, arrays["vectors"], arrays["tokens"], tuple(whole_words),
                     arrays["rarity"], arrays["terms"], arrays["bias"], float(arrays["temperature"]), arrays["seen"],
                     bool(arrays["english"]) if "english" in arrays else not learned,  # older ones do not tell
                 )  # fmt: skip

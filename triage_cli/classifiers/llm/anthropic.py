@@ -61,10 +61,10 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
                 request = self.request(question, budget, plain=plain)
                 answer: object = await self.sdk.messages.create(**request)
             except anthropic.APIStatusError as error:
-                said = ProviderError.of(error.status_code, error.body, error.response.headers)
-                if self.learned(said, plain=plain):
+                complaint = ProviderError.of(error.status_code, error.body, error.response.headers)
+                if self.learned(complaint, plain=plain):
                     continue
-                raise self.failure(said) from None
+                raise self.failure(complaint) from None
             except (anthropic.AnthropicError, ValueError) as error:
                 if is_oversize(error):
                     return UNREADABLE
@@ -93,9 +93,9 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
         """Begin with what an earlier process found."""
         self._plain = bool(options.get("plain"))
 
-    def learned(self, said: ProviderError, *, plain: bool) -> bool:
+    def learned(self, complaint: ProviderError, *, plain: bool) -> bool:
         """Leave out what the server objects to, and tell whether to ask again."""
-        if plain or said.status not in (400, 422, 500) or not said.says(r"output_config|json_schema|format"):
+        if plain or complaint.status not in (400, 422, 500) or not complaint.says(r"output_config|json_schema|format"):
             return False
         self._plain = True
         return True

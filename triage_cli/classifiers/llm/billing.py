@@ -13,7 +13,7 @@ class BudgetReserver:
     def __init__(self, budget: Budget, stopping: Callable[[], bool]) -> None:
         self._budget = budget
         self._stopping = stopping
-        self._wanted: list[tuple[float, asyncio.Future[bool]]] = []
+        self._waiting: list[tuple[float, asyncio.Future[bool]]] = []
         self._writer: asyncio.Task[None] | None = None
 
     async def set_aside(self, usd: float) -> None:
@@ -39,25 +39,25 @@ class BudgetReserver:
     async def _granted(self, usd: float) -> bool:
         if self._budget.grant is None or not usd:
             return self._budget.set_aside([usd]) == 1
-        mine: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._wanted.append((usd, mine))
+        granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((usd, granted))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
-        return await mine
+        return await granted
 
     async def _write(self) -> None:
-        while self._wanted:
-            wanted, self._wanted = self._wanted, []
+        while self._waiting:
+            waiting, self._waiting = self._waiting, []
             try:
-                number = await asyncio.to_thread(self._budget.set_aside, [usd for usd, _ in wanted])
+                number = await asyncio.to_thread(self._budget.set_aside, [usd for usd, _ in waiting])
             except Exception as error:  # noqa: BLE001 - told to all who wait
-                for _, mine in wanted:
-                    if not mine.done():
-                        mine.set_exception(error)
+                for _, granted in waiting:
+                    if not granted.done():
+                        granted.set_exception(error)
                 continue
-            for n, (usd, mine) in enumerate(wanted):
-                if not mine.done():
-                    mine.set_result(n < number)
+            for n, (usd, granted) in enumerate(waiting):
+                if not granted.done():
+                    granted.set_result(n < number)
                 elif n < number:  # whoever wanted it has left
                     self._budget.settle(usd, 0.0)
 

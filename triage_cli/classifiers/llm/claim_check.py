@@ -27,7 +27,7 @@ class ClaimCheck:
         self._budget = budget
         self._good_until = -math.inf
         self._unbroken = True
-        self._wanted: list[tuple[str, asyncio.Future[bool]]] = []
+        self._waiting: list[tuple[str, asyncio.Future[bool]]] = []
         self._looking: asyncio.Task[None] | None = None
 
     async def held(self, ticket_id: str, call: Callable[[], Awaitable[T]]) -> T:
@@ -41,27 +41,27 @@ class ClaimCheck:
     async def _check(self, ticket_id: str) -> None:
         if self._budget.hold is None or time.clock_gettime(CLOCK) < self._good_until:
             return
-        mine: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._wanted.append((ticket_id, mine))
+        still_held: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((ticket_id, still_held))
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
-        if not await mine:
+        if not await still_held:
             raise StoppingError
 
     async def _look(self) -> None:
-        while self._wanted and self._budget.hold is not None:
-            wanted, self._wanted = self._wanted, []
+        while self._waiting and self._budget.hold is not None:
+            waiting, self._waiting = self._waiting, []
             began = time.clock_gettime(CLOCK)
             try:
-                held = await asyncio.to_thread(self._budget.hold, [ticket_id for ticket_id, _ in wanted])
+                held = await asyncio.to_thread(self._budget.hold, [ticket_id for ticket_id, _ in waiting])
             except Exception as error:  # noqa: BLE001 - told to all who wait
-                for _, mine in wanted:
-                    if not mine.done():
-                        mine.set_exception(error)
+                for _, still_held in waiting:
+                    if not still_held.done():
+                        still_held.set_exception(error)
                 continue
             # What was taken while the lease was over stays taken, so that from then on no look holds for others.
             self._unbroken = self._unbroken and held.unbroken
             self._good_until = began + GOOD if self._unbroken else -math.inf
-            for ticket_id, mine in wanted:
-                if not mine.done():
-                    mine.set_result(ticket_id in held.ticket_ids)
+            for ticket_id, still_held in waiting:
+                if not still_held.done():
+                    still_held.set_result(ticket_id in held.ticket_ids)

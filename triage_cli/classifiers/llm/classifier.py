@@ -96,7 +96,7 @@ class Verdict(NamedTuple):
 
     parsed: prompt.Parsed
     reply: Reply
-    words: str = ""
+    detail: str = ""
 
 
 class AskingClassifier:
@@ -152,7 +152,7 @@ class AskingClassifier:
         self, ticket: Ticket, question: prompt.Question, verdict: Verdict, bill: Cost, masked: tuple[str, ...]
     ) -> Outcome[Answer]:
         """Return what became of a ticket's question as the answer to keep, or the ticket's failure."""
-        spec, sign, (parsed, reply, words) = self.spec, self.signature, verdict
+        spec, sign, (parsed, reply, detail) = self.spec, self.signature, verdict
         confidence, source = None, None
         if parsed.label is not None:
             confidence, source = reply.chances.get(parsed.label, parsed.confidence), "said"
@@ -172,7 +172,7 @@ class AskingClassifier:
         sure = category is not None and confidence is not None and confidence >= spec.min_confidence
         error = None
         if parsed.problem:
-            error = AnswerError(f"{parsed.problem}: {words or MEANING[parsed.problem]}")
+            error = AnswerError(f"{parsed.problem}: {detail or MEANING[parsed.problem]}")
         return Outcome(0, Action.FAILED if error else Action.ANSWERED, Answer(ticket, (step,), sure), error, ticket)
 
     def worst(self, question: prompt.Question, output: int) -> Usage:
@@ -281,19 +281,19 @@ class _AskRun:
             self._rejected += isinstance(error, RejectedError)
             if isinstance(error, RejectedError) and self._rejected == self._patience:
                 raise ConfigError(
-                    _words(error, question), hint="not one ticket was accepted; check model and base_url"
+                    _detail(error, question), hint="not one ticket was accepted; check model and base_url"
                 ) from None
             return failed(error, question)
         finally:
             stake.settle(0.0)
         self._rejected = -(10**9)  # once accepted, a rejection is about its ticket
-        verdict = said(reply, question)
+        verdict = verdict_of(reply, question)
         if not reply.problem and verdict.parsed.problem != "empty":
             provider.heeded(form=verdict.parsed.problem != "not_json")
         return verdict
 
 
-def said(reply: Reply, question: prompt.Question) -> Verdict:
+def verdict_of(reply: Reply, question: prompt.Question) -> Verdict:
     """Return what a reply says."""
     if reply.problem:
         return Verdict(prompt.Parsed(problem=reply.problem), reply)
@@ -304,13 +304,13 @@ def failed(error: TriageError, question: prompt.Question) -> Verdict:
     """Return what a request's failure means for its ticket."""
     kinds = ((TooLongError, "too_long"), (RejectedError, "rejected"), (AnswerError, "refused"))
     problem = next((name for kind, name in kinds if isinstance(error, kind)), "unavailable")
-    words = _words(error, question)
-    return Verdict(prompt.Parsed(problem=problem), Reply(None), words if words != error.code else "")
+    detail = _detail(error, question)
+    return Verdict(prompt.Parsed(problem=problem), Reply(None), detail if detail != error.code else "")
 
 
-def _words(error: TriageError, question: prompt.Question) -> str:
+def _detail(error: TriageError, question: prompt.Question) -> str:
     """Return what a provider said, without secrets; where it quotes the ticket, only the error's code."""
-    said, _ = redact(error.message, ("secret",))
-    if any(said[at : at + QUOTE] in question.user for at in range(len(said) - QUOTE + 1)):
+    message, _ = redact(error.message, ("secret",))
+    if any(message[at : at + QUOTE] in question.user for at in range(len(message) - QUOTE + 1)):
         return error.code
-    return said
+    return message

@@ -106,12 +106,12 @@ class DecisionProvider(OpenAIClient):
     def _read(self, answer: object, wire: str) -> Reply:
         if isinstance(answer, str) and is_page(answer):
             raise page(self._spec, self.address, 200)
-        told: Any = answer if isinstance(answer, Mapping) else _plain(answer)
-        if isinstance(told.get("error"), Mapping):
-            raise self.failure(ProviderError.of(500, told, {}))
-        usage, model = usage_of(_Fields(told.get("usage"))), told.get("model")
+        body: Any = answer if isinstance(answer, Mapping) else _plain(answer)
+        if isinstance(body.get("error"), Mapping):
+            raise self.failure(ProviderError.of(500, body, {}))
+        usage, model = usage_of(_Fields(body.get("usage"))), body.get("model")
         model = model if isinstance(model, str) else None
-        answers = told.get("answers")
+        answers = body.get("answers")
         first = answers.get("category") if isinstance(answers, Mapping) else next(iter(answers or ()), None)
         if not isinstance(first, Mapping):
             return Reply(None, usage, model)
@@ -136,20 +136,20 @@ def described(category: Category) -> str:
     return f"{category.description} Examples: {examples}".strip() if examples else category.description
 
 
-def _probabilities(said: object) -> dict[str, float]:
+def _probabilities(field: object) -> dict[str, float]:
     """Return the probabilities of both wire shapes, a list of pairs or a map."""
-    if isinstance(said, Mapping):
-        pairs = list(said.items())
+    if isinstance(field, Mapping):
+        pairs = list(field.items())
     else:
-        pairs = [(p.get("value"), p.get("probability")) for p in said or () if isinstance(p, Mapping)]  # type: ignore[attr-defined]
+        pairs = [(p.get("value"), p.get("probability")) for p in field or () if isinstance(p, Mapping)]  # type: ignore[attr-defined]
     return {k: float(p) for k, p in pairs if isinstance(k, str) and isinstance(p, int | float) and 0 <= p <= 1}
 
 
 class _Fields:
     """Shows a JSON object's fields as attributes, as the SDK's models do."""
 
-    def __init__(self, told: object) -> None:
-        for key, value in (told if isinstance(told, Mapping) else {}).items():
+    def __init__(self, body: object) -> None:
+        for key, value in (body if isinstance(body, Mapping) else {}).items():
             setattr(self, str(key), _Fields(value) if isinstance(value, Mapping) else value)
 
 

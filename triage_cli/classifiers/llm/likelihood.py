@@ -54,7 +54,7 @@ def likelihoods(tokens: Sequence[Token], labels: Sequence[str]) -> dict[str, flo
     return {label: round(p, 4) for label, p in {**chances, chosen: share}.items()}
 
 
-def _continues(said: str, label: str) -> bool:
+def _continues(text: str, label: str) -> bool:
     """Tell whether an answer that begins so may become this label, or has become it and gone on."""
     ended = f'{label}"'
-    return ended.startswith(said) or said.startswith(ended) or said == label
+    return ended.startswith(text) or text.startswith(ended) or text == label

@@ -146,8 +146,8 @@ class OpenAIProvider(OpenAIClient):
         request: dict[str, Any] = {"model": self._spec.model, "messages": messages}
         form = FORMS[self._form]
         if form == "schema":
-            wanted = schema(question.labels, bounded="bounds" not in self._without)
-            verdict = {"name": "verdict", "strict": True, "schema": wanted}
+            json_schema = schema(question.labels, bounded="bounds" not in self._without)
+            verdict = {"name": "verdict", "strict": True, "schema": json_schema}
             request["response_format"] = {"type": "json_schema", "json_schema": verdict}
         elif form == "object":
             request["response_format"] = {"type": "json_object"}
@@ -160,15 +160,15 @@ class OpenAIProvider(OpenAIClient):
         request["max_tokens" if "budget" in self._without else "max_completion_tokens"] = budget
         return request
 
-    def learned(self, said: ProviderError, form: int, without: frozenset[str]) -> bool:
+    def learned(self, complaint: ProviderError, form: int, without: frozenset[str]) -> bool:
         """Leave out what the server objects to, and tell whether to ask again.
 
         Some servers (llama-cpp-python) object with a 500, so the words count more than the status.
         """
-        if said.status not in (400, 422, 500):
+        if complaint.status not in (400, 422, 500):
             return False
         for name, pattern in OBJECTIONS:
-            if name in without or not said.says(pattern):
+            if name in without or not complaint.says(pattern):
                 continue
             if name == "form" and "bounds" not in without:
                 self._without.add("bounds")  # perhaps it was only these
@@ -220,7 +220,7 @@ def usage_of(usage: object) -> Usage | None:
     """Return the tokens of chat completions or decisions, whose names differ; None where they are not told."""
     read = getattr(usage, "prompt_tokens", None), getattr(usage, "input_tokens", None)
     written = getattr(usage, "completion_tokens", None), getattr(usage, "output_tokens", None)
-    taken, spoken = (next((n for n in map(tokens, told) if n is not None), None) for told in (read, written))
+    taken, spoken = (next((n for n in map(tokens, counts) if n is not None), None) for counts in (read, written))
     if not taken:
         return None  # a zero too: no request is without tokens, but some servers do not count them
     details = getattr(usage, "prompt_tokens_details", None) or getattr(usage, "input_tokens_details", None)

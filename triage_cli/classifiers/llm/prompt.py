@@ -138,18 +138,18 @@ def parse(text: str | None, labels: Sequence[str]) -> Parsed:
     label = _match(found["category"], labels)
     if label is None:
         return Parsed(problem="unknown_label")
-    said = found.get("reason")
-    return Parsed(label, _share(found.get("confidence")), said if isinstance(said, str) else None)
+    reason = found.get("reason")
+    return Parsed(label, _share(found.get("confidence")), reason if isinstance(reason, str) else None)
 
 
-def _match(said: object, labels: Sequence[str]) -> str | None:
+def _match(text: object, labels: Sequence[str]) -> str | None:
     """Return the label that was said: letter by letter, else but for its case where that leaves only one."""
-    if not isinstance(said, str):
+    if not isinstance(text, str):
         return None
-    said = said.strip()
-    if said in labels:
-        return said
-    alike = [label for label in labels if label.casefold() == said.casefold()]
+    text = text.strip()
+    if text in labels:
+        return text
+    alike = [label for label in labels if label.casefold() == text.casefold()]
     return alike[0] if len(alike) == 1 else None
 
 
@@ -176,25 +176,25 @@ def _answer_in(text: str) -> Mapping[str, Any] | None:
     return found[0]
 
 
-def _share(said: object) -> float | None:
+def _share(value: object) -> float | None:
     """Return a confidence between 0 and 1; what is above 1 was meant as per cent."""
-    if isinstance(said, str):
+    if isinstance(value, str):
         try:
-            said = float(said.strip().rstrip("%"))
+            value = float(value.strip().rstrip("%"))
         except ValueError:
             return None
-    if isinstance(said, bool) or not isinstance(said, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if 0 <= said <= 1:
-        return float(said)
-    return float(said) / 100 if 1 < said <= 100 else None
+    if 0 <= value <= 1:
+        return float(value)
+    return float(value) / 100 if 1 < value <= 100 else None
 
 
-def clean_reason(said: str | None, system_text: str) -> str | None:
+def clean_reason(text: str | None, system_text: str) -> str | None:
     """Return a reason fit to be kept: one line, bounded, and None where it repeats what only the prompt says."""
-    reason = " ".join(shown(said or "", 300).split())
-    told = " ".join(system_text.split()).casefold()
+    reason = " ".join(shown(text or "", 300).split())
+    prompt_text = " ".join(system_text.split()).casefold()
     low = reason.casefold()
-    if any(low[at : at + 40] in told for at in range(len(low) - 39)):
+    if any(low[at : at + 40] in prompt_text for at in range(len(low) - 39)):
         return None
     return reason or None

@@ -73,9 +73,9 @@ def legible(read: Callable[[], Reply], usage: Callable[[], Usage | None]) -> Rep
         return UNREADABLE
 
 
-def tokens(said: object) -> int | None:
+def tokens(count: object) -> int | None:
     """Return a number of tokens as a server tells it, None for what is none; no server gives tokens back."""
-    return min(max(0, said), MOST_TOKENS) if isinstance(said, int) and not isinstance(said, bool) else None
+    return min(max(0, count), MOST_TOKENS) if isinstance(count, int) and not isinstance(count, bool) else None
 
 
 class Provider(Protocol):
@@ -148,9 +148,9 @@ class Client(Generic[S]):
         """Return what a server says without our key, whatever keys look like there."""
         return text.replace(self._key, "[secret]") if self._spec.api_key_env else text
 
-    def failure(self, said: "ProviderError") -> TriageError:
+    def failure(self, complaint: "ProviderError") -> TriageError:
         """Return what a failed request means, without the key that its server may repeat."""
-        return failure(said._replace(message=self.masked(said.message)), self._spec, self.address)
+        return failure(complaint._replace(message=self.masked(complaint.message)), self._spec, self.address)
 
 
 BY_SCHEMA = "held to the list by a JSON schema"
@@ -210,18 +210,18 @@ class ProviderError(NamedTuple):
         """Read the body of an error: `{"error": {…}}`, `{"error": "…", "code": "…"}`, a text, or a page."""
         inner = body.get("error", body) if isinstance(body, Mapping) else body
         fields = next((part for part in (inner, body) if isinstance(part, Mapping)), {})
-        words = inner or ""
+        message = inner or ""
         if isinstance(inner, Mapping):
-            words = inner.get("message") or inner.get("detail") or inner.get("error") or ""
+            message = inner.get("message") or inner.get("detail") or inner.get("error") or ""
         code = " ".join(str(fields[key]) for key in ("code", "type", "reason") if fields.get(key))
-        return cls(status, str(words), code, str(fields.get("param") or ""), headers, is_page(words))
+        return cls(status, str(message), code, str(fields.get("param") or ""), headers, is_page(message))
 
     def says(self, pattern: str) -> bool:
         """Tell whether message, code or parameter hold a pattern."""
         return re.search(pattern, f"{self.message[:2000]}\n{self.code}\n{self.param}", re.IGNORECASE) is not None
 
     @property
-    def words(self) -> str:
+    def detail(self) -> str:
         """Return the message as it may be shown: one line, bounded, without anything that looks like a key."""
         text = " ".join(shown(self.message[:2000]).split())
         return redact(text, ("secret",))[0][:200]
@@ -249,26 +249,26 @@ NO_MODEL = (
 def failure(complaint: ProviderError, spec: ClassifierSpec, address: str) -> TriageError:  # noqa: PLR0911 - a table
     """Return what a failed request means for the run or for its ticket."""
     status, host = complaint.status, urlsplit(address).netloc
-    said = f" ({status}: {complaint.words})" if complaint.words and not complaint.html else f" ({status})"
+    reply = f" ({status}: {complaint.detail})" if complaint.detail and not complaint.html else f" ({status})"
     key = f"check {spec.api_key_env}" if spec.api_key_env else "the server wants a key: set api_key_env"
     if status == 402 or complaint.says(OUT_OF_MONEY):
-        return RefusedError(f'{host}: the account of classifier "{spec.name}" is out of quota{said}', hint="top it up")
+        return RefusedError(f'{host}: the account of classifier "{spec.name}" is out of quota{reply}', hint="top it up")
     if complaint.html and status < 500 and status != 429:
         return page(spec, address, status)
     if status in (401, 403, 407):
-        return RefusedError(f'{host} refused the key of classifier "{spec.name}"{said}', hint=key)
+        return RefusedError(f'{host} refused the key of classifier "{spec.name}"{reply}', hint=key)
     if status == 404 or (status in (400, 422) and complaint.says(NO_MODEL)):
-        return ConfigError(f'{host} knows no model "{spec.model}"{said}', hint="check model and base_url")
+        return ConfigError(f'{host} knows no model "{spec.model}"{reply}', hint="check model and base_url")
     if status in (405, 501):
-        return ConfigError(f'{host} cannot do what type "{spec.type}" asks{said}', hint="choose another type")
+        return ConfigError(f'{host} cannot do what type "{spec.type}" asks{reply}', hint="choose another type")
     if status in (408, 409, 425, 429) or status >= 500:
         wait = retry_after(complaint.headers, time.time())
-        return TemporaryError(f"{host} failed{said}", retry_after=wait, limited=status in (429, 529))
+        return TemporaryError(f"{host} failed{reply}", retry_after=wait, limited=status in (429, 529))
     if status == 413 or complaint.says(TOO_LONG):
         return TooLongError("the ticket is too long for the model")
     if complaint.says(FILTERED):
         return AnswerError("refused: the provider's filter took offence")
-    return RejectedError(f"{host} did not take the request{said}")
+    return RejectedError(f"{host} did not take the request{reply}")
 
 
 def unconnected(error: Exception) -> TemporaryError:

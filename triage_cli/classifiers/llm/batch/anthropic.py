@@ -114,15 +114,15 @@ class AnthropicWire(AnthropicProvider):
         if result["type"] != "errored":
             return Line(name, again=True)
         inner = (result.get("error") or {}).get("error") or {}
-        said = ProviderError.of(STATUS.get(str(inner.get("type")), 500), inner, {})
-        if self.learned(said, plain=bool(options.get("plain"))):
+        complaint = ProviderError.of(STATUS.get(str(inner.get("type")), 500), inner, {})
+        if self.learned(complaint, plain=bool(options.get("plain"))):
             return Line(name, again=True)
-        return Line(name, error=self.failure(said))
+        return Line(name, error=self.failure(complaint))
 
     def _translated(self, error: Exception) -> TriageError:
         if isinstance(error, anthropic.APIStatusError):
-            said = ProviderError.of(error.status_code, error.body, error.response.headers)
-            return self.failure(said)
+            complaint = ProviderError.of(error.status_code, error.body, error.response.headers)
+            return self.failure(complaint)
         return translated(error)
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import IO, Any, NamedTuple, Protocol, TypeVar
 
 from triage_cli.classifiers.llm import prompt
-from triage_cli.classifiers.llm.classifier import AskingClassifier, failed, said
+from triage_cli.classifiers.llm.classifier import AskingClassifier, failed, verdict_of
 from triage_cli.classifiers.llm.pricing import Cost, half, used
 from triage_cli.classifiers.llm.provider import BUDGET, ProviderError, Reply, failure
 from triage_cli.config import ClassifierSpec
@@ -160,7 +160,7 @@ class Batches:
         wire: Wire,
         *,
         has_next: bool = False,
-        told: Callable[[Answer], Answer] | None = None,
+        calibrate: Callable[[Answer], Answer] | None = None,
     ) -> None:
         self.name = asked.name
         self.has_next = has_next
@@ -170,7 +170,7 @@ class Batches:
         self.most_requests, self.most_bytes = wire.limits
         self._asked = asked
         self._wire = wire
-        self._told = told
+        self._calibrate = calibrate
         self._price = half(asked.spec.price)
         self._heeded = self._ignored = 0
         self.breathe: Callable[[], None] = _rest
@@ -258,8 +258,8 @@ class Batches:
                 line = self._wire.read(json.loads(raw), question, options)
             except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
                 continue  # half a line, or none of ours
-            mine, _, number = line.custom_id.rpartition("-")
-            if f"{mine}-" != custom_id(batch.batch_id, "") or not re.fullmatch(r"[0-9]{1,9}", number):
+            prefix, _, number = line.custom_id.rpartition("-")
+            if f"{prefix}-" != custom_id(batch.batch_id, "") or not re.fullmatch(r"[0-9]{1,9}", number):
                 continue
             error = line.error
             fatal = error if error is not None and error.stops_run else None
@@ -275,7 +275,7 @@ class Batches:
         bill = Cost(self._price)
         if isinstance(result.reply, Reply):
             bill.add(used(result.reply, self._asked.worst(question, 2 * BUDGET)))
-            verdict = said(result.reply, question)
+            verdict = verdict_of(result.reply, question)
             self._heeded += verdict.parsed.problem in (None, "unknown_label")
             self._ignored += verdict.parsed.problem == "not_json"
         else:
@@ -288,7 +288,9 @@ class Batches:
         )
         answer = outcome.value._replace(steps=(self._renamed(step),))
         # A calibration holds for what is asked today; a batch may have been sent before.
-        answer = self._told(answer) if self._told is not None and batch.fingerprint == self.fingerprint else answer
+        answer = (
+            self._calibrate(answer) if self._calibrate is not None and batch.fingerprint == self.fingerprint else answer
+        )
         return outcome._replace(value=answer)
 
     def _renamed(self, step: Classification) -> Classification:
@@ -341,13 +343,14 @@ def since(batch: Batch) -> float:
     return datetime.fromisoformat(batch.sent_at).timestamp() if batch.sent_at else time.time()
 
 
-def refused(words: str, spec: ClassifierSpec, address: str) -> BatchLook:
+def refused(message: str, spec: ClassifierSpec, address: str) -> BatchLook:
     """Return the look of a batch that the provider refused as a whole, and what that means for the run."""
-    said = ProviderError.of(400, words, {})
-    error = failure(said, spec, address)
+    complaint = ProviderError.of(400, message, {})
+    error = failure(complaint, spec, address)
     if not isinstance(error, RefusedError | ConfigError):
         error = UnavailableError(
-            f'the provider refused a batch of classifier "{spec.name}": {said.words}', hint="--limit N submits fewer"
+            f'the provider refused a batch of classifier "{spec.name}": {complaint.detail}',
+            hint="--limit N submits fewer",
         )
     return BatchLook("failed", 0, error)
 

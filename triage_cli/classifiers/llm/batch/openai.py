@@ -80,8 +80,8 @@ class OpenAIWire(OpenAIProvider):
         except (openai.OpenAIError, ValueError) as error:
             raise self._of_batches(error) from None
         if batch.status == "failed":
-            words = [f"{e.code or ''} {e.message or ''}" for e in (batch.errors.data if batch.errors else None) or ()]
-            return refused(self.masked("; ".join(words[:3])), self._spec, self.address), ()
+            texts = [f"{e.code or ''} {e.message or ''}" for e in (batch.errors.data if batch.errors else None) or ()]
+            return refused(self.masked("; ".join(texts[:3])), self._spec, self.address), ()
         if batch.status not in ENDS:
             return BatchLook("waiting"), ()
         answered = batch.request_counts.completed if batch.request_counts else 1
@@ -114,10 +114,10 @@ class OpenAIWire(OpenAIProvider):
                 return Line(name, self.reply(ChatCompletion.construct(**body), question))
             except TriageError as failed:
                 return Line(name, error=failed)
-        said = ProviderError.of(status, body, {})
-        if self.learned(said, int(options.get("form", 0)), frozenset(options.get("without", ()))):
+        complaint = ProviderError.of(status, body, {})
+        if self.learned(complaint, int(options.get("form", 0)), frozenset(options.get("without", ()))):
             return Line(name, again=True)
-        return Line(name, error=self.failure(said))
+        return Line(name, error=self.failure(complaint))
 
     def _of_batches(self, error: Exception) -> TriageError:
         """Return what an error means; a server that has no such address has no batches."""
