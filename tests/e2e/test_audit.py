@@ -484,6 +484,6 @@ def test_the_log_is_read_in_one_snapshot_while_others_write(db: Path) -> None:
         events: Iterator[Any] = log.events()
         next(events)
         list(World(SqliteStore(str(db))).triage().create(drafts(3, start=30)))
-        assert log.told()[0].events == 8
+        assert log.recorded_head()[0].events == 8
         assert sum(1 for _ in events) == 7
     assert proved(db).events == 11

@@ -433,7 +433,7 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_one_whole(at_stake: tupl
             found.add({3: "old", 1: "new"}[runs])
             with audit_log.trail(str(db)) as log:
                 config = load_config(db=str(db), env={"HOME": str(folder)}, cwd=folder)
-                assert wiring.verify(config, {}) == log.told()[0], moment
+                assert wiring.verify(config, {}) == log.recorded_head()[0], moment
         restored(folder)
         assert rows(db, "select count(*) from runs") == [(1,)], "the same command again does it"
         assert not list(folder.glob("*.part*"))

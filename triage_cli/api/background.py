@@ -33,7 +33,7 @@ class Worker:
     def __init__(self, parts: Services, steps: Mapping[str, tuple[str, ...]]) -> None:
         self._circuits = DestinationBreakers()
         self._parts = parts._replace(map=parts.map._replace(circuits=self._circuits))
-        self._steps = {source: wanted for source, wanted in steps.items() if wanted}
+        self._steps = {source: chosen for source, chosen in steps.items() if chosen}
         self._waiting: deque[tuple[str, str]] = deque()
         self._flowing = _Loop("flowing", self._flow_on)
         self._sending = _Loop("sending", self._send_due)
@@ -67,8 +67,8 @@ class Worker:
         self._flowing.join()
         self._sending.join()
 
-    def _session(self, actor: str, words: str) -> LocalTriage:
-        triage = self._at_work[threading.current_thread().name] = LocalTriage(self._parts, actor, words)
+    def _session(self, actor: str, command_line: str) -> LocalTriage:
+        triage = self._at_work[threading.current_thread().name] = LocalTriage(self._parts, actor, command_line)
         if self._stopping:
             triage.stop()
         return triage
@@ -88,8 +88,8 @@ class Worker:
         if self._pick_up_at is None or time.monotonic() < self._pick_up_at:
             return
         self._pick_up_at = None
-        wanted = {"classify": "new", "route": "classified"}
-        statuses = frozenset(wanted[step] for steps in self._steps.values() for step in steps)
+        status_before = {"classify": "new", "route": "classified"}
+        statuses = frozenset(status_before[step] for steps in self._steps.values() for step in steps)
         known = {ticket_id for _, ticket_id in self._waiting}
         for ticket in self._parts.store.find(Selection(statuses=statuses)):
             if ticket.source in self._steps and ticket.ticket_id not in known:
@@ -102,11 +102,11 @@ class Worker:
             by_source.setdefault(source, []).append(ticket_id)
         for source, ticket_ids in by_source.items():
             chosen = Selection(ids=tuple(dict.fromkeys(ticket_ids)))
-            actor, words = f"webhook:{source}", f"POST /webhooks/{source}"
+            actor, command_line = f"webhook:{source}", f"POST /webhooks/{source}"
             if "classify" in self._steps[source] and (new := self._among(chosen, TO_CLASSIFY)):
-                _drain(self._session(actor, words).classify(Selection(ids=new), ClassifyPlan()))
+                _drain(self._session(actor, command_line).classify(Selection(ids=new), ClassifyPlan()))
             if "route" in self._steps[source] and (ready := self._among(chosen, frozenset({"classified"}))):
-                _drain(self._session(actor, words).owe(Selection(ids=ready)))
+                _drain(self._session(actor, command_line).owe(Selection(ids=ready)))
                 self._owing = True
                 self._sending.wake()
 

@@ -70,9 +70,9 @@ class ServerState:
         self._sessions: WeakSet[LocalTriage] = WeakSet()
         self._lock = threading.Lock()
 
-    def session(self, actor: str, words: str) -> LocalTriage:
+    def session(self, actor: str, command_line: str) -> LocalTriage:
         """Return the use cases for one request; they are told to stop when the server is."""
-        triage = LocalTriage(self.parts, actor, words)
+        triage = LocalTriage(self.parts, actor, command_line)
         with self._lock:
             self._sessions.add(triage)
             if self.stopping:
@@ -112,10 +112,10 @@ async def _triage(request: Request) -> LocalTriage:
 
 async def json_only(request: Request) -> None:
     """Refuse a body that is no JSON."""
-    said = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
-    if has_body and said != "application/json":
-        raise MediaTypeError(f'a body of type "{said}" is not read here', hint="send application/json")
+    if has_body and media_type != "application/json":
+        raise MediaTypeError(f'a body of type "{media_type}" is not read here', hint="send application/json")
 
 
 # What an endpoint asks for as a parameter.

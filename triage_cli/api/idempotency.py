@@ -57,8 +57,8 @@ class IdempotentRequest:
         """Return the answer. Raises `BusyError` while the first is at work, `UsageError` for another body."""
         if self._key is None:
             return reply(work())
-        said = f"{self._path}\n{body.model_dump_json() if body else ''}"
-        kept = self._begin(self._key, hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest())
+        content = f"{self._path}\n{body.model_dump_json() if body else ''}"
+        kept = self._begin(self._key, hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest())
         if kept is not None:
             return kept
         try:

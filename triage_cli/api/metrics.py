@@ -46,16 +46,16 @@ class Metrics:
             yield line(f"{name}_count", {"classifier": classifier}, so_far)
 
 
-def family(name: str, kind: str, said: str) -> Iterator[str]:
+def family(name: str, kind: str, help_text: str) -> Iterator[str]:
     """Yield what stands above the lines of one number."""
-    yield f"# HELP {name} {said}"
+    yield f"# HELP {name} {help_text}"
     yield f"# TYPE {name} {kind}"
 
 
 def line(name: str, labels: Mapping[str, object], value: float) -> str:
     """Return one line."""
-    told = ",".join(f'{key}="{_escaped(str(said))}"' for key, said in labels.items())
-    return f"{name}{{{told}}} {value}" if told else f"{name} {value}"
+    pairs = ",".join(f'{key}="{_escaped(str(label))}"' for key, label in labels.items())
+    return f"{name}{{{pairs}}} {value}" if pairs else f"{name} {value}"
 
 
 def _escaped(text: str) -> str:

@@ -86,8 +86,8 @@ class AccessMiddleware:
         limits = self._served.limits
         bulk = scope["path"] in BULK
         most = limits.bulk_body if bulk else limits.body
-        said = Headers(scope=scope).get("content-length", "")
-        if said.isdecimal() and int(said) > most:
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdecimal() and int(length) > most:
             raise _too_large(most)
         size, until, done = 0, time.monotonic() + limits.body_seconds, False
 

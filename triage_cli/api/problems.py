@@ -82,9 +82,9 @@ def install(app: FastAPI) -> None:
         return _answer(_record(error.status_code, code, str(error.detail)), headers)
 
     async def invalid(_: Request, error: Exception) -> Response:
-        said = error.errors() if isinstance(error, RequestValidationError) else ()
+        errors = error.errors() if isinstance(error, RequestValidationError) else ()
         detail = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in said
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors
         )  # never the value: it may be text
         return _answer(_record(422, "usage", detail, "the API is described at /docs"))
 

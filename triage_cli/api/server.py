@@ -68,8 +68,8 @@ def hooks(config: Config, env: Mapping[str, str]) -> dict[str, Hook]:
     """Return the webhooks that may come in, with their secrets. Raises `ConfigError` where one is not set."""
     for spec in config.webhooks.values():
         if missing := [name for name in spec.secret_env if not env.get(name)]:
-            said = f'webhook "{spec.name}" needs the secret in {missing[0]}, which is not set'
-            raise ConfigError(said, hint=f"export {missing[0]}")
+            problem = f'webhook "{spec.name}" needs the secret in {missing[0]}, which is not set'
+            raise ConfigError(problem, hint=f"export {missing[0]}")
     return {
         name: Hook(spec, tuple(secret_of(env[variable]) for variable in spec.secret_env))
         for name, spec in config.webhooks.items()
@@ -185,12 +185,12 @@ class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         if record.name == "triage.access":
             return record.getMessage()
-        said: dict[str, Any] = {"time": ids.now(), "level": record.levelname.lower(), "message": record.getMessage()}
+        fields: dict[str, Any] = {"time": ids.now(), "level": record.levelname.lower(), "message": record.getMessage()}
         kind, error, trace = record.exc_info or (None, None, None)
         if kind is not None and error is not None:
-            said["error"] = kind.__name__
-            said["at"] = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(trace)]
-        return json.dumps(said)
+            fields["error"] = kind.__name__
+            fields["at"] = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(trace)]
+        return json.dumps(fields)
 
 
 def log_to(stream: TextIO | None) -> None:

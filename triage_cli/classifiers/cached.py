@@ -81,7 +81,7 @@ class Remembering:
             actor=self._actor,
             threshold=self._threshold,
             at=ids.now(),
-            confidence=before.said,
+            confidence=before.raw_confidence,
             raw=None,
             reused=before.reused or before.classification_id,
             input_tokens=0,

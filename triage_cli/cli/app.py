@@ -96,9 +96,9 @@ def run(args: Sequence[str]) -> int:
         raise
     except Exception as error:  # noqa: BLE001 - the last door: a traceback is for -v only
         verbose = "--verbose" in args or any(map(VERBOSE.fullmatch, args))
-        told = _told(error)
-        messages.error(told, args, trace=error if verbose and not isinstance(error, typer.TyperException) else None)
-        return told.exit_code
+        shown = _told(error)
+        messages.error(shown, args, trace=error if verbose and not isinstance(error, typer.TyperException) else None)
+        return shown.exit_code
     return answer if isinstance(answer, int) else ExitCode.OK
 
 
@@ -109,9 +109,9 @@ def _told(error: Exception) -> TriageError:
     if isinstance(error, TriageError):
         return exhausted.of(error) or error
     if isinstance(error, typer.TyperException):
-        said = error.format_message().replace(": Value error, ", ": ").rstrip(".")
+        message = error.format_message().replace(": Value error, ", ": ").rstrip(".")
         typed = getattr(getattr(error, "ctx", None), "command_path", "triage")
-        return UsageError(said, hint=f"{typed} --help tells more")
+        return UsageError(message, hint=f"{typed} --help tells more")
     system = _told_of_system(error) if isinstance(error, OSError) else None
     return (
         system
@@ -156,10 +156,10 @@ def _typed(args: Sequence[str]) -> str | None:
     """Return the command that was typed, where that is plain."""
     if "_TRIAGE_COMPLETE" in os.environ:
         return None
-    words = iter(args)
-    for word in words:
+    remaining = iter(args)
+    for word in remaining:
         if word in TAKES_VALUE:
-            next(words, None)
+            next(remaining, None)
         elif not word.startswith("-"):
             return word if word in MODULES else None
     return None

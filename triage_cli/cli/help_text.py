@@ -44,7 +44,7 @@ HEADINGS = {
         "forget": "Erase a person's text for good",
     },
 }
-SUMMARIES = {name: told for commands in HEADINGS.values() for name, told in commands.items()}
+SUMMARIES = {name: summary for commands in HEADINGS.values() for name, summary in commands.items()}
 # Of commands whose own text has none.
 EXAMPLES = {
     "db path": "sqlite3 $(triage db path)",
@@ -85,13 +85,13 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options."""
-        told = {name: [_told(p, ctx) for p in params] for name, params in self._by_heading().items()}
+        rowsary = {name: [_told(p, ctx) for p in params] for name, params in self._by_heading().items()}
         for heading in ("Arguments", "Options"):
-            if told[heading]:
+            if rowsary[heading]:
                 with formatter.section(heading):
-                    formatter.write_dl(told[heading])
+                    formatter.write_dl(rowsary[heading])
         with formatter.section("Options of every command, before it or after (triage --help says more)"):
-            names = (name.replace(", ", "/") for name, _ in told["everywhere"])
+            names = (name.replace(", ", "/") for name, _ in rowsary["everywhere"])
             formatter.write_text(", ".join([*names, "-h/--help"]))
 
     def _by_heading(self) -> dict[str, list[Any]]:
@@ -108,10 +108,10 @@ def _told(param: Any, ctx: Any) -> tuple[str, str]:
         kind = re.sub(r"^<(?:list\[)?|\]?>$", "", param.display_type(ctx))
         param.metavar = KINDS.get(kind, kind)
     param.min = param.max = None  # what is typed is checked elsewhere
-    name, said = param.get_help_record(ctx)
+    name, description = param.get_help_record(ctx)
     if param.param_type_name == "argument":
-        return param.metavar.strip("[]"), said.removesuffix("[required]").rstrip()
-    return name, said
+        return param.metavar.strip("[]"), description.removesuffix("[required]").rstrip()
+    return name, description
 
 
 class Group(TyperGroup):
@@ -133,4 +133,4 @@ class Overview(TyperGroup):
         del ctx
         for heading, commands in HEADINGS.items():
             with formatter.section(heading):
-                formatter.write_dl([(f"{name:<10}", told) for name, told in commands.items()])
+                formatter.write_dl([(f"{name:<10}", summary) for name, summary in commands.items()])

@@ -150,7 +150,7 @@ def _one(each: Evaluated) -> Iterator[str]:
     yield "<h3>By category</h3>" + _categories(s)
     if each.mistakes:
         rows = [[_said(m.label), _said(m.guess), _share(m.confidence), _said(m.text[:TEXT])] for m in each.mistakes]
-        yield "<h3>The surest mistakes</h3>" + _table(("labelled", "answered", "confidence", "ticket"), rows, words=3)
+        yield "<h3>The surest mistakes</h3>" + _table(("labelled", "answered", "confidence", "ticket"), rows, wide=3)
 
 
 def _cards(s: Scored) -> str:
@@ -203,9 +203,9 @@ def _confusion(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> str:
             colour = "37,99,235" if place == column else "220,38,38" if column < len(names) else "100,116,139"
             shade = 0.0 if not n else 0.12 + 0.88 * share
             ink = "#fff" if shade > 0.55 else "#1e293b"
-            said = "no answer" if column == len(names) else names[column]
+            answer = "no answer" if column == len(names) else names[column]
             parts.append(
-                f'<g><title>{_said(name)} answered as {_said(said)}: {n:,}</title>'
+                f'<g><title>{_said(name)} answered as {_said(answer)}: {n:,}</title>'
                 f'<rect x="{left + column * size}" y="{y}" width="{size - 1}" height="{size - 1}" rx="3" '
                 f'fill="rgba({colour},{shade:.2f})" stroke="#e2e8f0"/>'
                 + (f'<text x="{left + column * size + size / 2:.1f}" y="{y + size / 2 + 4:.1f}" text-anchor="middle" '
@@ -226,11 +226,11 @@ def _short(name: str) -> str:
     return _said(name if len(name) <= 24 else name[:23] + "…")
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], words: int = -1) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], wide: int = -1) -> str:
     """Return a table of cells that are HTML already; the cells of column `words` hold running text."""
     top = "".join(f"<th>{name}</th>" for name in head)
     lines = "".join(
-        "<tr>" + "".join(f"<td{' class=words' if n == words else ''}>{c}</td>" for n, c in enumerate(row)) + "</tr>"
+        "<tr>" + "".join(f"<td{' class=words' if n == wide else ''}>{c}</td>" for n, c in enumerate(row)) + "</tr>"
         for row in rows
     )
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table></div>'

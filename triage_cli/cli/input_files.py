@@ -60,8 +60,8 @@ def names(stream: BinaryIO) -> Iterator[str]:
 
 
 def _name_in(line: int, value: object) -> str:
-    said = [value.get(key) for key in IDS] if isinstance(value, dict) else [value]
-    for name in said:
+    names = [value.get(key) for key in IDS] if isinstance(value, dict) else [value]
+    for name in names:
         if name and isinstance(name, str | int) and not isinstance(name, bool):
             return str(name)
     raise InputError(f"line {line} holds no ticket_id", hint="pipe what triage list -o jsonl or -o json prints")

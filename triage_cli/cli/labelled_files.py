@@ -25,9 +25,9 @@ Label = Annotated[
 
 def read(session: CommandContext, name: str, label: str | None) -> list[Labelled]:
     """Return a file's rows that have a label; what was left out is told."""
-    with options.streams([name]) as [(said, stream)]:
+    with options.streams([name]) as [(label_name, stream)]:
         data = stream.read()
-    table = _opened(data, said, label)
+    table = _opened(data, label_name, label)
     session.say(table.taken.replace("verdict ←", "label ←"))
     rejected = unlabelled = 0
     found = []
@@ -42,8 +42,8 @@ def read(session: CommandContext, name: str, label: str | None) -> list[Labelled
     for remark in messages.remarks([table]):
         session.say(remark)
     if unlabelled:
-        told = messages.plural(unlabelled, "rows have no label and are left out", "row has no label and is left out")
-        session.say(f"note: {told}")
+        ignored = messages.plural(unlabelled, "rows have no label and are left out", "row has no label and is left out")
+        session.say(f"note: {ignored}")
     return found
 
 

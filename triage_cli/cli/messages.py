@@ -80,8 +80,8 @@ def error(problem: TriageError, args: Sequence[str], *, trace: Exception | None 
     for line in problems:
         say(line)
     if _wants_json(args):
-        told = to_json(error_record(problem.code, problem.message, problem.hint))
-        _put((safe_json(told) if on_terminal(sys.stderr) else told) + "\n")
+        record = to_json(error_record(problem.code, problem.message, problem.hint))
+        _put((safe_json(record) if on_terminal(sys.stderr) else record) + "\n")
     else:
         say(f"error: {problem.sentence()}")
 
@@ -102,16 +102,16 @@ class Repeats:
     def tell(self, did: str, problem: TriageError, ticket_id: str) -> None:
         """Tell what happened to a ticket, if it is something new."""
         short = ids.short(ticket_id)
-        said = f"{did}: {problem.sentence().removeprefix(f'{short}: ')}"
-        self._number[said] += 1
-        if self._number[said] == 1:
-            say(f"{said} ({short})" if short else said)
+        sentence = f"{did}: {problem.sentence().removeprefix(f'{short}: ')}"
+        self._number[sentence] += 1
+        if self._number[sentence] == 1:
+            say(f"{sentence} ({short})" if short else sentence)
 
     def close(self) -> None:
         """Tell how often the same happened."""
-        for said, number in self._number.items():
+        for sentence, number in self._number.items():
             if number > 1:
-                say(f"{said} ({number:,} tickets)")
+                say(f"{sentence} ({number:,} tickets)")
         self._number.clear()
 
 
@@ -138,10 +138,10 @@ def _words(number: int, many: str, one: str | None = None) -> str:
     return one or f"{ONE.get(first, singular)}{space}{rest}"
 
 
-def counted(counts: Mapping[str, int], always: Iterable[str], words: Mapping[str, str] | None = None) -> str:
+def counted(counts: Mapping[str, int], always: Iterable[str], labels: Mapping[str, str] | None = None) -> str:
     """Return counts as `12 created, 0 updated`: those that are always told, and the others that are not 0."""
-    told = {name: (counts.get(name, 0), (words or {}).get(name, name)) for name in (*always, *counts)}
-    shown = (told[name] for name in told if name in always or counts.get(name))
+    numbers = {name: (counts.get(name, 0), (labels or {}).get(name, name)) for name in (*always, *counts)}
+    shown = (numbers[name] for name in numbers if name in always or counts.get(name))
     return ", ".join(f"{number} {_words(number, many)}" for number, many in shown)
 
 

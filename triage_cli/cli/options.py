@@ -141,19 +141,19 @@ def check_written(session: CommandContext, path: Path | None, option: str, read:
             raise UsageError(f"{path} is read and would be written", hint=f"name another with {option}")
 
 
-def tables(session: CommandContext, named: Sequence[tuple[str, BinaryIO]], wanted: ReadOptions) -> list[Table]:
+def tables(session: CommandContext, named: Sequence[tuple[str, BinaryIO]], reading: ReadOptions) -> list[Table]:
     """Open each input and say what was taken from it; the limit is one for all of them."""
     opened = []
     passed: Counter[str] = Counter()
     for name, stream in named:
-        table = open_table(stream, name, wanted)
+        table = open_table(stream, name, reading)
         prefix = f"{name}: " if len(named) > 1 else ""
         if table.taken:
             session.say(f"{prefix}{table.taken}")
         for note in table.notes:
             session.say(f"{prefix}note: {note}")
-        if wanted.limit is not None:
-            table = table._replace(rows=_limited(table.rows, wanted.limit, passed))
+        if reading.limit is not None:
+            table = table._replace(rows=_limited(table.rows, reading.limit, passed))
         opened.append(table)
     return opened
 
@@ -168,7 +168,7 @@ def _limited(
 
 
 def looked_through(
-    session: CommandContext, named: Sequence[tuple[str, BinaryIO]], wanted: ReadOptions, *, pipes: bool = False
+    session: CommandContext, named: Sequence[tuple[str, BinaryIO]], reading: ReadOptions, *, pipes: bool = False
 ) -> list[tuple[str, BinaryIO]]:
     """Return the inputs, looked through for ids that now name other tickets: that is told before anything is stored.
 
@@ -179,9 +179,9 @@ def looked_through(
     for name, given in named:
         stream = _set_aside(session, given) if known and pipes and not given.seekable() else given
         if known and stream.seekable():
-            here = stream.tell()
-            session.local.check(open_table(stream, name, wanted).rows)
-            stream.seek(here)
+            position = stream.tell()
+            session.local.check(open_table(stream, name, reading).rows)
+            stream.seek(position)
         found.append((name, stream))
     return found
 
@@ -276,11 +276,11 @@ def statuses(names: Sequence[str] | None) -> frozenset[str]:
     return frozenset(names or ())
 
 
-def tell_unknown(session: CommandContext, what: str, said: str | None, known: Iterable[str]) -> None:
+def tell_unknown(session: CommandContext, what: str, given: str | None, known: Iterable[str]) -> None:
     """Tell of a word typed that nothing can have, most likely by mistake."""
     names = dict.fromkeys(known)
-    if said is not None and said not in names:
-        session.say(f'note: there is no {what} "{said}"; known are {", ".join(names) or "none"}')
+    if given is not None and given not in names:
+        session.say(f'note: there is no {what} "{given}"; known are {", ".join(names) or "none"}')
 
 
 def tell_waiting(session: CommandContext) -> None:

@@ -69,13 +69,13 @@ class _Progress:
         """Return the line: a bar and the time it still takes, where that can be known, else the time it took."""
         seconds = time.monotonic() - self._began
         turning = SPINNER[int(seconds * 10) % len(SPINNER)]
-        told = f"{turning} {self._what}{self._number} "
+        left_part = f"{turning} {self._what}{self._number} "
         if not self._way.length:
-            return f"{told}{_clock(seconds)}"
+            return f"{left_part}{_clock(seconds)}"
         left = _clock(seconds / self._share - seconds) if self._share else "-:--:--"
-        room = max(0, min(BAR, width - len(told) - len(left) - 1))
+        room = max(0, min(BAR, width - len(left_part) - len(left) - 1))
         full = round(self._share * room)
-        return f"{told}{'━' * full}{'─' * (room - full)} {left}"
+        return f"{left_part}{'━' * full}{'─' * (room - full)} {left}"
 
 
 def _clock(seconds: float) -> str:
@@ -89,9 +89,9 @@ def through(streams: Sequence[tuple[str, BinaryIO]]) -> ProgressTotal:
         return ProgressTotal()
     length = 0
     for _, stream in streams:
-        here = stream.tell()
+        position = stream.tell()
         length += stream.seek(0, SEEK_END)
-        stream.seek(here)
+        stream.seek(position)
     return ProgressTotal(length, lambda: sum(stream.tell() for _, stream in streams))
 
 

@@ -64,8 +64,8 @@ class RejectWriter:
             self._headed = True
         raw = rejected.raw if isinstance(rejected, Rejected) else ""
         if isinstance(rejected, TicketDraft) and rejected.cells is not None and not table.delimiter:
-            said = {name: cell for name, cell in zip(table.columns, rejected.cells, strict=True) if cell is not None}
-            raw = json.dumps(said, ensure_ascii=False)
+            cells = {name: cell for name, cell in zip(table.columns, rejected.cells, strict=True) if cell is not None}
+            raw = json.dumps(cells, ensure_ascii=False)
         elif isinstance(rejected, TicketDraft) and rejected.cells is not None:
             raw = _csv_line(rejected.cells, table.delimiter)
         last = raw

@@ -31,8 +31,8 @@ def keys_of(names: Sequence[str]) -> dict[str, str]:
     taken = set(QUIT + SKIP + UNDO)
     by_key = dict(zip(DIGITS, names, strict=False))
     for name in names:
-        wanted = [c for c in name.casefold() if c in string.ascii_lowercase]
-        for letter in (*wanted, *(c.upper() for c in wanted), *string.ascii_letters):
+        letters = [c for c in name.casefold() if c in string.ascii_lowercase]
+        for letter in (*letters, *(c.upper() for c in letters), *string.ascii_letters):
             if letter not in taken:
                 taken.add(letter)
                 by_key[letter] = name
@@ -112,10 +112,10 @@ def _guess(ticket: Ticket) -> str:
 
 def _menu(by_key: Mapping[str, str], width: int) -> list[str]:
     names = dict.fromkeys(by_key.values())
-    told = ["".join(k for k, named in by_key.items() if named == name) + f" {name}" for name in names]
-    told += ["enter: the guess", "s skip", "u undo", "/ by name", "q quit"]
+    entries = ["".join(k for k, named in by_key.items() if named == name) + f" {name}" for name in names]
+    entries += ["enter: the guess", "s skip", "u undo", "/ by name", "q quit"]
     lines = [""]
-    for entry in (cut(entry, width) for entry in told):
+    for entry in (cut(entry, width) for entry in entries):
         if lines[-1] and cell_len(lines[-1]) + 3 + cell_len(entry) > width:
             lines.append("")
         lines[-1] += f"   {entry}" if lines[-1] else entry

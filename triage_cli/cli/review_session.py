@@ -86,12 +86,12 @@ class ReviewSession:
             return "there is no guess to take: a key of the list gives a category"
         return f'no key "{messages.safe(key)}": the keys stand above, / finds a category by its name'
 
-    def _done(self, category: str | None, told: str) -> None:
+    def _done(self, category: str | None, message: str) -> None:
         ticket = self._ticket
         self._steps.append(Step(ticket, category))
         # What a person said before of a category that is gone cannot be given again.
         undo = "" if category is not None and ticket.verdict else "; u takes it back"
-        self._said = f"{name_of(ticket)}: {told}{undo}"
+        self._said = f"{name_of(ticket)}: {message}{undo}"
 
     def _give(self, category: str) -> None:
         for outcome in self._session.triage.give_verdicts([VerdictDraft(0, self._ticket.ticket_id, category)]):
@@ -133,6 +133,6 @@ class ReviewSession:
         width = max(size.columns, LEAST)
         lines = screen(self._ticket, place, self._by_key, self._page, (width, size.lines))
         typed = [] if self._typed is None else [f"category: {self._typed}"]
-        said = "   ".join([*typed, self._said] if self._said else typed)
-        sys.stdout.write(CLEAR + "\n".join(lines) + f"\n{cut(said, width - 1)}")
+        line = "   ".join([*typed, self._said] if self._said else typed)
+        sys.stdout.write(CLEAR + "\n".join(lines) + f"\n{cut(line, width - 1)}")
         sys.stdout.flush()

@@ -50,8 +50,8 @@ def rendered(what: object) -> Iterator[str]:
 
 def text(value: object, style: str = "") -> Text:
     """Return a value as text that no markup and no escape code in it can change; what is no text looks as in JSON."""
-    said = value if isinstance(value, str) else "" if value is None else compact(value)
-    return Text(safe(said), style=style)
+    content = value if isinstance(value, str) else "" if value is None else compact(value)
+    return Text(safe(content), style=style)
 
 
 def bar(share: float | None) -> Text:
@@ -170,8 +170,8 @@ def stats(records: Sequence[Record]) -> RenderableType:
     if waiting.row_count:
         parts.append(waiting)
     audited = _titled("audited (sure answers that the next step was asked to confirm)", "classifier", "asked", "agreed")
-    for name, told in record["audited"].items():
-        audited.add_row(text(name), text(told["asked"]), text(told["agreed"]))
+    for name, numbers in record["audited"].items():
+        audited.add_row(text(name), text(numbers["asked"]), text(numbers["agreed"]))
     if audited.row_count:
         parts.append(audited)
     table = _titled("deliveries", "destination", "accepted", "pending", "dead")

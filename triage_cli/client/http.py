@@ -176,14 +176,14 @@ class Connection:
             with suppress(protocol.ProtocolError):
                 return protocol.problem_of(_parsed(self._body(answer)))
         answer.close()
-        said = f"{self.host} answered {answer.status_code} {answer.reason_phrase}".rstrip()
+        status = f"{self.host} answered {answer.status_code} {answer.reason_phrase}".rstrip()
         if answer.is_redirect:
-            return UsageError(f"{said}: it is elsewhere", hint="give --remote the address that it moved to")
+            return UsageError(f"{status}: it is elsewhere", hint="give --remote the address that it moved to")
         if answer.status_code in (401, 403):
-            return RefusedError(said, hint="a gateway in front of it may want a login; ask who runs it")
+            return RefusedError(status, hint="a gateway in front of it may want a login; ask who runs it")
         if answer.status_code >= 500 or answer.status_code == 429:
-            return ConnectionLostError(said, hint=AGAIN)
-        return UsageError(f"{said}, as no triage server does", hint="check the address given with --remote")
+            return ConnectionLostError(status, hint=AGAIN)
+        return UsageError(f"{status}, as no triage server does", hint="check the address given with --remote")
 
     def strange(self, why: object) -> UnavailableError:
         """Return the error of an answer that was not agreed on."""
@@ -273,12 +273,12 @@ class StreamAbortedError(Exception):
 
 
 def _kind(answer: httpx.Response) -> str:
-    said: str = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return said
+    media_type: str = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type
 
 
-def _strict(said: str) -> float:
-    raise protocol.ProtocolError(f"the number {said}")
+def _strict(number: str) -> float:
+    raise protocol.ProtocolError(f"the number {number}")
 
 
 def _parsed(text: bytes) -> Any:
@@ -291,5 +291,5 @@ def _parsed(text: bytes) -> Any:
 
 
 def _seconds(answer: httpx.Response) -> float:
-    said = answer.headers.get("retry-after", "")
-    return min(float(said), PATIENCE + 1) if said.isascii() and said.isdecimal() else 1.0
+    value = answer.headers.get("retry-after", "")
+    return min(float(value), PATIENCE + 1) if value.isascii() and value.isdecimal() else 1.0

@@ -104,8 +104,8 @@ def history_of(record: Any) -> History:
 
 
 def _classification_of(record: Record) -> Classification:
-    said = record.get("probabilities")
-    return named(Classification, {**record, "probabilities": None if said is None else compact(said)})
+    probabilities = record.get("probabilities")
+    return named(Classification, {**record, "probabilities": None if probabilities is None else compact(probabilities)})
 
 
 def event_of(record: Any) -> LoggedEvent:
@@ -269,11 +269,11 @@ def outcome_line(outcome: Outcome[Any]) -> str:
 
 def outcome_of(record: Record, value: Callable[[Record], T]) -> Outcome[T]:
     """Return an outcome from its record; `value` makes what it left behind."""
-    row, did, said = record.get("row"), record.get("did"), record.get("error")
+    row, did, error = record.get("row"), record.get("did"), record.get("error")
     if type(row) is not int or not isinstance(did, str) or did not in _ACTIONS:
         raise ProtocolError("a line that is no outcome")
     left = value(record) if "ticket" in record or "flip" in record else None
-    return Outcome(row, _ACTIONS[did], left, None if said is None else error_of(said))
+    return Outcome(row, _ACTIONS[did], left, None if error is None else error_of(error))
 
 
 def ticket_in(record: Record) -> Ticket:

@@ -104,9 +104,9 @@ def _find(
         if name is not None:
             return _open(_typed(name, origin, cwd, home), name, home, f" ({origin})"), ()
     notes: tuple[str, ...] = ()
-    here = cwd / "config.yaml"
-    if _is_file(here):
-        found = _open(here, "config.yaml", home)
+    local = cwd / "config.yaml"
+    if _is_file(local):
+        found = _open(local, "config.yaml", home)
         if found.ours:
             return found, ()
         notes = ("./config.yaml has none of triage's keys and was passed over",)
@@ -215,9 +215,9 @@ class _Settling:
         outside = ((flag, f"flag {names[0]}"), (self.env.get(names[1]) or None, f"environment {names[1]}"))
         for given, origin in outside:
             if given is not None:
-                said = objection(given) if given.strip() else "is empty"
-                if said:
-                    self.book.misplaced(origin, said)
+                problem = objection(given) if given.strip() else "is empty"
+                if problem:
+                    self.book.misplaced(origin, problem)
                 self.book.origins[key] = origin
                 return given
         value: str | None = self.values.get(key)
@@ -228,12 +228,14 @@ class _Settling:
         if flag is not None:
             self.book.origins["offline"] = "flag --offline"
             return flag
-        if not (said := self.env.get("TRIAGE_OFFLINE", "").strip()):
+        if not (given := self.env.get("TRIAGE_OFFLINE", "").strip()):
             return bool(self.values.get("offline"))
         self.book.origins["offline"] = "environment TRIAGE_OFFLINE"
-        if said.lower() not in TRUTHS:
-            self.book.misplaced("environment TRIAGE_OFFLINE", f'"{said[:40]}" is neither 1, true, yes nor 0, false, no')
-        return TRUTHS.get(said.lower(), True)
+        if given.lower() not in TRUTHS:
+            self.book.misplaced(
+                "environment TRIAGE_OFFLINE", f'"{given[:40]}" is neither 1, true, yes nor 0, false, no'
+            )
+        return TRUTHS.get(given.lower(), True)
 
 
 def _check_own_files(
@@ -245,8 +247,8 @@ def _check_own_files(
     for name, spec in destinations.items():
         if spec.path is not None and is_among(spec.path, ours):
             key = f"destinations.{name}.path"
-            said = f"{spec.path} is the database, a file beside it, or the configuration; name a file of its own"
-            book.misplaced(f"{book.origins[key]}: {key}", said)
+            problem = f"{spec.path} is the database, a file beside it, or the configuration; name a file of its own"
+            book.misplaced(f"{book.origins[key]}: {key}", problem)
 
 
 # The default routes

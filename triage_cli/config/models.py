@@ -114,11 +114,11 @@ class Config(NamedTuple):
         import hashlib
         import json
 
-        said = [
+        parts = [
             [rule._asdict() for rule in self.routes],
             [spec._asdict() for _, spec in sorted(self.destinations.items())],
         ]
-        text = json.dumps(said, sort_keys=True, ensure_ascii=False, default=str)
+        text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

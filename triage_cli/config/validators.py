@@ -72,9 +72,9 @@ def suggestion(word: str, known: Collection[str], cutoff: float = 0.6) -> str:
     return f'; did you mean "{by_lower[near[0]]}"?' if near else ""
 
 
-def listed(words: Collection[str]) -> str:
+def listed(items: Collection[str]) -> str:
     """Join words as a sentence does."""
-    *most, last = words
+    *most, last = items
     return f"{', '.join(most)} or {last}" if most else last
 
 
@@ -136,13 +136,13 @@ def header(place: ConfigNode) -> str:
     return value
 
 
-def one_of(*words: str) -> Check:
+def one_of(*choices: str) -> Check:
     """Accept one of these words."""
 
     def check(place: ConfigNode) -> str:
         value = text(place)
-        if value not in words:
-            raise ConfigValueError(f'"{value[:80]}" is none of {listed(words)}{suggestion(value, words)}')
+        if value not in choices:
+            raise ConfigValueError(f'"{value[:80]}" is none of {listed(choices)}{suggestion(value, choices)}')
         return value
 
     return check

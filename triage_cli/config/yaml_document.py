@@ -154,9 +154,9 @@ def _compose(text: str) -> Any:
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        said = ", ".join(part for part in (exc.context, exc.problem) if part)
-        advice = "; indent with spaces" if r"'\t'" in said else ""
-        raise UnreadableError(f"column {column}: not valid YAML: {said}{advice}", line) from exc
+        problem = ", ".join(part for part in (exc.context, exc.problem) if part)
+        advice = "; indent with spaces" if r"'\t'" in problem else ""
+        raise UnreadableError(f"column {column}: not valid YAML: {problem}{advice}", line) from exc
     except RecursionError as exc:
         raise UnreadableError("nested too deeply") from exc
     except (ValueError, OverflowError) as exc:  # an escape beyond Unicode, a %YAML directive that is no number

@@ -22,8 +22,8 @@ class NewKey(NamedTuple):
 def new_key() -> NewKey:
     """Make a key."""
     key_id = "".join(secrets.choice(_ALPHABET) for _ in range(8))
-    said = f"{PREFIX}{key_id}_" + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET))
-    return NewKey(key_id, said + _checksum(said))
+    secret = f"{PREFIX}{key_id}_" + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET))
+    return NewKey(key_id, secret + _checksum(secret))
 
 
 def key_id_of(text: str) -> str | None:

@@ -32,11 +32,11 @@ def link(prev: str, seq: int, event: Event, detail: str, key: bytes | None = Non
     # Ids, times and actions are ours and need no escaping; an actor may be anything, and is the same for a whole run.
     ticket = "null" if event.ticket_id is None else f'"{event.ticket_id}"'
     run = "null" if event.run_id is None else f'"{event.run_id}"'
-    said = (
+    fields = (
         f'{prev}\n{{"action":"{event.action}","actor":{_quoted(event.actor)},"detail":{detail},"run_id":{run},'
         f'"seq":{seq},"ticket_id":{ticket},"timestamp":"{event.at}"}}'
     ).encode("utf-8", "surrogatepass")
-    return hmac.digest(key, said, "sha256").hex() if key else hashlib.sha256(said).hexdigest()
+    return hmac.digest(key, fields, "sha256").hex() if key else hashlib.sha256(fields).hexdigest()
 
 
 def append(
@@ -60,13 +60,13 @@ def mark(key: bytes | None) -> str | None:
 
 def same(mark_: str | None, key: bytes | None) -> str | None:
     """Return the mark under which a log goes on. Raises `StoreError` where it was begun with another key."""
-    mine = mark(key)
-    if mark_ is not None and mark_ != mine:
+    own_mark = mark(key)
+    if mark_ is not None and mark_ != own_mark:
         raise StoreError(
             "the audit log is written with a key, and TRIAGE_AUDIT_KEY does not hold it",
             hint="set it to the key that this log was begun with",
         )
-    return mine
+    return own_mark
 
 
 def verify(trail: Iterable[LoggedEvent], key: bytes | None, heads: Mapping[str, str]) -> Head:
@@ -138,5 +138,5 @@ def holds(event: LoggedEvent, prev: str, key: bytes | None) -> bool:
     # These are not quoted when they are hashed: with a quote inside, two events could have the same bytes.
     if any('"' in text or "\\" in text for text in plain):
         return False
-    said = Event(event.action, event.ticket_id, event.run_id, event.actor, event.timestamp)
-    return event.hash == link(prev, event.seq, said, event.detail, key)
+    unlinked = Event(event.action, event.ticket_id, event.run_id, event.actor, event.timestamp)
+    return event.hash == link(prev, event.seq, unlinked, event.detail, key)

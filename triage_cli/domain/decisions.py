@@ -44,7 +44,7 @@ class Classification(NamedTuple):
     raw: float | None = None
 
     @property
-    def said(self) -> float | None:
+    def raw_confidence(self) -> float | None:
         """Return the confidence as it was given, before it was calibrated."""
         return self.confidence if self.raw is None else self.raw
 

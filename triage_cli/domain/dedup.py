@@ -81,8 +81,8 @@ def updated_ticket(known: Ticket, item: Identified) -> Ticket | None:
     created_at = draft.created_at or known.created_at
     extra = _merged(known.extra, draft)
     rewritten = item.content != known.content_hash
-    here = (known.customer_id, known.priority, known.created_at, known.extra)
-    if not rewritten and (customer_id, priority, created_at, extra) == here:
+    before = (known.customer_id, known.priority, known.created_at, known.extra)
+    if not rewritten and (customer_id, priority, created_at, extra) == before:
         return None
     ticket = known._replace(
         customer_id=customer_id,
@@ -158,10 +158,10 @@ def repeated(item: Identified) -> RowError:
 
 def _merged(known: str, draft: TicketDraft) -> str:
     """Return what else is known of a ticket: a column that this export lacks stays, one that it empties goes."""
-    said = _json(draft.extra)
-    if known in (said, "{}"):
-        return said
-    merged = {**from_json(known), **from_json(said)}
+    added = _json(draft.extra)
+    if known in (added, "{}"):
+        return added
+    merged = {**from_json(known), **from_json(added)}
     return _json({name: value for name, value in merged.items() if name not in draft.silent})
 
 

@@ -180,8 +180,8 @@ def _routed(detail: Mapping[str, Any]) -> str:
     if not detail.get("new"):
         return f"Rule {detail.get('rule')} names {to}; nothing new was owed (map {detail.get('config')})."
     instead = ", instead of what went before" if detail.get("superseded") else ""
-    told = f"Rule {detail.get('rule')} sends {detail.get('category')} to {to}{instead} (map {detail.get('config')})."
-    return f"{told} The run was offline, so {_listed(detail['offline'])} waited." if detail.get("offline") else told
+    sent = f"Rule {detail.get('rule')} sends {detail.get('category')} to {to}{instead} (map {detail.get('config')})."
+    return f"{sent} The run was offline, so {_listed(detail['offline'])} waited." if detail.get("offline") else sent
 
 
 def _delivery(action: str, detail: Mapping[str, Any], error: str | None) -> str:
@@ -216,8 +216,8 @@ def _next(history: History, gone: str | None, owed: Sequence[str] | None) -> str
     due = f" ({', '.join(map(_due, pending))})" if pending else ""
     why = f" since {gone} is no category any more" if gone else failed
     decides = f"a person decides{why}: triage verdict {_typed(history)} CATEGORY, or triage review"
-    told = decides if ticket.status == "needs_review" or gone else f"{_stays(history, owed)}{failed}"
-    return f"{_waits(history)}{told}{due}."
+    sentences = decides if ticket.status == "needs_review" or gone else f"{_stays(history, owed)}{failed}"
+    return f"{_waits(history)}{sentences}{due}."
 
 
 def _stays(history: History, owed: Sequence[str] | None) -> str:

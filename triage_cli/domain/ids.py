@@ -61,8 +61,8 @@ def external_identity(source: str, external_id: str) -> str:
 
 def content_identity(source: str, content: str, customer_id: str | None, created_at: str | None) -> str:
     """Return the identity of a ticket without an id of its own, still without its how-manieth occurrence."""
-    said = f"{source}\0{content}\0{customer_id or ''}\0{created_at or ''}"
-    return "#" + hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    fields = f"{source}\0{content}\0{customer_id or ''}\0{created_at or ''}"
+    return "#" + hashlib.sha256(fields.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def forgotten(identity: str) -> str:
@@ -77,8 +77,8 @@ def is_forgotten(identity: str) -> bool:
 
 def delivery_id(ticket_id: str, category: str, destination: str, nth: int) -> str:
     """Return the id that one delivery carries over all its attempts; it holds no dot, as Standard Webhooks asks."""
-    said = f"{ticket_id}\0{category}\0{destination}\0{nth}"
-    return "msg_" + hashlib.sha256(said.encode()).hexdigest()[:32]
+    fields = f"{ticket_id}\0{category}\0{destination}\0{nth}"
+    return "msg_" + hashlib.sha256(fields.encode()).hexdigest()[:32]
 
 
 def answer_key(fingerprint: str, text: str) -> str:

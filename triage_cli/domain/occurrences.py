@@ -22,17 +22,17 @@ class OccurrenceCounter:
     def count(self, identities: Sequence[str]) -> list[int]:
         """Return how often each was seen before, here and earlier in this list, and remember them."""
         keys = [hash(identity) for identity in identities]
-        here = self._first if self._db is None else self._stored(self._db, keys)
+        numbers = self._first if self._db is None else self._stored(self._db, keys)
         before = []
         for key in keys:
-            number = here.get(key, 0)
+            number = numbers.get(key, 0)
             before.append(number)
-            here[key] = number + 1
+            numbers[key] = number + 1
         if self._db is not None:
-            self._keep(self._db, here)
-        elif len(here) > IN_MEMORY:
+            self._keep(self._db, numbers)
+        elif len(numbers) > IN_MEMORY:
             self._db = self._opened()
-            self._keep(self._db, here)
+            self._keep(self._db, numbers)
             self._first = {}
         return before
 
@@ -45,8 +45,8 @@ class OccurrenceCounter:
 
     @staticmethod
     def _stored(db: sqlite3.Connection, keys: list[int]) -> dict[int, int]:
-        wanted = "select key, number from seen where key in (select value from json_each(?))"
-        return dict(db.execute(wanted, (compact(keys),)).fetchall())
+        query = "select key, number from seen where key in (select value from json_each(?))"
+        return dict(db.execute(query, (compact(keys),)).fetchall())
 
     @staticmethod
     def _keep(db: sqlite3.Connection, numbers: dict[int, int]) -> None:

@@ -17,12 +17,12 @@ from triage_cli.domain.invisible import readings
 
 class _Sign(NamedTuple):
     kind: str
-    words: frozenset[str]
+    vocabulary: frozenset[str]
     pattern: Pattern[str]
 
 
-def _sign(kind: str, words: str, pattern: str) -> _Sign:
-    return _Sign(kind, frozenset(words.split("|")), re.compile(pattern))
+def _sign(kind: str, vocabulary: str, pattern: str) -> _Sign:
+    return _Sign(kind, frozenset(vocabulary.split("|")), re.compile(pattern))
 
 
 _SPEAKS = "instructions to the classifier"
@@ -105,7 +105,7 @@ _ASKING = re.compile(
     r"|with)\b\W{0,4}(?:(?:an?|the|our|your) )?(?:(?:category|label|queue|class)\b\W{0,3})?$"
     r"|\b(?:category|label|classification|queue)\b ?(?:[:=]|is|to|must be|should be)\W{0,4}$"
 )
-_WORDS = frozenset().union(*(sign.words for sign in SIGNS))  # each is looked for once in a text
+_WORDS = frozenset().union(*(sign.vocabulary for sign in SIGNS))  # each is looked for once in a text
 # Each of these cut at its blanks, which stay: a text that holds it has words that hold the pieces at their ends.
 _PIECES = {word: re.findall(r" ?[^ ]+ ?", word) for word in sorted(_WORDS) if word.isascii()}
 # One of these stands in what `_ASKING` finds.
@@ -134,13 +134,13 @@ class Suspicion:
         longest = [max(label.split() or [""], key=len) for label in self._labels]
         self._bits = [*bits.items(), *((word, 1) for word in longest), *((word, 2) for word in _ASKED)]
         # `found` finds something in an ASCII text only where its words' traces together hold all bits of one of these.
-        self.wanted = [3, *(sum({bits[piece] for piece in pieces}) for pieces in _PIECES.values())]
+        self.required = [3, *(sum({bits[piece] for piece in pieces}) for pieces in _PIECES.values())]
 
-    def traces(self, words: Sequence[str]) -> list[int]:
+    def traces(self, tokens: Sequence[str]) -> list[int]:
         """Return of each lower-case word, as bits, which pieces of what `found` looks for it holds."""
-        found = [0] * len(words)
-        text = f" {' '.join(words)} "
-        starts = list(accumulate((len(word) + 1 for word in words[:-1]), initial=1))
+        found = [0] * len(tokens)
+        text = f" {' '.join(tokens)} "
+        starts = list(accumulate((len(word) + 1 for word in tokens[:-1]), initial=1))
         for piece, bit in self._bits:
             at = text.find(piece)
             while at >= 0:
@@ -158,9 +158,9 @@ class Suspicion:
         return tuple(kinds)
 
     def _look(self, text: str, kinds: dict[str, None]) -> None:
-        here = [word for word in _WORDS if word in text]
-        for kind, words, pattern in SIGNS if here else ():
-            if kind not in kinds and not words.isdisjoint(here) and pattern.search(text):
+        present = [word for word in _WORDS if word in text]
+        for kind, vocabulary, pattern in SIGNS if present else ():
+            if kind not in kinds and not vocabulary.isdisjoint(present) and pattern.search(text):
                 kinds[kind] = None
         for label in self._labels:
             if label in text and self._asks(text, label):

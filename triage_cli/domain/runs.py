@@ -29,12 +29,12 @@ class Held(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One bulk command; `words` is the command without its secrets. `pid` is 0 for a caller that cannot be probed."""
+    """One bulk command; `command_line` is what was typed, without secrets. `pid` is 0 for a caller that cannot be probed."""
 
     run_id: str
     kind: str
     actor: str
-    words: str
+    command_line: str
     started_at: str
     host: str = ""
     pid: int = 0

@@ -178,7 +178,12 @@ def run_record(run: Run) -> dict[str, Any]:
 
     Without an end it still runs, or was killed (`exit_code` 137); `seconds` counts to the end.
     """
-    record = run._asdict() | {"counts": from_json(run.counts), "cost_usd": run.spent, "seconds": None}
+    record = run._asdict() | {
+        "words": run.command_line,
+        "counts": from_json(run.counts),
+        "cost_usd": run.spent,
+        "seconds": None,
+    }
     if run.ended_at:
         began, ended = datetime.fromisoformat(run.started_at), datetime.fromisoformat(run.ended_at)
         record["seconds"] = round((ended - began).total_seconds(), 3)

@@ -20,6 +20,6 @@ def secret_of(text: str) -> bytes:
 
 def signature(secrets: Sequence[bytes], message_id: str, timestamp: int, body: bytes) -> str:
     """Return the header that signs a message, one signature a secret so that secrets can be rotated."""
-    said = f"{message_id}.{timestamp}.".encode() + body
-    signed = (base64.b64encode(hmac.digest(secret, said, hashlib.sha256)).decode() for secret in secrets)
+    signed_content = f"{message_id}.{timestamp}.".encode() + body
+    signed = (base64.b64encode(hmac.digest(secret, signed_content, hashlib.sha256)).decode() for secret in secrets)
     return " ".join(f"v1,{text}" for text in signed)

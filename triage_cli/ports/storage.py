@@ -107,7 +107,7 @@ class Store(Protocol):
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
 
-    def set_aside(self, lease: Lease, wanted: Sequence[float], per_day: float | None) -> int:
+    def set_aside(self, lease: Lease, amounts: Sequence[float], per_day: float | None) -> int:
         """Renew a run's lease, record what it says of money, and set further sums aside, in USD; return how many.
 
         With `per_day`, in their order as many as keep what all runs spent in 24 hours or have set aside within it.
@@ -211,7 +211,7 @@ class AuditLogReader(Protocol):
     def mend(self) -> str:
         """Return the command that keeps today's head there."""
 
-    def told(self) -> tuple[Head, str | None]:
+    def recorded_head(self) -> tuple[Head, str | None]:
         """Return the head that the store itself tells, and the mark of the key it was written with."""
 
     def kept(self) -> Head | None:
@@ -242,7 +242,7 @@ class ApiAccessStore(Protocol):
     def touch(self, key_id: str) -> None:
         """Note that a key was used just now."""
 
-    def permits(self, key_id: str, wanted: int, per_minute: int, burst: int) -> float:
+    def permits(self, key_id: str, tokens: int, per_minute: int, burst: int) -> float:
         """Take permits for so many requests; return 0, or where they are not to be had the seconds until they are."""
 
     def open(self, key_id: str, key: str, body_hash: str, seconds: float) -> StoredResponse | None:

@@ -26,9 +26,9 @@ def by_content(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
         for column, cell in zip(columns, map(str.strip, row), strict=False):
             if cell:
                 column.append(cell)
-    words = [sum(len(cell.split()) for cell in column) / max(len(column), 1) for column in columns]
-    prose = [place for place in range(width) if words[place] >= _PROSE]
-    prose = sorted(prose, key=lambda place: -words[place])[:2]
+    mean_words = [sum(len(cell.split()) for cell in column) / max(len(column), 1) for column in columns]
+    prose = [place for place in range(width) if mean_words[place] >= _PROSE]
+    prose = sorted(prose, key=lambda place: -mean_words[place])[:2]
     if not prose:
         return {}
     fields = {"description": prose[0]}
@@ -39,6 +39,6 @@ def by_content(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
             continue
         if "created_at" not in fields and all(moment(cell) is not None and not cell.isdigit() for cell in column):
             fields["created_at"] = place
-        elif place == 0 and words[place] == 1 and len(set(column)) == len(column) == len(rows):
+        elif place == 0 and mean_words[place] == 1 and len(set(column)) == len(column) == len(rows):
             fields["external_id"] = place
     return fields

@@ -213,9 +213,9 @@ def _job_title(keys: Sequence[str]) -> int | None:
 
 
 def _containing(field: str, headers: Sequence[str], places: Sequence[int]) -> int | None:
-    wanted = _CONTAINED.get(field, frozenset())
+    names = _CONTAINED.get(field, frozenset())
     for place in places:
-        words = set(plain(headers[place]).split())
-        if words & wanted and words.isdisjoint(_DECOYS):
+        header_words = set(plain(headers[place]).split())
+        if header_words & names and header_words.isdisjoint(_DECOYS):
             return place
     return None

@@ -75,16 +75,16 @@ class Decoder:
         self.mixed = False
         self.mended = self.halves = 0
         self.wide = codecs.lookup(encoding).name.startswith(_WIDE)
-        self._named = self.told
+        self._named = self.described
         self._beyond_ascii = 0  # bytes of characters that took more than one, decoded so far
 
     def begin(self) -> None:
         """Begin anew to count: what was decoded so far was only looked at, and will come again."""
         self.mended = self.halves = 0
-        self._named = self.told
+        self._named = self.described
 
     @property
-    def told(self) -> str:
+    def described(self) -> str:
         """Name the encoding of most of what was decoded."""
         if self.fallback and not self.mixed:
             return self.fallback

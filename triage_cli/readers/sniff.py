@@ -112,12 +112,12 @@ def _no_encoding(name: str) -> UsageError:
     return UsageError(f"there is no encoding “{name}”", hint="try utf-8, utf-16, cp1252 or mac-roman")
 
 
-def format_of(text: str, name: str, wanted: str | None) -> str:
+def format_of(text: str, name: str, given: str | None) -> str:
     """Return `csv`, `tsv`, `json` or `jsonl`: as asked for, else as the text begins, else as the name ends."""
-    if wanted is not None:
-        if wanted.lower() not in FORMATS:
-            raise UsageError(f"there is no format “{wanted}”", hint=f"one of {', '.join(FORMATS)}")
-        return wanted.lower()
+    if given is not None:
+        if given.lower() not in FORMATS:
+            raise UsageError(f"there is no format “{given}”", hint=f"one of {', '.join(FORMATS)}")
+        return given.lower()
     ending = name.rpartition(".")[2].lower()
     if re.match(r'\s*(?:\{\s*["}]|\[\s*[\[{\]"\d])', text):
         return "json"
@@ -126,13 +126,13 @@ def format_of(text: str, name: str, wanted: str | None) -> str:
     return "tsv" if ending in ("tsv", "tab") else "csv"
 
 
-def delimiter_of(wanted: str | None) -> str | None:
+def delimiter_of(given: str | None) -> str | None:
     """Return the delimiter asked for; raises UsageError unless it is one character that can be one."""
-    if wanted is None:
+    if given is None:
         return None
-    found = _NAMED.get(wanted.lower(), wanted)
+    found = _NAMED.get(given.lower(), given)
     if len(found) != 1 or found in '"\r\n\0':
-        raise UsageError(f"“{wanted}” cannot delimit cells", hint="give one character, such as ';', or tab")
+        raise UsageError(f"“{given}” cannot delimit cells", hint="give one character, such as ';', or tab")
     return found
 
 
@@ -140,9 +140,9 @@ def sampled(text: str, delimiter: str | None, *, whole: bool) -> Sample:
     """Return the first rows of a CSV, split by the delimiter asked for or by the one that fits them best."""
     lines = lines_of(text)
     skip = 0
-    if lines and (told := _SEP.match(lines[0].lstrip("\ufeff"))):
+    if lines and (declared := _SEP.match(lines[0].lstrip("\ufeff"))):
         skip, lines = 1, lines[1:]
-        delimiter = delimiter or told[1]
+        delimiter = delimiter or declared[1]
     if not whole and len(lines) > 1:
         lines.pop()  # cut at the head's end
     if delimiter is None:

@@ -91,14 +91,14 @@ class _Input(NamedTuple):
 
     def _proven(self, place: int, records: "_Reader") -> set[bool]:
         """Look through an input for the first row that proves the order of day and month."""
-        here = self.stream.tell()
+        position = self.stream.tell()
         self.stream.seek(self.begin or 0)
         try:
             for record in records(texts(self.stream, b"", Decoder(self.decoder.encoding))):
                 if record.cells and (proven := orders(record.cells[place : place + 1])):
                     return proven
         finally:
-            self.stream.seek(here)
+            self.stream.seek(position)
         return set()
 
 
@@ -151,7 +151,7 @@ def _csv_table(given: _Input, sample: Sample) -> Table:
         columns if header.before else None,
         _ours(columns),
     )
-    how = [decoder.told, "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"]
+    how = [decoder.described, "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"]
     rows = _After(records(given.blocks()), sample.skip + header.before)
     return Table(
         columns,
@@ -247,12 +247,12 @@ def _is_ticket(item: Mapping[str, Any]) -> bool:
 
 def _mostly_nested(items: Sequence[Mapping[str, Any]]) -> set[str]:
     """Return the keys under which lists and objects are the rule; one among texts is one row's own matter."""
-    said: Counter[str] = Counter()
+    balance: Counter[str] = Counter()
     for item in items:
         for key, value in item.items():
             if value not in (None, ""):
-                said[key] += 1 if isinstance(value, dict | list) else -1
-    return {key for key, more in said.items() if more > 0}
+                balance[key] += 1 if isinstance(value, dict | list) else -1
+    return {key for key, more in balance.items() if more > 0}
 
 
 def _ours(columns: Sequence[str]) -> frozenset[str]:

@@ -40,6 +40,6 @@ def _is_totals(cells: Sequence[str]) -> bool:
     filled = [cell.strip() for cell in cells if cell and not cell.isspace()]
     if not filled or len(filled[0]) > _LONGEST:
         return False
-    words = _NUMBER.sub(" ", filled[0])
-    numbers = words != filled[0] or len(filled) > 1
-    return numbers and _LABELS.fullmatch(plain(words)) is not None and all(map(_NUMBER.fullmatch, filled[1:]))
+    label = _NUMBER.sub(" ", filled[0])
+    numbers = label != filled[0] or len(filled) > 1
+    return numbers and _LABELS.fullmatch(plain(label)) is not None and all(map(_NUMBER.fullmatch, filled[1:]))

@@ -46,11 +46,11 @@ _PRIORITIES = {
     "sehrniedrig niedrigste basse faible mineur mineure tresbasse baixa baixo muitobaixa baja bajo muybaja bassa basso "
     "molltobassa minima laag zeerlaag laagste",
 }
-_BY_WORD = {word: name for name, words in _PRIORITIES.items() for word in words.split()}
+_BY_WORD = {word: name for name, spellings in _PRIORITIES.items() for word in spellings.split()}
 
 _MONTHS = {
     word: number
-    for number, words in enumerate(
+    for number, spellings in enumerate(
         (
             "jan ene gen",
             "feb fev",
@@ -67,7 +67,7 @@ _MONTHS = {
         ),
         start=1,
     )
-    for word in words.split()
+    for word in spellings.split()
 } | {"juin": 6, "juil": 7}
 _ZONES = {
     "z": 0,
@@ -123,16 +123,16 @@ def plain(text: str) -> str:
 
 def priority(text: str, numbers: Mapping[str, str]) -> str | None:
     """Return the priority a word stands for; a bare number only where `numbers` knows its meaning."""
-    words = plain(text).split()
-    if not words:
+    parts = plain(text).split()
+    if not parts:
         return None
-    if len(words) == 1 and words[0].isdigit():
-        return numbers.get(words[0])
-    known = _BY_WORD.get("".join(words))
+    if len(parts) == 1 and parts[0].isdigit():
+        return numbers.get(parts[0])
+    known = _BY_WORD.get("".join(parts))
     if known is None:  # "1 - Critical", "P1 (critical)", "5 very high", "High priority"
-        words = [word for word in words if not word.isdigit() and not word.startswith("prio")]
-        meant = {_BY_WORD.get(word) for word in words}
-        known = _BY_WORD.get("".join(words)) or (meant.pop() if len(meant) == 1 else None)
+        parts = [word for word in parts if not word.isdigit() and not word.startswith("prio")]
+        meant = {_BY_WORD.get(word) for word in parts}
+        known = _BY_WORD.get("".join(parts)) or (meant.pop() if len(meant) == 1 else None)
     return known
 
 

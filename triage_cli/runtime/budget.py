@@ -69,30 +69,30 @@ class Budget:
         """Tell whether there is any bound."""
         return self.bounds.limit is not None or self.bounds.per_day is not None
 
-    def set_aside(self, wanted: Sequence[float]) -> int:
+    def set_aside(self, amounts: Sequence[float]) -> int:
         """Set worst cases aside, in their order as many as the bounds allow; return how many.
 
         Where there is a `grant` that is written down on return, so that other runs and a kill take nothing of it.
         """
-        if self.grant is None or not any(wanted):
+        if self.grant is None or not any(amounts):
             with self._lock:
-                number = self._within(wanted)
-                self._take(wanted[:number])
+                number = self._within(amounts)
+                self._take(amounts[:number])
             return number
         with self._recording:
             with self._lock:
-                number = self._within(wanted)
+                number = self._within(amounts)
                 spent, reserved = self.spent, self.reserved
             if number:
-                number = self.grant(spent, reserved, wanted[:number])
+                number = self.grant(spent, reserved, amounts[:number])
             with self._lock:
-                self._take(wanted[:number])
+                self._take(amounts[:number])
         return number
 
-    def _within(self, wanted: Sequence[float]) -> int:
+    def _within(self, amounts: Sequence[float]) -> int:
         if self.bounds.limit is None:
-            return len(wanted)
-        return fitting(wanted, self.bounds.limit - self.brought - self.reserved)
+            return len(amounts)
+        return fitting(amounts, self.bounds.limit - self.brought - self.reserved)
 
     def _take(self, granted: Sequence[float]) -> None:
         self.reserved += sum(granted)

@@ -29,10 +29,10 @@ def began(pid: int) -> str:
     """
     try:
         # Its name stands in brackets, and may hold any.
-        said = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:
         return ""
-    return "" if said[0] in "ZX" else said[19]
+    return "" if fields[0] in "ZX" else fields[19]
 
 
 def alive(pid: int, since: str = "") -> bool:

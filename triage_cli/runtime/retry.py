@@ -21,14 +21,14 @@ LONGEST_DELAY = 8.0
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Return the seconds that a response asks to wait, or None; `now` is seconds since 1970, for dates."""
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        said = headers.get(name, "").strip()
-        if not said:
+        value = headers.get(name, "").strip()
+        if not value:
             continue
         try:
-            seconds = float(said) * scale
+            seconds = float(value) * scale
         except ValueError:
             try:
-                seconds = parsedate_to_datetime(said).timestamp() - now
+                seconds = parsedate_to_datetime(value).timestamp() - now
             except (ValueError, TypeError, OverflowError, OSError):
                 continue
         if seconds > 0:  # false for NaN too

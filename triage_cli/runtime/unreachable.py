@@ -23,8 +23,8 @@ def host_of(url: str) -> str:
 def _certificate(error: BaseException) -> str:
     if getattr(error, "verify_code", None) in UNKNOWN_AUTHORITY:
         return "its certificate is not trusted (SSL_CERT_FILE names your own authority)"
-    said = str(getattr(error, "verify_message", "")).rstrip(".")
-    return f"its certificate does not hold{f': {said}' if said else ''}"
+    reason = str(getattr(error, "verify_message", "")).rstrip(".")
+    return f"its certificate does not hold{f': {reason}' if reason else ''}"
 
 
 # The first that is among an error and its causes is told.
@@ -46,13 +46,13 @@ NAMES = {
 def reason(error: BaseException) -> str:
     """Return in words why a connection failed."""
     found = list(causes(error))
-    for kind, words in REASONS:
+    for kind, sentence in REASONS:
         for cause in found:
             if isinstance(cause, kind):
-                return words if isinstance(words, str) else words(cause)
+                return sentence if isinstance(sentence, str) else sentence(cause)
     names = {each.__name__ for cause in found for each in type(cause).__mro__}
-    for name, said in NAMES.items():
+    for name, sentence in NAMES.items():
         if name in names:
-            return said
+            return sentence
     system = (cause.strerror for cause in found if isinstance(cause, OSError) and cause.strerror)
-    return next((f"the system says: {words}" for words in system), "the connection broke")
+    return next((f"the system says: {sentence}" for sentence in system), "the connection broke")

@@ -19,7 +19,7 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str]) ->
     `heads` maps the hashes of heads that must be in the log to where they were kept. Without any there must be the one
     that the store keeps apart from its log.
     """
-    ends_at, mark = trail.told()
+    ends_at, mark = trail.recorded_head()
     _agree(mark, key)
     kept, damage = _kept(trail)
     where = {kept.head: f"kept {trail.place} (of event {kept.events})", **heads} if kept else heads

@@ -67,8 +67,8 @@ class StoreGate:
 
     def revoke(self, name: str) -> ApiKey:
         """Revoke the key of this name."""
-        said = "update api_keys set revoked_at = coalesce(revoked_at, ?) where name = ? returning *"
-        rows = self._write(said, (now(), name))
+        statement = "update api_keys set revoked_at = coalesce(revoked_at, ?) where name = ? returning *"
+        rows = self._write(statement, (now(), name))
         if not rows:
             raise NotFoundError(f'no key "{name}"', hint="triage keys list shows them")
         return ApiKey(*rows[0])
@@ -84,9 +84,9 @@ class StoreGate:
 
     # -- bounds
 
-    def permits(self, key_id: str, wanted: int, per_minute: int, burst: int) -> float:
+    def permits(self, key_id: str, tokens: int, per_minute: int, burst: int) -> float:
         """Take permits; return 0, or the seconds until they are to be had."""
-        at, cost, whole = time.time(), wanted * 60.0 / per_minute, burst * 60.0 / per_minute
+        at, cost, whole = time.time(), tokens * 60.0 / per_minute, burst * 60.0 / per_minute
         values = {"key_id": key_id, "now": at, "cost": cost, "burst": whole}
         if self._write(PERMITS, values):
             return 0.0
@@ -109,19 +109,19 @@ class StoreGate:
         return found or StoredResponse(body_hash, None, None)  # given up in between: the caller asks again
 
     def _kept(self, key_id: str, key: str) -> StoredResponse | None:
-        said = "select body_hash, status, answer from idempotency where key_id = ? and key = ?"
-        rows = self._select(said, (key_id, key))
+        query = "select body_hash, status, answer from idempotency where key_id = ? and key = ?"
+        rows = self._select(query, (key_id, key))
         return StoredResponse(*rows[0]) if rows else None
 
     def close(self, key_id: str, key: str, status: int, answer: str) -> None:
         """Keep the answer to a request."""
-        said = "update idempotency set status = ?, answer = ? where key_id = ? and key = ? returning 1"
-        self._write(said, (status, answer, key_id, key))
+        statement = "update idempotency set status = ?, answer = ? where key_id = ? and key = ? returning 1"
+        self._write(statement, (status, answer, key_id, key))
 
     def renew(self, key_id: str, key: str, seconds: float) -> None:
         """Say that a request is still at work."""
-        said = "update idempotency set lease_until = ? where key_id = ? and key = ? and status is null returning 1"
-        self._write(said, (time.time() + seconds, key_id, key))
+        statement = "update idempotency set lease_until = ? where key_id = ? and key = ? and status is null returning 1"
+        self._write(statement, (time.time() + seconds, key_id, key))
 
     def give_up(self, key_id: str, key: str) -> None:
         """Forget a request that came to nothing."""

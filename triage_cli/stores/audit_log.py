@@ -69,8 +69,8 @@ def kept_head(path: str) -> Head | None:
     file = Path(f"{path}.head")
     try:
         text = file.read_text("utf-8")
-        said = json.loads(text) if text else None
-        return None if said is None else Head(str(said["head"]), int(said["events"]))
+        fields = json.loads(text) if text else None
+        return None if fields is None else Head(str(fields["head"]), int(fields["events"]))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -110,10 +110,10 @@ def keep_first_head(path: str) -> None:
 
 def write_head(path: str, head: Head) -> None:
     """Write the file that keeps a head."""
-    said = f'{{"head": "{head.head}", "events": {head.events:<{WIDTH}}}}\n'
+    line = f'{{"head": "{head.head}", "events": {head.events:<{WIDTH}}}}\n'
     file = Path(f"{path}.head")
     with open(file, "r+b" if file.exists() else "wb", buffering=0, opener=private) as out:
-        out.write(said.encode())
+        out.write(line.encode())
 
 
 class SqliteTrail:
@@ -126,7 +126,7 @@ class SqliteTrail:
         self._path = path
         self._db = db
 
-    def told(self) -> tuple[Head, str | None]:
+    def recorded_head(self) -> tuple[Head, str | None]:
         """Return the head that the database itself tells, and the mark of the key it was written with."""
         seq, head, mark = self._db.execute("select seq, hash, key from chain").fetchone() or (0, "", None)
         return Head(head, seq), mark
@@ -146,9 +146,9 @@ class SqliteTrail:
         held = {row[0].casefold() for row in self._db.execute("select sql from sqlite_master where type = 'trigger'")}
         if not held.issuperset(statement for statement in CORE if statement.startswith("create trigger")):
             yield "the triggers that keep the log append-only are gone"
-        for said, query in STRAYS:
+        for sentence, query in STRAYS:
             for (name,) in self._db.execute(query):
-                yield said.format(name)
+                yield sentence.format(name)
 
 
 # STRAYS as PostgreSQL has them: an event's detail is a text there too.
@@ -169,7 +169,7 @@ class ServerTrail:
         seq, head, mark = rows[0] if rows else (0, "", None)
         self._told = Head(head, seq), mark
 
-    def told(self) -> tuple[Head, str | None]:
+    def recorded_head(self) -> tuple[Head, str | None]:
         """Return the head that the database told, and the mark of the key it was written with."""
         return self._told
 
@@ -190,9 +190,9 @@ class ServerTrail:
         held = {(name, _plain(body)) for name, body in self._store._read(_TRIGGERS)}  # noqa: SLF001 - as above
         if not held.issuperset((name, _plain(body)) for name, body in schema.triggers()):
             yield "the triggers that keep the log append-only are gone"
-        for said, query in STRAYS:
+        for sentence, query in STRAYS:
             for (name,) in self._store._read(_JSON.sub(r"(\1::json ->> '\2')", query)):  # noqa: SLF001 - as above
-                yield said.format(name)
+                yield sentence.format(name)
 
 
 def _plain(body: str) -> str:
@@ -217,11 +217,11 @@ def trail(path: str) -> Iterator[SqliteTrail]:
             yield SqliteTrail(path, db)
     except sqlite3.Error as error:
         try:
-            said = translate(error, path)
+            translated = translate(error, path)
         except sqlite3.Error:
-            said = None
-        if isinstance(said, UnavailableError):
-            raise said from error
+            translated = None
+        if isinstance(translated, UnavailableError):
+            raise translated from error
         raise CheckError(f"the log in {path} cannot be read: {error}", hint="restore a backup") from error
 
 

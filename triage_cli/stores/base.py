@@ -135,8 +135,8 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
                 where.append("ticket_id < :after_id")
                 values |= {"after_id": selection.after}
             page = PAGE if left is None else min(left, PAGE)
-            said = " and ".join(where) or "true"
-            tickets, more = self._page(said, order, page, values)
+            condition = " and ".join(where) or "true"
+            tickets, more = self._page(condition, order, page, values)
             yield from tickets
             if not more:
                 return
@@ -209,8 +209,8 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         """Count."""
 
         def count(column: str) -> dict[str, int]:
-            said = f"select {column}, count(*) from tickets where {column} is not null group by 1 order by 2 desc, 1"
-            return dict(self._read(said))
+            query = f"select {column}, count(*) from tickets where {column} is not null group by 1 order by 2 desc, 1"
+            return dict(self._read(query))
 
         deliveries: dict[str, dict[str, int]] = {}
         for destination, state, number in self._read(queries.DELIVERY_COUNTS):
@@ -235,10 +235,10 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         """Find the new tickets that were forgotten while they were on their way here."""
         if not new or not db.execute(FORGOT).fetchone():
             return {}
-        mine = {forgotten(t.identity): t.ticket_id for t in new}
-        return {mine[t.identity]: Conflict(t) for t in self._identified(db, list(mine))}
+        ids = {forgotten(t.identity): t.ticket_id for t in new}
+        return {ids[t.identity]: Conflict(t) for t in self._identified(db, list(ids))}
 
     def _taken(self, db: Db, new: Sequence[Ticket]) -> dict[str, Conflict]:
         """Find the new tickets whose identity another one had taken."""
-        here = {t.identity: t for t in self._identified(db, [t.identity for t in new])}
-        return {t.ticket_id: Conflict(here[t.identity]) for t in new if here[t.identity].ticket_id != t.ticket_id}
+        held = {t.identity: t for t in self._identified(db, [t.identity for t in new])}
+        return {t.ticket_id: Conflict(held[t.identity]) for t in new if held[t.identity].ticket_id != t.ticket_id}

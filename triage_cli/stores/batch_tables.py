@@ -59,11 +59,11 @@ class BatchTables:
         self, batch_id: str, numbers: Sequence[int] | None = None, *, limit: int | None = None
     ) -> list[BatchItem]:
         """Return items that wait in a batch, those of these requests or the first ones, in their order."""
-        said, values = WAITING_ITEMS, {"batch_id": batch_id, "numbers": compact(list(numbers or ()))}
+        query, values = WAITING_ITEMS, {"batch_id": batch_id, "numbers": compact(list(numbers or ()))}
         if numbers is not None:
-            said += " and number in (select cast(number as integer) from asked)"
-        said += " order by number, ticket_id" + ("" if limit is None else f" limit {limit:d}")
-        return [BatchItem(*row) for row in self._read(said, values)]
+            query += " and number in (select cast(number as integer) from asked)"
+        query += " order by number, ticket_id" + ("" if limit is None else f" limit {limit:d}")
+        return [BatchItem(*row) for row in self._read(query, values)]
 
     def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
         """Return the open requests that ask these questions already by key: batch, number, and the tickets there."""
@@ -78,8 +78,8 @@ class BatchTables:
 
     def batch_options(self, fingerprint: str) -> str | None:
         """Return what was last left out of requests that ask this."""
-        said = "select options from batches where fingerprint = ? order by coalesce(ended_at, opened_at) desc limit 1"
-        rows = self._read(said, (fingerprint,))
+        query = "select options from batches where fingerprint = ? order by coalesce(ended_at, opened_at) desc limit 1"
+        rows = self._read(query, (fingerprint,))
         return rows[0][0] if rows else None
 
     def waiting(self) -> Mapping[str, Mapping[str, Any]]:

@@ -33,15 +33,15 @@ class DeliveryTables:
 
     def owed(self, ids: Sequence[str] | None = None) -> list[str]:
         """Return the destinations that have pending deliveries, of all tickets or of these."""
-        said, values = (queries.OWED, {}) if ids is None else (queries.OWED_OF, {"ids": compact(list(ids))})
-        return [row[0] for row in self._read(said, values)]
+        query, values = (queries.OWED, {}) if ids is None else (queries.OWED_OF, {"ids": compact(list(ids))})
+        return [row[0] for row in self._read(query, values)]
 
     def next_due(self, ids: Sequence[str] | None = None, *, but: Sequence[str] = ()) -> float | None:
         """Return when the next delivery that may be sent falls due, in seconds since 1970."""
-        said, values = queries.NEXT_DUE, {"but": compact(list(but))}
+        query, values = queries.NEXT_DUE, {"but": compact(list(but))}
         if ids is not None:
-            said, values = queries.NEXT_DUE_OF, values | {"ids": compact(list(ids))}
-        due: float | None = self._read(said, values)[0][0]
+            query, values = queries.NEXT_DUE_OF, values | {"ids": compact(list(ids))}
+        due: float | None = self._read(query, values)[0][0]
         return due
 
     def let_go(self, delivery_ids: Sequence[str], lease: Lease) -> None:

@@ -39,10 +39,10 @@ NAMES = """select external_id from tickets where external_id is not null
 CALLED = f"select distinct words from runs where {TYPED}"
 
 
-def _nameless(words: str, names: set[str]) -> str:
+def _nameless(command_line: str, names: set[str]) -> str:
     """Return a command as it was typed, without the names by which it called tickets."""
-    typed = shlex.split(words)
-    return words if names.isdisjoint(typed) else " ".join("…" if w in names else shlex.quote(w) for w in typed)
+    typed = shlex.split(command_line)
+    return command_line if names.isdisjoint(typed) else " ".join("…" if w in names else shlex.quote(w) for w in typed)
 
 
 class Forgetting(ABC):
@@ -66,9 +66,9 @@ class Forgetting(ABC):
             for ticket_id in ticket_ids:
                 db.execute(ERASE_ANSWERS, (f"%{ticket_id}%",))
             names = {row[0] for row in db.execute(NAMES, {"ids": compact(list(ticket_ids))}).fetchall()}
-            for (words,) in db.execute(CALLED).fetchall():
-                if (kept := _nameless(words, names)) != words:
-                    db.execute("update runs set words = ? where words = ?", (kept, words))
+            for (command_line,) in db.execute(CALLED).fetchall():
+                if (kept := _nameless(command_line, names)) != command_line:
+                    db.execute("update runs set words = ? where words = ?", (kept, command_line))
 
     def forgot(self) -> bool:
         """Tell whether anybody may have been forgotten here: cheap, and so asked again and again."""

@@ -10,7 +10,7 @@ from triage_cli.domain.errors import TakenOverError
 from triage_cli.domain.runs import Held, Lease, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.runtime.places import alive, place
-from triage_cli.stores.queries import TYPED
+from triage_cli.stores.queries import RUN_COLUMNS, TYPED
 
 KILLED = 137  # as a shell has it for SIGKILL
 # A living run whose lease has fewer seconds left than this is suspended, or held up: it cannot renew that itself.
@@ -65,8 +65,8 @@ class Leases(ABC):
         with self._writing() as db:
             unbroken = self._check_run(db, lease) > now
             self._renew(db, lease)
-            said = {"run": lease.run_id, "ids": compact(list(ticket_ids))}
-            return Held(frozenset(row[0] for row in db.execute(HELD, said).fetchall()), unbroken)
+            values = {"run": lease.run_id, "ids": compact(list(ticket_ids))}
+            return Held(frozenset(row[0] for row in db.execute(HELD, values).fetchall()), unbroken)
 
     @staticmethod
     def _check_run(db: Any, lease: Lease) -> float:
@@ -81,10 +81,10 @@ class Leases(ABC):
 
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
-        here, now, columns = place(), self._now(), ", ".join(Run._fields)
+        own_place, now, columns = place(), self._now(), ", ".join(RUN_COLUMNS)
         most = "" if limit is None else f" limit {int(limit)}"
-        said = f"select {columns}, lease_until, place, process from runs order by run_id desc{most}"
-        for *values, until, there, began in self._read(said):
+        query = f"select {columns}, lease_until, place, process from runs order by run_id desc{most}"
+        for *values, until, there, began in self._read(query):
             run = Run(*values)
-            lives = alive(run.pid, began) and (began or until > now) if there == here else until > now
+            lives = alive(run.pid, began) and (began or until > now) if there == own_place else until > now
             yield run if run.ended_at or lives else run._replace(exit_code=KILLED)

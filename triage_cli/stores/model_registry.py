@@ -100,9 +100,9 @@ class SqlModelRegistry:
             self._store._log(db, [Change(event.with_data(version=before, instead_of=number))])  # noqa: SLF001
         return self.active()
 
-    def _versions(self, said: str, *, weights: bool = True) -> list[ModelVersion]:
+    def _versions(self, condition: str, *, weights: bool = True) -> list[ModelVersion]:
         columns = _VERSION if weights else _VERSION.replace("weights", "'' as weights")
-        rows = self._store._read(f"select {columns} from versions {said}")  # noqa: SLF001
+        rows = self._store._read(f"select {columns} from versions {condition}")  # noqa: SLF001
         return [ModelVersion(*row)._replace(weights=bytes(row[2] or b"")) for row in rows]
 
     # -- what people have decided
@@ -131,8 +131,8 @@ class SqlModelRegistry:
 
     def calibrations(self) -> list[Calibration]:
         """Return all calibrations, newest first."""
-        said = f"select {_CALIBRATION} from calibrations order by at desc, fingerprint"
-        return [Calibration(*row) for row in self._store._read(said)]  # noqa: SLF001
+        query = f"select {_CALIBRATION} from calibrations order by at desc, fingerprint"
+        return [Calibration(*row) for row in self._store._read(query)]  # noqa: SLF001
 
     def keep_calibration(self, calibration: Calibration, event: Event) -> None:
         """Keep a calibration in the place of an earlier one of the same fingerprint."""
@@ -156,6 +156,6 @@ class SqlModelRegistry:
 
 
 def _classification(row: Sequence[Any]) -> Classification:
-    said = dict(zip(_TRIAL, row, strict=True))
+    fields = dict(zip(_TRIAL, row, strict=True))
     empty = dict.fromkeys(Classification._fields)
-    return Classification(**{**empty, **Classification._field_defaults, "ticket_id": "", **said})
+    return Classification(**{**empty, **Classification._field_defaults, "ticket_id": "", **fields})

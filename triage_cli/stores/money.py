@@ -39,19 +39,19 @@ IN_ALL = """select (select coalesce(sum(spent + reserved), 0) from runs)
 class MoneyTables:
     """What a store does for money."""
 
-    def set_aside(self, lease: Lease, wanted: Sequence[float], per_day: float | None) -> int:
+    def set_aside(self, lease: Lease, amounts: Sequence[float], per_day: float | None) -> int:
         """Set further sums aside, as many as all runs may: looked at and written down in one transaction."""
         with self._writing() as db:
-            return self._set_aside(db, lease, wanted, per_day)
+            return self._set_aside(db, lease, amounts, per_day)
 
-    def _set_aside(self, db: Any, lease: Lease, wanted: Sequence[float], per_day: float | None) -> int:
+    def _set_aside(self, db: Any, lease: Lease, amounts: Sequence[float], per_day: float | None) -> int:
         self._renew(db, lease)
-        number = len(wanted)
+        number = len(amounts)
         if per_day is not None:
             values = (_minute(ids.ago(DAY)), time.time() - DAY)
-            number = fitting(wanted, per_day - db.execute(OF_A_DAY, values).fetchone()[0])
+            number = fitting(amounts, per_day - db.execute(OF_A_DAY, values).fetchone()[0])
         if number:
-            db.execute(RESERVE, (sum(wanted[:number]), lease.run_id))
+            db.execute(RESERVE, (sum(amounts[:number]), lease.run_id))
         return number
 
     def _book(self, db: Any, run_id: str, spent: float | None) -> None:

@@ -168,9 +168,10 @@ RENEW = """update runs set lease_until = ?, spent = coalesce(? + settled, spent)
     where run_id = ?"""
 END = """update runs set ended_at = ?, counts = ?, exit_code = ?, summary = ?, spent = ? + settled, reserved = 0
     where run_id = ?"""
+RUN_COLUMNS = tuple("words" if field == "command_line" else field for field in Run._fields)
 BEGIN = (
-    f"insert into runs ({', '.join(Run._fields)}, inherited, place, process, lease_until) "
-    f"values ({_marks(Run._fields)}, ?, ?, ?, "
+    f"insert into runs ({', '.join(RUN_COLUMNS)}, inherited, place, process, lease_until) "
+    f"values ({_marks(RUN_COLUMNS)}, ?, ?, ?, "
 )
 
 
@@ -223,7 +224,7 @@ EVENTS = f"""select seq, timestamp, action, ticket_id, actor, run_id, detail,
 
 def dead(run: Run) -> tuple[str, ...]:
     """Return the values of `DEAD` for the runs that this one continues, all but the time."""
-    return run.kind, run.actor, run.words, ago(HEIR)
+    return run.kind, run.actor, run.command_line, ago(HEIR)
 
 
 def escaped(text: str) -> str:
@@ -233,28 +234,29 @@ def escaped(text: str) -> str:
 
 def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
     """Return a selection as conditions and their values, all but `after` and `limit`."""
-    said: list[str] = []
+    conditions: list[str] = []
     values: dict[str, Any] = {}
     if selection.ids is not None:
-        said.append("ticket_id in (select value from json_each(:ids))")
+        conditions.append("ticket_id in (select value from json_each(:ids))")
         values["ids"] = compact(list(selection.ids))
     if selection.statuses:
         # As literals and sorted, so that SQLite sees that a partial index answers.
         listed = sorted(set(STATUSES) & selection.statuses)
-        said.append(f"status = '{listed[0]}'" if len(listed) == 1 else f"status in ({', '.join(map(repr, listed))})")
+        one = f"status = '{listed[0]}'"
+        conditions.append(one if len(listed) == 1 else f"status in ({', '.join(map(repr, listed))})")
     for field in ("category", "customer_id", "priority", "classifier"):
         value = getattr(selection, field)
         if value is not None:
-            said.append(f"{field} = :{field}")
+            conditions.append(f"{field} = :{field}")
             values[field] = value
     if selection.since is not None:
-        said.append("stored_at >= :since")
+        conditions.append("stored_at >= :since")
         values["since"] = selection.since
     if selection.search is not None:
-        said.append("(subject like :search escape '\\' or description like :search escape '\\')")
+        conditions.append("(subject like :search escape '\\' or description like :search escape '\\')")
         # SQLite's `like` ends at a NUL, and what is stored has this in its place.
         values["search"] = f"%{escaped(selection.search.replace(chr(0), chr(0xFFFD)))}%"
-    return said, values
+    return conditions, values
 
 
 def position(selection: Selection) -> tuple[list[str], dict[str, Any]]:
@@ -269,10 +271,10 @@ def position(selection: Selection) -> tuple[list[str], dict[str, Any]]:
 def where_events(query: EventQuery) -> tuple[str, dict[str, Any]]:
     """Return an event query as one condition and its values, all but `after` and `limit`."""
     compared = (("ticket_id", "="), ("action", "="), ("actor", "="))
-    said = [f"{field} {sign} :{field}" for field, sign in compared if getattr(query, field) is not None]
+    conditions = [f"{field} {sign} :{field}" for field, sign in compared if getattr(query, field) is not None]
     values = {field: getattr(query, field) for field, _ in compared if getattr(query, field) is not None}
     for field, sign in (("since", ">="), ("until", "<=")):
         if getattr(query, field) is not None:
-            said.append(f"timestamp {sign} :{field}")
+            conditions.append(f"timestamp {sign} :{field}")
             values[field] = getattr(query, field)
-    return " and ".join(said) or "true", values
+    return " and ".join(conditions) or "true", values

@@ -155,10 +155,10 @@ def _local(
     from triage_cli.classifiers.embedded import weights as fitted
 
     version = open_shelf(store).active()
-    model = said = None
+    model = origin = None
     if version is not None:
         model = suited(version, config)
-        said = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
+        origin = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
         if model is None and tell is not None:
             tell(f"{of_other_categories(version)}, so the built-in model answers; next: triage learn")
     return embedded_classifier.LocalClassifier(
@@ -171,7 +171,7 @@ def _local(
         categories=config.categories,
         clock=ids.now,
         new_id=ids.new_id,
-        version=said if model and said else "",
+        version=origin if model and origin else "",
     )
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.service.learning.train import Learning
 
 
-def try_classifier(config: Config, name: str, actor: str, words: str) -> str:
+def try_classifier(config: Config, name: str, actor: str, command_line: str) -> str:
     """Ask a classifier one tiny question and return what it answered in words; what may cost is a run of its own.
 
     Raises what a run would raise.
@@ -40,7 +40,7 @@ def try_classifier(config: Config, name: str, actor: str, words: str) -> str:
     store = open_store(config)
     if not asks_provider(config, name):
         return _tried(config, store, name, Budget.free(StopControl()))
-    with running(store, "doctor", actor, words, StopControl()) as tally:
+    with running(store, "doctor", actor, command_line, StopControl()) as tally:
         return _tried(config, store, name, tally.budget(None, config.per_day))
 
 
@@ -108,7 +108,7 @@ def estimate(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> E
     return Estimate(number, tokens, cost if paid.price else None, most if paid.price else None, prompt)
 
 
-def learning(config: Config, actor: str, words: str, tell: Callable[[str], None]) -> "Learning":
+def learning(config: Config, actor: str, command_line: str, tell: Callable[[str], None]) -> "Learning":
     """Put together what learning and the search for suspect labels stand on."""
     from triage_cli.classifiers.embedded.fit import Trainer
     from triage_cli.service.learning.train import Learning
@@ -116,10 +116,10 @@ def learning(config: Config, actor: str, words: str, tell: Callable[[str], None]
     store = open_store(config)
     config = known(config, store)
     trainer = Trainer(config.categories, lambda: built_in(config, store, tell).to_bytes())
-    return Learning(store, open_shelf(store), trainer, config.categories, actor, words)
+    return Learning(store, open_shelf(store), trainer, config.categories, actor, command_line)
 
 
-def evaluating(config: Config, actor: str, words: str, tell: Callable[[str], None]) -> "Evaluating":
+def evaluating(config: Config, actor: str, command_line: str, tell: Callable[[str], None]) -> "Evaluating":
     """Put together what an evaluation stands on."""
     from triage_cli.service.learning.evaluate import Evaluating
 
@@ -137,7 +137,8 @@ def evaluating(config: Config, actor: str, words: str, tell: Callable[[str], Non
         model = suited(version, known(config, store))
         return [False] * len(texts) if model is None else fitted.has_learned(model, texts)
 
-    return Evaluating(store, open_shelf(store), config.categories, classifier, learned, config.per_day, actor, words)
+    registry = open_shelf(store)
+    return Evaluating(store, registry, config.categories, classifier, learned, config.per_day, actor, command_line)
 
 
 def learned_version(config: Config) -> tuple[str, bool] | None:
@@ -148,8 +149,8 @@ def learned_version(config: Config) -> tuple[str, bool] | None:
         return None
     suits = suited(version, known(config, store)) is not None
     labelled = json.loads(version.metrics)["labelled"]
-    said = f"version {version.version} of {version.at[:10]}, learned from {labelled:,} tickets"
-    return (said, True) if suits else (f"{of_other_categories(version)}: not in use", False)
+    description = f"version {version.version} of {version.at[:10]}, learned from {labelled:,} tickets"
+    return (description, True) if suits else (f"{of_other_categories(version)}: not in use", False)
 
 
 def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:

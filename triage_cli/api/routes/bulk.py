@@ -98,7 +98,7 @@ async def batch(
 
     def made() -> Iterator[str]:
         with parcel.file, held:
-            yield from told(served, triage, outcomes)
+            yield from answer_lines(served, triage, outcomes)
 
     return Lines(served.room, made, triage.stop, held.renew)
 
@@ -142,7 +142,7 @@ def _selected(triage: Triage, asked: shapes.SelectionIn) -> Selection:
 
 def _lines(served: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Lines:
     served.room.take()
-    return Lines(served.room, lambda: told(served, triage, outcomes), triage.stop, lambda: None)
+    return Lines(served.room, lambda: answer_lines(served, triage, outcomes), triage.stop, lambda: None)
 
 
 # What comes in
@@ -154,10 +154,10 @@ async def _spooled(request: Request) -> UploadedBody:
     if kind not in (*TABLES, protocol.PARCEL):
         raise MediaTypeError(f'a body of type "{kind}" is not read here', hint=f"send {' or '.join(TABLES)}")
     file = cast("BinaryIO", SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115 - closed by whoever reads it
-    said = hashlib.sha256(f"{request.url.path}?{request.url.query}\n".encode())
+    digest = hashlib.sha256(f"{request.url.path}?{request.url.query}\n".encode())
     try:
         async for piece in request.stream():
-            said.update(piece)
+            digest.update(piece)
             file.write(piece)
     except BaseException as error:
         file.close()
@@ -165,7 +165,7 @@ async def _spooled(request: Request) -> UploadedBody:
             raise UsageError("the body broke off", hint="send it again") from error
         raise
     file.seek(0)
-    return UploadedBody(file, said.hexdigest(), kind)
+    return UploadedBody(file, digest.hexdigest(), kind)
 
 
 def _drafts(parcel: UploadedBody, query: shapes.BatchQuery, triage: LocalTriage) -> Iterator[TicketDraft | Rejected]:
@@ -226,7 +226,7 @@ def _within(drafts: Iterable[TicketDraft | Rejected], most: int) -> Iterator[Tic
 # What goes out
 
 
-def told(served: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Iterator[str]:
+def answer_lines(served: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Iterator[str]:
     """Yield a line for each outcome, then exactly one that says how it ended."""
     counts: Counter[str] = Counter()
     try:

@@ -54,10 +54,10 @@ def _gauges(gauges: Gauges, now: datetime) -> Iterator[str]:
     yield from family("triage_deliveries", "gauge", "Deliveries by destination and state.")
     for (destination, state), number in sorted(gauges.deliveries.items()):
         yield line("triage_deliveries", {"destination": destination, "state": state}, number)
-    for name, said, numbers in (
+    for name, help_text, numbers in (
         ("triage_answers_total", "Answers that classifiers were asked for.", gauges.answers),
         ("triage_answer_failures_total", "Answers that were none.", gauges.failures),
         ("triage_cost_usd_total", "What answers have cost, in USD.", gauges.cost_usd),
     ):
-        yield from family(name, "counter", said)
+        yield from family(name, "counter", help_text)
         yield from (line(name, {"classifier": key}, number) for key, number in sorted(numbers.items()))

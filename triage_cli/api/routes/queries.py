@@ -75,10 +75,10 @@ def logs(request: Request, query: Annotated[requests.EventQueryIn, Query()], tri
 
 
 def _events(request: Request, triage: Triage, query: requests.EventQueryIn, ticket_id: str | None) -> Response:
-    wanted = EventQuery(ticket_id, query.action, query.actor, moment(query.since), moment(query.until))
+    selection = EventQuery(ticket_id, query.action, query.actor, moment(query.since), moment(query.until))
     if query.after is None:
-        return reply(Done(200, [event_record(e) for e in triage.events(wanted._replace(limit=query.limit))]))
-    found = list(islice(triage.events(wanted._replace(after=query.after)), query.limit + 1))
+        return reply(Done(200, [event_record(e) for e in triage.events(selection._replace(limit=query.limit))]))
+    found = list(islice(triage.events(selection._replace(after=query.after)), query.limit + 1))
     shown = found[: query.limit]
     answer = reply(Done(200, [event_record(e) for e in shown]))
     return _with_next(answer, request, str(shown[-1].seq) if len(found) > query.limit else None)

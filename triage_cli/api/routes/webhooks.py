@@ -84,7 +84,7 @@ def checked(hook: Hook, headers: Headers, body: bytes, now: float) -> str:
         if hook.spec.timestamp_header:
             at = headers.get(hook.spec.timestamp_header, "")
         digests = [hmac.digest(secret, at.encode() + body, hashlib.sha256) for secret in hook.secrets]
-        good = [said for digest in digests for said in (digest.hex(), b64encode(digest).decode())]
+        good = [text for digest in digests for text in (digest.hex(), b64encode(digest).decode())]
     # Each is compared, and all of it, so that the time this takes tells nothing.
     matches = [hmac.compare_digest(a.encode(), b.encode()) for a in shown.split() for b in good]
     if not any(matches):
@@ -111,9 +111,9 @@ def mapped(hook: Hook, body: bytes) -> requests.TicketIn:
         event = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise UsageError("the body is no JSON", hint="send the event as application/json") from error
-    said: dict[str, Any] = {field: _joined(event, field, paths) for field, paths in hook.spec.fields.items()}
+    fields: dict[str, Any] = {field: _joined(event, field, paths) for field, paths in hook.spec.fields.items()}
     try:
-        return requests.TicketIn(**{k: v for k, v in said.items() if v is not None}, source=hook.spec.name)
+        return requests.TicketIn(**{k: v for k, v in fields.items() if v is not None}, source=hook.spec.name)
     except ValidationError as error:
         where = ", ".join(str(part) for e in error.errors() for part in e["loc"])
         raise UsageError(

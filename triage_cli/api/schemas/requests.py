@@ -31,12 +31,12 @@ def _blank(field: str) -> JsonDict:
 NEEDS_TEXT: JsonDict = {"not": {"properties": _blank("subject") | _blank("description")}}
 
 
-def _moment(said: object) -> object:
-    if not isinstance(said, str):
-        return said
-    if not MOMENT.fullmatch(said):
+def _moment(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if not MOMENT.fullmatch(value):
         raise ValueError("is no time of RFC 3339, such as 2026-11-24T08:00:00Z")
-    return datetime.fromisoformat(said.upper())
+    return datetime.fromisoformat(value.upper())
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]

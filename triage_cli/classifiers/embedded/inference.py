@@ -192,11 +192,9 @@ def guesses(model: Model, texts: Sequence[str]) -> list[tuple[str | None, float 
     table = Predictor(model)
     found: list[tuple[str | None, float | None]] = [(None, None)] * len(texts)
     for start in range(0, len(texts), SLICE):
-        words_by_row = {
-            row: found for row in range(start, min(start + SLICE, len(texts))) if (found := words_of(texts[row]))[0]
-        }
-        if words_by_row:
-            judged = table.judge(list(words_by_row.values()))
-            for row, chances, unread in zip(words_by_row, judged.chances, judged.foreign, strict=True):
+        kept = {row: text for row in range(start, min(start + SLICE, len(texts))) if (text := words_of(texts[row]))[0]}
+        if kept:
+            judged = table.judge(list(kept.values()))
+            for row, chances, unread in zip(kept, judged.chances, judged.foreign, strict=True):
                 found[row] = model.labels[chances.argmax()], None if unread else float(chances.max())
     return found

@@ -29,21 +29,21 @@ def attack(session: CommandContext, plans: Sequence[ClassifyPlan], output: Forma
     """Try the shipped attacks on classifiers and print one record each; no ticket is stored."""
     evaluating = wiring.evaluating(session.config, *session.signature, session.say)
     session.stopper.watch(evaluating.allowance.stop)
-    told: list[Steering] = []
+    results: list[Steering] = []
     stopped: TriageError | None = None
     for plan in plans:
         found = evaluating.attack(plan)
         stopped = found.stopped
-        told += [found.steering] if found.steering.tries else []
+        results += [found.steering] if found.steering.tries else []
         if stopped is not None or evaluating.allowance.stopping:
             break
-    for one in told:
+    for one in results:
         session.say(
             f"{one.classifier}: right on {one.right} of {one.honest} honest tickets; {one.steered} of {one.tries} "
             f"attacks steered the label, {one.sure} of them above the threshold, {one.unseen} of these without being "
             "held for review"
         )
-    Printer(output).many(told, attacks.record, COLUMNS, _table, "classifier", rows=len(told))
+    Printer(output).many(results, attacks.record, COLUMNS, _table, "classifier", rows=len(results))
     if stopped is not None:
         messages.error(stopped, sys.argv[1:])
     return ExitCode.OK if stopped is None else stopped.exit_code

@@ -103,16 +103,17 @@ def _preview(
 ) -> int:
     session.look()
     tickets = session.local.to_ask(selection, plan) if session.has_database else ()
-    told = wiring.estimate(session.config, plan, tickets)
+    estimate = wiring.estimate(session.config, plan, tickets)
     if not as_text:
-        figures = (told.tickets, told.tokens, told.cost, told.prompt or None)
+        figures = (estimate.tickets, estimate.tokens, estimate.cost, estimate.prompt or None)
         printer.one(dict(zip(PREVIEW_KEYS, figures, strict=True)), _table, PREVIEW_KEYS, "tickets")
-    elif told.prompt:
-        Printer("table").write(messages.safe_lines(told.prompt) + "\n")
-    known = f"${told.cost:.4f} expected, ${told.most:.4f} at worst"
-    cost = "at a price that is not configured" if told.cost is None else known
+    elif estimate.prompt:
+        Printer("table").write(messages.safe_lines(estimate.prompt) + "\n")
+    known = f"${estimate.cost:.4f} expected, ${estimate.most:.4f} at worst"
+    cost = "at a price that is not configured" if estimate.cost is None else known
     session.say(
-        f"{messages.plural(told.tickets, 'tickets')} would be asked: about {told.tokens:,} tokens, {cost} (--dry-run)"
+        f"{messages.plural(estimate.tickets, 'tickets')} would be asked: "
+        f"about {estimate.tokens:,} tokens, {cost} (--dry-run)"
     )
     return ExitCode.OK
 

@@ -70,22 +70,22 @@ def create(
     triage create --subject "Refund?" --description "Charged twice" --customer-id C-7
     triage create export.csv --map description="Issue body" --rejects bad.csv
     """
-    wanted = options.options(mapped, source, kind, encoding, delimiter, limit, no_header=no_header)
+    reading = options.options(mapped, source, kind, encoding, delimiter, limit, no_header=no_header)
     printer = Printer(output, excel=excel, quiet=session.quiet)
     typed = (subject, description, customer_id, priority, created_at, external_id)
     if any(value is not None for value in typed):
         if files:
             raise UsageError("both a typed ticket and files are given", hint="give one or the other")
-        draft = _typed(*typed, source=wanted.source or "import")
+        draft = _typed(*typed, source=reading.source or "import")
         return _shown(session, printer, [draft]) if dry_run else _one(session, printer, draft)
     rejections = RejectWriter(rejects, max_rejects, strict=strict)
     counts: Counter[str] = Counter()
     with options.streams(files) as opened:
         if dry_run:
-            return preview(session, printer, options.tables(session, opened, wanted))
+            return preview(session, printer, options.tables(session, opened, reading))
         session.config  # noqa: B018 - its mistakes are told before anything is read
-        streams = options.looked_through(session, opened, wanted, pipes=True)
-        tables = options.tables(session, streams, wanted)
+        streams = options.looked_through(session, opened, reading, pipes=True)
+        tables = options.tables(session, streams, reading)
         options.check_written(session, rejects, "--rejects", (stream.fileno() for _, stream in opened))
         rejections.begin(tables)
         try:

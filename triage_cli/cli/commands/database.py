@@ -63,14 +63,14 @@ def restore(
     if doubts:
         messages.say(f"warning: the audit log of {file} does not hold: {doubts}")
     if replaced.tickets:
-        told = ", ".join(replaced.tickets[:TOLD]) + (", …" if len(replaced.tickets) > TOLD else "")
+        names = ", ".join(replaced.tickets[:TOLD]) + (", …" if len(replaced.tickets) > TOLD else "")
         number = messages.plural(
             len(replaced.tickets), "tickets that were forgotten are", "ticket that was forgotten is"
         )
-        messages.say(f"warning: {number} back with text: triage show tells whose, triage forget erases it: {told}")
+        messages.say(f"warning: {number} back with text: triage show tells whose, triage forget erases it: {names}")
     if replaced.keys:
-        told = ", ".join(replaced.keys)
-        messages.say(f"warning: API keys that were revoked are valid again: triage keys revoke NAME ({told})")
+        names = ", ".join(replaced.keys)
+        messages.say(f"warning: API keys that were revoked are valid again: triage keys revoke NAME ({names})")
 
 
 @about_here

@@ -43,14 +43,14 @@ def _tried(session: CommandContext) -> Iterator[dict[str, Any]]:
         if there:
             stats = session.triage.stats()
             session.store.renew(Lease(""))  # changes nothing, but only who may write gets so far
-            said = f"{messages.plural(stats.tickets, 'tickets')}, {messages.plural(stats.events, 'events')}"
+            contents = f"{messages.plural(stats.tickets, 'tickets')}, {messages.plural(stats.events, 'events')}"
         else:
-            said = "not there yet; triage create FILE makes one"
+            contents = "not there yet; triage create FILE makes one"
             session.lend_database()
     except TriageError as error:
         yield _record("database", error.message, error.hint, works=False)
         return
-    yield _record("database", f"{without_password(config.database)}: {said}")
+    yield _record("database", f"{without_password(config.database)}: {contents}")
     for name in config.classifiers:
         if not there and wiring.asks_provider(config, name):
             why = "not asked: its call is booked, and there is no database for that yet"
@@ -74,20 +74,20 @@ def _learned(session: CommandContext) -> Iterator[dict[str, Any]]:
         if version is not None:
             yield _record("learned model", version[0], "" if version[1] else "triage learn", works=version[1])
         for name, found, holds in wiring.calibrations(session.config):
-            said = f"fitted to {found.n:,} labelled tickets on {found.at[:10]}"
+            fitted = f"fitted to {found.n:,} labelled tickets on {found.at[:10]}"
             if holds:
-                yield _record(f"calibration {name}", said)
+                yield _record(f"calibration {name}", fitted)
             else:
                 hint = f"triage eval FILE --classifier {name} --calibrate"
-                why = f"{said}; model, prompt or categories changed since, so it is retired"
+                why = f"{fitted}; model, prompt or categories changed since, so it is retired"
                 yield _record(f"calibration {name}", why, hint, works=False)
     except TriageError as error:
         yield _record("learned model", error.message, error.hint, works=False)
 
 
-def _record(what: str, said: str, hint: str = "", *, works: bool | None = True) -> dict[str, Any]:
+def _record(what: str, finding: str, hint: str = "", *, works: bool | None = True) -> dict[str, Any]:
     """Return the record of one thing; `works` None is that nobody knows, which is no failure."""
-    return dict(zip(COLUMNS, (what, works, said, hint), strict=True))
+    return dict(zip(COLUMNS, (what, works, finding, hint), strict=True))
 
 
 def _table(records: Any) -> object:

@@ -135,12 +135,12 @@ def _told(session: CommandContext, found: Evaluated, min_accuracy: float | None,
 
 def _flatters(learned: Learned) -> str:
     n = learned.n + learned.others
-    said = f"note: {learned.n:,} of these {n:,} tickets were learned from, so this flatters"
+    note = f"note: {learned.n:,} of these {n:,} tickets were learned from, so this flatters"
     if not learned.others:
-        return said
+        return note
     low, high = learned.interval
     share = learned.right / learned.others
-    return f"{said}; on the {learned.others:,} others it is right on {share:.1%} ({low:.1%} to {high:.1%})"
+    return f"{note}; on the {learned.others:,} others it is right on {share:.1%} ({low:.1%} to {high:.1%})"
 
 
 def _taught(found: Evaluated) -> UsageError | None:

@@ -76,8 +76,10 @@ def _erase(session: CommandContext, customer: str, printer: Printer) -> None:
     printer.many(counted(), outcome_record, TICKET_KEYS, _table)
     session.say(messages.counted(counts, ("forgotten",)))
     if sent:
-        told = ", ".join(f"{name} ({number})" for name, number in sorted(sent.items()))
-        session.say(f"note: out of reach is what was delivered before: {told}; and backups, exports, files of rejects")
+        sent_to = ", ".join(f"{name} ({number})" for name, number in sorted(sent.items()))
+        session.say(
+            f"note: out of reach is what was delivered before: {sent_to}; and backups, exports, files of rejects"
+        )
     if not counts:
         session.say("note: no ticket has this customer id")
 

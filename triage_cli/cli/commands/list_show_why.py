@@ -119,8 +119,8 @@ def _tell_unknown(session: CommandContext, category: str | None, classifier: str
     options.tell_unknown(
         session, "category", category_renames.typed(categories, category), (*names, *stats.by_category)
     )
-    here = () if session.is_remote else session.config.classifiers
-    options.tell_unknown(session, "classifier", classifier, (*here, *stats.by_classifier, "verdict"))
+    configured = () if session.is_remote else session.config.classifiers
+    options.tell_unknown(session, "classifier", classifier, (*configured, *stats.by_classifier, "verdict"))
 
 
 def _table(records: Sequence[Any]) -> object:

@@ -74,19 +74,19 @@ def _keys(number: int, resized: int) -> Iterator[str]:
 @contextmanager
 def _resizes(session: CommandContext) -> Iterator[int]:
     """Give a file that can be read from when the window has got another size."""
-    told, tell = os.pipe()
-    os.set_blocking(tell, False)
+    receiver, sender = os.pipe()
+    os.set_blocking(sender, False)
 
     def resized() -> None:
         with suppress(BlockingIOError):  # it is told already
-            os.write(tell, b"x")
+            os.write(sender, b"x")
 
     try:
         with session.stopper.telling_of(signal.SIGWINCH, resized):
-            yield told
+            yield receiver
     finally:
-        os.close(told)
-        os.close(tell)
+        os.close(receiver)
+        os.close(sender)
 
 
 @contextmanager

@@ -69,14 +69,14 @@ def run(
     cat export.csv | triage run -q
     """
     plan = options.plan(session, classifier, workers, max_cost, max_wait, deadline=deadline)
-    wanted = options.options(mapped, source, kind, encoding, delimiter, limit, no_header=no_header)
+    reading = options.options(mapped, source, kind, encoding, delimiter, limit, no_header=no_header)
     printer = Printer(output, excel=excel, quiet=session.quiet and output is None)
     tally = RunSummary(RejectWriter(rejects, max_rejects, strict=strict), quiet=session.quiet)
     with options.streams(files) as opened:
         if dry_run:
-            return preview(session, printer, options.tables(session, opened, wanted))
-        streams = options.looked_through(session, opened, wanted)
-        tables = options.tables(session, streams, wanted)
+            return preview(session, printer, options.tables(session, opened, reading))
+        streams = options.looked_through(session, opened, reading)
+        tables = options.tables(session, streams, reading)
         if printer.format == "csv" and len({table.columns for table in tables}) > 1:
             raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")
         if printer.format in ("json", "jsonl") and not printer.silent:
@@ -162,9 +162,9 @@ def _added(outcome: Outcome[Routed]) -> list[Any]:
     if outcome.value is None:
         return [None, None, None, None, "rejected", None, outcome.error.message if outcome.error else None]
     t = outcome.value.ticket
-    said = t.error or (outcome.error.message if outcome.error else None)
+    problem = t.error or (outcome.error.message if outcome.error else None)
     routed_to = t.routed_to if t.status in ("routed", "routing", "undeliverable") else None
-    return [t.ticket_id, t.category, t.suggestion, t.confidence, t.status, routed_to, said]
+    return [t.ticket_id, t.category, t.suggestion, t.confidence, t.status, routed_to, problem]
 
 
 def _print(printer: Printer, tables: Sequence[Table], rows: Callable[[Table], Iterator[Row]]) -> None:

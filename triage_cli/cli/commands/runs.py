@@ -52,5 +52,5 @@ def runs(
 def _table(records: Sequence[Any]) -> object:
     from triage_cli.cli import tables
 
-    told = [r | {"counts": ", ".join(f"{n:,} {did}" for did, n in r["counts"].items())} for r in records]
-    return tables.of(SHOWN)(told)
+    rows = [r | {"counts": ", ".join(f"{n:,} {did}" for did, n in r["counts"].items())} for r in records]
+    return tables.of(SHOWN)(rows)

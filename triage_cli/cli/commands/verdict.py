@@ -134,8 +134,8 @@ def _drafts(stream: BinaryIO, note: str | None) -> Iterator[VerdictDraft | Rejec
 
 
 def _text(record: Mapping[str, Any], keys: Sequence[str]) -> str:
-    said = (record.get(key) for key in keys)
-    return next((str(v).strip() for v in said if isinstance(v, str | int) and not isinstance(v, bool) and v != ""), "")
+    found = (record.get(key) for key in keys)
+    return next((str(v).strip() for v in found if isinstance(v, str | int) and not isinstance(v, bool) and v != ""), "")
 
 
 def _objects(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -50,8 +50,8 @@ def held_out(pairs: Sequence[Pair], method: Callable[[Sequence[Pair]], Curve] = 
 
 
 def _held_out_loss(pairs: Sequence[Pair], method: Callable[[Sequence[Pair]], Curve]) -> float:
-    told = held_out(pairs, method)
-    return -sum(math.log(min(max(p if right else 1 - p, 0.01), 0.99)) for p, right in told)
+    calibrated = held_out(pairs, method)
+    return -sum(math.log(min(max(p if right else 1 - p, 0.01), 0.99)) for p, right in calibrated)
 
 
 def sigmoid(pairs: Sequence[Pair]) -> Curve:
@@ -86,12 +86,12 @@ def sigmoid(pairs: Sequence[Pair]) -> Curve:
 
 def isotonic(pairs: Sequence[Pair]) -> Curve:
     """Return a rising line through pooled neighbours (pool adjacent violators), each drawn a little to the middle."""
-    told: dict[float, list[float]] = {}
+    sums: dict[float, list[float]] = {}
     for confidence, right in pairs:
-        at = told.setdefault(confidence, [0.0, 0.0, 0.0])
-        told[confidence] = [at[0] + confidence, at[1] + right, at[2] + 1]
+        at = sums.setdefault(confidence, [0.0, 0.0, 0.0])
+        sums[confidence] = [at[0] + confidence, at[1] + right, at[2] + 1]
     blocks: list[list[float]] = []  # sum of confidences, right, n
-    for _, block in sorted(told.items()):
+    for _, block in sorted(sums.items()):
         blocks.append(block)
         while len(blocks) > 1 and blocks[-2][1] / blocks[-2][2] >= blocks[-1][1] / blocks[-1][2]:
             last = blocks.pop()

@@ -29,20 +29,20 @@ def groups_of(texts: Sequence[str]) -> list[int]:
     first: dict[Hashable, int] = {}
     hashes: dict[str, list[int]] = {}
     for number, text in enumerate(texts):
-        words = set(WORD.findall(NUMBER.sub("00", text.casefold())))
-        keys: list[Hashable] = [frozenset(words) if words else text]
-        if len(words) >= LONG:
-            keys += _bands(words, hashes)
+        distinct = set(WORD.findall(NUMBER.sub("00", text.casefold())))
+        keys: list[Hashable] = [frozenset(distinct) if distinct else text]
+        if len(distinct) >= LONG:
+            keys += _bands(distinct, hashes)
         for key in keys:
             parent[root(number)] = root(first.setdefault(key, number))
     return [root(number) for number in range(len(texts))]
 
 
-def _bands(words: set[str], hashes: dict[str, list[int]]) -> list[Hashable]:
-    for word in words - hashes.keys():
+def _bands(distinct: set[str], hashes: dict[str, list[int]]) -> list[Hashable]:
+    for word in distinct - hashes.keys():
         bits = Random(crc32(word.encode("utf-8", "surrogatepass"))).getrandbits(32 * BANDS * ROWS)  # noqa: S311 - no secret
         hashes[word] = [bits >> 32 * n & 0xFFFFFFFF for n in range(BANDS * ROWS)]
-    least = [min(column) for column in zip(*(hashes[word] for word in words), strict=True)]
+    least = [min(column) for column in zip(*(hashes[word] for word in distinct), strict=True)]
     return [(band, *least[band * ROWS : (band + 1) * ROWS]) for band in range(BANDS)]
 
 

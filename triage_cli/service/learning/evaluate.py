@@ -179,7 +179,7 @@ class Evaluating:
             ]
             if paid:
                 with tally.money.recording(tally.lease) as lease:
-                    self._shelf.keep_trials([s._replace(confidence=s.said) for s in paid], lease)
+                    self._shelf.keep_trials([s._replace(confidence=s.raw_confidence) for s in paid], lease)
             answered = [
                 a for a, outcome in zip(answered, outcomes, strict=True) if not isinstance(outcome.value, Unfinished)
             ]
@@ -211,9 +211,9 @@ class Evaluating:
             for step in each.steps:
                 if each.learned and _embedded(step):
                     continue
-                if step.category is not None and step.said is not None and not step.error:
+                if step.category is not None and step.raw_confidence is not None and not step.error:
                     key = (step.fingerprint, step.classifier)
-                    said.setdefault(key, []).append((step.said, step.category == each.label))
+                    said.setdefault(key, []).append((step.raw_confidence, step.category == each.label))
         for (fingerprint, name), pairs in said.items():
             if len(pairs) < calibration.LEAST:
                 continue

@@ -42,8 +42,8 @@ def _copy(db: Db, door: DialectConnection, target: PostgresStore) -> Copied:
     tables = [table for table in schema.tables() if table != HEAD]
     for table in tables:
         if door.execute(f"select 1 from {table} limit 1").fetchone():
-            said = f"{target.shown} is not empty: there are rows in {table}"
-            raise StoreError(said, hint="name a database without tickets")
+            problem = f"{target.shown} is not empty: there are rows in {table}"
+            raise StoreError(problem, hint="name a database without tickets")
     head = db.execute("select seq, hash, key from chain").fetchone()
     audit_chain.same(head[2], target._audit_key)  # noqa: SLF001 - as above
     copied = Copied({}, "", 0)
@@ -106,7 +106,7 @@ def _verify(
 
 
 def _events(door: DialectConnection) -> Iterator[LoggedEvent]:
-    said, after = queries.EVENTS.format(where="true", page=PAGE), 0
-    while page := door.execute(said, {"after": after}).fetchall():
+    query, after = queries.EVENTS.format(where="true", page=PAGE), 0
+    while page := door.execute(query, {"after": after}).fetchall():
         yield from (LoggedEvent(*row) for row in page)
         after = page[-1][0]

@@ -25,16 +25,16 @@ def translated(sql: str) -> bytes:
 
 
 def _translate(found: re.Match[str]) -> str:
-    said = found[0]
-    if said[0] == "'":
-        return said.replace("%", "%%")
-    if said == "%":
+    piece = found[0]
+    if piece[0] == "'":
+        return piece.replace("%", "%%")
+    if piece == "%":
         return "%%"
-    if said.lower() == "like":
+    if piece.lower() == "like":
         return "ilike"
     if found[1]:
         return f"{_LIST.decode()}({_placeholder(found[1])}::json)"
-    return said if said.startswith("::") else _placeholder(said)
+    return piece if piece.startswith("::") else _placeholder(piece)
 
 
 def _placeholder(mark: str) -> str:
@@ -67,21 +67,21 @@ class DialectConnection:
 
     def execute(self, sql: str, values: Any = ()) -> "psycopg.Cursor[Any]":
         """Run one statement."""
-        said = translated(sql)
-        if _LIST in said:
+        statement = translated(sql)
+        if _LIST in statement:
             values = _listed(values)
         try:
-            return self.connection.execute(said, _bound(values))
+            return self.connection.execute(statement, _bound(values))
         except (psycopg.DataError, UnicodeEncodeError) as error:
             if not is_unstorable(error) or error_came_back(error):
                 raise
-            return self.connection.execute(said, _storable(values))
+            return self.connection.execute(statement, _storable(values))
 
     def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
         """Add rows by COPY; return how many."""
-        said = f"copy {table} ({', '.join(columns)}) from stdin"
+        statement = f"copy {table} ({', '.join(columns)}) from stdin"
         with self.connection.cursor() as cursor:
-            with cursor.copy(said.encode()) as copy:
+            with cursor.copy(statement.encode()) as copy:
                 for row in rows:
                     copy.write_row(row)
             return cursor.rowcount

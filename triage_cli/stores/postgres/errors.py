@@ -77,7 +77,7 @@ _REFUSALS: tuple[tuple[str, type[TriageError], str, str], ...] = (
         "{shown}: the server has no connection to spare",
         "raise max_connections, or run fewer workers",
     ),
-    (r"", UnavailableError, "{shown} cannot be reached: {said}", NOTHING_LOST),
+    (r"", UnavailableError, "{shown} cannot be reached: {detail}", NOTHING_LOST),
 )
 # By the beginning of SQLSTATE (PostgreSQL's manual, appendix A).
 _STATES: tuple[tuple[tuple[str, ...], type[TriageError], str, str], ...] = (
@@ -85,8 +85,8 @@ _STATES: tuple[tuple[tuple[str, ...], type[TriageError], str, str], ...] = (
     (tuple(UNDONE), UnavailableError, "{shown}: other programs were faster again and again", NOTHING_LOST),
     (("57014", "55P03", "25P0"), UnavailableError, "{shown} took too long over one statement", NOTHING_LOST),
     (("25006",), UnavailableError, "{shown} is read-only, as a standby is", "name the primary server"),
-    (("53",), UnavailableError, "{shown} has no room left: {said}", NOTHING_LOST),
-    (("42501",), RefusedError, "{shown}: {said}", "grant this user the right, or name another database"),
+    (("53",), UnavailableError, "{shown} has no room left: {detail}", NOTHING_LOST),
+    (("42501",), RefusedError, "{shown}: {detail}", "grant this user the right, or name another database"),
     (("42P01", "42703"), StoreError, "{shown} is a database, but not one of triage", "name another with --db"),
 )
 
@@ -94,11 +94,11 @@ _STATES: tuple[tuple[tuple[str, ...], type[TriageError], str, str], ...] = (
 def translate(error: psycopg.Error, shown: str) -> TriageError:
     """Return what a user can be told of an error; one that is a mistake of the program is raised as it is."""
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
-        said = str(error)
-        reason = (said.strip().splitlines() or ["no answer"])[0].rpartition(": ")[2]
-        kind, sentence, hint = next(row[1:] for row in _REFUSALS if re.search(row[0], said))
-        return kind(sentence.format(shown=shown, said=reason), hint=hint)
+        message = str(error)
+        reason = (message.strip().splitlines() or ["no answer"])[0].rpartition(": ")[2]
+        kind, sentence, hint = next(row[1:] for row in _REFUSALS if re.search(row[0], message))
+        return kind(sentence.format(shown=shown, detail=reason), hint=hint)
     for states, kind, sentence, hint in _STATES:
         if (error.sqlstate or "").startswith(states):
-            return kind(sentence.format(shown=shown, said=error.diag.message_primary), hint=hint)
+            return kind(sentence.format(shown=shown, detail=error.diag.message_primary), hint=hint)
     raise error

@@ -67,9 +67,9 @@ class Server:
 
     def read(self, work: Callable[[DialectConnection], T]) -> T:
         """Do something that changes nothing; it is tried again where the connection is lost."""
-        mine: DialectConnection | None = getattr(self._local, "door", None)
-        if mine is not None:
-            return work(mine)
+        connection: DialectConnection | None = getattr(self._local, "door", None)
+        if connection is not None:
+            return work(connection)
 
         def once() -> T:
             with self._held() as door:

@@ -90,10 +90,10 @@ def _typed(statement: str) -> str:
 
 def _without_late(statement: str, table: str, made: set[str], late: list[str]) -> str:
     def reference(found: re.Match[str]) -> str:
-        blank, column, kind, said, other = found.groups()
+        blank, column, kind, target, other = found.groups()
         if other in made:
             return found[0]
-        late.append(f"alter table {table} add foreign key ({column}) {said}")
+        late.append(f"alter table {table} add foreign key ({column}) {target}")
         return f"{blank}{column}{kind}"
 
     return _REFERENCE.sub(reference, statement)
@@ -105,9 +105,9 @@ def _keyed(statement: str) -> str:
     return statement.removesuffix(" without rowid")
 
 
-def _trigger(name: str, moment: str, table: str, said: str) -> Iterator[str]:
+def _trigger(name: str, moment: str, table: str, message: str) -> Iterator[str]:
     yield f"""create function {name}() returns trigger language plpgsql as
-        $$ begin raise exception {said} using errcode = 'restrict_violation'; end $$"""
+        $$ begin raise exception {message} using errcode = 'restrict_violation'; end $$"""
     yield f"create trigger {name} before {moment} on {table} for each row execute function {name}()"
     if moment == "delete":
         yield f"create trigger {name}_at_once before truncate on {table} execute function {name}()"

@@ -89,13 +89,13 @@ class PostgresStore(SqlStore):
 
         return run._replace(spent=self._server.write(begin))
 
-    def set_aside(self, lease: Lease, wanted: Sequence[float], per_day: float | None) -> int:
+    def set_aside(self, lease: Lease, amounts: Sequence[float], per_day: float | None) -> int:
         """Set further sums aside, as many as all runs may; who asks for that takes turns, by a lock taken first."""
 
         def set_aside(db: DialectConnection) -> int:
             if per_day is not None:
                 db.execute(pg_queries.ALONE, (pg_queries.BUDGET,))
-            return self._set_aside(db, lease, wanted, per_day)
+            return self._set_aside(db, lease, amounts, per_day)
 
         return self._server.write(set_aside)
 
@@ -107,13 +107,13 @@ class PostgresStore(SqlStore):
         """
         where, values = queries.position(selection)
         locked = "for no key update" + (" skip locked" if selection.ids is None else "")
-        said = pg_queries.page(" and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", locked)
+        query = pg_queries.page(" and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", locked)
         values |= {"limit": limit, "bytes": BYTES if selection.ids is None else sys.maxsize}
 
         def claim(db: DialectConnection) -> list[Ticket]:
             self._check_run(db, lease)
             self._renew(db, lease)
-            while tickets := [Ticket._make((*row, lease.run_id)) for *row, _ in db.execute(said, values)]:
+            while tickets := [Ticket._make((*row, lease.run_id)) for *row, _ in db.execute(query, values)]:
                 if claimed := self._claim(db, tickets, lease):  # else others were faster, and it is seen now
                     return claimed
             return []
@@ -121,26 +121,26 @@ class PostgresStore(SqlStore):
         return self._server.write(claim)
 
     def _claim(self, db: DialectConnection, tickets: Sequence[Ticket], lease: Lease) -> list[Ticket]:
-        wanted = {"ids": compact([t.ticket_id for t in tickets]), "run": lease.run_id}
-        mine = dict(db.execute(pg_queries.CLAIM, wanted).fetchall())
-        taken_over = [ticket_id for ticket_id, before in mine.items() if before]
+        claim = {"ids": compact([t.ticket_id for t in tickets]), "run": lease.run_id}
+        revisions = dict(db.execute(pg_queries.CLAIM, claim).fetchall())
+        taken_over = [ticket_id for ticket_id, before in revisions.items() if before]
         if taken_over:
             db.execute(pg_queries.TAKE_OVER, (compact(taken_over),))
-        return [t._replace(revision=t.revision + mine[t.ticket_id]) for t in tickets if t.ticket_id in mine]
+        return [t._replace(revision=t.revision + revisions[t.ticket_id]) for t in tickets if t.ticket_id in revisions]
 
     def due(
         self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0, ids: Sequence[str] | None = None
     ) -> list[OutgoingDelivery]:
         """Take hold of pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
         values = {"destination": destination, "run": lease.run_id, "horizon": horizon, "limit": limit}
-        said = pg_queries.DUE
+        query = pg_queries.DUE
         if ids is not None:
-            said, values["ids"] = pg_queries.DUE_OF, compact(list(ids))
+            query, values["ids"] = pg_queries.DUE_OF, compact(list(ids))
 
         def due(db: DialectConnection) -> tuple[list[Delivery], list[Ticket]]:
             self._check_run(db, lease)
             self._renew(db, lease)
-            deliveries = [Delivery(*row) for row in db.execute(said, values).fetchall()]
+            deliveries = [Delivery(*row) for row in db.execute(query, values).fetchall()]
             return deliveries, self._tickets(db, [d.ticket_id for d in deliveries])
 
         deliveries, found = self._server.write(due)
@@ -215,11 +215,11 @@ class PostgresStore(SqlStore):
             (pg_queries.DECIDE_TICKETS, queries.DECIDED, some),
         ):
             if rows:
-                said = pg_queries.as_json((*columns, "expects"), rows)
-                done |= {row[0] for row in db.execute(statement, (said,))}
+                records = pg_queries.as_json((*columns, "expects"), rows)
+                done |= {row[0] for row in db.execute(statement, (records,))}
         moved = [row[0] for row in (*whole, *some) if row[0] not in done]
-        here = {t.ticket_id: t for t in self._tickets(db, moved)} if moved else {}
-        return {ticket_id: Conflict(here.get(ticket_id)) for ticket_id in moved}
+        current = {t.ticket_id: t for t in self._tickets(db, moved)} if moved else {}
+        return {ticket_id: Conflict(current.get(ticket_id)) for ticket_id in moved}
 
     def _insert(self, db: DialectConnection, new: Sequence[Ticket], *, at_once: bool) -> bool:
         """Insert tickets whose identity is free; tell whether all were. Raises `UniqueViolation` where done at once."""
@@ -233,16 +233,16 @@ class PostgresStore(SqlStore):
     def _log(self, db: DialectConnection, changes: Sequence[Change]) -> None:
         """Chain the events. The lock on the head is the last that is taken: who holds it waits for nobody."""
         seq, prev, mark = db.execute(pg_queries.CHAIN).fetchone() or (0, audit_chain.GENESIS, None)
-        mine = audit_chain.same(mark, self._audit_key)
+        own_mark = audit_chain.same(mark, self._audit_key)
         rows, head = audit_chain.append(Head(prev, seq), (change.event for change in changes), self._audit_key)
         db.trace = "select 1 from events where seq = ? and hash = ?", (head.events, head.head)
         if len(rows) < pg_queries.MANY:
-            said = pg_queries.as_json(pg_queries.EVENT_COLUMNS, rows)
-            db.execute(pg_queries.LOG, (said, head.events, head.head, head.events, head.head, mine))
+            records = pg_queries.as_json(pg_queries.EVENT_COLUMNS, rows)
+            db.execute(pg_queries.LOG, (records, head.events, head.head, head.events, head.head, own_mark))
             return
         db.copy("events", pg_queries.EVENT_COLUMNS, rows)
         db.execute(pg_queries.KEEP_HEAD, (head.events, head.head))
-        db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, mine))
+        db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, own_mark))
 
     def scrub(self) -> None:
         """Leave it to the server: old versions of rows go with its vacuum, its write-ahead log and backups in time."""

@@ -84,8 +84,8 @@ class Restore:
         def look(status: int, *_: int) -> None:
             """Look at the old database once nobody else can write to it any more, and keep it."""
             if status == sqlite3.SQLITE_BUSY:
-                said = f"{self._path} was locked by another program for {BUSY_SECONDS:.0f} s"
-                raise UnavailableError(said, hint="try later")
+                problem = f"{self._path} was locked by another program for {BUSY_SECONDS:.0f} s"
+                raise UnavailableError(problem, hint="try later")
             if not found:
                 replaced = self._replaced(kept)
                 found.append((self._log(event, replaced.head), replaced))
@@ -106,7 +106,7 @@ class Restore:
                     hint="run the same command again when it has ended",
                 )
         keep_head(db, self._path)  # until the new one is written there, the old one is known to the new log
-        forgotten, revoked = ([row[0] for row in db.execute(said)] for said in (FORGOTTEN, REVOKED))
+        forgotten, revoked = ([row[0] for row in db.execute(query)] for query in (FORGOTTEN, REVOKED))
         copy = self._copy._db()  # noqa: SLF001 - as above
         back, valid = copy.execute(BACK, (compact(forgotten),)), copy.execute(VALID, (compact(revoked),))
         old.backup(kept)

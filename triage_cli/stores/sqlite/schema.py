@@ -225,6 +225,6 @@ def build(connection: sqlite3.Connection, version: int) -> None:
     for statement in BOOKKEEPING:
         connection.execute(statement)
     applied = [(SET, name, str(datetime.now(UTC))) for name in NAMES]
-    said = "insert into _sqlite_migrations (migration_set, name, applied_at) values (?, ?, ?)"
-    connection.executemany(said, applied)
+    bookkeeping = "insert into _sqlite_migrations (migration_set, name, applied_at) values (?, ?, ?)"
+    connection.executemany(bookkeeping, applied)
     connection.execute(f"pragma user_version = {version}")

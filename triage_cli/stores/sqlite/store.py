@@ -90,8 +90,8 @@ class SqliteStore(SqlStore):
         with self._writing() as db:
             self._check_run(db, lease)
             self._renew(db, lease)
-            said = queries.CLAIMABLE.format(where=" and ".join([*where, queries.FREE]))
-            with closing(db.execute(said, values)) as rows:
+            query = queries.CLAIMABLE.format(where=" and ".join([*where, queries.FREE]))
+            with closing(db.execute(query, values)) as rows:
                 claimable = (Ticket._make((*row, lease.run_id)) for row in rows)
                 tickets = list(claimable if selection.ids is not None else first_of(claimable))
             ids = compact([ticket.ticket_id for ticket in tickets])
@@ -115,8 +115,8 @@ class SqliteStore(SqlStore):
         with self._writing() as db:
             self._check_run(db, lease)
             self._renew(db, lease)
-            said = queries.DUE if ids is None else queries.DUE_OF
-            deliveries = [Delivery(*row) for row in db.execute(said, values).fetchall()]
+            query = queries.DUE if ids is None else queries.DUE_OF
+            deliveries = [Delivery(*row) for row in db.execute(query, values).fetchall()]
             tickets = {t.ticket_id: t for t in self._tickets(db, [d.ticket_id for d in deliveries])}
         deliveries.sort(key=lambda d: (d.due_at, d.delivery_id))
         return [OutgoingDelivery(d, tickets[d.ticket_id]) for d in deliveries]
@@ -182,10 +182,10 @@ class SqliteStore(SqlStore):
 
     def _log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
         seq, prev, mark = db.execute("select seq, hash, key from chain").fetchone()
-        mine = audit_chain.same(mark, self._audit_key)
+        own_mark = audit_chain.same(mark, self._audit_key)
         rows, head = audit_chain.append(Head(prev, seq), (change.event for change in changes), self._audit_key)
         queries.write_all(db, queries.INSERT_EVENT, rows)
-        db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, mine))
+        db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, own_mark))
 
     def scrub(self) -> None:
         """Rewrite the file, so that no byte of what was erased or overwritten is left in it or in its log of writes.
@@ -242,9 +242,9 @@ class SqliteStore(SqlStore):
             return self._rows(sql, values).fetchall()
 
     def _page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
-        said = f"select * from tickets where {where} order by {order} limit {limit}"
+        query = f"select * from tickets where {where} order by {order} limit {limit}"
         # Closed in time, else a transaction would stay open where not all rows are taken.
-        with self._translated(), closing(self._rows(said, values)) as rows:
+        with self._translated(), closing(self._rows(query, values)) as rows:
             tickets = list(first_of(Ticket(*row) for row in rows))
             return tickets, len(tickets) == limit or next(rows, None) is not None
 
