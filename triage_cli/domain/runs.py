@@ -29,7 +29,7 @@ class Held(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One bulk command; `command_line` is what was typed, without secrets. `pid` is 0 for a caller that cannot be probed."""
+    """One bulk command; `command_line` is what was typed, without secrets; `pid` is 0 without a process to probe."""
 
     run_id: str
     kind: str
