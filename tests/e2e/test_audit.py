@@ -24,7 +24,8 @@ from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import CheckError, StoreError
 from triage_cli.domain.tickets import Selection, VerdictDraft
 from triage_cli.service.audit_proof import prove
-from triage_cli.stores.audit_log import kept_head, trail
+from triage_cli.stores.audit_log import trail
+from triage_cli.stores.sqlite.head_file import kept_head
 from triage_cli.stores.sqlite.store import SqliteStore
 
 KEY = b"a key that nobody would guess"

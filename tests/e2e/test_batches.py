@@ -21,7 +21,7 @@ from tests.support.commands import is_whole, rows, until
 from tests.support.llm_server import verdict
 from triage_cli import wiring
 from triage_cli.classifiers.llm.batch.anthropic import AnthropicWire
-from triage_cli.classifiers.llm.batch.client import Limits
+from triage_cli.classifiers.llm.batch.api import Limits
 from triage_cli.classifiers.llm.batch.openai import OpenAIWire
 from triage_cli.config import load_config
 from triage_cli.domain import ids

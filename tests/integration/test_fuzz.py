@@ -23,7 +23,7 @@ from triage_cli.domain.errors import CheckError, TriageError, UsageError
 from triage_cli.domain.serialization import TICKET_KEYS, event_record, ticket_record, to_json
 from triage_cli.domain.tickets import Ticket, TicketDraft
 from triage_cli.readers import ReadOptions, open_table
-from triage_cli.stores.audit_log import kept_head
+from triage_cli.stores.sqlite.head_file import kept_head
 
 TEXT = st.text(max_size=30)
 # What a database can hold: no halves of surrogate pairs, and no NUL, which readers reject.

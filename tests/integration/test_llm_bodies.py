@@ -17,13 +17,13 @@ from tests.support.cli import Cli
 from tests.support.llm_classifiers import CATEGORIES, PRICE, TYPES, asked, opened, steps, tickets
 from tests.support.llm_server import Step, chat, decision, message, serving, verdict
 from tests.support.local_server import Handler, LocalServer
-from triage_cli.classifiers.llm.batch.client import wire_of
 from triage_cli.classifiers.llm.classifier import verdict_of
 from triage_cli.classifiers.llm.decisions import DecisionProvider
 from triage_cli.classifiers.llm.pricing import Cost, used
 from triage_cli.classifiers.llm.prompt import question
 from triage_cli.classifiers.llm.provider import BUDGET, Reply
 from triage_cli.domain.errors import TriageError
+from triage_cli.wiring.classifiers import wire_of
 
 LOGPROBS = [(token, {token: -0.1, "x": -2.0}) for token in ('{"category": "', "Cost", "ing", '"}')]
 GOOD: Mapping[str, dict[str, Any]] = {

@@ -17,6 +17,7 @@ from triage_cli.wiring.stores import open_shelf
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.classifiers.calibrated import Calibrated
     from triage_cli.classifiers.embedded.weights import Model
+    from triage_cli.classifiers.llm.batch.api import Wire
     from triage_cli.classifiers.llm.classifier import AskingClassifier
     from triage_cli.runtime.rate_limit import RateLimiter
 
@@ -105,9 +106,20 @@ def open_batcher(config: Config, store: Store, name: str, plan: ClassifyPlan, ca
     asked = open_asked(config, spec, plan, caller)
     calibrated = _calibration(store, spec, asked)
     return client.Batches(
-        asked, client.wire_of(asked, os.environ), has_next=name in steps[:-1],
+        asked, wire_of(asked, os.environ), has_next=name in steps[:-1],
         calibrate=calibrated.calibrated if calibrated is not None else None,
     )  # fmt: skip
+
+
+def wire_of(asked: "AskingClassifier", env: Mapping[str, str]) -> "Wire":
+    """Return the batch API of a classifier's provider."""
+    if asked.spec.type == "openai":
+        from triage_cli.classifiers.llm.batch.openai import OpenAIWire
+
+        return OpenAIWire(asked.spec, env)
+    from triage_cli.classifiers.llm.batch.anthropic import AnthropicWire
+
+    return AnthropicWire(asked.spec, env)
 
 
 def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller) -> "AskingClassifier":

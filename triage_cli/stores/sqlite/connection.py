@@ -111,8 +111,8 @@ def _version(db: sqlite3.Connection) -> int:
 
 
 def _build(db: sqlite3.Connection, path: str) -> None:
-    from triage_cli.stores.audit_log import keep_first_head
     from triage_cli.stores.sqlite import schema
+    from triage_cli.stores.sqlite.head_file import keep_first_head
 
     if db.execute(FOREIGN).fetchone():
         raise StoreError(f"{path} is a database, but not one of triage", hint="name another file with --db")

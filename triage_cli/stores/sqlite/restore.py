@@ -23,8 +23,9 @@ from triage_cli.domain.serialization import compact
 from triage_cli.runtime.installation import NEWER
 from triage_cli.runtime.places import alive, place
 from triage_cli.runtime.private_files import FOLDER, private
-from triage_cli.stores.audit_log import SqliteTrail, keep_head, kept_head, write_head
+from triage_cli.stores.audit_log import SqliteTrail
 from triage_cli.stores.sqlite.connection import BUSY_SECONDS, VERSION, connect, translate
+from triage_cli.stores.sqlite.head_file import keep_head, kept_head, write_head
 from triage_cli.stores.sqlite.store import SqliteStore
 
 PAGES = 10  # that are copied before the old database is looked at, and then at a time: no database of ours has fewer

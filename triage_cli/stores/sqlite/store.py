@@ -24,7 +24,6 @@ from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.places import began, machine, place
 from triage_cli.runtime.private_files import make_private
 from triage_cli.stores import category_renames, queries
-from triage_cli.stores.audit_log import keep_head, write_head
 from triage_cli.stores.base import SqlStore
 from triage_cli.stores.sqlite.connection import (
     IN_MEMORY,
@@ -36,6 +35,7 @@ from triage_cli.stores.sqlite.connection import (
     replaced,
     translate,
 )
+from triage_cli.stores.sqlite.head_file import keep_head, write_head
 
 
 class SqliteStore(SqlStore):

@@ -10,7 +10,7 @@ from anthropic.types import Message
 from anthropic.types.messages import MessageBatch
 
 from triage_cli.classifiers.llm.anthropic import AnthropicProvider, translated
-from triage_cli.classifiers.llm.batch.client import SKEW, Limits, Line, as_line, custom_id, since
+from triage_cli.classifiers.llm.batch.api import SKEW, Limits, Line, as_line, custom_id, since
 from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider import ProviderError
 from triage_cli.domain.batches import Batch, BatchLook
@@ -26,7 +26,7 @@ STATUS = {
 
 
 class AnthropicWire(AnthropicProvider):
-    """Implements `batches.Wire`. A batch carries no mark: only its results tell whose it is."""
+    """Implements `api.Wire`. A batch carries no mark: only its results tell whose it is."""
 
     bounded = False  # the results of a batch are long
     # The provider takes 100,000 in 256 MB; as the body is built in memory, ours are smaller.

@@ -1,25 +1,21 @@
-"""Questions in a provider's batch: half the price, answers within a day; each vendor's wire is a module of its own."""
+"""Questions in a provider's batch: half the price, answers within a day; `Wire` speaks to the provider."""
 
 import asyncio
 import json
 import re
-import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from typing import IO, Any, NamedTuple, Protocol, TypeVar
+from typing import IO, Any, TypeVar
 
 from triage_cli.classifiers.llm import prompt
+from triage_cli.classifiers.llm.batch.api import Wire, custom_id
 from triage_cli.classifiers.llm.classifier import AskingClassifier, failed, verdict_of
 from triage_cli.classifiers.llm.pricing import Cost, half, used
-from triage_cli.classifiers.llm.provider import BUDGET, ProviderError, Reply, failure
-from triage_cli.config import ClassifierSpec
+from triage_cli.classifiers.llm.provider import BUDGET, Reply
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
 from triage_cli.domain.decisions import Answer, Classification, Postponed, QuestionSpec
 from triage_cli.domain.errors import (
     AnswerError,
-    ConfigError,
-    RefusedError,
     TemporaryError,
     TriageError,
     UnavailableError,
@@ -31,76 +27,11 @@ from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.network import Network
 from triage_cli.runtime.retry import Retries, persist
 
 T = TypeVar("T")
 TYPES = ("openai", "anthropic")  # of classifiers whose provider answers in batches
 PATIENCE = 900.0  # seconds for sending or fetching a whole batch, however large
-SKEW = 24 * 3600  # seconds by which two clocks may differ
-
-
-class Line(NamedTuple):
-    """One request's end, as a provider's file of results has it; `again`: it was never answered, nor its fault."""
-
-    custom_id: str
-    reply: Reply | None = None
-    error: TriageError | None = None
-    again: bool = False
-
-
-class Limits(NamedTuple):
-    """What one batch may hold."""
-
-    requests: int
-    bytes: int
-
-
-class Wire(Protocol):
-    """One provider's batch API; awaitables raise what `Provider.ask` raises."""
-
-    address: str
-    limits: Limits
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Return what the server was found to object to."""
-
-    def remember(self, options: Mapping[str, Any]) -> None:
-        """Begin with what was found earlier."""
-
-    def heeded(self, *, form: bool) -> None:
-        """Take note whether answers had the form that was asked for."""
-
-    def open(self, network: Network) -> None:
-        """Make the client."""
-
-    def close(self) -> Awaitable[None]:
-        """Take the client away."""
-
-    def line(self, custom_id: str, question: prompt.Question, budget: int) -> bytes:
-        """Return one request as a line of JSON."""
-
-    async def upload(self, batch_id: str, lines: IO[bytes]) -> Any:
-        """Bring the requests to the provider, if that is a step of its own; nothing is asked yet."""
-
-    async def create(self, batch_id: str, uploaded: Any) -> str | None:
-        """Have them answered, and return the provider's name for the batch."""
-
-    async def find(self, batch: Batch, known: frozenset[str]) -> str | None:
-        """Return the provider's name for a batch of ours, None if it has none; `known` are those of others.
-
-        Raises `UnknownOutcomeError` where it cannot tell yet.
-        """
-
-    async def look(self, provider_id: str) -> tuple[BatchLook, Sequence[str]]:
-        """Return how far a batch is, and what to fetch its results by."""
-
-    async def fetch(self, names: Sequence[str], into: IO[bytes]) -> bool:
-        """Write results as lines of JSON; return False where some of them are no longer kept."""
-
-    def read(self, line: Mapping[str, Any], question: prompt.Question, options: Mapping[str, Any]) -> Line:
-        """Read one result; `options` are those that the batch was sent with."""
 
 
 class Postponing:
@@ -135,17 +66,6 @@ class Postponing:
         if self._has_next and ticket.status == "failed" and ticket.classifier == self.name:
             return Outcome(0, Action.FAILED, Answer(ticket, (), sure=False), AnswerError(ticket.error or ""), ticket)
         return Outcome(0, Action.WAITING, Postponed(ticket, (), sure=False, batch_of=self.name), None, ticket)
-
-
-def wire_of(asked: AskingClassifier, env: Mapping[str, str]) -> Wire:
-    """Return the batch API of a classifier's provider."""
-    if asked.spec.type == "openai":
-        from triage_cli.classifiers.llm.batch.openai import OpenAIWire
-
-        return OpenAIWire(asked.spec, env)
-    from triage_cli.classifiers.llm.batch.anthropic import AnthropicWire
-
-    return AnthropicWire(asked.spec, env)
 
 
 class Batches:
@@ -326,33 +246,6 @@ class Batches:
 
 def _rest() -> None:
     """Do nothing while a provider is waited for."""
-
-
-def custom_id(batch_id: str, number: object) -> str:
-    """Return the name of a request: at most 64 letters, digits, dashes and underscores, as providers ask."""
-    return f"{batch_id.replace('-', '')}-{number}"
-
-
-def as_line(record: Mapping[str, Any]) -> bytes:
-    """Return a record as a line of JSON."""
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
-
-
-def since(batch: Batch) -> float:
-    """Return when a batch was sent, in seconds since 1970."""
-    return datetime.fromisoformat(batch.sent_at).timestamp() if batch.sent_at else time.time()
-
-
-def refused(message: str, spec: ClassifierSpec, address: str) -> BatchLook:
-    """Return the look of a batch that the provider refused as a whole, and what that means for the run."""
-    complaint = ProviderError.of(400, message, {})
-    error = failure(complaint, spec, address)
-    if not isinstance(error, RefusedError | ConfigError):
-        error = UnavailableError(
-            f'the provider refused a batch of classifier "{spec.name}": {complaint.detail}',
-            hint="--limit N submits fewer",
-        )
-    return BatchLook("failed", 0, error)
 
 
 def _doubtful(why: str) -> UnknownOutcomeError:

@@ -7,7 +7,7 @@ import httpx2
 import openai
 from openai.types.chat import ChatCompletion
 
-from triage_cli.classifiers.llm.batch.client import SKEW, Limits, Line, as_line, refused, since
+from triage_cli.classifiers.llm.batch.api import SKEW, Limits, Line, as_line, refused, since
 from triage_cli.classifiers.llm.openai import HOME, OpenAIProvider
 from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider import ProviderError
@@ -23,7 +23,7 @@ AGAIN = ("batch_expired", "batch_cancelled")
 
 
 class OpenAIWire(OpenAIProvider):
-    """Implements `batches.Wire`. The server finds a batch again by the metadata it was created with."""
+    """Implements `api.Wire`. The server finds a batch again by the metadata it was created with."""
 
     bounded = False  # a file of results is long
     limits = Limits(50_000, 190_000_000)  # of 200 MB
