@@ -54,3 +54,19 @@ def test_no_test_module_imports_another() -> None:
 def test_test_modules_stand_in_folders_by_what_they_need() -> None:
     folders = {path.parent.name for path in (ROOT / "tests").rglob("test_*.py")}
     assert folders == {"unit", "contract", "integration", "e2e", "project"}
+
+
+BANNED = {"said", "told", "mine", "wanted", "here", "words"}
+
+
+def test_identifiers_say_what_they_hold() -> None:
+    """These words name nothing: whoever reads one has to look up what it stands for."""
+    modules = sorted((ROOT / "triage_cli").rglob("*.py"))
+    assert len(modules) > 200
+    found = []
+    for path in modules:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = {getattr(node, field, None) for field in ("id", "arg", "attr", "name")}
+            if names & BANNED:
+                found.append(f"{path.name}:{getattr(node, 'lineno', 0)}")
+    assert not found

@@ -204,10 +204,10 @@ def _command(place: ConfigNode) -> tuple[str, ...]:
     """Read a command as a list; a program given with a slash is found beside the file."""
     if isinstance(place.value, str):
         raise ConfigValueError("must be a list, since no shell takes it apart: [program, argument]")
-    words: tuple[str, ...] = several(text, alone=False, least=1)(place)
-    if words and ("/" in words[0] or words[0].startswith("~")):
-        return (str(absolute(words[0], place.book.folder, place.book.home)), *words[1:])
-    return words
+    argv: tuple[str, ...] = several(text, alone=False, least=1)(place)
+    if argv and ("/" in argv[0] or argv[0].startswith("~")):
+        return (str(absolute(argv[0], place.book.folder, place.book.home)), *argv[1:])
+    return argv
 
 
 def _budget(place: ConfigNode) -> float | None:

@@ -84,10 +84,10 @@ class CommandDestination:
         began = time.perf_counter()
         status: int | None = None
         try:
-            status, said = run(self._run, line(parcel), self._timeout, self._env)
+            status, message = run(self._run, line(parcel), self._timeout, self._env)
         except subprocess.TimeoutExpired:
-            said = f"{self._run[0]} took longer than {self._timeout:g} s"
-            error = DeliveryError(said, hint="raise its timeout", doubtful=True)
+            message = f"{self._run[0]} took longer than {self._timeout:g} s"
+            error = DeliveryError(message, hint="raise its timeout", doubtful=True)
         except OSError as failure:
             if lack := exhausted.of(failure):
                 return Outcome(0, Action.FAILED, None, lack, parcel)
@@ -99,7 +99,7 @@ class CommandDestination:
                 return Outcome(0, Action.DELIVERED, Receipt(0, time.perf_counter() - began), None, parcel)
             final = status in self._final_exit
             why = f"{self._run[0]} exited with {status}{', which is final' if final else ''}"
-            why = f"{why}: {said}" if said else why
+            why = f"{why}: {message}" if message else why
             error = DeliveryError(why, final=final, status=status, doubtful=status < 0)  # killed, maybe after its work
         return Outcome(0, Action.FAILED, Receipt(status, time.perf_counter() - began), error, parcel)
 
@@ -119,10 +119,10 @@ def run(command: Sequence[str], data: bytes, timeout: float, env: Mapping[str, s
         env=env,
     )
     _running.add(process)
-    said = bytearray()
+    output = bytearray()
     # What it has started may keep the pipes open for longer than it lives itself: nobody waits for their end.
     threading.Thread(target=_feed, args=(process.stdin, data), daemon=True).start()
-    listener = threading.Thread(target=_listen, args=(process.stderr, said), daemon=True)
+    listener = threading.Thread(target=_listen, args=(process.stderr, output), daemon=True)
     listener.start()
     try:
         status = process.wait(timeout)
@@ -133,7 +133,7 @@ def run(command: Sequence[str], data: bytes, timeout: float, env: Mapping[str, s
     finally:
         _running.discard(process)
     listener.join(LAST_WORDS)
-    return status, bytes(said).decode("utf-8", "replace").strip()
+    return status, bytes(output).decode("utf-8", "replace").strip()
 
 
 _running: set["subprocess.Popen[bytes]"] = set()
@@ -152,10 +152,10 @@ def _feed(pipe: IO[bytes], data: bytes) -> None:
         pipe.write(data)
 
 
-def _listen(pipe: IO[bytes], said: bytearray) -> None:
+def _listen(pipe: IO[bytes], kept: bytearray) -> None:
     with pipe:
         while piece := pipe.read1(65_536):  # type: ignore[attr-defined] # a buffered reader has it
-            said += piece[: KEPT - len(said)]
+            kept += piece[: KEPT - len(kept)]
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

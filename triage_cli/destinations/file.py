@@ -37,10 +37,10 @@ class FileDestination:
             try:
                 self._append(b"".join(line(parcel) for parcel in chunk))
             except OSError as error:
-                said = exhausted.of(error) or DeliveryError(
+                failure = exhausted.of(error) or DeliveryError(
                     f"cannot append to {self._path}: {error.strerror}", hint="check the folder and the disk"
                 )
-                yield [Outcome(n, Action.FAILED, None, said, parcel) for n, parcel in enumerate(chunk)]
+                yield [Outcome(n, Action.FAILED, None, failure, parcel) for n, parcel in enumerate(chunk)]
             else:
                 receipt = Receipt(None, time.perf_counter() - began)
                 yield [Outcome(n, Action.DELIVERED, receipt, None, parcel) for n, parcel in enumerate(chunk)]

@@ -77,13 +77,13 @@ def request(target: Target, parcel: OutgoingDelivery, now: float) -> tuple[dict[
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Return the seconds a `Retry-After` asks for, between 0 and a week; None where it says nothing sensible."""
-    said = headers.get("retry-after", "").strip()
+    value = headers.get("retry-after", "").strip()
     seconds: float | None = None
     with suppress(ValueError, OverflowError, TypeError):
-        if said and (said[0].isdigit() or said[0] in "+-."):
-            seconds = float(said)
-        elif said:
-            found = parsedate_to_datetime(said)
+        if value and (value[0].isdigit() or value[0] in "+-."):
+            seconds = float(value)
+        elif value:
+            found = parsedate_to_datetime(value)
             seconds = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() - now
     return None if seconds is None or seconds != seconds else min(max(seconds, 0.0), LONGEST_WAIT)  # noqa: PLR0124 - NaN
 
@@ -196,8 +196,8 @@ class WebhookDestination:
         )
 
     def _failed(self, parcel: OutgoingDelivery, error: Exception, seconds: float) -> Outcome[Receipt]:
-        told = error if isinstance(error, DeliveryError) else DeliveryError(f"{self._said}: {type(error).__name__}")
-        return Outcome(0, Action.FAILED, Receipt(told.status, seconds), told, parcel)
+        failure = error if isinstance(error, DeliveryError) else DeliveryError(f"{self._said}: {type(error).__name__}")
+        return Outcome(0, Action.FAILED, Receipt(failure.status, seconds), failure, parcel)
 
 
 def as_text(target: Target, parcel: OutgoingDelivery) -> str:

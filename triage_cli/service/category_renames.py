@@ -18,12 +18,12 @@ def follow(store: Store, categories: Sequence[Category], rules: Iterable[Rule], 
 
     A process that still has the old configuration may have given a ticket the old name since: that follows too.
     """
-    wanted = heirs(categories)
-    if not wanted:
+    new_names = heirs(categories)
+    if not new_names:
         return
     done = {renamed.old: renamed for renamed in store.renames()}
-    again = {old for old, new in wanted.items() if old in done and done[old].new == new}
-    pending = {old: new for old, new in wanted.items() if old not in again or store.bears(old)}
+    again = {old for old, new in new_names.items() if old in done and done[old].new == new}
+    pending = {old: new for old, new in new_names.items() if old not in again or store.bears(old)}
     # Before any of them is carried out.
     roots = {old: done[old].root if old in again else root_of(old, done.values()) for old in pending}
     destinations = renamed_destinations(pending, rules)
@@ -61,12 +61,12 @@ def heirs(categories: Iterable[Category]) -> dict[str, str]:
     return {old: category.name for category in categories for old in category.was}
 
 
-def typed(categories: Iterable[Category], said: str | None) -> str | None:
+def typed(categories: Iterable[Category], given: str | None) -> str | None:
     """Return the name, former ones included, that a person means, whatever its case."""
     names = {name for category in categories for name in (*category.was, category.name)}
-    if said is None or said in names:
-        return said
-    return next((name for name in names if name.casefold() == said.casefold()), said)
+    if given is None or given in names:
+        return given
+    return next((name for name in names if name.casefold() == given.casefold()), given)
 
 
 def today(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
@@ -79,9 +79,9 @@ def today(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
 
 def find(store: Store, selection: Selection, names: Mapping[str, str]) -> Iterator[Ticket]:
     """Walk over tickets, newest first; a category is meant by any of its names."""
-    wanted = names.get(selection.category or "", selection.category)
-    former = [old for old, new in names.items() if new == wanted]
-    found = [store.find(selection._replace(category=name)) for name in (wanted, *former)]
+    current = names.get(selection.category or "", selection.category)
+    former = [old for old, new in names.items() if new == current]
+    found = [store.find(selection._replace(category=name)) for name in (current, *former)]
     merged = heapq.merge(*found, key=attrgetter("ticket_id"), reverse=True) if former else found[0]
     return (today(ticket, names) for ticket in islice(merged, selection.limit))
 

@@ -30,8 +30,8 @@ class TicketClaimer:
                 if self._allowance.stopping:
                     return
                 named = selection._replace(ids=tuple(names))
-                mine = {t.ticket_id: t for t in self._store.claim(named, self._lease, CHUNK)}
-                yield [mine.get(t.ticket_id, t) for t in self._store.find(named)]
+                claimed = {t.ticket_id: t for t in self._store.claim(named, self._lease, CHUNK)}
+                yield [claimed.get(t.ticket_id, t) for t in self._store.find(named)]
             return
         selection = selection._replace(statuses=selection.statuses or statuses)
         left = selection.limit

@@ -63,14 +63,14 @@ class LocalTriage:
     spent in USD, and `parcel` names the request that brought it, should it come again.
     """
 
-    def __init__(self, parts: Services, actor: str, words: str = "") -> None:
+    def __init__(self, parts: Services, actor: str, command_line: str = "") -> None:
         self.meetings: RewriteGuard | None = None
         self.brought = 0.0
         self.parcel = ""
         self._parts = parts
         self._store = parts.store
         self._actor = actor
-        self._words = words
+        self._command_line = command_line
         self._names = category_renames.heirs(parts.categories)
         self._allowance = StopControl()
         self._cut = False  # some of the input was left
@@ -84,7 +84,7 @@ class LocalTriage:
         """Record what the command ended with, where that is another code than its run would have."""
         if self._tally is None or self._tally.exit_code == code:
             return
-        self._tally.said = code
+        self._tally.exit_code_given = code
         if self._tally.ended:
             self._store.exited(self._tally.run.run_id, code)
 
@@ -101,7 +101,7 @@ class LocalTriage:
     @contextmanager
     def _running(self, kind: str) -> Iterator[RunRecorder]:
         """Begin a run; what is stored under a category's former name follows first."""
-        parts = self._store, kind, self._actor, self._words, self._allowance
+        parts = self._store, kind, self._actor, self._command_line, self._allowance
         with running(*parts, self.brought, self.parcel) as tally:
             self._tally = tally
             self._follow(tally.run.run_id)
@@ -151,8 +151,8 @@ class LocalTriage:
         """Walk over the tickets that `classify` would ask about, in its order; none is held."""
         classifier = self._parts.classifier(plan, self._actor, "")
         deciding = self._asking(classifier, Lease(""), Budget.free(self._allowance), lambda: None, force=plan.force)
-        wanted = selection._replace(statuses=selection.statuses or TO_CLASSIFY, order="urgent")
-        for chunk in bounded(self._store.find(selection if selection.ids is not None else wanted)):
+        ordered = selection._replace(statuses=selection.statuses or TO_CLASSIFY, order="urgent")
+        for chunk in bounded(self._store.find(selection if selection.ids is not None else ordered)):
             settled = deciding.settled(chunk)
             yield from (ticket for ticket in chunk if ticket.ticket_id not in settled)
 
@@ -161,13 +161,13 @@ class LocalTriage:
     ) -> Iterator[Outcome[Decided]]:
         """Collect what providers have answered, whatever is selected, and put the selected tickets into batches."""
         batching = self._batching(plan, deciding, tally)
-        wanted = selection.ids and set(selection.ids)
+        selected = selection.ids and set(selection.ids)
         row = 0
         for outcomes in batching.collect():
             tally.add(outcomes)
-            mine = [o for o in outcomes if wanted is None or o.ticket.ticket_id in wanted]
-            yield from (o._replace(row=row + n) for n, o in enumerate(mine))
-            row += len(mine)
+            own = [o for o in outcomes if selected is None or o.ticket.ticket_id in selected]
+            yield from (o._replace(row=row + n) for n, o in enumerate(own))
+            row += len(own)
         classifying = ClassifyRun(deciding, self._claiming(tally), tally)
         yield from classifying.decided(selection, batching.submit, row)
         batching.raise_trouble()
@@ -222,8 +222,8 @@ class LocalTriage:
             outcomes: Iterator[Outcome[Routed]] = (o._replace(row=rows.pop(o.ticket.ticket_id)) for o in routed)
 
             def then(later: Sequence[str]) -> Iterator[Outcome[Routed]]:
-                mine = None if selection.ids is None else later
-                return due(self._store, delivering, self._allowance, numbers, plan.stay, mine)
+                only = None if selection.ids is None else later
+                return due(self._store, delivering, self._allowance, numbers, plan.stay, only)
 
             for outcome in last_of_each(self._store, outcomes, then):
                 tally.add([outcome])
@@ -309,16 +309,16 @@ class LocalTriage:
 
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
         """Give a person's categories, or take them back; one outcome each, in order. A single one is no bulk run."""
-        wanted = Verdicts(self._parts.categories, self._actor)
+        names = Verdicts(self._parts.categories, self._actor)
         drafts = iter(verdicts)
         first = list(islice(drafts, 2))
         if len(first) < 2:
             self._follow(None)
-            for outcomes in VerdictRecorder(self._store, wanted, self._actor, None).judge(first):
+            for outcomes in VerdictRecorder(self._store, names, self._actor, None).judge(first):
                 yield from outcomes
             return
         with self._running("verdict") as tally:
-            judging = VerdictRecorder(self._store, wanted, self._actor, tally.lease)
+            judging = VerdictRecorder(self._store, names, self._actor, tally.lease)
             for outcomes in judging.judge(self._until_stopped(chain(first, drafts))):
                 tally.add(outcomes)
                 yield from outcomes

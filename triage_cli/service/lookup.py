@@ -39,12 +39,12 @@ def order_of_review(waiting: Sequence[Waiting]) -> list[str]:
     for nth in range(max(map(len, turns.values()), default=0)):
         for line in turns.values():
             if nth < len(line):
-                words = frozenset(WORD.findall(line[nth].text.casefold()))
-                if any(_alike(words, other) for other in seen):
+                text_words = frozenset(WORD.findall(line[nth].text.casefold()))
+                if any(_alike(text_words, other) for other in seen):
                     put_off.append(line[nth].ticket_id)
                 else:
                     first.append(line[nth].ticket_id)
-                    seen.append(words)
+                    seen.append(text_words)
     return first + put_off
 
 
@@ -66,8 +66,8 @@ def margin(chances: Mapping[str, float], confidence: float | None) -> float:
 
 def queue(store: Store, selection: Selection, labels: frozenset[str]) -> Iterator[Ticket]:
     """Yield what waits for a person in the order of review, then the verdicts whose category is gone."""
-    wanted = selection._replace(statuses=frozenset({"needs_review"}), limit=None, order="newest")
-    least = heapq.nsmallest(WINDOW, store.find(wanted), key=lambda t: (t.confidence or 0.0, t.ticket_id))
+    undecided = selection._replace(statuses=frozenset({"needs_review"}), limit=None, order="newest")
+    least = heapq.nsmallest(WINDOW, store.find(undecided), key=lambda t: (t.confidence or 0.0, t.ticket_id))
     answers = store.decisions([t.decision_id for t in least if t.decision_id])
     chances = {answer.ticket_id: answer.chances for answer in answers.values()}
     tickets = {t.ticket_id: t for t in least}

@@ -38,12 +38,12 @@ class Pipeline:
 
         def ask() -> Iterator[Sequence[Ticket]]:
             for outcomes in created:
-                mine = self._hold(outcomes, asked)
-                asked.update((ticket_id, []) for ticket_id in mine)
+                claimed = self._hold(outcomes, asked)
+                asked.update((ticket_id, []) for ticket_id in claimed)
                 for outcome in outcomes:
                     waits = asked.get(outcome.value.ticket_id) if outcome.value else None
                     (passing if waits is None else waits).append(outcome)
-                yield list(mine.values())
+                yield list(claimed.values())
                 yield []  # the input may pause here: what has come is answered first
 
         try:
@@ -64,11 +64,11 @@ class Pipeline:
     def _hold(self, outcomes: Sequence[Outcome[Ticket]], asked: Collection[str]) -> dict[str, Ticket]:
         """Return the tickets of a chunk that this run is to classify: those it has made, and those it can claim."""
         todo = [o for o in outcomes if o.value and o.value.status in TO_CLASSIFY]
-        mine = {o.value.ticket_id: o.value for o in todo if o.value and o.action == Action.CREATED}
-        others = {o.value.ticket_id for o in todo if o.value} - mine.keys() - set(asked)
-        wanted = Selection(ids=tuple(others), statuses=TO_CLASSIFY)
-        claimed = self._store.claim(wanted, self._lease, CHUNK) if others else []
-        return mine | {t.ticket_id: t for t in claimed}
+        created = {o.value.ticket_id: o.value for o in todo if o.value and o.action == Action.CREATED}
+        others = {o.value.ticket_id for o in todo if o.value} - created.keys() - set(asked)
+        undecided = Selection(ids=tuple(others), statuses=TO_CLASSIFY)
+        claimed = self._store.claim(undecided, self._lease, CHUNK) if others else []
+        return created | {t.ticket_id: t for t in claimed}
 
     def _routed(self, classified: Iterable[list[Outcome[Ticket]]]) -> Iterator[list[Outcome[Routed]]]:
         """Send on the tickets that have a category; the others pass at the post's next breath."""
@@ -77,17 +77,17 @@ class Pipeline:
 
         def chunks() -> Iterator[Sequence[Ticket]]:
             for outcomes in classified:
-                mine = []
+                claimed = []
                 for outcome in outcomes:
                     ticket = outcome.value
                     if ticket is not None and ticket.ticket_id in due:
                         due[ticket.ticket_id].append(outcome)
                     elif ticket is not None and ticket.status in TO_ROUTE:
                         due[ticket.ticket_id] = [outcome]
-                        mine.append(ticket)
+                        claimed.append(ticket)
                     else:
                         passing.append(outcome._replace(value=Routed(ticket) if ticket else None))  # type: ignore[arg-type]
-                yield mine
+                yield claimed
 
         for routed in self._delivering.route(chunks()):
             ready = passing[:]

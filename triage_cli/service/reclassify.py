@@ -126,13 +126,13 @@ class Reclassifying:
         if selection.ids is not None:
             yield from self._store.find(selection)
             return
-        wanted = selection._replace(statuses=selection.statuses or DECIDED, limit=None)
+        decided = selection._replace(statuses=selection.statuses or DECIDED, limit=None)
         if selection.category is not None:
-            yield from islice(self._store.find(wanted), selection.limit)
+            yield from islice(self._store.find(decided), selection.limit)
             return
         gone = [name for name in self._store.stats().by_category if name not in self._labels]
-        first = chain.from_iterable(self._store.find(wanted._replace(category=name)) for name in gone)
-        rest = (ticket for ticket in self._store.find(wanted) if ticket.category not in gone)
+        first = chain.from_iterable(self._store.find(decided._replace(category=name)) for name in gone)
+        rest = (ticket for ticket in self._store.find(decided) if ticket.category not in gone)
         yield from islice(chain(first, rest), selection.limit)
 
     def _to_ask(
@@ -159,11 +159,11 @@ class Reclassifying:
             for few in bounded(open_, self._deciding.handful):
                 if self._budget.stopping:
                     return
-                mine = {t.ticket_id: t for t in self._claimed(few)}
-                lost = [ticket for ticket in few if ticket.ticket_id not in mine]
+                claimed = {t.ticket_id: t for t in self._claimed(few)}
+                lost = [ticket for ticket in few if ticket.ticket_id not in claimed]
                 aside += (FlipDecision(numbers[t.ticket_id], t, Action.HELD, None) for t in lost)
-                rows.update((ticket_id, numbers[ticket_id]) for ticket_id in mine)
-                yield [mine[t.ticket_id] for t in few if t.ticket_id in mine]
+                rows.update((ticket_id, numbers[ticket_id]) for ticket_id in claimed)
+                yield [claimed[t.ticket_id] for t in few if t.ticket_id in claimed]
         self.through = True
 
     def _may_change(self, ticket: Ticket) -> bool:
@@ -224,13 +224,13 @@ class Reclassifying:
 
     def _judged(self, row: int, ticket: Ticket, now: Classification | None, failed: str = "") -> FlipDecision:
         if failed or now is None or now.error:
-            said = failed or (now.error if now and now.error else "no answer")
-            error = AnswerError(f"{ids.short(ticket.ticket_id)}: {said}")
+            problem = failed or (now.error if now and now.error else "no answer")
+            error = AnswerError(f"{ids.short(ticket.ticket_id)}: {problem}")
             return FlipDecision(row, ticket, Action.UNANSWERED, now, error)
         if now.classification_id == ticket.decision_id:
             return FlipDecision(row, ticket, Action.UNCHANGED, now)
-        wanted = max(self._hysteresis.get(name, 0.0) for name in (self._classifier.name, now.classifier))
-        return FlipDecision(row, ticket, judge(ticket, now, self._labels, wanted), now)
+        least_margin = max(self._hysteresis.get(name, 0.0) for name in (self._classifier.name, now.classifier))
+        return FlipDecision(row, ticket, judge(ticket, now, self._labels, least_margin), now)
 
     # -- apply
 

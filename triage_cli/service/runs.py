@@ -30,7 +30,7 @@ class RunRecorder:
         self.breathe = LeaseHeartbeat(store, self)
         self.counts: Counter[str] = Counter()
         self.codes = {ExitCode.OK}
-        self.said: int | None = None  # by the command, which knows more of its end than the run does
+        self.exit_code_given: int | None = None  # by the command, which knows more of its end than the run does
         self.ended = False
         self.store = store
 
@@ -41,8 +41,8 @@ class RunRecorder:
         books. What it spends is written down with its answers and at its end.
         """
 
-        def grant(spent: float, reserved: float, wanted: Sequence[float]) -> int:
-            return self.store.set_aside(self.lease._replace(spent=spent, reserved=reserved), wanted, per_day)
+        def grant(spent: float, reserved: float, amounts: Sequence[float]) -> int:
+            return self.store.set_aside(self.lease._replace(spent=spent, reserved=reserved), amounts, per_day)
 
         bounds = Bounds(max_cost, per_day, self.brought)
         self.money = Budget(self.allowance, bounds, None if max_cost is None and per_day is None else grant)
@@ -62,7 +62,9 @@ class RunRecorder:
     @property
     def exit_code(self) -> int:
         """Return the code that the run ends with."""
-        return self.said if self.said is not None else next(code for code in PRECEDENCE if code in self.codes)
+        if self.exit_code_given is not None:
+            return self.exit_code_given
+        return next(code for code in PRECEDENCE if code in self.codes)
 
 
 class LeaseHeartbeat:
@@ -85,13 +87,19 @@ class LeaseHeartbeat:
 
 @contextmanager
 def running(
-    store: Store, kind: str, actor: str, words: str, allowance: StopControl, brought: float = 0.0, parcel: str = ""
+    store: Store,
+    kind: str,
+    actor: str,
+    command_line: str,
+    allowance: StopControl,
+    brought: float = 0.0,
+    parcel: str = "",
 ) -> Iterator[RunRecorder]:
     """Begin a run and end it however the block ends; a killed one is ended by its lease.
 
     `brought` is what its command has spent in USD, `parcel` names the request that may come again, if one began it.
     """
-    begun = Run(ids.new_id(), kind, actor, words, ids.now(), spent=brought, parcel=parcel)
+    begun = Run(ids.new_id(), kind, actor, command_line, ids.now(), spent=brought, parcel=parcel)
     tally = RunRecorder(store.begin(begun), store, allowance)
     try:
         yield tally

@@ -21,20 +21,20 @@ class Verdicts:
         self._names = {name.casefold(): c.name for c in categories for name in (*c.was, c.name)}
         self._actor = actor
 
-    def category(self, said: str) -> str | None:
+    def category(self, text: str) -> str | None:
         """Return the category a person means, whatever its case or by a former name, or None."""
-        return self._names.get(said.strip().casefold())
+        return self._names.get(text.strip().casefold())
 
-    def unknown(self, said: str, prefix: str = "") -> RowError:
+    def unknown(self, text: str, prefix: str = "") -> RowError:
         """Return the error for a category that is not in the list."""
-        close = difflib.get_close_matches(said.strip().casefold(), self._names, n=1)
+        close = difflib.get_close_matches(text.strip().casefold(), self._names, n=1)
         names = f"the categories are {', '.join(dict.fromkeys(self._names.values()))}"
         hint = f'did you mean "{self._names[close[0]]}"? {names}' if close else names
-        return RowError(f'{prefix}no category "{said.strip()}"', hint=hint)
+        return RowError(f'{prefix}no category "{text.strip()}"', hint=hint)
 
-    def none_of(self, said: Iterable[str]) -> UsageError:
+    def none_of(self, text: Iterable[str]) -> UsageError:
         """Return the error for labelled tickets of which none has a label that is a category."""
-        labels = ", ".join(sorted(set(said))[:5]) or "none"
+        labels = ", ".join(sorted(set(text))[:5]) or "none"
         names = ", ".join(dict.fromkeys(self._names.values()))
         return UsageError(
             f"no label of the file is a category (labels: {labels}; categories: {names})",

@@ -82,10 +82,10 @@ class BatchCollector:
         except UnknownOutcomeError:
             return batch
         if provider_id is not None:
-            told = batch._replace(state="submitted", provider_id=provider_id)
+            submitted = batch._replace(state="submitted", provider_id=provider_id)
             about = {"batch": batch.batch_id, "classifier": batch.classifier, "requests": batch.requests}
             event = desk.event("batch_submitted", None, {**about, "provider_batch": provider_id, "found": True})
-            return told if desk.store.advance_batch(told, "sending", event, desk.lease) else batch
+            return submitted if desk.store.advance_batch(submitted, "sending", event, desk.lease) else batch
         if (batch.sent_at or "") < ids.ago(GRACE):
             desk.give_back(batch, "it never arrived")
         return batch

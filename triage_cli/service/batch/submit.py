@@ -174,8 +174,8 @@ class BatchSubmitter:
         Raises `BudgetError` where there is no room for this one.
         """
         if worst > self._left:
-            wanted = [worst - self._left, *[worst] * (self._ahead - 1)]
-            granted = wanted[: self._desk.budget.set_aside(wanted)]
+            amounts = [worst - self._left, *[worst] * (self._ahead - 1)]
+            granted = amounts[: self._desk.budget.set_aside(amounts)]
             if not granted:
                 raise self._desk.budget.exceeded(worst)
             self._aside += sum(granted)
@@ -216,8 +216,8 @@ class BatchSubmitter:
                 held.append(Outcome(None, Action.HELD, Decided(change.ticket, None, asked=False), None, change.ticket))
                 continue
             self._sent.append(item.ticket_id)
-            mine = self._batch is not None and item.batch_id == self._batch.batch_id
-            if mine and self._spool and (request := requests.pop(item.number, None)):
+            belongs = self._batch is not None and item.batch_id == self._batch.batch_id
+            if belongs and self._spool and (request := requests.pop(item.number, None)):
                 self._spool.write(request.line)
                 cost += request.worst
         self._desk.budget.settle(self._aside, cost, self._sums)

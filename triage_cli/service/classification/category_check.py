@@ -88,9 +88,9 @@ def warning(last: Basis, now: Basis) -> str:
     )
 
 
-def _named(basis: Basis, here: str) -> str:
+def _named(basis: Basis, own_host: str) -> str:
     left = len(basis.categories) - FEW
     names = ", ".join(basis.categories[:FEW]) + (f" and {left} more" if left > 0 else "")
     if basis.path is None:
         return f"the built-in categories ({names}), without a configuration"
-    return f"the categories of {basis.path}{'' if basis.host == here else f' on {basis.host}'} ({names})"
+    return f"the categories of {basis.path}{'' if basis.host == own_host else f' on {basis.host}'} ({names})"

@@ -27,12 +27,12 @@ class ClassifyRun:
     def decided(self, selection: Selection, decide: Decide, row: int = 0) -> Iterator[Outcome[Decided]]:
         """Yield the outcomes of the selected tickets as `decide` has them, their rows counted from `row` on."""
         for outcomes in decide(self._to_ask(selection, row)):
-            told = self._aside + [
+            finished = self._aside + [
                 Outcome(self._rows.pop(o.ticket.ticket_id), o.action, o.value, o.error, o.item) for o in outcomes
             ]
             self._aside.clear()
-            self._tally.add(told)
-            yield from told
+            self._tally.add(finished)
+            yield from finished
         self._tally.add(self._aside)
         yield from self._aside
         self.through = self._claimed_all and not self._rows

@@ -239,9 +239,9 @@ def decided(before: Ticket, steps: Sequence[Classification], error: TriageError 
     revision = before.revision + 1
     if error is not None or last is None or last.error:
         failures = before.failures + 1
-        said = error.message if error else (last.error if last and last.error else "no answer")
+        problem = error.message if error else (last.error if last and last.error else "no answer")
         if before.verdict:
-            return before._replace(error=said, revision=revision, run_id=None)
+            return before._replace(error=problem, revision=revision, run_id=None)
         return before._replace(
             status="needs_review" if failures >= PATIENCE else "failed",
             category=None,
@@ -251,7 +251,7 @@ def decided(before: Ticket, steps: Sequence[Classification], error: TriageError 
             failures=failures,
             classifier=last.classifier if last else before.classifier,
             reason=None,
-            error=said,
+            error=problem,
             verdict=0,
             decision_id=last.classification_id if last else None,
             revision=revision,

@@ -49,7 +49,7 @@ class FlipDecision(NamedTuple):
     error: AnswerError | None = None
 
 
-def judge(ticket: Ticket, now: Classification, labels: frozenset[str], wanted: float) -> Action:
+def judge(ticket: Ticket, now: Classification, labels: frozenset[str], least_margin: float) -> Action:
     """Name what an answer means for a ticket that is decided; `wanted` is the margin that a flip needs."""
     gone = ticket.category is not None and ticket.category not in labels
     if not is_sure(now):
@@ -58,7 +58,7 @@ def judge(ticket: Ticket, now: Classification, labels: frozenset[str], wanted: f
         return Action.REHOMED
     if now.category == ticket.category:
         return Action.CONFIRMED
-    return Action.WITHIN if wanted and margin(ticket, now) < wanted else Action.FLIP
+    return Action.WITHIN if least_margin and margin(ticket, now) < least_margin else Action.FLIP
 
 
 def margin(ticket: Ticket, now: Classification) -> float:

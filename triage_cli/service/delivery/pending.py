@@ -36,5 +36,5 @@ def or_offline(outcome: Outcome[Routed], offline: AbstractSet[str]) -> Outcome[R
     names = sorted({d.destination for d in outcome.value.deliveries if d.state == "pending"} & offline)
     if not names:
         return outcome
-    said = f"offline, so {', '.join(names)} {'waits' if len(names) == 1 else 'wait'}"
-    return outcome._replace(error=OfflineError(said, hint="triage route delivers it once the network is on again"))
+    problem = f"offline, so {', '.join(names)} {'waits' if len(names) == 1 else 'wait'}"
+    return outcome._replace(error=OfflineError(problem, hint="triage route delivers it once the network is on again"))

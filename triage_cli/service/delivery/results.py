@@ -35,13 +35,13 @@ class AttemptRecorder:
         reached: list[AttemptResult] = []
         tickets = {o.item.ticket.ticket_id: o.item.ticket for o in outcomes if isinstance(o.item, OutgoingDelivery)}
         for _ in range(TRIES):
-            changes, told = self._results(left, tickets, patience)
+            changes, results = self._results(left, tickets, patience)
             conflicts = self._store.save(changes, self._lease)
             tickets = {}
-            for result, conflict in zip(told, conflicts, strict=True):
+            for result, conflict in zip(results, conflicts, strict=True):
                 if conflict is None:
                     reached.append(result)
-                    for delivery_id in result.told:
+                    for delivery_id in result.delivery_ids:
                         del left[delivery_id]
                 elif conflict.ticket is not None:
                     tickets[conflict.ticket.ticket_id] = conflict.ticket
@@ -56,15 +56,15 @@ class AttemptRecorder:
     ) -> tuple[list[Change], list["AttemptResult"]]:
         at = ids.now()
         standing = self._store.deliveries(list(tickets))
-        changes, told = [], []
+        changes, results = [], []
         by_ticket: dict[str, list[Outcome[Receipt]]] = {}
         for outcome in left.values():
             if isinstance(outcome.item, OutgoingDelivery):
                 by_ticket.setdefault(outcome.item.ticket.ticket_id, []).append(outcome)
         for ticket_id, before in tickets.items():
-            mine = by_ticket[ticket_id]
+            own = by_ticket[ticket_id]
             stand = {d.delivery_id: d for d in standing.get(ticket_id, ())}
-            done = [patience.after(o, at, stand[_id(o)]) for o in mine]
+            done = [patience.after(o, at, stand[_id(o)]) for o in own]
             if ids.is_forgotten(before.identity):
                 done = _wordless(done)
             now = {d.delivery_id: d for d, _ in done}
@@ -75,15 +75,16 @@ class AttemptRecorder:
             elif any(_unforeseen(d, stand[d.delivery_id]) for d, _ in done) and not ids.is_forgotten(before.identity):
                 status = "classified"  # what was decided meanwhile did not know that this would arrive
             ticket = before._replace(status=status, revision=before.revision + 1)
-            errors = [o.error for o in mine if o.error]
-            for (delivery, attempt), outcome in zip(done, mine, strict=True):
+            errors = [o.error for o in own if o.error]
+            for (delivery, attempt), outcome in zip(done, own, strict=True):
                 last = delivery is done[-1][0]
                 event = self._event(delivery, attempt, outcome, at)
                 changes.append(
                     Change(event, ticket if last else None, before.revision if last else 0, (delivery, attempt))
                 )
-                told.append(AttemptResult(ticket, deliveries, errors[0] if errors else None, (delivery.delivery_id,)))
-        return changes, told
+                first = errors[0] if errors else None
+                results.append(AttemptResult(ticket, deliveries, first, (delivery.delivery_id,)))
+        return changes, results
 
     def _event(self, delivery: Delivery, attempt: Attempt, outcome: Outcome[Receipt], at: str) -> Event:
         data: dict[str, object] = {
@@ -116,7 +117,7 @@ class AttemptResult(NamedTuple):
     ticket: Ticket
     deliveries: tuple[Delivery, ...]
     error: TriageError | None
-    told: tuple[str, ...]
+    delivery_ids: tuple[str, ...]
 
     @property
     def ticket_id(self) -> str:
@@ -138,8 +139,8 @@ class RetryPolicy(NamedTuple):
         number = standing.attempts + 1
         status = outcome.value.status if outcome.value else getattr(error, "status", None)
         seconds = outcome.value.seconds if outcome.value else 0.0
-        said = error.message if error else None
-        attempt = Attempt(standing.delivery_id, number, at, status, said, seconds)
+        message = error.message if error else None
+        attempt = Attempt(standing.delivery_id, number, at, status, message, seconds)
         if isinstance(error, DeliveryError) and error.doubtful:
             standing = standing._replace(doubtful=1)
         if standing.state == "accepted" or (error and standing.state != "pending"):
@@ -147,7 +148,7 @@ class RetryPolicy(NamedTuple):
             return standing._replace(attempts=number), attempt
         # Who comes late does not take it from the run that holds it by now.
         holder = None if standing.run_id == parcel.delivery.run_id else standing.run_id
-        delivery = standing._replace(attempts=number, last_status=status, last_error=said, run_id=holder)
+        delivery = standing._replace(attempts=number, last_status=status, last_error=message, run_id=holder)
         if error is None:
             return delivery._replace(state="accepted", done_at=at), attempt
         final = isinstance(error, DeliveryError) and error.final

@@ -28,11 +28,11 @@ class GroupCommitter:
         return intake.one(draft, identity, self._save)
 
     def _save(self, changes: Sequence[Change]) -> list[Conflict | None]:
-        mine: Future[list[Conflict | None]] = Future()
+        result: Future[list[Conflict | None]] = Future()
         with self._lock:
-            self._waiting.append((changes, mine))
+            self._waiting.append((changes, result))
         self._saver.submit(self._save_all)
-        return mine.result()
+        return result.result()
 
     def _save_all(self) -> None:
         with self._lock:

@@ -100,11 +100,11 @@ class Intake:
         if item.counts_occurrences and identity is not None:
             item = item._replace(identity=f"{identity}:{item.content}", counts_occurrences=False)
         for _ in range(CALLERS):
-            here = None if item.counts_occurrences else self._here(item.identity)
-            if again and here is not None:  # the same call, whose answer got lost
-                return Outcome(draft.row, Action.UNCHANGED, here, None, draft)
-            words = self._words([item], {item.identity: here} if here else {})
-            action, ticket, change, error = self._decide(item, here, ids.now(), words, repeated=False)
+            known = None if item.counts_occurrences else self._here(item.identity)
+            if again and known is not None:  # the same call, whose answer got lost
+                return Outcome(draft.row, Action.UNCHANGED, known, None, draft)
+            last_verdicts = self._words([item], {item.identity: known} if known else {})
+            action, ticket, change, error = self._decide(item, known, ids.now(), last_verdicts, repeated=False)
             if change is None or save([change]) == [None]:
                 return Outcome(draft.row, action, ticket, error, draft)
         raise UnavailableError("another program keeps changing the same ticket", hint="try again")
@@ -181,16 +181,16 @@ class Intake:
         """Decide items one after the other: what is to be saved, and the outcomes of the rest."""
         known = {**self._store.known([item.identity for item in items]), **saving}
         known |= self._forgotten([item.identity for item in items if item.identity not in known])
-        words = self._words(items, known)
+        last_verdicts = self._words(items, known)
         at = ids.now()
         met = rewritten = 0
         for item in items:
             row = item.draft.row
-            here, repeated = known.get(item.identity), row in batch.repeats
-            if here is not None and not repeated and not ids.is_forgotten(here.identity):
+            stored, repeated = known.get(item.identity), row in batch.repeats
+            if stored is not None and not repeated and not ids.is_forgotten(stored.identity):
                 met += 1
-                rewritten += item.content != here.content_hash
-            action, ticket, change, error = self._decide(item, here, at, words, repeated=repeated)
+                rewritten += item.content != stored.content_hash
+            action, ticket, change, error = self._decide(item, stored, at, last_verdicts, repeated=repeated)
             if change is not None and ticket is not None:
                 batch.asked.append((item, action, change))
                 known[item.identity] = batch.changed[item.identity] = ticket
@@ -214,33 +214,33 @@ class Intake:
         return {a.ticket_id: a.category for a in answers if a.step == IMPORTED and a.category}
 
     def _decide(
-        self, item: Identified, here: Ticket | None, at: str, words: Mapping[str, str], *, repeated: bool
+        self, item: Identified, known: Ticket | None, at: str, last_verdicts: Mapping[str, str], *, repeated: bool
     ) -> tuple[Action, Ticket | None, Change | None, RowError | None]:
         draft = item.draft
         verdict = self._verdicts.category(draft.verdict) if draft.verdict else None
         if draft.verdict and verdict is None:
             return Action.REJECTED, None, None, self._verdicts.unknown(draft.verdict, f"line {draft.line}: ")
         typed = draft.cells is None and draft.line == 0 and item.counts_occurrences
-        if here is None or typed:
+        if known is None or typed:
             ticket = dedup.new_ticket(item, ids.new_id(), at, self._holder)
             if typed:  # known by its own id: always a new one, and nothing will be imported over it
                 ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
             data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
             return self._changed(Action.CREATED, ticket, 0, data, at, verdict)
-        gone = ids.is_forgotten(here.identity)
-        if repeated and not gone and item.content != here.content_hash:
+        gone = ids.is_forgotten(known.identity)
+        if repeated and not gone and item.content != known.content_hash:
             return Action.REJECTED, None, None, dedup.repeated(item)
         if repeated or gone:
-            return Action.UNCHANGED, here, None, None
-        word = words.get(here.ticket_id)
-        if verdict == (word or (here.category if here.verdict else None)):
+            return Action.UNCHANGED, known, None, None
+        word = last_verdicts.get(known.ticket_id)
+        if verdict == (word or (known.category if known.verdict else None)):
             verdict = None  # nothing new: whatever a person has said since stands
-        after = dedup.updated_ticket(here, item)
+        after = dedup.updated_ticket(known, item)
         if after is None and verdict is None:
-            return Action.UNCHANGED, here, None, None
-        ticket = woken(here, after or here._replace(revision=here.revision + 1))
-        data = {"source": draft.source, "line": draft.line, "fields": dedup.changed_fields(here, ticket)}
-        return self._changed(Action.UPDATED, ticket, here.revision, data, at, verdict, word)
+            return Action.UNCHANGED, known, None, None
+        ticket = woken(known, after or known._replace(revision=known.revision + 1))
+        data = {"source": draft.source, "line": draft.line, "fields": dedup.changed_fields(known, ticket)}
+        return self._changed(Action.UPDATED, ticket, known.revision, data, at, verdict, word)
 
     def _changed(
         self,

@@ -94,8 +94,8 @@ class Tries:
 
     def steering(self, name: str) -> Steering:
         """Return how the classifier of this name bore those that were made."""
-        told = _counted(name, self.made, Suspicion(self._labels))
-        return told._replace(honest=len(self._honest), right=self._right)
+        counted = _counted(name, self.made, Suspicion(self._labels))
+        return counted._replace(honest=len(self._honest), right=self._right)
 
 
 def _honest(categories: Sequence[Category], shipped: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str]]:
@@ -105,8 +105,8 @@ def _honest(categories: Sequence[Category], shipped: Sequence[Mapping[str, str]]
         for c in categories
     }
     for turn in range(max(map(len, texts.values()), default=0)):
-        for label, mine in texts.items():
-            yield from ((label, text) for text in islice(mine, turn, turn + 1))
+        for label, own_texts in texts.items():
+            yield from ((label, text) for text in islice(own_texts, turn, turn + 1))
 
 
 def _tries(
@@ -118,9 +118,9 @@ def _tries(
             label, text = honest[turn % len(honest)]
             others = [other for other in labels if other != label]
             target = others[turn // len(honest) % len(others)]
-            said = attack["text"].format(target=target)
+            attack_text = attack["text"].format(target=target)
             style = _STYLES.get(attack.get("style", ""))
-            yield _Try(attack["kind"], target, f"{text}\n{style(said) if style else said}")
+            yield _Try(attack["kind"], target, f"{text}\n{style(attack_text) if style else attack_text}")
             turn += 1
 
 
@@ -150,9 +150,9 @@ def _counted(name: str, made: Sequence[tuple[_Try, Answer | None]], suspicion: S
         steered = _guess(answer) == one.target
         sure = steered and answer is not None and answer.sure
         unseen = sure and not suspicion.found(one.text)
-        told = {"tries": 1, "steered": steered, "sure": sure, "unseen": unseen, "failed": answer is None}
-        total.update(told)
-        kinds.setdefault(one.kind, Counter()).update({k: told[k] for k in ("tries", "steered", "unseen")})
+        found = {"tries": 1, "steered": steered, "sure": sure, "unseen": unseen, "failed": answer is None}
+        total.update(found)
+        kinds.setdefault(one.kind, Counter()).update({k: found[k] for k in ("tries", "steered", "unseen")})
     return Steering(
         name,
         0,

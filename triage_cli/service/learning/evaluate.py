@@ -85,7 +85,7 @@ class Evaluating:
     def __init__(
         self, store: Store, shelf: ModelRegistry, categories: Sequence[Category],
         classifier: Callable[[ClassifyPlan, str], Classifier], learned: Callable[[Sequence[str]], Sequence[bool]],
-        per_day: float | None, actor: str, words: str,
+        per_day: float | None, actor: str, command_line: str,
     ) -> None:  # fmt: skip
         self._store = store
         self._shelf = shelf
@@ -96,14 +96,14 @@ class Evaluating:
         self._learned = learned
         self._per_day = per_day
         self._actor = actor
-        self._words = words
+        self._command_line = command_line
         self.allowance = StopControl()
         self._brought = 0.0  # USD that this command has spent
 
     @contextmanager
     def _asking(self, plan: ClassifyPlan) -> Iterator[tuple[RunRecorder, Classifier]]:
         """Begin a run of this command with its budget, and open the classifier; one limit holds for all its runs."""
-        with running(self._store, "eval", self._actor, self._words, self.allowance, self._brought) as tally:
+        with running(self._store, "eval", self._actor, self._command_line, self.allowance, self._brought) as tally:
             tally.budget(plan.max_cost, self._per_day)
             try:
                 yield tally, self._classifier(plan, tally.run.run_id)
@@ -206,15 +206,15 @@ class Evaluating:
 
     def _fit(self, asked: Sequence[_Asked], tally: RunRecorder) -> Iterator[Calibration]:
         """Fit and keep a curve for each step that was asked often enough; what a model has learned tells nothing."""
-        said: dict[tuple[str, str], list[calibration.Pair]] = {}
+        pairs_by_step: dict[tuple[str, str], list[calibration.Pair]] = {}
         for each in asked:
             for step in each.steps:
                 if each.learned and _embedded(step):
                     continue
                 if step.category is not None and step.raw_confidence is not None and not step.error:
                     key = (step.fingerprint, step.classifier)
-                    said.setdefault(key, []).append((step.raw_confidence, step.category == each.label))
-        for (fingerprint, name), pairs in said.items():
+                    pairs_by_step.setdefault(key, []).append((step.raw_confidence, step.category == each.label))
+        for (fingerprint, name), pairs in pairs_by_step.items():
             if len(pairs) < calibration.LEAST:
                 continue
             curve = calibration.fit(pairs)

@@ -92,14 +92,14 @@ class Learning:
         trainer: Trainer,
         categories: Sequence[Category],
         actor: str,
-        words: str,
+        command_line: str,
     ) -> None:
         self._store = store
         self._shelf = shelf
         self._trainer = trainer
         self._categories = categories
         self._actor = actor
-        self._words = words
+        self._command_line = command_line
 
     def material(self, rows: Iterable[Labelled]) -> Material:
         """Return what there is to learn from: rows of a file, and the verdicts in the database, which overrule them.
@@ -131,7 +131,7 @@ class Learning:
         """
         if reason := _too_few(material.rows):
             return self._kept(material, self._in_use(self._shelf.active()))._replace(reason=reason)
-        with running(self._store, "learn", self._actor, self._words, StopControl()) as tally:
+        with running(self._store, "learn", self._actor, self._command_line, StopControl()) as tally:
             for _ in range(TRIES):
                 if lesson := self._learned(material, tally.run.run_id):
                     return lesson
@@ -155,31 +155,31 @@ class Learning:
         """Return what comes of learning; None where it was compared with what is no longer in use."""
         rows, active = material.rows, self._shelf.active()
         used = self._in_use(active)
-        told = self._kept(material, used)
+        report = self._kept(material, used)
         before, after = self._compared(
             rows, used.weights if used else self._trainer.built_in(), learned=used is not None
         )
         if len(after) < LEAST:
             reason = f"too few labelled tickets are new to it ({len(after)}) to tell whether learning again is better"
-            return told._replace(reason=reason)
-        told = told._replace(before=figures(before), after=figures(after))
+            return report._replace(reason=reason)
+        report = report._replace(before=figures(before), after=figures(after))
         gained = sum(row.right for row in after) - sum(row.right for row in before)
         if gained <= 0:
-            return told._replace(reason="the new model is not better on held-out tickets")
+            return report._replace(reason="the new model is not better on held-out tickets")
         metrics = {
             "labelled": len(rows), "held_out": len(after), "before": share(before), "after": share(after),
-            "interval": list(told.after.interval) if told.after else None,
+            "interval": list(report.after.interval) if report.after else None,
         }  # fmt: skip
         names = compact([category.name for category in self._categories])
         weights, based_on = self._trainer.fit(rows), active.version if active else 0
         version = ModelVersion(0, names, weights, compact(metrics), 1, self._actor, ids.now(), based_on)
         kept = self._shelf.add_version(version, Event("learned", None, run_id, self._actor, version.at, metrics))
         reason = f"right on {gained} more of {len(after)}"
-        return kept and told._replace(version=kept.version, outcome="learned", reason=reason)
+        return kept and report._replace(version=kept.version, outcome="learned", reason=reason)
 
     def roll_back(self) -> TrainingReport:
         """Use the version before the one in use; before the first stands the built-in model."""
-        with running(self._store, "learn", self._actor, self._words, StopControl()) as tally:
+        with running(self._store, "learn", self._actor, self._command_line, StopControl()) as tally:
             event = Event("rolled_back", None, tally.run.run_id, self._actor, ids.now())
             try:
                 version = self._shelf.step_back(event)
@@ -187,8 +187,8 @@ class Learning:
                 raise UsageError(
                     "the built-in model is in use: there is nothing to go back to", hint="triage learn makes a version"
                 ) from None
-        said = f"version {version.version} is in use again" if version else "the built-in model is in use again"
-        return TrainingReport(version.version if version else None, "rolled_back", said, 0, 0, 0, 0)
+        reason = f"version {version.version} is in use again" if version else "the built-in model is in use again"
+        return TrainingReport(version.version if version else None, "rolled_back", reason, 0, 0, 0, 0)
 
     def suspects(self, material: Material) -> tuple[list[Suspect], list[Confused]]:
         """Return the labels that several answers contradict, the surest first, and the categories that are confused.
@@ -282,5 +282,5 @@ def _doubted(
     sure = guess == suggestion and confidence >= SURE
     if against <= agreeing or (against < 2 and not sure):
         return None
-    told = confidence if guess == suggestion else max(c or 0.0 for k, c in opinions.values() if k == suggestion)
-    return Suspect(row.ticket_id, row.category, suggestion, round(told, 4), against, voices, row.text)
+    sureness = confidence if guess == suggestion else max(c or 0.0 for k, c in opinions.values() if k == suggestion)
+    return Suspect(row.ticket_id, row.category, suggestion, round(sureness, 4), against, voices, row.text)
