@@ -127,8 +127,7 @@ class Worker:
         except Exception:
             self._send_after = time.monotonic() + PAUSE
             raise
-        if not sent:
-            self._send_after = time.monotonic() + PAUSE
+        self._send_after = 0.0 if sent else time.monotonic() + PAUSE
 
 
 class _Loop:
