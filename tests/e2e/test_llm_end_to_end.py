@@ -457,6 +457,16 @@ def test_a_dry_run_shows_the_first_prompt_and_the_cost_and_asks_nobody(cli: Cli)
         assert server.asked == []
 
 
+def test_a_dry_run_without_a_price_says_so(cli: Cli) -> None:
+    free = "  free: {type: openai, model: m, base_url: http://127.0.0.1:9/v1, api_key_env: null}\n"
+    configure(cli, "http://127.0.0.1:9/v1", free, classifier="free")
+    tickets(cli, 2)
+    done = cli("classify", "--dry-run")
+    assert done.returncode == 0
+    assert "2 tickets would be asked" in done.stderr
+    assert "at a price that is not configured" in done.stderr
+
+
 def test_a_dry_run_tells_of_the_tickets_that_would_be_asked_about_in_their_order(cli: Cli) -> None:
     with serving() as server:
         configure(cli, server.url)

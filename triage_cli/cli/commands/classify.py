@@ -109,8 +109,10 @@ def _preview(
         printer.one(dict(zip(PREVIEW_KEYS, figures, strict=True)), _table, PREVIEW_KEYS, "tickets")
     elif estimate.prompt:
         Printer("table").write(messages.safe_lines(estimate.prompt) + "\n")
-    known = f"${estimate.cost:.4f} expected, ${estimate.most:.4f} at worst"
-    cost = "at a price that is not configured" if estimate.cost is None else known
+    if estimate.cost is None:
+        cost = "at a price that is not configured"
+    else:
+        cost = f"${estimate.cost:.4f} expected, ${estimate.most:.4f} at worst"
     session.say(
         f"{messages.plural(estimate.tickets, 'tickets')} would be asked: "
         f"about {estimate.tokens:,} tokens, {cost} (--dry-run)"
