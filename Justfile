@@ -1,0 +1,42 @@
+# Recipes for development; `just` lists them.
+
+python := ".venv/bin/python"
+
+_default:
+    @just --list
+
+# Make .venv with everything for development
+setup:
+    python3 -m venv .venv
+    {{python}} -m pip install -q -e '.[dev]'
+
+# Unit and contract tests: less than half a minute
+fast:
+    {{python}} -m pytest -n 4 tests/unit tests/contract
+
+# Everything, as CI runs it; more words are passed on to pytest
+test *words:
+    {{python}} -m pytest -n 4 {{words}}
+
+# Linters, formatter, layers of imports
+lint:
+    {{python}} -m ruff check .
+    {{python}} -m ruff format --check .
+    .venv/bin/lint-imports
+
+# Types of code, tests and benchmarks
+types:
+    {{python}} -m mypy
+
+# Links, configurations and commands of the documentation
+docs:
+    {{python}} -m pytest -n 4 tests/project/test_docs.py tests/project/test_reference.py tests/e2e/test_documented_commands.py
+
+# Write golden files, the API's description and the pages' outputs anew; then read the diff
+golden:
+    TRIAGE_GOLDEN=write {{python}} -m pytest -n 4 tests/project/test_api_description.py tests/project/test_reference.py tests/e2e/test_golden.py tests/unit/test_prompt.py
+    TRIAGE_GOLDEN=write {{python}} -m pytest -n 4 tests/e2e/test_documented_commands.py
+
+# Compare whole commands with their peers
+bench:
+    {{python}} -m benchmarks.commands
