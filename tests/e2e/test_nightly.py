@@ -24,7 +24,7 @@ from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.stop import StopControl
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "nightly"
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "nightly.md"
 NAMES = ("Billing", "Technical", "General")
 SHARING = "select distinct run_id from classifications where run_id in (select run_id from runs where ended_at is null)"
 
@@ -288,8 +288,8 @@ def _runs_silently(cli: Cli, commands: list[list[str]], env: dict[str, str]) -> 
     assert statuses(cli) == {"routed": 3}
 
 
-def test_what_the_readme_shows_of_them_is_what_is_tested() -> None:
-    shown = re.findall(r"```(?:crontab|ini)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+def test_what_the_page_shows_of_them_is_what_is_tested() -> None:
+    shown = re.findall(r"```(?:crontab|ini)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     files = [path.read_text() for path in SAMPLES.iterdir()]
     assert [block for block in shown if not any(block in text for text in files)] == []
 

@@ -1,24 +1,54 @@
-"""The documentation names files and classes that exist."""
+"""The documentation is true of the repository: links, files, classes, tests, configurations, what is not run."""
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+from tests.support.pages import PAGES, ROOT, blocks, name_of
+from triage_cli.config import load_config
+
 # A path as the pages write it: below the package or below the repository.
 FILE = re.compile(r"`((?:\w+/)+\w*(?:\.py)?|__main__\.py)`")
 CLASS = re.compile(r"`(?:[a-z_.]+\.)?([A-Z]\w*[a-z]\w*)`")
-LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+SHELLS = ("sh", "bash", "shell", "shell-session")
+LINK = re.compile(r"\]\((?!https?:)([^)]+)\)")
+
+
+class NotRun(NamedTuple):
+    """A block that no test runs: its page, how it begins, and why."""
+
+    page: str
+    begins: str
+    why: str
+
+
+NOT_RUN = (
+    NotRun("README.md", "python3 -m venv .venv && .venv/bin/pip install -q . ", "test_supply.py does it from the lock"),
+    NotRun("README.md", "python3 -m venv .venv && .venv/bin/pip install -q -e", "it is what runs this test"),
+    NotRun("README.md", ". .venv/bin/activate; export TRIAGE_DB=tour.db", "the test has a database of its own"),
+    NotRun("docs/install.md", "python3 -m venv .venv", "installs from an index"),
+    NotRun("docs/install.md", "pipx install", "installs from an index"),
+    NotRun("docs/install.md", "sudo python3 -m venv /opt/triage", "installs for all users of the machine"),
+    NotRun("docs/install.md", "docker build", "needs Docker"),
+    NotRun("docs/install.md", "rm -r", "removes the reader's data"),
+    NotRun("docs/howto/server.md", "triage serve", "the test starts the server itself, on a free port"),
+    NotRun("CONTRIBUTING.md", "just setup", "needs just; test_recipes.py looks into the recipes"),
+)
 
 
 def found(pattern: re.Pattern[str]) -> list[tuple[Path, str]]:
-    return [(page, name) for page in PAGES for name in pattern.findall(page.read_text())]
+    return [(page, name) for page in PAGES for name in pattern.findall(page.read_text(encoding="utf-8"))]
 
 
-def test_there_are_pages_with_names_in_them() -> None:
-    assert {page.name for page in PAGES} >= {"architecture.md", "glossary.md"}
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that a page's headings have on GitHub."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_patterns_find_something() -> None:
     assert min(len(found(FILE)), len(found(CLASS)), len(found(LINK))) > 0
 
 
@@ -33,6 +63,53 @@ def test_each_class_is_there() -> None:
         assert re.search(rf"^(?:class )?{name}\b", code, re.MULTILINE), (page, name)
 
 
-@pytest.mark.parametrize(("page", "name"), found(LINK))
-def test_each_link_leads_to_a_file(page: Path, name: str) -> None:
-    assert (page.parent / name).exists()
+@pytest.mark.parametrize(("page", "link"), found(LINK))
+def test_each_link_leads_to_a_page_and_a_heading_of_it(page: Path, link: str) -> None:
+    name, _, anchor = link.partition("#")
+    target = page.parent / name if name else page
+    assert target.exists()
+    assert not anchor or anchor in anchors(target)
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / name).resolve() for page, name in found(LINK) if page == index and "#" not in name}
+    assert {page for page in PAGES if page not in (index, ROOT / "README.md")} <= linked
+
+
+def test_every_block_of_a_shell_is_run_or_in_the_list_of_those_that_are_not() -> None:
+    shells = [
+        (name_of(page), block.text)
+        for page in PAGES
+        for block in blocks(page)
+        if block.language in SHELLS and not block.file
+    ]
+    listed = [[e for e in NOT_RUN if e.page == page and text.startswith(e.begins)] for page, text in shells]
+    assert [shell for shell, entries in zip(shells, listed, strict=True) if len(entries) != 1] == []
+    assert sorted(entry for entries in listed for entry in entries) == sorted(NOT_RUN)
+
+
+@pytest.mark.parametrize(
+    "yaml",
+    [pytest.param(b.text, id=f"{name_of(page)}-{n}") for page in PAGES for n, b in enumerate(blocks(page))
+     if b.language == "yaml"],
+)  # fmt: skip
+def test_each_configuration_holds_no_mistake(yaml: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(yaml, encoding="utf-8")
+    (tmp_path / "config.yaml").chmod(0o600)
+    load_config(config="config.yaml", env={"HOME": str(tmp_path)}, cwd=tmp_path)
+
+
+def test_each_guarantee_names_a_test_that_exists() -> None:
+    page = (ROOT / "docs" / "explanation" / "guarantees.md").read_text(encoding="utf-8")
+    promised = re.findall(r"`(tests/\w+/\w+\.py)::(\w+)` \|$", page, re.MULTILINE)
+    assert len(promised) >= 15
+    for file, name in promised:
+        assert re.search(rf"^\s*(def {name}\(|class {name}\b|{name} = )", (ROOT / file).read_text(), re.MULTILINE), name
+
+
+def test_the_readme_is_short_and_has_one_test_command_which_ci_runs() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 150
+    assert len([line for line in lines if line.startswith("python3 -m venv") and "pytest" in line]) == 1
+    assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")

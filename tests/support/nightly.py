@@ -1,4 +1,4 @@
-"""The nightly job as the README has it."""
+"""The nightly job as docs/howto/nightly.md has it."""
 
 import re
 

@@ -1,0 +1,73 @@
+"""Every command in a console block of README.md and docs/ is run, and prints what the page shows under it.
+
+What differs from run to run (ids, times, hashes, last digits) may differ. After a wanted change write the pages anew
+and read the diff: `TRIAGE_GOLDEN=write pytest tests/e2e/test_documented_commands.py && git diff README.md docs`.
+"""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+import pytest
+
+from tests.support import llm_server
+from tests.support.pages import PAGES, ROOT, WRITES, blocks, environment, name_of, normalised, printed_anew
+from tests.support.pg_server import PgServer
+
+SESSIONS = [page for page in PAGES if any(block.language == "console" for block in blocks(page))]
+# Pages that show the first fit of the embedded model; the others begin with a database that holds it.
+UNFITTED = ("README.md", "docs/tutorial.md")
+
+
+@contextmanager
+def api(folder: Path) -> Iterator[Mapping[str, str]]:
+    """Serve the reader's own database, as the page tells the reader to do in another terminal."""
+    command = [sys.executable, "-m", "triage_cli", "serve", "--port", "0"]
+    with subprocess.Popen(command, cwd=folder, env=environment(folder), stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stderr
+            address = next(line for line in server.stderr if line.startswith("serving ")).split()[1].rstrip(",")
+            yield {"http://127.0.0.1:8000": address}
+        finally:
+            server.terminate()
+
+
+@contextmanager
+def provider(_folder: Path) -> Iterator[Mapping[str, str]]:
+    """Answer in the place of a language model on the reader's machine."""
+    with llm_server.serving() as server:
+        yield {"http://localhost:11434/v1": server.url}
+
+
+def nothing(_folder: Path) -> AbstractContextManager[Mapping[str, str]]:
+    """Serve nothing: most pages need no other process."""
+    return nullcontext({})
+
+
+SERVICES: Mapping[str, Callable[[Path], AbstractContextManager[Mapping[str, str]]]] = {
+    "docs/howto/server.md": api,
+    "docs/howto/language-models.md": provider,
+}
+
+
+@pytest.mark.parametrize("page", SESSIONS, ids=name_of)
+def test_every_command_prints_what_the_page_shows(
+    page: Path, tmp_path: Path, fitted_database: Path, request: pytest.FixtureRequest
+) -> None:
+    shutil.copytree(ROOT / "samples", tmp_path / "samples")
+    if name_of(page) not in UNFITTED:
+        data = tmp_path / ".local" / "share" / "triage"
+        data.mkdir(parents=True)
+        shutil.copy(fitted_database, data / "triage.db")
+    places = {}
+    if name_of(page) == "docs/howto/postgresql.md":
+        server: PgServer = request.getfixturevalue("pg_server")
+        places = {"postgresql://ada@db/triage": server.database()}
+    with SERVICES.get(name_of(page), nothing)(tmp_path) as served:
+        now = printed_anew(page, tmp_path, environment(tmp_path), {**places, **served})
+    if WRITES:
+        page.write_text(now, encoding="utf-8")
+    assert normalised(page.read_text(encoding="utf-8")) == normalised(now)
