@@ -122,7 +122,7 @@ def test_other_tickets_under_known_ids_are_told_by_the_whole_input(side: Side) -
 
 
 def test_a_typed_ticket_is_always_a_new_one(side: Side) -> None:
-    draft = TicketDraft(subject="the same", extra={})
+    draft = TicketDraft(subject="the same", extra={}, origin="typed")
     made = [next(iter(side.make().create([draft]))) for _ in range(2)]
     assert [o.action for o in made] == ["created", "created"]
     assert made[0].value is not None

@@ -357,7 +357,7 @@ def test_an_attempt_that_ends_after_its_ticket_was_forgotten_keeps_no_words(worl
 
 @pytest.mark.parametrize("named", [True, False])
 def test_a_single_ticket_that_was_forgotten_is_not_brought_back_either(world: World, *, named: bool) -> None:
-    draft = TicketDraft(0, 0, "hello 0", "text", "C-1", external_id="Z-1" if named else None)
+    draft = TicketDraft(0, 0, "hello 0", "text", "C-1", external_id="Z-1" if named else None, origin="request")
     identity = None if named else "@call"
     together = GroupCommitter(world.store, world.categories)
     assert together.create(draft, "api", identity).action == "created"

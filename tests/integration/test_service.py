@@ -209,7 +209,7 @@ def test_an_id_that_this_store_made_is_that_ticket(world: World) -> None:
 
 
 def test_a_typed_ticket_is_always_a_new_one_unless_its_external_id_is_known(world: World) -> None:
-    typed = TicketDraft(subject="Same", description="Text")
+    typed = TicketDraft(subject="Same", description="Text", origin="typed")
     create(world, [a_draft(0, None, subject="Same")])
     assert dids(create(world, [typed]) + create(world, [typed])) == ["created"] * 2
     named = typed._replace(external_id="X-1")

@@ -208,7 +208,7 @@ class RemoteTriage:
 
 def _is_typed(row: TicketDraft | Rejected) -> bool:
     """Tell whether a ticket was typed, and so is always a new one."""
-    return isinstance(row, TicketDraft) and row.cells is None and row.line == 0 and not row.external_id
+    return isinstance(row, TicketDraft) and row.origin == "typed" and not row.external_id
 
 
 def _asked(selection: Selection, plan: ClassifyPlan | RoutePlan | ReclassifyPlan) -> dict[str, Any]:

@@ -35,6 +35,14 @@ def identify(draft: TicketDraft) -> Identified:
     return Identified(draft, content, identity, True)
 
 
+def created_at(draft: TicketDraft, at: str) -> str | None:
+    """Return when the ticket of a draft that is stored `at` was created: then, to the second, unless the draft says so.
+
+    Of an export's row that does not say so nobody knows.
+    """
+    return draft.created_at or (None if draft.origin == "row" else f"{at[:19]}Z")
+
+
 def new_ticket(item: Identified, ticket_id: str, at: str, run_id: str | None) -> Ticket:
     """Return the ticket that a draft becomes."""
     draft = item.draft
@@ -49,7 +57,7 @@ def new_ticket(item: Identified, ticket_id: str, at: str, run_id: str | None) ->
         draft.customer_id,
         draft.priority,
         URGENCY[draft.priority],
-        draft.created_at or (None if draft.origin == "row" else f"{at[:19]}Z"),  # of an export's row nobody knows
+        created_at(draft, at),
         at,
         _json(draft.extra),
         "new",
@@ -78,17 +86,17 @@ def updated_ticket(known: Ticket, item: Identified) -> Ticket | None:
     draft = item.draft
     customer_id = draft.customer_id or known.customer_id
     priority = draft.priority or known.priority
-    created_at = draft.created_at or known.created_at
+    created = draft.created_at or known.created_at
     extra = _merged(known.extra, draft)
     rewritten = item.content != known.content_hash
     before = (known.customer_id, known.priority, known.created_at, known.extra)
-    if not rewritten and (customer_id, priority, created_at, extra) == before:
+    if not rewritten and (customer_id, priority, created, extra) == before:
         return None
     ticket = known._replace(
         customer_id=customer_id,
         priority=priority,
         urgency=URGENCY[priority],
-        created_at=created_at,
+        created_at=created,
         extra=extra,
         revision=known.revision + 1,
     )

@@ -48,6 +48,22 @@ class Run(NamedTuple):
     parcel: str = ""  # names the request that began it, where that may come again
 
 
+class InputPart(NamedTuple):
+    """One request's part of an input: what the parts before it did.
+
+    They met so many known tickets, of which so many got another text, and `spent` USD. `parcel` names the request, so
+    that one that comes again is known.
+    """
+
+    met: int = 0
+    rewritten: int = 0
+    spent: float = 0.0
+    parcel: str = ""
+
+
+WHOLE = InputPart()
+
+
 class Action(StrEnum):
     """What was done with one item. The values are the `did` of the wire and the counts of `triage runs`.
 

@@ -10,7 +10,7 @@ from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyP
 from triage_cli.domain.dedup import RewriteGuard
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import UnavailableError, UsageError
-from triage_cli.domain.runs import Lease, Outcome, Run
+from triage_cli.domain.runs import WHOLE, InputPart, Lease, Outcome, Run
 from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.domain.views import History, Stats, Why
@@ -57,16 +57,9 @@ class Services(NamedTuple):
 
 
 class LocalTriage:
-    """Implements `ports.Triage`; one object a command or request. `words` is the command, for the record of runs.
-
-    Where the input is a part of a longer one, `meetings` is what the parts before have met, `brought` what they have
-    spent in USD, and `parcel` names the request that brought it, should it come again.
-    """
+    """Implements `ports.Triage`; one object a command or request. `command_line` is for the record of runs."""
 
     def __init__(self, parts: Services, actor: str, command_line: str = "") -> None:
-        self.meetings: RewriteGuard | None = None
-        self.brought = 0.0
-        self.parcel = ""
         self._parts = parts
         self._store = parts.store
         self._actor = actor
@@ -75,6 +68,8 @@ class LocalTriage:
         self._allowance = StopControl()
         self._cut = False  # some of the input was left
         self._tally: RunRecorder | None = None  # of the last run
+        self._part = WHOLE  # of the input of the last run
+        self._guard = RewriteGuard()
 
     def stop(self) -> None:
         """Take no new work; what is in flight ends and is kept."""
@@ -96,13 +91,19 @@ class LocalTriage:
     @property
     def paid(self) -> float:
         """Return what this request has cost, in USD, over all the times that it came."""
-        return self._tally.money.brought - self.brought if self._tally else 0.0
+        return self._tally.money.brought - self._part.spent if self._tally else 0.0
+
+    @property
+    def met(self) -> tuple[int, int]:
+        """Return how many known tickets the input has met up to now, and how many of them got another text."""
+        return self._guard.met, self._guard.rewritten
 
     @contextmanager
-    def _running(self, kind: str) -> Iterator[RunRecorder]:
+    def _running(self, kind: str, part: InputPart = WHOLE) -> Iterator[RunRecorder]:
         """Begin a run; what is stored under a category's former name follows first."""
         parts = self._store, kind, self._actor, self._command_line, self._allowance
-        with running(*parts, self.brought, self.parcel) as tally:
+        self._part, self._guard = part, RewriteGuard(part.met, part.rewritten)
+        with running(*parts, part.spent, part.parcel) as tally:
             self._tally = tally
             self._follow(tally.run.run_id)
             yield tally
@@ -112,20 +113,27 @@ class LocalTriage:
 
     # -- create
 
-    def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
+    def create(self, drafts: Iterable[TicketDraft | Rejected], part: InputPart = WHOLE) -> Iterator[Outcome[Ticket]]:
         """Store drafts; one outcome each, in order."""
-        with self._running("create") as tally:
+        with self._running("create", part) as tally:
             intake = self._intake(Verdicts(self._parts.categories, self._actor), tally)
-            for outcomes in intake.chunks(self._until_stopped(drafts)):
+            for outcomes in self._stored(intake, self._until_stopped(drafts)):
                 tally.add(outcomes)
                 yield from outcomes
+
+    def _stored(self, intake: Intake, drafts: Iterator[TicketDraft | Rejected]) -> Iterator[Sequence[Outcome[Ticket]]]:
+        for draft in drafts:
+            if isinstance(draft, Rejected) or draft.origin == "row":
+                yield from intake.chunks(chain([draft], drafts))
+            else:
+                yield [intake.one(draft, None, self._store.save)]
 
     def check(self, drafts: Iterable[TicketDraft | Rejected]) -> None:
         """Raise `InputError` where an input seems to be other tickets than those its ids name; nothing is stored."""
         Intake(self._store, self._actor, Verdicts((), self._actor), None).check(self._until_stopped(drafts))
 
     def _intake(self, verdicts: Verdicts, tally: RunRecorder, *, hold: bool = False) -> Intake:
-        return Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=hold, meetings=self.meetings)
+        return Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=hold, guard=self._guard)
 
     def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
         for draft in drafts:
@@ -249,10 +257,12 @@ class LocalTriage:
 
     # -- run
 
-    def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
+    def run(
+        self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan, part: InputPart = WHOLE
+    ) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass."""
         verdicts = Verdicts(self._parts.categories, self._actor)
-        with self._running("run") as tally:
+        with self._running("run", part) as tally:
             intake = self._intake(verdicts, tally, hold=True)
             created = intake.chunks(self._until_stopped(drafts))
             deciding = self._deciding(plan, tally)

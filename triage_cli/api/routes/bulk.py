@@ -21,10 +21,9 @@ from triage_cli.api.routes.queries import moment
 from triage_cli.api.schemas import bulk as shapes
 from triage_cli.client import protocol
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
-from triage_cli.domain.dedup import RewriteGuard
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import MediaTypeError, RowError, TooLargeError, TriageError, UnavailableError, UsageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import WHOLE, InputPart, Outcome
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import PRIORITIES, Rejected, Selection, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage
@@ -89,12 +88,12 @@ async def batch(
         undoing.callback(served.room.leave)
         held = Held(served, caller.key_id, idempotency_key, parcel.hash)
         await run_in_threadpool(held.take)
-        drafts = await run_in_threadpool(_drafts, parcel, query, triage)
+        before, drafts = await run_in_threadpool(_drafts, parcel, query)
         undoing.pop_all()
     plan = ClassifyPlan(query.classifier, False, query.workers, query.max_cost, query.max_wait, query.deadline)
-    triage.brought, triage.parcel = query.spent_before, held.name
+    part = before._replace(spent=query.spent_before, parcel=held.name)
     within = _within(drafts, served.limits.rows)
-    outcomes: Iterable[Outcome[Any]] = triage.run(within, plan) if query.do else triage.create(within)
+    outcomes: Iterable[Outcome[Any]] = triage.run(within, plan, part) if query.do else triage.create(within, part)
 
     def made() -> Iterator[str]:
         with parcel.file, held:
@@ -168,19 +167,19 @@ async def _spooled(request: Request) -> UploadedBody:
     return UploadedBody(file, digest.hexdigest(), kind)
 
 
-def _drafts(parcel: UploadedBody, query: shapes.BatchQuery, triage: LocalTriage) -> Iterator[TicketDraft | Rejected]:
-    """Return the drafts in a body. Raises `InputError` where it is no table of tickets."""
+def _drafts(parcel: UploadedBody, query: shapes.BatchQuery) -> tuple[InputPart, Iterator[TicketDraft | Rejected]]:
+    """Return what the parts before a body have met, and its drafts. Raises `InputError` where it is no table."""
     if parcel.kind == protocol.PARCEL:
-        return _drafted(parcel.file, triage)
-    return open_table(parcel.file, "the body", ReadOptions(source=query.source, format=TABLES[parcel.kind])).rows
+        return _drafted(parcel.file)
+    options = ReadOptions(source=query.source, format=TABLES[parcel.kind])
+    return WHOLE, open_table(parcel.file, "the body", options).rows
 
 
-def _drafted(file: BinaryIO, triage: LocalTriage) -> Iterator[TicketDraft | Rejected]:
+def _drafted(file: BinaryIO) -> tuple[InputPart, Iterator[TicketDraft | Rejected]]:
     """Return drafts as the command line has read them, after a line that says what the parts before have met."""
     met = _record(file.readline(protocol.LONGEST)).get("met", [0, 0])
     if not (isinstance(met, list) and len(met) == 2 and all(type(n) is int and 0 <= n < 1 << 53 for n in met)):
         raise UsageError("the first line is not what was agreed on", hint="send a table, or use this version's client")
-    triage.meetings = RewriteGuard(*met)
 
     def read() -> Iterator[TicketDraft | Rejected]:
         while line := file.readline(protocol.LONGEST):
@@ -189,7 +188,7 @@ def _drafted(file: BinaryIO, triage: LocalTriage) -> Iterator[TicketDraft | Reje
             except protocol.ProtocolError as error:
                 raise UsageError(f"{error}", hint="send a table, or use this version's client") from error
 
-    return read()
+    return InputPart(*met), read()
 
 
 def _record(line: bytes) -> Mapping[str, Any]:
@@ -241,8 +240,7 @@ def answer_lines(served: ServerState, triage: LocalTriage, outcomes: Iterable[Ou
         hint = "run it again, and look into the server's log"
         problem = problems.record(TriageError("something unexpected went wrong on the server", hint=hint))
     else:
-        met = triage.meetings or RewriteGuard()
-        yield compact({"end": counts, "cost_usd": triage.paid, "met": [met.met, met.rewritten]}) + "\n"
+        yield compact({"end": counts, "cost_usd": triage.paid, "met": triage.met}) + "\n"
         return
     yield compact({"problem": problem, "cost_usd": triage.paid}) + "\n"
 

@@ -59,13 +59,17 @@ def draft(body: requests.TicketIn) -> TicketDraft:
         extra["priority"] = priority
     if created_at and moment is None:
         extra["created_at"] = created_at
-    external_id = _said(body.external_id)
-    if moment is None and external_id is None:
-        moment = ids.now()[:19] + "Z"
     return TicketDraft(
-        0, 0, subject, description, _said(body.customer_id), urgency, moment, external_id, body.source, extra,
+        subject=subject,
+        description=description,
+        customer_id=_said(body.customer_id),
+        priority=urgency,
+        created_at=moment,
+        external_id=_said(body.external_id),
+        source=body.source,
+        extra=extra,
         origin="request",
-    )  # fmt: skip
+    )
 
 
 def _said(text: str | None) -> str | None:

@@ -13,6 +13,7 @@ from triage_cli.cli.context import CommandContext, makes_database, served
 from triage_cli.cli.output import Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, through
 from triage_cli.cli.rejects import RejectWriter
+from triage_cli.domain import dedup
 from triage_cli.domain.errors import ExitCode, RowError, UsageError
 from triage_cli.domain.ids import now
 from triage_cli.domain.runs import Outcome
@@ -77,7 +78,7 @@ def create(
         if files:
             raise UsageError("both a typed ticket and files are given", hint="give one or the other")
         draft = _typed(*typed, source=reading.source or "import")
-        return _shown(session, printer, [draft]) if dry_run else _one(session, printer, draft)
+        return _shown(session, printer, [_as_stored(draft)]) if dry_run else _one(session, printer, draft)
     rejections = RejectWriter(rejects, max_rejects, strict=strict)
     counts: Counter[str] = Counter()
     with options.streams(files) as opened:
@@ -124,6 +125,7 @@ def _typed(
 ) -> TicketDraft:
     if not (subject or "").strip() and not (description or "").strip():
         raise UsageError("the ticket has no text", hint="give --subject or --description")
+    moment = options.moment(created_at)
     return TicketDraft(
         0,
         0,
@@ -131,17 +133,16 @@ def _typed(
         (description or "").strip() or None,
         customer_id or None,
         options.priority(priority or None),
-        _created(created_at, named=bool(external_id)),
+        moment.replace(".000Z", "Z") if moment else None,
         external_id or None,
         source,
         origin="typed",
     )
 
 
-def _created(typed: str | None, *, named: bool) -> str | None:
-    """Return when a typed ticket was created: now, unless it has an id and may be there already."""
-    moment = options.moment(typed) or (None if named else now())
-    return moment.replace(".000Z", "Z") if moment else None
+def _as_stored(draft: TicketDraft) -> TicketDraft:
+    """Return a typed draft with the time it would get; one with an id may be there already, with a time of its own."""
+    return draft if draft.external_id else draft._replace(created_at=dedup.created_at(draft, now()))
 
 
 def _one(session: CommandContext, printer: Printer, draft: TicketDraft) -> int:

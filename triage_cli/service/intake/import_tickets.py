@@ -29,7 +29,7 @@ CALLERS = 200
 class Intake:
     """Stores drafts for one actor; `run_id` is the run that is to hold new tickets, if any.
 
-    `meetings` is what the parts before have met, where the input is a part of a longer one.
+    `guard` counts on, where the input is a part of a longer one.
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class Intake:
         run_id: str | None,
         *,
         hold: bool = False,
-        meetings: RewriteGuard | None = None,
+        guard: RewriteGuard | None = None,
     ) -> None:
         self._store = store
         self._actor = actor
         self._verdicts = verdicts
         self._run_id = run_id
         self._holder = run_id if hold else None
-        self._meetings = meetings or RewriteGuard()
+        self._guard = guard or RewriteGuard()
 
     def chunks(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[list[Outcome[Ticket]]]:
         """Store drafts and yield their outcomes in order. Raises `InputError` where these seem to be other tickets.
@@ -83,9 +83,9 @@ class Intake:
                 met += len(known)
                 rewritten += sum(known[i.identity].content_hash != i.content for i in items if i.identity in known)
                 source = items[0].draft.source if items else source
-        meetings = RewriteGuard()
-        meetings.add(met, rewritten)
-        if doubt := meetings.doubt(source):
+        guard = RewriteGuard()
+        guard.add(met, rewritten)
+        if doubt := guard.doubt(source):
             raise doubt
 
     def one(
@@ -196,8 +196,8 @@ class Intake:
                 known[item.identity] = batch.changed[item.identity] = ticket
             else:
                 batch.outcomes[row] = Outcome(row, action, ticket, error, item.draft)
-        self._meetings.add(met, rewritten)
-        if doubt := self._meetings.doubt(items[0].draft.source if items else ""):
+        self._guard.add(met, rewritten)
+        if doubt := self._guard.doubt(items[0].draft.source if items else ""):
             raise doubt
 
     def _forgotten(self, unknown: Sequence[str]) -> dict[str, Ticket]:
@@ -220,10 +220,10 @@ class Intake:
         verdict = self._verdicts.category(draft.verdict) if draft.verdict else None
         if draft.verdict and verdict is None:
             return Action.REJECTED, None, None, self._verdicts.unknown(draft.verdict, f"line {draft.line}: ")
-        typed = draft.cells is None and draft.line == 0 and item.counts_occurrences
-        if known is None or typed:
+        alone = draft.origin != "row" and item.counts_occurrences
+        if known is None or alone:
             ticket = dedup.new_ticket(item, ids.new_id(), at, self._holder)
-            if typed:  # known by its own id: always a new one, and nothing will be imported over it
+            if alone:  # known by its own id: always a new one, and nothing will be imported over it
                 ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
             data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
             return self._changed(Action.CREATED, ticket, 0, data, at, verdict)
