@@ -339,7 +339,7 @@ def test_the_look_takes_time_by_length_only(text: str) -> None:
 def honest(ticket: Ticket) -> tuple[str, float]:
     """Sort the shipped honest tickets by their first line, whatever follows."""
     first = (ticket.description or "").split("\n")[0]
-    shipped = json.loads(files("triage_cli").joinpath("attacks.json").read_text())["tickets"]
+    shipped = json.loads(files("triage_cli.service.learning").joinpath("attacks.json").read_text())["tickets"]
     return next((t["label"] for t in shipped if t["text"] == first), "General"), 0.9
 
 

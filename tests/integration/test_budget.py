@@ -16,8 +16,8 @@ from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.errors import BudgetError
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.runtime.budget import fitting
+from triage_cli.runtime.clock import StoppingError
 from triage_cli.runtime.stop import StopControl
-from triage_cli.runtime.timing import StoppingError
 from triage_cli.service.runs import RunRecorder, running
 from triage_cli.stores.money import DAY
 from triage_cli.stores.sqlite.store import SqliteStore

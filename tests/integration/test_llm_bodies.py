@@ -19,7 +19,7 @@ from tests.support.llm_server import Step, chat, decision, message, serving, ver
 from tests.support.local_server import Handler, LocalServer
 from triage_cli.classifiers.llm.classifier import verdict_of
 from triage_cli.classifiers.llm.decisions import DecisionProvider
-from triage_cli.classifiers.llm.pricing import Cost, used
+from triage_cli.classifiers.llm.prices import Cost, used
 from triage_cli.classifiers.llm.prompt import question
 from triage_cli.classifiers.llm.provider import BUDGET, Reply
 from triage_cli.domain.errors import TriageError

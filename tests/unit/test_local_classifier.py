@@ -348,7 +348,7 @@ def test_no_text_is_passed_over_in_which_something_would_be_found(text: str) -> 
 
 @pytest.mark.parametrize("labels", [("Billing", "Technical", "General"), ("Card arrival", "")])
 def test_no_shipped_attack_is_passed_over(labels: tuple[str, ...]) -> None:
-    shipped = json.loads(files("triage_cli").joinpath("attacks.json").read_text("utf-8"))
+    shipped = json.loads(files("triage_cli.service.learning").joinpath("attacks.json").read_text("utf-8"))
     for attack in shipped["attacks"]:
         for target in labels:
             passes_over(labels, f"{shipped['tickets'][0]['text']}\n{attack['text'].format(target=target)}")

@@ -11,9 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from triage_cli.domain.errors import AnswerError, TemporaryError, UnavailableError
 from triage_cli.runtime.circuit_breaker import COOLDOWN, CircuitBreaker
+from triage_cli.runtime.clock import FOREVER, StoppingError, Timing
 from triage_cli.runtime.rate_limit import RateLimiter, TokenBucket
 from triage_cli.runtime.retry import Retries, persist, retry_after
-from triage_cli.runtime.timing import FOREVER, StoppingError, Timing
 
 
 class Clock:

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable
 
 from triage_cli.domain.errors import TemporaryError, UnavailableError
+from triage_cli.runtime.clock import REAL, SLICE, StoppingError, Timing
 from triage_cli.runtime.rate_limit import RateLimiter
-from triage_cli.runtime.timing import REAL, SLICE, StoppingError, Timing
 
 COOLDOWN = 30.0  # how long a circuit stays open
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from triage_cli.domain.errors import TemporaryError, UnavailableError
 from triage_cli.runtime.circuit_breaker import CircuitBreaker
-from triage_cli.runtime.timing import FOREVER
+from triage_cli.runtime.clock import FOREVER
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.timing import StoppingError
+from triage_cli.runtime.clock import StoppingError
 
 
 class BudgetReserver:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.timing import StoppingError
+from triage_cli.runtime.clock import StoppingError
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.billing import BudgetReserver
 from triage_cli.classifiers.llm.claim_check import ClaimCheck
-from triage_cli.classifiers.llm.pricing import Cost, expected, used, worst_of
+from triage_cli.classifiers.llm.prices import Cost, expected, used, worst_of
 from triage_cli.classifiers.llm.provider import BUDGET, Provider, RejectedError, Reply, TooLongError, Usage
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.config import ClassifierSpec
@@ -21,10 +21,10 @@ from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.circuit_breaker import CircuitBreaker
+from triage_cli.runtime.clock import REAL, StoppingError, Timing
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.rate_limit import RateLimiter
 from triage_cli.runtime.retry import Retries, persist
-from triage_cli.runtime.timing import REAL, StoppingError, Timing
 
 QUOTE = 20  # characters of a ticket in an error are more than chance
 MEANING = {

@@ -10,8 +10,8 @@ from triage_cli.domain.streams import NAMED, chunked
 from triage_cli.domain.tickets import Selection
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
-from triage_cli.service.delivery.pending import or_offline
 from triage_cli.service.delivery.route import Delivering
+from triage_cli.service.delivery.ticket_outcomes import or_offline
 
 
 def last_of_each(

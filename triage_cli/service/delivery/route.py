@@ -17,8 +17,8 @@ from triage_cli.ports.adapters import Destination
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.delivery.dispatcher import ROOM, DeliveryBatch, DestinationBreakers, Dispatcher
-from triage_cli.service.delivery.pending import Waiting, or_offline
 from triage_cli.service.delivery.results import AttemptRecorder, AttemptResult, RetryPolicy
+from triage_cli.service.delivery.ticket_outcomes import Waiting, or_offline
 
 # Seconds between two looks at what has fallen due while something is still on its way.
 LOOK = 1.0

@@ -63,7 +63,7 @@ class Tries:
 
     def __init__(self, categories: Sequence[Category], each: int = TICKETS_AN_ATTACK) -> None:
         self._labels = [category.name for category in categories]
-        self._shipped = json.loads(files("triage_cli").joinpath("attacks.json").read_text("utf-8"))
+        self._shipped = json.loads(files("triage_cli.service.learning").joinpath("attacks.json").read_text("utf-8"))
         self._honest = list(_honest(categories, self._shipped["tickets"]))
         self._right = 0
         self._each = each

@@ -1,4 +1,4 @@
-"""The clock and the waits of this folder, replaceable in tests."""
+"""The clock, the waits and the chance of this folder, replaceable in tests."""
 
 import asyncio
 import random
