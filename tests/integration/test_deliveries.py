@@ -197,6 +197,16 @@ def test_check_and_doctor_tell_of_destinations_that_cannot_work(cli: Cli) -> Non
     )
     done = cli("config", "check")
     assert done.returncode == 0
+    reached = {record["category"]: record for record in map(json.loads, done.stdout.splitlines())}
+    assert reached["General"] == {
+        "category": "General",
+        "destinations": ["pager"],
+        "rules": ["routes[1]"],
+        "covered": False,
+    }
+    assert (reached["Billing"]["destinations"], reached["Billing"]["covered"]) == (["hook"], True)
+    assert (reached["Technical"]["destinations"], reached["Technical"]["covered"]) == ([], False)
+    assert re.search(r"(?m)^Technical +none +False$", cli("config", "check", "-o", "table").stdout)
     assert "warning: no rule takes every ticket of Technical, General, so some end as unroutable" in done.stderr
     assert "warning: destinations.hook.secret_env: HOOK_SECRET is not set here; export HOOK_SECRET" in done.stderr
     done = cli("doctor", "-o", "csv")

@@ -80,6 +80,20 @@ def test_the_first_rule_that_matches_wins() -> None:
     assert routing.match([], a_ticket()) is None
 
 
+def test_a_category_reaches_what_stands_before_a_rule_that_takes_all_of_it() -> None:
+    rules = (
+        Rule("sure", ("a",), {"category": ("Billing",)}, 0.9),
+        Rule("gold", ("b", "a"), {"extra.plan": ("gold",)}),
+        Rule("rest", ("c",), {"category": ("Billing", "General")}),
+        Rule("never", ("d",), {"category": ("Billing",)}),
+        Rule("verdict", ("e",), {"verdict": (True,)}),
+    )
+    assert routing.reach(rules, "Billing") == ("Billing", rules[:3], True)
+    assert routing.reach(rules, "Billing").destinations == ("a", "b", "c")
+    assert routing.reach(rules, "Technical") == ("Technical", (rules[1], rules[4]), False)
+    assert routing.reach((), "Technical") == ("Technical", (), False)
+
+
 def owed(
     existing: Sequence[Delivery], *to: str, again: bool = False, category: str = "Billing"
 ) -> routing.RoutingDecision:

@@ -23,6 +23,19 @@ class RoutingDecision(NamedTuple):
     status: str
 
 
+class Reach(NamedTuple):
+    """The rules that tickets of a category can match; `covered` tells whether each ticket of it matches one."""
+
+    category: str
+    rules: tuple[Rule, ...]
+    covered: bool
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """Return where its tickets can go, in the order of the rules."""
+        return tuple(dict.fromkeys(name for rule in self.rules for name in rule.to))
+
+
 def match(rules: Iterable[Rule], ticket: Ticket) -> Rule | None:
     """Return the first rule whose conditions all hold."""
     return next((rule for rule in rules if holds(rule, ticket)), None)
@@ -56,10 +69,15 @@ def woken(before: Ticket, after: Ticket) -> Ticket:
     return after
 
 
-def uncovered(rules: Sequence[Rule], categories: Iterable[str]) -> list[str]:
-    """Name the categories of which some tickets, or all, match no rule."""
-    always = [rule for rule in rules if rule.min_confidence is None and rule.when.keys() <= {"category"}]
-    return [name for name in categories if not any(name in rule.when.get("category", (name,)) for rule in always)]
+def reach(rules: Iterable[Rule], category: str) -> Reach:
+    """Return where tickets of a category can go. A rule behind one that takes all of them takes none."""
+    found: list[Rule] = []
+    for rule in rules:
+        if category in rule.when.get("category", (category,)):
+            found.append(rule)
+            if rule.min_confidence is None and rule.when.keys() <= {"category"}:
+                return Reach(category, tuple(found), covered=True)
+    return Reach(category, tuple(found), covered=False)
 
 
 def owed(

@@ -18,6 +18,7 @@ from triage_cli.domain.tickets import Selection
 from triage_cli.runtime.private_files import private
 
 COLUMNS = ("key", "value", "origin")
+REACH_KEYS = ("category", "destinations", "rules", "covered")
 
 
 def register(app: typer.Typer) -> None:
@@ -90,25 +91,32 @@ def show(session: CommandContext, output: Output = None) -> None:
 
 
 @about_here
-def check(session: CommandContext) -> None:
-    """Check the configuration; all mistakes are told at once, with line and path.
+def check(session: CommandContext, output: Output = None) -> None:
+    """Check the configuration, and show which categories reach which destinations.
+
+    All mistakes are told at once, with line and path. A category is covered if each of its tickets matches a rule.
 
     \b
     triage config check
-    triage config check --config new.yaml
+    triage config check --config new.yaml -o json
     """
     config = session.config
+    reached = [routing.reach(config.routes, category.name) for category in config.categories]
+    Printer(output).many(reached, _reach_record, REACH_KEYS, _reach_table, "category", rows=len(reached))
     where = config.path or "the built-in defaults"
     session.say(
         f"{where}: {messages.plural(len(config.categories), 'categories')}, "
         f"{messages.plural(len(config.classifiers), 'classifiers')}, {messages.plural(len(config.routes), 'routes')}, "
         f"{messages.plural(len(config.destinations), 'destinations')}: no mistakes"
     )
-    if bare := routing.uncovered(config.routes, [category.name for category in config.categories]):
+    if bare := [reach.category for reach in reached if not reach.covered]:
         messages.say(
             f"warning: no rule takes every ticket of {', '.join(bare)}, so some end as unroutable; "
             "a last route without a condition takes the rest"
         )
+    used = {name for reach in reached for name in reach.destinations}
+    if unused := [name for name in config.destinations if name not in used]:
+        messages.say(f"warning: no category reaches {', '.join(unused)}; name it in routes, or remove it")
     for spec in config.destinations.values():
         for name in spec.secret_env:
             if not os.environ.get(name):
@@ -117,6 +125,16 @@ def check(session: CommandContext) -> None:
     for name in session.triage.stats().by_category if session.has_database else ():
         if name not in known:
             messages.say(f"warning: {_gone(session, name)}")
+
+
+def _reach_record(reach: routing.Reach) -> dict[str, Any]:
+    rules = [rule.name for rule in reach.rules]
+    return dict(zip(REACH_KEYS, (reach.category, reach.destinations, rules, reach.covered), strict=True))
+
+
+def _reach_table(records: Sequence[Any]) -> object:
+    shown = [record | {"destinations": record["destinations"] or "none"} for record in records]
+    return _table(shown, REACH_KEYS)
 
 
 def _gone(session: CommandContext, name: str) -> str:
@@ -131,7 +149,7 @@ def _gone(session: CommandContext, name: str) -> str:
     return f'"{name}" is no category now: {" and ".join(left)}; or name its heir with was:'
 
 
-def _table(records: Sequence[Any]) -> object:
+def _table(records: Sequence[Any], columns: Sequence[str] = COLUMNS) -> object:
     from triage_cli.cli import tables
 
-    return tables.of(COLUMNS)(records)
+    return tables.of(columns)(records)
