@@ -11,7 +11,7 @@ from triage_cli.cli.help_text import HEADINGS, SUMMARIES
 from triage_cli.domain.errors import ExitCode
 
 GROUPS = {
-    "config": ("init", "show", "check"),
+    "config": ("init", "show", "check", "schema"),
     "db": ("path", "backup", "copy"),
     "audit": ("verify", "head"),
     "keys": ("create", "list", "revoke"),

@@ -13,6 +13,7 @@ from triage_cli.config.models import (
     without_password,
 )
 from triage_cli.config.own_files import is_own
+from triage_cli.config.schema import schema
 from triage_cli.config.show import shown
 from triage_cli.config.starter import STARTER
 from triage_cli.config.validators import is_postgres
@@ -31,6 +32,7 @@ __all__ = [
     "is_postgres",
     "load_config",
     "no_home",
+    "schema",
     "shown",
     "without_password",
 ]

@@ -1,21 +1,53 @@
 """The routing map of config.yaml: the short form, the long form, and addresses that become destinations."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from triage_cli.config.json_schema import Schema, accepts, record_schema, schema_of
 from triage_cli.config.models import DestinationSpec
 from triage_cli.config.validators import Field, label, number, one_of, record, several, suggestion, text, truth, url
-from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, kind
+from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, kind
 from triage_cli.domain.deliveries import EXTRA, Rule
 from triage_cli.domain.tickets import PRIORITIES, Category
 
 
-def later(place: ConfigNode) -> ConfigNode:
-    """Accept anything for now: what it refers to is not known yet."""
-    return place
+def later(schema: Callable[[], Schema]) -> Check:
+    """Accept anything for now, since what it refers to is not known yet; `schema` says what it will have to be."""
+    return accepts(schema)(lambda place: place)
 
 
-ROUTE: Mapping[str, Field] = {"name": Field(label), "when": Field(later), "to": Field(later, needed=True)}
+def routes_schema() -> Schema:
+    """Return the schema of a routing map in its two forms."""
+    short = {"type": "object", "additionalProperties": _to_schema()}
+    return {"anyOf": [short, {"type": "array", "items": record_schema(ROUTE)}]}
+
+
+def _to_schema() -> Schema:
+    return schema_of(several(_target, least=1))
+
+
+def _when_schema() -> Schema:
+    fields = {key: field for key, field in WHEN.items() if key != COLUMN}
+    return record_schema(fields) | {"patternProperties": {f"^{re.escape(EXTRA)}.": schema_of(WHEN[COLUMN].check)}}
+
+
+@accepts({"anyOf": [schema_of(url), {**schema_of(text), "not": {"pattern": "://"}}]})
+def _target(place: ConfigNode) -> str:
+    """Accept the name of a destination, or an address."""
+    return text(place)
+
+
+@accepts(schema_of(truth))
+def _whether(place: ConfigNode) -> tuple[bool]:
+    return (truth(place),)
+
+
+ROUTE: Mapping[str, Field] = {
+    "name": Field(label),
+    "when": Field(later(_when_schema)),
+    "to": Field(later(_to_schema), needed=True),
+}
 # Stands for each column of `extra`.
 COLUMN = f"{EXTRA}COLUMN"
 WHEN: Mapping[str, Field] = {
@@ -24,7 +56,7 @@ WHEN: Mapping[str, Field] = {
     "customer_id": Field(several(text, least=1)),
     "source": Field(several(text, least=1)),
     COLUMN: Field(several(text, least=1)),
-    "verdict": Field(lambda place: (truth(place),)),
+    "verdict": Field(_whether),
     "min_confidence": Field(number(0, 1)),
 }
 
@@ -105,7 +137,7 @@ class Routes:
         return tuple(dict.fromkeys(several(self._destination, least=1)(place)))
 
     def _destination(self, place: ConfigNode) -> str:
-        name = text(place)
+        name = _target(place)
         if name in self.destinations:
             return name
         if "://" not in name:

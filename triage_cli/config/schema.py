@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from triage_cli.config.json_schema import DIALECT, accepts, named_schema, or_null, record_schema, schema_of
 from triage_cli.config.models import (
     DEFAULT_CATEGORIES,
     KEY_VARIABLES,
@@ -14,7 +15,7 @@ from triage_cli.config.models import (
     HookSpec,
     Price,
 )
-from triage_cli.config.routes import Routes, later
+from triage_cli.config.routes import Routes, later, routes_schema
 from triage_cli.config.validators import (
     Field,
     absolute,
@@ -46,6 +47,7 @@ DAY = 86_400
 COUNT = number(1, 1_000_000_000, whole=True)
 SHARE = number(0, 1)
 MONEY = number(0, 1_000_000)
+HOOK_NAME = "[A-Za-z0-9._-]+"
 
 
 class Sections(NamedTuple):
@@ -75,6 +77,13 @@ def read(root: ConfigNode) -> Sections:
     return Sections(values, categories, classifiers, _default(spoken, values, classifiers), destinations, routes)
 
 
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the whole file; at its top a key without a value is as good as none."""
+    top = record_schema(TOP)
+    properties = {key: or_null(inner) for key, inner in top["properties"].items()}
+    return {"$schema": DIALECT, "title": "The configuration of triage", **top, "properties": properties}
+
+
 def _default(root: ConfigNode, values: Mapping[str, Any], classifiers: Mapping[str, ClassifierSpec]) -> str:
     """Return the default classifier: the one named, else `local` where it is meant, else the first listed."""
     listed_ones = values.get("classifiers", {})
@@ -89,6 +98,19 @@ def _default(root: ConfigNode, values: Mapping[str, Any], classifiers: Mapping[s
 # Categories
 
 
+@accepts(lambda: {"anyOf": [schema_of(label), record_schema(CATEGORY)]})
+def _category(place: ConfigNode) -> Category | None:
+    """Read a category; a mere name is enough."""
+    if not isinstance(place.value, dict | list):
+        name = label(place)
+        place.origin(f"categories.{name}")
+        return Category(name)
+    named = place.value.get("name") if isinstance(place.value, dict) else None
+    values = record(place, CATEGORY, f"categories.{named.value if named else ''}")
+    return Category(**values) if "name" in values else None
+
+
+@accepts(lambda: {"type": "array", "items": schema_of(_category), "minItems": 2, "maxItems": 255})
 def _categories(place: ConfigNode) -> tuple[Category, ...]:
     found: list[Category] = []
     taken: dict[str, str] = {}
@@ -111,20 +133,10 @@ def _categories(place: ConfigNode) -> tuple[Category, ...]:
     return tuple(found)
 
 
-def _category(place: ConfigNode) -> Category | None:
-    """Read a category; a mere name is enough."""
-    if not isinstance(place.value, dict | list):
-        name = label(place)
-        place.origin(f"categories.{name}")
-        return Category(name)
-    named = place.value.get("name") if isinstance(place.value, dict) else None
-    values = record(place, CATEGORY, f"categories.{named.value if named else ''}")
-    return Category(**values) if "name" in values else None
-
-
 # Classifiers and destinations
 
 
+@accepts(lambda: named_schema(record_schema(CLASSIFIER)))
 def _classifiers(place: ConfigNode) -> dict[str, ClassifierSpec]:
     found = {}
     for name, inner in _named(place).items():
@@ -158,6 +170,7 @@ def _check_steps(place: ConfigNode, classifiers: Mapping[str, ClassifierSpec]) -
             earlier.add(step.value)
 
 
+@accepts(lambda: named_schema(record_schema(DESTINATION), [{"not": {"pattern": "://"}}]))
 def _destinations(place: ConfigNode) -> dict[str, DestinationSpec]:
     found = {}
     for name, inner in _named(place).items():
@@ -170,16 +183,18 @@ def _destinations(place: ConfigNode) -> dict[str, DestinationSpec]:
     return found
 
 
+@accepts(lambda: named_schema(record_schema(WEBHOOK), [{"pattern": f"^{HOOK_NAME}$"}]))
 def _webhooks(place: ConfigNode) -> dict[str, HookSpec]:
     found = {}
     for name, inner in _named(place).items():
-        if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+        if not re.fullmatch(HOOK_NAME, name):
             inner.wrong("the name stands in a URL: use letters, digits, dots, - and _")
         values = record(inner, WEBHOOK, f"webhooks.{name}", instead="secret_env")
         found[name] = HookSpec(name, **{"type": "", **values})
     return found
 
 
+@accepts(lambda: {**record_schema(FIELDS), "anyOf": [{"required": ["subject"]}, {"required": ["description"]}]})
 def _fields(place: ConfigNode) -> dict[str, tuple[str, ...]]:
     values = record(place, FIELDS, place.path)
     if not {"subject", "description"} & values.keys():
@@ -187,6 +202,7 @@ def _fields(place: ConfigNode) -> dict[str, tuple[str, ...]]:
     return values
 
 
+@accepts(lambda: record_schema(SERVER))
 def _server(place: ConfigNode) -> dict[str, Any]:
     return record(place, SERVER, "server")
 
@@ -200,6 +216,7 @@ def _named(place: ConfigNode) -> dict[str, ConfigNode]:
     return entries
 
 
+@accepts(lambda: schema_of(several(text, alone=False, least=1)))
 def _command(place: ConfigNode) -> tuple[str, ...]:
     """Read a command as a list; a program given with a slash is found beside the file."""
     if isinstance(place.value, str):
@@ -210,11 +227,13 @@ def _command(place: ConfigNode) -> tuple[str, ...]:
     return argv
 
 
+@accepts(lambda: record_schema(BUDGET))
 def _budget(place: ConfigNode) -> float | None:
     per_day: float | None = record(place, BUDGET, "budget").get("per_day")
     return per_day
 
 
+@accepts(lambda: record_schema(PRICE))
 def _price(place: ConfigNode) -> Price:
     return Price(**record(place, PRICE, place.path))
 
@@ -282,7 +301,7 @@ TOP: Mapping[str, Field] = {
     "classifiers": Field(_classifiers),
     "budget": Field(_budget),
     "destinations": Field(_destinations),
-    "routes": Field(later),
+    "routes": Field(later(routes_schema)),
     "server": Field(_server),
     "webhooks": Field(_webhooks),
     "remote": Field(url),

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from triage_cli.config.json_schema import NAME, accepts, or_null, schema_of
 from triage_cli.config.models import without_password
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind
 from triage_cli.domain.invisible import first_hiding
@@ -15,6 +16,9 @@ from triage_cli.domain.invisible import first_hiding
 _SECRET = re.compile(
     r"(?i)(.*[_-])?(api_?key|key|secrets?|token|password|passwd|passphrase|credentials?|authorization)"
 )
+
+_HEADER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_VARIABLE = "[A-Za-z_][A-Za-z0-9_]{0,99}"
 
 
 class Field(NamedTuple):
@@ -78,6 +82,7 @@ def listed(items: Collection[str]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
+@accepts({"type": "string", "pattern": r"\S"})
 def text(place: ConfigNode) -> str:
     """Accept any text that is not empty."""
     value = place.value
@@ -90,6 +95,7 @@ def text(place: ConfigNode) -> str:
     return value
 
 
+@accepts(NAME)
 def label(place: ConfigNode) -> str:
     """Accept a name: one short line."""
     value = text(place)
@@ -98,6 +104,7 @@ def label(place: ConfigNode) -> str:
     return value
 
 
+@accepts(NAME)
 def former(place: ConfigNode) -> str:
     """Accept a name that was a name once, when more was accepted."""
     value = text(place)
@@ -128,10 +135,11 @@ def same_name(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
+@accepts({"type": "string", "pattern": f"^{_HEADER}$"})
 def header(place: ConfigNode) -> str:
     """Accept the name of an HTTP header."""
     value = text(place)
-    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", value):
+    if not re.fullmatch(_HEADER, value):
         raise ConfigValueError("must be the name of an HTTP header: letters, digits and dashes, such as X-Signature")
     return value
 
@@ -139,6 +147,7 @@ def header(place: ConfigNode) -> str:
 def one_of(*choices: str) -> Check:
     """Accept one of these words."""
 
+    @accepts({"type": "string", "enum": list(words)})
     def check(place: ConfigNode) -> str:
         value = text(place)
         if value not in choices:
@@ -152,6 +161,7 @@ def number(low: float, high: float, *, whole: bool = False) -> Check:
     """Accept a number from low to high."""
     sort = "a whole number" if whole else "a number"
 
+    @accepts({"type": "integer" if whole else "number", "minimum": low, "maximum": high})
     def check(place: ConfigNode) -> float:
         value = place.value
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -164,6 +174,7 @@ def number(low: float, high: float, *, whole: bool = False) -> Check:
     return check
 
 
+@accepts({"type": "boolean"})
 def truth(place: ConfigNode) -> bool:
     """Accept true or false."""
     if not isinstance(place.value, bool):
@@ -173,12 +184,18 @@ def truth(place: ConfigNode) -> bool:
 
 def optional(check: Check) -> Check:
     """Accept null as well."""
-    return lambda place: None if place.value is None else check(place)
+    return accepts(lambda: or_null(schema_of(check)))(lambda place: None if place.value is None else check(place))
 
 
 def several(check: Check, *, alone: bool = True, least: int = 0, most: int = 1000) -> Check:
     """Accept a list of what the check accepts, and with `alone` also a single one."""
 
+    def schema() -> Mapping[str, Any]:
+        items = schema_of(check)
+        many = {"type": "array", "items": items, "minItems": least, "maxItems": most}
+        return {"anyOf": [items, many]} if alone else many
+
+    @accepts(schema)
     def read(place: ConfigNode) -> tuple[Any, ...]:
         places = [place] if alone and not isinstance(place.value, list) else place.items()
         if not least <= len(places) <= most:
@@ -189,18 +206,20 @@ def several(check: Check, *, alone: bool = True, least: int = 0, most: int = 100
     return read
 
 
+@accepts({"type": "string", "pattern": f"^{_VARIABLE}$"})
 def variable(place: ConfigNode) -> str:
     """Accept the name of the environment variable that holds a secret.
 
     What stands there instead may be the secret itself, so it is not said.
     """
     value = text(place)
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", value):
+    if not re.fullmatch(_VARIABLE, value):
         raise ConfigValueError("takes the name of an environment variable, never the secret itself")
     place.book.variables.add(value)
     return value
 
 
+@accepts({"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\]+([/?#][^\s\\]*)?$"})
 def url(place: ConfigNode) -> str:
     """Accept an address of the web without a name and password in it."""
     value = text(place)
@@ -227,6 +246,7 @@ def no_url(value: str) -> str:
     return ""
 
 
+@accepts({"type": "string", "pattern": r"^(postgres(ql)?://(?![^/?#]*:[^/?#]*@)|(?![A-Za-z][\w+.-]+://))"})
 def database(place: ConfigNode) -> str:
     """Accept a path or a PostgreSQL address without a password."""
     value = text(place)
@@ -251,6 +271,7 @@ def is_postgres(value: str) -> bool:
     return value.startswith(("postgresql://", "postgres://"))
 
 
+@accepts(schema_of(text))
 def path(place: ConfigNode) -> Path:
     """Accept the path of a file, which need not be there yet."""
     value = absolute(text(place), place.book.folder, place.book.home)

@@ -1,5 +1,6 @@
 """`triage config`: make one, show what holds and where it comes from, check it."""
 
+import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import typer
 from triage_cli.cli import messages
 from triage_cli.cli.context import CommandContext, about_here
 from triage_cli.cli.output import Output, Printer, help_if_bare
-from triage_cli.config import STARTER, shown, without_password
+from triage_cli.config import STARTER, schema, shown, without_password
 from triage_cli.domain import routing
 from triage_cli.domain.errors import ConfigError, TriageError
 from triage_cli.domain.tickets import Selection
@@ -27,6 +28,7 @@ def register(app: typer.Typer) -> None:
     group.command("init")(init)
     group.command("show")(show)
     group.command("check")(check)
+    group.command("schema")(print_schema)
     group.callback(invoke_without_command=True)(help_if_bare)
     app.add_typer(group, name="config")
 
@@ -125,6 +127,18 @@ def check(session: CommandContext, output: Output = None) -> None:
     for name in session.triage.stats().by_category if session.has_database else ():
         if name not in known:
             messages.say(f"warning: {_gone(session, name)}")
+
+
+@about_here
+def print_schema(_session: CommandContext) -> None:
+    """Print the JSON Schema of the configuration, by which editors complete and check the file.
+
+    An editor with a YAML language server takes it from a first line "# yaml-language-server: $schema=schema.json".
+
+    \b
+    triage config schema > schema.json
+    """
+    Printer("table").write(json.dumps(schema(), indent=2) + "\n")
 
 
 def _reach_record(reach: routing.Reach) -> dict[str, Any]:

@@ -1,0 +1,189 @@
+"""Configurations that are shipped, and mistakes in one."""
+
+import re
+from pathlib import Path
+
+EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
+
+
+def whole_example() -> str:
+    """Return the example with what is commented out in it, since it needs another machine or its own rights."""
+    commented = r"(?m)^( *)# (remote:|pager:|  type: command|  run:|  final_exit:)"
+    return re.sub(commented, r"\1\2", EXAMPLE.read_text(encoding="utf-8"))
+
+
+# The file, and how what is told of it begins, behind `config.yaml:`.
+MISTAKES: list[tuple[str | bytes, str]] = [
+    # the file as a whole; what is expected stands behind "config.yaml:"
+    ("categories: [a", "1: column 15: not valid YAML: while parsing a flow sequence, expected ',' or ']', but got"),
+    ("a: 1\n\tb: 2", "2: column 1: not valid YAML: "),
+    (b"a: 1\nb: \xe4", "2: byte 0xe4 is not UTF-8; save the file as UTF-8"),
+    (b"a: \x07", "1: the character U+0007 is not allowed in YAML"),
+    ('a: "\\UFFFFFFFF"', "1: "),
+    ("- a", "1: must be a mapping (key: value)"),
+    ("a: *b", "1: column 4: not valid YAML: found undefined alias 'b'"),
+    ("a: 1\n---\nb: 1", "2: column 1: not valid YAML: expected a single document"),
+    ("routes: " + "[" * 5000, "1: nested too deeply"),
+    ("routes: " + "[" * 30 + "]" * 30, "1: nested too deeply"),
+    ("a: &a [*a]", "1: nested too deeply"),
+    ("#" * 1_000_001, "1: larger than 1 MB, which no configuration needs"),
+    ('database: "a\\0b"', "1: database: holds a character that is no text"),
+    ('database: "\\uD800"', "1: database: holds a character that is no text"),
+    ("budget: !!python/object/apply:os.system [x]", "1: budget: the tag !!python/object/apply:os.system"),
+    ("database: !env X", "1: database: the tag !env is not understood here; leave it out"),
+    # keys
+    ("offline: true\ncatgories: [a, b]", '2: catgories: unknown key; did you mean "categories"?'),
+    ("zzz:", "1: zzz: unknown key; known are database, categories,"),
+    ("offline: true\n\noffline: false", "3: offline: stands twice, first in line 1; remove one"),
+    ("routes: {yes: https://x.example}", '1: routes.yes: a key must be text; quote it: "yes"'),
+    ("routes: {[a]: b}", "1: routes: a key must be plain text"),
+    ("x: &x {type: local}\nclassifiers: {a: {<<: *x}}", "2: classifiers.a.<<: merging is not supported"),
+    ("api_key: sk-1", "1: api_key: secrets do not belong into this file; put it into the environment and"),
+    # plain values
+    ("database: {host: x}", "1: database: must be text, not a mapping"),
+    ("database: 12", '1: database: is a number to YAML; quote it: "12"'),
+    ("database: postgresql://me:pw@host/db", "1: database: holds a password; put it into the environment"),
+    ("database: postgresql://host/db?password=pw", "1: database: holds a password; put it into the"),
+    ("database: mysql://host/db", "1: database: must be a path or postgresql://user@host/name"),
+    ("remote: ftp://x", "1: remote: must be a URL that begins with https:// or http://"),
+    ("budget: 5", "1: budget: must be a mapping (key: value), not a number"),
+    ("budget: {per_day: '5'}", "1: budget.per_day: must be a number, not text; write it without quotes"),
+    ("budget: {per_day: -1}", "1: budget.per_day: must be a number from 0 to 1e+06, not -1"),
+    ("budget: {per_day: .nan}", "1: budget.per_day: must be a number from 0 to 1e+06, not .nan"),
+    ("budget: {per_day: yes}", "1: budget.per_day: must be a number, not a yes or no"),
+    # categories
+    ("categories: [a]", "1: categories: needs 2 to 255 categories, not 1"),
+    ("categories: []", "1: categories: needs 2 to 255 categories, not 0"),
+    ("categories: {a: b}", "1: categories: must be a list, not a mapping"),
+    ("categories:\n- a\n- yes", '3: categories[1]: is a yes or no to YAML; quote it: "yes"'),
+    ("categories:\n- a\n- 2026-01-01", '3: categories[1]: is a date or time to YAML; quote it: "2026-01'),
+    ("categories:\n- a\n- 12:30", '3: categories[1]: is a date or time to YAML; quote it: "12:30"'),
+    ("categories:\n- a\n- {name: 404}", '3: categories[1].name: is a number to YAML; quote it: "404"'),
+    ("categories:\n- a\n- {description: x}", "3: categories[1]: name is missing"),
+    ("categories:\n- a\n-", "3: categories[1]: must be text, not nothing"),
+    ("categories:\n- Straße\n- b\n- name: STRASSE", '4: categories[2]: "STRASSE" is the category of categories[0'),
+    ("categories: [a, ' b']", "1: categories[1]: must not be empty or begin or end with blanks"),
+    ("categories: [a, " + "b" * 81 + "]", "1: categories[1]: is 81 characters long; a name has at most 80"),
+    ('categories: [a, "b\\tc"]', "1: categories[1]: holds a control character"),
+    ('categories: [a, "Bil\\u200bling"]', "1: categories[1]: holds U+200B, which nobody sees; type it again"),
+    ('categories: [a, {name: "b\\u202e"}]', "1: categories[1].name: holds U+202E, which nobody sees; type it again"),
+    ('destinations: {"a\\u2060": {type: file, path: x}}', "1: destinations.a\u2060: the name holds U+2060, which"),
+    ("categories: [a, {name: b, was: a}]", '1: categories[1]: was: "a" is a category still; a former'),
+    ("categories: [{name: a, was: x}, {name: b, was: x}]", '1: categories[1]: was: "x" is a former name of "a"'),
+    ("categories: [a, {name: b, examples: [x, 1]}]", "1: categories[1].examples[1]: is a number to YAML;"),
+    # classifiers
+    ("classifier: gtp\nclassifiers: {gpt: {type: openai, model: m}}", '1: classifier: no classifier "gtp"; did'),
+    ("classifiers:\n  a: {}", "2: classifiers.a: type is missing"),
+    ("classifiers:\n  a: openai", "2: classifiers.a: must be a mapping (key: value), not text"),
+    ("classifiers: {a: {type: opnai}}", '1: classifiers.a.type: "opnai" is none of local, decision, openai,'),
+    ("classifiers:\n  a: {type: openai}", "2: classifiers.a: model is missing"),
+    (
+        "classifiers:\n  a:\n    type: local\n    min_confidence: 1.5",
+        "4: classifiers.a.min_confidence: must be a number from 0 to 1, not 1.5",
+    ),
+    ("classifiers: {a: {type: openai, model: m, wire: systemone}}", '1: classifiers.a.wire: means nothing to type "op'),
+    ("classifiers: {a: {type: decision, model: m, wire: x}}", '1: classifiers.a.wire: "x" is none of decisions or s'),
+    ("classifiers: {a: {type: local, model: m}}", '1: classifiers.a.model: means nothing to type "local"'),
+    (
+        "classifiers: {a: {type: openai, model: m, api_key: sk-1}}",
+        "1: classifiers.a.api_key: secrets do not belong into this file; put it into the environment and name",
+    ),
+    (
+        "classifiers: {a: {type: openai, model: m, api_key_env: sk-1-2}}",
+        "1: classifiers.a.api_key_env: takes the name of an environment variable, never the secret itself",
+    ),
+    (
+        "classifiers: {a: {type: openai, model: m, token_per_minute: 1}}",
+        '1: classifiers.a.token_per_minute: unknown key; did you mean "tokens_per_minute"?',
+    ),
+    (
+        "classifiers: {a: {type: openai, model: m, base_url: https://me:pw@x.example}}",
+        "1: classifiers.a.base_url: holds a user name or password; secrets do not belong into a URL",
+    ),
+    (
+        "classifiers: {a: {type: openai, model: m, base_url: https://x.example}}",
+        "1: classifiers.a: api_key_env is missing: name the variable of this server's key, or null",
+    ),
+    (
+        "classifiers: {a: {type: openai, model: m, workers: 1.5}}",
+        "1: classifiers.a.workers: must be a whole number from 1 to 1000, not 1.5",
+    ),
+    ("classifiers: {a: {type: openai, model: m, price: {input: 1}}}", "1: classifiers.a.price: output is missing"),
+    ("classifiers: {a: {type: openai, model: m, redact: [mail]}}", '1: classifiers.a.redact[0]: "mail" is none'),
+    (
+        "classifiers:\n  a:\n    type: cascade\n    steps:\n    - local\n    - lokal",
+        '6: classifiers.a.steps[1]: no classifier "lokal"; did you mean "local"?',
+    ),
+    ("classifiers: {a: {type: cascade, steps: [local, a]}}", '1: classifiers.a.steps[1]: "a" is a cascade;'),
+    ("classifiers: {a: {type: cascade, steps: [local, local]}}", '1: classifiers.a.steps[1]: "local" stands'),
+    ("classifiers: {a: {type: cascade, steps: []}}", "1: classifiers.a.steps: needs at least 1"),
+    ("classifiers: {a: {type: cascade}}", "1: classifiers.a: steps is missing"),
+    ("classifiers: {' a': {type: local}}", "1: classifiers. a: the name must not be empty or begin"),
+    # destinations
+    ("destinations: {a: {type: webhook}}", "1: destinations.a: url is missing"),
+    ("destinations: {a: {type: command}}", "1: destinations.a: run is missing"),
+    ("destinations: {a: {type: file}}", "1: destinations.a: path is missing"),
+    ("destinations: {a: {type: file, path: .}}", "1: destinations.a.path: "),
+    ("destinations: {a: {type: webhook, url: 'https://'}}", "1: destinations.a.url: is not a valid URL"),
+    ("destinations: {a: {type: webhook, url: 'https://x:99999'}}", "1: destinations.a.url: is not a valid URL"),
+    ("destinations: {a: {type: webhook, url: 'https://x y/'}}", "1: destinations.a.url: is not a valid URL"),
+    (
+        "destinations: {a: {type: webhook, url: https://x, secret: whsec_1}}",
+        "1: destinations.a.secret: secrets do not belong into this file; put it into the environment and name",
+    ),
+    ("destinations: {a: {type: command, run: ./x y}}", "1: destinations.a.run: must be a list, since no shell"),
+    ("destinations: {a: {type: command, run: [x], final_exit: 0}}", "1: destinations.a.final_exit: must be a whole"),
+    ("destinations: {a: {type: command, run: [x], final_exit: [64, 256]}}", "1: destinations.a.final_exit[1]: must be"),
+    ("destinations: {a: {type: file, path: x, final_exit: 64}}", "1: destinations.a.final_exit: means nothing to type"),
+    ("destinations: {a: {type: file, path: x, max_attempts: 0}}", "1: destinations.a.max_attempts: must be a"),
+    ("destinations: {'https://x': {type: file, path: x}}", "1: destinations.https://x: give the destination a"),
+    # webhooks
+    (
+        "webhooks: {a: {type: standard, secret_env: A, fields: {subject: s, external_id: []}}}",
+        "1: webhooks.a.fields.external_id: needs at least 1",
+    ),
+    (
+        "webhooks: {a: {type: standard, secret_env: A, fields: {subject: s, external_id: [a.b, 7]}}}",
+        "1: webhooks.a.fields.external_id[1]: is a number to YAML",
+    ),
+    # routes
+    ("routes: x", "1: routes: must be a mapping (category: destination) or a list of rules, not text"),
+    ("routes: {biling: https://x}", '1: routes.biling: no category "biling"; did you mean "Billing"?'),
+    (
+        "destinations:\n  billing: {type: file, path: x}\nroutes:\n- to: billing\n- to: billing\n- to: biling",
+        '6: routes[2].to: no destination "biling"; did you mean "billing"?',
+    ),
+    ("routes:\n  Billing:\n  - https://x\n  - nope", '4: routes.Billing[1]: no destination "nope"'),
+    ("routes: {Billing: []}", "1: routes.Billing: needs at least 1"),
+    ("routes: {Billing: https://me:pw@x}", "1: routes.Billing: holds a user name or password"),
+    (
+        "categories: [a, {name: b, was: c}]\nroutes: {b: https://x, c: https://x}",
+        '2: routes.c: "b" has a route already; "c" is the same category',
+    ),
+    ("routes: [{when: {}}]", "1: routes[0]: to is missing"),
+    ("routes:\n- to: https://x\n  when:\n    category: Bill", '4: routes[0].when.category: no category "Bill"'),
+    ("routes: [{to: https://x, when: {priority: hi}}]", '1: routes[0].when.priority: "hi" is none of low,'),
+    ("routes: [{to: https://x, when: {customer_id: 7}}]", "1: routes[0].when.customer_id: is a number to YAML"),
+    ("routes: [{to: https://x, when: {cat: a}}]", "1: routes[0].when.cat: unknown key"),
+    ("routes: [{to: https://x, when: {extra: a}}]", "1: routes[0].when.extra: unknown key; known are category, priori"),
+    ("routes:\n- to: https://x\n  when:\n    extra.: a", "4: routes[0].when.extra.: unknown key"),
+    (
+        "routes:\n- to: https://x\n  when:\n    extra.seats: 5",
+        "4: routes[0].when.extra.seats: is a number to YAML; quo",
+    ),
+    ("routes:\n- to: https://x\n  when:\n    extra.a b: []", "4: routes[0].when.extra.a b: needs at least 1"),
+    (
+        "routes: [{to: https://x, when: {verdict: [true]}}]",
+        "1: routes[0].when.verdict: must be true or false, not a li",
+    ),
+    ("routes: [{name: x, to: https://x}, {name: x, to: https://x}]", '1: routes[1]: another rule is named "x"'),
+    # webhooks
+    (
+        "webhooks:\n  d:\n    type: hmac\n    secret_env: S\n    fields: {subject: a}\n    header: 'X Y: z'",
+        "6: webhooks.d.header: must be the name of an HTTP header: letters, digits and dashes, such as X-Signature",
+    ),
+    (
+        'webhooks: {d: {type: hmac, secret_env: S, fields: {subject: a}, header: X-Y, timestamp_header: "X\\tT"}}',
+        "1: webhooks.d.timestamp_header: must be the name of an HTTP header",
+    ),
+]

@@ -1,0 +1,45 @@
+"""The JSON Schema of the configuration: it takes what the program takes, and refuses what the program refuses."""
+
+import jsonschema_rs
+import pytest
+import yaml
+
+from tests.support.config_files import EXAMPLE, MISTAKES, whole_example
+from triage_cli.config import STARTER, schema
+
+VALIDATOR = jsonschema_rs.Draft202012Validator(schema())
+# What no schema can say: what one place says of another, what only looks alike, and what is there on this machine.
+BEYOND = (
+    "no classifier", "no category", "no destination", "is a cascade", "stands twice", '"local" stands',
+    "is a category still", "is a former name", "is the category of", "has a route already", "another rule is named",
+    "holds U+", "holds a character that is no text", "api_key_env is missing", "a.path: ", "is not a valid URL",
+    "database: holds a password",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["{}", "routes:\n", STARTER, EXAMPLE.read_text(encoding="utf-8"), whole_example()])
+def test_what_is_shipped_is_valid(text: str) -> None:
+    assert [error.message for error in VALIDATOR.iter_errors(yaml.safe_load(text))] == []
+
+
+def test_what_the_program_refuses_is_refused() -> None:
+    refused = 0
+    for text, expected in MISTAKES:
+        try:
+            valid = VALIDATOR.is_valid(yaml.safe_load(text))
+        except (
+            yaml.YAMLError,
+            ValueError,
+            RecursionError,
+            OverflowError,
+        ):  # what is no YAML, or holds what JSON cannot
+            continue
+        assert not valid or any(words in expected for words in BEYOND), (text, expected)
+        refused += not valid
+    assert refused > len(MISTAKES) // 2
+
+
+def test_a_key_of_another_type_and_a_missing_one_are_refused() -> None:
+    for spec in ("{type: file, path: x, run: [a]}", "{type: command}", "{path: x}"):
+        assert not VALIDATOR.is_valid(yaml.safe_load(f"destinations: {{a: {spec}}}")), spec
+    assert VALIDATOR.is_valid(yaml.safe_load("destinations: {a: {type: file, path: x}}"))
