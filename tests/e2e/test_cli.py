@@ -474,6 +474,13 @@ def test_config_init_show_check(cli: Cli) -> None:
     assert origins["database"] == "flag --db"
 
 
+def test_config_schema_is_json_and_needs_no_configuration(cli: Cli) -> None:
+    (cli.folder / "config.yaml").write_text("categories: [a")
+    done = cli("config", "schema")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
 def test_backup_can_be_opened(filled: Cli) -> None:
     assert filled("db", "path").stdout == f"{filled.db}\n"
     assert filled("db", "backup", "copy.db").returncode == 0

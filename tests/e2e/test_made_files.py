@@ -27,6 +27,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "config init": [("new.yaml", "")],
     "config show": [("", "")],
     "config check": [("", "")],
+    "config schema": [("", "")],
     "create": [("tickets.csv --rejects rejects.csv", "")],
     "run": [("- --rejects run_rejects.csv", TICKETS)],
     "classify": [("--dry-run", ""), ("", "")],

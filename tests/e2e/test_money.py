@@ -68,6 +68,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     "config init": [("config init other.yaml", "")],
     "config show": [("config show", "")],
     "config check": [("config check", "")],
+    "config schema": [("config schema", "")],
     "db path": [("db path", "")],
     "db backup": [("db backup copy.db", "")],
     "db restore": [("db restore copy.db --yes", "")],

@@ -200,6 +200,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "config init": ("config init",),
     "config show": ("config show",),
     "config check": ("config check",),
+    "config schema": ("config schema",),
     "db path": ("db path",),
     "db backup": ("db backup copy.db",),
     "db restore": ("db restore copy.db --yes",),

@@ -147,7 +147,7 @@ def header(place: ConfigNode) -> str:
 def one_of(*choices: str) -> Check:
     """Accept one of these words."""
 
-    @accepts({"type": "string", "enum": list(words)})
+    @accepts({"type": "string", "enum": list(choices)})
     def check(place: ConfigNode) -> str:
         value = text(place)
         if value not in choices:
