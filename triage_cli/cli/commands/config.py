@@ -133,10 +133,12 @@ def check(session: CommandContext, output: Output = None) -> None:
 def print_schema(_session: CommandContext) -> None:
     """Print the JSON Schema of the configuration, by which editors complete and check the file.
 
-    An editor with a YAML language server takes it from a first line "# yaml-language-server: $schema=schema.json".
+    An editor with a YAML language server reads where it is from the file's first line.
 
     \b
     triage config schema > schema.json
+    head -1 config.yaml
+    # yaml-language-server: $schema=schema.json
     """
     Printer("table").write(json.dumps(schema(), indent=2) + "\n")
 
