@@ -48,7 +48,7 @@ def test_a_rollback_of_what_an_older_program_kept_goes_by_the_numbers(store: Sto
     shelf = SqlModelRegistry(store)  # type: ignore[arg-type]
     shelf.add_version(VERSION, EVENT)
     shelf.add_version(VERSION._replace(based_on=1), EVENT)
-    with store._writing() as db:  # type: ignore[attr-defined]
+    with store.database.transaction() as db:  # type: ignore[attr-defined]
         db.execute("update versions set based_on = null")
     before = shelf.step_back(EVENT)
     assert before is not None

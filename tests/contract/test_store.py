@@ -671,13 +671,13 @@ def test_every_connection_has_the_pragmas_that_promises_stand_on(store: SqliteSt
 
     def pragmas(_: int) -> dict[str, Any]:
         store.stats()
-        return {name: store._db().execute(f"pragma {name}").fetchone()[0] for name in wanted}
+        return {name: store.database.connection().execute(f"pragma {name}").fetchone()[0] for name in wanted}
 
     with ThreadPoolExecutor(3) as pool:
         seen = [pragmas(0), *pool.map(pragmas, range(3))]
     again = SqliteStore(store.path)
     again.stats()
-    seen.append({name: again._db().execute(f"pragma {name}").fetchone()[0] for name in wanted})
+    seen.append({name: again.database.connection().execute(f"pragma {name}").fetchone()[0] for name in wanted})
     assert seen == [wanted] * 5
 
 
@@ -693,7 +693,7 @@ def test_claims_are_answered_by_the_partial_index_in_order(
         where.append("(urgency, ticket_id) > (:after_urgency, :after_id)")
     said = queries.CLAIMABLE.format(where=" and ".join([*where, queries.FREE]))
     values |= {"run": "r", "now": 0.0, "limit": 5, "after_urgency": 2, "after_id": "x"}
-    plan = [row[3] for row in store._db().execute(f"explain query plan {said}", values)]
+    plan = [row[3] for row in store.database.connection().execute(f"explain query plan {said}", values)]
     assert any(f"INDEX {index}" in step for step in plan), plan
     assert not any("TEMP B-TREE FOR ORDER" in step for step in plan), plan
 
@@ -702,16 +702,20 @@ def test_claims_are_answered_by_the_partial_index_in_order(
 def test_due_deliveries_reviews_and_money_are_answered_by_their_indexes(store: SqliteStore) -> None:
     store.stats()
     values = {"destination": "box", "run": "r", "now": 0.0, "horizon": 0.0, "limit": 5}
-    plan = " ".join(row[3] for row in store._db().execute(f"explain query plan {queries.DUE}", values))
+    plan = " ".join(row[3] for row in store.database.connection().execute(f"explain query plan {queries.DUE}", values))
     assert "INDEX deliveries_due" in plan
-    plan = " ".join(row[3] for row in store._db().execute(f"explain query plan {money.OF_A_DAY}", ("2026", 0.0)))
+    plan = " ".join(
+        row[3] for row in store.database.connection().execute(f"explain query plan {money.OF_A_DAY}", ("2026", 0.0))
+    )
     assert "SEARCH bookings USING PRIMARY KEY (minute>?)" in plan
     assert "COVERING INDEX runs_reserving" in plan
-    plan = " ".join(row[3] for row in store._db().execute(f"explain query plan {money.OF_A_PARCEL}", ("p", "2026")))
+    plan = " ".join(
+        row[3] for row in store.database.connection().execute(f"explain query plan {money.OF_A_PARCEL}", ("p", "2026"))
+    )
     assert "INDEX runs_of_parcel" in plan
     where, _ = queries.where(Selection(statuses=frozenset({"needs_review"})))
     said = f"explain query plan select * from tickets where {where[0]} order by ticket_id desc limit 5"
-    assert "INDEX tickets_to_review" in " ".join(row[3] for row in store._db().execute(said))
+    assert "INDEX tickets_to_review" in " ".join(row[3] for row in store.database.connection().execute(said))
 
 
 @pytest.mark.sqlite
@@ -764,7 +768,7 @@ def test_a_path_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of another kind")
 def test_a_folder_made_for_a_database_is_its_users_alone(tmp_path: Path) -> None:
-    SqliteStore(str(tmp_path / "share" / "triage" / "triage.db"))._db()
+    SqliteStore(str(tmp_path / "share" / "triage" / "triage.db")).database.connection()
     assert (tmp_path / "share" / "triage").stat().st_mode & 0o777 == 0o700
 
 
@@ -782,12 +786,12 @@ def test_a_full_disk_is_unavailable_and_loses_nothing(store: SqliteStore) -> Non
     from triage_cli.domain.errors import UnavailableError
 
     (ticket,) = filled(store, a_ticket())
-    pages = store._db().execute("pragma page_count").fetchone()[0]
-    store._db().execute(f"pragma max_page_count = {pages}")
+    pages = store.database.connection().execute("pragma page_count").fetchone()[0]
+    store.database.connection().execute(f"pragma max_page_count = {pages}")
     with pytest.raises(UnavailableError, match="cannot write"):
         store.save([created(a_ticket(str(n), description="x" * 5000)) for n in range(10, 60)])
     assert list(store.find(Selection())) == [ticket]
-    store._db().execute(f"pragma max_page_count = {pages + 1000}")
+    store.database.connection().execute(f"pragma max_page_count = {pages + 1000}")
     filled(store, a_ticket("2"))
     assert audit_chain.first_break(store.events(EventQuery())) is None
     assert sql(store, "pragma integrity_check") == [("ok",)]

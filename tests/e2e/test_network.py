@@ -86,7 +86,7 @@ class Finder(ast.NodeVisitor):
             self.found.append(f".{node.attr}")
 
     def _see(self, name: str) -> None:
-        if name in OPENS or (name.startswith("psycopg_pool.") and name.rpartition(".")[2] in POOLS):
+        if name in OPENS or (name.startswith("psycopg_database.") and name.rpartition(".")[2] in POOLS):
             self.found.append(name)
 
     def visit_arg(self, node: ast.arg) -> None:

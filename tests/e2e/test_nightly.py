@@ -181,7 +181,7 @@ def test_a_run_that_its_deadline_ends_says_so(world: World) -> None:
 
 def proposals(world: World) -> set[object]:
     said = "select classification_id from classifications where fingerprint = 'another'"
-    return {row[0] for row in world.store._read(said)}
+    return {row[0] for row in world.store.database.read(said)}
 
 
 def test_sigterm_keeps_what_is_in_flight_and_is_143(cli: Cli) -> None:

@@ -246,9 +246,9 @@ def test_a_file_moves_with_everything_in_it(fitted: Cli, pg_server: PgServer) ->
     assert "the audit log holds there" in done.stderr
     here, there = SqliteStore(str(fitted.db)), PostgresStore(url, network=ONLINE)
     for table in schema.tables():
-        columns = ", ".join(row[1] for row in here._read(f"pragma table_info({table})"))
+        columns = ", ".join(row[1] for row in here.database.read(f"pragma table_info({table})"))
         said = f"select {columns} from {table} order by 1, 2"
-        assert here._read(said) == there._read(said), table
+        assert here.database.read(said) == there.database.read(said), table
     assert audit_chain.first_break(there.events(EventQuery())) is None
     assert there.stats() == here.stats()
     there.close()
@@ -269,7 +269,7 @@ def test_a_log_that_does_not_hold_is_not_moved(cli: Cli, pg_url: str) -> None:
     assert cli("create", "-q", stdin=TICKETS).returncode == 0
     rows(cli.db, "drop trigger events_never_change")
     store = SqliteStore(str(cli.db))
-    with store._writing() as db:
+    with store.database.transaction() as db:
         db.execute("update events set actor = 'eve' where seq = 2")
     done = cli("db", "copy", pg_url)
     assert done.returncode == 8
@@ -292,7 +292,7 @@ def test_a_log_with_a_key_moves_with_it_and_not_without(cli: Cli, pg_url: str) -
 def test_nobody_writes_to_the_file_while_it_is_copied_and_a_nul_is_told_of(cli: Cli, pg_url: str) -> None:
     assert cli("create", "-q", stdin=TICKETS).returncode == 0
     store = SqliteStore(str(cli.db))
-    with store._writing() as db:
+    with store.database.transaction() as db:
         db.execute("update tickets set description = 'a' || char(0) || 'b' where external_id = 'A-1'")
     done = cli("db", "copy", pg_url)
     assert done.returncode == 0

@@ -135,7 +135,7 @@ def test_what_is_put_into_a_batch_is_told_of_and_remembered(shop: Cli) -> None:
 def checked(store: SqliteStore | PostgresStore, basis: Basis, *was: Category) -> list[str]:
     told: list[str] = []
     heirs = {old: category.name for category in was for old in category.was}
-    check = CategoryCheck(CategoryMemory(store), basis, heirs, told.append)
+    check = CategoryCheck(CategoryMemory(store.database), basis, heirs, told.append)
     ticket = Ticket("t", "t", "test", None, "", "s", None, None, None, 2, None, "")
     for _ in check.over([[], [], [ticket], [ticket]]):
         pass
@@ -146,7 +146,7 @@ def checked(store: SqliteStore | PostgresStore, basis: Basis, *was: Category) ->
 
 def test_both_stores_remember_the_last_one(store: SqliteStore | PostgresStore) -> None:
     one, two = Basis(("a", "b"), "/x/config.yaml", "here"), Basis(("b", "c"), None, "there")
-    memory = CategoryMemory(store)
+    memory = CategoryMemory(store.database)
     assert memory.last() is None
     assert [len(checked(store, basis)) for basis in (one, one, two, one._replace(host="there"), two)] == [0, 0, 1, 1, 1]
     assert memory.last() == two
@@ -157,9 +157,9 @@ def test_both_stores_remember_the_last_one(store: SqliteStore | PostgresStore) -
 def test_another_order_is_no_other_list_and_another_machine_writes_nothing(store: SqliteStore | PostgresStore) -> None:
     one = Basis(("a", "b"), "/x/config.yaml", "here")
     assert checked(store, one) == checked(store, Basis(("b", "a"), "/y", "here")) == []
-    before = store._read("select at, host from classified_by")
+    before = store.database.read("select at, host from classified_by")
     assert checked(store, Basis(("b", "a"), "/y", "there")) == []
-    assert store._read("select at, host from classified_by") == before
+    assert store.database.read("select at, host from classified_by") == before
 
 
 def test_a_long_list_is_told_in_short_and_a_path_as_a_shell_takes_it() -> None:

@@ -66,7 +66,7 @@ def test_what_was_left_alone_is_delivered_once_it_is_back(world: World, three: d
     three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
     run(world, 90)
     three["b"]._answer = lambda _: None
-    with world.store._writing() as db:
+    with world.store.database.transaction() as db:
         db.execute("update deliveries set due_at = 0 where state = 'pending'")
     list(world.triage().route(Selection(), RoutePlan()))
     assert {t.status for t in world.store.find(Selection())} == {"routed"}
@@ -116,7 +116,7 @@ def test_what_was_to_be_sent_waits_for_the_next_decision_once_its_ticket_has_cha
 ) -> None:
     three["a"]._answer = lambda _: DeliveryError("a is down", status=503)
     run(world, 6)
-    with world.store._writing() as db:
+    with world.store.database.transaction() as db:
         db.execute("update deliveries set due_at = 0 where state = 'pending'")
     three["a"]._answer = lambda _: None
     three["a"].got.clear()
@@ -533,7 +533,7 @@ def taken_over(
     list(world.triage().classify(Selection(), ClassifyPlan()))
     list(world.triage().owe(Selection()))
     early = holding(world)
-    with world.store._writing() as db:
+    with world.store.database.transaction() as db:
         db.execute("update runs set lease_until = 1")
     return early, holding(world)
 

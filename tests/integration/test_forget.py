@@ -306,7 +306,7 @@ def test_a_kill_in_between_is_finished_by_the_same_command(cli: Cli) -> None:
 
 def meanwhile(world: World) -> None:
     """Forget all, though a run that was thought dead still works on them."""
-    with world.store._writing() as db:
+    with world.store.database.transaction() as db:
         db.execute("update runs set lease_until = 0")
     assert len(forgotten(world)) == 1
 
@@ -332,7 +332,7 @@ def test_an_answer_that_comes_after_its_ticket_was_forgotten_is_kept_without_wor
         assert outcome.value is not None
         assert outcome.value.now is not None
         assert (outcome.action, outcome.value.now.reason) == ("held", None)
-    kept = world.store._read("select category, reason, answer_key from classifications order by 1")
+    kept = world.store.database.read("select category, reason, answer_key from classifications order by 1")
     assert [tuple(row) for row in kept] == [("Billing", None, "")] * again + [("Technical", None, "")]
 
 
@@ -349,8 +349,10 @@ def test_an_attempt_that_ends_after_its_ticket_was_forgotten_keeps_no_words(worl
     list(world.triage().create(drafts(1)))
     list(world.triage().classify(Selection(), ClassifyPlan()))
     list(world.triage().route(Selection(), RoutePlan()))
-    assert [tuple(row) for row in world.store._read("select number, error from attempts")] == [(1, "(forgotten)")]
-    assert [tuple(row) for row in world.store._read("select state, last_error from deliveries")] == [
+    assert [tuple(row) for row in world.store.database.read("select number, error from attempts")] == [
+        (1, "(forgotten)")
+    ]
+    assert [tuple(row) for row in world.store.database.read("select state, last_error from deliveries")] == [
         ("superseded", None)
     ]
 
@@ -397,8 +399,8 @@ def test_what_other_parts_keep_of_a_ticket_goes_too(world: World) -> None:
     list(world.triage().create([TicketDraft(0, 2, "other", "text", "C-2", external_id="o", cells=())]))
     list(world.triage().classify(Selection(), ClassifyPlan()))
     tickets = list(world.store.find(Selection()))
-    keys = dict(world.store._read("select ticket_id, answer_key from classifications"))
-    with world.store._writing() as db:
+    keys = dict(world.store.database.read("select ticket_id, answer_key from classifications"))
+    with world.store.database.transaction() as db:
         db.execute(
             "insert into batches values "
             "('b', 'c', 'a', 'f', '[]', '{}', 'p', 't', 'submitted', 3, 't', null, null, null, null)"
@@ -415,13 +417,13 @@ def test_what_other_parts_keep_of_a_ticket_goes_too(world: World) -> None:
             answer = f'{{"ticket": {{"ticket_id": "{ticket.ticket_id}", "subject": "{ticket.subject}"}}}}'
             db.execute("insert into idempotency values ('k', ?, 'h', 0.0, 201, ?, 0.0)", (str(n), answer))
     forgotten(world)
-    assert len(world.store._read("select 1 from idempotency")) == 1
-    assert len(world.store._read("select 1 from trials")) == 1
-    assert sorted(world.store._read("select count(*), state from batch_items group by state")) == [
+    assert len(world.store.database.read("select 1 from idempotency")) == 1
+    assert len(world.store.database.read("select 1 from trials")) == 1
+    assert sorted(world.store.database.read("select count(*), state from batch_items group by state")) == [
         (1, "waiting"),
         (2, "returned"),
     ]
-    assert world.store._read("select count(*) from batch_items where answer_key = ''")[0][0] == 2
+    assert world.store.database.read("select count(*) from batch_items where answer_key = ''")[0][0] == 2
 
 
 def test_a_name_by_which_a_ticket_was_called_leaves_the_record_of_runs(world: World) -> None:
@@ -432,7 +434,7 @@ def test_a_name_by_which_a_ticket_was_called_leaves_the_record_of_runs(world: Wo
     for words in (["classify", name, name, "5", "--limit", "55"], ["route", "5"]):
         world.store.end(world.store.begin(Run(ids.new_id(), words[0], "x", shlex.join(words), ids.now())))
     forgotten(world)
-    kept = {row[0] for row in world.store._read("select words from runs")}
+    kept = {row[0] for row in world.store.database.read("select words from runs")}
     assert {"classify … … 5 --limit 55", "route 5"} <= kept
 
 

@@ -55,7 +55,7 @@ def test_whatever_a_ticket_was_it_is_forgotten_and_counted_as_nothing_else(
     assert {t.status for t in world.store.find(Selection())} == {"routed", "classified", "needs_review", "new"}
     assert {o.value.ticket.status for o in forgotten(world) if o.value} == {"forgotten"}
     assert world.triage().stats().by_status == {"forgotten": 4}
-    gauges = StoreGate(world.store).gauges()
+    gauges = StoreGate(world.store.database).gauges()
     assert (gauges.by_status, gauges.oldest_new) == ({"forgotten": 4}, None)
     for status in STATUSES:
         found = list(world.triage().find(Selection(statuses=frozenset({status}))))

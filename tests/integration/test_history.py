@@ -132,7 +132,7 @@ class Desk:
         if named or ticket.status in TO_ROUTE or (retry_dead and ticket.status == "undeliverable"):
             rule = routing.match(self.world.rules, ticket)
             self.receivers.named = rule.to if rule else ()
-        with self.world.store._writing() as db:
+        with self.world.store.database.transaction() as db:
             db.execute("update deliveries set due_at = 0 where state = 'pending'")
         selection = Selection(ids=(ticket.ticket_id,)) if named else Selection()
         with suppress(Killed):

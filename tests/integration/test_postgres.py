@@ -25,7 +25,7 @@ from triage_cli.domain.streams import BYTES
 from triage_cli.domain.tickets import Selection
 from triage_cli.stores import queries
 from triage_cli.stores.category_renames import BEARS
-from triage_cli.stores.postgres import pool as pg_pool
+from triage_cli.stores.postgres import database as pg_database
 from triage_cli.stores.postgres import queries as pg_queries
 from triage_cli.stores.postgres import schema
 from triage_cli.stores.postgres.dialect import DialectConnection, storable, translated
@@ -86,13 +86,13 @@ def test_sql_is_translated_outside_of_literals(said: str, wanted: str) -> None:
 def test_rows_come_out_with_the_types_that_sqlite_gives(pg: PostgresStore) -> None:
     said = """select sum(n), avg(n) > 1, count(*), 1.5, cast(null as text)
         from (values (cast(1 as bigint)), (2)) as numbers (n)"""
-    (row,) = pg._read(said)
+    (row,) = pg.database.read(said)
     assert row == (3, 1, 2, 1.5, None)
     assert [type(value) for value in row] == [int, int, int, float, type(None)]
 
 
 def test_a_transaction_reads_what_it_wrote_and_nobody_else_does(pg: PostgresStore) -> None:
-    with pg._writing() as db:
+    with pg.database.transaction() as db:
         db.execute("insert into switched_off values (?, ?)", ("box", "now"))
         assert pg.switched_off() == {"box"}
         with ThreadPoolExecutor(1) as other:
@@ -126,8 +126,8 @@ def test_both_stores_have_the_same_tables_and_columns(pg: PostgresStore, tmp_pat
     here = SqliteStore(str(tmp_path / "triage.db"))
     assert "tickets" in schema.tables()
     for table in [*schema.tables(), "verdicts"]:
-        columns = [row[1] for row in here._read(f"pragma table_info({table})")]
-        assert [row[0] for row in pg._read(said, (table,))] == columns, table
+        columns = [row[1] for row in here.database.read(f"pragma table_info({table})")]
+        assert [row[0] for row in pg.database.read(said, (table,))] == columns, table
 
 
 def test_what_refers_to_a_later_table_is_added_last() -> None:
@@ -408,9 +408,9 @@ def test_a_commit_nobody_heard_of_is_looked_up_and_done_exactly_once(
     pg: PostgresStore, monkeypatch: pytest.MonkeyPatch, *, done: bool
 ) -> None:
     (ticket,) = filled(pg, a_ticket("1"))  # type: ignore[arg-type]
-    commit, lost = pg_pool.Server._commit, iter([True])
+    commit, lost = pg_database.PostgresDatabase._commit, iter([True])
 
-    def lose(server: pg_pool.Server, door: DialectConnection) -> None:
+    def lose(server: pg_database.PostgresDatabase, door: DialectConnection) -> None:
         if not next(lost, False):
             commit(server, door)
             return
@@ -419,16 +419,16 @@ def test_a_commit_nobody_heard_of_is_looked_up_and_done_exactly_once(
         door.connection.close()
         raise psycopg.OperationalError("the connection is closed")
 
-    monkeypatch.setattr(pg_pool.Server, "_commit", lose)
+    monkeypatch.setattr(pg_database.PostgresDatabase, "_commit", lose)
     assert pg.save([changed(ticket, reason="once"), created(a_ticket("2"))]) == [None, None]
     assert stored(pg, ticket).revision == ticket.revision + 1  # type: ignore[arg-type]
     assert actions(pg) == ["created", "updated", "created"]  # type: ignore[arg-type]
     lost = iter([True])
     if done:
-        with pg._writing() as db:
+        with pg.database.transaction() as db:
             db.execute("insert into switched_off values (?, ?)", ("box", "now"))
     else:
-        with pytest.raises(UnavailableError), pg._writing() as db:
+        with pytest.raises(UnavailableError), pg.database.transaction() as db:
             db.execute("insert into switched_off values (?, ?)", ("box", "now"))
     assert pg.switched_off() == (frozenset({"box"}) if done else frozenset())
 
@@ -438,25 +438,25 @@ def test_a_transaction_whose_number_a_crash_has_freed_is_done_again(
     pg: PostgresStore, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
     """What had not reached the server's disk is forgotten with its number, and the number is used again."""
-    with pg._writing() as db:
+    with pg.database.transaction() as db:
         db.execute("insert into switched_off values (?, ?)", ("box", "now"))
         (freed,) = db.execute("select pg_current_xact_id()::text").fetchone() or ("",)
     if given == "to nobody":
         freed = str(int(freed) + 1000)
-    begin, commit, lost = pg_pool._begin, pg_pool.Server._commit, iter([True])
+    begin, commit, lost = pg_database._begin, pg_database.PostgresDatabase._commit, iter([True])
 
     def begin_under_it(door: DialectConnection) -> str:
         begin(door)
         return freed
 
-    def lose(server: pg_pool.Server, door: DialectConnection) -> None:
+    def lose(server: pg_database.PostgresDatabase, door: DialectConnection) -> None:
         if next(lost, False):
             door.connection.close()
             raise psycopg.OperationalError("the connection is closed")
         commit(server, door)
 
-    monkeypatch.setattr(pg_pool, "_begin", begin_under_it)
-    monkeypatch.setattr(pg_pool.Server, "_commit", lose)
+    monkeypatch.setattr(pg_database, "_begin", begin_under_it)
+    monkeypatch.setattr(pg_database.PostgresDatabase, "_commit", lose)
     assert pg.save([created(a_ticket("1"))]) == [None]
     assert pg.stats().tickets == 1
     assert actions(pg) == ["created"]  # type: ignore[arg-type]
@@ -502,7 +502,7 @@ def test_a_deadlock_is_tried_again(pg: PostgresStore) -> None:
             db.execute(touch.format(one.ticket_id))
             db.execute(touch.format(two.ticket_id))
 
-        saving = pool.submit(pg._server.write, work)
+        saving = pool.submit(pg.database.write, work)
         waits_for_a_lock(pg.path)
         other.execute(touch.format(one.ticket_id).encode())
         other.commit()
@@ -527,7 +527,7 @@ def test_a_worker_that_stops_in_mid_transaction_does_not_hold_up_the_others(pg: 
     frozen = PostgresStore(
         f"{pg.path}&options=-cidle_in_transaction_session_timeout%3D300ms", network=ONLINE, patience=0.0
     )
-    with pytest.raises(UnavailableError), frozen._writing() as db:  # noqa: PT012 - the block is what is undone
+    with pytest.raises(UnavailableError), frozen.database.transaction() as db:  # noqa: PT012 - the block is what is undone
         db.execute("select 1 from chain for update")
         assert pg.save([created(a_ticket("1"))]) == [None]
         db.execute("update chain set seq = 99")

@@ -254,7 +254,7 @@ def test_what_an_answer_means(now: Classification, labels: str, wanted: float, d
 
 
 def rows_of(night: Night, sql: str) -> list[tuple[object, ...]]:
-    return night.store._read(sql)
+    return night.store.database.read(sql)
 
 
 # -- by the command line

@@ -278,7 +278,7 @@ def test_a_healed_rename_keeps_its_root(world: World) -> None:
     now(Category("Money", was=("Billing",)))
     now(payments)
     before = list(world.store.renames())
-    with world.store._writing() as db:
+    with world.store.database.transaction() as db:
         db.execute("update tickets set category = 'Money'")
     now(payments)
     assert [(r.old, r.new, r.root) for r in world.store.renames()] == [(r.old, r.new, r.root) for r in before]
@@ -289,6 +289,6 @@ def test_a_healed_rename_keeps_its_root(world: World) -> None:
 def test_whether_an_old_name_is_still_borne_is_answered_by_indexes(world: World) -> None:
     world.categories = (Category("Money", was=("Billing",)), Category("General"))
     list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
-    steps = " ".join(row[3] for row in world.store._read(f"explain query plan {BEARS}", {"name": "Billing"}))
+    steps = " ".join(row[3] for row in world.store.database.read(f"explain query plan {BEARS}", {"name": "Billing"}))
     assert "tickets_by_category" in steps
     assert "tickets_to_review" in steps

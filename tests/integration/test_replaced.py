@@ -54,7 +54,7 @@ def test_whatever_is_written_or_asked_after_it_is_refused(
         lambda: store.begin(a_run()),
         lambda: store.end(begun),
         lambda: list(world.triage().create([TicketDraft(0, 2, "after", cells=())])),
-        StoreGate(store).ping,
+        StoreGate(store.database).ping,
         store.stats,
     ):
         with pytest.raises(UnavailableError, match=says):

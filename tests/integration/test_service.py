@@ -98,12 +98,12 @@ def log_is_whole(world: World) -> bool:
 
 def last_run(world: World) -> tuple[str, int | None, dict[str, int]]:
     said = "select kind, exit_code, counts from runs order by run_id desc limit 1"
-    kind, code, counts = world.store._read(said)[0]
+    kind, code, counts = world.store.database.read(said)[0]
     return kind, code, json.loads(counts)
 
 
 def held(world: World) -> int:
-    number: int = world.store._read("select count(*) from claims")[0][0]
+    number: int = world.store.database.read("select count(*) from claims")[0][0]
     return number
 
 
@@ -578,7 +578,7 @@ def test_a_caller_that_leaves_early_ends_the_run_and_frees_its_tickets(world: Wo
     started.close()
     assert last_run(world)[:2] == (kind, 130)
     assert held(world) == 0
-    assert world.store._read("select count(*) from runs where ended_at is null") == [(0,)]
+    assert world.store.database.read("select count(*) from runs where ended_at is null") == [(0,)]
     assert log_is_whole(world)
 
 
@@ -715,7 +715,7 @@ def test_run_takes_over_what_a_dead_run_held(world: World, tmp_path: Path) -> No
     (outcome,) = run(world, drafts(1))
     assert outcome.value is not None
     assert outcome.value.ticket.status == "new", "while it lives, it is left to it"
-    with world.store._writing() as db:
+    with world.store.database.transaction() as db:
         db.execute("update runs set lease_until = 0 where run_id = ?", (dead.run_id,))
     (outcome,) = run(world, drafts(1))
     assert outcome.value is not None
@@ -983,7 +983,7 @@ def owing_two(world: World) -> tuple[Box, Ticket, Ticket]:
 def test_what_is_due_of_a_named_ticket_is_delivered_and_nothing_else(world: World) -> None:
     box, named, other = owing_two(world)
     assert dids(route(world, named)) == ["routing"], "it is not due yet"
-    with world.store._writing() as db:
+    with world.store.database.transaction() as db:
         db.execute("update deliveries set due_at = 0")
     assert dids(route(world, named)) == ["routed"]
     assert [p.ticket.ticket_id for p in box.taken] == [named.ticket_id]
@@ -1241,6 +1241,6 @@ def test_events_name_actor_and_run(world: World) -> None:
     list(world.triage("bob").classify(ALL, PLAN))
     events = list(world.triage().events(EventQuery()))
     assert [(e.action, e.actor) for e in events] == [("created", "ann"), ("classified", "bob")]
-    runs = world.store._read("select run_id from runs order by run_id")
+    runs = world.store.database.read("select run_id from runs order by run_id")
     assert [(e.run_id,) for e in events] == runs
     assert isinstance(Event("x", None, None, "a", "b").data, dict)

@@ -42,7 +42,7 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "folder"):
             assert isinstance(self.world.store, SqliteStore)
-            self.world.store._db().close()
+            self.world.store.database.connection().close()
             self.folder.cleanup()
 
     def _ids(self, name: str) -> Selection:
@@ -105,7 +105,7 @@ class Machine(RuleBasedStateMachine):
         self.prints += 1
         run = self.world.store.begin(Run(f"dead-{self.prints}", "classify", "tester", "", ""))
         self.world.store.claim(Selection(), Lease(run.run_id), 100)
-        with self.world.store._writing() as db:
+        with self.world.store.database.transaction() as db:
             db.execute("update runs set lease_until = 0 where run_id = ?", (run.run_id,))
 
     @invariant()
@@ -136,7 +136,7 @@ class Machine(RuleBasedStateMachine):
         said = (
             "select delivery_id, ticket_id, destination, category, state from deliveries order by ticket_id, at, rowid"
         )
-        rows: list[Any] = self.world.store._read(said)
+        rows: list[Any] = self.world.store.database.read(said)
         states = {row[0]: row[4] for row in rows}
         assert len(states) == len(rows)
         taken = [delivery_id for outlet in self.outlets.values() for delivery_id in outlet.taken]

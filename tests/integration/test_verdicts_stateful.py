@@ -98,7 +98,7 @@ class Machine(RuleBasedStateMachine):
         self.prints += 1
         run = self.world.store.begin(Run(f"dead-{self.prints}", "classify", "tester", "", ""))
         self.world.store.claim(Selection(), Lease(run.run_id), NUMBER)
-        with self.world.store._writing() as db:
+        with self.world.store.database.transaction() as db:
             db.execute("update runs set lease_until = 0 where run_id = ?", (run.run_id,))
 
     @invariant()

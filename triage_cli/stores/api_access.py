@@ -6,13 +6,13 @@ short transaction of its own.
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
 from triage_cli.domain.api_access import ApiKey, StoredResponse
 from triage_cli.domain.errors import NotFoundError, UsageError
 from triage_cli.domain.ids import now
 from triage_cli.domain.views import Gauges
+from triage_cli.stores.database import Database
 
 # An answer is kept for a day, the id of a webhook for a quarter of a year.
 ANSWERS = 24 * 3600.0
@@ -35,18 +35,11 @@ PERMITS = """insert into rate_limits (key_id, full_at) values (:key_id, :now + :
     returning full_at"""
 
 
-class Database(Protocol):
-    """What the gate needs of a store."""
-
-    def _read(self, sql: str, values: Any = ()) -> list[Any]: ...
-    def _writing(self) -> AbstractContextManager[Any]: ...
-
-
 class StoreGate:
     """Implements `ports.Gate` on the connections of a store."""
 
-    def __init__(self, store: Database) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     # -- keys
 
@@ -100,7 +93,7 @@ class StoreGate:
         found = self._kept(key_id, key)
         if found is None or found.status is None:
             at = time.time()
-            with self._store._writing() as db:  # noqa: SLF001 - the gate is the store's other half
+            with self._database.transaction() as db:
                 db.execute("delete from idempotency where at < ?", (at - ANSWERS,))
                 won = db.execute(OPEN, (key_id, key, body_hash, at + seconds, at)).fetchall()
             if won:
@@ -137,7 +130,7 @@ class StoreGate:
     def note_hook(self, source: str, hook_id: str, ticket_id: str) -> None:
         """Note that an event has come and is done, and which ticket it made or changed."""
         at = time.time()
-        with self._store._writing() as db:  # noqa: SLF001 - the gate is the store's other half
+        with self._database.transaction() as db:
             db.execute("delete from hook_ids where at < ?", (at - HOOKS,))
             db.execute(NOTE_HOOK, (source, hook_id, at, ticket_id))
 
@@ -165,9 +158,9 @@ class StoreGate:
         self._select("select 1 from chain")
 
     def _select(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        return self._store._read(sql, values)  # noqa: SLF001 - the gate is the store's other half
+        return self._database.read(sql, values)
 
     def _write(self, sql: str, values: Any) -> list[Any]:
-        with self._store._writing() as db:  # noqa: SLF001 - the gate is the store's other half
+        with self._database.transaction() as db:
             rows: list[Any] = db.execute(sql, values).fetchall()
             return rows

@@ -104,7 +104,7 @@ class ServerTrail:
     def __init__(self, store: "PostgresStore") -> None:
         self.mend = f'psql {shlex.quote(store.shown)} -c "insert into last_head select 1, seq, hash from chain"'
         self._store = store
-        rows = store._read("select seq, hash, key from chain")  # noqa: SLF001 - one more reader in this package
+        rows = store.database.read("select seq, hash, key from chain")
         seq, head, mark = rows[0] if rows else (0, "", None)
         self._told = Head(head, seq), mark
 
@@ -114,7 +114,7 @@ class ServerTrail:
 
     def kept(self) -> Head | None:
         """Return the head in the table of its own; None where its row is gone."""
-        for seq, head in self._store._read("select seq, hash from last_head"):  # noqa: SLF001 - as above
+        for seq, head in self._store.database.read("select seq, hash from last_head"):
             return Head(head, seq)
         return None
 
@@ -126,11 +126,11 @@ class ServerTrail:
         """Tell what in the tables no event accounts for."""
         from triage_cli.stores.postgres import schema
 
-        held = {(name, _plain(body)) for name, body in self._store._read(_TRIGGERS)}  # noqa: SLF001 - as above
+        held = {(name, _plain(body)) for name, body in self._store.database.read(_TRIGGERS)}
         if not held.issuperset((name, _plain(body)) for name, body in schema.triggers()):
             yield "the triggers that keep the log append-only are gone"
         for sentence, query in STRAYS:
-            for (name,) in self._store._read(_JSON.sub(r"(\1::json ->> '\2')", query)):  # noqa: SLF001 - as above
+            for (name,) in self._store.database.read(_JSON.sub(r"(\1::json ->> '\2')", query)):
                 yield sentence.format(name)
 
 

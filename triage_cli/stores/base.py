@@ -1,13 +1,8 @@
-"""What every SQL store does alike: the reads, and the writes of single rows.
+"""What every SQL store does alike: the reads, and the writes of single rows."""
 
-SQL here is what SQLite and PostgreSQL both take, with `?` and `:name` for values, and lists as JSON for `json_each`;
-the PostgreSQL store translates these at its connection's door.
-"""
-
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
 from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
@@ -23,6 +18,7 @@ from triage_cli.domain.views import History, Stats
 from triage_cli.stores import queries
 from triage_cli.stores.batch_tables import BatchTables
 from triage_cli.stores.category_renames import Renames
+from triage_cli.stores.database import Db
 from triage_cli.stores.deliveries import DeliveryTables
 from triage_cli.stores.erasure import FORGOT, Forgetting
 from triage_cli.stores.leases import Leases
@@ -31,54 +27,14 @@ from triage_cli.stores.money import MoneyTables
 PAGE = 500
 
 
-class Rows(Protocol):
-    """What a statement came back with."""
-
-    @property
-    def rowcount(self) -> int:
-        """Return how many rows were written."""
-
-    def fetchone(self) -> Any:
-        """Return the next row, or None."""
-
-    def fetchall(self) -> list[Any]:
-        """Return the rows that are left."""
-
-    def __iter__(self) -> Iterator[Any]:
-        """Walk over the rows that are left."""
-
-
-class Db(Protocol):
-    """A connection inside a transaction."""
-
-    def execute(self, sql: str, values: Any = ..., /) -> Rows:
-        """Run one statement."""
-
-
 class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTables, ABC):
-    """The part of `ports.Store` that needs nothing but a read and a transaction; `path` names the database."""
+    """The part of `ports.Store` that both dialects share; `path` names the database."""
 
     path: str
 
-    @abstractmethod
-    def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
-        """Return the rows of a query; inside `_writing` it sees what was written there."""
-
-    @abstractmethod
-    def _page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
-        """Return the first tickets, up to `limit` and about `BYTES` of text, and whether there may be more."""
-
-    @abstractmethod
-    def _now(self) -> float:
-        """Return the time by the clock that leases go by, in seconds since 1970."""
-
-    @abstractmethod
-    def _writing(self) -> AbstractContextManager[Db]:
-        """Return a transaction that is committed at the end of its block, and rolled back where that raises."""
-
     def end(self, run: Run) -> None:
         """Record how a run ended; its tickets and deliveries are free."""
-        with self._writing() as db:
+        with self.database.transaction() as db:
             self._book(db, run.run_id, run.spent)
             values = (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id)
             db.execute(queries.END, values)
@@ -86,18 +42,18 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
 
     def exited(self, run_id: str, code: int) -> None:
         """Record the exit code of a run that has ended."""
-        with self._writing() as db:
+        with self.database.transaction() as db:
             db.execute("update runs set exit_code = ? where run_id = ?", (code, run_id))
 
     def note_asking(self, asking: QuestionSpec) -> None:
         """Record what is asked, once per fingerprint."""
-        if not self._read("select 1 from askings where fingerprint = ?", (asking.fingerprint,)):
-            with self._writing() as db:
+        if not self.database.read("select 1 from askings where fingerprint = ?", (asking.fingerprint,)):
+            with self.database.transaction() as db:
                 db.execute("insert into askings values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing", asking)
 
     def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
         """Keep weights under a fingerprint."""
-        with self._writing() as db:
+        with self.database.transaction() as db:
             values = (fingerprint, weights, audit_chain.canonical(metrics), now())
             db.execute(queries.PUT_MODEL, values)
 
@@ -105,17 +61,17 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
 
     def model(self, fingerprint: str) -> bytes | None:
         """Return the weights kept under a fingerprint."""
-        rows = self._read("select weights from models where fingerprint = ?", (fingerprint,))
+        rows = self.database.read("select weights from models where fingerprint = ?", (fingerprint,))
         return rows[0][0] if rows else None
 
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
         """Return earlier answers that cost something, by their key."""
-        answers = self._answers(self._read(queries.RECALL, (compact(list(answer_keys)),)))
+        answers = self._answers(self.database.read(queries.RECALL, (compact(list(answer_keys)),)))
         return {answer.answer_key: answer for answer in answers}
 
     def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
         """Return the stored tickets among these identities."""
-        rows = self._read(queries.BY_IDENTITY, (compact(list(identities)),))
+        rows = self.database.read(queries.BY_IDENTITY, (compact(list(identities)),))
         return {ticket.identity: ticket for ticket in (Ticket(*row) for row in rows)}
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
@@ -136,7 +92,7 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
                 values |= {"after_id": selection.after}
             page = PAGE if left is None else min(left, PAGE)
             condition = " and ".join(where) or "true"
-            tickets, more = self._page(condition, order, page, values)
+            tickets, more = self.database.page(condition, order, page, values)
             yield from tickets
             if not more:
                 return
@@ -146,40 +102,40 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
 
     def _in_order_of(self, ids: Sequence[str]) -> Iterator[Ticket]:
         for chunk in chunked(ids, NAMED):
-            found = {row[0]: Ticket(*row) for row in self._read(queries.BY_ID, (compact(chunk),))}
+            found = {row[0]: Ticket(*row) for row in self.database.read(queries.BY_ID, (compact(chunk),))}
             yield from (found[i] for i in chunk if i in found)
 
     def named(self, name: str, limit: int) -> list[Ticket]:
         """Return the tickets with this id, ending (6 or more characters) or external id, newest first."""
-        rows = self._read("select * from tickets where ticket_id = ?", (name,))
+        rows = self.database.read("select * from tickets where ticket_id = ?", (name,))
         if not rows:
             values = {"low": f"{name}\t", "high": f"{name}\n", "limit": limit}
-            rows = self._read(queries.NAMED, values)
+            rows = self.database.read(queries.NAMED, values)
             if 6 <= len(name) <= 36:  # a longer one ends none, and may be more than a pattern can be
                 rows += [row for row in self._ending(name, limit) if row not in rows]
         return [Ticket(*row) for row in rows]
 
     def _ending(self, ending: str, limit: int) -> list[Any]:
-        return self._read(queries.ENDING, {"ending": f"%{queries.escaped(ending)}", "limit": limit})
+        return self.database.read(queries.ENDING, {"ending": f"%{queries.escaped(ending)}", "limit": limit})
 
     def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
         """Return these answers by their id."""
-        rows = self._read(queries.DECISIONS, (compact(list(classification_ids)),))
+        rows = self.database.read(queries.DECISIONS, (compact(list(classification_ids)),))
         return {answer.classification_id: answer for answer in self._answers(rows)}
 
     def answers(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
         """Return what was answered about these tickets to these questions, oldest first."""
         values = (compact(list(ticket_ids)), compact(list(fingerprints)))
-        return self._answers(self._read(queries.ANSWERS, values))
+        return self._answers(self.database.read(queries.ANSWERS, values))
 
     def history(self, ticket_id: str) -> History:
         """Return everything known of one ticket."""
         one = (ticket_id,)
-        ticket = Ticket(*self._read("select * from tickets where ticket_id = ?", one)[0])
-        answers = tuple(self._answers(self._read(queries.ANSWERS_OF, one)))
+        ticket = Ticket(*self.database.read("select * from tickets where ticket_id = ?", one)[0])
+        answers = tuple(self._answers(self.database.read(queries.ANSWERS_OF, one)))
         deliveries = self.deliveries([ticket_id]).get(ticket_id, ())
-        attempts = tuple(Attempt(*r) for r in self._read(queries.ATTEMPTS_OF, one))
-        askings = {a[0]: QuestionSpec(*a) for a in self._read(queries.ASKINGS_OF, one)}
+        attempts = tuple(Attempt(*r) for r in self.database.read(queries.ATTEMPTS_OF, one))
+        askings = {a[0]: QuestionSpec(*a) for a in self.database.read(queries.ASKINGS_OF, one)}
         events = tuple(self.events(EventQuery(ticket_id=ticket_id)))
         return History(ticket, answers, deliveries, attempts, events, askings)
 
@@ -189,12 +145,12 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         after = query.after
         if query.limit is not None:
             values["limit"] = query.limit
-            rows = self._read(f"select seq from events where {where} order by seq desc limit :limit", values)
+            rows = self.database.read(f"select seq from events where {where} order by seq desc limit :limit", values)
             after = max(after, rows[-1][0] - 1 if rows else after)
             if not rows:
                 return
         while True:
-            rows = self._read(queries.EVENTS.format(where=where, page=PAGE), values | {"after": after})
+            rows = self.database.read(queries.EVENTS.format(where=where, page=PAGE), values | {"after": after})
             yield from (LoggedEvent(*row) for row in rows)
             if len(rows) < PAGE:
                 return
@@ -202,7 +158,7 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
 
     def head(self) -> Head:
         """Return where the audit log ends, as the database tells."""
-        seq, head = self._read("select seq, hash from chain")[0]
+        seq, head = self.database.read("select seq, hash from chain")[0]
         return Head(head, seq)
 
     def stats(self) -> Stats:
@@ -210,17 +166,19 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
 
         def count(column: str) -> dict[str, int]:
             query = f"select {column}, count(*) from tickets where {column} is not null group by 1 order by 2 desc, 1"
-            return dict(self._read(query))
+            return dict(self.database.read(query))
 
         deliveries: dict[str, dict[str, int]] = {}
-        for destination, state, number in self._read(queries.DELIVERY_COUNTS):
+        for destination, state, number in self.database.read(queries.DELIVERY_COUNTS):
             deliveries.setdefault(destination, {})[state] = number
-        days = dict(self._read("select substr(stored_at, 1, 10), count(*) from tickets group by 1 order by 1"))
-        events = self._read("select seq from chain")[0][0]
+        days = dict(self.database.read("select substr(stored_at, 1, 10), count(*) from tickets group by 1 order by 1"))
+        events = self.database.read("select seq from chain")[0][0]
         by_status, by_category = count("status"), count("category")
         total = sum(by_status.values())
         by = by_status, by_category, count("classifier"), days
-        audited = {name: {"asked": asked, "agreed": agreed} for name, asked, agreed in self._read(queries.AUDITED)}
+        audited = {
+            name: {"asked": asked, "agreed": agreed} for name, asked, agreed in self.database.read(queries.AUDITED)
+        }
         return Stats(total, *by, deliveries, self.cost(), events, self.waiting(), audited)
 
     # -- below

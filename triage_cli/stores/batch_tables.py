@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from triage_cli.domain.audit import Event
@@ -11,6 +10,7 @@ from triage_cli.domain.changes import Change
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
 from triage_cli.stores import queries
+from triage_cli.stores.database import Tables
 
 OPEN = "('gathering', 'sending', 'submitted')"
 # Also one that has ended while a ticket of the same text joined it is taken up again.
@@ -26,7 +26,7 @@ WAITING = """select b.classifier, count(*), count(distinct b.batch_id), min(b.op
     from batch_items i join batches b using (batch_id) where i.state = 'waiting' group by 1 order by 1"""
 
 
-class BatchTables:
+class BatchTables(Tables):
     """What a store does for batches; items are written by `save`, in one transaction with their tickets."""
 
     FREE_BATCH = f"(run_id is null or run_id not in {queries.LIVE})"  # no live run is at work on it; values: now
@@ -34,25 +34,25 @@ class BatchTables:
     def hold_batches(self, lease: Lease) -> list[Batch]:
         """Take hold of the batches that are not settled and that no live run holds, oldest first."""
         values = {"run": lease.run_id, "now": time.time()}
-        with self._writing() as db:
-            self._renew(db, lease)
+        with self.database.transaction() as db:
+            self.renew_lease(db, lease)
             rows = db.execute(HOLD.format(free=self.FREE_BATCH, open=OPEN), values).fetchall()
         return sorted(Batch(*row) for row in rows)
 
     def open_batch(self, batch: Batch, event: Event) -> None:
         """Record that a batch is being gathered, before the provider is told of it."""
-        with self._writing() as db:
+        with self.database.transaction() as db:
             db.execute(f"insert into batches values ({', '.join('?' * len(batch))})", batch)
-            self._log(db, [Change(event)])
+            self.log(db, [Change(event)])
 
     def advance_batch(self, batch: Batch, was: str, event: Event | None, lease: Lease) -> bool:
         """Bring a batch into its next state, unless it is no longer in the state `was` or another run has taken it."""
-        with self._writing() as db:
-            self._renew(db, lease)
+        with self.database.transaction() as db:
+            self.renew_lease(db, lease)
             values = batch._asdict() | {"was": was, "run_id": lease.run_id}
             done: bool = db.execute(ADVANCE, values).rowcount == 1
             if done and event is not None:
-                self._log(db, [Change(event)])
+                self.log(db, [Change(event)])
         return done
 
     def batch_items(
@@ -63,42 +63,30 @@ class BatchTables:
         if numbers is not None:
             query += " and number in (select cast(number as integer) from asked)"
         query += " order by number, ticket_id" + ("" if limit is None else f" limit {limit:d}")
-        return [BatchItem(*row) for row in self._read(query, values)]
+        return [BatchItem(*row) for row in self.database.read(query, values)]
 
     def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
         """Return the open requests that ask these questions already by key: batch, number, and the tickets there."""
         found: dict[str, tuple[str, int, set[str]]] = {}
-        for key, batch_id, number, ticket_id in self._read(JOINABLE, {"keys": compact(list(answer_keys))}):
+        for key, batch_id, number, ticket_id in self.database.read(JOINABLE, {"keys": compact(list(answer_keys))}):
             found.setdefault(key, (batch_id, number, set()))[2].add(ticket_id)
         return found
 
     def provider_ids(self) -> frozenset[str]:
         """Return the names that providers gave to our batches."""
-        return frozenset(row[0] for row in self._read("select provider_id from batches where provider_id is not null"))
+        return frozenset(
+            row[0] for row in self.database.read("select provider_id from batches where provider_id is not null")
+        )
 
     def batch_options(self, fingerprint: str) -> str | None:
         """Return what was last left out of requests that ask this."""
         query = "select options from batches where fingerprint = ? order by coalesce(ended_at, opened_at) desc limit 1"
-        rows = self._read(query, (fingerprint,))
+        rows = self.database.read(query, (fingerprint,))
         return rows[0][0] if rows else None
 
     def waiting(self) -> Mapping[str, Mapping[str, Any]]:
         """Count what waits, by classifier."""
         return {
             name: {"tickets": tickets, "batches": batches, "since": since}
-            for name, tickets, batches, since in self._read(WAITING)
+            for name, tickets, batches, since in self.database.read(WAITING)
         }
-
-    # -- what the store brings
-
-    def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
-        raise NotImplementedError
-
-    def _writing(self) -> AbstractContextManager[Any]:
-        raise NotImplementedError
-
-    def _renew(self, db: Any, lease: Lease) -> None:
-        raise NotImplementedError
-
-    def _log(self, db: Any, changes: Sequence[Change]) -> None:
-        raise NotImplementedError

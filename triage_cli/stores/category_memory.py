@@ -1,35 +1,27 @@
 """By which categories the tickets of a store were classified last: one row beside them."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
 
 from triage_cli.domain.ids import now
 from triage_cli.domain.serialization import compact, from_json
+from triage_cli.stores.database import Database
 
 KEEP = """insert into classified_by (one, categories, path, host, at) values (1, ?, ?, ?, ?) on conflict (one) do update
     set categories = excluded.categories, path = excluded.path, host = excluded.host, at = excluded.at"""
 
 
-class Database(Protocol):
-    """What is needed of a store."""
-
-    def _read(self, sql: str, values: Any = ()) -> list[Any]: ...
-    def _writing(self) -> AbstractContextManager[Any]: ...
-
-
 class CategoryMemory:
     """Implements `service.category_check.Memory` on the connections of a store."""
 
-    def __init__(self, store: Database) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def last(self) -> tuple[tuple[str, ...], str | None, str] | None:
         """Return the names of the categories, the configuration's file and its machine."""
-        rows = self._store._read("select categories, path, host from classified_by")  # noqa: SLF001 - as `StoreGate`
+        rows = self._database.read("select categories, path, host from classified_by")
         return (tuple(from_json(rows[0][0])), rows[0][1], rows[0][2]) if rows else None
 
     def keep(self, categories: Sequence[str], path: str | None, host: str) -> None:
         """Remember them in place of those of before."""
-        with self._store._writing() as db:  # noqa: SLF001 - as above
+        with self._database.transaction() as db:
             db.execute(KEEP, (compact(list(categories)), path, host, now()))

@@ -1,7 +1,6 @@
 """Categories under another name: everything stored follows in one transaction, with its event."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from triage_cli.domain.audit import Event
@@ -9,6 +8,7 @@ from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Renamed
+from triage_cli.stores.database import Tables
 
 # What stands under the old name. A ticket's revision grows, so that a run that read it before does not write it back.
 FOLLOW = (
@@ -34,35 +34,26 @@ BEARS = """select exists (select 1 from tickets where category = :name)
     or exists (select 1 from tickets where status = 'needs_review' and suggestion = :name)"""
 
 
-class Renames:
+class Renames(Tables):
     """The part of a store that renames categories; the store reads, writes and logs. `FIRST` makes ready for it."""
 
     FIRST: tuple[str, ...] = ()
 
-    def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
-        raise NotImplementedError
-
-    def _writing(self) -> AbstractContextManager[Any]:
-        raise NotImplementedError
-
-    def _log(self, db: Any, changes: Sequence[Change]) -> None:
-        raise NotImplementedError
-
     def renames(self) -> Iterator[Renamed]:
         """Walk over the renames that were carried out."""
-        for row in self._read("select old, new, root, moved from renames order by old"):
+        for row in self.database.read("select old, new, root, moved from renames order by old"):
             yield Renamed(*row)
 
     def bears(self, name: str) -> bool:
         """Tell whether any ticket is, or is thought to be, of a category of this name."""
-        return bool(self._read(BEARS, {"name": name})[0][0])
+        return bool(self.database.read(BEARS, {"name": name})[0][0])
 
     def _answers(self, rows: Sequence[Sequence[Any]]) -> list[Classification]:
         """Return answers with their probabilities under the names of today: rewriting them all would take too long."""
         answers = [Classification(*row) for row in rows]
         if not any(answer.probabilities for answer in answers):
             return answers
-        renames = self._read("select old, new, at from renames")
+        renames = self.database.read("select old, new, at from renames")
         return (
             [_renamed(a, {old: new for old, new, at in renames if a.at < at}) for a in answers] if renames else answers
         )
@@ -70,7 +61,7 @@ class Renames:
     def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
         """Let everything of a category follow to its new name, `destination` that of the same name too."""
         values = {"old": what.old, "new": what.new, "listed_old": compact(what.old), "listed_new": compact(what.new)}
-        with self._writing() as db:
+        with self.database.transaction() as db:
             for statement in self.FIRST:
                 db.execute(statement)
             moved = sum(max(0, db.execute(statement, values).rowcount) for statement in FOLLOW[:2])
@@ -79,7 +70,7 @@ class Renames:
             done = what._replace(moved=moved)
             db.execute(NOTE, done._asdict() | {"at": event.at})
             if moved:
-                self._log(db, [Change(event.with_data(tickets=moved))])
+                self.log(db, [Change(event.with_data(tickets=moved))])
         return done
 
 

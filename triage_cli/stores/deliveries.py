@@ -1,32 +1,25 @@
 """What destinations are owed: what each store does alike, but for taking hold of what is due."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any
 
 from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.ids import now
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
 from triage_cli.stores import queries
+from triage_cli.stores.database import Tables
 
 LET_GO = """update deliveries set run_id = null where run_id = :run and state = 'pending'
     and delivery_id in (select value from json_each(:ids))"""
 
 
-class DeliveryTables:
+class DeliveryTables(Tables):
     """The part of a store that keeps deliveries; the store reads and writes."""
-
-    def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
-        raise NotImplementedError
-
-    def _writing(self) -> AbstractContextManager[Any]:
-        raise NotImplementedError
 
     def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
         """Return what each ticket's destinations are owed, in the order in which that was decided."""
         found: dict[str, list[Delivery]] = {}
-        for row in self._read(queries.DELIVERIES, (compact(list(ticket_ids)),)):
+        for row in self.database.read(queries.DELIVERIES, (compact(list(ticket_ids)),)):
             delivery = Delivery(*row)
             found.setdefault(delivery.ticket_id, []).append(delivery)
         return {ticket_id: tuple(deliveries) for ticket_id, deliveries in found.items()}
@@ -34,28 +27,28 @@ class DeliveryTables:
     def owed(self, ids: Sequence[str] | None = None) -> list[str]:
         """Return the destinations that have pending deliveries, of all tickets or of these."""
         query, values = (queries.OWED, {}) if ids is None else (queries.OWED_OF, {"ids": compact(list(ids))})
-        return [row[0] for row in self._read(query, values)]
+        return [row[0] for row in self.database.read(query, values)]
 
     def next_due(self, ids: Sequence[str] | None = None, *, but: Sequence[str] = ()) -> float | None:
         """Return when the next delivery that may be sent falls due, in seconds since 1970."""
         query, values = queries.NEXT_DUE, {"but": compact(list(but))}
         if ids is not None:
             query, values = queries.NEXT_DUE_OF, values | {"ids": compact(list(ids))}
-        due: float | None = self._read(query, values)[0][0]
+        due: float | None = self.database.read(query, values)[0][0]
         return due
 
     def let_go(self, delivery_ids: Sequence[str], lease: Lease) -> None:
         """Let go of deliveries that a run had in hand and has not begun."""
-        with self._writing() as db:
+        with self.database.transaction() as db:
             db.execute(LET_GO, {"run": lease.run_id, "ids": compact(list(delivery_ids))})
 
     def switched_off(self) -> frozenset[str]:
         """Return the destinations that said they are gone for good."""
-        return frozenset(row[0] for row in self._read("select destination from switched_off"))
+        return frozenset(row[0] for row in self.database.read("select destination from switched_off"))
 
     def switch(self, destination: str, *, off: bool) -> None:
         """Switch a destination off, or on again."""
-        with self._writing() as db:
+        with self.database.transaction() as db:
             if off:
                 db.execute("insert into switched_off values (?, ?) on conflict do nothing", (destination, now()))
             else:

@@ -1,13 +1,12 @@
 """A person's words leave a database: what each store does alike."""
 
 import shlex
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Sequence
 
 from triage_cli.domain.ids import now
 from triage_cli.domain.serialization import compact
+from triage_cli.stores.database import Tables
 from triage_cli.stores.queries import TYPED
 
 # What beside `tickets` may hold words of a ticket, or a hash that stands for them; a table that may belongs in here.
@@ -45,14 +44,8 @@ def _nameless(command_line: str, names: set[str]) -> str:
     return command_line if names.isdisjoint(typed) else " ".join("…" if w in names else shlex.quote(w) for w in typed)
 
 
-class Forgetting(ABC):
+class Forgetting(Tables):
     """The part of every store that forgets; `scrub` is each store's own."""
-
-    @abstractmethod
-    def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]: ...
-
-    @abstractmethod
-    def _writing(self) -> AbstractContextManager[Any]: ...
 
     @abstractmethod
     def scrub(self) -> None:
@@ -60,7 +53,7 @@ class Forgetting(ABC):
 
     def erase(self, ticket_ids: Sequence[str]) -> None:
         """Blank what is known of tickets outside of their own row; once or many times is the same."""
-        with self._writing() as db:
+        with self.database.transaction() as db:
             for statement in ERASE:
                 db.execute(statement, {"ids": compact(list(ticket_ids)), "at": now()})
             for ticket_id in ticket_ids:
@@ -72,4 +65,4 @@ class Forgetting(ABC):
 
     def forgot(self) -> bool:
         """Tell whether anybody may have been forgotten here: cheap, and so asked again and again."""
-        return bool(self._read(FORGOT))
+        return bool(self.database.read(FORGOT))

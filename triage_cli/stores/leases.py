@@ -1,15 +1,14 @@
 """Which runs are at work: a process of this machine is while it lives, suspended or not, another one by its lease."""
 
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from triage_cli.domain.errors import TakenOverError
 from triage_cli.domain.runs import Held, Lease, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.runtime.places import alive, place
+from triage_cli.stores.database import Tables
 from triage_cli.stores.queries import RUN_COLUMNS, TYPED
 
 KILLED = 137  # as a shell has it for SIGKILL
@@ -25,20 +24,8 @@ HELD = """update claims set run_id = run_id where run_id = :run
     and ticket_id in (select value from json_each(:ids)) returning ticket_id"""
 
 
-class Leases(ABC):
+class Leases(Tables):
     """The part of a store that knows which runs are at work; the store reads, writes, renews and has the clock."""
-
-    @abstractmethod
-    def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]: ...
-
-    @abstractmethod
-    def _writing(self) -> AbstractContextManager[Any]: ...
-
-    @abstractmethod
-    def _now(self) -> float: ...
-
-    @abstractmethod
-    def _renew(self, db: Any, lease: Lease) -> None: ...
 
     def _tend(self, db: Any, now: float) -> None:
         """Free what dead processes of this machine held; a living one that cannot renew its lease keeps what it holds.
@@ -53,18 +40,20 @@ class Leases(ABC):
 
     def renew(self, lease: Lease) -> None:
         """Renew a run's lease, and record what it says of money; what happened to its neighbours is seen to as well."""
-        with self._writing() as db:
-            self._renew(db, lease)
-        now = self._now()
-        with self._writing() as db:  # apart, so that two that look after each other never wait for each other
+        with self.database.transaction() as db:
+            self.renew_lease(db, lease)
+        now = self.database.clock()
+        with (
+            self.database.transaction() as db
+        ):  # apart, so that two that look after each other never wait for each other
             self._tend(db, now)
 
     def hold(self, lease: Lease, ticket_ids: Sequence[str]) -> Held:
         """Renew a run's lease and tell which of these tickets it holds. Raises `TakenOverError` where it was ended."""
-        now = self._now()
-        with self._writing() as db:
+        now = self.database.clock()
+        with self.database.transaction() as db:
             unbroken = self._check_run(db, lease) > now
-            self._renew(db, lease)
+            self.renew_lease(db, lease)
             values = {"run": lease.run_id, "ids": compact(list(ticket_ids))}
             return Held(frozenset(row[0] for row in db.execute(HELD, values).fetchall()), unbroken)
 
@@ -81,10 +70,10 @@ class Leases(ABC):
 
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
-        own_place, now, columns = place(), self._now(), ", ".join(RUN_COLUMNS)
+        own_place, now, columns = place(), self.database.clock(), ", ".join(RUN_COLUMNS)
         most = "" if limit is None else f" limit {int(limit)}"
         query = f"select {columns}, lease_until, place, process from runs order by run_id desc{most}"
-        for *values, until, there, began in self._read(query):
+        for *values, until, there, began in self.database.read(query):
             run = Run(*values)
             lives = alive(run.pid, began) and (began or until > now) if there == own_place else until > now
             yield run if run.ended_at or lives else run._replace(exit_code=KILLED)

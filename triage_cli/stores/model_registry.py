@@ -4,14 +4,14 @@ The SQL is plain enough for SQLite and PostgreSQL.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Calibration, Classification, Labelled, ModelVersion
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
+from triage_cli.stores.database import Tables
 
 _VERSION = ", ".join(ModelVersion._fields)
 _CALIBRATION = ", ".join(Calibration._fields)
@@ -40,20 +40,12 @@ OPINIONS = """select c.ticket_id, c.classifier, c.category, c.confidence from cl
 PAGE = 1000
 
 
-class Database(Protocol):
-    """What is needed of a store."""
-
-    def _read(self, sql: str, values: Any = ()) -> list[Any]: ...
-    def _writing(self) -> AbstractContextManager[Any]: ...
-    def _log(self, db: Any, changes: Sequence[Change]) -> None: ...
-    def _renew(self, db: Any, lease: Lease) -> None: ...
-
-
 class SqlModelRegistry:
     """Implements `ports.Shelf` on the connections of a store."""
 
-    def __init__(self, store: Database) -> None:
+    def __init__(self, store: Tables) -> None:
         self._store = store
+        self._database = store.database
 
     # -- versions of the embedded model
 
@@ -70,7 +62,7 @@ class SqlModelRegistry:
 
         None where the version that it is based on is no longer the active one: it was not compared with what is.
         """
-        with self._store._writing() as db:  # noqa: SLF001 - a part of the store in a class of its own
+        with self._database.transaction() as db:
             db.execute(ALONE)
             active = db.execute(ACTIVE).fetchone()
             if (active[0] if active else 0) != version.based_on:
@@ -78,7 +70,7 @@ class SqlModelRegistry:
             db.execute("update versions set active = 0 where active = 1")
             values = (*version[1:4], version.actor, version.at, version.based_on)
             added = version._replace(version=db.execute(ADD_VERSION, values).fetchone()[0], active=1)
-            self._store._log(db, [Change(event.with_data(version=added.version))])  # noqa: SLF001
+            self._store.log(db, [Change(event.with_data(version=added.version))])
         return added
 
     def step_back(self, event: Event) -> ModelVersion | None:
@@ -86,7 +78,7 @@ class SqlModelRegistry:
 
         Raises `LookupError` where the built-in model is in use already.
         """
-        with self._store._writing() as db:  # noqa: SLF001
+        with self._database.transaction() as db:
             db.execute(ALONE)
             active = db.execute(ACTIVE).fetchone()
             if active is None:
@@ -97,12 +89,12 @@ class SqlModelRegistry:
             before = before or None
             db.execute("update versions set active = 0 where active = 1")
             db.execute("update versions set active = 1 where version = ?", (before,))
-            self._store._log(db, [Change(event.with_data(version=before, instead_of=number))])  # noqa: SLF001
+            self._store.log(db, [Change(event.with_data(version=before, instead_of=number))])
         return self.active()
 
     def _versions(self, condition: str, *, weights: bool = True) -> list[ModelVersion]:
         columns = _VERSION if weights else _VERSION.replace("weights", "'' as weights")
-        rows = self._store._read(f"select {columns} from versions {condition}")  # noqa: SLF001
+        rows = self._database.read(f"select {columns} from versions {condition}")
         return [ModelVersion(*row)._replace(weights=bytes(row[2] or b"")) for row in rows]
 
     # -- what people have decided
@@ -110,7 +102,7 @@ class SqlModelRegistry:
     def labelled(self) -> Iterator[Labelled]:
         """Walk over the texts that a verdict holds for, oldest first."""
         after = ""
-        while rows := self._store._read(VERDICTS, (after, PAGE)):  # noqa: SLF001
+        while rows := self._database.read(VERDICTS, (after, PAGE)):
             for ticket_id, subject, description, category in rows:
                 yield Labelled("\n".join(part for part in (subject, description) if part), category, ticket_id)
             after = rows[-1][0]
@@ -118,7 +110,7 @@ class SqlModelRegistry:
     def opinions(self) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
         """Return what each machine last said of tickets that a person has decided: ticket to classifier to answer."""
         found: dict[str, dict[str, tuple[str, float | None]]] = {}
-        for ticket_id, classifier, category, confidence in self._store._read(OPINIONS):  # noqa: SLF001
+        for ticket_id, classifier, category, confidence in self._database.read(OPINIONS):
             found.setdefault(ticket_id, {})[classifier] = (category, confidence)
         return found
 
@@ -126,31 +118,31 @@ class SqlModelRegistry:
 
     def calibration(self, fingerprint: str) -> Calibration | None:
         """Return the calibration of what is asked under this fingerprint."""
-        found = self._store._read(f"select {_CALIBRATION} from calibrations where fingerprint = ?", (fingerprint,))  # noqa: SLF001
+        found = self._database.read(f"select {_CALIBRATION} from calibrations where fingerprint = ?", (fingerprint,))
         return Calibration(*found[0]) if found else None
 
     def calibrations(self) -> list[Calibration]:
         """Return all calibrations, newest first."""
         query = f"select {_CALIBRATION} from calibrations order by at desc, fingerprint"
-        return [Calibration(*row) for row in self._store._read(query)]  # noqa: SLF001
+        return [Calibration(*row) for row in self._database.read(query)]
 
     def keep_calibration(self, calibration: Calibration, event: Event) -> None:
         """Keep a calibration in the place of an earlier one of the same fingerprint."""
-        with self._store._writing() as db:  # noqa: SLF001
+        with self._database.transaction() as db:
             db.execute(KEEP_CALIBRATION, tuple(calibration))
-            self._store._log(db, [Change(event)])  # noqa: SLF001
+            self._store.log(db, [Change(event)])
 
     # -- answers given while evaluating
 
     def trials(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
         """Return answers that were paid for while evaluating, by their key."""
-        rows = self._store._read(TRIALS, (compact(list(answer_keys)),))  # noqa: SLF001
+        rows = self._database.read(TRIALS, (compact(list(answer_keys)),))
         return {answer.answer_key: answer for answer in map(_classification, rows)}
 
     def keep_trials(self, answers: Sequence[Classification], lease: Lease) -> None:
         """Keep answers that cost something, and what the run has spent so far."""
-        with self._store._writing() as db:  # noqa: SLF001
-            self._store._renew(db, lease)  # noqa: SLF001
+        with self._database.transaction() as db:
+            self._store.renew_lease(db, lease)
             for answer in answers:
                 db.execute(KEEP_TRIAL, tuple(getattr(answer, field) for field in _TRIAL))
 

@@ -6,7 +6,6 @@ and that of a killed one for a day from when it was last heard of: its calls may
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from triage_cli.domain import ids
@@ -14,6 +13,7 @@ from triage_cli.domain.changes import Spent
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.runtime.budget import fitting
 from triage_cli.stores import queries
+from triage_cli.stores.database import Tables
 
 DAY = 24 * 3600.0
 MINUTE = len("2026-01-01T00:00")  # characters of a time down to its minute
@@ -36,16 +36,16 @@ IN_ALL = """select (select coalesce(sum(spent + reserved), 0) from runs)
     - (select coalesce(sum(reserved), 0) from batch_items where state = 'waiting')"""
 
 
-class MoneyTables:
+class MoneyTables(Tables):
     """What a store does for money."""
 
     def set_aside(self, lease: Lease, amounts: Sequence[float], per_day: float | None) -> int:
         """Set further sums aside, as many as all runs may: looked at and written down in one transaction."""
-        with self._writing() as db:
+        with self.database.transaction() as db:
             return self._set_aside(db, lease, amounts, per_day)
 
     def _set_aside(self, db: Any, lease: Lease, amounts: Sequence[float], per_day: float | None) -> int:
-        self._renew(db, lease)
+        self.renew_lease(db, lease)
         number = len(amounts)
         if per_day is not None:
             values = (_minute(ids.ago(DAY)), time.time() - DAY)
@@ -80,18 +80,9 @@ class MoneyTables:
 
     def cost(self) -> float:
         """Return what was spent in all, in USD: answers, those that were lost, and those a killed run never saved."""
-        return max(0.0, float(self._read(IN_ALL)[0][0]))
+        return max(0.0, float(self.database.read(IN_ALL)[0][0]))
 
     # -- what the store brings
-
-    def _read(self, sql: str, values: Any = ()) -> list[Any]:
-        raise NotImplementedError
-
-    def _writing(self) -> AbstractContextManager[Any]:
-        raise NotImplementedError
-
-    def _renew(self, db: Any, lease: Lease) -> None:
-        raise NotImplementedError
 
 
 def _minute(at: str) -> str:

@@ -20,7 +20,8 @@ from triage_cli.runtime.places import machine
 from triage_cli.service import category_renames
 from triage_cli.service.audit_proof import prove
 from triage_cli.service.classification.category_check import Basis, CategoryCheck
-from triage_cli.stores.sqlite.store import AbsentStore, SqliteStore
+from triage_cli.stores.database import Tables
+from triage_cli.stores.sqlite.store import SqliteStore
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.stores.postgres.copy_from_sqlite import Copied
@@ -42,7 +43,7 @@ def open_store(config: Config, *, make: bool = False) -> "SqliteStore | Postgres
     if not is_postgres(config.database):
         return SqliteStore(config.database, key, make=make)
     store = _postgres(config.database, key, Network(config.offline), make=make)
-    return store if make or store.is_there() else AbsentStore(store.shown)
+    return store if make or store.is_there() else SqliteStore(store.shown, make=False, absent=True)
 
 
 def empty_database(config: Config, folder: str) -> Config:
@@ -150,25 +151,32 @@ def copy_to(config: Config, url: str) -> "Copied":
     return copy(source, target)
 
 
+def _tables(store: Store) -> Tables:
+    """Return a store as the tables that other parts stand beside; each of ours is."""
+    if not isinstance(store, Tables):
+        raise TypeError(f"{type(store).__name__} has no tables")
+    return store
+
+
 def open_gate(store: Store) -> ApiAccessStore:
     """Return the gate of the HTTP API beside a store."""
     from triage_cli.stores.api_access import StoreGate
 
-    return StoreGate(store)  # type: ignore[arg-type]  # each of our stores has the two doors that the gate needs
+    return StoreGate(_tables(store).database)
 
 
 def open_shelf(store: Store) -> ModelRegistry:
     """Return what was learned, beside a store."""
-    from triage_cli.stores.model_registry import SqlModelRegistry as StoreShelf
+    from triage_cli.stores.model_registry import SqlModelRegistry
 
-    return StoreShelf(store)  # type: ignore[arg-type]  # each of our stores has the doors it needs
+    return SqlModelRegistry(_tables(store))
 
 
 def category_check(config: Config, store: Store, warn: Callable[[str], None]) -> Callable[[], CategoryCheck]:
     """Return what makes the check of a run's categories against those the store was classified by last."""
     from triage_cli.stores.category_memory import CategoryMemory
 
-    memory = CategoryMemory(store)  # type: ignore[arg-type]  # each of our stores has the doors it needs
+    memory = CategoryMemory(_tables(store).database)
     names = tuple(category.name for category in config.categories)
     basis = Basis(names, None if config.path is None else str(config.path.resolve()), machine())
     return lambda: CategoryCheck(memory, basis, category_renames.heirs(config.categories), warn)

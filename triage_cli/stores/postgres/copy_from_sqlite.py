@@ -7,7 +7,7 @@ from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import Head, LoggedEvent
 from triage_cli.domain.errors import CheckError, StoreError
 from triage_cli.stores import queries
-from triage_cli.stores.base import Db
+from triage_cli.stores.database import Db
 from triage_cli.stores.postgres import schema
 from triage_cli.stores.postgres.dialect import DialectConnection, storable
 from triage_cli.stores.postgres.store import PostgresStore
@@ -31,8 +31,8 @@ def copy(source: SqliteStore, target: PostgresStore) -> Copied:
 
     Nobody can write to the file meanwhile, so that nothing written there is left behind.
     """
-    with source._writing() as db:  # noqa: SLF001 - the stores are one package
-        return target._server.write(lambda door: _copy(db, door, target))  # noqa: SLF001
+    with source.database.transaction() as db:
+        return target.database.write(lambda door: _copy(db, door, target))
 
 
 def _copy(db: Db, door: DialectConnection, target: PostgresStore) -> Copied:
@@ -45,7 +45,7 @@ def _copy(db: Db, door: DialectConnection, target: PostgresStore) -> Copied:
             problem = f"{target.shown} is not empty: there are rows in {table}"
             raise StoreError(problem, hint="name a database without tickets")
     head = db.execute("select seq, hash, key from chain").fetchone()
-    audit_chain.same(head[2], target._audit_key)  # noqa: SLF001 - as above
+    audit_chain.same(head[2], target.audit_key)
     copied = Copied({}, "", 0)
     for table in tables:
         copied = _copy_table(db, door, table, copied)
@@ -53,7 +53,7 @@ def _copy(db: Db, door: DialectConnection, target: PostgresStore) -> Copied:
     door.execute("delete from last_head")
     door.execute("insert into last_head select 1, seq, hash from chain")
     _number_on(door)
-    _verify(door, head, copied.rows, target._audit_key)  # noqa: SLF001 - as above
+    _verify(door, head, copied.rows, target.audit_key)
     return copied._replace(head=head[1])
 
 

@@ -3,8 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,8 +26,8 @@ from triage_cli.runtime.places import began, machine, place
 from triage_cli.stores import queries
 from triage_cli.stores.base import SqlStore
 from triage_cli.stores.postgres import queries as pg_queries
+from triage_cli.stores.postgres.database import MOST, PATIENCE, PostgresDatabase
 from triage_cli.stores.postgres.dialect import DialectConnection, is_unstorable, storable
-from triage_cli.stores.postgres.pool import MOST, PATIENCE, Server
 from triage_cli.stores.queries import COLUMNS, GIVEN, START
 
 
@@ -39,6 +38,8 @@ class PostgresStore(SqlStore):
     """
 
     FREE_BATCH = pg_queries.FREE_BATCH
+
+    database: PostgresDatabase
 
     def __init__(
         self,
@@ -51,34 +52,34 @@ class PostgresStore(SqlStore):
         make: bool = True,
     ) -> None:
         self.path = url
-        self._audit_key = audit_key
-        self._server = Server(url, network, most=most, patience=patience, make=make)
+        self.audit_key = audit_key
+        self.database = PostgresDatabase(url, network, most=most, patience=patience, make=make)
 
     @property
     def shown(self) -> str:
         """Return the address without its password."""
-        return self._server.shown
+        return self.database.shown
 
     def is_there(self) -> bool:
         """Tell whether the tables are there, or were made just now where that is allowed."""
         try:
-            self._server.read(lambda _: None)
+            self.database.query(lambda _: None)
         except NoDatabaseError:
             return False
         return True
 
     def close(self) -> None:
         """Let go of all connections."""
-        self._server.close()
+        self.database.close()
 
     # -- runs and leases
 
     def begin(self, run: Run) -> Run:
         """Record a run and start its lease; what a dead process on this machine held is free from here on."""
-        run, now_here = run._replace(host=machine(), pid=os.getpid()), self._now()
+        run, at = run._replace(host=machine(), pid=os.getpid()), self.database.clock()
 
         def begin(db: DialectConnection) -> float:
-            self._tend(db, now_here)
+            self._tend(db, at)
             spent = db.execute(pg_queries.CONTINUE, (now(), *queries.dead(run))).fetchall()
             before = run.spent + sum(row[0] for row in spent) + self._spent_before(db, run)
             db.execute(
@@ -87,7 +88,7 @@ class PostgresStore(SqlStore):
             db.trace = "select 1 from runs where run_id = ?", (run.run_id,)
             return float(before)
 
-        return run._replace(spent=self._server.write(begin))
+        return run._replace(spent=self.database.write(begin))
 
     def set_aside(self, lease: Lease, amounts: Sequence[float], per_day: float | None) -> int:
         """Set further sums aside, as many as all runs may; who asks for that takes turns, by a lock taken first."""
@@ -97,7 +98,7 @@ class PostgresStore(SqlStore):
                 db.execute(pg_queries.ALONE, (pg_queries.BUDGET,))
             return self._set_aside(db, lease, amounts, per_day)
 
-        return self._server.write(set_aside)
+        return self.database.write(set_aside)
 
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
         """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest.
@@ -112,13 +113,13 @@ class PostgresStore(SqlStore):
 
         def claim(db: DialectConnection) -> list[Ticket]:
             self._check_run(db, lease)
-            self._renew(db, lease)
+            self.renew_lease(db, lease)
             while tickets := [Ticket._make((*row, lease.run_id)) for *row, _ in db.execute(query, values)]:
                 if claimed := self._claim(db, tickets, lease):  # else others were faster, and it is seen now
                     return claimed
             return []
 
-        return self._server.write(claim)
+        return self.database.write(claim)
 
     def _claim(self, db: DialectConnection, tickets: Sequence[Ticket], lease: Lease) -> list[Ticket]:
         claim = {"ids": compact([t.ticket_id for t in tickets]), "run": lease.run_id}
@@ -139,16 +140,17 @@ class PostgresStore(SqlStore):
 
         def due(db: DialectConnection) -> tuple[list[Delivery], list[Ticket]]:
             self._check_run(db, lease)
-            self._renew(db, lease)
+            self.renew_lease(db, lease)
             deliveries = [Delivery(*row) for row in db.execute(query, values).fetchall()]
             return deliveries, self._tickets(db, [d.ticket_id for d in deliveries])
 
-        deliveries, found = self._server.write(due)
+        deliveries, found = self.database.write(due)
         tickets = {t.ticket_id: t for t in found}
         deliveries.sort(key=lambda d: (d.due_at, d.delivery_id))
         return [OutgoingDelivery(d, tickets[d.ticket_id]) for d in deliveries]
 
-    def _renew(self, db: DialectConnection, lease: Lease) -> None:
+    def renew_lease(self, db: DialectConnection, lease: Lease) -> None:
+        """Renew a run's lease and record what it has spent."""
         self._book(db, lease.run_id, lease.spent)
         db.execute(pg_queries.RENEW, (lease.seconds, lease.spent, lease.reserved, lease.run_id))
 
@@ -169,15 +171,15 @@ class PostgresStore(SqlStore):
 
     def _tried(self, changes: Sequence[Change], lease: Lease | None) -> dict[str, Conflict]:
         try:
-            return self._server.write(lambda db: self._save(db, changes, lease, at_once=True))
+            return self.database.write(lambda db: self._save(db, changes, lease, at_once=True))
         except psycopg.errors.UniqueViolation:  # COPY takes all or none: an identity was taken
-            return self._server.write(lambda db: self._save(db, changes, lease, at_once=False))
+            return self.database.write(lambda db: self._save(db, changes, lease, at_once=False))
 
     def _save(
         self, db: DialectConnection, changes: Sequence[Change], lease: Lease | None, *, at_once: bool
     ) -> dict[str, Conflict]:
         if lease is not None:
-            self._renew(db, lease)
+            self.renew_lease(db, lease)
         conflicts = self._update(db, [c for c in changes if c.ticket and c.expects])
         new = [c.ticket for c in changes if c.ticket and not c.expects]
         if gone := self._forgotten(db, new):
@@ -191,7 +193,7 @@ class PostgresStore(SqlStore):
             pg_queries.add(db, kind, [row for row in added if type(row) is kind])
         self._spend(db, added)
         self._let_go_and_hold(db, kept)
-        self._log(db, kept)
+        self.log(db, kept)
         return conflicts
 
     def _let_go_and_hold(self, db: DialectConnection, changes: Sequence[Change]) -> None:
@@ -230,11 +232,11 @@ class PostgresStore(SqlStore):
         rows = pg_queries.as_json(COLUMNS, [t[:-1] for t in new])
         return db.execute(pg_queries.INSERT_TICKETS, (rows,)).rowcount == len(new)
 
-    def _log(self, db: DialectConnection, changes: Sequence[Change]) -> None:
+    def log(self, db: DialectConnection, changes: Sequence[Change]) -> None:
         """Chain the events. The lock on the head is the last that is taken: who holds it waits for nobody."""
         seq, prev, mark = db.execute(pg_queries.CHAIN).fetchone() or (0, audit_chain.GENESIS, None)
-        own_mark = audit_chain.same(mark, self._audit_key)
-        rows, head = audit_chain.append(Head(prev, seq), (change.event for change in changes), self._audit_key)
+        own_mark = audit_chain.same(mark, self.audit_key)
+        rows, head = audit_chain.append(Head(prev, seq), (change.event for change in changes), self.audit_key)
         db.trace = "select 1 from events where seq = ? and hash = ?", (head.events, head.head)
         if len(rows) < pg_queries.MANY:
             records = pg_queries.as_json(pg_queries.EVENT_COLUMNS, rows)
@@ -255,31 +257,13 @@ class PostgresStore(SqlStore):
         return {i: found[kept] for i in identities if (kept := storable(i)) in found}
 
     def _ending(self, ending: str, limit: int) -> list[Any]:
-        return self._read(pg_queries.ENDING, {"ending": ending.lower(), "limit": limit})
+        return self.database.read(pg_queries.ENDING, {"ending": ending.lower(), "limit": limit})
 
     def backup(self, path: Path) -> NoReturn:
         """Refuse: PostgreSQL has its own means."""
         raise UsageError(
             f"{self.shown} is no file that could be copied", hint=f"pg_dump --format=custom --file={path} backs it up"
         )
-
-    # -- below
-
-    def _now(self) -> float:
-        return float(self._read(f"select {pg_queries.CLOCK}")[0][0])
-
-    def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
-        return self._server.read(lambda db: db.execute(sql, values).fetchall())
-
-    def _page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
-        rows = self._read(pg_queries.page(where, order), {**values, "limit": limit, "bytes": BYTES})
-        more = bool(rows) and (rows[0][-1] == limit or len(rows) < rows[0][-1])
-        return [Ticket(*row) for *row, _ in rows], more
-
-    @contextmanager
-    def _writing(self) -> Iterator[DialectConnection]:
-        with self._server.writing() as db:
-            yield db
 
 
 def _storable(change: Change) -> Change:

@@ -60,7 +60,7 @@ class Restore:
 
     def trail(self) -> SqliteTrail:
         """Return the audit log of the backup, and the head that is kept beside it."""
-        return SqliteTrail(str(self._file), self._copy._db())  # noqa: SLF001 - the stores are one package
+        return SqliteTrail(str(self._file), self._copy.database.connection())
 
     def carry_out(self, actor: str, at: str) -> tuple[Head, Replaced]:
         """Put the backup in place and log it; return the new head. Raises `UnavailableError` while a run is at work."""
@@ -92,14 +92,14 @@ class Restore:
                 found.append((self._log(event, replaced.head), replaced))
 
         with closing(connect(self._path)) as old:
-            self._copy._db().backup(old, pages=PAGES, progress=look)  # noqa: SLF001 - as above
+            self._copy.database.connection().backup(old, pages=PAGES, progress=look)
             with suppress(sqlite3.Error):  # somebody reads: then it stays in the write-ahead log for now
                 old.execute("pragma wal_checkpoint(truncate)")
         return found[0]
 
     def _replaced(self, kept: Path) -> Replaced:
         old = SqliteStore(self._path)
-        db = old._db()  # noqa: SLF001 - as above
+        db = old.database.connection()
         for kind, pid, where, host in db.execute(AT_WORK, (time.time(),)).fetchall():
             if where != place() or alive(pid):
                 raise UnavailableError(
@@ -108,7 +108,7 @@ class Restore:
                 )
         keep_head(db, self._path)  # until the new one is written there, the old one is known to the new log
         forgotten, revoked = ([row[0] for row in db.execute(query)] for query in (FORGOTTEN, REVOKED))
-        copy = self._copy._db()  # noqa: SLF001 - as above
+        copy = self._copy.database.connection()
         back, valid = copy.execute(BACK, (compact(forgotten),)), copy.execute(VALID, (compact(revoked),))
         old.backup(kept)
         with suppress(FileNotFoundError):
@@ -135,8 +135,8 @@ class Restore:
 
     def _log(self, event: Event, before: Head | None) -> Head:
         data = {"replaced": before.head if before else None, "events": before.events if before else None}
-        with self._copy._writing() as db:  # noqa: SLF001 - as above
-            self._copy._log(db, [Change(event._replace(data=data))])  # noqa: SLF001 - as above
+        with self._copy.database.transaction() as db:
+            self._copy.log(db, [Change(event._replace(data=data))])
         return self._copy.head()
 
 

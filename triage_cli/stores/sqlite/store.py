@@ -2,12 +2,10 @@
 
 import os
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import Head
@@ -18,23 +16,15 @@ from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery
 from triage_cli.domain.errors import NoDatabaseError, StoreError, UnavailableError, UsageError
 from triage_cli.domain.ids import now
 from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.serialization import compact, encodable
+from triage_cli.domain.serialization import compact
 from triage_cli.domain.streams import first_of
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.places import began, machine, place
 from triage_cli.runtime.private_files import make_private
 from triage_cli.stores import category_renames, queries
 from triage_cli.stores.base import SqlStore
-from triage_cli.stores.sqlite.connection import (
-    IN_MEMORY,
-    Connection,
-    FileId,
-    connect,
-    file_id,
-    opened,
-    replaced,
-    translate,
-)
+from triage_cli.stores.sqlite.connection import translate
+from triage_cli.stores.sqlite.database import AbsentDatabase, SqliteDatabase
 from triage_cli.stores.sqlite.head_file import keep_head, write_head
 
 
@@ -42,29 +32,33 @@ class SqliteStore(SqlStore):
     """Implements `ports.Store` on one file; a connection a thread. Raises `StoreError` or `UnavailableError`.
 
     `audit_key` is the key of the audit log's hashes, if they have one. Where there is no file, reading finds nothing;
-    writing makes it with `make`, else it raises `NoDatabaseError`.
+    writing makes it with `make`, else it raises `NoDatabaseError`. With `absent`, `path` is only a name: no file is
+    looked for.
     """
+
+    database: SqliteDatabase
 
     FIRST = (category_renames.INDEX,)
 
-    def __init__(self, path: str, audit_key: bytes | None = None, *, make: bool = True) -> None:
+    def __init__(self, path: str, audit_key: bytes | None = None, *, make: bool = True, absent: bool = False) -> None:
         self.path = path
-        self._audit_key = audit_key
-        self._make = make
-        self._local = threading.local()
-        self._turn = threading.Lock()
-        self._file: FileId = None  # once it was opened
+        self.audit_key = audit_key
+        self.database = AbsentDatabase(path, make=False) if absent else SqliteDatabase(path, make=make)
+
+    def is_there(self) -> bool:
+        """Tell whether there is a file; looking makes none."""
+        return self.database.is_there()
 
     def close(self) -> None:
         """Close this thread's connection."""
-        vars(self._local).pop("db", None)
+        self.database.close()
 
     # -- runs and leases
 
     def begin(self, run: Run) -> Run:
         """Record a run and start its lease; what a dead process on this machine held is free from here on."""
         run = run._replace(host=machine(), pid=os.getpid())
-        with self._writing() as db:
+        with self.database.transaction() as db:
             at = time.time()
             self._tend(db, at)
             dead = (*queries.dead(run), at)
@@ -78,7 +72,7 @@ class SqliteStore(SqlStore):
     def end(self, run: Run) -> None:
         """Record how a run ended; its tickets and deliveries are free."""
         super().end(run)
-        keep_head(self._db(), self.path)
+        keep_head(self.database.connection(), self.path)
 
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
         """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest.
@@ -87,9 +81,9 @@ class SqliteStore(SqlStore):
         """
         where, values = queries.position(selection)
         values |= {"run": lease.run_id, "now": time.time(), "limit": limit}
-        with self._writing() as db:
+        with self.database.transaction() as db:
             self._check_run(db, lease)
-            self._renew(db, lease)
+            self.renew_lease(db, lease)
             query = queries.CLAIMABLE.format(where=" and ".join([*where, queries.FREE]))
             with closing(db.execute(query, values)) as rows:
                 claimable = (Ticket._make((*row, lease.run_id)) for row in rows)
@@ -112,16 +106,17 @@ class SqliteStore(SqlStore):
         }
         if ids is not None:
             values["ids"] = compact(list(ids))
-        with self._writing() as db:
+        with self.database.transaction() as db:
             self._check_run(db, lease)
-            self._renew(db, lease)
+            self.renew_lease(db, lease)
             query = queries.DUE if ids is None else queries.DUE_OF
             deliveries = [Delivery(*row) for row in db.execute(query, values).fetchall()]
             tickets = {t.ticket_id: t for t in self._tickets(db, [d.ticket_id for d in deliveries])}
         deliveries.sort(key=lambda d: (d.due_at, d.delivery_id))
         return [OutgoingDelivery(d, tickets[d.ticket_id]) for d in deliveries]
 
-    def _renew(self, db: sqlite3.Connection, lease: Lease) -> None:
+    def renew_lease(self, db: sqlite3.Connection, lease: Lease) -> None:
+        """Renew a run's lease and record what it has spent."""
         until = time.time() + lease.seconds
         self._book(db, lease.run_id, lease.spent)
         db.execute(queries.RENEW, (until, lease.spent, lease.reserved, lease.run_id))
@@ -132,9 +127,9 @@ class SqliteStore(SqlStore):
         """Write changes and their events in one transaction; a change whose ticket moved on is refused."""
         if not changes:
             return []
-        with self._writing() as db:
+        with self.database.transaction() as db:
             if lease is not None:
-                self._renew(db, lease)
+                self.renew_lease(db, lease)
             conflicts = self._moved_on(db, changes)
             new = [c.ticket for c in changes if c.ticket and not c.expects]
             if gone := self._forgotten(db, new):
@@ -149,7 +144,7 @@ class SqliteStore(SqlStore):
             free = [c.ticket.ticket_id for c in after if c.ticket and not c.ticket.run_id]
             db.execute(queries.LET_GO, (compact(free),))
             self._hold(db, [t for t in new if t.run_id and t.ticket_id not in conflicts])
-            self._log(db, kept)
+            self.log(db, kept)
         if not conflicts:
             return [None] * len(changes)
         return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]
@@ -180,10 +175,11 @@ class SqliteStore(SqlStore):
             queries.write_all(db, insert, [row for row in added if type(row) is kind])
         self._spend(db, added)
 
-    def _log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
+    def log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
+        """Chain the events under the write lock."""
         seq, prev, mark = db.execute("select seq, hash, key from chain").fetchone()
-        own_mark = audit_chain.same(mark, self._audit_key)
-        rows, head = audit_chain.append(Head(prev, seq), (change.event for change in changes), self._audit_key)
+        own_mark = audit_chain.same(mark, self.audit_key)
+        rows, head = audit_chain.append(Head(prev, seq), (change.event for change in changes), self.audit_key)
         queries.write_all(db, queries.INSERT_EVENT, rows)
         db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, own_mark))
 
@@ -192,8 +188,8 @@ class SqliteStore(SqlStore):
 
         Raises `UnavailableError` where another program keeps an older state open all the time.
         """
-        with self._translated():
-            db = self._db()
+        with self.database.errors_translated():
+            db = self.database.connection()
             db.execute("pragma temp_store = file")  # this sets all of it aside
             db.execute("vacuum")
             db.execute("pragma temp_store = memory")
@@ -210,8 +206,8 @@ class SqliteStore(SqlStore):
             raise UsageError(f"{path} exists already", hint="name a new file")
         if not self.is_there():
             raise NoDatabaseError(self.path)
-        with self._translated():
-            source = self._db()
+        with self.database.errors_translated():
+            source = self.database.connection()
         part = path.with_name(f"{path.name}.part")  # what has the name of the copy is whole
         try:
             part.unlink(missing_ok=True)
@@ -231,103 +227,3 @@ class SqliteStore(SqlStore):
             raise translate(error, self.path) from error
         finally:
             part.unlink(missing_ok=True)
-
-    # -- below: connections, transactions, errors
-
-    def _now(self) -> float:
-        return time.time()
-
-    def _read(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
-        with self._translated():
-            return self._rows(sql, values).fetchall()
-
-    def _page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
-        query = f"select * from tickets where {where} order by {order} limit {limit}"
-        # Closed in time, else a transaction would stay open where not all rows are taken.
-        with self._translated(), closing(self._rows(query, values)) as rows:
-            tickets = list(first_of(Ticket(*row) for row in rows))
-            return tickets, len(tickets) == limit or next(rows, None) is not None
-
-    def _rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any]) -> sqlite3.Cursor:
-        db = self._db() if self.is_there() else self._nothing()
-        self._check()
-        try:
-            return db.execute(sql, values)
-        except UnicodeEncodeError:  # somebody asks for what is no text: nothing has such a name
-            return db.execute(sql, _encodable(values))
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        # Threads take turns here: SQLite's own way to wait is to look again after up to 100 ms.
-        with self._translated(), self._turn:
-            db = self._db()
-            # The write lock is taken before anything is read, so that what was read still holds when it is written.
-            db.execute("begin immediate")
-            try:
-                yield db
-                self._check()
-                db.execute("commit")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("rollback")
-                raise
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise translate(error, self.path) from error
-
-    def is_there(self) -> bool:
-        """Tell whether there is a file; looking makes none."""
-        if getattr(self._local, "db", None) is None:
-            try:
-                Path(self.path).stat()
-            except FileNotFoundError:
-                return False
-            except OSError:
-                return True  # where none can be: opening it tells why
-        return True
-
-    def _nothing(self) -> sqlite3.Connection:
-        """Return what is read where there is no file yet: looking makes none."""
-        empty: sqlite3.Connection | None = getattr(self._local, "nothing", None)
-        if empty is None:
-            empty = self._local.nothing = connect(IN_MEMORY)
-        return empty
-
-    def _db(self) -> sqlite3.Connection:
-        connection: Connection | None = getattr(self._local, "db", None)
-        if connection is None:
-            self._check()  # opening makes a database where there is none
-            if not self._make and not self.is_there():
-                raise NoDatabaseError(self.path)
-            connection = self._local.db = opened(self.path)
-            self._file = self._file or connection.file
-        return connection.db
-
-    def _check(self) -> None:
-        """Raise `UnavailableError` where the path names another file than when the store was first opened.
-
-        What is written to a file that lost its name is lost; and a thread that came late would be at work on another.
-        """
-        if self._file is not None and file_id(self.path) != self._file:
-            raise replaced(self.path)
-
-
-class AbsentStore(SqliteStore):
-    """A database that is not there, `path` being what it is called: empty to those who read, no place to write to."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path, make=False)
-
-    def is_there(self) -> bool:
-        """Return False, whatever file has that name."""
-        return False
-
-
-def _encodable(values: Sequence[Any] | Mapping[str, Any]) -> Sequence[Any] | Mapping[str, Any]:
-    if isinstance(values, Mapping):
-        return {name: encodable(value) if isinstance(value, str) else value for name, value in values.items()}
-    return [encodable(value) if isinstance(value, str) else value for value in values]

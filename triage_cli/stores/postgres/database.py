@@ -5,7 +5,7 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -14,8 +14,11 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from triage_cli.config import without_password
 from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.streams import BYTES
+from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.network import Network
-from triage_cli.stores.postgres import migrations
+from triage_cli.stores.database import Values
+from triage_cli.stores.postgres import migrations, queries
 from triage_cli.stores.postgres.dialect import DialectConnection, adapt
 from triage_cli.stores.postgres.errors import check_address, is_lost, is_starting, passes, translate
 
@@ -38,8 +41,11 @@ BEGIN = b"begin isolation level read committed; select pg_current_xact_id()::tex
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
-class Server:
-    """The connections to one database. What a thread reads in its own transaction goes over the same connection."""
+class PostgresDatabase:
+    """Implements `stores.database.Database`, and work that is tried again where a connection is lost.
+
+    What a thread reads in its own transaction goes over the same connection.
+    """
 
     def __init__(
         self, url: str, network: Network, *, most: int = MOST, patience: float = PATIENCE, make: bool = True
@@ -65,7 +71,21 @@ class Server:
 
     # -- work
 
-    def read(self, work: Callable[[DialectConnection], T]) -> T:
+    def read(self, sql: str, values: Values = ()) -> list[Any]:
+        """Return the rows of a query."""
+        return self.query(lambda db: db.execute(sql, values).fetchall())
+
+    def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
+        """Return the first tickets, up to `limit` and about `BYTES` of text, and whether there may be more."""
+        rows = self.read(queries.page(where, order), {**values, "limit": limit, "bytes": BYTES})
+        more = bool(rows) and (rows[0][-1] == limit or len(rows) < rows[0][-1])
+        return [Ticket(*row) for *row, _ in rows], more
+
+    def clock(self) -> float:
+        """Return the server's time."""
+        return float(self.read(f"select {queries.CLOCK}")[0][0])
+
+    def query(self, work: Callable[[DialectConnection], T]) -> T:
         """Do something that changes nothing; it is tried again where the connection is lost."""
         connection: DialectConnection | None = getattr(self._local, "door", None)
         if connection is not None:
@@ -88,7 +108,7 @@ class Server:
         return self._again(once)
 
     @contextmanager
-    def writing(self) -> Iterator[DialectConnection]:
+    def transaction(self) -> Iterator[DialectConnection]:
         """Return a transaction whose block is not tried again. Raises `UnavailableError` where it was undone."""
         with self._told(), ExitStack() as stack:
             yield self._again(lambda: stack.enter_context(self._transaction()))

@@ -1,0 +1,70 @@
+"""What every table of a store is read and written through: one connection to SQLite, or a pool to PostgreSQL.
+
+SQL here is what SQLite and PostgreSQL both take, with `?` and `:name` for values, and lists as JSON for `json_each`;
+a PostgreSQL connection translates these.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from triage_cli.domain.changes import Change
+from triage_cli.domain.runs import Lease
+from triage_cli.domain.tickets import Ticket
+
+Values = Sequence[Any] | Mapping[str, Any]
+
+
+class Rows(Protocol):
+    """What a statement came back with."""
+
+    @property
+    def rowcount(self) -> int:
+        """Return how many rows were written."""
+
+    def fetchone(self) -> Any:
+        """Return the next row, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """Return the rows that are left."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Walk over the rows that are left."""
+
+
+class Db(Protocol):
+    """A connection inside a transaction."""
+
+    def execute(self, sql: str, values: Any = ..., /) -> Rows:
+        """Run one statement."""
+
+
+class Database(Protocol):
+    """A database of one of the two dialects."""
+
+    def read(self, sql: str, values: Values = ()) -> list[Any]:
+        """Return the rows of a query; inside `transaction` it sees what was written there."""
+
+    def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
+        """Return the first tickets, up to `limit` and about `BYTES` of text, and whether there may be more."""
+
+    def transaction(self) -> AbstractContextManager[Db]:
+        """Return a transaction that is committed at the end of its block, and rolled back where that raises."""
+
+    def clock(self) -> float:
+        """Return the time by the clock that leases go by, in seconds since 1970."""
+
+
+class Tables(ABC):
+    """Some of a store's tables, and what is done with them."""
+
+    database: Database
+
+    @abstractmethod
+    def log(self, db: Any, changes: Sequence[Change]) -> None:
+        """Add the events of changes to the audit log, in an open transaction."""
+
+    @abstractmethod
+    def renew_lease(self, db: Any, lease: Lease) -> None:
+        """Renew a run's lease and record what it has spent, in an open transaction."""
