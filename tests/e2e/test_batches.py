@@ -32,7 +32,7 @@ from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.async_bridge import AsyncBridge
 from triage_cli.service.local_triage import LocalTriage
-from triage_cli.service.runs import LeaseHeartbeat
+from triage_cli.service.run_context import RunContext
 from triage_cli.stores.sqlite.store import SqliteStore
 from triage_cli.wiring.stores import open_shelf
 
@@ -573,7 +573,7 @@ def test_a_run_renews_its_lease_while_a_provider_is_waited_for(
     for _ in range(2):
         given.clear()
         shop.classify()
-        assert any(isinstance(breathe, LeaseHeartbeat) for breathe in given)
+        assert any(isinstance(getattr(breathe, "__self__", None), RunContext) for breathe in given)
         server.finish()
     assert shop.statuses() == ["classified"]
 

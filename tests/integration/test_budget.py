@@ -14,11 +14,12 @@ from triage_cli.classifiers.llm.billing import BudgetReserver
 from triage_cli.domain import ids
 from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.errors import BudgetError
-from triage_cli.domain.runs import Lease, Run
+from triage_cli.domain.runs import InputPart, Lease, Run
 from triage_cli.runtime.budget import fitting
 from triage_cli.runtime.clock import StoppingError
 from triage_cli.runtime.stop import StopControl
-from triage_cli.service.runs import RunRecorder, running
+from triage_cli.service.run_context import RunContext
+from triage_cli.service.runs import running
 from triage_cli.stores.money import DAY
 from triage_cli.stores.sqlite.store import SqliteStore
 
@@ -106,7 +107,7 @@ def test_eight_runs_at_once_are_granted_the_budget_and_not_a_cent_more(store: Sq
 
     def spend(_: int) -> int:
         with running(store, "classify", "tester", ids.new_id(), StopControl()) as tally:
-            budget = tally.budget(None, 20.0)
+            budget = tally.context.open_budget(None, 20.0)
             together.wait()
             granted = sum(budget.set_aside([1.0] * 3) for _ in range(4))
             together.wait()  # what a run has set aside and not spent is free once it has ended
@@ -287,7 +288,7 @@ def test_a_request_that_comes_again_goes_on_with_what_its_earlier_tries_have_spe
 def test_a_limit_holds_over_any_number_of_kills(store: SqliteStore) -> None:
     for _ in range(4):
         run = store.begin(Run(ids.new_id(), "classify", "tester", "classify", ids.now()))
-        budget = RunRecorder(run, store, StopControl()).budget(10.0, None)
+        budget = RunContext(store, run, StopControl()).open_budget(10.0, None)
         if budget.set_aside([4.0]):
             budget.settle(4.0, 4.0)
         with budget.recording(Lease(run.run_id)) as lease:
@@ -299,10 +300,10 @@ def test_a_limit_holds_over_any_number_of_kills(store: SqliteStore) -> None:
 def test_each_run_of_one_command_bears_its_own_cost_and_the_limit_holds_for_all(world: World) -> None:
     brought = 0.0
     for _ in range(3):
-        with running(world.store, "eval", "tester", "eval", StopControl(), brought) as tally:
-            budget = tally.budget(2.5, 100.0)
+        with running(world.store, "eval", "tester", "eval", StopControl(), InputPart(spent=brought)) as tally:
+            budget = tally.context.open_budget(2.5, 100.0)
             if budget.set_aside([1.0]):
-                with budget.recording(tally.lease) as lease:
+                with budget.recording(tally.context.lease) as lease:
                     assert (lease.spent, lease.reserved) == (0.0, 1.0)
                 budget.settle(1.0, 1.0)
             brought = budget.brought
@@ -311,8 +312,8 @@ def test_each_run_of_one_command_bears_its_own_cost_and_the_limit_holds_for_all(
 
 def test_a_kill_in_the_second_run_of_a_command_forgets_nothing_of_the_first(store: SqliteStore) -> None:
     with running(store, "eval", "tester", "eval", StopControl()) as tally:
-        tally.budget(None, None).book(2.0)
-    run = store.begin(Run(ids.new_id(), "eval", "tester", "eval", ids.now(), spent=tally.money.brought))
+        tally.context.open_budget(None, None).book(2.0)
+    run = store.begin(Run(ids.new_id(), "eval", "tester", "eval", ids.now(), spent=tally.context.budget.brought))
     store.renew(Lease(run.run_id, spent=1.0, reserved=0.0))
     kill(store, Lease(run.run_id))
     assert store.begin(Run(ids.new_id(), "eval", "tester", "eval", ids.now())).spent == 3
@@ -322,7 +323,7 @@ def test_a_kill_in_the_second_run_of_a_command_forgets_nothing_of_the_first(stor
 def test_what_is_in_flight_as_a_run_breaks_down_stays_on_its_account(store: SqliteStore) -> None:
     def breaks_down() -> None:
         with running(store, "classify", "tester", "classify", StopControl()) as tally:
-            budget = tally.budget(None, None)
+            budget = tally.context.open_budget(None, None)
             assert budget.set_aside([1.0, 2.0, 4.0]) == 3
             budget.settle(4.0, 0.5)
             raise OSError("the disk is full")

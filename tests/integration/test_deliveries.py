@@ -35,8 +35,10 @@ from triage_cli.domain.errors import ConfigError, DeliveryError
 from triage_cli.domain.runs import Action, Lease, Outcome, Run
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime.async_bridge import bridge
+from triage_cli.runtime.stop import StopControl
 from triage_cli.service.delivery import dispatcher, route
 from triage_cli.service.delivery.results import AttemptRecorder, RetryPolicy
+from triage_cli.service.run_context import RunContext
 
 
 def test_one_dead_among_three_takes_nothing_from_the_others(world: World, three: dict[str, FakeDestination]) -> None:
@@ -522,7 +524,7 @@ def holding(world: World) -> tuple[AttemptRecorder, OutgoingDelivery]:
     """Begin a run that takes hold of what destination a is owed; return what tells of its attempts, and the parcel."""
     run = world.store.begin(Run(ids.new_id(), "route", "test", ids.new_id(), ids.now()))
     (parcel,) = world.store.due("a", Lease(run.run_id), 10)
-    return AttemptRecorder(world.store, "test", Lease(run.run_id)), parcel
+    return AttemptRecorder(RunContext(world.store, run, StopControl())), parcel
 
 
 def taken_over(

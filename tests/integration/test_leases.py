@@ -18,7 +18,8 @@ from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.local_triage import LocalTriage
-from triage_cli.service.runs import RENEW, running
+from triage_cli.service.run_context import RENEW
+from triage_cli.service.runs import running
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
 
@@ -139,11 +140,11 @@ def test_most_breaths_write_nothing(world: World) -> None:
     with running(world.store, "classify", "tester", "classify", allowance) as tally:
         for later, renewed in ((RENEW - 1, False), (1, True), (RENEW - 1, False), (1, True)):
             sql(world.store, "update runs set lease_until = 1")
-            tally.money.book(0.5)
+            tally.context.budget.book(0.5)
             now += later
-            tally.breathe()
+            tally.context.heartbeat()
             ((until, spent),) = sql(world.store, "select lease_until, spent from runs")
-            assert (until > 1, spent == tally.money.spent) == (renewed, renewed)
+            assert (until > 1, spent == tally.context.budget.spent) == (renewed, renewed)
 
 
 def test_a_long_call_is_waited_for_with_a_breath_now_and_then() -> None:

@@ -2,23 +2,19 @@
 
 from collections.abc import Iterator
 
-from triage_cli.domain.runs import Lease
 from triage_cli.domain.streams import CHUNK, NAMED, chunked
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.ports.storage import Store
-from triage_cli.runtime.stop import StopControl
+from triage_cli.service.run_context import RunContext
 
 TO_CLASSIFY = frozenset({"new", "failed"})
 TO_ROUTE = frozenset({"classified", "unroutable"})
 
 
 class TicketClaimer:
-    """Claims for one run, until its allowance says to stop."""
+    """Claims for one run, until it is told to stop."""
 
-    def __init__(self, store: Store, lease: Lease, allowance: StopControl) -> None:
-        self._store = store
-        self._lease = lease
-        self._allowance = allowance
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
 
     def chunks(self, selection: Selection, statuses: frozenset[str], most: int = CHUNK) -> Iterator[list[Ticket]]:
         """Claim the selected tickets, or those of these statuses.
@@ -27,17 +23,17 @@ class TicketClaimer:
         """
         if selection.ids is not None:
             for names in chunked(dict.fromkeys(selection.ids), min(most, NAMED)):
-                if self._allowance.stopping:
+                if self._context.stop.stopping:
                     return
                 named = selection._replace(ids=tuple(names))
-                claimed = {t.ticket_id: t for t in self._store.claim(named, self._lease, CHUNK)}
-                yield [claimed.get(t.ticket_id, t) for t in self._store.find(named)]
+                claimed = {t.ticket_id: t for t in self._context.claim(named, CHUNK)}
+                yield [claimed.get(t.ticket_id, t) for t in self._context.store.find(named)]
             return
         selection = selection._replace(statuses=selection.statuses or statuses)
         left = selection.limit
-        while (left is None or left > 0) and not self._allowance.stopping:
+        while (left is None or left > 0) and not self._context.stop.stopping:
             size = most if left is None else min(left, most)
-            chunk = self._store.claim(selection, self._lease, size)
+            chunk = self._context.claim(selection, size)
             if not chunk:
                 return
             yield chunk
@@ -47,8 +43,8 @@ class TicketClaimer:
     @property
     def stopping(self) -> bool:
         """Tell whether it claims no more because the run is to stop."""
-        return self._allowance.stopping
+        return self._context.stop.stopping
 
     def lost(self, ticket: Ticket) -> bool:
         """Tell whether a ticket that came along is held by another run."""
-        return ticket.run_id != self._lease.run_id
+        return ticket.run_id != self._context.run.run_id

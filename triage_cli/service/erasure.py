@@ -3,18 +3,16 @@
 from collections.abc import Iterator, Sequence
 
 from triage_cli.domain import ids
-from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.ports.storage import Store
-from triage_cli.service.runs import RunRecorder
+from triage_cli.service.run_context import RunContext
 
 
-def forget(store: Store, customer_id: str, actor: str, tally: RunRecorder) -> Iterator[Outcome[Routed]]:
+def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
     """Erase all tickets of a customer; outcomes tell where their text had been sent, which is out of reach.
 
     A ticket keeps its id, its category and its answers' numbers, so that counts stay; its text, its names and what
@@ -22,21 +20,21 @@ def forget(store: Store, customer_id: str, actor: str, tally: RunRecorder) -> It
     becomes a hash of itself: a later import of the same export finds it and brings nothing back. Raises
     `UnavailableError` where another run holds some of them.
     """
-    selection, row = Selection(customer_id=customer_id), 0
-    while chunk := store.claim(selection, tally.lease, CHUNK):
+    store, selection, row = context.store, Selection(customer_id=customer_id), 0
+    while chunk := context.claim(selection, CHUNK):
         at, named = ids.now(), [ticket.ticket_id for ticket in chunk]
         sent = store.deliveries(named)
         store.erase(named)
         taken = {t.ticket_id: [d for d in sent.get(t.ticket_id, ()) if d.state == "accepted"] for t in chunk}
         changes = [
             Change(
-                Event("forgotten", t.ticket_id, tally.run.run_id, actor, at),
+                context.event("forgotten", t.ticket_id, {}, at),
                 blank(t, [d.destination for d in taken[t.ticket_id]]),
                 t.revision,
             )
             for t in chunk
         ]
-        conflicts = store.save(changes, tally.lease)
+        conflicts = context.save(changes)
         for change, conflict in zip(changes, conflicts, strict=True):
             if conflict is None and change.ticket is not None:
                 yield Outcome(row, Action.FORGOTTEN, Routed(change.ticket, tuple(taken[change.ticket.ticket_id])))

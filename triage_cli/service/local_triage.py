@@ -5,18 +5,18 @@ from contextlib import closing, contextmanager
 from itertools import chain, count, islice
 from typing import NamedTuple, TypeVar
 
+from triage_cli.domain import ids
 from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.dedup import RewriteGuard
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import UnavailableError, UsageError
-from triage_cli.domain.runs import WHOLE, InputPart, Lease, Outcome, Run
+from triage_cli.domain.runs import WHOLE, InputPart, Outcome, Run
 from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.domain.views import History, Stats, Why
 from triage_cli.ports.adapters import Batcher, Classifier
 from triage_cli.ports.storage import Store
-from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames, lookup
 from triage_cli.service import names as ticket_names
@@ -32,6 +32,7 @@ from triage_cli.service.explanation import why
 from triage_cli.service.intake.import_tickets import Intake
 from triage_cli.service.pipeline import Pipeline
 from triage_cli.service.reclassify import Reclassifying
+from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import RunRecorder, running
 from triage_cli.service.verdict_recorder import VerdictRecorder
 from triage_cli.service.verdicts import Verdicts
@@ -81,17 +82,17 @@ class LocalTriage:
             return
         self._tally.exit_code_given = code
         if self._tally.ended:
-            self._store.exited(self._tally.run.run_id, code)
+            self._store.exited(self._tally.context.run.run_id, code)
 
     @property
     def spent(self) -> float:
         """Return what was spent here, in USD."""
-        return self._tally.money.spent if self._tally else 0.0
+        return self._tally.context.budget.spent if self._tally else 0.0
 
     @property
     def paid(self) -> float:
         """Return what this request has cost, in USD, over all the times that it came."""
-        return self._tally.money.brought - self._part.spent if self._tally else 0.0
+        return self._tally.context.budget.brought - self._part.spent if self._tally else 0.0
 
     @property
     def met(self) -> tuple[int, int]:
@@ -101,11 +102,10 @@ class LocalTriage:
     @contextmanager
     def _running(self, kind: str, part: InputPart = WHOLE) -> Iterator[RunRecorder]:
         """Begin a run; what is stored under a category's former name follows first."""
-        parts = self._store, kind, self._actor, self._command_line, self._allowance
         self._part, self._guard = part, RewriteGuard(part.met, part.rewritten)
-        with running(*parts, part.spent, part.parcel) as tally:
+        with running(self._store, kind, self._actor, self._command_line, self._allowance, part) as tally:
             self._tally = tally
-            self._follow(tally.run.run_id)
+            self._follow(tally.context.run.run_id)
             yield tally
 
     def _follow(self, run_id: str | None) -> None:
@@ -133,7 +133,7 @@ class LocalTriage:
         Intake(self._store, self._actor, Verdicts((), self._actor), None).check(self._until_stopped(drafts))
 
     def _intake(self, verdicts: Verdicts, tally: RunRecorder, *, hold: bool = False) -> Intake:
-        return Intake(self._store, self._actor, verdicts, tally.run.run_id, hold=hold, guard=self._guard)
+        return Intake(self._store, self._actor, verdicts, tally.context.run.run_id, hold=hold, guard=self._guard)
 
     def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
         for draft in drafts:
@@ -151,14 +151,15 @@ class LocalTriage:
             if plan.batch:
                 yield from self._classify_in_batches(selection, plan, deciding, tally)
             else:
-                classifying = ClassifyRun(deciding, self._claiming(tally), tally)
+                classifying = ClassifyRun(deciding, tally)
                 yield from classifying.decided(selection, deciding.decide)
                 self._check_deadline(plan, done=classifying.through)
 
     def to_ask(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Ticket]:
         """Walk over the tickets that `classify` would ask about, in its order; none is held."""
         classifier = self._parts.classifier(plan, self._actor, "")
-        deciding = self._asking(classifier, Lease(""), Budget.free(self._allowance), lambda: None, force=plan.force)
+        nobody = RunContext(self._store, Run("", "classify", self._actor, "", ids.now()), self._allowance)
+        deciding = self._recorder(nobody, classifier, force=plan.force)
         ordered = selection._replace(statuses=selection.statuses or TO_CLASSIFY, order="urgent")
         for chunk in bounded(self._store.find(selection if selection.ids is not None else ordered)):
             settled = deciding.settled(chunk)
@@ -168,7 +169,7 @@ class LocalTriage:
         self, selection: Selection, plan: ClassifyPlan, deciding: DecisionRecorder, tally: RunRecorder
     ) -> Iterator[Outcome[Decided]]:
         """Collect what providers have answered, whatever is selected, and put the selected tickets into batches."""
-        batching = self._batching(plan, deciding, tally)
+        batching = self._batching(plan, deciding)
         selected = selection.ids and set(selection.ids)
         row = 0
         for outcomes in batching.collect():
@@ -176,31 +177,27 @@ class LocalTriage:
             own = [o for o in outcomes if selected is None or o.ticket.ticket_id in selected]
             yield from (o._replace(row=row + n) for n, o in enumerate(own))
             row += len(own)
-        classifying = ClassifyRun(deciding, self._claiming(tally), tally)
+        classifying = ClassifyRun(deciding, tally)
         yield from classifying.decided(selection, batching.submit, row)
         batching.raise_trouble()
         self._check_deadline(plan, done=classifying.through)
 
-    def _batching(
-        self, plan: ClassifyPlan, deciding: DecisionRecorder, tally: RunRecorder, *, proposals: bool = False
-    ) -> BatchCollector:
+    def _batching(self, plan: ClassifyPlan, deciding: DecisionRecorder, *, proposals: bool = False) -> BatchCollector:
         if (batcher := self._parts.batcher) is None:
             raise UsageError("nothing here can ask in batches", hint="leave out --batch")
-        return batched(lambda name: batcher(name, plan, self._actor, tally.run.run_id), deciding, tally, proposals)
+        run_id = deciding.context.run.run_id
+        return batched(lambda name: batcher(name, plan, self._actor, run_id), deciding, proposals=proposals)
 
     def _deciding(self, plan: ClassifyPlan, tally: RunRecorder) -> DecisionRecorder:
-        budget = tally.budget(plan.max_cost, self._parts.per_day)
+        tally.context.open_budget(plan.max_cost, self._parts.per_day)
         self._allowance.end_in(plan.deadline)
-        classifier = self._parts.classifier(plan, self._actor, tally.run.run_id)
-        deciding = self._asking(classifier, tally.lease, budget, tally.breathe, force=plan.force)
+        classifier = self._parts.classifier(plan, self._actor, tally.context.run.run_id)
+        deciding = self._recorder(tally.context, classifier, force=plan.force)
         deciding.check = self._parts.check()
         return deciding
 
-    def _asking(
-        self, classifier: Classifier, lease: Lease, budget: Budget, breathe: Callable[[], None], *, force: bool
-    ) -> DecisionRecorder:
-        labels = frozenset(c.name for c in self._parts.categories)
-        return DecisionRecorder(self._store, classifier, labels, self._actor, lease, budget, breathe, force=force)
+    def _recorder(self, context: RunContext, classifier: Classifier, *, force: bool) -> DecisionRecorder:
+        return DecisionRecorder(context, classifier, frozenset(c.name for c in self._parts.categories), force=force)
 
     def _check_deadline(self, plan: ClassifyPlan, *, done: bool) -> None:
         """Raise `UnavailableError` where the deadline came before the end of the work."""
@@ -222,7 +219,7 @@ class LocalTriage:
             numbers = count()
 
             def numbered() -> Iterator[Sequence[Ticket]]:
-                for chunk in self._claiming(tally).chunks(selection, statuses):
+                for chunk in TicketClaimer(tally.context).chunks(selection, statuses):
                     rows.update((ticket.ticket_id, next(numbers)) for ticket in chunk)
                     yield chunk
 
@@ -240,20 +237,14 @@ class LocalTriage:
     def owe(self, selection: Selection) -> Iterator[Outcome[Routed]]:
         """Decide where tickets go; what that makes due is delivered by the next `route`, so nothing is waited for."""
         with self._running("route") as tally, closing(self._delivering(tally)) as delivering:
-            claiming = self._claiming(tally)
+            claiming = TicketClaimer(tally.context)
             for chunk in claiming.chunks(selection, TO_ROUTE):
                 outcomes = delivering.owe([t for t in chunk if not claiming.lost(t)])
                 tally.add(outcomes)
                 yield from outcomes
 
-    def _claiming(self, tally: RunRecorder) -> TicketClaimer:
-        return TicketClaimer(self._store, tally.lease, self._allowance)
-
     def _delivering(self, tally: RunRecorder, *, retry_dead: bool = False) -> Delivering:
-        return Delivering(
-            self._store, self._parts.map, self._actor, tally.lease, self._allowance, tally.breathe,
-            retry_dead=retry_dead,
-        )  # fmt: skip
+        return Delivering(tally.context, self._parts.map, retry_dead=retry_dead)
 
     # -- run
 
@@ -269,7 +260,7 @@ class LocalTriage:
             with closing(self._delivering(tally)) as delivering:
                 for _ in delivering.due():  # what an interrupted run left: the same command does what is left
                     pass
-                passing = Pipeline(self._store, deciding, delivering, tally.lease)
+                passing = Pipeline(tally.context, deciding, delivering)
                 for routed in passing.through(created):
                     tally.add(routed)
                     yield from routed
@@ -282,7 +273,7 @@ class LocalTriage:
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
         """Erase what a customer wrote; for this machine's own user only, so no part of `ports.Triage`."""
         with self._running("forget") as tally:
-            for outcome in forget(self._store, customer_id, self._actor, tally):
+            for outcome in forget(tally.context, customer_id):
                 tally.add([outcome])
                 yield outcome
 
@@ -309,10 +300,8 @@ class LocalTriage:
     def _reclassifying(self, plan: ReclassifyPlan, tally: RunRecorder) -> tuple[Reclassifying, BatchCollector | None]:
         asked = plan.classify._replace(force=False)  # what was answered before is recalled whatever is overruled
         deciding = self._deciding(asked, tally)
-        batching = self._batching(asked, deciding, tally, proposals=True) if asked.batch else None
-        again = Reclassifying(
-            self._store, deciding, self._actor, tally.lease, tally.money, plan, self._parts.hysteresis, batching,
-        )  # fmt: skip
+        batching = self._batching(asked, deciding, proposals=True) if asked.batch else None
+        again = Reclassifying(deciding, plan, self._parts.hysteresis, batching)
         return again, batching
 
     # -- verdicts
@@ -328,7 +317,7 @@ class LocalTriage:
                 yield from outcomes
             return
         with self._running("verdict") as tally:
-            judging = VerdictRecorder(self._store, names, self._actor, tally.lease)
+            judging = VerdictRecorder(self._store, names, self._actor, tally.context.lease)
             for outcomes in judging.judge(self._until_stopped(chain(first, drafts))):
                 tally.add(outcomes)
                 yield from outcomes

@@ -4,25 +4,24 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.runs import Action, Lease, Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.ports.storage import Store
 from triage_cli.service.claims import TO_CLASSIFY, TO_ROUTE
 from triage_cli.service.classification.decisions import DecisionRecorder
 from triage_cli.service.delivery.route import Delivering
+from triage_cli.service.run_context import RunContext
 
 
 class Pipeline:
     """One pass. `stopped` is what ended it too early, `cut` that there are tickets which nobody was asked about."""
 
-    def __init__(self, store: Store, deciding: DecisionRecorder, delivering: Delivering, lease: Lease) -> None:
+    def __init__(self, context: RunContext, deciding: DecisionRecorder, delivering: Delivering) -> None:
         self.stopped: list[TriageError] = []
         self.cut = False
-        self._store = store
+        self._context = context
         self._deciding = deciding
         self._delivering = delivering
-        self._lease = lease
 
     def through(self, created: Iterable[list[Outcome[Ticket]]]) -> Iterator[list[Outcome[Routed]]]:
         """Yield what became of tickets that were just stored, in lists that are sorted by row."""
@@ -67,7 +66,7 @@ class Pipeline:
         created = {o.value.ticket_id: o.value for o in todo if o.value and o.action == Action.CREATED}
         others = {o.value.ticket_id for o in todo if o.value} - created.keys() - set(asked)
         undecided = Selection(ids=tuple(others), statuses=TO_CLASSIFY)
-        claimed = self._store.claim(undecided, self._lease, CHUNK) if others else []
+        claimed = self._context.claim(undecided, CHUNK) if others else []
         return created | {t.ticket_id: t for t in claimed}
 
     def _routed(self, classified: Iterable[list[Outcome[Ticket]]]) -> Iterator[list[Outcome[Routed]]]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from triage_cli.domain import ids
-from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import (
     Answer,
@@ -21,12 +20,10 @@ from triage_cli.domain.decisions import (
     Unfinished,
 )
 from triage_cli.domain.errors import AnswerError, CheckError
-from triage_cli.domain.runs import Action, Lease, Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.ports.storage import Store
-from triage_cli.runtime.budget import Budget
 from triage_cli.service.batch.collect import BatchCollector
 from triage_cli.service.classification.decisions import DecisionRecorder, decided, discreet, paying, steps_within
 from triage_cli.service.classification.flip_rules import CHANGES, Bound, FlipDecision, flip, is_sure, judge
@@ -38,16 +35,17 @@ class Reclassifying:
     """Compares and applies for one run. A machine's answer never passes a verdict unless `force` says so."""
 
     def __init__(
-        self, store: Store, deciding: DecisionRecorder, actor: str, lease: Lease, budget: Budget, plan: ReclassifyPlan,
-        hysteresis: Mapping[str, float], batching: BatchCollector | None = None,
-    ) -> None:  # fmt: skip
-        self._store = store
+        self,
+        deciding: DecisionRecorder,
+        plan: ReclassifyPlan,
+        hysteresis: Mapping[str, float],
+        batching: BatchCollector | None = None,
+    ) -> None:
+        self._context = deciding.context
+        self._store = deciding.context.store
         self._deciding = deciding
         self._classifier = deciding.classifier
         self._labels = deciding.labels
-        self._actor = actor
-        self._lease = lease
-        self._budget = budget
         self._plan = plan
         self._hysteresis = hysteresis
         self._batching = batching
@@ -77,7 +75,7 @@ class Reclassifying:
         except CheckError:
             yield [_outcome(j, j.ticket) for j in changes]
             raise
-        if self._budget.stopping or waiting:  # not all was compared, so that nothing of it is to hold
+        if self._context.budget.stopping or waiting:  # not all was compared, so that nothing of it is to hold
             yield [_outcome(j, j.ticket) for j in changes]
         elif changes:
             yield self._applied(changes, send_on)
@@ -100,8 +98,8 @@ class Reclassifying:
         aside: list[FlipDecision] = []
         rows: dict[str, int] = {}
         chunks = self._deciding.check.over(self._to_ask(selection, aside, rows))
-        for outcomes in self._classifier.classify(chunks, self._budget):
-            self._deciding.breathe()
+        for outcomes in self._classifier.classify(chunks, self._context.budget):
+            self._context.heartbeat()
             if unfinished := [o for o in outcomes if isinstance(o.value, Unfinished)]:
                 self._deciding.save(unfinished)
             answers = [o for o in outcomes if not isinstance(o.value, (Unfinished, Postponed))]
@@ -141,7 +139,7 @@ class Reclassifying:
         """Yield the tickets nobody has answered for yet, held by this run; the others are set aside."""
         row = 0
         for chunk in bounded(self._selected(selection)):
-            if self._budget.stopping or (self._batching is not None and self._batching.troubled):
+            if self._context.budget.stopping or (self._batching is not None and self._batching.troubled):
                 return
             numbers = {ticket.ticket_id: row + n for n, ticket in enumerate(chunk)}
             row += len(chunk)
@@ -157,7 +155,7 @@ class Reclassifying:
                     open_.append(ticket)
             yield []  # what was set aside need not wait
             for few in bounded(open_, self._deciding.handful):
-                if self._budget.stopping:
+                if self._context.budget.stopping:
                     return
                 claimed = {t.ticket_id: t for t in self._claimed(few)}
                 lost = [ticket for ticket in few if ticket.ticket_id not in claimed]
@@ -175,7 +173,7 @@ class Reclassifying:
         if not tickets:
             return []
         named = Selection(ids=tuple(t.ticket_id for t in tickets))
-        return [t for t in self._store.claim(named, self._lease, len(tickets)) if self._may_change(t)]
+        return [t for t in self._context.claim(named, len(tickets)) if self._may_change(t)]
 
     def _answered(self, tickets: Sequence[Ticket]) -> dict[str, Classification]:
         """Return the answers there are already to what would be asked now: decisions that hold, and proposals."""
@@ -208,13 +206,12 @@ class Reclassifying:
             last = steps[-1] if steps else None
             this = self._judged(rows.pop(before.ticket_id), ticket, last, str(outcome.error or ""))
             judged.append(this)
-            event = Event("proposed", ticket.ticket_id, self._lease.run_id, self._actor, at, _told(this, last))
+            event = self._context.event("proposed", ticket.ticket_id, _told(this, last), at)
             changes.append(Change(event, ticket, before.revision, new))
-        with self._budget.recording(self._lease) as lease:
-            conflicts = self._store.save(changes, lease)
+        conflicts = self._context.save(changes)
         changes = discreet(changes, conflicts)
         late = [c._replace(ticket=None, expects=0) for c, no in zip(changes, conflicts, strict=True) if no]
-        self._store.save(late, self._lease)  # the answer is kept all the same
+        self._context.save(late)  # the answer is kept all the same
         return [
             j if no is None else FlipDecision(j.row, no.ticket or j.ticket, Action.HELD, None)
             for j, no in zip(judged, conflicts, strict=True)
@@ -247,15 +244,15 @@ class Reclassifying:
             stays = before.status == "routed" and sure and not self._plan.reroute
             ticket = ticket._replace(
                 status="routed" if stays else ticket.status,
-                run_id=self._lease.run_id if before.status == "routed" and not stays else None,
+                run_id=self._context.run.run_id if before.status == "routed" and not stays else None,
             )
             decision = Decision(each.now.classification_id, ticket.status)
             data = _told(each, each.now) | decision_data(decision)
-            event = Event("reclassified", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
+            event = self._context.event("reclassified", ticket.ticket_id, data, at)
             changes.append(Change(event, ticket, before.revision, decision=decision))
             action = Action.FLIPPED if each.action == Action.FLIP else each.action
             done.append(each._replace(action=action, ticket=ticket))
-        conflicts = self._store.save(changes, self._lease)
+        conflicts = self._context.save(changes)
         self._deciding.check.after()
         return [d if no is None else d._replace(action=Action.HELD) for d, no in zip(done, conflicts, strict=True)]
 

@@ -41,7 +41,7 @@ def try_classifier(config: Config, name: str, actor: str, command_line: str) -> 
     if not asks_provider(config, name):
         return _tried(config, store, name, Budget.free(StopControl()))
     with running(store, "doctor", actor, command_line, StopControl()) as tally:
-        return _tried(config, store, name, tally.budget(None, config.per_day))
+        return _tried(config, store, name, tally.context.open_budget(None, config.per_day))
 
 
 def asks_provider(config: Config, name: str) -> bool:

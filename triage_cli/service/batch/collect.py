@@ -16,7 +16,6 @@ from triage_cli.ports.adapters import Batcher, Classifier
 from triage_cli.service.batch.submit import BatchContext, BatchSubmitter, paid, released, spooled, waits_for
 from triage_cli.service.classification.decisions import DecisionRecorder, answered_by, costs, late, paying, steps_within
 from triage_cli.service.classification.flip_rules import judge
-from triage_cli.service.runs import RunRecorder
 
 # Seconds after which a batch that a provider has not heard of will not turn up any more.
 GRACE = 600.0
@@ -30,8 +29,8 @@ class BatchCollector:
     An error that ends the run is raised at the end, by `raise_trouble`; what has nothing to do with it goes on.
     """
 
-    def __init__(self, desk: BatchContext, first: Classifier, *, proposals: bool = False) -> None:
-        self._desk = desk
+    def __init__(self, context: BatchContext, first: Classifier, *, proposals: bool = False) -> None:
+        self._context = context
         self._first = first
         self._proposals = proposals
         self._gatherings: dict[str, BatchSubmitter] = {}
@@ -46,8 +45,8 @@ class BatchCollector:
 
     def collect(self) -> Iterator[list[Outcome[Decided]]]:
         """Settle the batches that are ready; tickets that were not answered go back to where they came from."""
-        for batch in self._desk.store.hold_batches(self._desk.lease):
-            if self._desk.budget.stopping:
+        for batch in self._context.run.store.hold_batches(self._context.run.lease):
+            if self._context.run.budget.stopping:
                 return
             if batch.classifier in self._troubles:
                 continue
@@ -62,7 +61,7 @@ class BatchCollector:
         if batch.state == "sending":
             return
         if batch.state != "submitted":
-            self._desk.give_back(batch, "it was never sent" if batch.state == "gathering" else "it had ended")
+            self._context.give_back(batch, "it was never sent" if batch.state == "gathering" else "it had ended")
             return
         batcher = self._batcher(batch)
         look = batcher.look(batch)
@@ -70,28 +69,28 @@ class BatchCollector:
             yield from self._answers(batch, batcher, outage=look.answered == 0)
         elif look.state != "waiting":
             why = "the provider refused it" if look.state == "failed" else "the provider no longer knows it"
-            self._desk.give_back(batch, why)
+            self._context.give_back(batch, why)
             if look.error is not None:
                 raise look.error
 
     def _found(self, batch: Batch) -> Batch:
         """Find out what became of a batch whose sending was cut off; it stays `sending` while nobody can tell."""
-        desk = self._desk
+        context = self._context
         try:
-            provider_id = self._batcher(batch).find(batch, desk.store.provider_ids())
+            provider_id = self._batcher(batch).find(batch, context.run.store.provider_ids())
         except UnknownOutcomeError:
             return batch
         if provider_id is not None:
             submitted = batch._replace(state="submitted", provider_id=provider_id)
             about = {"batch": batch.batch_id, "classifier": batch.classifier, "requests": batch.requests}
-            event = desk.event("batch_submitted", None, {**about, "provider_batch": provider_id, "found": True})
-            return submitted if desk.store.advance_batch(submitted, "sending", event, desk.lease) else batch
+            event = context.run.event("batch_submitted", None, {**about, "provider_batch": provider_id, "found": True})
+            return submitted if context.advance(submitted, "sending", event) else batch
         if (batch.sent_at or "") < ids.ago(GRACE):
-            desk.give_back(batch, "it never arrived")
+            context.give_back(batch, "it never arrived")
         return batch
 
     def _batcher(self, batch: Batch) -> Batcher:
-        batcher = self._desk.batcher(batch.classifier)
+        batcher = self._context.batcher(batch.classifier)
         if batcher.address != batch.address:
             raise ConfigError(
                 f'a batch of classifier "{batch.classifier}" is at {batch.address}, which is no longer its address',
@@ -100,11 +99,11 @@ class BatchCollector:
         return batcher
 
     def _answers(self, batch: Batch, batcher: Batcher, *, outage: bool) -> Iterator[list[Outcome[Decided]]]:
-        desk = self._desk
+        context = self._context
         with spooled() as spool:
             batcher.fetch(batch, spool)
             # Fetching may have taken longer than the lease: whoever took the batch over saves its answers.
-            if not desk.store.advance_batch(batch, "submitted", None, desk.lease):
+            if not context.advance(batch, "submitted", None):
                 return
             for results in chunked(batcher.results(batch, spool, outage=outage)):
                 for result in results:
@@ -112,26 +111,26 @@ class BatchCollector:
                         self._troubles.setdefault(batch.classifier, result.error)
                 yield self._settled(batch, batcher, {result.number: result for result in results})
         ended = batch._replace(state="ended", ended_at=ids.now(), options=batcher.options)
-        event = desk.event("batch_ended", None, {"batch": batch.batch_id, "provider_batch": batch.provider_id})
-        desk.give_back(ended, "no answer came")
-        desk.store.advance_batch(ended, "submitted", event, desk.lease)
+        event = context.run.event("batch_ended", None, {"batch": batch.batch_id, "provider_batch": batch.provider_id})
+        context.give_back(ended, "no answer came")
+        context.advance(ended, "submitted", event)
 
     def _settled(self, batch: Batch, batcher: Batcher, results: dict[int, BatchResult]) -> list[Outcome[Decided]]:
         """Save the answers of one chunk; who was changed by somebody else meanwhile is looked at again."""
-        desk = self._desk
+        context = self._context
         given: dict[int, Outcome[Answer]] = {}
         outcomes: list[Outcome[Decided]] = []
-        while items := desk.store.batch_items(batch.batch_id, list(results)):
-            tickets = desk.tickets(items)
+        while items := context.run.store.batch_items(batch.batch_id, list(results)):
+            tickets = context.tickets(items)
             changes = [
                 self._change(batch, batcher, item, tickets[item.ticket_id], results[item.number], given)
                 for item in items
             ]
-            for item, change, accepted in zip(items, changes, desk.save(changes), strict=True):
+            for item, change, accepted in zip(items, changes, context.save(changes), strict=True):
                 if accepted and change.decision and change.decision.standing != Standing.NEXT:
                     before = tickets[item.ticket_id]
                     instead = (change.ticket or before) if change.decision.standing == Standing.LATE else None
-                    outcomes.append(desk.deciding.outcome(change, answered_by(change), instead, before))
+                    outcomes.append(context.deciding.outcome(change, answered_by(change), instead, before))
         return outcomes
 
     def _change(
@@ -143,14 +142,14 @@ class BatchCollector:
         result: BatchResult,
         given: dict[int, Outcome[Answer]],
     ) -> Change:
-        desk = self._desk
+        context = self._context
         if result.again:
-            return desk.returned(batch, item, ticket, "it was not answered")
+            return context.returned(batch, item, ticket, "it was not answered")
         outcome = given.setdefault(item.number, batcher.answer(ticket, item, batch, result))
         outcome = _as_of(outcome, ticket)
         if not item.was:
             return self._proposed(batch, item, ticket, outcome)
-        change = desk.deciding.change(ticket._replace(status=item.was), outcome, ids.now())
+        change = context.deciding.change(ticket._replace(status=item.was), outcome, ids.now())
         cost = costs(step for step in change.adds if isinstance(step, Classification))
         adds = (*change.adds, item._replace(state="answered", reserved=0.0), paid(batch, item, cost))
         change = change._replace(event=change.event.with_data(batch=batch.batch_id), adds=adds)
@@ -163,31 +162,33 @@ class BatchCollector:
 
     def _proposed(self, batch: Batch, item: BatchItem, ticket: Ticket, outcome: Outcome[Answer]) -> Change:
         """Return the change that keeps an answer as a proposal: the ticket pays for it and stays as it is."""
-        desk = self._desk
-        steps = steps_within(outcome.value, desk.deciding.labels)
+        context = self._context
+        steps = steps_within(outcome.value, context.deciding.labels)
         now = steps[-1]
         data = {
             "classifier": now.classifier, "category": now.category, "confidence": now.confidence,
             "was": ticket.category, "threshold": now.threshold, "decision": now.classification_id,
             "batch": batch.batch_id,
             "outcome": (
-                Action.UNANSWERED if now.error else judge(ticket, now, desk.deciding.labels, 0.0)
+                Action.UNANSWERED if now.error else judge(ticket, now, context.deciding.labels, 0.0)
             ).value,
         }  # fmt: skip
         cost = paid(batch, item, costs(steps))
         adds: tuple[Classification | BatchItem | Spent, ...]
         adds = (*steps, item._replace(state="answered", reserved=0.0), cost)
-        return Change(desk.event("proposed", ticket.ticket_id, data), paying(ticket, steps), ticket.revision, adds)
+        return Change(
+            context.run.event("proposed", ticket.ticket_id, data), paying(ticket, steps), ticket.revision, adds
+        )
 
     # -- submit
 
     def submit(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Answer what needs no provider, and put the rest into batches; outcomes carry the ticket as `item`."""
-        check = self._desk.deciding.check
-        for outcomes in self._first.classify(check.over(self._wanted(chunks)), self._desk.budget):
-            self._desk.deciding.breathe()
+        check = self._context.deciding.check
+        for outcomes in self._first.classify(check.over(self._wanted(chunks)), self._context.run.budget):
+            self._context.run.heartbeat()
             ready = [outcome for outcome in outcomes if not isinstance(outcome.value, Postponed)]
-            yield self._desk.deciding.save(ready) if ready else []
+            yield self._context.deciding.save(ready) if ready else []
             yield from self.postpone(outcomes)
             if outcomes:
                 check.after()
@@ -212,8 +213,10 @@ class BatchCollector:
                 postponed.setdefault(outcome.value.batch_of, []).append(outcome)
         for name in postponed.keys() - self._troubles.keys():
             if name not in self._gatherings:
-                self._desk.deciding.note()
-                self._gatherings[name] = BatchSubmitter(self._desk, self._desk.batcher(name), proposals=self._proposals)
+                self._context.deciding.note()
+                self._gatherings[name] = BatchSubmitter(
+                    self._context, self._context.batcher(name), proposals=self._proposals
+                )
             yield from self._gatherings[name].add(postponed[name])
 
     def send(self) -> Iterator[list[Outcome[Decided]]]:
@@ -224,19 +227,16 @@ class BatchCollector:
                 self._troubles.setdefault(name, gathering.trouble)
 
 
-def batched(
-    opened: Callable[[str], Batcher], deciding: DecisionRecorder, tally: RunRecorder, proposals: bool
-) -> BatchCollector:
-    """Return one run's work on batches; `opened` opens those of a classifier, which breathe as the run does."""
+def batched(opened: Callable[[str], Batcher], deciding: DecisionRecorder, *, proposals: bool) -> BatchCollector:
+    """Return one run's work on batches; `opened` opens those of a classifier, which renew its lease as they wait."""
 
     @cache
     def batcher(name: str) -> Batcher:
         found = opened(name)
-        found.breathe = tally.breathe
+        found.breathe = deciding.context.heartbeat
         return found
 
-    desk = BatchContext(tally.store, deciding, batcher, tally.run.actor, tally.lease, tally.money)
-    return BatchCollector(desk, deciding.classifier, proposals=proposals)
+    return BatchCollector(BatchContext(deciding.context, deciding, batcher), deciding.classifier, proposals=proposals)
 
 
 def _as_of(outcome: Outcome[Answer], ticket: Ticket) -> Outcome[Answer]:

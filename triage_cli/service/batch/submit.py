@@ -2,8 +2,8 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import IO, Any, NamedTuple, cast
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import IO, NamedTuple, cast
 
 from triage_cli.domain import ids
 from triage_cli.domain.audit import Event
@@ -11,13 +11,12 @@ from triage_cli.domain.batches import Batch, BatchItem, BatchRequest
 from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.decisions import Answer, Decided
 from triage_cli.domain.errors import BudgetError, TriageError, UnknownOutcomeError
-from triage_cli.domain.runs import Action, Lease, Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import CHUNK, chunked
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.adapters import Batcher
-from triage_cli.ports.storage import Store
-from triage_cli.runtime.budget import Budget
 from triage_cli.service.classification.decisions import DecisionRecorder, texts_of
+from triage_cli.service.run_context import RunContext
 
 IN_MEMORY = 1 << 24  # bytes of requests, before they go to an unnamed file
 
@@ -25,16 +24,9 @@ IN_MEMORY = 1 << 24  # bytes of requests, before they go to an unnamed file
 class BatchContext(NamedTuple):
     """What the two ways of a batch share: `batcher` opens the one of a classifier."""
 
-    store: Store
+    run: RunContext
     deciding: DecisionRecorder
     batcher: Callable[[str], Batcher]
-    actor: str
-    lease: Lease
-    budget: Budget
-
-    def event(self, action: str, ticket_id: str | None, data: Mapping[str, Any]) -> Event:
-        """Return an event of this run."""
-        return Event(action, ticket_id, self.lease.run_id, self.actor, ids.now(), data)
 
     def save(self, changes: Sequence[Change]) -> list[bool]:
         """Save, with what was spent so far; return which changes were accepted.
@@ -42,35 +34,38 @@ class BatchContext(NamedTuple):
         Money goes to the run that had set it aside, also where that ended long ago; this run's own is its budget's.
         """
         others = [c._replace(adds=tuple(a for a in c.adds if not self._mine(a))) for c in changes]
-        with self.budget.recording(self.lease) as lease:
-            accepted = [conflict is None for conflict in self.store.save(others, lease)]
+        accepted = [conflict is None for conflict in self.run.save(others)]
         for change, kept in zip(changes, accepted, strict=True):
             for add in [add for add in change.adds if isinstance(add, Spent) and self._mine(add)] if kept else ():
-                self.budget.book(add.usd - add.released)
+                self.run.budget.book(add.usd - add.released)
         return accepted
 
+    def advance(self, batch: Batch, before: str, event: Event | None) -> bool:
+        """Save a batch that was in the state `before`; return False where another run has taken it over."""
+        return self.run.store.advance_batch(batch, before, event, self.run.lease)
+
     def _mine(self, add: object) -> bool:
-        return isinstance(add, Spent) and add.run_id == self.lease.run_id
+        return isinstance(add, Spent) and add.run_id == self.run.lease.run_id
 
     def give_back(self, batch: Batch, why: str) -> None:
         """Return every ticket that waits in a batch to where it came from, and the money set aside."""
-        while items := self.store.batch_items(batch.batch_id, limit=CHUNK):
+        while items := self.run.store.batch_items(batch.batch_id, limit=CHUNK):
             tickets = self.tickets(items)
             self.save([self.returned(batch, item, tickets[item.ticket_id], why) for item in items])
         if batch.state not in ("ended", "returned"):
             gone = batch._replace(state="returned", ended_at=ids.now(), error=why)
-            event = self.event("batch_returned", None, {"batch": batch.batch_id, "why": why})
-            self.store.advance_batch(gone, batch.state, event, self.lease)
+            event = self.run.event("batch_returned", None, {"batch": batch.batch_id, "why": why})
+            self.advance(gone, batch.state, event)
 
     def returned(self, batch: Batch, item: BatchItem, ticket: Ticket, why: str) -> Change:
         """Return the change that ends a ticket's waiting without an answer."""
         adds = (item._replace(state="returned", reserved=0.0), paid(batch, item, 0.0))
-        event = self.event("returned", ticket.ticket_id, {"batch": batch.batch_id, "why": why})
+        event = self.run.event("returned", ticket.ticket_id, {"batch": batch.batch_id, "why": why})
         return Change(event, released(ticket, item, batch), ticket.revision, adds)
 
     def tickets(self, items: Sequence[BatchItem]) -> dict[str, Ticket]:
         """Return the tickets of items as they stand now."""
-        return {t.ticket_id: t for t in self.store.find(Selection(ids=tuple(item.ticket_id for item in items)))}
+        return {t.ticket_id: t for t in self.run.store.find(Selection(ids=tuple(item.ticket_id for item in items)))}
 
 
 def paid(batch: Batch, item: BatchItem, cost: float) -> Spent:
@@ -100,9 +95,9 @@ def released(ticket: Ticket, item: BatchItem, batch: Batch) -> Ticket | None:
 class BatchSubmitter:
     """One classifier's requests on their way; `trouble` is what keeps more from being gathered."""
 
-    def __init__(self, desk: BatchContext, batcher: Batcher, *, proposals: bool = False) -> None:
+    def __init__(self, context: BatchContext, batcher: Batcher, *, proposals: bool = False) -> None:
         self.trouble: TriageError | None = None
-        self._desk = desk
+        self._context = context
         self._batcher = batcher
         self._proposals = proposals
         self._batch: Batch | None = None
@@ -113,7 +108,7 @@ class BatchSubmitter:
         self._requests: dict[int, BatchRequest] = {}  # of the changes that are not saved yet
         self._ahead = 0  # so many tickets of a chunk are not looked at yet
         self._aside, self._sums, self._left = 0.0, 0, 0.0  # what is set aside, in how many sums; what of it is free
-        options = desk.store.batch_options(batcher.fingerprint)
+        options = context.run.store.batch_options(batcher.fingerprint)
         if options:
             batcher.remember(options)
 
@@ -123,7 +118,7 @@ class BatchSubmitter:
         yield [Outcome(None, Action.WAITING, Decided(ticket, None, asked=False), None, ticket) for ticket in there]
         postponed = [o for o in postponed if o.ticket.status != "waiting"]
         key_of = {o.ticket.ticket_id: ids.answer_key(self._batcher.fingerprint, o.ticket.text) for o in postponed}
-        asked = dict(self._desk.store.joinable(list(key_of.values())))
+        asked = dict(self._context.run.store.joinable(list(key_of.values())))
         for place, outcome in enumerate(postponed):
             self._ahead = len(postponed) - place
             ticket = outcome.ticket
@@ -152,7 +147,7 @@ class BatchSubmitter:
     def _room_for(self, ticket: Ticket) -> Generator[list[Outcome[Decided]], None, BatchRequest | None]:
         """Return a ticket's request in a batch that has room for it, its money set aside; None where that fails."""
         of = self._batcher
-        while self.trouble is None and not self._desk.budget.stopping:
+        while self.trouble is None and not self._context.run.budget.stopping:
             batch = self._batch or self._opened()
             request = of.request(ticket, batch.batch_id, self._number)
             full = self._number == of.most_requests or self._size + len(request.line) > of.most_bytes
@@ -175,16 +170,16 @@ class BatchSubmitter:
         """
         if worst > self._left:
             amounts = [worst - self._left, *[worst] * (self._ahead - 1)]
-            granted = amounts[: self._desk.budget.set_aside(amounts)]
+            granted = amounts[: self._context.run.budget.set_aside(amounts)]
             if not granted:
-                raise self._desk.budget.exceeded(worst)
+                raise self._context.run.budget.exceeded(worst)
             self._aside += sum(granted)
             self._left += sum(granted)
             self._sums += len(granted)
         self._left -= worst
 
     def _opened(self) -> Batch:
-        of, run_id = self._batcher, self._desk.lease.run_id
+        of, run_id = self._batcher, self._context.run.lease.run_id
         batch = self._batch = Batch(
             ids.new_id(), of.name, of.address, of.fingerprint, json.dumps(of.labels, ensure_ascii=False), of.options,
             run_id, ids.now(), run_id=run_id,
@@ -192,13 +187,13 @@ class BatchSubmitter:
         self._spool = spooled()
         self._size = self._number = 0
         data = {"batch": batch.batch_id, "classifier": of.name}
-        self._desk.store.open_batch(batch, self._desk.event("batch_opened", None, data))
+        self._context.run.store.open_batch(batch, self._context.run.event("batch_opened", None, data))
         return batch
 
     def _waiting(self, ticket: Ticket, item: BatchItem, outcome: Outcome[Answer]) -> Change:
         data = {"classifier": self._batcher.name, "batch": item.batch_id, "request": item.number}
         data |= {"sent": {self._batcher.address: texts_of(ticket)}}
-        event = self._desk.event("submitted", ticket.ticket_id, data)
+        event = self._context.run.event("submitted", ticket.ticket_id, data)
         status = ticket.status if self._proposals else "waiting"
         waiting = ticket._replace(status=status, revision=ticket.revision + 1, run_id=None)
         return Change(event, waiting, ticket.revision, (*(outcome.value.steps if outcome.value else ()), item))
@@ -208,7 +203,7 @@ class BatchSubmitter:
         changes, requests = self._changes, self._requests
         self._changes, self._requests = [], {}
         held, cost = [], 0.0
-        for change, accepted in zip(changes, self._desk.save(changes), strict=True):
+        for change, accepted in zip(changes, self._context.save(changes), strict=True):
             item = change.adds[-1]
             if change.ticket is None or not isinstance(item, BatchItem):
                 raise TypeError(change)
@@ -220,7 +215,7 @@ class BatchSubmitter:
             if belongs and self._spool and (request := requests.pop(item.number, None)):
                 self._spool.write(request.line)
                 cost += request.worst
-        self._desk.budget.settle(self._aside, cost, self._sums)
+        self._context.run.budget.settle(self._aside, cost, self._sums)
         self._aside, self._sums, self._left = 0.0, 0, 0.0
         return held
 
@@ -235,7 +230,7 @@ class BatchSubmitter:
             if trouble is not None and not isinstance(trouble, UnknownOutcomeError):
                 return
         for chunk in chunked(sent):
-            tickets = list(self._desk.store.find(Selection(ids=tuple(chunk))))
+            tickets = list(self._context.run.store.find(Selection(ids=tuple(chunk))))
             yield [
                 Outcome(None, Action.WAITING, Decided(ticket, None, asked=True), None, ticket)
                 for ticket in tickets
@@ -243,9 +238,9 @@ class BatchSubmitter:
             ]
 
     def _handed_over(self, batch: Batch, spool: IO[bytes]) -> TriageError | None:
-        desk = self._desk
-        if desk.budget.stopping or not spool.tell():
-            desk.give_back(batch, "the run was stopped before it was sent" if spool.tell() else "it is empty")
+        context = self._context
+        if context.run.budget.stopping or not spool.tell():
+            context.give_back(batch, "the run was stopped before it was sent" if spool.tell() else "it is empty")
             return None
         about = {"batch": batch.batch_id, "classifier": batch.classifier, "requests": self._number}
         sending = batch._replace(state="sending", requests=self._number)
@@ -253,18 +248,18 @@ class BatchSubmitter:
         def mark() -> bool:
             nonlocal sending
             sending = sending._replace(sent_at=ids.now())
-            return desk.store.advance_batch(sending, "gathering", desk.event("batch_sent", None, about), desk.lease)
+            return context.advance(sending, "gathering", context.run.event("batch_sent", None, about))
 
         try:
             provider_id = self._batcher.submit(batch, spool, mark)
         except UnknownOutcomeError as error:
             return error
         except TriageError as error:
-            desk.give_back(sending if sending.sent_at else batch, f"it was not taken: {error.code}")
+            context.give_back(sending if sending.sent_at else batch, f"it was not taken: {error.code}")
             return error
         done = sending._replace(state="submitted", provider_id=provider_id)
-        event = desk.event("batch_submitted", None, {**about, "provider_batch": provider_id})
-        desk.store.advance_batch(done, "sending", event, desk.lease)
+        event = context.run.event("batch_submitted", None, {**about, "provider_batch": provider_id})
+        context.advance(done, "sending", event)
         return None
 
 

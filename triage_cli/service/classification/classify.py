@@ -15,10 +15,10 @@ Decide = Callable[[Iterable[Sequence[Ticket]]], Iterator[list[Outcome[Decided]]]
 class ClassifyRun:
     """Decides the selected tickets of one run. `through` tells, at the end, whether all of them were decided."""
 
-    def __init__(self, deciding: DecisionRecorder, claiming: TicketClaimer, tally: RunRecorder) -> None:
+    def __init__(self, deciding: DecisionRecorder, tally: RunRecorder) -> None:
         self.through = False
         self._deciding = deciding
-        self._claiming = claiming
+        self._claiming = TicketClaimer(deciding.context)
         self._tally = tally
         self._aside: list[Outcome[Decided]] = []  # nobody need be asked about these
         self._rows: dict[str, int] = {}  # of the tickets that are being asked about

@@ -1,55 +1,37 @@
 """Tickets get their category: ask a classifier, hold its answer against the threshold, save what has arrived."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from triage_cli.domain import ids
-from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Answer, Classification, Decided, Decision, Standing, Unfinished
 from triage_cli.domain.errors import AnswerError, TriageError
 from triage_cli.domain.prompt_injection import Suspicion
 from triage_cli.domain.routing import SETTLED, woken
-from triage_cli.domain.runs import Action, Lease, Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Classifier
-from triage_cli.ports.storage import Store
-from triage_cli.runtime.budget import Budget
 from triage_cli.service.classification.category_check import Unchecked
+from triage_cli.service.run_context import RunContext
 
 # A ticket that no run could classify this often goes to a person.
 PATIENCE = 3
 
 
 class DecisionRecorder:
-    """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so.
-
-    While it waits for answers, it calls `breathe`.
-    """
+    """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so."""
 
     def __init__(
-        self,
-        store: Store,
-        classifier: Classifier,
-        labels: frozenset[str],
-        actor: str,
-        lease: Lease,
-        budget: Budget,
-        breathe: Callable[[], None],
-        *,
-        force: bool = False,
+        self, context: RunContext, classifier: Classifier, labels: frozenset[str], *, force: bool = False
     ) -> None:
-        self._store = store
+        self.context = context
         self.classifier = classifier
         self.labels = labels
         self.suspicion = Suspicion(labels)
-        self._actor = actor
-        self._lease = lease
-        self._budget = budget
-        budget.hold = lambda ticket_ids: store.hold(lease, ticket_ids)
-        self.breathe = breathe
+        context.budget.hold = lambda ticket_ids: context.store.hold(context.lease, ticket_ids)
         self.check = Unchecked()
         self._force = force
         self._noted = False
@@ -70,7 +52,7 @@ class DecisionRecorder:
         if self._force:
             return named
         asked = [t for t in tickets if t.ticket_id not in named and t.decision_id and t.status not in ("new", "failed")]
-        decisions = self._store.decisions([t.decision_id for t in asked if t.decision_id]) if asked else {}
+        decisions = self.context.store.decisions([t.decision_id for t in asked if t.decision_id]) if asked else {}
         for ticket in asked:
             before = decisions.get(ticket.decision_id or "")
             keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints}
@@ -80,8 +62,8 @@ class DecisionRecorder:
 
     def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Ask about tickets this run holds; outcomes carry the ticket asked about as `item`, and no row."""
-        for outcomes in self.classifier.classify(self.check.over(chunks), self._budget):
-            self.breathe()
+        for outcomes in self.classifier.classify(self.check.over(chunks), self.context.budget):
+            self.context.heartbeat()
             yield self.save(outcomes) if outcomes else []
             if outcomes:
                 self.check.after()
@@ -94,12 +76,11 @@ class DecisionRecorder:
         self.note()
         at = ids.now()
         changes = [self.change(outcome.ticket, outcome, at) for outcome in outcomes]
-        with self._budget.recording(self._lease) as lease:
-            conflicts = self._store.save(changes, lease)
+        conflicts = self.context.save(changes)
         if any(conflicts):
             changes = discreet(changes, conflicts)
             too_late = [late(change) for change, no in zip(changes, conflicts, strict=True) if no is not None]
-            self._store.save(too_late, self._lease)
+            self.context.save(too_late)
         done = []
         for change, conflict, before in zip(changes, conflicts, outcomes, strict=True):
             if isinstance(before.value, Unfinished):
@@ -129,7 +110,7 @@ class DecisionRecorder:
     def note(self) -> None:
         """Record once what is asked."""
         for asking in self.classifier.askings() if not self._noted else ():
-            self._store.note_asking(asking)
+            self.context.store.note_asking(asking)
             self._endpoints[asking.fingerprint] = asking.endpoint
         self._noted = True
 
@@ -178,7 +159,7 @@ class DecisionRecorder:
             ticket = bears._replace(revision=before.revision + 1)
             decision = decision._replace(status=ticket.status, standing=Standing.NEXT)
         data |= decision_data(decision)
-        event = Event("classified", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
+        event = self.context.event("classified", ticket.ticket_id, data, at)
         return Change(event, ticket, before.revision, new, decision)
 
     def _doubts(self, ticket: Ticket, answer: Answer) -> tuple[str, ...]:

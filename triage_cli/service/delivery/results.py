@@ -10,9 +10,9 @@ from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError, TriageError, UnavailableError
-from triage_cli.domain.runs import Lease, Outcome
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Ticket
-from triage_cli.ports.storage import Store
+from triage_cli.service.run_context import RunContext
 
 # A ticket that others change at the same moment this often in a row is left to the next run.
 TRIES = 5
@@ -23,10 +23,9 @@ GONE = 410
 class AttemptRecorder:
     """Saves how attempts ended, for one run."""
 
-    def __init__(self, store: Store, actor: str, lease: Lease) -> None:
-        self._store = store
-        self._actor = actor
-        self._lease = lease
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._store = context.store
 
     def tell(self, outcomes: Sequence[Outcome[Receipt]], patience: "RetryPolicy") -> list["AttemptResult"]:
         """Save how attempts ended; a ticket that moved on meanwhile is read again and told again."""
@@ -36,7 +35,7 @@ class AttemptRecorder:
         tickets = {o.item.ticket.ticket_id: o.item.ticket for o in outcomes if isinstance(o.item, OutgoingDelivery)}
         for _ in range(TRIES):
             changes, results = self._results(left, tickets, patience)
-            conflicts = self._store.save(changes, self._lease)
+            conflicts = self._context.save(changes)
             tickets = {}
             for result, conflict in zip(results, conflicts, strict=True):
                 if conflict is None:
@@ -97,7 +96,7 @@ class AttemptRecorder:
         if outcome.error:
             data |= {"error": outcome.error.code}
             action = "dead_letter" if delivery.state == "dead" else "delivery_failed"
-        return Event(action, delivery.ticket_id, self._lease.run_id, self._actor, at, data)
+        return self._context.event(action, delivery.ticket_id, data, at)
 
     def _switch_off_the_gone(self, outcomes: Sequence[Outcome[Receipt]]) -> None:
         gone = {
@@ -107,8 +106,7 @@ class AttemptRecorder:
         }
         for name in sorted(gone - self._store.switched_off()):
             self._store.switch(name, off=True)
-            event = Event("destination_off", None, self._lease.run_id, self._actor, ids.now(), {"destination": name})
-            self._store.save([Change(event)], self._lease)
+            self._context.save([Change(self._context.event("destination_off", None, {"destination": name}))])
 
 
 class AttemptResult(NamedTuple):

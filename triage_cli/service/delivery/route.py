@@ -6,19 +6,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain import ids, routing
-from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed, Rule
 from triage_cli.domain.errors import NoRouteError, NotClassifiedError
-from triage_cli.domain.runs import Action, Lease, Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import NAMED
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Destination
-from triage_cli.ports.storage import Store
-from triage_cli.runtime.stop import StopControl
 from triage_cli.service.delivery.dispatcher import ROOM, DeliveryBatch, DestinationBreakers, Dispatcher
 from triage_cli.service.delivery.results import AttemptRecorder, AttemptResult, RetryPolicy
 from triage_cli.service.delivery.ticket_outcomes import Waiting, or_offline
+from triage_cli.service.run_context import RunContext
 
 # Seconds between two looks at what has fallen due while something is still on its way.
 LOOK = 1.0
@@ -38,34 +36,18 @@ class RoutingTable(NamedTuple):
 
 
 class Delivering:
-    """Routes and delivers for one run; close it, so that it lets go of the destinations.
+    """Routes and delivers for one run; close it, so that it lets go of the destinations."""
 
-    While it waits for them, it calls `breathe`.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        map_: RoutingTable,
-        actor: str,
-        lease: Lease,
-        allowance: StopControl,
-        breathe: Callable[[], None],
-        *,
-        retry_dead: bool = False,
-    ) -> None:
-        self._store = store
+    def __init__(self, context: RunContext, map_: RoutingTable, *, retry_dead: bool = False) -> None:
+        self._context = context
+        self._store = context.store
         self._map = map_
-        self._actor = actor
-        self._lease = lease
-        self._allowance = allowance
-        self._breathe = breathe
         self._retry_dead = retry_dead
-        self._attempts = AttemptRecorder(store, actor, lease)
-        off = store.switched_off()
+        self._attempts = AttemptRecorder(context)
+        off = self._store.switched_off()
         if retry_dead:
             for name in off:
-                store.switch(name, off=False)
+                self._store.switch(name, off=False)
         self._post = Dispatcher(map_.destination, frozenset() if retry_dead else off, circuits=map_.circuits)
 
     def close(self) -> None:
@@ -82,7 +64,7 @@ class Delivering:
         """
         waiting: dict[str, Waiting] = {}
         for chunk in chunks:
-            outcomes, parcels = self._decide(chunk, again=again, holder=self._lease.run_id)
+            outcomes, parcels = self._decide(chunk, again=again, holder=self._context.run.run_id)
             left = Counter(parcel.ticket.ticket_id for parcel in parcels)
             ready = []
             for outcome in outcomes:
@@ -114,15 +96,15 @@ class Delivering:
         """
         names, looked = self._owed(ids), time.monotonic()
         while True:
-            if time.monotonic() - looked > LOOK and not self._allowance.stopping:
+            if time.monotonic() - looked > LOOK and not self._context.stop.stopping:
                 names, looked = self._owed(ids), time.monotonic()
             for name in list(names):
                 room = self._post.room(name)
-                if self._allowance.stopping or not room:
+                if self._context.stop.stopping or not room:
                     names.remove(name)
                 elif room >= ROOM // 2:
                     few = min(room, NAMED)
-                    parcels = self._store.due(name, self._lease, few, ids=ids)
+                    parcels = self._store.due(name, self._context.lease, few, ids=ids)
                     self._post.put(parcels)
                     if len(parcels) < few:
                         names.remove(name)
@@ -136,12 +118,12 @@ class Delivering:
         return [name for name in self._store.owed(ids) if name not in self.offline]
 
     def _collect(self) -> list[DeliveryBatch]:
-        self._breathe()
-        if self._allowance.stopping:
+        self._context.heartbeat()
+        if self._context.stop.stopping:
             self._post.stop()
         arrived = self._post.collect()
         if parked := [parcel.delivery.delivery_id for each in arrived for parcel in each.parked]:
-            self._store.let_go(parked, self._lease)
+            self._store.let_go(parked, self._context.lease)
         return arrived
 
     def _told(self, arrived: DeliveryBatch) -> list[AttemptResult]:
@@ -185,7 +167,7 @@ class Delivering:
                 changes.append(change)
         refused = {
             change.event.ticket_id: conflict
-            for change, conflict in zip(changes, self._store.save(changes, self._lease), strict=True)
+            for change, conflict in zip(changes, self._context.save(changes), strict=True)
             if conflict is not None
         }
         parcels = [
@@ -251,7 +233,7 @@ class Delivering:
         }
         if cut_off := [d.destination for d in owed.new if d.destination in self.offline]:
             data["offline"] = cut_off
-        event = Event("routed", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
+        event = self._context.event("routed", ticket.ticket_id, data, at)
         return Outcome(None, Action(status), Routed(ticket, tuple(after)), None, before), Change(
             event, ticket, before.revision, adds
         )
@@ -259,7 +241,7 @@ class Delivering:
     def _revived(self, deliveries: Iterable[Delivery], adds: Sequence[Delivery]) -> tuple[Delivery, ...]:
         dropped = {d.delivery_id for d in adds}
         return tuple(
-            d._replace(state="pending", due_at=time.time(), done_at=None, run_id=self._lease.run_id)
+            d._replace(state="pending", due_at=time.time(), done_at=None, run_id=self._context.run.run_id)
             for d in deliveries
             if d.state == "dead" and d.delivery_id not in dropped
         )
@@ -280,7 +262,7 @@ class Delivering:
             "config": self._map.config_hash,
             "superseded": [d.delivery_id for d in superseded],
         }
-        event = Event("unroutable", ticket.ticket_id, self._lease.run_id, self._actor, at, data)
+        event = self._context.event("unroutable", ticket.ticket_id, data, at)
         gone = {d.delivery_id: d for d in superseded}
         after = tuple(gone.get(d.delivery_id, d) for d in deliveries)
         outcome = Outcome[Routed](None, Action.UNROUTABLE, Routed(ticket, after), error, before)

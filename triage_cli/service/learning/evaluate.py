@@ -11,7 +11,7 @@ from triage_cli.domain.decisions import Answer, Calibration, Classification, Cla
 from triage_cli.domain.errors import BudgetError, TriageError
 from triage_cli.domain.evaluation import calibration
 from triage_cli.domain.evaluation.metrics import Graded, Scored, calibration_error, scored, wilson
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import InputPart, Outcome
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Category, Ticket
@@ -103,12 +103,14 @@ class Evaluating:
     @contextmanager
     def _asking(self, plan: ClassifyPlan) -> Iterator[tuple[RunRecorder, Classifier]]:
         """Begin a run of this command with its budget, and open the classifier; one limit holds for all its runs."""
-        with running(self._store, "eval", self._actor, self._command_line, self.allowance, self._brought) as tally:
-            tally.budget(plan.max_cost, self._per_day)
+        with running(
+            self._store, "eval", self._actor, self._command_line, self.allowance, InputPart(spent=self._brought)
+        ) as tally:
+            tally.context.open_budget(plan.max_cost, self._per_day)
             try:
-                yield tally, self._classifier(plan, tally.run.run_id)
+                yield tally, self._classifier(plan, tally.context.run.run_id)
             finally:
-                self._brought = tally.money.brought
+                self._brought = tally.context.budget.brought
 
     def attack(self, plan: ClassifyPlan) -> Attacked:
         """Try the shipped attacks on one classifier, nothing recalled and no ticket stored.
@@ -119,8 +121,8 @@ class Evaluating:
             tries = Tries(self._categories)
             stopped: TriageError | None = None
             try:
-                for asked in tries.over(classifier, tally.money):
-                    tally.breathe()
+                for asked in tries.over(classifier, tally.context.budget):
+                    tally.context.heartbeat()
                     tally.counts["asked"] += asked
             except BudgetError as error:
                 stopped = error
@@ -156,7 +158,7 @@ class Evaluating:
                 tally.codes.add(error.exit_code)
             seconds = time.monotonic() - start
             fitted = tuple(self._fit(asked, tally)) if fit and stopped is None else ()
-            found = self._scored(classifier.name, asked, own, tally.money.spent, seconds)
+            found = self._scored(classifier.name, asked, own, tally.context.budget.spent, seconds)
             return Evaluated(found, fitted, stopped, _mistakes(asked, rows), self._told(asked))
 
     def _ask(self, classifier: Classifier, rows: Sequence[Labelled], tally: RunRecorder) -> Iterator[list[_Asked]]:
@@ -171,14 +173,14 @@ class Evaluating:
                     return
                 yield chunk
 
-        for outcomes in classifier.classify(chunks(), tally.money):
-            tally.breathe()
+        for outcomes in classifier.classify(chunks(), tally.context.budget):
+            tally.context.heartbeat()
             answered = [_asked(outcome, labels) for outcome in outcomes]
             paid = [
                 s for a in answered for s in a.steps if s.confidence_source != "model" and not s.error and not s.reused
             ]
             if paid:
-                with tally.money.recording(tally.lease) as lease:
+                with tally.context.budget.recording(tally.context.lease) as lease:
                     self._shelf.keep_trials([s._replace(confidence=s.raw_confidence) for s in paid], lease)
             answered = [
                 a for a, outcome in zip(answered, outcomes, strict=True) if not isinstance(outcome.value, Unfinished)
@@ -223,7 +225,7 @@ class Evaluating:
                 _error(pairs), _error(calibration.held_out(pairs)), ids.now(),
             )  # fmt: skip
             data = {"classifier": found.classifier, "fingerprint": fingerprint, "n": found.n, "method": found.method}
-            event = Event("calibrated", None, tally.run.run_id, self._actor, found.at, data)
+            event = Event("calibrated", None, tally.context.run.run_id, self._actor, found.at, data)
             self._shelf.keep_calibration(found, event)
             yield found
 

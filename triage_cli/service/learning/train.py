@@ -133,7 +133,7 @@ class Learning:
             return self._kept(material, self._in_use(self._shelf.active()))._replace(reason=reason)
         with running(self._store, "learn", self._actor, self._command_line, StopControl()) as tally:
             for _ in range(TRIES):
-                if lesson := self._learned(material, tally.run.run_id):
+                if lesson := self._learned(material, tally.context.run.run_id):
                     return lesson
                 material = self.material(material.given)
         raise UnavailableError(
@@ -180,7 +180,7 @@ class Learning:
     def roll_back(self) -> TrainingReport:
         """Use the version before the one in use; before the first stands the built-in model."""
         with running(self._store, "learn", self._actor, self._command_line, StopControl()) as tally:
-            event = Event("rolled_back", None, tally.run.run_id, self._actor, ids.now())
+            event = Event("rolled_back", None, tally.context.run.run_id, self._actor, ids.now())
             try:
                 version = self._shelf.step_back(event)
             except LookupError:
