@@ -67,20 +67,18 @@ def leaves(tree: Any, place: str) -> Iterator[tuple[str, str]]:
             yield from leaves(inner, f"{place}[{number}]")
 
 
-def compiled(
-    tree: Any, names: AbstractSet[str], place: str, finalize: Callable[[Any], str] | None = None
-) -> Callable[[Mapping[str, Any]], Any]:
+def compiled(tree: Any, names: AbstractSet[str], place: str) -> Callable[[Mapping[str, Any]], Any]:
     """Return what renders a YAML tree: its string leaves are templates, everything else stays as it is.
 
     Raises `TemplateMistake`; what it returns raises `TemplateFailure`, with the place of the leaf.
     """
     if isinstance(tree, str):
-        return Template(tree, names, place, finalize or as_text).value
+        return Template(tree, names, place).value
     if isinstance(tree, Mapping):
-        fields = {key: compiled(inner, names, f"{place}.{key}", finalize) for key, inner in tree.items()}
+        fields = {key: compiled(inner, names, f"{place}.{key}") for key, inner in tree.items()}
         return lambda values: {key: render(values) for key, render in fields.items()}
     if isinstance(tree, list | tuple):
-        items = [compiled(inner, names, f"{place}[{n}]", finalize) for n, inner in enumerate(tree)]
+        items = [compiled(inner, names, f"{place}[{n}]") for n, inner in enumerate(tree)]
         return lambda values: [render(values) for render in items]
     return lambda _: tree
 
@@ -160,11 +158,16 @@ def as_text(value: Any) -> str:
     return compact(value) if isinstance(value, bool | list | tuple | dict) else str(value)
 
 
-def as_url_part(value: Any) -> str:
-    """Return a value percent-encoded. Raises `TemplateFailure` for nothing, which would make it another address."""
+def as_query_part(value: Any) -> str:
+    """Return a value as text. Raises `TemplateFailure` for nothing, which would make it another address."""
     if text := as_text(value):
-        return quote(text, safe="")
+        return text
     raise TemplateFailure("a value is empty, and the address would be another one without it")
+
+
+def as_url_part(value: Any) -> str:
+    """Return a value percent-encoded. Raises `TemplateFailure` as `as_query_part` does."""
+    return quote(as_query_part(value), safe="")
 
 
 # Checking

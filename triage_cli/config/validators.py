@@ -130,6 +130,15 @@ def _no_name(value: str) -> str:
     return ""
 
 
+def named(place: ConfigNode) -> dict[str, ConfigNode]:
+    """Return the entries of a section whose keys are names."""
+    entries = place.entries()
+    for name, inner in entries.items():
+        if objection := no_name(name):
+            inner.wrong(f"the name {objection}")
+    return entries
+
+
 def same_name(name: str) -> str:
     """Return what two names have in common that a person would take for one."""
     return unicodedata.normalize("NFC", name).casefold()
@@ -288,3 +297,11 @@ def absolute(value: str, folder: Path, home: Path | None) -> Path:
             raise ConfigValueError("begins with ~, and there is no home directory; write the whole path")
         return home / value[2:]
     return folder / value
+
+
+# What every destination takes.
+TIMEOUT = number(0.1, 3600)
+RETRIES: Mapping[str, Field] = {
+    "max_attempts": Field(number(1, 100, whole=True)),
+    "retry_schedule": Field(several(number(0, 30 * 86_400), least=1, most=100)),
+}

@@ -1,0 +1,280 @@
+"""Destinations of type `http` in config.yaml: the request, whom it comes from, and what its answer means.
+
+Templates are looked at where destinations are opened or checked, not here: most commands send nothing.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from triage_cli.config.models import AnswerTest, AuthSpec, DestinationSpec, HttpSpec, OnceSpec, UndoSpec
+from triage_cli.config.presets import filled, preset_names
+from triage_cli.config.validators import (
+    RETRIES,
+    TIMEOUT,
+    Field,
+    header,
+    no_url,
+    number,
+    one_of,
+    record,
+    several,
+    text,
+    truth,
+    variable,
+)
+from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar, kind
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+# Headers that the program writes itself, or that have a key of their own since they hold secrets.
+OWN_HEADERS = re.compile(
+    r"(?i)host|content-length|transfer-encoding|connection|webhook-.*|idempotency-key|accept-encoding"
+    r"|(?P<secret>authorization|proxy-authorization|cookie)"
+)
+EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+
+
+def read_http(name: str, place: ConfigNode) -> DestinationSpec:
+    """Read a destination of type `http`; its mistakes are in the place's book."""
+    preset = place.entries().get("preset")
+    chosen = preset.read(one_of(*preset_names())) if preset else None
+    needs: frozenset[str] = frozenset()
+    if chosen:
+        place, needs = filled(place, chosen)
+    others = {key: Field(text) for key in sorted(needs - HTTP.keys())}
+    values = record(place, {**HTTP, **others}, f"destinations.{name}", instead="auth, key_env or url_env")
+    given = {key: values.pop(key) for key in others if key in values}
+    values.pop("type")
+    common = {key: values.pop(key) for key in COMMON if key in values}
+    _check_together(place, values)
+    return DestinationSpec(name, "http", **common, http=HttpSpec(given=given, **values))
+
+
+def _check_together(place: ConfigNode, values: Mapping[str, Any]) -> None:
+    """Object to keys that exclude each other, and to those without which others mean nothing."""
+    given = place.value.keys()
+    if not given & {"url", "url_env"} and "preset" not in given:
+        place.wrong("url is missing (or url_env, where the address itself is a secret)")
+    for one, other in (("url", "url_env"), ("body", "form")):
+        if {one, other} <= given:
+            place.wrong(f"{one} and {other} exclude each other; remove one")
+    auth = values.get("auth")
+    if auth is not None and not auth.env and "key_env" not in given:
+        place.wrong("auth needs env, the variable that holds what goes into the header")
+
+
+# Addresses
+
+
+def address(place: ConfigNode) -> str:
+    """Accept an address whose scheme and host stand as they are; its path and query may hold templates."""
+    value = text(place)
+    if objection := no_address(value):
+        raise ConfigValueError(objection)
+    return _marked(place, value)
+
+
+def no_address(value: str) -> str:
+    """Say why nothing is sent to this address, or nothing. The address is not repeated: it may be a secret."""
+    before = re.match(r"[^/]*//[^/?#]*", value)
+    if before and EXPRESSION.search(before[0] + "}}"):
+        return "holds a template in its host; scheme and host must stand as they are"
+    plain = EXPRESSION.sub("x", value)
+    if objection := no_url(plain):
+        return objection
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(plain)
+    if "#" in plain:
+        return "holds a #, and what follows that is never sent"
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        return "must begin with https://, since http:// is for this machine alone (127.0.0.1, localhost)"
+    return ""
+
+
+def _is_loopback(host: str) -> bool:
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def endpoint(place: ConfigNode) -> str:
+    """Accept what follows an address."""
+    value = text(place)
+    if not value.startswith("/") or re.search(r"[\s#\\]", EXPRESSION.sub("x", value)):
+        raise ConfigValueError("must begin with / and hold no blank, since it follows the url")
+    return _marked(place, value)
+
+
+def address_or_endpoint(place: ConfigNode) -> str:
+    """Accept an address, or what follows the destination's own."""
+    return endpoint(place) if text(place).startswith("/") else address(place)
+
+
+# Templates
+
+
+def _marked(place: ConfigNode, value: str) -> str:
+    """Return a template, after its line was noted: what is wrong in it is told later."""
+    if "{" in value:
+        place.origin(place.path)
+    return value
+
+
+def scalar(place: ConfigNode) -> str:
+    """Accept a text, or a number or truth as it was written."""
+    if isinstance(place.value, bool | int | float):
+        return place.node.text
+    return _marked(place, text(place))
+
+
+def texts(check_name: Callable[[ConfigNode, str], None] = lambda _place, _name: None) -> Callable[..., Any]:
+    """Accept a mapping of names to templates."""
+
+    def read(place: ConfigNode) -> dict[str, str]:
+        found = {}
+        for name, inner in place.entries().items():
+            check_name(inner, name)
+            if (value := inner.read(scalar)) is not None:
+                found[name] = value
+        return found
+
+    return read
+
+
+def tree(place: ConfigNode) -> Any:
+    """Accept any YAML whose string leaves are templates."""
+    if isinstance(place.value, dict):
+        return {key: inner.read(tree) for key, inner in place.entries().items()}
+    if isinstance(place.value, list):
+        return [inner.read(tree) for inner in place.items()]
+    if isinstance(place.value, UnsupportedScalar):
+        raise ConfigValueError(f'is {kind(place.node)} to YAML; quote it: "{place.node.text}"')
+    return _marked(place, place.value) if isinstance(place.value, str) else place.value
+
+
+# Parts of a request and of an answer
+
+
+def _own_header(place: ConfigNode, name: str) -> None:
+    header(place._replace(node=place.node._replace(value=name)))
+    if found := OWN_HEADERS.fullmatch(name):
+        said = "is set by auth, which names variables" if found["secret"] else "is set by the program"
+        place.wrong(f"{said}; remove it")
+    if isinstance(place.value, str) and re.search(r"[\x00-\x1f\x7f]", place.value):
+        place.wrong("holds a line break or another control character")
+
+
+def _plain(place: ConfigNode) -> str:
+    if re.search(r"[\x00-\x1f\x7f]", value := text(place)):
+        raise ConfigValueError("holds a line break or another control character")
+    return value
+
+
+def _auth_header(place: ConfigNode) -> str:
+    name = header(place)
+    found = OWN_HEADERS.fullmatch(name)
+    if found and not found["secret"]:
+        raise ConfigValueError("is set by the program; name another header")
+    return name
+
+
+def _auth(place: ConfigNode) -> AuthSpec:
+    values = record(place, AUTH, place.path, instead="basic, bearer or env")
+    kinds = [key for key in ("basic", "bearer", "header") if key in place.value]
+    if len(kinds) != 1:
+        raise ConfigValueError("takes one of basic: [USER, PASSWORD], bearer: VARIABLE, and header: NAME with env")
+    if kinds[0] != "header" and {"env", "prefix"} & place.value.keys():
+        raise ConfigValueError(f"env and prefix mean nothing to {kinds[0]}")
+    if kinds[0] == "header":
+        env = (values["env"],) if "env" in values else ()
+        return AuthSpec("header", env, values.get("header", ""), values.get("prefix", ""))
+    return AuthSpec("basic" if kinds[0] == "basic" else "bearer", values.get(kinds[0], ()))
+
+
+def _value(place: ConfigNode) -> Any:
+    if isinstance(place.value, dict | list | UnsupportedScalar):
+        raise ConfigValueError(f"must be a text, a number, true, false or null, not {kind(place.node)}")
+    return place.value
+
+
+def _answer(place: ConfigNode) -> AnswerTest:
+    values = record(place, ANSWER, place.path)
+    if not {"status", "path"} & place.value.keys() or (
+        {"is", "contains"} & place.value.keys() and "path" not in place.value
+    ):
+        raise ConfigValueError("needs status, or path and what is there")
+    wanted = (values["is"],) if "is" in values else ()
+    return AnswerTest(values.get("status", ()), values.get("path"), wanted, values.get("contains", ""))
+
+
+def _kept(place: ConfigNode) -> dict[str, str]:
+    found = {}
+    for name, inner in place.entries().items():
+        if not re.fullmatch(r"[A-Za-z_]\w{0,39}", name, re.ASCII):
+            inner.wrong("stands in templates as remote.NAME: use letters, digits and _")
+        found[name] = inner.read(text, "")
+    return found
+
+
+def _once(place: ConfigNode) -> OnceSpec:
+    values = record(place, ONCE, place.path)
+    for one, other in (("get", "body"), ("found", "contains")):
+        if len({one, other} & place.value.keys()) != 1:
+            raise ConfigValueError(f"takes one of {one} and {other}")
+    return OnceSpec(**values)
+
+
+def _undo(place: ConfigNode) -> UndoSpec:
+    values = record(place, UNDO, place.path)
+    return UndoSpec(**{"endpoint": "", **values})
+
+
+AUTH: Mapping[str, Field] = {
+    "basic": Field(several(variable, alone=False, least=1, most=2)),
+    "bearer": Field(lambda place: (variable(place),)),
+    "header": Field(_auth_header),
+    "env": Field(variable),
+    "prefix": Field(_plain),
+}
+ANSWER: Mapping[str, Field] = {
+    "status": Field(several(number(100, 599, whole=True), least=1)),
+    "path": Field(text),
+    "is": Field(_value),
+    "contains": Field(text),
+}
+ONCE: Mapping[str, Field] = {
+    "get": Field(address_or_endpoint),
+    "body": Field(tree),
+    "found": Field(text),
+    "contains": Field(scalar),
+}
+UNDO: Mapping[str, Field] = {
+    "endpoint": Field(address_or_endpoint, needed=True),
+    "method": Field(one_of(*METHODS)),
+    "body": Field(tree),
+}
+COMMON: Mapping[str, Field] = {"timeout": Field(TIMEOUT), **RETRIES, "allow_private": Field(truth)}
+HTTP: Mapping[str, Field] = {
+    "type": Field(one_of("http"), needed=True),
+    "preset": Field(text),
+    "method": Field(one_of(*METHODS)),
+    "url": Field(address),
+    "url_env": Field(variable),
+    "endpoint": Field(endpoint),
+    "query": Field(texts()),
+    "headers": Field(texts(_own_header)),
+    "auth": Field(_auth),
+    "key_env": Field(variable),
+    "body": Field(tree),
+    "form": Field(texts()),
+    "ok": Field(_answer),
+    "retry": Field(_answer),
+    "keep": Field(_kept),
+    "once": Field(_once),
+    "undo": Field(_undo),
+    **COMMON,
+}
