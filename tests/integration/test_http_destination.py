@@ -193,6 +193,21 @@ def test_a_search_comes_only_before_an_attempt_after_an_unknown_outcome(stub: Ht
     assert stub.calls[3:] == [search, "POST /issue"]
 
 
+@pytest.mark.parametrize(("number", "answered"), [("INC1", True), ("INC2", False)])
+def test_a_question_before_the_request_finds_what_its_address_needs(
+    stub: HttpStub, tmp_path: Path, number: str, answered: bool
+) -> None:
+    found = {"/find?n=INC1": '{"result": [{"sys_id": "a/1"}]}', "/find?n=INC2": '{"result": []}'}
+    stub.answer = lambda got: Reply(200, found.get(got.path, ""))
+    said = """{{type: http, url: '{root}', endpoint: '/t/{{{{ remote.sys_id }}}}', method: PATCH,
+        find: {{get: '/find?n={{{{ ticket.external_id }}}}', keep: {{sys_id: result.0.sys_id}}}}}}"""
+    outcome = one(opened(tmp_path, said.format(root=stub.root)), a_parcel(external_id=number))
+    assert stub.calls == [f"GET /find?n={number}", *(["PATCH /t/a%2F1"] if answered else [])]
+    if not answered:
+        assert failure(outcome).message == "sys has nothing at result.0.sys_id, which find asks for"
+        assert failure(outcome).final
+
+
 @pytest.mark.parametrize(
     ("once", "reply", "is_found"),
     [

@@ -26,6 +26,7 @@ from triage_cli.config import (
     without_password,
 )
 from triage_cli.config.destinations import DESTINATION
+from triage_cli.config.http_destination import HTTP
 from triage_cli.config.routes import COLUMN, ROUTE, WHEN
 from triage_cli.config.schema import BUDGET, CATEGORY, CLASSIFIER, PRICE, TOP
 from triage_cli.config.validators import Field
@@ -37,6 +38,7 @@ TABLES: Mapping[str, Mapping[str, Field]] = {
     "classifier": CLASSIFIER,
     "price": PRICE,
     "destination": DESTINATION,
+    "http": HTTP,
     "budget": BUDGET,
     "route": ROUTE,
     "when": WHEN,

@@ -8,13 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from triage_cli.config.template_filters import FILTERS, LARGEST, TemplateFailure, as_url_part
 from triage_cli.config.templates import (
-    FILTERS,
-    LARGEST,
     Template,
-    TemplateFailure,
     TemplateMistake,
-    as_url_part,
     compiled,
     delivery_names,
     leaves,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from triage_cli.config.models import AnswerTest, AuthSpec, DestinationSpec, HttpSpec, OnceSpec, UndoSpec
+from triage_cli.config.models import AnswerTest, AuthSpec, DestinationSpec, FindSpec, HttpSpec, OnceSpec, UndoSpec
 from triage_cli.config.presets import filled, preset_names
 from triage_cli.config.validators import (
     RETRIES,
@@ -228,6 +228,11 @@ def _once(place: ConfigNode) -> OnceSpec:
     return OnceSpec(**values)
 
 
+def _find(place: ConfigNode) -> FindSpec:
+    values = record(place, FIND, place.path)
+    return FindSpec(**{"get": "", **values})
+
+
 def _undo(place: ConfigNode) -> UndoSpec:
     values = record(place, UNDO, place.path)
     return UndoSpec(**{"endpoint": "", **values})
@@ -252,6 +257,10 @@ ONCE: Mapping[str, Field] = {
     "found": Field(text),
     "contains": Field(scalar),
 }
+FIND: Mapping[str, Field] = {
+    "get": Field(address_or_endpoint, needed=True),
+    "keep": Field(_kept, needed=True),
+}
 UNDO: Mapping[str, Field] = {
     "endpoint": Field(address_or_endpoint, needed=True),
     "method": Field(one_of(*METHODS)),
@@ -274,6 +283,7 @@ HTTP: Mapping[str, Field] = {
     "ok": Field(_answer),
     "retry": Field(_answer),
     "keep": Field(_kept),
+    "find": Field(_find),
     "once": Field(_once),
     "undo": Field(_undo),
     **COMMON,

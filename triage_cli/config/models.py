@@ -1,7 +1,7 @@
 """The records a configuration consists of, and its defaults. None of them holds a secret, only names of variables."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -89,6 +89,13 @@ class OnceSpec(NamedTuple):
     contains: str = ""
 
 
+class FindSpec(NamedTuple):
+    """A question asked before each attempt: what its answer holds at these paths is `remote.NAME` in the request."""
+
+    get: str
+    keep: Mapping[str, str] = {}
+
+
 class UndoSpec(NamedTuple):
     """The request that takes back, before a new delivery, what an earlier one had added at the same destination."""
 
@@ -117,6 +124,7 @@ class HttpSpec(NamedTuple):
     ok: AnswerTest = AnswerTest()
     retry: AnswerTest | None = None
     keep: Mapping[str, str] = {}
+    find: FindSpec | None = None
     once: OnceSpec | None = None
     undo: UndoSpec | None = None
     given: Mapping[str, str] = {}
@@ -137,6 +145,14 @@ class DestinationSpec(NamedTuple):
     retry_schedule: tuple[float, ...] = (5, 300, 1800, 7200, 18000, 36000)
     allow_private: bool = False
     http: HttpSpec | None = None
+
+    def variables(self) -> Iterator[tuple[str, str]]:
+        """Yield the variables that hold its secrets, each with the key that names it."""
+        yield from (("secret_env", name) for name in self.secret_env)
+        if self.http:
+            named = (("url_env", self.http.url_env), ("key_env", self.http.key_env))
+            yield from ((key, name) for key, name in named if name)
+            yield from (("auth", name) for name in (self.http.auth.env if self.http.auth else ()))
 
 
 class HookSpec(NamedTuple):

@@ -1,14 +1,16 @@
 """A request of one's own to any system over HTTP: what counts as accepted, what is kept of the answer."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from triage_cli.config.models import AnswerTest, DestinationSpec, HttpSpec
-from triage_cli.config.templates import TemplateFailure, is_template
+from triage_cli.config.template_filters import TemplateFailure
+from triage_cli.config.templates import is_template
 from triage_cli.destinations.http_request import HttpRequests, Secrets, hidden_secrets
 from triage_cli.destinations.http_sender import (
     GONE,
+    READ,
     WORKERS,
     Endpoint,
     HttpAnswer,
@@ -59,15 +61,17 @@ class HttpDestination:
 
     async def _attempt(self, send: Send, parcel: OutgoingDelivery) -> Receipt:
         try:
-            search = self._requests.search(parcel) if parcel.delivery.doubtful else None
-            undos = list(self._requests.undos(parcel))
-            request = self._requests.delivery(parcel)
+            question = self._requests.question(parcel)
+            found = await self._answered(send, question) if question else {}
+            search = self._requests.search(parcel, found) if parcel.delivery.doubtful else None
+            undos = list(self._requests.undos(parcel, found))
+            request = self._requests.delivery(parcel, found)
         except TemplateFailure as failure:
             raise DeliveryError(
                 f"{self.name} cannot be sent this ticket: {failure}", hint="correct the template", final=True
             ) from failure
-        if search and (found := await self._found(send, *search)):
-            return found
+        if search and (receipt := await self._found(send, *search)):
+            return receipt
         for undo in undos:
             await self._taken_back(send, undo)
         answer = await send(request)
@@ -81,6 +85,20 @@ class HttpDestination:
         if not _holds(self._http.ok, answer.status, content, usual=range(200, 300)):
             raise self._refusal(answer, content)
         return Receipt(answer.status, kept=self._kept(content))
+
+    async def _answered(self, send: Send, question: HttpRequest) -> Mapping[str, Any]:
+        """Return what the question before the request has found. Raises `DeliveryError` where that is nothing."""
+        answer = await self._aside(send, question)
+        if not 200 <= answer.status < 300:
+            raise self._refusal(answer, None)
+        paths = self._http.find.keep if self._http.find else {}
+        content = _content(answer)
+        found = {name: lookup(content, path) for name, path in paths.items()}
+        if missing := [path for name, path in paths.items() if found[name] is None]:
+            error = DeliveryError(f"{self.name} has nothing at {missing[0]}, which find asks for", final=True)
+            error.answer = self._beginning(answer)
+            raise error
+        return found
 
     async def _found(self, send: Send, search: HttpRequest, contains: str) -> Receipt | None:
         """Look for what an earlier attempt may have made: its answer was lost, so this is the only way to know."""
@@ -118,11 +136,14 @@ class HttpDestination:
         if 200 <= answer.status < 300:
             error.message += ", which is not what ok in the config asks for"
         error.gone = answer.status == GONE and not self._names_one  # else it is the ticket there that is gone
-        if answer.body:
-            text = self._secrets.hidden_in(answer.body.decode("utf-8", "replace"))
-            error.answer = encodable(text)[:KEPT]
+        error.answer = self._beginning(answer)
+        if error.answer:
             error.hint = "triage why tells what it said"
         return error
+
+    def _beginning(self, answer: HttpAnswer) -> str | None:
+        text = self._secrets.hidden_in(answer.body[:READ].decode("utf-8", "replace"))
+        return encodable(text)[:KEPT] or None
 
     def _kept(self, content: Any) -> str | None:
         """Return the values that the configuration keeps, as JSON; one that is no plain value, or long, is not kept."""
@@ -162,7 +183,9 @@ def as_text(http: HttpSpec, parcel: OutgoingDelivery) -> str:
     """Return the requests of one delivery as `route --dry-run` prints them: what is a secret is hidden."""
     requests = HttpRequests(http, hidden_secrets(http))
     try:
-        made = (*requests.undos(parcel), requests.delivery(parcel))
+        question = requests.question(parcel)
+        found = {name: f"<{name}>" for name in http.find.keep} if http.find else {}
+        made = (*([question] if question else ()), *requests.undos(parcel, found), requests.delivery(parcel, found))
     except TemplateFailure as failure:
         return f"(nothing is sent: {failure})"
     return "\n\n".join(map(shown, made))

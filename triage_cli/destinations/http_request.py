@@ -10,13 +10,10 @@ from urllib.parse import quote, urlencode, urlsplit
 from triage_cli import __version__
 from triage_cli.config.http_destination import no_address
 from triage_cli.config.models import AuthSpec, HttpSpec, UndoSpec
+from triage_cli.config.template_filters import TemplateFailure, as_query_part, as_text, as_url_part
 from triage_cli.config.templates import (
     Template,
-    TemplateFailure,
     TemplateMistake,
-    as_query_part,
-    as_text,
-    as_url_part,
     check,
     compiled,
     delivery_names,
@@ -117,7 +114,8 @@ class _Parts(NamedTuple):
 
 
 def _parts(spec: HttpSpec) -> Iterator[_Parts]:
-    public = delivery_names(frozenset(spec.keep), frozenset(spec.given))
+    given, found = frozenset(spec.given), spec.find.keep if spec.find else {}
+    public = delivery_names(frozenset([*spec.keep, *found]), given)
     private = public | {"key"} if spec.key_env else public  # a key stands in no address and in no header
     yield _Parts("url", spec.url or "", public, as_url_part)
     yield _Parts("endpoint", spec.endpoint, public, as_url_part)
@@ -125,6 +123,8 @@ def _parts(spec: HttpSpec) -> Iterator[_Parts]:
     yield _Parts("headers", spec.headers, public)
     yield _Parts("body", spec.body, private)
     yield _Parts("form", spec.form, private)
+    if spec.find:
+        yield _Parts("find.get", spec.find.get, delivery_names(frozenset(spec.keep), given), as_url_part)
     if spec.once:
         yield _Parts("once.get", spec.once.get, public, as_url_part)
         yield _Parts("once.body", spec.once.body, private)
@@ -149,7 +149,8 @@ def mistakes(spec: HttpSpec) -> Iterator[tuple[str, str]]:
 class HttpRequests:
     """Renders the requests of a destination, with these secrets. Raises `TemplateMistake`.
 
-    Its methods raise `TemplateFailure` for what cannot be rendered with a delivery's values, or would be no request.
+    Its methods raise `TemplateFailure` for what cannot be rendered with a delivery's values, or would be no request;
+    `found` is what the request that `question` returns has found.
     """
 
     def __init__(self, spec: HttpSpec, secrets: Secrets) -> None:
@@ -157,9 +158,16 @@ class HttpRequests:
         self._secrets = secrets
         self._render = {part.place: _renderer(part) for part in _parts(spec)}
 
-    def delivery(self, parcel: OutgoingDelivery) -> HttpRequest:
+    def question(self, parcel: OutgoingDelivery) -> HttpRequest | None:
+        """Return the request whose answer the others are made with, if there is one."""
+        if self._spec.find is None:
+            return None
+        values = self._values(parcel, {})
+        return self._request("GET", self._url(self._render["find.get"](values), values, query=False), {}, None)
+
+    def delivery(self, parcel: OutgoingDelivery, found: Mapping[str, Any]) -> HttpRequest:
         """Return the request that delivers."""
-        values = self._values(parcel)
+        values = self._values(parcel, found)
         body, kind = None, None
         if self._spec.form:
             fields = self._render["form"](values).items()
@@ -171,12 +179,12 @@ class HttpRequests:
         headers = own | {name.lower(): _header(name, each) for name, each in self._render["headers"](values).items()}
         return self._request(self._spec.method, self._own_url(values), headers, parcel.delivery.delivery_id, body)
 
-    def search(self, parcel: OutgoingDelivery) -> tuple[HttpRequest, str] | None:
+    def search(self, parcel: OutgoingDelivery, found: Mapping[str, Any]) -> tuple[HttpRequest, str] | None:
         """Return the request that finds what an earlier attempt may have made, and the text that shows that it did."""
         once = self._spec.once
         if once is None:
             return None
-        values = self._values(parcel)
+        values = self._values(parcel, found)
         contains = self._render["once.contains"](values)
         if once.body is None:
             url = self._url(self._render["once.get"](values), values, query=False)
@@ -185,7 +193,7 @@ class HttpRequests:
         body = _encoded(self._render["once.body"](values))
         return self._request("POST", url, headers, None, body)._replace(most=SEARCHED), contains
 
-    def undos(self, parcel: OutgoingDelivery) -> Iterator[HttpRequest]:
+    def undos(self, parcel: OutgoingDelivery, found: Mapping[str, Any]) -> Iterator[HttpRequest]:
         """Yield the requests that take back what was added here before under other categories.
 
         That is what was accepted last, and what may have arrived after it.
@@ -193,22 +201,25 @@ class HttpRequests:
         undo = self._spec.undo
         for before in reversed(parcel.earlier) if undo else ():
             if undo and before.arrived and before.category != parcel.delivery.category:
-                yield self._undo(undo, parcel, before)
+                yield self._undo(undo, parcel, before, found)
             if before.state == "accepted":
                 return
 
-    def _undo(self, spec: UndoSpec, parcel: OutgoingDelivery, before: Delivery) -> HttpRequest:
+    def _undo(
+        self, spec: UndoSpec, parcel: OutgoingDelivery, before: Delivery, found: Mapping[str, Any]
+    ) -> HttpRequest:
         replaced = {"category": before.category, "delivery_id": before.delivery_id}
-        values = {**self._values(parcel), "replaced": replaced}
+        values = {**self._values(parcel, found), "replaced": replaced}
         body, headers = None, {}
         if spec.body is not None:
             body, headers = _encoded(self._render["undo.body"](values)), {"content-type": "application/json"}
         url = self._url(self._render["undo.endpoint"](values), values, query=False)
         return self._request(spec.method, url, headers, f"{before.delivery_id}-undo", body)
 
-    def _values(self, parcel: OutgoingDelivery) -> Mapping[str, Any]:
+    def _values(self, parcel: OutgoingDelivery, found: Mapping[str, Any]) -> Mapping[str, Any]:
         key = {"key": self._secrets.key} if self._secrets.key else {}
-        return template_values(parcel, remote=_remote(parcel.earlier), **self._spec.given, **key)
+        remote = {**_remote(parcel.earlier), **found}
+        return template_values(parcel, remote=remote, **self._spec.given, **key)
 
     def _own_url(self, values: Mapping[str, Any]) -> str:
         return self._url(self._render["endpoint"](values), values)
