@@ -147,8 +147,10 @@ def test_the_beginning_of_a_refusal_is_kept_without_secrets(stub: HttpStub, tmp_
         400, f"no: {got.headers['authorization']} {got.json['key']} {stub.root}{got.path} \x1b[2J\0 {'x' * 2000}"
     )
     env = {"USER": "user-of-some-length", "TOKEN": TOKEN, "ADDRESS": f"{stub.root}/services/T0001/B00000001/XXXXXXXX"}
-    said = "{type: http, url_env: ADDRESS, auth: {basic: [USER, TOKEN]}, key_env: TOKEN, body: {key: '{{ key }}'}}"
-    error = failure(one(opened(tmp_path, said, env)))
+    destination = (
+        "{type: http, url_env: ADDRESS, auth: {basic: [USER, TOKEN]}, key_env: TOKEN, body: {key: '{{ key }}'}}"
+    )
+    error = failure(one(opened(tmp_path, destination, env)))
     assert error.answer is not None
     assert error.answer.startswith("no: *** *** ")
     assert len(error.answer) == 500
@@ -199,9 +201,9 @@ def test_a_question_before_the_request_finds_what_its_address_needs(
 ) -> None:
     found = {"/find?n=INC1": '{"result": [{"sys_id": "a/1"}]}', "/find?n=INC2": '{"result": []}'}
     stub.answer = lambda got: Reply(200, found.get(got.path, ""))
-    said = """{{type: http, url: '{root}', endpoint: '/t/{{{{ remote.sys_id }}}}', method: PATCH,
+    destination = """{{type: http, url: '{root}', endpoint: '/t/{{{{ remote.sys_id }}}}', method: PATCH,
         find: {{get: '/find?n={{{{ ticket.external_id }}}}', keep: {{sys_id: result.0.sys_id}}}}}}"""
-    outcome = one(opened(tmp_path, said.format(root=stub.root)), a_parcel(external_id=number))
+    outcome = one(opened(tmp_path, destination.format(root=stub.root)), a_parcel(external_id=number))
     assert stub.calls == [f"GET /find?n={number}", *(["PATCH /t/a%2F1"] if answered else [])]
     if not answered:
         assert failure(outcome).message == "sys has nothing at result.0.sys_id, which find asks for"
@@ -277,7 +279,7 @@ def test_a_label_that_cannot_be_taken_back_is_tried_again_with_the_rest(stub: Ht
 
 
 @pytest.mark.parametrize(
-    ("keys", "fields", "said"),
+    ("keys", "fields", "message"),
     [
         ("endpoint: '/t/{{ ticket.external_id }}/tags'", {"external_id": None}, "endpoint: a value is empty"),
         ("endpoint: '/t/{{ ticket.external_id }}/tags'", {"external_id": ".."}, "url: a value is . or .."),
@@ -288,11 +290,11 @@ def test_a_label_that_cannot_be_taken_back_is_tried_again_with_the_rest(stub: Ht
     ],
 )
 def test_what_would_be_no_request_is_not_sent_and_is_final(
-    stub: HttpStub, tmp_path: Path, keys: str, fields: dict[str, Any], said: str
+    stub: HttpStub, tmp_path: Path, keys: str, fields: dict[str, Any], message: str
 ) -> None:
     error = failure(one(opened(tmp_path, f"{{type: http, url: '{stub.root}', {keys}}}"), a_parcel(**fields)))
     assert error.final
-    assert error.message.startswith(f"sys cannot be sent this ticket: {said}")
+    assert error.message.startswith(f"sys cannot be sent this ticket: {message}")
     assert stub.got == []
 
 

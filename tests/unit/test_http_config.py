@@ -76,11 +76,11 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("lines", "said"), MISTAKES)
-def test_each_mistake_is_told_with_its_line(tmp_path: Path, lines: list[str], said: str) -> None:
+@pytest.mark.parametrize(("lines", "message"), MISTAKES)
+def test_each_mistake_is_told_with_its_line(tmp_path: Path, lines: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, *lines)
-    assert [problem for problem in caught.value.problems if said in problem], caught.value.problems
+    assert [problem for problem in caught.value.problems if message in problem], caught.value.problems
     for secret in ("pw@", "sk-123456", "hooks.example.com", "abc"):
         assert secret not in str(caught.value.problems)
 
@@ -159,7 +159,7 @@ def test_what_is_shown_names_variables_alone(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("env", "said"),
+    ("env", "message"),
     [
         ({}, 'destination "d" needs what HOOK holds, and it is not set'),
         ({"HOOK": "https://h.example.com/s3cret\nx"}, "HOOK holds a line break"),
@@ -169,9 +169,9 @@ def test_what_is_shown_names_variables_alone(folder: Path) -> None:
     ],
 )
 def test_a_variable_that_is_missing_or_wrong_is_named_and_not_shown(
-    tmp_path: Path, env: dict[str, str], said: str
+    tmp_path: Path, env: dict[str, str], message: str
 ) -> None:
     spec = http(tmp_path, "url_env: HOOK", "auth: {bearer: TOKEN}")
-    with pytest.raises(ConfigError, match=re.escape(said)) as caught:
+    with pytest.raises(ConfigError, match=re.escape(message)) as caught:
         secrets_of("d", spec, env)
     assert "s3cret" not in f"{caught.value.message} {caught.value.hint}"

@@ -72,7 +72,7 @@ def test_a_value_keeps_its_type_where_it_stands_alone(source: str, value: object
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("{{ tiket.subject }}", 'name "tiket.subject" is unknown; did you mean "ticket.subject"?'),
         ("{{ ticket.sujet }}", 'name "ticket.sujet" is unknown'),
@@ -97,10 +97,10 @@ def test_a_value_keeps_its_type_where_it_stands_alone(source: str, value: object
         ("x{{ category }}" * 5000, "is longer than"),
     ],
 )
-def test_what_no_ticket_could_be_rendered_with_is_a_mistake(source: str, said: str) -> None:
+def test_what_no_ticket_could_be_rendered_with_is_a_mistake(source: str, message: str) -> None:
     with pytest.raises(TemplateMistake) as caught:
         Template(source, NAMES, "body")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -162,8 +162,8 @@ def tree(place: ConfigNode) -> Any:
 def _own_header(place: ConfigNode, name: str) -> None:
     header(place._replace(node=place.node._replace(value=name)))
     if found := OWN_HEADERS.fullmatch(name):
-        said = "is set by auth, which names variables" if found["secret"] else "is set by the program"
-        place.wrong(f"{said}; remove it")
+        reason = "is set by auth, which names variables" if found["secret"] else "is set by the program"
+        place.wrong(f"{reason}; remove it")
     if isinstance(place.value, str) and re.search(r"[\x00-\x1f\x7f]", place.value):
         place.wrong("holds a line break or another control character")
 

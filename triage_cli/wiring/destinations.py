@@ -88,10 +88,10 @@ def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
             continue
         from triage_cli.destinations.http_request import mistakes
 
-        for place, said in mistakes(spec.http):
+        for place, reason in mistakes(spec.http):
             key = f"destinations.{spec.name}.{place}"
             origin = config.origins.get(key) or config.origins.get(f"destinations.{spec.name}.type")
-            problems.append(f"{origin}: {key}: {said}")
+            problems.append(f"{origin}: {key}: {reason}")
     if problems:
         count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
         raise ConfigError(f"{config.path or 'the configuration'} has {count}", problems=tuple(problems))
