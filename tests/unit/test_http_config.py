@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from triage_cli.config import Config, load_config, presets, shown
-from triage_cli.config.http_destination import no_address
 from triage_cli.config.models import AnswerTest, AuthSpec, HttpSpec
+from triage_cli.config.template_checks import no_address
 from triage_cli.destinations.http_request import secrets_of
 from triage_cli.domain.errors import ConfigError
 from triage_cli.wiring.destinations import check_templates

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-from triage_cli.config.http_destination import read_http
+from triage_cli.config.http_destination import RETRIES, TIMEOUT, http_schema, read_http
+from triage_cli.config.json_schema import Schema, accepts, named_schema, record_schema, schema_of
 from triage_cli.config.models import DestinationSpec
 from triage_cli.config.validators import (
-    RETRIES,
-    TIMEOUT,
     Field,
     absolute,
     named,
@@ -25,6 +24,12 @@ from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 TYPES = ("webhook", "http", "command", "file")
 
 
+def _schema() -> Schema:
+    of_http = {"if": {"properties": {"type": {"const": "http"}}, "required": ["type"]}, "then": http_schema()}
+    return named_schema({**of_http, "else": record_schema(DESTINATION)}, [{"not": {"pattern": "://"}}])
+
+
+@accepts(_schema)
 def read_destinations(place: ConfigNode) -> dict[str, DestinationSpec]:
     """Return the destinations by their names."""
     found = {}
@@ -42,6 +47,7 @@ def read_destinations(place: ConfigNode) -> dict[str, DestinationSpec]:
     return found
 
 
+@accepts(lambda: schema_of(several(text, alone=False, least=1)))
 def _command(place: ConfigNode) -> tuple[str, ...]:
     """Read a command as a list; a program given with a slash is found beside the file."""
     if isinstance(place.value, str):

@@ -1,20 +1,16 @@
-"""Destinations of type `http` in config.yaml: the request, whom it comes from, and what its answer means.
-
-Templates are looked at where destinations are opened or checked, not here: most commands send nothing.
-"""
+"""Destinations of type `http` in config.yaml: the request, whom it comes from, and what its answer means."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from triage_cli.config.json_schema import Schema, accepts, record_schema, schema_of
 from triage_cli.config.models import AnswerTest, AuthSpec, DestinationSpec, FindSpec, HttpSpec, OnceSpec, UndoSpec
-from triage_cli.config.presets import filled, preset_names
+from triage_cli.config.presets import filled, load_preset, preset_names
+from triage_cli.config.template_checks import address, address_or_endpoint, endpoint, scalar, texts, tree
 from triage_cli.config.validators import (
-    RETRIES,
-    TIMEOUT,
     Field,
     header,
-    no_url,
     number,
     one_of,
     record,
@@ -25,13 +21,18 @@ from triage_cli.config.validators import (
 )
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar, kind
 
+# What every destination takes.
+TIMEOUT = number(0.1, 3600)
+RETRIES: Mapping[str, Field] = {
+    "max_attempts": Field(number(1, 100, whole=True)),
+    "retry_schedule": Field(several(number(0, 30 * 86_400), least=1, most=100)),
+}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # Headers that the program writes itself, or that have a key of their own since they hold secrets.
 OWN_HEADERS = re.compile(
     r"(?i)host|content-length|transfer-encoding|connection|webhook-.*|idempotency-key|accept-encoding"
     r"|(?P<secret>authorization|proxy-authorization|cookie)"
 )
-EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 
 
 def read_http(name: str, place: ConfigNode) -> DestinationSpec:
@@ -50,6 +51,12 @@ def read_http(name: str, place: ConfigNode) -> DestinationSpec:
     return DestinationSpec(name, "http", **common, http=HttpSpec(given=given, **values))
 
 
+def http_schema() -> Schema:
+    """Return the schema of a destination of type `http`; what some preset needs may stand there, too."""
+    needs = {key for name in preset_names() for key in load_preset(name).value["needs"].value}
+    return record_schema({**HTTP, **{key: Field(text) for key in sorted(needs - HTTP.keys())}})
+
+
 def _check_together(place: ConfigNode, values: Mapping[str, Any]) -> None:
     """Object to keys that exclude each other, and to those without which others mean nothing."""
     given = place.value.keys()
@@ -61,99 +68,6 @@ def _check_together(place: ConfigNode, values: Mapping[str, Any]) -> None:
     auth = values.get("auth")
     if auth is not None and not auth.env and "key_env" not in given:
         place.wrong("auth needs env, the variable that holds what goes into the header")
-
-
-# Addresses
-
-
-def address(place: ConfigNode) -> str:
-    """Accept an address whose scheme and host stand as they are; its path and query may hold templates."""
-    value = text(place)
-    if objection := no_address(value):
-        raise ConfigValueError(objection)
-    return _marked(place, value)
-
-
-def no_address(value: str) -> str:
-    """Say why nothing is sent to this address, or nothing. The address is not repeated: it may be a secret."""
-    before = re.match(r"[^/]*//[^/?#]*", value)
-    if before and EXPRESSION.search(before[0] + "}}"):
-        return "holds a template in its host; scheme and host must stand as they are"
-    plain = EXPRESSION.sub("x", value)
-    if objection := no_url(plain):
-        return objection
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(plain)
-    if "#" in plain:
-        return "holds a #, and what follows that is never sent"
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
-        return "must begin with https://, since http:// is for this machine alone (127.0.0.1, localhost)"
-    return ""
-
-
-def _is_loopback(host: str) -> bool:
-    import ipaddress
-
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def endpoint(place: ConfigNode) -> str:
-    """Accept what follows an address."""
-    value = text(place)
-    if not value.startswith("/") or re.search(r"[\s#\\]", EXPRESSION.sub("x", value)):
-        raise ConfigValueError("must begin with / and hold no blank, since it follows the url")
-    return _marked(place, value)
-
-
-def address_or_endpoint(place: ConfigNode) -> str:
-    """Accept an address, or what follows the destination's own."""
-    return endpoint(place) if text(place).startswith("/") else address(place)
-
-
-# Templates
-
-
-def _marked(place: ConfigNode, value: str) -> str:
-    """Return a template, after its line was noted: what is wrong in it is told later."""
-    if "{" in value:
-        place.origin(place.path)
-    return value
-
-
-def scalar(place: ConfigNode) -> str:
-    """Accept a text, or a number or truth as it was written."""
-    if isinstance(place.value, bool | int | float):
-        return place.node.text
-    return _marked(place, text(place))
-
-
-def texts(check_name: Callable[[ConfigNode, str], None] = lambda _place, _name: None) -> Callable[..., Any]:
-    """Accept a mapping of names to templates."""
-
-    def read(place: ConfigNode) -> dict[str, str]:
-        found = {}
-        for name, inner in place.entries().items():
-            check_name(inner, name)
-            if (value := inner.read(scalar)) is not None:
-                found[name] = value
-        return found
-
-    return read
-
-
-def tree(place: ConfigNode) -> Any:
-    """Accept any YAML whose string leaves are templates."""
-    if isinstance(place.value, dict):
-        return {key: inner.read(tree) for key, inner in place.entries().items()}
-    if isinstance(place.value, list):
-        return [inner.read(tree) for inner in place.items()]
-    if isinstance(place.value, UnsupportedScalar):
-        raise ConfigValueError(f'is {kind(place.node)} to YAML; quote it: "{place.node.text}"')
-    return _marked(place, place.value) if isinstance(place.value, str) else place.value
 
 
 # Parts of a request and of an answer
@@ -168,12 +82,14 @@ def _own_header(place: ConfigNode, name: str) -> None:
         place.wrong("holds a line break or another control character")
 
 
+@accepts(schema_of(text))
 def _plain(place: ConfigNode) -> str:
     if re.search(r"[\x00-\x1f\x7f]", value := text(place)):
         raise ConfigValueError("holds a line break or another control character")
     return value
 
 
+@accepts(schema_of(header))
 def _auth_header(place: ConfigNode) -> str:
     name = header(place)
     found = OWN_HEADERS.fullmatch(name)
@@ -182,6 +98,12 @@ def _auth_header(place: ConfigNode) -> str:
     return name
 
 
+@accepts(schema_of(variable))
+def _bearer(place: ConfigNode) -> tuple[str, ...]:
+    return (variable(place),)
+
+
+@accepts(lambda: record_schema(AUTH))
 def _auth(place: ConfigNode) -> AuthSpec:
     values = record(place, AUTH, place.path, instead="basic, bearer or env")
     kinds = [key for key in ("basic", "bearer", "header") if key in place.value]
@@ -195,22 +117,25 @@ def _auth(place: ConfigNode) -> AuthSpec:
     return AuthSpec("basic" if kinds[0] == "basic" else "bearer", values.get(kinds[0], ()))
 
 
+@accepts({"type": ["string", "number", "boolean", "null"]})
 def _value(place: ConfigNode) -> Any:
     if isinstance(place.value, dict | list | UnsupportedScalar):
         raise ConfigValueError(f"must be a text, a number, true, false or null, not {kind(place.node)}")
     return place.value
 
 
+@accepts(lambda: record_schema(ANSWER))
 def _answer(place: ConfigNode) -> AnswerTest:
     values = record(place, ANSWER, place.path)
     if not {"status", "path"} & place.value.keys() or (
         {"is", "contains"} & place.value.keys() and "path" not in place.value
     ):
         raise ConfigValueError("needs status, or path and what is there")
-    wanted = (values["is"],) if "is" in values else ()
-    return AnswerTest(values.get("status", ()), values.get("path"), wanted, values.get("contains", ""))
+    value = (values["is"],) if "is" in values else ()
+    return AnswerTest(values.get("status", ()), values.get("path"), value, values.get("contains", ""))
 
 
+@accepts({"type": "object", "additionalProperties": schema_of(text)})
 def _kept(place: ConfigNode) -> dict[str, str]:
     found = {}
     for name, inner in place.entries().items():
@@ -220,6 +145,7 @@ def _kept(place: ConfigNode) -> dict[str, str]:
     return found
 
 
+@accepts(lambda: record_schema(ONCE))
 def _once(place: ConfigNode) -> OnceSpec:
     values = record(place, ONCE, place.path)
     for one, other in (("get", "body"), ("found", "contains")):
@@ -228,11 +154,13 @@ def _once(place: ConfigNode) -> OnceSpec:
     return OnceSpec(**values)
 
 
+@accepts(lambda: record_schema(FIND))
 def _find(place: ConfigNode) -> FindSpec:
     values = record(place, FIND, place.path)
     return FindSpec(**{"get": "", **values})
 
 
+@accepts(lambda: record_schema(UNDO))
 def _undo(place: ConfigNode) -> UndoSpec:
     values = record(place, UNDO, place.path)
     return UndoSpec(**{"endpoint": "", **values})
@@ -240,7 +168,7 @@ def _undo(place: ConfigNode) -> UndoSpec:
 
 AUTH: Mapping[str, Field] = {
     "basic": Field(several(variable, alone=False, least=1, most=2)),
-    "bearer": Field(lambda place: (variable(place),)),
+    "bearer": Field(_bearer),
     "header": Field(_auth_header),
     "env": Field(variable),
     "prefix": Field(_plain),

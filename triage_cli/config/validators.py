@@ -297,11 +297,3 @@ def absolute(value: str, folder: Path, home: Path | None) -> Path:
             raise ConfigValueError("begins with ~, and there is no home directory; write the whole path")
         return home / value[2:]
     return folder / value
-
-
-# What every destination takes.
-TIMEOUT = number(0.1, 3600)
-RETRIES: Mapping[str, Field] = {
-    "max_attempts": Field(number(1, 100, whole=True)),
-    "retry_schedule": Field(several(number(0, 30 * 86_400), least=1, most=100)),
-}

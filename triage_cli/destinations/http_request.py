@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 from triage_cli import __version__
-from triage_cli.config.http_destination import no_address
 from triage_cli.config.models import AuthSpec, HttpSpec, UndoSpec
+from triage_cli.config.template_checks import no_address
 from triage_cli.config.template_filters import TemplateFailure, as_query_part, as_text, as_url_part
 from triage_cli.config.templates import (
     Template,
