@@ -17,6 +17,7 @@ import pytest
 from tests.support.audit_edits import drafts, tamper
 from tests.support.cli import Cli
 from tests.support.commands import TICKETS
+from tests.support.pages import ROOT, blocks
 from tests.support.world import World
 from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import Event, EventQuery, Head, LoggedEvent
@@ -29,27 +30,9 @@ from triage_cli.stores.sqlite.head_file import kept_head
 from triage_cli.stores.sqlite.store import SqliteStore
 
 KEY = b"a key that nobody would guess"
-# What an outsider needs, as the README shows it: `triage logs -o jsonl | python verify.py`.
-TWENTY_LINES = """
-import hashlib, hmac, json, os, sys
-
-key = os.environ.get("TRIAGE_AUDIT_KEY", "").encode()
-prev, number, signed = "0" * 64, 0, False
-for number, line in enumerate(sys.stdin, 1):
-    event = json.loads(line)
-    told = event.pop("prev"), event.pop("hash")
-    text = json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    data = f"{prev}\\n{text}".encode()
-    plain = hashlib.sha256(data).hexdigest()
-    keyed = hmac.new(key, data, "sha256").hexdigest() if key else None
-    signed = signed or told[1] == keyed
-    if event["seq"] != number or told not in [(prev, keyed)] + [(prev, plain)] * (not signed):
-        sys.exit(f"event {number} is not what was written there")
-    prev = told[1]
-if key and not signed:
-    sys.exit("no event was written with the key")
-print(json.dumps({"head": prev, "events": number}))
-"""
+# What an outsider needs: `triage logs -o jsonl | python verify.py`.
+PAGE = ROOT / "docs" / "explanation" / "audit-log.md"
+TWENTY_LINES = next(block.text for block in blocks(PAGE) if block.file == "verify.py")
 
 
 def filled(path: Path, key: bytes | None = None, number: int = 4, start: int = 0) -> World:

@@ -77,6 +77,13 @@ def test_every_page_is_in_the_index() -> None:
     assert {page for page in PAGES if page not in (index, ROOT / "README.md")} <= linked
 
 
+def test_a_reader_is_told_the_name_of_each_file_that_a_page_shows() -> None:
+    for page in PAGES:
+        for block in blocks(page):
+            before, _, _ = page.read_text(encoding="utf-8").partition(f"```{block.language} {block.file}\n")
+            assert not block.file or f"`{block.file}`" in before.rpartition("```")[2], (page, block.file)
+
+
 def test_every_block_of_a_shell_is_run_or_in_the_list_of_those_that_are_not() -> None:
     shells = [
         (name_of(page), block.text)

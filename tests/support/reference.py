@@ -63,7 +63,7 @@ def errors() -> str:
     rows = [
         f"| `{error.code}` | {int(error.exit_code)} | {error.http_status} | {(error.__doc__ or '').splitlines()[0]} |"
         for error in _tree(TriageError)
-        if "code" in vars(error)
+        if "code" in vars(error) and error.__module__ == TriageError.__module__
     ]
     return "\n".join(["| code | exit code | HTTP status | when |", "|---|---|---|---|", *rows])
 
