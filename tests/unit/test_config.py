@@ -25,10 +25,8 @@ from triage_cli.config import (
     shown,
     without_password,
 )
-from triage_cli.config.destinations import DESTINATION
-from triage_cli.config.http_destination import HTTP
 from triage_cli.config.routes import COLUMN, ROUTE, WHEN
-from triage_cli.config.schema import BUDGET, CATEGORY, CLASSIFIER, PRICE, TOP
+from triage_cli.config.schema import BUDGET, CATEGORY, CLASSIFIER, DESTINATION, PRICE, TOP
 from triage_cli.config.validators import Field
 from triage_cli.domain.errors import ConfigError
 
@@ -38,7 +36,6 @@ TABLES: Mapping[str, Mapping[str, Field]] = {
     "classifier": CLASSIFIER,
     "price": PRICE,
     "destination": DESTINATION,
-    "http": HTTP,
     "budget": BUDGET,
     "route": ROUTE,
     "when": WHEN,
@@ -463,6 +460,7 @@ def _loads_or_says_why(home: Path, data: bytes) -> None:
     assert said
 
 
+@pytest.mark.slow
 @anything
 @given(tree=FILES)
 def test_no_structure_raises_anything_but_a_config_error(home: Path, tree: object) -> None:

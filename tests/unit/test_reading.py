@@ -250,6 +250,7 @@ def test_lines_are_those_of_the_file_across_blocks_and_multi_line_fields() -> No
         assert lines[row.line - 1].startswith(f"{row.subject},")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "start", "row"),
     [
@@ -359,6 +360,7 @@ def test_a_long_cell_of_a_first_row_costs_no_more_than_its_length(cell: str) -> 
     assert time.process_time() - began < SOON
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ['1,"a"b\n', '1,"ab\n', '1,"a\\"b"c\n', '1,""b\n'])
 def test_rows_that_are_refused_cost_no_more_than_others(line: str) -> None:
     number = 2 * QUARTER // len(line)

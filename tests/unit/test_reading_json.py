@@ -150,6 +150,7 @@ def test_a_key_that_comes_late_is_kept() -> None:
     assert last.extra == {"late": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begins", ["[", '{"tickets": ['])
 @pytest.mark.parametrize("ending", ["", ",", "\n"])
 def test_a_list_that_is_never_closed_is_told_after_its_rows(begins: str, ending: str) -> None:
@@ -214,6 +215,7 @@ def test_content_decides_before_the_name() -> None:
     assert len(read('{"subject": "a"}', "-", format="jsonl")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("item", ['"\n', 'a"b,', "{x},", "x,"])
 def test_items_that_are_none_cost_no_more_than_their_length(item: str) -> None:
     """Each error of the decoder counts the lines before it: by the square that took some 10 s."""

@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triage_cli.config.template_filters import FILTERS, LARGEST, TemplateFailure, as_url_part
 from triage_cli.config.templates import (
+    FILTERS,
+    LARGEST,
     Template,
+    TemplateFailure,
     TemplateMistake,
+    as_url_part,
     compiled,
     delivery_names,
     leaves,
@@ -72,7 +75,7 @@ def test_a_value_keeps_its_type_where_it_stands_alone(source: str, value: object
 
 
 @pytest.mark.parametrize(
-    ("source", "message"),
+    ("source", "said"),
     [
         ("{{ tiket.subject }}", 'name "tiket.subject" is unknown; did you mean "ticket.subject"?'),
         ("{{ ticket.sujet }}", 'name "ticket.sujet" is unknown'),
@@ -97,10 +100,10 @@ def test_a_value_keeps_its_type_where_it_stands_alone(source: str, value: object
         ("x{{ category }}" * 5000, "is longer than"),
     ],
 )
-def test_what_no_ticket_could_be_rendered_with_is_a_mistake(source: str, message: str) -> None:
+def test_what_no_ticket_could_be_rendered_with_is_a_mistake(source: str, said: str) -> None:
     with pytest.raises(TemplateMistake) as caught:
         Template(source, NAMES, "body")
-    assert message in str(caught.value)
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +179,7 @@ def test_hostile_text_arrives_as_it_was_in_valid_json(text: str, column: str) ->
     assert json.loads(body.encode()) == {"text": text, "mixed": f"<{column}>", "{{ raw }}": [{"note": column}]}
 
 
+@pytest.mark.slow
 @given(HOSTILE, st.integers(0, 50))
 @settings(max_examples=200, derandomize=True, deadline=None)
 def test_truncate_never_gives_more_and_one_line_is_one(text: str, length: int) -> None:

@@ -95,7 +95,6 @@ class Attempt(BaseModel):
     status: int | None
     error: str | None
     seconds: float
-    answer: str | None
 
 
 class Delivery(BaseModel):
@@ -118,7 +117,6 @@ class Delivery(BaseModel):
     at: str
     done_at: str | None
     doubtful: bool
-    kept: dict[str, str | int | float | bool]
     tries: list[Attempt]
 
 
