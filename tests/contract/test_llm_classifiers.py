@@ -30,15 +30,8 @@ from triage_cli.classifiers.llm.prices import Cost
 from triage_cli.classifiers.llm.prompt import LIMITS
 from triage_cli.classifiers.llm.provider import BUDGET
 from triage_cli.config.models import ClassifierSpec, Price
-from triage_cli.domain.errors import (
-    BudgetError,
-    ConfigError,
-    ExitCode,
-    RefusedError,
-    TriageError,
-    UnavailableError,
-    UsageError,
-)
+from triage_cli.domain.errors import BudgetError, ConfigError, RefusedError, TriageError, UnavailableError, UsageError
+from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.tickets import Category
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.stop import StopControl

@@ -20,7 +20,8 @@ from tests.support.world import World
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
-from triage_cli.domain.errors import DeliveryError, ExhaustedError, ExitCode
+from triage_cli.domain.errors import DeliveryError, ExhaustedError
+from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.runtime import exhausted

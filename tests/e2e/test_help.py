@@ -8,7 +8,7 @@ from tests.support.cli import Cli
 from triage_cli.cli import messages
 from triage_cli.cli.app import HELP, MODULES
 from triage_cli.cli.help_text import HEADINGS, SUMMARIES
-from triage_cli.domain.errors import ExitCode
+from triage_cli.domain.exit_codes import ExitCode
 
 GROUPS = {
     "config": ("init", "show", "check", "schema"),

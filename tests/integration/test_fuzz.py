@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triage_cli.cli import input_files, options
+from triage_cli.cli import input_files, option_values
 from triage_cli.cli.actor import words_of
 from triage_cli.cli.output import Printer
 from triage_cli.destinations.payload import line
@@ -187,6 +187,6 @@ def test_any_command_line_can_be_kept(args: list[str]) -> None:
     "moment", ["", "1", "7d", "99999999999d", "2026-13-01", "0000-00-00", "1e400h", "\u0661d", "-1d", "7 d"]
 )
 def test_any_moment_is_one_or_an_error(moment: str) -> None:
-    for read in (options.moment, options.seconds):
+    for read in (option_values.moment, option_values.seconds):
         with suppress(UsageError):
             assert read(moment) is not None

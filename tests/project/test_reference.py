@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.pages import ROOT, WRITES, name_of
 from tests.support.reference import PARTS, generated_anew
-from triage_cli.domain.errors import ExitCode
+from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.serialization import ADDED_KEYS, EVENT_KEYS, TICKET_KEYS
 from triage_cli.domain.tickets import STATUSES
 

@@ -11,7 +11,8 @@ from tests.support.pages import ROOT
 from triage_cli.cli import app
 from triage_cli.cli.commands.logs import ACTIONS
 from triage_cli.cli.help_text import HEADINGS
-from triage_cli.domain.errors import PRECEDENCE, ExitCode, TriageError
+from triage_cli.domain.errors import TriageError
+from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
 from triage_cli.domain.serialization import RUN_KEYS
 
 _PART = re.compile(r"<!-- generated: (\w+) -->\n.*?<!-- end -->", re.DOTALL)

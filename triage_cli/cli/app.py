@@ -14,7 +14,8 @@ import typer
 from triage_cli import __version__
 from triage_cli.cli import context, help_text, messages
 from triage_cli.cli.output import help_if_bare
-from triage_cli.domain.errors import AmbiguousError, ExitCode, TriageError, UnavailableError, UsageError
+from triage_cli.domain.errors import AmbiguousError, TriageError, UnavailableError, UsageError
+from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.runtime import exhausted
 from triage_cli.runtime.process import abandon
 

@@ -17,7 +17,8 @@ from triage_cli.cli import messages
 from triage_cli.cli.actor import user, words_of
 from triage_cli.cli.signals import Stopper
 from triage_cli.config import Config, load_config, without_password
-from triage_cli.domain.errors import ExitCode, NoDatabaseError, TriageError, UsageError
+from triage_cli.domain.errors import NoDatabaseError, TriageError, UsageError
+from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.ports.storage import Store
 from triage_cli.ports.triage import Triage
 from triage_cli.service.local_triage import LocalTriage, Services

@@ -1,4 +1,4 @@
-"""What commands read: tables of tickets, ids, moments; the rules for stdin."""
+"""What commands read: tables of tickets, and ids; the rules for stdin."""
 
 import os
 import re
@@ -6,7 +6,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -15,13 +14,13 @@ from typing import Annotated, BinaryIO
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import input_files, messages
+from triage_cli.cli import input_files, messages, option_values
 from triage_cli.cli.context import CommandContext
 from triage_cli.config import is_own
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import InputError, NotFoundError, UsageError
-from triage_cli.domain.tickets import PRIORITIES, STATUSES, Rejected, TicketDraft
-from triage_cli.readers import ReadOptions, Table, open_table, values
+from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.readers import ReadOptions, Table, open_table
 
 MOST = 2**63 - 1  # what a database takes
 Files = Annotated[
@@ -73,8 +72,6 @@ Statuses = Annotated[
 MaxWait = Annotated[str, typer.Option(metavar="DURATION", help="How long an outage is waited for.")]
 
 READ = 1 << 16
-AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 SOURCE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 
 
@@ -219,34 +216,6 @@ def ids(session: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str
     return tuple(found), missing
 
 
-def priority(text: str | None) -> str | None:
-    """Return the priority that a typed word means."""
-    if text is None:
-        return None
-    found = values.priority(text, {})
-    if found is None:
-        raise UsageError(f'no priority "{text}"', hint=f"the priorities are {', '.join(PRIORITIES)}")
-    return found
-
-
-def moment(text: str | None) -> str | None:
-    """Return a time as the store compares it, from a date, a time or an age such as `7d`."""
-    if text is None:
-        return None
-    if match := AGE.fullmatch(text.strip()):
-        try:
-            found = datetime.now(UTC) - timedelta(**{UNITS[match[2]]: float(match[1])})
-        except OverflowError as error:
-            raise UsageError(f'"{text}" is before all time', hint="write 7d or 2026-11-24") from error
-    else:
-        try:
-            found = datetime.fromisoformat(text.strip())
-        except ValueError as error:
-            raise UsageError(f'"{text}" is no time', hint="write 2026-11-24, 2026-11-24T08:00Z or 7d") from error
-        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    return found.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def plan(
     session: CommandContext,
     classifier: str | None,
@@ -264,16 +233,8 @@ def plan(
     known = session.config.classifiers
     if classifier is not None and not session.is_remote and classifier not in known:
         raise UsageError(f'no classifier "{classifier}"', hint=f"the config has {', '.join(known)}")
-    ends = None if deadline is None else seconds(deadline)
-    return ClassifyPlan(classifier, force, workers, max_cost, seconds(max_wait), ends, batch)
-
-
-def statuses(names: Sequence[str] | None) -> frozenset[str]:
-    """Return the statuses named."""
-    unknown = [name for name in names or () if name not in STATUSES]
-    if unknown:
-        raise UsageError(f'no status "{unknown[0]}"', hint=f"a ticket is one of {', '.join(STATUSES)}")
-    return frozenset(names or ())
+    ends = None if deadline is None else option_values.seconds(deadline)
+    return ClassifyPlan(classifier, force, workers, max_cost, option_values.seconds(max_wait), ends, batch)
 
 
 def tell_unknown(session: CommandContext, what: str, given: str | None, known: Iterable[str]) -> None:
@@ -288,14 +249,3 @@ def tell_waiting(session: CommandContext) -> None:
     for name, waits in ({} if session.quiet else session.triage.stats().waiting).items():
         since = waits["since"][:16].replace("T", " ")
         session.say(f"{waits['tickets']:,} wait in batches of {name}, since {since}")
-
-
-def seconds(text: str) -> float:
-    """Return a duration such as `2m` in seconds."""
-    match = AGE.fullmatch(text.strip())
-    if not match:
-        raise UsageError(f'"{text}" is no duration', hint="write 30s, 2m or 1h")
-    try:
-        return timedelta(**{UNITS[match[2]]: float(match[1])}).total_seconds()
-    except OverflowError as error:
-        raise UsageError(f'"{text}" is longer than any run', hint="write 30s, 2m or 1h") from error

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
 
-from triage_cli.domain.errors import ExitCode
+from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.runtime.process import abandon
 
 # Seconds after the second signal in which what was begun may be let go of in order.

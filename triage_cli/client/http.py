@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from triage_cli import __version__
-from triage_cli.client import protocol
+from triage_cli.client import protocol, protocol_errors
 from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.serialization import all_encodable, number
 from triage_cli.runtime.network import Network
@@ -123,7 +123,7 @@ class Connection:
             except ConnectionLostError:
                 if wait is None or not self._met or not self.wait(wait):
                     raise
-            except protocol.ProtocolError as error:
+            except protocol_errors.ProtocolError as error:
                 raise self.strange(error) from error
         raise AssertionError
 
@@ -134,7 +134,7 @@ class Connection:
                 for piece in answer.iter_raw(1 << 16):
                     pieces.append(piece)
                     if (size := size + len(piece)) > MOST:
-                        raise protocol.ProtocolError("an answer without an end")
+                        raise protocol_errors.ProtocolError("an answer without an end")
         finally:
             answer.close()
         return b"".join(pieces)
@@ -173,8 +173,8 @@ class Connection:
     def _refusal(self, answer: httpx.Response) -> TriageError:
         """Return the error that an answer tells."""
         if _kind(answer) == PROBLEM:
-            with suppress(protocol.ProtocolError):
-                return protocol.problem_of(_parsed(self._body(answer)))
+            with suppress(protocol_errors.ProtocolError):
+                return protocol_errors.problem_of(_parsed(self._body(answer)))
         answer.close()
         status = f"{self.host} answered {answer.status_code} {answer.reason_phrase}".rstrip()
         if answer.is_redirect:
@@ -238,26 +238,26 @@ class Stream:
                 cost = record.get("cost_usd") if record.keys() & {"end", "problem"} else None
                 self._connection.spent += cost if isinstance(cost, int | float) else 0.0
                 if "problem" in record:
-                    raise protocol.problem_of(record["problem"])
+                    raise protocol_errors.problem_of(record["problem"])
                 if "end" in record:
                     self.end = record
                     return
                 yield record
-        except protocol.ProtocolError as error:
+        except protocol_errors.ProtocolError as error:
             raise self._connection.strange(error) from error
         finally:
             self._answer.close()
 
     def _lines(self, grace: float) -> Iterator[bytes]:
         if _kind(self._answer) != protocol.LINES:
-            raise protocol.ProtocolError("a page, not lines")
+            raise protocol_errors.ProtocolError("a page, not lines")
         rest = b""
         with self._connection.translated():
             for piece in self._answer.iter_raw():  # with a size it would wait until so much has come
                 *lines, rest = (rest + piece).split(b"\n") if b"\n" in piece else [rest + piece]
                 yield from lines
                 if len(rest) > protocol.LONGEST:
-                    raise protocol.ProtocolError("a line without an end")
+                    raise protocol_errors.ProtocolError("a line without an end")
                 stopped_at = self._connection.stopped_at
                 if stopped_at is not None and time.monotonic() >= stopped_at + grace:
                     raise StreamAbortedError
@@ -278,16 +278,16 @@ def _kind(answer: httpx.Response) -> str:
 
 
 def _strict(number: str) -> float:
-    raise protocol.ProtocolError(f"the number {number}")
+    raise protocol_errors.ProtocolError(f"the number {number}")
 
 
 def _parsed(text: bytes) -> Any:
     try:
         return json.loads(text, parse_constant=_strict, parse_float=number)
-    except protocol.ProtocolError:
+    except protocol_errors.ProtocolError:
         raise
     except (ValueError, RecursionError) as error:
-        raise protocol.ProtocolError("no JSON") from error
+        raise protocol_errors.ProtocolError("no JSON") from error
 
 
 def _seconds(answer: httpx.Response) -> float:

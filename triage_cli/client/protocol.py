@@ -1,22 +1,20 @@
-"""Records on the wire between a command line and a server, and back: drafts, selections, plans, outcomes, errors.
+"""Records on the wire between a command line and a server, and back: drafts, selections, plans, outcomes.
 
 A stream is JSON lines: an outcome each (`row`, `did`, what it left behind, its `error`), then exactly one line that is
 `{"end": …}` or `{"problem": …}`. What comes from the other side is checked for its types; the rest is for its reader.
 """
 
 import json
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
 from functools import cache
-from http import HTTPStatus
 from types import UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from triage_cli.domain import errors
+from triage_cli.client.protocol_errors import ProtocolError, error_fields, error_of
 from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.decisions import Classification, ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed, RoutePlan
-from triage_cli.domain.errors import TriageError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, compact, outcome_record
 from triage_cli.domain.tickets import URGENCY, Category, Selection, Ticket, TicketDraft, VerdictDraft
@@ -44,10 +42,6 @@ _KINDS: Mapping[str, tuple[type, ...]] = dict.fromkeys(TICKET_KEYS, TEXT) | {
 }
 _ITEMS = tuple(_KINDS.items())
 _ACTIONS: Mapping[str, Action] = {action.value: action for action in Action}
-
-
-class ProtocolError(ValueError):
-    """What came from the other side is not what was agreed on."""
 
 
 # Tickets
@@ -295,54 +289,3 @@ def routed_in(record: Record) -> Routed:
 def flip_in(record: Record) -> Flip:
     """Return what `reclassify` found."""
     return named(Flip, record.get("flip"))
-
-
-# Errors
-
-
-def error_fields(error: TriageError) -> dict[str, str]:
-    """Return an error of one item."""
-    return {"code": error.code, "message": error.message, "hint": error.hint}
-
-
-def error_of(record: Any) -> TriageError:
-    """Return an item's error, of the same kind as it was on the other side."""
-    if not isinstance(record, dict):
-        raise ProtocolError("no error")
-    code, message, hint = (record.get(key, "") for key in ("code", "message", "hint"))
-    if not (isinstance(code, str) and isinstance(message, str) and isinstance(hint, str)):
-        raise ProtocolError("no error")
-    return _KNOWN.get(code, errors.ItemError)(message, hint=hint)
-
-
-def problem_of(record: Any) -> TriageError:
-    """Return the error that ended a request; one of a kind that is not known here goes by its HTTP status."""
-    if not isinstance(record, dict):
-        raise ProtocolError("no problem")
-    detail, hint, code, status = (record.get(key) for key in ("detail", "hint", "code", "status"))
-    if not isinstance(detail, str):
-        raise ProtocolError("no problem")
-    kind = _KNOWN.get(code) if isinstance(code, str) else None
-    if kind is None:
-        kind = errors.TriageError
-        if type(status) is int:
-            kind = _by_status(status)
-    return kind(detail, hint=hint if isinstance(hint, str) else "")
-
-
-def _by_status(status: int) -> type[TriageError]:
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return errors.RefusedError
-    if status == HTTPStatus.NOT_FOUND:
-        return errors.NotFoundError
-    return errors.UsageError if status < HTTPStatus.INTERNAL_SERVER_ERROR else errors.UnavailableError
-
-
-def _kinds(kind: type[TriageError]) -> Iterator[type[TriageError]]:
-    yield kind
-    for inner in kind.__subclasses__():
-        yield from _kinds(inner)
-
-
-# `TemporaryError` is for the retry loop alone.
-_KNOWN = {kind.code: kind for kind in _kinds(TriageError) if kind is not errors.TemporaryError}

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from triage_cli.client import protocol
+from triage_cli.client import protocol, protocol_errors
 from triage_cli.client.http import Address, Connection, Params, StreamAbortedError
 from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.domain import ids
@@ -202,7 +202,7 @@ class RemoteTriage:
         """Return what a record says. Raises `UnavailableError` where it is not what was agreed on."""
         try:
             return make(record)
-        except protocol.ProtocolError as error:
+        except protocol_errors.ProtocolError as error:
             raise self._connection.strange(error) from error
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from triage_cli.client import protocol
+from triage_cli.client import protocol, protocol_errors
 from triage_cli.client.http import WAITS, Connection, ConnectionLostError, Stream, StreamAbortedError
 from triage_cli.domain import dedup, ids
 from triage_cli.domain.occurrences import OccurrenceCounter
@@ -102,7 +102,7 @@ class Upload(Generic[T]):
             for record in stream.records(GRACE):
                 try:
                     outcome = protocol.outcome_of(record, self._way.value)
-                except protocol.ProtocolError as error:
+                except protocol_errors.ProtocolError as error:
                     raise self._connection.strange(error) from error
                 draft = parcel.waiting.pop(outcome.place, None)
                 if draft is not None:

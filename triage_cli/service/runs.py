@@ -7,7 +7,8 @@ from typing import Any
 
 from triage_cli.domain import ids
 from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.errors import PRECEDENCE, ExitCode, ItemError, TriageError
+from triage_cli.domain.errors import ItemError, TriageError
+from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
 from triage_cli.domain.runs import WHOLE, InputPart, Outcome, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.ports.storage import Store

@@ -19,7 +19,7 @@ from triage_cli.api.idempotency import KEY
 from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.queries import moment
 from triage_cli.api.schemas import bulk as shapes
-from triage_cli.client import protocol
+from triage_cli.client import protocol, protocol_errors
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import MediaTypeError, RowError, TooLargeError, TriageError, UnavailableError, UsageError
@@ -185,7 +185,7 @@ def _drafted(file: BinaryIO) -> tuple[InputPart, Iterator[TicketDraft | Rejected
         while line := file.readline(protocol.LONGEST):
             try:
                 yield _checked(protocol.draft_of(_record(line))._replace(size=len(line)))
-            except protocol.ProtocolError as error:
+            except protocol_errors.ProtocolError as error:
                 raise UsageError(f"{error}", hint="send a table, or use this version's client") from error
 
     return InputPart(*met), read()
@@ -207,9 +207,9 @@ def _checked(draft: TicketDraft) -> TicketDraft | Rejected:
     if not (subject or description):
         return Rejected(draft.row, draft.line, RowError(f"line {draft.line}: neither subject nor description"))
     if draft.priority not in (None, *PRIORITIES):
-        raise protocol.ProtocolError("a draft has a priority that is none")
+        raise protocol_errors.ProtocolError("a draft has a priority that is none")
     if draft.created_at is not None and values.moment(draft.created_at) != draft.created_at:
-        raise protocol.ProtocolError("a draft has a time that is none")
+        raise protocol_errors.ProtocolError("a draft has a time that is none")
     return draft._replace(subject=subject, description=description)
 
 

@@ -10,8 +10,9 @@ from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.billing import BudgetReserver
 from triage_cli.classifiers.llm.claim_check import ClaimCheck
 from triage_cli.classifiers.llm.prices import Cost, expected, used, worst_of
-from triage_cli.classifiers.llm.provider import BUDGET, Provider, RejectedError, Reply, TooLongError, Usage
+from triage_cli.classifiers.llm.provider import BUDGET, Provider, RejectedError, Usage
 from triage_cli.classifiers.llm.redaction import redact
+from triage_cli.classifiers.llm.verdict import MEANING, Verdict, described, failed, verdict_of
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain import ids
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
@@ -25,18 +26,6 @@ from triage_cli.runtime.clock import REAL, StoppingError, Timing
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.rate_limit import RateLimiter
 from triage_cli.runtime.retry import Retries, persist
-
-QUOTE = 20  # characters of a ticket in an error are more than chance
-MEANING = {
-    "empty": "the model said nothing",
-    "not_json": "the model's answer was no JSON of the form that was asked for",
-    "unknown_label": "the model named a category that is not in the list",
-    "cut": "the model's answer was cut off",
-    "refused": "the model refused to answer",
-    "too_long": "the ticket is too long for the model",
-    "rejected": "the request was rejected",
-    "unavailable": "the provider kept failing",
-}
 
 
 def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
@@ -89,14 +78,6 @@ class AnswerStamp(NamedTuple):
     run_id: str | None
     clock: Callable[[], str] = ids.now
     new_id: Callable[[], str] = ids.new_id
-
-
-class Verdict(NamedTuple):
-    """What became of one ticket's question: a label, or a problem by its name and in words."""
-
-    parsed: prompt.Parsed
-    reply: Reply
-    detail: str = ""
 
 
 class AskingClassifier:
@@ -281,7 +262,7 @@ class _AskRun:
             self._rejected += isinstance(error, RejectedError)
             if isinstance(error, RejectedError) and self._rejected == self._patience:
                 raise ConfigError(
-                    _detail(error, question), hint="not one ticket was accepted; check model and base_url"
+                    described(error, question), hint="not one ticket was accepted; check model and base_url"
                 ) from None
             return failed(error, question)
         finally:
@@ -291,26 +272,3 @@ class _AskRun:
         if not reply.problem and verdict.parsed.problem != "empty":
             provider.heeded(form=verdict.parsed.problem != "not_json")
         return verdict
-
-
-def verdict_of(reply: Reply, question: prompt.Question) -> Verdict:
-    """Return what a reply says."""
-    if reply.problem:
-        return Verdict(prompt.Parsed(problem=reply.problem), reply)
-    return Verdict(prompt.parse(reply.text, question.labels), reply)
-
-
-def failed(error: TriageError, question: prompt.Question) -> Verdict:
-    """Return what a request's failure means for its ticket."""
-    kinds = ((TooLongError, "too_long"), (RejectedError, "rejected"), (AnswerError, "refused"))
-    problem = next((name for kind, name in kinds if isinstance(error, kind)), "unavailable")
-    detail = _detail(error, question)
-    return Verdict(prompt.Parsed(problem=problem), Reply(None), detail if detail != error.code else "")
-
-
-def _detail(error: TriageError, question: prompt.Question) -> str:
-    """Return what a provider said, without secrets; where it quotes the ticket, only the error's code."""
-    message, _ = redact(error.message, ("secret",))
-    if any(message[at : at + QUOTE] in question.user for at in range(len(message) - QUOTE + 1)):
-        return error.code
-    return message

@@ -9,7 +9,8 @@ from triage_cli.cli import messages
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Format, Printer
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.errors import ExitCode, TriageError, UsageError
+from triage_cli.domain.errors import TriageError, UsageError
+from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.service.learning import attacks
 from triage_cli.service.learning.attacks import Steering
 

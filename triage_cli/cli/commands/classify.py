@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import messages, options
+from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain.decisions import ClassifyPlan, Decided
-from triage_cli.domain.errors import PRECEDENCE, ExitCode
+from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
@@ -57,7 +57,9 @@ def classify(
     plan = options.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline, batch=batch)
     printer = Printer(output, excel=excel, quiet=session.quiet)
     named, missing = options.ids(session, ids)
-    selection = Selection(ids=named[:limit] if named is not None else None, since=options.moment(since), limit=limit)
+    selection = Selection(
+        ids=named[:limit] if named is not None else None, since=option_values.moment(since), limit=limit
+    )
     if dry_run:
         session.only_here("classify --dry-run")
         return _preview(session, selection, plan, printer, as_text=output in (None, "table") and not excel)

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from triage_cli.cli import messages, options
+from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.context import CommandContext, makes_database, served
 from triage_cli.cli.output import Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, through
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain import dedup
-from triage_cli.domain.errors import ExitCode, RowError, UsageError
+from triage_cli.domain.errors import RowError, UsageError
+from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.ids import now
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
@@ -125,14 +126,14 @@ def _typed(
 ) -> TicketDraft:
     if not (subject or "").strip() and not (description or "").strip():
         raise UsageError("the ticket has no text", hint="give --subject or --description")
-    moment = options.moment(created_at)
+    moment = option_values.moment(created_at)
     return TicketDraft(
         0,
         0,
         (subject or "").strip() or None,
         (description or "").strip() or None,
         customer_id or None,
-        options.priority(priority or None),
+        option_values.priority(priority or None),
         moment.replace(".000Z", "Z") if moment else None,
         external_id or None,
         source,

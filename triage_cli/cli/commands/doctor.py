@@ -10,7 +10,8 @@ from triage_cli.cli import messages
 from triage_cli.cli.context import CommandContext, command
 from triage_cli.cli.output import Output, Printer
 from triage_cli.config import without_password
-from triage_cli.domain.errors import ExitCode, TriageError
+from triage_cli.domain.errors import TriageError
+from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.runs import Lease
 
 COLUMNS = ("what", "works", "said", "next")

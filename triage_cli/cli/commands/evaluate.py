@@ -12,9 +12,10 @@ from triage_cli.cli import labelled_files, messages, options
 from triage_cli.cli.commands import attack
 from triage_cli.cli.context import CommandContext, command
 from triage_cli.cli.output import Output, Printer
-from triage_cli.domain.errors import PRECEDENCE, CheckError, ExitCode, UsageError
+from triage_cli.domain.errors import CheckError, UsageError
 from triage_cli.domain.evaluation.calibration import LEAST
 from triage_cli.domain.evaluation.metrics import Scored
+from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
 from triage_cli.domain.ids import now
 from triage_cli.runtime.private_files import private
 from triage_cli.service.learning.evaluate import Evaluated, Learned

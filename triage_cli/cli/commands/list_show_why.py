@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from triage_cli.cli import messages, options
+from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Excel, Output, Printer
 from triage_cli.domain.errors import UsageError
@@ -62,12 +62,12 @@ def list_tickets(
         raise UsageError(f"--search takes {LONGEST_SEARCH:,} characters at most", hint="search for a part of the text")
     cut = limit is None and messages.on_terminal(sys.stdout)
     selection = Selection(
-        statuses=options.statuses(status),
+        statuses=option_values.statuses(status),
         category=category,
         customer_id=customer_id,
-        priority=options.priority(priority),
+        priority=option_values.priority(priority),
         classifier=classifier,
-        since=options.moment(since),
+        since=option_values.moment(since),
         search=search,
         limit=ON_TERMINAL if cut else limit,
     )

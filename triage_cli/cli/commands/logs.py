@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from triage_cli.cli import messages, options
+from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Excel, Output, Printer
 from triage_cli.domain.audit import EventQuery, LoggedEvent
@@ -58,7 +58,7 @@ def logs(
     if limit is None and messages.on_terminal(sys.stdout):
         limit = ON_TERMINAL
     ticket_id = session.look().resolve(name) if name is not None else None
-    query = EventQuery(ticket_id, action, actor, options.moment(since), options.moment(until), limit)
+    query = EventQuery(ticket_id, action, actor, option_values.moment(since), option_values.moment(until), limit)
     events = _followed(session, query) if follow else session.look().events(query)
     if follow and printer.format == "table":
         printer.format = "jsonl"

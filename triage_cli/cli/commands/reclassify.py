@@ -7,14 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from triage_cli.cli import messages, options
+from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.commands.route import waiting_offline
 from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.cli.unroutable import Unroutable
 from triage_cli.domain.decisions import Flip, ReclassifyPlan
-from triage_cli.domain.errors import PRECEDENCE, ExitCode, UsageError
+from triage_cli.domain.errors import UsageError
+from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import FLIP_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
@@ -91,8 +92,8 @@ def reclassify(
     printer = Printer(output, excel=excel, quiet=session.quiet)
     named, missing = options.ids(session, ids)
     selection = Selection(
-        named[:limit] if named is not None else None, options.statuses(status), category,
-        since=options.moment(since), limit=limit,
+        named[:limit] if named is not None else None, option_values.statuses(status), category,
+        since=option_values.moment(since), limit=limit,
     )  # fmt: skip
     counts: Counter[str] = Counter()
     matrix: Counter[tuple[str, str]] = Counter()

@@ -12,7 +12,8 @@ import typer
 
 from triage_cli.cli import messages, options
 from triage_cli.cli.context import CommandContext, served
-from triage_cli.domain.errors import ExitCode, UsageError
+from triage_cli.domain.errors import UsageError
+from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.tickets import Selection
 
 

@@ -15,7 +15,8 @@ from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.cli.unroutable import Unroutable
 from triage_cli.domain import routing
 from triage_cli.domain.deliveries import Routed, RoutePlan
-from triage_cli.domain.errors import PRECEDENCE, ExitCode, ItemError, TriageError
+from triage_cli.domain.errors import ItemError, TriageError
+from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection

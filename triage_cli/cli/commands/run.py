@@ -17,7 +17,8 @@ from triage_cli.cli.rejects import RejectWriter
 from triage_cli.cli.unroutable import Unroutable
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.errors import PRECEDENCE, ExitCode, ItemError, UsageError
+from triage_cli.domain.errors import ItemError, UsageError
+from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import ADDED_KEYS as ADDED
 from triage_cli.domain.streams import in_order

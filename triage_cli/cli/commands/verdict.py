@@ -10,7 +10,8 @@ import typer
 from triage_cli.cli import input_files, messages, options
 from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Excel, Output, Printer
-from triage_cli.domain.errors import ExitCode, InputError, RowError, UsageError
+from triage_cli.domain.errors import InputError, RowError, UsageError
+from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
 from triage_cli.domain.tickets import Rejected, Ticket, VerdictDraft

@@ -1,0 +1,59 @@
+"""Values of options as people type them: times, durations, priorities, statuses."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from triage_cli.domain.errors import UsageError
+from triage_cli.domain.tickets import PRIORITIES, STATUSES
+from triage_cli.readers import values
+
+AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def priority(text: str | None) -> str | None:
+    """Return the priority that a typed word means."""
+    if text is None:
+        return None
+    found = values.priority(text, {})
+    if found is None:
+        raise UsageError(f'no priority "{text}"', hint=f"the priorities are {', '.join(PRIORITIES)}")
+    return found
+
+
+def moment(text: str | None) -> str | None:
+    """Return a time as the store compares it, from a date, a time or an age such as `7d`."""
+    if text is None:
+        return None
+    if match := AGE.fullmatch(text.strip()):
+        try:
+            found = datetime.now(UTC) - timedelta(**{UNITS[match[2]]: float(match[1])})
+        except OverflowError as error:
+            raise UsageError(f'"{text}" is before all time', hint="write 7d or 2026-11-24") from error
+    else:
+        try:
+            found = datetime.fromisoformat(text.strip())
+        except ValueError as error:
+            raise UsageError(f'"{text}" is no time', hint="write 2026-11-24, 2026-11-24T08:00Z or 7d") from error
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    return found.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds(text: str) -> float:
+    """Return a duration such as `2m` in seconds."""
+    match = AGE.fullmatch(text.strip())
+    if not match:
+        raise UsageError(f'"{text}" is no duration', hint="write 30s, 2m or 1h")
+    try:
+        return timedelta(**{UNITS[match[2]]: float(match[1])}).total_seconds()
+    except OverflowError as error:
+        raise UsageError(f'"{text}" is longer than any run', hint="write 30s, 2m or 1h") from error
+
+
+def statuses(names: Sequence[str] | None) -> frozenset[str]:
+    """Return the statuses named."""
+    unknown = [name for name in names or () if name not in STATUSES]
+    if unknown:
+        raise UsageError(f'no status "{unknown[0]}"', hint=f"a ticket is one of {', '.join(STATUSES)}")
+    return frozenset(names or ())

@@ -1,0 +1,60 @@
+"""Errors on the wire between a command line and a server, and back."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from triage_cli.domain import errors
+from triage_cli.domain.errors import TriageError
+
+
+class ProtocolError(ValueError):
+    """What came from the other side is not what was agreed on."""
+
+
+def error_fields(error: TriageError) -> dict[str, str]:
+    """Return an error of one item."""
+    return {"code": error.code, "message": error.message, "hint": error.hint}
+
+
+def error_of(record: Any) -> TriageError:
+    """Return an item's error, of the same kind as it was on the other side."""
+    if not isinstance(record, dict):
+        raise ProtocolError("no error")
+    code, message, hint = (record.get(key, "") for key in ("code", "message", "hint"))
+    if not (isinstance(code, str) and isinstance(message, str) and isinstance(hint, str)):
+        raise ProtocolError("no error")
+    return _KNOWN.get(code, errors.ItemError)(message, hint=hint)
+
+
+def problem_of(record: Any) -> TriageError:
+    """Return the error that ended a request; one of a kind that is not known here goes by its HTTP status."""
+    if not isinstance(record, dict):
+        raise ProtocolError("no problem")
+    detail, hint, code, status = (record.get(key) for key in ("detail", "hint", "code", "status"))
+    if not isinstance(detail, str):
+        raise ProtocolError("no problem")
+    kind = _KNOWN.get(code) if isinstance(code, str) else None
+    if kind is None:
+        kind = errors.TriageError
+        if type(status) is int:
+            kind = _by_status(status)
+    return kind(detail, hint=hint if isinstance(hint, str) else "")
+
+
+def _by_status(status: int) -> type[TriageError]:
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return errors.RefusedError
+    if status == HTTPStatus.NOT_FOUND:
+        return errors.NotFoundError
+    return errors.UsageError if status < HTTPStatus.INTERNAL_SERVER_ERROR else errors.UnavailableError
+
+
+def _kinds(kind: type[TriageError]) -> Iterator[type[TriageError]]:
+    yield kind
+    for inner in kind.__subclasses__():
+        yield from _kinds(inner)
+
+
+# `TemporaryError` is for the retry loop alone.
+_KNOWN = {kind.code: kind for kind in _kinds(TriageError) if kind is not errors.TemporaryError}
