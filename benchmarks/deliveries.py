@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from triage_cli.destinations.webhook import WORKERS
+from triage_cli.destinations.http_sender import WORKERS
 
 RECEIVER = """
 import asyncio, sys

@@ -172,13 +172,16 @@ def test_a_save_that_fails_half_way_leaves_nothing(store: SqliteStore) -> None:
 def test_a_delivery_is_written_once_and_then_updated(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
     store.save([owing(ticket, a_delivery(ticket))])
-    accepted = a_delivery(ticket, state="accepted", attempts=1, done_at="then")
-    store.save(
-        [Change(an_event(ticket, "delivered"), adds=(accepted, Attempt(accepted.delivery_id, 1, "a", 200, None, 0.1)))]
-    )
+    accepted = a_delivery(ticket, state="accepted", attempts=1, done_at="then", kept='{"id":"SUP-1"}')
+    attempt = Attempt(accepted.delivery_id, 1, "a", 200, "error", 0.1, "words")
+    store.save([Change(an_event(ticket, "delivered"), adds=(accepted, attempt))])
     (delivery,) = store.deliveries([ticket.ticket_id])[ticket.ticket_id]
     assert (delivery.state, delivery.attempts, delivery.done_at) == ("accepted", 1, "then")
-    assert [a.status for a in store.history(ticket.ticket_id).attempts] == [200]
+    assert delivery.kept == '{"id":"SUP-1"}'
+    assert [(a.status, a.answer) for a in store.history(ticket.ticket_id).attempts] == [(200, "words")]
+    store.erase([ticket.ticket_id])
+    history = store.history(ticket.ticket_id)
+    assert [d.kept for d in history.deliveries] + [a.answer for a in history.attempts] == [None, None]
 
 
 def test_what_was_superseded_is_not_made_pending_by_a_late_failure_but_a_late_success_is_kept(

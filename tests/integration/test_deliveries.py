@@ -79,7 +79,7 @@ def test_what_was_left_alone_is_delivered_once_it_is_back(world: World, three: d
 def test_a_destination_that_is_gone_is_switched_off_until_dead_letters_are_retried(
     world: World, three: dict[str, FakeDestination]
 ) -> None:
-    three["b"]._answer = lambda _: DeliveryError("gone", status=410, final=True)
+    three["b"]._answer = lambda _: DeliveryError("gone", status=410, final=True, gone=True)
     assert Counter(run(world, 3))["undeliverable"] == 1
     more = [TicketDraft(0, 2, "one more", None, None, None, None, "4")]
     (outcome,) = world.triage().run(more, ClassifyPlan())

@@ -17,8 +17,9 @@ from standardwebhooks import Webhook
 from tests.support.online import ONLINE
 from tests.support.webhook_receiver import SECRET, Receiver, parcel, sent, target
 from triage_cli.destinations import webhook
+from triage_cli.destinations.http_sender import LONGEST_WAIT, retry_after
 from triage_cli.destinations.ssrf_guard import checked, is_public
-from triage_cli.destinations.webhook import WebhookDestination, retry_after
+from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.webhook_signing import secret_of, signature
 from triage_cli.runtime import unreachable
@@ -179,7 +180,7 @@ def test_no_more_than_so_many_at_once_and_all_arrive(receiver: Receiver) -> None
 @pytest.mark.parametrize(
     ("said", "meant"),
     [
-        ("5", 5.0), ("0", 0.0), ("-3", 0.0), ("1e9", webhook.LONGEST_WAIT), ("9" * 400, webhook.LONGEST_WAIT),
+        ("5", 5.0), ("0", 0.0), ("-3", 0.0), ("1e9", LONGEST_WAIT), ("9" * 400, LONGEST_WAIT),
         ("nan", None), ("soon", None), ("", None), ("Thu, 01 Jan 1970 00:16:40 GMT", 900.0),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("Thu, 99 Jan 1970", None),
     ],

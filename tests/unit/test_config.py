@@ -25,8 +25,10 @@ from triage_cli.config import (
     shown,
     without_password,
 )
+from triage_cli.config.destinations import DESTINATION
+from triage_cli.config.http_destination import HTTP
 from triage_cli.config.routes import COLUMN, ROUTE, WHEN
-from triage_cli.config.schema import BUDGET, CATEGORY, CLASSIFIER, DESTINATION, PRICE, TOP
+from triage_cli.config.schema import BUDGET, CATEGORY, CLASSIFIER, PRICE, TOP
 from triage_cli.config.validators import Field
 from triage_cli.domain.errors import ConfigError
 
@@ -36,6 +38,7 @@ TABLES: Mapping[str, Mapping[str, Field]] = {
     "classifier": CLASSIFIER,
     "price": PRICE,
     "destination": DESTINATION,
+    "http": HTTP,
     "budget": BUDGET,
     "route": ROUTE,
     "when": WHEN,

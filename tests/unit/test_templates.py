@@ -8,13 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from triage_cli.config.template_filters import FILTERS, LARGEST, TemplateFailure, as_url_part
 from triage_cli.config.templates import (
-    FILTERS,
-    LARGEST,
     Template,
-    TemplateFailure,
     TemplateMistake,
-    as_url_part,
     compiled,
     delivery_names,
     leaves,
@@ -75,7 +72,7 @@ def test_a_value_keeps_its_type_where_it_stands_alone(source: str, value: object
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("{{ tiket.subject }}", 'name "tiket.subject" is unknown; did you mean "ticket.subject"?'),
         ("{{ ticket.sujet }}", 'name "ticket.sujet" is unknown'),
@@ -100,10 +97,10 @@ def test_a_value_keeps_its_type_where_it_stands_alone(source: str, value: object
         ("x{{ category }}" * 5000, "is longer than"),
     ],
 )
-def test_what_no_ticket_could_be_rendered_with_is_a_mistake(source: str, said: str) -> None:
+def test_what_no_ticket_could_be_rendered_with_is_a_mistake(source: str, message: str) -> None:
     with pytest.raises(TemplateMistake) as caught:
         Template(source, NAMES, "body")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,8 @@ def delivery_of(record: Any) -> Delivery:
         due_at = datetime.fromisoformat(record["due_at"]).timestamp()
     except (TypeError, KeyError, ValueError) as error:
         raise ProtocolError("Delivery without a proper due_at") from error
-    return named(Delivery, record | {"due_at": due_at})
+    kept = compact(record["kept"]) if record.get("kept") else None
+    return named(Delivery, record | {"due_at": due_at, "kept": kept})
 
 
 def category_of(record: Any) -> Category:

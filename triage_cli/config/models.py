@@ -1,9 +1,9 @@
 """The records a configuration consists of, and its defaults. None of them holds a secret, only names of variables."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.tickets import Category
@@ -55,11 +55,86 @@ class ClassifierSpec(NamedTuple):
     wire: str | None = None  # of type decision: decisions | systemone; null: found out
 
 
+class AuthSpec(NamedTuple):
+    """How a request proves who sends it: one header, made of what the variables `env` hold."""
+
+    kind: Literal["basic", "bearer", "header"]
+    env: tuple[str, ...] = ()
+    header: str = "authorization"
+    prefix: str = ""
+
+
+class AnswerTest(NamedTuple):
+    """What an answer must be: one of these statuses (none: any), and at a path this value (none: anything but null).
+
+    `contains` is a part that the text at the path must have.
+    """
+
+    status: tuple[int, ...] = ()
+    path: str | None = None
+    value: tuple[Any, ...] = ()
+    contains: str = ""
+
+
+class OnceSpec(NamedTuple):
+    """A search asked before a second attempt whose first outcome is unknown.
+
+    It is a GET of an address, or posts a body to the destination's own; it has found something where there is a value
+    at the path `found`, or where its answer contains a text.
+    """
+
+    get: str = ""
+    body: Any = None
+    found: str = ""
+    contains: str = ""
+
+
+class FindSpec(NamedTuple):
+    """A question asked before each attempt: what its answer holds at these paths is `remote.NAME` in the request."""
+
+    get: str
+    keep: Mapping[str, str] = {}
+
+
+class UndoSpec(NamedTuple):
+    """The request that takes back, before a new delivery, what an earlier one had added at the same destination."""
+
+    endpoint: str
+    method: str = "DELETE"
+    body: Any = None
+
+
+class HttpSpec(NamedTuple):
+    """The request of a destination of type `http`; string leaves of its trees are templates.
+
+    `endpoint` follows the address. `given` are the values of the keys that a preset needs, for its templates.
+    """
+
+    preset: str | None = None
+    method: str = "POST"
+    url: str | None = None
+    url_env: str | None = None
+    endpoint: str = ""
+    query: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    auth: AuthSpec | None = None
+    key_env: str | None = None
+    body: Any = None
+    form: Mapping[str, str] = {}
+    ok: AnswerTest = AnswerTest()
+    retry: AnswerTest | None = None
+    keep: Mapping[str, str] = {}
+    find: FindSpec | None = None
+    once: OnceSpec | None = None
+    undo: UndoSpec | None = None
+    given: Mapping[str, str] = {}
+
+
 class DestinationSpec(NamedTuple):
     """One destination as configured; paths in it are absolute, `secret_env` names the newest secret first."""
 
     name: str
-    type: str  # webhook | command | file
+    type: str  # webhook | http | command | file
     url: str | None = None
     secret_env: tuple[str, ...] = ()
     max_attempts: int = 7
@@ -69,6 +144,15 @@ class DestinationSpec(NamedTuple):
     path: Path | None = None
     retry_schedule: tuple[float, ...] = (5, 300, 1800, 7200, 18000, 36000)
     allow_private: bool = False
+    http: HttpSpec | None = None
+
+    def variables(self) -> Iterator[tuple[str, str]]:
+        """Yield the variables that hold its secrets, each with the key that names it."""
+        yield from (("secret_env", name) for name in self.secret_env)
+        if self.http:
+            named = (("url_env", self.http.url_env), ("key_env", self.http.key_env))
+            yield from ((key, name) for key, name in named if name)
+            yield from (("auth", name) for name in (self.http.auth.env if self.http.auth else ()))
 
 
 class HookSpec(NamedTuple):

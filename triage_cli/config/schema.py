@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from triage_cli.config.destinations import read_destinations
 from triage_cli.config.json_schema import DIALECT, accepts, named_schema, or_null, record_schema, schema_of
 from triage_cli.config.models import (
     DEFAULT_CATEGORIES,
@@ -18,16 +19,14 @@ from triage_cli.config.models import (
 from triage_cli.config.routes import Routes, later, routes_schema
 from triage_cli.config.validators import (
     Field,
-    absolute,
     database,
     former,
     header,
     label,
-    no_name,
+    named,
     number,
     one_of,
     optional,
-    path,
     record,
     same_name,
     several,
@@ -43,7 +42,6 @@ from triage_cli.domain.tickets import Category
 
 LOCAL = ClassifierSpec("local", "local")
 MODELS = ("decision", "openai", "anthropic")
-DAY = 86_400
 COUNT = number(1, 1_000_000_000, whole=True)
 SHARE = number(0, 1)
 MONEY = number(0, 1_000_000)
@@ -139,7 +137,7 @@ def _categories(place: ConfigNode) -> tuple[Category, ...]:
 @accepts(lambda: named_schema(record_schema(CLASSIFIER)))
 def _classifiers(place: ConfigNode) -> dict[str, ClassifierSpec]:
     found = {}
-    for name, inner in _named(place).items():
+    for name, inner in named(place).items():
         values = record(inner, CLASSIFIER, f"classifiers.{name}", instead="api_key_env")
         chosen = values.get("type", "")
         if chosen in KEY_VARIABLES and "api_key_env" not in inner.value:
@@ -170,23 +168,10 @@ def _check_steps(place: ConfigNode, classifiers: Mapping[str, ClassifierSpec]) -
             earlier.add(step.value)
 
 
-@accepts(lambda: named_schema(record_schema(DESTINATION), [{"not": {"pattern": "://"}}]))
-def _destinations(place: ConfigNode) -> dict[str, DestinationSpec]:
-    found = {}
-    for name, inner in _named(place).items():
-        if "://" in name:
-            inner.wrong("give the destination a name; the address goes into its url")
-        values = record(inner, DESTINATION, f"destinations.{name}", instead="secret_env")
-        if values.get("type") == "command" and inner.book.untrusted:
-            inner.wrong(inner.book.untrusted)
-        found[name] = DestinationSpec(name, **{"type": "", **values})
-    return found
-
-
 @accepts(lambda: named_schema(record_schema(WEBHOOK), [{"pattern": f"^{HOOK_NAME}$"}]))
 def _webhooks(place: ConfigNode) -> dict[str, HookSpec]:
     found = {}
-    for name, inner in _named(place).items():
+    for name, inner in named(place).items():
         if not re.fullmatch(HOOK_NAME, name):
             inner.wrong("the name stands in a URL: use letters, digits, dots, - and _")
         values = record(inner, WEBHOOK, f"webhooks.{name}", instead="secret_env")
@@ -205,26 +190,6 @@ def _fields(place: ConfigNode) -> dict[str, tuple[str, ...]]:
 @accepts(lambda: record_schema(SERVER))
 def _server(place: ConfigNode) -> dict[str, Any]:
     return record(place, SERVER, "server")
-
-
-def _named(place: ConfigNode) -> dict[str, ConfigNode]:
-    """Return the entries of a section whose keys are names."""
-    entries = place.entries()
-    for name, inner in entries.items():
-        if objection := no_name(name):
-            inner.wrong(f"the name {objection}")
-    return entries
-
-
-@accepts(lambda: schema_of(several(text, alone=False, least=1)))
-def _command(place: ConfigNode) -> tuple[str, ...]:
-    """Read a command as a list; a program given with a slash is found beside the file."""
-    if isinstance(place.value, str):
-        raise ConfigValueError("must be a list, since no shell takes it apart: [program, argument]")
-    argv: tuple[str, ...] = several(text, alone=False, least=1)(place)
-    if argv and ("/" in argv[0] or argv[0].startswith("~")):
-        return (str(absolute(argv[0], place.book.folder, place.book.home)), *argv[1:])
-    return argv
 
 
 @accepts(lambda: record_schema(BUDGET))
@@ -268,18 +233,6 @@ CLASSIFIER: Mapping[str, Field] = {
     "audit_rate": Field(SHARE, ("cascade",)),
     "hysteresis": Field(SHARE),
 }
-DESTINATION: Mapping[str, Field] = {
-    "type": Field(one_of("webhook", "command", "file"), needed=True),
-    "url": Field(url, ("webhook",), needed=True),
-    "secret_env": Field(several(variable), ("webhook",)),
-    "allow_private": Field(truth, ("webhook",)),
-    "run": Field(_command, ("command",), needed=True),
-    "final_exit": Field(several(number(1, 255, whole=True)), ("command",)),
-    "path": Field(path, ("file",), needed=True),
-    "timeout": Field(number(0.1, 3600), ("webhook", "command")),
-    "max_attempts": Field(number(1, 100, whole=True)),
-    "retry_schedule": Field(several(number(0, 30 * DAY), least=1, most=100)),
-}
 WEBHOOK: Mapping[str, Field] = {
     "type": Field(one_of("standard", "hmac"), needed=True),
     "secret_env": Field(several(variable, least=1), needed=True),
@@ -300,7 +253,7 @@ TOP: Mapping[str, Field] = {
     "classifier": Field(text),
     "classifiers": Field(_classifiers),
     "budget": Field(_budget),
-    "destinations": Field(_destinations),
+    "destinations": Field(read_destinations),
     "routes": Field(later(routes_schema)),
     "server": Field(_server),
     "webhooks": Field(_webhooks),

@@ -1,9 +1,12 @@
 """The configuration as lines of key, value and origin."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
+from triage_cli.config.destinations import DESTINATION
+from triage_cli.config.http_destination import COMMON
 from triage_cli.config.models import ClassifierSpec, Config, DestinationSpec, HookSpec, Price, without_password
-from triage_cli.config.schema import CATEGORY, CLASSIFIER, DESTINATION, WEBHOOK
+from triage_cli.config.schema import CATEGORY, CLASSIFIER, WEBHOOK
 from triage_cli.config.validators import Field
 from triage_cli.domain.tickets import Category
 
@@ -23,7 +26,10 @@ def _leaves(config: Config) -> Iterator[tuple[str, object]]:
         yield from _fields(f"classifiers.{name}", classifier, CLASSIFIER)
     yield "budget.per_day", config.per_day
     for name, destination in config.destinations.items():
-        yield from _fields(f"destinations.{name}", destination, DESTINATION)
+        yield from _fields(f"destinations.{name}", destination, COMMON if destination.http else DESTINATION)
+        if destination.http:
+            given = {**destination.http._asdict(), **destination.http.given, "given": None}
+            yield from ((f"destinations.{name}.{key}", _plain(each)) for key, each in given.items() if each)
     for rule in config.routes:
         yield from ((f"{rule.name}.when.{key}", list(values)) for key, values in rule.when.items())
         if rule.min_confidence is not None:
@@ -50,3 +56,12 @@ def _fields(
             yield from ((f"{key}.{name}.{part}", list(paths)) for part, paths in value.items())
         else:
             yield f"{key}.{name}", list(value) if isinstance(value, tuple) else value
+
+
+def _plain(value: Any) -> Any:
+    """Return what was configured as JSON can hold it."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if hasattr(value, "_asdict"):
+        return {key: _plain(inner) for key, inner in value._asdict().items() if inner not in (None, (), "", {})}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -4,27 +4,23 @@ Only the configuration holds templates. What a ticket says is a value: it is nev
 rendering. Imported only where something is checked or rendered, since Jinja2 takes 30 ms to import.
 """
 
-import hashlib
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Any, TypeVar
-from urllib.parse import quote
-from uuid import UUID
 
 import jinja2
-from jinja2 import filters, nodes
+from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from triage_cli.config.template_filters import FILTERS, LARGEST, TESTS, TemplateFailure, as_text, bounded, default
 from triage_cli.config.validators import suggestion
-from triage_cli.domain.serialization import TICKET_KEYS, compact
+from triage_cli.domain.serialization import TICKET_KEYS
 
 T = TypeVar("T")
-# Characters of one template, of one rendered text, and of what a filter returns.
+# Characters of one template.
 LONGEST_SOURCE = 20_000
-LARGEST = 4_000_000
 # What is known of a delivery beside its ticket.
 DELIVERY_NAMES = ("category", "suggestion", "confidence", "rule", "delivery_id", "replaces", "attempt")
 # Below this name anything may be asked for: which columns a ticket has is not known before it is there.
@@ -38,10 +34,6 @@ SYNTAX = (
 
 class TemplateMistake(ValueError):  # noqa: N818 - a mistake in the configuration, told with others
     """A template that no ticket could be rendered with; said as the end of a sentence that begins with its place."""
-
-
-class TemplateFailure(ValueError):  # noqa: N818 - it becomes the error of one delivery
-    """A template cannot be rendered with the values of this ticket."""
 
 
 def delivery_names(kept: AbstractSet[str] = frozenset(), others: AbstractSet[str] = frozenset()) -> frozenset[str]:
@@ -67,20 +59,18 @@ def leaves(tree: Any, place: str) -> Iterator[tuple[str, str]]:
             yield from leaves(inner, f"{place}[{number}]")
 
 
-def compiled(
-    tree: Any, names: AbstractSet[str], place: str, finalize: Callable[[Any], str] | None = None
-) -> Callable[[Mapping[str, Any]], Any]:
+def compiled(tree: Any, names: AbstractSet[str], place: str) -> Callable[[Mapping[str, Any]], Any]:
     """Return what renders a YAML tree: its string leaves are templates, everything else stays as it is.
 
     Raises `TemplateMistake`; what it returns raises `TemplateFailure`, with the place of the leaf.
     """
     if isinstance(tree, str):
-        return Template(tree, names, place, finalize or as_text).value
+        return Template(tree, names, place).value
     if isinstance(tree, Mapping):
-        fields = {key: compiled(inner, names, f"{place}.{key}", finalize) for key, inner in tree.items()}
+        fields = {key: compiled(inner, names, f"{place}.{key}") for key, inner in tree.items()}
         return lambda values: {key: render(values) for key, render in fields.items()}
     if isinstance(tree, list | tuple):
-        items = [compiled(inner, names, f"{place}[{n}]", finalize) for n, inner in enumerate(tree)]
+        items = [compiled(inner, names, f"{place}[{n}]") for n, inner in enumerate(tree)]
         return lambda values: [render(values) for render in items]
     return lambda _: tree
 
@@ -149,22 +139,6 @@ def _bounded(pieces: Iterator[str]) -> Iterator[str]:
         if size > LARGEST:
             raise TemplateFailure(f"the text is longer than {LARGEST:,} characters")
         yield piece
-
-
-def as_text(value: Any) -> str:
-    """Return a value as it stands in a text: nothing for null, JSON for lists and objects."""
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    return compact(value) if isinstance(value, bool | list | tuple | dict) else str(value)
-
-
-def as_url_part(value: Any) -> str:
-    """Return a value percent-encoded. Raises `TemplateFailure` for nothing, which would make it another address."""
-    if text := as_text(value):
-        return quote(text, safe="")
-    raise TemplateFailure("a value is empty, and the address would be another one without it")
 
 
 # Checking
@@ -256,95 +230,5 @@ def _environment(finalize: Callable[[Any], str]) -> _Environment:
     environment = _Environment(undefined=jinja2.StrictUndefined, finalize=finalize, keep_trailing_newline=True)
     environment.globals.clear()
     environment.tests = {name: environment.tests[name] for name in TESTS}
-    environment.filters = {**{name: _filter(function) for name, function in FILTERS.items()}, "default": _default}
+    environment.filters = {**{name: bounded(function) for name, function in FILTERS.items()}, "default": default}
     return environment
-
-
-def _filter(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter that leaves null as it is, and whose result is bounded."""
-
-    def filtered(value: Any, *args: Any, **options: Any) -> Any:
-        if value is None:
-            return None
-        result = function(value, *args, **options)
-        if isinstance(result, str) and len(result) > LARGEST:
-            raise TemplateFailure(f"a filter's text is longer than {LARGEST:,} characters")
-        return result
-
-    return filtered
-
-
-def _default(value: Any, instead: Any = "", boolean: bool = False) -> Any:
-    missing = value is None or isinstance(value, jinja2.Undefined)
-    return instead if missing or (boolean and not value) else value
-
-
-def _truncate(value: Any, length: int) -> str:
-    """Shorten a text to so many UTF-16 units, as most receivers count: an emoji is two."""
-    text = as_text(value)
-    units = text[: length + 1].encode("utf-16-le", "surrogatepass")
-    if len(units) // 2 <= length:
-        return text
-    kept = units[: 2 * max(0, length - 1)].decode("utf-16-le", "ignore")  # half a character at the end goes
-    return kept + "…"[:length]
-
-
-def _one_line(value: Any) -> str:
-    return " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in as_text(value)).split())
-
-
-def _slug(value: Any) -> str:
-    """Return a text as a part of a tag: lower-case letters and digits of any script, joined by dashes.
-
-    A text with neither has the beginning of its hash for one.
-    """
-    text = as_text(value)
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
-    found = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", plain)).strip("-")
-    return found or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-
-
-def _uuid(value: Any) -> str:
-    """Return a UUID of version 4 in form, always the same for the same text: some receivers ask for one."""
-    return str(UUID(bytes=hashlib.sha256(as_text(value).encode("utf-8", "surrogatepass")).digest()[:16], version=4))
-
-
-def _replace(value: Any, old: str, new: str) -> str:
-    text = as_text(value)
-    if len(text) + text.count(old) * len(new) > LARGEST:
-        raise TemplateFailure(f"replace would make more than {LARGEST:,} characters")
-    return text.replace(old, new)
-
-
-def _join(value: Any, between: str = "") -> str:
-    texts = [as_text(each) for each in value]
-    if sum(map(len, texts)) + len(texts) * len(between) > LARGEST:
-        raise TemplateFailure(f"join would make more than {LARGEST:,} characters")
-    return between.join(texts)
-
-
-TESTS = frozenset({"none", "defined", "string", "number", "mapping", "sequence", "boolean", "in", "true", "false"})
-FILTERS: Mapping[str, Callable[..., Any]] = {
-    "truncate": _truncate,
-    "slug": _slug,
-    "one_line": _one_line,
-    "uuid": _uuid,
-    "default": _default,
-    "json": compact,
-    "lower": lambda value: as_text(value).lower(),
-    "upper": lambda value: as_text(value).upper(),
-    "capitalize": lambda value: as_text(value).capitalize(),
-    "title": lambda value: as_text(value).title(),
-    "trim": lambda value: as_text(value).strip(),
-    "replace": _replace,
-    "join": _join,
-    "length": len,
-    "first": lambda value: next(iter(value), None),
-    "last": lambda value: next(reversed(value), None),
-    "int": filters.do_int,
-    "float": filters.do_float,
-    "round": filters.do_round,
-    "abs": abs,
-    "string": as_text,
-    "urlencode": lambda value: quote(as_text(value), safe=""),
-}

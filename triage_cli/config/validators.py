@@ -130,6 +130,15 @@ def _no_name(value: str) -> str:
     return ""
 
 
+def named(place: ConfigNode) -> dict[str, ConfigNode]:
+    """Return the entries of a section whose keys are names."""
+    entries = place.entries()
+    for name, inner in entries.items():
+        if objection := no_name(name):
+            inner.wrong(f"the name {objection}")
+    return entries
+
+
 def same_name(name: str) -> str:
     """Return what two names have in common that a person would take for one."""
     return unicodedata.normalize("NFC", name).casefold()

@@ -10,7 +10,7 @@ SCHEMA_VERSION = 1
 
 def payload(parcel: OutgoingDelivery) -> dict[str, Any]:
     """Return the body of a delivery: its id, why it is sent, and the ticket."""
-    delivery, ticket = parcel
+    delivery, ticket = parcel.delivery, parcel.ticket
     return {
         "schema_version": SCHEMA_VERSION,
         "delivery_id": delivery.delivery_id,

@@ -32,15 +32,18 @@ def is_public(address: str) -> bool:
     return not any(found in net for net in TUNNELS if net.version == found.version)
 
 
-def checked(host: str, port: int, resolver: Resolver) -> str:
-    """Return an address of a host to connect to. Raises `DeliveryError` where any of its addresses is not public."""
+def checked(host: str, port: int, resolver: Resolver, shown: str = "") -> str:
+    """Return an address of a host to connect to. Raises `DeliveryError` where any of its addresses is not public.
+
+    `shown` is how the error names a host that is a secret.
+    """
     try:
         addresses = resolver(host, port)
     except (OSError, UnicodeError) as error:
-        raise DeliveryError(f"cannot resolve {host}", hint="check the url") from error
+        raise DeliveryError(f"cannot resolve {shown or host}", hint="check the url") from error
     if not addresses or not all(map(is_public, addresses)):
         raise DeliveryError(
-            f"{host} leads to a private or special address",
+            f"{shown or host} leads to a private or special address",
             hint="set allow_private on the destination if that is meant",
             final=True,
         )

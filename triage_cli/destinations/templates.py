@@ -9,7 +9,7 @@ from triage_cli.domain.serialization import ticket_record
 
 def template_values(parcel: OutgoingDelivery, **others: Any) -> Mapping[str, Any]:
     """Return the values by the names that `config.templates.delivery_names` lists; `others` stand beside them."""
-    delivery, ticket = parcel
+    delivery, ticket = parcel.delivery, parcel.ticket
     return {
         "category": delivery.category,
         "suggestion": ticket.suggestion,

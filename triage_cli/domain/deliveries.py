@@ -27,7 +27,8 @@ class Delivery(NamedTuple):
 
     `revision` is the ticket's own that the decision made, and so its place in history; `targets` all destinations that
     the decision named, as a JSON list (null, and revision 0, where an older version decided). `doubtful` is 1 where the
-    destination may have it although it accepted nothing: an answer was lost, or a run was cut off at work on it.
+    destination may have it although it accepted nothing: an answer was lost, or a run was cut off at work on it. `kept`
+    is what the destination's answer held and is kept by the configuration, as a JSON object.
     """
 
     delivery_id: str
@@ -49,6 +50,7 @@ class Delivery(NamedTuple):
     revision: int = 0
     targets: str | None = None
     doubtful: int = 0
+    kept: str | None = None
 
     @property
     def arrived(self) -> bool:
@@ -57,7 +59,7 @@ class Delivery(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One try at a delivery: what came back, and how long it took in seconds."""
+    """One try at a delivery: what came back, and how long it took in seconds. `answer` is how a refusal began."""
 
     delivery_id: str
     number: int
@@ -65,20 +67,26 @@ class Attempt(NamedTuple):
     status: int | None
     error: str | None
     seconds: float
+    answer: str | None = None
 
 
 class OutgoingDelivery(NamedTuple):
-    """What a destination is handed: the delivery and the ticket it is about."""
+    """What a destination is handed: the delivery and the ticket it is about.
+
+    `earlier` are the deliveries of the ticket that this destination had before, oldest first, where it asks for them.
+    """
 
     delivery: Delivery
     ticket: Ticket
+    earlier: tuple[Delivery, ...] = ()
 
 
 class Receipt(NamedTuple):
-    """A destination has taken a delivery."""
+    """A destination has taken a delivery; `kept` is a JSON object of what its answer held."""
 
     status: int | None = None
     seconds: float = 0.0
+    kept: str | None = None
 
 
 class Routed(NamedTuple):

@@ -213,7 +213,8 @@ class NoRouteError(ItemError):
 class DeliveryError(ItemError):
     """A destination did not take a delivery; `final` when asking again cannot help.
 
-    `doubtful` when it may have taken it all the same: what it said did not arrive.
+    `doubtful` when it may have taken it all the same: what it said did not arrive. `gone` when the destination says
+    that it is there no more, `answer` is the beginning of what it said.
     """
 
     code = "delivery_failed"
@@ -228,12 +229,16 @@ class DeliveryError(ItemError):
         status: int | None = None,
         retry_after: float | None = None,
         doubtful: bool = False,
+        gone: bool = False,
+        answer: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.final = final
         self.status = status
         self.retry_after = retry_after
         self.doubtful = doubtful
+        self.gone = gone
+        self.answer = answer
 
 
 class OfflineError(ItemError):

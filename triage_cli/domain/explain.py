@@ -39,10 +39,10 @@ def explain(
     """
     yield _headline(history)
     answers = {a.classification_id: a for a in history.classifications}
-    errors = {(a.delivery_id, a.number): a.error for a in history.attempts}
+    replies = _replies(history)
     for event in history.events:
         detail = json.loads(event.detail)
-        for sentence in _told(event, detail, history, answers, errors):
+        for sentence in _told(event, detail, history, answers, replies):
             yield f"{_moment(event.timestamp)}  {sentence}"
     gone = history.ticket.category if categories and history.ticket.category not in (None, *categories) else None
     yield f"Next: {_cut_off(history, offline)}{_next(history, gone, owed)}"
@@ -65,7 +65,7 @@ def _told(
     detail: Mapping[str, Any],
     history: History,
     answers: Mapping[str, Classification],
-    errors: Mapping[tuple[str, int], str | None],
+    replies: Mapping[tuple[str, int], str | None],
 ) -> Iterator[str]:
     match event.action:
         case "created" | "updated":
@@ -85,8 +85,8 @@ def _told(
         case "unroutable":
             yield f"No rule of the routing map matches {detail.get('category')} (map {detail.get('config')})."
         case "delivered" | "delivery_failed" | "dead_letter":
-            error = errors.get((detail.get("delivery", ""), detail.get("attempt", 0)))
-            yield _delivery(event.action, detail, error)
+            reply = replies.get((detail.get("delivery", ""), detail.get("attempt", 0)))
+            yield _delivery(event.action, detail, reply)
         case _:
             yield f"{event.actor}: {DONE.get(event.action, event.action)}."
 
@@ -184,12 +184,24 @@ def _routed(detail: Mapping[str, Any]) -> str:
     return f"{sent} The run was offline, so {_listed(detail['offline'])} waited." if detail.get("offline") else sent
 
 
-def _delivery(action: str, detail: Mapping[str, Any], error: str | None) -> str:
+def _replies(history: History) -> dict[tuple[str, int], str | None]:
+    """Return by delivery and attempt what went wrong and how the refusal began, or what is kept of the answer."""
+    kept = {d.delivery_id: d.kept for d in history.deliveries if d.kept}
+    return {
+        (a.delivery_id, a.number): f"{a.error}; it said: {' '.join(a.answer.split())}"
+        if a.answer
+        else a.error or kept.get(a.delivery_id)
+        for a in history.attempts
+    }
+
+
+def _delivery(action: str, detail: Mapping[str, Any], reply: str | None) -> str:
     where, number = detail.get("destination"), detail.get("attempt")
     answer = f" (answer {detail['response']})" if detail.get("response") is not None else ""
     if action == "delivered":
-        return f"{where} accepted it at attempt {number}{answer}."
-    why = f": {error}" if error else ""
+        kept = f"; of its answer is kept: {reply}" if reply else ""
+        return f"{where} accepted it at attempt {number}{answer}{kept}."
+    why = f": {reply}" if reply else ""
     if action == "dead_letter":
         return f"{where} refused it for good at attempt {number}{answer}{why}."
     return f"{where} did not take it at attempt {number}{answer}{why}."

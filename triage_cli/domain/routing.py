@@ -138,6 +138,13 @@ def owed(
     return RoutingDecision(tuple(new), dropped, status)
 
 
+def earlier(delivery: Delivery, deliveries: Sequence[Delivery]) -> tuple[Delivery, ...]:
+    """Return what a delivery's destination was sent before about its ticket, of the ticket's deliveries."""
+    order = [d.delivery_id for d in deliveries]
+    before = deliveries[: order.index(delivery.delivery_id)] if delivery.delivery_id in order else deliveries
+    return tuple(d for d in before if d.destination == delivery.destination)
+
+
 def decided(before: Ticket, rule: Rule, deliveries: Iterable[Delivery]) -> Ticket:
     """Return a ticket as a decision leaves it, by all its deliveries as they then are; so it is sent."""
     return before._replace(

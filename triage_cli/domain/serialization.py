@@ -110,6 +110,7 @@ def classification_record(answer: Classification) -> dict[str, Any]:
 def delivery_record(delivery: Delivery, attempts: tuple[Attempt, ...] = ()) -> dict[str, Any]:
     """Return the record of one delivery with its attempts."""
     record = delivery._asdict() | {"doubtful": delivery.doubtful == 1}
+    record["kept"] = from_json(delivery.kept) if delivery.kept else {}
     del record["revision"], record["targets"]
     due_at = datetime.fromtimestamp(delivery.due_at, UTC)
     record["due_at"] = due_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

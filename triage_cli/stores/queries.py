@@ -90,12 +90,13 @@ INSERT_CLASSIFICATION = f"insert into classifications values ({_marks(Classifica
 INSERT_ATTEMPT = f"insert into attempts values ({_marks(Attempt._fields)}) on conflict do nothing"
 # A delivery is written when it is owed and after each attempt; its id, ticket and destination never change. One that
 # was superseded while it was under way is not brought back by a failure, but a success is a fact, and final.
+SETTLED = ("attempts", "due_at", "last_status", "last_error", "run_id", "done_at", "kept")
 PUT_DELIVERY = (
     f"insert into deliveries values ({_marks(Delivery._fields)}) on conflict (delivery_id) do update set "
     "state = case when deliveries.state = 'superseded' and excluded.state <> 'accepted' then 'superseded' "
     "else excluded.state end, "
     "doubtful = case when excluded.doubtful = 1 then 1 else deliveries.doubtful end, "
-    + ", ".join(f"{f} = excluded.{f}" for f in ("attempts", "due_at", "last_status", "last_error", "run_id", "done_at"))
+    + ", ".join(f"{f} = excluded.{f}" for f in SETTLED)
     + " where deliveries.state <> 'accepted' or excluded.state = 'accepted'"
 )
 

@@ -12,7 +12,14 @@ from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.delivery.route import RoutingTable
 from triage_cli.service.local_triage import Services
 from triage_cli.wiring.classifiers import Caller, open_batcher, open_classifier
-from triage_cli.wiring.destinations import cut_off, open_destination, preview, try_destination
+from triage_cli.wiring.destinations import (
+    check_templates,
+    cut_off,
+    open_destination,
+    preview,
+    remembering,
+    try_destination,
+)
 from triage_cli.wiring.diagnostics import (
     asks_provider,
     calibrations,
@@ -43,6 +50,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx
 __all__ = [
     "asks_provider",
     "calibrations",
+    "check_templates",
     "copy_to",
     "cut_off",
     "empty_database",
@@ -91,7 +99,9 @@ def parts(
     def batcher(name: str, plan: ClassifyPlan, actor: str, run_id: str) -> Batcher:
         return open_batcher(known(config, store), store, name, plan, Caller(actor, run_id, paces))
 
-    map_ = RoutingTable(config.routes, config.routing_hash(), destination, offline=cut_off(config))
+    map_ = RoutingTable(
+        config.routes, config.routing_hash(), destination, offline=cut_off(config), remembering=remembering(config)
+    )
     hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
     check = category_check(config, store, warn) if warn else Unchecked
     return Services(store, config.categories, classifier, map_, config.per_day, hysteresis, batcher, check)

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from triage_cli.config import Config, DestinationSpec
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
 
 
 # The types whose deliveries go over the network.
-NETWORKED = frozenset({"webhook"})
+NETWORKED = frozenset({"webhook", "http"})
 
 
 def cut_off(config: Config) -> frozenset[str]:
@@ -46,6 +46,18 @@ def open_destination(config: Config, name: str, *, guarded: bool = False) -> Des
 
         to = target(spec, os.environ)._replace(guarded=guarded and not spec.allow_private)
         return WebhookDestination(to, Network(config.offline))
+    if spec.http is not None:
+        from triage_cli.destinations.http import HttpDestination
+        from triage_cli.destinations.http_request import secrets_of
+
+        check_templates(config, [name])
+        return HttpDestination(
+            spec,
+            spec.http,
+            secrets_of(name, spec.http, os.environ),
+            Network(config.offline),
+            guarded=guarded and not spec.allow_private,
+        )
     if spec.type == "command":
         from triage_cli.destinations.command import CommandDestination
 
@@ -54,7 +66,35 @@ def open_destination(config: Config, name: str, *, guarded: bool = False) -> Des
         return CommandDestination(
             name, spec.run, spec.timeout, spec.max_attempts, spec.retry_schedule, env=env, final_exit=spec.final_exit
         )
-    raise ConfigError(f'destination "{name}" has no type that is known', hint="use webhook, command or file")
+    raise ConfigError(f'destination "{name}" has no type that is known', hint="use webhook, http, command or file")
+
+
+def remembering(config: Config) -> frozenset[str]:
+    """Name the destinations whose requests depend on what they were sent before about the same ticket."""
+    return frozenset(
+        name for name, spec in config.destinations.items() if spec.http and (spec.http.keep or spec.http.undo)
+    )
+
+
+def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
+    """Raise one `ConfigError` for all mistakes in the templates of destinations, of all or of these.
+
+    A configuration is read by every command, and few render anything: so this is a step of its own.
+    """
+    specs = [config.destinations[name] for name in (config.destinations if names is None else names)]
+    problems = []
+    for spec in specs:
+        if spec.http is None:
+            continue
+        from triage_cli.destinations.http_request import mistakes
+
+        for place, reason in mistakes(spec.http):
+            key = f"destinations.{spec.name}.{place}"
+            origin = config.origins.get(key) or config.origins.get(f"destinations.{spec.name}.type")
+            problems.append(f"{origin}: {key}: {reason}")
+    if problems:
+        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        raise ConfigError(f"{config.path or 'the configuration'} has {count}", problems=tuple(problems))
 
 
 def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
@@ -90,9 +130,13 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: Rout
     if owed.superseded or owed.new or dead or routing.status_of(after.values(), ticket.category) != ticket.status:
         ticket = routing.decided(ticket, rule, after.values())
     for delivery in (*due, *dead, *owed.new):
-        parcel = OutgoingDelivery(delivery, ticket)
+        parcel = OutgoingDelivery(delivery, ticket, routing.earlier(delivery, existing))
         spec = config.destinations.get(delivery.destination)
-        if spec is not None and spec.type == "webhook":
+        if spec is not None and spec.http is not None:
+            from triage_cli.destinations.http import as_text as request_text
+
+            yield request_text(spec.http, parcel)
+        elif spec is not None and spec.type == "webhook":
             from triage_cli.destinations.webhook import as_text
 
             yield as_text(target(spec, os.environ), parcel)
@@ -115,6 +159,9 @@ def try_destination(config: Config, name: str) -> str:
         return f"appends to {spec.path}"
     from triage_cli.runtime.unreachable import host_of
 
+    if spec.http is not None:
+        to = f"the address in {spec.http.url_env}" if spec.http.url_env else host_of(spec.http.url or "")
+        return f"sends {spec.http.method} to {to}{', but waits offline' if config.offline else ''}"
     signed = f", signed by {' and '.join(spec.secret_env)}" if spec.secret_env else ", not signed"
     waits = ", but waits offline" if config.offline else ""
     return f"posts to {host_of(spec.url or '')}{signed}{waits}"

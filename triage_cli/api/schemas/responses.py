@@ -95,6 +95,7 @@ class Attempt(BaseModel):
     status: int | None
     error: str | None
     seconds: float
+    answer: str | None
 
 
 class Delivery(BaseModel):
@@ -117,6 +118,7 @@ class Delivery(BaseModel):
     at: str
     done_at: str | None
     doubtful: bool
+    kept: dict[str, str | int | float | bool]
     tries: list[Attempt]
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from triage_cli import wiring
 from triage_cli.cli import messages
 from triage_cli.cli.context import CommandContext, about_here
 from triage_cli.cli.output import Output, Printer, help_if_bare
@@ -103,6 +104,7 @@ def check(session: CommandContext, output: Output = None) -> None:
     triage config check --config new.yaml -o json
     """
     config = session.config
+    wiring.check_templates(config)
     reached = [routing.reach(config.routes, category.name) for category in config.categories]
     Printer(output).many(reached, _reach_record, REACH_KEYS, _reach_table, "category", rows=len(reached))
     where = config.path or "the built-in defaults"
@@ -120,9 +122,9 @@ def check(session: CommandContext, output: Output = None) -> None:
     if unused := [name for name in config.destinations if name not in used]:
         messages.say(f"warning: no category reaches {', '.join(unused)}; name it in routes, or remove it")
     for spec in config.destinations.values():
-        for name in spec.secret_env:
+        for key, name in spec.variables():
             if not os.environ.get(name):
-                messages.say(f"warning: destinations.{spec.name}.secret_env: {name} is not set here; export {name}")
+                messages.say(f"warning: destinations.{spec.name}.{key}: {name} is not set here; export {name}")
     known = {name for category in config.categories for name in (category.name, *category.was)}
     for name in session.triage.stats().by_category if session.has_database else ():
         if name not in known:

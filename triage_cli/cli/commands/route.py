@@ -52,6 +52,8 @@ def route(
     triage route -q
     """
     printer = Printer(output, excel=excel, quiet=session.quiet)
+    if not session.is_remote:
+        wiring.check_templates(session.config)
     named, missing = options.ids(session, ids)
     selection = Selection(ids=named[:limit] if named is not None else None, limit=limit)
     if dry_run:

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from triage_cli import wiring
 from triage_cli.cli import messages, options
 from triage_cli.cli.commands.create import DIDS, DryRun, preview
 from triage_cli.cli.commands.route import next_step, waiting_offline
@@ -72,6 +73,8 @@ def run(
     plan = options.plan(session, classifier, workers, max_cost, max_wait, deadline=deadline)
     reading = options.options(mapped, source, kind, encoding, delimiter, limit, no_header=no_header)
     printer = Printer(output, excel=excel, quiet=session.quiet and output is None)
+    if not session.is_remote:
+        wiring.check_templates(session.config)
     tally = RunSummary(RejectWriter(rejects, max_rejects, strict=strict), quiet=session.quiet)
     with options.streams(files) as opened:
         if dry_run:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from triage_cli import wiring
 from triage_cli.cli.context import CommandContext, about_here
 from triage_cli.domain.errors import UsageError
 from triage_cli.runtime.installation import with_extra
@@ -49,6 +50,7 @@ def serve(
         raise UsageError("the server is not installed", hint=with_extra("server")) from error
     from triage_cli.api import server as api_server
 
+    wiring.check_templates(session.config)
     gc.set_threshold(5_000, 10, 10)  # a server lives long, and what a request leaves behind has cycles
     place = api_server.Place(host, port, ssl_certfile, ssl_keyfile, behind_proxy)
     server = api_server.prepared(session.config, place, session.say, log=None if session.quiet else sys.stderr)

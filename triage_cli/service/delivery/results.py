@@ -16,8 +16,6 @@ from triage_cli.service.run_context import RunContext
 
 # A ticket that others change at the same moment this often in a row is left to the next run.
 TRIES = 5
-# A receiver's word that it is gone for good.
-GONE = 410
 
 
 class AttemptRecorder:
@@ -102,7 +100,7 @@ class AttemptRecorder:
         gone = {
             o.item.delivery.destination
             for o in outcomes
-            if isinstance(o.item, OutgoingDelivery) and isinstance(o.error, DeliveryError) and o.error.status == GONE
+            if isinstance(o.item, OutgoingDelivery) and isinstance(o.error, DeliveryError) and o.error.gone
         }
         for name in sorted(gone - self._store.switched_off()):
             self._store.switch(name, off=True)
@@ -138,7 +136,7 @@ class RetryPolicy(NamedTuple):
         status = outcome.value.status if outcome.value else getattr(error, "status", None)
         seconds = outcome.value.seconds if outcome.value else 0.0
         message = error.message if error else None
-        attempt = Attempt(standing.delivery_id, number, at, status, message, seconds)
+        attempt = Attempt(standing.delivery_id, number, at, status, message, seconds, getattr(error, "answer", None))
         if isinstance(error, DeliveryError) and error.doubtful:
             standing = standing._replace(doubtful=1)
         if standing.state == "accepted" or (error and standing.state != "pending"):
@@ -148,7 +146,8 @@ class RetryPolicy(NamedTuple):
         holder = None if standing.run_id == parcel.delivery.run_id else standing.run_id
         delivery = standing._replace(attempts=number, last_status=status, last_error=message, run_id=holder)
         if error is None:
-            return delivery._replace(state="accepted", done_at=at), attempt
+            kept = outcome.value.kept if outcome.value else None
+            return delivery._replace(state="accepted", done_at=at, kept=kept), attempt
         final = isinstance(error, DeliveryError) and error.final
         # A dead letter that is tried again keeps its count, and has as many attempts once more.
         if final or number % self.max_attempts == 0:
@@ -163,7 +162,10 @@ class RetryPolicy(NamedTuple):
 
 def _wordless(done: Sequence[tuple[Delivery, Attempt]]) -> list[tuple[Delivery, Attempt]]:
     """Return attempts without what was said at them: it may repeat a text that was forgotten meanwhile."""
-    return [(d._replace(last_error=None), a._replace(error=a.error and "(forgotten)")) for d, a in done]
+    return [
+        (d._replace(last_error=None, kept=None), a._replace(error=a.error and "(forgotten)", answer=None))
+        for d, a in done
+    ]
 
 
 def _unforeseen(after: Delivery, before: Delivery) -> bool:

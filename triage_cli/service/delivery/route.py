@@ -26,6 +26,7 @@ class RoutingTable(NamedTuple):
     """The routing map: its rules, its hash, what opens a destination by name, and which of them runs leave alone.
 
     `offline` are the destinations that need the network while it is switched off: what they are owed waits.
+    `remembering` are those whose requests depend on what they were sent before about the same ticket.
     """
 
     rules: tuple[Rule, ...]
@@ -33,6 +34,7 @@ class RoutingTable(NamedTuple):
     destination: Callable[[str], Destination]
     circuits: DestinationBreakers | None = None
     offline: frozenset[str] = frozenset()
+    remembering: frozenset[str] = frozenset()
 
 
 class Delivering:
@@ -105,7 +107,7 @@ class Delivering:
                 elif room >= ROOM // 2:
                     few = min(room, NAMED)
                     parcels = self._store.due(name, self._context.lease, few, ids=ids)
-                    self._post.put(parcels)
+                    self._post.put(self._remembered(name, parcels))
                     if len(parcels) < few:
                         names.remove(name)
             if not names and not self._post.open:
@@ -113,6 +115,15 @@ class Delivering:
             yield [
                 reached for arrived in self._collect() for reached in (*self._told(arrived), *self._troubled(arrived))
             ]
+
+    def _remembered(self, name: str, parcels: Sequence[OutgoingDelivery]) -> Iterator[OutgoingDelivery]:
+        """Yield parcels with what their destination was sent before, where it asks for that."""
+        if name not in self._map.remembering:
+            yield from parcels
+            return
+        deliveries = self._store.deliveries([parcel.ticket.ticket_id for parcel in parcels])
+        for parcel in parcels:
+            yield parcel._replace(earlier=routing.earlier(parcel.delivery, deliveries[parcel.ticket.ticket_id]))
 
     def _owed(self, ids: Sequence[str] | None) -> list[str]:
         return [name for name in self._store.owed(ids) if name not in self.offline]
@@ -171,13 +182,18 @@ class Delivering:
             if conflict is not None
         }
         parcels = [
-            OutgoingDelivery(added, change.ticket)
+            OutgoingDelivery(added, change.ticket, self._earlier(added, existing))
             for change in changes
             for added in change.adds
             if change.ticket and change.event.ticket_id not in refused and isinstance(added, Delivery)
             if added.state == "pending" and added.destination not in self.offline
         ]
         return [self._or_held(o, refused) for o in outcomes], parcels
+
+    def _earlier(self, delivery: Delivery, existing: Mapping[str, tuple[Delivery, ...]]) -> tuple[Delivery, ...]:
+        if delivery.destination not in self._map.remembering:
+            return ()
+        return routing.earlier(delivery, existing.get(delivery.ticket_id, ()))
 
     def _or_held(self, outcome: Outcome[Routed], refused: Mapping[str | None, Conflict]) -> Outcome[Routed]:
         conflict = refused.get(outcome.value.ticket.ticket_id) if outcome.value else None

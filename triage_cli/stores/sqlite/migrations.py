@@ -29,6 +29,13 @@ def third(db: Database) -> None:
     schema.third(db.execute)
 
 
+@migrations()
+def fourth(db: Database) -> None:
+    """Keep what destinations answer."""
+    for statement in schema.FOURTH:
+        db.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection, version: int) -> None:
     """Bring a database to `version`; the caller holds the write lock, since sqlite-utils takes none."""
     migrations.apply(Database(connection, execute_plugins=False))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 SET = "triage"  # of migrations
-NAMES = ("first", "second", "third")  # of the migrations, in their order
+NAMES = ("first", "second", "third", "fourth")  # of the migrations, in their order
 # As sqlite-utils makes it.
 BOOKKEEPING = (
     """create table "_sqlite_migrations" (
@@ -183,8 +183,13 @@ MARK_FORGOTTEN = """update tickets set status = 'forgotten'
     and exists (select 1 from events where events.ticket_id = tickets.ticket_id and action = 'forgotten')"""
 STATUSES_OF_FIRST = "'routing', 'routed', 'unroutable', 'undeliverable')"
 STATUSES_OF_THIRD = "'routing', 'routed', 'unroutable', 'undeliverable', 'forgotten')"
+# What a destination's answer held: kept of an accepted delivery, as a JSON object, and the beginning of a refusal.
+FOURTH: tuple[str, ...] = (
+    "alter table deliveries add column kept text default null",
+    "alter table attempts add column answer text default null",
+)
 # By the version that they lead to.
-LATER: dict[int, tuple[str, ...]] = {2: SECOND, 3: THIRD}
+LATER: dict[int, tuple[str, ...]] = {2: SECOND, 3: THIRD, 4: FOURTH}
 
 
 def admit_forgotten(execute: Callable[[str], sqlite3.Cursor]) -> None:
@@ -222,7 +227,7 @@ def build(connection: sqlite3.Connection, version: int) -> None:
     for statement in (*FIRST, *SECOND):
         connection.execute(statement)
     third(connection.execute)
-    for statement in BOOKKEEPING:
+    for statement in (*FOURTH, *BOOKKEEPING):
         connection.execute(statement)
     applied = [(SET, name, str(datetime.now(UTC))) for name in NAMES]
     bookkeeping = "insert into _sqlite_migrations (migration_set, name, applied_at) values (?, ?, ?)"

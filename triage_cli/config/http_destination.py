@@ -1,0 +1,218 @@
+"""Destinations of type `http` in config.yaml: the request, whom it comes from, and what its answer means."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from triage_cli.config.json_schema import Schema, accepts, record_schema, schema_of
+from triage_cli.config.models import AnswerTest, AuthSpec, DestinationSpec, FindSpec, HttpSpec, OnceSpec, UndoSpec
+from triage_cli.config.presets import filled, load_preset, preset_names
+from triage_cli.config.template_checks import address, address_or_endpoint, endpoint, scalar, texts, tree
+from triage_cli.config.validators import (
+    Field,
+    header,
+    number,
+    one_of,
+    record,
+    several,
+    text,
+    truth,
+    variable,
+)
+from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar, kind
+
+# What every destination takes.
+TIMEOUT = number(0.1, 3600)
+RETRIES: Mapping[str, Field] = {
+    "max_attempts": Field(number(1, 100, whole=True)),
+    "retry_schedule": Field(several(number(0, 30 * 86_400), least=1, most=100)),
+}
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+# Headers that the program writes itself, or that have a key of their own since they hold secrets.
+OWN_HEADERS = re.compile(
+    r"(?i)host|content-length|transfer-encoding|connection|webhook-.*|idempotency-key|accept-encoding"
+    r"|(?P<secret>authorization|proxy-authorization|cookie)"
+)
+
+
+def read_http(name: str, place: ConfigNode) -> DestinationSpec:
+    """Read a destination of type `http`; its mistakes are in the place's book."""
+    preset = place.entries().get("preset")
+    chosen = preset.read(one_of(*preset_names())) if preset else None
+    needs: frozenset[str] = frozenset()
+    if chosen:
+        place, needs = filled(place, chosen)
+    others = {key: Field(text) for key in sorted(needs - HTTP.keys())}
+    values = record(place, {**HTTP, **others}, f"destinations.{name}", instead="auth, key_env or url_env")
+    given = {key: values.pop(key) for key in others if key in values}
+    values.pop("type")
+    common = {key: values.pop(key) for key in COMMON if key in values}
+    _check_together(place, values)
+    return DestinationSpec(name, "http", **common, http=HttpSpec(given=given, **values))
+
+
+def http_schema() -> Schema:
+    """Return the schema of a destination of type `http`; what some preset needs may stand there, too."""
+    needs = {key for name in preset_names() for key in load_preset(name).value["needs"].value}
+    return record_schema({**HTTP, **{key: Field(text) for key in sorted(needs - HTTP.keys())}})
+
+
+def _check_together(place: ConfigNode, values: Mapping[str, Any]) -> None:
+    """Object to keys that exclude each other, and to those without which others mean nothing."""
+    given = place.value.keys()
+    if not given & {"url", "url_env"} and "preset" not in given:
+        place.wrong("url is missing (or url_env, where the address itself is a secret)")
+    for one, other in (("url", "url_env"), ("body", "form")):
+        if {one, other} <= given:
+            place.wrong(f"{one} and {other} exclude each other; remove one")
+    auth = values.get("auth")
+    if auth is not None and not auth.env and "key_env" not in given:
+        place.wrong("auth needs env, the variable that holds what goes into the header")
+
+
+# Parts of a request and of an answer
+
+
+def _own_header(place: ConfigNode, name: str) -> None:
+    header(place._replace(node=place.node._replace(value=name)))
+    if found := OWN_HEADERS.fullmatch(name):
+        reason = "is set by auth, which names variables" if found["secret"] else "is set by the program"
+        place.wrong(f"{reason}; remove it")
+    if isinstance(place.value, str) and re.search(r"[\x00-\x1f\x7f]", place.value):
+        place.wrong("holds a line break or another control character")
+
+
+@accepts(schema_of(text))
+def _plain(place: ConfigNode) -> str:
+    if re.search(r"[\x00-\x1f\x7f]", value := text(place)):
+        raise ConfigValueError("holds a line break or another control character")
+    return value
+
+
+@accepts(schema_of(header))
+def _auth_header(place: ConfigNode) -> str:
+    name = header(place)
+    found = OWN_HEADERS.fullmatch(name)
+    if found and not found["secret"]:
+        raise ConfigValueError("is set by the program; name another header")
+    return name
+
+
+@accepts(schema_of(variable))
+def _bearer(place: ConfigNode) -> tuple[str, ...]:
+    return (variable(place),)
+
+
+@accepts(lambda: record_schema(AUTH))
+def _auth(place: ConfigNode) -> AuthSpec:
+    values = record(place, AUTH, place.path, instead="basic, bearer or env")
+    kinds = [key for key in ("basic", "bearer", "header") if key in place.value]
+    if len(kinds) != 1:
+        raise ConfigValueError("takes one of basic: [USER, PASSWORD], bearer: VARIABLE, and header: NAME with env")
+    if kinds[0] != "header" and {"env", "prefix"} & place.value.keys():
+        raise ConfigValueError(f"env and prefix mean nothing to {kinds[0]}")
+    if kinds[0] == "header":
+        env = (values["env"],) if "env" in values else ()
+        return AuthSpec("header", env, values.get("header", ""), values.get("prefix", ""))
+    return AuthSpec("basic" if kinds[0] == "basic" else "bearer", values.get(kinds[0], ()))
+
+
+@accepts({"type": ["string", "number", "boolean", "null"]})
+def _value(place: ConfigNode) -> Any:
+    if isinstance(place.value, dict | list | UnsupportedScalar):
+        raise ConfigValueError(f"must be a text, a number, true, false or null, not {kind(place.node)}")
+    return place.value
+
+
+@accepts(lambda: record_schema(ANSWER))
+def _answer(place: ConfigNode) -> AnswerTest:
+    values = record(place, ANSWER, place.path)
+    if not {"status", "path"} & place.value.keys() or (
+        {"is", "contains"} & place.value.keys() and "path" not in place.value
+    ):
+        raise ConfigValueError("needs status, or path and what is there")
+    value = (values["is"],) if "is" in values else ()
+    return AnswerTest(values.get("status", ()), values.get("path"), value, values.get("contains", ""))
+
+
+@accepts({"type": "object", "additionalProperties": schema_of(text)})
+def _kept(place: ConfigNode) -> dict[str, str]:
+    found = {}
+    for name, inner in place.entries().items():
+        if not re.fullmatch(r"[A-Za-z_]\w{0,39}", name, re.ASCII):
+            inner.wrong("stands in templates as remote.NAME: use letters, digits and _")
+        found[name] = inner.read(text, "")
+    return found
+
+
+@accepts(lambda: record_schema(ONCE))
+def _once(place: ConfigNode) -> OnceSpec:
+    values = record(place, ONCE, place.path)
+    for one, other in (("get", "body"), ("found", "contains")):
+        if len({one, other} & place.value.keys()) != 1:
+            raise ConfigValueError(f"takes one of {one} and {other}")
+    return OnceSpec(**values)
+
+
+@accepts(lambda: record_schema(FIND))
+def _find(place: ConfigNode) -> FindSpec:
+    values = record(place, FIND, place.path)
+    return FindSpec(**{"get": "", **values})
+
+
+@accepts(lambda: record_schema(UNDO))
+def _undo(place: ConfigNode) -> UndoSpec:
+    values = record(place, UNDO, place.path)
+    return UndoSpec(**{"endpoint": "", **values})
+
+
+AUTH: Mapping[str, Field] = {
+    "basic": Field(several(variable, alone=False, least=1, most=2)),
+    "bearer": Field(_bearer),
+    "header": Field(_auth_header),
+    "env": Field(variable),
+    "prefix": Field(_plain),
+}
+ANSWER: Mapping[str, Field] = {
+    "status": Field(several(number(100, 599, whole=True), least=1)),
+    "path": Field(text),
+    "is": Field(_value),
+    "contains": Field(text),
+}
+ONCE: Mapping[str, Field] = {
+    "get": Field(address_or_endpoint),
+    "body": Field(tree),
+    "found": Field(text),
+    "contains": Field(scalar),
+}
+FIND: Mapping[str, Field] = {
+    "get": Field(address_or_endpoint, needed=True),
+    "keep": Field(_kept, needed=True),
+}
+UNDO: Mapping[str, Field] = {
+    "endpoint": Field(address_or_endpoint, needed=True),
+    "method": Field(one_of(*METHODS)),
+    "body": Field(tree),
+}
+COMMON: Mapping[str, Field] = {"timeout": Field(TIMEOUT), **RETRIES, "allow_private": Field(truth)}
+HTTP: Mapping[str, Field] = {
+    "type": Field(one_of("http"), needed=True),
+    "preset": Field(text),
+    "method": Field(one_of(*METHODS)),
+    "url": Field(address),
+    "url_env": Field(variable),
+    "endpoint": Field(endpoint),
+    "query": Field(texts()),
+    "headers": Field(texts(_own_header)),
+    "auth": Field(_auth),
+    "key_env": Field(variable),
+    "body": Field(tree),
+    "form": Field(texts()),
+    "ok": Field(_answer),
+    "retry": Field(_answer),
+    "keep": Field(_kept),
+    "find": Field(_find),
+    "once": Field(_once),
+    "undo": Field(_undo),
+    **COMMON,
+}

@@ -1,0 +1,75 @@
+"""Presets of destinations: data files that fill what a user does not give.
+
+A file holds keys of a destination of type `http`, and two of its own: `source`, the vendor's pages it was made from,
+and `needs`, the keys that a user gives, each with its default (null: it must be given). A key of `needs` that is no key
+of type `http` is a name in the file's templates.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from triage_cli.config.yaml_document import ConfigNode, Diagnostics, Node, parse
+
+FOLDER = Path(__file__).parent.parent / "destinations" / "presets"
+# Of these a user may give a part; everything else that is given stands in the place of the preset's.
+MERGED = ("query", "headers", "body", "form")
+
+
+def preset_names() -> tuple[str, ...]:
+    """Return the names of the presets."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+
+
+def filled(place: ConfigNode, name: str) -> tuple[ConfigNode, frozenset[str]]:
+    """Return a destination with what its preset fills, and the names of the keys that the preset needs.
+
+    What comes from the preset has the line of the key `preset`; what a user must give and does not is a mistake.
+    """
+    user: Mapping[str, Node] = place.value
+    preset = _moved(load_preset(name), user["preset"].line).value
+    preset.pop("source")
+    needs = preset.pop("needs", Node({}, 0)).value
+    address = {"url", "url_env"} & user.keys()
+    if address:
+        preset.pop("url", None)
+    if user.keys() & {"body", "form"}:  # one excludes the other
+        for other in {"body", "form"} - user.keys():
+            preset.pop(other, None)
+    for key, default in needs.items():
+        if key in user or (key == "url" and address):
+            continue
+        if default.value is None:
+            place.wrong(f"preset {name} needs {key}")
+        else:
+            preset[key] = default
+    merged = {**preset, **user}
+    for key in MERGED:
+        if key in preset and key in user:
+            merged[key] = _under(preset[key], user[key])
+    return place._replace(node=place.node._replace(value=merged)), frozenset(needs)
+
+
+def load_preset(name: str) -> Node:
+    """Read a preset's file, which is part of the program."""
+    book = Diagnostics(f"preset {name}")
+    node = parse((FOLDER / f"{name}.yaml").read_bytes(), book)
+    if book.problems:
+        raise ValueError(book.problems[0])
+    return node
+
+
+def _moved(node: Node, line: int) -> Node:
+    """Return a node as if it stood in another line."""
+    if isinstance(node.value, dict):
+        return Node({key: _moved(inner, line) for key, inner in node.value.items()}, line)
+    if isinstance(node.value, list):
+        return Node([_moved(inner, line) for inner in node.value], line)
+    return node._replace(line=line)
+
+
+def _under(preset: Node, user: Node) -> Node:
+    """Return a tree under what a user gives of it: mappings are merged, everything else is the user's."""
+    if not isinstance(preset.value, dict) or not isinstance(user.value, dict):
+        return user
+    both = {key: _under(preset.value[key], node) for key, node in user.value.items() if key in preset.value}
+    return user._replace(value={**preset.value, **user.value, **both})

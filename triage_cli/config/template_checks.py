@@ -1,0 +1,115 @@
+"""Addresses, texts and trees of the configuration that may hold templates.
+
+The templates are looked at where destinations are opened or checked, not here: most commands send nothing. Their lines
+are noted here.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from triage_cli.config.json_schema import accepts, schema_of
+from triage_cli.config.validators import no_url, text
+from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind
+
+EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_ADDRESS = {"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\{]+([/?][^#]*)?$"}
+_ENDPOINT = {"type": "string", "pattern": r"^/"}
+
+# Addresses
+
+
+@accepts(_ADDRESS)
+def address(place: ConfigNode) -> str:
+    """Accept an address whose scheme and host stand as they are; its path and query may hold templates."""
+    value = text(place)
+    if objection := no_address(value):
+        raise ConfigValueError(objection)
+    return _marked(place, value)
+
+
+def no_address(value: str) -> str:
+    """Say why nothing is sent to this address, or nothing. The address is not repeated: it may be a secret."""
+    before = re.match(r"[^/]*//[^/?#]*", value)
+    if before and EXPRESSION.search(before[0] + "}}"):
+        return "holds a template in its host; scheme and host must stand as they are"
+    plain = EXPRESSION.sub("x", value)
+    if objection := no_url(plain):
+        return objection
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(plain)
+    if "#" in plain:
+        return "holds a #, and what follows that is never sent"
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        return "must begin with https://, since http:// is for this machine alone (127.0.0.1, localhost)"
+    return ""
+
+
+def _is_loopback(host: str) -> bool:
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+@accepts(_ENDPOINT)
+def endpoint(place: ConfigNode) -> str:
+    """Accept what follows an address."""
+    value = text(place)
+    if not value.startswith("/") or re.search(r"[\s#\\]", EXPRESSION.sub("x", value)):
+        raise ConfigValueError("must begin with / and hold no blank, since it follows the url")
+    return _marked(place, value)
+
+
+@accepts({"anyOf": [_ADDRESS, _ENDPOINT]})
+def address_or_endpoint(place: ConfigNode) -> str:
+    """Accept an address, or what follows the destination's own."""
+    return endpoint(place) if text(place).startswith("/") else address(place)
+
+
+# Templates
+
+
+def _marked(place: ConfigNode, value: str) -> str:
+    """Return a template, after its line was noted: what is wrong in it is told later."""
+    if "{" in value:
+        place.origin(place.path)
+    return value
+
+
+@accepts({"type": ["string", "number", "boolean"]})
+def scalar(place: ConfigNode) -> str:
+    """Accept a text, or a number or truth as it was written."""
+    if isinstance(place.value, bool | int | float):
+        return place.node.text
+    return _marked(place, text(place))
+
+
+def texts(check_name: Callable[[ConfigNode, str], None] = lambda _place, _name: None) -> Check:
+    """Accept a mapping of names to templates."""
+
+    @accepts({"type": "object", "additionalProperties": schema_of(scalar)})
+    def read(place: ConfigNode) -> dict[str, str]:
+        found = {}
+        for name, inner in place.entries().items():
+            check_name(inner, name)
+            if (value := inner.read(scalar)) is not None:
+                found[name] = value
+        return found
+
+    return read
+
+
+@accepts({})
+def tree(place: ConfigNode) -> Any:
+    """Accept any YAML whose string leaves are templates."""
+    if isinstance(place.value, dict):
+        return {key: inner.read(tree) for key, inner in place.entries().items()}
+    if isinstance(place.value, list):
+        return [inner.read(tree) for inner in place.items()]
+    if isinstance(place.value, UnsupportedScalar):
+        raise ConfigValueError(f'is {kind(place.node)} to YAML; quote it: "{place.node.text}"')
+    return _marked(place, place.value) if isinstance(place.value, str) else place.value

@@ -1,0 +1,133 @@
+"""Filters of templates, and how values stand in a text: none makes much of little, and none changes null."""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+import jinja2
+from jinja2 import filters
+
+from triage_cli.domain.serialization import compact
+
+# Characters of one rendered text, and of what a filter returns.
+LARGEST = 4_000_000
+
+
+class TemplateFailure(ValueError):  # noqa: N818 - it becomes the error of one delivery
+    """A template cannot be rendered with the values of this ticket."""
+
+
+def as_text(value: Any) -> str:
+    """Return a value as it stands in a text: nothing for null, JSON for lists and objects."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    return compact(value) if isinstance(value, bool | list | tuple | dict) else str(value)
+
+
+def as_query_part(value: Any) -> str:
+    """Return a value as text. Raises `TemplateFailure` for nothing, which would make it another address."""
+    if text := as_text(value):
+        return text
+    raise TemplateFailure("a value is empty, and the address would be another one without it")
+
+
+def as_url_part(value: Any) -> str:
+    """Return a value percent-encoded. Raises `TemplateFailure` as `as_query_part` does."""
+    return quote(as_query_part(value), safe="")
+
+
+def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter that leaves null as it is, and whose result is bounded."""
+
+    def filtered(value: Any, *args: Any, **options: Any) -> Any:
+        if value is None:
+            return None
+        result = function(value, *args, **options)
+        if isinstance(result, str) and len(result) > LARGEST:
+            raise TemplateFailure(f"a filter's text is longer than {LARGEST:,} characters")
+        return result
+
+    return filtered
+
+
+def default(value: Any, instead: Any = "", boolean: bool = False) -> Any:
+    """Return another value for null, and with `boolean` also for what is empty, 0 or false."""
+    missing = value is None or isinstance(value, jinja2.Undefined)
+    return instead if missing or (boolean and not value) else value
+
+
+def _truncate(value: Any, length: int) -> str:
+    """Shorten a text to so many UTF-16 units, as most receivers count: an emoji is two."""
+    text = as_text(value)
+    units = text[: length + 1].encode("utf-16-le", "surrogatepass")
+    if len(units) // 2 <= length:
+        return text
+    kept = units[: 2 * max(0, length - 1)].decode("utf-16-le", "ignore")  # half a character at the end goes
+    return kept + "…"[:length]
+
+
+def _one_line(value: Any) -> str:
+    return " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in as_text(value)).split())
+
+
+def _slug(value: Any) -> str:
+    """Return a text as a part of a tag: lower-case letters and digits of any script, joined by dashes.
+
+    A text with neither has the beginning of its hash for one.
+    """
+    text = as_text(value)
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+    found = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", plain)).strip("-")
+    return found or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def _uuid(value: Any) -> str:
+    """Return a UUID of version 4 in form, always the same for the same text: some receivers ask for one."""
+    return str(UUID(bytes=hashlib.sha256(as_text(value).encode("utf-8", "surrogatepass")).digest()[:16], version=4))
+
+
+def _replace(value: Any, old: str, new: str) -> str:
+    text = as_text(value)
+    if len(text) + text.count(old) * len(new) > LARGEST:
+        raise TemplateFailure(f"replace would make more than {LARGEST:,} characters")
+    return text.replace(old, new)
+
+
+def _join(value: Any, between: str = "") -> str:
+    texts = [as_text(each) for each in value]
+    if sum(map(len, texts)) + len(texts) * len(between) > LARGEST:
+        raise TemplateFailure(f"join would make more than {LARGEST:,} characters")
+    return between.join(texts)
+
+
+TESTS = frozenset({"none", "defined", "string", "number", "mapping", "sequence", "boolean", "in", "true", "false"})
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    "truncate": _truncate,
+    "slug": _slug,
+    "one_line": _one_line,
+    "uuid": _uuid,
+    "default": default,
+    "json": compact,
+    "lower": lambda value: as_text(value).lower(),
+    "upper": lambda value: as_text(value).upper(),
+    "capitalize": lambda value: as_text(value).capitalize(),
+    "title": lambda value: as_text(value).title(),
+    "trim": lambda value: as_text(value).strip(),
+    "replace": _replace,
+    "join": _join,
+    "length": len,
+    "first": lambda value: next(iter(value), None),
+    "last": lambda value: next(reversed(value), None),
+    "int": filters.do_int,
+    "float": filters.do_float,
+    "round": filters.do_round,
+    "abs": abs,
+    "string": as_text,
+    "urlencode": lambda value: quote(as_text(value), safe=""),
+}

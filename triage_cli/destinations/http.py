@@ -1,0 +1,191 @@
+"""A request of one's own to any system over HTTP: what counts as accepted, what is kept of the answer."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from triage_cli.config.models import AnswerTest, DestinationSpec, HttpSpec
+from triage_cli.config.template_filters import TemplateFailure
+from triage_cli.config.templates import is_template
+from triage_cli.destinations.http_request import HttpRequests, Secrets, hidden_secrets
+from triage_cli.destinations.http_sender import (
+    GONE,
+    READ,
+    WORKERS,
+    Endpoint,
+    HttpAnswer,
+    HttpRequest,
+    HttpSender,
+    Send,
+    refusal,
+    shown,
+)
+from triage_cli.destinations.ssrf_guard import Resolver
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
+from triage_cli.domain.errors import DeliveryError
+from triage_cli.domain.paths import lookup
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.serialization import compact, encodable, from_json
+from triage_cli.runtime.network import Network
+from triage_cli.runtime.unreachable import host_of
+
+# Of a refusal, and of a value that is kept of an answer, so many characters are.
+KEPT = 500
+# What a label that is not there any more is answered with.
+NOT_THERE = 404
+
+
+class HttpDestination:
+    """Sends the request that the configuration describes, several at a time."""
+
+    def __init__(
+        self, spec: DestinationSpec, http: HttpSpec, secrets: Secrets, network: Network, *, guarded: bool = False,
+        resolver: Resolver | None = None, clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self.name = spec.name
+        self.workers = WORKERS
+        self.max_attempts = spec.max_attempts
+        self.schedule = spec.retry_schedule
+        self._http = http
+        self._secrets = secrets
+        self._clock = clock
+        self._requests = HttpRequests(http, secrets)
+        self._names_one = any(map(is_template, (http.url or "", http.endpoint)))
+        host = "" if secrets.url else host_of(http.url or "")
+        endpoint = Endpoint(spec.name, host, spec.timeout, spec.timeout, guarded)
+        self._sender = HttpSender(endpoint, network, resolver=resolver)
+
+    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+        """Make requests side by side, as `HttpSender.deliver` does."""
+        return self._sender.deliver(self.name, chunks, self._attempt)
+
+    async def _attempt(self, send: Send, parcel: OutgoingDelivery) -> Receipt:
+        try:
+            question = self._requests.question(parcel)
+            found = await self._answered(send, question) if question else {}
+            search = self._requests.search(parcel, found) if parcel.delivery.doubtful else None
+            undos = list(self._requests.undos(parcel, found))
+            request = self._requests.delivery(parcel, found)
+        except TemplateFailure as failure:
+            raise DeliveryError(
+                f"{self.name} cannot be sent this ticket: {failure}", hint="correct the template", final=True
+            ) from failure
+        if search and (receipt := await self._found(send, *search)):
+            return receipt
+        for undo in undos:
+            await self._taken_back(send, undo)
+        answer = await send(request)
+        content = _content(answer)
+        if self._http.ok.path and 200 <= answer.status < 300 and not answer.complete:
+            raise DeliveryError(
+                f"{self.name} answered {answer.status} with more than can be read, or with half of it, so it is not"
+                " known whether it accepted",
+                status=answer.status, doubtful=True,
+            )  # fmt: skip
+        if not _holds(self._http.ok, answer.status, content, usual=range(200, 300)):
+            raise self._refusal(answer, content)
+        return Receipt(answer.status, kept=self._kept(content))
+
+    async def _answered(self, send: Send, question: HttpRequest) -> Mapping[str, Any]:
+        """Return what the question before the request has found. Raises `DeliveryError` where that is nothing."""
+        answer = await self._aside(send, question)
+        if not 200 <= answer.status < 300:
+            raise self._refusal(answer, None)
+        paths = self._http.find.keep if self._http.find else {}
+        content = _content(answer)
+        found = {name: lookup(content, path) for name, path in paths.items()}
+        if missing := [path for name, path in paths.items() if found[name] is None]:
+            error = DeliveryError(f"{self.name} has nothing at {missing[0]}, which find asks for", final=True)
+            error.answer = self._beginning(answer)
+            raise error
+        return found
+
+    async def _found(self, send: Send, search: HttpRequest, contains: str) -> Receipt | None:
+        """Look for what an earlier attempt may have made: its answer was lost, so this is the only way to know."""
+        answer = await self._aside(send, search)
+        if not 200 <= answer.status < 300:
+            raise self._refusal(answer, None)
+        if contains and contains.encode() in answer.body:
+            return Receipt(answer.status)
+        if not answer.complete:
+            raise DeliveryError(f"{self.name} answered the search of once with more than can be read, or half of it")
+        content, path = _content(answer), self._http.once.found if self._http.once else ""
+        if contains or lookup(content, path) in (None, False, "", [], {}):
+            return None
+        beside = path.rpartition(".")[0]  # what is kept stands in the object that was found
+        return Receipt(answer.status, kept=self._kept(lookup(content, beside) if beside else content))
+
+    async def _taken_back(self, send: Send, undo: HttpRequest) -> None:
+        answer = await self._aside(send, undo)
+        if not 200 <= answer.status < 300 and answer.status != NOT_THERE:
+            raise self._refusal(answer, None)
+
+    @staticmethod
+    async def _aside(send: Send, request: HttpRequest) -> HttpAnswer:
+        """Make a request beside the one that delivers: that it was lost leaves nothing in doubt."""
+        try:
+            return await send(request)
+        except DeliveryError as error:
+            error.doubtful = False
+            raise
+
+    def _refusal(self, answer: HttpAnswer, content: Any) -> DeliveryError:
+        retry = self._http.retry
+        retried = retry is not None and _holds(retry, answer.status, content)
+        error = refusal(self.name, answer, self._clock(), retried=retried)
+        if 200 <= answer.status < 300:
+            error.message += ", which is not what ok in the config asks for"
+        error.gone = answer.status == GONE and not self._names_one  # else it is the ticket there that is gone
+        error.answer = self._beginning(answer)
+        if error.answer:
+            error.hint = "triage why tells what it said"
+        return error
+
+    def _beginning(self, answer: HttpAnswer) -> str | None:
+        text = self._secrets.hidden_in(answer.body[:READ].decode("utf-8", "replace"))
+        return encodable(text)[:KEPT] or None
+
+    def _kept(self, content: Any) -> str | None:
+        """Return the values that the configuration keeps, as JSON; one that is no plain value, or long, is not kept."""
+        found = {name: lookup(content, path) for name, path in self._http.keep.items()}
+        plain = {
+            name: self._secrets.hidden_in(value) if isinstance(value, str) else value
+            for name, value in found.items()
+            if isinstance(value, str | int | float) and len(str(value)) <= KEPT
+        }
+        return compact(plain) if plain else None
+
+
+def _content(answer: HttpAnswer) -> Any:
+    """Return an answer's JSON, None where it is none."""
+    if not answer.complete:
+        return None
+    try:
+        return from_json(answer.body.decode())
+    except (ValueError, RecursionError):
+        return None
+
+
+def _holds(test: AnswerTest, status: int, content: Any, usual: range = range(1000)) -> bool:
+    """Tell whether an answer is what a test asks for; `usual` are the statuses where it names none."""
+    if status not in (test.status or usual):
+        return False
+    if test.path is None:
+        return True
+    found = lookup(content, test.path)
+    if test.contains:
+        return isinstance(found, str) and test.contains in found
+    # 1 is no true, and true no 1.
+    return found is not None if not test.value else (type(found), found) == (type(test.value[0]), test.value[0])
+
+
+def as_text(http: HttpSpec, parcel: OutgoingDelivery) -> str:
+    """Return the requests of one delivery as `route --dry-run` prints them: what is a secret is hidden."""
+    requests = HttpRequests(http, hidden_secrets(http))
+    try:
+        question = requests.question(parcel)
+        found = {name: f"<{name}>" for name in http.find.keep} if http.find else {}
+        made = (*([question] if question else ()), *requests.undos(parcel, found), requests.delivery(parcel, found))
+    except TemplateFailure as failure:
+        return f"(nothing is sent: {failure})"
+    return "\n\n".join(map(shown, made))

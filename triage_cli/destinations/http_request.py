@@ -1,0 +1,277 @@
+"""The requests of a destination of type `http`, rendered from its configuration for one delivery."""
+
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode, urlsplit
+
+from triage_cli import __version__
+from triage_cli.config.models import AuthSpec, HttpSpec, UndoSpec
+from triage_cli.config.template_checks import no_address
+from triage_cli.config.template_filters import TemplateFailure, as_query_part, as_text, as_url_part
+from triage_cli.config.templates import (
+    Template,
+    TemplateMistake,
+    check,
+    compiled,
+    delivery_names,
+    is_template,
+    leaves,
+)
+from triage_cli.destinations.http_sender import HttpRequest
+from triage_cli.destinations.templates import template_values
+from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
+from triage_cli.domain.errors import ConfigError
+from triage_cli.domain.serialization import compact, from_json
+
+REPLACED = frozenset({"replaced.category", "replaced.delivery_id"})
+HIDDEN = "***"
+# A part of a secret address, or a user's name, that is shorter is no secret by itself.
+TELLING = 8
+# Of the answer to a search, so many bytes are read: it may be a list of all that is new.
+SEARCHED = 4_000_000
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Secrets(NamedTuple):
+    """What a destination's variables hold: the address, the header that proves who sends, and the key for the body."""
+
+    url: str | None = None
+    auth: tuple[str, str] | None = None
+    key: str | None = None
+    values: tuple[str, ...] = ()
+
+    def hidden_in(self, text: str) -> str:
+        """Return a text, such as an answer that repeats its request, without the secrets."""
+        parts = [self.key or "", *(value for value in self.values if len(value) >= TELLING)]
+        if self.auth:
+            parts += [self.auth[1], self.auth[1].rpartition(" ")[2]]
+        if self.url:
+            _, _, path, query, _ = urlsplit(self.url)
+            parts += [self.url, *(part for part in re.split(r"[/?&=]", f"{path}?{query}") if len(part) >= TELLING)]
+        for part in sorted(filter(None, parts), key=len, reverse=True):
+            text = text.replace(part, HIDDEN)
+        return text
+
+
+def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> Secrets:
+    """Read a destination's secrets. Raises `ConfigError` for a variable that is not set, or not what it is for."""
+
+    def value(variable: str) -> str:
+        found = env.get(variable, "").strip()
+        if not found:
+            raise ConfigError(
+                f'destination "{name}" needs what {variable} holds, and it is not set', hint=f"export {variable}"
+            )
+        if CONTROL.search(found):
+            raise ConfigError(f'destination "{name}": {variable} holds a line break or another control character')
+        return found
+
+    url = value(spec.url_env) if spec.url_env else None
+    if url and (objection := "holds a template" if is_template(url) else no_address(url)):
+        raise ConfigError(f'destination "{name}": the address in {spec.url_env} {objection}', hint="export it again")
+    key = value(spec.key_env) if spec.key_env else None
+    values = [value(variable) for variable in _variables(spec)]
+    auth = (spec.auth.header, _proof(spec.auth, values)) if spec.auth else None
+    return Secrets(url, auth, key, tuple(values))
+
+
+def hidden_secrets(spec: HttpSpec) -> Secrets:
+    """Return what stands in the place of the secrets where a request is shown."""
+    url = f"${spec.url_env}" if spec.url_env else None
+    auth = None
+    if spec.auth:
+        scheme = {"basic": "Basic ", "bearer": "Bearer ", "header": spec.auth.prefix}[spec.auth.kind]
+        auth = (spec.auth.header, f"{scheme}{HIDDEN}")
+    return Secrets(url, auth, HIDDEN if spec.key_env else None)
+
+
+def _variables(spec: HttpSpec) -> tuple[str, ...]:
+    if spec.auth is None:
+        return ()
+    return spec.auth.env or ((spec.key_env,) if spec.key_env else ())
+
+
+def _proof(auth: AuthSpec, values: list[str]) -> str:
+    """Return the value of the header; an API key that is a user alone has X for its password, as helpdesks want it."""
+    if auth.kind == "basic":
+        return "Basic " + b64encode(":".join(values if len(values) > 1 else [*values, "X"]).encode()).decode()
+    return ("Bearer " if auth.kind == "bearer" else auth.prefix) + values[0]
+
+
+# Templates
+
+
+class _Parts(NamedTuple):
+    """The templates of a destination: place, tree, names that may stand there, and how values stand in a text."""
+
+    place: str
+    tree: Any
+    names: AbstractSet[str]
+    finalize: Callable[[Any], str] = as_text
+
+
+def _parts(spec: HttpSpec) -> Iterator[_Parts]:
+    given, found = frozenset(spec.given), spec.find.keep if spec.find else {}
+    public = delivery_names(frozenset([*spec.keep, *found]), given)
+    private = public | {"key"} if spec.key_env else public  # a key stands in no address and in no header
+    yield _Parts("url", spec.url or "", public, as_url_part)
+    yield _Parts("endpoint", spec.endpoint, public, as_url_part)
+    yield _Parts("query", spec.query, public, as_query_part)
+    yield _Parts("headers", spec.headers, public)
+    yield _Parts("body", spec.body, private)
+    yield _Parts("form", spec.form, private)
+    if spec.find:
+        yield _Parts("find.get", spec.find.get, delivery_names(frozenset(spec.keep), given), as_url_part)
+    if spec.once:
+        yield _Parts("once.get", spec.once.get, public, as_url_part)
+        yield _Parts("once.body", spec.once.body, private)
+        yield _Parts("once.contains", spec.once.contains, public)
+    if spec.undo:
+        yield _Parts("undo.endpoint", spec.undo.endpoint, public | REPLACED, as_url_part)
+        yield _Parts("undo.body", spec.undo.body, private | REPLACED)
+
+
+def mistakes(spec: HttpSpec) -> Iterator[tuple[str, str]]:
+    """Yield each template that nothing could be rendered with: its place under the destination, and why."""
+    for part in _parts(spec):
+        for place, source in leaves(part.tree, part.place):
+            try:
+                if is_template(source):
+                    check(source, part.names)
+                    Template(source, part.names, place, part.finalize)
+            except TemplateMistake as mistake:
+                yield place, str(mistake)
+
+
+class HttpRequests:
+    """Renders the requests of a destination, with these secrets. Raises `TemplateMistake`.
+
+    Its methods raise `TemplateFailure` for what cannot be rendered with a delivery's values, or would be no request;
+    `found` is what the request that `question` returns has found.
+    """
+
+    def __init__(self, spec: HttpSpec, secrets: Secrets) -> None:
+        self._spec = spec
+        self._secrets = secrets
+        self._render = {part.place: _renderer(part) for part in _parts(spec)}
+
+    def question(self, parcel: OutgoingDelivery) -> HttpRequest | None:
+        """Return the request whose answer the others are made with, if there is one."""
+        if self._spec.find is None:
+            return None
+        values = self._values(parcel, {})
+        return self._request("GET", self._url(self._render["find.get"](values), values, query=False), {}, None)
+
+    def delivery(self, parcel: OutgoingDelivery, found: Mapping[str, Any]) -> HttpRequest:
+        """Return the request that delivers."""
+        values = self._values(parcel, found)
+        body, kind = None, None
+        if self._spec.form:
+            fields = self._render["form"](values).items()
+            body = urlencode({key: as_text(value) for key, value in fields if value is not None}).encode()
+            kind = "application/x-www-form-urlencoded"
+        elif self._spec.body is not None:
+            body, kind = _encoded(self._render["body"](values)), "application/json"
+        own = {"content-type": kind} if kind else {}
+        headers = own | {name.lower(): _header(name, each) for name, each in self._render["headers"](values).items()}
+        return self._request(self._spec.method, self._own_url(values), headers, parcel.delivery.delivery_id, body)
+
+    def search(self, parcel: OutgoingDelivery, found: Mapping[str, Any]) -> tuple[HttpRequest, str] | None:
+        """Return the request that finds what an earlier attempt may have made, and the text that shows that it did."""
+        once = self._spec.once
+        if once is None:
+            return None
+        values = self._values(parcel, found)
+        contains = self._render["once.contains"](values)
+        if once.body is None:
+            url = self._url(self._render["once.get"](values), values, query=False)
+            return self._request("GET", url, {}, None)._replace(most=SEARCHED), contains
+        headers, url = {"content-type": "application/json"}, self._own_url(values)
+        body = _encoded(self._render["once.body"](values))
+        return self._request("POST", url, headers, None, body)._replace(most=SEARCHED), contains
+
+    def undos(self, parcel: OutgoingDelivery, found: Mapping[str, Any]) -> Iterator[HttpRequest]:
+        """Yield the requests that take back what was added here before under other categories.
+
+        That is what was accepted last, and what may have arrived after it.
+        """
+        undo = self._spec.undo
+        for before in reversed(parcel.earlier) if undo else ():
+            if undo and before.arrived and before.category != parcel.delivery.category:
+                yield self._undo(undo, parcel, before, found)
+            if before.state == "accepted":
+                return
+
+    def _undo(
+        self, spec: UndoSpec, parcel: OutgoingDelivery, before: Delivery, found: Mapping[str, Any]
+    ) -> HttpRequest:
+        replaced = {"category": before.category, "delivery_id": before.delivery_id}
+        values = {**self._values(parcel, found), "replaced": replaced}
+        body, headers = None, {}
+        if spec.body is not None:
+            body, headers = _encoded(self._render["undo.body"](values)), {"content-type": "application/json"}
+        url = self._url(self._render["undo.endpoint"](values), values, query=False)
+        return self._request(spec.method, url, headers, f"{before.delivery_id}-undo", body)
+
+    def _values(self, parcel: OutgoingDelivery, found: Mapping[str, Any]) -> Mapping[str, Any]:
+        key = {"key": self._secrets.key} if self._secrets.key else {}
+        remote = {**_remote(parcel.earlier), **found}
+        return template_values(parcel, remote=remote, **self._spec.given, **key)
+
+    def _own_url(self, values: Mapping[str, Any]) -> str:
+        return self._url(self._render["endpoint"](values), values)
+
+    def _url(self, endpoint: str, values: Mapping[str, Any], *, query: bool = True) -> str:
+        base = self._secrets.url or self._render["url"](values)
+        url = f"{base.rstrip('/')}{endpoint}" if endpoint.startswith("/") else endpoint or base
+        if self._spec.query and query:
+            url += ("&" if "?" in url else "?") + urlencode(self._render["query"](values), quote_via=quote)
+        if {".", ".."} & set(url.partition("?")[0].split("/")):
+            raise TemplateFailure("url: a value is . or .., and the address would be another one with it")
+        return url
+
+    def _request(
+        self, method: str, url: str, headers: Mapping[str, str], key: str | None, body: bytes | None = None
+    ) -> HttpRequest:
+        sent = {"user-agent": f"triage/{__version__}", "accept-encoding": "identity"}
+        if key:
+            sent["idempotency-key"] = key
+        if self._secrets.auth:
+            sent[self._secrets.auth[0].lower()] = self._secrets.auth[1]
+        return HttpRequest(method, url, {**sent, **headers}, body)
+
+
+def _renderer(part: _Parts) -> Callable[[Mapping[str, Any]], Any]:
+    """Return what renders a part; in an address nothing keeps its type, since it is encoded as it is filled in."""
+    if part.finalize is as_text:
+        return compiled(part.tree, part.names, part.place)
+    if isinstance(part.tree, str):
+        return Template(part.tree, part.names, part.place, part.finalize).text
+    fields = {
+        key: Template(source, part.names, f"{part.place}.{key}", part.finalize).text
+        for key, source in part.tree.items()
+    }
+    return lambda values: {key: render(values) for key, render in fields.items()}
+
+
+def _remote(earlier: tuple[Delivery, ...]) -> Mapping[str, Any]:
+    """Return what the newest answer held that was kept of this ticket at this destination."""
+    kept = next((d.kept for d in reversed(earlier) if d.kept), None)
+    return from_json(kept) if kept else {}
+
+
+def _encoded(tree: Any) -> bytes:
+    try:
+        return compact(tree).encode()
+    except (ValueError, TypeError) as error:  # NaN, or half of a surrogate pair
+        raise TemplateFailure(f"body: JSON cannot hold it: {error}") from error
+
+
+def _header(name: str, value: Any) -> str:
+    text = as_text(value)
+    if CONTROL.search(text):
+        raise TemplateFailure(f"headers.{name}: holds a line break or another control character; use | one_line")
+    return text.strip()
