@@ -236,6 +236,38 @@ def test_while_it_cannot_be_known_nothing_is_made_again(
     assert [call.partition(" ")[0] for call in stub.calls] == ["GET"]
 
 
+def test_a_search_that_is_throttled_is_asked_again_like_the_request(stub: HttpStub, tmp_path: Path) -> None:
+    stub.answer = lambda _: Reply(400, '{"code": "RATELIMITED"}')
+    destination = f"""{{type: http, url: '{stub.root}', retry: {{status: 400, path: code, is: RATELIMITED}},
+        once: {{get: /search, found: key}}}}"""
+    error = failure(one(opened(tmp_path, destination), a_parcel(delivery=a_delivery(doubtful=1))))
+    assert (error.final, error.status) == (False, 400)
+
+
+@pytest.mark.parametrize(
+    ("base", "once", "asked"),
+    [
+        ("/api/repos/acme/shop", "../../../search?q={{ category }}", "/api/search?q=Billing"),
+        ("/api/repos/", "../search", "/api/search"),
+        ("/api", "../search", "/search"),
+    ],
+)
+def test_a_search_may_stand_above_the_address(stub: HttpStub, tmp_path: Path, base: str, once: str, asked: str) -> None:
+    stub.answer = lambda _: Reply(200, '{"key": "SUP-1"}')
+    destination = f"{{type: http, url: '{stub.root}{base}', endpoint: /issues, once: {{get: '{once}', found: key}}}}"
+    assert one(opened(tmp_path, destination), a_parcel(delivery=a_delivery(doubtful=1))).error is None
+    assert stub.calls == [f"GET {asked}"]
+
+
+def test_a_search_never_leaves_the_host(stub: HttpStub, tmp_path: Path) -> None:
+    for once in ("../search", "../../evil.example/search", "../../../x"):
+        destination = f"{{type: http, url: '{stub.root}', once: {{get: '{once}', found: key}}}}"
+        error = failure(one(opened(tmp_path, destination), a_parcel(delivery=a_delivery(doubtful=1))))
+        assert error.final
+        assert "fewer parts than ../ leaves out" in error.message
+    assert stub.calls == []
+
+
 UNDO = """{{type: http, url: '{root}', endpoint: '/t/{{{{ ticket.external_id }}}}/tags', method: PUT,
     body: {{tags: ['triage_{{{{ category | slug }}}}']}},
     undo: {{endpoint: '/t/{{{{ ticket.external_id }}}}/tags',

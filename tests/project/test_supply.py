@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from triage_cli.config.presets import preset_names
+
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "triage_cli").rglob("*.py"))
 # Modules that run what is in their input, or a shell.
@@ -80,6 +82,7 @@ def test_the_wheel_holds_the_package_and_nothing_that_runs_by_itself(wheel: Path
     assert not [name for name in names if name.endswith((".pth", ".so", ".pyc", ".pkl", ".exe", ".sh"))]
     assert {name.split("/")[0] for name in names} == {"triage_cli", wheel.name.rsplit("-", 3)[0] + ".dist-info"}
     assert {"triage_cli/service/learning/attacks.json", "triage_cli/py.typed"} <= set(names)
+    assert sum(name.startswith("triage_cli/destinations/presets/") for name in names) == len(preset_names()) == 12
     assert [name for name in names if name.endswith(".dist-info/licenses/LICENSE")]
     packed = {name for name in names if name.startswith("triage_cli/") and name.endswith(".py")}
     assert packed == {str(path.relative_to(ROOT)) for path in SOURCES}

@@ -15,6 +15,7 @@ from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError,
 EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _ADDRESS = {"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\{]+([/?][^#]*)?$"}
 _ENDPOINT = {"type": "string", "pattern": r"^/"}
+_HIGHER = {"type": "string", "pattern": r"^\.\./"}
 
 # Addresses
 
@@ -64,10 +65,14 @@ def endpoint(place: ConfigNode) -> str:
     return _marked(place, value)
 
 
-@accepts({"anyOf": [_ADDRESS, _ENDPOINT]})
+@accepts({"anyOf": [_ADDRESS, _ENDPOINT, _HIGHER]})
 def address_or_endpoint(place: ConfigNode) -> str:
-    """Accept an address, or what follows the destination's own."""
-    return endpoint(place) if text(place).startswith("/") else address(place)
+    """Accept an address, or what follows the destination's own; each ../ before it leaves out a part of that."""
+    value = text(place)
+    if not value.startswith(("/", "../")):
+        return address(place)
+    endpoint(place._replace(node=place.node._replace(value="/" + re.sub(r"^(\.\./)+", "", value))))
+    return value
 
 
 # Templates

@@ -90,7 +90,7 @@ class HttpDestination:
         """Return what the question before the request has found. Raises `DeliveryError` where that is nothing."""
         answer = await self._aside(send, question)
         if not 200 <= answer.status < 300:
-            raise self._refusal(answer, None)
+            raise self._refusal(answer, _content(answer))
         paths = self._http.find.keep if self._http.find else {}
         content = _content(answer)
         found = {name: lookup(content, path) for name, path in paths.items()}
@@ -104,7 +104,7 @@ class HttpDestination:
         """Look for what an earlier attempt may have made: its answer was lost, so this is the only way to know."""
         answer = await self._aside(send, search)
         if not 200 <= answer.status < 300:
-            raise self._refusal(answer, None)
+            raise self._refusal(answer, _content(answer))
         if contains and contains.encode() in answer.body:
             return Receipt(answer.status)
         if not answer.complete:
@@ -118,7 +118,7 @@ class HttpDestination:
     async def _taken_back(self, send: Send, undo: HttpRequest) -> None:
         answer = await self._aside(send, undo)
         if not 200 <= answer.status < 300 and answer.status != NOT_THERE:
-            raise self._refusal(answer, None)
+            raise self._refusal(answer, _content(answer))
 
     @staticmethod
     async def _aside(send: Send, request: HttpRequest) -> HttpAnswer:

@@ -225,8 +225,7 @@ class HttpRequests:
         return self._url(self._render["endpoint"](values), values)
 
     def _url(self, endpoint: str, values: Mapping[str, Any], *, query: bool = True) -> str:
-        base = self._secrets.url or self._render["url"](values)
-        url = f"{base.rstrip('/')}{endpoint}" if endpoint.startswith("/") else endpoint or base
+        url = _joined(self._secrets.url or self._render["url"](values), endpoint)
         if self._spec.query and query:
             url += ("&" if "?" in url else "?") + urlencode(self._render["query"](values), quote_via=quote)
         if {".", ".."} & set(url.partition("?")[0].split("/")):
@@ -255,6 +254,19 @@ def _renderer(part: _Parts) -> Callable[[Mapping[str, Any]], Any]:
         for key, source in part.tree.items()
     }
     return lambda values: {key: render(values) for key, render in fields.items()}
+
+
+def _joined(base: str, endpoint: str) -> str:
+    """Return what an endpoint makes of an address: it follows it, and each ../ before it leaves out a part of it."""
+    if not endpoint.startswith(("/", "../")):
+        return endpoint or base
+    base = base.rstrip("/")
+    while endpoint.startswith("../"):
+        base, _, left_out = base.rpartition("/")
+        if base.endswith("/") or not left_out:
+            raise TemplateFailure("the url has fewer parts than ../ leaves out")
+        endpoint = endpoint[3:] if endpoint.startswith("../../") else endpoint[2:]
+    return base + endpoint
 
 
 def _remote(earlier: tuple[Delivery, ...]) -> Mapping[str, Any]:

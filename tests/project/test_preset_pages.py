@@ -1,0 +1,38 @@
+"""Each preset has a page: what a user copies from it is short, and a configuration that holds."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.cli import Cli
+from triage_cli.config.presets import preset_names
+
+HOWTO = Path(__file__).parents[2] / "docs" / "howto"
+BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(preset: str) -> list[str]:
+    return BLOCK.findall((HOWTO / f"{preset}.md").read_text())
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_a_page_says_what_is_needed_what_arrives_what_is_repeated_and_how_to_try_it(preset: str) -> None:
+    text = (HOWTO / f"{preset}.md").read_text()
+    assert len(text.splitlines()) <= 40
+    assert re.findall(r"^\*\*(.*?)\*\*", text, re.MULTILINE)[:2] == ["You need", "What arrives"]
+    assert re.search(r"^\*\*What (is repeated safely|may arrive twice)\*\*", text, re.MULTILINE)
+    assert f"triage doctor --send {next(iter(yaml.safe_load(blocks(preset)[0])['destinations']))}" in text
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_a_page_has_a_configuration_of_a_few_lines_that_passes_the_check(preset: str, cli: Cli) -> None:
+    (text,) = blocks(preset)
+    loaded = yaml.safe_load(text)
+    ours = [name for name, keys in loaded["destinations"].items() if keys.get("preset") == preset]
+    assert len(ours) == 1
+    assert len(text.splitlines()) <= 8
+    (cli.folder / "config.yaml").write_text(text)
+    done = cli("config", "check")
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,157 @@
+"""Jira, GitHub and Linear: the rules of their issues."""
+
+import json
+import re
+from typing import Any
+from uuid import UUID
+
+from tests.support.vendors.server import Answer, Call, RefusedError, Vendor, basic, is_text, need
+
+
+class Jira(Vendor):
+    """developer.atlassian.com/cloud/jira/platform/rest/v3: api-group-issues, api-group-issue-search; apis/document."""
+
+    def __init__(self) -> None:
+        self.issues: list[dict[str, Any]] = []
+        super().__init__()
+
+    def answer(self, call: Call) -> Answer:
+        need(call.headers.get("authorization") == basic("me@example.com", "jira-secret"), 401, "Basic auth required")
+        if call.path == ("rest", "api", "3", "search", "jql"):
+            return self._search(call)
+        need(call.method == "POST" and call.path == ("rest", "api", "3", "issue"), 404, {"errorMessages": ["no path"]})
+        fields = call.body["fields"] if isinstance(call.body, dict) and "fields" in call.body else {}
+        labels = fields.get("labels", [])
+        rules = {
+            "project": fields.get("project") == {"key": "SUP"},
+            "issuetype": fields.get("issuetype") in ({"name": "Task"}, {"name": "Bug"}),
+            "summary": is_text(fields.get("summary"), 1, 255) and not re.search(r"[\r\n]", fields["summary"]),
+            "labels": all(is_text(label, 1, 255) and not re.search(r"\s", label) for label in labels),
+        }
+        for name, held in rules.items():
+            need(held, 400, {"errorMessages": [], "errors": {name: f"{name} is invalid"}})
+        if "description" in fields:
+            self._check(fields["description"], "doc")
+            text = re.sub(r"\\u[0-9a-f]{4}", "?", json.dumps(fields["description"], ensure_ascii=False))
+            need(is_text(text, 1, 32_767), 400, {"errorMessages": ["CONTENT_LIMIT_EXCEEDED"], "errors": {}})
+        self.issues.append(fields)
+        self.accepted.append(fields)
+        number = len(self.issues)
+        return Answer(201, {"id": str(10_000 + number), "key": f"SUP-{number}", "self": f"{self.root}/{number}"})
+
+    def _search(self, call: Call) -> Answer:
+        asked = re.fullmatch(r'labels ?= ?"?([^"\s]+)"?', call.query.get("jql", ""))
+        need(call.method == "GET" and asked, 400, {"errorMessages": ["Unbounded JQL queries are not allowed here."]})
+        assert asked
+        found = [n for n, fields in enumerate(self.issues, 1) if asked[1] in fields["labels"]]
+        return Answer(200, {"issues": [{"id": str(10_000 + n), "key": f"SUP-{n}"} for n in found], "isLast": True})
+
+    def _check(self, node: Any, kind: str) -> None:
+        """Refuse what is no document of Atlassian's format."""
+        good = isinstance(node, dict) and node.get("type") == kind
+        need(good and (kind != "doc" or node.get("version") == 1), 400, {"errorMessages": ["INVALID_INPUT"]})
+        for inner in node.get("content", []):
+            if inner.get("type") == "mention":
+                self.pings.append(str(inner))
+            if inner.get("type") == "text":
+                need(is_text(inner.get("text"), 1, 32_767), 400, {"errorMessages": ["INVALID_INPUT"]})
+            else:
+                need(kind == "doc" and inner.get("type") in ("paragraph", "codeBlock"), 400, "INVALID_INPUT")
+                self._check(inner, inner["type"])
+
+
+class GitHub(Vendor):
+    """docs.github.com/en/rest: issues/issues#create-an-issue, search/search#search-issues-and-pull-requests."""
+
+    def __init__(self) -> None:
+        self.issues: list[dict[str, Any]] = []
+        super().__init__()
+
+    @property
+    def url(self) -> str:
+        return f"{self.root}/repos/acme/shop"
+
+    def answer(self, call: Call) -> Answer:
+        need(call.headers.get("authorization") == "Bearer github-secret", 401, {"message": "Bad credentials"})
+        need(call.headers.get("user-agent"), 403, "Request forbidden by administrative rules: no User-Agent")
+        if call.path == ("search", "issues"):
+            return self._search(call)
+        need(call.path == ("repos", "acme", "shop", "issues") and call.method == "POST", 404, {"message": "Not Found"})
+        body = call.body if isinstance(call.body, dict) else {}
+        rules = {
+            "title": is_text(body.get("title"), 1, 256),
+            "body": is_text(body.get("body", ""), 0, 65_536),
+            "labels": all(is_text(label, 1, 50) for label in body.get("labels", [])),
+        }
+        for name, held in rules.items():
+            need(held, 422, {"message": "Validation Failed", "errors": [{"resource": "Issue", "field": name}]})
+        for line in re.split(r"\r\n|\r|\n", body.get("body", "")):
+            if not line.startswith("    "):  # a line of a code block
+                self.pings += re.findall(r"@\w+", line)
+        self.issues.append(body)
+        self.accepted.append(body)
+        return Answer(201, self._issue(len(self.issues)))
+
+    def _issue(self, number: int) -> dict[str, Any]:
+        page = f"https://github.com/acme/shop/issues/{number}"
+        return {"id": number, "number": number, "html_url": page, "body": self.issues[number - 1].get("body")}
+
+    def _search(self, call: Call) -> Answer:
+        asked = re.fullmatch(r'"([\w.-]+)" in:body is:issue', call.query.get("q", ""))
+        need(call.method == "GET" and asked, 422, {"message": "Validation Failed"})
+        assert asked
+        found = [n for n, issue in enumerate(self.issues, 1) if asked[1] in (issue.get("body") or "")]
+        return Answer(200, {"total_count": len(found), "items": [self._issue(n) for n in found]})
+
+
+class Linear(Vendor):
+    """linear.app/developers: graphql, rate-limiting; the schema's `IssueCreateInput`. Errors come with status 200."""
+
+    team = "9cfb482a-81e3-4154-b5b9-2c805e70a02d"
+
+    def __init__(self) -> None:
+        self.issues: dict[str, Any] = {}
+        super().__init__()
+
+    @property
+    def url(self) -> str:
+        return f"{self.root}/graphql"
+
+    def throttled(self) -> Answer:
+        return Answer(400, self._errors("Rate limit exceeded", "RATELIMITED"))
+
+    def answer(self, call: Call) -> Answer:
+        need(call.method == "POST" and call.path == ("graphql",), 404, "Not Found")
+        wrong = self._errors("Remove the Bearer prefix from the Authorization header", "AUTHENTICATION_ERROR")
+        need(call.headers.get("authorization") == "linear-secret", 401, wrong)
+        need(isinstance(call.body, dict) and isinstance(call.body.get("query"), str), 400, self._errors("no query"))
+        query, variables = re.sub(r"\s+", " ", call.body["query"]), call.body.get("variables", {})
+        if re.search(r"mutation ?\w* ?\(\$input: ?IssueCreateInput!\) ?\{ ?issueCreate\(input: ?\$input\)", query):
+            return self._create(variables.get("input", {}))
+        need(re.search(r"query ?\w* ?\(\$id: ?String!\) ?\{ ?issue\(id: ?\$id\)", query), 400, self._errors("GRAPHQL"))
+        known = self.issues.get(variables.get("id"))
+        need(known, 200, self._errors("Entity not found: Issue"))
+        return Answer(200, {"data": {"issue": known}})
+
+    def _create(self, issue: Any) -> Answer:
+        need(issue.get("teamId") == self.team, 200, self._errors("Argument Validation Error: teamId"))
+        need(is_text(issue.get("title"), 1, 255), 200, self._errors("Argument Validation Error: title"))
+        need(is_text(issue.get("description", ""), 0, 100_000), 200, self._errors("Argument Validation Error"))
+        need(issue.get("priority", 0) in range(5), 200, self._errors("Argument Validation Error: priority"))
+        name = issue.get("id")
+        try:
+            need(UUID(name).version == 4, 200, self._errors("Argument Validation Error: id must be a UUID"))
+        except ValueError as error:
+            raise RefusedError(200, self._errors("Argument Validation Error: id must be a UUID")) from error
+        need(name not in self.issues, 200, self._errors("conflict on insert of Issue: Entity already exists"))
+        for line in re.split(r"\r\n|\r|\n", issue.get("description", "")):
+            if not line.startswith("    "):
+                self.pings += re.findall(r"@\w+", line)
+        number = len(self.issues) + 1
+        self.issues[name] = {"id": name, "identifier": f"ENG-{number}", "url": f"https://linear.app/ENG-{number}"}
+        self.accepted.append(issue)
+        return Answer(200, {"data": {"issueCreate": {"success": True, "issue": self.issues[name]}}})
+
+    @staticmethod
+    def _errors(message: str, code: str = "INPUT_ERROR") -> Any:
+        return {"errors": [{"message": message, "extensions": {"code": code}}], "data": None}
