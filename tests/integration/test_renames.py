@@ -18,7 +18,8 @@ from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket, Tick
 from triage_cli.ports.adapters import Destination
 from triage_cli.service.category_renames import root_of, rooted
 from triage_cli.service.delivery.route import RoutingTable
-from triage_cli.service.local_triage import LocalTriage, Services
+from triage_cli.service.local_triage import LocalTriage
+from triage_cli.service.services import Services
 from triage_cli.stores.category_renames import BEARS
 
 HEIR = "[{name: Money, was: [Billing], description: 'Invoices, charges, payments, refunds, subscriptions'}, \

@@ -16,7 +16,7 @@ from triage_cli.config import Config, load_config
 from triage_cli.domain import api_keys, ids
 from triage_cli.domain.api_access import ROLES, ApiKey
 from triage_cli.ports.storage import ApiAccessStore
-from triage_cli.service.local_triage import Services
+from triage_cli.service.services import Services
 
 
 def make_key(gate: ApiAccessStore, name: str, role: str) -> str:

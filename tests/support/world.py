@@ -12,7 +12,8 @@ from triage_cli.ports.adapters import Destination
 from triage_cli.runtime.budget import Bounds, Budget, Grant
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.delivery.route import RoutingTable
-from triage_cli.service.local_triage import LocalTriage, Services
+from triage_cli.service.local_triage import LocalTriage
+from triage_cli.service.services import Services
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
 

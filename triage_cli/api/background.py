@@ -14,7 +14,8 @@ from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Selection
 from triage_cli.service.claims import TO_CLASSIFY
 from triage_cli.service.delivery.dispatcher import DestinationBreakers
-from triage_cli.service.local_triage import LocalTriage, Services
+from triage_cli.service.local_triage import LocalTriage
+from triage_cli.service.services import Services
 
 ACTOR = "serve"
 # Between two looks at what is due, in seconds; what fell due within the last one may be on its way elsewhere.

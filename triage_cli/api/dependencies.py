@@ -14,7 +14,8 @@ from triage_cli.config import HookSpec
 from triage_cli.domain.errors import MediaTypeError
 from triage_cli.ports.storage import ApiAccessStore
 from triage_cli.service.intake.group_commit import GroupCommitter
-from triage_cli.service.local_triage import LocalTriage, Services
+from triage_cli.service.local_triage import LocalTriage
+from triage_cli.service.services import Services
 
 MEGABYTE = 1 << 20
 

@@ -21,7 +21,8 @@ from triage_cli.domain.errors import NoDatabaseError, TriageError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.ports.storage import Store
 from triage_cli.ports.triage import Triage
-from triage_cli.service.local_triage import LocalTriage, Services
+from triage_cli.service.local_triage import LocalTriage
+from triage_cli.service.services import Services
 
 R = TypeVar("R")
 Remote = Literal["served", "refused", "passed over"]

@@ -1,32 +1,27 @@
 """`LocalTriage`: the use cases over a store, a classifier and destinations of this machine."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from itertools import chain, count, islice
-from typing import NamedTuple, TypeVar
+from itertools import chain, islice
+from typing import TypeVar
 
 from triage_cli.domain import ids
 from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.dedup import RewriteGuard
 from triage_cli.domain.deliveries import Routed, RoutePlan
-from triage_cli.domain.errors import UnavailableError, UsageError
+from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.runs import WHOLE, InputPart, Outcome, Run
 from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.domain.views import History, Stats, Why
-from triage_cli.ports.adapters import Batcher, Classifier
-from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames, lookup
 from triage_cli.service import names as ticket_names
-from triage_cli.service.batch.collect import BatchCollector, batched
-from triage_cli.service.claims import TO_CLASSIFY, TO_ROUTE, TicketClaimer
-from triage_cli.service.classification.category_check import Unchecked
-from triage_cli.service.classification.classify import ClassifyRun
-from triage_cli.service.classification.decisions import DecisionRecorder
-from triage_cli.service.delivery.deliver import due, last_of_each
-from triage_cli.service.delivery.route import Delivering, RoutingTable
+from triage_cli.service.claims import TO_ROUTE, TicketClaimer
+from triage_cli.service.classification.classify import ClassifyRun, to_ask
+from triage_cli.service.delivery.deliver import routed
+from triage_cli.service.delivery.route import Delivering
 from triage_cli.service.erasure import forget
 from triage_cli.service.explanation import why
 from triage_cli.service.intake.import_tickets import Intake
@@ -34,27 +29,11 @@ from triage_cli.service.pipeline import Pipeline
 from triage_cli.service.reclassify import Reclassifying
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import RunRecorder, running
+from triage_cli.service.services import Services
 from triage_cli.service.verdict_recorder import VerdictRecorder
 from triage_cli.service.verdicts import Verdicts
 
 T = TypeVar("T")
-
-
-class Services(NamedTuple):
-    """What the use cases stand on: `classifier` opens one for a plan, an actor and a run; `per_day` is USD.
-
-    `hysteresis`: the margin that a flip needs, by the classifier's name. `batcher` opens the batches of a classifier.
-    `check` makes the check of a run's categories.
-    """
-
-    store: Store
-    categories: tuple[Category, ...]
-    classifier: Callable[[ClassifyPlan, str, str], Classifier]
-    map: RoutingTable
-    per_day: float | None = None
-    hysteresis: Mapping[str, float] = {}
-    batcher: Callable[[str, ClassifyPlan, str, str], Batcher] | None = None
-    check: Callable[[], Unchecked] = Unchecked
 
 
 class LocalTriage:
@@ -147,57 +126,20 @@ class LocalTriage:
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """Ask a classifier about tickets: the selected ones, or all that are new or failed."""
         with self._running("classify") as tally:
-            deciding = self._deciding(plan, tally)
-            if plan.batch:
-                yield from self._classify_in_batches(selection, plan, deciding, tally)
-            else:
-                classifying = ClassifyRun(deciding, tally)
+            deciding = self._parts.deciding(tally.context, plan)
+            classifying = ClassifyRun(deciding, tally)
+            batching = self._parts.batches(plan, deciding) if plan.batch else None
+            if batching is None:
                 yield from classifying.decided(selection, deciding.decide)
-                self._check_deadline(plan, done=classifying.through)
+            else:
+                yield from batching.classified(selection, classifying, tally)
+                batching.raise_trouble()
+            self._check_deadline(plan, done=classifying.through)
 
     def to_ask(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Ticket]:
         """Walk over the tickets that `classify` would ask about, in its order; none is held."""
-        classifier = self._parts.classifier(plan, self._actor, "")
         nobody = RunContext(self._store, Run("", "classify", self._actor, "", ids.now()), self._allowance)
-        deciding = self._recorder(nobody, classifier, force=plan.force)
-        ordered = selection._replace(statuses=selection.statuses or TO_CLASSIFY, order="urgent")
-        for chunk in bounded(self._store.find(selection if selection.ids is not None else ordered)):
-            settled = deciding.settled(chunk)
-            yield from (ticket for ticket in chunk if ticket.ticket_id not in settled)
-
-    def _classify_in_batches(
-        self, selection: Selection, plan: ClassifyPlan, deciding: DecisionRecorder, tally: RunRecorder
-    ) -> Iterator[Outcome[Decided]]:
-        """Collect what providers have answered, whatever is selected, and put the selected tickets into batches."""
-        batching = self._batching(plan, deciding)
-        selected = selection.ids and set(selection.ids)
-        row = 0
-        for outcomes in batching.collect():
-            tally.add(outcomes)
-            own = [o for o in outcomes if selected is None or o.ticket.ticket_id in selected]
-            yield from (o._replace(row=row + n) for n, o in enumerate(own))
-            row += len(own)
-        classifying = ClassifyRun(deciding, tally)
-        yield from classifying.decided(selection, batching.submit, row)
-        batching.raise_trouble()
-        self._check_deadline(plan, done=classifying.through)
-
-    def _batching(self, plan: ClassifyPlan, deciding: DecisionRecorder, *, proposals: bool = False) -> BatchCollector:
-        if (batcher := self._parts.batcher) is None:
-            raise UsageError("nothing here can ask in batches", hint="leave out --batch")
-        run_id = deciding.context.run.run_id
-        return batched(lambda name: batcher(name, plan, self._actor, run_id), deciding, proposals=proposals)
-
-    def _deciding(self, plan: ClassifyPlan, tally: RunRecorder) -> DecisionRecorder:
-        tally.context.open_budget(plan.max_cost, self._parts.per_day)
-        self._allowance.end_in(plan.deadline)
-        classifier = self._parts.classifier(plan, self._actor, tally.context.run.run_id)
-        deciding = self._recorder(tally.context, classifier, force=plan.force)
-        deciding.check = self._parts.check()
-        return deciding
-
-    def _recorder(self, context: RunContext, classifier: Classifier, *, force: bool) -> DecisionRecorder:
-        return DecisionRecorder(context, classifier, frozenset(c.name for c in self._parts.categories), force=force)
+        return to_ask(self._parts.recorder(nobody, plan), selection)
 
     def _check_deadline(self, plan: ClassifyPlan, *, done: bool) -> None:
         """Raise `UnavailableError` where the deadline came before the end of the work."""
@@ -210,27 +152,11 @@ class LocalTriage:
 
     def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
         """Send tickets where the map says, then deliver what is due."""
-        statuses = TO_ROUTE | {"undeliverable"} if plan.retry_dead else TO_ROUTE
         with (
             self._running("route") as tally,
             closing(self._delivering(tally, retry_dead=plan.retry_dead)) as delivering,
         ):
-            rows: dict[str, int] = {}
-            numbers = count()
-
-            def numbered() -> Iterator[Sequence[Ticket]]:
-                for chunk in TicketClaimer(tally.context).chunks(selection, statuses):
-                    rows.update((ticket.ticket_id, next(numbers)) for ticket in chunk)
-                    yield chunk
-
-            routed = chain.from_iterable(delivering.route(numbered(), again=plan.again))
-            outcomes: Iterator[Outcome[Routed]] = (o._replace(row=rows.pop(o.ticket.ticket_id)) for o in routed)
-
-            def then(later: Sequence[str]) -> Iterator[Outcome[Routed]]:
-                only = None if selection.ids is None else later
-                return due(self._store, delivering, self._allowance, numbers, plan.stay, only)
-
-            for outcome in last_of_each(self._store, outcomes, then):
+            for outcome in routed(tally.context, delivering, selection, plan):
                 tally.add([outcome])
                 yield outcome
 
@@ -256,14 +182,14 @@ class LocalTriage:
         with self._running("run", part) as tally:
             intake = self._intake(verdicts, tally, hold=True)
             created = intake.chunks(self._until_stopped(drafts))
-            deciding = self._deciding(plan, tally)
+            deciding = self._parts.deciding(tally.context, plan)
             with closing(self._delivering(tally)) as delivering:
                 for _ in delivering.due():  # what an interrupted run left: the same command does what is left
                     pass
                 passing = Pipeline(tally.context, deciding, delivering)
-                for routed in passing.through(created):
-                    tally.add(routed)
-                    yield from routed
+                for outcomes in passing.through(created):
+                    tally.add(outcomes)
+                    yield from outcomes
             for error in passing.stopped:
                 raise error
             self._check_deadline(plan, done=not (self._cut or passing.cut))
@@ -285,7 +211,10 @@ class LocalTriage:
             self._running("reclassify") as tally,
             closing(self._delivering(tally)) as delivering,
         ):
-            again, batching = self._reclassifying(plan, tally)
+            asked = plan.classify._replace(force=False)  # what was answered before is recalled whatever is overruled
+            deciding = self._parts.deciding(tally.context, asked)
+            batching = self._parts.batches(asked, deciding, proposals=True) if asked.batch else None
+            again = Reclassifying(deciding, plan, self._parts.hysteresis, batching)
             category = category_renames.typed(self._parts.categories, selection.category)
             selection = selection._replace(category=self._names.get(category or "", category))
             for collected in batching.collect() if batching else ():
@@ -296,13 +225,6 @@ class LocalTriage:
             if batching is not None:
                 batching.raise_trouble()
             self._check_deadline(plan.classify, done=again.through)
-
-    def _reclassifying(self, plan: ReclassifyPlan, tally: RunRecorder) -> tuple[Reclassifying, BatchCollector | None]:
-        asked = plan.classify._replace(force=False)  # what was answered before is recalled whatever is overruled
-        deciding = self._deciding(asked, tally)
-        batching = self._batching(asked, deciding, proposals=True) if asked.batch else None
-        again = Reclassifying(deciding, plan, self._parts.hysteresis, batching)
-        return again, batching
 
     # -- verdicts
 
@@ -334,13 +256,12 @@ class LocalTriage:
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
         """Walk over tickets, newest first, or in the order of review."""
-        names = self._names
         selection = selection._replace(category=category_renames.typed(self._parts.categories, selection.category))
-        if selection.order == "review":
-            labels = frozenset((*names, *(c.name for c in self._parts.categories)))
-            waiting = islice(lookup.queue(self._store, selection, labels), selection.limit)
-            return (category_renames.today(ticket, names) for ticket in waiting)
-        return category_renames.find(self._store, selection, names)
+        if selection.order != "review":
+            return category_renames.find(self._store, selection, self._names)
+        labels = frozenset((*self._names, *(c.name for c in self._parts.categories)))
+        waiting = islice(lookup.queue(self._store, selection, labels), selection.limit)
+        return (category_renames.today(ticket, self._names) for ticket in waiting)
 
     def resolve(self, name: str) -> str:
         """Return the id of the one ticket with this name."""

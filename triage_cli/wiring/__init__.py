@@ -10,7 +10,7 @@ from triage_cli.ports.adapters import Batcher, Classifier, Destination
 from triage_cli.runtime.network import Network
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.delivery.route import RoutingTable
-from triage_cli.service.local_triage import Services
+from triage_cli.service.services import Services
 from triage_cli.wiring.classifiers import Caller, open_batcher, open_classifier
 from triage_cli.wiring.destinations import (
     check_templates,

@@ -11,11 +11,13 @@ from triage_cli.domain.errors import ConfigError, TriageError, UnknownOutcomeErr
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.streams import chunked
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.adapters import Batcher, Classifier
 from triage_cli.service.batch.submit import BatchContext, BatchSubmitter, paid, released, spooled, waits_for
+from triage_cli.service.classification.classify import ClassifyRun
 from triage_cli.service.classification.decisions import DecisionRecorder, answered_by, costs, late, paying, steps_within
 from triage_cli.service.classification.flip_rules import judge
+from triage_cli.service.runs import RunRecorder
 
 # Seconds after which a batch that a provider has not heard of will not turn up any more.
 GRACE = 600.0
@@ -40,6 +42,19 @@ class BatchCollector:
         """Raise the first error there was."""
         for error in self._troubles.values():
             raise error
+
+    def classified(
+        self, selection: Selection, classifying: ClassifyRun, tally: RunRecorder
+    ) -> Iterator[Outcome[Decided]]:
+        """Collect what providers have answered, whatever is selected, and put the selected tickets into batches."""
+        selected = selection.ids and set(selection.ids)
+        row = 0
+        for outcomes in self.collect():
+            tally.add(outcomes)
+            own = [o for o in outcomes if selected is None or o.ticket.ticket_id in selected]
+            yield from (o._replace(row=row + n) for n, o in enumerate(own))
+            row += len(own)
+        yield from classifying.decided(selection, self.submit, row)
 
     # -- collect
 

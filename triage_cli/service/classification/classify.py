@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from triage_cli.domain.decisions import Decided
 from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.claims import TO_CLASSIFY, TicketClaimer
 from triage_cli.service.classification.decisions import DecisionRecorder
@@ -53,3 +54,11 @@ class ClassifyRun:
                 row += 1
             yield ask
         self._claimed_all = not self._claiming.stopping
+
+
+def to_ask(deciding: DecisionRecorder, selection: Selection) -> Iterator[Ticket]:
+    """Walk over the tickets that a run would ask about, in its order; none is held."""
+    ordered = selection._replace(statuses=selection.statuses or TO_CLASSIFY, order="urgent")
+    for chunk in bounded(deciding.context.store.find(selection if selection.ids is not None else ordered)):
+        settled = deciding.settled(chunk)
+        yield from (ticket for ticket in chunk if ticket.ticket_id not in settled)

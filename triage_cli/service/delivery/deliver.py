@@ -2,16 +2,40 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, count
 
-from triage_cli.domain.deliveries import Routed
+from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import NAMED, chunked
-from triage_cli.domain.tickets import Selection
+from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
-from triage_cli.runtime.stop import StopControl
+from triage_cli.service.claims import TO_ROUTE, TicketClaimer
 from triage_cli.service.delivery.route import Delivering
 from triage_cli.service.delivery.ticket_outcomes import or_offline
+from triage_cli.service.run_context import RunContext
+
+
+def routed(
+    context: RunContext, delivering: Delivering, selection: Selection, plan: RoutePlan
+) -> Iterator[Outcome[Routed]]:
+    """Send the selected tickets, then deliver what is due, and stay as long as the plan says; rows count from 0."""
+    statuses = TO_ROUTE | {"undeliverable"} if plan.retry_dead else TO_ROUTE
+    rows: dict[str, int] = {}
+    numbers = count()
+
+    def numbered() -> Iterator[Sequence[Ticket]]:
+        for chunk in TicketClaimer(context).chunks(selection, statuses):
+            rows.update((ticket.ticket_id, next(numbers)) for ticket in chunk)
+            yield chunk
+
+    sent = chain.from_iterable(delivering.route(numbered(), again=plan.again))
+    outcomes: Iterator[Outcome[Routed]] = (o._replace(row=rows.pop(o.ticket.ticket_id)) for o in sent)
+
+    def then(later: Sequence[str]) -> Iterator[Outcome[Routed]]:
+        return due(context, delivering, numbers, plan.stay, None if selection.ids is None else later)
+
+    return last_of_each(context.store, outcomes, then)
 
 
 def last_of_each(
@@ -45,16 +69,15 @@ def last_of_each(
 
 
 def due(
-    store: Store,
+    context: RunContext,
     delivering: Delivering,
-    allowance: StopControl,
     rows: Iterator[int],
     stay: float,
     ids: Sequence[str] | None = None,
 ) -> Iterator[Outcome[Routed]]:
     """Deliver what is due now, of all tickets or of these, and stay for what falls due within `stay` seconds."""
     until = time.time() + stay
-    while not allowance.stopping:
+    while not context.stop.stopping:
         came = False
         for reached in delivering.due(ids):
             for r in reached:
@@ -62,7 +85,7 @@ def due(
                 routed = Routed(r.ticket, r.deliveries)
                 outcome = Outcome(next(rows), Action(r.ticket.status), routed, r.error, r.ticket)
                 yield or_offline(outcome, delivering.offline)
-        at, now = store.next_due(ids, but=tuple(delivering.offline)), time.time()
+        at, now = context.store.next_due(ids, but=tuple(delivering.offline)), time.time()
         if at is None or at > until or (at <= now and not came):  # what is due and still there, another holds
             return
-        allowance.wait(max(0.0, at - now))
+        context.stop.wait(max(0.0, at - now))

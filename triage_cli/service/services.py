@@ -1,0 +1,52 @@
+"""What the use cases stand on, and how the parts of one run are opened from it."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.errors import UsageError
+from triage_cli.domain.tickets import Category
+from triage_cli.ports.adapters import Batcher, Classifier
+from triage_cli.ports.storage import Store
+from triage_cli.service.batch.collect import BatchCollector, batched
+from triage_cli.service.classification.category_check import Unchecked
+from triage_cli.service.classification.decisions import DecisionRecorder
+from triage_cli.service.delivery.route import RoutingTable
+from triage_cli.service.run_context import RunContext
+
+
+class Services(NamedTuple):
+    """What the use cases stand on: `classifier` opens one for a plan, an actor and a run; `per_day` is USD.
+
+    `hysteresis`: the margin that a flip needs, by the classifier's name. `batcher` opens the batches of a classifier.
+    `check` makes the check of a run's categories.
+    """
+
+    store: Store
+    categories: tuple[Category, ...]
+    classifier: Callable[[ClassifyPlan, str, str], Classifier]
+    map: RoutingTable
+    per_day: float | None = None
+    hysteresis: Mapping[str, float] = {}
+    batcher: Callable[[str, ClassifyPlan, str, str], Batcher] | None = None
+    check: Callable[[], Unchecked] = Unchecked
+
+    def recorder(self, context: RunContext, plan: ClassifyPlan) -> DecisionRecorder:
+        """Open the classifier of a plan, and return what records its answers; nothing can be spent yet."""
+        classifier = self.classifier(plan, context.actor, context.run.run_id)
+        return DecisionRecorder(context, classifier, frozenset(c.name for c in self.categories), force=plan.force)
+
+    def deciding(self, context: RunContext, plan: ClassifyPlan) -> DecisionRecorder:
+        """Open the budget of a run, its deadline and its classifier, and return what records its answers."""
+        context.open_budget(plan.max_cost, self.per_day)
+        context.stop.end_in(plan.deadline)
+        deciding = self.recorder(context, plan)
+        deciding.check = self.check()
+        return deciding
+
+    def batches(self, plan: ClassifyPlan, deciding: DecisionRecorder, *, proposals: bool = False) -> BatchCollector:
+        """Return a run's work on providers' batches. Raises `UsageError` where nothing can ask in batches."""
+        if (batcher := self.batcher) is None:
+            raise UsageError("nothing here can ask in batches", hint="leave out --batch")
+        actor, run_id = deciding.context.actor, deciding.context.run.run_id
+        return batched(lambda name: batcher(name, plan, actor, run_id), deciding, proposals=proposals)
