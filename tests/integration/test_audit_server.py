@@ -112,7 +112,7 @@ def test_whatever_was_done_to_the_tables_of_a_server_is_told(filled: str, what: 
 
 
 def triggers() -> list[str]:
-    said = [each for each in schema.translated() if "events_never_go" in each]
+    said = [each for each in schema.statements() if "events_never_go" in each]
     return [each.replace("create function", "create or replace function") for each in said]
 
 

@@ -11,6 +11,7 @@ from tests.support.cli import Cli
 from tests.support.commands import TICKETS, is_whole, rows
 from tests.support.fake_destination import FakeDestination
 from tests.support.forgotten_tickets import drafts, forgotten
+from tests.support.old_schemas import TABLES, definitions, second_release
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
 from tests.support.remotes import RemoteCli
@@ -19,9 +20,9 @@ from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.tickets import STATUSES, Selection, TicketDraft, VerdictDraft
 from triage_cli.stores.api_access import StoreGate
-from triage_cli.stores.postgres.schema import tables
+from triage_cli.stores.data_migrations import MARK_FORGOTTEN
 from triage_cli.stores.postgres.store import PostgresStore
-from triage_cli.stores.sqlite import schema
+from triage_cli.stores.sqlite import migrations, schema
 from triage_cli.stores.sqlite.connection import VERSION, connect
 from triage_cli.stores.sqlite.store import SqliteStore
 
@@ -161,9 +162,9 @@ def as_of_version_2(db: Path) -> None:
     """Put a database in the place of one of version 3 that holds the same, as the program of version 2 made it."""
     older = db.with_suffix(".older")
     with closing(sqlite3.connect(db)) as source, closing(sqlite3.connect(older)) as target:
-        for statement in (*schema.FIRST, *schema.SECOND, *schema.BOOKKEEPING):
+        for statement in (*second_release("sqlite"), *schema.BOOKKEEPING):
             target.execute(statement)
-        for table in tables(schema.FIRST):
+        for table in TABLES:
             names = [row[1] for row in target.execute(f"pragma table_info({table})")]
             # Tickets that were forgotten were routed then.
             columns = ", ".join("'routed'" if (table, name) == ("tickets", "status") else name for name in names)
@@ -215,10 +216,9 @@ def test_those_who_were_forgotten_before_are_marked_by_the_migration(of_version_
     status = [row[1] for row in rows(of_version_2, "pragma table_info(tickets)")].index("status")
     assert [row[:status] + row[status + 1 :] for row in after] == [row[:status] + row[status + 1 :] for row in before]
     assert rows(of_version_2, "select count(*) from mine where status = 'forgotten'") == [(2,)]
-    made = "select name, sql from sqlite_master where sql is not null and name not like 'm%' order by 1"
-    fresh = of_version_2.with_name("fresh.db")
-    connect(str(fresh)).close()
-    assert rows(of_version_2, made) == rows(fresh, made)
+    with closing(connect(str(of_version_2.with_name("fresh.db")))) as fresh, closing(connect(str(of_version_2))) as db:
+        made = {name: sql for name, sql in definitions(db).items() if name not in {"mine", "my_own", "my_guard"}}
+        assert made == definitions(fresh)
     names = {row[0] for row in rows(of_version_2, "select name from sqlite_master")}
     assert {"mine", "my_own", "my_guard"} <= names
     with pytest.raises(sqlite3.IntegrityError), closing(connect(str(of_version_2))) as db:
@@ -244,13 +244,13 @@ def test_a_migration_that_is_killed_leaves_the_old_database(of_version_2: Path) 
         with closing(sqlite3.connect(of_version_2, isolation_level=None)) as db:
             db.execute("begin immediate")
             try:
-                schema.third(execute)
+                migrations.to_third(execute)
             except KeyboardInterrupt:
                 pass
             else:
                 break
         assert rows(of_version_2, "select * from tickets order by 1") == before
-    assert schema.MARK_FORGOTTEN in statements
+    assert MARK_FORGOTTEN in statements
     assert SqliteStore(str(of_version_2)).stats().by_status == {"forgotten": 2, "routed": 2}
 
 

@@ -11,13 +11,12 @@ from urllib.parse import quote
 
 import psycopg
 
+from tests.support.old_schemas import TABLES, second_release
 from tests.support.online import ONLINE
 from triage_cli.domain.audit_chain import GENESIS
 from triage_cli.stores.postgres.dialect import translated
 from triage_cli.stores.postgres.schema import tables
-from triage_cli.stores.postgres.schema import translated as in_postgres
 from triage_cli.stores.postgres.store import PostgresStore
-from triage_cli.stores.sqlite.schema import FIRST, SECOND
 
 COLUMNS = """select column_name::text from information_schema.columns
     where table_schema = 'public' and table_name = '{}' order by ordinal_position"""
@@ -86,12 +85,12 @@ class PgServer:
     def of_version_2(self, url: str) -> str:
         """Make a database as version 2 of the schema had it, with the rows of another one; return its address."""
         older = self.database()
-        for statement in (*in_postgres(), *in_postgres(SECOND)):
+        for statement in second_release("postgres"):
             sql(older, statement)
         sql(older, "create table schema_version (version bigint not null); insert into schema_version values (2)")
         with psycopg.connect(url) as source, psycopg.connect(older) as target:
             target.execute("set session_replication_role = replica")  # no trigger, no foreign key
-            for table in tables(FIRST):
+            for table in TABLES:
                 columns = ", ".join(name for (name,) in sql(older, COLUMNS.format(table)))
                 target.execute(f"delete from {table}".encode())
                 with (

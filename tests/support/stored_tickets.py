@@ -6,13 +6,13 @@ from typing import Any
 
 from sqlite_utils import Database, Migrations
 
+from tests.support.old_schemas import first_release
 from tests.support.pg_server import sql as pg_sql
 from triage_cli.domain import ids
 from triage_cli.domain.audit import Event, EventQuery
 from triage_cli.domain.changes import Change
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import URGENCY, Selection, Ticket
-from triage_cli.stores.sqlite import migrations as sqlite_migrations
 from triage_cli.stores.sqlite.store import SqliteStore
 
 
@@ -76,7 +76,12 @@ def as_of_version_1(path: str) -> None:
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("pragma journal_mode = wal")
     migrations = Migrations("triage")
-    migrations()(sqlite_migrations.first)
+
+    @migrations()
+    def first(made: Database) -> None:
+        for statement in first_release("sqlite"):
+            made.execute(statement)
+
     migrations.apply(Database(db, execute_plugins=False))
     db.execute("pragma user_version = 1")
     db.execute(OLD_RUN)

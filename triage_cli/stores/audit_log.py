@@ -80,10 +80,11 @@ class SqliteTrail:
 
     def strays(self) -> Iterator[str]:
         """Tell what in the tables no event accounts for."""
-        from triage_cli.stores.sqlite.schema import CORE
+        from triage_cli.stores.sqlite.schema import statements
 
-        held = {row[0].casefold() for row in self._db.execute("select sql from sqlite_master where type = 'trigger'")}
-        if not held.issuperset(statement for statement in CORE if statement.startswith("create trigger")):
+        made = self._db.execute("select sql from sqlite_master where type = 'trigger'")
+        held = {_plain(row[0]).casefold() for row in made}
+        if not held.issuperset(_plain(each) for each in statements() if each.startswith("create trigger")):
             yield "the triggers that keep the log append-only are gone"
         for sentence, query in STRAYS:
             for (name,) in self._db.execute(query):
@@ -127,7 +128,7 @@ class ServerTrail:
         from triage_cli.stores.postgres import schema
 
         held = {(name, _plain(body)) for name, body in self._store.database.read(_TRIGGERS)}
-        if not held.issuperset((name, _plain(body)) for name, body in schema.triggers()):
+        if not held.issuperset((name, schema.GUARD) for name in schema.TRIGGERS):
             yield "the triggers that keep the log append-only are gone"
         for sentence, query in STRAYS:
             for (name,) in self._store.database.read(_JSON.sub(r"(\1::json ->> '\2')", query)):

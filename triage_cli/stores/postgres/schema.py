@@ -1,113 +1,20 @@
-"""The PostgreSQL schema, made of the SQLite statements; imported only to build, to migrate or to copy.
+"""The tables of a new PostgreSQL database: `schema.sql`. Imported only to build, to copy, or to prove the log."""
 
-Both stores have the same tables and columns, so that what is written over one runs on the other. Text compares by its
-bytes in SQLite, hence the collation.
-"""
+from pathlib import Path
 
-import re
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from triage_cli.stores.sqlite import schema
 
-from triage_cli.domain.tickets import STATUSES
-from triage_cli.stores.sqlite.schema import FIRST, LATER, MARK_FORGOTTEN
-
-EVERY = (*FIRST, *chain.from_iterable(LATER.values()))
-# What answers `list` and an id's ending among ten million tickets. A new ticket is written to the last two only.
-ONLY_HERE = (
-    """create index tickets_by_status on tickets (status, ticket_id)
-        where status not in ('new', 'needs_review', 'routed')""",
-    "create index tickets_by_category on tickets (category, ticket_id) where category is not null",
-    "create index tickets_by_classifier on tickets (classifier, ticket_id) where classifier is not null",
-    "create index tickets_by_customer on tickets (customer_id, ticket_id) where customer_id is not null",
-    "create index tickets_by_ending on tickets (reverse(ticket_id))",
-)
-
-# What else leads to a version here, before its statements. `last_head` is kept apart from the log, as the file beside a
-# SQLite database is, and written with each event: a log whose end was cut off ends before it.
-ONLY_HERE_LATER: dict[int, tuple[str, ...]] = {
-    3: (
-        "alter table tickets drop constraint tickets_status_check",
-        f"alter table tickets add check (status in ({', '.join(map(repr, STATUSES))}))",
-        """create table last_head (
-            one bigint primary key check (one = 1), seq bigint not null, hash text collate "C" not null)""",
-        "insert into last_head select 1, seq, hash from chain",
-    ),
-}
-
-_TYPES = {"integer": "bigint", "real": "double precision", "blob": "bytea", "text": 'text collate "C"'}
-_TYPE = re.compile(rf"(?<=\s)({'|'.join(_TYPES)})(?=[\s,)]|$)")
-_TABLE = re.compile(r"create table (\w+) \(")
-_REFERENCE = re.compile(r"(?<=[(,])(\s*)(\w+)([^,()]*?) (references (\w+) \(\w+\)(?: deferrable initially deferred)?)")
-_TRIGGER = re.compile(
-    r"create trigger (\w+) before (update|delete) on (\w+)\s+begin select raise\(abort, ('[^']*')\); end"
-)
+HEAD = "last_head"  # a table that only this dialect has
+# What the functions of the triggers do that keep the log append-only, by trigger.
+GUARD = "begin raise exception 'the audit log is append-only' using errcode = 'restrict_violation'; end"
+TRIGGERS = ("events_never_change", "events_never_go", "events_never_go_at_once")
 
 
-def tables(statements: Iterable[str] = EVERY) -> list[str]:
-    """Name the tables that both stores have, in the order in which they are made."""
-    return [found[1] for statement in statements if (found := _TABLE.match(statement))]
+def statements() -> list[str]:
+    """Return the statements that build the newest version."""
+    return list(schema.statements(Path(__file__).with_name("schema.sql")))
 
 
-def translated(statements: Iterable[str] = FIRST) -> Iterator[str]:
-    """Yield the statements as PostgreSQL has them; a reference to a table that is still to come is added last."""
-    made: set[str] = set()
-    late: list[str] = []
-    for statement in statements:
-        if table := _TABLE.match(statement):
-            made.add(table[1])
-            statement = _without_late(statement, table[1], made, late)  # noqa: PLW2901 - now without what comes later
-            yield _typed(_keyed(statement))
-        elif trigger := _TRIGGER.fullmatch(statement):
-            yield from _trigger(*trigger.groups())
-        elif statement.startswith("alter table"):
-            yield _typed(statement)
-        else:
-            yield statement
-    yield from late
-    yield from ONLY_HERE if statements is FIRST else ()
-
-
-def later(version: int) -> Iterator[str]:
-    """Yield what brings a schema of this version to the newest."""
-    for number in range(version + 1, max(LATER) + 1):
-        yield from ONLY_HERE_LATER.get(number, ())
-        yield from translated(LATER[number])
-        yield from (MARK_FORGOTTEN,) if number == 3 else ()
-
-
-def triggers() -> Iterator[tuple[str, str]]:
-    """Yield the names of the triggers that keep the log append-only, and the bodies of their functions."""
-    for statement in FIRST:
-        if trigger := _TRIGGER.fullmatch(statement):
-            function, *made = _trigger(*trigger.groups())
-            for each in made:
-                yield each.split()[2], function.split("$$")[1]
-
-
-def _typed(statement: str) -> str:
-    return _TYPE.sub(lambda found: _TYPES[found[1]], statement)
-
-
-def _without_late(statement: str, table: str, made: set[str], late: list[str]) -> str:
-    def reference(found: re.Match[str]) -> str:
-        blank, column, kind, target, other = found.groups()
-        if other in made:
-            return found[0]
-        late.append(f"alter table {table} add foreign key ({column}) {target}")
-        return f"{blank}{column}{kind}"
-
-    return _REFERENCE.sub(reference, statement)
-
-
-def _keyed(statement: str) -> str:
-    # SQLite numbers the rows of such a table by itself where no number is given.
-    statement = statement.replace("integer primary key", "integer generated by default as identity primary key")
-    return statement.removesuffix(" without rowid")
-
-
-def _trigger(name: str, moment: str, table: str, message: str) -> Iterator[str]:
-    yield f"""create function {name}() returns trigger language plpgsql as
-        $$ begin raise exception {message} using errcode = 'restrict_violation'; end $$"""
-    yield f"create trigger {name} before {moment} on {table} for each row execute function {name}()"
-    if moment == "delete":
-        yield f"create trigger {name}_at_once before truncate on {table} execute function {name}()"
+def tables() -> list[str]:
+    """Name the tables that both dialects have, in the order in which they are made."""
+    return schema.tables(schema.statements())

@@ -1,0 +1,133 @@
+create table runs (
+        run_id text primary key, kind text not null, actor text not null, words text not null, started_at text not null,
+        host text not null, pid integer not null, max_cost real, spent real not null, reserved real not null,
+        ended_at text, counts text not null, exit_code integer, summary text,
+        lease_until real not null default 0);
+
+create index runs_alive on runs (lease_until) where ended_at is null;
+
+create table tickets (
+        ticket_id text primary key, identity text not null unique, source text not null, external_id text,
+        content_hash text not null, subject text, description text, customer_id text, priority text,
+        urgency integer not null, created_at text, stored_at text not null, extra text not null,
+        status text not null default 'new' check (status in ('new', 'classified', 'needs_review', 'failed', 'waiting',
+            'routing', 'routed', 'unroutable', 'undeliverable')),
+        category text, suggestion text, confidence real, confidence_source text, classifier text, reason text,
+        verdict integer not null default 0, routed_to text, cost_usd real not null default 0, error text,
+        failures integer not null default 0,
+        decision_id text references classifications (classification_id) deferrable initially deferred,
+        revision integer not null default 1);
+
+create table claims (ticket_id text primary key, run_id text not null references runs (run_id)) without rowid;
+
+create index claims_of on claims (run_id);
+
+create index tickets_to_classify on tickets (urgency, ticket_id) where status in ('failed', 'new');
+
+create index tickets_to_route on tickets (urgency, ticket_id) where status in ('classified', 'unroutable');
+
+create index tickets_to_review on tickets (ticket_id) where status = 'needs_review';
+
+create table classifications (
+        classification_id text primary key, ticket_id text not null references tickets (ticket_id), run_id text,
+        step text not null, category text, confidence real, confidence_source text, reason text,
+        classifier text not null, actor text not null, fingerprint text not null, threshold real, probabilities text,
+        answer_key text not null, at text not null, reused text, input_tokens integer not null,
+        output_tokens integer not null, cache_read integer not null, cache_write integer not null, cost real not null,
+        redacted text, error text, raw real);
+
+create index classifications_of on classifications (ticket_id);
+
+create index classifications_to_recall on classifications (answer_key)
+        where reused is null and error is null and confidence_source not in ('model', 'human');
+
+create view verdicts as select classification_id as verdict_id, ticket_id, category, actor, reason as note, at
+        from classifications where confidence_source = 'human';
+
+create table askings (
+        fingerprint text primary key, kind text not null, model text not null, endpoint text not null,
+        prompt text not null, categories text not null, options text not null, first_at text not null);
+
+create table deliveries (
+        delivery_id text primary key, ticket_id text not null references tickets (ticket_id),
+        classification_id text, category text not null, destination text not null, rule text not null,
+        config_hash text not null, replaces text, state text not null, attempts integer not null, due_at real not null,
+        last_status integer, last_error text, run_id text, at text not null, done_at text);
+
+create index deliveries_due on deliveries (destination, due_at) where state = 'pending';
+
+create index deliveries_of on deliveries (ticket_id);
+
+create table attempts (
+        delivery_id text not null references deliveries (delivery_id), number integer not null, at text not null,
+        status integer, error text, seconds real not null, primary key (delivery_id, number));
+
+create table renames (
+        old text primary key, new text not null, root text not null, moved integer not null, at text not null);
+
+create table switched_off (destination text primary key, at text not null);
+
+create table events (
+        seq integer primary key, timestamp text not null, action text not null, ticket_id text, actor text not null,
+        run_id text, detail text not null, hash text not null);
+
+create index events_of on events (ticket_id);
+
+create trigger events_never_change before update on events
+        begin select raise(abort, 'the audit log is append-only'); end;
+
+create trigger events_never_go before delete on events
+        begin select raise(abort, 'the audit log is append-only'); end;
+
+create table chain (one integer primary key check (one = 1), seq integer not null, hash text not null, key text);
+
+insert into chain values (1, 0, '0000000000000000000000000000000000000000000000000000000000000000', null);
+
+create table models (
+        fingerprint text primary key, weights blob not null, metrics text not null, at text not null);
+
+create table versions (
+        version integer primary key, categories text not null, weights blob not null, metrics text not null,
+        active integer not null, actor text not null, at text not null);
+
+create table calibrations (
+        fingerprint text primary key, classifier text not null, curve text not null, method text not null,
+        n integer not null, error_before real not null, error_after real not null, at text not null);
+
+create table trials (
+        answer_key text primary key, classification_id text not null, step text not null, category text,
+        confidence real, confidence_source text, classifier text not null, actor text not null,
+        fingerprint text not null, at text not null, input_tokens integer not null, output_tokens integer not null,
+        cache_read integer not null, cache_write integer not null, cost real not null);
+
+create table api_keys (
+        key_id text primary key, name text not null unique, hash blob not null, role text not null,
+        created_at text not null, last_used_at text, revoked_at text);
+
+create table rate_limits (key_id text primary key, full_at real not null);
+
+create table idempotency (
+        key_id text not null, key text not null, body_hash text not null, lease_until real not null, status integer,
+        answer text, at real not null, primary key (key_id, key));
+
+create index idempotency_old on idempotency (at);
+
+create table hook_ids (
+        source text not null, hook_id text not null, at real not null, primary key (source, hook_id));
+
+create index hook_ids_old on hook_ids (at);
+
+create table batches (
+        batch_id text primary key, classifier text not null, address text not null, fingerprint text not null,
+        labels text not null, options text not null, paid_by text not null, opened_at text not null,
+        state text not null check (state in ('gathering', 'sending', 'submitted', 'ended', 'returned')),
+        requests integer not null, sent_at text, provider_id text, ended_at text, error text, run_id text);
+
+create table batch_items (
+        batch_id text not null references batches (batch_id), ticket_id text not null references tickets (ticket_id),
+        number integer not null, answer_key text not null, was text not null, reserved real not null, redacted text,
+        state text not null check (state in ('waiting', 'answered', 'returned')), primary key (batch_id, ticket_id));
+
+create index batch_items_waiting on batch_items (batch_id, number) where state = 'waiting';
+
+create index batch_items_asked on batch_items (answer_key) where state = 'waiting';

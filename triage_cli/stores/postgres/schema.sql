@@ -1,0 +1,262 @@
+-- The tables of a PostgreSQL database, at the version that the program knows. Older ones are brought here by
+-- migrations.py. Tables and columns are those of SQLite, so that what is written over one runs on the other. Text
+-- compares by its bytes in SQLite, hence the collation. Statements are parted by an empty line.
+
+-- Bulk commands. inherited: what a run took over from a killed one of the same command; it bounds the run, but stands on
+-- that one's account. settled: of what is spent, what other runs booked there. place: the machine on which pid names a
+-- process. process: when that process began, since its number may be another one's later. parcel: the request that began
+-- the run, where it may come again.
+create table runs (
+    run_id text collate "C" primary key, kind text collate "C" not null, actor text collate "C" not null,
+    words text collate "C" not null, started_at text collate "C" not null, host text collate "C" not null,
+    pid bigint not null, max_cost double precision, spent double precision not null,
+    reserved double precision not null, ended_at text collate "C", counts text collate "C" not null,
+    exit_code bigint, summary text collate "C", lease_until double precision not null default 0,
+    inherited double precision not null default 0, settled double precision not null default 0,
+    place text collate "C" not null default '', parcel text collate "C" not null default '',
+    process text collate "C" not null default ''
+);
+
+create index runs_alive on runs (lease_until) where ended_at is null;
+
+create index runs_reserving on runs (lease_until, reserved) where reserved <> 0;
+
+create index runs_of_parcel on runs (parcel) where parcel <> '';
+
+-- verdict: 1 where a person gave the category. revision: grows with each change, which is refused where it was decided
+-- on an older one.
+create table tickets (
+    ticket_id text collate "C" primary key, identity text collate "C" not null unique,
+    source text collate "C" not null, external_id text collate "C", content_hash text collate "C" not null,
+    subject text collate "C", description text collate "C", customer_id text collate "C",
+    priority text collate "C", urgency bigint not null, created_at text collate "C",
+    stored_at text collate "C" not null, extra text collate "C" not null,
+    status text collate "C" not null default 'new' check (status in (
+        'new', 'classified', 'needs_review', 'failed', 'waiting', 'routing', 'routed', 'unroutable', 'undeliverable',
+        'forgotten')),
+    category text collate "C", suggestion text collate "C", confidence double precision,
+    confidence_source text collate "C", classifier text collate "C", reason text collate "C",
+    verdict bigint not null default 0, routed_to text collate "C", cost_usd double precision not null default 0,
+    error text collate "C", failures bigint not null default 0, decision_id text collate "C",
+    revision bigint not null default 1
+);
+
+-- One queue an index: a plain index over status would be written for every ticket of an import.
+create index tickets_to_classify on tickets (urgency, ticket_id) where status in ('failed', 'new');
+
+create index tickets_to_route on tickets (urgency, ticket_id) where status in ('classified', 'unroutable');
+
+create index tickets_to_review on tickets (ticket_id) where status = 'needs_review';
+
+-- What answers `list` and an id's ending among ten million tickets. A new ticket is written to the last two only.
+create index tickets_by_status on tickets (status, ticket_id)
+    where status not in ('new', 'needs_review', 'routed');
+
+create index tickets_by_category on tickets (category, ticket_id) where category is not null;
+
+create index tickets_by_classifier on tickets (classifier, ticket_id) where classifier is not null;
+
+create index tickets_by_customer on tickets (customer_id, ticket_id) where customer_id is not null;
+
+create index tickets_by_ending on tickets (reverse(ticket_id));
+
+-- What a run holds stands here and not in the ticket: to claim one is to write 70 bytes instead of its whole row.
+create table claims (
+    ticket_id text collate "C" primary key, run_id text collate "C" not null references runs (run_id)
+);
+
+create index claims_of on claims (run_id);
+
+create table classifications (
+    classification_id text collate "C" primary key,
+    ticket_id text collate "C" not null references tickets (ticket_id), run_id text collate "C",
+    step text collate "C" not null, category text collate "C", confidence double precision,
+    confidence_source text collate "C", reason text collate "C", classifier text collate "C" not null,
+    actor text collate "C" not null, fingerprint text collate "C" not null, threshold double precision,
+    probabilities text collate "C", answer_key text collate "C" not null, at text collate "C" not null,
+    reused text collate "C", input_tokens bigint not null, output_tokens bigint not null,
+    cache_read bigint not null, cache_write bigint not null, cost double precision not null,
+    redacted text collate "C", error text collate "C", raw double precision
+);
+
+create index classifications_of on classifications (ticket_id);
+
+-- Only answers that cost something are recalled.
+create index classifications_to_recall on classifications (answer_key)
+    where reused is null and error is null and confidence_source not in ('model', 'human');
+
+-- What was asked of a classifier, once per fingerprint.
+create table askings (
+    fingerprint text collate "C" primary key, kind text collate "C" not null, model text collate "C" not null,
+    endpoint text collate "C" not null, prompt text collate "C" not null, categories text collate "C" not null,
+    options text collate "C" not null, first_at text collate "C" not null
+);
+
+-- revision: the place of a delivery in its ticket's history. targets: the destinations of the decision. doubtful: it may
+-- have arrived although nothing was accepted. kept: of the answer, as a JSON object.
+create table deliveries (
+    delivery_id text collate "C" primary key,
+    ticket_id text collate "C" not null references tickets (ticket_id), classification_id text collate "C",
+    category text collate "C" not null, destination text collate "C" not null, rule text collate "C" not null,
+    config_hash text collate "C" not null, replaces text collate "C", state text collate "C" not null,
+    attempts bigint not null, due_at double precision not null, last_status bigint, last_error text collate "C",
+    run_id text collate "C", at text collate "C" not null, done_at text collate "C",
+    revision bigint not null default 0, targets text collate "C" default null,
+    doubtful bigint not null default 0, kept text collate "C" default null
+);
+
+create index deliveries_due on deliveries (destination, due_at) where state = 'pending';
+
+create index deliveries_of on deliveries (ticket_id);
+
+-- answer: the beginning of a refusal.
+create table attempts (
+    delivery_id text collate "C" not null references deliveries (delivery_id), number bigint not null,
+    at text collate "C" not null, status bigint, error text collate "C", seconds double precision not null,
+    answer text collate "C" default null, primary key (delivery_id, number)
+);
+
+-- Former names of categories; root is the first one, by which questions that were asked are recognised.
+create table renames (
+    old text collate "C" primary key, new text collate "C" not null, root text collate "C" not null,
+    moved bigint not null, at text collate "C" not null
+);
+
+create table switched_off (
+    destination text collate "C" primary key, at text collate "C" not null
+);
+
+-- The audit log; each hash covers the event and the hash before it.
+create table events (
+    seq bigint generated by default as identity primary key, timestamp text collate "C" not null,
+    action text collate "C" not null, ticket_id text collate "C", actor text collate "C" not null,
+    run_id text collate "C", detail text collate "C" not null, hash text collate "C" not null
+);
+
+create index events_of on events (ticket_id);
+
+create function events_never_change() returns trigger language plpgsql as
+    $$ begin raise exception 'the audit log is append-only' using errcode = 'restrict_violation'; end $$;
+
+create trigger events_never_change before update on events for each row execute function events_never_change();
+
+create function events_never_go() returns trigger language plpgsql as
+    $$ begin raise exception 'the audit log is append-only' using errcode = 'restrict_violation'; end $$;
+
+create trigger events_never_go before delete on events for each row execute function events_never_go();
+
+create trigger events_never_go_at_once before truncate on events execute function events_never_go();
+
+-- Where the audit log ends; key is a mark of the key of its hashes.
+create table chain (
+    one bigint generated by default as identity primary key check (one = 1), seq bigint not null,
+    hash text collate "C" not null, key text collate "C"
+);
+
+-- What was learned: weights under a fingerprint; versions of the embedded model, of which based_on is the one that was
+-- active when it was compared (0: the built-in model); curves that make a confidence a probability; answers paid for by
+-- eval, without a customer's text.
+create table models (
+    fingerprint text collate "C" primary key, weights bytea not null, metrics text collate "C" not null,
+    at text collate "C" not null
+);
+
+create table versions (
+    version bigint generated by default as identity primary key, categories text collate "C" not null,
+    weights bytea not null, metrics text collate "C" not null, active bigint not null,
+    actor text collate "C" not null, at text collate "C" not null, based_on bigint default null
+);
+
+create table calibrations (
+    fingerprint text collate "C" primary key, classifier text collate "C" not null,
+    curve text collate "C" not null, method text collate "C" not null, n bigint not null,
+    error_before double precision not null, error_after double precision not null, at text collate "C" not null
+);
+
+create table trials (
+    answer_key text collate "C" primary key, classification_id text collate "C" not null,
+    step text collate "C" not null, category text collate "C", confidence double precision,
+    confidence_source text collate "C", classifier text collate "C" not null, actor text collate "C" not null,
+    fingerprint text collate "C" not null, at text collate "C" not null, input_tokens bigint not null,
+    output_tokens bigint not null, cache_read bigint not null, cache_write bigint not null,
+    cost double precision not null
+);
+
+-- Keys of the API, and what keeps its callers within bounds.
+create table api_keys (
+    key_id text collate "C" primary key, name text collate "C" not null unique, hash bytea not null,
+    role text collate "C" not null, created_at text collate "C" not null, last_used_at text collate "C",
+    revoked_at text collate "C"
+);
+
+create table rate_limits (
+    key_id text collate "C" primary key, full_at double precision not null
+);
+
+create table idempotency (
+    key_id text collate "C" not null, key text collate "C" not null, body_hash text collate "C" not null,
+    lease_until double precision not null, status bigint, answer text collate "C", at double precision not null,
+    primary key (key_id, key)
+);
+
+create index idempotency_old on idempotency (at);
+
+-- Events of webhooks that have come before, and the ticket that each made or changed.
+create table hook_ids (
+    source text collate "C" not null, hook_id text collate "C" not null, at double precision not null,
+    ticket_id text collate "C", primary key (source, hook_id)
+);
+
+create index hook_ids_old on hook_ids (at);
+
+-- What waits in a provider's batch.
+create table batches (
+    batch_id text collate "C" primary key, classifier text collate "C" not null,
+    address text collate "C" not null, fingerprint text collate "C" not null, labels text collate "C" not null,
+    options text collate "C" not null, paid_by text collate "C" not null, opened_at text collate "C" not null,
+    state text collate "C" not null check (state in ('gathering', 'sending', 'submitted', 'ended', 'returned')),
+    requests bigint not null, sent_at text collate "C", provider_id text collate "C", ended_at text collate "C",
+    error text collate "C", run_id text collate "C"
+);
+
+create table batch_items (
+    batch_id text collate "C" not null references batches (batch_id),
+    ticket_id text collate "C" not null references tickets (ticket_id), number bigint not null,
+    answer_key text collate "C" not null, was text collate "C" not null, reserved double precision not null,
+    redacted text collate "C",
+    state text collate "C" not null check (state in ('waiting', 'answered', 'returned')),
+    primary key (batch_id, ticket_id)
+);
+
+create index batch_items_waiting on batch_items (batch_id, number) where state = 'waiting';
+
+create index batch_items_asked on batch_items (answer_key) where state = 'waiting';
+
+-- The categories that were used last, the file that names them (null: none does) and its machine.
+create table classified_by (
+    one bigint generated by default as identity primary key check (one = 1),
+    categories text collate "C" not null, path text collate "C", host text collate "C" not null,
+    at text collate "C" not null
+);
+
+-- When runs spent, to the minute.
+create table bookings (
+    minute text collate "C" not null, run_id text collate "C" not null, usd double precision not null,
+    primary key (minute, run_id)
+);
+
+create view verdicts as select classification_id as verdict_id, ticket_id, category, actor, reason as note, at
+    from classifications where confidence_source = 'human';
+
+-- The head of the log, kept apart from it as the file beside a SQLite database is, and written with each event: a log
+-- whose end was cut off ends before it.
+create table last_head (
+    one bigint primary key check (one = 1), seq bigint not null, hash text collate "C" not null
+);
+
+alter table tickets add foreign key (decision_id)
+    references classifications (classification_id) deferrable initially deferred;
+
+insert into chain values (1, 0, '0000000000000000000000000000000000000000000000000000000000000000', null);
+
+insert into last_head select 1, seq, hash from chain;
