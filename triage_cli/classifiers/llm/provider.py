@@ -221,7 +221,7 @@ class ProviderError(NamedTuple):
         return re.search(pattern, f"{self.message[:2000]}\n{self.code}\n{self.param}", re.IGNORECASE) is not None
 
     @property
-    def detail(self) -> str:
+    def summary(self) -> str:
         """Return the message as it may be shown: one line, bounded, without anything that looks like a key."""
         text = " ".join(shown(self.message[:2000]).split())
         return redact(text, ("secret",))[0][:200]
@@ -249,7 +249,7 @@ NO_MODEL = (
 def failure(complaint: ProviderError, spec: ClassifierSpec, address: str) -> TriageError:  # noqa: PLR0911 - a table
     """Return what a failed request means for the run or for its ticket."""
     status, host = complaint.status, urlsplit(address).netloc
-    reply = f" ({status}: {complaint.detail})" if complaint.detail and not complaint.html else f" ({status})"
+    reply = f" ({status}: {complaint.summary})" if complaint.summary and not complaint.html else f" ({status})"
     key = f"check {spec.api_key_env}" if spec.api_key_env else "the server wants a key: set api_key_env"
     if status == 402 or complaint.says(OUT_OF_MONEY):
         return RefusedError(f'{host}: the account of classifier "{spec.name}" is out of quota{reply}', hint="top it up")

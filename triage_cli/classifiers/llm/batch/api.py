@@ -100,7 +100,7 @@ def refused(message: str, spec: ClassifierSpec, address: str) -> BatchLook:
     error = failure(complaint, spec, address)
     if not isinstance(error, RefusedError | ConfigError):
         error = UnavailableError(
-            f'the provider refused a batch of classifier "{spec.name}": {complaint.detail}',
+            f'the provider refused a batch of classifier "{spec.name}": {complaint.summary}',
             hint="--limit N submits fewer",
         )
     return BatchLook("failed", 0, error)
