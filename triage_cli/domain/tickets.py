@@ -5,7 +5,7 @@ dataclass, and a class of them a quarter at start-up. Times are ISO 8601 UTC wit
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from triage_cli.domain.errors import TriageError
 
@@ -148,6 +148,24 @@ class Ticket(NamedTuple):
     decision_id: str | None = None
     revision: int = 1
     run_id: str | None = None
+
+    @classmethod
+    def of_text(cls, text: str, *, ticket_id: str, source: str) -> Self:
+        """Return a ticket that is a text alone and is stored nowhere: for asking a classifier about it."""
+        return cls(
+            ticket_id=ticket_id,
+            identity="",
+            source=source,
+            external_id=None,
+            content_hash="",
+            subject=None,
+            description=text,
+            customer_id=None,
+            priority=None,
+            urgency=URGENCY[None],
+            created_at=None,
+            stored_at="",
+        )
 
     @property
     def text(self) -> str:

@@ -55,7 +55,8 @@ def _tried(config: Config, store: Store, name: str, budget: Budget) -> str:
     model = open_asked(config, spec, plan, caller) if spec.type not in ("local", "cascade") else None
     classifier = model or open_classifier(known(config, store), store, plan, caller, None)
     category = config.categories[0].name
-    ticket = Ticket(ids.new_id(), "", "doctor", None, "", f"A question about {category}", None, None, None, 2, None, "")
+    question = Ticket.of_text("", ticket_id=ids.new_id(), source="doctor")
+    ticket = question._replace(subject=f"A question about {category}", description=None)
     for outcomes in classifier.classify([[ticket]], budget):
         for outcome in outcomes:
             if outcome.error is not None:

@@ -81,18 +81,18 @@ def flip(judged: FlipDecision, before: Ticket) -> Flip:
     now = judged.now
     sure = now is not None and is_sure(now)
     return Flip(
-        before.ticket_id,
-        before.external_id,
-        judged.ticket.status,
-        before.category,
-        now.category if now is not None and sure else None,
-        before.confidence,
-        now.confidence if now else None,
-        before.classifier,
-        now.classifier if now else None,
-        before.reason,
-        now.reason if now else None,
-        judged.ticket.decision_id != before.decision_id,
+        ticket_id=before.ticket_id,
+        external_id=before.external_id,
+        status=judged.ticket.status,
+        old=before.category,
+        new=now.category if now is not None and sure else None,
+        old_confidence=before.confidence,
+        new_confidence=now.confidence if now else None,
+        old_classifier=before.classifier,
+        new_classifier=now.classifier if now else None,
+        old_reason=before.reason,
+        new_reason=now.reason if now else None,
+        applied=judged.ticket.decision_id != before.decision_id,
     )
 
 

@@ -126,7 +126,7 @@ def _tries(
 
 def _ask(classifier: Classifier, texts: Sequence[str], budget: Budget) -> Iterator[list[tuple[int, Answer | None]]]:
     """Ask about texts, and yield their numbers with their answers as they come; None for one that failed."""
-    tickets = [Ticket(str(n), "", "attack", None, "", None, t, None, None, 2, None, "") for n, t in enumerate(texts)]
+    tickets = [Ticket.of_text(text, ticket_id=str(n), source="attack") for n, text in enumerate(texts)]
 
     def chunks() -> Iterator[Sequence[Ticket]]:
         for chunk in chunked(tickets, max(1, classifier.appetite)):

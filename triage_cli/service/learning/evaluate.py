@@ -163,9 +163,7 @@ class Evaluating:
 
     def _ask(self, classifier: Classifier, rows: Sequence[Labelled], tally: RunRecorder) -> Iterator[list[_Asked]]:
         labels = {str(n): row.category for n, row in enumerate(rows)}
-        tickets = (
-            Ticket(str(n), "", "eval", None, "", None, row.text, None, None, 2, None, "") for n, row in enumerate(rows)
-        )
+        tickets = (Ticket.of_text(row.text, ticket_id=str(n), source="eval") for n, row in enumerate(rows))
 
         def chunks() -> Iterator[Sequence[Ticket]]:
             for chunk in chunked(tickets, classifier.appetite):
