@@ -190,7 +190,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "logs": ("logs", "logs T-1"),
     "forget": ("forget --customer-id C-1",),
     "stats": ("stats",),
-    "doctor": ("doctor",),
+    "doctor": ("doctor", "doctor --send hook"),
     "learn": ("learn new.csv", "learn"),
     "eval": ("eval new.csv", "eval new.csv --classifier both", "eval new.csv --classifier both --calibrate",
              "eval --adversarial --classifier gpt"),

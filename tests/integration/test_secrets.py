@@ -1,5 +1,6 @@
 """A command is handed the environment without its secrets: those that the configuration names, and the usual ones."""
 
+import importlib
 import inspect
 import json
 from collections.abc import Iterator, Mapping
@@ -9,12 +10,13 @@ from typing import Any
 import pytest
 
 from tests.support.cli import Cli
-from triage_cli.config import Config, load_config, schema
+from triage_cli.config import Config, destinations, http_destination, load_config
 from triage_cli.config.models import KEY_VARIABLES
 from triage_cli.config.secrets import secret_variables
 from triage_cli.config.validators import Field, variable
 from triage_cli.config.yaml_document import ConfigNode, Diagnostics, Node
 
+SCHEMA = importlib.import_module("triage_cli.config.schema")  # the package has a function of this name
 USUAL = {
     "TRIAGE_API_KEY", "TRIAGE_AUDIT_KEY", "TRIAGE_TOKEN_COMMAND", "OPENAI_API_KEY", "ANTHROPIC_API_KEY",
     "OPENAI_ADMIN_KEY", "ANTHROPIC_AUTH_TOKEN", "PGPASSWORD", "PGPASSFILE", "PGSERVICEFILE",
@@ -42,7 +44,8 @@ def within(check: object) -> Iterator[object]:
 
 def tables() -> dict[str, Mapping[str, Field]]:
     """Return the tables of keys that the schema has, by their name."""
-    found = {name: value for name, value in vars(schema).items() if isinstance(value, Mapping) and name.isupper()}
+    places = [vars(module).items() for module in (SCHEMA, destinations, http_destination)]
+    found = {name: value for items in places for name, value in items if isinstance(value, Mapping) and name.isupper()}
     return {name: table for name, table in found.items() if table and isinstance(next(iter(table.values())), Field)}
 
 

@@ -167,7 +167,7 @@ def _undo(place: ConfigNode) -> UndoSpec:
 
 
 AUTH: Mapping[str, Field] = {
-    "basic": Field(several(variable, alone=False, least=1, most=2)),
+    "basic": Field(several(variable, least=1, most=2)),
     "bearer": Field(_bearer),
     "header": Field(_auth_header),
     "env": Field(variable),

@@ -18,6 +18,7 @@ from triage_cli.wiring.destinations import (
     open_destination,
     preview,
     remembering,
+    send_test,
     try_destination,
 )
 from triage_cli.wiring.diagnostics import (
@@ -67,6 +68,7 @@ __all__ = [
     "remote",
     "restorable",
     "restore",
+    "send_test",
     "try_classifier",
     "try_destination",
     "verify",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from triage_cli.config import Config, DestinationSpec
 from triage_cli.config.secrets import secret_variables
 from triage_cli.domain import ids, routing
-from triage_cli.domain.deliveries import OutgoingDelivery, RoutePlan, Rule
-from triage_cli.domain.errors import ConfigError
+from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, RoutePlan, Rule
+from triage_cli.domain.errors import ConfigError, DeliveryError
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Destination
 from triage_cli.ports.storage import Store
@@ -142,6 +142,35 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: Rout
             yield as_text(target(spec, os.environ), parcel)
         else:
             yield line(parcel).decode().rstrip()
+
+
+def send_test(config: Config, name: str) -> str:
+    """Send a destination one marked ticket that is stored nowhere, and return in words that it was accepted.
+
+    Raises what a run would raise, and `DeliveryError` for a refusal.
+    """
+    category = next(
+        (c.name for c in config.categories if name in routing.reach(config.routes, c.name).destinations), ""
+    )
+    at, ticket_id, mark = ids.now(), ids.new_id(), f"triage-test-{ids.short(ids.new_id())}"
+    ticket = Ticket(
+        ticket_id, "", "doctor", mark, "", "Test of triage: please ignore",
+        f"triage doctor --send {name} sent this at {at}. Nothing is to be done.", mark, "low", 3, at, at,
+        extra='{"test":true}', status="routing", category=category, confidence=1.0,
+    )  # fmt: skip
+    delivery = Delivery(
+        ids.delivery_id(ticket_id, category, name, 0), ticket_id, None, category, name,
+        "doctor", config.routing_hash(), None, "pending", 0, 0.0, None, None, None, at,
+    )  # fmt: skip
+    parcel = OutgoingDelivery(delivery, ticket)
+    for outcomes in open_destination(config, name).deliver([[parcel]]):
+        for outcome in outcomes:
+            if outcome.error is not None:
+                raise outcome.error
+            answer = f" (answer {outcome.value.status})" if outcome.value and outcome.value.status else ""
+            kept = f", and of its answer is kept: {outcome.value.kept}" if outcome.value and outcome.value.kept else ""
+            return f"accepted the test ticket {mark}{answer}{kept}"
+    raise DeliveryError(f"{name} gave no answer", hint="try again later")
 
 
 def try_destination(config: Config, name: str) -> str:

@@ -1,7 +1,7 @@
 """`triage doctor`: what works and what does not, each with the next step."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -10,7 +10,7 @@ from triage_cli.cli import messages
 from triage_cli.cli.context import CommandContext, command
 from triage_cli.cli.output import Output, Printer
 from triage_cli.config import without_password
-from triage_cli.domain.errors import TriageError
+from triage_cli.domain.errors import DeliveryError, TriageError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.runs import Lease
 
@@ -23,15 +23,25 @@ def register(app: typer.Typer) -> None:
 
 
 @command
-def doctor(session: CommandContext, output: Output = None) -> int:
+def doctor(
+    session: CommandContext,
+    send: Annotated[
+        str | None,
+        typer.Option(
+            "--send", metavar="NAME", help="Send this destination one marked test ticket.", show_default=False
+        ),
+    ] = None,
+    output: Output = None,
+) -> int:
     """Try all that is configured: each classifier with a tiny question, each destination without sending.
 
     Exit code 8 where one fails.
 
     \b
     triage doctor
+    triage doctor --send billing-chat
     """
-    records = list(_tried(session))
+    records = list(_tried(session)) if send is None else [_sent(session, send)]
     Printer(output).many(records, lambda record: record, COLUMNS, _table, "what", rows=len(records))
     return ExitCode.OK if all(record["works"] is not False for record in records) else ExitCode.CHECK_FAILED
 
@@ -67,6 +77,18 @@ def _tried(session: CommandContext) -> Iterator[dict[str, Any]]:
         except TriageError as error:
             yield _record(f"destination {name}", error.message, error.hint, works=False)
     yield from _learned(session)
+
+
+def _sent(session: CommandContext, name: str) -> dict[str, Any]:
+    """Send a test ticket; a name that is no destination's is a mistake of who typed it, and no result."""
+    if name not in session.config.destinations:
+        raise UsageError(f'no destination "{name}" in the config', hint="triage config show lists them")
+    try:
+        return _record(f"destination {name}", wiring.send_test(session.config, name))
+    except TriageError as error:
+        answer = f"; it said: {error.answer}" if isinstance(error, DeliveryError) and error.answer else ""
+        hint = "" if answer else error.hint
+        return _record(f"destination {name}", error.message + answer, hint, works=False)
 
 
 def _learned(session: CommandContext) -> Iterator[dict[str, Any]]:
