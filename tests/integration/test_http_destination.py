@@ -1,9 +1,12 @@
 """Destinations of type `http`: the request as it goes over the wire, and what each answer means."""
 
+import gzip
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -257,6 +260,79 @@ def test_a_search_may_stand_above_the_address(stub: HttpStub, tmp_path: Path, ba
     destination = f"{{type: http, url: '{stub.root}{base}', endpoint: /issues, once: {{get: '{once}', found: key}}}}"
     assert one(opened(tmp_path, destination), a_parcel(delivery=a_delivery(doubtful=1))).error is None
     assert stub.calls == [f"GET {asked}"]
+
+
+def test_no_secret_goes_to_another_host(stub: HttpStub, tmp_path: Path) -> None:
+    """`config check` tells it where the address is known; one that is a secret is compared when it is used."""
+    destination = """{{type: http, url_env: ADDRESS, auth: {{bearer: TOKEN}},
+        once: {{get: '{root}/search', found: key}}}}"""
+    env = {"ADDRESS": f"http://localhost:{stub.port}/hook", "TOKEN": TOKEN}
+    outcome = one(opened(tmp_path, destination.format(root=stub.root), env), a_parcel(delivery=a_delivery(doubtful=1)))
+    assert failure(outcome).final
+    assert "another host" in failure(outcome).message
+    assert stub.calls == []
+
+
+@pytest.mark.parametrize("reply", [Reply(502), Reply(200, '{"a": 1}', cut=3), Reply(410), Reply(200, b"x" * 5_000_000)])
+@pytest.mark.parametrize(
+    "beside", ["find: {get: /beside, keep: {a: a}}", "once: {get: /beside, found: a}", "undo: {endpoint: /beside}"]
+)
+def test_a_request_beside_the_delivery_that_fails_leaves_nothing_in_doubt(
+    stub: HttpStub, tmp_path: Path, beside: str, reply: Reply
+) -> None:
+    stub.answer = lambda got: reply if got.path == "/beside" else Reply()
+    destination = opened(tmp_path, f"{{type: http, url: '{stub.root}', {beside}}}")
+    earlier = (a_delivery(8, category="Tech Support", state="accepted"),)
+    outcome = one(destination, a_parcel(delivery=a_delivery(doubtful=1), earlier=earlier))
+    if reply.status == 200 and "undo" in beside:
+        assert outcome.error is None, "what an undo answers beside its status is nothing to us"
+        return
+    error = failure(outcome)
+    assert (error.doubtful, error.gone, error.final) == (False, False, reply.status == 410)
+    assert [got.path for got in stub.got] == ["/beside"]
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ('"\\ud800"', {"id": "?"}),
+        ('"a\\u0000\\u001b]0;x\\u0007"', {"id": "a\0\x1b]0;x\x07"}),
+        ("NaN", None),
+        ("9" * 5000, None),
+        ("[" * 50_000, None),
+        ('{"a": 1}', None),
+    ],
+)
+def test_whatever_an_answer_holds_it_is_accepted_and_can_be_stored(
+    stub: HttpStub, tmp_path: Path, value: str, kept: dict[str, str] | None
+) -> None:
+    stub.answer = lambda _: Reply(200, f'{{"x": {value}}}')
+    outcome = one(opened(tmp_path, f"{{type: http, url: '{stub.root}', keep: {{id: x}}}}"))
+    assert outcome.value is not None
+    assert (outcome.value.kept and json.loads(outcome.value.kept)) == kept
+    (outcome.value.kept or "").encode()  # as a store does
+
+
+def test_an_answer_that_repeats_the_secret_address_is_kept_without_it(stub: HttpStub, tmp_path: Path) -> None:
+    stub.answer = lambda got: Reply(400, f"no {got.path} and no {unquote(got.path)} and no https:\\/\\/h\\/hook-12345")
+    env = {"ADDRESS": f"{stub.root}/hook-12345/x?sig=abc%2Bdef%3D12"}
+    error = failure(one(opened(tmp_path, "{type: http, url_env: ADDRESS}", env)))
+    assert error.answer
+    assert "hook-12345" not in error.answer
+    assert "abc" not in error.answer
+
+
+def test_a_packed_answer_is_not_unpacked(stub: HttpStub, tmp_path: Path) -> None:
+    bomb = gzip.compress(b'{"x": "' + b" " * 50_000_000 + b'"}')
+    stub.answer = lambda _: Reply(200, bomb, {"content-encoding": "gzip"})
+    destination = opened(tmp_path, f"{{type: http, url: '{stub.root}', keep: {{id: x}}}}")
+    tracemalloc.start()
+    outcome = one(destination)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert outcome.value is not None
+    assert outcome.value.kept is None
+    assert most < 5_000_000
 
 
 def test_a_search_never_leaves_the_host(stub: HttpStub, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tests.support.local_server import Handler, LocalServer, Serving
 from tests.support.online import ONLINE
 from triage_cli.config import Config, load_config
 from triage_cli.destinations.http import HttpDestination
-from triage_cli.destinations.http_request import secrets_of
+from triage_cli.destinations.http_secrets import secrets_of
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Receipt
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Ticket

@@ -10,7 +10,7 @@ import pytest
 from triage_cli.config import Config, load_config, presets, shown
 from triage_cli.config.models import AnswerTest, AuthSpec, HttpSpec
 from triage_cli.config.template_checks import no_address
-from triage_cli.destinations.http_request import secrets_of
+from triage_cli.destinations.http_secrets import secrets_of
 from triage_cli.domain.errors import ConfigError
 from triage_cli.wiring.destinations import check_templates
 
@@ -68,6 +68,8 @@ MISTAKES = [
     ([URL, "ok: {status: 99}"], "from 100 to 599"),
     ([URL, "keep: {'a-b': x}"], "stands in templates as remote.NAME"),
     ([URL, "once: {get: /x}"], "takes one of found and contains"),
+    ([URL, "once: {get: 'https://other.example/s', found: a}"], "5: destinations.d.once.get: leads to another host"),
+    ([URL, "find: {get: 'http://localhost/s', keep: {a: a}}"], "destinations.d.find.get: leads to another host"),
     ([URL, "undo: {method: DELETE}"], "endpoint is missing"),
     ([URL, "endpoint: x"], "must begin with /"),
     ([URL, "preset: slck"], 'did you mean "slack"?'),

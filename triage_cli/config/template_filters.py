@@ -72,8 +72,11 @@ def _truncate(value: Any, length: int) -> str:
     return kept + "…"[:length]
 
 
+_CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
+
+
 def _one_line(value: Any) -> str:
-    return " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in as_text(value)).split())
+    return " ".join(as_text(value).translate(_CONTROLS).split())
 
 
 def _slug(value: Any) -> str:

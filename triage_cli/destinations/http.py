@@ -7,7 +7,8 @@ from typing import Any
 from triage_cli.config.models import AnswerTest, DestinationSpec, HttpSpec
 from triage_cli.config.template_filters import TemplateFailure
 from triage_cli.config.templates import is_template
-from triage_cli.destinations.http_request import HttpRequests, Secrets, hidden_secrets
+from triage_cli.destinations.http_request import HttpRequests
+from triage_cli.destinations.http_secrets import Secrets, hidden_secrets
 from triage_cli.destinations.http_sender import (
     GONE,
     READ,
@@ -31,6 +32,7 @@ from triage_cli.runtime.unreachable import host_of
 
 # Of a refusal, and of a value that is kept of an answer, so many characters are.
 KEPT = 500
+OK = range(200, 300)
 # What a label that is not there any more is answered with.
 NOT_THERE = 404
 
@@ -82,15 +84,15 @@ class HttpDestination:
                 " known whether it accepted",
                 status=answer.status, doubtful=True,
             )  # fmt: skip
-        if not _holds(self._http.ok, answer.status, content, usual=range(200, 300)):
+        if not _holds(self._http.ok, answer.status, content, usual=OK):
             raise self._refusal(answer, content)
         return Receipt(answer.status, kept=self._kept(content))
 
     async def _answered(self, send: Send, question: HttpRequest) -> Mapping[str, Any]:
         """Return what the question before the request has found. Raises `DeliveryError` where that is nothing."""
         answer = await self._aside(send, question)
-        if not 200 <= answer.status < 300:
-            raise self._refusal(answer, _content(answer))
+        if not answer.complete:
+            raise DeliveryError(f"{self.name} answered what find asks with more than can be read, or half of it")
         paths = self._http.find.keep if self._http.find else {}
         content = _content(answer)
         found = {name: lookup(content, path) for name, path in paths.items()}
@@ -103,8 +105,6 @@ class HttpDestination:
     async def _found(self, send: Send, search: HttpRequest, contains: str) -> Receipt | None:
         """Look for what an earlier attempt may have made: its answer was lost, so this is the only way to know."""
         answer = await self._aside(send, search)
-        if not 200 <= answer.status < 300:
-            raise self._refusal(answer, _content(answer))
         if contains and contains.encode() in answer.body:
             return Receipt(answer.status)
         if not answer.complete:
@@ -116,18 +116,18 @@ class HttpDestination:
         return Receipt(answer.status, kept=self._kept(lookup(content, beside) if beside else content))
 
     async def _taken_back(self, send: Send, undo: HttpRequest) -> None:
-        answer = await self._aside(send, undo)
-        if not 200 <= answer.status < 300 and answer.status != NOT_THERE:
-            raise self._refusal(answer, _content(answer))
+        await self._aside(send, undo, usual=(*OK, NOT_THERE))
 
-    @staticmethod
-    async def _aside(send: Send, request: HttpRequest) -> HttpAnswer:
-        """Make a request beside the one that delivers: that it was lost leaves nothing in doubt."""
+    async def _aside(self, send: Send, request: HttpRequest, usual: Sequence[int] = OK) -> HttpAnswer:
+        """Make a request beside the one that delivers: where it fails nothing is in doubt, and no system is gone."""
         try:
-            return await send(request)
+            answer = await send(request)
+            if answer.status not in usual:
+                raise self._refusal(answer, _content(answer))
         except DeliveryError as error:
-            error.doubtful = False
+            error.doubtful = error.gone = False
             raise
+        return answer
 
     def _refusal(self, answer: HttpAnswer, content: Any) -> DeliveryError:
         retry = self._http.retry
@@ -149,7 +149,7 @@ class HttpDestination:
         """Return the values that the configuration keeps, as JSON; one that is no plain value, or long, is not kept."""
         found = {name: lookup(content, path) for name, path in self._http.keep.items()}
         plain = {
-            name: self._secrets.hidden_in(value) if isinstance(value, str) else value
+            name: encodable(self._secrets.hidden_in(value)) if isinstance(value, str) else value
             for name, value in found.items()
             if isinstance(value, str | int | float) and len(str(value)) <= KEPT
         }

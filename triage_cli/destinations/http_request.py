@@ -1,15 +1,12 @@
 """The requests of a destination of type `http`, rendered from its configuration for one delivery."""
 
-import re
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from triage_cli import __version__
-from triage_cli.config.models import AuthSpec, HttpSpec, UndoSpec
-from triage_cli.config.template_checks import no_address
+from triage_cli.config.models import HttpSpec, UndoSpec
 from triage_cli.config.template_filters import TemplateFailure, as_query_part, as_text, as_url_part
 from triage_cli.config.templates import (
     Template,
@@ -20,88 +17,15 @@ from triage_cli.config.templates import (
     is_template,
     leaves,
 )
+from triage_cli.destinations.http_secrets import CONTROL, Secrets
 from triage_cli.destinations.http_sender import HttpRequest
 from triage_cli.destinations.templates import template_values
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
-from triage_cli.domain.errors import ConfigError
 from triage_cli.domain.serialization import compact, from_json
 
 REPLACED = frozenset({"replaced.category", "replaced.delivery_id"})
-HIDDEN = "***"
-# A part of a secret address, or a user's name, that is shorter is no secret by itself.
-TELLING = 8
 # Of the answer to a search, so many bytes are read: it may be a list of all that is new.
 SEARCHED = 4_000_000
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-class Secrets(NamedTuple):
-    """What a destination's variables hold: the address, the header that proves who sends, and the key for the body."""
-
-    url: str | None = None
-    auth: tuple[str, str] | None = None
-    key: str | None = None
-    values: tuple[str, ...] = ()
-
-    def hidden_in(self, text: str) -> str:
-        """Return a text, such as an answer that repeats its request, without the secrets."""
-        parts = [self.key or "", *(value for value in self.values if len(value) >= TELLING)]
-        if self.auth:
-            parts += [self.auth[1], self.auth[1].rpartition(" ")[2]]
-        if self.url:
-            _, _, path, query, _ = urlsplit(self.url)
-            parts += [self.url, *(part for part in re.split(r"[/?&=]", f"{path}?{query}") if len(part) >= TELLING)]
-        for part in sorted(filter(None, parts), key=len, reverse=True):
-            text = text.replace(part, HIDDEN)
-        return text
-
-
-def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> Secrets:
-    """Read a destination's secrets. Raises `ConfigError` for a variable that is not set, or not what it is for."""
-
-    def value(variable: str) -> str:
-        found = env.get(variable, "").strip()
-        if not found:
-            raise ConfigError(
-                f'destination "{name}" needs what {variable} holds, and it is not set', hint=f"export {variable}"
-            )
-        if CONTROL.search(found):
-            raise ConfigError(f'destination "{name}": {variable} holds a line break or another control character')
-        return found
-
-    url = value(spec.url_env) if spec.url_env else None
-    if url and (objection := "holds a template" if is_template(url) else no_address(url)):
-        raise ConfigError(f'destination "{name}": the address in {spec.url_env} {objection}', hint="export it again")
-    key = value(spec.key_env) if spec.key_env else None
-    values = [value(variable) for variable in _variables(spec)]
-    auth = (spec.auth.header, _proof(spec.auth, values)) if spec.auth else None
-    return Secrets(url, auth, key, tuple(values))
-
-
-def hidden_secrets(spec: HttpSpec) -> Secrets:
-    """Return what stands in the place of the secrets where a request is shown."""
-    url = f"${spec.url_env}" if spec.url_env else None
-    auth = None
-    if spec.auth:
-        scheme = {"basic": "Basic ", "bearer": "Bearer ", "header": spec.auth.prefix}[spec.auth.kind]
-        auth = (spec.auth.header, f"{scheme}{HIDDEN}")
-    return Secrets(url, auth, HIDDEN if spec.key_env else None)
-
-
-def _variables(spec: HttpSpec) -> tuple[str, ...]:
-    if spec.auth is None:
-        return ()
-    return spec.auth.env or ((spec.key_env,) if spec.key_env else ())
-
-
-def _proof(auth: AuthSpec, values: list[str]) -> str:
-    """Return the value of the header; an API key that is a user alone has X for its password, as helpdesks want it."""
-    if auth.kind == "basic":
-        return "Basic " + b64encode(":".join(values if len(values) > 1 else [*values, "X"]).encode()).decode()
-    return ("Bearer " if auth.kind == "bearer" else auth.prefix) + values[0]
-
-
-# Templates
 
 
 class _Parts(NamedTuple):
@@ -134,8 +58,21 @@ def _parts(spec: HttpSpec) -> Iterator[_Parts]:
         yield _Parts("undo.body", spec.undo.body, private | REPLACED)
 
 
+def _beside(spec: HttpSpec) -> Iterator[tuple[str, str]]:
+    """Yield the addresses of requests beside the one that delivers, each with its place."""
+    if spec.find:
+        yield "find.get", spec.find.get
+    if spec.once and spec.once.get:
+        yield "once.get", spec.once.get
+    if spec.undo:
+        yield "undo.endpoint", spec.undo.endpoint
+
+
 def mistakes(spec: HttpSpec) -> Iterator[tuple[str, str]]:
     """Yield each template that nothing could be rendered with: its place under the destination, and why."""
+    for place, address in _beside(spec):
+        if spec.url and not address.startswith(("/", "../")) and _origin(address) != _origin(spec.url):
+            yield place, f"leads to another host than url, which would get its secrets; begin with {_origin(spec.url)}/"
     for part in _parts(spec):
         for place, source in leaves(part.tree, part.place):
             try:
@@ -256,9 +193,15 @@ def _renderer(part: _Parts) -> Callable[[Mapping[str, Any]], Any]:
     return lambda values: {key: render(values) for key, render in fields.items()}
 
 
+def _origin(url: str) -> str:
+    return "/".join(url.lower().split("/", 3)[:3])
+
+
 def _joined(base: str, endpoint: str) -> str:
     """Return what an endpoint makes of an address: it follows it, and each ../ before it leaves out a part of it."""
     if not endpoint.startswith(("/", "../")):
+        if endpoint and _origin(endpoint) != _origin(base):
+            raise TemplateFailure(f"{_origin(endpoint)} is another host than the url's, and gets none of its secrets")
         return endpoint or base
     base = base.rstrip("/")
     while endpoint.startswith("../"):

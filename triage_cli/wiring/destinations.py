@@ -48,7 +48,7 @@ def open_destination(config: Config, name: str, *, guarded: bool = False) -> Des
         return WebhookDestination(to, Network(config.offline))
     if spec.http is not None:
         from triage_cli.destinations.http import HttpDestination
-        from triage_cli.destinations.http_request import secrets_of
+        from triage_cli.destinations.http_secrets import secrets_of
 
         check_templates(config, [name])
         return HttpDestination(

@@ -1,0 +1,84 @@
+"""The secrets of a destination of type `http`: read from the environment, and hidden in whatever is shown or kept."""
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from triage_cli.config.models import AuthSpec, HttpSpec
+from triage_cli.config.template_checks import no_address
+from triage_cli.config.templates import is_template
+from triage_cli.domain.errors import ConfigError
+
+HIDDEN = "***"
+# A part of a secret address, or a user's name, that is shorter is no secret by itself.
+TELLING = 8
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Secrets(NamedTuple):
+    """What a destination's variables hold: the address, the header that proves who sends, and the key for the body."""
+
+    url: str | None = None
+    auth: tuple[str, str] | None = None
+    key: str | None = None
+    values: tuple[str, ...] = ()
+
+    def hidden_in(self, text: str) -> str:
+        """Return a text, such as an answer that repeats its request, without the secrets."""
+        parts = [self.key or "", *(value for value in self.values if len(value) >= TELLING)]
+        if self.auth:
+            parts += [self.auth[1], self.auth[1].rpartition(" ")[2]]
+        if self.url:
+            _, _, path, query, _ = urlsplit(self.url)
+            raw = [part for part in re.split(r"[/?&=]", f"{path}?{query}") if len(part) >= TELLING]
+            parts += [self.url, *raw, *map(unquote, raw)]
+        for part in sorted(filter(None, parts), key=len, reverse=True):
+            text = text.replace(part, HIDDEN)
+        return text
+
+
+def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> Secrets:
+    """Read a destination's secrets. Raises `ConfigError` for a variable that is not set, or not what it is for."""
+
+    def value(variable: str) -> str:
+        found = env.get(variable, "").strip()
+        if not found:
+            raise ConfigError(
+                f'destination "{name}" needs what {variable} holds, and it is not set', hint=f"export {variable}"
+            )
+        if CONTROL.search(found):
+            raise ConfigError(f'destination "{name}": {variable} holds a line break or another control character')
+        return found
+
+    url = value(spec.url_env) if spec.url_env else None
+    if url and (objection := "holds a template" if is_template(url) else no_address(url)):
+        raise ConfigError(f'destination "{name}": the address in {spec.url_env} {objection}', hint="export it again")
+    key = value(spec.key_env) if spec.key_env else None
+    values = [value(variable) for variable in _variables(spec)]
+    auth = (spec.auth.header, _proof(spec.auth, values)) if spec.auth else None
+    return Secrets(url, auth, key, tuple(values))
+
+
+def hidden_secrets(spec: HttpSpec) -> Secrets:
+    """Return what stands in the place of the secrets where a request is shown."""
+    url = f"${spec.url_env}" if spec.url_env else None
+    auth = None
+    if spec.auth:
+        scheme = {"basic": "Basic ", "bearer": "Bearer ", "header": spec.auth.prefix}[spec.auth.kind]
+        auth = (spec.auth.header, f"{scheme}{HIDDEN}")
+    return Secrets(url, auth, HIDDEN if spec.key_env else None)
+
+
+def _variables(spec: HttpSpec) -> tuple[str, ...]:
+    if spec.auth is None:
+        return ()
+    return spec.auth.env or ((spec.key_env,) if spec.key_env else ())
+
+
+def _proof(auth: AuthSpec, values: list[str]) -> str:
+    """Return the value of the header; an API key that is a user alone has X for its password, as helpdesks want it."""
+    if auth.kind == "basic":
+        return "Basic " + b64encode(":".join(values if len(values) > 1 else [*values, "X"]).encode()).decode()
+    return ("Bearer " if auth.kind == "bearer" else auth.prefix) + values[0]
