@@ -1,6 +1,5 @@
 """The connection to a server: requests, what is sent again, and every strange answer as one sentence."""
 
-import ipaddress
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from triage_cli import __version__
 from triage_cli.client import protocol, protocol_errors
 from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.serialization import all_encodable, number
-from triage_cli.runtime.network import Network
+from triage_cli.runtime.network import Network, is_loopback
 from triage_cli.runtime.unreachable import reason
 
 # Seconds: to connect, and between two pieces of an answer; a stream that is at work sends a blank each second.
@@ -67,16 +66,6 @@ def checked(url: str, key: str, *, insecure: bool) -> Address:
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise RefusedError("TRIAGE_API_KEY holds what is no key", hint="copy it again as triage keys create printed it")
     return Address(url.rstrip("/"), key)
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Connection:

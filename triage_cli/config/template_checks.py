@@ -11,6 +11,7 @@ from typing import Any
 from triage_cli.config.json_schema import accepts, schema_of
 from triage_cli.config.validators import no_url, text
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind
+from triage_cli.runtime.network import is_loopback
 
 EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _ADDRESS = {"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\{]+([/?][^#]*)?$"}
@@ -42,18 +43,9 @@ def no_address(value: str) -> str:
     parts = urlsplit(plain)
     if "#" in plain:
         return "holds a #, and what follows that is never sent"
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         return "must begin with https://, since http:// is for this machine alone (127.0.0.1, localhost)"
     return ""
-
-
-def _is_loopback(host: str) -> bool:
-    import ipaddress
-
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 @accepts(_ENDPOINT)

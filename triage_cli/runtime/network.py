@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # an annotation is no reason to import what makes a connectio
     import psycopg
     from psycopg_pool import ConnectionPool
 
+    from triage_cli.runtime.smtp import MailServer, Tls
+
 # The hooks of an httpx2 client, by event.
 Hooks = Mapping[str, list[Callable[..., Any]]]
 
@@ -68,6 +70,13 @@ class Network(NamedTuple):
 
         client = anthropic.DefaultAsyncHttpxClient(verify=trust(), event_hooks=hooks)
         return anthropic.AsyncAnthropic(http_client=client, **options)
+
+    def mail_server(self, what: str, host: str, port: int, *, tls: "Tls", timeout: float) -> "MailServer":
+        """Return a mail server that connections can be opened to."""
+        self.check(what)
+        from triage_cli.runtime.smtp import MailServer
+
+        return MailServer(host, port, tls, None if tls == "none" else trust(), timeout)
 
     def resolve(self, host: str, port: int) -> Sequence[str]:
         """Return all addresses of a name. Raises `OSError` where it has none."""
@@ -125,6 +134,16 @@ def trust() -> "ssl.SSLContext":
     if os.path.isdir(paths.openssl_capath):  # noqa: PTH112
         context.load_verify_locations(capath=paths.openssl_capath)
     return context
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, by its address or as `localhost`: what goes there leaves no machine."""
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def is_local(conninfo: str) -> bool:

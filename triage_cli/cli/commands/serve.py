@@ -1,7 +1,6 @@
 """`triage serve`: the HTTP API, and the sending of deliveries that fall due."""
 
 import gc
-import ipaddress
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ from triage_cli import wiring
 from triage_cli.cli.context import CommandContext, about_here
 from triage_cli.domain.errors import UsageError
 from triage_cli.runtime.installation import with_extra
+from triage_cli.runtime.network import is_loopback
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +38,7 @@ def serve(
     """
     if ssl_keyfile and not ssl_certfile:
         raise UsageError("--ssl-keyfile is given without --ssl-certfile", hint="give both")
-    if not (ssl_certfile or behind_proxy or _is_loopback(host)):
+    if not (ssl_certfile or behind_proxy or is_loopback(host)):
         raise UsageError(
             f"{host} is reached by other machines, and keys would cross the network in the clear",
             hint="give --ssl-certfile and --ssl-keyfile, or --behind-proxy if a gateway in front of this ends TLS",
@@ -57,12 +57,3 @@ def serve(
     session.stopper.watch(server.stop)
     session.say(f"serving {server.url}, described at {server.url}/docs; Ctrl-C ends it")
     server.serve_until_stopped()
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
