@@ -135,6 +135,33 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ("destinations: {a: {type: command, run: [x], final_exit: 0}}", "1: destinations.a.final_exit: must be a whole"),
     ("destinations: {a: {type: command, run: [x], final_exit: [64, 256]}}", "1: destinations.a.final_exit[1]: must be"),
     ("destinations: {a: {type: file, path: x, final_exit: 64}}", "1: destinations.a.final_exit: means nothing to type"),
+    ("destinations: {a: {type: mail, from: a@b, to: c@d}}", "1: destinations.a: host is missing"),
+    ("destinations: {a: {type: mail, host: h, to: c@d}}", "1: destinations.a: from is missing"),
+    ("destinations: {a: {type: mail, host: h, from: a@b}}", "1: destinations.a: to is missing"),
+    ("destinations: {a: {type: mail, host: h, from: a@b, to: []}}", "1: destinations.a.to: needs at least 1"),
+    (
+        "destinations: {a: {type: mail, host: 'smtp://h', from: a@b, to: c@d}}",
+        "1: destinations.a.host: must be the name",
+    ),
+    ("destinations: {a: {type: mail, host: h, from: nobody, to: c@d}}", "1: destinations.a.from: must be a mail addr"),
+    (
+        'destinations: {a: {type: mail, host: h, from: a@b, to: [c@d, "e@f\\r\\nBcc: x@y"]}}',
+        "1: destinations.a.to[1]: must be a mail address, such as team@example.com or Team <team@example.com>",
+    ),
+    ("destinations: {a: {type: mail, host: h, from: a@b, to: c@d, port: 0}}", "1: destinations.a.port: must be a whol"),
+    (
+        "destinations: {a: {type: mail, host: h, from: a@b, to: c@d, tls: ssl}}",
+        '1: destinations.a.tls: "ssl" is none of',
+    ),
+    (
+        "destinations: {a: {type: mail, host: h, from: a@b, to: c@d, user_env: U}}",
+        "1: destinations.a: needs both user_env and password_env, or neither",
+    ),
+    (
+        "destinations: {a: {type: mail, host: h, from: a@b, to: c@d, password: sk-1}}",
+        "1: destinations.a.password: secrets do not belong into this file; put it into the environment and name",
+    ),
+    ("destinations: {a: {type: mail, host: h, from: a@b, to: c@d, url: x}}", "1: destinations.a.url: unknown key"),
     ("destinations: {a: {type: file, path: x, max_attempts: 0}}", "1: destinations.a.max_attempts: must be a"),
     ("destinations: {'https://x': {type: file, path: x}}", "1: destinations.https://x: give the destination a"),
     # webhooks

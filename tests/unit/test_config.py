@@ -27,6 +27,7 @@ from triage_cli.config import (
 )
 from triage_cli.config.destinations import DESTINATION
 from triage_cli.config.http_destination import HTTP
+from triage_cli.config.mail_destination import MAIL
 from triage_cli.config.routes import COLUMN, ROUTE, WHEN
 from triage_cli.config.schema import BUDGET, CATEGORY, CLASSIFIER, PRICE, TOP
 from triage_cli.config.validators import Field
@@ -39,6 +40,7 @@ TABLES: Mapping[str, Mapping[str, Field]] = {
     "price": PRICE,
     "destination": DESTINATION,
     "http": HTTP,
+    "mail": MAIL,
     "budget": BUDGET,
     "route": ROUTE,
     "when": WHEN,
@@ -294,6 +296,25 @@ routes:
     vip, rest = config.routes
     assert vip == ("routes.vip", ("https://x.example",), {"category": ("A", "B"), "customer_id": ("7",)}, 0.9)
     assert rest == ("routes[1]", ("https://x.example",), {}, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "port", "tls"),
+    [
+        ("host: mx.example.com", 587, "starttls"),
+        ("host: mx.example.com, port: 465", 465, "implicit"),
+        ("host: mx.example.com, tls: implicit", 465, "implicit"),
+        ("host: mx.example.com, port: 465, tls: starttls", 465, "starttls"),
+        ("host: mx.example.com, port: 25", 25, "starttls"),
+        ("host: localhost, port: 25", 25, "none"),
+        ("host: '::1'", 587, "none"),
+        ("host: mx.example.com, tls: none", 587, "none"),
+    ],
+)
+def test_a_mail_is_encrypted_unless_it_stays_here(home: Path, given: str, port: int, tls: str) -> None:
+    spec = load(home, f"destinations: {{a: {{type: mail, {given}, from: a@b, to: [c@d]}}}}").destinations["a"].mail
+    assert spec is not None
+    assert (spec.port, spec.tls, spec.sender, spec.to) == (port, tls, "a@b", ("c@d",))
 
 
 def test_a_route_reads_columns_and_verdicts(home: Path) -> None:

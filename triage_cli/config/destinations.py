@@ -1,9 +1,10 @@
-"""Destinations of config.yaml: webhooks, commands and files; requests of one's own stand in `http_destination`."""
+"""Destinations of config.yaml: webhooks, commands and files; types `http` and `mail` have modules of their own."""
 
 from collections.abc import Mapping
 
 from triage_cli.config.http_destination import RETRIES, TIMEOUT, http_schema, read_http
 from triage_cli.config.json_schema import Schema, accepts, named_schema, record_schema, schema_of
+from triage_cli.config.mail_destination import MAIL, read_mail
 from triage_cli.config.models import DestinationSpec
 from triage_cli.config.validators import (
     Field,
@@ -21,12 +22,17 @@ from triage_cli.config.validators import (
 )
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 
-TYPES = ("webhook", "http", "command", "file")
+TYPES = ("webhook", "http", "mail", "command", "file")
+# The types that are read by tables of their own.
+READERS = {"http": read_http, "mail": read_mail}
 
 
 def _schema() -> Schema:
-    of_http = {"if": {"properties": {"type": {"const": "http"}}, "required": ["type"]}, "then": http_schema()}
-    return named_schema({**of_http, "else": record_schema(DESTINATION)}, [{"not": {"pattern": "://"}}])
+    schema: Schema = record_schema(DESTINATION)
+    for kind, of_kind in (("http", http_schema()), ("mail", record_schema(MAIL))):
+        is_kind = {"properties": {"type": {"const": kind}}, "required": ["type"]}
+        schema = {"if": is_kind, "then": of_kind, "else": schema}
+    return named_schema(schema, [{"not": {"pattern": "://"}}])
 
 
 @accepts(_schema)
@@ -37,8 +43,8 @@ def read_destinations(place: ConfigNode) -> dict[str, DestinationSpec]:
         if "://" in name:
             inner.wrong("give the destination a name; the address goes into its url")
         chosen = inner.value.get("type") if isinstance(inner.value, dict) else None
-        if chosen is not None and chosen.value == "http":
-            found[name] = read_http(name, inner)
+        if chosen is not None and chosen.value in READERS:
+            found[name] = READERS[chosen.value](name, inner)
             continue
         values = record(inner, DESTINATION, f"destinations.{name}", instead="secret_env")
         if values.get("type") == "command" and inner.book.untrusted:

@@ -130,11 +130,40 @@ class HttpSpec(NamedTuple):
     given: Mapping[str, str] = {}
 
 
+# The mail where the configuration has no templates of its own.
+SUBJECT = "[{{ category }}] {{ ticket.subject | one_line | truncate(150) }}"
+TEXT = """\
+{{ ticket.description | truncate(20000) }}
+
+--
+category: {{ category }}
+confidence: {{ confidence | default("-") }}
+priority: {{ ticket.priority | default("-") }}
+customer: {{ ticket.customer_id | default("-") }}
+ticket: {{ ticket.external_id | default(ticket.ticket_id) }}
+rule: {{ rule }}
+"""
+
+
+class MailSpec(NamedTuple):
+    """The mail of a destination of type `mail`, and the server that takes it; `subject` and `text` are templates."""
+
+    host: str
+    sender: str
+    to: tuple[str, ...] = ()
+    port: int = 587
+    tls: Literal["implicit", "starttls", "none"] = "starttls"
+    user_env: str | None = None
+    password_env: str | None = None
+    subject: str = SUBJECT
+    text: str = TEXT
+
+
 class DestinationSpec(NamedTuple):
     """One destination as configured; paths in it are absolute, `secret_env` names the newest secret first."""
 
     name: str
-    type: str  # webhook | http | command | file
+    type: str  # webhook | http | mail | command | file
     url: str | None = None
     secret_env: tuple[str, ...] = ()
     max_attempts: int = 7
@@ -145,6 +174,7 @@ class DestinationSpec(NamedTuple):
     retry_schedule: tuple[float, ...] = (5, 300, 1800, 7200, 18000, 36000)
     allow_private: bool = False
     http: HttpSpec | None = None
+    mail: MailSpec | None = None
 
     def variables(self) -> Iterator[tuple[str, str]]:
         """Yield the variables that hold its secrets, each with the key that names it."""
@@ -153,6 +183,9 @@ class DestinationSpec(NamedTuple):
             named = (("url_env", self.http.url_env), ("key_env", self.http.key_env))
             yield from ((key, name) for key, name in named if name)
             yield from (("auth", name) for name in (self.http.auth.env if self.http.auth else ()))
+        if self.mail:
+            login = (("user_env", self.mail.user_env), ("password_env", self.mail.password_env))
+            yield from ((key, name) for key, name in login if name)
 
 
 class HookSpec(NamedTuple):

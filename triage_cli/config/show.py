@@ -26,10 +26,14 @@ def _leaves(config: Config) -> Iterator[tuple[str, object]]:
         yield from _fields(f"classifiers.{name}", classifier, CLASSIFIER)
     yield "budget.per_day", config.per_day
     for name, destination in config.destinations.items():
-        yield from _fields(f"destinations.{name}", destination, COMMON if destination.http else DESTINATION)
+        of_its_own = destination.http or destination.mail
+        yield from _fields(f"destinations.{name}", destination, COMMON if of_its_own else DESTINATION)
         if destination.http:
             given = {**destination.http._asdict(), **destination.http.given, "given": None}
             yield from ((f"destinations.{name}.{key}", _plain(each)) for key, each in given.items() if each)
+        if destination.mail:
+            mail = {"from" if key == "sender" else key: value for key, value in destination.mail._asdict().items()}
+            yield from ((f"destinations.{name}.{key}", _plain(value)) for key, value in mail.items())
     for rule in config.routes:
         yield from ((f"{rule.name}.when.{key}", list(values)) for key, values in rule.when.items())
         if rule.min_confidence is not None:

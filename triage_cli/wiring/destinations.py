@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from triage_cli.config import Config, DestinationSpec
@@ -21,7 +22,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
 
 
 # The types whose deliveries go over the network.
-NETWORKED = frozenset({"webhook", "http"})
+NETWORKED = frozenset({"webhook", "http", "mail"})
 
 
 def cut_off(config: Config) -> frozenset[str]:
@@ -58,6 +59,13 @@ def open_destination(config: Config, name: str, *, guarded: bool = False) -> Des
             Network(config.offline),
             guarded=guarded and not spec.allow_private,
         )
+    if spec.mail is not None:
+        from triage_cli.destinations.mail import MailDestination, login_of
+
+        check_templates(config, [name])
+        login = login_of(name, spec.mail, os.environ)
+        guarded = guarded and not spec.allow_private
+        return MailDestination(spec, spec.mail, login, Network(config.offline), guarded=guarded)
     if spec.type == "command":
         from triage_cli.destinations.command import CommandDestination
 
@@ -66,7 +74,7 @@ def open_destination(config: Config, name: str, *, guarded: bool = False) -> Des
         return CommandDestination(
             name, spec.run, spec.timeout, spec.max_attempts, spec.retry_schedule, env=env, final_exit=spec.final_exit
         )
-    raise ConfigError(f'destination "{name}" has no type that is known', hint="use webhook, http, command or file")
+    raise ConfigError(f'destination "{name}" has no type that is known', hint="triage config check names the types")
 
 
 def remembering(config: Config) -> frozenset[str]:
@@ -84,17 +92,24 @@ def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
     specs = [config.destinations[name] for name in (config.destinations if names is None else names)]
     problems = []
     for spec in specs:
-        if spec.http is None:
-            continue
-        from triage_cli.destinations.http_request import mistakes
-
-        for place, reason in mistakes(spec.http):
+        for place, reason in _template_mistakes(spec):
             key = f"destinations.{spec.name}.{place}"
             origin = config.origins.get(key) or config.origins.get(f"destinations.{spec.name}.type")
             problems.append(f"{origin}: {key}: {reason}")
     if problems:
         count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
         raise ConfigError(f"{config.path or 'the configuration'} has {count}", problems=tuple(problems))
+
+
+def _template_mistakes(spec: DestinationSpec) -> Iterator[tuple[str, str]]:
+    if spec.http is not None:
+        from triage_cli.destinations.http_request import mistakes
+
+        yield from mistakes(spec.http)
+    if spec.mail is not None:
+        from triage_cli.destinations.mail_message import mistakes as mail_mistakes
+
+        yield from mail_mistakes(spec.mail)
 
 
 def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
@@ -136,6 +151,10 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: Rout
             from triage_cli.destinations.http import as_text as request_text
 
             yield request_text(spec.http, parcel)
+        elif spec is not None and spec.mail is not None:
+            from triage_cli.destinations.mail import as_text as mail_text
+
+            yield mail_text(spec.mail, parcel, datetime.now(UTC))
         elif spec is not None and spec.type == "webhook":
             from triage_cli.destinations.webhook import as_text
 
@@ -186,6 +205,11 @@ def try_destination(config: Config, name: str) -> str:
         return f"runs {spec.run[0]}"
     if spec.type == "file":
         return f"appends to {spec.path}"
+    if spec.mail is not None:
+        means = {"implicit": "by TLS", "starttls": "by STARTTLS", "none": "unencrypted"}[spec.mail.tls]
+        login = f", as {spec.mail.user_env}" if spec.mail.user_env else ""
+        waits = ", but waits offline" if config.offline else ""
+        return f"mails to {', '.join(spec.mail.to)} over {spec.mail.host}:{spec.mail.port} {means}{login}{waits}"
     from triage_cli.runtime.unreachable import host_of
 
     if spec.http is not None:

@@ -1,0 +1,125 @@
+"""A real mail server on 127.0.0.1, which keeps what it takes and answers as it is told."""
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from typing import Any, NamedTuple
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+Answer = Callable[[str], str | None]
+
+
+class Received(NamedTuple):
+    """A mail as the server took it, and who sent and gets it by its envelope."""
+
+    sender: str
+    to: tuple[str, ...]
+    raw: bytes
+
+    @property
+    def message(self) -> EmailMessage:
+        """Return the mail as a reader parses it."""
+        message = message_from_bytes(self.raw, policy=default)
+        assert isinstance(message, EmailMessage)
+        return message
+
+    @property
+    def text(self) -> str:
+        """Return its text, with plain line feeds."""
+        text = self.message.get_content()
+        assert isinstance(text, str)
+        return text.replace("\r\n", "\n")
+
+
+class MailStub:
+    """Takes mail; `at_rcpt` and `at_data` return what to answer to an address or a mail in place of yes."""
+
+    def __init__(
+        self, *, tls: ssl.SSLContext | None = None, implicit: bool = False, login: tuple[str, str] | None = None
+    ) -> None:
+        self.got: list[Received] = []
+        self.users: list[str] = []
+        self.encrypted: list[bool] = []
+        self.at_rcpt: Answer = lambda _: None
+        self.at_data: Answer = lambda _: None
+        self.taking = threading.Event()  # set once a mail has come in full
+        self.hold = threading.Event()  # while it is not set, a mail has no answer
+        self.hold.set()
+        self._login = login
+        options: dict[str, Any] = {"data_size_limit": 10_000_000, "timeout": 60}
+        if tls and not implicit:
+            options |= {"tls_context": tls, "require_starttls": True}
+        if login:
+            options |= {"authenticator": self._authenticate, "auth_require_tls": tls is not None and not implicit}
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        self._controller = Controller(
+            self, hostname="127.0.0.1", port=self.port, ssl_context=tls if implicit else None, **options
+        )
+        self._controller.start()
+
+    def close(self) -> None:
+        """End the server."""
+        self.hold.set()
+        self._controller.stop()
+
+    def _authenticate(
+        self, server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: object
+    ) -> AuthResult:
+        assert isinstance(data, LoginPassword)
+        assert self._login
+        user, password = data.login.decode(), data.password.decode()
+        self.users.append(user)
+        self.encrypted.append(_is_encrypted(server))
+        return AuthResult(success=(user, password) == self._login, handled=False)
+
+    async def handle_RCPT(  # noqa: N802 - so aiosmtpd calls it
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        if answer := self.at_rcpt(address):
+            return answer
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - likewise
+        assert envelope.mail_from is not None
+        assert isinstance(envelope.content, bytes)
+        received = Received(envelope.mail_from, tuple(envelope.rcpt_tos), envelope.content)
+        self.encrypted.append(_is_encrypted(server))
+        self.taking.set()
+        await asyncio.to_thread(self.hold.wait)
+        if answer := self.at_data(received.message["subject"]):
+            return answer
+        self.got.append(received)
+        return "250 OK"
+
+
+@contextmanager
+def scripted(talk: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Listen on a port, and leave what is said there to a function; it may also just go."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    client, _ = listening.accept()
+                    with client, suppress(OSError):
+                        talk(client)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def _is_encrypted(server: SMTP) -> bool:
+    return server.transport is not None and server.transport.get_extra_info("ssl_object") is not None

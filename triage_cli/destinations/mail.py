@@ -1,0 +1,209 @@
+"""Mail over SMTP: to all recipients or to none, under one Message-ID over all attempts."""
+
+import asyncio
+import smtplib
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from operator import itemgetter
+from typing import NamedTuple
+
+from triage_cli.config.models import DestinationSpec, MailSpec
+from triage_cli.config.template_filters import TemplateFailure
+from triage_cli.destinations.mail_message import CONTROL, MailMessages, bare, plain
+from triage_cli.destinations.ssrf_guard import Resolver, checked
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
+from triage_cli.domain.errors import ConfigError, DeliveryError
+from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.serialization import encodable
+from triage_cli.runtime import exhausted
+from triage_cli.runtime.async_bridge import bridge
+from triage_cli.runtime.network import Network
+from triage_cli.runtime.smtp import MailServer, SmtpConnection
+from triage_cli.runtime.unreachable import reason
+
+# So many mails are handed over at once: mail servers refuse clients that come with more.
+WORKERS = 4
+# Of what a server answers, so many characters are kept.
+KEPT = 500
+DONE = 250
+# 251: the server forwards it to where the user is now (RFC 5321, 3.4).
+TAKEN = frozenset({DONE, 251})
+
+
+class Login(NamedTuple):
+    """The name and password that a mail server asks for."""
+
+    user: str
+    password: str
+
+    @property
+    def shapes(self) -> Iterator[str]:
+        """Yield how the password may stand in a text: as it is sent (RFC 4616 and its like), and as it is."""
+        yield from (b64encode(each.encode()).decode() for each in (f"\0{self.user}\0{self.password}", self.password))
+        yield self.password
+
+
+def login_of(name: str, spec: MailSpec, env: Mapping[str, str]) -> Login | None:
+    """Return a destination's login. Raises `ConfigError` for a variable that is not set or cannot be sent."""
+    if spec.user_env is None or spec.password_env is None:
+        return None
+    for variable in (spec.user_env, spec.password_env):
+        if not env.get(variable):
+            raise ConfigError(
+                f'destination "{name}" needs what {variable} holds, and it is not set', hint=f"export {variable}"
+            )
+        if not env[variable].isascii() or CONTROL.search(env[variable]):
+            raise ConfigError(f'destination "{name}": {variable} holds a character that no login over SMTP can carry')
+    return Login(env[spec.user_env], env[spec.password_env])
+
+
+class MailDestination:
+    """Mails deliveries, a few at a time, each over a connection of its own."""
+
+    def __init__(
+        self, spec: DestinationSpec, mail: MailSpec, login: Login | None, network: Network, *, guarded: bool = False,
+        resolver: Resolver | None = None, clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self.name = spec.name
+        self.workers = WORKERS
+        self.max_attempts = spec.max_attempts
+        self.schedule = spec.retry_schedule
+        self._mail = mail
+        self._login = login
+        self._timeout = spec.timeout
+        self._network = network
+        self._guarded = guarded
+        self._resolver = resolver or network.resolve
+        self._clock = clock
+        self._messages = MailMessages(mail)
+
+    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+        """Mail deliveries side by side; outcomes come as they arrive.
+
+        Raises at once `UsageError` when offline, `ConfigError` for authorities that cannot be read, `ExhaustedError`.
+        """
+        bridge()
+        server = self._network.mail_server(
+            self.name, self._mail.host, self._mail.port, tls=self._mail.tls, timeout=self._timeout
+        )
+        return self._delivered(server, chunks)
+
+    def _delivered(
+        self, server: MailServer, chunks: Iterable[Sequence[OutgoingDelivery]]
+    ) -> Iterator[Sequence[Outcome[Receipt]]]:
+        threads = ThreadPoolExecutor(WORKERS, "mail")
+
+        async def one(parcel: OutgoingDelivery) -> Outcome[Receipt]:
+            loop = asyncio.get_running_loop()
+            connection = SmtpConnection(server)
+            timer = loop.call_later(self._timeout, connection.expire)
+            try:
+                return await loop.run_in_executor(threads, self._one, connection, parcel)
+            except asyncio.CancelledError:
+                connection.expire()
+                raise
+            finally:
+                timer.cancel()
+
+        try:
+            for arrived in bridge().map(chunks, one, workers=WORKERS, stopping=lambda: False, tick=0.0):
+                yield [self._came(parcel, result) for parcel, result in arrived]
+        finally:
+            threads.shutdown(wait=False)
+
+    def _one(self, connection: SmtpConnection, parcel: OutgoingDelivery) -> Outcome[Receipt]:
+        began = time.perf_counter()
+        try:
+            self._hand_over(connection, self._messages.message(parcel, datetime.fromtimestamp(self._clock(), UTC)))
+        except TemplateFailure as failure:
+            error = DeliveryError(
+                f"{self.name} cannot be sent this ticket: {failure}", hint="correct the template", final=True
+            )
+        except DeliveryError as failure:
+            error = failure
+        except smtplib.SMTPResponseException as refusal:
+            error = self._refusal(refusal.smtp_code, refusal.smtp_error)
+        except OSError as failure:
+            if lack := exhausted.of(failure, probing=True):
+                return Outcome(0, Action.FAILED, None, lack, parcel)
+            error = self._unreached(failure, connection)
+        else:
+            return Outcome(0, Action.DELIVERED, Receipt(DONE, time.perf_counter() - began), None, parcel)
+        finally:
+            connection.close()
+        return Outcome(0, Action.FAILED, Receipt(error.status, time.perf_counter() - began), error, parcel)
+
+    def _hand_over(self, connection: SmtpConnection, message: EmailMessage) -> None:
+        mail, data = self._mail, message.as_bytes()
+        address = checked(mail.host, mail.port, self._resolver) if self._guarded else mail.host
+        connection.open(address)
+        if self._login:
+            connection.login(*self._login)
+        size = [f"size={len(data)}"] if connection.has_extn("size") else []
+        code, text = connection.mail(bare(mail.sender), size)
+        if code != DONE:
+            raise self._refusal(code, text)
+        replies = {to: connection.rcpt(to) for to in map(bare, mail.to)}
+        if refused := {to: reply for to, reply in replies.items() if reply[0] not in TAKEN}:
+            raise self._refused(refused)
+        done, answer = connection.hand_over(data)
+        if done != DONE:
+            raise self._refusal(done, answer)
+        with suppress(OSError):
+            connection.putcmd("quit")
+
+    def _refused(self, answers: Mapping[str, tuple[int, bytes]]) -> DeliveryError:
+        """Return the error of recipients that are refused: then nobody gets the mail, so that nobody gets it twice."""
+        worst = max(answers.values(), key=itemgetter(0))
+        error = self._refusal(worst[0], b"; ".join(text for _, text in answers.values()))
+        error.message = f"{self.name}: {', '.join(f'{to} is refused ({code})' for to, (code, _) in answers.items())}"
+        return error
+
+    def _refusal(self, code: int, text: bytes | str) -> DeliveryError:
+        answer = self._kept(text) or None
+        hint = "triage why tells what it said" if answer else ""
+        return DeliveryError(
+            f"{self.name} answered {code}", hint=hint, final=500 <= code < 600, status=code, answer=answer
+        )
+
+    def _unreached(self, failure: OSError, connection: SmtpConnection) -> DeliveryError:
+        server = f"{self._mail.host}:{self._mail.port}"
+        if connection.expired or any(isinstance(cause, TimeoutError) for cause in exhausted.causes(failure)):
+            why = f"{self.name} did not answer within {self._timeout:g} s"
+        elif isinstance(failure, smtplib.SMTPServerDisconnected):
+            why = f"{self.name} cannot be reached at {server}: it closed the connection"
+        elif isinstance(failure, smtplib.SMTPException):
+            return DeliveryError(
+                f"{self.name} cannot be used at {server}: {self._kept(str(failure))}",
+                hint="see tls, user_env and password_env in the config",
+            )
+        else:
+            why = f"{self.name} cannot be reached at {server}: {reason(failure)}"
+        return DeliveryError(why, doubtful=connection.in_doubt)
+
+    def _kept(self, text: bytes | str) -> str:
+        """Return the beginning of what a server says, in one line and without the login, should it repeat that."""
+        shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        for secret in self._login.shapes if self._login else ():
+            shown = shown.replace(secret, "***")
+        return CONTROL.sub(" ", encodable(shown)).strip()[:KEPT]
+
+    def _came(self, parcel: OutgoingDelivery, result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
+        if isinstance(result, Outcome):
+            return result
+        error = DeliveryError(f"{self.name}: {type(result).__name__}", doubtful=True)
+        return Outcome(0, Action.FAILED, None, error, parcel)
+
+
+def as_text(mail: MailSpec, parcel: OutgoingDelivery, now: datetime) -> str:
+    """Return a mail as `route --dry-run` prints it."""
+    try:
+        message = MailMessages(mail).message(parcel, now)
+    except TemplateFailure as failure:
+        return f"(nothing is sent: {failure})"
+    return f"MAIL {mail.host}:{mail.port}\n{plain(message)}"
