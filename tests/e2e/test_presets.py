@@ -90,3 +90,16 @@ def test_through_faults_each_ticket_is_there_once(fitted: Cli, preset: str) -> N
         assert len(made) == number
         with sqlite3.connect(fitted.db) as database:
             assert database.execute("SELECT max(attempts) > 1 FROM deliveries").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("preset", SAMPLES)
+def test_the_doctor_sends_one_marked_test_ticket(cli: Cli, preset: str) -> None:
+    with configured(cli, preset) as vendor:
+        done = cli("doctor", "--send", "out")
+        if preset in ("zendesk", "freshdesk", "servicenow", "zammad"):  # they label what is there, and this is not
+            assert done.returncode == 8, done.stderr
+            assert not vendor.accepted
+        else:
+            assert done.returncode == 0, (done.stdout, done.stderr, vendor.refusals)
+            assert len(vendor.accepted) == 1
+        assert "secret" not in done.stdout + done.stderr
