@@ -21,7 +21,7 @@ from triage_cli.cli.review_screen import cut, keys_of, screen, wrapped
 from triage_cli.cli.signals import Stopper
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.service.lookup import Waiting, margin, order_of_review
+from triage_cli.service.lookup import Waiting, lead, order_of_review
 from triage_cli.stores.sqlite.store import SqliteStore
 
 
@@ -229,7 +229,7 @@ def test_the_order_holds_each_ticket_once_and_does_not_depend_on_where_it_stood(
 def test_the_margin_is_what_is_known_of_it(
     chances: dict[str, float], confidence: float | None, expected: float
 ) -> None:
-    assert margin(chances, confidence) == pytest.approx(expected)
+    assert lead(chances, confidence) == pytest.approx(expected)
 
 
 def bottom(typist: Typist) -> str:

@@ -17,7 +17,6 @@ from standardwebhooks import Webhook
 from tests.support.online import ONLINE
 from tests.support.webhook_receiver import SECRET, Receiver, parcel, sent, target
 from triage_cli.destinations import webhook
-from triage_cli.destinations.http_sender import LONGEST_WAIT, retry_after
 from triage_cli.destinations.ssrf_guard import checked, is_public
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.domain.errors import DeliveryError
@@ -175,18 +174,6 @@ def test_no_more_than_so_many_at_once_and_all_arrive(receiver: Receiver) -> None
     outcomes = sent(WebhookDestination(target(receiver.url), ONLINE), *parcels)
     assert [o.error for o in outcomes] == [None] * 100
     assert {headers["webhook-id"] for headers, _ in receiver.got} == {p.delivery.delivery_id for p in parcels}
-
-
-@pytest.mark.parametrize(
-    ("said", "meant"),
-    [
-        ("5", 5.0), ("0", 0.0), ("-3", 0.0), ("1e9", LONGEST_WAIT), ("9" * 400, LONGEST_WAIT),
-        ("nan", None), ("soon", None), ("", None), ("Thu, 01 Jan 1970 00:16:40 GMT", 900.0),
-        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("Thu, 99 Jan 1970", None),
-    ],
-)  # fmt: skip
-def test_retry_after_in_every_form(said: str, meant: float | None) -> None:
-    assert retry_after({"retry-after": said}, now=100.0) == meant
 
 
 PRIVATE = """127.0.0.1 10.0.0.1 172.16.3.4 192.168.1.1 169.254.169.254 0.0.0.0 100.64.0.1 192.0.0.192 224.0.0.1

@@ -11,9 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from triage_cli.domain.errors import AnswerError, TemporaryError, UnavailableError
 from triage_cli.runtime.circuit_breaker import COOLDOWN, CircuitBreaker
-from triage_cli.runtime.clock import FOREVER, StoppingError, Timing
+from triage_cli.runtime.clock import StoppingError, Timing
 from triage_cli.runtime.rate_limit import RateLimiter, TokenBucket
-from triage_cli.runtime.retry import Retries, persist, retry_after
+from triage_cli.runtime.retry import Retries, persist
+from triage_cli.runtime.retry_after import FOREVER, retry_after
 
 
 class Clock:
@@ -308,6 +309,7 @@ def test_too_many_requests_without_end_end_the_run() -> None:
         ({"retry-after": "inf"}, FOREVER),
         ({"retry-after": "1e400"}, FOREVER),
         ({"retry-after": "Thu, 01 Jan 1970 00:02:00 GMT"}, 20.0),
+        ({"retry-after": "Thu, 01 Jan 1970 00:02:00 -0000"}, 20.0),
         ({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}, None),
         ({"retry-after": "tomorrow"}, None),
         ({"retry-after": "Thu, 99 Foo 9999 99:99:99 GMT"}, None),
@@ -315,6 +317,10 @@ def test_too_many_requests_without_end_end_the_run() -> None:
 )
 def test_retry_after_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers, 100.0) == seconds
+
+
+def test_a_wait_is_bounded() -> None:
+    assert retry_after({"retry-after": "9" * 400}, 0.0, most=60.0) == 60.0
 
 
 @given(st.text() | st.floats().map(str) | st.integers().map(str), st.sampled_from(["retry-after", "retry-after-ms"]))

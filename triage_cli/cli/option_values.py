@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from triage_cli.domain.errors import UsageError
+from triage_cli.domain.ids import timestamp
 from triage_cli.domain.tickets import PRIORITIES, STATUSES
 from triage_cli.readers import values
 
@@ -37,7 +38,7 @@ def moment(text: str | None) -> str | None:
         except ValueError as error:
             raise UsageError(f'"{text}" is no time', hint="write 2026-11-24, 2026-11-24T08:00Z or 7d") from error
         found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    return found.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return timestamp(found)
 
 
 def seconds(text: str) -> float:

@@ -14,6 +14,7 @@ from triage_cli.client import protocol, protocol_errors
 from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.serialization import all_encodable, number
 from triage_cli.runtime.network import Network, is_loopback
+from triage_cli.runtime.retry_after import retry_after
 from triage_cli.runtime.unreachable import reason
 
 # Seconds: to connect, and between two pieces of an answer; a stream that is at work sends a blank each second.
@@ -280,5 +281,4 @@ def _parsed(text: bytes) -> Any:
 
 
 def _seconds(answer: httpx.Response) -> float:
-    value = answer.headers.get("retry-after", "")
-    return min(float(value), PATIENCE + 1) if value.isascii() and value.isdecimal() else 1.0
+    return retry_after(answer.headers, time.time(), most=PATIENCE + 1) or 1.0

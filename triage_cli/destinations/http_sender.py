@@ -4,8 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import NamedTuple
 
@@ -18,6 +16,7 @@ from triage_cli.domain.runs import Action, Outcome
 from triage_cli.runtime import exhausted
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.network import Network
+from triage_cli.runtime.retry_after import retry_after
 from triage_cli.runtime.unreachable import reason
 
 # At most so many requests to one destination at once.
@@ -202,19 +201,6 @@ def refusal(name: str, answer: HttpAnswer, now: float, *, retried: bool = False)
         f"{name} {why}",
         final=not retried,
         status=status,
-        retry_after=retry_after(answer.headers, now) if retried else None,
+        retry_after=retry_after(answer.headers, now, most=LONGEST_WAIT) if retried else None,
         doubtful=status in GATEWAYS,
     )
-
-
-def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds a `Retry-After` asks for, between 0 and a week; None where it says nothing sensible."""
-    value = headers.get("retry-after", "").strip()
-    seconds: float | None = None
-    with suppress(ValueError, OverflowError, TypeError):
-        if value and (value[0].isdigit() or value[0] in "+-."):
-            seconds = float(value)
-        elif value:
-            found = parsedate_to_datetime(value)
-            seconds = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() - now
-    return None if seconds is None or seconds != seconds else min(max(seconds, 0.0), LONGEST_WAIT)  # noqa: PLR0124 - NaN

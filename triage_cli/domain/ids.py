@@ -37,13 +37,17 @@ def is_ticket_id(text: str) -> bool:
 
 def now() -> str:
     """Return the time as ISO 8601 UTC with milliseconds and Z."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return timestamp(datetime.now(UTC))
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a moment in UTC as `now` has it, so that the texts of two compare as the moments do."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def ago(seconds: float) -> str:
     """Return the moment so many seconds ago, as `now` has it."""
-    moment = datetime.now(UTC) - timedelta(seconds=seconds)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return timestamp(datetime.now(UTC) - timedelta(seconds=seconds))
 
 
 def content_hash(subject: str | None, description: str | None) -> str:

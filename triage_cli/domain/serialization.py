@@ -11,6 +11,7 @@ from typing import Any
 from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.decisions import Classification, Decided, Decision, Flip, Standing
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed
+from triage_cli.domain.ids import timestamp
 from triage_cli.domain.runs import Outcome, Run
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.views import History
@@ -112,8 +113,7 @@ def delivery_record(delivery: Delivery, attempts: tuple[Attempt, ...] = ()) -> d
     record = delivery._asdict() | {"doubtful": delivery.doubtful == 1}
     record["kept"] = from_json(delivery.kept) if delivery.kept else {}
     del record["revision"], record["targets"]
-    due_at = datetime.fromtimestamp(delivery.due_at, UTC)
-    record["due_at"] = due_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    record["due_at"] = timestamp(datetime.fromtimestamp(delivery.due_at, UTC))
     record["tries"] = [a._asdict() for a in attempts if a.delivery_id == delivery.delivery_id]
     return record
 

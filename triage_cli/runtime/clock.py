@@ -9,9 +9,6 @@ from typing import NamedTuple
 SLICE = 0.5  # a waiting caller looks this often whether it is to stop
 
 
-FOREVER = 1e9  # what a longer wait counts as
-
-
 class StoppingError(Exception):
     """The caller was told to stop before its request was made: there is nothing to record."""
 

@@ -1,13 +1,11 @@
 """Retrying a request: how long to wait, and when to give up."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from email.utils import parsedate_to_datetime
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from triage_cli.domain.errors import TemporaryError, UnavailableError
 from triage_cli.runtime.circuit_breaker import CircuitBreaker
-from triage_cli.runtime.clock import FOREVER
 
 T = TypeVar("T")
 
@@ -16,24 +14,6 @@ FIRST_DELAY = 0.5  # of the backoff, doubled each time
 
 
 LONGEST_DELAY = 8.0
-
-
-def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds that a response asks to wait, or None; `now` is seconds since 1970, for dates."""
-    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name, "").strip()
-        if not value:
-            continue
-        try:
-            seconds = float(value) * scale
-        except ValueError:
-            try:
-                seconds = parsedate_to_datetime(value).timestamp() - now
-            except (ValueError, TypeError, OverflowError, OSError):
-                continue
-        if seconds > 0:  # false for NaN too
-            return min(seconds, FOREVER)
-    return None
 
 
 class Retries:

@@ -56,7 +56,7 @@ def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
     return common >= ALIKE * (len(one) + len(other) - common)
 
 
-def margin(chances: Mapping[str, float], confidence: float | None) -> float:
+def lead(chances: Mapping[str, float], confidence: float | None) -> float:
     """Return by how much the best guess is ahead of the next one, as far as that is known."""
     best = sorted(chances.values(), reverse=True)
     if len(best) > 1:
@@ -71,7 +71,7 @@ def queue(store: Store, selection: Selection, labels: frozenset[str]) -> Iterato
     answers = store.decisions([t.decision_id for t in least if t.decision_id])
     chances = {answer.ticket_id: answer.chances for answer in answers.values()}
     tickets = {t.ticket_id: t for t in least}
-    waiting = [Waiting(i, t.text, t.suggestion, margin(chances.get(i, {}), t.confidence)) for i, t in tickets.items()]
+    waiting = [Waiting(i, t.text, t.suggestion, lead(chances.get(i, {}), t.confidence)) for i, t in tickets.items()]
     yield from (tickets[i] for i in order_of_review(waiting))
     for category in store.stats().by_category:
         if category not in labels:

@@ -13,6 +13,7 @@ from triage_cli.api.idempotency import Done, reply
 from triage_cli.api.routes.tickets import TicketName
 from triage_cli.api.schemas import requests, responses
 from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.ids import timestamp
 from triage_cli.domain.serialization import event_record, history_record, ticket_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.ports.triage import Triage
@@ -120,4 +121,4 @@ def moment(at: datetime | None) -> str | None:
         at = at.astimezone(UTC)
     except OverflowError:  # a day before or after all days
         at = at.replace(tzinfo=UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return timestamp(at)
