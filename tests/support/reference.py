@@ -1,4 +1,4 @@
-"""The parts of docs/reference that are made from the code: commands, keys, errors, endpoints, actions."""
+"""The parts of docs/reference that are made from the code: commands, errors, endpoints, actions."""
 
 import json
 import re
@@ -46,11 +46,6 @@ def _help(*words: str) -> str:
     shown = CliRunner().invoke(app.build(), [*words, "--help"], terminal_width=80, prog_name="triage")
     assert shown.exit_code == 0, shown.output
     return shown.output.partition(EVERYWHERE)[0].rstrip("\n") + "\n"
-
-
-def configuration() -> str:
-    """Return the example that names every key."""
-    return f"```yaml\n{(ROOT / 'config.example.yaml').read_text(encoding='utf-8')}```"
 
 
 def precedence() -> str:
@@ -101,5 +96,5 @@ def run() -> str:
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
-    part.__name__: part for part in (commands, configuration, precedence, errors, endpoints, actions, run)
+    part.__name__: part for part in (commands, precedence, errors, endpoints, actions, run)
 }
