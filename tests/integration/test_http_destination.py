@@ -156,6 +156,7 @@ def test_the_beginning_of_a_refusal_is_kept_without_secrets(stub: HttpStub, tmp_
     error = failure(one(opened(tmp_path, destination, env)))
     assert error.answer is not None
     assert error.answer.startswith("no: *** *** ")
+    assert "\0" not in error.answer
     assert len(error.answer) == 500
     for secret in (TOKEN, "dXNlci1v", "B00000001", "XXXXXXXX", str(stub.port)):
         assert secret not in error.answer + error.message + error.hint

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
+from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
 from tests.support.webhook_receiver import SECRET, Receiver, parcel, sent, target
 from triage_cli.destinations import webhook
@@ -167,6 +168,16 @@ def test_an_answer_counts_though_its_body_never_ends(
     assert outcome.value is not None
     assert outcome.value.status == int(head[:3])
     assert getattr(outcome.error, "retry_after", None) == asks
+
+
+def test_how_a_refusal_began_is_kept() -> None:
+    stub = HttpStub(lambda _: Reply(400, "no such queue\0" + "x" * 1000))
+    try:
+        (outcome,) = sent(WebhookDestination(target(stub.root), ONLINE), parcel())
+    finally:
+        stub.close()
+    assert isinstance(outcome.error, DeliveryError)
+    assert outcome.error.answer == ("no such queue\ufffd" + "x" * 1000)[:500]
 
 
 def test_no_more_than_so_many_at_once_and_all_arrive(receiver: Receiver) -> None:

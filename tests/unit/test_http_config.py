@@ -72,6 +72,7 @@ MISTAKES = [
     ([URL, "find: {get: 'http://localhost/s', keep: {a: a}}"], "destinations.d.find.get: leads to another host"),
     ([URL, "undo: {method: DELETE}"], "endpoint is missing"),
     ([URL, "endpoint: x"], "must begin with /"),
+    (["url: 'https://example.com/?a=1'", "endpoint: /x"], "url ends with a query"),
     ([URL, "preset: slck"], 'did you mean "slack"?'),
     ([URL, "secret_env: X"], "unknown key"),
     (["preset: slack"], "preset slack needs url"),

@@ -65,6 +65,8 @@ def _check_together(place: ConfigNode, values: Mapping[str, Any]) -> None:
     for one, other in (("url", "url_env"), ("body", "form")):
         if {one, other} <= given:
             place.wrong(f"{one} and {other} exclude each other; remove one")
+    if "endpoint" in given and "?" in (values.get("url") or ""):
+        place.wrong("url ends with a query, so that no endpoint can follow; move it into query")
     auth = values.get("auth")
     if auth is not None and not auth.env and "key_env" not in given:
         place.wrong("auth needs env, the variable that holds what goes into the header")

@@ -11,13 +11,14 @@ from triage_cli.destinations.http_request import HttpRequests
 from triage_cli.destinations.http_secrets import Secrets, hidden_secrets
 from triage_cli.destinations.http_sender import (
     GONE,
-    READ,
+    KEPT,
     WORKERS,
     Endpoint,
     HttpAnswer,
     HttpRequest,
     HttpSender,
     Send,
+    beginning,
     refusal,
     shown,
 )
@@ -30,8 +31,6 @@ from triage_cli.domain.serialization import compact, encodable, from_json
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.unreachable import host_of
 
-# Of a refusal, and of a value that is kept of an answer, so many characters are.
-KEPT = 500
 OK = range(200, 300)
 # What a label that is not there any more is answered with.
 NOT_THERE = 404
@@ -142,8 +141,7 @@ class HttpDestination:
         return error
 
     def _beginning(self, answer: HttpAnswer) -> str | None:
-        text = self._secrets.hidden_in(answer.body[:READ].decode("utf-8", "replace"))
-        return encodable(text)[:KEPT] or None
+        return beginning(answer, self._secrets.hidden_in)
 
     def _kept(self, content: Any) -> str | None:
         """Return the values that the configuration keeps, as JSON; one that is no plain value, or long, is not kept."""

@@ -13,6 +13,7 @@ from triage_cli.destinations.ssrf_guard import Resolver, checked
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError, ExhaustedError
 from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.serialization import encodable
 from triage_cli.runtime import exhausted
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.network import Network
@@ -32,6 +33,8 @@ UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.Uns
 GONE = 410
 # Of an answer, so many bytes are read.
 READ = 65_536
+# Of a refusal, and of a value that is kept of an answer, so many characters are.
+KEPT = 500
 LONGEST_WAIT = 7 * 24 * 3600.0
 
 
@@ -204,3 +207,9 @@ def refusal(name: str, answer: HttpAnswer, now: float, *, retried: bool = False)
         retry_after=retry_after(answer.headers, now, most=LONGEST_WAIT) if retried else None,
         doubtful=status in GATEWAYS,
     )
+
+
+def beginning(answer: HttpAnswer, hiding: Callable[[str], str] = str) -> str | None:
+    """Return how the body of a refusal begins, without what `hiding` takes out; None where there is none."""
+    text = hiding(answer.body[:READ].decode("utf-8", "replace"))
+    return encodable(text).replace("\0", "\ufffd")[:KEPT] or None  # PostgreSQL keeps no NUL

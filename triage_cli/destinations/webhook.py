@@ -13,6 +13,7 @@ from triage_cli.destinations.http_sender import (
     HttpRequest,
     HttpSender,
     Send,
+    beginning,
     refusal,
     shown,
 )
@@ -84,7 +85,7 @@ class WebhookDestination:
         if 200 <= answer.status < 300:
             return Receipt(answer.status)
         error = refusal(self._shown, answer, self._clock())
-        error.gone = answer.status == GONE
+        error.gone, error.answer = answer.status == GONE, beginning(answer)
         raise error
 
 
