@@ -272,6 +272,13 @@ def test_a_ticket_without_an_external_id_is_sent_nowhere(
         assert not vendor.accepted
 
 
+def test_servicenow_finds_an_incident_by_its_sys_id_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NAMES, "servicenow", ServiceNow.sys_id)
+    with sending("servicenow", tmp_path, monkeypatch) as (vendor, send):
+        assert send(1).error is None, vendor.refusals
+        assert labels(vendor) == {"billing"}
+
+
 def test_linear_refuses_with_status_200(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with sending("linear", tmp_path, monkeypatch) as (vendor, send):
         monkeypatch.setattr(vendor, "team", "another team's id")

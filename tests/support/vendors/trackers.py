@@ -128,10 +128,10 @@ class Linear(Vendor):
         query, variables = re.sub(r"\s+", " ", call.body["query"]), call.body.get("variables", {})
         if re.search(r"mutation ?\w* ?\(\$input: ?IssueCreateInput!\) ?\{ ?issueCreate\(input: ?\$input\)", query):
             return self._create(variables.get("input", {}))
-        need(re.search(r"query ?\w* ?\(\$id: ?String!\) ?\{ ?issue\(id: ?\$id\)", query), 400, self._errors("GRAPHQL"))
+        search = r"query ?\w* ?\(\$id: ?ID!\) ?\{ ?issues\(filter: ?\{id: ?\{eq: ?\$id\}\}, includeArchived: ?true\)"
+        need(re.search(search, query), 400, self._errors("GRAPHQL_VALIDATION_FAILED"))
         known = self.issues.get(variables.get("id"))
-        need(known, 200, self._errors("Entity not found: Issue"))
-        return Answer(200, {"data": {"issue": known}})
+        return Answer(200, {"data": {"issues": {"nodes": [known] if known else []}}})
 
     def _create(self, issue: Any) -> Answer:
         need(issue.get("teamId") == self.team, 200, self._errors("Argument Validation Error: teamId"))
