@@ -1,4 +1,4 @@
-"""What nobody waits for: tickets that webhooks brought flow on, and deliveries that fall due are sent."""
+"""The background work of a server: it classifies and routes tickets from webhooks, and sends what is due."""
 
 import logging
 import threading

@@ -69,7 +69,7 @@ class AccessMiddleware:
             visit.log()
 
     async def _admitted(self, scope: Scope, visit: "_RequestLog") -> Caller:
-        """Return who is calling. Raises what they are told if they may not come in."""
+        """Return who is calling. Raises a `RefusedError` or `BusyError` where the request is not let through."""
         path, method = scope["path"], scope["method"]
         if path in OPEN or path.startswith(SIGNED):
             return Caller("", "", "")

@@ -33,7 +33,7 @@ class Calibrated:
             yield [outcome._replace(value=outcome.value and self.calibrated(outcome.value)) for outcome in outcomes]
 
     def calibrated(self, answer: Answer) -> Answer:
-        """Return an answer as sure as it is worth."""
+        """Return an answer with its confidence calibrated; it is sure where that reaches the threshold."""
         steps = tuple(map(self._step, answer.steps))
         last = steps[-1] if steps else None
         confidence = last.confidence if last is not None and last.category is not None else None

@@ -171,7 +171,7 @@ class RemoteTriage:
             yield self._made(protocol.event_of, record)
 
     def stats(self) -> Stats:
-        """Count."""
+        """Return the counts of the whole store."""
         return self._made(protocol.stats_of, self._connection.get("/stats")[0])
 
     def audit_head(self) -> Head:

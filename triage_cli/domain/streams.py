@@ -28,7 +28,11 @@ S = TypeVar("S", bound=Sized)
 
 
 class FlushNow(tuple[T, ...]):
-    """A chunk of a source that has something to hand over: nobody waits for an answer before that is taken."""
+    """A chunk after which the consumer must yield finished results before it waits for more.
+
+    A cascade sends one when an earlier step was paid for an answer: the answer is saved before the next step starts, so
+    that a killed process loses at most the calls that were in flight.
+    """
 
     __slots__ = ()
 

@@ -153,7 +153,7 @@ class Store(Protocol):
         """Walk over the audit log, oldest first."""
 
     def stats(self) -> Stats:
-        """Count."""
+        """Return the counts of the whole store."""
 
     def head(self) -> Head:
         """Return where the audit log ends, as the store believes."""
@@ -198,7 +198,7 @@ class Store(Protocol):
 
 
 class AuditLogReader(Protocol):
-    """An audit log as it stands, in one snapshot, for proof: whatever somebody made of it.
+    """Reads the audit log in one snapshot, so that it can be verified, also where somebody has altered it.
 
     `place` says where the store keeps a head apart from the log, `mend` the command that writes it anew.
     """

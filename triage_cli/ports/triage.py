@@ -60,7 +60,7 @@ class Triage(Protocol):
         """Walk over the audit log, oldest first."""
 
     def stats(self) -> Stats:
-        """Count."""
+        """Return the counts of the whole store."""
 
     def audit_head(self) -> Head:
         """Return where the audit log ends."""

@@ -285,7 +285,7 @@ class LocalTriage:
         return self._store.head()
 
     def stats(self) -> Stats:
-        """Count."""
+        """Return the counts of the whole store."""
         stats = self._store.stats()
         named = category_renames.counted(stats.by_category, self._names) if self._names else stats.by_category
         return stats._replace(by_category=named)

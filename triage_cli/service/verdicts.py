@@ -10,7 +10,7 @@ from triage_cli.domain.routing import SETTLED, woken
 from triage_cli.domain.serialization import encodable
 from triage_cli.domain.tickets import Category, Ticket
 
-# The step of a verdict that an export said: when it says the same again, that is no later word than a person's.
+# The step of a verdict that came with an export. The same verdict in a later export does not overrule a person.
 IMPORTED = "import"
 
 

@@ -162,7 +162,7 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         return Head(head, seq)
 
     def stats(self) -> Stats:
-        """Count."""
+        """Return the counts of the whole store."""
 
         def count(column: str) -> dict[str, int]:
             query = f"select {column}, count(*) from tickets where {column} is not null group by 1 order by 2 desc, 1"

@@ -13,7 +13,7 @@ from triage_cli.stores import queries
 from triage_cli.stores.database import Tables
 
 OPEN = "('gathering', 'sending', 'submitted')"
-# Also one that has ended while a ticket of the same text joined it is taken up again.
+# A batch that has ended is held too, where a ticket of the same text joined it meanwhile and waits.
 HOLD = """update batches set run_id = :run where {free} and (state in {open} or batch_id in
     (select batch_id from batch_items where state = 'waiting')) returning *"""
 ADVANCE = f"""update batches set {", ".join(f"{field} = :{field}" for field in Batch._fields[5:-1])}

@@ -9,7 +9,7 @@ from triage_cli.domain.serialization import compact
 from triage_cli.stores.database import Tables
 from triage_cli.stores.queries import TYPED
 
-# What beside `tickets` may hold words of a ticket, or a hash that stands for them; a table that may belongs in here.
+# Erases what holds words of a ticket, or a hash of them, beside `tickets`. A new table that may hold such belongs here.
 # What was still to be sent is not: without the text there is nothing to send.
 ERASE = (
     # Before the answers' own keys go: a trial knows no ticket, only the question.

@@ -23,7 +23,8 @@ _ADD = "on conflict (minute, run_id) do update set usd = bookings.usd + excluded
 BOOK = f"""insert into bookings (minute, run_id, usd) select ?, run_id, ? + settled - spent from runs
     where run_id = ? and ? + settled <> spent {_ADD}"""
 PUT = f"insert into bookings (minute, run_id, usd) values (?, ?, ?) {_ADD}"
-# Money that other runs put on a run's account is told apart, so that what this one says next of its own leaves it.
+# `runs.settled`: USD that other runs booked on this run (a batch it paid for was collected later). It is stored apart
+# from `spent`, because a run overwrites `spent` with its own running total at every heartbeat.
 SPEND = "update runs set spent = spent + ?, settled = settled + ? where run_id = ?"
 RESERVE = "update runs set reserved = reserved + ? where run_id = ?"
 OF_A_DAY = """select (select coalesce(sum(usd), 0) from bookings where minute >= ?)

@@ -107,7 +107,7 @@ class BatchSubmitter:
         self._changes: list[Change] = []
         self._requests: dict[int, BatchRequest] = {}  # of the changes that are not saved yet
         self._ahead = 0  # so many tickets of a chunk are not looked at yet
-        self._aside, self._sums, self._left = 0.0, 0, 0.0  # what is set aside, in how many sums; what of it is free
+        self._aside, self._sums, self._left = 0.0, 0, 0.0  # USD set aside, the number of sums, USD still free
         options = context.run.store.batch_options(batcher.fingerprint)
         if options:
             batcher.remember(options)

@@ -86,7 +86,8 @@ class DecisionRecorder:
             if isinstance(before.value, Unfinished):
                 self._begin(change, before, kept=conflict is None)
                 continue
-            # Of a forgotten ticket, what was added tells no words; where it was saved before, nothing was added.
+            # The answer that was saved: that about a forgotten ticket holds no reason. Where an earlier save had it
+            # already, the change adds none, and the last answer of the classifier is taken.
             now = answered_by(change)
             if now is None and conflict is None:
                 now = next(reversed(steps_within(before.value, self.labels)), None)

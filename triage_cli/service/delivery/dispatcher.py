@@ -1,4 +1,4 @@
-"""Parcels on their way: a line a destination, none of which holds up another."""
+"""Sends deliveries: one queue per destination, so that a slow destination does not delay the others."""
 
 import time
 from collections import deque

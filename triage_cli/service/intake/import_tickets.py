@@ -21,8 +21,8 @@ from triage_cli.service.verdicts import IMPORTED, Verdicts
 
 # An import that loses the race for the same identities this often in a row meets more than other imports.
 TRIES = 5
-# Of callers that change one ticket at the same moment one gets through each time: as many tries as there may be callers
-# at once.
+# Of the callers that change one ticket at the same moment, each round of tries lets one through: so this is how many
+# callers there may be at once.
 CALLERS = 200
 
 

@@ -27,8 +27,8 @@ CONTINUE = f"""update runs set ended_at = ?, exit_code = 137 where {queries.DEAD
 _ALIVE = f"runs.ended_at is null and runs.lease_until > {CLOCK}"
 FREE = f"""not exists (select 1 from claims join runs using (run_id)
     where claims.ticket_id = tickets.ticket_id and {_ALIVE})"""
-# Told are those that are ours now, and whether somebody had claimed them before. This statement sees what was claimed
-# up to now; the one before may have begun, and have looked at the claims, before it came to wait for a row.
+# Returns the tickets that this run holds now, and whether another run had claimed them before. It is a statement of its
+# own, so that it sees every claim up to now: the one before it may have read the claims, and then waited for a row.
 CLAIM = f"""with wanted as (select value as ticket_id from (select value from json_each(:ids)) listed (value)),
     before as (select ticket_id from claims where ticket_id in (select ticket_id from wanted)),
     put as (insert into claims select ticket_id, :run from wanted
