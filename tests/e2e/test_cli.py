@@ -1067,7 +1067,7 @@ def test_every_action_and_kind_is_known() -> None:
     actions = re.findall(r'(?:Event|\.event|self\._log)\(\s*"(\w+)"', code)
     assert len(actions) > 15
     assert set(actions) <= set(logs.ACTIONS)
-    kinds = re.findall(r'running\((?:(?:self\._)?store, )?"(\w+)"', code)
+    kinds = re.findall(r'running\(\s*(?:(?:self\._)?store, )?"(\w+)"', code)
     assert set(kinds) == set(runs.KINDS)
 
 
