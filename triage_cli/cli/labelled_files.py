@@ -11,7 +11,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.domain.decisions import Labelled
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.tickets import Rejected
-from triage_cli.readers import ReadOptions, Table, open_table
+from triage_cli.readers import MailFolder, ReadOptions, Table, open_table
 
 COLUMNS = ("label", "category")
 File = Annotated[
@@ -26,6 +26,8 @@ Label = Annotated[
 def read(session: CommandContext, name: str, label: str | None) -> list[Labelled]:
     """Return a file's rows that have a label; what was left out is told."""
     with options.streams([name]) as [(label_name, stream)]:
+        if isinstance(stream, MailFolder):
+            raise UsageError(f"{label_name} is a folder of mails, which have no label", hint="name a table with labels")
         data = stream.read()
     table = _opened(data, label_name, label)
     session.say(table.taken.replace("verdict ←", "label ←"))
@@ -38,7 +40,7 @@ def read(session: CommandContext, name: str, label: str | None) -> list[Labelled
         elif row.verdict is None:
             unlabelled += 1
         else:
-            found.append(Labelled("\n".join(part for part in (row.subject, row.description) if part), row.verdict))
+            found.append(Labelled(row.text, row.verdict))
     for remark in messages.remarks([table]):
         session.say(remark)
     if unlabelled:

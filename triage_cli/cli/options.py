@@ -20,11 +20,15 @@ from triage_cli.config import is_own
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import InputError, NotFoundError, UsageError
 from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers import ReadOptions, Table, open_table
+from triage_cli.readers import MailFolder, ReadOptions, Table, open_table
 
+NamedInput = tuple[str, BinaryIO | MailFolder]
 MOST = 2**63 - 1  # what a database takes
 Files = Annotated[
-    list[str] | None, typer.Argument(metavar="[FILE...|-]", help="CSV, TSV, JSON or JSON Lines.", show_default=False)
+    list[str] | None,
+    typer.Argument(
+        metavar="[FILE...|-]", help="CSV, TSV, JSON, JSON Lines, or mail: .eml, .mbox, a Maildir.", show_default=False
+    ),
 ]
 Ids = Annotated[
     list[str] | None,
@@ -36,7 +40,8 @@ Source = Annotated[
     typer.Option(metavar="NAME", help="Whose ids these are; else told by the columns, or import.", show_default=False),
 ]
 Kind = Annotated[
-    str | None, typer.Option("--format", metavar="csv|tsv|json|jsonl", help="Else found out.", show_default=False)
+    str | None,
+    typer.Option("--format", metavar="csv|tsv|json|jsonl|eml|mbox", help="Else found out.", show_default=False),
 ]
 Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Else found out.", show_default=False)]
 Delimiter = Annotated[str | None, typer.Option(metavar="CHAR", help="Else found out.", show_default=False)]
@@ -98,9 +103,9 @@ def options(
 
 
 @contextmanager
-def streams(names: Sequence[str] | None) -> Iterator[list[tuple[str, BinaryIO]]]:
-    """Open the files named, or stdin where none is; on a terminal that is an error, never a wait."""
-    opened: list[tuple[str, BinaryIO]] = []
+def streams(names: Sequence[str] | None) -> Iterator[list[NamedInput]]:
+    """Open the files and folders named, or stdin where none is; on a terminal that is an error, never a wait."""
+    opened: list[NamedInput] = []
     try:
         opened.extend(("stdin", stdin()) if name == "-" else (name, _open(name)) for name in names or ["-"])
         yield opened
@@ -119,9 +124,9 @@ def stdin() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def _open(name: str) -> BinaryIO:
+def _open(name: str) -> BinaryIO | MailFolder:
     try:
-        return Path(name).open("rb")
+        return MailFolder(Path(name)) if Path(name).is_dir() else Path(name).open("rb")
     except OSError as error:
         raise InputError(f"cannot read {name}: {error.strerror}", hint="check its name and its rights") from error
 
@@ -138,7 +143,7 @@ def check_written(session: CommandContext, path: Path | None, option: str, read:
             raise UsageError(f"{path} is read and would be written", hint=f"name another with {option}")
 
 
-def tables(session: CommandContext, named: Sequence[tuple[str, BinaryIO]], reading: ReadOptions) -> list[Table]:
+def tables(session: CommandContext, named: Sequence[NamedInput], reading: ReadOptions) -> list[Table]:
     """Open each input and say what was taken from it; the limit is one for all of them."""
     opened = []
     passed: Counter[str] = Counter()
@@ -165,19 +170,24 @@ def _limited(
 
 
 def looked_through(
-    session: CommandContext, named: Sequence[tuple[str, BinaryIO]], reading: ReadOptions, *, pipes: bool = False
-) -> list[tuple[str, BinaryIO]]:
+    session: CommandContext, named: Sequence[NamedInput], reading: ReadOptions, *, pipes: bool = False
+) -> list[NamedInput]:
     """Return the inputs, looked through for ids that now name other tickets: that is told before anything is stored.
 
     What comes through a pipe is set aside for it with `pipes`, else it is looked at while it is stored.
     """
-    found = []
+    found: list[NamedInput] = []
     known = not session.is_remote and not wiring.is_empty(session.config)
     for name, given in named:
+        if isinstance(given, MailFolder):
+            found.append((name, given))
+            continue
         stream = _set_aside(session, given) if known and pipes and not given.seekable() else given
         if known and stream.seekable():
             position = stream.tell()
-            session.local.check(open_table(stream, name, reading).rows)
+            table = open_table(stream, name, reading)
+            if not table.trusts_ids:
+                session.local.check(table.rows)
             stream.seek(position)
         found.append((name, stream))
     return found

@@ -7,6 +7,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain.tickets import Selection
+from triage_cli.readers import MailFolder
 
 T = TypeVar("T")
 
@@ -83,16 +84,17 @@ def _clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
 
 
-def through(streams: Sequence[tuple[str, BinaryIO]]) -> ProgressTotal:
+def through(streams: Sequence[tuple[str, BinaryIO | MailFolder]]) -> ProgressTotal:
     """Return the way through inputs, in bytes; a pipe has no end in sight."""
-    if not all(stream.seekable() for _, stream in streams):
+    files = [stream for _, stream in streams if not isinstance(stream, MailFolder)]
+    if len(files) < len(streams) or not all(stream.seekable() for stream in files):
         return ProgressTotal()
     length = 0
-    for _, stream in streams:
+    for stream in files:
         position = stream.tell()
         length += stream.seek(0, SEEK_END)
         stream.seek(position)
-    return ProgressTotal(length, lambda: sum(stream.tell() for _, stream in streams))
+    return ProgressTotal(length, lambda: sum(stream.tell() for stream in files))
 
 
 def among(session: CommandContext, selection: Selection, statuses: Iterable[str]) -> ProgressTotal:

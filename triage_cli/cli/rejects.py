@@ -12,7 +12,7 @@ from triage_cli.cli import messages
 from triage_cli.domain.errors import RowError, UsageError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers import Table
+from triage_cli.readers import Table, rewritten
 from triage_cli.runtime.private_files import private
 
 
@@ -63,7 +63,9 @@ class RejectWriter:
             file.write(_csv_line(table.columns, table.delimiter) + "\n")
             self._headed = True
         raw = rejected.raw if isinstance(rejected, Rejected) else ""
-        if isinstance(rejected, TicketDraft) and rejected.cells is not None and not table.delimiter:
+        if isinstance(rejected, TicketDraft) and rejected.origin == "mail":
+            raw = rewritten(rejected)
+        elif isinstance(rejected, TicketDraft) and rejected.cells is not None and not table.delimiter:
             cells = {name: cell for name, cell in zip(table.columns, rejected.cells, strict=True) if cell is not None}
             raw = json.dumps(cells, ensure_ascii=False)
         elif isinstance(rejected, TicketDraft) and rejected.cells is not None:

@@ -15,6 +15,7 @@ from triage_cli.client.protocol_errors import ProtocolError, error_fields, error
 from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.decisions import Classification, ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed, RoutePlan
+from triage_cli.domain.mail import mail_of
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, compact, outcome_record
 from triage_cli.domain.tickets import URGENCY, Category, Selection, Ticket, TicketDraft, VerdictDraft
@@ -196,8 +197,8 @@ def draft_line(draft: TicketDraft, seen: int) -> str:
         record["seen"] = seen
     if draft.silent:
         record["silent"] = draft.silent
-    if draft.origin == "typed":
-        record["typed"] = True
+    if draft.origin in ("typed", "mail"):
+        record[draft.origin] = True
     return compact(record)
 
 
@@ -215,13 +216,14 @@ def draft_of(record: Any) -> TicketDraft:
     silent = record.get("silent", [])
     if not isinstance(silent, list) or not all(isinstance(name, str) for name in silent):
         raise ProtocolError("a draft has no proper list of silent columns")
-    if not isinstance(typed := record.get("typed", False), bool):
-        raise ProtocolError("a draft does not say properly whether it was typed")
+    typed, mail = record.get("typed", False), record.get("mail", False)
+    if not isinstance(typed, bool) or not isinstance(mail, bool) or (mail and mail_of(extra) is None):
+        raise ProtocolError("a draft does not say properly whether it was typed, or came as mail")
     row, line, seen = numbers
     subject, description, customer_id, priority, created_at, external_id, verdict = texts
     return TicketDraft(
         row, line, subject, description, customer_id, priority, created_at, external_id, source, extra, verdict,
-        seen=seen, silent=tuple(silent), origin="typed" if typed else "row",
+        seen=seen, silent=tuple(silent), origin="typed" if typed else "mail" if mail else "row",
     )  # fmt: skip
 
 

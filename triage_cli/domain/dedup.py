@@ -40,7 +40,7 @@ def created_at(draft: TicketDraft, at: str) -> str | None:
 
     Of an export's row that does not say so nobody knows.
     """
-    return draft.created_at or (None if draft.origin == "row" else f"{at[:19]}Z")
+    return draft.created_at or (None if draft.origin in ("row", "mail") else f"{at[:19]}Z")
 
 
 def new_ticket(item: Identified, ticket_id: str, at: str, run_id: str | None) -> Ticket:
@@ -59,7 +59,7 @@ def new_ticket(item: Identified, ticket_id: str, at: str, run_id: str | None) ->
         URGENCY[draft.priority],
         created_at(draft, at),
         at,
-        _json(draft.extra),
+        encoded(draft.extra),
         "new",
         None,
         None,
@@ -166,14 +166,15 @@ def repeated(item: Identified) -> RowError:
 
 def _merged(known: str, draft: TicketDraft) -> str:
     """Return what else is known of a ticket: a column that this export lacks stays, one that it empties goes."""
-    added = _json(draft.extra)
+    added = encoded(draft.extra)
     if known in (added, "{}"):
         return added
     merged = {**from_json(known), **from_json(added)}
-    return _json({name: value for name, value in merged.items() if name not in draft.silent})
+    return encoded({name: value for name, value in merged.items() if name not in draft.silent})
 
 
-def _json(extra: Mapping[str, Any]) -> str:
+def encoded(extra: Mapping[str, Any]) -> str:
+    """Return what else is known of a ticket as JSON."""
     return encodable(compact(extra)) if extra else "{}"
 
 

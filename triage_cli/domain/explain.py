@@ -38,6 +38,7 @@ def explain(
     the destinations that wait for the network just now.
     """
     yield _headline(history)
+    yield from _unasked(history)
     answers = {a.classification_id: a for a in history.classifications}
     replies = _replies(history)
     for event in history.events:
@@ -58,6 +59,14 @@ def _headline(history: History) -> str:
     share = "" if t.confidence is None else f" at {_share(t.confidence)}"
     guess = f"; the best guess is {t.suggestion}{share}" if t.suggestion else ""
     return f"Ticket {name} has no category{guess}; status {t.status}."
+
+
+def _unasked(history: History) -> Iterator[str]:
+    """Say how much of a mail no classifier is asked about."""
+    ticket = history.ticket
+    if unread := len(ticket.description or "") - len(ticket.body or ""):
+        whole = f"{unread:,} of the {len(ticket.description or ''):,} characters of the mail"
+        yield f"{whole} (quotes, signature, banners) are left out of what classifiers read."
 
 
 def _told(
@@ -95,6 +104,9 @@ def _imported(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:
     if event.action == "created":
         line = f", line {detail['line']} of the input" if detail.get("line") else ""
         yield f"{event.actor} stored it (source {detail.get('source')}{line})."
+    elif detail.get("mails"):
+        first = ", which is its first one" if "description" in detail.get("fields", ()) else ""
+        yield f"{event.actor} stored another mail of its thread{first}; it has {detail['mails']} mails now."
     else:
         yield f"{event.actor} imported it again and changed {_listed(detail.get('fields'))}."
     if detail.get("verdict"):

@@ -7,6 +7,7 @@ dataclass, and a class of them a quarter at start-up. Times are ISO 8601 UTC wit
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self
 
+from triage_cli.domain import mail
 from triage_cli.domain.errors import TriageError
 
 Status = Literal[
@@ -64,7 +65,8 @@ class TicketDraft(NamedTuple):
     `run`; `extra` holds every column that is no field of ours, and texts of ours that could not be understood; `silent`
     names what could stand there, and is there and empty. Of an input that comes in parts, `seen` is how often the parts
     before have shown this draft's identity. `size` is about how many characters its row holds. `origin` is how it came:
-    as a row of an input, typed as a command's options, or as a request of its own.
+    as a row of an input, as a mail (whose thread `external_id` names), typed as a command's options, or as a request of
+    its own.
     """
 
     row: int = 0
@@ -82,7 +84,13 @@ class TicketDraft(NamedTuple):
     seen: int = 0
     silent: Sequence[str] = ()
     size: int = 0
-    origin: Literal["row", "typed", "request"] = "row"
+    origin: Literal["row", "mail", "typed", "request"] = "row"
+
+    @property
+    def text(self) -> str:
+        """Return what a classifier would read of it."""
+        found = mail.mail_of(self.extra)
+        return text_of(self.subject, mail.without(self.description, found.left_out if found else ()))
 
 
 class Rejected(NamedTuple):
@@ -168,11 +176,14 @@ class Ticket(NamedTuple):
         )
 
     @property
+    def body(self) -> str | None:
+        """Return what a classifier reads of the description: of a mail no quotes, no signature and no banner."""
+        return mail.without(self.description, mail.left_out(self.extra))
+
+    @property
     def text(self) -> str:
-        """Return what a classifier reads: subject and description."""
-        if self.subject and self.description:
-            return f"{self.subject}\n{self.description}"
-        return self.subject or self.description or ""
+        """Return what a classifier reads: subject and body."""
+        return text_of(self.subject, self.body)
 
     @property
     def size(self) -> int:
@@ -197,3 +208,8 @@ class Selection(NamedTuple):
     limit: int | None = None
     after: str = ""
     order: str = "newest"
+
+
+def text_of(subject: str | None, body: str | None) -> str:
+    """Return a ticket's text, of which one part may be missing."""
+    return f"{subject}\n{body}" if subject and body else subject or body or ""

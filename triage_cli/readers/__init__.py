@@ -1,7 +1,10 @@
-"""Reading support tickets from messy tables: any encoding, CSV, TSV, JSON or JSON Lines, any helpdesk's headers."""
+"""Reading support tickets: tables in any encoding (CSV, TSV, JSON, JSON Lines, any helpdesk's headers), or mail."""
 
 from triage_cli.readers.csv_reader import csv_rows
 from triage_cli.readers.json_reader import json_values
-from triage_cli.readers.table_reader import ReadOptions, Table, open_table
+from triage_cli.readers.mail_files import MailFolder
+from triage_cli.readers.mail_table import rewritten
+from triage_cli.readers.table import ReadOptions, Table
+from triage_cli.readers.table_reader import open_table
 
-__all__ = ["ReadOptions", "Table", "csv_rows", "json_values", "open_table"]
+__all__ = ["MailFolder", "ReadOptions", "Table", "csv_rows", "json_values", "open_table", "rewritten"]

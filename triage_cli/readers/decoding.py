@@ -44,6 +44,7 @@ _FOLLOWED = {
 }
 # Of these, one odd byte alone means nothing: whole lines are read.
 _SEVERAL_BYTES = {"cp932", "shift_jis", "euc-jp", "gb18030", "gbk", "gb2312", "big5", "euc-kr", "cp949"}
+NO_TEXTS = frozenset(("idna", "punycode", "unicode-escape", "raw-unicode-escape"))  # no file is written so
 _WIDE = ("utf-16", "utf-32", "utf-7")
 _ODD = re.compile("[\udc80-\udcff]+")  # bytes that `surrogateescape` has carried over
 _GOOD = re.compile("[^\x00-\x7f\udc80-\udcff]")
@@ -59,6 +60,15 @@ def guessed(data: bytes) -> str:
 
     name = str(chardet.detect(data[:BLOCK]).get("encoding") or "").lower()
     return name.replace("windows-", "cp").replace("macroman", "mac-roman") if name in _FOLLOWED else "cp1252"
+
+
+def decoded(data: bytes, charset: str | None) -> str:
+    """Return bytes as text, in the charset that is given for them if they are; never raises."""
+    with suppress(LookupError, UnicodeError, ValueError):
+        name = codecs.lookup(charset or "ascii").name
+        if name not in NO_TEXTS:
+            return data.decode(name)
+    return Decoder().decode(data)
 
 
 class Decoder:

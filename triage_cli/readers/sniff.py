@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from triage_cli.domain.errors import InputError, UsageError
 from triage_cli.readers.csv_reader import csv_rows, lines_of
-from triage_cli.readers.decoding import Decoder
+from triage_cli.readers.decoding import NO_TEXTS, Decoder
 from triage_cli.readers.escapes import hidden, is_escaped, plain_cell
+from triage_cli.readers.mail_files import FORMATS as MAILS
 
 HEAD = 1 << 18  # bytes looked at before the first ticket
 FORMATS = ("csv", "tsv", "json", "jsonl")
@@ -38,7 +39,6 @@ _MAGIC = (
 )
 _CONTROLS = tuple(n for n in range(1, 32) if n not in (9, 10, 11, 12, 13, 26, 27))  # those no text has
 _MARKUP = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml|!--|[a-z]+[ >/])", re.IGNORECASE)
-_NO_TEXTS = frozenset(("idna", "punycode", "unicode-escape", "raw-unicode-escape"))  # no file is written so
 _SEP = re.compile(r'^"?sep=(.)"?\s*$', re.IGNORECASE)
 
 
@@ -95,7 +95,7 @@ def decoder_for(head: bytes, encoding: str | None) -> Decoder:
         codec = codecs.lookup(encoding).name
     except (LookupError, UnicodeError, ValueError) as exc:
         raise _no_encoding(encoding) from exc
-    if codec in _NO_TEXTS:
+    if codec in NO_TEXTS:
         raise _no_encoding(encoding)
     if codec == "utf-8":
         return Decoder("utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8")
@@ -116,7 +116,7 @@ def format_of(text: str, name: str, given: str | None) -> str:
     """Return `csv`, `tsv`, `json` or `jsonl`: as asked for, else as the text begins, else as the name ends."""
     if given is not None:
         if given.lower() not in FORMATS:
-            raise UsageError(f"there is no format “{given}”", hint=f"one of {', '.join(FORMATS)}")
+            raise UsageError(f"there is no format “{given}”", hint=f"one of {', '.join((*FORMATS, *MAILS))}")
         return given.lower()
     ending = name.rpartition(".")[2].lower()
     if re.match(r'\s*(?:\{\s*["}]|\[\s*[\[{\]"\d])', text):

@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
 from triage_cli.domain.serialization import ADDED_KEYS, TICKET_KEYS
-from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers.columns import Columns, has_text, matched
 from triage_cli.readers.csv_reader import CsvRecords, Record, named_once
 from triage_cli.readers.decoding import Decoder, after_ascii, texts
@@ -15,45 +14,14 @@ from triage_cli.readers.escapes import EscapedRecords
 from triage_cli.readers.header_row import check_width, empty_columns, header_of, no_text
 from triage_cli.readers.json_reader import JsonRecords, text_of
 from triage_cli.readers.layouts import Layout, layout_of
+from triage_cli.readers.mail_files import MailFolder, mail_format
+from triage_cli.readers.mail_table import mail_table
 from triage_cli.readers.row_mapping import Plan, Records, drafts
 from triage_cli.readers.sniff import HEAD, Sample, decoder_for, delimiter_of, format_of, refuse_non_tables, sampled
+from triage_cli.readers.table import ReadOptions, Table
 from triage_cli.readers.totals import without_totals
 from triage_cli.readers.unread_dates import UnreadDates
 from triage_cli.readers.values import is_ambiguous, orders
-
-
-class ReadOptions(NamedTuple):
-    """What the caller says of an input instead of leaving it to be found out.
-
-    `mapping` is our field -> their header, `header` False means that the first row is a ticket; columns are then named
-    1, 2, … .
-    """
-
-    mapping: Mapping[str, str] = {}
-    source: str | None = None
-    format: str | None = None
-    encoding: str | None = None
-    delimiter: str | None = None
-    header: bool = True
-    limit: int | None = None
-
-
-class Table(NamedTuple):
-    """An opened input: its columns as they stand, what was taken from where, its rows; JSON has no delimiter.
-
-    `headed`: its columns have names, which stand above the rows. `remarks` returns what is known only once the rows
-    were read: bytes that were mended, dates that stayed unread.
-    """
-
-    columns: tuple[str, ...]
-    taken: str
-    source: str
-    rows: Iterator[TicketDraft | Rejected]
-    delimiter: str = ","
-    notes: tuple[str, ...] = ()
-    name: str = ""
-    headed: bool = True
-    remarks: Callable[[], list[str]] = list
 
 
 class _Input(NamedTuple):
@@ -110,15 +78,19 @@ class _Dates(NamedTuple):
     unread: UnreadDates
 
 
-def open_table(stream: BinaryIO, name: str, options: ReadOptions = ReadOptions()) -> Table:  # noqa: B008 (immutable)
+def open_table(stream: BinaryIO | MailFolder, name: str, options: ReadOptions = ReadOptions()) -> Table:  # noqa: B008 (immutable)
     """Return the tickets in a stream, which need not be seekable: its beginning is looked at, the rest is streamed.
 
     One that is seekable may be looked through first, where its beginning does not say in which order dates are written.
     Raises InputError, one sentence with the way out, for what is no table of tickets, and UsageError for options that
     do not fit the input.
     """
+    if isinstance(stream, MailFolder):
+        return mail_table(stream.mails(), name, options)
     begin = stream.tell() if stream.seekable() else None
     head = _head(stream)
+    if mails := mail_format(head, name, options.format):
+        return mail_table(mails(stream, head), name, options)
     delimiter = delimiter_of(options.delimiter)
     decoder = decoder_for(head, options.encoding)
     refuse_non_tables(head, name)

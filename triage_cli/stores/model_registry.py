@@ -9,8 +9,10 @@ from typing import Any
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Calibration, Classification, Labelled, ModelVersion
+from triage_cli.domain.mail import left_out, without
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
+from triage_cli.domain.tickets import text_of
 from triage_cli.stores.database import Tables
 
 _VERSION = ", ".join(ModelVersion._fields)
@@ -30,7 +32,7 @@ ALONE = "update chain set seq = seq"
 ACTIVE = "select version, based_on from versions where active = 1 order by version desc limit 1"
 KEEP_CALIBRATION = f"""insert into calibrations ({_CALIBRATION}) values ({", ".join("?" * len(Calibration._fields))})
     on conflict (fingerprint) do update set {", ".join(f"{f} = excluded.{f}" for f in Calibration._fields[1:])}"""
-VERDICTS = """select ticket_id, subject, description, category from tickets
+VERDICTS = """select ticket_id, subject, description, extra, category from tickets
     where verdict = 1 and category is not null and (subject is not null or description is not null)
     and ticket_id > ? order by ticket_id limit ?"""
 # The newest answer of each machine about tickets that a person has decided.
@@ -103,8 +105,8 @@ class SqlModelRegistry:
         """Walk over the texts that a verdict holds for, oldest first."""
         after = ""
         while rows := self._database.read(VERDICTS, (after, PAGE)):
-            for ticket_id, subject, description, category in rows:
-                yield Labelled("\n".join(part for part in (subject, description) if part), category, ticket_id)
+            for ticket_id, subject, description, extra, category in rows:
+                yield Labelled(text_of(subject, without(description, left_out(extra))), category, ticket_id)
             after = rows[-1][0]
 
     def opinions(self) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:

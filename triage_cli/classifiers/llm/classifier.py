@@ -126,7 +126,7 @@ class AskingClassifier:
     def question(self, ticket: Ticket, limit: int = prompt.LIMIT) -> tuple[prompt.Question, tuple[str, ...]]:
         """Return what is asked about a ticket, and which kinds of words were masked in it."""
         subject, found = redact(ticket.subject or "", self.spec.redact)
-        description, more = redact(ticket.description or "", self.spec.redact)
+        description, more = redact(ticket.body or "", self.spec.redact)
         return prompt.question(self.categories, subject, description, limit), tuple(dict.fromkeys(found + more))
 
     def outcome(

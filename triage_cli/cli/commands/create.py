@@ -66,11 +66,12 @@ def create(
     output: Output = None,
     excel: Excel = False,
 ) -> int:
-    """Store tickets: one typed, or many from CSV, TSV, JSON or JSON Lines.
+    """Store tickets: one typed, or many from CSV, TSV, JSON, JSON Lines or mail.
 
     \b
     triage create --subject "Refund?" --description "Charged twice" --customer-id C-7
     triage create export.csv --map description="Issue body" --rejects bad.csv
+    triage create support.mbox
     """
     reading = options.options(mapped, source, kind, encoding, delimiter, limit, no_header=no_header)
     printer = Printer(output, excel=excel, quiet=session.quiet)

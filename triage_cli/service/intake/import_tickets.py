@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import NamedTuple
 
-from triage_cli.domain import dedup, ids
+from triage_cli.domain import dedup, ids, mail_threads
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Classification
@@ -18,6 +18,9 @@ from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
 from triage_cli.ports.storage import Store
 from triage_cli.service.verdicts import IMPORTED, Verdicts
+
+# What an import does with a draft, the ticket that it leaves, what is to be saved, and why the draft is rejected.
+_Decided = tuple[Action, Ticket | None, Change | None, RowError | None]
 
 # An import that loses the race for the same identities this often in a row meets more than other imports.
 TRIES = 5
@@ -57,7 +60,7 @@ class Intake:
         """
         with closing(OccurrenceCounter()) as seen, ThreadPoolExecutor(1, "saver") as saver:
             saving: tuple[_Batch, Future[list[Conflict | None]]] | None = None
-            for chunk in bounded(drafts):
+            for chunk in mail_threads.apart(bounded(drafts)):
                 try:
                     batch = self._batch(chunk, seen, saving[0].changed if saving else {})
                 except TriageError:
@@ -187,10 +190,14 @@ class Intake:
         for item in items:
             row = item.draft.row
             stored, repeated = known.get(item.identity), row in batch.repeats
-            if stored is not None and not repeated and not ids.is_forgotten(stored.identity):
-                met += 1
-                rewritten += item.content != stored.content_hash
-            action, ticket, change, error = self._decide(item, stored, at, last_verdicts, repeated=repeated)
+            if stored is not None and item.draft.origin == "mail" and not ids.is_forgotten(stored.identity):
+                decided = self._joined(item, stored, at)
+            else:
+                if stored is not None and not repeated and not ids.is_forgotten(stored.identity):
+                    met += 1
+                    rewritten += item.content != stored.content_hash
+                decided = self._decide(item, stored, at, last_verdicts, repeated=repeated)
+            action, ticket, change, error = decided
             if change is not None and ticket is not None:
                 batch.asked.append((item, action, change))
                 known[item.identity] = batch.changed[item.identity] = ticket
@@ -215,7 +222,7 @@ class Intake:
 
     def _decide(
         self, item: Identified, known: Ticket | None, at: str, last_verdicts: Mapping[str, str], *, repeated: bool
-    ) -> tuple[Action, Ticket | None, Change | None, RowError | None]:
+    ) -> _Decided:
         draft = item.draft
         verdict = self._verdicts.category(draft.verdict) if draft.verdict else None
         if draft.verdict and verdict is None:
@@ -241,6 +248,18 @@ class Intake:
         ticket = woken(known, after or known._replace(revision=known.revision + 1))
         data = {"source": draft.source, "line": draft.line, "fields": dedup.changed_fields(known, ticket)}
         return self._changed(Action.UPDATED, ticket, known.revision, data, at, verdict, word)
+
+    def _joined(self, item: Identified, known: Ticket, at: str) -> _Decided:
+        """Return what becomes of a mail whose thread has a ticket."""
+        try:
+            ticket = mail_threads.joined(known, item)
+        except RowError as error:
+            return Action.REJECTED, None, None, error
+        if ticket is None:
+            return Action.UNCHANGED, known, None, None
+        fields = dedup.changed_fields(known, ticket)
+        data = {"source": item.draft.source, "fields": fields, "mails": mail_threads.length(ticket)}
+        return self._changed(Action.UPDATED, ticket, known.revision, data, at, None)
 
     def _changed(
         self,

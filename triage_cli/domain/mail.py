@@ -1,0 +1,62 @@
+"""Tickets that came as mail: which mails their thread has, and what of their text classifiers leave out.
+
+All of it stands in a ticket's `extra`: under `mail` the Message-ID of the mail that is its text and the parts of that
+text which nobody is asked about, under `thread` the later mails of the same conversation.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+# A part of a text: where it begins and where it ends, in characters.
+Span = tuple[int, int]
+
+MAIL, THREAD = "mail", "thread"
+
+
+class Mail(NamedTuple):
+    """One mail: its Message-ID, and which parts of its text are quotes, a signature or a banner, in their order."""
+
+    message_id: str
+    left_out: Sequence[Span] = ()
+
+    def record(self) -> dict[str, Any]:
+        """Return it as it stands in `extra`."""
+        return {"message_id": self.message_id, "left_out": [list(span) for span in self.left_out]}
+
+
+def mail_of(extra: Mapping[str, Any]) -> Mail | None:
+    """Return the mail that a draft or a ticket is made of, None where it is none or was not written by us."""
+    record = extra.get(MAIL)
+    if not isinstance(record, dict) or not isinstance(record.get("message_id"), str):
+        return None
+    spans, at = [], 0
+    listed = record.get("left_out")
+    for span in listed if isinstance(listed, list) else ():
+        match span:
+            case [int(begin), int(end)] if at <= begin < end:
+                spans.append((begin, end))
+                at = end
+            case _:
+                return Mail(record["message_id"])
+    return Mail(record["message_id"], tuple(spans))
+
+
+def left_out(extra: str) -> Sequence[Span]:
+    """Return the parts of a stored ticket's description that nobody is asked about; `extra` is its JSON."""
+    if '"left_out"' not in extra:  # most tickets: a look at the text costs less than reading it as JSON
+        return ()
+    mail = mail_of(json.loads(extra))
+    return mail.left_out if mail else ()
+
+
+def without(text: str | None, spans: Iterable[Span]) -> str | None:
+    """Return a text without some parts of it, and the whole text where no letter would be left."""
+    if not text or not spans:
+        return text
+    kept, at = [], 0
+    for begin, end in spans:
+        kept.append(text[at:begin])
+        at = end
+    rest = "".join((*kept, text[at:])).strip()
+    return rest if any(map(str.isalpha, rest)) else text

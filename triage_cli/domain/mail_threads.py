@@ -1,0 +1,92 @@
+"""Threads of mails: one conversation is one ticket, and each of its mails is kept once."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from triage_cli.domain.dedup import Identified, encoded, reset
+from triage_cli.domain.errors import RowError
+from triage_cli.domain.mail import THREAD, Mail, mail_of
+from triage_cli.domain.serialization import from_json
+from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
+
+# Characters of JSON that the later mails of one ticket may take.
+LONGEST = 1 << 20
+
+
+def apart(chunks: Iterable[Sequence[TicketDraft | Rejected]]) -> Iterator[Sequence[TicketDraft | Rejected]]:
+    """Yield chunks that hold at most one mail of a thread: the next is decided on what that has made of the ticket."""
+    for chunk in chunks:
+        begin = 0
+        threads: set[tuple[str, str | None]] = set()
+        for place, row in enumerate(chunk):
+            if not isinstance(row, TicketDraft) or row.origin != "mail":
+                continue
+            if (row.source, row.external_id) in threads:
+                yield chunk[begin:place]
+                begin = place
+                threads.clear()
+            threads.add((row.source, row.external_id))
+        yield chunk[begin:] if begin else chunk
+
+
+def joined(known: Ticket, item: Identified) -> Ticket | None:
+    """Return a ticket with one more mail of its thread, or None where it has that mail.
+
+    The ticket's text stays that of the first mail. Where the first mail comes after a reply to it, it takes the
+    reply's place, and the ticket is `new` again unless a verdict holds it. Raises `RowError` for another mail under a
+    Message-ID that is known, and for a thread that is full.
+    """
+    draft, extra = item.draft, from_json(known.extra)
+    mail, opener = mail_of(draft.extra), mail_of(extra)
+    if mail is None:
+        return None
+    thread = [each for each in _listed(extra.get(THREAD)) if isinstance(each, dict)]
+    mails = {each.get("message_id"): (each.get("from"), each.get("date")) for each in thread}
+    if opener is not None:
+        mails[opener.message_id] = (known.customer_id, known.created_at)
+    if mail.message_id in mails:
+        if mails[mail.message_id] != (draft.customer_id, draft.created_at):
+            raise RowError(f"line {draft.line}: the Message-ID {mail.message_id[:200]} is that of another mail")
+        return None
+    first = mail.message_id == known.external_id and opener is not None
+    if first and opener is not None:
+        thread.insert(0, _entry(opener, known.customer_id, known.created_at, known.subject, known.description, extra))
+        extra = dict(draft.extra)
+    else:
+        thread.append(_entry(mail, draft.customer_id, draft.created_at, draft.subject, draft.description, draft.extra))
+    after = encoded({**extra, THREAD: thread})
+    if len(after) > LONGEST:
+        raise RowError(
+            f"line {draft.line}: its thread holds {len(thread)} mails and would be over 1 MB",
+            hint="a thread that long is rarely one matter: keep the mail where it is",
+        )
+    ticket = known._replace(extra=after, revision=known.revision + 1)
+    return _opened(ticket, item) if first else ticket
+
+
+def length(ticket: Ticket) -> int:
+    """Return how many mails a ticket's thread has, the first one included."""
+    return 1 + len(_listed(from_json(ticket.extra).get(THREAD)))
+
+
+def _opened(ticket: Ticket, item: Identified) -> Ticket:
+    """Return a ticket whose text is this mail."""
+    draft: TicketDraft = item.draft
+    ticket = ticket._replace(
+        content_hash=item.content,
+        subject=draft.subject,
+        description=draft.description,
+        customer_id=draft.customer_id,
+        created_at=draft.created_at,
+    )
+    return ticket if ticket.verdict else reset(ticket)
+
+
+def _entry(mail: Mail, *fields: Any) -> dict[str, Any]:
+    sender, date, subject, text, extra = fields
+    entry = {"message_id": mail.message_id, "from": sender, "date": date, "subject": subject, "text": text}
+    return {**entry, "attachments": extra["attachments"]} if extra.get("attachments") else entry
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

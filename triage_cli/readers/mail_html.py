@@ -1,0 +1,85 @@
+"""HTML of a mail -> text: what is read as lines becomes lines, and what it quotes begins with `>`.
+
+libxml2 parses it, by its events: a mail of tags nested a hundred thousand deep costs what its length costs, and no tree
+is built.
+"""
+
+import re
+from collections.abc import Mapping
+
+_LINES = frozenset((
+    "address", "article", "aside", "blockquote", "br", "caption", "center", "dd", "div", "dl", "dt", "fieldset",
+    "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "option",
+    "p", "pre", "section", "table", "tr", "ul",
+))  # fmt: skip
+_PARAGRAPHS = frozenset(("p", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "table", "ul", "ol"))
+_UNSEEN = frozenset(("head", "script", "style", "template", "title"))
+_GAP = re.compile(r"[ \t\r\n\f]+")
+
+
+def text_of(html: str) -> str:
+    """Return the text of an HTML document or of a piece of one."""
+    from lxml import etree
+
+    parser = etree.HTMLParser(target=_Lines(), huge_tree=True)
+    parser.feed(html)
+    return str(parser.close())
+
+
+class _Lines:
+    """Collects lines from the parser's events."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._line: list[str] = []
+        self._quoted = 0
+        self._unseen = 0
+        self._exact = 0
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if tag in _UNSEEN:
+            self._unseen += 1
+        if tag in _LINES:
+            self._end_line(blank=tag in _PARAGRAPHS)
+        if tag == "li":
+            self._line.append("* ")
+        elif tag in ("td", "th") and self._line:
+            self._line.append(" ")
+        self._quoted += tag == "blockquote"
+        self._exact += tag == "pre"
+        if tag == "img" and self._unseen == 0 and (described := attributes.get("alt")):
+            self._line.append(_GAP.sub(" ", described))
+
+    def end(self, tag: str) -> None:
+        if tag in _UNSEEN:
+            self._unseen -= 1
+        if tag in _LINES and tag != "br":
+            self._end_line(blank=tag in _PARAGRAPHS)
+        self._quoted -= tag == "blockquote"
+        self._exact -= tag == "pre"
+
+    def data(self, text: str) -> None:
+        if self._unseen > 0:
+            return
+        if self._exact <= 0:
+            self._line.append(_GAP.sub(" ", text))
+            return
+        first, *others = text.split("\n")
+        self._line.append(first)
+        for line in others:
+            self._end_line(blank=False, kept=True)
+            self._line.append(line)
+
+    def close(self) -> str:
+        self._end_line(blank=False)
+        return "\n".join(self._lines).strip("\n")
+
+    def _end_line(self, *, blank: bool, kept: bool = False) -> None:
+        line = "".join(self._line)
+        line = line.rstrip() if self._exact > 0 else _GAP.sub(" ", line).strip()
+        self._line.clear()
+        mark = "> " if self._quoted > 0 else ""
+        if line or kept:
+            self._lines.append(f"{mark}{line}")
+        if blank and self._lines and self._lines[-1] not in ("", ">"):
+            self._lines.append(mark.rstrip())

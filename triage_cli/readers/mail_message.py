@@ -1,0 +1,196 @@
+"""One mail -> one draft: RFC 5322 and MIME by the standard library, and by hand what that is too strict with.
+
+The thread's first mail gives the ticket its external id, so that a reply finds the ticket: it stands first in
+`References` (RFC 5322, section 3.6.4), or alone in `In-Reply-To`.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from email import policy
+from email.errors import HeaderParseError
+from email.header import decode_header
+from email.message import Message
+from email.parser import BytesParser
+from email.utils import getaddresses, parsedate_to_datetime
+from typing import Any, NamedTuple, TypeAlias
+
+from triage_cli.domain.mail import MAIL, Mail
+from triage_cli.domain.tickets import TicketDraft
+from triage_cli.readers import mail_html, mail_quotes
+from triage_cli.readers.decoding import LONGEST, decoded
+from triage_cli.readers.values import moment
+
+COLUMNS = ("message_id", "from", "to", "date", "subject", "text")
+_DEEPEST = 50  # multiparts within one another
+_MULTIPARTS = 100  # of one mail: each line of it is held against the ends of all that are open
+_PARTS = 20_000
+_HEADER = 2048  # characters of one header that are looked at; of `References` its beginning is what counts
+_NAMES = 100  # attachments
+# The class is generic in stubs alone.
+Part: TypeAlias = "Message[Any, Any]"
+_ID = re.compile(r"<\s*([^<>\s]{1,300})\s*>")
+_BARE = re.compile(r"[^<>\s]{1,300}")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+class _Bounded(policy.EmailPolicy):
+    """Parses the beginning of a header: the parsers of structured ones take quadratic time."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = super().header_source_parse(sourcelines)
+        return name, value[:_HEADER]
+
+
+_POLICY = _Bounded()
+
+
+class UnreadableMailError(ValueError):
+    """A mail that cannot become a ticket; the message says why."""
+
+
+class _Found(NamedTuple):
+    """What a mail's parts hold: texts in their order, names of attachments, and whether a part could not be read."""
+
+    texts: list[str]
+    attachments: list[str]
+    broken: list[str]
+
+
+def draft_of(data: bytes, *, whole: bool = True) -> TicketDraft:
+    """Return the draft that a mail becomes; not `whole`: it is too long. Raises `UnreadableMailError`."""
+    if not whole:
+        raise UnreadableMailError("over 50 MB")
+    if b"\0" in data:
+        raise UnreadableMailError("holds NUL bytes")
+    if data.lower().count(b"boundary=") > _MULTIPARTS or data.count(b"\n--") > _PARTS:
+        raise UnreadableMailError("its MIME tree has too many parts")
+    found = _Found([], [], [])
+    try:
+        message = BytesParser(policy=_POLICY).parsebytes(data)
+        _read(message, found, _DEEPEST)
+    except (ValueError, LookupError, AttributeError, TypeError, AssertionError, RecursionError) as error:
+        # The parsers of structured headers raise any of these for headers that are none.
+        raise UnreadableMailError(f"its MIME tree is broken ({type(error).__name__})") from error
+    raw = {name.lower(): value for name, value in reversed(list(message.raw_items()))}
+    subject = _header(raw, "subject") or None
+    text = "\n\n".join(found.texts).strip() or None
+    if "\0" in (text or ""):
+        raise UnreadableMailError("holds NUL bytes")
+    if text is None and found.broken:
+        raise UnreadableMailError(f"its MIME tree is broken: {found.broken[0]}")
+    if text is None and subject is None:
+        raise UnreadableMailError("neither subject nor text")
+    if len(text or "") + len(subject or "") > LONGEST:
+        raise UnreadableMailError("its text is over 1 MB")
+    sender, date, strange_date = _sender(raw), *_date(raw)
+    own = _own_id(raw, sender, date, subject, text)
+    before = next((each for name in ("references", "in-reply-to") for each in _ids(raw, name) if each != own), None)
+    spans = mail_quotes.left_out(text or "", subject=subject, reply=before is not None)
+    named = {"from": _header(raw, "from"), "to": _header(raw, "to"), "cc": _header(raw, "cc"), "date": strange_date}
+    extra: dict[str, Any] = {name: value for name, value in named.items() if value}
+    if found.attachments:
+        extra["attachments"] = found.attachments[:_NAMES]
+    return TicketDraft(
+        subject=subject,
+        description=text,
+        customer_id=sender,
+        created_at=date,
+        external_id=before or own,
+        extra={**extra, MAIL: Mail(own, spans).record()},
+        cells=(own, named["from"], named["to"], date or strange_date, subject, text),
+        size=len(data),
+        origin="mail",
+    )
+
+
+def _read(part: Part, found: _Found, depth: int) -> None:
+    """Collect what a part and the parts within it hold."""
+    kind = part.get_content_type()
+    name = part.get_filename()
+    if part.get_content_maintype() == "multipart":
+        payload = part.get_payload()
+        within = [each for each in payload if isinstance(each, Message)] if isinstance(payload, list) else []
+        if not within:
+            found.broken.append("a multipart without its parts")
+        elif depth == 0:
+            raise UnreadableMailError("its MIME tree is nested too deep")
+        elif kind == "multipart/alternative":
+            _read_alternative(within, found, depth - 1)
+        else:
+            for each in within:
+                _read(each, found, depth - 1)
+    elif kind in ("text/plain", "text/html") and name is None and part.get_content_disposition() != "attachment":
+        if text := _text(part, kind):
+            found.texts.append(text)
+    else:
+        attached = name or str(part.get("content-description") or kind)
+        found.attachments.append(_CONTROLS.sub(" ", attached)[:200])
+
+
+def _read_alternative(parts: list[Part], found: _Found, depth: int) -> None:
+    """Collect one of several forms of the same text: the plain one, unless it is empty."""
+    forms = []
+    for part in parts:
+        form = _Found([], [], [])
+        _read(part, form, depth)
+        found.attachments.extend(form.attachments)
+        found.broken.extend(form.broken)
+        if form.texts:
+            forms.append((part.get_content_type() != "text/plain", form.texts))
+    if forms:
+        found.texts.extend(min(forms, key=lambda form: form[0])[1])
+
+
+def _text(part: Part, kind: str) -> str:
+    payload = part.get_payload(decode=True)
+    data = payload if isinstance(payload, bytes) else b""
+    if len(data) > 8 * LONGEST:  # of HTML most is no text
+        raise UnreadableMailError("its text is over 1 MB")
+    text = decoded(data, part.get_content_charset()).replace("\r\n", "\n").replace("\r", "\n")
+    text = mail_html.text_of(text) if kind == "text/html" else text
+    return "\n".join(map(str.rstrip, text.split("\n"))).strip("\n")
+
+
+def _header(raw: dict[str, str], name: str) -> str:
+    """Return a header as it is read, its words decoded (RFC 2047), on one line."""
+    value = _CONTROLS.sub(" ", raw.get(name, "")[:_HEADER])
+    try:
+        pieces = decode_header(value) if "=?" in value else [(value, None)]
+    except HeaderParseError:
+        pieces = [(value, None)]
+    texts = [decoded(_bytes(piece), charset) for piece, charset in pieces]
+    return " ".join(_CONTROLS.sub(" ", "".join(texts)).split())
+
+
+def _bytes(piece: str | bytes) -> bytes:
+    return piece if isinstance(piece, bytes) else piece.encode("utf-8", "surrogateescape")
+
+
+def _ids(raw: dict[str, str], name: str) -> Iterator[str]:
+    return (match[1] for match in _ID.finditer(raw.get(name, "")[:_HEADER]))
+
+
+def _own_id(raw: dict[str, str], *what: str | None) -> str:
+    """Return a mail's Message-ID, or where it has none a name made of what it says."""
+    bare = _BARE.fullmatch(raw.get("message-id", "").strip())
+    made = hashlib.sha256("\0".join(each or "" for each in what).encode("utf-8", "replace")).hexdigest()[:32]
+    return next(_ids(raw, "message-id"), bare[0] if bare else f"{made}@unnamed.invalid")
+
+
+def _sender(raw: dict[str, str]) -> str | None:
+    """Return who wrote a mail: the address, or what stands in its place."""
+    value = raw.get("from", "")[:_HEADER]
+    addresses = [address for _, address in getaddresses([value]) if "@" in address]
+    found = addresses[0] if addresses else _header(raw, "from")
+    return decoded(_bytes(found), None)[:320] or None
+
+
+def _date(raw: dict[str, str]) -> tuple[str | None, str]:
+    """Return when a mail was sent, and what it says of that where it cannot be read."""
+    value = raw.get("date", "").strip()[:100]
+    try:
+        found = moment(parsedate_to_datetime(value).isoformat()) if value else None
+    except (ValueError, TypeError, IndexError, OverflowError):
+        found = None
+    return found, "" if found else _header(raw, "date")[:100]

@@ -1,0 +1,134 @@
+"""Which parts of a mail repeat or surround what its sender wrote: quotes, a signature, a banner of the mail system.
+
+quotequail finds quotes. Its cost grows with the square of a mail's lines, so it is shown the first ones, shortened.
+Signatures and banners are found by their first line: the delimiter of RFC 3676 (section 4.3), a closing phrase that
+stands alone, what a telephone adds, what a mail system warns of.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
+
+from triage_cli.domain.mail import Span
+
+# So many of a mail's first lines, and of each so many characters.
+_LINES, _WIDTH = 300, 300
+_ADDRESSES = 4  # "@" in a line; one of quotequail's patterns takes cubic time in their number
+_LEAST = 8  # letters that stand above a signature
+_TAIL = 12  # lines of a signature
+_TOP = 6  # lines within which a banner begins
+_REPLY = re.compile(r"\s*(?:re|r|aw|antw|sv|vs|odp|ref|rif|res|回复|答复|回覆)(?:\[\d+\])?\s*[:\uff1a]", re.IGNORECASE)
+_CLOSINGS = (
+    "--", "(?:with )?(?:(?:best|kind|kindest|warm) )?(?:regards|wishes)", "sincerely(?: yours)?", "yours [a-z]+", "mfg",
+    "(?:bien )?cordialement", "bien à vous",
+    "(?:mit )?(?:freundlichen?|besten?|lieben?|herzlichen?|viele) (?:grüße?n?|gruessen?|gruß)",
+    "salutations(?: distinguées)?", "un saludo", "saludos(?: cordiales)?", "atentamente", "cordiali saluti",
+    "distinti saluti", "atenciosamente", "met vriendelijke groet(?:en)?", "groet(?:en|jes)?", "med vänlig hälsning",
+    "med venlig hilsen(?: / kind regards)?", "pozdrawiam", "terveisin",
+)  # fmt: skip
+_THANKS = ("(?:many |with )?thanks", "thank you", "cheers", "best", "vielen dank", "danke", "merci", "gracias")
+_DEVICES = (
+    "sent from my .{1,40}", "sent (?:from|with|via) (?:mail|outlook|yahoo|windows|airmail|mobile|proton|spark).{0,60}",
+    "get outlook for .{1,60}", "von meinem .{1,40} gesendet", "gesendet (?:von|mit) .{1,40}",
+    "envoyé (?:de|depuis) mon .{1,40}", "enviado (?:desde|do) m.{1,40}", "inviato da .{1,40}",
+    "verzonden vanaf .{1,40}", "skickat från .{1,40}", "lähetetty .{1,40}",
+)  # fmt: skip
+_CLOSING = re.compile(f"(?:{'|'.join(_CLOSINGS)})[,.! ]*", re.IGNORECASE)
+_THANK = re.compile(f"(?:{'|'.join(_THANKS)})[,.! ]*", re.IGNORECASE)
+_DEVICE = re.compile(f"[<(]?(?:{'|'.join(_DEVICES)})", re.IGNORECASE)
+_SENTENCE = re.compile(r".{61}|.*[.?!]$")
+_BANNER = re.compile(
+    r"\W*(?:caution|warning|external|achtung|vorsicht|extern|attention|avertissement|precaución)\b"
+    r"[^\0]{0,200}\b(?:e-?mail|message|sender|nachricht|absender|courriel|correo|organi[sz]ation)\b|\W*\[external\]\W*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_DISCLAIMER = re.compile(
+    r"\W*(?:confidentiality|disclaimer|privileged|(?:this|the information (?:contained )?in this|diese|ce|este) "
+    r"(?:e-?mail|message|nachricht|courriel|mensaje|correo))\b"
+    r"[^\0]{0,300}\b(?:confidential|intended|privileged|recipient|vertraulich|empfänger|confidentiel|destinataire|destinatario)",
+    re.IGNORECASE,
+)
+
+
+def left_out(text: str, *, subject: str | None, reply: bool) -> Sequence[Span]:
+    """Return the parts of a mail's text that its sender did not write for it; none where nothing would be left.
+
+    Only a reply (by its headers or its subject) quotes: what a first mail passes on is what it is about.
+    """
+    lines = text.split("\n")
+    dropped = [False] * len(lines)
+    _drop_notices(lines, dropped)
+    if reply or _REPLY.match(subject or ""):
+        _drop_quotes(lines, dropped)
+    _drop_signature(lines, dropped)
+    if not any(any(map(str.isalpha, line)) for line, drop in zip(lines, dropped, strict=True) if not drop):
+        return ()
+    return _spans(lines, dropped)
+
+
+def _drop_notices(lines: Sequence[str], dropped: list[bool]) -> None:
+    """Drop the paragraphs in which a mail system warns of mail from outside, or a company of wrong recipients."""
+    place = 0
+    for filled, group in groupby(lines, key=lambda line: bool(line.strip())):
+        paragraph = list(group)
+        end = place + len(paragraph)
+        beginning = "\n".join(paragraph[:8])[:800]
+        if filled and (_DISCLAIMER.match(beginning) or (place < _TOP and _BANNER.match(beginning))):
+            dropped[place:end] = [True] * len(paragraph)
+        place = end
+
+
+def _drop_quotes(lines: Sequence[str], dropped: list[bool]) -> None:
+    import quotequail
+
+    seen = "\n".join(line[:_WIDTH] if line.count("@") <= _ADDRESSES else "." for line in lines[:_LINES])
+    found = quotequail.unwrap(seen)
+    if found is not None:  # it returns the texts above and below a quote, stripped
+        above, below = found.get("text_top", ""), found.get("text_bottom", "")
+        lead, length = len(seen) - len(seen.lstrip()), len(seen.rstrip())
+        begin = seen.count("\n", 0, lead + len(above)) + 1 if above else 0
+        end = seen.count("\n", 0, length - len(below)) if below else len(lines)
+        dropped[begin:end] = [True] * (end - begin)
+    for place, line in enumerate(lines):
+        dropped[place] = dropped[place] or line.startswith(">")
+
+
+def _drop_signature(lines: Sequence[str], dropped: list[bool]) -> None:
+    """Drop the last lines from a closing phrase on, where a message stands above it."""
+    kept = [place for place, drop in enumerate(dropped) if not drop and lines[place].strip()]
+    tail = kept[-_TAIL:]
+    for number, place in enumerate(tail):
+        after = tail[number + 1 :]
+        if _ends(lines[place].strip(), [lines[each].strip() for each in after]) and _is_message(lines, kept, place):
+            dropped[place:] = [True] * (len(lines) - place)
+            return
+
+
+def _ends(line: str, after: Sequence[str]) -> bool:
+    """Tell whether a signature begins with a line."""
+    if _CLOSING.fullmatch(line):
+        return True
+    if _THANK.fullmatch(line):
+        return len(after) <= 4 and not any(map(_SENTENCE.match, after))
+    return len(after) <= 3 and bool(_DEVICE.fullmatch(line))
+
+
+def _is_message(lines: Sequence[str], kept: Sequence[int], end: int) -> bool:
+    letters = 0
+    for place in kept:
+        if place >= end or letters >= _LEAST:
+            break
+        letters += sum(map(str.isalpha, lines[place]))
+    return letters >= _LEAST
+
+
+def _spans(lines: Sequence[str], dropped: Sequence[bool]) -> list[Span]:
+    """Return the stretches of dropped lines, each with the line end after it."""
+    spans, at = [], 0
+    for drop, group in groupby(zip(lines, dropped, strict=True), key=itemgetter(1)):
+        end = at + sum(len(line) + 1 for line, _ in group)
+        if drop:
+            spans.append((at, end))
+        at = end
+    return [(begin, min(end, at - 1)) for begin, end in spans if begin < at - 1]
