@@ -45,7 +45,7 @@ class _Bounded(policy.EmailPolicy):
 _POLICY = _Bounded()
 
 
-class UnreadableMailError(ValueError):
+class UnreadableMailError(Exception):
     """A mail that cannot become a ticket; the message says why."""
 
 

@@ -102,7 +102,7 @@ class LocalTriage:
 
     def _stored(self, intake: Intake, drafts: Iterator[TicketDraft | Rejected]) -> Iterator[Sequence[Outcome[Ticket]]]:
         for draft in drafts:
-            if isinstance(draft, Rejected) or draft.origin == "row":
+            if isinstance(draft, Rejected) or draft.origin in ("row", "mail"):
                 yield from intake.chunks(chain([draft], drafts))
             else:
                 yield [intake.one(draft, None, self._store.save)]

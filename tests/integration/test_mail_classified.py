@@ -1,0 +1,87 @@
+"""Whoever is asked about a mail reads no quotes, no signature, no banner: each kind of classifier, and learning."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.llm_classifiers import TYPES, opened
+from tests.support.llm_server import serving
+from tests.support.mails import mail, mbox
+from tests.support.world import World, a_budget
+from triage_cli.domain import dedup, ids
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.readers import open_table
+from triage_cli.stores.model_registry import SqlModelRegistry
+
+ASK = "The invoice is wrong."
+CANARY = "canary wombat"
+TEXT = f"{ASK}\n\nOn Mon, 2 Nov 2026 at 10:00, Support <help@x.example> wrote:\n> {CANARY}\n> end\n\n-- \n{CANARY}"
+MAIL = mbox(mail(TEXT, subject="Re: Question"))
+
+
+def a_ticket() -> Ticket:
+    (draft,) = open_table(io.BytesIO(MAIL), "box").rows
+    assert isinstance(draft, TicketDraft)
+    assert draft.text == f"Re: Question\n{ASK}"
+    return dedup.new_ticket(dedup.identify(draft), ids.new_id(), ids.now(), None)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_language_model_reads_what_was_written_for_the_mail(kind: str) -> None:
+    ticket = a_ticket()
+    with serving() as server:
+        classifier = opened(server, kind)
+        (outcome,) = [o for chunk in classifier.classify([[ticket]], a_budget()) for o in chunk]
+        body = json.dumps([asked.body for asked in server.asked])
+    assert ASK in body
+    assert CANARY not in body
+    assert outcome.value is not None
+    (step,) = outcome.value.steps
+    assert step.answer_key == ids.answer_key(classifier.fingerprint, f"Re: Question\n{ASK}")
+
+
+def test_the_store_keeps_the_whole_and_what_is_learned_from_is_the_rest(world: World) -> None:
+    triage = world.triage()
+    list(triage.create(open_table(io.BytesIO(MAIL), "box").rows))
+    list(triage.classify(Selection(), ClassifyPlan()))
+    list(triage.give_verdicts([VerdictDraft(0, "1@x", "Billing")]))
+    (ticket,) = triage.find(Selection())
+    assert CANARY in (ticket.description or "")
+    (labelled,) = SqlModelRegistry(world.store).labelled()  # type: ignore[arg-type]
+    assert labelled.text == f"Re: Question\n{ASK}"
+
+
+def test_the_embedded_model_is_asked_about_the_rest(fitted: Cli) -> None:
+    """Two mails that differ in what is left out alone are one question, which has one answer."""
+    other = mail(TEXT.replace(CANARY, "something else"), subject="Re: Question", name="2@x")
+    done = fitted("run", "-q", "-o", "jsonl", stdin=MAIL + mbox(other))
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads(line) for line in done.stdout.splitlines())
+    assert first["triage_confidence"] == second["triage_confidence"]
+    keys = {
+        answer["answer_key"]
+        for row in (first, second)
+        for answer in json.loads(fitted("show", row["triage_ticket_id"], "-o", "json").stdout)["classifications"]
+    }
+    assert len(keys) == 1
+
+
+def test_our_own_export_carries_what_is_left_out_to_eval_and_to_another_database(fitted: Cli, tmp_path: Path) -> None:
+    assert fitted("create", "-q", stdin=MAIL).returncode == 0
+    (line,) = fitted("list", "-o", "jsonl").stdout.splitlines()
+    record: dict[str, Any] = json.loads(line)
+    labelled = tmp_path / "labelled.jsonl"
+    labelled.write_text("".join(json.dumps(record | {"label": "General"}) + "\n" for _ in range(3)))
+    report = tmp_path / "report.html"
+    assert fitted("eval", str(labelled), "--report", str(report), "-q").returncode == 0
+    assert ASK in report.read_text()
+    assert CANARY not in report.read_text()
+    there = {"TRIAGE_DB": str(tmp_path / "other.db")}
+    assert fitted("create", "-q", stdin=line, **there).returncode == 0
+    (again,) = fitted("list", "-o", "jsonl", **there).stdout.splitlines()
+    assert json.loads(again)["extra"]["mail"] == record["extra"]["mail"]
