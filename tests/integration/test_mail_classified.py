@@ -52,7 +52,7 @@ def test_the_store_keeps_the_whole_and_what_is_learned_from_is_the_rest(world: W
     list(triage.give_verdicts([VerdictDraft(0, "1@x", "Billing")]))
     (ticket,) = triage.find(Selection())
     assert CANARY in (ticket.description or "")
-    (labelled,) = SqlModelRegistry(world.store).labelled()  # type: ignore[arg-type]
+    (labelled,) = SqlModelRegistry(world.store).labelled()
     assert labelled.text == f"Re: Question\n{ASK}"
 
 

@@ -264,14 +264,14 @@ def test_a_large_mailbox_takes_the_memory_of_one_mail() -> None:
 
 
 def test_folders_of_mails_are_read_file_by_file(tmp_path: Path) -> None:
-    for folder, name, text in (
+    for part, name, text in (
         ("new", "2.host", "b"),
         ("cur", "1.host:2,S", "a"),
         ("tmp", "3.host", "no"),
         ("new", ".x", "no"),
     ):
-        (tmp_path / "box" / folder).mkdir(parents=True, exist_ok=True)
-        (tmp_path / "box" / folder / name).write_bytes(mail(text, name=f"{text}@x"))
+        (tmp_path / "box" / part).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "box" / part / name).write_bytes(mail(text, name=f"{text}@x"))
     (tmp_path / "box" / "cur" / "9.host").write_bytes(mail("", subject=None))
     folder = MailFolder(tmp_path / "box")
     rows = list(open_table(folder, "box", ReadOptions()).rows)

@@ -41,7 +41,9 @@ Source = Annotated[
 ]
 Kind = Annotated[
     str | None,
-    typer.Option("--format", metavar="csv|tsv|json|jsonl|eml|mbox", help="Else found out.", show_default=False),
+    typer.Option(
+        "--format", metavar="NAME", help="csv, tsv, json, jsonl, eml, mbox; else found out.", show_default=False
+    ),
 ]
 Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Else found out.", show_default=False)]
 Delimiter = Annotated[str | None, typer.Option(metavar="CHAR", help="Else found out.", show_default=False)]

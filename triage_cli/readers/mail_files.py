@@ -30,12 +30,12 @@ class RawMail(NamedTuple):
 
     place: str
     line: int
-    data: bytes
+    content: bytes
     rest: Iterable[str] = ()
 
     @property
     def is_whole(self) -> bool:
-        """Tell whether `data` is all of it."""
+        """tell whether `content` is all of it."""
         return isinstance(self.rest, tuple)
 
 

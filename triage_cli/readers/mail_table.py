@@ -15,8 +15,8 @@ _TAKEN = "external_id ← Message-ID of the thread's first mail, customer_id ←
 
 def mail_table(mails: Iterable[RawMail], name: str, options: ReadOptions) -> Table:
     """Return the tickets in mails. Raises `UsageError` for options that only a table can have."""
-    told = ((options.mapping, "--map"), (options.encoding, "--encoding"), (options.delimiter, "--delimiter"))
-    for given, option in (*told, (not options.header, "--no-header")):
+    of_tables = ((options.mapping, "--map"), (options.encoding, "--encoding"), (options.delimiter, "--delimiter"))
+    for given, option in (*of_tables, (not options.header, "--no-header")):
         if given:
             raise UsageError(f"{option} is for tables, and {name} is mail", hint="leave it out: a mail names its parts")
     source = options.source or SOURCE
@@ -38,8 +38,8 @@ def drafts(mails: Iterable[RawMail], source: str) -> Iterator[TicketDraft | Reje
     """Yield a draft or a rejection for every mail."""
     for row, mail in enumerate(mails):
         try:
-            draft = draft_of(mail.data, whole=mail.is_whole)
+            draft = draft_of(mail.content, whole=mail.is_whole)
         except UnreadableMailError as error:
-            yield Rejected(row, mail.line, RowError(f"{mail.place}: {error}"), as_mbox(mail.data), rest=mail.rest)
+            yield Rejected(row, mail.line, RowError(f"{mail.place}: {error}"), as_mbox(mail.content), rest=mail.rest)
         else:
             yield draft._replace(row=row, line=mail.line, source=source)
