@@ -35,7 +35,7 @@ class RawMail(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """tell whether `content` is all of it."""
+        """Tell whether `content` is all of it."""
         return isinstance(self.rest, tuple)
 
 
