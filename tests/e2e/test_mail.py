@@ -83,6 +83,16 @@ def test_a_refusal_is_a_dead_letter_whose_reason_is_told(mailing: Cli, server: M
     assert len(server.got) == 2
 
 
+def test_doctor_sends_one_marked_mail(mailing: Cli, server: MailStub) -> None:
+    done = mailing("doctor", "--send", "desk", **LOGIN)
+    assert (done.returncode, "accepted the test ticket triage-test-" in done.stdout) == (0, True)
+    assert server.got[0].message["subject"] == "[Billing] Test of triage: please ignore"
+    assert rows(mailing.db, "select count(*) from deliveries") == [(0,)]
+    server.at_data = lambda _: "554 5.7.1 looks like spam"
+    done = mailing("doctor", "--send", "desk", **LOGIN)
+    assert (done.returncode, "answered 554; it said: 5.7.1 looks like spam" in done.stdout) == (8, True)
+
+
 def test_what_may_pass_is_tried_again(mailing: Cli, server: MailStub) -> None:
     answers = iter(["451 later", "451 later"])
     server.at_rcpt = lambda _: next(answers, None)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.cli import Cli
-from triage_cli.config import Config, destinations, http_destination, load_config
+from triage_cli.config import Config, destinations, http_destination, load_config, mail_destination
 from triage_cli.config.models import KEY_VARIABLES
 from triage_cli.config.secrets import secret_variables
 from triage_cli.config.validators import Field, variable
@@ -44,7 +44,7 @@ def within(check: object) -> Iterator[object]:
 
 def tables() -> dict[str, Mapping[str, Field]]:
     """Return the tables of keys that the schema has, by their name."""
-    places = [vars(module).items() for module in (SCHEMA, destinations, http_destination)]
+    places = [vars(module).items() for module in (SCHEMA, destinations, http_destination, mail_destination)]
     found = {name: value for items in places for name, value in items if isinstance(value, Mapping) and name.isupper()}
     return {name: table for name, table in found.items() if table and isinstance(next(iter(table.values())), Field)}
 
@@ -74,13 +74,14 @@ classifiers:
   own: {type: anthropic, model: m}
   local: {type: local}
 destinations:
+  mail: {type: mail, host: h, from: a@b, to: c@d, user_env: MAIL_USER, password_env: MAIL_PASSWORD}
   page: {type: command, run: [./page.sh]}
   hook: {type: webhook, url: "http://127.0.0.1:9", secret_env: [HOOK_NEW, HOOK_OLD]}
 webhooks:
   desk: {type: hmac, secret_env: DESK, header: X-Sign, fields: {subject: s}}
 routes: [{to: page}]
 """
-NAMED = {"MY_GPT", "HOOK_NEW", "HOOK_OLD", "DESK"}
+NAMED = {"MY_GPT", "HOOK_NEW", "HOOK_OLD", "DESK", "MAIL_USER", "MAIL_PASSWORD"}
 
 
 def test_a_command_is_handed_no_secret_and_all_else(fitted: Cli) -> None:

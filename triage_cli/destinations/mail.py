@@ -1,7 +1,6 @@
 """Mail over SMTP: to all recipients or to none, under one Message-ID over all attempts."""
 
 import asyncio
-import smtplib
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from triage_cli.domain.serialization import encodable
 from triage_cli.runtime import exhausted
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.network import Network
-from triage_cli.runtime.smtp import MailServer, SmtpConnection
+from triage_cli.runtime.smtp import MailConnectionLost, MailError, MailRefusal, MailServer, SmtpConnection
 from triage_cli.runtime.unreachable import reason
 
 # So many mails are handed over at once: mail servers refuse clients that come with more.
@@ -100,7 +99,7 @@ class MailDestination:
 
         async def one(parcel: OutgoingDelivery) -> Outcome[Receipt]:
             loop = asyncio.get_running_loop()
-            connection = SmtpConnection(server)
+            connection = server.connection()
             timer = loop.call_later(self._timeout, connection.expire)
             try:
                 return await loop.run_in_executor(threads, self._one, connection, parcel)
@@ -126,7 +125,7 @@ class MailDestination:
             )
         except DeliveryError as failure:
             error = failure
-        except smtplib.SMTPResponseException as refusal:
+        except MailRefusal as refusal:
             error = self._refusal(refusal.smtp_code, refusal.smtp_error)
         except OSError as failure:
             if lack := exhausted.of(failure, probing=True):
@@ -175,9 +174,9 @@ class MailDestination:
         server = f"{self._mail.host}:{self._mail.port}"
         if connection.expired or any(isinstance(cause, TimeoutError) for cause in exhausted.causes(failure)):
             why = f"{self.name} did not answer within {self._timeout:g} s"
-        elif isinstance(failure, smtplib.SMTPServerDisconnected):
+        elif isinstance(failure, MailConnectionLost):
             why = f"{self.name} cannot be reached at {server}: it closed the connection"
-        elif isinstance(failure, smtplib.SMTPException):
+        elif isinstance(failure, MailError):
             return DeliveryError(
                 f"{self.name} cannot be used at {server}: {self._kept(str(failure))}",
                 hint="see tls, user_env and password_env in the config",

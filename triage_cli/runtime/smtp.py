@@ -1,4 +1,7 @@
-"""Connections to a mail server: with TLS or without, and an end to waiting however slowly the server answers."""
+"""Connections to a mail server: with TLS or without, and an end to waiting however slowly the server answers.
+
+It is a part of `runtime.network`, through which alone a `MailServer` is got.
+"""
 
 import smtplib
 import socket
@@ -8,6 +11,10 @@ from typing import Any, Literal, NamedTuple
 
 # How the connection is encrypted: from its start, once STARTTLS was agreed on, or not at all.
 Tls = Literal["implicit", "starttls", "none"]
+# What a connection raises: a code that is no yes, an end without an answer, and all else that is no mail server's way.
+MailRefusal = smtplib.SMTPResponseException
+MailConnectionLost = smtplib.SMTPServerDisconnected
+MailError = smtplib.SMTPException
 # What we call ourselves (RFC 5321, 4.1.3): an address says less of this machine than its name, and needs no look-up.
 OWN_NAME = "[127.0.0.1]"
 
@@ -20,6 +27,10 @@ class MailServer(NamedTuple):
     tls: Tls
     context: ssl.SSLContext | None
     timeout: float
+
+    def connection(self) -> "SmtpConnection":
+        """Return a connection that is not open yet."""
+        return SmtpConnection(self)
 
 
 class SmtpConnection(smtplib.SMTP):
