@@ -20,10 +20,10 @@ OTHERS = {"api/problems.py": "error.detail", "classifiers/llm/batch/openai.py": 
 
 def looks(source: str) -> Iterator[str]:
     """Yield the expressions that read an event's data, before it is logged (`data`) or after (`detail`)."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Attribute) and node.attr in ("data", "detail") and isinstance(node.ctx, ast.Load):
-            if ast.unparse(node.value) != "self":  # an event's own methods, or no event
-                yield ast.unparse(node)
+    attributes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)]
+    for node in attributes:
+        if node.attr in ("data", "detail") and isinstance(node.ctx, ast.Load) and ast.unparse(node.value) != "self":
+            yield ast.unparse(node)
 
 
 def test_no_decision_is_read_from_an_event() -> None:
