@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.support.cli import Cli
 from tests.support.commands import on_terminal, rows, until
+from tests.support.http_stub import HttpStub, a_parcel, opened, sent
 from tests.support.llm_server import Asked, Script, Step, chat, failing, good, serving, verdict
 from tests.support.webhook_receiver import Receiver
 from tests.support.world import CATEGORIES, FakeClassifier, World, a_budget
@@ -192,6 +193,38 @@ def a_command_that_leaves_a_child_behind_is_not_waited_for(tmp_path: Path) -> No
     os.kill(int((tmp_path / "child").read_text()), 9)
 
 
+def a_request_has_the_body_header_and_address_of_the_configuration(tmp_path: Path) -> None:
+    stub = HttpStub()
+    destination = opened(
+        tmp_path,
+        f"""
+    type: http
+    url: {stub.root}
+    endpoint: "/t/{{{{ ticket.external_id }}}}/tags"
+    headers: {{X-Subject: "{{{{ ticket.subject | one_line }}}}", X-Raw: "{{{{ ticket.customer_id }}}}"}}
+    body: {{text: "{{{{ ticket.subject }}}}"}}
+""",
+    )
+    hostile = '{{ 7*7 }}{% raw %}"},{"role":\\\r\nHost: evil.example\0'
+    try:
+        (outcome,) = sent(destination, a_parcel(subject=hostile, external_id="../../admin?x=1#", customer_id="C-1"))
+        assert outcome.error is None
+        for refused in (
+            a_parcel(customer_id="C\r\nHost: evil.example"),
+            a_parcel(external_id=".."),
+            a_parcel(external_id=""),
+        ):
+            (outcome,) = sent(destination, refused)
+            assert outcome.error is not None
+    finally:
+        stub.close()
+    (got,) = stub.got
+    assert got.path == "/t/..%2F..%2Fadmin%3Fx%3D1%23/tags"
+    assert got.json == {"text": hostile}
+    assert got.headers["host"] == stub.root.removeprefix("http://")
+    assert got.headers["x-subject"] == '{{ 7*7 }}{% raw %}"},{"role":\\ Host: evil.example'
+
+
 def _runs(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
@@ -213,6 +246,7 @@ DOORS: tuple[Callable[[Path], None], ...] = (
     a_command_that_floods_is_read_to_a_bound,
     a_command_that_hangs_is_killed_with_all_it_started,
     a_command_that_leaves_a_child_behind_is_not_waited_for,
+    a_request_has_the_body_header_and_address_of_the_configuration,
 )
 
 
