@@ -4,6 +4,7 @@ Every command of the program is tried, found by looking through it: a new one wi
 """
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -29,6 +30,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "config check": [("", "")],
     "config schema": [("", "")],
     "create": [("tickets.csv --rejects rejects.csv", "")],
+    "pull": [("--config pull.yaml", "")],
     "run": [("- --rejects run_rejects.csv", TICKETS)],
     "classify": [("--dry-run", ""), ("", "")],
     "route": [("--dry-run", ""), ("--no-wait", "")],
@@ -61,12 +63,16 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "forget": [("--customer-id C-3 --dry-run", ""), ("--customer-id C-3 --yes", "")],
     "serve": [("--port 0", "")],
 }
-MAKERS = {"create", "run", "serve", "keys create"}  # and `db copy`, on the server that it copies to
+MAKERS = {"create", "pull", "run", "serve", "keys create"}  # and `db copy`, on the server that it copies to
 # What asks for a database that is there: commands, and the numbers of those of their cases that write.
 WRITERS = {
     "classify": {1}, "route": {1}, "reclassify": {0}, "verdict": {0, 1}, "review": {0}, "learn": {0, 1}, "eval": {1},
     "keys revoke": {0}, "db backup": {0}, "forget": {1}, "db copy": {0},
 }  # fmt: skip
+RECORD = {"type": "RECORD", "stream": "tickets", "record": {"id": "S-1", "text": "I was charged twice"}}
+PULL = f"""sources:
+  tap: {{type: command, run: [echo, '{json.dumps(RECORD)}'], fields: {{subject: text, external_id: id}}}}
+"""
 LABELLED = "id,description,customer_id,team\n" + "".join(
     f"L-{n},{text} number {n},C-{n % 5},{team}\n"
     for n, (text, team) in enumerate(
@@ -104,6 +110,8 @@ def tried(cli: Cli, name: str, case: tuple[str, str], *options: str) -> tuple[in
 @pytest.fixture
 def inputs(cli: Cli) -> Cli:
     (cli.folder / "tickets.csv").write_text(LABELLED)
+    (cli.folder / "pull.yaml").write_text(PULL)
+    (cli.folder / "pull.yaml").chmod(0o600)
     return cli
 
 

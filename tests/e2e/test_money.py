@@ -42,6 +42,7 @@ LABELLED = "subject,label\n" + "".join(f"The case number {n} of an invoice,Billi
 # Every command that there is, by its words: what is typed, and stdin. A new one needs its row here.
 COMMANDS: dict[str, list[tuple[str, str]]] = {
     "create": [("create", TICKETS)],
+    "pull": [("pull", "")],
     "classify": [
         ("classify --dry-run", ""),
         ("classify", ""),

@@ -179,6 +179,7 @@ EVERY = sorted(commands(typer.main.get_command(app.build())))
 # How each command is called so that it comes as far as it can; `new.csv` holds tickets, T-1 is one that is stored.
 CALLS: Mapping[str, tuple[str, ...]] = {
     "create": ("create new.csv", "create --subject x"),
+    "pull": ("pull", "pull --dry-run"),
     "classify": ("classify", "classify --classifier both", "classify --classifier local", "classify --batch",
                  "classify --dry-run", "classify T-1 --force --classifier decide", "classify T-1 --classifier claude"),
     "route": ("route", "route T-2", "route --retry-dead", "route T-2 --again", "route --dry-run"),
@@ -261,6 +262,8 @@ destinations:
 routes:
   - {{when: {{category: Billing}}, to: [hook, mail, kept]}}
   - {{to: "http://127.0.0.1:{port}/other"}}
+sources:
+  shop: {{type: http, url: "http://localhost:{port}/issues", fields: {{subject: title, external_id: id}}}}
 """
 NEW = "id,subject,description,customer_id,label\n" + "".join(
     f"N-{n},Refund {n},I was charged twice on my invoice {n},C-1,{('Billing', 'Technical')[n % 2]}\n" for n in range(4)

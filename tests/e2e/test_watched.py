@@ -3,6 +3,7 @@
 import csv
 import importlib
 import io
+import json
 import os
 import re
 import shutil
@@ -46,7 +47,10 @@ destinations:
   page: {{type: command, run: [./page.sh]}}
   file: {{type: file, path: queues/all.jsonl}}
 routes: [{{when: {{priority: urgent}}, to: page}}, {{to: file}}]
+sources:
+  tap: {{type: command, run: [./tap.sh], fields: {{subject: text, external_id: id}}}}
 """
+TAP = "#!/bin/sh\nhead -n 2 records.jsonl\nuntil [ -e go ]; do sleep 0.01; done\ntail -n +3 records.jsonl\n"
 PAGE = "#!/bin/sh\ncat > /dev/null\nuntil [ -e go ]; do sleep 0.01; done\n"
 VERDICTS = "external_id,category\nx1,Billing\nx2,General\n"
 # What differs between two runs: ids, keys, hashes and times that are made anew.
@@ -69,6 +73,7 @@ class Job(NamedTuple):
 
 JOBS = {
     "create": Job("create -", "empty", "creating", "rows.csv", FORMATS),
+    "pull": Job("pull", "new", "pulling tap", formats=FORMATS),
     "run": Job("run -", "large", "running", "rows.csv", FORMATS),
     "classify": Job("classify", "new", "classifying", formats=FORMATS),
     "route": Job("route", "decided", "routing", formats=FORMATS),
@@ -145,6 +150,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory, fitted_database: Path) -> Ite
             if name == "new":
                 (cli.folder / "page.sh").write_text(PAGE)
                 (cli.folder / "page.sh").chmod(0o755)
+                (cli.folder / "tap.sh").write_text(TAP)
+                (cli.folder / "tap.sh").chmod(0o755)
+                records = [
+                    {"type": "RECORD", "stream": "tickets", "record": {"id": n, "text": t}} for n, _, t, *_ in few
+                ]
+                (cli.folder / "records.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
                 (cli.folder / "config.yaml").write_text(CONFIG.format(url=desk.server.root))
                 assert cli("create", "-q", "rows.csv").returncode == 0
                 assert cli("keys", "create", "first", "--role", "agent", "-q").returncode == 0

@@ -31,6 +31,7 @@ from triage_cli.domain.errors import (
     UnavailableError,
 )
 from triage_cli.domain.runs import Action, Lease, Outcome, Run
+from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import StopControl
@@ -292,11 +293,13 @@ class Rival(SqliteStore):
         super().__init__(path)
         self._theirs = list(theirs)
 
-    def save(self, changes: Sequence[Change], lease: Lease | None = None) -> list[Conflict | None]:
+    def save(
+        self, changes: Sequence[Change], lease: Lease | None = None, cursor: SourceCursor | None = None
+    ) -> list[Conflict | None]:
         if self._theirs:
             theirs, self._theirs = self._theirs, []
             create(World(SqliteStore(self.path)), theirs)
-        return super().save(changes, lease)
+        return super().save(changes, lease, cursor)
 
 
 def test_a_lost_race_is_decided_again_and_every_row_names_a_ticket_that_exists(tmp_path: Path) -> None:
@@ -623,11 +626,13 @@ class Interrupted(SqliteStore):
         self._error = error
         self._after = after
 
-    def save(self, changes: Sequence[Change], lease: Lease | None = None) -> list[Conflict | None]:
+    def save(
+        self, changes: Sequence[Change], lease: Lease | None = None, cursor: SourceCursor | None = None
+    ) -> list[Conflict | None]:
         self._left -= 1
         if self._left == 0 and not self._after:
             raise self._error
-        answer = super().save(changes, lease)
+        answer = super().save(changes, lease, cursor)
         if self._left == 0:
             raise self._error
         return answer

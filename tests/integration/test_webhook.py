@@ -18,11 +18,11 @@ from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
 from tests.support.webhook_receiver import SECRET, Receiver, parcel, sent, target
 from triage_cli.destinations import webhook
-from triage_cli.destinations.ssrf_guard import checked, is_public
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.webhook_signing import secret_of, signature
 from triage_cli.runtime import unreachable
+from triage_cli.runtime.ssrf_guard import checked, is_public
 
 OLDER = "whsec_" + base64.b64encode(b"o" * 32).decode()
 

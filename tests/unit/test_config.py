@@ -30,6 +30,7 @@ from triage_cli.config.http_destination import HTTP
 from triage_cli.config.mail_destination import MAIL
 from triage_cli.config.routes import COLUMN, ROUTE, WHEN
 from triage_cli.config.schema import BUDGET, CATEGORY, CLASSIFIER, PRICE, TOP
+from triage_cli.config.sources import CURSOR, SOURCE
 from triage_cli.config.validators import Field
 from triage_cli.domain.errors import ConfigError
 
@@ -41,6 +42,8 @@ TABLES: Mapping[str, Mapping[str, Field]] = {
     "destination": DESTINATION,
     "http": HTTP,
     "mail": MAIL,
+    "source": SOURCE,
+    "cursor": CURSOR,
     "budget": BUDGET,
     "route": ROUTE,
     "when": WHEN,

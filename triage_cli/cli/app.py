@@ -22,6 +22,7 @@ from triage_cli.runtime.process import abandon
 # A command's module is imported when it is typed, so that none pays for another's imports.
 MODULES = {
     "create": "create",
+    "pull": "pull",
     "classify": "classify",
     "route": "route",
     "run": "run",

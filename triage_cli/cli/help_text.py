@@ -13,6 +13,7 @@ HEADINGS = {
     "The job": {
         "run": "Store, classify and route in one pass",
         "create": "Store tickets: one typed, or a file of many",
+        "pull": "Store what is new in the sources of the configuration",
         "classify": "Give tickets a category",
         "route": "Send tickets to their destinations",
     },

@@ -54,7 +54,7 @@ def read_destinations(place: ConfigNode) -> dict[str, DestinationSpec]:
 
 
 @accepts(lambda: schema_of(several(text, alone=False, least=1)))
-def _command(place: ConfigNode) -> tuple[str, ...]:
+def command(place: ConfigNode) -> tuple[str, ...]:
     """Read a command as a list; a program given with a slash is found beside the file."""
     if isinstance(place.value, str):
         raise ConfigValueError("must be a list, since no shell takes it apart: [program, argument]")
@@ -69,7 +69,7 @@ DESTINATION: Mapping[str, Field] = {
     "url": Field(url, ("webhook",), needed=True),
     "secret_env": Field(several(variable), ("webhook",)),
     "allow_private": Field(truth, ("webhook",)),
-    "run": Field(_command, ("command",), needed=True),
+    "run": Field(command, ("command",), needed=True),
     "final_exit": Field(several(number(1, 255, whole=True)), ("command",)),
     "path": Field(path, ("file",), needed=True),
     "timeout": Field(TIMEOUT, ("webhook", "command")),

@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from triage_cli.config.http_auth import AuthSpec
 from triage_cli.config.json_schema import Schema, accepts, record_schema, schema_of
-from triage_cli.config.models import AnswerTest, AuthSpec, DestinationSpec, FindSpec, HttpSpec, OnceSpec, UndoSpec
+from triage_cli.config.models import AnswerTest, DestinationSpec, FindSpec, HttpSpec, OnceSpec, UndoSpec
 from triage_cli.config.presets import filled, load_preset, preset_names
 from triage_cli.config.template_checks import address, address_or_endpoint, endpoint, scalar, texts, tree
 from triage_cli.config.validators import (
@@ -75,7 +76,8 @@ def _check_together(place: ConfigNode, values: Mapping[str, Any]) -> None:
 # Parts of a request and of an answer
 
 
-def _own_header(place: ConfigNode, name: str) -> None:
+def own_header(place: ConfigNode, name: str) -> None:
+    """Object to a header that a user may not write."""
     header(place._replace(node=place.node._replace(value=name)))
     if found := OWN_HEADERS.fullmatch(name):
         reason = "is set by auth, which names variables" if found["secret"] else "is set by the program"
@@ -106,7 +108,8 @@ def _bearer(place: ConfigNode) -> tuple[str, ...]:
 
 
 @accepts(lambda: record_schema(AUTH))
-def _auth(place: ConfigNode) -> AuthSpec:
+def auth(place: ConfigNode) -> AuthSpec:
+    """Read how a request proves who sends it."""
     values = record(place, AUTH, place.path, instead="basic, bearer or env")
     kinds = [key for key in ("basic", "bearer", "header") if key in place.value]
     if len(kinds) != 1:
@@ -205,8 +208,8 @@ HTTP: Mapping[str, Field] = {
     "url_env": Field(variable),
     "endpoint": Field(endpoint),
     "query": Field(texts()),
-    "headers": Field(texts(_own_header)),
-    "auth": Field(_auth),
+    "headers": Field(texts(own_header)),
+    "auth": Field(auth),
     "key_env": Field(variable),
     "body": Field(tree),
     "form": Field(texts()),

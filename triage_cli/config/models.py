@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from triage_cli.config.http_auth import AuthSpec
+from triage_cli.config.source_specs import SourceSpec
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.tickets import Category
 
@@ -53,15 +55,6 @@ class ClassifierSpec(NamedTuple):
     redact: tuple[str, ...] = ()
     hysteresis: float = 0
     wire: str | None = None  # of type decision: decisions | systemone; null: found out
-
-
-class AuthSpec(NamedTuple):
-    """How a request proves who sends it: one header, made of what the variables `env` hold."""
-
-    kind: Literal["basic", "bearer", "header"]
-    env: tuple[str, ...] = ()
-    header: str = "authorization"
-    prefix: str = ""
 
 
 class AnswerTest(NamedTuple):
@@ -225,6 +218,7 @@ class Config(NamedTuple):
     webhooks: Mapping[str, HookSpec] = {}
     requests_per_minute: int | None = 6000
     secret_variables: frozenset[str] = frozenset(KEY_VARIABLES.values())
+    sources: Mapping[str, SourceSpec] = {}
 
     def routing_hash(self) -> str:
         """Name routes and destinations in 16 characters, so that a decision can say by which map it was made."""

@@ -12,21 +12,21 @@ from triage_cli.config.yaml_document import ConfigNode, Diagnostics, Node, parse
 
 FOLDER = Path(__file__).parent.parent / "destinations" / "presets"
 # Of these a user may give a part; everything else that is given stands in the place of the preset's.
-MERGED = ("query", "headers", "body", "form")
+MERGED = ("query", "headers", "body", "form", "fields", "where")
 
 
-def preset_names() -> tuple[str, ...]:
+def preset_names(folder: Path | None = None) -> tuple[str, ...]:
     """Return the names of the presets."""
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+    return tuple(sorted(path.stem for path in (folder or FOLDER).glob("*.yaml")))
 
 
-def filled(place: ConfigNode, name: str) -> tuple[ConfigNode, frozenset[str]]:
+def filled(place: ConfigNode, name: str, folder: Path | None = None) -> tuple[ConfigNode, frozenset[str]]:
     """Return a destination with what its preset fills, and the names of the keys that the preset needs.
 
     What comes from the preset has the line of the key `preset`; what a user must give and does not is a mistake.
     """
     user: Mapping[str, Node] = place.value
-    preset = _moved(load_preset(name), user["preset"].line).value
+    preset = _moved(load_preset(name, folder), user["preset"].line).value
     preset.pop("source")
     needs = preset.pop("needs", Node({}, 0)).value
     address = {"url", "url_env"} & user.keys()
@@ -49,10 +49,10 @@ def filled(place: ConfigNode, name: str) -> tuple[ConfigNode, frozenset[str]]:
     return place._replace(node=place.node._replace(value=merged)), frozenset(needs)
 
 
-def load_preset(name: str) -> Node:
+def load_preset(name: str, folder: Path | None = None) -> Node:
     """Read a preset's file, which is part of the program."""
     book = Diagnostics(f"preset {name}")
-    node = parse((FOLDER / f"{name}.yaml").read_bytes(), book)
+    node = parse(((folder or FOLDER) / f"{name}.yaml").read_bytes(), book)
     if book.problems:
         raise ValueError(book.problems[0])
     return node

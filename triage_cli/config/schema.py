@@ -17,6 +17,7 @@ from triage_cli.config.models import (
     Price,
 )
 from triage_cli.config.routes import Routes, later, routes_schema
+from triage_cli.config.sources import read_sources
 from triage_cli.config.validators import (
     Field,
     database,
@@ -257,6 +258,7 @@ TOP: Mapping[str, Field] = {
     "routes": Field(later(routes_schema)),
     "server": Field(_server),
     "webhooks": Field(_webhooks),
+    "sources": Field(read_sources),
     "remote": Field(url),
     "offline": Field(truth),
 }

@@ -42,6 +42,10 @@ def _leaves(config: Config) -> Iterator[tuple[str, object]]:
     yield "server.requests_per_minute", config.requests_per_minute
     for name, hook in config.webhooks.items():
         yield from _fields(f"webhooks.{name}", hook, WEBHOOK)
+    for name, source in config.sources.items():
+        yield from (
+            (f"sources.{name}.{key}", _plain(each)) for key, each in source._asdict().items() if each and key != "name"
+        )
     yield "remote", config.remote
     yield "offline", config.offline
 

@@ -9,26 +9,15 @@ from triage_cli.config.template_filters import TemplateFailure
 from triage_cli.config.templates import is_template
 from triage_cli.destinations.http_request import HttpRequests
 from triage_cli.destinations.http_secrets import Secrets, hidden_secrets
-from triage_cli.destinations.http_sender import (
-    GONE,
-    KEPT,
-    WORKERS,
-    Endpoint,
-    HttpAnswer,
-    HttpRequest,
-    HttpSender,
-    Send,
-    beginning,
-    refusal,
-    shown,
-)
-from triage_cli.destinations.ssrf_guard import Resolver
+from triage_cli.destinations.http_sender import GONE, KEPT, WORKERS, HttpSender, Send, beginning, refusal, shown
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.paths import lookup
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import compact, encodable, from_json
+from triage_cli.runtime.http_exchange import Endpoint, HttpAnswer, HttpRequest
 from triage_cli.runtime.network import Network
+from triage_cli.runtime.ssrf_guard import Resolver
 from triage_cli.runtime.unreachable import host_of
 
 OK = range(200, 300)

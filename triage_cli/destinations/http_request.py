@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from triage_cli import __version__
+from triage_cli.config.http_auth import CONTROL
 from triage_cli.config.models import HttpSpec, UndoSpec
 from triage_cli.config.template_filters import TemplateFailure, as_query_part, as_text, as_url_part
 from triage_cli.config.templates import (
@@ -17,11 +18,11 @@ from triage_cli.config.templates import (
     is_template,
     leaves,
 )
-from triage_cli.destinations.http_secrets import CONTROL, Secrets
-from triage_cli.destinations.http_sender import HttpRequest
+from triage_cli.destinations.http_secrets import Secrets
 from triage_cli.destinations.templates import template_values
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
 from triage_cli.domain.serialization import compact, from_json
+from triage_cli.runtime.http_exchange import HttpRequest
 
 REPLACED = frozenset({"replaced.category", "replaced.delivery_id"})
 # Of the answer to a search, so many bytes are read: it may be a list of all that is new.

@@ -1,12 +1,12 @@
 """The secrets of a destination of type `http`: read from the environment, and hidden in whatever is shown or kept."""
 
 import re
-from base64 import b64encode
 from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from triage_cli.config.models import AuthSpec, HttpSpec
+from triage_cli.config.http_auth import proof, secret
+from triage_cli.config.models import HttpSpec
 from triage_cli.config.template_checks import no_address
 from triage_cli.config.templates import is_template
 from triage_cli.domain.errors import ConfigError
@@ -14,7 +14,6 @@ from triage_cli.domain.errors import ConfigError
 HIDDEN = "***"
 # A part of a secret address, or a user's name, that is shorter is no secret by itself.
 TELLING = 8
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Secrets(NamedTuple):
@@ -43,21 +42,14 @@ def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> Secrets:
     """Read a destination's secrets. Raises `ConfigError` for a variable that is not set, or not what it is for."""
 
     def value(variable: str) -> str:
-        found = env.get(variable, "").strip()
-        if not found:
-            raise ConfigError(
-                f'destination "{name}" needs what {variable} holds, and it is not set', hint=f"export {variable}"
-            )
-        if CONTROL.search(found):
-            raise ConfigError(f'destination "{name}": {variable} holds a line break or another control character')
-        return found
+        return secret(f'destination "{name}"', variable, env)
 
     url = value(spec.url_env) if spec.url_env else None
     if url and (objection := "holds a template" if is_template(url) else no_address(url)):
         raise ConfigError(f'destination "{name}": the address in {spec.url_env} {objection}', hint="export it again")
     key = value(spec.key_env) if spec.key_env else None
     values = [value(variable) for variable in _variables(spec)]
-    auth = (spec.auth.header, _proof(spec.auth, values)) if spec.auth else None
+    auth = (spec.auth.header, proof(spec.auth, values)) if spec.auth else None
     return Secrets(url, auth, key, tuple(values))
 
 
@@ -75,10 +67,3 @@ def _variables(spec: HttpSpec) -> tuple[str, ...]:
     if spec.auth is None:
         return ()
     return spec.auth.env or ((spec.key_env,) if spec.key_env else ())
-
-
-def _proof(auth: AuthSpec, values: list[str]) -> str:
-    """Return the value of the header; an API key that is a user alone has X for its password, as helpdesks want it."""
-    if auth.kind == "basic":
-        return "Basic " + b64encode(":".join(values if len(values) > 1 else [*values, "X"]).encode()).decode()
-    return ("Bearer " if auth.kind == "bearer" else auth.prefix) + values[0]

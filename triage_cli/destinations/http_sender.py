@@ -2,23 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import cache
-from typing import NamedTuple
 
 import httpx
 
-from triage_cli.destinations.ssrf_guard import Resolver, checked
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError, ExhaustedError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import encodable
-from triage_cli.runtime import exhausted
 from triage_cli.runtime.async_bridge import bridge
+from triage_cli.runtime.http_exchange import READ, Endpoint, HttpAnswer, HttpRequest, exchange
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.retry_after import retry_after
-from triage_cli.runtime.unreachable import reason
+from triage_cli.runtime.ssrf_guard import Resolver
 
 # At most so many requests to one destination at once.
 WORKERS = 16
@@ -28,47 +25,10 @@ TOTAL = 64
 RETRIED = frozenset({408, 425, 429})
 # A gateway's word that it has lost the receiver, which may have taken the request.
 GATEWAYS = frozenset({502, 504})
-# Before a byte of the request is sent.
-UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 GONE = 410
-# Of an answer, so many bytes are read.
-READ = 65_536
 # Of a refusal, and of a value that is kept of an answer, so many characters are.
 KEPT = 500
 LONGEST_WAIT = 7 * 24 * 3600.0
-
-
-class HttpRequest(NamedTuple):
-    """One request; header values go over the wire as UTF-8, and of the answer `most` bytes are read."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    body: bytes | None = None
-    most: int = READ
-
-
-class HttpAnswer(NamedTuple):
-    """What came back; `complete` tells whether the body is all of it."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = b""
-    complete: bool = True
-
-
-class Endpoint(NamedTuple):
-    """Where a destination's requests go, as errors name it, and within which bounds.
-
-    `timeout` is the seconds until an answer's status, `rest` those until the end of its body; `guarded` refuses private
-    addresses. `host` is shown in errors, and empty where the address is a secret.
-    """
-
-    name: str
-    host: str
-    timeout: float
-    rest: float
-    guarded: bool = False
 
 
 Send = Callable[[HttpRequest], Awaitable[HttpAnswer]]
@@ -108,7 +68,7 @@ class HttpSender:
         self, client: httpx.AsyncClient, chunks: Iterable[Sequence[OutgoingDelivery]], attempt: Attempt
     ) -> Iterator[Sequence[Outcome[Receipt]]]:
         async def send(request: HttpRequest) -> HttpAnswer:
-            return await self._send(client, request)
+            return await exchange(client, self._endpoint, request, self._resolver)
 
         async def one(parcel: OutgoingDelivery) -> Outcome[Receipt]:
             began = time.perf_counter()
@@ -130,55 +90,6 @@ class HttpSender:
         finally:
             # Not waited for: a forgotten generator may be closed in the loop's own thread.
             asyncio.run_coroutine_threadsafe(client.aclose(), bridge().loop)
-
-    async def _send(self, client: httpx.AsyncClient, request: HttpRequest) -> HttpAnswer:
-        """Make one request. Raises `DeliveryError`, doubtful where it may have arrived, and `ExhaustedError`."""
-        name, host = self._endpoint.name, self._endpoint.host
-        try:
-            async with asyncio.timeout(self._endpoint.timeout) as until:
-                return await self._exchanged(client, request, until)
-        except TimeoutError as late:
-            message = f"{name} did not answer within {self._endpoint.timeout:g} s"
-            raise DeliveryError(message, doubtful=True) from late
-        except httpx.InvalidURL as wrong:
-            raise DeliveryError(f"{name} has a url that leads nowhere", hint="check the config", final=True) from wrong
-        except httpx.HTTPError as problem:
-            if lack := exhausted.of(problem, probing=True):
-                raise lack from problem
-            at = f" at {host}" if host else ""
-            raise DeliveryError(
-                f"{name} cannot be reached{at}: {reason(problem)}", doubtful=not isinstance(problem, UNSENT)
-            ) from problem
-
-    async def _exchanged(self, client: httpx.AsyncClient, request: HttpRequest, until: asyncio.Timeout) -> HttpAnswer:
-        url = httpx.URL(request.url)
-        headers, extensions = dict(request.headers), {}
-        shown = "" if self._endpoint.host else f"the address of {self._endpoint.name}"
-        if self._endpoint.guarded:
-            port = url.port or (443 if url.scheme == "https" else 80)
-            address = await asyncio.to_thread(checked, url.host, port, self._resolver, shown)
-            headers["host"] = url.netloc.decode("ascii")
-            extensions = {"sni_hostname": url.host}
-            url = url.copy_with(host=address)
-        async with client.stream(
-            request.method,
-            url,
-            content=request.body,
-            headers=[(name.encode(), value.encode()) for name, value in headers.items()],
-            extensions=extensions,
-        ) as answer:
-            # The status has come: if what follows breaks off or drips, the answer is kept without it.
-            until.reschedule(asyncio.get_running_loop().time() + 2 * self._endpoint.rest)
-            body, complete = bytearray(), False
-            with suppress(httpx.HTTPError, TimeoutError):
-                async with asyncio.timeout(self._endpoint.rest):
-                    async for chunk in answer.aiter_raw():
-                        body += chunk[: request.most - len(body)]
-                        if len(body) >= request.most:
-                            break
-                    else:
-                        complete = "content-encoding" not in answer.headers  # none was asked for, and none is unpacked
-            return HttpAnswer(answer.status_code, answer.headers, bytes(body), complete)
 
     def _failed(self, parcel: OutgoingDelivery, error: Exception, seconds: float) -> Outcome[Receipt]:
         failure = (

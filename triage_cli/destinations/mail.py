@@ -14,7 +14,6 @@ from typing import NamedTuple
 from triage_cli.config.models import DestinationSpec, MailSpec
 from triage_cli.config.template_filters import TemplateFailure
 from triage_cli.destinations.mail_message import CONTROL, MailMessages, bare, plain
-from triage_cli.destinations.ssrf_guard import Resolver, checked
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import ConfigError, DeliveryError
 from triage_cli.domain.runs import Action, Outcome
@@ -23,6 +22,7 @@ from triage_cli.runtime import exhausted
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.smtp import MailConnectionLost, MailError, MailRefusal, MailServer, SmtpConnection
+from triage_cli.runtime.ssrf_guard import Resolver, checked
 from triage_cli.runtime.unreachable import reason
 
 # So many mails are handed over at once: mail servers refuse clients that come with more.

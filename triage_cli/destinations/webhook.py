@@ -6,23 +6,14 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from triage_cli import __version__
-from triage_cli.destinations.http_sender import (
-    GONE,
-    WORKERS,
-    Endpoint,
-    HttpRequest,
-    HttpSender,
-    Send,
-    beginning,
-    refusal,
-    shown,
-)
+from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning, refusal, shown
 from triage_cli.destinations.payload import line
-from triage_cli.destinations.ssrf_guard import Resolver
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.webhook_signing import signature
+from triage_cli.runtime.http_exchange import Endpoint, HttpRequest
 from triage_cli.runtime.network import Network
+from triage_cli.runtime.ssrf_guard import Resolver
 from triage_cli.runtime.unreachable import host_of
 
 # Of an answer only the status counts: what follows is read for so many seconds, for the sake of the connection alone.

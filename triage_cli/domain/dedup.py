@@ -78,10 +78,11 @@ def new_ticket(item: Identified, ticket_id: str, at: str, run_id: str | None) ->
     )
 
 
-def updated_ticket(known: Ticket, item: Identified) -> Ticket | None:
+def updated_ticket(known: Ticket, item: Identified, *, keeps_category: bool = False) -> Ticket | None:
     """Return the ticket with what the draft says anew, or None where it says nothing new.
 
-    Another text makes it `new` again, unless a verdict holds it. A column that this export lacks changes nothing.
+    Another text makes it `new` again, unless a verdict holds it or its source `keeps_category`. A column that this
+    export lacks changes nothing.
     """
     draft = item.draft
     customer_id = draft.customer_id or known.customer_id
@@ -103,9 +104,7 @@ def updated_ticket(known: Ticket, item: Identified) -> Ticket | None:
     if not rewritten:
         return ticket
     ticket = ticket._replace(content_hash=item.content, subject=draft.subject, description=draft.description)
-    if known.verdict:
-        return ticket
-    return reset(ticket)
+    return ticket if known.verdict or keeps_category else reset(ticket)
 
 
 def reset(ticket: Ticket) -> Ticket:

@@ -111,8 +111,10 @@ def _imported(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:
         yield f"{event.actor} imported it again and changed {_listed(detail.get('fields'))}."
     if detail.get("verdict"):
         was = detail.get("was")
-        instead = f" instead of {was}: it has changed its word since a person gave that" if was else ""
-        yield f"The input gave the verdict {detail['verdict']}{instead}."
+        pulled = event.actor == detail.get("source")  # a person said so there, and whoever pulled has not
+        why = "" if pulled else ": it has changed its word since a person gave that"
+        giver = f"In {event.actor} a person" if pulled else "The input"
+        yield f"{giver} gave the verdict {detail['verdict']}{f' instead of {was}{why}' if was else ''}."
     if detail.get("said"):
         yield f"The input said {detail['said']}; the verdict that there was stays."
 

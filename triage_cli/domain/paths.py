@@ -5,12 +5,27 @@ from typing import Any
 
 
 def lookup(value: Any, path: str) -> Any:
-    """Return what stands at a dotted path, in which a number is a list's index; None where nothing stands there."""
+    """Return what stands at a dotted path; None where nothing stands there.
+
+    In a list a number is an index. Where it is none that the list has, or no number, the segment picks the object with
+    that `id`, as in `custom_fields.360012.value`.
+    """
     for key in path.split("."):
         if isinstance(value, Mapping):
             value = value.get(key)
         elif isinstance(value, list) and key.isdecimal() and len(key) < 6 and int(key) < len(value):
             value = value[int(key)]
+        elif isinstance(value, list):
+            value = next((each for each in value if isinstance(each, Mapping) and str(each.get("id")) == key), None)
         else:
             return None
     return value
+
+
+def joined_id(parts: list[str]) -> str:
+    """Return the texts of several paths as one id.
+
+    Only the last part may hold the sign between them, so that no two items of different parts have one id.
+    """
+    *before, last = parts
+    return "#".join([*(part.replace("%", "%25").replace("#", "%23") for part in before), last])

@@ -66,7 +66,7 @@ class TicketDraft(NamedTuple):
     names what could stand there, and is there and empty. Of an input that comes in parts, `seen` is how often the parts
     before have shown this draft's identity. `size` is about how many characters its row holds. `origin` is how it came:
     as a row of an input, as a mail (whose thread `external_id` names), typed as a command's options, or as a request of
-    its own.
+    its own. `changed_at` is when its source last changed it, as ISO 8601 UTC, where that is known.
     """
 
     row: int = 0
@@ -85,6 +85,7 @@ class TicketDraft(NamedTuple):
     silent: Sequence[str] = ()
     size: int = 0
     origin: Literal["row", "mail", "typed", "request"] = "row"
+    changed_at: str | None = None
 
     @property
     def text(self) -> str:

@@ -7,6 +7,7 @@ from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest,
 from triage_cli.domain.decisions import Answer, Labelled, QuestionSpec
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.runs import Outcome
+from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.budget import Budget
 
@@ -123,3 +124,27 @@ class Destination(Protocol):
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         """Hand over; each outcome's `item` is the parcel. A failure is a `DeliveryError` in the outcome."""
+
+
+class Pause(Protocol):
+    """Lets a source wait: for so many seconds, since something answered as `why` says."""
+
+    def __call__(self, seconds: float, why: str) -> bool:
+        """Return True where the pull is to stop. Raises `UnavailableError` where its deadline comes before the end."""
+
+
+class Source(Protocol):
+    """Hands over the tickets of a helpdesk or a mailbox, page by page; each draft has an `external_id`.
+
+    `name` is the source of its tickets; with `keeps_category` a changed text leaves the category that a ticket has.
+    """
+
+    name: str
+    keeps_category: bool
+
+    def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
+        """Yield pages from a stored position on (None: from the beginning), or from the plan's time.
+
+        A page's position is stored once all drafts up to it are; so a kill loses nothing. What cannot be read is a
+        `Rejected` among the drafts; raised is what ends the pull.
+        """

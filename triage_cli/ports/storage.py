@@ -10,6 +10,7 @@ from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Calibration, Classification, Labelled, ModelVersion, QuestionSpec
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
 from triage_cli.domain.runs import Held, Lease, Run
+from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Renamed, Selection, Ticket
 from triage_cli.domain.views import Gauges, History, Stats
 
@@ -101,8 +102,16 @@ class Store(Protocol):
         Of these tickets, or of all destinations but some.
         """
 
-    def save(self, changes: Sequence[Change], lease: Lease | None = None) -> list[Conflict | None]:
-        """Write changes and their events in one transaction; a refused one comes back as a `Conflict`."""
+    def save(
+        self, changes: Sequence[Change], lease: Lease | None = None, cursor: SourceCursor | None = None
+    ) -> list[Conflict | None]:
+        """Write changes and their events in one transaction; a refused one comes back as a `Conflict`.
+
+        `cursor` is how far a source is read once these changes are stored; it is written where none is refused.
+        """
+
+    def cursor(self, source: str) -> SourceCursor | None:
+        """Return how far a source has been read; None where nothing was pulled from it yet."""
 
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""

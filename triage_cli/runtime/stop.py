@@ -23,6 +23,11 @@ class StopControl:
         """Tell whether the deadline has passed."""
         return self._deadline is not None and self.clock() >= self._deadline
 
+    @property
+    def left(self) -> float | None:
+        """Return the seconds until the deadline, None where there is none."""
+        return None if self._deadline is None else max(0.0, self._deadline - self.clock())
+
     def end_in(self, seconds: float | None) -> None:
         """Set the deadline, so many seconds from now."""
         self._deadline = None if seconds is None else self.clock() + seconds

@@ -1,6 +1,6 @@
 """`LocalTriage`: the use cases over a store, a classifier and destinations of this machine."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import chain, islice
 from typing import TypeVar
@@ -12,9 +12,11 @@ from triage_cli.domain.dedup import RewriteGuard
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.runs import WHOLE, InputPart, Outcome, Run
+from triage_cli.domain.sources import PullPlan
 from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.domain.views import History, Stats, Why
+from triage_cli.ports.adapters import Source
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames, lookup
 from triage_cli.service import names as ticket_names
@@ -24,7 +26,9 @@ from triage_cli.service.delivery.deliver import routed
 from triage_cli.service.delivery.route import Delivering
 from triage_cli.service.erasure import forget
 from triage_cli.service.explanation import why
+from triage_cli.service.intake.identities import check_rewritten
 from triage_cli.service.intake.import_tickets import Intake
+from triage_cli.service.intake.pull import SourcePull
 from triage_cli.service.pipeline import Pipeline
 from triage_cli.service.reclassify import Reclassifying
 from triage_cli.service.run_context import RunContext
@@ -109,7 +113,7 @@ class LocalTriage:
 
     def check(self, drafts: Iterable[TicketDraft | Rejected]) -> None:
         """Raise `InputError` where an input seems to be other tickets than those its ids name; nothing is stored."""
-        Intake(self._store, self._actor, Verdicts((), self._actor), None).check(self._until_stopped(drafts))
+        check_rewritten(self._store, self._until_stopped(drafts))
 
     def _intake(self, verdicts: Verdicts, tally: RunRecorder, *, hold: bool = False) -> Intake:
         return Intake(self._store, self._actor, verdicts, tally.context.run.run_id, hold=hold, guard=self._guard)
@@ -120,6 +124,18 @@ class LocalTriage:
                 self._cut = True
                 return
             yield draft
+
+    # -- pull
+
+    def pull(self, source: Source, plan: PullPlan, tell: Callable[[str], None]) -> Iterator[Outcome[Ticket]]:
+        """Store what a source holds that is new; for this machine's own user only, so no part of `ports.Triage`.
+
+        `tell` is told once of each value that people gave for a category and that is none.
+        """
+        with self._running("pull") as tally:
+            for outcomes in SourcePull(tally.context, source, plan, self._parts.categories, tell).chunks():
+                tally.add(outcomes)
+                yield from outcomes
 
     # -- classify
 

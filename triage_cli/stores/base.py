@@ -12,6 +12,7 @@ from triage_cli.domain.deliveries import Attempt
 from triage_cli.domain.ids import forgotten, now
 from triage_cli.domain.runs import Run
 from triage_cli.domain.serialization import compact
+from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.streams import NAMED, chunked
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.domain.views import History, Stats
@@ -73,6 +74,11 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         """Return the stored tickets among these identities."""
         rows = self.database.read(queries.BY_IDENTITY, (compact(list(identities)),))
         return {ticket.identity: ticket for ticket in (Ticket(*row) for row in rows)}
+
+    def cursor(self, source: str) -> SourceCursor | None:
+        """Return how far a source has been read."""
+        rows = self.database.read("select source, position, saved_at from source_cursors where source = ?", (source,))
+        return SourceCursor(*rows[0]) if rows else None
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
         """Walk over tickets in the selection's order; with ids, in theirs.

@@ -124,6 +124,8 @@ def update_tickets(db: Connection, changes: Sequence[Change]) -> None:
         write_all(db, DECIDE_TICKETS, rows)
 
 
+PUT_CURSOR = """insert into source_cursors values (?, ?, ?) on conflict (source)
+    do update set position = excluded.position, saved_at = excluded.saved_at"""
 PUT_MODEL = """insert into models values (?, ?, ?, ?) on conflict (fingerprint) do update set
     weights = excluded.weights, metrics = excluded.metrics, at = excluded.at"""
 

@@ -30,6 +30,7 @@ from triage_cli.wiring.diagnostics import (
     learning,
     try_classifier,
 )
+from triage_cli.wiring.sources import check_source, check_source_templates, open_source
 from triage_cli.wiring.stores import (
     category_check,
     copy_to,
@@ -51,6 +52,8 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx
 __all__ = [
     "asks_provider",
     "calibrations",
+    "check_source",
+    "check_source_templates",
     "check_templates",
     "copy_to",
     "cut_off",
@@ -61,6 +64,7 @@ __all__ = [
     "learned_version",
     "learning",
     "open_gate",
+    "open_source",
     "open_store",
     "parts",
     "path_of",

@@ -105,6 +105,7 @@ def check(session: CommandContext, output: Output = None) -> None:
     """
     config = session.config
     wiring.check_templates(config)
+    wiring.check_source_templates(config)
     reached = [routing.reach(config.routes, category.name) for category in config.categories]
     Printer(output).many(reached, _reach_record, REACH_KEYS, _reach_table, "category", rows=len(reached))
     where = config.path or "the built-in defaults"

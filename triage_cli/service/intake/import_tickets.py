@@ -14,9 +14,12 @@ from triage_cli.domain.errors import RowError, TriageError, UnavailableError
 from triage_cli.domain.occurrences import OccurrenceCounter
 from triage_cli.domain.routing import woken
 from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.streams import bounded
-from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
+from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 from triage_cli.ports.storage import Store
+from triage_cli.service.intake.corrections import PulledFrom
+from triage_cli.service.intake.identities import named
 from triage_cli.service.verdicts import IMPORTED, Verdicts
 
 # What an import does with a draft, the ticket that it leaves, what is to be saved, and why the draft is rejected.
@@ -32,7 +35,7 @@ CALLERS = 200
 class Intake:
     """Stores drafts for one actor; `run_id` is the run that is to hold new tickets, if any.
 
-    `guard` counts on, where the input is a part of a longer one.
+    `guard` counts on, where the input is a part of a longer one. What is `pulled` has ids of its own.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Intake:
         *,
         hold: bool = False,
         guard: RewriteGuard | None = None,
+        pulled: PulledFrom | None = None,
     ) -> None:
         self._store = store
         self._actor = actor
@@ -51,6 +55,7 @@ class Intake:
         self._run_id = run_id
         self._holder = run_id if hold else None
         self._guard = guard or RewriteGuard()
+        self._pulled = pulled
 
     def chunks(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[list[Outcome[Ticket]]]:
         """Store drafts and yield their outcomes in order. Raises `InputError` where these seem to be other tickets.
@@ -73,23 +78,22 @@ class Intake:
             if saving:
                 yield self._settled(saving[0], saving[1].result())
 
-    def check(self, drafts: Iterable[TicketDraft | Rejected]) -> None:
-        """Raise `InputError` where these seem to be other tickets than those their ids name; nothing is stored."""
-        met = rewritten = 0
-        source = ""
-        with closing(OccurrenceCounter()) as seen:
-            for chunk in bounded(drafts):
-                named = self._named([dedup.identify(d) for d in chunk if type(d) is TicketDraft and d.external_id])
-                before = seen.count([item.identity for item in named])
-                items = [item for item, n in zip(named, before, strict=True) if not n]
-                known = self._store.known([item.identity for item in items])
-                met += len(known)
-                rewritten += sum(known[i.identity].content_hash != i.content for i in items if i.identity in known)
-                source = items[0].draft.source if items else source
-        guard = RewriteGuard()
-        guard.add(met, rewritten)
-        if doubt := guard.doubt(source):
-            raise doubt
+    def page(self, drafts: Sequence[TicketDraft | Rejected], cursor: SourceCursor | None) -> list[Outcome[Ticket]]:
+        """Store drafts of a source, and how far it was read then, in one transaction.
+
+        An id may come again with another text, and the last one counts: that is news, and no other ticket.
+        """
+        items = named(self._store, [dedup.identify(d) for d in drafts if type(d) is TicketDraft])
+        last = {item.identity: item for item in items}
+        repeats = {i.draft.row: i.identity for i in items if last[i.identity] is not i}
+        outcomes = {
+            r.row: Outcome[Ticket](r.row, Action.REJECTED, None, r.error, r) for r in drafts if type(r) is Rejected
+        }
+        outcomes |= {row: Outcome(row, Action.UNCHANGED) for row in repeats}
+        batch = _Batch([d.row for d in drafts], repeats, outcomes, [], {})
+        items = self._pulled.corrections.applied(last.values()) if self._pulled else list(last.values())
+        self._decide_all(items, batch, {})
+        return self._settled(batch, self._store.save([c for _, _, c in batch.asked], None, cursor), cursor)
 
     def one(
         self, draft: TicketDraft, identity: str | None, save: Callable[[Sequence[Change]], Sequence[Conflict | None]]
@@ -98,7 +102,7 @@ class Intake:
 
         A call is the same by its text too: whoever uses a name again, when nobody knows it any more, means another one.
         """
-        item = self._named([dedup.identify(draft)])[0]
+        item = named(self._store, [dedup.identify(draft)])[0]
         again = item.counts_occurrences and identity is not None
         if item.counts_occurrences and identity is not None:
             item = item._replace(identity=f"{identity}:{item.content}", counts_occurrences=False)
@@ -129,7 +133,9 @@ class Intake:
         self._decide_all(items, batch, saving)
         return batch
 
-    def _settled(self, batch: "_Batch", conflicts: Sequence[Conflict | None]) -> list[Outcome[Ticket]]:
+    def _settled(
+        self, batch: "_Batch", conflicts: Sequence[Conflict | None], cursor: SourceCursor | None = None
+    ) -> list[Outcome[Ticket]]:
         """Return the outcomes of a saved batch; what lost a race against another program is decided again."""
         for _ in range(TRIES):
             lost = []
@@ -143,7 +149,7 @@ class Intake:
                 return [batch.outcomes[row] for row in batch.rows]
             batch.asked.clear()
             self._decide_all(lost, batch, {})
-            conflicts = self._store.save([change for _, _, change in batch.asked])
+            conflicts = self._store.save([change for _, _, change in batch.asked], None, cursor)
         raise UnavailableError(
             "another program keeps changing the same tickets", hint="run the same import again later"
         )
@@ -160,7 +166,7 @@ class Intake:
         self, chunk: Sequence[TicketDraft | Rejected], seen: OccurrenceCounter
     ) -> tuple[list[Identified], dict[int, str]]:
         """Name the drafts of a chunk, and tell which stood in this input before."""
-        items = self._named([dedup.identify(d) for d in chunk if type(d) is TicketDraft])
+        items = named(self._store, [dedup.identify(d) for d in chunk if type(d) is TicketDraft])
         counted = seen.count([item.identity for item in items])
         before = [max(n, item.draft.seen) for n, item in zip(counted, items, strict=True)]
         items = [
@@ -171,14 +177,6 @@ class Intake:
             i.draft.row: i.identity for i, n in zip(items, before, strict=True) if n and not i.counts_occurrences
         }
         return items, repeats
-
-    def _named(self, items: list[Identified]) -> list[Identified]:
-        """Give a draft whose id this store made the identity of that ticket."""
-        ours = [i.draft.external_id for i in items if i.draft.external_id and ids.is_ticket_id(i.draft.external_id)]
-        if not ours:
-            return items
-        found = {t.ticket_id: t.identity for t in self._store.find(Selection(ids=tuple(ours)))}
-        return [i._replace(identity=found.get(i.draft.external_id or "", i.identity)) for i in items]
 
     def _decide_all(self, items: Sequence[Identified], batch: "_Batch", saving: Mapping[str, Ticket]) -> None:
         """Decide items one after the other: what is to be saved, and the outcomes of the rest."""
@@ -203,6 +201,8 @@ class Intake:
                 known[item.identity] = batch.changed[item.identity] = ticket
             else:
                 batch.outcomes[row] = Outcome(row, action, ticket, error, item.draft)
+        if self._pulled:
+            return
         self._guard.add(met, rewritten)
         if doubt := self._guard.doubt(items[0].draft.source if items else ""):
             raise doubt
@@ -216,6 +216,8 @@ class Intake:
 
     def _words(self, items: Sequence[Identified], known: Mapping[str, Ticket]) -> dict[str, str]:
         """Return what the export last said of tickets that it gives a verdict now: ticket to category."""
+        if self._pulled:  # what it said before counts in its own way
+            return {}
         judged = [known[i.identity].ticket_id for i in items if i.draft.verdict and i.identity in known]
         answers = self._store.answers(judged, ("",)) if judged else ()
         return {a.ticket_id: a.category for a in answers if a.step == IMPORTED and a.category}
@@ -242,7 +244,9 @@ class Intake:
         word = last_verdicts.get(known.ticket_id)
         if verdict == (word or (known.category if known.verdict else None)):
             verdict = None  # nothing new: whatever a person has said since stands
-        after = dedup.updated_ticket(known, item)
+        after = dedup.updated_ticket(
+            known, item, keeps_category=self._pulled is not None and self._pulled.keeps_category
+        )
         if after is None and verdict is None:
             return Action.UNCHANGED, known, None, None
         ticket = woken(known, after or known._replace(revision=known.revision + 1))
@@ -279,7 +283,7 @@ class Intake:
         adds: tuple[Classification, ...] = ()
         if verdict is not None:
             judged, answer = self._verdicts.given(ticket, verdict, None, at, self._run_id, step=IMPORTED)
-            holds = not ticket.verdict or (word is not None and ticket.category != verdict)
+            holds = self._pulled or not ticket.verdict or (word is not None and ticket.category != verdict)
             data = {**data, "verdict" if holds else "said": verdict}
             # A person's word, not the export's own of before, is overruled: by a later one, and never in silence.
             if holds and ticket.verdict and ticket.category != word:

@@ -55,6 +55,11 @@ STEPS: dict[int, tuple[str, ...]] = {
         'alter table deliveries add column kept text collate "C" default null',
         'alter table attempts add column answer text collate "C" default null',
     ),
+    5: (
+        """create table source_cursors (
+            source text collate "C" primary key, position text collate "C" not null,
+            saved_at text collate "C" not null)""",
+    ),
 }
 
 

@@ -245,6 +245,11 @@ create table bookings (
     primary key (minute, run_id)
 );
 
+-- How far each source has been read, as its own reader understands it.
+create table source_cursors (
+    source text collate "C" primary key, position text collate "C" not null, saved_at text collate "C" not null
+);
+
 create view verdicts as select classification_id as verdict_id, ticket_id, category, actor, reason as note, at
     from classifications where confidence_source = 'human';
 

@@ -19,6 +19,7 @@ from triage_cli.domain.errors import NoDatabaseError, UsageError
 from triage_cli.domain.ids import now
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.serialization import compact
+from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.streams import BYTES
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.network import Network
@@ -156,27 +157,37 @@ class PostgresStore(SqlStore):
 
     # -- the one write
 
-    def save(self, changes: Sequence[Change], lease: Lease | None = None) -> list[Conflict | None]:
+    def save(
+        self, changes: Sequence[Change], lease: Lease | None = None, cursor: SourceCursor | None = None
+    ) -> list[Conflict | None]:
         """Write changes and their events in one transaction; a change whose ticket moved on is refused."""
-        if not changes:
+        if not changes and cursor is None:
             return []
         try:
-            conflicts = self._tried(changes, lease)
+            conflicts = self._tried(changes, lease, cursor)
         except (psycopg.Error, UnicodeEncodeError) as error:
             if not is_unstorable(error):
                 raise
             changes = [_storable(change) for change in changes]
-            conflicts = self._tried(changes, lease)
+            conflicts = self._tried(changes, lease, cursor)
         return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]
 
-    def _tried(self, changes: Sequence[Change], lease: Lease | None) -> dict[str, Conflict]:
+    def _tried(
+        self, changes: Sequence[Change], lease: Lease | None, cursor: SourceCursor | None
+    ) -> dict[str, Conflict]:
         try:
-            return self.database.write(lambda db: self._save(db, changes, lease, at_once=True))
+            return self.database.write(lambda db: self._save(db, changes, lease, cursor, at_once=True))
         except psycopg.errors.UniqueViolation:  # COPY takes all or none: an identity was taken
-            return self.database.write(lambda db: self._save(db, changes, lease, at_once=False))
+            return self.database.write(lambda db: self._save(db, changes, lease, cursor, at_once=False))
 
     def _save(
-        self, db: DialectConnection, changes: Sequence[Change], lease: Lease | None, *, at_once: bool
+        self,
+        db: DialectConnection,
+        changes: Sequence[Change],
+        lease: Lease | None,
+        cursor: SourceCursor | None,
+        *,
+        at_once: bool,
     ) -> dict[str, Conflict]:
         if lease is not None:
             self.renew_lease(db, lease)
@@ -194,6 +205,8 @@ class PostgresStore(SqlStore):
         self._spend(db, added)
         self._let_go_and_hold(db, kept)
         self.log(db, kept)
+        if cursor is not None and not conflicts:
+            db.execute(queries.PUT_CURSOR, cursor)
         return conflicts
 
     def _let_go_and_hold(self, db: DialectConnection, changes: Sequence[Change]) -> None:

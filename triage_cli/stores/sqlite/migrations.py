@@ -52,6 +52,9 @@ FOURTH: tuple[str, ...] = (
     "alter table deliveries add column kept text default null",
     "alter table attempts add column answer text default null",
 )
+FIFTH: tuple[str, ...] = (
+    "create table source_cursors (source text primary key, position text not null, saved_at text not null)",
+)
 
 
 @migrations()
@@ -71,6 +74,13 @@ def third(db: Database) -> None:
 def fourth(db: Database) -> None:
     """Keep what destinations answer."""
     for statement in FOURTH:
+        db.execute(statement)
+
+
+@migrations()
+def fifth(db: Database) -> None:
+    """Keep how far sources have been read."""
+    for statement in FIFTH:
         db.execute(statement)
 
 

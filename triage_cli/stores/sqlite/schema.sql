@@ -199,6 +199,11 @@ create table bookings (
     minute text not null, run_id text not null, usd real not null, primary key (minute, run_id)
 ) without rowid;
 
+-- How far each source has been read, as its own reader understands it.
+create table source_cursors (
+    source text primary key, position text not null, saved_at text not null
+);
+
 create view verdicts as select classification_id as verdict_id, ticket_id, category, actor, reason as note, at
     from classifications where confidence_source = 'human';
 

@@ -17,6 +17,7 @@ from triage_cli.domain.errors import NoDatabaseError, StoreError, UnavailableErr
 from triage_cli.domain.ids import now
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.serialization import compact
+from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.streams import first_of
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.places import began, machine, place
@@ -123,9 +124,11 @@ class SqliteStore(SqlStore):
 
     # -- the one write
 
-    def save(self, changes: Sequence[Change], lease: Lease | None = None) -> list[Conflict | None]:
+    def save(
+        self, changes: Sequence[Change], lease: Lease | None = None, cursor: SourceCursor | None = None
+    ) -> list[Conflict | None]:
         """Write changes and their events in one transaction; a change whose ticket moved on is refused."""
-        if not changes:
+        if not changes and cursor is None:
             return []
         with self.database.transaction() as db:
             if lease is not None:
@@ -145,6 +148,8 @@ class SqliteStore(SqlStore):
             db.execute(queries.LET_GO, (compact(free),))
             self._hold(db, [t for t in new if t.run_id and t.ticket_id not in conflicts])
             self.log(db, kept)
+            if cursor is not None and not conflicts:
+                db.execute(queries.PUT_CURSOR, cursor)
         if not conflicts:
             return [None] * len(changes)
         return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]

@@ -1,0 +1,81 @@
+"""Each preset of a source reads its vendor's list: pages, cursor, filter, fields; a second pull is short and quiet."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.commands import rows
+from tests.support.http_stub import HttpStub
+from tests.support.vendor_lists import NUMBER, SIZE, VENDORS
+from triage_cli.config.presets import load_preset, preset_names
+from triage_cli.config.sources import PRESETS
+
+
+@pytest.fixture(params=VENDORS)
+def vendor(request: pytest.FixtureRequest) -> Iterator[tuple[str, HttpStub]]:
+    stub = VENDORS[request.param].serve()
+    yield request.param, stub
+    stub.close()
+
+
+def configure(cli: Cli, name: str, stub: HttpStub, **keys: object) -> None:
+    of = VENDORS[name]
+    preset = load_preset(name, PRESETS).value
+    following = {key: node.value for key, node in preset["next"].value.items()}
+    if "size" in following:  # the stub's pages are short ones
+        following["size"] = SIZE
+    source = {"preset": name, "url": stub.root + of.path, "auth": of.auth, "next": following, **keys}
+    source["cursor"] = {
+        "field": preset["cursor"].value["field"].value,
+        "start": "2026-01-01",
+        **({"overlap": "1d"} if name == "intercom" else {}),
+    }
+    (cli.folder / "config.yaml").write_text(json.dumps({"sources": {name: source}}))
+    cli.env |= {"DESK_USER": "user", "DESK_TOKEN": "token"}
+
+
+def test_every_preset_has_its_stub() -> None:
+    assert sorted(VENDORS) == sorted(preset_names(PRESETS))
+
+
+def test_a_preset_reads_its_vendor_s_list(cli: Cli, vendor: tuple[str, HttpStub]) -> None:
+    name, stub = vendor
+    of = VENDORS[name]
+    configure(cli, name, stub)
+    first = cli("pull")
+    assert (first.returncode, f"{name}: {len(of.taken)} created" in first.stderr) == (0, True), first.stderr
+    stored = rows(
+        cli.db,
+        "select external_id, source, subject, description, customer_id, priority, substr(created_at, 1, 19)"
+        " from tickets",
+    )
+    assert sorted(stored) == sorted(
+        (of.external_id.format(n=n), name, f"S{n}", f"D{n}", str(n % 2), of.priority, "2026-09-21T14:13:20")
+        for n in of.taken
+    )
+    before = len(stub.got)
+    again = cli("pull", "-q")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    lists = [call for call in stub.calls[before:] if "articles" not in call]
+    # Of the conversations of a whole day, which intercom's overlap is, there are several pages here.
+    assert len(lists) <= (2 if name != "intercom" else 1 + NUMBER // SIZE), lists
+
+
+def test_zendesk_is_one_request_when_there_is_nothing_new_and_a_field_by_its_id_is_a_verdict(cli: Cli) -> None:
+    stub = VENDORS["zendesk"].serve()
+    configure(cli, "zendesk", stub, verdict="custom_fields.360012.value")
+    cli("pull", "-q")
+    assert rows(cli.db, "select external_id, category from tickets where verdict = 1") == [("1", "Billing")]
+    before = len(stub.got)
+    cli("pull", "-q")
+    assert stub.calls[before:] == ["GET /api/v2/incremental/tickets/cursor.json?per_page=1000&cursor=7"]
+    stub.close()
+
+
+@pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_preset_names_the_pages_it_was_made_from(path: Path) -> None:
+    preset = load_preset(path.stem, PRESETS).value
+    assert [node.value for node in preset["source"].value if not node.value.startswith("https://")] == []

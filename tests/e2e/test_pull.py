@@ -1,0 +1,326 @@
+"""`pull`: pages of every kind become tickets, the cursor is stored with them, and what is odd is said in a sentence."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.commands import rows
+from tests.support.helpdesk import Helpdesk, moment
+from tests.support.http_stub import Got, Reply
+from triage_cli.sources.pagination import linked
+
+
+@pytest.fixture
+def desk() -> Iterator[Helpdesk]:
+    desk = Helpdesk(25)
+    yield desk
+    desk.close()
+
+
+def configure(cli: Cli, sources: dict[str, Any], **more: Any) -> None:
+    file = cli.folder / "config.yaml"
+    file.write_text(json.dumps({"sources": sources, **more}))
+    file.chmod(0o600)
+
+
+def stored(cli: Cli) -> dict[str, tuple[str, str]]:
+    return {
+        i: (subject, status) for i, subject, status in rows(cli.db, "select external_id, subject, status from tickets")
+    }
+
+
+def cursor(cli: Cli) -> Any:
+    found = rows(cli.db, "select position from source_cursors")
+    return json.loads(found[0][0]) if found else None
+
+
+@pytest.mark.parametrize("paging", ["path", "link", "page", "offset", "token"])
+def test_pages_of_every_kind_become_tickets_once(cli: Cli, desk: Helpdesk, paging: str) -> None:
+    desk.paging = paging
+    configure(cli, {"shop": desk.source()})
+    first = cli("pull")
+    assert (first.returncode, first.stderr) == (0, "shop: 25 created, 0 updated, 0 unchanged, 0 rejected\n")
+    assert len(desk.lists) == (4 if paging == "page" else 3)  # only an empty page ends a list that does not say more
+    assert [json.loads(line)["external_id"] for line in first.stdout.splitlines()] == [str(n) for n in range(25)]
+    ticket = json.loads(cli("show", "3").stdout)
+    assert (ticket["source"], ticket["customer_id"], ticket["extra"]) == ("shop", "c3@x.example", {"tags": ["vip"]})
+
+
+def test_a_second_pull_asks_for_what_is_newer_and_changes_nothing(cli: Cli, desk: Helpdesk) -> None:
+    configure(cli, {"shop": desk.source()})
+    cli("pull")
+    before, asked, events = cursor(cli), len(desk.lists), rows(cli.db, "select count(*) from events")
+    again = cli("pull", "-q")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    assert desk.lists[asked:] == ["GET /api/issues?updated_after=2026-11-01T00%3A00%3A25Z"]
+    assert (cursor(cli), rows(cli.db, "select count(*) from events")) == (before, events)
+
+
+def test_what_changed_is_updated_and_another_text_is_asked_about_again(cli: Cli, desk: Helpdesk) -> None:
+    configure(cli, {"shop": desk.source(), "still": desk.source(on_update="keep")})
+    cli("pull", "-q")
+    cli("verdict", "-", stdin="source,ticket_id,category\n")
+    cli("classify", "-q", "--classifier", "local")
+    statuses = dict(rows(cli.db, "select ticket_id, status from tickets"))
+    assert "new" not in statuses.values()
+    desk.change(3, body="now it is about something else")
+    desk.change(4, tags=["vip", "later"])
+    done = cli("pull")
+    assert "shop: 0 created, 2 updated" in done.stderr
+    changed = {
+        (source, i): status
+        for source, i, status, at in rows(cli.db, "select source, external_id, status, ticket_id from tickets")
+        if i in ("3", "4") and (status == "new") != (statuses[at] == "new")
+    }
+    assert changed == {("shop", "3"): "new"}
+    assert rows(cli.db, "select distinct description from tickets where external_id = '3'") == [
+        ("now it is about something else",)
+    ]
+
+
+def test_most_known_tickets_may_get_another_text(cli: Cli, desk: Helpdesk) -> None:
+    """An import of a file would be refused: these would be other tickets under known ids."""
+    configure(cli, {"shop": desk.source()})
+    cli("pull", "-q")
+    for n in range(25):
+        desk.change(n, body=f"rewritten {n}")
+    assert cli("pull").stderr == "shop: 0 created, 25 updated, 0 unchanged, 0 rejected\n"
+
+
+def test_overlap_is_read_again_and_costs_nothing(cli: Cli, desk: Helpdesk) -> None:
+    configure(cli, {"shop": desk.source(cursor={"field": "updated_at", "start": "2026-11-01", "overlap": "10s"})})
+    cli("pull", "-q")
+    done = cli("pull")
+    assert (done.stdout, done.stderr) == ("", "shop: 0 created, 0 updated, 11 unchanged, 0 rejected\n")
+
+
+def test_since_full_and_limit(cli: Cli, desk: Helpdesk) -> None:
+    configure(cli, {"shop": desk.source()})
+    assert "shop: 12 created" in cli("pull", "--limit", "12").stderr
+    assert cursor(cli)["place"]  # the first page is done, the second is begun again
+    assert cli("pull").stderr == "shop: 13 created, 0 updated, 2 unchanged, 0 rejected\n"
+    end = cursor(cli)
+    assert cli("pull", "--since", moment(20)).stderr == "shop: 0 created, 0 updated, 6 unchanged, 0 rejected\n"
+    assert cli("pull", "--full").stderr == "shop: 0 created, 0 updated, 25 unchanged, 0 rejected\n"
+    desk.add(25)
+    assert "shop: 0 created, 0 updated, 0 unchanged" in cli("pull", "--since", moment(100)).stderr
+    assert cursor(cli) == end, "what lies between the cursor and --since is still to come"
+    assert "shop: 1 created" in cli("pull").stderr
+
+
+def test_a_dry_run_shows_the_first_page_and_stores_nothing(cli: Cli, desk: Helpdesk) -> None:
+    configure(cli, {"shop": desk.source()})
+    done = cli("pull", "--dry-run")
+    assert done.stderr == "nothing was stored (--dry-run)\n"
+    assert [json.loads(line)["subject"] for line in done.stdout.splitlines()] == [f"Ticket {n}" for n in range(10)]
+    assert not cli.db.exists()
+
+
+def test_items_are_chosen_and_their_parts_are_joined(cli: Cli, desk: Helpdesk) -> None:
+    for n in range(25):
+        desk.items[n] |= {"repository": "a#b" if n else "a", "pull_request": {"url": "x"} if n > 2 else None}
+    desk.items[1]["kind"] = "question"
+    fields = {"subject": "title", "external_id": ["repository", "id"]}
+    configure(cli, {"shop": desk.source(where={"pull_request": None, "kind": [None, "bug"]}, fields=fields)})
+    cli("pull", "-q")
+    assert sorted(stored(cli)) == ["a#0", "a%23b#2"]
+
+
+def test_an_item_that_is_none_is_rejected_and_the_rest_goes_on(cli: Cli, desk: Helpdesk) -> None:
+    desk.items[3]["id"] = None
+    desk.items[4] |= {"title": " ", "body": None}
+    desk.items[5]["body"] = "a\0b"
+    desk.items[6]["body"] = "x" * (1 << 20)
+    configure(cli, {"shop": desk.source()})
+    done = cli("pull", "-q")
+    assert done.returncode == 3
+    assert done.stderr.splitlines() == [
+        "rejected: shop: item 4 has no id at id",
+        'rejected: shop: item 5 with the id "4" has neither subject nor description',
+        'rejected: shop: item 6 with the id "5" holds NUL characters',
+        'rejected: shop: item 7 with the id "6" has a text over 1 MB',
+    ]
+    assert len(stored(cli)) == 21
+    assert cli("pull", "-q").returncode == 0, "the cursor has gone on"
+
+
+# -- limits and failures
+
+
+def test_limits_are_waited_for_as_told_and_what_breaks_off_is_asked_for_again(cli: Cli, desk: Helpdesk) -> None:
+    failures = {
+        1: Reply(429, headers={"retry-after": "0"}),
+        3: Reply(503),
+        4: Reply(200, b'{"data": [', cut=5),
+        6: Reply(cut=-1),
+        7: Reply(403, headers={"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1"}),
+    }
+    desk.fail = lambda number, _: failures.get(number)
+    configure(cli, {"shop": desk.source()})
+    done = cli("pull")
+    assert (done.returncode, done.stderr) == (0, "shop: 25 created, 0 updated, 0 unchanged, 0 rejected\n")
+    assert len(desk.lists) == 3 + len(failures)
+
+
+def test_a_wait_beyond_the_deadline_is_exit_6_and_the_next_pull_goes_on(cli: Cli, desk: Helpdesk) -> None:
+    desk.fail = lambda number, _: Reply(429, headers={"retry-after": "90"}) if number == 2 else None
+    configure(cli, {"shop": desk.source()})
+    done = cli("pull", "--deadline", "30s")
+    assert done.returncode == 6
+    assert done.stderr == (
+        "shop: 10 created, 0 updated, 0 unchanged, 0 rejected\n"
+        "error: shop answered 429, and to wait for 90 s is beyond --deadline; "
+        "the same command goes on later from there\n"
+    )
+    assert cli("pull").stderr == "shop: 15 created, 0 updated, 0 unchanged, 0 rejected\n"
+    assert len(desk.lists) == 4
+
+
+def test_a_page_that_is_no_longer_there_is_begun_again_at_the_cursor(cli: Cli, desk: Helpdesk) -> None:
+    desk.paging = "token"
+    configure(cli, {"shop": desk.source()})
+    cli("pull", "--limit", "10", "-q")
+    desk.fail = lambda _, got: Reply(410) if "after=10" in got.path and len(desk.lists) == 2 else None
+    assert cli("pull").stderr == "shop: 15 created, 0 updated, 10 unchanged, 0 rejected\n"
+
+
+@pytest.mark.parametrize(
+    ("reply", "code", "says"),
+    [
+        (Reply(401), 4, "shop answered 401: the key is wrong or may not read this; check what SHOP_TOKEN holds"),
+        (Reply(403), 4, "shop answered 403: the key is wrong or may not read this; check what SHOP_TOKEN holds"),
+        (Reply(404, "no such list"), 2, "shop answered 404: no such list; check url, query and next"),
+        (Reply(302), 2, "shop redirects, which is not followed; name in url where it leads"),
+        (Reply(200, "<html>Please sign in</html>"), 2, "shop: the answer is an HTML page; check url and auth"),
+        (Reply(200, "nonsense"), 2, "shop: the answer is no JSON; check url and auth"),
+        (Reply(200, '{"tickets": []}'), 2, 'shop: the answer has no list at "data" (it has tickets); check items'),
+        (
+            Reply(200, '{"data": [], "links": {"next": "https://elsewhere.example/"}}'),
+            2,
+            "the next page is on another host",
+        ),
+        (
+            Reply(200, '{"data": [], "links": {"next": "/api/issues?a"}}'),
+            2,
+            "the next page is one that was there before",
+        ),
+    ],
+)
+def test_an_answer_that_is_no_list_is_one_sentence(
+    cli: Cli, desk: Helpdesk, reply: Reply, code: int, says: str
+) -> None:
+    cli.env |= {"SHOP_TOKEN": "secret-of-the-shop"}
+    desk.fail = lambda _number, got: reply if got.headers["authorization"] == "Bearer secret-of-the-shop" else None
+    configure(cli, {"shop": desk.source(auth={"bearer": "SHOP_TOKEN"})})
+    done = cli("pull", "-q")
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1)
+    assert says in done.stderr
+    assert "secret-of-the-shop" not in done.stderr
+
+
+def test_one_source_that_fails_does_not_keep_the_others(cli: Cli, desk: Helpdesk) -> None:
+    other = Helpdesk(3)
+    other.fail = lambda _number, _got: Reply(401)
+    configure(cli, {"bad": other.source(), "shop": desk.source()})
+    done = cli("pull", "-q", "-o", "json")
+    other.close()
+    assert (done.returncode, len(stored(cli))) == (4, 25)
+    first, last = done.stderr.splitlines()
+    assert first == "error: bad answered 401: the key is wrong or may not read this; give it auth"
+    assert json.loads(last)["error"]["code"] == "refused"
+
+
+def test_a_clock_that_is_off_is_said_once_and_does_not_hide_what_comes_later(cli: Cli, desk: Helpdesk) -> None:
+    desk.change(7, after=10_000_000_000)
+    configure(cli, {"shop": desk.source()})
+    done = cli("pull")
+    assert done.stderr.splitlines()[0].startswith("shop: items are dated later than now (")
+    assert "25 created" in done.stderr
+    desk.add(30, updated_at="2026-11-30T00:00:00Z")
+    assert "1 created" in cli("pull").stderr
+
+
+def test_a_list_that_ignores_its_page_is_not_read_for_ever(cli: Cli, desk: Helpdesk) -> None:
+    configure(cli, {"shop": desk.source(next={"page": "seite"})})
+    done = cli("pull", "-q")
+    assert (done.returncode, len(desk.lists)) == (2, 2)
+    assert "the next page is one that was there before" in done.stderr
+
+
+def test_a_window_moves_so_that_no_item_slips_through_while_others_change(cli: Cli, desk: Helpdesk) -> None:
+    """An item that changes goes to the end of the list: all behind it move up, the first of the next page, too."""
+    desk.paging, moved = "page", iter([0, 11])
+
+    def change(number: int, _got: Got) -> Reply | None:
+        if number > 1 and (n := next(moved, None)) is not None:
+            desk.change(n, tags=["changed"])
+        return None
+
+    desk.fail = change
+    configure(cli, {"shop": desk.source(next={"page": "page", "size": 10, "most": 1})})
+    cli("pull", "-q")
+    assert sorted(map(int, stored(cli))) == list(range(25))
+
+
+# -- without a source, elsewhere, offline
+
+
+def test_pull_needs_a_source_a_database_here_and_the_network(cli: Cli, desk: Helpdesk) -> None:
+    none = cli("pull")
+    assert (none.returncode, "no source is configured; name one under sources" in none.stderr) == (2, True)
+    configure(cli, {"shop": desk.source()})
+    unknown = cli("pull", "shpo")
+    assert (unknown.returncode, 'no source "shpo" in the config; did you mean "shop"?' in unknown.stderr) == (2, True)
+    remote = cli("pull", "--remote", "http://127.0.0.1:9")
+    assert (remote.returncode, "this command works on a database here" in remote.stderr) == (2, True)
+    offline = cli("pull", "--offline")
+    assert (offline.returncode, 'source "shop" needs the network' in offline.stderr) == (2, True)
+    assert not desk.lists
+
+
+@pytest.mark.parametrize(
+    ("header", "address"),
+    [
+        ('<https://x/?page=2>; rel="next", <https://x/?page=9>; rel="last"', "https://x/?page=2"),
+        ('<https://x/?a=1,2>; title="a, b"; rel="prev next"', "https://x/?a=1,2"),
+        ("</y>;rel=next", "/y"),
+        ('<https://x/>; rel="last"', None),
+        ("", None),
+    ],
+)
+def test_the_next_page_of_a_link_header(header: str, address: str | None) -> None:
+    assert linked(header, "next") == address
+
+
+def test_mistakes_of_a_source_have_their_lines(cli: Cli) -> None:
+    (cli.folder / "config.yaml").write_text(
+        "sources:\n"
+        "  shop:\n"
+        "    type: http\n"
+        "    url: http://shop.example/issues\n"
+        "    fields: {subject: title}\n"
+        "    next: {token: after}\n"
+        "    cursor: {start: soon}\n"
+    )
+    mistakes = cli("config", "check").stderr.splitlines()
+    assert [line.removeprefix("config.yaml:") for line in mistakes[:-1]] == [
+        "4: sources.shop.url: must begin with https://, since http:// is for this machine alone (127.0.0.1, localhost)",
+        "5: sources.shop.fields: external_id is missing: a ticket that comes again must be known again",
+        "6: sources.shop.next: token needs query, the parameter that takes it, or body, the path where it goes",
+        "7: sources.shop.cursor.start: must be a duration such as 30s, 5m, 12h, 7d or 4w",
+    ]
+    (cli.folder / "config.yaml").write_text(
+        "sources:\n"
+        "  shop:\n"
+        "    type: http\n"
+        "    url: https://shop.example/issues\n"
+        "    query:\n"
+        '      since: "{{ cursr }}"\n'
+        "    fields: {subject: title, external_id: id}\n"
+    )
+    assert 'config.yaml:6: sources.shop.query.since: name "cursr" is unknown; did you mean "cursor"?' in (
+        cli("config", "check").stderr
+    )

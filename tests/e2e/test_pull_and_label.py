@@ -1,0 +1,220 @@
+"""A helpdesk there and back: tickets in, labels back, no echo; people's words are verdicts; kills lose nothing."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.commands import rows
+from tests.support.helpdesk import BEGAN, Helpdesk
+from tests.support.http_stub import Got, Reply
+from triage_cli.domain.ids import now
+from triage_cli.sources.pagination import seconds
+
+
+@pytest.fixture
+def desk() -> Iterator[Helpdesk]:
+    desk = Helpdesk(12)
+    yield desk
+    desk.close()
+
+
+def configure(cli: Cli, desk: Helpdesk, *, field: bool = False, **keys: Any) -> None:
+    """Pull from a helpdesk, and label there: tags are added, and with `field` the category is written to a field."""
+    ticket = f"{desk.stub.root}/tickets/{{{{ ticket.external_id }}}}"
+    tag = "triage_{{ category | slug }}"
+    destinations: dict[str, Any] = {
+        "tags": {"type": "http", "method": "PUT", "url": f"{ticket}/tags", "body": {"tags": [tag]}},
+        "field": {"type": "http", "method": "PUT", "url": ticket, "body": {"field": "{{ category }}"}},
+    }
+    file = cli.folder / "config.yaml"
+    config = {
+        "sources": {"shop": desk.source(**keys)},
+        "destinations": destinations,
+        "routes": [{"to": ["tags", "field"] if field else "tags"}],
+    }
+    file.write_text(json.dumps(config))
+    file.chmod(0o600)
+
+
+def night(cli: Cli, pull: int = 0) -> None:
+    """Run what a cron job runs."""
+    assert cli("pull", "-q").returncode == pull
+    for command in ("classify", "route"):
+        done = cli(command, "-q")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def from_now_on(desk: Helpdesk) -> None:
+    """Let the helpdesk's clock be that of this machine."""
+    desk.clock = seconds(now()) - int(BEGAN.timestamp()) + 1
+
+
+def labelled(desk: Helpdesk) -> list[str]:
+    return [call for call in desk.stub.calls if call.startswith("PUT")]
+
+
+def test_no_echo_follows_what_was_labelled_back(cli: Cli, desk: Helpdesk, fitted_database: Path) -> None:
+    cli.db.parent.mkdir(parents=True)
+    cli.db.write_bytes(fitted_database.read_bytes())
+    from_now_on(desk)
+    configure(cli, desk)
+    night(cli)
+    sent = len(labelled(desk))
+    assert sent == len(rows(cli.db, "select 1 from tickets where status = 'routed'")) > 6
+    assert any(tag.startswith("triage_") for tag in desk.items[0]["tags"])
+    questions = rows(cli.db, "select count(*) from classifications")
+    again = cli("pull")
+    assert f"shop: 0 created, {sent} updated" in again.stderr, "the labels came back, as tags"
+    for command in ("classify", "route"):
+        cli(command, "-q")
+    assert (rows(cli.db, "select count(*) from classifications"), len(labelled(desk))) == (questions, sent)
+    third = cli("pull", "-q")
+    assert (third.returncode, third.stdout, third.stderr, len(labelled(desk))) == (0, "", "", sent)
+    assert not desk.lost_tags
+    assert all("vip" in item["tags"] for item in desk.items.values())
+
+
+def test_a_receiver_that_sets_tags_would_be_noticed(desk: Helpdesk) -> None:
+    """So that the test above is known to look where it should."""
+    desk.stub.answer(Got("PUT", "/tickets/1", {}, b'{"tags": ["triage_billing"]}'))
+    assert desk.lost_tags == ["vip"]
+
+
+def verdicts(cli: Cli) -> dict[str, tuple[str, str]]:
+    found = rows(
+        cli.db,
+        "select t.external_id, t.category, c.actor from tickets t join classifications c on c.classification_id ="
+        " t.decision_id where t.verdict = 1",
+    )
+    return {i: (category, actor) for i, category, actor in found}
+
+
+def test_an_agent_s_correction_is_a_verdict_and_learn_uses_it(cli: Cli, desk: Helpdesk) -> None:
+    from_now_on(desk)
+    configure(cli, desk, field=True, verdict="field")
+    night(cli)
+    held = dict(rows(cli.db, "select external_id, category from tickets where status = 'routed'"))
+    assert {i: desk.items[int(i)]["field"] for i in held} == held
+    night(cli)
+    assert not verdicts(cli), "what triage wrote is no statement"
+    other = {i: next(c for c in ("Billing", "Technical", "General") if c != category) for i, category in held.items()}
+    first, second, third, *_ = held
+    from_now_on(desk)
+    desk.change(int(first), field=other[first])
+    desk.change(int(second), field=f"triage_{other[second].lower()}")  # as a tag or a choice of a list spells it
+    desk.change(int(third), field="no such thing")
+    done = cli("pull")
+    assert 'shop: "no such thing" is no category and was passed over as a verdict' in done.stderr
+    assert verdicts(cli) == {i: (other[i], "shop") for i in (first, second)}
+    event = json.loads(cli("logs", first, "-o", "jsonl").stdout.splitlines()[-1])
+    assert (event["action"], event["actor"], event["detail"]["verdict"]) == ("updated", "shop", other[first])
+    assert f"In shop a person gave the verdict {other[first]}." in cli("why", first).stdout
+    assert json.loads(cli("learn").stdout)["from_verdicts"] == 2
+    night(cli)
+    assert {desk.items[int(i)]["field"] for i in (first, second)} <= {"Billing", "Technical", "General"}
+    assert verdicts(cli) == {i: (other[i], "shop") for i in (first, second)}
+
+
+def test_a_word_that_is_older_than_the_last_delivery_is_none(cli: Cli, desk: Helpdesk) -> None:
+    """The page was read before the write-back arrived, or the helpdesk's index is late."""
+    from_now_on(desk)
+    configure(cli, desk, verdict="field")
+    night(cli)
+    category = rows(cli.db, "select category from tickets where external_id = '0'")[0][0]
+    other = "Billing" if category != "Billing" else "General"
+    desk.items[0] |= {"field": other, "updated_at": "2026-11-20T00:00:00Z"}
+    cli("pull", "-q", "--full")
+    assert not verdicts(cli)
+    desk.change(0)
+    cli("pull", "-q")
+    assert verdicts(cli) == {"0": (other, "shop")}
+
+
+def test_a_later_word_here_stands_until_the_helpdesk_says_something_new(cli: Cli, desk: Helpdesk) -> None:
+    from_now_on(desk)
+    desk.items[0]["field"] = "General"
+    configure(cli, desk, field=True, verdict="field")
+    cli("pull", "-q")
+    assert verdicts(cli) == {"0": ("General", "shop")}, "a person had said so before triage did anything"
+    cli("verdict", "0", "Billing")
+    from_now_on(desk)
+    desk.change(0, tags=["vip", "late"])  # the field is General still, and nobody has said that again
+    cli("pull", "-q")
+    assert verdicts(cli)["0"][0] == "Billing"
+    cli("route", "-q")
+    assert desk.items[0]["field"] == "Billing"
+    from_now_on(desk)
+    desk.change(0, field="General")
+    cli("pull", "-q")
+    assert verdicts(cli)["0"] == ("General", "shop")
+
+
+# -- kills
+
+
+def pulled(cli: Cli, desk: Helpdesk, kills: dict[int, str]) -> int:
+    """Pull until it ends, and kill it at these requests: before they are answered, or after; return how often."""
+    process: list[subprocess.Popen[bytes]] = []
+    answer, left = desk.stub.answer, dict(kills)
+
+    def struck(got: Got) -> Reply:
+        when = left.pop(len(desk.lists), None)
+        if when == "before":
+            os.kill(process[-1].pid, signal.SIGKILL)
+            return Reply(cut=-1)
+        reply = answer(got)
+        if when == "after":
+            os.kill(process[-1].pid, signal.SIGKILL)
+        return reply
+
+    desk.stub.answer = struck
+    for starts in range(len(kills) + 1):
+        process.append(cli.start("pull", "-q"))
+        out, err = process[-1].communicate(timeout=120)
+        if process[-1].returncode != -signal.SIGKILL:
+            assert (process[-1].returncode, out, err) == (0, b"", b"")
+            return starts
+    raise AssertionError("it was killed once more than it was to be")
+
+
+def check_kills(cli: Cli, number: int, size: int, kills: int) -> None:
+    desk = Helpdesk(number, size=size)
+    pages = -(-number // size)
+    failing = {
+        3: Reply(429, headers={"retry-after": "0"}),
+        pages // 2: Reply(200, b'{"data"', cut=4),
+        pages - 1: Reply(503),
+    }
+    desk.fail = lambda n, _: failing.get(n)
+    configure(cli, desk)
+    step = max(1, pages // (kills + 1))
+    try:
+        done = pulled(cli, desk, {step * (n + 1): ("before", "after")[n % 2] for n in range(kills)})
+        stored = rows(cli.db, "select external_id, count(*) from tickets group by external_id")
+        assert sorted((int(i), n) for i, n in stored) == [(n, 1) for n in range(number)]
+        assert len(desk.lists) <= pages + done + len(failing)
+        position = json.loads(rows(cli.db, "select position from source_cursors")[0][0])
+        assert position == {"high": int(BEGAN.timestamp()) + number}
+        before = len(desk.lists)
+        again = cli("pull", "-q")
+        assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+        assert len(desk.lists) - before <= 2
+        assert cli("audit", "verify").returncode == 0
+    finally:
+        desk.close()
+
+
+def test_kills_lose_nothing_and_ask_for_nothing_twice(cli: Cli) -> None:
+    check_kills(cli, 200, 10, 4)
+
+
+@pytest.mark.long
+def test_ten_thousand_tickets_and_twenty_kills(cli: Cli) -> None:
+    check_kills(cli, 10_000, 100, 20)

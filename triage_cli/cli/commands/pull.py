@@ -1,0 +1,178 @@
+"""`triage pull`: what is new in the sources of the configuration becomes tickets."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli import wiring
+from triage_cli.cli import messages, option_values, options
+from triage_cli.cli.context import CommandContext, command, makes_database
+from triage_cli.cli.output import Excel, Output, Printer
+from triage_cli.cli.progress import ProgressBar, ProgressTotal
+from triage_cli.domain.errors import TriageError, UnavailableError, UsageError
+from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
+from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
+from triage_cli.domain.sources import PullPlan, SourcePage
+from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
+from triage_cli.ports.adapters import Pause, Source
+
+DIDS = ("created", "updated", "unchanged", "rejected")
+# The way of a pull is measured in parts of its time.
+PARTS = 1000
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME...]", help="Sources; else all of them.", show_default=False)
+]
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="What changed since then, instead of since the last pull.", show_default=False),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("pull")(pull)
+
+
+@command
+@makes_database
+def pull(
+    session: CommandContext,
+    names: Names = None,
+    since: Since = None,
+    limit: options.Limit = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first page as tickets; store nothing.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Begin again, as if nothing had been pulled yet.")] = False,
+    deadline: options.Deadline = None,
+    output: Output = None,
+    excel: Excel = False,
+) -> int:
+    """Store what is new in the sources of the configuration, each from where the last pull ended.
+
+    \b
+    triage pull -q; triage classify -q; triage route -q
+    triage pull zendesk --since 30d --dry-run
+    """
+    config = session.config
+    if not config.sources:
+        raise UsageError(
+            "no source is configured",
+            hint="name one under sources: zendesk: {preset: zendesk, url: https://…, auth: {basic: [USER, TOKEN]}}",
+        )
+    chosen = list(dict.fromkeys(names or config.sources))
+    for name in chosen:
+        wiring.check_source(config, name)
+    moment = option_values.moment(since)
+    plan = PullPlan(moment, limit, full, option_values.seconds(deadline) if deadline else None)
+    printer = Printer(output, excel=excel, quiet=session.quiet)
+    pulling = _Pulling(session, chosen, plan)
+    if dry_run:
+        printer.many(pulling.first_pages(), _draft_record, TICKET_KEYS, _table)
+        session.say("nothing was stored (--dry-run)")
+    else:
+        shown = session.shows_progress(printer.format)
+        printer.many(pulling.outcomes(shown=shown), outcome_record, TICKET_KEYS, _table)
+    if session.guides and pulling.changed:
+        session.say("next: triage classify")
+    return pulling.code
+
+
+class _Pulling:
+    """The sources one after another: one that fails does not keep the others from being pulled."""
+
+    def __init__(self, session: CommandContext, names: Sequence[str], plan: PullPlan) -> None:
+        self._session = session
+        self._names = names
+        self._plan = plan
+        self._codes = {ExitCode.OK}
+        self._failures: list[TriageError] = []
+        self.changed = False
+
+    @property
+    def code(self) -> int:
+        """Return the exit code; raise the error where the only one, or the gravest, is one of a whole source."""
+        gravest = min(self._failures, key=lambda error: PRECEDENCE.index(error.exit_code), default=None)
+        if gravest is not None:
+            raise gravest
+        return next(code for code in PRECEDENCE if code in self._codes)
+
+    def outcomes(self, *, shown: bool) -> Iterator[Outcome[Ticket]]:
+        """Pull, and yield what came of each item that is not just as it was."""
+        for name in self._names:
+            counts: Counter[str] = Counter()
+            try:
+                source = _Watched(wiring.open_source(self._session.config, name, messages.say), self._session)
+                bar = ProgressBar(self._session, f"pulling {name}", shown, source.way)
+                for outcome in bar.over(self._session.local.pull(source, self._plan, messages.say)):
+                    counts[outcome.action] += 1
+                    if outcome.error is not None:
+                        self._codes.add(outcome.error.exit_code)
+                        messages.say(f"rejected: {outcome.error.sentence()}")
+                    if outcome.action != Action.UNCHANGED:
+                        yield outcome
+            except TriageError as error:
+                self._failed(error)
+            finally:
+                self.changed |= bool(counts["created"] + counts["updated"])
+                self._session.say(f"{name}: {messages.counted(counts, DIDS)}")
+            if self._session.stopper.code:
+                return
+
+    def first_pages(self) -> Iterator[TicketDraft]:
+        """Yield the drafts of the first page of each source; nothing is stored."""
+        for name in self._names:
+            try:
+                source = _Watched(wiring.open_source(self._session.config, name, messages.say), self._session)
+                stored = self._session.store.cursor(name) if self._session.has_database else None
+                position = stored.position if stored and not self._plan.full else None
+                for page in islice(source.pages(position, self._plan, _no_pause), 1):
+                    for draft in page.drafts[: self._plan.limit]:
+                        if isinstance(draft, Rejected):
+                            messages.say(f"rejected: {draft.error.sentence()}")
+                        else:
+                            yield draft
+            except TriageError as error:
+                self._failed(error)
+
+    def _failed(self, error: TriageError) -> None:
+        """Note the error of a source; of several sources each is told at once."""
+        self._failures.append(error)
+        if len(self._names) > 1:
+            messages.say(f"error: {error.sentence()}")
+
+
+class _Watched:
+    """A source whose pages come until a signal does, and which knows how far it is."""
+
+    def __init__(self, source: Source, session: CommandContext) -> None:
+        self.name = source.name
+        self.keeps_category = source.keeps_category
+        self._source = source
+        self._session = session
+        self._progress = 0.0
+
+    def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
+        for page in self._session.stopper.interruptible(self._source.pages(position, plan, pause)):
+            self._progress = page.progress or 0.0
+            yield page
+
+    def way(self) -> ProgressTotal:
+        return ProgressTotal(PARTS, lambda: int(PARTS * self._progress))
+
+
+def _no_pause(seconds: float, why: str) -> bool:
+    """End a look at a first page where it would have to wait."""
+    raise UnavailableError(f"{why}, and asks to wait for {seconds:.0f} s", hint="try again later")
+
+
+def _draft_record(draft: TicketDraft) -> dict[str, Any]:
+    return dict.fromkeys(TICKET_KEYS) | {k: v for k, v in draft._asdict().items() if k in TICKET_KEYS}
+
+
+def _table(records: Any) -> object:
+    from triage_cli.cli import tables
+
+    return tables.tickets(records)

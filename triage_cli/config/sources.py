@@ -1,0 +1,200 @@
+"""Sources in config.yaml: where tickets are pulled from, how a list goes on, and where an item holds what.
+
+Templates are looked at where a source is opened or checked, not here.
+"""
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from triage_cli.config.destinations import command
+from triage_cli.config.http_destination import auth, own_header
+from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
+from triage_cli.config.presets import filled, preset_names
+from triage_cli.config.source_specs import CursorSpec, NextSpec, SourceSpec
+from triage_cli.config.template_checks import address, endpoint, no_address, texts, tree
+from triage_cli.config.validators import (
+    Field,
+    named,
+    number,
+    one_of,
+    optional,
+    record,
+    several,
+    text,
+    truth,
+)
+from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar, kind
+from triage_cli.domain.tickets import PRIORITIES
+
+PRESETS = Path(__file__).parent.parent / "sources" / "presets"
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
+DURATION = re.compile(r"(\d{1,6})\s*(s|m|h|d|w)")
+SECONDS: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+SCALAR = {"type": ["string", "number", "boolean", "null"]}
+KINDS = ("link", "path", "page", "offset", "token")
+
+
+@accepts(lambda: named_schema(_source_schema(), [{"pattern": f"^{NAME.pattern}$"}]))
+def read_sources(place: ConfigNode) -> dict[str, SourceSpec]:
+    """Return the sources by their names."""
+    return {name: _source(name, inner) for name, inner in named(place).items()}
+
+
+def _source_schema() -> dict[str, Any]:
+    """Return the schema of one source; what a preset fills need not stand there."""
+    schema = record_schema(SOURCE)
+    fields = {**record_schema(FIELDS), "required": ["external_id"]}
+    return {
+        "if": {"required": ["preset"]},
+        "then": {**schema, "required": [], "allOf": []},
+        "else": {**schema, "properties": {**schema["properties"], "fields": fields}},
+    }
+
+
+def _source(name: str, place: ConfigNode) -> SourceSpec:
+    if not NAME.fullmatch(name):
+        place.wrong("the name becomes a part of its tickets' identity: use letters, digits, dots, - and _")
+    keys = place.entries()
+    if "preset" in keys and (chosen := keys["preset"].read(one_of(*preset_names(PRESETS)))):
+        place, _ = filled(place, chosen, PRESETS)
+    keys = place.entries()
+    values = record(place, SOURCE, f"sources.{name}", instead="auth")
+    if values.get("type") == "command" and place.book.untrusted:
+        place.wrong(place.book.untrusted)
+    values.pop("format", None)
+    if "fields" in keys and "external_id" not in keys["fields"].value:
+        keys["fields"].wrong("external_id is missing: a ticket that comes again must be known again")
+    following, cursor = values.get("next"), values.get("cursor")
+    if following and following.most and not (cursor and cursor.field):
+        keys["next"].wrong("most needs cursor.field, from which the walk begins again")
+    return SourceSpec(name, **{"type": "", **values})
+
+
+@accepts(schema_of(address))
+def _address(place: ConfigNode) -> str:
+    """Accept the address of a list: https, or http to this machine; templates belong into its query."""
+    value = text(place)
+    if objection := no_address(value) or ("holds a template; what changes belongs into query" if "{{" in value else ""):
+        raise ConfigValueError(objection)
+    return value
+
+
+@accepts({"anyOf": [{"type": "string", "pattern": f"^{DURATION.pattern}$"}, {"const": 0}, {"const": "0"}]})
+def duration(place: ConfigNode) -> float:
+    """Accept a duration such as 5m or 7d; return its seconds."""
+    value = str(place.value) if isinstance(place.value, int) and not isinstance(place.value, bool) else text(place)
+    found = DURATION.fullmatch(value)
+    if not found and value != "0":
+        raise ConfigValueError("must be a duration such as 30s, 5m, 12h, 7d or 4w")
+    return float(int(found[1]) * SECONDS[found[2]]) if found else 0.0
+
+
+@accepts({"type": "string"})
+def _start(place: ConfigNode) -> float | str:
+    """Accept a duration, or a day or a time."""
+    written = place.value.text if isinstance(place.value, UnsupportedScalar) else place.value
+    with suppress(ValueError, TypeError, OverflowError):
+        found = datetime.fromisoformat(written)
+        found = found.astimezone(UTC) if found.tzinfo else found
+        return f"{found.replace(tzinfo=None, microsecond=0).isoformat()}Z"
+    return duration(place)
+
+
+@accepts(lambda: {**record_schema(NEXT), "anyOf": [{"required": [kind]} for kind in KINDS]})
+def _next(place: ConfigNode) -> NextSpec:
+    values = record(place, NEXT, place.path)
+    kinds = [key for key in KINDS if key in values]
+    if len(kinds) != 1:
+        raise ConfigValueError(
+            "takes one of link: RELATION, path: PATH, page: PARAMETER, offset: PARAMETER, token: PATH"
+        )
+    spec = NextSpec(kinds[0], values.pop(kinds[0]), **values)  # type: ignore[arg-type]
+    if spec.kind == "token" and bool(spec.query) == bool(spec.body):
+        raise ConfigValueError("token needs query, the parameter that takes it, or body, the path where it goes")
+    if spec.kind == "offset" and not spec.size:
+        raise ConfigValueError("offset needs size, the number of items of a page")
+    if spec.most and spec.kind not in ("page", "offset"):
+        raise ConfigValueError("most means something to page and offset only")
+    if spec.keep and spec.kind != "token":
+        raise ConfigValueError("keep means something to token only")
+    return spec
+
+
+@accepts(lambda: record_schema(CURSOR))
+def _cursor(place: ConfigNode) -> CursorSpec:
+    return CursorSpec(**record(place, CURSOR, place.path))
+
+
+@accepts({"anyOf": [SCALAR, {"type": "array", "items": SCALAR}]})
+def _values(place: ConfigNode) -> tuple[Any, ...]:
+    places = place.items() if isinstance(place.value, list) else [place]
+    for each in places:
+        if isinstance(each.value, dict | list | UnsupportedScalar):
+            raise ConfigValueError(f"must be a text, a number, true, false or null, not {kind(each.node)}")
+    return tuple(each.value for each in places)
+
+
+@accepts(lambda: {"type": "object", "additionalProperties": schema_of(_values)})
+def _where(place: ConfigNode) -> dict[str, tuple[Any, ...]]:
+    return {path: inner.read(_values, ()) for path, inner in place.entries().items()}
+
+
+@accepts({"type": "object", "additionalProperties": schema_of(one_of(*PRIORITIES))})
+def _numbers(place: ConfigNode) -> dict[str, str]:
+    return {name: inner.read(one_of(*PRIORITIES)) for name, inner in place.entries().items()}
+
+
+@accepts(lambda: {**record_schema(FIELDS), "anyOf": [{"required": ["subject"]}, {"required": ["description"]}]})
+def _fields(place: ConfigNode) -> dict[str, tuple[str, ...]]:
+    values = record(place, FIELDS, place.path)
+    if not {"subject", "description"} & values.keys():
+        raise ConfigValueError("needs subject or description: a ticket without text is none")
+    return values
+
+
+COUNT = number(1, 100_000, whole=True)
+NEXT: Mapping[str, Field] = {
+    **{key: Field(text) for key in KINDS},
+    "query": Field(text),
+    "body": Field(text),
+    "size": Field(COUNT),
+    "most": Field(COUNT),
+    "end": Field(text),
+    "keep": Field(truth),
+}
+CURSOR: Mapping[str, Field] = {"field": Field(text), "start": Field(_start), "overlap": Field(duration)}
+FIELDS: Mapping[str, Field] = {
+    field: Field(several(text, least=1, most=10))
+    for field in ("subject", "description", "customer_id", "priority", "created_at", "external_id")
+}
+TYPES = ("http", "command")
+HTTP, COMMAND = TYPES[:1], TYPES[1:]
+SOURCE: Mapping[str, Field] = {
+    "type": Field(one_of(*TYPES), needed=True),
+    "preset": Field(text, HTTP),
+    "url": Field(_address, HTTP, needed=True),
+    "endpoint": Field(endpoint, HTTP),
+    "method": Field(one_of("GET", "POST"), HTTP),
+    "query": Field(texts(), HTTP),
+    "headers": Field(texts(own_header), HTTP),
+    "auth": Field(auth, HTTP),
+    "body": Field(tree, HTTP),
+    "items": Field(text, HTTP),
+    "next": Field(optional(_next), HTTP),
+    "cursor": Field(_cursor, HTTP),
+    "details": Field(endpoint, HTTP),
+    "timeout": Field(number(0.1, 3600), HTTP),
+    "run": Field(command, COMMAND, needed=True),
+    "format": Field(one_of("singer"), COMMAND),
+    "stream": Field(text, COMMAND),
+    "where": Field(_where),
+    "fields": Field(_fields, needed=True),
+    "extra": Field(several(text)),
+    "numbers": Field(_numbers),
+    "verdict": Field(text),
+    "on_update": Field(one_of("new", "keep")),
+}

@@ -1,0 +1,39 @@
+"""Which stored tickets the drafts of an input are about."""
+
+from collections.abc import Iterable
+from contextlib import closing
+
+from triage_cli.domain import dedup, ids
+from triage_cli.domain.dedup import Identified, RewriteGuard
+from triage_cli.domain.occurrences import OccurrenceCounter
+from triage_cli.domain.streams import bounded
+from triage_cli.domain.tickets import Rejected, Selection, TicketDraft
+from triage_cli.ports.storage import Store
+
+
+def named(store: Store, items: list[Identified]) -> list[Identified]:
+    """Give a draft whose id this store made the identity of that ticket."""
+    ours = [i.draft.external_id for i in items if i.draft.external_id and ids.is_ticket_id(i.draft.external_id)]
+    if not ours:
+        return items
+    found = {t.ticket_id: t.identity for t in store.find(Selection(ids=tuple(ours)))}
+    return [i._replace(identity=found.get(i.draft.external_id or "", i.identity)) for i in items]
+
+
+def check_rewritten(store: Store, drafts: Iterable[TicketDraft | Rejected]) -> None:
+    """Raise `InputError` where these seem to be other tickets than those their ids name; nothing is stored."""
+    met = rewritten = 0
+    source = ""
+    with closing(OccurrenceCounter()) as seen:
+        for chunk in bounded(drafts):
+            items = named(store, [dedup.identify(d) for d in chunk if type(d) is TicketDraft and d.external_id])
+            before = seen.count([item.identity for item in items])
+            items = [item for item, n in zip(items, before, strict=True) if not n]
+            known = store.known([item.identity for item in items])
+            met += len(known)
+            rewritten += sum(known[i.identity].content_hash != i.content for i in items if i.identity in known)
+            source = items[0].draft.source if items else source
+    guard = RewriteGuard()
+    guard.add(met, rewritten)
+    if doubt := guard.doubt(source):
+        raise doubt

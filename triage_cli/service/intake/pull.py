@@ -1,0 +1,90 @@
+"""`pull`: the pages of a source pass through the import, and how far it was read is stored with them."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from triage_cli.domain import ids
+from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.sources import PullPlan, SourceCursor, SourcePage
+from triage_cli.domain.streams import bounded
+from triage_cli.domain.tickets import Category, Rejected, Ticket, TicketDraft
+from triage_cli.ports.adapters import Source
+from triage_cli.service.intake.corrections import Corrections, PulledFrom
+from triage_cli.service.intake.import_tickets import Intake
+from triage_cli.service.run_context import RunContext
+from triage_cli.service.verdicts import Verdicts
+
+# Without a deadline no longer pause is made, in seconds.
+LONGEST_PAUSE = 3600.0
+# A pause is looked into so often, in seconds, so that the run's lease is renewed.
+TICK = 5.0
+
+
+class SourcePull:
+    """One pull of one source within a run."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        source: Source,
+        plan: PullPlan,
+        categories: Sequence[Category],
+        tell: Callable[[str], None],
+    ) -> None:
+        pulled = PulledFrom(Corrections(context.store, categories, tell), source.keeps_category)
+        verdicts = Verdicts(categories, source.name)
+        self._intake = Intake(context.store, source.name, verdicts, context.run.run_id, pulled=pulled)
+        self._context = context
+        self._stop = context.stop
+        self._source = source
+        self._plan = plan
+        self._left = plan.limit
+
+    def chunks(self) -> Iterator[list[Outcome[Ticket]]]:
+        """Store the pages of the source and yield their outcomes; each is stored before the next is asked for.
+
+        Raises what the source raises, and `UnavailableError` at the deadline; what was stored until then stays.
+        """
+        stored = self._context.store.cursor(self._source.name)
+        position = stored.position if stored and not self._plan.full else None
+        saved = stored.position if stored else None
+        if self._left == 0:
+            return
+        self._stop.end_in(self._plan.deadline)
+        for page in self._source.pages(position, self._plan, self._pause):
+            *before, last = self._parts(page)
+            for part in before:
+                yield self._intake.page(part, None)
+            is_whole = sum(map(len, before)) + len(last) == len(page.drafts)
+            cursor = None
+            if is_whole and page.position is not None and page.position != saved:
+                cursor, saved = SourceCursor(self._source.name, page.position, ids.now()), page.position
+            yield self._intake.page(last, cursor)
+            if self._left == 0 or self._stop.stopping:
+                break
+        if self._stop.expired:
+            raise UnavailableError(
+                f"{self._source.name}: stopped at --deadline, after {self._plan.deadline:g} s",
+                hint="the same command goes on from there",
+            )
+
+    def _parts(self, page: SourcePage) -> list[Sequence[TicketDraft | Rejected]]:
+        """Cut a page into chunks, and off where the plan's limit is."""
+        drafts = page.drafts if self._left is None else page.drafts[: self._left]
+        if self._left is not None:
+            self._left -= len(drafts)
+        return [*bounded(drafts)] or [[]]
+
+    def _pause(self, seconds: float, why: str) -> bool:
+        left = self._stop.left
+        if seconds > (LONGEST_PAUSE if left is None else left):
+            limit = "longer than an hour" if left is None else "beyond --deadline"
+            raise UnavailableError(
+                f"{why}, and to wait for {seconds:.0f} s is {limit}", hint="the same command goes on later from there"
+            )
+        end = self._stop.clock() + seconds
+        while (rest := end - self._stop.clock()) > 0:
+            if self._stop.wait(min(rest, TICK)):
+                return True
+            self._context.heartbeat()
+        return self._stop.stopping

@@ -1,0 +1,241 @@
+"""A source of type `http`: a list of items, page by page, over the program's own client."""
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from itertools import pairwise
+from typing import Any
+
+from triage_cli.config.source_specs import SourceSpec
+from triage_cli.config.template_filters import TemplateFailure
+from triage_cli.domain.errors import DeliveryError, InputError, RefusedError, UnavailableError, UsageError
+from triage_cli.domain.paths import lookup
+from triage_cli.domain.sources import PullPlan, SourcePage
+from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.ports.adapters import Pause
+from triage_cli.runtime.http_exchange import Exchange, HttpAnswer, HttpRequest
+from triage_cli.runtime.retry_after import retry_after
+from triage_cli.sources.http_requests import LARGEST, HttpRequests
+from triage_cli.sources.items import ItemReader
+from triage_cli.sources.pagination import Page, Walk, begin, iso, seconds
+
+# What may pass when it is asked again.
+RETRIED = frozenset({408, 425, 429})
+# So often in a row a request is made again: where the answer says when, and where it does not.
+TOLD, UNTOLD = 100, 8
+FIRST_DELAY, LONGEST_DELAY = 0.25, 60.0
+# Of items that are dated later than this many seconds from now a clock must be off.
+AHEAD = 300
+
+
+class HttpSource:
+    """Implements `ports.Source`. `opened` opens the client, `tell` is told what is odd about the answers."""
+
+    def __init__(
+        self,
+        spec: SourceSpec,
+        requests: HttpRequests,
+        opened: Callable[[], AbstractContextManager[Exchange]],
+        tell: Callable[[str], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = spec.name
+        self.keeps_category = spec.on_update == "keep"
+        self._spec = spec
+        self._requests = requests
+        self._opened = opened
+        self._tell = tell
+        self._clock = clock
+        self._items = ItemReader(spec)
+        self._reported: set[str] = set()
+
+    def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
+        """Yield the pages of the list from a position on, or from the plan's time.
+
+        Raises `UsageError`, `InputError`, `RefusedError` or `UnavailableError` for what the list answers.
+        """
+        since = None if plan.since is None else seconds(plan.since)
+        walk, saves = begin(position, since, self._spec.cursor, int(self._clock()))
+        with self._opened() as exchange:
+            for after, drafts, progress in self._walked(exchange, walk, pause):
+                position = after.position(self._spec.next, int(self._clock())) if saves else None
+                yield SourcePage(drafts, position, progress)
+
+    def _walked(
+        self, exchange: Exchange, walk: Walk, pause: Pause
+    ) -> Iterator[tuple[Walk, list[TicketDraft | Rejected], float | None]]:
+        began, row, resumed = walk.since, 0, walk.place is not None
+        passed: set[object] = set()
+        while not walk.ended:
+            request = self._requests.page(walk)
+            answer = self._answer(exchange, request, pause, lenient=resumed)
+            if answer is None:
+                return
+            if answer.status >= 400:  # the place that was stored is no longer one: begin at the cursor
+                walk, resumed = walk._replace(place=None, pages=0), False
+                continue
+            resumed = False
+            page, items = self._page(answer, request.url)
+            size = len(answer.body) // (len(items) or 1)
+            drafts = list(self._drafts(exchange, items, size, row, pause))
+            row += len(drafts)
+            now = int(self._clock())
+            self._look_at(page, now)
+            before, walk = walk, walk.after(page, self._spec.next, now)
+            self._check_repeated(before, walk, page, items, passed)
+            progress = (page.newest - began) / (now - began) if page.newest and page.ascending and now > began else None
+            yield walk, drafts, progress
+
+    # -- one answer
+
+    def _answer(self, exchange: Exchange, request: HttpRequest, pause: Pause, *, lenient: bool) -> HttpAnswer | None:
+        """Return the answer to a request, made again as it is told; None where the pull is to stop.
+
+        With `lenient` an answer is returned, too, that finds nothing at this address.
+        """
+        tries = 0
+        while True:
+            wait: float | None = None
+            try:
+                answer = exchange(request)
+            except DeliveryError as error:
+                if error.final:
+                    raise UsageError(error.message, hint=error.hint) from error
+                why = error.message
+            else:
+                if 200 <= answer.status < 300 and answer.complete:
+                    return answer
+                if lenient and answer.status in (400, 404, 410, 422):
+                    return answer
+                why = self._refusal(answer)
+                wait = self._told_wait(answer)
+            tries += 1
+            if tries >= (UNTOLD if wait is None else TOLD):
+                raise UnavailableError(f"{why}, {tries} times in a row", hint="try later: the same command goes on")
+            backoff = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(tries, 10)) * random.uniform(0.5, 1)  # noqa: S311
+            if pause(backoff if wait is None else wait, why):
+                return None
+
+    def _refusal(self, answer: HttpAnswer) -> str:
+        """Say why an answer is none, where the request may be made again; raise where it may not."""
+        name, status = self.name, answer.status
+        if 200 <= status < 300:
+            if len(answer.body) >= LARGEST:
+                raise InputError(f"{name}: a page is larger than {LARGEST >> 20} MB", hint="ask for fewer items a page")
+            return f"{name}: an answer broke off"
+        if status in RETRIED or status >= 500 or _is_limited(answer):
+            return f"{name} answered {status}"
+        if status in (401, 403):
+            variables = " and ".join(self._spec.auth.env) if self._spec.auth else ""
+            hint = f"check what {variables} hold{'s' if ' ' not in variables else ''}" if variables else "give it auth"
+            raise RefusedError(f"{name} answered {status}: the key is wrong or may not read this", hint=hint)
+        if 300 <= status < 400:
+            raise UsageError(f"{name} redirects, which is not followed", hint="name in url where it leads")
+        raise UsageError(f"{name} answered {status}: {_beginning(answer.body)}", hint="check url, query and next")
+
+    def _told_wait(self, answer: HttpAnswer) -> float | None:
+        """Return the seconds that an answer asks to wait: `Retry-After`, else when its limit is lifted."""
+        now = self._clock()
+        if (seconds_asked := retry_after(answer.headers, now)) is not None:
+            return seconds_asked
+        if answer.status == 429 or _is_limited(answer):
+            for header in ("x-ratelimit-reset", "ratelimit-reset"):
+                value = answer.headers.get(header, "").strip()
+                if value.isascii() and value.isdigit() and len(value) < 12:  # a moment, or seconds from now
+                    return max(0.0, int(value) - now) if len(value) > 8 else float(value)
+        return None
+
+    def _page(self, answer: HttpAnswer, url: str) -> tuple[Page, list[Any]]:
+        try:
+            value = json.loads(answer.body)
+        except (ValueError, RecursionError) as error:
+            kind = "an HTML page" if answer.body.lstrip()[:1] == b"<" else "no JSON"
+            hint = "check url and auth: a login page may stand where the list should"
+            raise InputError(f"{self.name}: the answer is {kind}", hint=hint) from error
+        items = lookup(value, self._spec.items) if self._spec.items else value
+        if not isinstance(items, list):
+            there = ", ".join(list(value)[:10]) if isinstance(value, Mapping) else type(value).__name__
+            place = f'at "{self._spec.items}"' if self._spec.items else "at the top"
+            raise InputError(f"{self.name}: the answer has no list {place} (it has {there})", hint="check items")
+        changed = [seconds(at) for item in items if (at := self._items.changed(item))]
+        ascending = all(a <= b for a, b in pairwise(changed))
+        newest = max(changed, default=None)
+        return Page(value, url, answer.headers.get("link", ""), len(items), newest, ascending), items
+
+    def _drafts(
+        self, exchange: Exchange, items: Sequence[Any], size: int, row: int, pause: Pause
+    ) -> Iterator[TicketDraft | Rejected]:
+        """Yield the drafts of a page; of an item that stands there twice the last."""
+        last = {self._items.id_of(item): n for n, item in enumerate(items)}
+        for number, item in enumerate(items):
+            if not self._items.takes(item):
+                continue
+            external_id = self._items.id_of(item)
+            if external_id is not None and last[external_id] != number:
+                continue
+            whole = self._detailed(exchange, item, pause) if self._spec.details and external_id is not None else item
+            yield self._items.read(whole, row, size)
+            row += 1
+
+    def _detailed(self, exchange: Exchange, item: Mapping[str, Any], pause: Pause) -> Mapping[str, Any]:
+        """Return an item with the answer to its own request under `details`."""
+        try:
+            request = self._requests.details(item)
+        except TemplateFailure as failure:
+            raise UsageError(f"{self.name}: {failure}", hint="check details in the config") from failure
+        answer = self._answer(exchange, request, pause, lenient=True)
+        if answer is None or answer.status >= 400:
+            return item
+        try:
+            return {**item, "details": json.loads(answer.body)}
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{self.name}: the answer about an item is no JSON", hint="check details") from error
+
+    # -- what is odd
+
+    def _look_at(self, page: Page, now: int) -> None:
+        if page.newest and page.newest > now + AHEAD:
+            self._tell_once(
+                f"{self.name}: items are dated later than now ({iso(page.newest)}), so a clock is off; "
+                "these are read again by each pull"
+            )
+        if self._spec.next and self._spec.next.most and not page.ascending:
+            self._tell_once(
+                f"{self.name}: the list is not in ascending order of {self._spec.cursor.field}, "
+                "so its pages are counted on; ask for that order in query"
+            )
+
+    def _tell_once(self, text: str) -> None:
+        if text.partition("(")[0] not in self._reported:
+            self._reported.add(text.partition("(")[0])
+            self._tell(text)
+
+    def _check_repeated(self, before: Walk, walk: Walk, page: Page, items: Sequence[Any], passed: set[object]) -> None:
+        """Raise `UsageError` where the list leads to a page that was there before: it would never end."""
+        if walk.ended or self._spec.next is None:
+            return
+        if self._spec.next.kind in ("page", "offset"):
+            ids = tuple(self._items.id_of(item) for item in items)
+            again = before.since == walk.since and ids in passed and page.number > 0
+            passed.clear()
+            passed.add(ids)
+        else:
+            passed.add(before.place)
+            again = walk.place in passed
+        if again:
+            raise UsageError(
+                f"{self.name}: the next page is one that was there before, so the list would never end",
+                hint="check next in the config",
+            )
+
+
+def _is_limited(answer: HttpAnswer) -> bool:
+    """Tell whether a 403 means too many requests, as GitHub says it."""
+    is_limit = "retry-after" in answer.headers or answer.headers.get("x-ratelimit-remaining", "").strip() == "0"
+    return answer.status == 403 and is_limit
+
+
+def _beginning(body: bytes) -> str:
+    return " ".join(body[:200].decode("utf-8", "replace").split()) or "nothing more"

@@ -1,0 +1,113 @@
+"""Items of a source -> drafts: which are taken, and where in an item each field of a ticket stands."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from triage_cli.config.source_specs import SourceSpec
+from triage_cli.domain.errors import RowError
+from triage_cli.domain.paths import joined_id, lookup
+from triage_cli.domain.serialization import compact
+from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.readers.json_reader import text_of
+from triage_cli.readers.values import is_nothing, moment, priority
+
+# Characters of a ticket's text beyond which an item is no ticket.
+LONGEST = 1 << 20
+# A rejected item is shown by its beginning.
+SHOWN = 1000
+
+
+class ItemReader:
+    """Reads the items of one source, by the paths of its configuration."""
+
+    def __init__(self, spec: SourceSpec) -> None:
+        self._spec = spec
+        self._taken = {spec.cursor.field, *(path for paths in spec.fields.values() for path in paths)}
+
+    def takes(self, item: object) -> bool:
+        """Tell whether an item is one to take: all conditions of `where` hold."""
+        return all(self._holds(lookup(item, path), values) for path, values in self._spec.where.items())
+
+    @staticmethod
+    def _holds(value: object, accepted: Sequence[Any]) -> bool:
+        return any(value is each if each is None or isinstance(each, bool) else value == each for each in accepted)
+
+    def read(self, item: object, row: int, size: int) -> TicketDraft | Rejected:
+        """Return the draft of an item, or why it can be none; `size` is about how many characters it holds."""
+        if not isinstance(item, Mapping):
+            return self._rejected(item, row, "is no JSON object")
+        fields = self._spec.fields
+        external_id = self.id_of(item)
+        if external_id is None:
+            return self._rejected(item, row, f"has no id at {' and '.join(fields['external_id'])}")
+        subject, description = self._text(item, "subject"), self._text(item, "description")
+        problem = _objection(subject, description)
+        if problem:
+            return self._rejected(item, row, f'with the id "{external_id}" {problem}')
+        others = self._others(item)
+        extra = {key: value for key, value in others.items() if value not in (None, "", [], {})}
+        created_text, priority_text = self._text(item, "created_at"), self._text(item, "priority")
+        created = moment(created_text) if created_text else None
+        urgency = priority(priority_text, self._spec.numbers) if priority_text else None
+        if created_text and created is None:
+            extra["created_at"] = created_text
+        if priority_text and urgency is None:
+            extra["priority"] = priority_text
+        return TicketDraft(
+            row,
+            0,
+            subject,
+            description,
+            self._text(item, "customer_id"),
+            urgency,
+            created,
+            external_id,
+            self._spec.name,
+            extra,
+            _stated(lookup(item, self._spec.verdict)) if self._spec.verdict else None,
+            silent=tuple(key for key in (*others, "created_at", "priority") if key not in extra),
+            size=size,
+            changed_at=self.changed(item),
+        )
+
+    def changed(self, item: object) -> str | None:
+        """Return when an item was changed last, as ISO 8601 UTC; None where that cannot be told."""
+        text = text_of(lookup(item, self._spec.cursor.field)) if self._spec.cursor.field else ""
+        return moment(text) if text else None
+
+    def _rejected(self, item: object, row: int, why: str) -> Rejected:
+        return Rejected(row, 0, RowError(f"{self._spec.name}: item {row + 1} {why}"), compact(item)[:SHOWN])
+
+    def id_of(self, item: object) -> str | None:
+        """Return the id of an item, joined of its parts; None where one is missing."""
+        paths = self._spec.fields["external_id"]
+        parts = [part for path in paths if (part := _stated(lookup(item, path)))]
+        if len(parts) < len(paths):
+            return None
+        return joined_id(parts) if len(parts) > 1 else parts[0]
+
+    def _text(self, item: object, field: str) -> str | None:
+        paths = self._spec.fields.get(field, ())
+        return "#".join(part for path in paths if (part := _stated(lookup(item, path)))) or None
+
+    def _others(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what else is kept of an item: what was chosen, else everything that is no field's and no cursor's."""
+        if self._spec.extra is not None:
+            return {path: lookup(item, path) for path in self._spec.extra}
+        return {key: value for key, value in item.items() if key not in self._taken}
+
+
+def _stated(value: object) -> str | None:
+    """Return a value's text, None where it is one of the ways to say nothing."""
+    text = text_of(value).strip()
+    return None if is_nothing(text) else text
+
+
+def _objection(subject: str | None, description: str | None) -> str:
+    """Say why these texts make no ticket, or nothing."""
+    text = f"{subject or ''}{description or ''}"
+    if not text:
+        return "has neither subject nor description"
+    if len(text) > LONGEST:
+        return "has a text over 1 MB"
+    return "holds NUL characters" if "\0" in text else ""

@@ -1,0 +1,164 @@
+"""A source of type `command`: a program that writes Singer lines, as Singer's taps do.
+
+Written from Singer's specification, https://github.com/singer-io/getting-started/blob/master/docs/SPEC.md: a line is a
+JSON object; `RECORD` holds an item of a stream, `STATE` what the tap is handed back as `--state` when it runs again.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
+
+from triage_cli.config.source_specs import SourceSpec
+from triage_cli.domain.errors import InputError, UnavailableError, UsageError
+from triage_cli.domain.serialization import compact
+from triage_cli.domain.sources import PullPlan, SourcePage
+from triage_cli.domain.streams import CHUNK
+from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.ports.adapters import Pause
+from triage_cli.runtime.private_files import make_private
+from triage_cli.runtime.process import at_end
+from triage_cli.sources.items import ItemReader
+
+# A line of a tap, in bytes, beyond which it is no ticket's.
+LONGEST = 8 << 20
+
+
+class SingerSource:
+    """Implements `ports.Source` by running a tap in the environment `env`; it gets no time, only its own state."""
+
+    def __init__(self, spec: SourceSpec, env: Mapping[str, str], tell: Callable[[str], None]) -> None:
+        self.name = spec.name
+        self.keeps_category = spec.on_update == "keep"
+        self._spec = spec
+        self._env = env
+        self._tell = tell
+        self._items = ItemReader(spec)
+
+    def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
+        """Yield the tap's records, each page with the state that follows it.
+
+        Raises `UsageError` where it cannot be run, `UnavailableError` where it fails.
+        """
+        del pause  # a tap waits by itself
+        if plan.since is not None:
+            raise UsageError(f"{self.name}: a tap begins where its own state says", hint="leave out --since")
+        with TemporaryDirectory(prefix="triage-") as folder:
+            command = [*self._spec.run]
+            if position is not None:
+                state = Path(folder) / "state.json"
+                make_private(state)
+                state.write_text(position, encoding="utf-8")
+                command += ["--state", str(state)]
+            yield from self._records(command)
+
+    def _records(self, command: list[str]) -> Iterator[SourcePage]:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the config's owner named it; the check refuses one others can write
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                env=self._env,
+            )
+        except OSError as error:
+            raise UsageError(
+                f"cannot run {command[0]}: {error.strerror}", hint="check its path and its rights"
+            ) from error
+        _running.add(process)
+        last_words: deque[bytes] = deque(maxlen=1)
+        listener = threading.Thread(target=_listen, args=(process.stderr, last_words), daemon=True)
+        listener.start()
+        try:
+            yield from self._pages(process.stdout)
+            status = process.wait()
+        finally:
+            _kill(process)
+            process.wait()
+            _running.discard(process)
+        listener.join(1)
+        if status:
+            message = b"".join(last_words).decode("utf-8", "replace").strip()[:300]
+            raise UnavailableError(
+                f"{self.name}: {command[0]} exited with {status}{f': {message}' if message else ''}",
+                hint="what came before is stored; the same command goes on from there",
+            )
+
+    def _pages(self, lines: IO[bytes] | None) -> Iterator[SourcePage]:
+        drafts: list[TicketDraft | Rejected] = []
+        row, others = 0, set()
+        for line in _lines(lines):
+            message = self._message(line)
+            kind = message.get("type")
+            if kind == "STATE":
+                yield SourcePage(drafts, compact(message.get("value")))
+                drafts = []
+            elif kind == "RECORD" and message.get("stream") != self._spec.stream:
+                others.add(str(message.get("stream")))
+            elif kind == "RECORD" and self._items.takes(message.get("record")):
+                drafts.append(self._items.read(message.get("record"), row, len(line)))
+                row += 1
+            if len(drafts) >= CHUNK:
+                yield SourcePage(drafts)
+                drafts = []
+        if drafts:
+            yield SourcePage(drafts)
+        if not row and others:
+            names = ", ".join(sorted(others)[:10])
+            self._tell(
+                f"{self.name}: no record of the stream {self._spec.stream}; it wrote {names}: name one as stream"
+            )
+
+    def _message(self, line: bytes) -> Mapping[str, Any]:
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            message = None
+        if not isinstance(message, dict):
+            start = line[:80].decode("utf-8", "replace").strip()
+            raise InputError(
+                f'{self.name}: "{start}" is no Singer message', hint="a tap writes JSON, one object a line"
+            )
+        return message
+
+
+def _lines(stream: IO[bytes] | None) -> Iterator[bytes]:
+    while stream is not None and (line := stream.readline(LONGEST)):
+        if line.strip():
+            yield line
+
+
+def _listen(stream: IO[bytes], kept: deque[bytes]) -> None:
+    with stream:
+        while line := stream.readline(65_536):
+            if line.strip():
+                kept.append(line)
+
+
+_running: set["subprocess.Popen[bytes]"] = set()
+
+
+def _kill_all() -> None:
+    for process in tuple(_running):
+        _kill(process)
+
+
+at_end(_kill_all)
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """End a tap and all it has started, where it has not ended by itself."""
+    if process.poll() is not None:
+        return
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()

@@ -1,0 +1,69 @@
+"""Which class reads a source of the configuration."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from triage_cli.config import Config
+from triage_cli.config.secrets import secret_variables
+from triage_cli.domain.errors import ConfigError, UsageError
+from triage_cli.ports.adapters import Source
+from triage_cli.runtime.network import Network
+
+
+def check_source(config: Config, name: str) -> None:
+    """Raise where a source is not there, or needs the network and that is switched off."""
+    spec = config.sources.get(name)
+    if spec is None:
+        from triage_cli.config.validators import suggestion
+
+        known = suggestion(name, config.sources) or f"; there are {', '.join(config.sources)}"
+        raise UsageError(f'no source "{name}" in the config{known}')
+    if spec.type != "command":
+        Network(config.offline).check(f'source "{name}"')
+
+
+def open_source(config: Config, name: str, tell: Callable[[str], None]) -> Source:
+    """Open a source by its configuration; `tell` is told what is odd about what it hands over."""
+    check_source(config, name)
+    spec = config.sources[name]
+    if spec.type == "command":
+        from triage_cli.sources.singer import SingerSource
+
+        secret = secret_variables(config, os.environ)
+        env = {variable: value for variable, value in os.environ.items() if variable not in secret}
+        return SingerSource(spec, env, tell)
+    from triage_cli.config.http_auth import proof
+    from triage_cli.config.http_auth import secret as secret_of
+    from triage_cli.runtime.http_exchange import Endpoint, open_exchange
+    from triage_cli.runtime.unreachable import host_of
+    from triage_cli.sources.http import HttpSource
+    from triage_cli.sources.http_requests import HttpRequests
+
+    check_source_templates(config, [name])
+    auth = spec.auth
+    values = [secret_of(f'source "{name}"', variable, os.environ) for variable in (auth.env if auth else ())]
+    header = (auth.header, proof(auth, values)) if auth else None
+    endpoint = Endpoint(f'source "{name}"', host_of(spec.url), spec.timeout, spec.timeout)
+    opened = partial(open_exchange, endpoint, Network(config.offline))
+    return HttpSource(spec, HttpRequests(spec, header), opened, tell)
+
+
+def check_source_templates(config: Config, names: Iterable[str] | None = None) -> None:
+    """Raise one `ConfigError` for all mistakes in the templates of sources, of all or of these."""
+    if problems := tuple(_mistakes(config, config.sources if names is None else names)):
+        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        raise ConfigError(f"{config.path or 'the configuration'} has {count}", problems=problems)
+
+
+def _mistakes(config: Config, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        spec = config.sources[name]
+        if spec.type != "http":
+            continue
+        from triage_cli.sources.http_requests import mistakes
+
+        for place, why in mistakes(spec):
+            key = f"sources.{name}.{place}"
+            origin = config.origins.get(key) or config.origins.get(f"sources.{name}.type", "the configuration")
+            yield f"{origin}: {key}: {why}"
