@@ -1,9 +1,9 @@
 """Leaving an endpoint alone while it is away."""
 
-import math
 from collections.abc import Callable
 
 from triage_cli.domain.errors import TemporaryError, UnavailableError
+from triage_cli.runtime.circuit import Circuit
 from triage_cli.runtime.clock import REAL, SLICE, StoppingError, Timing
 from triage_cli.runtime.rate_limit import RateLimiter
 
@@ -13,13 +13,13 @@ COOLDOWN = 30.0  # how long a circuit stays open
 PROBE_SLICE = 0.05  # and this often whether the one that tries has come back
 
 
-class CircuitBreaker:
+class CircuitBreaker(Circuit):
     """One model at one address, as all workers of a run see it. It lives in one event loop, so it needs no lock.
 
     Its pace may be shared with the endpoints of other runs; whether it is down, each run finds out for itself.
 
     An outage begins with the first pause or "too many requests" and ends with the first success; it may last `max_wait`
-    seconds, then `UnavailableError` ends the run. Of several pauses the latest end holds.
+    seconds, then `UnavailableError` ends the run.
     """
 
     def __init__(
@@ -31,16 +31,12 @@ class CircuitBreaker:
         shared: RateLimiter | None = None,
         timing: Timing = REAL,
     ) -> None:
+        super().__init__(max(10, workers), min(COOLDOWN, max_wait / 2) or COOLDOWN)
         self.name = name
         self.max_wait = max_wait
         self.timing = timing
         self.reached = False  # whether anything ever answered
-        self.failures = 0  # in a row
-        self.paused_until = -math.inf
-        self._patience = max(10, workers)
-        self._cooldown = min(COOLDOWN, max_wait / 2) or COOLDOWN
         self._down_since: float | None = None
-        self._open = False
         self._probing = False
         self._pace = shared or RateLimiter()
 
@@ -53,15 +49,15 @@ class CircuitBreaker:
             wait = self._wait(self.timing.clock())
             if wait <= 0:
                 break
-            await self.rest(min(wait, SLICE), stopping)
+            await self.wait(min(wait, SLICE), stopping)
         if stopping():
             raise StoppingError
         now = self.timing.clock()
         self._pace.take(tokens, now)
-        self._probing = self._open
+        self._probing = self.is_failing
         return now
 
-    async def rest(self, seconds: float, stopping: Callable[[], bool]) -> None:
+    async def wait(self, seconds: float, stopping: Callable[[], bool]) -> None:
         """Wait, but look now and then whether to stop. Raises `StoppingError`."""
         until = self.timing.clock() + seconds
         while (left := until - self.timing.clock()) > 0:
@@ -70,7 +66,7 @@ class CircuitBreaker:
             await self.timing.sleep(min(left, SLICE))
 
     def _wait(self, now: float) -> float:
-        if now < self.paused_until:
+        if self.is_open(now):
             self._check_patience(now)
             return self.paused_until - now
         if self._probing:
@@ -90,7 +86,7 @@ class CircuitBreaker:
         self.reached = True
         self.failures = 0
         self._down_since = None
-        self._open = self._probing = False
+        self._probing = False
 
     def abandoned(self) -> None:
         """Note that a request ended without telling anything."""
@@ -101,21 +97,12 @@ class CircuitBreaker:
         now = self.timing.clock()
         self._probing = False
         self.reached = self.reached or error.reached
-        pause = error.retry_after or 0.0
-        if error.limited:
+        if error.retry_after:
+            self.pause(now + error.retry_after)
+        if error.limited:  # being too fast is no sign of being broken
             self._pace.slow(began, now)
-            self._down(now)
-        if not error.limited:
-            self.failures += 1
-            if self._open or self.failures >= self._patience:
-                self._open = True
-                pause = max(pause, self._cooldown)
-        if pause:
-            self._down(now)
-            self.paused_until = max(self.paused_until, now + pause)
-        if pause or error.limited:
+        else:
+            self.judge([True], now)
+        if error.limited or error.retry_after or self.is_failing:
+            self._down_since = now if self._down_since is None else self._down_since
             self._check_patience(now)
-
-    def _down(self, now: float) -> None:
-        if self._down_since is None:
-            self._down_since = now

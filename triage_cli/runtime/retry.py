@@ -80,5 +80,5 @@ async def persist(
             if not endpoint.reached:
                 raise UnavailableError(f"{endpoint.name}: {failure.message}", hint="check base_url and the network")
             raise failure
-        await endpoint.rest(endpoint.timing.random() * min(LONGEST_DELAY, FIRST_DELAY * 2.0**tries), stopping)
+        await endpoint.wait(endpoint.timing.random() * min(LONGEST_DELAY, FIRST_DELAY * 2.0**tries), stopping)
         tries += 1

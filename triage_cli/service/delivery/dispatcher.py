@@ -10,6 +10,7 @@ from triage_cli.domain.errors import DeliveryError, ExhaustedError, TriageError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import BYTES
 from triage_cli.ports.adapters import Destination
+from triage_cli.runtime.circuit import Circuit
 
 # So many parcels of one destination are in hand at most, and about so many characters of their tickets.
 ROOM = 500
@@ -44,31 +45,30 @@ class DestinationBreakers:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._failures: dict[str, int] = {}  # in a row
-        self._until: dict[str, float] = {}
+        self._circuits: dict[str, Circuit] = {}
 
     def left_alone(self) -> list[str]:
         """Name the destinations that are left alone just now."""
-        return [name for name in self._until if self.is_open(name)]
+        return [name for name in self._circuits if self.is_open(name)]
 
     def is_open(self, name: str) -> bool:
         """Tell whether a destination is left alone just now."""
-        return name in self._until and self._clock() < self._until[name]
+        return name in self._circuits and self._circuits[name].is_open(self._clock())
 
     def is_failing(self, name: str) -> bool:
         """Tell whether it has failed so often that one parcel is to try."""
-        return self._failures.get(name, 0) >= FAILURES
+        return name in self._circuits and self._circuits[name].is_failing
 
     def judge(self, name: str, outcomes: Iterable[Outcome[Receipt]]) -> None:
         """Count how it went."""
-        for outcome in outcomes:
-            self._failures[name] = self._failures.get(name, 0) + 1 if outcome.error else 0
-        if self.is_failing(name):
-            self.leave(name)
+        self._circuit(name).judge((outcome.error is not None for outcome in outcomes), self._clock())
 
     def leave(self, name: str) -> None:
         """Leave a destination alone for a while."""
-        self._until[name] = self._clock() + PAUSE
+        self._circuit(name).rest(self._clock())
+
+    def _circuit(self, name: str) -> Circuit:
+        return self._circuits.setdefault(name, Circuit(FAILURES, PAUSE))
 
 
 class Dispatcher:
