@@ -4,6 +4,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from triage_cli.domain.errors import UnavailableError
+
 
 class StopControl:
     """One a command, shared by all its runs, steps and threads; the deadline is a monotonic time."""
@@ -11,6 +13,7 @@ class StopControl:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self._deadline: float | None = None
+        self._seconds = 0.0  # from the start to the deadline
         self._stopped = threading.Event()
 
     @property
@@ -30,7 +33,16 @@ class StopControl:
 
     def end_in(self, seconds: float | None) -> None:
         """Set the deadline, so many seconds from now."""
-        self._deadline = None if seconds is None else self.clock() + seconds
+        self._deadline, self._seconds = None, seconds or 0.0
+        if seconds is not None:
+            self._deadline = self.clock() + seconds
+
+    def check_deadline(self, *, done: bool) -> None:
+        """Raise `UnavailableError` where the deadline came before the work was done."""
+        if self.expired and not done:
+            raise UnavailableError(
+                f"stopped at --deadline, after {self._seconds:g} s", hint="the same command does what is left"
+            )
 
     def stop(self) -> None:
         """Take no new work from here on."""

@@ -10,10 +10,8 @@ from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.dedup import RewriteGuard
 from triage_cli.domain.deliveries import Routed, RoutePlan
-from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.runs import WHOLE, InputPart, Outcome, Run
 from triage_cli.domain.sources import PullPlan
-from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.domain.views import History, Stats, Why
 from triage_cli.ports.adapters import Source
@@ -150,19 +148,12 @@ class LocalTriage:
             else:
                 yield from batching.classified(selection, classifying, tally)
                 batching.raise_trouble()
-            self._check_deadline(plan, done=classifying.through)
+            self._allowance.check_deadline(done=classifying.through)
 
     def to_ask(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Ticket]:
         """Walk over the tickets that `classify` would ask about, in its order; none is held."""
         nobody = RunContext(self._store, Run("", "classify", self._actor, "", ids.now()), self._allowance)
         return to_ask(self._parts.recorder(nobody, plan), selection)
-
-    def _check_deadline(self, plan: ClassifyPlan, *, done: bool) -> None:
-        """Raise `UnavailableError` where the deadline came before the end of the work."""
-        if self._allowance.expired and not done:
-            raise UnavailableError(
-                f"stopped at --deadline, after {plan.deadline:g} s", hint="the same command does what is left"
-            )
 
     # -- route
 
@@ -208,7 +199,7 @@ class LocalTriage:
                     yield from outcomes
             for error in passing.stopped:
                 raise error
-            self._check_deadline(plan, done=not (self._cut or passing.cut))
+            self._allowance.check_deadline(done=not (self._cut or passing.cut))
 
     # -- forget
 
@@ -235,12 +226,12 @@ class LocalTriage:
             selection = selection._replace(category=self._names.get(category or "", category))
             for collected in batching.collect() if batching else ():
                 tally.add(collected)
-            for outcomes in again.flips(selection, lambda tickets: _sent_on(delivering, tickets)):
+            for outcomes in again.flips(selection, delivering.send_on):
                 tally.add(outcomes)
                 yield from outcomes
             if batching is not None:
                 batching.raise_trouble()
-            self._check_deadline(plan.classify, done=again.through)
+            self._allowance.check_deadline(done=again.through)
 
     # -- verdicts
 
@@ -305,8 +296,3 @@ class LocalTriage:
         stats = self._store.stats()
         named = category_renames.counted(stats.by_category, self._names) if self._names else stats.by_category
         return stats._replace(by_category=named)
-
-
-def _sent_on(delivering: Delivering, tickets: Sequence[Ticket]) -> Iterator[Ticket]:
-    for outcomes in delivering.route(bounded(tickets)):
-        yield from (o.value.ticket for o in outcomes if o.value)

@@ -10,7 +10,7 @@ from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed, Rule
 from triage_cli.domain.errors import NoRouteError, NotClassifiedError
 from triage_cli.domain.runs import Action, Outcome
-from triage_cli.domain.streams import NAMED
+from triage_cli.domain.streams import NAMED, bounded
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Destination
 from triage_cli.service.delivery.dispatcher import ROOM, DeliveryBatch, DestinationBreakers, Dispatcher
@@ -81,6 +81,11 @@ class Delivering:
                 yield self._arrived(waiting)
         while self._post.open:
             yield self._arrived(waiting)
+
+    def send_on(self, tickets: Iterable[Ticket]) -> Iterator[Ticket]:
+        """Route tickets, and return them as that leaves them."""
+        for outcomes in self.route(bounded(tickets)):
+            yield from (o.value.ticket for o in outcomes if o.value)
 
     @property
     def offline(self) -> frozenset[str]:

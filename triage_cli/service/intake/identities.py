@@ -7,7 +7,7 @@ from triage_cli.domain import dedup, ids
 from triage_cli.domain.dedup import Identified, RewriteGuard
 from triage_cli.domain.occurrences import OccurrenceCounter
 from triage_cli.domain.streams import bounded
-from triage_cli.domain.tickets import Rejected, Selection, TicketDraft
+from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
 from triage_cli.ports.storage import Store
 
 
@@ -18,6 +18,13 @@ def named(store: Store, items: list[Identified]) -> list[Identified]:
         return items
     found = {t.ticket_id: t.identity for t in store.find(Selection(ids=tuple(ours)))}
     return [i._replace(identity=found.get(i.draft.external_id or "", i.identity)) for i in items]
+
+
+def known_as(store: Store, identity: str) -> Ticket | None:
+    """Return the ticket of an identity, also where it was forgotten."""
+    gone = ids.forgotten(identity)
+    found = store.known([identity, gone])
+    return found.get(identity) or found.get(gone)
 
 
 def check_rewritten(store: Store, drafts: Iterable[TicketDraft | Rejected]) -> None:

@@ -19,7 +19,7 @@ from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 from triage_cli.ports.storage import Store
 from triage_cli.service.intake.corrections import PulledFrom
-from triage_cli.service.intake.identities import named
+from triage_cli.service.intake.identities import known_as, named
 from triage_cli.service.verdicts import IMPORTED, Verdicts
 
 # What an import does with a draft, the ticket that it leaves, what is to be saved, and why the draft is rejected.
@@ -107,7 +107,7 @@ class Intake:
         if item.counts_occurrences and identity is not None:
             item = item._replace(identity=f"{identity}:{item.content}", counts_occurrences=False)
         for _ in range(CALLERS):
-            known = None if item.counts_occurrences else self._here(item.identity)
+            known = None if item.counts_occurrences else known_as(self._store, item.identity)
             if again and known is not None:  # the same call, whose answer got lost
                 return Outcome(draft.row, Action.UNCHANGED, known, None, draft)
             last_verdicts = self._words([item], {item.identity: known} if known else {})
@@ -115,12 +115,6 @@ class Intake:
             if change is None or save([change]) == [None]:
                 return Outcome(draft.row, action, ticket, error, draft)
         raise UnavailableError("another program keeps changing the same ticket", hint="try again")
-
-    def _here(self, identity: str) -> Ticket | None:
-        """Return the ticket of an identity, also where it was forgotten."""
-        gone = ids.forgotten(identity)
-        found = self._store.known([identity, gone])
-        return found.get(identity) or found.get(gone)
 
     def _batch(
         self, chunk: Sequence[TicketDraft | Rejected], seen: OccurrenceCounter, saving: Mapping[str, Ticket]
