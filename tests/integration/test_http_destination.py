@@ -409,7 +409,7 @@ def test_what_would_be_no_request_is_not_sent_and_is_final(
 
 def test_a_private_address_is_refused_where_addresses_are_guarded(stub: HttpStub, tmp_path: Path) -> None:
     plain = failure(one(opened(tmp_path, f"{{type: http, url: '{stub.root}'}}", guarded=True)))
-    assert (plain.final, plain.message) == (True, "127.0.0.1 leads to a private or special address")
+    assert (plain.final, plain.message) == (True, "sys: 127.0.0.1 leads to a private or special address")
     secret = failure(one(opened(tmp_path, "{type: http, url_env: A}", {"A": f"{stub.root}/x"}, guarded=True)))
     assert secret.message == "the address of sys leads to a private or special address"
     assert stub.got == []

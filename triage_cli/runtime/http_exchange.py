@@ -80,7 +80,7 @@ async def _exchanged(
 ) -> HttpAnswer:
     url = httpx.URL(request.url)
     headers, extensions = dict(request.headers), {}
-    shown = "" if endpoint.host else f"the address of {endpoint.name}"
+    shown = f"{endpoint.name}: {url.host}" if endpoint.host else f"the address of {endpoint.name}"
     if endpoint.guarded:
         port = url.port or (443 if url.scheme == "https" else 80)
         address = await asyncio.to_thread(checked, url.host, port, resolver, shown)
