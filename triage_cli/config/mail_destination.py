@@ -32,7 +32,8 @@ def read_mail(name: str, place: ConfigNode) -> DestinationSpec:
 
 
 @accepts({"type": "string", "pattern": f"^({HOST})$"})
-def _host(place: ConfigNode) -> str:
+def mail_host(place: ConfigNode) -> str:
+    """Accept the name or the address of a mail server."""
     value = text(place)
     if not re.fullmatch(HOST, value):
         raise ConfigValueError("must be the name or address of a mail server, such as smtp.example.com")
@@ -49,7 +50,7 @@ def _mailbox(place: ConfigNode) -> str:
 
 MAIL: Mapping[str, Field] = {
     "type": Field(one_of("mail"), needed=True),
-    "host": Field(_host, needed=True),
+    "host": Field(mail_host, needed=True),
     "port": Field(number(1, 65535, whole=True)),
     "tls": Field(one_of("implicit", "starttls", "none")),
     "user_env": Field(variable),

@@ -36,6 +36,17 @@ class CursorSpec(NamedTuple):
     overlap: float = 300.0
 
 
+class ImapSpec(NamedTuple):
+    """The folder of a mail server: how it is reached, and the variables that hold the login."""
+
+    host: str
+    user_env: str
+    password_env: str
+    port: int = 993  # that of IMAP with TLS from the start (RFC 8314)
+    tls: Literal["implicit", "starttls", "none"] = "implicit"
+    folder: str = "INBOX"
+
+
 class SourceSpec(NamedTuple):
     """One source as configured; keys that mean nothing to its type keep their default.
 
@@ -45,7 +56,7 @@ class SourceSpec(NamedTuple):
     """
 
     name: str
-    type: str  # http | command
+    type: str  # http | command | imap
     preset: str | None = None
     url: str = ""
     endpoint: str = ""
@@ -67,7 +78,10 @@ class SourceSpec(NamedTuple):
     timeout: float = 60
     run: tuple[str, ...] = ()
     stream: str = "tickets"
+    imap: ImapSpec | None = None
 
     def variables(self) -> Iterator[tuple[str, str]]:
         """Yield the variables that hold its secrets, each with the key that names it."""
         yield from (("auth", name) for name in (self.auth.env if self.auth else ()))
+        if self.imap:
+            yield from (("user_env", self.imap.user_env), ("password_env", self.imap.password_env))

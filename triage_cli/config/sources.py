@@ -13,8 +13,9 @@ from typing import Any
 from triage_cli.config.destinations import command
 from triage_cli.config.http_destination import auth, own_header
 from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
+from triage_cli.config.mail_destination import mail_host
 from triage_cli.config.presets import filled, preset_names
-from triage_cli.config.source_specs import CursorSpec, NextSpec, SourceSpec
+from triage_cli.config.source_specs import CursorSpec, ImapSpec, NextSpec, SourceSpec
 from triage_cli.config.template_checks import address, endpoint, no_address, texts, tree
 from triage_cli.config.validators import (
     Field,
@@ -26,6 +27,7 @@ from triage_cli.config.validators import (
     several,
     text,
     truth,
+    variable,
 )
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar, kind
 from triage_cli.domain.tickets import PRIORITIES
@@ -35,6 +37,7 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 DURATION = re.compile(r"(\d{1,6})\s*(s|m|h|d|w)")
 SECONDS: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 SCALAR = {"type": ["string", "number", "boolean", "null"]}
+UNENCRYPTED = 143  # the port of IMAP, of which TLS is made by STARTTLS
 KINDS = ("link", "path", "page", "offset", "token")
 
 
@@ -66,12 +69,24 @@ def _source(name: str, place: ConfigNode) -> SourceSpec:
     if values.get("type") == "command" and place.book.untrusted:
         place.wrong(place.book.untrusted)
     values.pop("format", None)
+    if values.get("type") == "imap":
+        return _imap(name, values)
     if "fields" in keys and "external_id" not in keys["fields"].value:
         keys["fields"].wrong("external_id is missing: a ticket that comes again must be known again")
     following, cursor = values.get("next"), values.get("cursor")
     if following and following.most and not (cursor and cursor.field):
         keys["next"].wrong("most needs cursor.field, from which the walk begins again")
     return SourceSpec(name, **{"type": "", **values})
+
+
+def _imap(name: str, values: dict[str, Any]) -> SourceSpec:
+    """Return a source that is the folder of a mail server; a key that is missing was noted."""
+    common = {key: values.pop(key) for key in ("type", "on_update") if key in values}
+    values.setdefault("tls", "starttls" if values.get("port") == UNENCRYPTED else "implicit")
+    if values["tls"] != "implicit":
+        values.setdefault("port", UNENCRYPTED)
+    needed = {"host": "", "user_env": "", "password_env": ""}
+    return SourceSpec(name, **common, imap=ImapSpec(**{**needed, **values}))
 
 
 @accepts(schema_of(address))
@@ -171,8 +186,9 @@ FIELDS: Mapping[str, Field] = {
     field: Field(several(text, least=1, most=10))
     for field in ("subject", "description", "customer_id", "priority", "created_at", "external_id")
 }
-TYPES = ("http", "command")
-HTTP, COMMAND = TYPES[:1], TYPES[1:]
+TYPES = ("http", "command", "imap")
+HTTP, COMMAND, IMAP = TYPES[:1], TYPES[1:2], TYPES[2:]
+ITEMS = HTTP + COMMAND
 SOURCE: Mapping[str, Field] = {
     "type": Field(one_of(*TYPES), needed=True),
     "preset": Field(text, HTTP),
@@ -191,10 +207,16 @@ SOURCE: Mapping[str, Field] = {
     "run": Field(command, COMMAND, needed=True),
     "format": Field(one_of("singer"), COMMAND),
     "stream": Field(text, COMMAND),
-    "where": Field(_where),
-    "fields": Field(_fields, needed=True),
-    "extra": Field(several(text)),
-    "numbers": Field(_numbers),
-    "verdict": Field(text),
+    "host": Field(mail_host, IMAP, needed=True),
+    "port": Field(number(1, 65535, whole=True), IMAP),
+    "tls": Field(one_of("implicit", "starttls", "none"), IMAP),
+    "user_env": Field(variable, IMAP, needed=True),
+    "password_env": Field(variable, IMAP, needed=True),
+    "folder": Field(text, IMAP),
+    "where": Field(_where, ITEMS),
+    "fields": Field(_fields, ITEMS, needed=True),
+    "extra": Field(several(text), ITEMS),
+    "numbers": Field(_numbers, ITEMS),
+    "verdict": Field(text, ITEMS),
     "on_update": Field(one_of("new", "keep")),
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from triage_cli.domain.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:  # an annotation is no reason to import what makes a connection
+    import imaplib
     import ssl
 
     import anthropic
@@ -77,6 +78,13 @@ class Network(NamedTuple):
         from triage_cli.runtime.smtp import MailServer
 
         return MailServer(host, port, tls, None if tls == "none" else trust(), timeout)
+
+    def imap(self, what: str, host: str, port: int, *, tls: "Tls", timeout: float) -> "imaplib.IMAP4":
+        """Return a connection to a mail server that mail is read from. Raises what `runtime.imap.connect` raises."""
+        self.check(what)
+        from triage_cli.runtime.imap import connect
+
+        return connect(host, port, tls, None if tls == "none" else trust(), timeout)
 
     def resolve(self, host: str, port: int) -> Sequence[str]:
         """Return all addresses of a name. Raises `OSError` where it has none."""

@@ -1,1 +1,1 @@
-"""Where tickets are pulled from: lists over HTTP, and programs that write Singer lines."""
+"""Where tickets are pulled from: lists over HTTP, programs that write Singer lines, and mailboxes."""

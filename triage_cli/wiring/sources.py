@@ -6,6 +6,7 @@ from functools import partial
 
 from triage_cli.config import Config
 from triage_cli.config.secrets import secret_variables
+from triage_cli.config.source_specs import ImapSpec, SourceSpec
 from triage_cli.domain.errors import ConfigError, UsageError
 from triage_cli.ports.adapters import Source
 from triage_cli.runtime.network import Network
@@ -33,6 +34,8 @@ def open_source(config: Config, name: str, tell: Callable[[str], None]) -> Sourc
         secret = secret_variables(config, os.environ)
         env = {variable: value for variable, value in os.environ.items() if variable not in secret}
         return SingerSource(spec, env, tell)
+    if spec.imap is not None:
+        return _mailbox(config, spec, spec.imap)
     from triage_cli.config.http_auth import proof
     from triage_cli.config.http_auth import secret as secret_of
     from triage_cli.runtime.http_exchange import Endpoint, open_exchange
@@ -47,6 +50,19 @@ def open_source(config: Config, name: str, tell: Callable[[str], None]) -> Sourc
     endpoint = Endpoint(f'source "{name}"', host_of(spec.url), spec.timeout, spec.timeout)
     opened = partial(open_exchange, endpoint, Network(config.offline))
     return HttpSource(spec, HttpRequests(spec, header), opened, tell)
+
+
+def _mailbox(config: Config, spec: SourceSpec, server: ImapSpec) -> Source:
+    from triage_cli.config.http_auth import secret
+    from triage_cli.sources.imap import ImapSource, Login
+
+    what = f'source "{spec.name}"'
+    user, password = (secret(what, variable, os.environ) for variable in (server.user_env, server.password_env))
+    connect = partial(
+        Network(config.offline).imap, what, server.host, server.port, tls=server.tls, timeout=spec.timeout
+    )
+    login = Login(user, password, server.folder)
+    return ImapSource(spec.name, server.host, login, connect, keeps_category=spec.on_update == "keep")
 
 
 def check_source_templates(config: Config, names: Iterable[str] | None = None) -> None:

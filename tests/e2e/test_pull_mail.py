@@ -1,0 +1,69 @@
+"""`pull` from a mail server: each mail once, whatever kills it, and nothing where nothing is new."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.commands import rows
+from tests.support.imap_server import PASSWORD, USER, ImapServer, serving
+from tests.support.mails import mail
+
+
+@pytest.fixture
+def server() -> Iterator[ImapServer]:
+    with serving() as server:
+        yield server
+
+
+def configure(cli: Cli, server: ImapServer, **more: Any) -> None:
+    source = {"type": "imap", "host": "127.0.0.1", "port": server.port, "tls": "none"}
+    login = {"user_env": "MAIL_USER", "password_env": "MAIL_PASSWORD"}
+    (cli.folder / "config.yaml").write_text(json.dumps({"sources": {"inbox": {**source, **login, **more}}}))
+    cli.env |= {"MAIL_USER": USER, "MAIL_PASSWORD": PASSWORD}
+
+
+def test_a_pull_stores_what_is_new_and_a_reply_joins_its_thread(cli: Cli, server: ImapServer) -> None:
+    configure(cli, server)
+    server.put(mail("question", name="1@x"), mail("", subject=None, name="2@x"), mail("other", name="3@x"))
+    first = cli("pull", "-q", "-o", "jsonl")
+    assert first.returncode == 3
+    assert first.stderr.splitlines()[0].startswith("rejected: UID 102: neither subject nor text")
+    assert {json.loads(line)["source"] for line in first.stdout.splitlines()} == {"inbox"}
+    assert cli("pull").stderr == "inbox: 0 created, 0 updated, 0 unchanged, 0 rejected\n"
+    server.put(mail("answer", name="4@x", after=["1@x"]))
+    assert cli("pull").stderr.splitlines()[-1] == "inbox: 0 created, 1 updated, 0 unchanged, 0 rejected"
+    full = cli("pull", "--full").stderr
+    assert full.splitlines()[-1] == "inbox: 0 created, 0 updated, 3 unchanged, 1 rejected"
+    ((extra,),) = rows(cli.db, "select extra from tickets where external_id = '1@x'")
+    assert [each["text"] for each in json.loads(extra)["thread"]] == ["answer"]
+
+
+def test_many_mails_of_one_thread_come_in_one_page(cli: Cli, server: ImapServer) -> None:
+    configure(cli, server)
+    server.put(*[mail(f"text {n}", name=f"{n}@x", after=["0@x"] if n else ()) for n in range(20)])
+    assert cli("pull").stderr.splitlines()[-1] == "inbox: 1 created, 19 updated, 0 unchanged, 0 rejected"
+
+
+def test_a_limit_and_a_look_store_no_more(cli: Cli, server: ImapServer) -> None:
+    configure(cli, server)
+    server.put(*[mail(f"text {n}", name=f"{n}@x") for n in range(5)])
+    looked = cli("pull", "--dry-run", "-o", "jsonl")
+    assert [json.loads(line)["description"] for line in looked.stdout.splitlines()][:2] == ["text 0", "text 1"]
+    for created in (2, 2, 1, 0):
+        assert f"{created} created" in cli("pull", "--limit", "2").stderr
+
+
+def test_what_is_wrong_has_its_exit_code_and_shows_no_password(cli: Cli, server: ImapServer) -> None:
+    configure(cli, server)
+    for env, code in (({"MAIL_PASSWORD": "wrong-canary"}, 4), ({"MAIL_PASSWORD": ""}, 2), ({"TRIAGE_OFFLINE": "1"}, 2)):
+        done = cli("pull", **env)
+        assert done.returncode == code, done.stderr
+        assert "canary" not in done.stderr
+    configure(cli, server, folder="Nowhere")
+    assert cli("pull").returncode == 2
+    configure(cli, server, port=1)
+    assert cli("pull").returncode == 6
+    assert PASSWORD not in cli("config", "show").stdout

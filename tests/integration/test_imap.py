@@ -1,0 +1,171 @@
+"""Sources of type `imap` against a real IMAP server."""
+
+import socket
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.certificate_authority import Authority
+from tests.support.imap_server import PASSWORD, USER, ImapServer, encrypted, serving
+from tests.support.mails import mail
+from tests.support.online import ONLINE
+from triage_cli.domain.errors import ConfigError, RefusedError, TriageError, UnavailableError, UsageError
+from triage_cli.domain.sources import PullPlan, SourcePage
+from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.runtime.network import Network
+from triage_cli.sources import imap
+from triage_cli.sources.imap import ImapSource, Login, imap_day, quoted
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[ImapServer]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def folder(request: pytest.FixtureRequest) -> str:
+    """A folder of the test's own."""
+    return f"Support & Größe {request.node.name}"
+
+
+def source(server: ImapServer | int, folder: str = "INBOX", **options: Any) -> ImapSource:
+    port = server if isinstance(server, int) else server.port
+    login = Login(options.get("user", USER), options.get("password", PASSWORD), folder)
+    network, host = options.get("network", ONLINE), options.get("host", "127.0.0.1")
+    connect = partial(network.imap, 'source "inbox"', host, port, tls=options.get("tls", "none"), timeout=30)
+    return ImapSource("inbox", host, login, connect, keeps_category=False)
+
+
+def pages(opened: ImapSource, position: str | None = None, plan: PullPlan = PullPlan()) -> list[SourcePage]:  # noqa: B008
+    return list(opened.pages(position, plan, lambda *_: False))
+
+
+def texts(found: list[SourcePage]) -> list[str | None]:
+    return [row.description if isinstance(row, TicketDraft) else row.error.message for p in found for row in p.drafts]
+
+
+def test_mails_are_read_once_and_stay_unread(shared: ImapServer) -> None:
+    shared.put(mail("a", name="a@x"), mail("b", name="b@x"))
+    first = pages(source(shared))
+    assert texts(first) == ["a", "b"]
+    assert all(row.source == "inbox" for page in first for row in page.drafts if isinstance(row, TicketDraft))
+    assert shared.unseen() == 2
+    assert pages(source(shared), first[-1].position) == []
+    shared.put(mail("c", name="c@x"))
+    assert texts(pages(source(shared), first[-1].position)) == ["c"]
+    shared.expunge(1)
+    assert texts(pages(source(shared))) == ["b", "c"]
+
+
+def test_a_page_ends_where_the_next_pull_may_begin(
+    shared: ImapServer, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imap, "MAILS", 4)
+    monkeypatch.setattr(imap, "FEWEST", 7)
+    shared.put(*[mail(f"text {n}", name=f"{n}@x") for n in range(30)], folder=folder)
+    found = pages(source(shared, folder))
+    assert texts(found) == [f"text {n}" for n in range(30)]
+    assert [row.row for page in found for row in page.drafts] == list(range(30))
+    for number, page in enumerate(found):
+        assert texts(pages(source(shared, folder), page.position)) == texts(found[number + 1 :])
+
+
+def test_pages_are_cut_by_the_size_of_mails(shared: ImapServer, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imap, "BYTES", 3000)
+    shared.put(*[mail("x" * 1000, name=f"{n}@x") for n in range(9)], folder=folder)
+    assert [len(page.drafts) for page in pages(source(shared, folder))] == [3, 3, 3]
+
+
+def test_a_folder_that_was_made_anew_is_read_from_its_beginning(shared: ImapServer, folder: str) -> None:
+    shared.put(mail("a", name="a@x"), mail("b", name="b@x"), folder=folder)
+    position = pages(source(shared, folder))[-1].position
+    shared.remove(folder)
+    shared.put(mail("c", name="c@x"), folder=folder)
+    assert texts(pages(source(shared, folder), position)) == ["c"]
+
+
+def test_what_cannot_be_read_is_named_by_its_uid_and_the_rest_goes_on(
+    shared: ImapServer, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imap, "LONGEST", 5000)
+    shared.put(mail("", subject=None), mail("x" * 9000, name="b@x"), mail("after", name="c@x"), folder=folder)
+    (page,) = pages(source(shared, folder))
+    reasons = texts([page])
+    assert [reason.partition(": ")[2] for reason in reasons[:2] if reason] == ["neither subject nor text", "over 50 MB"]
+    assert all(reason and reason.startswith("UID ") for reason in reasons[:2])
+    assert reasons[2] == "after"
+    assert isinstance(page.drafts[1], Rejected)
+    assert "x" * 5000 in page.drafts[1].raw
+
+
+def test_a_time_is_a_day_to_the_server(shared: ImapServer, folder: str) -> None:
+    """What was put there has come in 1970."""
+    shared.put(mail("old", name="a@x"), folder=folder)
+    assert pages(source(shared, folder), None, PullPlan(since="2026-11-26T10:00:00.000Z")) == []
+    assert texts(pages(source(shared, folder), None, PullPlan(since="1969-12-01T10:00:00.000Z"))) == ["old"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "why"),
+    [
+        ({"password": "wrong"}, RefusedError, "refuses the user ann"),
+        ({"user": "Jürgen"}, RefusedError, "refuses the user Jürgen"),
+        ({"folder": "Nowhere"}, UsageError, 'no folder "Nowhere"'),
+        ({"tls": "starttls"}, UnavailableError, "TLS not supported by server"),
+        ({"tls": "implicit"}, UnavailableError, "cannot be read"),
+        ({"network": Network(offline=True)}, UsageError, "--offline switches it off"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(
+    shared: ImapServer, options: dict[str, Any], error: type[TriageError], why: str
+) -> None:
+    with pytest.raises(error) as raised:
+        pages(source(shared, **options))
+    assert why in raised.value.message
+    assert PASSWORD not in raised.value.sentence()
+
+
+def test_a_server_that_is_away_or_speaks_otherwise_stops_the_pull() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(UnavailableError, match="refused"):
+        pages(source(port))
+
+
+def test_a_certificate_is_held_against_the_authorities(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: ImapServer
+) -> None:
+    authority = Authority(tmp_path)
+    context = authority.context()
+    shared.put(mail("over TLS", name="tls@x"), folder="Tls")
+    with encrypted(shared.port, context) as port:
+        with pytest.raises(UnavailableError, match="certificate"):
+            pages(source(port, "Tls", tls="implicit"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+        assert texts(pages(source(port, "Tls", tls="implicit"))) == ["over TLS"]
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+        with pytest.raises(ConfigError):
+            pages(source(port, "Tls", tls="implicit"))
+
+
+def test_starttls_comes_before_the_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path)
+    with serving(authority.vouch()) as server:
+        with pytest.raises(UnavailableError, match="certificate"):
+            pages(source(server, tls="starttls"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+        assert pages(source(server, tls="starttls")) == []
+
+
+def test_names_of_folders_are_written_as_the_protocol_has_them() -> None:
+    assert quoted("INBOX") == '"INBOX"'
+    assert quoted('a "b" & \\c') == '"a \\"b\\" &- \\\\c"'
+    assert quoted("~peter/mail/台北/日本語") == '"~peter/mail/&U,BTFw-/&ZeVnLIqe-"'  # RFC 3501, section 5.1.3
+
+
+def test_days_are_in_english() -> None:
+    assert imap_day("2026-05-03T10:00:00.000Z") == "03-May-2026"

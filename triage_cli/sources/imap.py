@@ -1,0 +1,206 @@
+"""A source of type `imap`: the mails of one folder of a mail server, by their UIDs (RFC 3501).
+
+The position is the highest UID that was read, with the folder's UIDVALIDITY: where that has changed, UIDs mean other
+mails, and all are read again. A mail is known by its Message-ID, so that nothing is stored twice. The folder is opened
+for reading alone: no mail is marked as seen.
+"""
+
+import base64
+import imaplib
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import NamedTuple
+
+from triage_cli.domain.errors import RefusedError, UnavailableError, UsageError
+from triage_cli.domain.serialization import compact
+from triage_cli.domain.sources import PullPlan, SourcePage
+from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.ports.adapters import Pause
+from triage_cli.readers.mail_files import LONGEST, RawMail
+from triage_cli.readers.mail_table import drafts
+
+# UIDs that one search is about: the next asks about more where few are found. A line of the answer holds 1 MB.
+FEWEST, MOST = 1_000, 100_000
+# Mails of one page, and about how many bytes of them.
+MAILS, BYTES = 100, 8 << 20
+_BEGINNING = 1 << 16  # bytes of a mail that is too long
+_UID = re.compile(rb"\bUID (\d+)")
+_SIZE = re.compile(rb"\bRFC822\.SIZE (\d+)")
+_FOREIGN = re.compile(r"[^\x20-\x7e]+")
+
+# Makes a connection; nobody has logged in.
+Connect = Callable[[], imaplib.IMAP4]
+
+
+class Login(NamedTuple):
+    """Who reads, and which folder."""
+
+    user: str
+    password: str
+    folder: str
+
+
+class ImapSource:
+    """Implements `ports.Source` for one folder; `host` is how messages name the server."""
+
+    def __init__(self, name: str, host: str, login: Login, connect: Connect, *, keeps_category: bool) -> None:
+        self.name = name
+        self.keeps_category = keeps_category
+        self._host = host
+        self._login = login
+        self._connect = connect
+
+    def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
+        """Yield the mails that came since, in the order of their UIDs.
+
+        Raises `RefusedError` where the server does not know the user, `UsageError` where it has no such folder, and
+        `UnavailableError` where it cannot be reached or breaks off.
+        """
+        del pause  # a mail server does not say when to come again
+        try:
+            server = self._connect()
+            try:
+                yield from self._pages(server, position, plan)
+            finally:
+                with suppress(OSError, imaplib.IMAP4.error):
+                    server.logout()
+        except (OSError, imaplib.IMAP4.error) as error:
+            raise UnavailableError(
+                f"{self.name}: the mail server {self._host} cannot be read: {error}",
+                hint="what came before is stored; the same command goes on from there",
+            ) from error
+
+    def _pages(self, server: imaplib.IMAP4, position: str | None, plan: PullPlan) -> Iterator[SourcePage]:
+        self._log_in(server)
+        validity, end = self._opened(server)
+        stored = json.loads(position) if position else {}
+        last = stored.get("uid", 0) if stored.get("validity") == validity else 0
+        since = ""
+        if plan.since is not None:
+            last, since = 0, f"SINCE {imap_day(plan.since)} "
+        row = 0
+        for uids in self._found(server, last + 1, end, since):
+            for part in self._parts(server, uids, min(MAILS, plan.limit or MAILS)):
+                page: list[TicketDraft | Rejected] = []
+                for each in drafts(self._fetched(server, part), self.name):
+                    page.append(each._replace(row=row))
+                    row += 1
+                yield SourcePage(page, compact({"validity": validity, "uid": part[-1].uid}), part[-1].uid / end)
+
+    def _log_in(self, server: imaplib.IMAP4) -> None:
+        user, password, _ = self._login
+        try:
+            if user.isascii() and password.isascii():
+                server.login(user, password)
+            else:
+                server.authenticate("PLAIN", lambda _: f"\0{user}\0{password}".encode())
+        except imaplib.IMAP4.abort:
+            raise
+        except imaplib.IMAP4.error as error:
+            raise RefusedError(
+                f"{self.name}: the mail server {self._host} refuses the user {user}",
+                hint="check the variables that user_env and password_env name; many servers want an app password",
+            ) from error
+
+    def _opened(self, server: imaplib.IMAP4) -> tuple[int, int]:
+        """Open the folder; return its UIDVALIDITY, and the UID that the next mail will have."""
+        status, _ = server.select(quoted(self._login.folder), readonly=True)
+        if status != "OK":
+            raise UsageError(f'{self.name}: no folder "{self._login.folder}"', hint="name another as folder")
+        return _number(server.response("UIDVALIDITY"), 0), _number(server.response("UIDNEXT"), 1 << 32)
+
+    def _found(self, server: imaplib.IMAP4, begin: int, end: int, since: str) -> Iterator[list[int]]:
+        """Yield the UIDs from `begin` to before `end` that there are, in their order."""
+        width = FEWEST
+        while begin < end:
+            stop = min(begin + width, end)
+            answer = self._asked(server, "SEARCH", f"{since}UID {begin}:{stop - 1}")
+            uids = {int(each) for line in answer if isinstance(line, bytes) for each in line.split()}
+            if uids:
+                yield sorted(uid for uid in uids if begin <= uid < stop)
+            width = width if len(uids) > width // 10 else min(width * 4, MOST)
+            begin = stop
+
+    def _parts(self, server: imaplib.IMAP4, uids: Sequence[int], most: int) -> Iterator[list["_MailSize"]]:
+        """Cut UIDs into pages of at most `most`, by the sizes of their mails."""
+        part: list[_MailSize] = []
+        left = BYTES
+        for begin in range(0, len(uids), MAILS):
+            asked_for = uids[begin : begin + MAILS]
+            answer = self._asked(server, "FETCH", f"{_set(asked_for)} (UID RFC822.SIZE)")
+            lines = [line for line in answer if isinstance(line, bytes)]
+            sizes = {int(u[1]): int(s[1]) for line in lines if (u := _UID.search(line)) and (s := _SIZE.search(line))}
+            for uid in asked_for:
+                part.append(_MailSize(uid, sizes.get(uid, 0)))
+                left -= sizes.get(uid, 0)
+                if left <= 0 or len(part) >= most:
+                    yield part
+                    part, left = [], BYTES
+        if part:
+            yield part
+
+    def _fetched(self, server: imaplib.IMAP4, part: Sequence["_MailSize"]) -> Iterator[RawMail]:
+        """Yield mails; one that is gone meanwhile is left out."""
+        short = [each.uid for each in part if each.size <= LONGEST]
+        contents = self._contents(server, short, "BODY.PEEK[]") if short else {}
+        for uid, size in part:
+            if size > LONGEST:
+                beginning = self._contents(server, [uid], f"BODY.PEEK[]<0.{_BEGINNING}>").get(uid, b"")
+                yield RawMail(f"UID {uid}", uid, beginning, iter(()))
+            elif uid in contents:
+                yield RawMail(f"UID {uid}", uid, contents.pop(uid))
+
+    def _contents(self, server: imaplib.IMAP4, uids: Sequence[int], item: str) -> dict[int, bytes]:
+        found, before = {}, b""
+        for piece in self._asked(server, "FETCH", f"{_set(uids)} (UID {item})"):
+            if isinstance(piece, tuple):
+                before, content = piece[0], piece[1]
+                if match := _UID.search(before):
+                    found[int(match[1])] = content
+                    before = b""
+            elif before and piece and (match := _UID.search(piece)):  # a server may name the UID after the text
+                found[int(match[1])] = content
+                before = b""
+        return found
+
+    def _asked(self, server: imaplib.IMAP4, command: str, what: str) -> list[bytes | tuple[bytes, bytes]]:
+        status, answer = server.uid(command, *([what] if command == "SEARCH" else what.split(" ", 1)))
+        if status != "OK":
+            raise imaplib.IMAP4.error(f"UID {command} is answered by {status}")
+        return [each for each in answer if each is not None]
+
+
+class _MailSize(NamedTuple):
+    """A mail on the server: its UID, and its size in bytes."""
+
+    uid: int
+    size: int
+
+
+def quoted(folder: str) -> str:
+    """Return a folder's name as a quoted string in modified UTF-7 (RFC 3501, sections 4.3 and 5.1.3)."""
+
+    def shifted(run: re.Match[str]) -> str:
+        coded = base64.b64encode(run[0].encode("utf-16-be")).decode().rstrip("=")
+        return f"&{coded.replace('/', ',')}-"
+
+    name = _FOREIGN.sub(shifted, folder.replace("&", "&-"))
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def imap_day(moment: str) -> str:
+    """Return the day of a time as IMAP has it, in English whatever the locale."""
+    day = datetime.fromisoformat(moment)
+    return f"{day.day:02}-{'JanFebMarAprMayJunJulAugSepOctNovDec'[day.month * 3 - 3 : day.month * 3]}-{day.year}"
+
+
+def _number(response: tuple[str, list[bytes | None]], default: int) -> int:
+    values = [value for value in response[1] or () if value]
+    return int(values[-1]) if values and values[-1].isdigit() else default
+
+
+def _set(uids: Sequence[int]) -> str:
+    return ",".join(map(str, uids))
