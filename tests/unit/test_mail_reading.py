@@ -91,6 +91,15 @@ def test_of_two_forms_the_plain_one_is_taken_unless_it_is_empty() -> None:
         assert one(mail(body, more=[kind])).description == taken
 
 
+def test_texts_of_several_parts_follow_each_other() -> None:
+    forms, within = multipart(
+        "Content-Type: text/html\n\n<p>rich</p>", "Content-Type: text/plain\n\nplain", kind="alternative"
+    )
+    inner = within.replace("--edge", "--inner")
+    kind, body = multipart("Content-Type: text/plain\n\nabove", f"{forms.replace('edge', 'inner')}\n\n{inner}")
+    assert one(mail(body, more=[kind])).description == "above\n\nplain"
+
+
 def test_attachments_are_named_and_not_kept() -> None:
     picture = (
         "Content-Type: image/png; name*=utf-8''Rechnung%20%C3%BC.png\nContent-Transfer-Encoding: base64\n\niVBORw0="

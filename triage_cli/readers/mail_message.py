@@ -13,6 +13,7 @@ from email.header import decode_header
 from email.message import Message
 from email.parser import BytesParser
 from email.utils import getaddresses, parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from triage_cli.domain.mail import MAIL, Mail
@@ -34,12 +35,21 @@ _BARE = re.compile(r"[^<>\s]{1,300}")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
 
 
+@lru_cache(256)
+def _parsed(name: str, value: str) -> Any:
+    """Return a header as the standard library reads it: some ten times for each part of a mail, and that is dear."""
+    return policy.default.header_fetch_parse(name, value)
+
+
 class _Bounded(policy.EmailPolicy):
     """Parses the beginning of a header: the parsers of structured ones take quadratic time."""
 
     def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
         name, value = super().header_source_parse(sourcelines)
         return name, value[:_HEADER]
+
+    def header_fetch_parse(self, name: str, value: str) -> Any:
+        return _parsed(name, value)
 
 
 _POLICY = _Bounded()
@@ -50,11 +60,12 @@ class UnreadableMailError(Exception):
 
 
 class _Found(NamedTuple):
-    """What a mail's parts hold: texts in their order, names of attachments, and whether a part could not be read."""
+    """What a mail's parts hold: texts in their order where they are wanted, names of attachments, what is broken."""
 
     texts: list[str]
     attachments: list[str]
     broken: list[str]
+    wants_text: bool = True
 
 
 def draft_of(data: bytes, *, whole: bool = True) -> TicketDraft:
@@ -121,7 +132,7 @@ def _read(part: Part, found: _Found, depth: int) -> None:
             for each in within:
                 _read(each, found, depth - 1)
     elif kind in ("text/plain", "text/html") and name is None and part.get_content_disposition() != "attachment":
-        if text := _text(part, kind):
+        if found.wants_text and (text := _text(part, kind)):
             found.texts.append(text)
     else:
         attached = name or str(part.get("content-description") or kind)
@@ -130,16 +141,12 @@ def _read(part: Part, found: _Found, depth: int) -> None:
 
 def _read_alternative(parts: list[Part], found: _Found, depth: int) -> None:
     """Collect one of several forms of the same text: the plain one, unless it is empty."""
-    forms = []
-    for part in parts:
-        form = _Found([], [], [])
+    texts: list[str] = []
+    for part in sorted(parts, key=lambda part: part.get_content_type() != "text/plain"):
+        form = _Found([], found.attachments, found.broken, wants_text=found.wants_text and not texts)
         _read(part, form, depth)
-        found.attachments.extend(form.attachments)
-        found.broken.extend(form.broken)
-        if form.texts:
-            forms.append((part.get_content_type() != "text/plain", form.texts))
-    if forms:
-        found.texts.extend(min(forms, key=lambda form: form[0])[1])
+        texts.extend(form.texts)
+    found.texts.extend(texts)
 
 
 def _text(part: Part, kind: str) -> str:
