@@ -51,9 +51,10 @@ def _source_schema() -> dict[str, Any]:
     """Return the schema of one source; what a preset fills need not stand there."""
     schema = record_schema(SOURCE)
     fields = {**record_schema(FIELDS), "required": ["external_id"]}
+    optional = {key: value for key, value in schema.items() if key not in ("required", "allOf")}
     return {
         "if": {"required": ["preset"]},
-        "then": {**schema, "required": [], "allOf": []},
+        "then": optional,
         "else": {**schema, "properties": {**schema["properties"], "fields": fields}},
     }
 
