@@ -92,6 +92,7 @@ JOBS = {
     "suspects": Job("suspects labelled.csv", "new", formats=("csv",)),
     "audit verify": Job("audit verify"),
     "audit head": Job("audit head"),
+    "config check": Job("config check"),
     "config show": Job("config show"),
     "keys create": Job("keys create second --role reader"),
     "keys list": Job("keys list"),

