@@ -26,7 +26,7 @@ from triage_cli.cli import app, live_line, progress
 from triage_cli.domain.streams import CHUNK
 from triage_cli.readers.decoding import BLOCK
 
-FORMATS = ("csv", "json", "jsonl", "id", "table")
+FORMATS = ("csv", "tsv", "json", "jsonl", "id", "table")
 FEW = ("csv", "table")  # of what shows no bar
 # Markup that ends a run or vanishes in one, escapes, a clipboard, an 8-bit CSI, an override, emoji, a very long line.
 TEXTS = (
@@ -94,6 +94,7 @@ JOBS = {
     "audit head": Job("audit head"),
     "config check": Job("config check"),
     "config show": Job("config show"),
+    "config check": Job("config check"),
     "keys create": Job("keys create second --role reader"),
     "keys list": Job("keys list"),
     "keys revoke": Job("keys revoke first"),
@@ -210,6 +211,18 @@ def test_no_command_that_prints_records_is_forgotten_here_nor_one_with_a_bar() -
     modules = {name: importlib.import_module(module) for name, module in commands_of.items()}
     barred = {name for name, job in JOBS.items() if job.bar and job.formats == FORMATS}
     assert barred == {name for name, module in modules.items() if hasattr(module, "ProgressBar")}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_unknown_column_stops_a_command_before_it_does_anything(desk: Desk, name: str) -> None:
+    job = JOBS[name]
+    cli = desk.copy(job.folder, held=True)
+    stdin = (cli.folder / job.stdin).read_bytes() if job.stdin else b""
+    before = cli("audit", "head").stdout
+    done = unwatched(cli, *job.args.split(), "--columns", "nonsense", given=stdin)
+    assert (done.code, done.stdout) == (2, b"")
+    assert b'error: no column "nonsense"; the columns are ' in done.stderr
+    assert cli("audit", "head").stdout == before
 
 
 @pytest.mark.parametrize(("name", "output"), [(name, output) for name, job in JOBS.items() for output in job.formats])

@@ -79,7 +79,7 @@ def test_what_is_exported_can_be_imported(rows: list[tuple[str, str, str]]) -> N
     as_lines = "".join(to_json({k: ticket_record(t)[k] for k in columns}) + "\n" for t in tickets)
     printer, written = Printer("csv"), io.StringIO()
     printer.write = lambda text: written.write(text) >= 0  # type: ignore[method-assign]
-    printer.csv(columns, [[ticket_record(t)[k] for k in columns] for t in tickets])
+    printer.delimited(columns, [[ticket_record(t)[k] for k in columns] for t in tickets])
     for data in (as_lines, written.getvalue()):
         table = open_table(io.BytesIO(data.encode()), "in", ReadOptions(encoding="utf-8"))
         drafts = [d for d in table.rows if isinstance(d, TicketDraft)]

@@ -1,4 +1,4 @@
-"""What goes to stdout: records as a table, JSON, JSON lines, CSV or ids."""
+"""What goes to stdout: records as a table, JSON, JSON lines, CSV, TSV or ids."""
 
 import csv
 import re
@@ -10,12 +10,14 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
+from triage_cli.cli import columns as column_choice
 from triage_cli.cli import messages
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.serialization import to_json
 
 T = TypeVar("T")
-Format = Literal["table", "json", "jsonl", "csv", "id"]
+Format = Literal["table", "json", "jsonl", "csv", "tsv", "id"]
+DELIMITED = ("csv", "tsv")
 Record = Mapping[str, Any]
 Table = Callable[[Sequence[Record]], object]
 Output = Annotated[
@@ -24,15 +26,18 @@ Output = Annotated[
         "-o",
         "--output",
         metavar="FORMAT",
-        help="table, json, jsonl, csv or id; else table on a terminal, jsonl elsewhere.",
+        help="table, json, jsonl, csv, tsv or id; else table on a terminal, jsonl elsewhere.",
         show_default=False,
     ),
 ]
 Excel = Annotated[bool, typer.Option("--excel", help="CSV for Excel: BOM, CRLF, formulas disarmed.")]
+Columns = column_choice.Columns
 # What a spreadsheet takes for a formula, full-width forms too.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 # The same behind a semicolon: where lists are parted by it, a spreadsheet begins a cell there. ";-)" is none.
 PARTED = re.compile("(;)(?=[ \u00a0]*(?:[=+@\uff1d\uff0b\uff20]|[-\uff0d](?!\\))))")
+# TSV has no quotes: what would end a cell or a row is written as PostgreSQL's COPY does.
+TSV_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 TABLE_ROWS = 50
 # A reader waits at most so many seconds, and a next record, for one that was written: answers may come slowly.
 FLUSH_SECONDS = 0.1
@@ -45,21 +50,33 @@ def help_if_bare(ctx: typer.Context) -> None:
 
 
 class Printer:
-    """Writes records in one format; a reader that goes away is no error (`closed`)."""
+    """Writes records in one format; a reader that goes away is no error (`closed`).
 
-    def __init__(self, output: Format | None, *, excel: bool = False, quiet: bool = False) -> None:
-        if excel and output not in (None, "csv"):
-            raise UsageError(f"--excel is CSV, not {output}", hint="leave one of them away")
+    `columns` are the names typed behind `--columns`; without them each record is printed whole.
+    """
+
+    def __init__(
+        self, output: Format | None, columns: str | None = None, *, excel: bool = False, quiet: bool = False
+    ) -> None:
+        if excel and output not in (None, *DELIMITED):
+            raise UsageError(f"--excel is CSV or TSV, not {output}", hint="leave one of them away")
+        if columns is not None and output == "id":
+            raise UsageError("--columns does not go with -o id", hint="take -o tsv")
         self._watched = messages.on_terminal(sys.stdout)
         self.format: Format = output or ("table" if self._watched else "jsonl")
-        self.silent = quiet and output is None and not excel
+        self.chosen = column_choice.parsed(columns)
+        self.silent = quiet and output is None and not excel and not self.chosen
         self.closed = False
         self._flushed = time.monotonic()
         self._excel = excel
-        if excel:
+        if excel and output is None:
             self.format = "csv"
         if not self.silent and messages.is_closed(sys.stdout):
             raise messages.stdout_closed()
+
+    def check_columns(self, known: Sequence[str]) -> None:
+        """Raise `UsageError` where a chosen column is none of these: for commands that work before they print."""
+        column_choice.check(self.chosen, known)
 
     def many(
         self,
@@ -70,18 +87,25 @@ class Printer:
         key: str = "ticket_id",
         rows: int | None = None,
     ) -> None:
-        """Write the records of items as they come; each item is taken even where nothing is printed."""
+        """Write the records of items as they come; each item is taken even where nothing is printed.
+
+        Raises `UsageError` before the first item is taken where a chosen column is none of these.
+        """
+        self.check_columns(columns)
         if self.silent or self.closed:
             _exhaust(items)
             return
         records = (made for item in items if (made := record(item)) is not None)
+        if self.chosen:
+            columns, table = self.chosen, _plain(self.chosen)
+            records = (column_choice.projected(whole, self.chosen) for whole in records)
         try:
             if self.format == "table":
                 self._table(iter(records), table, rows)
             elif self.format == "json":
                 self._array(records)
-            elif self.format == "csv":
-                self.csv(columns, ([record.get(c) for c in columns] for record in records))
+            elif self.format in DELIMITED:
+                self.delimited(columns, ([record.get(c) for c in columns] for record in records))
             else:
                 self._lines(records, key)
         except KeyboardInterrupt:  # at once: nobody may be there to read what is still to be written
@@ -93,10 +117,11 @@ class Printer:
 
     def one(self, record: Record, table: Table, columns: Sequence[str], key: str = "ticket_id") -> None:
         """Write one record: an object in JSON."""
+        self.check_columns(columns)
         if self.silent:
             return
         if self.format == "json":
-            self.write(to_json(record) + "\n")
+            self.write(to_json(column_choice.projected(record, self.chosen) if self.chosen else record) + "\n")
         else:
             self.many([record], lambda record: record, columns, table, key)
 
@@ -109,6 +134,7 @@ class Printer:
         key: str = "ticket_id",
     ) -> None:
         """Write the record of the one thing that was named, once all is done; where there is none, no records."""
+        self.check_columns(columns)
         records = [made for item in items if (made := record(item)) is not None]
         if len(records) == 1:
             self.one(records[0], table, columns, key)
@@ -122,8 +148,15 @@ class Printer:
     def write(self, text: str) -> bool:
         """Write to stdout; return False once nobody reads it. On a terminal what is invisible is made visible."""
         if self._watched:
-            text = messages.safe_json(text) if self.format in ("json", "jsonl") else messages.safe_lines(text)
+            text = self._safe(text)
         return self._put(text)
+
+    def _safe(self, text: str) -> str:
+        if self.format in ("json", "jsonl"):
+            return messages.safe_json(text)
+        if self.format == "tsv":
+            return "\t".join(map(messages.safe_lines, text.split("\t")))
+        return messages.safe_lines(text)
 
     def _put(self, text: str) -> bool:
         if not self.closed:
@@ -135,14 +168,20 @@ class Printer:
                 self._lose()
         return not self.closed
 
-    def csv(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Write rows of CSV under a header."""
+    def delimited(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Write rows of CSV or TSV under a header."""
         for_file = self._excel and not self._watched
+        end = "\r\n" if for_file else "\n"
         if for_file:
             self.write("\ufeff")
-        writer = csv.writer(_Sink(self, "\r\n" if for_file else "\n"))
-        for row in chain([columns], rows):
-            writer.writerow([self._cell(value) for value in row])
+        all_rows = ([self._cell(value) for value in row] for row in chain([columns], rows))
+        if self.format == "tsv":
+            for row in all_rows:
+                self.write("\t".join(str(value).translate(TSV_ESCAPES) for value in row) + end)
+            return
+        writer = csv.writer(_Sink(self, end))
+        for row in all_rows:
+            writer.writerow(row)
 
     def _cell(self, value: Any) -> Any:
         if value is None:
@@ -203,6 +242,17 @@ class _Sink:
 
     def write(self, text: str) -> None:
         self._printer.write(text.removesuffix("\r\n") + self._end)
+
+
+def _plain(columns: Sequence[str]) -> Table:
+    """Return a function that shows records as a table of these columns, a line a record."""
+
+    def show(records: Sequence[Record]) -> object:
+        from triage_cli.cli import tables
+
+        return tables.of_chosen(columns, records)
+
+    return show
 
 
 def _exhaust(items: Iterable[object]) -> int:

@@ -195,6 +195,14 @@ def of(columns: Sequence[str]) -> Callable[[Sequence[Record]], RenderableType]:
     return show
 
 
+def of_chosen(columns: Sequence[str], records: Sequence[Record]) -> RenderableType:
+    """Return the columns that a user chose as a table, a line a record."""
+    table = AutoWidthTable(columns)
+    for record in records:
+        table.add_row(*(text(record[column]) for column in columns))
+    return table
+
+
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:

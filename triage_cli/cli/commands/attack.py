@@ -7,7 +7,7 @@ from typing import Any
 from triage_cli import wiring
 from triage_cli.cli import messages
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Format, Printer
+from triage_cli.cli.output import Printer
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import TriageError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
@@ -26,8 +26,9 @@ def check(given: Mapping[str, object]) -> None:
         )
 
 
-def attack(session: CommandContext, plans: Sequence[ClassifyPlan], output: Format | None) -> int:
+def attack(session: CommandContext, plans: Sequence[ClassifyPlan], printer: Printer) -> int:
     """Try the shipped attacks on classifiers and print one record each; no ticket is stored."""
+    printer.check_columns(COLUMNS)
     evaluating = wiring.evaluating(session.config, *session.signature, session.say)
     session.stopper.watch(evaluating.allowance.stop)
     results: list[Steering] = []
@@ -44,7 +45,7 @@ def attack(session: CommandContext, plans: Sequence[ClassifyPlan], output: Forma
             f"attacks steered the label, {one.sure} of them above the threshold, {one.unseen} of these without being "
             "held for review"
         )
-    Printer(output).many(results, attacks.record, COLUMNS, _table, "classifier", rows=len(results))
+    printer.many(results, attacks.record, COLUMNS, _table, "classifier", rows=len(results))
     if stopped is not None:
         messages.error(stopped, sys.argv[1:])
     return ExitCode.OK if stopped is None else stopped.exit_code

@@ -9,7 +9,7 @@ from triage_cli import wiring
 from triage_cli.cli import messages
 from triage_cli.cli.context import CommandContext, command, served
 from triage_cli.cli.head_file import HASH, HeadsFile
-from triage_cli.cli.output import Format, Output, Printer, help_if_bare
+from triage_cli.cli.output import Columns, Format, Output, Printer, help_if_bare
 from triage_cli.domain.errors import UsageError
 
 COLUMNS = ("head", "events")
@@ -41,6 +41,7 @@ def verify(
         ),
     ] = None,
     output: Output = None,
+    columns: Columns = None,
 ) -> None:
     """Recompute the whole log; exit 8 names the first event that was changed, moved, put in or taken out.
 
@@ -56,25 +57,25 @@ def verify(
     elsewhere = {**(file.read() if file else {}), **({expected: "that was expected"} if expected else {})}
     found = wiring.verify(session.config, elsewhere)
     new = file.add(found) if file else False
-    _print(output, found._asdict())
+    _print(output, columns, found._asdict())
     session.say(f"{messages.plural(found.events, 'events')}: the log is whole")
     if new:
         session.say(f"note: {heads} is new, and holds today's head from here on")
 
 
 @served
-def head(session: CommandContext, output: Output = None) -> None:
+def head(session: CommandContext, output: Output = None, columns: Columns = None) -> None:
     """Print where the log ends, for keeping it where nobody who can write the database can.
 
     \b
     triage audit head >> /mnt/elsewhere/heads
     triage audit head -o id
     """
-    _print(output, session.look().audit_head()._asdict())
+    _print(output, columns, session.look().audit_head()._asdict())
 
 
-def _print(output: Format | None, record: dict[str, Any]) -> None:
-    Printer(output).one(record, _table, COLUMNS, "head")
+def _print(output: Format | None, columns: str | None, record: dict[str, Any]) -> None:
+    Printer(output, columns).one(record, _table, COLUMNS, "head")
 
 
 def _table(records: Any) -> object:

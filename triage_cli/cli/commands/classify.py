@@ -10,7 +10,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.context import CommandContext, served
-from triage_cli.cli.output import Excel, Output, Printer
+from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
@@ -46,6 +46,7 @@ def classify(
     batch: options.InBatches = False,
     force: Annotated[bool, typer.Option("--force", help="Ask again, and overrule verdicts.")] = False,
     output: Output = None,
+    columns: Columns = None,
     excel: Excel = False,
 ) -> int:
     """Give tickets a category: the named ones, or every one that is new or failed, urgent first.
@@ -55,14 +56,14 @@ def classify(
     triage list --status needs_review -o id | triage classify - --classifier gpt
     """
     plan = options.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline, batch=batch)
-    printer = Printer(output, excel=excel, quiet=session.quiet)
+    printer = Printer(output, columns, excel=excel, quiet=session.quiet)
     named, missing = options.ids(session, ids)
     selection = Selection(
         ids=named[:limit] if named is not None else None, since=option_values.moment(since), limit=limit
     )
     if dry_run:
         session.only_here("classify --dry-run")
-        return _preview(session, selection, plan, printer, as_text=output in (None, "table") and not excel)
+        return _preview(session, selection, plan, printer, as_text=output in (None, "table") and not (excel or columns))
     counts: Counter[str] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
     way = partial(among, session, selection, ("new", "failed"))

@@ -12,7 +12,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import messages
 from triage_cli.cli.context import CommandContext, about_here
-from triage_cli.cli.output import Output, Printer, help_if_bare
+from triage_cli.cli.output import Columns, Output, Printer, help_if_bare
 from triage_cli.config import STARTER, schema, shown, without_password
 from triage_cli.domain import routing
 from triage_cli.domain.errors import ConfigError, TriageError
@@ -79,7 +79,7 @@ def _left_behind(session: CommandContext, path: Path) -> str:
 
 
 @about_here
-def show(session: CommandContext, output: Output = None) -> None:
+def show(session: CommandContext, output: Output = None, columns: Columns = None) -> None:
     """Show every value that holds, and where it comes from.
 
     \b
@@ -90,11 +90,11 @@ def show(session: CommandContext, output: Output = None) -> None:
         {"key": key, "value": str(value) if isinstance(value, Path) else value, "origin": origin}
         for key, value, origin in shown(session.config)
     ]
-    Printer(output).many(records, lambda record: record, COLUMNS, _table, "key", rows=len(records))
+    Printer(output, columns).many(records, lambda record: record, COLUMNS, _table, "key", rows=len(records))
 
 
 @about_here
-def check(session: CommandContext, output: Output = None) -> None:
+def check(session: CommandContext, output: Output = None, columns: Columns = None) -> None:
     """Check the configuration, and show which categories reach which destinations.
 
     All mistakes are told at once, with line and path. A category is covered if each of its tickets matches a rule.
@@ -107,7 +107,7 @@ def check(session: CommandContext, output: Output = None) -> None:
     wiring.check_templates(config)
     wiring.check_source_templates(config)
     reached = [routing.reach(config.routes, category.name) for category in config.categories]
-    Printer(output).many(reached, _reach_record, REACH_KEYS, _reach_table, "category", rows=len(reached))
+    Printer(output, columns).many(reached, _reach_record, REACH_KEYS, _reach_table, "category", rows=len(reached))
     where = config.path or "the built-in defaults"
     session.say(
         f"{where}: {messages.plural(len(config.categories), 'categories')}, "

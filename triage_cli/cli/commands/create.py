@@ -10,7 +10,7 @@ import typer
 
 from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.context import CommandContext, makes_database, served
-from triage_cli.cli.output import Excel, Output, Printer
+from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, through
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain import dedup
@@ -64,6 +64,7 @@ def create(
     rejects: options.Rejects = None,
     max_rejects: options.MaxRejects = "0",
     output: Output = None,
+    columns: Columns = None,
     excel: Excel = False,
 ) -> int:
     """Store tickets: one typed, or many from CSV, TSV, JSON, JSON Lines or mail.
@@ -74,7 +75,8 @@ def create(
     triage create support.mbox
     """
     reading = options.options(mapped, source, kind, encoding, delimiter, limit, no_header=no_header)
-    printer = Printer(output, excel=excel, quiet=session.quiet)
+    printer = Printer(output, columns, excel=excel, quiet=session.quiet)
+    printer.check_columns(TICKET_KEYS)
     typed = (subject, description, customer_id, priority, created_at, external_id)
     if any(value is not None for value in typed):
         if files:

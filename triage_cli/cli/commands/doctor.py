@@ -8,7 +8,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import messages
 from triage_cli.cli.context import CommandContext, command
-from triage_cli.cli.output import Output, Printer
+from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.config import without_password
 from triage_cli.domain.errors import DeliveryError, TriageError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
@@ -32,6 +32,7 @@ def doctor(
         ),
     ] = None,
     output: Output = None,
+    columns: Columns = None,
 ) -> int:
     """Try all that is configured: each classifier with a tiny question, each destination without sending.
 
@@ -42,7 +43,7 @@ def doctor(
     triage doctor --send billing-chat
     """
     records = list(_tried(session)) if send is None else [_sent(session, send)]
-    Printer(output).many(records, lambda record: record, COLUMNS, _table, "what", rows=len(records))
+    Printer(output, columns).many(records, lambda record: record, COLUMNS, _table, "what", rows=len(records))
     return ExitCode.OK if all(record["works"] is not False for record in records) else ExitCode.CHECK_FAILED
 
 

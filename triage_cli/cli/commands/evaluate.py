@@ -11,7 +11,7 @@ from triage_cli import wiring
 from triage_cli.cli import labelled_files, messages, options
 from triage_cli.cli.commands import attack
 from triage_cli.cli.context import CommandContext, command
-from triage_cli.cli.output import Output, Printer
+from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.domain.errors import CheckError, UsageError
 from triage_cli.domain.evaluation.calibration import LEAST
 from triage_cli.domain.evaluation.metrics import Scored
@@ -54,6 +54,7 @@ def evaluate(
     max_wait: options.MaxWait = "2m",
     limit: options.Limit = None,
     output: Output = None,
+    columns: Columns = None,
 ) -> int:
     """Measure classifiers on labelled tickets: accuracy, each category, each threshold, calibration, cost, time.
 
@@ -70,10 +71,12 @@ def evaluate(
     names = dict.fromkeys(classifier or [session.config.classifier])
     plans = [options.plan(session, name, workers, max_cost, max_wait, force=adversarial) for name in names]
     if adversarial:
-        return attack.attack(session, plans, output)
+        return attack.attack(session, plans, Printer(output, columns))
     if report is not None and not report.parent.is_dir():
         raise UsageError(f"no folder {report.parent} for the report", hint="name another file with --report")
     options.check_written(session, report, "--report", [0 if file in (None, "-") else file])
+    printer = Printer(output, columns)
+    printer.check_columns(Scored._fields)
     evaluating = wiring.evaluating(session.config, *session.signature, session.say)
     session.stopper.watch(evaluating.allowance.stop)
     rows = evaluating.rows(labelled_files.read(session, file or "-", label)[:limit])
@@ -84,7 +87,7 @@ def evaluate(
         if found[-1].stopped or evaluating.allowance.stopping:
             break
     records = [each.scored._asdict() for each in found]
-    Printer(output).many(records, lambda r: r, Scored._fields, _table, "classifier", len(records))
+    printer.many(records, lambda r: r, Scored._fields, _table, "classifier", len(records))
     if report is not None:
         _write(report, found, file or "stdin")
         session.say(f"wrote {report}")

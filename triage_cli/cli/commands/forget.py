@@ -8,7 +8,7 @@ import typer
 
 from triage_cli.cli import messages
 from triage_cli.cli.context import CommandContext, command
-from triage_cli.cli.output import Output, Printer
+from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.runs import Outcome
@@ -30,6 +30,7 @@ def forget(
         bool, typer.Option("--dry-run", help="Say how many tickets it concerns; erase nothing.")
     ] = False,
     output: Output = None,
+    columns: Columns = None,
 ) -> None:
     """Erase a person's text from the database, its old pages too; the audit log holds none and stays valid.
 
@@ -48,7 +49,7 @@ def forget(
             f"{messages.plural(_count(session, customer), 'tickets')} of {customer} would be erased (--dry-run)"
         )
     elif yes or _agreed(session, customer):
-        _erase(session, customer, Printer(output, quiet=session.quiet))
+        _erase(session, customer, Printer(output, columns, quiet=session.quiet))
     else:
         session.say("nothing was erased")
 

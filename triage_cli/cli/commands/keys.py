@@ -7,9 +7,9 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli.actor import user
 from triage_cli.cli.context import CommandContext, command, makes_database
-from triage_cli.cli.output import Output, Printer, Table, help_if_bare
+from triage_cli.cli.output import Columns, Output, Printer, Table, help_if_bare
 from triage_cli.domain.api_access import ApiKey
-from triage_cli.service.api_keys import KeyRing
+from triage_cli.service.api_keys import KeyRing, Made
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Who uses the key; the audit log calls its actor so.")]
 COLUMNS = ("name", "role", "key_id", "created_at", "last_used_at", "revoked_at")
@@ -35,36 +35,41 @@ def create(
         typer.Option(help="reader reads, agent also works on tickets, admin may do all."),
     ],
     output: Output = None,
+    columns: Columns = None,
 ) -> None:
     """Make a key. It is shown this once: only its hash is stored.
 
     \b
     triage keys create zendesk-bot --role agent
     """
+    printer = Printer(output, columns)
+    printer.check_columns(Made._fields)
     made = _ring(session).create(name, role)._asdict()
-    Printer(output).one(made, _table(*made), tuple(made), "key")
+    printer.one(made, _table(*made), tuple(made), "key")
     session.say("keep the key now: it is shown only once")
 
 
 @command
-def list_keys(session: CommandContext, output: Output = None) -> None:
+def list_keys(session: CommandContext, output: Output = None, columns: Columns = None) -> None:
     """List keys, when each was used last (to the minute), and which are revoked.
 
     \b
     triage keys list
     """
     session.look()
-    Printer(output).many(_ring(session).list(), _record, COLUMNS, _table(*COLUMNS), "name")
+    Printer(output, columns).many(_ring(session).list(), _record, COLUMNS, _table(*COLUMNS), "name")
 
 
 @command
-def revoke(session: CommandContext, name: Name, output: Output = None) -> None:
+def revoke(session: CommandContext, name: Name, output: Output = None, columns: Columns = None) -> None:
     """Revoke a key: it opens nothing from the next request on.
 
     \b
     triage keys revoke zendesk-bot
     """
-    Printer(output).one(_record(_ring(session).revoke(name)), _table(*COLUMNS), COLUMNS, "name")
+    printer = Printer(output, columns)
+    printer.check_columns(COLUMNS)
+    printer.one(_record(_ring(session).revoke(name)), _table(*COLUMNS), COLUMNS, "name")
 
 
 def _ring(session: CommandContext) -> KeyRing:

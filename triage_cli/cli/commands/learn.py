@@ -7,7 +7,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import labelled_files, messages
 from triage_cli.cli.context import CommandContext, command
-from triage_cli.cli.output import Output, Printer
+from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.domain.errors import UsageError
 from triage_cli.service.learning.train import TrainingReport
 
@@ -26,6 +26,7 @@ def learn(
     label: labelled_files.Label = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Use the version before the one in use.")] = False,
     output: Output = None,
+    columns: Columns = None,
 ) -> None:
     """Fit the embedded classifier to verdicts and a labelled file, and use it if it is better on held-out tickets.
 
@@ -36,6 +37,8 @@ def learn(
     """
     if rollback and file:
         raise UsageError("--rollback takes no file", hint="leave one of them away")
+    printer = Printer(output, columns, quiet=session.quiet)
+    printer.check_columns(COLUMNS)
     session.require_database()
     learning = wiring.learning(session.config, *session.signature, session.say)
     if rollback:
@@ -54,7 +57,7 @@ def learn(
             two = messages.plural(material.contradictory, "texts have two labels", "text has two labels")
             session.say(f"note: {two}: triage suspects looks closer")
         lesson = learning.learn(material)
-    Printer(output, quiet=session.quiet).one(record(lesson), _table, COLUMNS, "version")
+    printer.one(record(lesson), _table, COLUMNS, "version")
     session.say(_summary(lesson))
     if session.guides and lesson.outcome == "learned":
         session.say("next: triage reclassify --status needs_review --apply (asks again about those that wait)")

@@ -9,7 +9,7 @@ import typer
 
 from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.context import CommandContext, served
-from triage_cli.cli.output import Excel, Output, Printer
+from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.serialization import TICKET_KEYS, history_record, ticket_record
 from triage_cli.domain.tickets import Selection
@@ -49,6 +49,7 @@ def list_tickets(
     ] = None,
     limit: options.Limit = None,
     output: Output = None,
+    columns: Columns = None,
     excel: Excel = False,
 ) -> None:
     """List tickets, newest first: 50 on a terminal, all in a pipe.
@@ -57,7 +58,7 @@ def list_tickets(
     triage list --status needs_review
     triage list --search refund --since 7d -o csv
     """
-    printer = Printer(output, excel=excel)
+    printer = Printer(output, columns, excel=excel)
     if search is not None and len(search) > LONGEST_SEARCH:
         raise UsageError(f"--search takes {LONGEST_SEARCH:,} characters at most", hint="search for a part of the text")
     cut = limit is None and messages.on_terminal(sys.stdout)
@@ -82,31 +83,31 @@ def list_tickets(
 
 
 @served
-def show(session: CommandContext, name: Name, output: Output = None) -> None:
+def show(session: CommandContext, name: Name, output: Output = None, columns: Columns = None) -> None:
     """Show one ticket with its whole history: answers, deliveries, events.
 
     \b
     triage show T-1047
     triage show 5a09b62c -o json
     """
-    printer = Printer(output)
+    printer = Printer(output, columns)
     columns = (*TICKET_KEYS, "classifications", "deliveries", "events")
     printer.one(history_record(session.look().history(name)), _whole, columns)
 
 
 @served
-def why(session: CommandContext, name: Name, output: Output = None) -> None:
+def why(session: CommandContext, name: Name, output: Output = None, columns: Columns = None) -> None:
     """Tell in words how a ticket was decided, and what happens next.
 
     \b
     triage why T-1047
     """
     found = session.look().why(name)
-    if output in (None, "table"):
+    if output in (None, "table") and columns is None:
         for line in found.why:
             Printer("table").write(messages.safe(line) + "\n")
         return
-    Printer(output).one(found._asdict(), _whole, found._fields)
+    Printer(output, columns).one(found._asdict(), _whole, found._fields)
 
 
 def _tell_unknown(session: CommandContext, category: str | None, classifier: str | None) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.context import CommandContext, served
-from triage_cli.cli.output import Excel, Output, Printer
+from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.domain.audit import EventQuery, LoggedEvent
 from triage_cli.domain.serialization import EVENT_KEYS, event_record
 
@@ -45,6 +45,7 @@ def logs(
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on as events come.")] = False,
     output: Output = None,
+    columns: Columns = None,
     excel: Excel = False,
 ) -> None:
     """Print the audit log, oldest first: the last 100 on a terminal, all in a pipe.
@@ -53,7 +54,7 @@ def logs(
     triage logs ID
     triage logs --action classified --since 1d -o csv
     """
-    printer = Printer(output, excel=excel)
+    printer = Printer(output, columns, excel=excel)
     options.tell_unknown(session, "action", action, ACTIONS)
     if limit is None and messages.on_terminal(sys.stdout):
         limit = ON_TERMINAL

@@ -10,7 +10,7 @@ import typer
 from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.commands.route import waiting_offline
 from triage_cli.cli.context import CommandContext, served
-from triage_cli.cli.output import Excel, Output, Printer
+from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.cli.unroutable import Unroutable
 from triage_cli.domain.decisions import Flip, ReclassifyPlan
@@ -77,6 +77,7 @@ def reclassify(
     batch: options.InBatches = False,
     force: Annotated[bool, typer.Option("--force", help="Overrule verdicts.")] = False,
     output: Output = None,
+    columns: Columns = None,
     excel: Excel = False,
 ) -> int:
     """Ask again about tickets that a machine decided; print what would flip, and with --apply let it hold.
@@ -89,7 +90,7 @@ def reclassify(
         raise UsageError("--reroute sends on what was flipped, and without --apply nothing is", hint="add --apply")
     asked = options.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline, batch=batch)
     plan = ReclassifyPlan(asked, apply, max_flips, reroute)
-    printer = Printer(output, excel=excel, quiet=session.quiet)
+    printer = Printer(output, columns, excel=excel, quiet=session.quiet)
     named, missing = options.ids(session, ids)
     selection = Selection(
         named[:limit] if named is not None else None, option_values.statuses(status), category,

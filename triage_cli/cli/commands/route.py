@@ -10,7 +10,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import messages, options
 from triage_cli.cli.context import CommandContext, served
-from triage_cli.cli.output import Excel, Output, Printer
+from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.cli.unroutable import Unroutable
 from triage_cli.domain import routing
@@ -43,6 +43,7 @@ def route(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not stay for attempts that fall due.")] = False,
     limit: options.Limit = None,
     output: Output = None,
+    columns: Columns = None,
     excel: Excel = False,
 ) -> int:
     """Send tickets to their destinations: the named ones, or every classified one and every delivery that is due.
@@ -51,14 +52,14 @@ def route(
     triage route --dry-run
     triage route -q
     """
-    printer = Printer(output, excel=excel, quiet=session.quiet)
+    printer = Printer(output, columns, excel=excel, quiet=session.quiet)
     if not session.is_remote:
         wiring.check_templates(session.config)
     named, missing = options.ids(session, ids)
     selection = Selection(ids=named[:limit] if named is not None else None, limit=limit)
     if dry_run:
         session.only_here("route --dry-run")
-        as_text = output in (None, "table") and not excel
+        as_text = output in (None, "table") and not (excel or columns)
         return _preview(session, selection, RoutePlan(retry_dead, again), printer, as_text=as_text)
     counts: Counter[str] = Counter()
     places: Counter[str] = Counter()

@@ -12,7 +12,7 @@ from triage_cli.cli import messages, options
 from triage_cli.cli.commands.create import DIDS, DryRun, preview
 from triage_cli.cli.commands.route import next_step, waiting_offline
 from triage_cli.cli.context import CommandContext, makes_database, served
-from triage_cli.cli.output import Excel, Output, Printer
+from triage_cli.cli.output import DELIMITED, Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, through
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.cli.unroutable import Unroutable
@@ -61,6 +61,7 @@ def run(
     rejects: options.Rejects = None,
     max_rejects: options.MaxRejects = "0",
     output: Output = None,
+    columns: Columns = None,
     excel: Excel = False,
 ) -> int:
     """Store, classify and route in one pass: the one-liner for pipes.
@@ -72,7 +73,7 @@ def run(
     """
     plan = options.plan(session, classifier, workers, max_cost, max_wait, deadline=deadline)
     reading = options.options(mapped, source, kind, encoding, delimiter, limit, no_header=no_header)
-    printer = Printer(output, excel=excel, quiet=session.quiet and output is None)
+    printer = Printer(output, columns, excel=excel, quiet=session.quiet)
     if not session.is_remote:
         wiring.check_templates(session.config)
     tally = RunSummary(RejectWriter(rejects, max_rejects, strict=strict), quiet=session.quiet)
@@ -81,10 +82,11 @@ def run(
             return preview(session, printer, options.tables(session, opened, reading))
         streams = options.looked_through(session, opened, reading)
         tables = options.tables(session, streams, reading)
-        if printer.format == "csv" and len({table.columns for table in tables}) > 1:
+        if printer.format in DELIMITED and not printer.chosen and len({table.columns for table in tables}) > 1:
             raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")
         if printer.format in ("json", "jsonl") and not printer.silent:
             _check_names(tables)
+        printer.check_columns(_names(tables))
         options.check_written(session, rejects, "--rejects", (stream.fileno() for _, stream in opened))
         tally.rejections.begin(tables)
         try:
@@ -172,13 +174,13 @@ def _added(outcome: Outcome[Routed]) -> list[Any]:
 
 
 def _print(printer: Printer, tables: Sequence[Table], rows: Callable[[Table], Iterator[Row]]) -> None:
-    if printer.format == "csv" and not printer.silent:
+    if printer.format in DELIMITED and not (printer.silent or printer.chosen):
         header = (*_own(tables[0]), *ADDED)
-        printer.csv(header, ([*cells, *added] for t in tables for cells, added in _fitted(t, rows(t))))
+        printer.delimited(header, ([*cells, *added] for t in tables for cells, added in _fitted(t, rows(t))))
         printer.flush()
         return
     named = (pair for t in tables for pair in _named(t, rows(t)))
-    printer.many(named, dict, ADDED, _table, "triage_ticket_id")
+    printer.many(named, dict, _names(tables), _table, "triage_ticket_id")
 
 
 def _check_names(tables: Sequence[Table]) -> None:
@@ -199,6 +201,11 @@ def _places(table: Table) -> list[int]:
 
 def _own(table: Table) -> list[str]:
     return [table.columns[place] for place in _places(table)]
+
+
+def _names(tables: Sequence[Table]) -> list[str]:
+    """Return the names of all columns of the output: those of the inputs, and what is added."""
+    return list(dict.fromkeys([*(name for table in tables for name in named_once(_own(table))), *ADDED]))
 
 
 def _fitted(table: Table, rows: Iterator[Row]) -> Iterator[Row]:

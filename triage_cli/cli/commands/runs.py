@@ -8,7 +8,7 @@ import typer
 
 from triage_cli.cli import options
 from triage_cli.cli.context import CommandContext, command
-from triage_cli.cli.output import Output, Printer
+from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.domain.errors import NotFoundError
 from triage_cli.domain.serialization import RUN_KEYS, run_record
 
@@ -28,6 +28,7 @@ def runs(
     kind: Annotated[str | None, typer.Option(metavar="COMMAND", help="As in classify.", show_default=False)] = None,
     limit: options.Limit = None,
     output: Output = None,
+    columns: Columns = None,
 ) -> None:
     """List bulk commands, the latest first: what each did, its cost, seconds and exit code.
 
@@ -35,7 +36,7 @@ def runs(
     triage runs last -o json
     triage runs --kind reclassify --limit 7
     """
-    printer = Printer(output)
+    printer = Printer(output, columns)
     found = (run_record(run) for run in session.look().runs(None if kind else limit))
     if kind:
         options.tell_unknown(session, "kind", kind, KINDS)

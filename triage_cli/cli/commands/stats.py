@@ -5,7 +5,7 @@ from typing import Any
 import typer
 
 from triage_cli.cli.context import CommandContext, served
-from triage_cli.cli.output import Output, Printer
+from triage_cli.cli.output import Columns, Output, Printer
 
 
 def register(app: typer.Typer) -> None:
@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 @served
-def stats(session: CommandContext, output: Output = None) -> None:
+def stats(session: CommandContext, output: Output = None, columns: Columns = None) -> None:
     """Count tickets by status, category, classifier and day, and deliveries by destination.
 
     \b
@@ -22,7 +22,7 @@ def stats(session: CommandContext, output: Output = None) -> None:
     triage stats -o json
     """
     record = session.look().stats()._asdict()
-    Printer(output).one(record, _table, tuple(record), "tickets")
+    Printer(output, columns).one(record, _table, tuple(record), "tickets")
 
 
 def _table(records: Any) -> object:

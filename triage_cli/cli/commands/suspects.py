@@ -7,7 +7,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import labelled_files, options
 from triage_cli.cli.context import CommandContext, command
-from triage_cli.cli.output import Output, Printer
+from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.domain.serialization import to_json
 from triage_cli.service.learning.train import LEAST
 
@@ -27,6 +27,7 @@ def suspects(
     label: labelled_files.Label = None,
     limit: options.Limit = None,
     output: Output = None,
+    columns: Columns = None,
 ) -> None:
     """Find labels that a model fitted to the others and stored answers contradict, and categories that are confused.
 
@@ -34,6 +35,8 @@ def suspects(
     triage suspects
     triage suspects labelled.csv -o csv > to_check.csv
     """
+    printer = Printer(output, columns)
+    printer.check_columns(COLUMNS)
     session.look()
     session.lend_database()
     learning = wiring.learning(session.config, *session.signature, session.say)
@@ -43,7 +46,7 @@ def suspects(
         suspect._asdict() | {"ticket_id": suspect.ticket_id or None, "voices": dict(suspect.voices)}
         for suspect in found[:limit]
     ]
-    Printer(output).many(records, lambda record: record, COLUMNS, _table, rows=len(records) or None)
+    printer.many(records, lambda record: record, COLUMNS, _table, rows=len(records) or None)
     few = f"; it takes {LEAST} to doubt any of them" if len(material.rows) < LEAST else ""
     are = "is" if len(found) == 1 else "are"
     session.say(f"{len(found):,} of {len(material.rows):,} labels {are} suspect{few}")

@@ -9,7 +9,7 @@ import typer
 
 from triage_cli.cli import input_files, messages, options
 from triage_cli.cli.context import CommandContext, served
-from triage_cli.cli.output import Excel, Output, Printer
+from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.domain.errors import InputError, RowError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.runs import Outcome
@@ -36,6 +36,7 @@ def verdict(
     note: Annotated[str | None, typer.Option(metavar="TEXT", help="Why.", show_default=False)] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Take it back: what the machine said holds again.")] = False,
     output: Output = None,
+    columns: Columns = None,
     excel: Excel = False,
 ) -> int:
     """Set a person's category, which no machine changes; the next route sends the ticket on if it is another one.
@@ -48,7 +49,8 @@ def verdict(
         raise UsageError("no ticket is named", hint="triage verdict ID CATEGORY, or triage verdict - with CSV on stdin")
     if clear and category is not None:
         raise UsageError("--clear takes no category", hint="give one or the other")
-    printer = Printer(output, excel=excel, quiet=session.quiet)
+    printer = Printer(output, columns, excel=excel, quiet=session.quiet)
+    printer.check_columns(TICKET_KEYS)
     if name == "-":
         if category is not None:
             raise UsageError("with - the categories come from stdin", hint="pipe ticket_id,category")

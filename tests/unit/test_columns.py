@@ -1,0 +1,115 @@
+"""`--columns`, and TSV: what is chosen, what is refused, and what no text in a cell can break."""
+
+import io
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from typing import Any
+
+import pytest
+
+from triage_cli.cli import columns
+from triage_cli.cli.output import Printer
+from triage_cli.domain.errors import UsageError
+
+KNOWN = ("ticket_id", "subject", "extra")
+RECORD = {"ticket_id": "1", "subject": "a", "extra": {"plan": "gold", "a.b": {"c": [1, 2]}, "none": None}}
+
+
+class Terminal(io.StringIO):
+    """A stdout that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def printed(
+    records: Sequence[dict[str, Any]],
+    chosen: str | None,
+    output: Any,
+    *,
+    excel: bool = False,
+    stdout: type[io.StringIO] = io.StringIO,
+) -> str:
+    with redirect_stdout(stdout(newline="")) as stream:
+        Printer(output, chosen, excel=excel).many(records, lambda record: record, KNOWN, lambda _: "")
+    return stream.getvalue()
+
+
+def test_columns_come_in_the_order_typed() -> None:
+    assert columns.parsed('subject, ticket_id,"a, b"') == ("subject", "ticket_id", "a, b")
+    assert columns.parsed(None) == ()
+    for typed in ("", " ", "a,,b", "a,"):
+        with pytest.raises(UsageError, match="names no column"):
+            columns.parsed(typed)
+
+
+def test_part_of_a_column_is_found_by_dots() -> None:
+    found = columns.projected(RECORD, ("extra.plan", "extra.a.b.c", "extra.none", "extra.missing", "subject.x"))
+    assert list(found.values()) == ["gold", [1, 2], None, None, None]
+    assert columns.projected({"a.b": 1, "a": {"b": 2}}, ("a.b",)) == {"a.b": 1}
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("Subject", 'did you mean "subject"?'),
+        ("subjct", 'did you mean "subject"?'),
+        ("xyz", "the columns are ticket_id, subject, extra"),
+        ("xyz.plan", "the columns are ticket_id, subject, extra"),
+    ],
+)
+def test_unknown_column_is_refused_before_the_first_item_is_taken(typed: str, hint: str) -> None:
+    def items() -> Any:
+        pytest.fail("work was done")
+        yield
+
+    with pytest.raises(UsageError) as refused:
+        Printer("csv", typed).many(items(), lambda record: record, KNOWN, lambda _: "")
+    assert refused.value.message == f'no column "{typed}"'
+    assert refused.value.hint == hint
+
+
+def test_each_format_prints_the_columns_chosen() -> None:
+    expected = {
+        "csv": "subject,extra.plan\na,gold\n",
+        "tsv": "subject\textra.plan\na\tgold\n",
+        "jsonl": '{"subject": "a", "extra.plan": "gold"}\n',
+        "json": '[\n{"subject": "a", "extra.plan": "gold"}\n]\n',
+        "table": "subject  extra.plan\na        gold\n",
+    }
+    for output, text in expected.items():
+        assert printed([RECORD], "subject,extra.plan", output) == text
+    with pytest.raises(UsageError, match="does not go with -o id"):
+        Printer("id", "subject")
+
+
+def test_no_text_breaks_a_row_of_tsv() -> None:
+    record = {"ticket_id": "1", "subject": 'tab\tline\nreturn\r\\n "quoted", ,', "extra": {"k\t": "v\n"}}
+    text = printed([record], None, "tsv")
+    assert text.count("\n") == 2
+    assert text.splitlines()[1].split("\t") == ["1", 'tab\\tline\\nreturn\\r\\\\n "quoted", ,', r'{"k\\t": "v\\n"}']
+
+
+def test_name_of_a_column_breaks_no_header_of_tsv() -> None:
+    assert printed([RECORD], "ticket_id,extra.a\tb", "tsv") == "ticket_id\textra.a\\tb\n1\t\n"
+
+
+@pytest.mark.parametrize("output", ["csv", "tsv"])
+@pytest.mark.parametrize("formula", ["=1+1", "@SUM(A1)", "+1", "-1", "\t=1", " =1", "x\n=1"])
+def test_formula_is_disarmed_for_a_spreadsheet(output: str, formula: str) -> None:
+    text = printed([{"ticket_id": formula, "subject": "a"}], "ticket_id,extra.x", output, excel=True)
+    assert text.startswith("\ufeffticket_id")
+    assert text.split("\r\n")[1].lstrip('"').startswith("'")
+
+
+def test_formula_in_a_header_is_disarmed_for_a_spreadsheet() -> None:
+    assert printed([RECORD], "extra.=1,ticket_id", "tsv", excel=True) == "\ufeffextra.=1\tticket_id\r\n\t1\r\n"
+    with redirect_stdout(io.StringIO(newline="")) as stream:
+        Printer("tsv", excel=True).delimited(["=1"], [])
+    assert stream.getvalue() == "\ufeff'=1\r\n"
+
+
+def test_terminal_keeps_the_tabs_of_tsv_and_shows_what_hides() -> None:
+    record = {"ticket_id": "\x1b[31m", "subject": "a\tb"}
+    text = printed([record], "ticket_id,subject", "tsv", stdout=Terminal)
+    assert text == "ticket_id\tsubject\n\\x1b[31m\ta\\tb\n"

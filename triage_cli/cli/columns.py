@@ -1,0 +1,55 @@
+"""`--columns`: which columns of the records are printed, in which order."""
+
+import csv
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli.domain.errors import UsageError
+
+Record = Mapping[str, Any]
+Columns = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,...", help="Only these columns; extra.NAME is a part of one.", show_default=False),
+]
+
+
+def parsed(typed: str | None) -> tuple[str, ...]:
+    """Return the columns named, none where nothing was typed; a name with a comma is quoted, as in CSV."""
+    if typed is None:
+        return ()
+    names = tuple(name.strip() for name in next(csv.reader([typed], skipinitialspace=True), ()))
+    if not all(names) or not names:
+        raise UsageError("--columns names no column", hint="write --columns ticket_id,category")
+    return names
+
+
+def check(chosen: Sequence[str], known: Sequence[str]) -> None:
+    """Raise `UsageError` where a chosen column, or what it is a part of, is none that the command prints."""
+    for name in chosen:
+        if name not in known and ("." not in name or name.partition(".")[0] not in known):
+            near = difflib.get_close_matches(name.casefold(), {each.casefold(): each for each in known}, 1)
+            same = [each for each in known if near and each.casefold() == near[0]]
+            hint = f'did you mean "{same[0]}"?' if same else f"the columns are {', '.join(known)}"
+            raise UsageError(f'no column "{name}"', hint=hint)
+
+
+def projected(record: Record, chosen: Sequence[str]) -> Record:
+    """Return a record that has the chosen columns only."""
+    return {name: _value(record, name) for name in chosen}
+
+
+def _value(record: Record, name: str) -> Any:
+    """Return the value of a column; `a.b.c` is looked up in the objects that `a` holds, whose keys may hold dots."""
+    if name in record:
+        return record[name]
+    first, _, rest = name.partition(".")
+    while rest:
+        inner = record.get(first)
+        if isinstance(inner, Mapping):
+            return _value(inner, rest)
+        more, _, rest = rest.partition(".")
+        first = f"{first}.{more}"
+    return None
