@@ -72,7 +72,7 @@ def a_spreadsheet_gets_no_formula(tmp_path: Path) -> None:
             printer = Printer("csv", excel=excel)
             written: list[str] = []
             printer.write = lambda text, to=written: bool(to.append(text)) or True  # type: ignore[method-assign,misc]
-            printer.csv(["a"], [[formula], [-1.5]])
+            printer.delimited(["a"], [[formula], [-1.5]])
             cells = list(csv.reader(io.StringIO("".join(written).lstrip("\ufeff"), newline="")))
             assert cells == [["a"], [shown], ["-1.5"]]
 

@@ -19,6 +19,7 @@ Name = Annotated[
     str, typer.Argument(metavar="ID", help="A ticket's id, its last 6 or more characters, or its external id.")
 ]
 ON_TERMINAL = 50
+HISTORY_KEYS = (*TICKET_KEYS, "classifications", "deliveries", "events")
 LONGEST_SEARCH = 10_000  # SQLite refuses a pattern of 50,000 bytes
 
 
@@ -91,8 +92,7 @@ def show(session: CommandContext, name: Name, output: Output = None, columns: Co
     triage show 5a09b62c -o json
     """
     printer = Printer(output, columns)
-    columns = (*TICKET_KEYS, "classifications", "deliveries", "events")
-    printer.one(history_record(session.look().history(name)), _whole, columns)
+    printer.one(history_record(session.look().history(name)), _whole, HISTORY_KEYS)
 
 
 @served

@@ -10,7 +10,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.context import CommandContext, command, makes_database
-from triage_cli.cli.output import Excel, Output, Printer
+from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, ProgressTotal
 from triage_cli.domain.errors import TriageError, UnavailableError, UsageError
 from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
@@ -48,6 +48,7 @@ def pull(
     full: Annotated[bool, typer.Option("--full", help="Begin again, as if nothing had been pulled yet.")] = False,
     deadline: options.Deadline = None,
     output: Output = None,
+    columns: Columns = None,
     excel: Excel = False,
 ) -> int:
     """Store what is new in the sources of the configuration, each from where the last pull ended.
@@ -67,7 +68,7 @@ def pull(
         wiring.check_source(config, name)
     moment = option_values.moment(since)
     plan = PullPlan(moment, limit, full, option_values.seconds(deadline) if deadline else None)
-    printer = Printer(output, excel=excel, quiet=session.quiet)
+    printer = Printer(output, columns, excel=excel, quiet=session.quiet)
     pulling = _Pulling(session, chosen, plan)
     if dry_run:
         printer.many(pulling.first_pages(), _draft_record, TICKET_KEYS, _table)
