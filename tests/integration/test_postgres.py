@@ -189,7 +189,7 @@ def test_who_sets_money_aside_waits_for_nobody_but_its_like(pg: PostgresStore) -
     lease = a_run(pg)._replace(spent=0.0, reserved=0.0)  # type: ignore[arg-type]
     with holding(pg.path, "select 1 from chain for update"):
         assert pg.set_aside(lease, [1.0], 5.0) == 1
-    turn = f"select pg_advisory_xact_lock({pg_queries.BUDGET})"
+    turn = f"select pg_advisory_xact_lock({pg_queries.BUDGET_LOCK})"
     with ThreadPoolExecutor(1) as pool, holding(pg.path, turn) as other:
         waiting = pool.submit(pg.set_aside, lease, [1.0], 5.0)
         waits_for_a_lock(pg.path)

@@ -1,7 +1,7 @@
-"""What proves a store's audit log: the log as it stands, nothing built or mended, and a head kept apart from it.
+"""Reading a store's audit log in order to verify it: the log unchanged, and the head that is kept apart from it.
 
-For a SQLite file the head is kept beside it (`stores.sqlite.head_file`). On a server it is kept in the table
-`last_head`, in the transaction of each event.
+For a SQLite file, the head stands in a file beside it (`stores.sqlite.head_file`). PostgreSQL keeps it in the table
+`last_head`, written in the transaction of each event.
 """
 
 import re
@@ -20,11 +20,11 @@ from triage_cli.runtime.installation import NEWER
 from triage_cli.stores.sqlite.connection import VERSION, check_sqlite, translate
 from triage_cli.stores.sqlite.head_file import kept_head, mend
 
-if TYPE_CHECKING:  # a SQLite database is proved where psycopg is not installed
+if TYPE_CHECKING:  # a SQLite database is verified without psycopg installed
     from triage_cli.stores.postgres.store import PostgresStore
 
 EVERY_EVENT = "select seq, timestamp, action, ticket_id, actor, run_id, detail, '', hash from events order by seq"
-# What the tables say must have come about by the log: each finds rows that no event accounts for.
+# Every row of the tables must go back to an event of the log. Each query finds rows that do not.
 STRAYS = (
     (
         "ticket {} was put in past the log",
@@ -42,7 +42,7 @@ STRAYS = (
             and json_extract(detail, '$.decision') is not null and not exists
             (select 1 from classifications c where c.classification_id = json_extract(detail, '$.decision')) limit 1""",
     ),
-    # An import's event tells the category alone.
+    # The event of an import names the category, but not the classification.
     (
         "the verdict {} was put in past the log",
         """select classification_id from classifications c where confidence_source = 'human' and not exists
@@ -56,7 +56,7 @@ STRAYS = (
 
 
 class SqliteTrail:
-    """The audit log of one file in one snapshot. Raises `CheckError` where it is missing or cannot be read."""
+    """The audit log of one SQLite file, read in one snapshot."""
 
     place = "beside the database"
 
@@ -66,7 +66,7 @@ class SqliteTrail:
         self._db = db
 
     def recorded_head(self) -> tuple[Head, str | None]:
-        """Return the head that the database itself tells, and the mark of the key it was written with."""
+        """Return the head that the database records, and the mark of the key that it was written with."""
         seq, head, mark = self._db.execute("select seq, hash, key from chain").fetchone() or (0, "", None)
         return Head(head, seq), mark
 
@@ -75,30 +75,30 @@ class SqliteTrail:
         return kept_head(self._path)
 
     def events(self) -> Iterator[LoggedEvent]:
-        """Walk over the whole log; `prev` is left empty."""
+        """Yield all events; `prev` is empty."""
         return (LoggedEvent(*row) for row in self._db.execute(EVERY_EVENT))
 
     def strays(self) -> Iterator[str]:
-        """Tell what in the tables no event accounts for."""
+        """Yield a sentence for each thing in the tables that no event explains."""
         from triage_cli.stores.sqlite.schema import statements
 
-        made = self._db.execute("select sql from sqlite_master where type = 'trigger'")
-        held = {_plain(row[0]).casefold() for row in made}
-        if not held.issuperset(_plain(each) for each in statements() if each.startswith("create trigger")):
+        triggers = self._db.execute("select sql from sqlite_master where type = 'trigger'")
+        present = {_on_one_line(row[0]).casefold() for row in triggers}
+        if not present.issuperset(_on_one_line(each) for each in statements() if each.startswith("create trigger")):
             yield "the triggers that keep the log append-only are gone"
         for sentence, query in STRAYS:
             for (name,) in self._db.execute(query):
                 yield sentence.format(name)
 
 
-# STRAYS as PostgreSQL has them: an event's detail is a text there too.
+# Translates STRAYS to PostgreSQL, where the detail of an event is text as well.
 _JSON = re.compile(r"json_extract\((\w+), '\$\.(\w+)'\)")
 _TRIGGERS = """select t.tgname, p.prosrc from pg_trigger t join pg_proc p on p.oid = t.tgfoid
     where t.tgrelid = 'events'::regclass and t.tgenabled in ('O', 'A')"""
 
 
 class ServerTrail:
-    """The audit log of a database on a server, up to the head it had when it was opened."""
+    """The audit log of a PostgreSQL database, up to the head that it had when this object was made."""
 
     place = "in the table last_head"
 
@@ -107,41 +107,41 @@ class ServerTrail:
         self._store = store
         rows = store.database.read("select seq, hash, key from chain")
         seq, head, mark = rows[0] if rows else (0, "", None)
-        self._told = Head(head, seq), mark
+        self._recorded = Head(head, seq), mark
 
     def recorded_head(self) -> tuple[Head, str | None]:
-        """Return the head that the database told, and the mark of the key it was written with."""
-        return self._told
+        """Return the head that the database recorded, and the mark of the key that it was written with."""
+        return self._recorded
 
     def kept(self) -> Head | None:
-        """Return the head in the table of its own; None where its row is gone."""
+        """Return the head in `last_head`; None if its row is gone."""
         for seq, head in self._store.database.read("select seq, hash from last_head"):
             return Head(head, seq)
         return None
 
     def events(self) -> Iterator[LoggedEvent]:
-        """Walk over the log up to that head."""
-        return takewhile(lambda event: event.seq <= self._told[0].events, self._store.events(EventQuery()))
+        """Yield the events up to that head."""
+        return takewhile(lambda event: event.seq <= self._recorded[0].events, self._store.events(EventQuery()))
 
     def strays(self) -> Iterator[str]:
-        """Tell what in the tables no event accounts for."""
+        """Yield a sentence for each thing in the tables that no event explains."""
         from triage_cli.stores.postgres import schema
 
-        held = {(name, _plain(body)) for name, body in self._store.database.read(_TRIGGERS)}
-        if not held.issuperset((name, schema.GUARD) for name in schema.TRIGGERS):
+        present = {(name, _on_one_line(body)) for name, body in self._store.database.read(_TRIGGERS)}
+        if not present.issuperset((name, schema.GUARD) for name in schema.TRIGGERS):
             yield "the triggers that keep the log append-only are gone"
         for sentence, query in STRAYS:
             for (name,) in self._store.database.read(_JSON.sub(r"(\1::json ->> '\2')", query)):
                 yield sentence.format(name)
 
 
-def _plain(body: str) -> str:
+def _on_one_line(body: str) -> str:
     return " ".join(body.split())
 
 
 @contextmanager
 def trail(path: str) -> Iterator[SqliteTrail]:
-    """Open the audit log of a file for proof: nothing is built, and what is missing is an error."""
+    """Open the audit log of a file for verification, without building or migrating anything. Raises `CheckError`."""
     if not Path(path).is_file():
         raise CheckError(f"there is no database at {path}", hint="name it with --db, or restore it")
     check_sqlite()
@@ -151,7 +151,7 @@ def trail(path: str) -> Iterator[SqliteTrail]:
             version = db.execute("pragma user_version").fetchone()[0]
             if version > VERSION:
                 raise CheckError(f"{path} was written by a newer triage", hint=NEWER)
-            if version < 1:  # an older one holds the same log
+            if version < 1:  # an older schema has the same log
                 raise CheckError(f"{path} is no database of this triage", hint="name another with --db, or restore it")
             db.execute("begin")
             yield SqliteTrail(path, db)

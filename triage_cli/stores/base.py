@@ -1,4 +1,4 @@
-"""What every SQL store does alike: the reads, and the writes of single rows."""
+"""The part of a store that SQLite and PostgreSQL share: reads, and writes of single rows."""
 
 from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
     path: str
 
     def end(self, run: Run) -> None:
-        """Record how a run ended; its tickets and deliveries are free."""
+        """Record how a run ended, and free its tickets."""
         with self.database.transaction() as db:
             self._book(db, run.run_id, run.spent)
             values = (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id)
@@ -47,13 +47,13 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
             db.execute("update runs set exit_code = ? where run_id = ?", (code, run_id))
 
     def note_asking(self, asking: QuestionSpec) -> None:
-        """Record what is asked, once per fingerprint."""
+        """Record a question, once per fingerprint."""
         if not self.database.read("select 1 from askings where fingerprint = ?", (asking.fingerprint,)):
             with self.database.transaction() as db:
                 db.execute("insert into askings values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing", asking)
 
     def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
-        """Keep weights under a fingerprint."""
+        """Store the weights of a model under its fingerprint."""
         with self.database.transaction() as db:
             values = (fingerprint, weights, audit_chain.canonical(metrics), now())
             db.execute(queries.PUT_MODEL, values)
@@ -61,12 +61,12 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
     # -- reads
 
     def model(self, fingerprint: str) -> bytes | None:
-        """Return the weights kept under a fingerprint."""
+        """Return the weights that are stored under a fingerprint, or None."""
         rows = self.database.read("select weights from models where fingerprint = ?", (fingerprint,))
         return rows[0][0] if rows else None
 
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
-        """Return earlier answers that cost something, by their key."""
+        """Return earlier answers of paid classifiers, by answer key."""
         answers = self._answers(self.database.read(queries.RECALL, (compact(list(answer_keys)),)))
         return {answer.answer_key: answer for answer in answers}
 
@@ -81,28 +81,28 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         return SourceCursor(*rows[0]) if rows else None
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Walk over tickets in the selection's order; with ids, in theirs.
+        """Yield tickets in the order of the selection, or of its ids if it has some.
 
         No transaction stays open between two tickets.
         """
         if selection.ids is not None:
             yield from self._in_order_of(selection.ids)
             return
-        left = selection.limit
+        remaining = selection.limit
         urgent = selection.order == "urgent"
         order = "urgency, ticket_id" if urgent else "ticket_id desc"
-        while left is None or left > 0:
+        while remaining is None or remaining > 0:
             where, values = queries.position(selection) if urgent else queries.where(selection)
             if selection.after and not urgent:
                 where.append("ticket_id < :after_id")
                 values |= {"after_id": selection.after}
-            page = PAGE if left is None else min(left, PAGE)
+            page = PAGE if remaining is None else min(remaining, PAGE)
             condition = " and ".join(where) or "true"
             tickets, more = self.database.page(condition, order, page, values)
             yield from tickets
             if not more:
                 return
-            left = None if left is None else left - len(tickets)
+            remaining = None if remaining is None else remaining - len(tickets)
             last = tickets[-1]
             selection = selection._replace(after=f"{last.urgency}{last.ticket_id}" if urgent else last.ticket_id)
 
@@ -117,7 +117,7 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         if not rows:
             values = {"low": f"{name}\t", "high": f"{name}\n", "limit": limit}
             rows = self.database.read(queries.NAMED, values)
-            if 6 <= len(name) <= 36:  # a longer one ends none, and may be more than a pattern can be
+            if 6 <= len(name) <= 36:  # a ticket id has 36; a much longer pattern would be an error
                 rows += [row for row in self._ending(name, limit) if row not in rows]
         return [Ticket(*row) for row in rows]
 
@@ -125,28 +125,28 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         return self.database.read(queries.ENDING, {"ending": f"%{queries.escaped(ending)}", "limit": limit})
 
     def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
-        """Return these answers by their id."""
+        """Return these answers, by classification id."""
         rows = self.database.read(queries.DECISIONS, (compact(list(classification_ids)),))
         return {answer.classification_id: answer for answer in self._answers(rows)}
 
     def answers(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
-        """Return what was answered about these tickets to these questions, oldest first."""
+        """Return all answers about these tickets to these questions, oldest first."""
         values = (compact(list(ticket_ids)), compact(list(fingerprints)))
         return self._answers(self.database.read(queries.ANSWERS, values))
 
     def history(self, ticket_id: str) -> History:
-        """Return everything known of one ticket."""
-        one = (ticket_id,)
-        ticket = Ticket(*self.database.read("select * from tickets where ticket_id = ?", one)[0])
-        answers = tuple(self._answers(self.database.read(queries.ANSWERS_OF, one)))
+        """Return values ticket with its answers, deliveries, attempts, events and questions."""
+        values = (ticket_id,)
+        ticket = Ticket(*self.database.read("select * from tickets where ticket_id = ?", values)[0])
+        answers = tuple(self._answers(self.database.read(queries.ANSWERS_OF, values)))
         deliveries = self.deliveries([ticket_id]).get(ticket_id, ())
-        attempts = tuple(Attempt(*r) for r in self.database.read(queries.ATTEMPTS_OF, one))
-        askings = {a[0]: QuestionSpec(*a) for a in self.database.read(queries.ASKINGS_OF, one)}
+        attempts = tuple(Attempt(*r) for r in self.database.read(queries.ATTEMPTS_OF, values))
+        askings = {a[0]: QuestionSpec(*a) for a in self.database.read(queries.ASKINGS_OF, values)}
         events = tuple(self.events(EventQuery(ticket_id=ticket_id)))
         return History(ticket, answers, deliveries, attempts, events, askings)
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
-        """Walk over the audit log, oldest first, a page at a time."""
+        """Yield events, oldest first; with a limit, the newest of them."""
         where, values = queries.where_events(query)
         after = query.after
         if query.limit is not None:
@@ -163,7 +163,7 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
             after = rows[-1][0]
 
     def head(self) -> Head:
-        """Return where the audit log ends, as the database tells."""
+        """Return the head of the audit log that the database records."""
         seq, head = self.database.read("select seq, hash from chain")[0]
         return Head(head, seq)
 
@@ -181,13 +181,13 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         events = self.database.read("select seq from chain")[0][0]
         by_status, by_category = count("status"), count("category")
         total = sum(by_status.values())
-        by = by_status, by_category, count("classifier"), days
+        counts = by_status, by_category, count("classifier"), days
         audited = {
             name: {"asked": asked, "agreed": agreed} for name, asked, agreed in self.database.read(queries.AUDITED)
         }
-        return Stats(total, *by, deliveries, self.cost(), events, self.waiting(), audited)
+        return Stats(total, *counts, deliveries, self.cost(), events, self.waiting(), audited)
 
-    # -- below
+    # -- inside a transaction
 
     def _tickets(self, db: Db, ids: Sequence[str]) -> list[Ticket]:
         return [Ticket(*row) for row in db.execute(queries.BY_ID, (compact(list(ids)),))]
@@ -196,13 +196,13 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         return [Ticket(*row) for row in db.execute(queries.BY_IDENTITY, (compact(list(identities)),))]
 
     def _forgotten(self, db: Db, new: Sequence[Ticket]) -> dict[str, Conflict]:
-        """Find the new tickets that were forgotten while they were on their way here."""
+        """Return conflicts for new tickets that were forgotten before they could be stored, by id."""
         if not new or not db.execute(FORGOT).fetchone():
             return {}
-        ids = {forgotten(t.identity): t.ticket_id for t in new}
-        return {ids[t.identity]: Conflict(t) for t in self._identified(db, list(ids))}
+        new_ids = {forgotten(t.identity): t.ticket_id for t in new}
+        return {new_ids[t.identity]: Conflict(t) for t in self._identified(db, list(new_ids))}
 
     def _taken(self, db: Db, new: Sequence[Ticket]) -> dict[str, Conflict]:
-        """Find the new tickets whose identity another one had taken."""
-        held = {t.identity: t for t in self._identified(db, [t.identity for t in new])}
-        return {t.ticket_id: Conflict(held[t.identity]) for t in new if held[t.identity].ticket_id != t.ticket_id}
+        """Return conflicts for new tickets whose identity another ticket has, by their id."""
+        owners = {t.identity: t for t in self._identified(db, [t.identity for t in new])}
+        return {t.ticket_id: Conflict(owners[t.identity]) for t in new if owners[t.identity].ticket_id != t.ticket_id}

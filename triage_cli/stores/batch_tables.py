@@ -1,4 +1,4 @@
-"""The tables of provider batches: which are open, who is at work on them, and what waits in them."""
+"""The tables of provider batches and the tickets that wait in them."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from triage_cli.stores import queries
 from triage_cli.stores.database import Tables
 
 OPEN = "('gathering', 'sending', 'submitted')"
-# A batch that has ended is held too, where a ticket of the same text joined it meanwhile and waits.
+# A batch that has ended is taken up again if a ticket with the same text joined it in the meantime.
 HOLD = """update batches set run_id = :run where {free} and (state in {open} or batch_id in
     (select batch_id from batch_items where state = 'waiting')) returning *"""
 ADVANCE = f"""update batches set {", ".join(f"{field} = :{field}" for field in Batch._fields[5:-1])}
@@ -27,12 +27,12 @@ WAITING = """select b.classifier, count(*), count(distinct b.batch_id), min(b.op
 
 
 class BatchTables(Tables):
-    """What a store does for batches; items are written by `save`, in one transaction with their tickets."""
+    """Reads and writes batches. Their items are written by `save`, in one transaction with their tickets."""
 
-    FREE_BATCH = f"(run_id is null or run_id not in {queries.LIVE})"  # no live run is at work on it; values: now
+    FREE_BATCH = f"(run_id is null or run_id not in {queries.LIVE})"  # no live run holds it; takes the value `now`
 
     def hold_batches(self, lease: Lease) -> list[Batch]:
-        """Take hold of the batches that are not settled and that no live run holds, oldest first."""
+        """Claim the batches that are not settled and that no live run holds; return them, oldest first."""
         values = {"run": lease.run_id, "now": time.time()}
         with self.database.transaction() as db:
             self.renew_lease(db, lease)
@@ -40,13 +40,13 @@ class BatchTables(Tables):
         return sorted(Batch(*row) for row in rows)
 
     def open_batch(self, batch: Batch, event: Event) -> None:
-        """Record that a batch is being gathered, before the provider is told of it."""
+        """Record a new batch, before anything is sent to the provider."""
         with self.database.transaction() as db:
             db.execute(f"insert into batches values ({', '.join('?' * len(batch))})", batch)
             self.log(db, [Change(event)])
 
     def advance_batch(self, batch: Batch, was: str, event: Event | None, lease: Lease) -> bool:
-        """Bring a batch into its next state, unless it is no longer in the state `was` or another run has taken it."""
+        """Write a batch's next state; return False if it is no longer in the state `was`, or another run holds it."""
         with self.database.transaction() as db:
             self.renew_lease(db, lease)
             values = batch._asdict() | {"was": was, "run_id": lease.run_id}
@@ -58,7 +58,7 @@ class BatchTables(Tables):
     def batch_items(
         self, batch_id: str, numbers: Sequence[int] | None = None, *, limit: int | None = None
     ) -> list[BatchItem]:
-        """Return items that wait in a batch, those of these requests or the first ones, in their order."""
+        """Return items that wait in a batch, by number: those with these numbers, or the first `limit`."""
         query, values = WAITING_ITEMS, {"batch_id": batch_id, "numbers": compact(list(numbers or ()))}
         if numbers is not None:
             query += " and number in (select cast(number as integer) from asked)"
@@ -66,26 +66,26 @@ class BatchTables(Tables):
         return [BatchItem(*row) for row in self.database.read(query, values)]
 
     def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
-        """Return the open requests that ask these questions already by key: batch, number, and the tickets there."""
+        """Return the open requests with these answer keys, by key: batch id, request number, ids of waiting tickets."""
         found: dict[str, tuple[str, int, set[str]]] = {}
         for key, batch_id, number, ticket_id in self.database.read(JOINABLE, {"keys": compact(list(answer_keys))}):
             found.setdefault(key, (batch_id, number, set()))[2].add(ticket_id)
         return found
 
     def provider_ids(self) -> frozenset[str]:
-        """Return the names that providers gave to our batches."""
+        """Return the ids that providers gave to the batches."""
         return frozenset(
             row[0] for row in self.database.read("select provider_id from batches where provider_id is not null")
         )
 
     def batch_options(self, fingerprint: str) -> str | None:
-        """Return what was last left out of requests that ask this."""
+        """Return the options that the last batch with this question left out, or None."""
         query = "select options from batches where fingerprint = ? order by coalesce(ended_at, opened_at) desc limit 1"
         rows = self.database.read(query, (fingerprint,))
         return rows[0][0] if rows else None
 
     def waiting(self) -> Mapping[str, Mapping[str, Any]]:
-        """Count what waits, by classifier."""
+        """Return how many tickets and batches wait and since when, by classifier."""
         return {
             name: {"tickets": tickets, "batches": batches, "since": since}
             for name, tickets, batches, since in self.database.read(WAITING)

@@ -1,4 +1,4 @@
-"""By which categories the tickets of a store were classified last: one row beside them."""
+"""The table that records which categories the tickets of a store were last classified into."""
 
 from collections.abc import Sequence
 
@@ -17,11 +17,11 @@ class CategoryMemory:
         self._database = database
 
     def last(self) -> tuple[tuple[str, ...], str | None, str] | None:
-        """Return the names of the categories, the configuration's file and its machine."""
+        """Return the names of the categories, the path of the configuration file and its machine, or None."""
         rows = self._database.read("select categories, path, host from classified_by")
         return (tuple(from_json(rows[0][0])), rows[0][1], rows[0][2]) if rows else None
 
     def keep(self, categories: Sequence[str], path: str | None, host: str) -> None:
-        """Remember them in place of those of before."""
+        """Record the categories of the latest classification, replacing the earlier ones."""
         with self._database.transaction() as db:
             db.execute(KEEP, (compact(list(categories)), path, host, now()))

@@ -1,7 +1,7 @@
-"""What every table of a store is read and written through: one connection to SQLite, or a pool to PostgreSQL.
+"""The protocol of a database, which SQLite and PostgreSQL implement, and the base class of groups of tables.
 
-SQL here is what SQLite and PostgreSQL both take, with `?` and `:name` for values, and lists as JSON for `json_each`;
-a PostgreSQL connection translates these.
+The SQL has `?` and `:name` for values, and takes lists as JSON for `json_each`; a PostgreSQL connection translates
+these.
 """
 
 from abc import ABC, abstractmethod
@@ -17,7 +17,7 @@ Values = Sequence[Any] | Mapping[str, Any]
 
 
 class Rows(Protocol):
-    """What a statement came back with."""
+    """The result of a statement."""
 
     @property
     def rowcount(self) -> int:
@@ -27,10 +27,10 @@ class Rows(Protocol):
         """Return the next row, or None."""
 
     def fetchall(self) -> list[Any]:
-        """Return the rows that are left."""
+        """Return the remaining rows."""
 
     def __iter__(self) -> Iterator[Any]:
-        """Walk over the rows that are left."""
+        """Yield the remaining rows."""
 
 
 class Db(Protocol):
@@ -44,20 +44,20 @@ class Database(Protocol):
     """A database of one of the two dialects."""
 
     def read(self, sql: str, values: Values = ()) -> list[Any]:
-        """Return the rows of a query; inside `transaction` it sees what was written there."""
+        """Return the rows of a query; within a transaction, it sees what that wrote."""
 
     def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
         """Return the first tickets, up to `limit` and about `BYTES` of text, and whether there may be more."""
 
     def transaction(self) -> AbstractContextManager[Db]:
-        """Return a transaction that is committed at the end of its block, and rolled back where that raises."""
+        """Return a transaction that is committed at the end of its block, or rolled back if that raises."""
 
     def clock(self) -> float:
-        """Return the time by the clock that leases go by, in seconds since 1970."""
+        """Return the time of the clock that leases are measured by, in seconds since 1970."""
 
 
 class Tables(ABC):
-    """Some of a store's tables, and what is done with them."""
+    """Base class of the parts of a store, each with the statements for some of its tables."""
 
     database: Database
 

@@ -1,4 +1,4 @@
-"""What destinations are owed: what each store does alike, but for taking hold of what is due."""
+"""The table of deliveries: all that both dialects share; claiming due deliveries is each dialect's own."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,10 +14,10 @@ LET_GO = """update deliveries set run_id = null where run_id = :run and state = 
 
 
 class DeliveryTables(Tables):
-    """The part of a store that keeps deliveries; the store reads and writes."""
+    """Reads deliveries, frees them, and switches destinations off and on."""
 
     def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
-        """Return what each ticket's destinations are owed, in the order in which that was decided."""
+        """Return the deliveries of each of these tickets, in the order of its decisions."""
         found: dict[str, list[Delivery]] = {}
         for row in self.database.read(queries.DELIVERIES, (compact(list(ticket_ids)),)):
             delivery = Delivery(*row)
@@ -25,12 +25,15 @@ class DeliveryTables(Tables):
         return {ticket_id: tuple(deliveries) for ticket_id, deliveries in found.items()}
 
     def owed(self, ids: Sequence[str] | None = None) -> list[str]:
-        """Return the destinations that have pending deliveries, of all tickets or of these."""
+        """Return the destinations with pending deliveries, of all tickets or of these."""
         query, values = (queries.OWED, {}) if ids is None else (queries.OWED_OF, {"ids": compact(list(ids))})
         return [row[0] for row in self.database.read(query, values)]
 
     def next_due(self, ids: Sequence[str] | None = None, *, but: Sequence[str] = ()) -> float | None:
-        """Return when the next delivery that may be sent falls due, in seconds since 1970."""
+        """Return when the next delivery that may be sent is due, in seconds since 1970; None if there is none.
+
+        `but` names destinations to leave out.
+        """
         query, values = queries.NEXT_DUE, {"but": compact(list(but))}
         if ids is not None:
             query, values = queries.NEXT_DUE_OF, values | {"ids": compact(list(ids))}
@@ -38,12 +41,12 @@ class DeliveryTables(Tables):
         return due
 
     def let_go(self, delivery_ids: Sequence[str], lease: Lease) -> None:
-        """Let go of deliveries that a run had in hand and has not begun."""
+        """Free deliveries that a run claimed and did not start."""
         with self.database.transaction() as db:
             db.execute(LET_GO, {"run": lease.run_id, "ids": compact(list(delivery_ids))})
 
     def switched_off(self) -> frozenset[str]:
-        """Return the destinations that said they are gone for good."""
+        """Return the destinations that are switched off, because they answered that they are gone for good."""
         return frozenset(row[0] for row in self.database.read("select destination from switched_off"))
 
     def switch(self, destination: str, *, off: bool) -> None:

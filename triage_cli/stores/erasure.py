@@ -1,4 +1,4 @@
-"""A person's words leave a database: what each store does alike."""
+"""Erasing the text of forgotten tickets from all tables."""
 
 import shlex
 from abc import abstractmethod
@@ -12,14 +12,14 @@ from triage_cli.stores.queries import TYPED
 # Erases what holds words of a ticket, or a hash of them, beside `tickets`. A new table that may hold such belongs here.
 # What was still to be sent is not: without the text there is nothing to send.
 ERASE = (
-    # Before the answers' own keys go: a trial knows no ticket, only the question.
+    # First, while `classifications` still has the keys: a trial refers to no ticket.
     """delete from trials where answer_key in (select answer_key from classifications
         where ticket_id in (select value from json_each(:ids)))""",
     """update batch_items set answer_key = '', state = case when state = 'waiting' then 'returned' else state end
         where ticket_id in (select value from json_each(:ids))""",
     """update classifications set reason = null, answer_key = ''
         where ticket_id in (select value from json_each(:ids))""",
-    # An answer that a provider still owes is kept without its words.
+    # The item stays, since the provider's answer is still to be paid for.
     "update batch_items set answer_key = '' where ticket_id in (select value from json_each(:ids))",
     """update attempts set error = '(forgotten)', answer = null where error is not null and delivery_id in
         (select delivery_id from deliveries where ticket_id in (select value from json_each(:ids)))""",
@@ -28,41 +28,43 @@ ERASE = (
         state = case when state in ('pending', 'dead') then 'superseded' else state end
         where ticket_id in (select value from json_each(:ids))""",
 )
-# The identity of a forgotten ticket begins so; an id may too.
+# The identity of a forgotten ticket begins with "!", and so may an external id: the query is a cheap pre-check.
 FORGOT = "select 1 from tickets where identity >= '!' and identity < '\"' limit 1"
-# The HTTP API keeps its answers for a day, whole tickets among them.
+# Stored responses of the HTTP API may hold whole tickets.
 ERASE_ANSWERS = "delete from idempotency where answer like ?"
-# A run that a request made tells no names: all of one endpoint have the same words.
-NAMES = """select external_id from tickets where external_id is not null
+# Command lines may name tickets by their external ids. Runs of requests name none.
+EXTERNAL_IDS = """select external_id from tickets where external_id is not null
     and ticket_id in (select value from json_each(:ids))"""
-CALLED = f"select distinct words from runs where {TYPED}"
+COMMAND_LINES = f"select distinct words from runs where {TYPED}"
 
 
-def _nameless(command_line: str, names: set[str]) -> str:
-    """Return a command as it was typed, without the names by which it called tickets."""
-    typed = shlex.split(command_line)
-    return command_line if names.isdisjoint(typed) else " ".join("…" if w in names else shlex.quote(w) for w in typed)
+def _without_names(command_line: str, names: set[str]) -> str:
+    """Return a command line with these names replaced by an ellipsis."""
+    arguments = shlex.split(command_line)
+    if names.isdisjoint(arguments):
+        return command_line
+    return " ".join("…" if argument in names else shlex.quote(argument) for argument in arguments)
 
 
 class Forgetting(Tables):
-    """The part of every store that forgets; `scrub` is each store's own."""
+    """Erases the text of tickets."""
 
     @abstractmethod
     def scrub(self) -> None:
-        """Leave no trace of what was erased or overwritten, as far as that is the store's to do."""
+        """Remove remains of erased text from the storage, as far as the store can."""
 
     def erase(self, ticket_ids: Sequence[str]) -> None:
-        """Blank what is known of tickets outside of their own row; once or many times is the same."""
+        """Erase the text of tickets from all tables but `tickets`. Repeating it changes nothing."""
         with self.database.transaction() as db:
             for statement in ERASE:
                 db.execute(statement, {"ids": compact(list(ticket_ids)), "at": now()})
             for ticket_id in ticket_ids:
                 db.execute(ERASE_ANSWERS, (f"%{ticket_id}%",))
-            names = {row[0] for row in db.execute(NAMES, {"ids": compact(list(ticket_ids))}).fetchall()}
-            for (command_line,) in db.execute(CALLED).fetchall():
-                if (kept := _nameless(command_line, names)) != command_line:
-                    db.execute("update runs set words = ? where words = ?", (kept, command_line))
+            names = {row[0] for row in db.execute(EXTERNAL_IDS, {"ids": compact(list(ticket_ids))}).fetchall()}
+            for (command_line,) in db.execute(COMMAND_LINES).fetchall():
+                if (erased := _without_names(command_line, names)) != command_line:
+                    db.execute("update runs set words = ? where words = ?", (erased, command_line))
 
     def forgot(self) -> bool:
-        """Tell whether anybody may have been forgotten here: cheap, and so asked again and again."""
+        """Return whether any ticket may have been forgotten; a cheap query."""
         return bool(self.database.read(FORGOT))

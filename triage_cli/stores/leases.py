@@ -1,4 +1,4 @@
-"""Which runs are at work: a process of this machine is while it lives, suspended or not, another one by its lease."""
+"""Which runs are alive: on this machine those whose process exists, on another machine those with a valid lease."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -11,55 +11,53 @@ from triage_cli.runtime.places import alive, place
 from triage_cli.stores.database import Tables
 from triage_cli.stores.queries import RUN_COLUMNS, TYPED
 
-KILLED = 137  # as a shell has it for SIGKILL
-# A living run whose lease has fewer seconds left than this is suspended, or held up: it cannot renew that itself.
-SHORT = 30.0
-NEIGHBOURS = "select run_id, pid, process from runs where ended_at is null and place = ? order by run_id"
-# What a dead run had set aside counts for a day from when it was last heard of.
-FREE = "update runs set lease_until = ? where run_id = ? and lease_until > ?"
-# A server's own runs end with what asked for them; one that did not could be held for as long as the server lives.
-SPARE = f"""update runs set lease_until = :now + :seconds
-    where run_id = :run and lease_until < :now + {SHORT} and {TYPED} and words <> 'serve'"""
-HELD = """update claims set run_id = run_id where run_id = :run
+KILLED = 137  # the exit code that a shell reports for SIGKILL
+# A live run whose lease has fewer seconds left than this is suspended or stuck, and cannot renew the lease itself.
+SHORT_LEASE = 30.0
+RUNS_OF_THIS_MACHINE = "select run_id, pid, process from runs where ended_at is null and place = ? order by run_id"
+# The end of the lease stays recorded: what a dead run had reserved counts for a day from then.
+END_LEASE = "update runs set lease_until = ? where run_id = ? and lease_until > ?"
+# Runs of a server are not extended: one that was never ended would be held for as long as the server lives.
+EXTEND_LEASE = f"""update runs set lease_until = :now + :seconds
+    where run_id = :run and lease_until < :now + {SHORT_LEASE} and {TYPED} and words <> 'serve'"""
+HELD_CLAIMS = """update claims set run_id = run_id where run_id = :run
     and ticket_id in (select value from json_each(:ids)) returning ticket_id"""
 
 
 class Leases(Tables):
-    """The part of a store that knows which runs are at work; the store reads, writes, renews and has the clock."""
+    """Renews leases, and tells which runs are alive."""
 
-    def _tend(self, db: Any, now: float) -> None:
-        """Free what dead processes of this machine held; a living one that cannot renew its lease keeps what it holds.
+    def _tend_leases(self, db: Any, now: float) -> None:
+        """End the leases of dead runs of this machine, and extend those of live runs that cannot do so themselves.
 
-        Whether it lives can be told where it is known when it began: a number may be another process's by now.
+        A lease is extended only where the start of the process is known, because process ids are used again.
         """
-        for run_id, pid, began in db.execute(NEIGHBOURS, (place(),)).fetchall():
-            if not alive(pid, began):
-                db.execute(FREE, (now, run_id, now))
-            elif began and pid != os.getpid():
-                db.execute(SPARE, {"run": run_id, "now": now, "seconds": Lease(run_id).seconds})
+        for run_id, pid, process_start in db.execute(RUNS_OF_THIS_MACHINE, (place(),)).fetchall():
+            if not alive(pid, process_start):
+                db.execute(END_LEASE, (now, run_id, now))
+            elif process_start and pid != os.getpid():
+                db.execute(EXTEND_LEASE, {"run": run_id, "now": now, "seconds": Lease(run_id).seconds})
 
     def renew(self, lease: Lease) -> None:
-        """Renew a run's lease, and record what it says of money; what happened to its neighbours is seen to as well."""
+        """Renew a run's lease and record what it has spent; then look after the other runs of this machine."""
         with self.database.transaction() as db:
             self.renew_lease(db, lease)
         now = self.database.clock()
-        with (
-            self.database.transaction() as db
-        ):  # apart, so that two that look after each other never wait for each other
-            self._tend(db, now)
+        with self.database.transaction() as db:  # its own, so that two runs never wait for each other's locks
+            self._tend_leases(db, now)
 
     def hold(self, lease: Lease, ticket_ids: Sequence[str]) -> Held:
-        """Renew a run's lease and tell which of these tickets it holds. Raises `TakenOverError` where it was ended."""
+        """Renew a run's lease; return which of these tickets it holds. Raises `TakenOverError` if the run was ended."""
         now = self.database.clock()
         with self.database.transaction() as db:
             unbroken = self._check_run(db, lease) > now
             self.renew_lease(db, lease)
             values = {"run": lease.run_id, "ids": compact(list(ticket_ids))}
-            return Held(frozenset(row[0] for row in db.execute(HELD, values).fetchall()), unbroken)
+            return Held(frozenset(row[0] for row in db.execute(HELD_CLAIMS, values).fetchall()), unbroken)
 
     @staticmethod
     def _check_run(db: Any, lease: Lease) -> float:
-        """Return until when a run's lease goes. Raises `TakenOverError` where others have ended the run."""
+        """Return when a run's lease ends. Raises `TakenOverError` if another run has ended this one."""
         row = db.execute("select ended_at, lease_until from runs where run_id = ?", (lease.run_id,)).fetchone()
         if row is not None and row[0] is not None:
             raise TakenOverError(
@@ -69,11 +67,15 @@ class Leases(Tables):
         return float(row[1]) if row else 0.0
 
     def runs(self, limit: int | None) -> Iterator[Run]:
-        """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
+        """Yield runs, the latest first. A killed run has no end, and the exit code 137."""
         own_place, now, columns = place(), self.database.clock(), ", ".join(RUN_COLUMNS)
         most = "" if limit is None else f" limit {int(limit)}"
         query = f"select {columns}, lease_until, place, process from runs order by run_id desc{most}"
-        for *values, until, there, began in self.database.read(query):
+        for *values, lease_until, run_place, process_start in self.database.read(query):
             run = Run(*values)
-            lives = alive(run.pid, began) and (began or until > now) if there == own_place else until > now
-            yield run if run.ended_at or lives else run._replace(exit_code=KILLED)
+            is_alive = (
+                alive(run.pid, process_start) and (process_start or lease_until > now)
+                if run_place == own_place
+                else lease_until > now
+            )
+            yield run if run.ended_at or is_alive else run._replace(exit_code=KILLED)

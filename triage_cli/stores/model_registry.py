@@ -1,6 +1,6 @@
-"""What was learned, beside a store: versions of the embedded model, calibrations, answers given while evaluating.
+"""The tables of trained models: versions of the embedded model, calibrations, and answers paid for by `eval`.
 
-The SQL is plain enough for SQLite and PostgreSQL.
+The same SQL runs on SQLite and PostgreSQL.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from triage_cli.stores.database import Tables
 
 _VERSION = ", ".join(ModelVersion._fields)
 _CALIBRATION = ", ".join(Calibration._fields)
-# An answer without its reason, which holds a customer's words.
+# All of an answer but its reason, which may quote a customer's text.
 _TRIAL = (
     "classification_id", "step", "category", "confidence", "confidence_source", "classifier", "actor", "fingerprint",
     "answer_key", "at", "input_tokens", "output_tokens", "cache_read", "cache_write", "cost",
@@ -27,15 +27,15 @@ KEEP_TRIAL = f"""insert into trials ({", ".join(_TRIAL)}) values ({", ".join("?"
 TRIALS = f"select {', '.join(_TRIAL)} from trials where answer_key in (select value from json_each(?))"
 ADD_VERSION = """insert into versions (version, categories, weights, metrics, active, actor, at, based_on)
     select coalesce(max(version), 0) + 1, ?, ?, ?, 1, ?, ?, ? from versions returning version"""
-# Taken before versions are looked at: what was seen still holds when it is written.
-ALONE = "update chain set seq = seq"
+# Locks the chain before versions are read, so that they cannot change until they are written.
+LOCK_CHAIN = "update chain set seq = seq"
 ACTIVE = "select version, based_on from versions where active = 1 order by version desc limit 1"
 KEEP_CALIBRATION = f"""insert into calibrations ({_CALIBRATION}) values ({", ".join("?" * len(Calibration._fields))})
     on conflict (fingerprint) do update set {", ".join(f"{f} = excluded.{f}" for f in Calibration._fields[1:])}"""
 VERDICTS = """select ticket_id, subject, description, extra, category from tickets
     where verdict = 1 and category is not null and (subject is not null or description is not null)
     and ticket_id > ? order by ticket_id limit ?"""
-# The newest answer of each machine about tickets that a person has decided.
+# The answers of classifiers about tickets that a person has decided, oldest first.
 OPINIONS = """select c.ticket_id, c.classifier, c.category, c.confidence from classifications c
     join tickets t on t.ticket_id = c.ticket_id where t.verdict = 1 and c.confidence_source <> 'human'
     and c.category is not null and c.error is null order by c.classification_id"""
@@ -52,7 +52,7 @@ class SqlModelRegistry:
     # -- versions of the embedded model
 
     def active(self) -> ModelVersion | None:
-        """Return the version in use, None where it is the built-in model."""
+        """Return the version in use; None if it is the built-in model."""
         return next(iter(self._versions("where active = 1")), None)
 
     def versions(self) -> list[ModelVersion]:
@@ -60,12 +60,12 @@ class SqlModelRegistry:
         return self._versions("order by version desc", weights=False)
 
     def add_version(self, version: ModelVersion, event: Event) -> ModelVersion | None:
-        """Keep a version, and use it from here on; its number is given here.
+        """Store a version under the next number, and make it the active one.
 
-        None where the version that it is based on is no longer the active one: it was not compared with what is.
+        Returns None if `based_on` is no longer the active version, since the new one was not compared with that.
         """
         with self._database.transaction() as db:
-            db.execute(ALONE)
+            db.execute(LOCK_CHAIN)
             active = db.execute(ACTIVE).fetchone()
             if (active[0] if active else 0) != version.based_on:
                 return None
@@ -76,22 +76,22 @@ class SqlModelRegistry:
         return added
 
     def step_back(self, event: Event) -> ModelVersion | None:
-        """Use the version that the active one is based on, the built-in model in the end; return what is in use then.
+        """Make the version active that the active one is based on; return it, or None for the built-in model.
 
-        Raises `LookupError` where the built-in model is in use already.
+        Raises `LookupError` if the built-in model is in use already.
         """
         with self._database.transaction() as db:
-            db.execute(ALONE)
+            db.execute(LOCK_CHAIN)
             active = db.execute(ACTIVE).fetchone()
             if active is None:
                 raise LookupError
-            number, before = active
-            if before is None:
-                before = db.execute("select max(version) from versions where version < ?", (number,)).fetchone()[0]
-            before = before or None
+            version, previous = active
+            if previous is None:
+                previous = db.execute("select max(version) from versions where version < ?", (version,)).fetchone()[0]
+            previous = previous or None
             db.execute("update versions set active = 0 where active = 1")
-            db.execute("update versions set active = 1 where version = ?", (before,))
-            self._store.log(db, [Change(event.with_data(version=before, instead_of=number))])
+            db.execute("update versions set active = 1 where version = ?", (previous,))
+            self._store.log(db, [Change(event.with_data(version=previous, instead_of=version))])
         return self.active()
 
     def _versions(self, condition: str, *, weights: bool = True) -> list[ModelVersion]:
@@ -99,10 +99,10 @@ class SqlModelRegistry:
         rows = self._database.read(f"select {columns} from versions {condition}")
         return [ModelVersion(*row)._replace(weights=bytes(row[2] or b"")) for row in rows]
 
-    # -- what people have decided
+    # -- verdicts
 
     def labelled(self) -> Iterator[Labelled]:
-        """Walk over the texts that a verdict holds for, oldest first."""
+        """Yield the texts of tickets with a verdict, oldest first."""
         after = ""
         while rows := self._database.read(VERDICTS, (after, PAGE)):
             for ticket_id, subject, description, extra, category in rows:
@@ -110,7 +110,10 @@ class SqlModelRegistry:
             after = rows[-1][0]
 
     def opinions(self) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
-        """Return what each machine last said of tickets that a person has decided: ticket to classifier to answer."""
+        """Return the last answer of each classifier about tickets with a verdict, by ticket id and classifier.
+
+        An answer is (category, confidence).
+        """
         found: dict[str, dict[str, tuple[str, float | None]]] = {}
         for ticket_id, classifier, category, confidence in self._database.read(OPINIONS):
             found.setdefault(ticket_id, {})[classifier] = (category, confidence)
@@ -119,7 +122,7 @@ class SqlModelRegistry:
     # -- calibrations
 
     def calibration(self, fingerprint: str) -> Calibration | None:
-        """Return the calibration of what is asked under this fingerprint."""
+        """Return the calibration for the question with this fingerprint, or None."""
         found = self._database.read(f"select {_CALIBRATION} from calibrations where fingerprint = ?", (fingerprint,))
         return Calibration(*found[0]) if found else None
 
@@ -129,20 +132,20 @@ class SqlModelRegistry:
         return [Calibration(*row) for row in self._database.read(query)]
 
     def keep_calibration(self, calibration: Calibration, event: Event) -> None:
-        """Keep a calibration in the place of an earlier one of the same fingerprint."""
+        """Store a calibration, replacing an earlier one with the same fingerprint."""
         with self._database.transaction() as db:
             db.execute(KEEP_CALIBRATION, tuple(calibration))
             self._store.log(db, [Change(event)])
 
-    # -- answers given while evaluating
+    # -- answers paid for by `eval`
 
     def trials(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
-        """Return answers that were paid for while evaluating, by their key."""
+        """Return answers that earlier evaluations paid for, by answer key."""
         rows = self._database.read(TRIALS, (compact(list(answer_keys)),))
         return {answer.answer_key: answer for answer in map(_classification, rows)}
 
     def keep_trials(self, answers: Sequence[Classification], lease: Lease) -> None:
-        """Keep answers that cost something, and what the run has spent so far."""
+        """Store paid answers, and what the run has spent so far."""
         with self._database.transaction() as db:
             self._store.renew_lease(db, lease)
             for answer in answers:

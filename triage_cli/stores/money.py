@@ -1,7 +1,7 @@
-"""What runs have spent and when, and what they set aside: every cent is written down as it is said, in one place.
+"""The money of runs: bookings of what they spent, by the minute, and reservations of what calls may cost.
 
-A booking counts in the day in which it was made, whenever its run began; what is set aside counts while its run lives,
-and that of a killed one for a day from when it was last heard of: its calls may still be billed.
+A booking counts on the day on which it was made, whenever its run began. A reservation counts while its run lives; that
+of a killed run counts for a day after its last lease, because its calls may still be billed.
 """
 
 import time
@@ -19,7 +19,8 @@ DAY = 24 * 3600.0
 MINUTE = len("2026-01-01T00:00")  # characters of a time down to its minute
 
 _ADD = "on conflict (minute, run_id) do update set usd = bookings.usd + excluded.usd"
-# What a run says it has spent, less what is on its account already. What others settled there was booked by them.
+# Books the difference between what a run reports as spent and what its row holds. What other runs settled for it was
+# booked by them.
 BOOK = f"""insert into bookings (minute, run_id, usd) select ?, run_id, ? + settled - spent from runs
     where run_id = ? and ? + settled <> spent {_ADD}"""
 PUT = f"insert into bookings (minute, run_id, usd) values (?, ?, ?) {_ADD}"
@@ -29,19 +30,19 @@ SPEND = "update runs set spent = spent + ?, settled = settled + ? where run_id =
 RESERVE = "update runs set reserved = reserved + ? where run_id = ?"
 OF_A_DAY = """select (select coalesce(sum(usd), 0) from bookings where minute >= ?)
     + (select coalesce(sum(reserved), 0) from runs where reserved <> 0 and lease_until > ?)"""
-# Of the same request, sent again: an earlier try may have been killed, or still end elsewhere.
+# What earlier tries of the same request cost: one may have been killed, or still be running elsewhere.
 OF_A_PARCEL = """select coalesce(sum(spent + reserved), 0) from runs
     where parcel = ? and parcel <> '' and started_at >= ?"""
-# What waits in batches is on the books at its worst, but not paid yet.
+# Tickets that wait in batches are reserved at their worst case, but not paid yet.
 IN_ALL = """select (select coalesce(sum(spent + reserved), 0) from runs)
     - (select coalesce(sum(reserved), 0) from batch_items where state = 'waiting')"""
 
 
 class MoneyTables(Tables):
-    """What a store does for money."""
+    """Books what runs spend, and sets sums aside under the daily budget."""
 
     def set_aside(self, lease: Lease, amounts: Sequence[float], per_day: float | None) -> int:
-        """Set further sums aside, as many as all runs may: looked at and written down in one transaction."""
+        """Set further sums aside, in order, while the budget of the day allows; return how many were set aside."""
         with self.database.transaction() as db:
             return self._set_aside(db, lease, amounts, per_day)
 
@@ -56,12 +57,12 @@ class MoneyTables(Tables):
         return number
 
     def _book(self, db: Any, run_id: str, spent: float | None) -> None:
-        """Write down when a run spent what it says; before that stands on its account."""
+        """Book what a run has newly spent. Must come before `spent` is written to the run's row."""
         if spent is not None:
             db.execute(BOOK, (_minute(ids.now()), spent, run_id, spent))
 
     def _spend(self, db: Any, added: Sequence[object]) -> None:
-        """Put money on the accounts of runs, and take off what was set aside for it."""
+        """Book `Spent` rows on their runs, and release what was reserved for them."""
         bookings: dict[tuple[str, str], float] = {}
         for row in added:
             if isinstance(row, Spent):
@@ -74,16 +75,14 @@ class MoneyTables(Tables):
             db.execute(PUT, (minute, run_id, usd))
 
     def _spent_before(self, db: Any, run: Run) -> float:
-        """Return what earlier tries of the request that begins this run have cost or may have."""
+        """Return what earlier tries of the request that begins this run have cost, or may still cost."""
         if not run.parcel:
             return 0.0
-        return float(db.execute(OF_A_PARCEL, (run.parcel, ids.ago(queries.HEIR))).fetchone()[0])
+        return float(db.execute(OF_A_PARCEL, (run.parcel, ids.ago(queries.CONTINUABLE_SECONDS))).fetchone()[0])
 
     def cost(self) -> float:
-        """Return what was spent in all, in USD: answers, those that were lost, and those a killed run never saved."""
+        """Return what all runs spent, in USD, including answers that were lost or that a killed run never saved."""
         return max(0.0, float(self.database.read(IN_ALL)[0][0]))
-
-    # -- what the store brings
 
 
 def _minute(at: str) -> str:

@@ -1,4 +1,4 @@
-"""The SQL of the hot paths, each with its reason, and `Selection` to conditions."""
+"""The SQL that both dialects share, and the translation of selections into conditions."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,11 +17,11 @@ from triage_cli.domain.runs import Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import STATUSES, Selection, Ticket
 
-# Rows in one statement: a third faster than one by one, and SQLite works on them without holding Python's lock. It
-# takes 32,766 values at most.
+# Rows in one statement: a third faster than single rows, and SQLite works on them without holding the GIL. SQLite takes
+# 32,766 values at most.
 BLOCK = 1000
 MOST_VALUES = 32_000
-MANY = 100  # rows from which on it pays to look for columns that hold one value: a run's id, its classifier, a time
+MANY = 100  # from so many rows on, columns with one value (run id, classifier, time) are looked for and bound once
 
 
 def _marks(fields: tuple[str, ...]) -> str:
@@ -29,51 +29,54 @@ def _marks(fields: tuple[str, ...]) -> str:
 
 
 def write_all(db: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
-    """Insert or update rows, many a statement; return how many. The statement holds `values (?, …)` for one row."""
-    done = 0
-    block = min(BLOCK, MOST_VALUES // len(rows[0])) if rows else BLOCK
-    for start in range(0, len(rows), block):
-        some = rows[start : start + block]
-        columns = list(zip(*some, strict=True))
-        once = tuple(len(some) >= MANY and column.count(column[0]) == len(some) for column in columns)
-        if all(once):  # what never varies needs rows to stand in all the same
-            once = (False, *once[1:])
-        vary = [column for column, same in zip(columns, once, strict=True) if not same]
-        values = list(chain.from_iterable(zip(*vary, strict=True)))
-        values += [column[0] for column, same in zip(columns, once, strict=True) if same]
-        done += db.execute(_for_many(statement, once, len(some)), values).rowcount
-    return done
+    """Insert or update rows, many per statement; return how many. The statement has `values (?, …)` for one row."""
+    written = 0
+    block_size = min(BLOCK, MOST_VALUES // len(rows[0])) if rows else BLOCK
+    for start in range(0, len(rows), block_size):
+        chunk = rows[start : start + block_size]
+        columns = list(zip(*chunk, strict=True))
+        constant = tuple(len(chunk) >= MANY and column.count(column[0]) == len(chunk) for column in columns)
+        if all(constant):  # at least one column must be bound per row
+            constant = (False, *constant[1:])
+        varying = [column for column, is_constant in zip(columns, constant, strict=True) if not is_constant]
+        values = list(chain.from_iterable(zip(*varying, strict=True)))
+        values += [column[0] for column, is_constant in zip(columns, constant, strict=True) if is_constant]
+        written += db.execute(_for_many(statement, constant, len(chunk)), values).rowcount
+    return written
 
 
 @lru_cache(16)
-def _for_many(statement: str, once: tuple[bool, ...], rows: int) -> str:
-    """Return a statement for so many rows. Columns of one value are bound `once`, after those of all rows in turn.
+def _for_many(statement: str, constant: tuple[bool, ...], rows: int) -> str:
+    """Return the statement for several rows. The values of `constant` columns are bound once, after all rows.
 
-    Numbered placeholders would say the same, but for each Python 3.12 looks through the numbers of all.
+    Numbered placeholders would do the same, but Python 3.12 searches all numbers for each of them.
     """
     head, _, tail = statement.partition("values ")
     rest = tail.partition(")")[2]
-    listed = f"values {', '.join(['(' + ', '.join('?' * once.count(False)) + ')'] * rows)}"
-    if not any(once):
+    listed = f"values {', '.join(['(' + ', '.join('?' * constant.count(False)) + ')'] * rows)}"
+    if not any(constant):
         return f"{head}{listed}{rest}"
-    of_rows, of_all = count(1), count(1)
-    taken = ", ".join(f"one.column{next(of_all)}" if same else f"many.column{next(of_rows)}" for same in once)
-    one = f"values ({', '.join('?' * once.count(True))})"
-    # The rows come first: only the outer part of a join is read as it is made, and need not be set aside.
-    return f"{head}select {taken} from ({listed}) many cross join ({one}) one where true{rest}"
+    row_columns, shared_columns = count(1), count(1)
+    selected = ", ".join(
+        f"one.column{next(shared_columns)}" if is_constant else f"many.column{next(row_columns)}"
+        for is_constant in constant
+    )
+    one = f"values ({', '.join('?' * constant.count(True))})"
+    # The rows come first, because SQLite streams the outer part of a join and materializes the inner one.
+    return f"{head}select {selected} from ({listed}) many cross join ({one}) one where true{rest}"
 
 
-# An identity that is taken meanwhile is no error: fewer rows than asked for say that somebody was faster.
-COLUMNS = Ticket._fields[:-1]  # `run_id` is not one: it stands in `claims`
+# An identity that was taken in the meantime is no error; the count of inserted rows shows it.
+COLUMNS = Ticket._fields[:-1]  # without `run_id`, which is in `claims`
 INSERT_TICKET = f"insert into tickets values ({_marks(COLUMNS)}) on conflict (identity) do nothing"
-# What a new ticket starts with stands in the schema: half the values of an import need not be bound.
+# The schema has the defaults of a new ticket, so that an import binds only half the values.
 GIVEN = Ticket._fields.index("status")
 START = ("new", *(Ticket._field_defaults[field] for field in COLUMNS[GIVEN + 1 :]))
 _INSERT_NEW = (
     f"insert into tickets ({', '.join(COLUMNS[:GIVEN])}) values ({_marks(COLUMNS[:GIVEN])}) "
     "on conflict (identity) do nothing"
 )
-# What is decided about a ticket: a third less to write than all of it, and the index over identities is left alone.
+# The columns that a decision changes: a third less to write than the whole row, and no index on identities to update.
 DECIDED = (COLUMNS[0], *COLUMNS[GIVEN:])
 
 
@@ -88,8 +91,8 @@ UPDATE_TICKETS = _update(COLUMNS)
 DECIDE_TICKETS = _update(DECIDED)
 INSERT_CLASSIFICATION = f"insert into classifications values ({_marks(Classification._fields)})"
 INSERT_ATTEMPT = f"insert into attempts values ({_marks(Attempt._fields)}) on conflict do nothing"
-# A delivery is written when it is owed and after each attempt; its id, ticket and destination never change. One that
-# was superseded while it was under way is not brought back by a failure, but a success is a fact, and final.
+# A delivery is written when it is planned and after each attempt; its id, ticket and destination never change. If it
+# was superseded while it was being sent, a failure does not revive it; a success is recorded and final.
 SETTLED = ("attempts", "due_at", "last_status", "last_error", "run_id", "done_at", "kept")
 PUT_DELIVERY = (
     f"insert into deliveries values ({_marks(Delivery._fields)}) on conflict (delivery_id) do update set "
@@ -100,7 +103,7 @@ PUT_DELIVERY = (
     + " where deliveries.state <> 'accepted' or excluded.state = 'accepted'"
 )
 
-# An item is written when its ticket begins to wait and when it has ended; it may wait again.
+# An item is written when its ticket starts to wait and when it ends; the same ticket may wait again.
 PUT_BATCH_ITEM = (
     f"insert into batch_items values ({_marks(BatchItem._fields)}) on conflict (batch_id, ticket_id) do update set "
     + ", ".join(f"{f} = excluded.{f}" for f in ("number", "answer_key", "was", "reserved", "redacted", "state"))
@@ -116,12 +119,12 @@ def insert_tickets(db: Connection, tickets: Sequence[Ticket]) -> int:
 
 
 def update_tickets(db: Connection, changes: Sequence[Change]) -> None:
-    """Write changed tickets that stand as expected."""
-    whole = [c.ticket[:-1] for c in changes if c.ticket and c.rewrites]
-    write_all(db, UPDATE_TICKETS, whole)
-    if len(whole) < len(changes):
-        rows = [(c.ticket[0], *c.ticket[GIVEN:-1]) for c in changes if c.ticket and not c.rewrites]
-        write_all(db, DECIDE_TICKETS, rows)
+    """Write changed tickets; the caller has checked their revisions."""
+    rewritten = [c.ticket[:-1] for c in changes if c.ticket and c.rewrites]
+    write_all(db, UPDATE_TICKETS, rewritten)
+    if len(rewritten) < len(changes):
+        decided = [(c.ticket[0], *c.ticket[GIVEN:-1]) for c in changes if c.ticket and not c.rewrites]
+        write_all(db, DECIDE_TICKETS, decided)
 
 
 PUT_CURSOR = """insert into source_cursors values (?, ?, ?) on conflict (source)
@@ -131,14 +134,14 @@ PUT_MODEL = """insert into models values (?, ?, ?, ?) on conflict (fingerprint) 
 
 BY_ID = "select * from tickets where ticket_id in (select value from json_each(?))"
 BY_IDENTITY = "select * from tickets where identity in (select value from json_each(?))"
-# Only those that moved on: each row that is handed over costs a turn at Python's lock.
+# Returns only tickets whose revision changed, because each returned row takes the GIL.
 MOVED_ON = """select key from json_each(?) left join tickets on ticket_id = key where revision is not value"""
 DECISIONS = "select * from classifications where classification_id in (select value from json_each(?))"
 ANSWERS = """select * from classifications where ticket_id in (select value from json_each(?))
     and fingerprint in (select value from json_each(?)) order by classification_id"""
 DELIVERIES = """select * from deliveries where ticket_id in (select value from json_each(?))
     order by ticket_id, revision, at, delivery_id"""
-# A sure answer and the next one about the same ticket in the same run: only `audit_rate` asks for such.
+# Pairs of a sure answer and a later one about the same ticket in the same run: only `audit_rate` asks twice.
 AUDITED = """select sure.classifier, count(*), sum(case when sure.category = control.category then 1 else 0 end)
     from classifications control join classifications sure on sure.ticket_id = control.ticket_id
         and sure.run_id = control.run_id and sure.classification_id < control.classification_id
@@ -151,18 +154,19 @@ ATTEMPTS_OF = """select a.* from attempts a join deliveries d using (delivery_id
     order by a.at, a.number"""
 ASKINGS_OF = """select * from askings where fingerprint in
     (select fingerprint from classifications where ticket_id = ?)"""
-# An identity is the external id, a tab and the source.
+# An identity consists of the external id, a tab and the source.
 NAMED = """select * from tickets where identity between :low and :high
     order by ticket_id desc limit :limit"""
 ENDING = "select * from tickets where ticket_id like :ending escape '\\' order by ticket_id desc limit :limit"
 
 RECALL = """select * from classifications where answer_key in (select value from json_each(?)) and reused is null
     and error is null and confidence_source not in ('model', 'human')"""
-TYPED = "substr(words, 1, 6) <> 'POST /'"  # of a run: no request began it, whose words are those of its endpoint
-# A command that died is continued by the same one of the same person, with what it had spent. Requests of the server
-# are no such: all of one endpoint have the same words. Nor is yesterday's job continued by today's: a bound below half
-# a day tells apart those that start twice a day too.
-HEIR = 11 * 3600.0
+# The run is a typed command; the command line of a request is its endpoint.
+TYPED = "substr(words, 1, 6) <> 'POST /'"
+# A killed command is continued by the same command of the same person, which inherits what it had spent. Requests are
+# not continued, because all requests to an endpoint have the same command line. The bound, below half a day, keeps a
+# job from continuing the one of yesterday, even if it starts twice a day.
+CONTINUABLE_SECONDS = 11 * 3600.0
 DEAD = f"""kind = ? and actor = ? and words = ? and started_at >= ? and {TYPED}
     and ended_at is null and lease_until <= """
 CONTINUED = f"select coalesce(sum(inherited + spent + reserved), 0) from runs where {DEAD} ?"
@@ -181,20 +185,20 @@ BEGIN = (
 # A run holds what it claimed while it has not ended and its lease is not over.
 LIVE = "(select run_id from runs where ended_at is null and lease_until > :now)"
 FREE = f"not exists (select 1 from claims where claims.ticket_id = tickets.ticket_id and claims.run_id in {LIVE})"
-# Claims go upward (by `after`), else a ticket that failed would be claimed again by the same run for ever.
+# A run claims in ascending order (by `after`), else it would claim a ticket that failed again and again.
 CLAIMABLE = "select * from tickets where {where} order by urgency, ticket_id limit :limit"
 CLAIM = """insert into claims (ticket_id, run_id) select value, ? from json_each(?) where true
     on conflict (ticket_id) do update set run_id = excluded.run_id"""
-# Whoever held a ticket before and comes late is refused by its revision.
+# The new revision makes late writes of the earlier holder conflict.
 TAKE_OVER = """update tickets set revision = revision + 1
     where ticket_id in (select ticket_id from claims where ticket_id in (select value from json_each(?)))
     returning ticket_id"""
 LET_GO = "delete from claims where ticket_id in (select value from json_each(?))"
-# A delivery whose ticket was given another category or text waits for the next decision where that one goes.
-# As a value and not by `exists`, which PostgreSQL makes a join that reads all tickets.
+# True while a delivery still matches its ticket; if the category or text changed, it waits for the next decision.
+# A scalar subquery, because PostgreSQL turns `exists` into a join that reads all tickets.
 STANDS = """(select tickets.category = deliveries.category and tickets.status in ('routing', 'routed', 'undeliverable')
     from tickets where tickets.ticket_id = deliveries.ticket_id)"""
-# Of each destination the first that may be sent: few rows are looked at, however many are pending.
+# The first sendable delivery of each destination, so that few rows are read, however many are pending.
 NEXT_DUE = f"""select min((select due_at from deliveries where state = 'pending' and destination = names.destination
     and {STANDS} order by due_at limit 1))
     from (select distinct destination from deliveries where state = 'pending'
@@ -206,7 +210,7 @@ NEXT_DUE_OF = f"""select min(due_at) from deliveries where state = 'pending' {OF
     and destination not in (select value from json_each(:but))"""
 
 
-# Whoever had it in hand and did not let go of it was cut off, and may have delivered it.
+# A run that still holds the delivery was cut off, and may have delivered it.
 TAKE = "run_id = :run, doubtful = case when deliveries.run_id is null then deliveries.doubtful else 1 end"
 
 
@@ -219,31 +223,31 @@ def _due(of: str = "") -> str:
 
 DUE, DUE_OF = _due(), _due(OF_THESE)
 
-# The hash before an event is that of the event before it: seq has no gaps.
+# `prev` is the hash of the event before; seq has no gaps.
 EVENTS = f"""select seq, timestamp, action, ticket_id, actor, run_id, detail,
     coalesce((select p.hash from events p where p.seq = e.seq - 1), '{GENESIS}'), hash
     from events e where {{where}} and seq > :after order by seq limit {{page}}"""
 
 
 def dead(run: Run) -> tuple[str, ...]:
-    """Return the values of `DEAD` for the runs that this one continues, all but the time."""
-    return run.kind, run.actor, run.command_line, ago(HEIR)
+    """Return the values for `DEAD`, all but the time, that find the runs that this one continues."""
+    return run.kind, run.actor, run.command_line, ago(CONTINUABLE_SECONDS)
 
 
 def escaped(text: str) -> str:
-    """Return a text as it must stand in a LIKE pattern."""
+    """Return a text escaped for a LIKE pattern."""
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
-    """Return a selection as conditions and their values, all but `after` and `limit`."""
+    """Return the conditions of a selection and their values, all but `after` and `limit`."""
     conditions: list[str] = []
     values: dict[str, Any] = {}
     if selection.ids is not None:
         conditions.append("ticket_id in (select value from json_each(:ids))")
         values["ids"] = compact(list(selection.ids))
     if selection.statuses:
-        # As literals and sorted, so that SQLite sees that a partial index answers.
+        # Sorted literals, so that SQLite recognises its partial indexes.
         listed = sorted(set(STATUSES) & selection.statuses)
         one = f"status = '{listed[0]}'"
         conditions.append(one if len(listed) == 1 else f"status in ({', '.join(map(repr, listed))})")
@@ -257,13 +261,13 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
         values["since"] = selection.since
     if selection.search is not None:
         conditions.append("(subject like :search escape '\\' or description like :search escape '\\')")
-        # SQLite's `like` ends at a NUL, and what is stored has this in its place.
+        # SQLite's `like` ends at a NUL; stored texts have U+FFFD in its place.
         values["search"] = f"%{escaped(selection.search.replace(chr(0), chr(0xFFFD)))}%"
     return conditions, values
 
 
 def position(selection: Selection) -> tuple[list[str], dict[str, Any]]:
-    """Return the conditions and values of a claim: a selection and where its walk has come to."""
+    """Return the conditions and values of a claim: those of the selection, and the position after which it goes on."""
     conditions, values = where(selection)
     if selection.after:
         conditions.append("(urgency, ticket_id) > (:after_urgency, :after_id)")
@@ -272,7 +276,7 @@ def position(selection: Selection) -> tuple[list[str], dict[str, Any]]:
 
 
 def where_events(query: EventQuery) -> tuple[str, dict[str, Any]]:
-    """Return an event query as one condition and its values, all but `after` and `limit`."""
+    """Return the condition of an event query and its values, all but `after` and `limit`."""
     compared = (("ticket_id", "="), ("action", "="), ("actor", "="))
     conditions = [f"{field} {sign} :{field}" for field, sign in compared if getattr(query, field) is not None]
     values = {field: getattr(query, field) for field, _ in compared if getattr(query, field) is not None}

@@ -1,4 +1,4 @@
-"""One PostgreSQL database: its pool of connections, its schema's version, and what is tried again when it goes away."""
+"""A PostgreSQL database: a pool of connections, and transactions that are retried when a connection is lost."""
 
 import logging
 import random
@@ -20,15 +20,15 @@ from triage_cli.runtime.network import Network
 from triage_cli.stores.database import Values
 from triage_cli.stores.postgres import migrations, queries
 from triage_cli.stores.postgres.dialect import DialectConnection, adapt
-from triage_cli.stores.postgres.errors import check_address, is_lost, is_starting, passes, translate
+from triage_cli.stores.postgres.errors import check_address, is_lost, is_retryable, is_starting, translate
 
 T = TypeVar("T")
 
-# Connections of one process. A command uses two, a server as many as it answers requests at once.
+# Connections of one process. A command uses two, a server one for each concurrent request.
 MOST = 10
-# How long a server that was there is waited for, in seconds: a restart, a failover.
+# For how many seconds a server that was reached before is retried: a restart, a failover.
 PATIENCE = 30.0
-# A worker that stops in mid-transaction, and holds the lock on the chain, holds up the others no longer than this.
+# A worker that hangs in a transaction and holds the lock on the chain blocks the others no longer than this.
 SETTINGS = "-c statement_timeout=60s -c lock_timeout=30s -c idle_in_transaction_session_timeout=30s"
 DEFAULTS: dict[str, str | int] = {
     "connect_timeout": 10, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3,
@@ -42,9 +42,9 @@ logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 class PostgresDatabase:
-    """Implements `stores.database.Database`, and work that is tried again where a connection is lost.
+    """Implements `stores.database.Database`; `query` and `write` are retried when a connection is lost.
 
-    What a thread reads in its own transaction goes over the same connection.
+    A read inside a transaction uses the connection of that transaction.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class PostgresDatabase:
         self._network = network
         self._most = most
         self._patience = patience
-        self._make = make  # the schema, where there is none
-        self._was_there = False
+        self._make = make  # build the schema if there is none
+        self._was_reached = False
         self._local = threading.local()
         self._lock = threading.Lock()
         self._pool: ConnectionPool[Any] | None = None
@@ -66,7 +66,7 @@ class PostgresDatabase:
         self._conninfo = psycopg.conninfo.make_conninfo("", **{**DEFAULTS, **given, "options": options})
 
     def close(self) -> None:
-        """Let go of all connections; the next use opens new ones."""
+        """Close all connections; the next use opens new ones."""
         self._drop(self._pool)
 
     # -- work
@@ -86,74 +86,74 @@ class PostgresDatabase:
         return float(self.read(f"select {queries.CLOCK}")[0][0])
 
     def query(self, work: Callable[[DialectConnection], T]) -> T:
-        """Do something that changes nothing; it is tried again where the connection is lost."""
-        connection: DialectConnection | None = getattr(self._local, "door", None)
+        """Run a function that only reads; it is retried if the connection is lost."""
+        connection: DialectConnection | None = getattr(self._local, "db", None)
         if connection is not None:
             return work(connection)
 
-        def once() -> T:
-            with self._held() as door:
-                return work(door)
+        def attempt() -> T:
+            with self._connection() as db:
+                return work(db)
 
-        return self._again(once)
+        return self._retry(attempt)
 
     def write(self, work: Callable[[DialectConnection], T]) -> T:
-        """Do something in one transaction, exactly once; it is tried again where it was undone for certain."""
+        """Run a function in one transaction that takes effect exactly once; retried if surely rolled back."""
 
-        def once() -> T:
-            with self._transaction() as door:
-                done = work(door)
-            return done  # noqa: RET504 - only once it is committed
+        def attempt() -> T:
+            with self._transaction() as db:
+                result = work(db)
+            return result  # noqa: RET504 - after the commit
 
-        return self._again(once)
+        return self._retry(attempt)
 
     @contextmanager
     def transaction(self) -> Iterator[DialectConnection]:
-        """Return a transaction whose block is not tried again. Raises `UnavailableError` where it was undone."""
-        with self._told(), ExitStack() as stack:
-            yield self._again(lambda: stack.enter_context(self._transaction()))
+        """Return a transaction whose block is not retried. Raises `UnavailableError` if it was rolled back."""
+        with self._errors_translated(), ExitStack() as stack:
+            yield self._retry(lambda: stack.enter_context(self._transaction()))
 
     # -- below: transactions
 
     @contextmanager
     def _transaction(self) -> Iterator[DialectConnection]:
         lost = None
-        with self._held() as door:
-            number = _begin(door)
-            self._local.door = door
+        with self._connection() as db:
+            number = _begin(db)
+            self._local.db = db
             try:
-                yield door
+                yield db
             except BaseException:
                 with suppress(psycopg.Error):
-                    door.connection.rollback()
+                    db.connection.rollback()
                 raise
             finally:
-                self._local.door = None
+                self._local.db = None
             try:
-                self._commit(door)
+                self._commit(db)
             except psycopg.OperationalError as error:
                 if not is_lost(error):
                     raise
                 lost = error
-        # Only now, since the connection that is gone has been given back.
-        if lost is not None and not self._again(lambda: self._was_committed(number, door)):
+        # After the block, so that the lost connection has gone back to the pool.
+        if lost is not None and not self._retry(lambda: self._was_committed(number, db)):
             raise lost
 
-    def _commit(self, door: DialectConnection) -> None:
-        door.connection.execute("commit")
+    def _commit(self, db: DialectConnection) -> None:
+        db.connection.execute("commit")
 
     def _was_committed(self, number: str, lost: DialectConnection) -> bool:
-        """Tell whether a transaction was committed whose end nobody heard of.
+        """Return whether a transaction whose commit was not confirmed was committed.
 
-        A server that crashed gives the number of one that left nothing on its disk to another: so one that is said to
-        be committed must have left its trace.
+        A server that crashed may give the same number to another transaction, if this one left nothing on disk. So if
+        the number counts as committed, the row that `trace` names must be there too.
         """
         until = time.monotonic() + self._patience
         while True:
-            with self._held() as door:
-                state = _state(door, number)
+            with self._connection() as db:
+                state = _state(db, number)
                 if state == "committed":
-                    return lost.trace is None or door.execute(*lost.trace).fetchone() is not None
+                    return lost.trace is None or db.execute(*lost.trace).fetchone() is not None
             if state == "aborted":
                 return False
             if state is None or time.monotonic() > until:
@@ -163,22 +163,22 @@ class PostgresDatabase:
                 )
             time.sleep(0.1)
 
-    def _again(self, once: Callable[[], T]) -> T:
+    def _retry(self, attempt: Callable[[], T]) -> T:
         until = time.monotonic() + self._patience
         pause = 0.02
         while True:
-            with self._told():
+            with self._errors_translated():
                 try:
-                    return once()
+                    return attempt()
                 except psycopg.Error as error:
-                    patient = self._was_there or is_starting(error)
-                    if not patient or not passes(error) or time.monotonic() > until:
+                    patient = self._was_reached or is_starting(error)
+                    if not patient or not is_retryable(error) or time.monotonic() > until:
                         raise
             time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter is no secret
             pause = min(1.0, pause * 2)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _errors_translated(self) -> Iterator[None]:
         try:
             yield
         except psycopg.Error as error:
@@ -187,14 +187,14 @@ class PostgresDatabase:
     # -- below: connections
 
     @contextmanager
-    def _held(self) -> Iterator[DialectConnection]:
+    def _connection(self) -> Iterator[DialectConnection]:
         pool = self._pool or self._open()
         try:
             connection = pool.getconn(BUSY_SECONDS)
         except PoolClosed as error:
             raise psycopg.OperationalError("the connections were closed meanwhile") from error
         except PoolTimeout as error:
-            self._network.postgres(self._conninfo, self.shown).close()  # raises what the matter is, unless it is this:
+            self._network.postgres(self._conninfo, self.shown).close()  # raises the cause if there is one; else:
             raise UnavailableError(
                 f"all {self._most} connections to {self.shown} were in use for {BUSY_SECONDS:.0f} s", hint="try later"
             ) from error
@@ -202,18 +202,18 @@ class PostgresDatabase:
             yield DialectConnection(connection)
         except psycopg.Error as error:
             if is_lost(error):
-                self._drop(pool)  # its others are lost too, and it would wait ever longer before it asks again
+                self._drop(pool)  # its other connections are lost too, and its own reconnects back off too long
             raise
         finally:
             pool.putconn(connection)
 
     def _open(self) -> "ConnectionPool[Any]":
-        """Connect for the first time: an error is the server's own then, and the schema is looked at."""
+        """Open the pool after a first plain connection, which shows the server's own error and checks the schema."""
         with self._lock:
             if self._pool is None:
                 with self._network.postgres(self._conninfo, self.shown) as connection:
                     migrations.check(connection, self.shown, make=self._make)
-                self._was_there = True
+                self._was_reached = True
                 self._pool = self._network.postgres_pool(
                     self._conninfo, self.shown, configure=adapt, min_size=1, max_size=self._most,
                     open=True, name="triage", num_workers=1,
@@ -229,18 +229,18 @@ class PostgresDatabase:
             pool.close(CLOSING_SECONDS)
 
 
-def _begin(door: DialectConnection) -> str:
-    # One round trip: the transaction's number comes along, and tells later whether a commit that was lost was done.
-    cursor = door.connection.execute(BEGIN)
+def _begin(db: DialectConnection) -> str:
+    # In one round trip with its number, which `_state` needs if the commit is not confirmed.
+    cursor = db.connection.execute(BEGIN)
     cursor.nextset()
     number: str = (cursor.fetchone() or ("",))[0]
     return number
 
 
-def _state(door: DialectConnection, number: str) -> str | None:
-    """Return what became of a transaction: None where it is too long ago."""
+def _state(db: DialectConnection, number: str) -> str | None:
+    """Return the state of a transaction; None if it is too old to be known."""
     try:
-        (state,) = door.execute("select pg_xact_status(?::xid8)", (number,)).fetchone() or (None,)
-    except psycopg.errors.InvalidParameterValue:  # in the future: a crash took all there was of it
+        (state,) = db.execute("select pg_xact_status(?::xid8)", (number,)).fetchone() or (None,)
+    except psycopg.errors.InvalidParameterValue:  # a number in the future: a crash erased the transaction
         return "aborted"
     return None if state is None else str(state)

@@ -1,4 +1,4 @@
-"""The door to PostgreSQL: SQL and values as SQLite has them go in, rows of the same Python types come out."""
+"""Translation of SQLite's SQL and values for PostgreSQL, and of its rows to the same Python types."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from psycopg.adapt import Loader
 
 from triage_cli.domain.serialization import encodable
 
-# Literals and casts stay as they are.
+# What must be translated, and literals and casts, which must not.
 _SPECIAL = re.compile(
     r"'(?:[^']|'')*'|::\w+|\?|:[a-z_]\w*|%|\blike\b|\bvalue from json_each\((\?|:\w+)\)", re.IGNORECASE
 )
@@ -20,20 +20,20 @@ NO_TEXT = "\ufffd"
 
 @lru_cache(maxsize=500)
 def translated(sql: str) -> bytes:
-    """Return SQL with the placeholders of psycopg. SQLite's `like` knows no case; lists are JSON."""
+    """Return SQL with psycopg's placeholders; `like` becomes `ilike`, as SQLite's ignores case."""
     return _SPECIAL.sub(_translate, sql).encode()
 
 
-def _translate(found: re.Match[str]) -> str:
-    piece = found[0]
+def _translate(match: re.Match[str]) -> str:
+    piece = match[0]
     if piece[0] == "'":
         return piece.replace("%", "%%")
     if piece == "%":
         return "%%"
     if piece.lower() == "like":
         return "ilike"
-    if found[1]:
-        return f"{_LIST.decode()}({_placeholder(found[1])}::json)"
+    if match[1]:
+        return f"{_LIST.decode()}({_placeholder(match[1])}::json)"
     return piece if piece.startswith("::") else _placeholder(piece)
 
 
@@ -42,23 +42,23 @@ def _placeholder(mark: str) -> str:
 
 
 def storable(value: Any) -> Any:
-    """Return a value as PostgreSQL can keep it: NUL characters and halves of surrogate pairs are replaced."""
+    """Return a value that PostgreSQL can store: NUL characters and lone surrogates are replaced."""
     if isinstance(value, str):
         return encodable(value).replace("\0", NO_TEXT)
     return value
 
 
 def is_unstorable(error: Exception) -> bool:
-    """Tell whether an error says that a text holds what PostgreSQL cannot keep."""
+    """Return whether the cause of an error is a text that PostgreSQL cannot store."""
     if isinstance(error, psycopg.DataError):
         return error.sqlstate is None or isinstance(error, psycopg.errors.UntranslatableCharacter)
     return isinstance(error, UnicodeEncodeError)
 
 
 class DialectConnection:
-    """A connection that takes SQL as the SQLite store has it.
+    """A psycopg connection that takes SQLite's SQL.
 
-    `trace` is a query and its values that finds a row once the transaction now open here was committed.
+    `trace` is a query with its values that finds a row only if the open transaction was committed.
     """
 
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
@@ -66,14 +66,14 @@ class DialectConnection:
         self.trace: tuple[str, Sequence[Any]] | None = None
 
     def execute(self, sql: str, values: Any = ()) -> "psycopg.Cursor[Any]":
-        """Run one statement."""
+        """Run one statement; texts that cannot be stored are changed so that they can."""
         statement = translated(sql)
         if _LIST in statement:
-            values = _listed(values)
+            values = _without_escaped_nuls(values)
         try:
             return self.connection.execute(statement, _bound(values))
         except (psycopg.DataError, UnicodeEncodeError) as error:
-            if not is_unstorable(error) or error_came_back(error):
+            if not is_unstorable(error) or is_server_error(error):
                 raise
             return self.connection.execute(statement, _storable(values))
 
@@ -87,13 +87,13 @@ class DialectConnection:
             return cursor.rowcount
 
 
-def error_came_back(error: Exception) -> bool:
-    """Tell whether the server said it, so that its transaction is broken, and not the driver."""
+def is_server_error(error: Exception) -> bool:
+    """Return whether the server raised an error, which breaks the transaction, and not the driver."""
     return isinstance(error, psycopg.Error) and error.sqlstate is not None
 
 
-def _listed(values: Any) -> Any:
-    """Return values in which no list names what cannot be there: as JSON a NUL comes escaped."""
+def _without_escaped_nuls(values: Any) -> Any:
+    """Return values without escaped NUL characters, which the server would refuse in a JSON list."""
     if isinstance(values, Mapping):
         return {name: _without_escaped_nul(value) for name, value in values.items()}
     return tuple(map(_without_escaped_nul, values))
@@ -114,7 +114,7 @@ def _storable(values: Any) -> Any:
 
 
 class _Number(Loader):
-    """SQLite's sum of integers is an integer, PostgreSQL's a numeric."""
+    """Loads numerics as int where possible: the sum of integers is numeric in PostgreSQL, an integer in SQLite."""
 
     def load(self, data: Any) -> int | float:
         text = bytes(data).decode()
@@ -122,7 +122,7 @@ class _Number(Loader):
 
 
 class _Bit(Loader):
-    """SQLite's truth is 0 or 1."""
+    """Loads booleans as 0 or 1, as SQLite does."""
 
     def load(self, data: Any) -> int:
         return int(bytes(data) == b"t")

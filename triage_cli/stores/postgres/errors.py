@@ -1,4 +1,7 @@
-"""What a user is told of PostgreSQL's errors, which of them pass, and what a broken address is; never a password."""
+"""PostgreSQL's errors as the program's own, which of them are worth a retry, and the check of an address.
+
+No message holds a password.
+"""
 
 import re
 
@@ -7,15 +10,15 @@ import psycopg
 from triage_cli.domain.errors import RefusedError, StoreError, TriageError, UnavailableError
 
 NOTHING_LOST = "nothing that was finished is lost; run the same command again later"
-# Rolled back for certain by the server, for reasons that are not ours: deadlock, serialization failure.
-UNDONE = frozenset({"40001", "40P01"})
-# The server goes down, comes up or has no connection to spare.
-AWAY = frozenset({"57P01", "57P02", "57P03", "53300"})
+# The server surely rolled the transaction back: serialization failure, deadlock.
+ROLLED_BACK = frozenset({"40001", "40P01"})
+# The server is stopping or starting, or has no free connection.
+SERVER_UNAVAILABLE = frozenset({"57P01", "57P02", "57P03", "53300"})
 _ADDRESS = re.compile(r"postgres(?:ql)?://(?P<rest>[^/?#]*)")
 
 
 def check_address(url: str) -> None:
-    """Refuse an address whose password would be taken for a part of the host, and then told in an error."""
+    """Raise `StoreError` for a malformed address, whose password could be taken for the host and shown in an error."""
     found = _ADDRESS.match(url)
     authority = found["rest"] if found else ""
     broken = (
@@ -23,7 +26,7 @@ def check_address(url: str) -> None:
     )
     try:
         port = str(psycopg.conninfo.conninfo_to_dict(url).get("port") or "")
-        broken = broken or re.fullmatch(r"[\d,]*", port) is None  # as where the host was left out
+        broken = broken or re.fullmatch(r"[\d,]*", port) is None  # for example, the host was left out
     except psycopg.ProgrammingError:
         broken = True
     if broken:
@@ -35,23 +38,23 @@ def check_address(url: str) -> None:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Tell whether an error says that the connection, or the server, is gone."""
+    """Return whether an error means that the connection or the server is gone."""
     if not isinstance(error, psycopg.OperationalError):
         return False
-    return error.sqlstate is None or error.sqlstate in AWAY or error.sqlstate.startswith("08")
+    return error.sqlstate is None or error.sqlstate in SERVER_UNAVAILABLE or error.sqlstate.startswith("08")
 
 
-def passes(error: BaseException) -> bool:
-    """Tell whether the same transaction may succeed when it is tried again."""
-    return is_lost(error) or (isinstance(error, psycopg.Error) and error.sqlstate in UNDONE)
+def is_retryable(error: BaseException) -> bool:
+    """Return whether the same transaction may succeed if it is retried."""
+    return is_lost(error) or (isinstance(error, psycopg.Error) and error.sqlstate in ROLLED_BACK)
 
 
 def is_starting(error: psycopg.Error) -> bool:
-    """Tell whether a server that refuses a connection is only just coming up or going down."""
+    """Return whether a server refuses connections because it is starting or stopping."""
     return "the database system is" in str(error)
 
 
-# What libpq says where no connection could be made: it gives words here, but no code.
+# By the text of libpq's message, because it gives no SQLSTATE when a connection fails.
 _REFUSALS: tuple[tuple[str, type[TriageError], str, str], ...] = (
     (
         r'database ".*" does not exist',
@@ -79,10 +82,10 @@ _REFUSALS: tuple[tuple[str, type[TriageError], str, str], ...] = (
     ),
     (r"", UnavailableError, "{shown} cannot be reached: {detail}", NOTHING_LOST),
 )
-# By the beginning of SQLSTATE (PostgreSQL's manual, appendix A).
+# By the first characters of SQLSTATE (PostgreSQL's manual, appendix A).
 _STATES: tuple[tuple[tuple[str, ...], type[TriageError], str, str], ...] = (
     (("57P", "08", "53300"), UnavailableError, "the connection to {shown} was lost", NOTHING_LOST),
-    (tuple(UNDONE), UnavailableError, "{shown}: other programs were faster again and again", NOTHING_LOST),
+    (tuple(ROLLED_BACK), UnavailableError, "{shown}: other programs were faster again and again", NOTHING_LOST),
     (("57014", "55P03", "25P0"), UnavailableError, "{shown} took too long over one statement", NOTHING_LOST),
     (("25006",), UnavailableError, "{shown} is read-only, as a standby is", "name the primary server"),
     (("53",), UnavailableError, "{shown} has no room left: {detail}", NOTHING_LOST),
@@ -92,7 +95,7 @@ _STATES: tuple[tuple[tuple[str, ...], type[TriageError], str, str], ...] = (
 
 
 def translate(error: psycopg.Error, shown: str) -> TriageError:
-    """Return what a user can be told of an error; one that is a mistake of the program is raised as it is."""
+    """Return the error to show to a user. An error that only a bug can cause is raised unchanged."""
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
         message = str(error)
         reason = (message.strip().splitlines() or ["no answer"])[0].rpartition(": ")[2]

@@ -1,4 +1,4 @@
-"""The version of a PostgreSQL schema: looked at on opening, built and brought forward under one advisory lock."""
+"""Building and migrating a PostgreSQL schema, under one advisory lock."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,13 +10,13 @@ from triage_cli.runtime.installation import NEWER
 from triage_cli.stores.data_migrations import BOOK_OLD_RUNS, MARK_FORGOTTEN, ROUTE_RETURNED_TICKETS
 from triage_cli.stores.sqlite.connection import VERSION
 
-# Any number, the same in every version of the program.
+# The advisory lock: any number, the same in every version of the program.
 LOCK = 74_219_203_118
 STATUSES_OF_THIRD = (
     "new", "classified", "needs_review", "failed", "waiting", "routing", "routed", "unroutable", "undeliverable",
     "forgotten",
 )  # fmt: skip
-# By the version that they lead to; the same for SQLite stands in its own `migrations`.
+# The statements by the version that they lead to. `sqlite/migrations.py` has the same for SQLite.
 STEPS: dict[int, tuple[str, ...]] = {
     2: (
         "alter table runs add column inherited double precision not null default 0",
@@ -64,9 +64,9 @@ STEPS: dict[int, tuple[str, ...]] = {
 
 
 def check(connection: "psycopg.Connection[Any]", shown: str, *, make: bool) -> None:
-    """Build or migrate the schema where needed. Raises `StoreError` for one newer than the program.
+    """Build or migrate the schema if needed. Raises `StoreError` if it is newer than the program.
 
-    Without `make` none is built: `NoDatabaseError`.
+    Without `make`, a missing schema raises `NoDatabaseError`.
     """
     version = _version(connection, shown)
     if not version and not make:
@@ -83,7 +83,7 @@ def check(connection: "psycopg.Connection[Any]", shown: str, *, make: bool) -> N
 
 
 def _version(connection: "psycopg.Connection[Any]", shown: str) -> int:
-    """Return the version of the schema, 0 where there is none yet."""
+    """Return the version of the schema, 0 if there is none. Raises `StoreError` if the tables are another program's."""
     columns = connection.execute(
         """select array_agg(attname::text) from pg_attribute
         where attrelid = to_regclass('schema_version') and attnum > 0"""
@@ -97,12 +97,12 @@ def _version(connection: "psycopg.Connection[Any]", shown: str) -> int:
 
 
 def migrate(connection: "psycopg.Connection[Any]", version: int, shown: str) -> None:
-    """Bring a schema to the newest version; the caller holds the lock, and a transaction."""
+    """Build a schema, or migrate it from `version`; the caller holds the lock, in a transaction."""
     from triage_cli.stores.postgres import schema
 
     if version < 1:
-        there = "select count(*) from unnest(%s::text[]) name where to_regclass(name) is not null"
-        if (connection.execute(there, (schema.tables(),)).fetchone() or (0,))[0]:
+        count_tables = "select count(*) from unnest(%s::text[]) name where to_regclass(name) is not null"
+        if (connection.execute(count_tables, (schema.tables(),)).fetchone() or (0,))[0]:
             raise foreign(shown)
         _run(connection, schema.statements())
         connection.execute("create table schema_version (version bigint not null)")
@@ -119,7 +119,7 @@ def _run(connection: "psycopg.Connection[Any]", statements: Iterable[str]) -> No
 
 
 def foreign(shown: str) -> StoreError:
-    """Return the error of a database whose tables are another program's."""
+    """Return the error for a database with tables of another program."""
     return StoreError(
         f"{shown} holds tables of another program",
         hint="name another database with --db, or a schema of its own with ?options=-csearch_path%3DNAME",

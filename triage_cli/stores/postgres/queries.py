@@ -1,4 +1,4 @@
-"""The SQL that only PostgreSQL takes: claims that pass over locked rows, its clock, and rows by COPY or as JSON."""
+"""The SQL that only PostgreSQL takes: claims that skip locked rows, its clock, and rows written by COPY or as JSON."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,15 +12,15 @@ from triage_cli.stores import queries
 from triage_cli.stores.postgres.dialect import DialectConnection
 from triage_cli.stores.queries import COLUMNS
 
-# A statement's time by the database's clock: machines need not agree on theirs, and an index can be asked for it.
+# The database's clock, because machines may disagree on the time. It is stable in a statement, so indexes can be used.
 CLOCK = "extract(epoch from statement_timestamp())::double precision"
 
 RENEW = f"""update runs set lease_until = {CLOCK} + ?, spent = coalesce(? + settled, spent),
     reserved = coalesce(?, reserved) where run_id = ?"""
 BEGIN = f"{queries.BEGIN} {CLOCK} + ?)"
-# Whoever sets money aside under a bound of all runs waits here for the others, and holds nothing else yet.
-ALONE, BUDGET = "select pg_advisory_xact_lock(?)", 74_219_203_119  # any number, the same in every version
-# Of two runs that continue a dead one, the first takes over what it had spent.
+# Reservations under the daily budget take this lock first, before any other, so that they come one after another.
+LOCK, BUDGET_LOCK = "select pg_advisory_xact_lock(?)", 74_219_203_119  # any number, the same in every version
+# If two runs continue the same dead one, only the first inherits what it had spent.
 CONTINUE = f"""update runs set ended_at = ?, exit_code = 137 where {queries.DEAD} {CLOCK}
     returning inherited + spent + reserved"""
 
@@ -36,14 +36,14 @@ CLAIM = f"""with wanted as (select value as ticket_id from (select value from js
         where not exists (select 1 from runs where runs.run_id = claims.run_id and {_ALIVE})
         returning ticket_id)
     select ticket_id, ticket_id in (select ticket_id from before) from put"""
-# Whoever held a ticket before and comes late is refused by its revision.
+# The new revision makes late writes of the earlier holder conflict.
 TAKE_OVER = "update tickets set revision = revision + 1 where ticket_id in (select value from json_each(?))"
 HOLD = "insert into claims select * from json_populate_recordset(null::claims, ?::json)"
 LET_GO = "delete from claims where ticket_id in (select value from json_each(?))"
 
 
-# A row that changed while it was waited for is looked at again, but with the runs as they were when the statement
-# began. So a run that is not known to be over counts as alive: it may have begun since.
+# PostgreSQL checks a row that changed during a wait again, but still sees the runs as at the start of the statement. So
+# a run that is not known to have ended counts as alive: it may have begun since.
 def _due(of: str = "") -> str:
     return f"""with taken as materialized
     (select delivery_id from deliveries where destination = :destination and state = 'pending'
@@ -56,19 +56,19 @@ def _due(of: str = "") -> str:
 
 
 DUE, DUE_OF = _due(), _due(queries.OF_THESE)
-# What no live run is at work on, of the batches.
+# The batches that no live run holds.
 FREE_BATCH = f"""(run_id is null or exists (select 1 from runs
     where runs.run_id = batches.run_id and (ended_at is not null or lease_until <= {CLOCK})))"""
-# An id is lower-case; nothing in it comes after a tilde.
+# Ids are lower-case, and the tilde sorts after all their characters.
 ENDING = """select * from tickets where reverse(ticket_id) between reverse(:ending) and reverse(:ending) || '~'
     order by ticket_id desc limit :limit"""
 
 
 def page(where: str, order: str, locked: str = "") -> str:
-    """Return a query for the first tickets, up to `:limit` and about `:bytes` of text, and how many these are among.
+    """Return a query for the first tickets, up to `:limit` and about `:bytes` of text; `number` ignores the latter.
 
-    A length is told without reading the text, and what is too much stays on the server. Whoever claims holds the rows
-    (`locked`) until its claims are committed, so that others choose other rows.
+    Lengths are computed without reading the texts, and rows beyond the limit are not sent. `locked` is a locking
+    clause: claims lock their rows, so that other runs choose other rows.
     """
     size = "coalesce(octet_length(subject), 0) + coalesce(octet_length(description), 0) + octet_length(extra)"
     return f"""select {", ".join(COLUMNS)}, number from (
@@ -107,15 +107,15 @@ PUT_BATCH_ITEMS = (
     "on conflict (batch_id, ticket_id) do update set " + queries.PUT_BATCH_ITEM.partition("do update set ")[2]
 )
 CHAIN = "select seq, hash, key from chain for update"
-# The head that is kept apart is never written over where the log does not contain it: then its end was cut off.
+# The head in `last_head` is not overwritten if the log does not contain it, because then the log was truncated.
 KEEP_HEAD = """update last_head set seq = ?, hash = ?
     where seq = 0 or hash = (select hash from events where events.seq = last_head.seq)"""
-# The events and their chain's head in one round trip: all other writers wait for the end of this transaction.
+# Events and head in one round trip, because all other writers wait for the end of this transaction.
 LOG = f"""with logged as (insert into events select * {ROWS.format(table="events")}), kept as ({KEEP_HEAD})
     update chain set seq = ?, hash = ?, key = ?"""
 EVENT_COLUMNS = ("seq", "timestamp", "action", "ticket_id", "actor", "run_id", "detail", "hash")
 
-# From so many rows on, COPY pays for its extra round trips.
+# From so many rows on, COPY is faster despite its extra round trips.
 MANY = 40
 
 
@@ -125,15 +125,15 @@ def as_json(fields: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def add(
-    door: DialectConnection,
+    db: DialectConnection,
     record: "type[Classification | Delivery | Attempt | BatchItem]",
     rows: Sequence[Sequence[Any]],
 ) -> None:
-    """Write the rows of one table."""
+    """Write records of one type to their table."""
     if not rows:
         return
     if record is Classification and len(rows) >= MANY:
-        door.copy("classifications", Classification._fields, rows)
+        db.copy("classifications", Classification._fields, rows)
         return
     statement = {
         Classification: INSERT_CLASSIFICATIONS,
@@ -141,4 +141,4 @@ def add(
         Attempt: INSERT_ATTEMPTS,
         BatchItem: PUT_BATCH_ITEMS,
     }[record]
-    door.execute(statement, (as_json(record._fields, rows),))
+    db.execute(statement, (as_json(record._fields, rows),))

@@ -1,11 +1,11 @@
-"""The tables of a new PostgreSQL database: `schema.sql`. Imported only to build, to copy, or to prove the log."""
+"""The statements of `schema.sql`, which build a new PostgreSQL database."""
 
 from pathlib import Path
 
 from triage_cli.stores.sqlite import schema
 
 HEAD = "last_head"  # a table that only this dialect has
-# What the functions of the triggers do that keep the log append-only, by trigger.
+# The body of the function that keeps the log append-only, and the triggers that call it.
 GUARD = "begin raise exception 'the audit log is append-only' using errcode = 'restrict_violation'; end"
 TRIGGERS = ("events_never_change", "events_never_go", "events_never_go_at_once")
 
@@ -16,5 +16,5 @@ def statements() -> list[str]:
 
 
 def tables() -> list[str]:
-    """Name the tables that both dialects have, in the order in which they are made."""
+    """Return the names of the tables that both dialects have, in the order of their creation."""
     return schema.tables(schema.statements())

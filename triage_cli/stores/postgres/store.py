@@ -1,4 +1,4 @@
-"""The store in a PostgreSQL database, for many machines: claims that pass over locked rows, the chain locked last."""
+"""The store in a PostgreSQL database, which several machines may share."""
 
 import json
 import os
@@ -33,9 +33,9 @@ from triage_cli.stores.queries import COLUMNS, GIVEN, START
 
 
 class PostgresStore(SqlStore):
-    """Implements `ports.Store` on one database; threads share a pool. Raises what `pg_errors` makes of an error.
+    """Implements `ports.Store`; threads share a pool of connections. Errors come from `postgres.errors.translate`.
 
-    Where its tables are missing they are made with `make`, else any use raises `NoDatabaseError`.
+    If the tables are missing, they are built with `make`; else any use raises `NoDatabaseError`.
     """
 
     FREE_BATCH = pg_queries.FREE_BATCH
@@ -62,7 +62,7 @@ class PostgresStore(SqlStore):
         return self.database.shown
 
     def is_there(self) -> bool:
-        """Tell whether the tables are there, or were made just now where that is allowed."""
+        """Return whether the tables exist; with `make`, they are built if missing."""
         try:
             self.database.query(lambda _: None)
         except NoDatabaseError:
@@ -70,42 +70,43 @@ class PostgresStore(SqlStore):
         return True
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         self.database.close()
 
     # -- runs and leases
 
     def begin(self, run: Run) -> Run:
-        """Record a run and start its lease; what a dead process on this machine held is free from here on."""
+        """Record a run and start its lease; frees what dead runs of this machine held."""
         run, at = run._replace(host=machine(), pid=os.getpid()), self.database.clock()
 
         def begin(db: DialectConnection) -> float:
-            self._tend(db, at)
+            self._tend_leases(db, at)
             spent = db.execute(pg_queries.CONTINUE, (now(), *queries.dead(run))).fetchall()
-            before = run.spent + sum(row[0] for row in spent) + self._spent_before(db, run)
+            inherited = run.spent + sum(row[0] for row in spent) + self._spent_before(db, run)
             db.execute(
-                pg_queries.BEGIN, (*run._replace(spent=0.0), before, place(), began(run.pid), Lease(run.run_id).seconds)
+                pg_queries.BEGIN,
+                (*run._replace(spent=0.0), inherited, place(), began(run.pid), Lease(run.run_id).seconds),
             )
             db.trace = "select 1 from runs where run_id = ?", (run.run_id,)
-            return float(before)
+            return float(inherited)
 
         return run._replace(spent=self.database.write(begin))
 
     def set_aside(self, lease: Lease, amounts: Sequence[float], per_day: float | None) -> int:
-        """Set further sums aside, as many as all runs may; who asks for that takes turns, by a lock taken first."""
+        """Set further sums aside, in order, while the budget of the day allows; return how many were set aside."""
 
         def set_aside(db: DialectConnection) -> int:
             if per_day is not None:
-                db.execute(pg_queries.ALONE, (pg_queries.BUDGET,))
+                db.execute(pg_queries.LOCK, (pg_queries.BUDGET_LOCK,))
             return self._set_aside(db, lease, amounts, per_day)
 
         return self.database.write(set_aside)
 
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
-        """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest.
+        """Claim up to `limit` tickets that no live run holds, urgent first, then oldest.
 
-        Tickets another transaction is at work on are passed over; those asked for by id are waited for. Of the others,
-        no more than about `BYTES` of text.
+        Tickets that another transaction has locked are skipped; those selected by id are waited for. Without ids, at
+        most about `BYTES` of text are claimed.
         """
         where, values = queries.position(selection)
         locked = "for no key update" + (" skip locked" if selection.ids is None else "")
@@ -116,7 +117,7 @@ class PostgresStore(SqlStore):
             self._check_run(db, lease)
             self.renew_lease(db, lease)
             while tickets := [Ticket._make((*row, lease.run_id)) for *row, _ in db.execute(query, values)]:
-                if claimed := self._claim(db, tickets, lease):  # else others were faster, and it is seen now
+                if claimed := self._claim(db, tickets, lease):  # else other runs claimed them first: select again
                     return claimed
             return []
 
@@ -133,7 +134,7 @@ class PostgresStore(SqlStore):
     def due(
         self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0, ids: Sequence[str] | None = None
     ) -> list[OutgoingDelivery]:
-        """Take hold of pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
+        """Claim pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
         values = {"destination": destination, "run": lease.run_id, "horizon": horizon, "limit": limit}
         query = pg_queries.DUE
         if ids is not None:
@@ -160,24 +161,24 @@ class PostgresStore(SqlStore):
     def save(
         self, changes: Sequence[Change], lease: Lease | None = None, cursor: SourceCursor | None = None
     ) -> list[Conflict | None]:
-        """Write changes and their events in one transaction; a change whose ticket moved on is refused."""
+        """Write changes and their events in one transaction; returns a conflict for each ticket that has moved on."""
         if not changes and cursor is None:
             return []
         try:
-            conflicts = self._tried(changes, lease, cursor)
+            conflicts = self._save_fast_or_safe(changes, lease, cursor)
         except (psycopg.Error, UnicodeEncodeError) as error:
             if not is_unstorable(error):
                 raise
             changes = [_storable(change) for change in changes]
-            conflicts = self._tried(changes, lease, cursor)
+            conflicts = self._save_fast_or_safe(changes, lease, cursor)
         return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]
 
-    def _tried(
+    def _save_fast_or_safe(
         self, changes: Sequence[Change], lease: Lease | None, cursor: SourceCursor | None
     ) -> dict[str, Conflict]:
         try:
             return self.database.write(lambda db: self._save(db, changes, lease, cursor, at_once=True))
-        except psycopg.errors.UniqueViolation:  # COPY takes all or none: an identity was taken
+        except psycopg.errors.UniqueViolation:  # an identity is taken, and COPY writes all rows or none
             return self.database.write(lambda db: self._save(db, changes, lease, cursor, at_once=False))
 
     def _save(
@@ -211,42 +212,42 @@ class PostgresStore(SqlStore):
 
     def _let_go_and_hold(self, db: DialectConnection, changes: Sequence[Change]) -> None:
         tickets = [(c.ticket, c.expects) for c in changes if c.ticket]
-        if left := [t.ticket_id for t, expects in tickets if expects and not t.run_id]:
-            db.execute(pg_queries.LET_GO, (compact(left),))
+        if freed := [t.ticket_id for t, expects in tickets if expects and not t.run_id]:
+            db.execute(pg_queries.LET_GO, (compact(freed),))
         if held := [(t.ticket_id, t.run_id) for t, expects in tickets if not expects and t.run_id]:
             db.execute(pg_queries.HOLD, (pg_queries.as_json(("ticket_id", "run_id"), held),))
 
     def _update(self, db: DialectConnection, changes: Sequence[Change]) -> dict[str, Conflict]:
-        """Update tickets that stand where the changes were decided on, and find those that have moved on."""
+        """Update tickets that still have the expected revision; return conflicts for the others, by id."""
         if not changes:
             return {}
-        whole: list[tuple[Any, ...]]
-        whole = [(*c.ticket[:-1], c.expects) for c in changes if c.ticket and c.rewrites]
-        some: list[tuple[Any, ...]]
-        some = [(c.ticket[0], *c.ticket[GIVEN:-1], c.expects) for c in changes if c.ticket and not c.rewrites]
-        done: set[str] = set()
+        rewritten: list[tuple[Any, ...]]
+        rewritten = [(*c.ticket[:-1], c.expects) for c in changes if c.ticket and c.rewrites]
+        decided: list[tuple[Any, ...]]
+        decided = [(c.ticket[0], *c.ticket[GIVEN:-1], c.expects) for c in changes if c.ticket and not c.rewrites]
+        updated: set[str] = set()
         for statement, columns, rows in (
-            (pg_queries.UPDATE_TICKETS, COLUMNS, whole),
-            (pg_queries.DECIDE_TICKETS, queries.DECIDED, some),
+            (pg_queries.UPDATE_TICKETS, COLUMNS, rewritten),
+            (pg_queries.DECIDE_TICKETS, queries.DECIDED, decided),
         ):
             if rows:
                 records = pg_queries.as_json((*columns, "expects"), rows)
-                done |= {row[0] for row in db.execute(statement, (records,))}
-        moved = [row[0] for row in (*whole, *some) if row[0] not in done]
+                updated |= {row[0] for row in db.execute(statement, (records,))}
+        moved = [row[0] for row in (*rewritten, *decided) if row[0] not in updated]
         current = {t.ticket_id: t for t in self._tickets(db, moved)} if moved else {}
         return {ticket_id: Conflict(current.get(ticket_id)) for ticket_id in moved}
 
     def _insert(self, db: DialectConnection, new: Sequence[Ticket], *, at_once: bool) -> bool:
-        """Insert tickets whose identity is free; tell whether all were. Raises `UniqueViolation` where done at once."""
+        """Insert tickets whose identity is free; return whether all were. Raises `UniqueViolation` with `at_once`."""
         if at_once and len(new) >= pg_queries.MANY:
-            plain = all(t[GIVEN:-1] == START for t in new)  # the schema says what a new ticket starts with
-            columns = COLUMNS[:GIVEN] if plain else COLUMNS
+            all_default = all(t[GIVEN:-1] == START for t in new)  # the schema has the defaults of a new ticket
+            columns = COLUMNS[:GIVEN] if all_default else COLUMNS
             return db.copy("tickets", columns, [t[: len(columns)] for t in new]) == len(new)
         rows = pg_queries.as_json(COLUMNS, [t[:-1] for t in new])
         return db.execute(pg_queries.INSERT_TICKETS, (rows,)).rowcount == len(new)
 
     def log(self, db: DialectConnection, changes: Sequence[Change]) -> None:
-        """Chain the events. The lock on the head is the last that is taken: who holds it waits for nobody."""
+        """Append events to the chain. Its lock is taken last, so that its holder waits for no other lock."""
         seq, prev, mark = db.execute(pg_queries.CHAIN).fetchone() or (0, audit_chain.GENESIS, None)
         own_mark = audit_chain.same(mark, self.audit_key)
         rows, head = audit_chain.append(Head(prev, seq), (change.event for change in changes), self.audit_key)
@@ -260,7 +261,7 @@ class PostgresStore(SqlStore):
         db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, own_mark))
 
     def scrub(self) -> None:
-        """Leave it to the server: old versions of rows go with its vacuum, its write-ahead log and backups in time."""
+        """Do nothing: the server's vacuum removes old row versions, and its log and backups expire."""
 
     # -- reads
 
@@ -273,14 +274,14 @@ class PostgresStore(SqlStore):
         return self.database.read(pg_queries.ENDING, {"ending": ending.lower(), "limit": limit})
 
     def backup(self, path: Path) -> NoReturn:
-        """Refuse: PostgreSQL has its own means."""
+        """Raise `UsageError`: PostgreSQL databases are backed up with pg_dump."""
         raise UsageError(
             f"{self.shown} is no file that could be copied", hint=f"pg_dump --format=custom --file={path} backs it up"
         )
 
 
 def _storable(change: Change) -> Change:
-    # As JSON a NUL is escaped, and stays what it is.
+    # An escaped NUL in JSON text is harmless and stays.
     data = json.loads(storable(compact(change.event.data)))
     event = Event(*map(storable, change.event[:-1]))._replace(data=data)
     ticket = Ticket(*map(storable, change.ticket)) if change.ticket else None

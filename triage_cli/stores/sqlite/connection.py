@@ -1,4 +1,4 @@
-"""Opening one SQLite file: pragmas, schema version, which file it is, and its errors as ours."""
+"""Opening a SQLite file: pragmas, schema version, identity of the file, and translation of errors."""
 
 import os
 import sqlite3
@@ -14,30 +14,30 @@ from triage_cli.runtime.private_files import FOLDER, make_private
 VERSION = 5
 BUSY_SECONDS = 30.0
 IN_MEMORY = ":memory:"
-OLDEST_SQLITE = (3, 35)  # the first that has `returning`
-# One statement, so that another process that builds the database in between is not taken for another program.
+OLDEST_SQLITE = (3, 35)  # the first with `returning`
+# Finds a database of another program. One statement, so that a database that is just being built is not taken for one.
 FOREIGN = """select 1 from pragma_user_version where exists (select 1 from sqlite_master where name not like 'sqlite_%')
     and (user_version = 0 or not exists (select 1 from sqlite_master where name = 'chain'))"""
 
 
-# Which file a path names: its device and its number there, as long as it has that name; None where there is none.
+# Identity of a file: device and inode; None if there is no file.
 FileId = tuple[int, int] | None
-OPENINGS = 10  # a file that is another one each time it is looked at has no lasting number: the last one is taken
+OPEN_TRIES = 10  # some file systems have no stable inodes: after so many tries the last one is taken
 
 
 def file_id(path: str) -> FileId:
-    """Return which file a path names now."""
+    """Return the identity of the file that a path names now."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - one call a transaction: pathlib's takes three times as long
+        status = os.stat(path)  # noqa: PTH116 - called in each transaction; pathlib takes three times as long
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 class Connection:
-    """A thread's connection and the file that it is to; closed when the thread ends.
+    """A thread's connection and the identity of its file; closed when the thread ends.
 
-    Left alone, a connection is open until cycles are looked for.
+    Without `__del__`, it would stay open until the garbage collector looks for cycles.
     """
 
     def __init__(self, db: sqlite3.Connection, file: FileId) -> None:
@@ -49,18 +49,18 @@ class Connection:
 
 
 def opened(path: str) -> Connection:
-    """Open a database as `connect` does, and tell which file that is."""
+    """Open a database as `connect` does, together with the identity of its file."""
     before = file_id(path)
-    for _ in range(OPENINGS):
+    for _ in range(OPEN_TRIES):
         connection = Connection(connect(path), file_id(path))
-        if connection.file == before:  # else it came to be just now, or another one took its place meanwhile
+        if connection.file == before:  # else the file was just created, or replaced while it was opened
             break
         before = connection.file
     return connection
 
 
 def replaced(path: str) -> UnavailableError:
-    """Return the error of a process whose database is no longer the file that its path names."""
+    """Return the error for a database whose path names another file than before."""
     fate = "was removed" if file_id(path) is None else "was replaced by another file"
     return UnavailableError(
         f"the database {path} {fate} while this process was at work on it",
@@ -69,20 +69,20 @@ def replaced(path: str) -> UnavailableError:
 
 
 def connect(path: str) -> sqlite3.Connection:
-    """Open a database, and build or migrate it where needed. Raises `StoreError` for one newer than the program."""
+    """Open a database; build or migrate it if needed. Raises `StoreError` if it is newer than the program."""
     check_sqlite()
     try:
         Path(path).parent.mkdir(FOLDER, parents=True, exist_ok=True)
         if path != IN_MEMORY:
-            with suppress(OSError):  # it is there, or cannot be: SQLite tells why
-                make_private(os.path.realpath(path))  # SQLite gives the files beside it the same rights
+            with suppress(OSError):  # it exists, or cannot be created: SQLite reports why
+                make_private(os.path.realpath(path))  # SQLite gives its -wal and -shm files the same mode
     except OSError as error:
         raise StoreError(
             f"cannot make the folder of {path}: {error.strerror}", hint="name another with --db"
         ) from error
-    # A thread's connection is its own, but may be closed by another one.
+    # Each thread has its own connection, but another thread may close it.
     db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    # What a statement sets aside is at most a chunk: kept in memory, a bulk write takes a tenth less.
+    # Temporary tables hold a chunk at most; in memory, a bulk write is a tenth faster.
     for pragma in ("foreign_keys = on", "synchronous = full", "wal_autocheckpoint = 16000", "temp_store = memory"):
         db.execute(f"pragma {pragma}")
     version = _version(db)
@@ -97,7 +97,7 @@ def connect(path: str) -> sqlite3.Connection:
 
 
 def check_sqlite() -> None:
-    """Raise `StoreError` where the library is older than any that has what the statements use."""
+    """Raise `StoreError` if the SQLite library is too old."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         oldest = ".".join(map(str, OLDEST_SQLITE))
         raise StoreError(
@@ -117,7 +117,7 @@ def _build(db: sqlite3.Connection, path: str) -> None:
     if db.execute(FOREIGN).fetchone():
         raise StoreError(f"{path} is a database, but not one of triage", hint="name another file with --db")
     _use_wal(db)
-    db.execute("pragma foreign_keys = off")  # a migration may put a table in the place of another
+    db.execute("pragma foreign_keys = off")  # a migration may replace a table
     db.execute("begin immediate")
     try:
         version = _version(db)
@@ -138,7 +138,7 @@ def _build(db: sqlite3.Connection, path: str) -> None:
 
 
 def _use_wal(db: sqlite3.Connection) -> None:
-    # A change of the journal mode does not wait for other openers as a transaction does.
+    # A change of the journal mode does not wait for other connections, unlike a transaction.
     until = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -152,7 +152,7 @@ def _use_wal(db: sqlite3.Connection) -> None:
 
 
 def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
-    """Return what a user can be told of an SQLite error; one that says nothing of the file is raised as it is."""
+    """Return the error to show to a user. An error that only a bug can cause is raised unchanged."""
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return UnavailableError(f"{path} was locked by another program for {BUSY_SECONDS:.0f} s", hint="try later")
@@ -162,7 +162,7 @@ def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
             hint="nothing finished was lost; free some space and run the same command again",
         )
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM) and (lack := exhausted.of(error, probing=True)):
-        return lack  # SQLite does not say why it could open no file
+        return lack  # SQLite does not say why it cannot open a file
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return StoreError(
             f"cannot use {path}: {error}", hint="check the rights of the file and its folder, or name another with --db"
@@ -171,6 +171,6 @@ def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
         return StoreError(
             f"{path} is no usable database: {error}", hint="restore a backup, or name another file with --db"
         )
-    if str(error).startswith(("no such table", "no such column")):  # its user_version is ours by chance
+    if str(error).startswith(("no such table", "no such column")):  # it has our user_version by chance
         return StoreError(f"{path} is a database, but not one of triage", hint="name another file with --db")
     raise error

@@ -1,4 +1,4 @@
-"""One SQLite file: a connection a thread, transactions under the write lock, and errors in the product's own terms."""
+"""A SQLite file as a database: one connection per thread, and transactions under the write lock."""
 
 import sqlite3
 import threading
@@ -28,15 +28,15 @@ from triage_cli.stores.sqlite.connection import (
 class SqliteDatabase:
     """Implements `stores.database.Database`. Raises `StoreError` or `UnavailableError`.
 
-    Where there is no file, reading finds nothing; writing makes it with `make`, else it raises `NoDatabaseError`.
+    If there is no file, reads find nothing; writes create it with `make`, else they raise `NoDatabaseError`.
     """
 
     def __init__(self, path: str, *, make: bool) -> None:
         self.path = path
         self._make = make
         self._local = threading.local()
-        self._turn = threading.Lock()
-        self._file: FileId = None  # once it was opened
+        self._write_turn = threading.Lock()
+        self._file: FileId = None  # the first file that was opened
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -54,30 +54,30 @@ class SqliteDatabase:
     def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
         """Return the first tickets, up to `limit` and about `BYTES` of text, and whether there may be more."""
         query = f"select * from tickets where {where} order by {order} limit {limit}"
-        # Closed in time, else a transaction would stay open where not all rows are taken.
+        # Closed at once, else a transaction stays open if not all rows are read.
         with self.errors_translated(), closing(self._rows(query, values)) as rows:
             tickets = list(first_of(Ticket(*row) for row in rows))
             return tickets, len(tickets) == limit or next(rows, None) is not None
 
     def _rows(self, sql: str, values: Values) -> sqlite3.Cursor:
-        db = self.connection() if self.is_there() else self._nothing()
-        self._check()
+        db = self.connection() if self.is_there() else self._empty_database()
+        self._check_same_file()
         try:
             return db.execute(sql, values)
-        except UnicodeEncodeError:  # somebody asks for what is no text: nothing has such a name
+        except UnicodeEncodeError:  # a lone surrogate, which no stored text holds
             return db.execute(sql, _encodable(values))
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Return a transaction that holds the write lock from its start."""
-        # Threads take turns here: SQLite's own way to wait is to look again after up to 100 ms.
-        with self.errors_translated(), self._turn:
+        # Threads wait for each other here, because SQLite itself polls a lock up to 100 ms late.
+        with self.errors_translated(), self._write_turn:
             db = self.connection()
-            # The write lock is taken before anything is read, so that what was read still holds when it is written.
+            # `immediate` takes the write lock before anything is read, so that reads still hold at the write.
             db.execute("begin immediate")
             try:
                 yield db
-                self._check()
+                self._check_same_file()
                 db.execute("commit")
             except BaseException:
                 if db.in_transaction:
@@ -86,55 +86,55 @@ class SqliteDatabase:
 
     @contextmanager
     def errors_translated(self) -> Iterator[None]:
-        """Raise what the store promises in place of errors of SQLite."""
+        """Translate errors of SQLite into errors of the store."""
         try:
             yield
         except sqlite3.Error as error:
             raise translate(error, self.path) from error
 
     def is_there(self) -> bool:
-        """Tell whether there is a file; looking makes none."""
+        """Return whether there is a file, without creating one."""
         if getattr(self._local, "db", None) is None:
             try:
                 Path(self.path).stat()
             except FileNotFoundError:
                 return False
             except OSError:
-                return True  # where none can be: opening it tells why
+                return True  # opening it reports why it cannot be read
         return True
 
-    def _nothing(self) -> sqlite3.Connection:
-        """Return what is read where there is no file yet: looking makes none."""
-        empty: sqlite3.Connection | None = getattr(self._local, "nothing", None)
+    def _empty_database(self) -> sqlite3.Connection:
+        """Return the empty database that is read while there is no file."""
+        empty: sqlite3.Connection | None = getattr(self._local, "empty", None)
         if empty is None:
-            empty = self._local.nothing = connect(IN_MEMORY)
+            empty = self._local.empty = connect(IN_MEMORY)
         return empty
 
     def connection(self) -> sqlite3.Connection:
-        """Return this thread's connection; the first use opens the file, and makes it where that is allowed."""
+        """Return this thread's connection. The first use opens the file, and creates it with `make`."""
         connection: Connection | None = getattr(self._local, "db", None)
         if connection is None:
-            self._check()  # opening makes a database where there is none
+            self._check_same_file()  # before `opened`, which would create a new file
             if not self._make and not self.is_there():
                 raise NoDatabaseError(self.path)
             connection = self._local.db = opened(self.path)
             self._file = self._file or connection.file
         return connection.db
 
-    def _check(self) -> None:
-        """Raise `UnavailableError` where the path names another file than when the store was first opened.
+    def _check_same_file(self) -> None:
+        """Raise `UnavailableError` if the path names another file than when the store was first opened.
 
-        What is written to a file that lost its name is lost; and a thread that came late would be at work on another.
+        Writes to a file without a name are lost, and a new thread would work on another file than the others.
         """
         if self._file is not None and file_id(self.path) != self._file:
             raise replaced(self.path)
 
 
 class AbsentDatabase(SqliteDatabase):
-    """A database that is not there, `path` being what it is called: empty to those who read, no place to write to."""
+    """A database that does not exist, whatever `path` names: reads find nothing, and writes raise."""
 
     def is_there(self) -> bool:
-        """Return False, whatever file has that name."""
+        """Return False."""
         return False
 
 

@@ -1,9 +1,9 @@
-"""The head of a SQLite file's audit log, kept in `<database>.head` in the words of `triage audit head`.
+"""The head file `<database>.head`: the head of a SQLite database's audit log, as `triage audit head` prints it.
 
-It is first written when the database is built, so that one that is missing was taken away, and then when a run begins
-and ends, after the commit, in place and in one write of always the same length: so it is never ahead of the log, a kill
-leaves the older one, and of two commands at once either may be the last, since an older head of a log that has grown is
-in it too. A head that is not in the log is never written over.
+It is written when the database is built, so that a missing file was removed by somebody, and then when a run begins and
+ends. The write comes after the commit, so the file is never ahead of the log. It is one write in place of a fixed
+length, so a kill leaves the older head. Two commands may write in any order, since the log contains older heads too. A
+head that is not in the log is never overwritten.
 """
 
 import json
@@ -18,12 +18,12 @@ from triage_cli.domain.errors import CheckError
 from triage_cli.runtime.private_files import private
 
 WIDTH = 20  # characters for the number of events
-# The head of a database that a backup took the place of, as the restore logged it.
+# Finds the event of a restore that replaced a database with this head.
 REPLACED = "select 1 from events where action = 'restored' and json_extract(detail, '$.replaced') = ?"
 
 
 def kept_head(path: str) -> Head | None:
-    """Return the head that is kept beside a database; None where none was ever written. Raises `CheckError`."""
+    """Return the head in the head file; None if there is no file. Raises `CheckError`."""
     file = Path(f"{path}.head")
     try:
         text = file.read_text("utf-8")
@@ -37,30 +37,30 @@ def kept_head(path: str) -> Head | None:
 
 
 def mend(path: str) -> str:
-    """Return the command that writes the head anew."""
+    """Return the command line that writes the head file again."""
     return f"triage audit head > {shlex.quote(f'{path}.head')}"
 
 
 def keep_head(db: sqlite3.Connection, path: str) -> None:
-    """Keep the head of the log beside its database; that it cannot be kept ends no work."""
+    """Write the head file, unless it was removed or holds a head that is not in the log. Failures are ignored."""
     with suppress(CheckError, OSError, sqlite3.Error):
-        before = kept_head(path)
-        seq, now = db.execute("select seq, hash from chain").fetchone()
-        if before is None and seq:
-            return  # it was taken away: that is for a person to mend
-        if before is not None and before.events:
-            then = db.execute("select hash from events where seq = ?", (before.events,)).fetchone()
-            if then == (before.head,) and before.events == seq:
+        kept = kept_head(path)
+        seq, head = db.execute("select seq, hash from chain").fetchone()
+        if kept is None and seq:
+            return  # somebody removed it, and must restore it
+        if kept is not None and kept.events:
+            logged = db.execute("select hash from events where seq = ?", (kept.events,)).fetchone()
+            if logged == (kept.head,) and kept.events == seq:
                 return
-            if then != (before.head,) and not db.execute(REPLACED, (before.head,)).fetchone():
+            if logged != (kept.head,) and not db.execute(REPLACED, (kept.head,)).fetchone():
                 return
-        write_head(path, Head(now, seq))
+        write_head(path, Head(head, seq))
 
 
 def keep_first_head(path: str) -> None:
-    """Keep the head of the empty log of a database that is being built: from here on one that is missing is missed.
+    """Write the head file of a database that is being built, unless there is one. In-memory databases get none.
 
-    Whatever lies there already is left for `audit verify` to tell of; one in memory alone has none.
+    An existing file is left for `audit verify` to report.
     """
     with suppress(CheckError, OSError):
         if Path(path).is_file() and kept_head(path) is None:
@@ -68,7 +68,7 @@ def keep_first_head(path: str) -> None:
 
 
 def write_head(path: str, head: Head) -> None:
-    """Write the file that keeps a head."""
+    """Write the head file."""
     line = f'{{"head": "{head.head}", "events": {head.events:<{WIDTH}}}}\n'
     file = Path(f"{path}.head")
     with open(file, "r+b" if file.exists() else "wb", buffering=0, opener=private) as out:

@@ -1,4 +1,4 @@
-"""The store in one SQLite file: claims with leases, one write for all changes, the audit chain under the write lock."""
+"""The store in a SQLite file."""
 
 import os
 import sqlite3
@@ -30,11 +30,10 @@ from triage_cli.stores.sqlite.head_file import keep_head, write_head
 
 
 class SqliteStore(SqlStore):
-    """Implements `ports.Store` on one file; a connection a thread. Raises `StoreError` or `UnavailableError`.
+    """Implements `ports.Store`. Raises `StoreError` or `UnavailableError`.
 
-    `audit_key` is the key of the audit log's hashes, if they have one. Where there is no file, reading finds nothing;
-    writing makes it with `make`, else it raises `NoDatabaseError`. With `absent`, `path` is only a name: no file is
-    looked for.
+    `audit_key` is the key of the audit log's hashes, if they have one. If there is no file, reads find nothing; writes
+    create it with `make`, else they raise `NoDatabaseError`. With `absent`, `path` is only a name, and no file is used.
     """
 
     database: SqliteDatabase
@@ -47,7 +46,7 @@ class SqliteStore(SqlStore):
         self.database = AbsentDatabase(path, make=False) if absent else SqliteDatabase(path, make=make)
 
     def is_there(self) -> bool:
-        """Tell whether there is a file; looking makes none."""
+        """Return whether there is a file, without creating one."""
         return self.database.is_there()
 
     def close(self) -> None:
@@ -57,28 +56,28 @@ class SqliteStore(SqlStore):
     # -- runs and leases
 
     def begin(self, run: Run) -> Run:
-        """Record a run and start its lease; what a dead process on this machine held is free from here on."""
+        """Record a run and start its lease; frees what dead runs of this machine held."""
         run = run._replace(host=machine(), pid=os.getpid())
         with self.database.transaction() as db:
             at = time.time()
-            self._tend(db, at)
+            self._tend_leases(db, at)
             dead = (*queries.dead(run), at)
-            before = run.spent + db.execute(queries.CONTINUED, dead).fetchone()[0] + self._spent_before(db, run)
+            inherited = run.spent + db.execute(queries.CONTINUED, dead).fetchone()[0] + self._spent_before(db, run)
             db.execute(queries.CLOSE_CONTINUED, (now(), *dead))
             until = at + Lease(run.run_id).seconds
-            db.execute(queries.BEGIN + "?)", (*run._replace(spent=0.0), before, place(), began(run.pid), until))
+            db.execute(queries.BEGIN + "?)", (*run._replace(spent=0.0), inherited, place(), began(run.pid), until))
         keep_head(db, self.path)
-        return run._replace(spent=before)
+        return run._replace(spent=inherited)
 
     def end(self, run: Run) -> None:
-        """Record how a run ended; its tickets and deliveries are free."""
+        """Record how a run ended, free its tickets, and write the head file."""
         super().end(run)
         keep_head(self.database.connection(), self.path)
 
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
-        """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest.
+        """Claim up to `limit` tickets that no live run holds, urgent first, then oldest.
 
-        Of those that are not asked for by id, no more than about `BYTES` of text.
+        Without ids, at most about `BYTES` of text are claimed.
         """
         where, values = queries.position(selection)
         values |= {"run": lease.run_id, "now": time.time(), "limit": limit}
@@ -90,14 +89,14 @@ class SqliteStore(SqlStore):
                 claimable = (Ticket._make((*row, lease.run_id)) for row in rows)
                 tickets = list(claimable if selection.ids is not None else first_of(claimable))
             ids = compact([ticket.ticket_id for ticket in tickets])
-            before = {row[0] for row in db.execute(queries.TAKE_OVER, (ids,)).fetchall()}
+            taken_over = {row[0] for row in db.execute(queries.TAKE_OVER, (ids,)).fetchall()}
             db.execute(queries.CLAIM, (lease.run_id, ids))
-        return [t._replace(revision=t.revision + 1) if t.ticket_id in before else t for t in tickets]
+        return [t._replace(revision=t.revision + 1) if t.ticket_id in taken_over else t for t in tickets]
 
     def due(
         self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0, ids: Sequence[str] | None = None
     ) -> list[OutgoingDelivery]:
-        """Take hold of pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
+        """Claim pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
         values = {
             "destination": destination,
             "run": lease.run_id,
@@ -127,7 +126,7 @@ class SqliteStore(SqlStore):
     def save(
         self, changes: Sequence[Change], lease: Lease | None = None, cursor: SourceCursor | None = None
     ) -> list[Conflict | None]:
-        """Write changes and their events in one transaction; a change whose ticket moved on is refused."""
+        """Write changes and their events in one transaction; returns a conflict for each ticket that has moved on."""
         if not changes and cursor is None:
             return []
         with self.database.transaction() as db:
@@ -142,9 +141,9 @@ class SqliteStore(SqlStore):
                 conflicts |= self._taken(db, new)
             kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
             self._add(db, kept)
-            after = [c for c in kept if c.ticket and c.expects]
-            queries.update_tickets(db, after)
-            free = [c.ticket.ticket_id for c in after if c.ticket and not c.ticket.run_id]
+            updates = [c for c in kept if c.ticket and c.expects]
+            queries.update_tickets(db, updates)
+            free = [c.ticket.ticket_id for c in updates if c.ticket and not c.ticket.run_id]
             db.execute(queries.LET_GO, (compact(free),))
             self._hold(db, [t for t in new if t.run_id and t.ticket_id not in conflicts])
             self.log(db, kept)
@@ -159,13 +158,13 @@ class SqliteStore(SqlStore):
             db.execute(queries.CLAIM, (run_id, compact([t.ticket_id for t in tickets if t.run_id == run_id])))
 
     def _moved_on(self, db: sqlite3.Connection, changes: Sequence[Change]) -> dict[str, Conflict]:
-        """Find the tickets that no longer stand at the revision a change was decided on."""
+        """Return conflicts for tickets that no longer have the revision that their change expects, by id."""
         expected = {c.ticket.ticket_id: c.expects for c in changes if c.ticket and c.expects}
         if not expected:
             return {}
         moved = [row[0] for row in db.execute(queries.MOVED_ON, (compact(expected),))]
-        now = {t.ticket_id: t for t in self._tickets(db, moved)} if moved else {}
-        return {ticket_id: Conflict(now.get(ticket_id)) for ticket_id in moved}
+        current = {t.ticket_id: t for t in self._tickets(db, moved)} if moved else {}
+        return {ticket_id: Conflict(current.get(ticket_id)) for ticket_id in moved}
 
     def _add(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
         added = [row for change in changes for row in change.adds]
@@ -181,7 +180,7 @@ class SqliteStore(SqlStore):
         self._spend(db, added)
 
     def log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
-        """Chain the events under the write lock."""
+        """Append events to the chain, under the write lock."""
         seq, prev, mark = db.execute("select seq, hash, key from chain").fetchone()
         own_mark = audit_chain.same(mark, self.audit_key)
         rows, head = audit_chain.append(Head(prev, seq), (change.event for change in changes), self.audit_key)
@@ -189,13 +188,13 @@ class SqliteStore(SqlStore):
         db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, own_mark))
 
     def scrub(self) -> None:
-        """Rewrite the file, so that no byte of what was erased or overwritten is left in it or in its log of writes.
+        """Rewrite the file, so that no erased or overwritten byte is left in it or in its write-ahead log.
 
-        Raises `UnavailableError` where another program keeps an older state open all the time.
+        Raises `UnavailableError` if another program keeps reading an older state.
         """
         with self.database.errors_translated():
             db = self.database.connection()
-            db.execute("pragma temp_store = file")  # this sets all of it aside
+            db.execute("pragma temp_store = file")  # a vacuum copies the whole database
             db.execute("vacuum")
             db.execute("pragma temp_store = memory")
             busy = db.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
@@ -206,14 +205,14 @@ class SqliteStore(SqlStore):
             )
 
     def backup(self, path: Path) -> None:
-        """Write a consistent copy of the live database to a new file."""
+        """Write a consistent copy of the database and a head file. Raises `UsageError` if the file exists."""
         if path.exists():
             raise UsageError(f"{path} exists already", hint="name a new file")
         if not self.is_there():
             raise NoDatabaseError(self.path)
         with self.database.errors_translated():
             source = self.database.connection()
-        part = path.with_name(f"{path.name}.part")  # what has the name of the copy is whole
+        part = path.with_name(f"{path.name}.part")  # the copy gets its name once it is complete
         try:
             part.unlink(missing_ok=True)
             make_private(part)
