@@ -1,1 +1,1 @@
-"""What the product is about: pure records and rules, without I/O, vendor or clock."""
+"""Records and rules of the product, without I/O, vendors or a clock."""

@@ -1,12 +1,12 @@
-"""Keys of the HTTP API, their roles, and answers kept under an idempotency key."""
+"""API keys, their roles, and responses that are stored under an idempotency key."""
 
 from typing import NamedTuple
 
-ROLES = ("reader", "agent", "admin")  # each may do what those before it may
+ROLES = ("reader", "agent", "admin")  # each role includes the ones before it
 
 
 class ApiKey(NamedTuple):
-    """A key of the HTTP API as stored: `hash` is the SHA-256 of the whole key, its text is kept nowhere."""
+    """An API key as stored: `hash` is the SHA-256 of the key, whose text is not stored."""
 
     key_id: str
     name: str
@@ -18,7 +18,7 @@ class ApiKey(NamedTuple):
 
 
 class StoredResponse(NamedTuple):
-    """What is known of an earlier request under an `Idempotency-Key`; without a status it is still at work."""
+    """The response to an earlier request with the same `Idempotency-Key`; without a status, it is still in progress."""
 
     body_hash: str
     status: int | None

@@ -1,4 +1,4 @@
-"""What an API key looks like: a prefix that secret scanners know, an id to find it by, 256 random bits, a checksum."""
+"""The format of API keys: a prefix for secret scanners, an id, 256 random bits, a checksum."""
 
 import hashlib
 import re
@@ -20,20 +20,20 @@ class NewKey(NamedTuple):
 
 
 def new_key() -> NewKey:
-    """Make a key."""
+    """Return a new random key."""
     key_id = "".join(secrets.choice(_ALPHABET) for _ in range(8))
     secret = f"{PREFIX}{key_id}_" + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET))
     return NewKey(key_id, secret + _checksum(secret))
 
 
 def key_id_of(text: str) -> str | None:
-    """Return the id of a key, or None where this is none: a slip of the hand asks no database."""
+    """Return the id of a key; None if the checksum is wrong, so that a typo costs no query."""
     match = _SHAPE.fullmatch(text)
     return match[1] if match and _checksum(text[:-_SUM]) == match[2] else None
 
 
 def digest(text: str) -> bytes:
-    """Return what is stored of a key. A fast hash is right: 256 random bits cannot be guessed."""
+    """Return the hash that is stored. It may be a fast one, since 256 random bits cannot be guessed."""
     return hashlib.sha256(text.encode()).digest()
 
 

@@ -1,11 +1,11 @@
-"""Events, as they are written and as they stand in the chain of the audit log."""
+"""Events of the audit log, before and after they are chained."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
 class Event(NamedTuple):
-    """One line for the audit log; `data` holds names, numbers and hashes, never a ticket's words."""
+    """An event to be logged; `data` holds names, numbers and hashes, never text of a ticket."""
 
     action: str
     ticket_id: str | None
@@ -15,12 +15,12 @@ class Event(NamedTuple):
     data: Mapping[str, Any] = {}
 
     def with_data(self, **more: object) -> "Event":
-        """Return the event with more in its data."""
+        """Return the event with further data."""
         return self._replace(data={**self.data, **more})
 
 
 class LoggedEvent(NamedTuple):
-    """One line of the audit log as it stands in the chain; `detail` is canonical JSON text."""
+    """An event in the chain of the audit log; `detail` is canonical JSON."""
 
     seq: int
     timestamp: str
@@ -34,14 +34,14 @@ class LoggedEvent(NamedTuple):
 
 
 class Head(NamedTuple):
-    """Where the audit log ends: the hash of its last event, and how many events there are."""
+    """The end of the audit log: the hash of its last event, and the number of events."""
 
     head: str
     events: int
 
 
 class EventQuery(NamedTuple):
-    """Which events; `limit` keeps the last ones, `after` those with a higher number."""
+    """A selection of events: `limit` takes the last ones, `after` those with a higher `seq`."""
 
     ticket_id: str | None = None
     action: str | None = None

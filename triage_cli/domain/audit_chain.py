@@ -1,9 +1,9 @@
 """The hash chain of the audit log, as pure functions.
 
-An event's hash is SHA-256 over the hash before it, a line feed, and the event as canonical JSON: keys sorted, no
-blanks, UTF-8. The first event stands on 64 zeros. So anyone can check a log with twenty lines of code. With a key the
-hash is HMAC-SHA-256 over the same bytes, from the first event written with it on: then nobody without the key can
-write a log that holds, and a prefix that was written without it is held by the first event with it.
+The hash of an event is SHA-256 over the hash before it, a line feed, and the event as canonical JSON: keys sorted, no
+blanks, UTF-8. Before the first event stand 64 zeros. So anyone can verify a log with twenty lines of code. With a key,
+the hash is HMAC-SHA-256 over the same bytes, from the first event written with the key on. Then nobody without the key
+can forge a log, and the first keyed event also protects the events before it.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ def canonical(data: Mapping[str, Any]) -> str:
 
 def link(prev: str, seq: int, event: Event, detail: str, key: bytes | None = None) -> str:
     """Return the hash of an event that follows `prev`; `detail` is its data as canonical JSON."""
-    # Ids, times and actions are ours and need no escaping; an actor may be anything, and is the same for a whole run.
+    # Ids, times and actions are the program's own and need no escaping; an actor may be any text.
     ticket = "null" if event.ticket_id is None else f'"{event.ticket_id}"'
     run = "null" if event.run_id is None else f'"{event.run_id}"'
     fields = (
@@ -42,7 +42,7 @@ def link(prev: str, seq: int, event: Event, detail: str, key: bytes | None = Non
 def append(
     head: Head, events: Iterable[Event], key: bytes | None = None
 ) -> tuple[list[tuple[int, str, str, _Text, str, _Text, str, str]], Head]:
-    """Return the rows that continue a log (the columns of `events` in their order), and the head they leave."""
+    """Return the rows that continue a log, with the columns of the table `events`, and the new head."""
     prev, seq = head
     rows = []
     for event in events:
@@ -54,12 +54,12 @@ def append(
 
 
 def mark(key: bytes | None) -> str | None:
-    """Return the name of a key, by which a store knows that its log goes on with the same one."""
+    """Return a short hash of a key, by which a store recognises the key of its log."""
     return hmac.digest(key, b"triage audit key", "sha256").hex()[:16] if key else None
 
 
 def same(mark_: str | None, key: bytes | None) -> str | None:
-    """Return the mark under which a log goes on. Raises `StoreError` where it was begun with another key."""
+    """Return the mark of this key. Raises `StoreError` if the log was begun with another key."""
     own_mark = mark(key)
     if mark_ is not None and mark_ != own_mark:
         raise StoreError(
@@ -70,10 +70,10 @@ def same(mark_: str | None, key: bytes | None) -> str | None:
 
 
 def verify(trail: Iterable[LoggedEvent], key: bytes | None, heads: Mapping[str, str]) -> Head:
-    """Recompute a whole log and return its head; of the events' own `prev` nothing is believed.
+    """Recompute a whole log and return its head; the events' own `prev` is not used.
 
     `heads` maps hashes that must be in the log to where they were kept. Raises `CheckError`, which names the first
-    event that does not hold.
+    event whose hash is wrong.
     """
     head, missing = recompute(trail, key, heads)
     for where in missing.values():
@@ -84,31 +84,29 @@ def verify(trail: Iterable[LoggedEvent], key: bytes | None, heads: Mapping[str, 
 def recompute(
     trail: Iterable[LoggedEvent], key: bytes | None, heads: Mapping[str, str]
 ) -> tuple[Head, Mapping[str, str]]:
-    """Recompute a whole log; return its head, and those of `heads` that are not in it. Raises as `verify` does."""
-    prev, number, signed = GENESIS, 0, False
+    """Recompute a whole log; return its head, and the `heads` that are not in it. Raises as `verify` does."""
+    prev, count, keyed_before = GENESIS, 0, False
     missing = {head: where for head, where in heads.items() if head != GENESIS}
-    for number, event in enumerate(trail, 1):
-        if event.seq != number:
-            raise CheckError(f"event {number} of the log is missing", hint=RESTORE)
+    for count, event in enumerate(trail, 1):
+        if event.seq != count:
+            raise CheckError(f"event {count} of the log is missing", hint=RESTORE)
         keyed = key is not None and holds(event, prev, key)
-        if not keyed and (signed or not holds(event, prev, None)):
+        if not keyed and (keyed_before or not holds(event, prev, None)):
             hint = RESTORE if key else f"{RESTORE}; if it was written with a key, set TRIAGE_AUDIT_KEY"
-            raise CheckError(
-                f"event {number} is not what was written there: it was changed, moved or put in", hint=hint
-            )
-        signed = signed or keyed
+            raise CheckError(f"event {count} is not what was written there: it was changed, moved or put in", hint=hint)
+        keyed_before = keyed_before or keyed
         prev = event.hash
         missing.pop(prev, None)
-    if key is not None and number and not signed:
+    if key is not None and count and not keyed_before:
         hint = "if the key is new, this holds once an event was written with it; else the log was replaced"
         raise CheckError("no event of the log was written with the key in TRIAGE_AUDIT_KEY", hint=hint)
-    return Head(prev, number), missing
+    return Head(prev, count), missing
 
 
 def absent(where: str, head: Head, but: str = "") -> CheckError:
-    """Return the error of a head that is not in a log that ends at `head`; `where` says where it was kept.
+    """Return the error for a kept head that is missing from a log that ends at `head`.
 
-    `but` is what else may have happened than that somebody has altered the log.
+    `where` says where the missing head was kept, `but` names another explanation than a changed log.
     """
     return CheckError(
         f"the head {where} is not in the log, which ends at event {head.events}",
@@ -120,7 +118,7 @@ RESTORE = "compare with a backup: what was there before has been altered"
 
 
 def first_break(events: Iterable[LoggedEvent]) -> int | None:
-    """Return the seq of the first event of a whole log without a key that does not continue the chain, or None."""
+    """Return the seq of the first event that breaks the chain of a whole log without a key, or None."""
     prev = GENESIS
     for seq, event in enumerate(events, 1):
         if event.seq != seq or event.prev != prev or not holds(event, prev, None):
@@ -130,12 +128,12 @@ def first_break(events: Iterable[LoggedEvent]) -> int | None:
 
 
 def holds(event: LoggedEvent, prev: str, key: bytes | None) -> bool:
-    """Tell whether an event follows `prev`, by this key. A row that somebody altered may hold anything, of any type."""
+    """Return whether an event's hash is right after `prev`, with this key. An altered row may hold any type."""
     plain: Sequence[Any] = (event.timestamp, event.action, event.ticket_id or "", event.run_id or "")
     texts = (*plain, event.actor, event.detail)
     if type(event.seq) is not int or not all(type(text) is str for text in texts):
         return False
-    # These are not quoted when they are hashed: with a quote inside, two events could have the same bytes.
+    # These fields are hashed without escaping, so with a quote inside two events could have the same bytes.
     if any('"' in text or "\\" in text for text in plain):
         return False
     unlinked = Event(event.action, event.ticket_id, event.run_id, event.actor, event.timestamp)

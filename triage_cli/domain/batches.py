@@ -1,4 +1,4 @@
-"""Requests that a provider answers together, within a day."""
+"""Batches: requests that a provider answers together, within a day."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,11 @@ from triage_cli.domain.errors import TriageError
 
 
 class Batch(NamedTuple):
-    """Requests that a provider answers within a day for half the price, from before it is told of them.
+    """A batch of requests, recorded before it is sent to the provider.
 
-    `state` is gathering (the provider knows nothing) | sending (it may know) | submitted (it does) | ended | returned
-    (it answers nothing). `labels` is what could be answered, as JSON, the one for no category last; `options` what was
-    left out of the requests, as JSON; `paid_by` the run whose money it is; `run_id` the run at work on it.
+    `state` is gathering (not sent) | sending (the provider may have it) | submitted (it has it) | ended | returned (it
+    will answer nothing). `labels` are the possible answers as JSON, "no category" last; `options` the options that were
+    left out of the requests, as JSON; `paid_by` the run whose budget pays; `run_id` the run that works on it now.
     """
 
     batch_id: str
@@ -31,10 +31,10 @@ class Batch(NamedTuple):
 
 
 class BatchItem(NamedTuple):
-    """A ticket in a batch: the request of this `number` asks about its text, as about others of the same text.
+    """A ticket in a batch. Tickets with the same text share one request, by its `number`.
 
-    `was` is the status it came from, empty where the ticket goes on meanwhile and the answer is a proposal; `reserved`
-    is the USD it may cost at most, `state` waiting | answered | returned.
+    `was` is the ticket's earlier status, empty if the ticket does not wait and the answer is a proposal; `reserved` is
+    the most that it may cost, in USD; `state` is waiting | answered | returned.
     """
 
     batch_id: str
@@ -48,7 +48,7 @@ class BatchItem(NamedTuple):
 
 
 class BatchRequest(NamedTuple):
-    """A ticket's request as a line of a batch: its bytes, the USD it may cost at most, what was masked as JSON."""
+    """A request as a line of a batch: its bytes, its worst-case cost in USD, and what was masked, as JSON."""
 
     line: bytes
     worst: float
@@ -56,9 +56,9 @@ class BatchRequest(NamedTuple):
 
 
 class BatchLook(NamedTuple):
-    """How far a provider is with a batch: waiting | ended | failed (refused as a whole: `error`) | gone.
+    """The progress of a batch at the provider: waiting | ended | failed (refused as a whole: `error`) | gone.
 
-    `answered` is how many requests were answered.
+    `answered` is the number of answered requests.
     """
 
     state: str
@@ -67,7 +67,7 @@ class BatchLook(NamedTuple):
 
 
 class BatchResult(NamedTuple):
-    """How one request of a batch ended: the provider's reply or an error; `again`: nothing was asked in the end."""
+    """How one request of a batch ended: a reply or an error. `again`: the provider did not process it."""
 
     number: int
     reply: object = None

@@ -1,4 +1,4 @@
-"""Writes: what a store saves in one transaction, and how it refuses one."""
+"""What a store writes in one transaction, and how it refuses a change."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from triage_cli.domain.tickets import Ticket
 
 
 class Spent(NamedTuple):
-    """What an answer cost, put on a run's account after the fact, and what was set aside for it `since`, in USD."""
+    """USD to book on a run after the fact: the cost of an answer, and the reservation made at `since` to release."""
 
     run_id: str
     usd: float
@@ -19,10 +19,10 @@ class Spent(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One write: an event, the ticket it leaves behind, the rows it adds, and the revision it was decided on.
+    """One write: an event, the changed ticket, further rows, and the revision that it was decided on.
 
-    `expects` 0 means that the ticket's identity must be free. Without a ticket only rows and the event are added.
-    `decision` is what an answer of a classifier made of the ticket, where the change records one.
+    `expects` is that revision, or 0 for a new ticket, whose identity must be free. Without a ticket, only the event and
+    the rows are written. `decision` is set if the change records a classifier's answer.
     """
 
     event: Event
@@ -33,11 +33,11 @@ class Change(NamedTuple):
 
     @property
     def rewrites(self) -> bool:
-        """Tell whether what the customer said changes too: else only the ticket's fields from `status` on are saved."""
+        """Return whether the ticket's text changes too; else only its fields from `status` on are written."""
         return self.event.action in ("updated", "forgotten")
 
 
 class Conflict(NamedTuple):
-    """A change that was refused because the ticket has moved on; `ticket` is what stands there now."""
+    """A change that was refused because the ticket has moved on; `ticket` is its present state."""
 
     ticket: Ticket | None

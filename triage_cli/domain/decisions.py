@@ -1,4 +1,4 @@
-"""Answers of classifiers and people, what was asked, and what a run of `classify` or `reclassify` is to do."""
+"""Classifications, the questions behind them, and the plans of `classify` and `reclassify`."""
 
 import json
 from collections.abc import Mapping
@@ -9,13 +9,12 @@ from triage_cli.domain.tickets import Ticket
 
 
 class Classification(NamedTuple):
-    """One answer of one classifier (or a person) about one ticket; all are kept.
+    """One answer of a classifier or a person about one ticket; all answers are kept.
 
-    `category` is null where it abstained or failed (`error`); `confidence_source` says where the number comes from
-    (`decision`, `logprob`, `said`, `model`, `human`), since numbers of different sources do not compare.
-    `fingerprint` names what was asked (`QuestionSpec`), `answer_key` that and the text; `threshold` is the confidence
-    the answer had to reach. Tokens are counts, `cost` is USD. Where the confidence was calibrated, `raw` is what the
-    classifier itself said.
+    `category` is None if the classifier abstained or failed (`error`). `confidence_source` is `decision`, `logprob`,
+    `said`, `model` or `human`; numbers of different sources cannot be compared. `fingerprint` identifies the question
+    (`QuestionSpec`), `answer_key` the question about this text; `threshold` is the confidence that the answer had to
+    reach. Tokens are counts, `cost` is USD. If the confidence was calibrated, `raw` is the classifier's own number.
     """
 
     classification_id: str
@@ -45,20 +44,20 @@ class Classification(NamedTuple):
 
     @property
     def raw_confidence(self) -> float | None:
-        """Return the confidence as it was given, before it was calibrated."""
+        """Return the confidence before calibration."""
         return self.confidence if self.raw is None else self.raw
 
     @property
     def chances(self) -> Mapping[str, float]:
-        """Return the probabilities of the categories, where they are known."""
+        """Return the probability of each category; empty if unknown."""
         known: Mapping[str, float] = json.loads(self.probabilities) if self.probabilities else {}
         return known
 
 
 class QuestionSpec(NamedTuple):
-    """What was asked, once per wording: the kind of classifier, its model and prompt, the categories, the options.
+    """A question as asked: the kind of classifier, its model and prompt, the categories, the options.
 
-    `categories` is a JSON list of lists that begin with a category's name, `options` a JSON object.
+    `categories` is a JSON list of lists, each beginning with a category's name; `options` is a JSON object.
     """
 
     fingerprint: str
@@ -72,7 +71,7 @@ class QuestionSpec(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """A text whose category is known, and where from: a ticket's id, or empty for a row of a file."""
+    """A text with a known category, and the id of its ticket (empty: a row of a file)."""
 
     text: str
     category: str
@@ -80,11 +79,11 @@ class Labelled(NamedTuple):
 
 
 class ModelVersion(NamedTuple):
-    """One fitting of the embedded classifier to labelled tickets; at most one version is active.
+    """A version of the embedded model, fitted to labelled tickets; at most one version is active.
 
-    `categories` is a JSON list of their names, `weights` what `classifiers.model.Model.to_bytes` made, `metrics` a JSON
-    object of the figures it was taken for. `based_on` is the version that was active when it was compared, 0 for the
-    built-in model (null: an older program did not say).
+    `categories` is a JSON list of names, `weights` comes from `to_bytes` of the model, `metrics` is a JSON object with
+    the figures for which it was accepted. `based_on` is the active version that it was compared with, 0 for the
+    built-in model (None: written by an older program).
     """
 
     version: int
@@ -98,10 +97,10 @@ class ModelVersion(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """What a classifier's confidence is worth: `curve` is a JSON list of points (confidence, share that is right).
+    """A curve from a classifier's confidence to a probability: a JSON list of points (confidence, share that is right).
 
-    It holds for one fingerprint: the same model, prompt and categories. `n` labelled answers were fitted; the expected
-    calibration error before, and after on answers the curve was not fitted to.
+    It is valid for one fingerprint: the same model, prompt and categories. It was fitted to `n` labelled answers.
+    `error_before` and `error_after` are expected calibration errors, the latter on held-out answers.
     """
 
     fingerprint: str
@@ -115,9 +114,9 @@ class Calibration(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a classifier returns for one ticket: every step it took; the last one decides, and is sure or not.
+    """What a classifier returns for one ticket: the answers of all its steps, of which the last one decides.
 
-    `doubts` is what `Suspicion` found in the text, None where the classifier did not look. `batch_of` names the
+    `doubts` is what `Suspicion` found in the text, None if the classifier did not look. `batch_of` names the
     classifier of a `Postponed` answer.
     """
 
@@ -129,29 +128,29 @@ class Answer(NamedTuple):
 
 
 class Postponed(Answer):
-    """No answer yet: a provider's batch brings that of the classifier `batch_of`; `steps` are those before it."""
+    """No final answer yet: the classifier `batch_of` answers in a provider's batch; `steps` are those before it."""
 
     __slots__ = ()
 
 
 class Unfinished(Answer):
-    """The answers of a cascade's earlier steps, kept while a later one is asked; the ticket stays as it is."""
+    """The answers of a cascade's earlier steps, saved while a later step is asked; they do not change the ticket."""
 
     __slots__ = ()
 
 
 class Standing(Enum):
-    """What became of a recorded answer. The values are the `outcome` of an event `classified`; "" is not written."""
+    """Whether a recorded answer decides its ticket. The values are the `outcome` of events; "" is not written."""
 
-    HOLDS = ""  # it decided its ticket
-    NEXT = "next"  # it is kept, and a later step is asked
-    LATE = "late"  # its ticket moved on while it was asked for: it is kept, and decides nothing
+    HOLDS = ""  # it decides
+    NEXT = "next"  # it does not, because a later step is asked
+    LATE = "late"  # it does not, because its ticket changed while the classifier was asked
 
 
 class Decision(NamedTuple):
-    """What an answer made of its ticket when it was recorded: `status`, and the answer that holds, if one does.
+    """The result of recording an answer: the ticket's `status`, and the id of the answer that holds, if any.
 
-    `suspicious` is what the ticket's text says to the classifier, for which a sure answer waits for a person.
+    `suspicious` names text addressed to the classifier, for which even a sure answer waits for a person.
     """
 
     classification_id: str | None
@@ -161,7 +160,7 @@ class Decision(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """A ticket after `classify`: what holds now, the answer just given, and whether anyone was asked for it."""
+    """A ticket after `classify`: the answer that was given now, and whether a classifier was asked for it."""
 
     ticket: Ticket
     now: Classification | None
@@ -169,11 +168,10 @@ class Decided(NamedTuple):
 
 
 class ClassifyPlan(NamedTuple):
-    """How to classify: by which classifier, and whether to ask anew and overrule verdicts (`force`).
+    """The options of `classify`. `force` asks again about classified tickets, and overrules verdicts.
 
-    `workers` is how many calls are in flight, `max_cost` USD, `max_wait` the seconds an outage is waited for,
-    `deadline` the seconds from the start after which nothing new is begun; `batch` leaves paid steps to the provider's
-    batches.
+    `workers` is the number of concurrent calls, `max_cost` is USD, `max_wait` how many seconds an outage is waited for,
+    `deadline` after how many seconds nothing new is begun; with `batch`, paid steps go to the provider's batches.
     """
 
     classifier: str | None = None
@@ -186,10 +184,10 @@ class ClassifyPlan(NamedTuple):
 
 
 class ReclassifyPlan(NamedTuple):
-    """How to ask again; `apply` makes the flips hold, all or none: none where there are more than `max_flips`.
+    """The options of `reclassify`. `apply` carries out all flips, or none if there are more than `max_flips`.
 
-    `max_flips` is a number, or a share of the tickets compared, such as `2%`. `reroute` sends on what was routed. The
-    `force` of `classify` lets the answers overrule verdicts; what was answered before is recalled all the same.
+    `max_flips` is a number, or a share of the compared tickets, such as `2%`. `reroute` also routes tickets again that
+    were routed. With `force` in `classify`, answers overrule verdicts; stored answers are reused all the same.
     """
 
     classify: ClassifyPlan = ClassifyPlan()
@@ -199,7 +197,7 @@ class ReclassifyPlan(NamedTuple):
 
 
 class Flip(NamedTuple):
-    """A ticket's category that holds (`old`) beside the one just answered (`new`, None: no sure answer)."""
+    """A ticket's present category (`old`) and the one answered by `reclassify` (`new`, None: no sure answer)."""
 
     ticket_id: str
     external_id: str | None

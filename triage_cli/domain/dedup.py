@@ -1,4 +1,4 @@
-"""What an import does with one draft, as pure decisions: new, updated, unchanged or rejected."""
+"""Recognising repeated tickets in an import: whether a draft is new, an update or unchanged."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -8,12 +8,15 @@ from triage_cli.domain.errors import InputError, RowError
 from triage_cli.domain.serialization import compact, encodable, from_json
 from triage_cli.domain.tickets import URGENCY, Ticket, TicketDraft
 
-# Below this many known tickets no share says anything.
+# Known tickets from which on `RewriteGuard` judges their share of new texts.
 ENOUGH_TO_DOUBT = 10
 
 
 class Identified(NamedTuple):
-    """A draft with the hash of its text and the identity by which the store knows it again."""
+    """A draft with the hash of its text and the identity by which the store recognises it.
+
+    With `counts_occurrences`, equal drafts of one input are told apart by their occurrence number.
+    """
 
     draft: TicketDraft
     content: str
@@ -22,7 +25,7 @@ class Identified(NamedTuple):
 
 
 def identify(draft: TicketDraft) -> Identified:
-    """Name a draft: by its export's id, by the id this store gave it, or by its content."""
+    """Return a draft with its identity: from its external id, or else from its content."""
     try:
         content = ids.content_hash(draft.subject, draft.description)
         f"{draft.external_id}{draft.customer_id}".encode()
@@ -36,15 +39,15 @@ def identify(draft: TicketDraft) -> Identified:
 
 
 def created_at(draft: TicketDraft, at: str) -> str | None:
-    """Return when the ticket of a draft that is stored `at` was created: then, to the second, unless the draft says so.
+    """Return when a ticket was created: as the draft says, else the second at which it is stored (`at`).
 
-    Of an export's row that does not say so nobody knows.
+    None for a row of an export that does not say.
     """
     return draft.created_at or (None if draft.origin in ("row", "mail") else f"{at[:19]}Z")
 
 
 def new_ticket(item: Identified, ticket_id: str, at: str, run_id: str | None) -> Ticket:
-    """Return the ticket that a draft becomes."""
+    """Return the new ticket of a draft."""
     draft = item.draft
     return Ticket(
         ticket_id,
@@ -79,10 +82,10 @@ def new_ticket(item: Identified, ticket_id: str, at: str, run_id: str | None) ->
 
 
 def updated_ticket(known: Ticket, item: Identified, *, keeps_category: bool = False) -> Ticket | None:
-    """Return the ticket with what the draft says anew, or None where it says nothing new.
+    """Return the ticket updated from a draft, or None if the draft changes nothing.
 
-    Another text makes it `new` again, unless a verdict holds it or its source `keeps_category`. A column that this
-    export lacks changes nothing.
+    A changed text resets the ticket to `new`, unless it has a verdict or its source `keeps_category`. Columns that this
+    export lacks are kept.
     """
     draft = item.draft
     customer_id = draft.customer_id or known.customer_id
@@ -108,7 +111,7 @@ def updated_ticket(known: Ticket, item: Identified, *, keeps_category: bool = Fa
 
 
 def reset(ticket: Ticket) -> Ticket:
-    """Return the ticket as nobody had answered yet."""
+    """Return the ticket without its classification."""
     return ticket._replace(
         status="new",
         category=None,
@@ -125,38 +128,38 @@ def reset(ticket: Ticket) -> Ticket:
 
 
 def changed_fields(before: Ticket, after: Ticket) -> list[str]:
-    """Name the fields of the record that differ, for the audit log."""
+    """Return the names of the changed fields, for the audit log."""
     fields = ("subject", "description", "customer_id", "priority", "created_at", "extra", "status")
     return [field for field in fields if getattr(before, field) != getattr(after, field)]
 
 
 class RewriteGuard:
-    """How many known tickets an input has met, and how many of them it would give another text."""
+    """Counts the known tickets of an input, and those whose text it would change, to detect wrong ids."""
 
     def __init__(self, met: int = 0, rewritten: int = 0) -> None:
         self.met = met
         self.rewritten = rewritten
-        self.before = rewritten  # by the last look, and so given their new text already
+        self.saved = rewritten  # before the latest `add`, and so written already
 
     def add(self, met: int, rewritten: int) -> None:
-        """Count some more."""
-        self.before = self.rewritten
+        """Count a chunk."""
+        self.saved = self.rewritten
         self.met += met
         self.rewritten += rewritten
 
     def doubt(self, source: str) -> InputError | None:
-        """Return the error that stops an import of other tickets under known ids, or None."""
+        """Return the error that stops an import if most known tickets would get another text, or None."""
         if self.met < ENOUGH_TO_DOUBT or self.rewritten * 2 <= self.met:
             return None
         return InputError(
             f'{self.rewritten} of {self.met} tickets of source "{source}" would get another text, '
             "so these seem to be other tickets",
-            hint=f"{f'{self.before} of them were' if self.before else 'none of them was'} changed; give --source NAME",
+            hint=f"{f'{self.saved} of them were' if self.saved else 'none of them was'} changed; give --source NAME",
         )
 
 
 def repeated(item: Identified) -> RowError:
-    """Return the error of an id that stands in one input twice, with different texts."""
+    """Return the error for an external id that occurs twice in an input, with different texts."""
     return RowError(
         f'line {item.draft.line}: the id "{item.draft.external_id}" stands in this input before, with another text',
         hint="if the column holds no ids, say --map external_id=",
@@ -164,7 +167,7 @@ def repeated(item: Identified) -> RowError:
 
 
 def _merged(known: str, draft: TicketDraft) -> str:
-    """Return what else is known of a ticket: a column that this export lacks stays, one that it empties goes."""
+    """Return the merged extra columns: those that this export lacks are kept, those that it has empty are removed."""
     added = encoded(draft.extra)
     if known in (added, "{}"):
         return added
@@ -178,7 +181,7 @@ def encoded(extra: Mapping[str, Any]) -> str:
 
 
 def _encodable(draft: TicketDraft) -> TicketDraft:
-    """Replace halves of surrogate pairs, which JSON can smuggle in and no database takes."""
+    """Replace lone surrogates, which JSON may contain and databases refuse."""
     texts: dict[str, Any] = {
         field: encodable(value) for field, value in draft._asdict().items() if isinstance(value, str)
     }

@@ -1,19 +1,19 @@
-"""Rules of the routing map, and what destinations are owed, with each attempt."""
+"""Routing rules, deliveries and their attempts."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from triage_cli.domain.tickets import Ticket
 
-# What a condition on a column of a ticket's `extra` begins with; the column's name follows.
+# The prefix of a condition on a column of a ticket's `extra`.
 EXTRA = "extra."
 
 
 class Rule(NamedTuple):
-    """A route: the first whose conditions all hold sends the ticket to its destinations.
+    """A route: the first rule whose conditions all hold sends the ticket to its destinations.
 
-    `when` maps `category`, `priority`, `customer_id`, `source`, `verdict` or `extra.COLUMN` to the accepted values; an
-    empty one always holds.
+    `when` maps `category`, `priority`, `customer_id`, `source`, `verdict` or `extra.COLUMN` to the accepted values.
+    Without conditions, a rule matches every ticket.
     """
 
     name: str
@@ -23,12 +23,12 @@ class Rule(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """What one destination is owed for one decision about one ticket.
+    """What one destination gets for one decision about one ticket.
 
-    `revision` is the ticket's own that the decision made, and so its place in history; `targets` all destinations that
-    the decision named, as a JSON list (null, and revision 0, where an older version decided). `doubtful` is 1 where the
-    destination may have it although it accepted nothing: an answer was lost, or a run was cut off at work on it. `kept`
-    is what the destination's answer held and is kept by the configuration, as a JSON object.
+    `revision` is the ticket's revision after the decision; `targets` are all destinations of the decision, as a JSON
+    list (None, and revision 0, if an older version decided). `doubtful` is 1 if the destination may have the delivery
+    without an acceptance, because a response was lost or a run was cut off. `kept` are the values of the destination's
+    response that the configuration keeps, as a JSON object.
     """
 
     delivery_id: str
@@ -54,12 +54,12 @@ class Delivery(NamedTuple):
 
     @property
     def arrived(self) -> bool:
-        """Tell whether the destination has it, or may have it."""
+        """Return whether the destination has it, or may have it."""
         return self.state == "accepted" or self.doubtful == 1
 
 
 class Attempt(NamedTuple):
-    """One try at a delivery: what came back, and how long it took in seconds. `answer` is how a refusal began."""
+    """One attempt at a delivery: its result and duration. `answer` is the beginning of a refusal's body."""
 
     delivery_id: str
     number: int
@@ -71,9 +71,9 @@ class Attempt(NamedTuple):
 
 
 class OutgoingDelivery(NamedTuple):
-    """What a destination is handed: the delivery and the ticket it is about.
+    """A delivery with its ticket, as handed to a destination.
 
-    `earlier` are the deliveries of the ticket that this destination had before, oldest first, where it asks for them.
+    `earlier` are the ticket's earlier deliveries to this destination, oldest first, if it asks for them.
     """
 
     delivery: Delivery
@@ -82,7 +82,7 @@ class OutgoingDelivery(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """A destination has taken a delivery; `kept` is a JSON object of what its answer held."""
+    """The acceptance of a delivery; `kept` are the kept values of the response, as a JSON object."""
 
     status: int | None = None
     seconds: float = 0.0
@@ -90,14 +90,14 @@ class Receipt(NamedTuple):
 
 
 class Routed(NamedTuple):
-    """A ticket after `route` and what its destinations are owed."""
+    """A ticket after `route`, with its deliveries."""
 
     ticket: Ticket
     deliveries: tuple[Delivery, ...] = ()
 
 
 class RoutePlan(NamedTuple):
-    """How to route: dead letters again, deliveries anew, for how many seconds to stay for attempts that fall due."""
+    """The options of `route`: retry dead letters, send all deliveries `again`, wait for `stay` seconds."""
 
     retry_dead: bool = False
     again: bool = False

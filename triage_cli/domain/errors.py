@@ -1,10 +1,10 @@
-"""The one error tree: each error knows its code, its exit code, its HTTP status, and whether it ends a run."""
+"""The errors of the program. Each class has a code, an exit code, an HTTP status, and tells whether it ends a run."""
 
 from triage_cli.domain.exit_codes import ExitCode
 
 
 class TriageError(Exception):
-    """Something the user can be told in one sentence; `hint` says what to do next."""
+    """An error for a user, in one sentence; `hint` says what to do next."""
 
     code = "unexpected"
     exit_code = ExitCode.UNEXPECTED
@@ -22,7 +22,7 @@ class TriageError(Exception):
 
 
 class UsageError(TriageError):
-    """The command was called in a way that cannot be carried out."""
+    """The command cannot be carried out as it was called."""
 
     code = "usage"
     exit_code = ExitCode.USAGE
@@ -30,7 +30,7 @@ class UsageError(TriageError):
 
 
 class ConfigError(UsageError):
-    """The configuration holds mistakes; `problems` lists every one of them."""
+    """The configuration is invalid; `problems` lists all mistakes."""
 
     code = "config"
 
@@ -40,27 +40,27 @@ class ConfigError(UsageError):
 
 
 class InputError(UsageError):
-    """The input is no table of tickets."""
+    """The input cannot be read as a table of tickets."""
 
     code = "input"
 
 
 class StoreError(UsageError):
-    """The database cannot be used as it is: no database, newer than the program, or not writable."""
+    """The database cannot be used: not one of triage, newer than the program, or not writable."""
 
     code = "database"
     http_status = 500
 
 
 class NoDatabaseError(StoreError):
-    """There is no database where one is named, and the command at work makes none."""
+    """There is no database, and this command does not create one."""
 
     def __init__(self, shown: str) -> None:
         super().__init__(f"there is no database at {shown}", hint="triage create FILE makes one, --db names another")
 
 
 class NotFoundError(TriageError):
-    """No ticket has this name."""
+    """Nothing has this name."""
 
     code = "not_found"
     exit_code = ExitCode.NOT_FOUND
@@ -97,7 +97,7 @@ class TooLargeError(UsageError):
 
 
 class RequestTimeoutError(UsageError):
-    """A request's body did not come in time."""
+    """The body of a request did not arrive in time."""
 
     code = "slow"
     http_status = 408
@@ -111,7 +111,7 @@ class MediaTypeError(UsageError):
 
 
 class UnavailableError(TriageError):
-    """A provider, a destination, a remote or the disk does not answer for now: nothing was lost, try later."""
+    """A provider, destination, remote or disk is unavailable for now; nothing was lost."""
 
     code = "unavailable"
     exit_code = ExitCode.UNAVAILABLE
@@ -119,21 +119,21 @@ class UnavailableError(TriageError):
 
 
 class ExhaustedError(UnavailableError):
-    """This process, or its machine, has no more file descriptors or memory: no fault of the other side's."""
+    """This process or its machine has no file descriptors or memory left."""
 
     code = "exhausted"
 
 
 class UnknownOutcomeError(UnavailableError):
-    """It cannot be told whether the other side has taken what it was sent: a later run looks again."""
+    """It is unknown whether the other side has processed a request; a later run checks again."""
 
 
 class TakenOverError(UnavailableError):
-    """Another run has taken this one for dead and goes on with its work."""
+    """Another run has ended this one, because its lease was over, and continues its work."""
 
 
 class BusyError(UnavailableError):
-    """Somebody else is at the same thing just now; `retry_after` is the seconds to wait."""
+    """Somebody else is doing the same just now; `retry_after` is the seconds to wait."""
 
     code = "busy"
     http_status = 409
@@ -144,21 +144,21 @@ class BusyError(UnavailableError):
 
 
 class RateLimitedError(BusyError):
-    """A key has made more requests than it may; `retry_after` is the seconds to wait."""
+    """An API key has used up its rate limit; `retry_after` is the seconds to wait."""
 
     code = "limited"
     http_status = 429
 
 
 class OverloadedError(BusyError):
-    """The server has as much at work as it can; `retry_after` is the seconds to wait."""
+    """The server works at its capacity; `retry_after` is the seconds to wait."""
 
     code = "full"
     http_status = 503
 
 
 class BudgetError(TriageError):
-    """The next call might exceed what may be spent."""
+    """The next call might exceed the budget."""
 
     code = "budget"
     exit_code = ExitCode.BUDGET
@@ -166,7 +166,7 @@ class BudgetError(TriageError):
 
 
 class CheckError(TriageError):
-    """A check the caller asked for did not hold."""
+    """A check that the caller asked for failed."""
 
     code = "check_failed"
     exit_code = ExitCode.CHECK_FAILED
@@ -174,7 +174,7 @@ class CheckError(TriageError):
 
 
 class ItemError(TriageError):
-    """One item failed; the run goes on and ends with 3."""
+    """One item failed; the run continues, and exits with 3."""
 
     code = "failed"
     exit_code = ExitCode.PARTIAL
@@ -211,10 +211,10 @@ class NoRouteError(ItemError):
 
 
 class DeliveryError(ItemError):
-    """A destination did not take a delivery; `final` when asking again cannot help.
+    """A destination did not accept a delivery; `final` if a retry cannot help.
 
-    `doubtful` when it may have taken it all the same: what it said did not arrive. `gone` when the destination says
-    that it is there no more, `answer` is the beginning of what it said.
+    `doubtful` if it may have accepted it, because its response was lost; `gone` if it answered that it does not exist
+    any more; `answer` is the beginning of its response.
     """
 
     code = "delivery_failed"
@@ -242,7 +242,7 @@ class DeliveryError(ItemError):
 
 
 class OfflineError(ItemError):
-    """A delivery waits, since its destination needs the network and that is switched off."""
+    """A delivery waits, because its destination needs the network, which is switched off."""
 
     code = "offline"
     exit_code = ExitCode.OK
@@ -250,10 +250,10 @@ class OfflineError(ItemError):
 
 
 class TemporaryError(TriageError):
-    """One request failed in a way that may pass: the retry loop decides what becomes of it.
+    """One request failed, and a retry may help; raised to the retry loop.
 
-    `retry_after` is what the other side asked for in seconds, `limited` means too many requests, `reached` that
-    there was an answer at all, and `lost` that the other side may have done its work, so that it is to be paid.
+    `retry_after` is the wait that the other side asked for, in seconds; `limited` means too many requests; `reached`
+    that the other side answered; `lost` that it may have processed the request, which must then be paid.
     """
 
     code = "temporary"

@@ -1,10 +1,10 @@
-"""Exit codes, and which of several is told."""
+"""Exit codes, and which one is returned if several apply."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process tells its caller; scripts depend on these numbers."""
+    """The exit codes of the process; scripts depend on these numbers."""
 
     OK = 0
     UNEXPECTED = 1
@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
-# Where several apply, the first of these is told. Not found ends a command by itself, so it stands with the refusals.
+# If several apply, the first of these is returned.
 PRECEDENCE = (
     ExitCode.INTERRUPTED,
     ExitCode.TERMINATED,

@@ -1,4 +1,4 @@
-"""Why a ticket is where it is, in sentences: what was asked, what came back, which rule applied, what happened next."""
+"""Explains in sentences how a ticket was decided and routed, and what happens to it next."""
 
 import json
 import re
@@ -20,9 +20,9 @@ SOURCES = {
     "human": "a person's word",
 }
 
-TYPED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
+SHELL_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 
-DONE = {"forgotten": "its text was forgotten, and what was said about it"}
+OTHER_ACTIONS = {"forgotten": "its text was forgotten, and what was said about it"}
 
 
 def explain(
@@ -31,11 +31,11 @@ def explain(
     owed: Sequence[str] | None = (),
     offline: Collection[str] = (),
 ) -> Iterator[str]:
-    """Yield the story of a ticket, a sentence or two a line, the present state first and then what led to it.
+    """Yield the lines of the explanation: the ticket's present state, then its events, then what is next.
 
-    `categories` are those of today; without them, the ticket's own is taken for one. `owed` are the destinations that
-    the routing map of today would send a ticket to that was routed before; None: no rule of it matches. `offline` are
-    the destinations that wait for the network just now.
+    `categories` are the configured ones; without them, the ticket's category counts as one. `owed` are further
+    destinations to which the present routing map would send a routed ticket; None if no rule matches it. `offline` are
+    the destinations that wait for the network.
     """
     yield _headline(history)
     yield from _unasked(history)
@@ -43,10 +43,10 @@ def explain(
     replies = _replies(history)
     for event in history.events:
         detail = json.loads(event.detail)
-        for sentence in _told(event, detail, history, answers, replies):
-            yield f"{_moment(event.timestamp)}  {sentence}"
+        for sentence in _event_sentences(event, detail, history, answers, replies):
+            yield f"{_timestamp(event.timestamp)}  {sentence}"
     gone = history.ticket.category if categories and history.ticket.category not in (None, *categories) else None
-    yield f"Next: {_cut_off(history, offline)}{_next(history, gone, owed)}"
+    yield f"Next: {_offline_clause(history, offline)}{_next_step(history, gone, owed)}"
 
 
 def _headline(history: History) -> str:
@@ -55,8 +55,8 @@ def _headline(history: History) -> str:
     if t.verdict:
         return f"Ticket {name} is {t.category}, because a person said so; status {t.status}."
     if t.category:
-        return f"Ticket {name} is {t.category}, at a confidence of {_share(t.confidence)}; status {t.status}."
-    share = "" if t.confidence is None else f" at {_share(t.confidence)}"
+        return f"Ticket {name} is {t.category}, at a confidence of {_two_decimals(t.confidence)}; status {t.status}."
+    share = "" if t.confidence is None else f" at {_two_decimals(t.confidence)}"
     guess = f"; the best guess is {t.suggestion}{share}" if t.suggestion else ""
     return f"Ticket {name} has no category{guess}; status {t.status}."
 
@@ -69,7 +69,7 @@ def _unasked(history: History) -> Iterator[str]:
         yield f"{whole} (quotes, signature, banners) are left out of what classifiers read."
 
 
-def _told(
+def _event_sentences(
     event: LoggedEvent,
     detail: Mapping[str, Any],
     history: History,
@@ -78,29 +78,29 @@ def _told(
 ) -> Iterator[str]:
     match event.action:
         case "created" | "updated":
-            yield from _imported(event, detail)
+            yield from _import_sentences(event, detail)
         case "classified":
-            yield from _classified(detail, answers.get(detail.get("decision") or ""), history)
+            yield from _answer_sentences(detail, answers.get(detail.get("decision") or ""), history)
         case "submitted":
             yield f'It was put into a batch of classifier "{detail.get("classifier")}", for half the price.'
         case "returned":
             yield f"It came back from its batch without an answer: {detail.get('why')}."
         case "proposed" | "reclassified":
-            yield from _again(event.action, detail, answers.get(detail.get("decision") or ""), history)
+            yield from _reclassify_sentences(event.action, detail, answers.get(detail.get("decision") or ""), history)
         case "verdict":
-            yield _verdict(event.actor, detail, answers.get(detail.get("decision", "")))
+            yield _verdict_sentence(event.actor, detail, answers.get(detail.get("decision", "")))
         case "routed":
-            yield _routed(detail)
+            yield _routing_sentence(detail)
         case "unroutable":
             yield f"No rule of the routing map matches {detail.get('category')} (map {detail.get('config')})."
         case "delivered" | "delivery_failed" | "dead_letter":
             reply = replies.get((detail.get("delivery", ""), detail.get("attempt", 0)))
-            yield _delivery(event.action, detail, reply)
+            yield _delivery_sentence(event.action, detail, reply)
         case _:
-            yield f"{event.actor}: {DONE.get(event.action, event.action)}."
+            yield f"{event.actor}: {OTHER_ACTIONS.get(event.action, event.action)}."
 
 
-def _imported(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:
+def _import_sentences(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:
     if event.action == "created":
         line = f", line {detail['line']} of the input" if detail.get("line") else ""
         yield f"{event.actor} stored it (source {detail.get('source')}{line})."
@@ -108,7 +108,7 @@ def _imported(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:
         first = ", which is its first one" if "description" in detail.get("fields", ()) else ""
         yield f"{event.actor} stored another mail of its thread{first}; it has {detail['mails']} mails now."
     else:
-        yield f"{event.actor} imported it again and changed {_listed(detail.get('fields'))}."
+        yield f"{event.actor} imported it again and changed {_comma_list(detail.get('fields'))}."
     if detail.get("verdict"):
         was = detail.get("was")
         pulled = event.actor == detail.get("source")  # a person said so there, and whoever pulled has not
@@ -119,13 +119,15 @@ def _imported(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:
         yield f"The input said {detail['said']}; the verdict that there was stays."
 
 
-def _again(action: str, detail: Mapping[str, Any], answer: Classification | None, history: History) -> Iterator[str]:
+def _reclassify_sentences(
+    action: str, detail: Mapping[str, Any], answer: Classification | None, history: History
+) -> Iterator[str]:
     category, was, outcome = detail.get("category"), detail.get("was"), detail.get("outcome")
     if action == "reclassified":
         now = f"so {category} holds instead of {was}" if outcome != "unhoused" else f"{was} is gone: a person decides"
         yield f"The answer of {detail.get('classifier')} was applied, {now}."
         return
-    yield from _classified(detail, answer and answer._replace(threshold=None), history)
+    yield from _answer_sentences(detail, answer and answer._replace(threshold=None), history)
     meaning = {
         "flip": f"So it would be {category} instead of {was}, if that is applied.",
         "confirmed": "That confirms what holds.",
@@ -135,7 +137,7 @@ def _again(action: str, detail: Mapping[str, Any], answer: Classification | None
     yield meaning.get(str(outcome), f"That is not sure enough for a change, so {was} stays.")
 
 
-def _verdict(actor: str, detail: Mapping[str, Any], answer: Classification | None) -> str:
+def _verdict_sentence(actor: str, detail: Mapping[str, Any], answer: Classification | None) -> str:
     if detail.get("category") is None:
         return f"{actor} took the verdict back; the machine's last answer stands again ({detail.get('status')})."
     instead = f" instead of {detail['was']}" if detail.get("was") not in (None, detail["category"]) else ""
@@ -143,7 +145,7 @@ def _verdict(actor: str, detail: Mapping[str, Any], answer: Classification | Non
     return f"{actor} gave the verdict {detail['category']}{instead}{note}"
 
 
-def _classified(detail: Mapping[str, Any], answer: Classification | None, history: History) -> Iterator[str]:
+def _answer_sentences(detail: Mapping[str, Any], answer: Classification | None, history: History) -> Iterator[str]:
     if answer is None:
         yield f"{detail.get('classifier')} was asked; status {detail.get('status')}."
         return
@@ -151,36 +153,36 @@ def _classified(detail: Mapping[str, Any], answer: Classification | None, histor
     about, names = "", []
     if asking is not None:
         names = [name for name, *_ in json.loads(asking.categories)]
-        about = f" ({asking.kind} {asking.model}) was asked which of {_listed(names)} it is"
+        about = f" ({asking.kind} {asking.model}) was asked which of {_comma_list(names)} it is"
     yield f'Classifier "{answer.classifier}"{about or " was asked"}.'
     if answer.error or answer.category is None:
         yield f"It gave no answer: {answer.error or answer.reason or 'it abstained'}."
         return
-    # A rename changes the answers, not what was asked.
-    yield _said(answer, today=bool(names) and answer.category not in names)
+    # A rename changes stored answers, but not stored questions.
+    yield _answer_sentence(answer, renamed=bool(names) and answer.category not in names)
     if detail.get("outcome") == "late":
         yield "That came late: the ticket had moved on meanwhile, so it changed nothing."
     elif detail.get("suspicious"):
-        yield f"Its text speaks to the classifier ({_listed(detail['suspicious'])}), so a person decides."
+        yield f"Its text speaks to the classifier ({_comma_list(detail['suspicious'])}), so a person decides."
     elif answer.threshold is not None:
-        yield _held(answer, answer.threshold, has_next=detail.get("outcome") == "next")
+        yield _threshold_sentence(answer, answer.threshold, has_next=detail.get("outcome") == "next")
 
 
-def _said(answer: Classification, *, today: bool) -> str:
-    former = ", as one of these is named today," if today else ""
+def _answer_sentence(answer: Classification, *, renamed: bool) -> str:
+    former = ", as one of these is named today," if renamed else ""
     if answer.confidence is None:
         why = f": {answer.reason}" if answer.reason else ""
         return f"It answered {answer.category}{former} without a confidence{why}."
     because = f", because of: {answer.reason}" if answer.reason else ""
     source = SOURCES.get(answer.confidence_source or "", answer.confidence_source)
     if answer.raw is not None:
-        source = f"calibrated from {_share(answer.raw)}, {source}"
-    return f"It answered {answer.category}{former} at {_share(answer.confidence)} ({source}){because}."
+        source = f"calibrated from {_two_decimals(answer.raw)}, {source}"
+    return f"It answered {answer.category}{former} at {_two_decimals(answer.confidence)} ({source}){because}."
 
 
-def _held(answer: Classification, threshold: float, *, has_next: bool) -> str:
-    """Say what followed from a threshold."""
-    share = _share(threshold)
+def _threshold_sentence(answer: Classification, threshold: float, *, has_next: bool) -> str:
+    """Return what followed from comparing the confidence with the threshold."""
+    share = _two_decimals(threshold)
     if answer.confidence is not None and answer.confidence >= threshold:
         then = "; the next step is asked as a control" if has_next else ", so it holds"
         return f"That is at or above its threshold of {share}{then}."
@@ -189,17 +191,17 @@ def _held(answer: Classification, threshold: float, *, has_next: bool) -> str:
     return f"That is {below}, so {then}."
 
 
-def _routed(detail: Mapping[str, Any]) -> str:
-    to = _listed(detail.get("to"))
+def _routing_sentence(detail: Mapping[str, Any]) -> str:
+    to = _comma_list(detail.get("to"))
     if not detail.get("new"):
         return f"Rule {detail.get('rule')} names {to}; nothing new was owed (map {detail.get('config')})."
     instead = ", instead of what went before" if detail.get("superseded") else ""
     sent = f"Rule {detail.get('rule')} sends {detail.get('category')} to {to}{instead} (map {detail.get('config')})."
-    return f"{sent} The run was offline, so {_listed(detail['offline'])} waited." if detail.get("offline") else sent
+    return f"{sent} The run was offline, so {_comma_list(detail['offline'])} waited." if detail.get("offline") else sent
 
 
 def _replies(history: History) -> dict[tuple[str, int], str | None]:
-    """Return by delivery and attempt what went wrong and how the refusal began, or what is kept of the answer."""
+    """Return for each (delivery id, attempt number) the error with the response, or the kept values."""
     kept = {d.delivery_id: d.kept for d in history.deliveries if d.kept}
     return {
         (a.delivery_id, a.number): f"{a.error}; it said: {' '.join(a.answer.split())}"
@@ -209,7 +211,7 @@ def _replies(history: History) -> dict[tuple[str, int], str | None]:
     }
 
 
-def _delivery(action: str, detail: Mapping[str, Any], reply: str | None) -> str:
+def _delivery_sentence(action: str, detail: Mapping[str, Any], reply: str | None) -> str:
     where, number = detail.get("destination"), detail.get("attempt")
     answer = f" (answer {detail['response']})" if detail.get("response") is not None else ""
     if action == "delivered":
@@ -221,7 +223,7 @@ def _delivery(action: str, detail: Mapping[str, Any], reply: str | None) -> str:
     return f"{where} did not take it at attempt {number}{answer}{why}."
 
 
-NEXT = {
+NEXT_BY_STATUS = {
     "new": "triage classify asks about it",
     "classified": "triage route sends it on",
     "failed": "the next triage classify asks again",
@@ -233,53 +235,54 @@ NEXT = {
 }
 
 
-def _next(history: History, gone: str | None, owed: Sequence[str] | None) -> str:
+def _next_step(history: History, gone: str | None, owed: Sequence[str] | None) -> str:
     ticket, deliveries = history.ticket, history.deliveries
     if is_forgotten(ticket.identity):
         return "nothing; its text was forgotten, and nothing more is sent."
     failed = f" (it failed {ticket.failures} times: {ticket.error})" if ticket.failures else ""
     pending = [d for d in deliveries if d.state == "pending"]
-    due = f" ({', '.join(map(_due, pending))})" if pending else ""
+    due = f" ({', '.join(map(_due_delivery, pending))})" if pending else ""
     why = f" since {gone} is no category any more" if gone else failed
-    decides = f"a person decides{why}: triage verdict {_typed(history)} CATEGORY, or triage review"
-    sentences = decides if ticket.status == "needs_review" or gone else f"{_stays(history, owed)}{failed}"
-    return f"{_waits(history)}{sentences}{due}."
+    decides = f"a person decides{why}: triage verdict {_shell_name(history)} CATEGORY, or triage review"
+    sentences = decides if ticket.status == "needs_review" or gone else f"{_machine_step(history, owed)}{failed}"
+    return f"{_batch_clause(history)}{sentences}{due}."
 
 
-def _stays(history: History, owed: Sequence[str] | None) -> str:
-    """Say what comes next for a ticket; one that was routed stays where it is, also where the map has changed since."""
+def _machine_step(history: History, owed: Sequence[str] | None) -> str:
+    """Return what comes next for a ticket that needs no person."""
     status = history.ticket.status
     if owed and status != "unroutable":
-        return f"triage route {_typed(history)} sends it to {_listed(owed)}, as the routing map has it now"
+        return f"triage route {_shell_name(history)} sends it to {_comma_list(owed)}, as the routing map has it now"
     if owed is None and status == "routed":
         return "nothing; it stays where it is, though no rule of the routing map matches it now"
-    return NEXT[status]
+    return NEXT_BY_STATUS[status]
 
 
-def _cut_off(history: History, offline: Collection[str]) -> str:
-    """Return which destinations wait for the network."""
+def _offline_clause(history: History, offline: Collection[str]) -> str:
+    """Return a clause about the destinations that wait for the network, or nothing."""
     names = sorted({d.destination for d in history.deliveries if d.state == "pending"} & set(offline))
     waits = "waits" if len(names) == 1 else "wait"
     return f"{', '.join(names)} {waits} until the network is on again (offline now); then " if names else ""
 
 
-def _due(delivery: Delivery) -> str:
+def _due_delivery(delivery: Delivery) -> str:
     after = f" after {delivery.attempts} attempt{'' if delivery.attempts == 1 else 's'}" if delivery.attempts else ""
-    return f"{delivery.destination}{after}, due at {_moment(datetime.fromtimestamp(delivery.due_at, UTC).isoformat())}"
+    due_at = datetime.fromtimestamp(delivery.due_at, UTC).isoformat()
+    return f"{delivery.destination}{after}, due at {_timestamp(due_at)}"
 
 
-def _typed(history: History) -> str:
-    """Return a ticket's name as it can be typed in a shell."""
+def _shell_name(history: History) -> str:
+    """Return a name of the ticket that needs no quoting in a shell."""
     named = history.ticket.external_id or ""
-    return named if TYPED.fullmatch(named) else short(history.ticket.ticket_id)
+    return named if SHELL_SAFE.fullmatch(named) else short(history.ticket.ticket_id)
 
 
-def _moment(at: str) -> str:
+def _timestamp(at: str) -> str:
     return f"{at[:19].replace('T', ' ')}Z"
 
 
-def _waits(history: History) -> str:
-    """Return in whose batch a ticket waits, and since when."""
+def _batch_clause(history: History) -> str:
+    """Return a clause about the batch that the ticket waits in, or nothing."""
     sent = [event for event in history.events if event.action == "submitted"]
     if history.ticket.status != "waiting" or not sent:
         return ""
@@ -287,9 +290,9 @@ def _waits(history: History) -> str:
     return f'it waits in a batch of classifier "{json.loads(sent[-1].detail).get("classifier")}" since {since}; '
 
 
-def _share(number: float | None) -> str:
+def _two_decimals(number: float | None) -> str:
     return "unknown" if number is None else f"{number:.2f}"
 
 
-def _listed(names: Sequence[str] | None) -> str:
+def _comma_list(names: Sequence[str] | None) -> str:
     return ", ".join(names or []) or "nothing"

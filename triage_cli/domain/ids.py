@@ -1,4 +1,4 @@
-"""Names for things: UUIDv7 for what we make, hashes for what must be recognised again."""
+"""Ids: UUIDv7 for new records, and hashes by which tickets, deliveries and answers are recognised."""
 
 import hashlib
 import os
@@ -15,28 +15,28 @@ _entropy: Iterator[str] = iter(())
 def new_id() -> str:
     """Return a UUIDv7 (RFC 9562) that sorts after every earlier one of this process.
 
-    The 12 bits after the version count within a millisecond, as the RFC's method 1 has it; 60 bits are random.
+    The 12 bits after the version are a counter within a millisecond (the RFC's method 1); 60 bits are random.
     """
-    global _last, _entropy  # noqa: PLW0603 - one counter a process is the point
+    global _last, _entropy  # noqa: PLW0603 - the counter is one per process
     with _lock:
         now = time.time_ns() // 1_000_000 << 12
         _last = stamp = now if now > _last else _last + 1
-        tail = next(_entropy, "")
-        if not tail:
+        random_digits = next(_entropy, "")
+        if not random_digits:
             pool = os.urandom(7680).hex()
-            _entropy = (pool[at : at + 15] for at in range(0, len(pool), 15))
-            tail = next(_entropy)
+            _entropy = (pool[start : start + 15] for start in range(0, len(pool), 15))
+            random_digits = next(_entropy)
     head = f"{stamp:015x}"
-    return f"{head[:8]}-{head[8:12]}-7{head[12:]}-8{tail[:3]}-{tail[3:]}"
+    return f"{head[:8]}-{head[8:12]}-7{head[12:]}-8{random_digits[:3]}-{random_digits[3:]}"
 
 
 def is_ticket_id(text: str) -> bool:
-    """Tell whether this has the shape of an id that `new_id` makes."""
+    """Return whether a text has the format of `new_id`."""
     return len(text) == 36 and text[14] == "7" and text.count("-") == 4
 
 
 def now() -> str:
-    """Return the time as ISO 8601 UTC with milliseconds and Z."""
+    """Return the present time as ISO 8601 in UTC, with milliseconds and Z."""
     return timestamp(datetime.now(UTC))
 
 
@@ -46,50 +46,50 @@ def timestamp(moment: datetime) -> str:
 
 
 def ago(seconds: float) -> str:
-    """Return the moment so many seconds ago, as `now` has it."""
+    """Return the time so many seconds ago, in the format of `now`."""
     return timestamp(datetime.now(UTC) - timedelta(seconds=seconds))
 
 
 def content_hash(subject: str | None, description: str | None) -> str:
-    """Return the hash of the text whose change counts. Raises `UnicodeEncodeError` for half surrogates."""
+    """Return the hash of a ticket's text. Raises `UnicodeEncodeError` for lone surrogates."""
     return hashlib.sha256(f"{subject or ''}\0{description or ''}".encode()).hexdigest()[:32]
 
 
 def external_identity(source: str, external_id: str) -> str:
-    """Return the identity of a ticket that its export names; other kinds hold no tab, so none collides.
+    """Return the identity of a ticket with an external id. Other identities contain no tab, so none is equal.
 
-    The id stands first, so that the index over identities also answers for ids of any source.
+    The id comes first, so that the index on identities also finds an id of any source.
     """
     return f"{external_id}\t{source}"
 
 
 def content_identity(source: str, content: str, customer_id: str | None, created_at: str | None) -> str:
-    """Return the identity of a ticket without an id of its own, still without its how-manieth occurrence."""
+    """Return the identity of a ticket without an external id, before its occurrence number is added."""
     fields = f"{source}\0{content}\0{customer_id or ''}\0{created_at or ''}"
     return "#" + hashlib.sha256(fields.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def forgotten(identity: str) -> str:
-    """Return the identity of a ticket once it is forgotten: it recognises the old one, and does not say it."""
+    """Return the identity of a forgotten ticket: a hash of the old one, which an import of it still matches."""
     return "!" + hashlib.sha256(f"forgotten\0{identity}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def is_forgotten(identity: str) -> bool:
-    """Tell whether this is the identity of a ticket that was forgotten."""
+    """Return whether an identity is that of a forgotten ticket."""
     return identity.startswith("!") and len(identity) == 33 and "\t" not in identity
 
 
 def delivery_id(ticket_id: str, category: str, destination: str, nth: int) -> str:
-    """Return the id that one delivery carries over all its attempts; it holds no dot, as Standard Webhooks asks."""
+    """Return the id of a delivery, the same for all its attempts. It has no dot, as Standard Webhooks requires."""
     fields = f"{ticket_id}\0{category}\0{destination}\0{nth}"
     return "msg_" + hashlib.sha256(fields.encode()).hexdigest()[:32]
 
 
 def answer_key(fingerprint: str, text: str) -> str:
-    """Return the name of one question: what is asked (`fingerprint`) about which text."""
+    """Return the key of a question (`fingerprint`) about a text, under which its answer is reused."""
     return hashlib.sha256(f"{fingerprint}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def short(ticket_id: str) -> str:
-    """Return the ending by which people name a ticket: random, unlike the beginning, which is a time."""
+    """Return the last 8 characters of a ticket's id, which people type: they are random, the first ones are a time."""
     return ticket_id[-8:]

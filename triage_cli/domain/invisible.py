@@ -1,15 +1,15 @@
-"""Characters that nobody sees. Guards see through them, outputs show them, and a model is not sent them.
+"""Invisible characters. Guards look through them, outputs show them, and models do not get them.
 
-The one table of the program: Unicode's Default_Ignorable_Code_Point, Cf, Zl and Zp (a test compares it with the
-`regex` package's), and what is drawn as a blank beside Unicode's own blanks. Some of it shapes the letters or the emoji
-that it stands beside, as Persian and a family of emoji are written: that is text and stays, where it stands so.
+The table holds Unicode's Default_Ignorable_Code_Point, Cf, Zl and Zp (a test compares it with the `regex` package), and
+characters that are drawn as blanks without being Unicode blanks. Some of these shape the letters or emoji beside them,
+as in Persian or in emoji of families. There they are part of the text and stay.
 """
 
 import re
 from collections.abc import Callable
 from functools import cache
 
-# Blanks that Unicode counts among letters and symbols: fillers of Hangul and Khitan, an empty Braille cell, a note
+# Letters and symbols that are drawn as blanks: fillers of Hangul and Khitan, an empty Braille cell, a musical note
 # without a head.
 BLANKS = "\u115f\u1160\u2800\u3164\uffa0\U00016fe4\U0001d159"
 # The inner part of a character class.
@@ -18,19 +18,19 @@ TABLE = (
     "\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
     f"\U0001d173-\U0001d17a\U000e0000-\U000e0fff{BLANKS}"
 )
-# Controls but for those that blank or end a line, and halves of surrogate pairs.
+# Control characters except blanks and line ends, and surrogates.
 CONTROLS = "\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff"
 UNSEEN = re.compile(f"[{TABLE}{CONTROLS}]")
 _CONTROL = re.compile(f"[{CONTROLS}]")
 
-# Scripts from Arabic to Sinhala, and those of South-East Asia, Mongolia and Indonesia: joiners choose a letter's form.
+# Scripts in which joiners choose the form of a letter: Arabic to Sinhala, South-East Asia, Mongolia, Indonesia.
 _JOINING = "\u0620-\u0dff\u0f00-\u109f\u1780-\u17b3\u17b6-\u180a\u1810-\u18af\u1900-\u1cff\ua800-\uabff\ufb50-\ufdff"
 _SYMBOL = "\u00a9\u00ae\u203c\u2049\u20e3\u2100-\u27ff\u2900-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
 _IDEOGRAPH = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _SHAPING = "|".join(
     (
         f"(?<=[{_JOINING}])[\u200c\u200d]",
-        f"(?<![{TABLE}])[\u200c\u200d](?=[{_JOINING}])",  # "PDF" and a Persian ending
+        f"(?<![{TABLE}])[\u200c\u200d](?=[{_JOINING}])",  # for example, "PDF" with a Persian ending
         f"(?<=[{_SYMBOL}])\ufe0f?\u200d(?=[{_SYMBOL}])",
         f"(?<=[{_SYMBOL}])[\ufe0e\ufe0f]",
         "(?<=[0-9#*])\ufe0f(?=\u20e3)",
@@ -39,32 +39,32 @@ _SHAPING = "|".join(
         "(?<=[\u1820-\u18aa])[\u180b-\u180f]",
         "(?<=[\u2801-\u28ff])\u2800|\u2800(?=[\u2801-\u28ff])",
         "(?<=[\U00013000-\U0001342f])[\U00013430-\U0001343f]",
-        "[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd]",  # signs that are drawn
+        "[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd]",  # visible signs
     )
 )
-# What shapes nothing has no group; it is tried only where a character of the table stands, since that is quick to see.
-_HIDING = f"(?=[{TABLE}])(?:({_SHAPING})|.)"
+# A shaping character matches with a group, a hidden one without. The lookahead makes the search fast.
+_HIDDEN = f"(?=[{TABLE}])(?:({_SHAPING})|.)"
 _LINE_ENDS = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
-_RUN = re.compile(f"[{TABLE}{CONTROLS}]+")
+_INVISIBLE_RUN = re.compile(f"[{TABLE}{CONTROLS}]+")
 
 
 def is_plain(text: str) -> bool:
-    """Tell whether a text is ASCII of which all can be seen, as most are: quick, and no tab is plain."""
+    """Return whether a text is visible ASCII, as most are: a quick check, for which a tab is not plain."""
     return text.isascii() and text.replace("\n", "").isprintable()
 
 
 def hides(text: str) -> bool:
-    """Tell whether something in a text cannot be seen."""
+    """Return whether a text has invisible characters."""
     return not is_plain(text) and UNSEEN.search(text) is not None
 
 
 def readings(text: str) -> tuple[str, ...]:
-    """Return a text as guards read it: without what nobody sees, and, if that changes it, with blanks in its place."""
-    return (UNSEEN.sub("", text), _RUN.sub(" ", text)) if hides(text) else (text,)
+    """Return the texts that guards check: without invisible characters, and, if there are any, with blanks instead."""
+    return (UNSEEN.sub("", text), _INVISIBLE_RUN.sub(" ", text)) if hides(text) else (text,)
 
 
 def readable(text: str) -> str:
-    """Return a text as a reader sees it: what is invisible is gone but for what shapes its letters."""
+    """Return a text as a reader sees it, without invisible characters except those that shape its letters."""
     if is_plain(text):
         return text
     text = _CONTROL.sub("", _LINE_ENDS.sub("\n", text))
@@ -72,17 +72,17 @@ def readable(text: str) -> str:
 
 
 def each_hiding(text: str, instead: Callable[[str], str]) -> str:
-    """Return a text with something else instead of each character that hides in it: what shapes its letters stays."""
+    """Return a text with each hidden character replaced by `instead(char)`; characters that shape its letters stay."""
     if not hides(text):
         return text
-    return _hiding().sub(lambda match: match.group(1) or instead(match.group()), text)
+    return _hidden_pattern().sub(lambda match: match.group(1) or instead(match.group()), text)
 
 
 @cache
-def _hiding() -> re.Pattern[str]:
-    return re.compile(_HIDING, re.DOTALL)  # 2 ms, for which a start need not wait: most texts hide nothing
+def _hidden_pattern() -> re.Pattern[str]:
+    return re.compile(_HIDDEN, re.DOTALL)  # takes 2 ms, and most texts hide nothing
 
 
 def first_hiding(text: str) -> str:
-    """Return the first character of a text that hides in it, or nothing."""
-    return next((match.group() for match in _hiding().finditer(text) if not match.group(1)), "")
+    """Return the first hidden character of a text, or an empty text."""
+    return next((match.group() for match in _hidden_pattern().finditer(text) if not match.group(1)), "")

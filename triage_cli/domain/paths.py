@@ -1,14 +1,14 @@
-"""Dotted paths into JSON: where a value stands in an answer or an event, such as `issues.0.key`."""
+"""Dotted paths to values in JSON, such as `issues.0.key`."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def lookup(value: Any, path: str) -> Any:
-    """Return what stands at a dotted path; None where nothing stands there.
+    """Return the value at a dotted path, None if there is none.
 
-    In a list a number is an index. Where it is none that the list has, or no number, the segment picks the object with
-    that `id`, as in `custom_fields.360012.value`.
+    In a list, a number is an index. If it is out of range or no number, it selects the object with that `id`, as in
+    `custom_fields.360012.value`.
     """
     for key in path.split("."):
         if isinstance(value, Mapping):

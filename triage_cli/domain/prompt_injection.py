@@ -1,7 +1,7 @@
-"""Ticket text that speaks to a classifier rather than to support: told, never blocked, and no promise of finding all.
+"""Detection of ticket text that is addressed to a classifier; it reports, does not block, and cannot find everything.
 
-A ticket may quote such text in good faith, so what is found here only asks for a person's look. A pattern is tried only
-where one of its literal words stands, and every pattern is bounded: an ordinary ticket costs a few microseconds.
+A ticket may quote such text in good faith, so a finding only sends it to a person. A pattern is tried only if one of
+its literal words occurs, and every pattern is bounded, so an ordinary ticket costs a few microseconds.
 """
 
 import re
@@ -25,119 +25,120 @@ def _sign(kind: str, vocabulary: str, pattern: str) -> _Sign:
     return _Sign(kind, frozenset(vocabulary.split("|")), re.compile(pattern))
 
 
-_SPEAKS = "instructions to the classifier"
-_FORGES = "a forged answer or role"
-_ASKS = "asks for a category by name"
-_HIDES = "hidden text"
-# Texts are lower-case here, blanks are single.
+_INSTRUCTION = "instructions to the classifier"
+_FORGERY = "a forged answer or role"
+_CATEGORY_REQUEST = "asks for a category by name"
+_HIDDEN_TEXT = "hidden text"
+# The patterns are for lower-case texts with single blanks.
 SIGNS = (
     _sign(
-        _SPEAKS,
+        _INSTRUCTION,
         "ignor|disregard|forget|override|bypass|t follow",
         r"(?:ignore|disregard|forget|override|bypass|(?:not|n't) follow)\b[^\n.]{0,30}?\b(?:(?:previous|prior"
         r"|above|earlier|preceding|all|any|your|these|those|system|initial|original)\b[^\n.]{0,25}?\b(?:instruction"
         r"|prompt|rule|guideline|direction|categor)|(?:instructions?|categories|rules|prompt|text) (?:above|before))",
     ),
     _sign(
-        _SPEAKS,
+        _INSTRUCTION,
         "instruction|prompt|override",
         r"\b(?:new|updated|revised|special|additional|system|admin(?:istrator)?|developer|hidden) (?:instructions?"
         r"|prompt|override)(?: for (?:the|this|any|every) [\w -]{1,30})? ?:",
     ),
     _sign(
-        _SPEAKS,
+        _INSTRUCTION,
         "classif|language model| ai|chatbot|llm",
         r"you are (?:now |no longer |actually )?(?:an? |the )?(?:\w+ ){0,3}(?:classifier|language model|ai assistant"
         r"|chatbot|llm)\b",
     ),
     _sign(
-        _SPEAKS,
+        _INSTRUCTION,
         " ai|llm|language model|classif|triage",
         r"\b(?:to|for|note to|attention|dear|hello|hey) (?:the |any |every |all )?(?:\w+ )?(?:ai|llm|language model"
         r"|classifier|classification (?:model|system)|triage (?:bot|system|model))\b ?[:,]",
     ),
     _sign(
-        _SPEAKS,
+        _INSTRUCTION,
         "categor|label|json| word",
         r"\b(?:answer|respond|reply|output) (?:only )?(?:with|in) (?:the )?(?:category|label|json|word)\b",
     ),
     _sign(
-        _SPEAKS,
+        _INSTRUCTION,
         "answer|categor|label|classif",
         r"\b(?:only )?(?:correct|right|valid|expected|true) (?:answer|category|label|classification) (?:here |for this"
         r" (?:\w+ )?)?(?:is|must be|should be)\b",
     ),
-    _sign(_SPEAKS, "ignor", r"ignorier\w{0,2} [^\n.]{0,30}?(?:anweisung|instruktion|regel|vorgabe)"),
+    _sign(_INSTRUCTION, "ignor", r"ignorier\w{0,2} [^\n.]{0,30}?(?:anweisung|instruktion|regel|vorgabe)"),
     _sign(
-        _SPEAKS,
+        _INSTRUCTION,
         "ignor|oublie|olvida|negeer",
         r"(?:ignore[zr]?|oublie[zr]?|ignora|olvida|negeer) [^\n.]{0,30}?(?:instructions|consignes|r[eè]gles"
         r"|instrucciones|instru[cç][oõ]es|istruzioni|regole|reglas|regras|instructies|regels|aanwijzingen)",
     ),
-    _sign(_SPEAKS, "игнорируй", r"игнорируй\w{0,2} [^\n.]{0,40}?(?:инструкци|указани|правил)"),
+    _sign(_INSTRUCTION, "игнорируй", r"игнорируй\w{0,2} [^\n.]{0,40}?(?:инструкци|указани|правил)"),
     _sign(
-        _SPEAKS,
+        _INSTRUCTION,
         "忽略|无视|無視",
         r"(?:忽略|无视)[^\n。]{0,12}(?:指令|指示|说明|规则)|(?:指示|命令|ルール)を?[^\n。]{0,6}無視",
     ),
-    _sign(_FORGES, "categor|label", r"[\"'](?:category|label)[\"'] ?: ?[\"']"),
+    _sign(_FORGERY, "categor|label", r"[\"'](?:category|label)[\"'] ?: ?[\"']"),
     _sign(
-        _FORGES,
+        _FORGERY,
         "<|inst]",
         r"<\|[a-z_]{2,20}\|>|</?(?:start_of_turn|end_of_turn|system|s)>|\[/?inst\]|<</?sys>>"
         r"|</(?:ticket|user|document|data)>",
     ),
     _sign(
-        _FORGES,
+        _FORGERY,
         "system|assistant|developer",
         r"(?:^|\n)\W{0,8}(?:(?:system|assistant)(?: message| prompt)?|developer (?:message|prompt))\W{0,3}:",
     ),
     _sign(
-        _FORGES,
+        _FORGERY,
         " of ticket| of the ticket|prompt|user message",
         r"\b(?:end|begin|start) of (?:the )?(?:ticket|system prompt|user message)\b",
     ),
 )
-# What may stand before a category's name where a ticket asks for it.
-_ASKING = re.compile(
+# What comes before a category's name when a text asks for that category.
+_REQUEST = re.compile(
     r"\b(?:classif(?:y|ied)|categori[sz]ed?|label(?:l?ed)?|treat(?:ed)?|sort(?:ed)?|tag(?:ged)?|mark(?:ed)?|filed?"
     r"|count(?:ed)?|rout(?:e|ed)|handled?|assign(?:ed)?|put|belongs?|goes|falls)\b[^\n.]{0,60}?\b(?:as|to|under|into|in"
     r"|with)\b\W{0,4}(?:(?:an?|the|our|your) )?(?:(?:category|label|queue|class)\b\W{0,3})?$"
     r"|\b(?:category|label|classification|queue)\b ?(?:[:=]|is|to|must be|should be)\W{0,4}$"
 )
-_WORDS = frozenset().union(*(sign.vocabulary for sign in SIGNS))  # each is looked for once in a text
-# Each of these cut at its blanks, which stay: a text that holds it has words that hold the pieces at their ends.
-_PIECES = {word: re.findall(r" ?[^ ]+ ?", word) for word in sorted(_WORDS) if word.isascii()}
-# One of these stands in what `_ASKING` finds.
-_ASKED = (
+_LITERALS = frozenset().union(*(sign.vocabulary for sign in SIGNS))  # each is searched once per text
+# Each literal cut at its blanks, which stay in the pieces: if a text contains it, the text's words contain the pieces.
+_PIECES = {word: re.findall(r" ?[^ ]+ ?", word) for word in sorted(_LITERALS) if word.isascii()}
+# Each match of `_REQUEST` contains one of these.
+_REQUEST_WORDS = (
     "classif", "categor", "label", "treat", "sort", "tag", "mark", "file", "count", "rout", "handle", "assign", "put",
     "belong", "goes", "falls", "queue",
 )  # fmt: skip
-_BEFORE = 110  # characters before a name that are looked at
-_TIMES = 20  # that a name is looked at in one text
-# What no writer of a ticket types: tags outside of a flag, overrides of direction, runs of what is invisible.
+_BEFORE = 110  # characters before a category's name that are searched
+_MAX_OCCURRENCES = 20  # occurrences of a name that are checked in one text
+# What nobody types: tag characters outside of a flag, direction overrides, runs of invisible characters.
 _HIDDEN = re.compile(
     "(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0020-\U000e007f]|[\u202d\u202e]|[\u200b\u2060-\u2064\ufeff\u00ad]{6}"
     "|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4}"
 )
 _BLANKS = re.compile(r"[^\S\n]+")
-_RARE = ("  ", "\t", "\r", "\v", "\f")  # where an ASCII text has none of these, its blanks are single
+_RARE = ("  ", "\t", "\r", "\v", "\f")  # an ASCII text without these has only single blanks
 
 
 class Suspicion:
-    """Looks at texts under one list of categories' names."""
+    """Checks texts, given the names of the categories."""
 
     def __init__(self, labels: Iterable[str]) -> None:
         self._labels = tuple(filter(None, (_folded(readings(label)[0]) for label in labels)))
         pieces = dict.fromkeys(piece for pieces in _PIECES.values() for piece in pieces)
-        bits = {piece: 1 << place for place, piece in enumerate(pieces, start=2)}
+        bits = {piece: 1 << number for number, piece in enumerate(pieces, start=2)}
         longest = [max(label.split() or [""], key=len) for label in self._labels]
-        self._bits = [*bits.items(), *((word, 1) for word in longest), *((word, 2) for word in _ASKED)]
-        # `found` finds something in an ASCII text only where its words' traces together hold all bits of one of these.
+        self._bits = [*bits.items(), *((word, 1) for word in longest), *((word, 2) for word in _REQUEST_WORDS)]
+        # A pre-check: `found` can find something in an ASCII text only if the traces of its words, combined, have all
+        # bits of one of these.
         self.required = [3, *(sum({bits[piece] for piece in pieces}) for pieces in _PIECES.values())]
 
     def traces(self, tokens: Sequence[str]) -> list[int]:
-        """Return of each lower-case word, as bits, which pieces of what `found` looks for it holds."""
+        """Return for each lower-case word which pieces of the literals it contains, as bits."""
         found = [0] * len(tokens)
         text = f" {' '.join(tokens)} "
         starts = list(accumulate((len(word) + 1 for word in tokens[:-1]), initial=1))
@@ -149,39 +150,39 @@ class Suspicion:
         return found
 
     def found(self, text: str) -> tuple[str, ...]:
-        """Name what in a text speaks to a classifier, each kind once."""
+        """Return the kinds of text addressed to a classifier that a text contains."""
         kinds: dict[str, None] = {}
         if not text.isascii() and _HIDDEN.search(text):
-            kinds[_HIDES] = None
+            kinds[_HIDDEN_TEXT] = None
         for reading in readings(text):
-            self._look(_folded(reading), kinds)
+            self._find_kinds(_folded(reading), kinds)
         return tuple(kinds)
 
-    def _look(self, text: str, kinds: dict[str, None]) -> None:
-        present = [word for word in _WORDS if word in text]
+    def _find_kinds(self, text: str, kinds: dict[str, None]) -> None:
+        present = [word for word in _LITERALS if word in text]
         for kind, vocabulary, pattern in SIGNS if present else ():
             if kind not in kinds and not vocabulary.isdisjoint(present) and pattern.search(text):
                 kinds[kind] = None
         for label in self._labels:
-            if label in text and self._asks(text, label):
-                kinds[_ASKS] = None
+            if label in text and self._asks_for(text, label):
+                kinds[_CATEGORY_REQUEST] = None
                 break
 
     @staticmethod
-    def _asks(text: str, label: str) -> bool:
-        at = -1
-        for _ in range(_TIMES):
-            at = text.find(label, at + 1)
-            if at < 0:
+    def _asks_for(text: str, label: str) -> bool:
+        start = -1
+        for _ in range(_MAX_OCCURRENCES):
+            start = text.find(label, start + 1)
+            if start < 0:
                 return False
-            after = at + len(label)
-            if not text[after : after + 1].isalnum() and _ASKING.search(text[max(0, at - _BEFORE) : at]):
+            end = start + len(label)
+            if not text[end : end + 1].isalnum() and _REQUEST.search(text[max(0, start - _BEFORE) : start]):
                 return True
         return False
 
 
 def _folded(text: str) -> str:
-    """Return a text in lower case, its blanks single."""
+    """Return a text in lower case with single blanks."""
     if not text.isascii():
         return _BLANKS.sub(" ", unicodedata.normalize("NFKC", text).casefold())
     text = text.casefold()

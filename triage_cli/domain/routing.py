@@ -1,4 +1,4 @@
-"""Which rule a ticket matches, and what its destinations are owed: pure decisions."""
+"""Routing: which rule a ticket matches, and which deliveries follow."""
 
 from collections.abc import Collection, Iterable, Sequence
 from itertools import count
@@ -9,14 +9,14 @@ from triage_cli.domain.ids import delivery_id
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Ticket
 
-# A ticket in one of these was routed by its category, and stays where it is while nothing that a rule reads changes.
+# The statuses of tickets that were routed; they stay so while no field changes that a rule reads.
 SETTLED = ("routing", "routed", "undeliverable", "unroutable")
-# The fields of a ticket that a rule can read.
+# The fields that rules read.
 READ = ("category", "priority", "customer_id", "source", "confidence", "verdict", "extra")
 
 
 class RoutingDecision(NamedTuple):
-    """What a routing decision changes: deliveries to make, those it makes obsolete, and the ticket's status."""
+    """The result of routing a ticket: new deliveries, superseded ones, and the ticket's status."""
 
     new: tuple[Delivery, ...]
     superseded: tuple[Delivery, ...]
@@ -24,7 +24,7 @@ class RoutingDecision(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """The rules that tickets of a category can match; `covered` tells whether each ticket of it matches one."""
+    """The rules that tickets of a category can match; `covered` if each of them matches one."""
 
     category: str
     rules: tuple[Rule, ...]
@@ -32,7 +32,7 @@ class Reach(NamedTuple):
 
     @property
     def destinations(self) -> tuple[str, ...]:
-        """Return where its tickets can go, in the order of the rules."""
+        """Return the destinations of the rules, in their order."""
         return tuple(dict.fromkeys(name for rule in self.rules for name in rule.to))
 
 
@@ -42,7 +42,7 @@ def match(rules: Iterable[Rule], ticket: Ticket) -> Rule | None:
 
 
 def holds(rule: Rule, ticket: Ticket) -> bool:
-    """Tell whether all conditions of a rule hold. A verdict is as confident as can be."""
+    """Return whether all conditions of a rule hold. A verdict meets every `min_confidence`."""
     if not all(_meets(ticket, name, accepted) for name, accepted in rule.when.items()):
         return False
     if rule.min_confidence is None or ticket.verdict:
@@ -51,7 +51,7 @@ def holds(rule: Rule, ticket: Ticket) -> bool:
 
 
 def _meets(ticket: Ticket, name: str, accepted: Collection[str | bool]) -> bool:
-    """Tell whether one condition holds. A list in a column of `extra` meets it by any of its values."""
+    """Return whether one condition holds. For a list in `extra`, one of its values is enough."""
     if not name.startswith(EXTRA):
         return getattr(ticket, name) in accepted
     value = from_json(ticket.extra).get(name.removeprefix(EXTRA))
@@ -60,9 +60,9 @@ def _meets(ticket: Ticket, name: str, accepted: Collection[str | bool]) -> bool:
 
 
 def woken(before: Ticket, after: Ticket) -> Ticket:
-    """Return a ticket as a change leaves it: one that was routed is to be routed again where a rule may say otherwise.
+    """Return a changed ticket, set to be routed again if it was routed and a field changed that rules read.
 
-    No map is looked at, since the one of the next `route` may be another; what stays where it is costs no delivery.
+    It does not look at the rules, because the next `route` may have other ones. Routing without effect costs nothing.
     """
     if after.status in SETTLED and any(getattr(before, field) != getattr(after, field) for field in READ):
         return after._replace(status="classified")
@@ -70,7 +70,7 @@ def woken(before: Ticket, after: Ticket) -> Ticket:
 
 
 def reach(rules: Iterable[Rule], category: str) -> Reach:
-    """Return where tickets of a category can go. A rule behind one that takes all of them takes none."""
+    """Return the rules that tickets of a category can match, up to the first that matches them all."""
     found: list[Rule] = []
     for rule in rules:
         if category in rule.when.get("category", (category,)):
@@ -91,31 +91,31 @@ def owed(
     due_at: float,
     run_id: str | None,
 ) -> RoutingDecision:
-    """Decide what each destination of a rule is owed; `existing` are the ticket's deliveries, oldest first.
+    """Return the deliveries that follow from a rule; `existing` are the ticket's deliveries, oldest first.
 
-    A destination that holds the ticket under this category is owed nothing, whatever was asked in between, and one that
-    has a delivery pending or dead keeps it. What it accepted it holds until a later decision's delivery has replaced
-    that: coming back is a new delivery. Pending ones of another category or destination are obsolete, as is whatever
-    was not accepted yet when all is sent `again`.
+    A destination gets a new delivery unless it has one under this category that is accepted, pending or dead. An
+    accepted delivery counts until a later decision's delivery has replaced it, so a ticket that returns is delivered
+    again. Deliveries under another category or to other destinations are superseded if they are not accepted yet. With
+    `again`, all deliveries that are not accepted are superseded, and all destinations get new ones.
     """
     category = ticket.category or ""
-    dropped = obsolete([d for d in existing if again or d.category != category or d.destination not in rule.to], at)
-    gone = {d.delivery_id: d for d in dropped}
-    standing = [gone.get(d.delivery_id, d) for d in existing]
-    last = _not_replaced(standing)
-    has = {d.destination for d in last if d.category == category and d.state != "superseded"}
-    own = {d.destination: d.delivery_id for d in last if d.arrived}
-    left = [d.delivery_id for d in last if d.arrived and d.destination not in rule.to]
+    superseded = obsolete([d for d in existing if again or d.category != category or d.destination not in rule.to], at)
+    superseded_by_id = {d.delivery_id: d for d in superseded}
+    current = [superseded_by_id.get(d.delivery_id, d) for d in existing]
+    in_force = _not_replaced(current)
+    has_delivery = {d.destination for d in in_force if d.category == category and d.state != "superseded"}
+    arrived = {d.destination: d.delivery_id for d in in_force if d.arrived}
+    leaving = [d.delivery_id for d in in_force if d.arrived and d.destination not in rule.to]
     new: list[Delivery] = []
     for destination in rule.to:
-        if destination in has and not again:
+        if destination in has_delivery and not again:
             continue
-        replaces = own.get(destination)
-        if replaces is None and left:  # several that the ticket leaves are named by one each, as far as that goes
-            replaces = left.pop() if len(left) > 1 else left[0]
+        replaces = arrived.get(destination)
+        if replaces is None and leaving:  # each new delivery replaces another one that the ticket leaves
+            replaces = leaving.pop() if len(leaving) > 1 else leaving[0]
         new.append(
             Delivery(
-                _new_name(ticket.ticket_id, category, destination, existing),
+                _new_delivery_id(ticket.ticket_id, category, destination, existing),
                 ticket.ticket_id,
                 ticket.decision_id,
                 category,
@@ -134,19 +134,19 @@ def owed(
                 targets=compact(rule.to),
             )
         )
-    status = status_of([*standing, *new], category)
-    return RoutingDecision(tuple(new), dropped, status)
+    status = status_of([*current, *new], category)
+    return RoutingDecision(tuple(new), superseded, status)
 
 
 def earlier(delivery: Delivery, deliveries: Sequence[Delivery]) -> tuple[Delivery, ...]:
-    """Return what a delivery's destination was sent before about its ticket, of the ticket's deliveries."""
+    """Return the earlier deliveries to the same destination, of all deliveries of a ticket."""
     order = [d.delivery_id for d in deliveries]
     before = deliveries[: order.index(delivery.delivery_id)] if delivery.delivery_id in order else deliveries
     return tuple(d for d in before if d.destination == delivery.destination)
 
 
 def decided(before: Ticket, rule: Rule, deliveries: Iterable[Delivery]) -> Ticket:
-    """Return a ticket as a decision leaves it, by all its deliveries as they then are; so it is sent."""
+    """Return a ticket after a routing decision, given all its deliveries after that."""
     return before._replace(
         status=status_of(deliveries, before.category), routed_to=", ".join(rule.to), error=None,
         revision=before.revision + 1, run_id=None,
@@ -154,12 +154,12 @@ def decided(before: Ticket, rule: Rule, deliveries: Iterable[Delivery]) -> Ticke
 
 
 def _not_replaced(deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """Return the deliveries that nothing later has replaced."""
+    """Return the deliveries that no later one has replaced."""
     return [d for n, d in enumerate(deliveries, 1) if not any(_replaces(later, d) for later in deliveries[n:])]
 
 
 def _replaces(later: Delivery, before: Delivery) -> bool:
-    """Tell whether a delivery, once it arrives, takes the ticket away from where an earlier one has brought it."""
+    """Return whether a delivery, once it arrives, takes the ticket away from the destination of an earlier one."""
     if later.state != "pending" and not later.arrived:
         return False
     if later.destination == before.destination:
@@ -169,16 +169,16 @@ def _replaces(later: Delivery, before: Delivery) -> bool:
     return before.destination not in from_json(later.targets)
 
 
-def _new_name(ticket_id: str, category: str, destination: str, existing: Sequence[Delivery]) -> str:
-    """Return the id of the next delivery. What was sent before a category was renamed keeps the old name's id."""
+def _new_delivery_id(ticket_id: str, category: str, destination: str, existing: Sequence[Delivery]) -> str:
+    """Return an unused id for the next delivery. Deliveries from before a rename keep ids with the old name."""
     taken = {d.delivery_id for d in existing}
-    asked = sum(d.destination == destination and d.category == category for d in existing)
-    names = (delivery_id(ticket_id, category, destination, nth) for nth in count(asked))
+    first_number = sum(d.destination == destination and d.category == category for d in existing)
+    names = (delivery_id(ticket_id, category, destination, nth) for nth in count(first_number))
     return next(name for name in names if name not in taken)
 
 
 def obsolete(deliveries: Iterable[Delivery], at: str) -> tuple[Delivery, ...]:
-    """Return those that were still to be accepted, as superseded; what a run has in hand may arrive all the same."""
+    """Return the pending and dead deliveries, superseded. One that a run holds may still arrive: it is doubtful."""
     return tuple(
         d._replace(state="superseded", done_at=at, doubtful=1 if d.run_id else d.doubtful)
         for d in deliveries
@@ -187,7 +187,7 @@ def obsolete(deliveries: Iterable[Delivery], at: str) -> tuple[Delivery, ...]:
 
 
 def status_of(deliveries: Iterable[Delivery], category: str | None) -> str:
-    """Return the status of a ticket whose deliveries stand so; only those of its present category count."""
+    """Return the status of a ticket with these deliveries, of which only those of its present category count."""
     states = {d.state for d in deliveries if d.category == category}
     if "pending" in states:
         return "routing"

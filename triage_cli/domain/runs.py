@@ -1,4 +1,4 @@
-"""Bulk commands: their record, their lease on tickets, and how each item ended."""
+"""Runs of bulk commands: their record, their lease on tickets, and the outcome of each item."""
 
 from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 class Lease(NamedTuple):
-    """A run's hold on the tickets that point to it; the store's clock decides when it is over.
+    """A run's hold on its tickets, by the store's clock, for so many seconds.
 
-    It carries what the run has spent and set aside, in USD (None: as before), so that a killed run's money counts.
+    It carries what the run has spent and reserved, in USD (None: unchanged), so that the money of a killed run counts.
     """
 
     run_id: str
@@ -22,14 +22,14 @@ class Lease(NamedTuple):
 
 
 class Held(NamedTuple):
-    """Which tickets a run holds still, and whether its lease was `unbroken` up to now."""
+    """The tickets that a run still holds, and whether its lease was `unbroken` up to now."""
 
     ticket_ids: frozenset[str]
     unbroken: bool
 
 
 class Run(NamedTuple):
-    """One bulk command; `command_line` is what was typed, without secrets; `pid` is 0 without a process to probe."""
+    """One bulk command; `command_line` holds no secrets; `pid` is 0 if there is no process to check."""
 
     run_id: str
     kind: str
@@ -45,14 +45,14 @@ class Run(NamedTuple):
     counts: str = "{}"
     exit_code: int | None = None
     summary: str | None = None
-    parcel: str = ""  # names the request that began it, where that may come again
+    parcel: str = ""  # identifies the request that began it, if it may be repeated
 
 
 class InputPart(NamedTuple):
-    """One request's part of an input: what the parts before it did.
+    """What the earlier parts of an input did, if it comes in several requests.
 
-    They met so many known tickets, of which so many got another text, and `spent` USD. `parcel` names the request, so
-    that one that comes again is known.
+    `met` is the number of known tickets, `rewritten` of those with another text, `spent` is USD. `parcel` identifies
+    the request, so that a repetition is recognised.
     """
 
     met: int = 0
@@ -67,45 +67,45 @@ WHOLE = InputPart()
 class Action(StrEnum):
     """What was done with one item. The values are the `did` of the wire and the counts of `triage runs`.
 
-    An item of `route` or of a single ticket's request may also end as the status its ticket has.
+    An item of `route`, or of a request about one ticket, may also have its ticket's status.
     """
 
-    # An input's row
+    # A row of an input
     CREATED = "created"  # stored as a new ticket
-    UPDATED = "updated"  # a known ticket got something new
-    UNCHANGED = "unchanged"  # nothing was new, or nothing was to be done
-    REJECTED = "rejected"  # the item is faulty, or its ticket cannot be found; the error says why
+    UPDATED = "updated"  # a known ticket was changed
+    UNCHANGED = "unchanged"  # nothing had changed, or nothing was to be done
+    REJECTED = "rejected"  # the item is invalid, or its ticket was not found; the error says why
 
-    # Statuses of a ticket
-    NEW = "new"  # nobody was asked about it yet
+    # The status of its ticket
+    NEW = "new"  # not classified yet
     CLASSIFIED = "classified"  # a sure answer holds
     NEEDS_REVIEW = "needs_review"  # no sure answer: a person decides
-    FAILED = "failed"  # no answer, or no delivery, came about; the error says why
+    FAILED = "failed"  # there was no answer or delivery; the error says why
     WAITING = "waiting"  # its answer comes with a provider's batch
     ROUTING = "routing"  # a delivery is due later
-    ROUTED = "routed"  # every destination has it
+    ROUTED = "routed"  # all destinations have it
     UNROUTABLE = "unroutable"  # no rule of the routing map matches
     UNDELIVERABLE = "undeliverable"  # a delivery used up its attempts
     FORGOTTEN = "forgotten"  # its text was erased
 
-    # What kept an item from being worked on
+    # The item was not processed
     HELD = "held"  # a verdict owns the ticket, or another run holds it
-    LOCKED = "locked"  # `reclassify` passed it over, since a verdict owns the ticket
+    LOCKED = "locked"  # `reclassify` skipped it, since a verdict owns the ticket
 
     # A person's verdict
     VERDICT = "verdict"  # given
     CLEARED = "cleared"  # taken back
 
-    # `reclassify`: the answer of today beside the category that holds
+    # `reclassify`: the new answer compared with the present category
     CONFIRMED = "confirmed"  # the same category
-    FLIP = "flip"  # another one
-    FLIPPED = "flipped"  # another one, which holds from now on
-    WITHIN = "within"  # another one, by less than the margin that a flip needs
-    UNANSWERED = "unanswered"  # no sure answer, so that the old category stays
-    REHOMED = "rehomed"  # the old category is gone, and a sure answer names another one
-    UNHOUSED = "unhoused"  # the old category is gone, and a person must name another one
+    FLIP = "flip"  # another category
+    FLIPPED = "flipped"  # another category, which was applied
+    WITHIN = "within"  # another category, by less than the margin that a flip needs
+    UNANSWERED = "unanswered"  # no sure answer: the old category stays
+    REHOMED = "rehomed"  # the old category does not exist any more, and a sure answer names another one
+    UNHOUSED = "unhoused"  # the old category does not exist any more, and a person must choose another one
 
-    # An adapter's work
+    # Classifiers and destinations
     ANSWERED = "answered"  # a classifier returned an answer, sure or not
     DELIVERED = "delivered"  # a destination accepted a delivery
 
@@ -113,8 +113,8 @@ class Action(StrEnum):
 class Outcome(NamedTuple, Generic[T]):
     """How one item ended: what was done, and the value or the error.
 
-    `row` is the item's place in the caller's input, None until the caller has given it one. `item` is what was asked,
-    kept for the caller's next step and never sent anywhere.
+    `row` is the item's position in the caller's input, None until the caller has set it. `item` is the input item
+    itself, for the caller's next step; it is never sent over the wire.
     """
 
     row: int | None
@@ -125,14 +125,14 @@ class Outcome(NamedTuple, Generic[T]):
 
     @property
     def place(self) -> int:
-        """Return the row. Raises `TypeError` where the item was given none."""
+        """Return the row. Raises `TypeError` if it is not set."""
         if self.row is None:
             raise TypeError(self)
         return self.row
 
     @property
     def ticket(self) -> Ticket:
-        """Return the ticket that was asked about. Raises `TypeError` where something else was."""
+        """Return the item as a ticket. Raises `TypeError` if it is something else."""
         if not isinstance(self.item, Ticket):
             raise TypeError(self)
         return self.item

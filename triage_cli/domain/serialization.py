@@ -1,4 +1,4 @@
-"""Records to JSON and back: one shape for the command line, files, destinations and the wire."""
+"""Conversion of records to JSON objects, the same for the command line, files, destinations and the wire."""
 
 import json
 import math
@@ -38,7 +38,7 @@ TICKET_KEYS = (
     "error",
     "extra",
 )
-# What `run` adds to the columns of an input.
+# The columns that `run` adds to those of an input.
 ADDED_KEYS = (
     "triage_ticket_id",
     "triage_category",
@@ -52,7 +52,7 @@ EVENT_KEYS = ("seq", "timestamp", "action", "ticket_id", "actor", "run_id", "det
 
 _ticket_values = itemgetter(*(Ticket._fields.index(key) for key in TICKET_KEYS))
 
-# What JSON has no word for (NaN, Infinity) is kept out where it comes in; here is the last guard.
+# NaN and Infinity, which are no JSON, are already refused on input; `allow_nan=False` is the last guard.
 to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -61,18 +61,18 @@ _DIGITS = sys.int_info.default_max_str_digits
 
 
 def number(text: str) -> float | str:
-    """Return a number as JSON writes it; one that no float holds (1e999) stays a text."""
-    found = float(text)
-    return found if math.isfinite(found) else text
+    """Return a JSON number as a float; one that is too large for a float (1e999) stays a text."""
+    value = float(text)
+    return value if math.isfinite(value) else text
 
 
 def integer(text: str) -> int | str:
-    """Return an integer as JSON writes it; one of more digits than Python reads stays a text."""
+    """Return a JSON integer as an int; one with more digits than Python parses stays a text."""
     return int(text) if len(text) <= _DIGITS else text
 
 
 def decoder() -> json.JSONDecoder:
-    """Return a decoder whose values can all be written as JSON again: NaN and Infinity, which are none, become null."""
+    """Return a decoder whose values can all be written as JSON again; NaN and Infinity become None."""
     return json.JSONDecoder(parse_constant=lambda _: None, parse_float=number, parse_int=integer)
 
 
@@ -80,12 +80,12 @@ from_json = decoder().decode
 
 
 def encodable(text: str) -> str:
-    """Return a text as UTF-8 can hold it: halves of surrogate pairs become question marks."""
+    """Return a text that can be encoded as UTF-8: lone surrogates become question marks."""
     return text.encode("utf-8", "replace").decode()
 
 
 def all_encodable(value: Any) -> Any:
-    """Return a value with all texts in it as UTF-8 can hold them."""
+    """Return a JSON value with `encodable` applied to all texts in it."""
     if isinstance(value, str):
         return encodable(value)
     if isinstance(value, Mapping):
@@ -94,7 +94,7 @@ def all_encodable(value: Any) -> Any:
 
 
 def ticket_record(ticket: Ticket) -> dict[str, Any]:
-    """Return the record of a ticket: all keys always, null where unknown."""
+    """Return the record of a ticket, always with all keys; unknown values are None."""
     record: dict[str, Any] = dict(zip(TICKET_KEYS, _ticket_values(ticket), strict=True))
     record["verdict"] = ticket.verdict == 1
     record["extra"] = from_json(ticket.extra) if ticket.extra != "{}" else {}
@@ -119,12 +119,12 @@ def delivery_record(delivery: Delivery, attempts: tuple[Attempt, ...] = ()) -> d
 
 
 def event_record(event: LoggedEvent) -> dict[str, Any]:
-    """Return the record of one event: all that is needed to check its hash."""
+    """Return the record of one event, with all that is needed to verify its hash."""
     return event._asdict() | {"detail": from_json(event.detail)}
 
 
 def decision_data(decision: Decision) -> dict[str, Any]:
-    """Return a decision as an event's data hold it; `last_decision` reads it back."""
+    """Return a decision as the data of an event; `last_decision` reads it back."""
     data: dict[str, Any] = {"status": decision.status, "decision": decision.classification_id}
     if decision.suspicious:
         data["suspicious"] = list(decision.suspicious)
@@ -134,10 +134,9 @@ def decision_data(decision: Decision) -> dict[str, Any]:
 
 
 def last_decision(events: Sequence[LoggedEvent]) -> Decision | None:
-    """Return a ticket's last decision that held; None where there is none about its present text.
+    """Return the last decision that took effect; None if there is none about the ticket's present text.
 
-    `events` are the ticket's, oldest first. An answer that came late holds nothing, nor does one after which a later
-    step is asked, nor a proposal.
+    `events` are the ticket's, oldest first. Late answers, answers before a later step, and proposals have no effect.
     """
     for event in reversed(events):
         detail = json.loads(event.detail)
@@ -151,9 +150,9 @@ def last_decision(events: Sequence[LoggedEvent]) -> Decision | None:
 
 
 def replaced_head(event: LoggedEvent) -> str | None:
-    """Return the head of the log that a restored backup took the place of; None of any other event.
+    """Return the head of the log that a restore replaced; None for any other event.
 
-    Raises `ValueError` where the event was altered so that it is no JSON.
+    Raises `ValueError` if the event was altered so that it is no JSON.
     """
     return str(json.loads(event.detail).get("replaced")) if event.action == "restored" else None
 
@@ -175,10 +174,7 @@ RUN_KEYS = (
 
 
 def run_record(run: Run) -> dict[str, Any]:
-    """Return the record of a bulk command: what it did, how often, for how much and how it ended.
-
-    Without an end it still runs, or was killed (`exit_code` 137); `seconds` counts to the end.
-    """
+    """Return the record of a run. Without `ended_at`, it still runs, or was killed (`exit_code` 137)."""
     record = run._asdict() | {
         "words": run.command_line,
         "counts": from_json(run.counts),
@@ -192,7 +188,7 @@ def run_record(run: Run) -> dict[str, Any]:
 
 
 def outcome_record(outcome: Outcome[Any]) -> dict[str, Any] | None:
-    """Return the record of what an outcome left behind, or None where there is no ticket."""
+    """Return the record of an outcome's value, or None if it has no ticket."""
     value = outcome.value
     if isinstance(value, Decided):
         return ticket_record(value.ticket) | {"asked": value.asked}

@@ -1,4 +1,4 @@
-"""Pure helpers for streams: chunks of a bounded size, and outcomes back in their order."""
+"""Helpers for streams: chunks of bounded size, and outcomes put back in order."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -9,15 +9,15 @@ from triage_cli.domain.runs import Outcome
 T = TypeVar("T")
 
 CHUNK = 1000
-# About so many characters one chunk of tickets may hold; in memory they take a multiple.
+# About how many characters of text a chunk may hold; they take several times that in memory.
 BYTES = 8 << 20
-# Tickets of which only the names are known are read so many at a time: each may hold a megabyte.
+# How many tickets are read at a time if only their ids are known: each may hold a megabyte.
 NAMED = 64
 WINDOW = 4096
 
 
 class Sized(Protocol):
-    """What knows about how many characters it holds."""
+    """An item that knows how many characters it holds, roughly."""
 
     @property
     def size(self) -> int:
@@ -45,40 +45,40 @@ def chunked(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
 
 
 def bounded(items: Iterable[S], size: int = CHUNK) -> Iterator[list[S]]:
-    """Yield lists of up to `size` items, which together hold little more than `BYTES` characters."""
+    """Yield lists of up to `size` items, each list holding little more than `BYTES` characters."""
     chunk: list[S] = []
-    left = BYTES
+    space_left = BYTES
     for item in items:
         chunk.append(item)
-        left -= item.size
-        if left <= 0 or len(chunk) >= size:
+        space_left -= item.size
+        if space_left <= 0 or len(chunk) >= size:
             yield chunk
-            chunk, left = [], BYTES
+            chunk, space_left = [], BYTES
     if chunk:
         yield chunk
 
 
 def first_of(items: Iterable[S]) -> Iterator[S]:
-    """Yield the first items until they hold `BYTES` characters; at least one, if there is one."""
-    left = BYTES
+    """Yield items until they hold `BYTES` characters; at least one, if there is one."""
+    space_left = BYTES
     for item in items:
         yield item
-        left -= item.size
-        if left <= 0:
+        space_left -= item.size
+        if space_left <= 0:
             return
 
 
 def in_order(outcomes: Iterable[Outcome[T]]) -> Iterator[Outcome[T]]:
-    """Yield outcomes by the rows they carry, which must count up from the first row without a gap.
+    """Yield outcomes in the order of their rows, which must be all numbers from 0 on.
 
-    Memory is bounded by the promise that no outcome comes more than `WINDOW` rows after its turn.
+    Memory stays bounded, because no outcome comes more than `WINDOW` rows late.
     """
     early: dict[int, Outcome[T]] = {}
-    turn = 0
+    next_row = 0
     for outcome in outcomes:
         early[outcome.place] = outcome
-        while turn in early:
-            yield early.pop(turn)
-            turn += 1
+        while next_row in early:
+            yield early.pop(next_row)
+            next_row += 1
     for row in sorted(early):
         yield early[row]

@@ -1,7 +1,7 @@
-"""Tickets: what an input says of one, what the store keeps of one, and which ones a command is about.
+"""Tickets, drafts of tickets from an input, and selections of tickets.
 
-Records are named tuples because an import makes four of them a row: built by position they cost a seventh of a frozen
-dataclass, and a class of them a quarter at start-up. Times are ISO 8601 UTC with `Z`; money is USD.
+Records are named tuples, because an import makes four of them per row: built by position, one costs a seventh of a
+frozen dataclass, and its class a quarter at start-up. Times are ISO 8601 UTC with `Z`; money is USD.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,9 +37,9 @@ URGENCY: Mapping[str | None, int] = {"urgent": 0, "high": 1, "normal": 2, None: 
 
 
 class Category(NamedTuple):
-    """A label a ticket may get; description and examples are what every classifier reads, `was` its former names.
+    """A label that a ticket may get. Classifiers read its description and examples; `was` are its former names.
 
-    `root` is the name under which the store first knew it (empty: this one), so that a rename changes no question.
+    `root` is its first name in the store (empty: this one), so that a rename does not change the question.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Category(NamedTuple):
 
 
 class Renamed(NamedTuple):
-    """A category's rename as carried out in a store: its first name there, and how many tickets followed."""
+    """A rename of a category in a store: `root` is its first name there, `moved` the number of changed tickets."""
 
     old: str
     new: str
@@ -59,14 +59,14 @@ class Renamed(NamedTuple):
 
 
 class TicketDraft(NamedTuple):
-    """What an input says of one ticket, before the store has seen it.
+    """A ticket as read from an input, before it is stored.
 
-    `row` is the record's place in its input and `line` the line it starts on; `cells` are the row as it was, kept for
-    `run`; `extra` holds every column that is no field of ours, and texts of ours that could not be understood; `silent`
-    names what could stand there, and is there and empty. Of an input that comes in parts, `seen` is how often the parts
-    before have shown this draft's identity. `size` is about how many characters its row holds. `origin` is how it came:
-    as a row of an input, as a mail (whose thread `external_id` names), typed as a command's options, or as a request of
-    its own. `changed_at` is when its source last changed it, as ISO 8601 UTC, where that is known.
+    `row` is its position in the input (from 0), `line` the line on which it starts. `cells` is the original row, for
+    `run`. `extra` holds the columns that are no ticket field, and texts of ticket fields that could not be parsed;
+    `silent` names the columns of `extra` that are empty. If an input comes in parts, `seen` is how often the earlier
+    parts had this identity. `size` is the approximate number of characters of the row. `origin` is a row of an input, a
+    mail (whose thread `external_id` names), options typed at a command, or a request of its own.
+    `changed_at` is when its source last changed it (ISO 8601 UTC), if known.
     """
 
     row: int = 0
@@ -95,9 +95,9 @@ class TicketDraft(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """A row that cannot become a ticket: why, and the row as it was; of one that is very long, `raw` is its beginning.
+    """A row that cannot become a ticket, with the reason and the original text.
 
-    `rest` yields what follows `raw`, from a file.
+    `raw` is only the beginning of a very long row, and `rest` yields the remainder from a file.
     """
 
     row: int
@@ -109,12 +109,12 @@ class Rejected(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Return about how many characters it holds in memory."""
+        """Return the approximate number of characters in memory."""
         return len(self.raw)
 
 
 class VerdictDraft(NamedTuple):
-    """A person's category for the ticket of this name (None: taken back); `row` is its place in the input."""
+    """A person's category for the ticket `name` (None: taken back); `row` is its position in the input."""
 
     row: int
     name: str
@@ -123,10 +123,10 @@ class VerdictDraft(NamedTuple):
 
 
 class Ticket(NamedTuple):
-    """One ticket as stored; the order of the fields is that of the table's columns.
+    """A stored ticket; the fields are in the order of the table's columns.
 
-    `identity` is what makes an import recognise it, `revision` grows with each change, `run_id` is the run that holds
-    it, `extra` a JSON object. `verdict` is 1 where a human's category holds.
+    By its `identity` an import recognises it; `revision` grows with each change; `run_id` is the run that holds it;
+    `extra` is a JSON object; `verdict` is 1 if a person set the category.
     """
 
     ticket_id: str
@@ -160,7 +160,7 @@ class Ticket(NamedTuple):
 
     @classmethod
     def of_text(cls, text: str, *, ticket_id: str, source: str) -> Self:
-        """Return a ticket that is a text alone and is stored nowhere: for asking a classifier about it."""
+        """Return a ticket that is not stored and has only a text, to ask a classifier about it."""
         return cls(
             ticket_id=ticket_id,
             identity="",
@@ -188,14 +188,14 @@ class Ticket(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Return about how many characters it holds."""
+        """Return the approximate number of characters."""
         return len(self.subject or "") + len(self.description or "") + len(self.extra)
 
 
 class Selection(NamedTuple):
-    """Which tickets: by id, or all that match; `after` continues an ordered walk where it stopped.
+    """A selection of tickets, by ids or conditions; `after` continues behind the last ticket of an earlier page.
 
-    `order` is `newest`, `urgent` (then the oldest), or `review`: what waits for a person, the most informative first.
+    `order` is `newest`, `urgent` (then the oldest first), or `review` (the most informative for a person first).
     """
 
     ids: tuple[str, ...] | None = None

@@ -1,4 +1,4 @@
-"""Read models: a ticket with its history, why it is where it is, and counts."""
+"""Read models: the history of a ticket, its explanation, and counts."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from triage_cli.domain.tickets import Ticket
 
 
 class History(NamedTuple):
-    """Everything known of one ticket, oldest first."""
+    """One ticket with all its records, oldest first."""
 
     ticket: Ticket
     classifications: tuple[Classification, ...]
@@ -21,7 +21,7 @@ class History(NamedTuple):
 
 
 class Why(NamedTuple):
-    """How a ticket was decided, in sentences, and what happens next."""
+    """The explanation of a ticket, in sentences."""
 
     ticket_id: str
     status: str
@@ -31,9 +31,9 @@ class Why(NamedTuple):
 class Stats(NamedTuple):
     """Counts over the whole store; `deliveries` maps destination to state to count.
 
-    `waiting` maps a classifier to what its provider's batches hold: `tickets`, `batches`, and `since` when. `audited`
-    maps a cascade's step to how many of its sure answers the next step was asked to confirm (`asked`), and how often it
-    did (`agreed`): where the share falls, the step has drifted.
+    `waiting` maps a classifier to its open batches: `tickets`, `batches`, and `since` when. `audited` maps a step of a
+    cascade to how many of its sure answers were checked by the next step (`asked`), and how many of these it confirmed
+    (`agreed`); a falling share shows that the step has drifted.
     """
 
     tickets: int
@@ -49,9 +49,9 @@ class Stats(NamedTuple):
 
 
 class Gauges(NamedTuple):
-    """What a monitor watches; `deliveries` maps (destination, state), the answers' numbers are by classifier.
+    """Counts for monitoring: deliveries by (destination, state); answers, failures and cost by classifier.
 
-    `oldest_new` is when the ticket that waits longest for its classification was stored.
+    `oldest_new` is the time at which the oldest unclassified ticket was stored.
     """
 
     by_status: Mapping[str, int]

@@ -1,4 +1,4 @@
-"""Signatures of webhooks, by Standard Webhooks 1.0: what we send and what we are sent is signed alike."""
+"""Signatures of outgoing and incoming webhooks, by Standard Webhooks 1.0."""
 
 import base64
 import hashlib
@@ -9,7 +9,7 @@ from triage_cli.domain.errors import DeliveryError
 
 
 def secret_of(text: str) -> bytes:
-    """Return the bytes of a secret: what `whsec_` has in base64, or the text itself."""
+    """Return the bytes of a secret: base64 after `whsec_`, or else the text itself."""
     if not text.startswith("whsec_"):
         return text.encode()
     try:
@@ -19,7 +19,7 @@ def secret_of(text: str) -> bytes:
 
 
 def signature(secrets: Sequence[bytes], message_id: str, timestamp: int, body: bytes) -> str:
-    """Return the header that signs a message, one signature a secret so that secrets can be rotated."""
+    """Return the signature header of a message, with one signature per secret, so that secrets can be rotated."""
     signed_content = f"{message_id}.{timestamp}.".encode() + body
     signed = (base64.b64encode(hmac.digest(secret, signed_content, hashlib.sha256)).decode() for secret in secrets)
     return " ".join(f"v1,{text}" for text in signed)

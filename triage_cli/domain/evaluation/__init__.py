@@ -1,1 +1,1 @@
-"""How right a classifier is, and what its confidence is worth: pure figures over labelled answers."""
+"""Evaluating classifiers on labelled tickets: metrics, calibration, cross-validation."""

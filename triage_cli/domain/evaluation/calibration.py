@@ -1,4 +1,4 @@
-"""From what a classifier says of its confidence to how often that is right: a curve fitted to labelled answers."""
+"""Calibration: curves from a classifier's confidence to a probability, fitted to labelled answers."""
 
 import math
 from bisect import bisect_right
@@ -7,46 +7,46 @@ from typing import NamedTuple
 
 Pair = tuple[float, bool]  # confidence, right
 
-LEAST = 30  # labelled answers to fit a curve to
+LEAST = 30  # labelled answers that a fit needs
 FOLDS = 5
 EDGE = 1e-4
-PLAINLY = 0.98  # of the smooth curve's loss: a stepped one bends to chance, so that it must be plainly better
+MARGIN = 0.98  # isotonic curves overfit easily, so their loss must be below this share of the sigmoid's
 GRID = [EDGE, 0.001, 0.005, *(n / 50 for n in range(1, 50)), 0.99, 0.995, 0.999, 1 - EDGE]
 
 
 class Curve(NamedTuple):
-    """A rising line through points (confidence as said, share that is right), and how it was found."""
+    """A rising piecewise linear curve through points (confidence, share that is right), and how it was fitted."""
 
     points: tuple[tuple[float, float], ...]
     method: str
 
     def __call__(self, confidence: float) -> float:
         """Return the probability that an answer of this confidence is right."""
-        place = bisect_right(self.points, (confidence, math.inf))
-        if place == 0:
+        index = bisect_right(self.points, (confidence, math.inf))
+        if index == 0:
             return self.points[0][1]
-        if place == len(self.points):
+        if index == len(self.points):
             return self.points[-1][1]
-        (left, low), (right, high) = self.points[place - 1], self.points[place]
+        (left, low), (right, high) = self.points[index - 1], self.points[index]
         return low + (high - low) * (confidence - left) / (right - left)
 
 
 def fit(pairs: Sequence[Pair]) -> Curve:
-    """Return a sigmoid curve (Platt 1999, on the logit), or an isotonic one where held-out answers are told better."""
+    """Return a sigmoid curve (Platt 1999, on the logit), or an isotonic one if that is better on held-out answers."""
     smooth, stepped = (_held_out_loss(pairs, method) for method in (sigmoid, isotonic))
-    return isotonic(pairs) if stepped < PLAINLY * smooth else sigmoid(pairs)
+    return isotonic(pairs) if stepped < MARGIN * smooth else sigmoid(pairs)
 
 
 def held_out(pairs: Sequence[Pair], method: Callable[[Sequence[Pair]], Curve] = fit) -> list[Pair]:
-    """Return the answers with the confidence that a curve fitted to the others gives them: an honest check of `fit`."""
-    ordered = sorted(range(len(pairs)), key=lambda place: pairs[place])
-    found = list(pairs)
+    """Return each answer with the confidence from a curve that was fitted to the other folds (cross-validation)."""
+    ordered = sorted(range(len(pairs)), key=lambda index: pairs[index])
+    calibrated = list(pairs)
     for fold in range(FOLDS):
-        held = ordered[fold::FOLDS]
-        curve = method([pairs[place] for place in set(range(len(pairs))) - set(held)])
-        for place in held:
-            found[place] = (curve(pairs[place][0]), pairs[place][1])
-    return found
+        held_out_rows = ordered[fold::FOLDS]
+        curve = method([pairs[index] for index in set(range(len(pairs))) - set(held_out_rows)])
+        for index in held_out_rows:
+            calibrated[index] = (curve(pairs[index][0]), pairs[index][1])
+    return calibrated
 
 
 def _held_out_loss(pairs: Sequence[Pair], method: Callable[[Sequence[Pair]], Curve]) -> float:
@@ -59,13 +59,13 @@ def sigmoid(pairs: Sequence[Pair]) -> Curve:
     right = sum(r for _, r in pairs)
     high, low = (right + 1) / (right + 2), 1 / (len(pairs) - right + 2)
     points = [(_logit(c), high if r else low) for c, r in pairs]
-    slope, lift = 1.0, 0.0
+    slope, intercept = 1.0, 0.0
     for _ in range(50):
         g0 = g1 = h00 = h01 = 0.0
         h11 = 1e-3
-        for x, aim in points:
-            p = _logistic(slope * x + lift)
-            error, w = p - aim, p * (1 - p)
+        for x, target in points:
+            p = _logistic(slope * x + intercept)
+            error, w = p - target, p * (1 - p)
             g0, g1 = g0 + error, g1 + error * x
             h00, h01, h11 = h00 + w, h01 + w * x, h11 + w * x * x
         g1 += 1e-3 * (slope - 1)
@@ -73,23 +73,23 @@ def sigmoid(pairs: Sequence[Pair]) -> Curve:
         determinant = h00 * h11 - h01 * h01
         if determinant <= 1e-12:
             break
-        step_lift, step_slope = (h11 * g0 - h01 * g1) / determinant, (h00 * g1 - h01 * g0) / determinant
-        largest = max(abs(step_lift), abs(step_slope))
+        step_intercept, step_slope = (h11 * g0 - h01 * g1) / determinant, (h00 * g1 - h01 * g0) / determinant
+        largest = max(abs(step_intercept), abs(step_slope))
         scale = min(1.0, 2 / largest) if largest else 0.0
-        lift, slope = lift - scale * step_lift, slope - scale * step_slope
+        intercept, slope = intercept - scale * step_intercept, slope - scale * step_slope
         if largest < 1e-6:
             break
-    if slope <= 0:  # what was said more surely was right less often: the confidence says nothing
+    if slope <= 0:  # higher confidence was right less often, so it means nothing
         return Curve(((0.0, right / len(pairs)),), "constant")
-    return Curve(tuple((x, _logistic(slope * _logit(x) + lift)) for x in GRID), "sigmoid")
+    return Curve(tuple((x, _logistic(slope * _logit(x) + intercept)) for x in GRID), "sigmoid")
 
 
 def isotonic(pairs: Sequence[Pair]) -> Curve:
-    """Return a rising line through pooled neighbours (pool adjacent violators), each drawn a little to the middle."""
+    """Return an isotonic curve (pool adjacent violators), its shares smoothed towards one half."""
     sums: dict[float, list[float]] = {}
     for confidence, right in pairs:
-        at = sums.setdefault(confidence, [0.0, 0.0, 0.0])
-        sums[confidence] = [at[0] + confidence, at[1] + right, at[2] + 1]
+        totals = sums.setdefault(confidence, [0.0, 0.0, 0.0])
+        sums[confidence] = [totals[0] + confidence, totals[1] + right, totals[2] + 1]
     blocks: list[list[float]] = []  # sum of confidences, right, n
     for _, block in sorted(sums.items()):
         blocks.append(block)
@@ -97,10 +97,10 @@ def isotonic(pairs: Sequence[Pair]) -> Curve:
             last = blocks.pop()
             blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
     points = [(total / n, (right + 1) / (n + 2)) for total, right, n in blocks]
-    rising, top = [], 0.0
+    rising, highest = [], 0.0
     for confidence, height in points:
-        top = max(top, height)
-        rising.append((confidence, top))
+        highest = max(highest, height)
+        rising.append((confidence, highest))
     return Curve(tuple(rising), "isotonic")
 
 

@@ -1,4 +1,4 @@
-"""Labelled texts into folds: texts that say the same stand in one fold, each fold has its share of every label."""
+"""Splitting labelled texts into folds: near duplicates stay together, and labels are spread evenly."""
 
 import re
 from collections import Counter, defaultdict
@@ -8,34 +8,34 @@ from zlib import crc32
 
 NUMBER = re.compile(r"\d+")
 WORD = re.compile(r"[^\W_]{2,}|0+")
-LONG = 12  # distinct words from which on two texts may be near duplicates without having the same ones
-# Long texts that share 9 words of 10 agree in one of these bands in 4 cases of 5, those that share 1 of 5 hardly ever.
+LONG = 12  # distinct words from which on texts with nearly the same words count as near duplicates
+# MinHash bands: texts that share 9 words of 10 agree in a band 4 times in 5, with 1 of 5 almost never.
 BANDS, ROWS = 5, 10
 
 
 def groups_of(texts: Sequence[str]) -> list[int]:
-    """Return each text's group: the same for texts with the same words whatever their order, numbers and case.
+    """Return the group number of each text: equal for the same words, whatever their order, numbers and case.
 
-    Long texts are grouped where they have nearly the same words (MinHash).
+    Long texts are grouped if they have nearly the same words (MinHash).
     """
     parent = list(range(len(texts)))
 
-    def root(of: int) -> int:
-        while parent[of] != of:
-            parent[of] = parent[parent[of]]
-            of = parent[of]
-        return of
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
 
-    first: dict[Hashable, int] = {}
+    first_by_key: dict[Hashable, int] = {}
     hashes: dict[str, list[int]] = {}
-    for number, text in enumerate(texts):
+    for index, text in enumerate(texts):
         distinct = set(WORD.findall(NUMBER.sub("00", text.casefold())))
         keys: list[Hashable] = [frozenset(distinct) if distinct else text]
         if len(distinct) >= LONG:
             keys += _bands(distinct, hashes)
         for key in keys:
-            parent[root(number)] = root(first.setdefault(key, number))
-    return [root(number) for number in range(len(texts))]
+            parent[root(index)] = root(first_by_key.setdefault(key, index))
+    return [root(index) for index in range(len(texts))]
 
 
 def _bands(distinct: set[str], hashes: dict[str, list[int]]) -> list[Hashable]:
@@ -47,21 +47,21 @@ def _bands(distinct: set[str], hashes: dict[str, list[int]]) -> list[Hashable]:
 
 
 def folds_of(labels: Sequence[Hashable], groups: Sequence[Hashable], number: int, seed: int = 0) -> list[int]:
-    """Return each text's fold: groups stay whole, and each label is spread as evenly as that allows."""
+    """Return the fold of each text: groups stay together, and each label is spread as evenly as that allows."""
     members: dict[Hashable, list[int]] = defaultdict(list)
-    for place, group in enumerate(groups):
-        members[group].append(place)
+    for index, group in enumerate(groups):
+        members[group].append(index)
     order = sorted(members.values(), key=len, reverse=True)
     Random(seed).shuffle(order)  # noqa: S311 - repeatable on purpose
     order.sort(key=len, reverse=True)
-    filled: dict[Hashable, list[int]] = defaultdict(lambda: [0] * number)
+    label_counts: dict[Hashable, list[int]] = defaultdict(lambda: [0] * number)
     sizes = [0] * number
     folds = [0] * len(labels)
-    for places in order:
-        label = Counter(labels[place] for place in places).most_common(1)[0][0]
-        fold = min(range(number), key=lambda f: (filled[label][f], sizes[f]))
-        for place in places:
-            folds[place] = fold
-            filled[labels[place]][fold] += 1
-        sizes[fold] += len(places)
+    for indexes in order:
+        label = Counter(labels[index] for index in indexes).most_common(1)[0][0]
+        fold = min(range(number), key=lambda f: (label_counts[label][f], sizes[f]))
+        for index in indexes:
+            folds[index] = fold
+            label_counts[labels[index]][fold] += 1
+        sizes[fold] += len(indexes)
     return folds

@@ -1,4 +1,4 @@
-"""Figures over answers to labelled tickets: accuracy, F1, confusion, each threshold's outcome, calibration error."""
+"""Metrics of answers to labelled tickets: accuracy, F1, confusion matrix, thresholds, calibration error."""
 
 import math
 from collections import Counter
@@ -11,7 +11,7 @@ THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 class Graded(NamedTuple):
-    """One labelled ticket and the answer it got: the best guess (None: none was given), sure or not."""
+    """One labelled ticket and its answer: the best guess (None: there is none), sure or not."""
 
     truth: str
     guess: str | None
@@ -21,12 +21,12 @@ class Graded(NamedTuple):
 
     @property
     def right(self) -> bool:
-        """Tell whether the best guess is the label."""
+        """Return whether the best guess is the label."""
         return self.truth == self.guess
 
 
 class Bin(NamedTuple):
-    """Answers of like confidence: how many, their mean confidence, the share that is right."""
+    """Answers with similar confidence: their number, their mean confidence, the share that is right."""
 
     n: int
     confidence: float
@@ -34,23 +34,23 @@ class Bin(NamedTuple):
 
 
 def wilson(right: int, n: int, z: float = Z) -> tuple[float, float]:
-    """Return the interval that holds the true share with 95 % (Wilson 1927); 0 to 1 where there is nothing."""
+    """Return the 95 % confidence interval of a share (Wilson 1927); (0, 1) if `n` is 0."""
     if not n:
         return 0.0, 1.0
     share, squared = right / n, z * z
     middle = (share + squared / (2 * n)) / (1 + squared / n)
     half = z / (1 + squared / n) * math.sqrt(share * (1 - share) / n + squared / (4 * n * n))
-    # At the ends rounding would leave a trace.
+    # Exact at the ends, without rounding errors.
     return 0.0 if not right else middle - half, 1.0 if right == n else middle + half
 
 
 def share(rows: Sequence[Graded]) -> float:
-    """Return the share of right guesses, 0 of none."""
+    """Return the share of right guesses; 0 if there are no rows."""
     return sum(row.right for row in rows) / len(rows) if rows else 0.0
 
 
 def per_category(rows: Sequence[Graded], names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return each category's number of tickets, precision, recall with its interval, and F1."""
+    """Return for each category its number of tickets, precision, recall with interval, and F1."""
     right = Counter(row.truth for row in rows if row.right)
     true, guessed = Counter(row.truth for row in rows), Counter(row.guess for row in rows)
     found = {}
@@ -73,40 +73,41 @@ def macro_f1(rows: Sequence[Graded]) -> float:
 
 
 def confusion(rows: Sequence[Graded], names: Sequence[str]) -> list[list[int]]:
-    """Return how often each label (rows) was guessed as each category (columns); the last column is no guess."""
+    """Return the confusion matrix as (label, guess) counts; the last column is no guess."""
     counts = Counter((row.truth, row.guess) for row in rows)
     return [[counts[truth, guess] for guess in (*names, None)] for truth in names]
 
 
 def majority(rows: Sequence[Graded]) -> float:
-    """Return the accuracy of always naming the commonest label."""
+    """Return the accuracy of always guessing the most frequent label."""
     return max(Counter(row.truth for row in rows).values()) / len(rows) if rows else 0.0
 
 
 def thresholds(
     rows: Sequence[Graded], outside: Sequence[Graded] = (), own: float | None = None
 ) -> list[dict[str, Any]]:
-    """Return what each threshold would let pass: coverage, and how many of the answered are wrong.
+    """Return for each threshold the coverage, and the errors among the answered tickets.
 
-    `outside` are tickets of no category, which are answered wrongly where they are answered at all; `own` is the
-    threshold in use.
+    `outside` are tickets of no category, for which every answer is wrong; `own` is the threshold in use.
     """
     everything = [*rows, *outside]
-    found = []
+    results = []
     for threshold in sorted({*THRESHOLDS, *(() if own is None else (own,))}):
-        passed = [row for row in everything if row.confidence is not None and row.confidence >= threshold and row.guess]
-        wrong = sum(not row.right for row in passed)
-        low, high = wilson(wrong, len(passed))
-        found.append({
-            "threshold": threshold, "answered": len(passed), "abstained": len(everything) - len(passed),
-            "coverage": len(passed) / len(everything) if everything else 0.0, "wrong": wrong,
-            "error": wrong / len(passed) if passed else None, "error_interval": [low, high],
+        answered = [
+            row for row in everything if row.confidence is not None and row.confidence >= threshold and row.guess
+        ]
+        wrong = sum(not row.right for row in answered)
+        low, high = wilson(wrong, len(answered))
+        results.append({
+            "threshold": threshold, "answered": len(answered), "abstained": len(everything) - len(answered),
+            "coverage": len(answered) / len(everything) if everything else 0.0, "wrong": wrong,
+            "error": wrong / len(answered) if answered else None, "error_interval": [low, high],
         })  # fmt: skip
-    return found
+    return results
 
 
 def reliability(rows: Iterable[Graded], bins: int = BINS) -> list[Bin]:
-    """Return the answers that have a confidence, in bins of equal width (Guo et al. 2017), empty ones not."""
+    """Return the answers with a confidence in bins of equal width (Guo et al. 2017), without empty bins."""
     found: list[list[tuple[float, bool]]] = [[] for _ in range(bins)]
     for row in rows:
         if row.confidence is not None:
@@ -115,14 +116,14 @@ def reliability(rows: Iterable[Graded], bins: int = BINS) -> list[Bin]:
 
 
 def calibration_error(rows: Sequence[Graded]) -> float | None:
-    """Return the expected calibration error over ten bins; None where no answer has a confidence."""
+    """Return the expected calibration error over ten bins; None if no answer has a confidence."""
     bins = reliability(rows)
     n = sum(b.n for b in bins)
     return sum(b.n * abs(b.confidence - b.right) for b in bins) / n if n else None
 
 
 class Scored(NamedTuple):
-    """One classifier on one labelled file; the record of `eval`. The first ten are the contract's, the others more."""
+    """The metrics of one classifier on one labelled file: the record that `eval` prints."""
 
     classifier: str
     n: int
@@ -148,7 +149,7 @@ def scored(
     classifier: str, rows: Sequence[Graded], names: Sequence[str], *, own: float | None = None, cost: float = 0.0,
     seconds: float = 0.0, failed: int = 0, reused: int = 0,
 ) -> Scored:  # fmt: skip
-    """Return all figures of one classifier; rows whose label is no category count as tickets of no category."""
+    """Return all metrics of one classifier; rows whose label is no category count as `outside`."""
     inside = [row for row in rows if row.truth in names]
     outside = [row for row in rows if row.truth not in names]
     accuracy, base = share(inside), majority(inside)
