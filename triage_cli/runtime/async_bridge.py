@@ -1,4 +1,4 @@
-"""The bridge to the one event loop: calls that wait are async there, everything else is plain."""
+"""The bridge between threads and the one event loop, on which network calls run."""
 
 import asyncio
 import threading
@@ -15,15 +15,15 @@ from triage_cli.runtime import exhausted
 A = TypeVar("A")
 B = TypeVar("B")
 
-# What arrives within so many seconds of the first answer is handed over together: fewer, larger saves.
+# Answers within so many seconds of the first one are yielded together, for fewer and larger saves.
 GATHER = 0.01
 
 
 class AsyncBridge:
-    """An event loop in a thread of its own that lives as long as the process."""
+    """An event loop in a thread of its own, for the lifetime of the process."""
 
     def __init__(self) -> None:
-        exhausted.check()  # a loop that is half made complains when it is collected
+        exhausted.check()  # a half-made loop would print a warning when it is collected
         self.loop = asyncio.new_event_loop()
         self._arrivals = _Arrivals()
         threading.Thread(target=self._serve, name="bridge", daemon=True).start()
@@ -43,45 +43,45 @@ class AsyncBridge:
     ) -> Iterator[list[tuple[A, B | Exception]]]:
         """Call for every item, `workers` at a time, and yield answers as they arrive, in lists that may be empty.
 
-        The source is pulled in the caller's thread, when fewer than `workers` items wait for their turn; after an empty
-        chunk what has arrived is yielded, within `tick` seconds, and after a `FlushNow` at once. At most `workers`
-        calls are in flight; with what was answered and not yet handed over, or handed over and still being saved by the
-        caller, they are at most twice as many: all that a kill can lose. Once `stopping` says so, nothing new is begun;
-        what is in flight ends and is yielded. So it is where the source fails, whose error is raised then. A caller
-        that leaves cancels what is in flight.
+        The source is read in the caller's thread, when fewer than `workers` items wait for their turn. After an empty
+        chunk, arrived answers are yielded within `tick` seconds, and after a `FlushNow` at once. At most `workers`
+        calls are in flight; together with answers that are not yet yielded, or that the caller is still saving, they
+        are at most twice as many: so much a kill can lose. Once `stopping` returns True, or the source raises, nothing
+        new is begun; calls in flight are completed and yielded, and then the source's error is raised. Closing the
+        generator cancels calls in flight.
         """
-        line = _WorkQueue(self.loop, call, workers, self._arrivals.event)
+        queue = _WorkQueue(self.loop, call, workers, self._arrivals.event)
         source = iter(chunks)
-        more, trouble = True, None
+        more, source_error = True, None
         try:
             while True:
-                patience = tick
+                wait_seconds = tick
                 if more and stopping():
                     more = False
-                    line.forget()
-                while more and line.has_room:
+                    queue.forget()
+                while more and queue.has_room:
                     try:
                         chunk = next(source, None)
                     except Exception as error:  # noqa: BLE001 - raised once what is in flight has ended
-                        trouble, chunk = error, None
-                        line.forget()
+                        source_error, chunk = error, None
+                        queue.forget()
                     if chunk is None:
                         more = False
                         break
-                    line.add(chunk)
-                    patience = 0.0 if isinstance(chunk, FlushNow) else tick
-                    if not chunk or not patience:
+                    queue.add(chunk)
+                    wait_seconds = 0.0 if isinstance(chunk, FlushNow) else tick
+                    if not chunk or not wait_seconds:
                         break
-                if not more and line.idle:
-                    if trouble is not None:
-                        raise trouble
+                if not more and queue.idle:
+                    if source_error is not None:
+                        raise source_error
                     return
-                yield line.take(0 if line.idle else patience)
+                yield queue.take(0 if queue.idle else wait_seconds)
         finally:
-            line.cancel()
+            queue.cancel()
 
     def run(self, work: Awaitable[B], breathe: Callable[[], None] | None = None, tick: float = 1.0) -> B:
-        """Run one awaitable on the loop and wait for it; meanwhile `breathe` is called after each `tick` seconds."""
+        """Run one awaitable on the loop and wait for it; meanwhile `breathe` is called every `tick` seconds."""
 
         async def awaited() -> B:
             return await work
@@ -93,14 +93,14 @@ class AsyncBridge:
 
 
 class _Arrivals(threading.local):
-    """What wakes a caller's thread: one for all its lines, so that none waits while another has an answer."""
+    """The event that wakes a thread: one for all its queues, so that any answer wakes it."""
 
     def __init__(self) -> None:
         self.event = threading.Event()
 
 
 class _WorkQueue(Generic[A, B]):
-    """Items waiting, in flight and answered. The loop's thread begins and ends calls, the caller's adds and takes."""
+    """Items that wait, are in flight or are answered; calls run in the loop's thread, all else in the caller's."""
 
     def __init__(
         self,
@@ -115,8 +115,8 @@ class _WorkQueue(Generic[A, B]):
         self._waiting: deque[A] = deque()
         self._answered: deque[tuple[A, B | Exception]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._open = 0  # added and not yet taken
-        self._saving = 0  # taken last: the caller is done with them when it comes for more
+        self._open = 0  # items added and not yet taken
+        self._saving = 0  # items taken last, which the caller saves before it takes more
         self._arrived = arrived
 
     @property
@@ -133,7 +133,7 @@ class _WorkQueue(Generic[A, B]):
         self._loop.call_soon_threadsafe(self._begin)
 
     def forget(self) -> None:
-        """Drop what has not begun."""
+        """Drop the items that were not begun."""
         while True:
             try:
                 self._waiting.popleft()
@@ -142,9 +142,9 @@ class _WorkQueue(Generic[A, B]):
             self._open -= 1
 
     def take(self, seconds: float) -> list[tuple[A, B | Exception]]:
-        """Return what has arrived, waiting up to `seconds` for a first answer and a little longer for its company.
+        """Return arrived answers; wait up to `seconds` for the first one, and `GATHER` for further ones.
 
-        It returns nothing when another line of the same caller has an answer first.
+        Returns nothing if another queue of the same thread has an answer first.
         """
         self._saving = 0
         if self._waiting:
@@ -176,15 +176,15 @@ class _WorkQueue(Generic[A, B]):
                 item = self._waiting.popleft()
             except IndexError:
                 return
-            task = self._loop.create_task(self._one(item))
+            task = self._loop.create_task(self._call_one(item))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
-    async def _one(self, item: A) -> None:
+    async def _call_one(self, item: A) -> None:
         answer: B | Exception
         try:
             answer = await self._call(item)
-        except Exception as error:  # noqa: BLE001 - handed to the caller's thread, which knows what it means
+        except Exception as error:  # noqa: BLE001 - passed to the caller's thread
             answer = error
         self._answered.append((item, answer))
         self._arrived.set()

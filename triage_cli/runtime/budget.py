@@ -1,4 +1,4 @@
-"""What a run may spend: without a budget no call of a classifier can be made, and each is booked on a run."""
+"""The budget of a run. Every call of a classifier needs one, and is booked on its run."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,16 +11,16 @@ from triage_cli.domain.errors import BudgetError
 from triage_cli.domain.runs import Held, Lease
 from triage_cli.runtime.stop import StopControl
 
-# Writes down what this run has spent and set aside, and grants as many of further sums, in their order, as there is
-# room for beside all other runs; returns how many.
+# Stores what this run has spent and reserved, and reserves further sums, in order, while the budget of all runs allows;
+# returns how many. Its arguments are spent, reserved and the sums, in USD.
 Grant = Callable[[float, float, Sequence[float]], int]
-GRAIN = 1e-9  # USD that sums of floating point numbers may be off
+TOLERANCE = 1e-9  # USD, for rounding errors of sums
 
 
 class Bounds(NamedTuple):
-    """What bounds a run, in USD, None where nothing does: its command's limit, and that of all runs of a day.
+    """The limits of a run in USD (None: no limit): of its command, and of all runs of a day.
 
-    `inherited` counts against the command's limit too: what it has spent before, in earlier runs or in killed ones.
+    `inherited` is what the command spent in earlier runs; it counts against its limit.
     """
 
     limit: float | None
@@ -31,18 +31,17 @@ class Bounds(NamedTuple):
 class Budget:
     """The money of one run, in USD, shared by all steps of a cascade and all threads.
 
-    A call sets its worst case aside before it is made and settles afterwards, so what is spent never passes a bound by
-    a call that was cheaper than it could have been. `Tally.budget` makes it, on the account of a run; there is no other
-    one but `free`.
+    A call reserves its worst case before it is made, and settles its real cost afterwards. So a limit is never passed,
+    and a call that was cheaper than its worst case leaves room for others.
     """
 
     def __init__(self, allowance: StopControl, bounds: Bounds, grant: Grant | None) -> None:
         self.bounds = bounds
         self.spent = 0.0
         self.reserved = 0.0
-        self.settled = 0  # how often something was settled
+        self.settled = 0  # number of settlements
         self.grant = grant
-        self.hold: Callable[[Sequence[str]], Held] | None = None  # tells which tickets the run still holds
+        self.hold: Callable[[Sequence[str]], Held] | None = None  # returns which of these tickets the run still holds
         self._allowance = allowance
         self._open = 0
         self._waiting: list[Callable[[], None]] = []
@@ -51,12 +50,12 @@ class Budget:
 
     @classmethod
     def free(cls, allowance: StopControl) -> Self:
-        """Return a budget for what costs nothing: it is no run's, and refuses every call that has a price."""
+        """Return a budget without a run, which refuses every call that has a price."""
         return cls(allowance, Bounds(0.0, None, 0.0), None)
 
     @property
     def stopping(self) -> bool:
-        """Tell whether no new work is to be taken."""
+        """Return whether no new work is to be begun."""
         return self._allowance.stopping
 
     @property
@@ -66,40 +65,40 @@ class Budget:
 
     @property
     def bounded(self) -> bool:
-        """Tell whether there is any bound."""
+        """Return whether there is any limit."""
         return self.bounds.limit is not None or self.bounds.per_day is not None
 
     def set_aside(self, amounts: Sequence[float]) -> int:
-        """Set worst cases aside, in their order as many as the bounds allow; return how many.
+        """Reserve worst cases, in order, while the limits allow; return how many were reserved.
 
-        Where there is a `grant` that is written down on return, so that other runs and a kill take nothing of it.
+        With a `grant`, the reservations are stored on return, so that they count for other runs, and after a kill.
         """
         if self.grant is None or not any(amounts):
             with self._lock:
-                number = self._within(amounts)
-                self._take(amounts[:number])
+                number = self._fitting_limit(amounts)
+                self._reserve(amounts[:number])
             return number
         with self._recording:
             with self._lock:
-                number = self._within(amounts)
+                number = self._fitting_limit(amounts)
                 spent, reserved = self.spent, self.reserved
             if number:
                 number = self.grant(spent, reserved, amounts[:number])
             with self._lock:
-                self._take(amounts[:number])
+                self._reserve(amounts[:number])
         return number
 
-    def _within(self, amounts: Sequence[float]) -> int:
+    def _fitting_limit(self, amounts: Sequence[float]) -> int:
         if self.bounds.limit is None:
             return len(amounts)
         return fitting(amounts, self.bounds.limit - self.brought - self.reserved)
 
-    def _take(self, granted: Sequence[float]) -> None:
+    def _reserve(self, granted: Sequence[float]) -> None:
         self.reserved += sum(granted)
         self._open += len(granted)
 
     def settle(self, reserved: float, spent: float, number: int = 1) -> None:
-        """Put what calls really cost in the place of what was set aside for them; `number` sums were."""
+        """Replace `number` reservations, together `reserved` USD, by what the calls really cost."""
         with self._lock:
             self._open -= number
             self.reserved = max(0.0, self.reserved - reserved) if self._open else 0.0
@@ -110,12 +109,12 @@ class Budget:
             call()
 
     def book(self, usd: float) -> None:
-        """Put money on the account that was never set aside here, or take it off."""
+        """Book money that was not reserved here; a negative sum takes it off."""
         with self._lock:
             self.spent += usd
 
     def at_next_settled(self, since: int, call: Callable[[], None]) -> bool:
-        """Have something called once more was settled than `since`; False where nothing is in flight that could be."""
+        """Call back once there are more settlements than `since`; return False if no call is in flight."""
         with self._lock:
             if self.settled == since:
                 if self._open:
@@ -125,10 +124,10 @@ class Budget:
         return True
 
     def exceeded(self, usd: float) -> BudgetError:
-        """Return the error of a call that was refused what it might cost."""
+        """Return the error for a call whose worst case passes a limit."""
         limit, per_day, _ = self.bounds
         with self._lock:
-            own = per_day is None or not self._within([usd])
+            own = per_day is None or not self._fitting_limit([usd])
         bound = f"limit of {_dollars(limit or 0)}" if own else f"budget of {_dollars(per_day or 0)} a day"
         return BudgetError(
             f"the next call might pass the {bound} ({_dollars(self.brought)} spent)",
@@ -137,7 +136,7 @@ class Budget:
 
     @contextmanager
     def recording(self, lease: Lease) -> Iterator[Lease]:
-        """Hand over a lease that tells what is spent and set aside; no later state is written before this one is."""
+        """Yield the lease with what is spent and reserved now; no later state is stored before the block ends."""
         with self._recording:
             with self._lock:
                 lease = lease._replace(spent=self.spent, reserved=self.reserved)
@@ -145,10 +144,10 @@ class Budget:
 
 
 def fitting(sums: Sequence[float], room: float) -> int:
-    """Return how many of these sums, in their order, there is room for."""
-    return sum(total <= room + GRAIN for total in accumulate(sums))
+    """Return how many of these sums, in order, fit into `room`."""
+    return sum(total <= room + TOLERANCE for total in accumulate(sums))
 
 
 def _dollars(usd: float) -> str:
-    """Return an amount as people write it: four digits of what is small, never an exponent."""
+    """Return an amount without an exponent; small ones with four significant digits."""
     return f"${usd:.2f}" if usd >= 1000 else f"${Decimal(f'{usd:.4g}'):f}"

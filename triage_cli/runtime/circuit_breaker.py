@@ -1,4 +1,4 @@
-"""Leaving an endpoint alone while it is away."""
+"""The circuit breaker of a provider's endpoint."""
 
 from collections.abc import Callable
 
@@ -7,19 +7,17 @@ from triage_cli.runtime.circuit import Circuit
 from triage_cli.runtime.clock import REAL, SLICE, StoppingError, Timing
 from triage_cli.runtime.rate_limit import RateLimiter
 
-COOLDOWN = 30.0  # how long a circuit stays open
-
-
-PROBE_SLICE = 0.05  # and this often whether the one that tries has come back
+COOLDOWN = 30.0  # seconds for which a circuit stays open
+PROBE_SLICE = 0.05  # seconds between two looks whether the probing request has returned
 
 
 class CircuitBreaker(Circuit):
-    """One model at one address, as all workers of a run see it. It lives in one event loop, so it needs no lock.
+    """The state of one model at one address, for all workers of a run. It lives in one event loop and needs no lock.
 
-    Its pace may be shared with the endpoints of other runs; whether it is down, each run finds out for itself.
+    The rate limiter may be shared with other runs; each run detects outages for itself.
 
-    An outage begins with the first pause or "too many requests" and ends with the first success; it may last `max_wait`
-    seconds, then `UnavailableError` ends the run.
+    An outage begins with the first pause or "too many requests" and ends with the first success. If it lasts longer
+    than `max_wait` seconds, `UnavailableError` ends the run.
     """
 
     def __init__(
@@ -35,45 +33,45 @@ class CircuitBreaker(Circuit):
         self.name = name
         self.max_wait = max_wait
         self.timing = timing
-        self.reached = False  # whether anything ever answered
+        self.reached = False  # whether the endpoint ever answered
         self._down_since: float | None = None
         self._probing = False
-        self._pace = shared or RateLimiter()
+        self._rate_limiter = shared or RateLimiter()
 
     async def enter(self, tokens: float, stopping: Callable[[], bool]) -> float:
-        """Wait for leave to make one request and return when it began, for `failed`.
+        """Wait until one request may be made; return its start time, for `failed`.
 
-        Raises `UnavailableError` where the outage lasts too long, `StoppingError` where the caller is to stop.
+        Raises `UnavailableError` if the outage lasts too long, `StoppingError` if the caller is to stop.
         """
         while True:
-            wait = self._wait(self.timing.clock())
+            wait = self._seconds_to_wait(self.timing.clock())
             if wait <= 0:
                 break
             await self.wait(min(wait, SLICE), stopping)
         if stopping():
             raise StoppingError
         now = self.timing.clock()
-        self._pace.take(tokens, now)
+        self._rate_limiter.take(tokens, now)
         self._probing = self.is_failing
         return now
 
     async def wait(self, seconds: float, stopping: Callable[[], bool]) -> None:
-        """Wait, but look now and then whether to stop. Raises `StoppingError`."""
+        """Wait, unless `stopping` returns True. Raises `StoppingError`."""
         until = self.timing.clock() + seconds
-        while (left := until - self.timing.clock()) > 0:
+        while (remaining := until - self.timing.clock()) > 0:
             if stopping():
                 raise StoppingError
-            await self.timing.sleep(min(left, SLICE))
+            await self.timing.sleep(min(remaining, SLICE))
 
-    def _wait(self, now: float) -> float:
+    def _seconds_to_wait(self, now: float) -> float:
         if self.is_open(now):
-            self._check_patience(now)
+            self._check_max_wait(now)
             return self.paused_until - now
         if self._probing:
             return PROBE_SLICE
-        return self._pace.wait(now)
+        return self._rate_limiter.wait(now)
 
-    def _check_patience(self, now: float) -> None:
+    def _check_max_wait(self, now: float) -> None:
         began = now if self._down_since is None else self._down_since
         if max(now, self.paused_until) > began + self.max_wait:
             raise UnavailableError(
@@ -82,27 +80,27 @@ class CircuitBreaker(Circuit):
             )
 
     def answered(self) -> None:
-        """Note that the other side works: any answer that is no failure of its own."""
+        """Record that the endpoint works: it answered without a failure of its own."""
         self.reached = True
         self.failures = 0
         self._down_since = None
         self._probing = False
 
     def abandoned(self) -> None:
-        """Note that a request ended without telling anything."""
+        """Record that a request ended without showing whether the endpoint works."""
         self._probing = False
 
     def failed(self, error: TemporaryError, began: float) -> None:
-        """Note a failure: pause, slow down, or open the circuit. Raises `UnavailableError` as `enter` does."""
+        """Record a failure: pause, slow down, or open the circuit. Raises `UnavailableError` as `enter` does."""
         now = self.timing.clock()
         self._probing = False
         self.reached = self.reached or error.reached
         if error.retry_after:
             self.pause(now + error.retry_after)
         if error.limited:  # being too fast is no sign of being broken
-            self._pace.slow(began, now)
+            self._rate_limiter.slow(began, now)
         else:
             self.judge([True], now)
         if error.limited or error.retry_after or self.is_failing:
             self._down_since = now if self._down_since is None else self._down_since
-            self._check_patience(now)
+            self._check_max_wait(now)

@@ -1,4 +1,4 @@
-"""The clock, the waits and the chance of this folder, replaceable in tests."""
+"""Clock, sleep and randomness for the retry logic, replaceable in tests."""
 
 import asyncio
 import random
@@ -6,15 +6,15 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-SLICE = 0.5  # a waiting caller looks this often whether it is to stop
+SLICE = 0.5  # seconds between two checks of a waiting caller whether to stop
 
 
 class StoppingError(Exception):
-    """The caller was told to stop before its request was made: there is nothing to record."""
+    """The caller was to stop before its request was made, so there is nothing to record."""
 
 
 class Timing(NamedTuple):
-    """Where time and chance come from."""
+    """The sources of time and randomness."""
 
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep

@@ -1,4 +1,4 @@
-"""What this process itself has no more of, file descriptors or memory: never the fault of the other side."""
+"""Detection of errors that come from a lack of file descriptors or memory in this process."""
 
 import errno
 import os
@@ -13,15 +13,15 @@ LACKS = {
     errno.ENFILE: ("the system has too many open files", f"end other programs and {AGAIN}"),
     errno.ENOMEM: ("there is not enough memory", f"free some and {AGAIN}"),
 }
-DEEPEST = 10  # of causes that are looked at
-# So many descriptors are needed to begin anything: an event loop, a connection, the authorities it is held against.
-FEW = 8
+MAX_CAUSES = 10  # causes of an error that are examined
+# File descriptors that an event loop, a connection and its certificates need.
+NEEDED = 8
 
 
 def of(error: BaseException, *, probing: bool = False) -> ExhaustedError | None:
-    """Return what an error came of, where that is our own lack of something; None where it is not.
+    """Return the lack that caused an error, None if it has another cause.
 
-    With `probing` it is one, too, where no file can be opened now: some libraries do not say what they lacked.
+    With `probing`, also test whether files can be opened now, because some libraries do not report the cause.
     """
     for cause in causes(error):
         if isinstance(cause, ExhaustedError):
@@ -30,15 +30,15 @@ def of(error: BaseException, *, probing: bool = False) -> ExhaustedError | None:
             return _lack(errno.ENOMEM)
         if isinstance(cause, OSError) and cause.errno in LACKS:
             return _lack(cause.errno)
-        # The loader of libraries has but words.
+        # The loader of shared libraries gives only a text.
         if isinstance(cause, ImportError) and os.strerror(errno.EMFILE) in str(cause):
             return _lack(errno.EMFILE)
-    return _probed(FEW) if probing else None
+    return _probe_descriptors(NEEDED) if probing else None
 
 
 def check() -> None:
-    """Raise `ExhaustedError` where hardly a file can be opened any more: before what would be left half done."""
-    if lack := _probed(FEW):
+    """Raise `ExhaustedError` if almost no file can be opened, before beginning what would then fail half-way."""
+    if lack := _probe_descriptors(NEEDED):
         raise lack
 
 
@@ -47,7 +47,7 @@ def _lack(number: int) -> ExhaustedError:
     return ExhaustedError(message, hint=hint)
 
 
-def _probed(number: int) -> ExhaustedError | None:
+def _probe_descriptors(number: int) -> ExhaustedError | None:
     opened: list[int] = []
     try:
         while len(opened) < number:
@@ -62,11 +62,11 @@ def _probed(number: int) -> ExhaustedError | None:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what it came of."""
-    for _ in range(DEEPEST):
+    """Yield an error and its causes."""
+    for _ in range(MAX_CAUSES):
         if error is None:
             return
         yield error
-        # A group holds one for each address that was tried.
+        # A group has one error per address that was tried.
         inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
         error = inner or error.__cause__ or error.__context__

@@ -1,7 +1,7 @@
-"""What is to be typed where a part of the installation is missing or too old.
+"""Hints for a missing or outdated part of the installation.
 
-The program is on no package index, so no hint sends anybody to one for it: whoever took its name there would run code
-on our users' machines.
+The program is on no package index, and no hint names one: whoever registered its name there could run code on users'
+machines.
 """
 
 from importlib import metadata
@@ -12,11 +12,11 @@ NEWER = "install a newer triage: git pull in a clone of its repository, then pip
 
 
 def with_extra(extra: str) -> str:
-    """Return how to install what an extra brings: by pip in a clone, or into the environment that pipx made."""
+    """Return how to install an extra: with pip in a clone, or with pipx."""
     hint = f"pip install '.[{extra}]' in a clone of its repository"
     try:
         declared = metadata.requires(DISTRIBUTION) or ()
-    except metadata.PackageNotFoundError:  # run from a folder, without having been installed
+    except metadata.PackageNotFoundError:  # run from a folder, without installation
         return hint
     marked = (requirement.partition(";") for requirement in declared)
     needed = [f"'{name.strip()}'" for name, _, marker in marked if extra in marker.replace('"', "'").split("'")]

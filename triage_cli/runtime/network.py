@@ -1,4 +1,4 @@
-"""The one door through which connections leave the process: whether there is a network, and whom to trust in it."""
+"""The one place that opens outgoing connections: it enforces `--offline` and sets the trusted certificates."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -23,16 +23,16 @@ Hooks = Mapping[str, list[Callable[..., Any]]]
 
 
 class Network(NamedTuple):
-    """Makes every connection that goes out, or, when `offline`, none.
+    """Opens all outgoing connections; none when `offline`.
 
-    It has no default and no global: who opens something that needs the network is handed one. Each method raises
-    `UsageError` when offline, before a socket is opened, and `ConfigError` for authorities that cannot be read.
+    There is no default instance: whatever needs the network is given one. Each method raises `UsageError` when offline,
+    before a socket is opened, and `ConfigError` for certificate authorities that cannot be read.
     """
 
     offline: bool
 
     def check(self, what: str) -> None:
-        """Raise `UsageError` for something that needs the network, when that is switched off."""
+        """Raise `UsageError` for something that needs the network, when offline."""
         if self.offline:
             raise UsageError(
                 f"{what} needs the network, and --offline switches it off",
@@ -40,9 +40,9 @@ class Network(NamedTuple):
             )
 
     def http_client(self, what: str, *, proxies: bool, **options: Any) -> "httpx.Client":
-        """Return a client for one server, which follows no redirect: a key goes nowhere else.
+        """Return a client that follows no redirects, so that a key is sent to no other server.
 
-        With `proxies` those of the environment are used.
+        With `proxies`, the proxies of the environment are used.
         """
         self.check(what)
         import httpx
@@ -50,14 +50,14 @@ class Network(NamedTuple):
         return httpx.Client(verify=trust(), trust_env=proxies, follow_redirects=False, **options)
 
     def async_http_client(self, what: str, **options: Any) -> "httpx.AsyncClient":
-        """Return a client that goes straight to the address it is given: no proxy, no .netrc, no redirect."""
+        """Return a client that connects only to the given address: no proxies, no .netrc, no redirects."""
         self.check(what)
         import httpx
 
         return httpx.AsyncClient(verify=trust(), trust_env=False, follow_redirects=False, **options)
 
     def openai(self, what: str, *, hooks: Hooks, **options: Any) -> "openai.AsyncOpenAI":
-        """Return OpenAI's client."""
+        """Return a client of OpenAI's SDK."""
         self.check(what)
         import openai
 
@@ -65,7 +65,7 @@ class Network(NamedTuple):
         return openai.AsyncOpenAI(http_client=client, **options)
 
     def anthropic(self, what: str, *, hooks: Hooks, **options: Any) -> "anthropic.AsyncAnthropic":
-        """Return Anthropic's client."""
+        """Return a client of Anthropic's SDK."""
         self.check(what)
         import anthropic
 
@@ -73,7 +73,7 @@ class Network(NamedTuple):
         return anthropic.AsyncAnthropic(http_client=client, **options)
 
     def mail_server(self, what: str, host: str, port: int, *, tls: "Tls", timeout: float) -> "MailServer":
-        """Return a mail server that connections can be opened to."""
+        """Return a mail server, to which connections can be opened."""
         self.check(what)
         from triage_cli.runtime.smtp import MailServer
 
@@ -87,7 +87,7 @@ class Network(NamedTuple):
         return connect(host, port, tls, None if tls == "none" else trust(), timeout)
 
     def resolve(self, host: str, port: int) -> Sequence[str]:
-        """Return all addresses of a name. Raises `OSError` where it has none."""
+        """Return all IP addresses of a host name. Raises `OSError` if it has none."""
         self.check(host)
         import socket
 
@@ -95,19 +95,19 @@ class Network(NamedTuple):
         return [str(entry[4][0]) for entry in found]
 
     def check_postgres(self, conninfo: str, shown: str) -> None:
-        """Raise `UsageError` for a server that is not reached by a socket of this machine, when offline."""
+        """Raise `UsageError` when offline, unless the server is reached by a local socket."""
         if self.offline and not is_local(conninfo):
             self.check(shown)
 
     def postgres(self, conninfo: str, shown: str) -> "psycopg.Connection[Any]":
-        """Return a connection to a PostgreSQL server; each statement is a transaction of its own."""
+        """Return a connection to a PostgreSQL server, in autocommit mode."""
         self.check_postgres(conninfo, shown)
         import psycopg
 
         return psycopg.connect(conninfo, autocommit=True)
 
     def postgres_pool(self, conninfo: str, shown: str, **options: Any) -> "ConnectionPool[Any]":
-        """Return a pool of such connections."""
+        """Return a pool of connections in autocommit mode."""
         self.check_postgres(conninfo, shown)
         from psycopg_pool import ConnectionPool
 
@@ -115,9 +115,9 @@ class Network(NamedTuple):
 
 
 def trust() -> "ssl.SSLContext":
-    """Return what certificates are held against: the system's authorities, and those the environment names.
+    """Return a TLS context that trusts the system's certificate authorities and those of the environment.
 
-    `SSL_CERT_FILE` and `SSL_CERT_DIR` add to the system's, on each system and for each address. Raises `ConfigError`.
+    `SSL_CERT_FILE` and `SSL_CERT_DIR` add to the system's authorities, on every platform. Raises `ConfigError`.
     """
     import ssl
 
@@ -130,14 +130,14 @@ def trust() -> "ssl.SSLContext":
     for name, value in named.items():
         try:
             context.load_verify_locations(**{"cafile" if name == "SSL_CERT_FILE" else "capath": value})
-        except OSError as error:  # that of OpenSSL is one too
+        except OSError as error:  # includes the errors of OpenSSL
             why = error.strerror if isinstance(error, FileNotFoundError | PermissionError) else "no certificate in it"
             raise ConfigError(
                 f"{name} names {value}, which cannot be used: {why}", hint=f"correct or unset {name}"
             ) from error
-    # OpenSSL takes what is named in the place of the system's: a private authority is to shut out no public one.
+    # OpenSSL would replace the system's authorities, but a private authority must not exclude the public ones.
     paths = ssl.get_default_verify_paths()
-    if os.path.isfile(paths.openssl_cafile):  # noqa: PTH113 - a plain look, without pathlib's objects
+    if os.path.isfile(paths.openssl_cafile):  # noqa: PTH113 - without importing pathlib
         context.load_verify_locations(cafile=paths.openssl_cafile)
     if os.path.isdir(paths.openssl_capath):  # noqa: PTH112
         context.load_verify_locations(capath=paths.openssl_capath)
@@ -145,7 +145,7 @@ def trust() -> "ssl.SSLContext":
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine, by its address or as `localhost`: what goes there leaves no machine."""
+    """Return whether a host is this machine: a loopback address, or `localhost`."""
     import ipaddress
 
     try:
@@ -155,13 +155,13 @@ def is_loopback(host: str) -> bool:
 
 
 def is_local(conninfo: str) -> bool:
-    """Tell whether a PostgreSQL server is reached by a socket in this machine's file system, as far as libpq tells."""
+    """Return whether libpq would reach a PostgreSQL server by a socket in this machine's file system."""
     from psycopg import conninfo as parsing
     from psycopg import pq
 
-    # What is not given is taken from the environment. A file of services could name any host, so it is not trusted.
-    usual = {option.keyword.decode(): (option.val or b"").decode() for option in pq.Conninfo.get_defaults()}
-    given = {**usual, **{key: str(value) for key, value in parsing.conninfo_to_dict(conninfo).items()}}
-    if os.name != "posix" or given.get("hostaddr") or given.get("service"):
+    # libpq fills gaps from the environment. A service file could name any host, so a service counts as remote.
+    defaults = {option.keyword.decode(): (option.val or b"").decode() for option in pq.Conninfo.get_defaults()}
+    parameters = {**defaults, **{key: str(value) for key, value in parsing.conninfo_to_dict(conninfo).items()}}
+    if os.name != "posix" or parameters.get("hostaddr") or parameters.get("service"):
         return False
-    return all(host.startswith(("/", "@")) or not host for host in (given.get("host") or "").split(","))
+    return all(host.startswith(("/", "@")) or not host for host in (parameters.get("host") or "").split(","))

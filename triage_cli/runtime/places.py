@@ -1,4 +1,4 @@
-"""Where a run's process is, and whether it still is."""
+"""Identifies the machine and process of a run, and tells whether the process is alive."""
 
 import os
 import socket
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 def machine() -> str:
-    """Name this machine, for the record of runs."""
+    """Return the name of this machine, for the record of runs."""
     return socket.gethostname()
 
 
 def place() -> str:
-    """Name where the number of this process means this process: a machine since its start, and a space of numbers.
+    """Return where this process's pid is valid: the machine, its boot, and the PID namespace.
 
-    Two containers may have one name for their machines, and each a process 1.
+    Two containers may have the same host name, and each its own process 1.
     """
     try:
         start = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
@@ -23,12 +23,9 @@ def place() -> str:
 
 
 def began(pid: int) -> str:
-    """Return when a process of this machine began, in ticks since the machine's start; empty where that is unknown.
-
-    One that has ended and that its parent has not asked after never began.
-    """
+    """Return when a process of this machine started, in ticks since boot; empty if unknown, or for a zombie."""
     try:
-        # Its name stands in brackets, and may hold any.
+        # The process name is in brackets, and may contain brackets.
         fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:
         return ""
@@ -36,7 +33,7 @@ def began(pid: int) -> str:
 
 
 def alive(pid: int, since: str = "") -> bool:
-    """Tell whether a process of this machine runs, or is suspended: the one that began at `since`, if that is known."""
+    """Return whether a process of this machine exists; with `since`, whether it is the one that started then."""
     if since:
         return began(pid) == since
     try:

@@ -1,6 +1,6 @@
-"""The files that we make hold customers' words: each is its owner's alone from its first moment on.
+"""Creating files and folders that only their owner may read, since they hold text of customers.
 
-One that is there already keeps its rights: whoever has widened them knows why.
+Existing files keep their mode.
 """
 
 import os
@@ -10,10 +10,10 @@ FOLDER = 0o700  # for `mkdir`
 
 
 def private(path: str, flags: int) -> int:
-    """Open a file, as `opener` of `open`; one that is made is readable by its owner alone (0600)."""
+    """Open a file, as the `opener` of `open`; a new one gets the mode 0600."""
     return os.open(path, flags, 0o600)
 
 
 def make_private(path: str | Path) -> None:
-    """Make an empty file, for a library that opens it by itself. Raises `OSError`, also where there is one."""
+    """Create an empty file, for a library that opens it itself. Raises `OSError`, also if it exists."""
     os.close(private(str(path), os.O_CREAT | os.O_EXCL | os.O_WRONLY))

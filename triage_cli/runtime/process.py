@@ -1,4 +1,4 @@
-"""The end of a process that waits for nothing: what must not outlive it is ended, what runs in its threads is left."""
+"""Ending the process at once, without waiting for its threads."""
 
 import os
 from collections.abc import Callable
@@ -9,12 +9,12 @@ _ends: list[Callable[[], None]] = []
 
 
 def at_end(end: Callable[[], None]) -> None:
-    """Have this called where the process is abandoned."""
+    """Register a function that `abandon` calls, for example to end a child process."""
     _ends.append(end)
 
 
 def abandon(code: int) -> NoReturn:
-    """End the process now, whatever its threads do."""
+    """End the process now, whatever its threads are doing."""
     for end in _ends:
         with suppress(Exception):
             end()

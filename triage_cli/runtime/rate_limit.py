@@ -1,74 +1,74 @@
-"""Keeping within a provider's rate of requests."""
+"""Rate limits for requests to a provider."""
 
 import math
 from collections import deque
 
-RECOVERY = 15.0  # seconds in which a rate that was cut doubles again
+RECOVERY = 15.0  # seconds in which a reduced rate doubles
 
 
 class TokenBucket:
-    """Spaces out an amount a minute (requests, tokens): each taking pushes the next one's time further (GCRA).
+    """Limits an amount per minute (of requests or tokens) by the generic cell rate algorithm (GCRA).
 
-    After `slow` the rate is half of what it was and doubles every `RECOVERY` seconds, up to the configured one.
+    `slow` halves the rate; then it doubles every `RECOVERY` seconds, up to the configured rate.
     """
 
-    BURST = 1.0  # seconds' worth that may be taken at once
+    BURST = 1.0  # seconds; so much may be taken ahead of the rate
 
     def __init__(self, per_minute: float | None) -> None:
         self._ceiling = per_minute / 60 if per_minute else math.inf
-        self._cut_to = math.inf
-        self._cut_at = 0.0
+        self._reduced_rate = math.inf
+        self._reduced_at = 0.0
         self._next = -math.inf
 
     def rate(self, now: float) -> float:
-        """Return what may be taken a second."""
-        regained: float = 2.0 ** min(60.0, (now - self._cut_at) / RECOVERY)
-        return min(self._ceiling, self._cut_to * regained)
+        """Return the rate per second."""
+        regained: float = 2.0 ** min(60.0, (now - self._reduced_at) / RECOVERY)
+        return min(self._ceiling, self._reduced_rate * regained)
 
     def wait(self, now: float) -> float:
-        """Return how long to wait before taking."""
+        """Return how many seconds to wait before `take`."""
         return max(0.0, self._next - self.BURST - now)
 
     def take(self, amount: float, now: float) -> None:
-        """Take; call it where there is nothing to wait for."""
+        """Take an amount, after `wait` has returned 0."""
         self._next = max(self._next, now) + amount / self.rate(now)
 
     def slow(self, seen: float, now: float) -> None:
-        """Halve the rate; `seen` is what was taken a second, for where no rate is configured."""
-        self._cut_to = max(0.1, min(self.rate(now), seen) / 2)
-        self._cut_at = now
+        """Halve the rate; `seen` is the observed rate per second, for the case that none is configured."""
+        self._reduced_rate = max(0.1, min(self.rate(now), seen) / 2)
+        self._reduced_at = now
 
 
 class RateLimiter:
-    """How fast one endpoint is asked, by all runs of a process together; it lives in one event loop.
+    """Limits the requests of all runs of a process to one endpoint; it lives in one event loop.
 
-    Without bounds a minute it is free, until the other side says "too many".
+    Without configured rates, there is no limit until the provider answers "too many requests".
     """
 
     def __init__(self, requests_per_minute: float | None = None, tokens_per_minute: float | None = None) -> None:
         self.requests = TokenBucket(requests_per_minute)
         self.tokens = TokenBucket(tokens_per_minute)
-        self._begun: deque[float] = deque(maxlen=64)
-        self._last_cut = -math.inf
+        self._recent_starts: deque[float] = deque(maxlen=64)
+        self._last_reduction = -math.inf
 
     def wait(self, now: float) -> float:
-        """Return how long to wait before a request."""
+        """Return how many seconds to wait before a request."""
         return max(self.requests.wait(now), self.tokens.wait(now))
 
     def take(self, tokens: float, now: float) -> None:
-        """Begin a request."""
+        """Count a request that begins now."""
         self.requests.take(1, now)
         self.tokens.take(tokens, now)
-        self._begun.append(now)
+        self._recent_starts.append(now)
 
     def slow(self, began: float, now: float) -> None:
-        """Slow down since a request was one too many: what was under way at the last cut is no news."""
-        if began <= self._last_cut or now < self._last_cut + 1:
+        """Slow down after "too many requests", unless the request began before the last reduction."""
+        if began <= self._last_reduction or now < self._last_reduction + 1:
             return
-        recent = [moment for moment in self._begun if moment > now - 10]
+        recent = [moment for moment in self._recent_starts if moment > now - 10]
         seen = len(recent) / max(1.0, now - recent[0]) if recent else 1.0
         tokens = self.tokens.rate(now)
         self.requests.slow(seen, now)
         if tokens < math.inf:
             self.tokens.slow(tokens, now)
-        self._last_cut = now
+        self._last_reduction = now

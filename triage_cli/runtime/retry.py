@@ -1,4 +1,4 @@
-"""Retrying a request: how long to wait, and when to give up."""
+"""Retrying requests with exponential backoff."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,21 +10,19 @@ from triage_cli.runtime.circuit_breaker import CircuitBreaker
 T = TypeVar("T")
 
 
-FIRST_DELAY = 0.5  # of the backoff, doubled each time
-
-
+FIRST_DELAY = 0.5  # seconds, doubled each time
 LONGEST_DELAY = 8.0
 
 
 class Retries:
-    """How often one item may be asked again, whatever the reason."""
+    """The retries that one item has left, for any reason."""
 
     def __init__(self, left: int) -> None:
         self.left = left
         self.used = 0
 
     def take(self) -> bool:
-        """Use one up, or say that there is none."""
+        """Use up one retry; return False if none is left."""
         if self.left <= self.used:
             return False
         self.used += 1
@@ -46,11 +44,11 @@ async def persist(
     ready: Callable[[], Awaitable[object]] = _nothing,
     lost: Callable[[], object] = lambda: None,
 ) -> T:
-    """Make a call until it answers, with growing pauses; only `TemporaryError` is a reason to make it again.
+    """Make a call, and retry it after each `TemporaryError` or timeout, with growing pauses.
 
-    Each call ends within `timeout` seconds, however slowly its answer drips. `ready` is awaited before each, `lost` is
-    called after each whose answer did not arrive though the other side may have worked for it. Raises the last
-    `TemporaryError` where the retries are used up, and `UnavailableError` where not one request has ever got through.
+    Each try ends within `timeout` seconds, however slowly its answer arrives. `ready` is awaited before each try;
+    `lost` is called after each try whose answer was lost although the other side may have processed it. Raises the last
+    `TemporaryError` when the retries are used up, and `UnavailableError` if the endpoint was never reached.
     """
     tries = 0
     while True:
@@ -68,7 +66,7 @@ async def persist(
             endpoint.abandoned()
             raise
         except Exception:
-            endpoint.answered()  # it was refused or not understood, but somebody is there
+            endpoint.answered()  # a refusal or an unreadable answer, but the endpoint works
             raise
         else:
             endpoint.answered()

@@ -1,6 +1,6 @@
-"""Connections to a mail server: with TLS or without, and an end to waiting however slowly the server answers.
+"""Connections to a mail server, with or without TLS, that can be ended from another thread.
 
-It is a part of `runtime.network`, through which alone a `MailServer` is got.
+Only `runtime.network` makes a `MailServer`.
 """
 
 import smtplib
@@ -9,18 +9,18 @@ import ssl
 from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 
-# How the connection is encrypted: from its start, once STARTTLS was agreed on, or not at all.
+# How the connection is encrypted: from its start, after STARTTLS, or not at all.
 Tls = Literal["implicit", "starttls", "none"]
-# What a connection raises: a code that is no yes, an end without an answer, and all else that is no mail server's way.
+# The errors of a connection: a refusing code, an end without an answer, and the class of all errors.
 MailRefusal = smtplib.SMTPResponseException
 MailConnectionLost = smtplib.SMTPServerDisconnected
 MailError = smtplib.SMTPException
-# What we call ourselves (RFC 5321, 4.1.3): an address says less of this machine than its name, and needs no look-up.
+# Our name in EHLO (RFC 5321, 4.1.3): an address reveals less about this machine than its name, and needs no look-up.
 OWN_NAME = "[127.0.0.1]"
 
 
 class MailServer(NamedTuple):
-    """A mail server; `context` holds whom to trust in it, and `timeout` is in seconds."""
+    """A mail server; `context` has the trusted certificate authorities, `timeout` is in seconds."""
 
     host: str
     port: int
@@ -34,23 +34,23 @@ class MailServer(NamedTuple):
 
 
 class SmtpConnection(smtplib.SMTP):
-    """One connection, used by one thread; `expire` may be called from any.
+    """One connection, used by one thread; `expire` may be called by any thread.
 
-    `in_doubt` is true while a mail was handed over and the server has not said what it did with it.
+    `in_doubt` is true while a mail was sent and the server has not answered yet.
     """
 
     def __init__(self, server: MailServer) -> None:
         super().__init__(local_hostname=OWN_NAME, timeout=server.timeout)
-        self._host = server.host  # the name that the server's certificate must be for
+        self._host = server.host  # the name that the server's certificate must have
         self._server = server
-        self._own: socket.socket | None = None
+        self._duplicate: socket.socket | None = None
         self.expired = False
         self.in_doubt = False
 
     def open(self, address: str) -> None:
-        """Connect to an address of the server and encrypt what follows, or raise: nothing is sent in the clear instead.
+        """Connect to an address of the server and encrypt the connection as configured.
 
-        Raises `OSError`, of which `smtplib.SMTPException` is one.
+        Raises `OSError`, which includes `smtplib.SMTPException`; it never falls back to an unencrypted connection.
         """
         code, text = self.connect(address, self._server.port)
         if code != 220:
@@ -62,7 +62,7 @@ class SmtpConnection(smtplib.SMTP):
 
     def _get_socket(self, host: str, port: int, timeout: float) -> Any:
         sock = socket.create_connection((host, port), timeout)
-        self._own = sock.dup()  # TLS takes the socket over; this one still ends it
+        self._duplicate = sock.dup()  # TLS takes the socket over; `expire` ends it through this one
         if self.expired:
             sock.close()
             raise TimeoutError
@@ -71,7 +71,7 @@ class SmtpConnection(smtplib.SMTP):
         return sock
 
     def hand_over(self, mail: bytes) -> tuple[int, bytes | str]:
-        """Send a mail to the recipients that were accepted; return what the server says."""
+        """Send a mail to the accepted recipients; return the server's code and text."""
         self.in_doubt = True
         try:
             answer: tuple[int, bytes | str] = self.data(mail)
@@ -81,14 +81,14 @@ class SmtpConnection(smtplib.SMTP):
         return answer
 
     def expire(self) -> None:
-        """End the connection at once; whoever waits for it gets an error."""
+        """End the connection at once; a thread that waits for it gets an error."""
         self.expired = True
-        if self._own is not None:
+        if self._duplicate is not None:
             with suppress(OSError):
-                self._own.shutdown(socket.SHUT_RDWR)
+                self._duplicate.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection, if there is one."""
         super().close()
-        if self._own is not None:
-            self._own.close()
+        if self._duplicate is not None:
+            self._duplicate.close()

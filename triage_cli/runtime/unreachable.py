@@ -1,4 +1,4 @@
-"""Why a host could not be reached, in words; of its address no more than the host, the rest may hold secrets."""
+"""Describes why a host could not be reached. Of a URL only host and port are shown, as the rest may hold secrets."""
 
 import socket
 import ssl
@@ -8,12 +8,12 @@ import httpx
 
 from triage_cli.runtime.exhausted import causes
 
-# OpenSSL's numbers for a chain of certificates that ends at no authority that is trusted.
+# OpenSSL's error numbers for a certificate chain without a trusted authority.
 UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
 
 
 def host_of(url: str) -> str:
-    """Return host and port of a URL, without names, paths and queries."""
+    """Return host and port of a URL, without user, path and query."""
     try:
         return httpx.URL(url).netloc.decode("ascii")
     except (httpx.InvalidURL, UnicodeError):
@@ -27,7 +27,7 @@ def _certificate(error: BaseException) -> str:
     return f"its certificate does not hold{f': {reason}' if reason else ''}"
 
 
-# The first that is among an error and its causes is told.
+# The first class that is among an error and its causes gives the sentence.
 REASONS: tuple[tuple[type[BaseException], str | Callable[[BaseException], str]], ...] = (
     (socket.gaierror, "its name leads to no address"),
     (ssl.SSLCertVerificationError, _certificate),
@@ -35,7 +35,7 @@ REASONS: tuple[tuple[type[BaseException], str | Callable[[BaseException], str]],
     (ConnectionRefusedError, "it refuses connections"),
     (ConnectionError, "it closed the connection"),
 )
-# Then what httpx makes of it, or httpx2, which the SDKs stand on: they share these names, and no class.
+# Else by class names of httpx and httpx2 (used by the SDKs), which share names but no classes.
 NAMES = {
     "TimeoutException": "it did not answer in time",
     "UnsupportedProtocol": "its url is neither http nor https",
@@ -44,15 +44,15 @@ NAMES = {
 
 
 def reason(error: BaseException) -> str:
-    """Return in words why a connection failed."""
-    found = list(causes(error))
+    """Return a clause that says why a connection failed."""
+    chain = list(causes(error))
     for kind, sentence in REASONS:
-        for cause in found:
+        for cause in chain:
             if isinstance(cause, kind):
                 return sentence if isinstance(sentence, str) else sentence(cause)
-    names = {each.__name__ for cause in found for each in type(cause).__mro__}
+    names = {cls.__name__ for cause in chain for cls in type(cause).__mro__}
     for name, sentence in NAMES.items():
         if name in names:
             return sentence
-    system = (cause.strerror for cause in found if isinstance(cause, OSError) and cause.strerror)
+    system = (cause.strerror for cause in chain if isinstance(cause, OSError) and cause.strerror)
     return next((f"the system says: {sentence}" for sentence in system), "the connection broke")
