@@ -1,4 +1,4 @@
-"""Around a classifier that costs something: what was answered once is not asked again, not even by another ticket."""
+"""A cache around a paid classifier: a question about the same text is never paid for twice."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -14,9 +14,10 @@ Recall = Callable[[Sequence[str]], Mapping[str, Classification]]
 
 
 class Remembering:
-    """Implements `ports.Classifier`; `recall` returns earlier answers by their key.
+    """Implements `ports.Classifier`; `recall` returns earlier answers by answer key.
 
-    Equal texts in flight wait for the first of them. A recalled answer is held against today's threshold.
+    Tickets with the same text as one in flight wait for its answer. Reused answers are compared with the present
+    threshold.
     """
 
     def __init__(self, inner: Classifier, threshold: float, recall: Recall, actor: str, run_id: str | None) -> None:
@@ -31,40 +32,40 @@ class Remembering:
         self._run_id = run_id
 
     def askings(self) -> tuple[QuestionSpec, ...]:
-        """Describe what is asked, for the record."""
+        """Return the question, for the record."""
         return self._inner.askings()
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Answer what is known at once, and ask about the rest."""
-        known: list[Outcome[Answer]] = []
+        """Answer from the cache where possible, and ask about the rest."""
+        recalled_outcomes: list[Outcome[Answer]] = []
         waiting: dict[str, list[Ticket]] = {}
 
-        def unknown() -> Iterator[Sequence[Ticket]]:
+        def chunks_to_ask() -> Iterator[Sequence[Ticket]]:
             for chunk in chunks:
                 keys = [ids.answer_key(self.fingerprint, ticket.text) for ticket in chunk]
                 recalled = self._recall(keys) if keys else {}
-                ask = []
+                unanswered = []
                 for ticket, key in zip(chunk, keys, strict=True):
                     if key in recalled:
-                        known.append(self._reused(ticket, recalled[key]))
+                        recalled_outcomes.append(self._reused(ticket, recalled[key]))
                     elif key in waiting:
                         waiting[key].append(ticket)
                     else:
                         waiting[key] = []
-                        ask.append(ticket)
-                yield FlushNow(ask) if isinstance(chunk, FlushNow) else ask
+                        unanswered.append(ticket)
+                yield FlushNow(unanswered) if isinstance(chunk, FlushNow) else unanswered
 
-        for outcomes in self._inner.classify(unknown(), budget):
-            ready = [*known, *outcomes]
-            known.clear()
+        for outcomes in self._inner.classify(chunks_to_ask(), budget):
+            ready = [*recalled_outcomes, *outcomes]
+            recalled_outcomes.clear()
             for outcome in outcomes:
                 ready += self._shared(outcome, waiting)
             yield ready
-        if known:
-            yield known
+        if recalled_outcomes:
+            yield recalled_outcomes
 
     def _shared(self, outcome: Outcome[Answer], waiting: dict[str, list[Ticket]]) -> list[Outcome[Answer]]:
-        """Give an answer to the tickets of the same text that waited for it; a failure is theirs too."""
+        """Return the outcomes of tickets with the same text that waited for this one; they share its failure too."""
         same = waiting.pop(ids.answer_key(self.fingerprint, outcome.ticket.text), [])
         last = outcome.value.steps[-1] if outcome.value and outcome.value.steps else None
         if last is None:

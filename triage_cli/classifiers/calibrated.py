@@ -1,4 +1,4 @@
-"""Around a classifier whose confidence was calibrated: what it says becomes the probability that it is right."""
+"""A wrapper around a classifier that calibrates its confidence."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +12,7 @@ from triage_cli.runtime.budget import Budget
 
 
 class Calibrated:
-    """Implements `ports.Classifier`; each answer keeps what the classifier itself said as `raw`."""
+    """Implements `ports.Classifier`; each answer keeps the classifier's own confidence as `raw`."""
 
     def __init__(self, inner: Classifier, calibration: Calibration, threshold: float) -> None:
         self.name = inner.name
@@ -24,21 +24,21 @@ class Calibrated:
         self._threshold = threshold
 
     def askings(self) -> tuple[QuestionSpec, ...]:
-        """Describe what is asked, for the record."""
+        """Return the question, for the record."""
         return self._inner.askings()
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Answer as the classifier does, as sure as it has been right."""
+        """Answer as the classifier does, with calibrated confidence."""
         for outcomes in self._inner.classify(chunks, budget):
             yield [outcome._replace(value=outcome.value and self.calibrated(outcome.value)) for outcome in outcomes]
 
     def calibrated(self, answer: Answer) -> Answer:
-        """Return an answer with its confidence calibrated; it is sure where that reaches the threshold."""
+        """Return an answer with calibrated confidence; it is sure if that reaches the threshold."""
         steps = tuple(map(self._step, answer.steps))
         last = steps[-1] if steps else None
         confidence = last.confidence if last is not None and last.category is not None else None
         sure = confidence is not None and confidence >= self._threshold
-        # The classifier has looked for what may hold an answer back only where it was sure itself.
+        # The classifier checks the text for suspicious content only if it is sure itself.
         return answer._replace(steps=steps, sure=sure, doubts=answer.doubts if answer.sure else None)
 
     def _step(self, step: Classification) -> Classification:

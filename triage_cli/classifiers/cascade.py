@@ -1,4 +1,4 @@
-"""Several classifiers in a row: the next one is asked when the last is unsure, abstains, fails or is not available."""
+"""A cascade of classifiers: each next one is asked if the last one is unsure, abstains, fails or is unavailable."""
 
 import hashlib
 from collections import deque
@@ -16,11 +16,10 @@ SHARES = 10_000
 
 
 class Cascade:
-    """Implements `ports.Classifier`; every step's answer is kept, the last one decides.
+    """Implements `ports.Classifier`; the answers of all steps are kept, the last one decides.
 
-    `audit_rate` is the share of sure answers that go on to the next step all the same, as a control; which ones, their
-    ids decide. A step that is not available is passed over for the rest of the run, and `tell` is told; without the
-    last one the run ends.
+    `audit_rate` is the share of sure answers, chosen by ticket id, that the next step is asked to confirm. A step that
+    is unavailable is skipped for the rest of the run, and `tell` gets a message; if the last one is, the run ends.
     """
 
     def __init__(
@@ -39,97 +38,97 @@ class Cascade:
         self._tell = tell
 
     def askings(self) -> tuple[QuestionSpec, ...]:
-        """Describe what each step asks."""
+        """Return the questions of all steps."""
         return tuple(asking for step in self._steps for asking in step.askings())
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Answer step by step; sure answers come at the next breath of the steps behind.
+        """Answer step by step; sure answers of earlier steps are yielded with the next outcomes of the later ones.
 
-        So does, as `Unfinished`, what a step was paid for that hands its ticket on. Where the run is stopped, what the
-        steps before the last have in flight ends.
+        Paid answers of earlier steps are yielded with them as `Unfinished`. If the run is stopped, calls in flight at
+        the earlier steps are completed.
         """
-        turn = _CascadeState()
-        trouble: TriageError | None = None
-        over = False
+        state = _CascadeState()
+        error_to_raise: TriageError | None = None
+        is_over = False
 
-        def taken() -> Iterator[Sequence[Ticket]]:
+        def tickets_in() -> Iterator[Sequence[Ticket]]:
             source = iter(chunks)
-            while not over and (chunk := FlushNow() if turn.is_crowded else next(source, None)) is not None:
+            while not is_over and (chunk := FlushNow() if state.is_crowded else next(source, None)) is not None:
                 yield chunk
 
-        *before, last = self._steps
-        passed: Iterator[Sequence[Ticket]] = taken()
-        for step in before:
-            passed = self._passed_on(self._while_available(step, passed, budget, turn), turn)
+        *earlier_steps, last_step = self._steps
+        stream: Iterator[Sequence[Ticket]] = tickets_in()
+        for step in earlier_steps:
+            stream = self._for_next_step(self._while_available(step, stream, budget, state), state)
         try:
-            for outcomes in self._looking_back(last, passed, budget, turn):
-                yield turn.ready(outcomes)
+            for outcomes in self._with_lookahead(last_step, stream, budget, state):
+                yield state.ready(outcomes)
         except TriageError as error:
-            trouble = error
-        over = True
+            error_to_raise = error
+        is_over = True
         try:
-            for _ in passed:
-                yield turn.ready()
+            for _ in stream:
+                yield state.ready()
         except TriageError as error:
-            trouble = trouble or error
-        if left := turn.ready():
-            yield left
-        if trouble is not None:
-            raise trouble
+            error_to_raise = error_to_raise or error
+        if remaining := state.ready():
+            yield remaining
+        if error_to_raise is not None:
+            raise error_to_raise
 
     def _while_available(
-        self, step: Classifier, chunks: Iterator[Sequence[Ticket]], budget: Budget, turn: "_CascadeState"
+        self, step: Classifier, chunks: Iterator[Sequence[Ticket]], budget: Budget, state: "_CascadeState"
     ) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Yield a step's outcomes; once it is not available, failures for what it has not answered and all the rest."""
-        open_: dict[str, Ticket] = {}
+        """Yield a step's outcomes; once it is unavailable, failures for all unanswered and remaining tickets."""
+        unanswered: dict[str, Ticket] = {}
 
-        def noted() -> Iterator[Sequence[Ticket]]:
+        def recorded() -> Iterator[Sequence[Ticket]]:
             for chunk in chunks:
-                open_.update((ticket.ticket_id, ticket) for ticket in chunk)
+                unanswered.update((ticket.ticket_id, ticket) for ticket in chunk)
                 yield chunk
 
         try:
-            for outcomes in self._looking_back(step, noted(), budget, turn):
+            for outcomes in self._with_lookahead(step, recorded(), budget, state):
                 for outcome in outcomes:
-                    open_.pop(outcome.ticket.ticket_id, None)
+                    unanswered.pop(outcome.ticket.ticket_id, None)
                 yield outcomes
         except TakenOverError:
-            raise  # no step is to be asked any more
+            raise  # the run ends
         except UnavailableError as error:
             if self._tell is not None:
                 self._tell(f"{error.message}; the next step of {self.name} is asked instead")
-            yield [_missed(ticket, step) for ticket in open_.values()]
+            yield [_unavailable_outcome(ticket, step) for ticket in unanswered.values()]
             for chunk in chunks:
-                yield [_missed(ticket, step) for ticket in chunk]
+                yield [_unavailable_outcome(ticket, step) for ticket in chunk]
 
     @staticmethod
-    def _looking_back(
-        step: Classifier, chunks: Iterator[Sequence[Ticket]], budget: Budget, turn: "_CascadeState"
+    def _with_lookahead(
+        step: Classifier, chunks: Iterator[Sequence[Ticket]], budget: Budget, state: "_CascadeState"
     ) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Yield a step's outcomes; while it takes nothing, what those before it have answered comes all the same."""
-        ahead = _Ahead(chunks, turn)
-        turn.ahead.append(ahead)
+        """Yield a step's outcomes; while it takes no tickets, the earlier steps continue."""
+        ahead = _Ahead(chunks, state)
+        state.ahead.append(ahead)
         try:
             for outcomes in step.classify(ahead, budget):
                 ahead.look()
                 yield outcomes
         finally:
-            turn.ahead.remove(ahead)
+            state.ahead.remove(ahead)
 
-    def _passed_on(
-        self, stream: Iterable[Sequence[Outcome[Answer]]], turn: "_CascadeState"
+    def _for_next_step(
+        self, stream: Iterable[Sequence[Outcome[Answer]]], state: "_CascadeState"
     ) -> Iterator[Sequence[Ticket]]:
         for outcomes in stream:
             going_on = []
-            for outcome in map(turn.standing, outcomes):
+            for outcome in map(state.standing, outcomes):
                 is_sure = bool(outcome.value and outcome.value.sure and not outcome.error)
                 if (is_sure and not self._audited(outcome.ticket)) or isinstance(outcome.value, Postponed):
-                    turn.sure.append(turn.with_steps(outcome))
+                    state.sure.append(state.with_steps(outcome))
                     continue
-                turn.hand_on(outcome, sure=is_sure)
+                state.pass_on(outcome, sure=is_sure)
                 going_on.append(outcome.ticket)
-            # What was paid for is saved before this step gives more, so that a kill loses what is in flight.
-            yield FlushNow(going_on) if turn.unsaved else going_on
+            # Paid answers are saved before this step yields more, so that a kill loses only calls in flight.
+            yield FlushNow(going_on) if state.unsaved else going_on
 
     def _audited(self, ticket: Ticket) -> bool:
         drawn = int(hashlib.sha256(ticket.ticket_id.encode()).hexdigest()[:8], 16) % SHARES
@@ -137,10 +136,10 @@ class Cascade:
 
 
 class _CascadeState:
-    """One call of `classify`: `sure` answers that are to be told, and those of tickets that are with a later step.
+    """The state of one call of `classify`: `sure` outcomes to yield, and earlier answers of tickets at a later step.
 
-    `unsaved` are the tickets of which such an answer was paid for and is still to be told, `ahead` is what each step
-    takes from those before it.
+    `unsaved` are the ids of tickets with a paid earlier answer that is still to be yielded; `ahead` are the sources of
+    the steps.
     """
 
     def __init__(self) -> None:
@@ -152,11 +151,11 @@ class _CascadeState:
 
     @property
     def is_crowded(self) -> bool:
-        """Tell whether the first step is to get no more: a later one has no room."""
+        """Return whether the first step is to get no tickets, because a later one has no room."""
         return self.is_looking or any(ahead.waiting for ahead in self.ahead)
 
     def ready(self, outcomes: Iterable[Outcome[Answer]] = ()) -> list[Outcome[Answer]]:
-        """Return all that is to be told, the last step's outcomes with it; a ticket is in it once."""
+        """Return all outcomes to yield, with those of the last step; each ticket occurs once."""
         finished = [*self.sure, *[self.with_steps(self.standing(outcome)) for outcome in outcomes]]
         finished += [_unfinished(self._earlier[i]) for i in self.unsaved if i in self._earlier]
         self.sure.clear()
@@ -164,22 +163,22 @@ class _CascadeState:
         return finished
 
     def standing(self, outcome: Outcome[Answer]) -> Outcome[Answer]:
-        """Return an outcome; where a step failed that was only to confirm a sure answer, that answer stands."""
-        before = self._earlier.get(outcome.ticket.ticket_id)
-        if before is None or not before.sure or outcome.error is None:
+        """Return the outcome that counts: if a step failed that was to confirm a sure answer, that sure answer."""
+        sure_answer = self._earlier.get(outcome.ticket.ticket_id)
+        if sure_answer is None or not sure_answer.sure or outcome.error is None:
             return outcome
         del self._earlier[outcome.ticket.ticket_id]
         failed = outcome.value.steps if outcome.value else ()
-        return Outcome(0, Action.ANSWERED, before._replace(steps=failed + before.steps), None, outcome.ticket)
+        return Outcome(0, Action.ANSWERED, sure_answer._replace(steps=failed + sure_answer.steps), None, outcome.ticket)
 
     def with_steps(self, outcome: Outcome[Answer]) -> Outcome[Answer]:
-        """Return an outcome whose answer has the earlier steps too; these are forgotten."""
+        """Return an outcome whose answer includes the earlier steps, and drop these from the state."""
         answer = outcome.value or Answer(outcome.ticket, (), sure=False)
-        before = self._earlier.pop(outcome.ticket.ticket_id, None)
-        return outcome._replace(value=answer._replace(steps=(before.steps if before else ()) + answer.steps))
+        earlier = self._earlier.pop(outcome.ticket.ticket_id, None)
+        return outcome._replace(value=answer._replace(steps=(earlier.steps if earlier else ()) + answer.steps))
 
-    def hand_on(self, outcome: Outcome[Answer], *, sure: bool) -> None:
-        """Keep the answer of a ticket that goes on to the next step."""
+    def pass_on(self, outcome: Outcome[Answer], *, sure: bool) -> None:
+        """Store the answer of a ticket that goes on to the next step."""
         ticket_id = outcome.ticket.ticket_id
         if outcome.value and _is_paid(outcome.value):
             self.unsaved[ticket_id] = None
@@ -189,37 +188,37 @@ class _CascadeState:
 
 
 class _Ahead(Iterator[Sequence[Ticket]]):
-    """What a step takes from those before it, and what is `waiting` for it to have room."""
+    """The chunks that a step takes from the earlier steps; `waiting` are chunks fetched before it had room."""
 
-    def __init__(self, chunks: Iterator[Sequence[Ticket]], turn: _CascadeState) -> None:
+    def __init__(self, chunks: Iterator[Sequence[Ticket]], state: _CascadeState) -> None:
         self.waiting: deque[Sequence[Ticket]] = deque()
         self._chunks = chunks
-        self._turn = turn
-        self._trouble: Exception | None = None
+        self._state = state
+        self._source_error: Exception | None = None
         self._taken = False
 
     def __next__(self) -> Sequence[Ticket]:
         self._taken = True
         if self.waiting:
             return self.waiting.popleft()
-        if self._trouble is not None:
-            raise self._trouble
+        if self._source_error is not None:
+            raise self._source_error
         return next(self._chunks)
 
     def look(self) -> None:
-        """Look what there is, where nothing was taken since the last look."""
-        if not self._taken and self._trouble is None:
-            self._turn.is_looking = True
+        """Fetch a chunk ahead, if the step took none since the last call."""
+        if not self._taken and self._source_error is None:
+            self._state.is_looking = True
             try:
                 if chunk := next(self._chunks, ()):
                     self.waiting.append(chunk)
-            except Exception as error:  # noqa: BLE001 - raised where the step takes it, which ends what is in flight
-                self._trouble = error
-            self._turn.is_looking = False
+            except Exception as error:  # noqa: BLE001 - raised when the step takes the next chunk
+                self._source_error = error
+            self._state.is_looking = False
         self._taken = False
 
 
-def _missed(ticket: Ticket, step: Classifier) -> Outcome[Answer]:
+def _unavailable_outcome(ticket: Ticket, step: Classifier) -> Outcome[Answer]:
     return Outcome(0, Action.FAILED, None, AnswerError(f"unavailable: {step.name} was not available"), ticket)
 
 

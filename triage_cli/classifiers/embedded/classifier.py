@@ -1,7 +1,7 @@
-"""The embedded classifier: static word vectors and a small linear model, answered offline with numpy alone.
+"""The embedded classifier: static word vectors and a linear model, which runs offline with numpy alone.
 
-A text is its distinct lower-case words. Each word's share in every label's score is worked out once, when the word is
-first met, and kept in a table: answering is then looking up and adding up. Fitting is in `training`.
+A text is treated as the set of its lower-case words. What a word adds to the score of each label is computed when the
+word first occurs, and kept in a table; answering means looking words up and adding. `fit` fits the model.
 """
 
 import json
@@ -22,7 +22,7 @@ from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.budget import Budget
 
-TOLD = 10  # labels whose probability is kept
+KEPT_LABELS = 10  # labels whose probability is stored
 
 
 class _Guess(NamedTuple):
@@ -33,11 +33,11 @@ class _Guess(NamedTuple):
     doubtful: bool
 
 
-_SPEECHLESS = _Guess(None, None, "no words to go by", None, doubtful=True)
+_NO_WORDS = _Guess(None, None, "no words to go by", None, doubtful=True)
 
 
 class LocalClassifier:
-    """Answers from a fitted model, without a network; every answer is the best guess, sure or not."""
+    """Implements `ports.Classifier` with a fitted model; every answer is the best guess, sure or not."""
 
     appetite = 512
 
@@ -49,7 +49,7 @@ class LocalClassifier:
         if not model.fingerprint == categories_fingerprint == fingerprint(categories):
             raise TriageError("the fitted model is for other categories", hint="fit it again")
         self.name = name
-        # What was learned stays what it is under other names and descriptions of the same categories.
+        # A trained model keeps its fingerprint if categories get other names and descriptions.
         named = model.learned or model.fingerprint
         self.fingerprint = sha256(f"{METHOD}\0{named}".encode()).hexdigest()
         self._model = model
@@ -67,77 +67,82 @@ class LocalClassifier:
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """Return all it asks by: one."""
+        """Return its only fingerprint."""
         return (self.fingerprint,)
 
     def askings(self) -> tuple[QuestionSpec, ...]:
-        """Describe what is asked, for the record."""
+        """Return the question, for the record."""
         return (self.asking(),)
 
     def asking(self) -> QuestionSpec:
-        """Describe what is asked."""
+        """Return the question, for the record."""
         options = {"method": METHOD, "learned": self._model.learned or None, "temperature": self._model.temperature}
         model = f"l2_supercat_256, {self._version}" if self._version else "l2_supercat_256"
         return QuestionSpec(self.fingerprint, "local", model, "", "", described(self._categories),
                       json.dumps(options), self._clock())  # fmt: skip
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Answer each chunk while the one before it is saved, or at once where an empty one follows; it costs nothing.
+        """Answer each chunk while the caller saves the one before; it costs nothing.
 
-        The next chunk is taken when nothing is being answered: SQLite hands over rows one by one, and a thread at work
-        would make it wait at each.
+        The next chunk is taken while nothing is being answered, because a busy thread would delay SQLite at every row.
         """
         del budget
         with ThreadPoolExecutor(1, "answering") as thread:
             answering: Future[Sequence[Outcome[Answer]]] | None = None
             for chunk in chunks:
-                done = answering.result() if answering else ()
+                outcomes = answering.result() if answering else ()
                 answering = thread.submit(self._answers, chunk) if chunk else None
-                yield done
+                yield outcomes
                 wait([answering] if answering else ())
             if answering:
                 yield answering.result()
 
     def _answers(self, chunk: Sequence[Ticket]) -> Sequence[Outcome[Answer]]:
-        done: list[Outcome[Answer]] = []
+        outcomes: list[Outcome[Answer]] = []
         for start in range(0, len(chunk), SLICE):
-            self._answer(chunk[start : start + SLICE], done)
-        return done
+            self._answer(chunk[start : start + SLICE], outcomes)
+        return outcomes
 
-    def _answer(self, tickets: Sequence[Ticket], done: list[Outcome[Answer]]) -> None:
+    def _answer(self, tickets: Sequence[Ticket], outcomes: list[Outcome[Answer]]) -> None:
         texts = [ticket.text for ticket in tickets]
         judged = self._judge(texts)
-        at, key = self._clock(), self.fingerprint.encode() + b"\0"
+        answered_at, key = self._clock(), self.fingerprint.encode() + b"\0"
         for ticket, text, (label, confidence, reason, certainty, doubtful) in zip(tickets, texts, judged, strict=True):
             answer_key = sha256(key + text.encode("utf-8", "surrogatepass")).hexdigest()
             answer = Classification(
                 self._new_id(), ticket.ticket_id, self._run_id, self.name, label, confidence, "model", reason,
-                self.name, self._actor, self.fingerprint, self._min_confidence, certainty, answer_key, at,
+                self.name, self._actor, self.fingerprint, self._min_confidence, certainty, answer_key, answered_at,
             )  # fmt: skip
             sure = label is not None and confidence is not None and confidence >= self._min_confidence
-            # Here, since the thread that saves has more to do.
+            # Checked in this thread, because the saving thread has more to do.
             doubts = self._suspicion.found(text) if sure and doubtful else ()
-            done.append(Outcome(len(done), Action.ANSWERED, Answer(ticket, (answer,), sure, doubts), None, ticket))
+            outcomes.append(
+                Outcome(len(outcomes), Action.ANSWERED, Answer(ticket, (answer,), sure, doubts), None, ticket)
+            )
 
     def _judge(self, texts: Sequence[str]) -> list[_Guess]:
-        guesses = [_SPEECHLESS] * len(texts)
-        kept = {row: found for row, text in enumerate(texts) if (found := words_of(text))[0]}
-        if kept:
-            judged = self._table.judge(list(kept.values()))
+        guesses = [_NO_WORDS] * len(texts)
+        words_by_row = {row: found for row, text in enumerate(texts) if (found := words_of(text))[0]}
+        if words_by_row:
+            judged = self._table.judge(list(words_by_row.values()))
             columns = zip(
-                kept, judged.chances.tolist(), judged.best.tolist(), judged.runner_up.tolist(), judged.spoke,
+                words_by_row, judged.chances.tolist(), judged.best.tolist(), judged.runner_up.tolist(), judged.spoke,
                 judged.foreign.tolist(), judged.doubtful.tolist(), strict=True,
             )  # fmt: skip
-            for row, chances, best, next_, because, unread, doubtful in columns:
-                if unread:
-                    guesses[row] = _Guess(self._model.labels[best], None, self._unread(next_), None, doubtful=True)
+            for row, chances, best, runner_up, strongest, is_foreign, doubtful in columns:
+                if is_foreign:
+                    guesses[row] = _Guess(
+                        self._model.labels[best], None, self._foreign_reason(runner_up), None, doubtful=True
+                    )
                     continue
                 text = texts[row]
                 guesses[row] = _Guess(
-                    self._model.labels[best], round(chances[best], 4), self._reason(because, next_, chances[next_]),
-                    self._told(chances),
-                    # Of a text that is cut not all words are known, and what hides in one that is not plain is no word.
-                    doubtful or not is_plain(text) or len(text) > MAX_CHARACTERS or len(kept[row][0]) == MAX_WORDS,
+                    self._model.labels[best], round(chances[best], 4),
+                    self._reason(strongest, runner_up, chances[runner_up]),
+                    self._probabilities_json(chances),
+                    # Words that were cut off, or that contain invisible characters, have no traces.
+                    doubtful or not is_plain(text) or len(text) > MAX_CHARACTERS
+                    or len(words_by_row[row][0]) == MAX_WORDS,
                 )  # fmt: skip
         return guesses
 
@@ -146,11 +151,11 @@ class LocalClassifier:
             return "the only category"
         return f"{', '.join(because) or 'no single word'}; next: {self._plain[runner_up]} {chance:.2f}"
 
-    def _unread(self, runner_up: int) -> str:
+    def _foreign_reason(self, runner_up: int) -> str:
         return f"seems not to be English, the only language this model reads; next: {self._plain[runner_up]}"
 
-    def _told(self, probabilities: Sequence[float]) -> str:
+    def _probabilities_json(self, probabilities: Sequence[float]) -> str:
         pairs: Iterable[tuple[str, float]] = zip(self._keys, probabilities, strict=True)
-        if len(self._keys) > TOLD:
-            pairs = sorted(pairs, key=itemgetter(1), reverse=True)[:TOLD]
+        if len(self._keys) > KEPT_LABELS:
+            pairs = sorted(pairs, key=itemgetter(1), reverse=True)[:KEPT_LABELS]
         return "{" + ",".join([f"{key}{chance:.3f}" for key, chance in pairs]) + "}"

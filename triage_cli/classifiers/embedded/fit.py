@@ -1,4 +1,4 @@
-"""Fits the embedded classifier to categories and labelled texts; strength and temperature come from held-out ones."""
+"""Fits the embedded classifier; strength, share and temperature are chosen on held-out labelled texts."""
 
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
@@ -25,24 +25,24 @@ from triage_cli.domain.errors import ConfigError
 from triage_cli.domain.evaluation.cross_validation import folds_of, groups_of
 from triage_cli.domain.tickets import Category
 
-# How much terms count beside the vector: a description's few words say less than those of a score of texts.
-MANY = 15  # training texts a label
+# Weight of the terms beside the vector: they are less reliable with few texts.
+MANY = 15  # training texts per label from which on terms have their full weight
 TERMS_OF_MANY, TERMS_OF_FEW = np.float32(1.0), np.float32(0.6)
-STRENGTHS = (10.0, 3.0, 1.0)  # inverses of the penalty to choose from; the first is taken where nothing can be tried
-SHARES = (1.0, 0.2)  # how much the categories' own wording may count beside labelled texts, the first as before
-# Made-up examples are easier than tickets, so that no temperature can be fitted to them: this one is right, or makes
-# probabilities somewhat too low, on tickets of several kinds. It counts as much as `PRIOR` labelled texts.
+STRENGTHS = (10.0, 3.0, 1.0)  # inverse penalties to choose from; the first is the default
+SHARES = (1.0, 0.2)  # weights to choose from for the categories' own wording beside labelled texts
+# The temperature cannot be fitted to invented examples, which are easier than tickets. This value was right, or gave
+# somewhat low probabilities, on several kinds of tickets. It weighs as much as `PRIOR` labelled texts.
 UNLEARNED, PRIOR = 0.8, 10.0
 FOLDS = 5
-ROUGHLY = 1e-4  # how closely weights are found while choosing
+ROUGHLY = 1e-4  # tolerance of the solver while choosing
 TRIABLE = 15  # labelled texts from which on strength and share are chosen
-MUCH = 10_000  # texts times labels from which on one held-out fold must do
-READABLE = 0.1  # of the labelled texts: so many of other languages, and the model reads these as well
+MUCH = 10_000  # texts times labels from which on only one fold is held out
+READABLE = 0.1  # share of labelled texts in other languages from which on the language guard is off
 TEMPERATURES: list[float] = np.geomspace(0.2, 3, 60).round(3).tolist()
 
 
 class Choice(NamedTuple):
-    """How to fit: strength, the share of the categories' own wording, and the temperature of the answers."""
+    """The hyperparameters: strength, weight of the categories' own wording, and temperature of the answers."""
 
     strength: float = STRENGTHS[0]
     share: float = SHARES[0]
@@ -52,69 +52,72 @@ class Choice(NamedTuple):
 def fit(
     categories: Sequence[Category], labelled: Sequence[tuple[str, str]] = (), choice: Choice | None = None
 ) -> Model:
-    """Return a model of these categories, fitted to their wording, their examples, and texts labelled with a name.
+    """Return a model fitted to the wording and examples of categories, and to (text, category name) pairs.
 
-    How to fit is found out on held-out labelled texts, unless it is said.
+    Without a `choice`, the hyperparameters are chosen on held-out labelled texts. Raises `ConfigError`.
     """
     if not categories:
         raise ConfigError("there are no categories", hint="name at least one under `categories`")
     wording = lessons_of(categories)
-    taught = labelled_lessons(categories, labelled)
-    if not wording + taught:
+    examples = labelled_lessons(categories, labelled)
+    if not wording + examples:
         raise ConfigError("the categories have no word to learn from", hint="give them descriptions and examples")
-    course = TrainingSet(wording, taught, len(categories))
-    choice = choice or course.choose()
-    weights = course.weights(choice, np.arange(len(taught)))
+    training_set = TrainingSet(wording, examples, len(categories))
+    choice = choice or training_set.choose()
+    weights = training_set.weights(choice, np.arange(len(examples)))
     width = vocabulary()[1].shape[1]
     learned = sha256(repr((list(labelled), choice)).encode("utf-8", "replace")).hexdigest() if labelled else ""
-    seen = np.array(sorted({text_number(lesson.text) for lesson in taught}), np.uint64)
+    seen = np.array(sorted({text_number(example.text) for example in examples}), np.uint64)
     return Model(
         tuple(category.name for category in categories), fingerprint(categories), learned, weights[:width],
-        course.terms.tokens, course.terms.whole_words, course.terms.rarity,
-        weights[width:-1] * course.emphasis, weights[-1],
-        choice.temperature, seen, share_foreign([words_of(lesson.text)[0] for lesson in taught]) < READABLE,
+        training_set.terms.tokens, training_set.terms.whole_words, training_set.terms.rarity,
+        weights[width:-1] * training_set.emphasis, weights[-1],
+        choice.temperature, seen, share_foreign([words_of(example.text)[0] for example in examples]) < READABLE,
     )  # fmt: skip
 
 
 def labelled_lessons(categories: Sequence[Category], labelled: Sequence[tuple[str, str]]) -> list[Example]:
-    """Return the labelled texts that are of these categories and have a word."""
+    """Return the labelled texts that have words and a category of this list."""
     number = {category.name: label for label, category in enumerate(categories)}
     return [Example(text, number[name]) for text, name in labelled if name in number and words_of(text)[0]]
 
 
 class TrainingSet:
-    """All there is to learn, as numbers: the categories' wording first, labelled texts after it."""
+    """All training texts as matrices: first the categories' wording, then the labelled texts."""
 
-    def __init__(self, wording: Sequence[Example], taught: Sequence[Example], k: int) -> None:
-        lessons = [*wording, *taught]
-        texts = Corpus([lesson.text for lesson in lessons])
+    def __init__(self, wording: Sequence[Example], examples: Sequence[Example], k: int) -> None:
+        lessons = [*wording, *examples]
+        texts = Corpus([example.text for example in lessons])
         self.k = k
         self.terms = texts.terms()
         self.emphasis = TERMS_OF_MANY if len(lessons) >= MANY * k else TERMS_OF_FEW
         self.design = texts.design(self.terms, self.emphasis)
-        self.labels = np.array([lesson.label for lesson in lessons])
-        self.counts = np.array([lesson.weight for lesson in lessons])
+        self.labels = np.array([example.label for example in lessons])
+        self.counts = np.array([example.weight for example in lessons])
         self.before = len(wording)
-        self.taught = taught
+        self.examples = examples
 
     def weights(self, choice: Choice, rows: Integers, start: Floats | None = None, close: float = CLOSE) -> Floats:
-        """Return the weights fitted to the wording and these labelled texts."""
-        taken = np.concatenate([np.arange(self.before), self.before + rows])
-        counts = self.counts[taken]
+        """Return the weights fitted to the wording and these labelled texts, (dimensions + terms + bias, labels)."""
+        row_indexes = np.concatenate([np.arange(self.before), self.before + rows])
+        counts = self.counts[row_indexes]
         counts[: self.before] *= choice.share
-        return solve(self.design.take(taken), self.labels[taken], counts, self.k, 1 / choice.strength, start, close)
+        return solve(
+            self.design.take(row_indexes), self.labels[row_indexes], counts, self.k, 1 / choice.strength, start, close
+        )
 
     def choose(self) -> Choice:
-        """Return how to fit: what tells held-out labelled texts best. Near duplicates are held out together."""
-        number = len(self.taught)
-        shares = SHARES if self.before and number * self.k <= MUCH else SHARES[:1]  # of much, the wording is a drop
+        """Return the hyperparameters with the lowest loss on held-out texts. Near duplicates are held out together."""
+        number = len(self.examples)
+        # With many texts, the wording hardly matters.
+        shares = SHARES if self.before and number * self.k <= MUCH else SHARES[:1]
         tried: dict[Choice, list[tuple[Floats, Integers]]] = {}
-        for held in self._folds() if number > 1 else ():
+        for held_out in self._folds() if number > 1 else ():
             for share in shares if number >= TRIABLE else SHARES[:1]:
                 start = None
                 for strength in sorted(STRENGTHS) if number >= TRIABLE else STRENGTHS[:1]:
-                    scores, start = self._tried(Choice(strength, share), held, start)
-                    tried.setdefault(Choice(strength, share), []).append((scores, self.labels[self.before + held]))
+                    scores, start = self._held_out_scores(Choice(strength, share), held_out, start)
+                    tried.setdefault(Choice(strength, share), []).append((scores, self.labels[self.before + held_out]))
         found = [(*_temperature(scored), choice) for choice, scored in tried.items()]
         if not found:
             return Choice()
@@ -122,23 +125,23 @@ class TrainingSet:
         return choice._replace(temperature=temperature)
 
     def _folds(self) -> Iterator[Integers]:
-        """Yield which labelled texts are held out; of much, one fold tells enough."""
-        labels = [lesson.label for lesson in self.taught]
-        folds = np.array(folds_of(labels, groups_of([lesson.text for lesson in self.taught]), FOLDS))
+        """Yield the indexes of the labelled texts to hold out, fold by fold; with many texts, only one fold."""
+        labels = [example.label for example in self.examples]
+        folds = np.array(folds_of(labels, groups_of([example.text for example in self.examples]), FOLDS))
         for fold in range(1 if len(folds) * self.k > MUCH else FOLDS):
-            held = np.flatnonzero(folds == fold)
-            if 0 < len(held) < len(folds):
-                yield held
+            held_out = np.flatnonzero(folds == fold)
+            if 0 < len(held_out) < len(folds):
+                yield held_out
 
-    def _tried(self, choice: Choice, held: Integers, start: Floats | None) -> tuple[Floats, Floats]:
-        """Return the scores that a model of all other labelled texts gives the held-out ones, and its weights."""
-        rest = np.setdiff1d(np.arange(len(self.taught)), held)
+    def _held_out_scores(self, choice: Choice, held_out: Integers, start: Floats | None) -> tuple[Floats, Floats]:
+        """Fit without the held-out texts; return their scores, (texts, labels), and the weights."""
+        rest = np.setdiff1d(np.arange(len(self.examples)), held_out)
         weights = self.weights(choice, rest, start, ROUGHLY)
-        return self.design.take(self.before + held).scores(weights), weights
+        return self.design.take(self.before + held_out).scores(weights), weights
 
 
 def _temperature(scored: Sequence[tuple[Floats, Integers]]) -> tuple[float, float]:
-    """Return the loss a text at the temperature that tells held-out texts best, and that temperature."""
+    """Return the lowest mean loss on held-out texts over all temperatures, and its temperature."""
     scores = np.concatenate([scores for scores, _ in scored])
     labels = np.concatenate([labels for _, labels in scored])
 
@@ -163,14 +166,14 @@ class Trainer:
         return fit(self._categories, [(each.text, each.category) for each in labelled]).to_bytes()
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
-        """Return what a model says of texts: a category and how sure it is."""
+        """Return a model's answers about texts: (category, confidence)."""
         model = Model.from_bytes(weights)
         return guesses(suited(model, self._categories) or model, texts)
 
     def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
-        """Tell of texts whether a model has learned them."""
+        """Return for each text whether a model was trained on it."""
         return has_learned(Model.from_bytes(weights), texts)
 
     def suits(self, weights: bytes) -> bool:
-        """Tell whether a model is for these categories, under their present or former names."""
+        """Return whether a model has these categories, under their present or former names."""
         return suited(Model.from_bytes(weights), self._categories) is not None

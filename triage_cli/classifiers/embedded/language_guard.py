@@ -1,7 +1,7 @@
-"""Does a text seem not to be English, the only language the embedded model reads? Told word by word.
+"""Detects texts that seem not to be English, the only language that the embedded model reads.
 
-A word leans to English or away from it by lists of common words and by its letters; what is both, or neither, leans
-nowhere. That guards against being sure of what was not understood; it is no detector of languages.
+Each word leans to English or away from it, by lists of common words and by its letters. The guard prevents sure answers
+about texts that were not understood; it does not identify languages.
 """
 
 import re
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from triage_cli.classifiers.embedded.tokens import AROUND
 
-WORDS_A_LEAN = 4  # a text is foreign that leans away from English by one for each so many of its distinct words
-PLAINLY = -6  # or by so much altogether
+WORDS_PER_LEAN = 4  # a text is foreign if its leaning is at most -1 per so many distinct words
+PLAINLY = -6  # or if its leaning is at most this
 
-# Function words that no other language here has.
+# Function words that are in no other of these languages.
 _ENGLISH = """
 about after again always and another any anyone anything aren't around away back because been before being below both
 can't cannot could couldn't did didn't does doesn't doing don't done each either else every everything few first from
@@ -27,7 +27,7 @@ through today told tomorrow too took tried try trying until use used using very 
 we've well went were what what's when where whether which while who whole whose why with within without won't work
 working works would wouldn't wrong yes yesterday yet you you're you've your yours
 """
-# Words that other languages may have too, or that a ticket has beside none of the above.
+# Words that are in other languages too, or in tickets without any of the above.
 _RATHER_ENGLISH = """
 access address are bill billed booking broken but can cancel cancelled change charge charged charges claim close
 closed company complaint confirm crashes credit customer damaged dealer delayed delivered delivery details discount
@@ -37,7 +37,7 @@ office opening order out package paid parcel pay payment phone purchase question
 refunded rejected remove renew reply request resolve return returned room screen send shipped shipping shirt signed
 slow statement stopped store stuck tire to twice unable useless wallet we week
 """
-# Function words, and words of tickets, that are no English words: German, French, Spanish, Italian, Portuguese, Dutch,
+# Function words and words of tickets that are not English: German, French, Spanish, Italian, Portuguese, Dutch,
 # Polish and Swedish, then Danish, Norwegian, Finnish, Czech, Romanian, Turkish, Hungarian and others.
 _OTHER = """
 aber abgebucht abgelaufen abgelehnt abo abrechnen adresse alle alles als anfrage angeblich angebot angezeigt anmelden
@@ -179,12 +179,12 @@ rendelés saanut saya sidste sipariş siparişim skal sudah sunt szeretnék szá
 tidak tilaus tilini toimi tolong tudok tài tôi untuk už vagy venlig vennligst virker voi và være været vă yapamıyorum
 yok zaman zboží ziua çok és ödeme účet účtu đơn được şifre že și
 """
-# The same, but met in English texts too, mostly in names.
+# The same, but also found in English texts, mostly in names.
 _RATHER_OTHER = """
 bonjour buenas buenos ce ciao con da das de del dem der des di du el en er es est et gracias hola hoy il ja la las le
 les lo los marche merci mi mit nada non ob oder ons ou par que se su te tu um un van ver von wo
 """
-# English words with letters that English has not.
+# English words with foreign letters.
 _BORROWED = """
 appliqué attaché beyoncé brûlée café cafés chloé citroën cliché clichés crème d'amico d'angelo d'arcy d'costa
 d'or d'souza décor déjà entrée exposé façade fiancé fiancée jalapeño josé l'oreal l'oréal lancôme michèle naïve
@@ -200,7 +200,7 @@ _ENDING = re.compile(
     r".{3,}(?:keit|lich|schaft|ieren|iert|zione|zioni|idad|idade|ciones|mente|heden|igheid|elijk|elijke|ijke)"
     r"|.{5,}(?:ung|ungen|problem|probleme|fehler|anfrage|ausfall)"
 )
-# Letters of other scripts; those that mathematics or fancy writing makes of Latin ones are not among them.
+# Letters of other scripts, without mathematical and decorative forms of Latin letters.
 _SCRIPTS = re.compile(
     "[\u0370-\u1cff\u1f00-\u1fff\u2c00-\u2c5f\u2c80-\u2dff\u2e80-\ua63f\ua640-\ua6ff\ua800-\uab2f\uab70-\ufaff"
     "\ufb13-\ufdff\ufe70-\ufefc\uff66-\uffdc\U00010000-\U0001cfff\U0001e800-\U0001efff\U00020000-\U0003ffff]"
@@ -210,7 +210,7 @@ _QUOTES = AROUND + "«»„“”‘’‹›¿¡…–—"
 
 
 def leaning(word: str) -> int:
-    """Return how much a lower-case word leans to English; below zero, away from it."""
+    """Return the leaning of a lower-case word: above zero to English, below zero away from it."""
     bare_word = word.strip(AROUND)
     if not bare_word.isascii():
         bare_word = word.replace("’", "'").strip(_QUOTES)
@@ -224,11 +224,11 @@ def leaning(word: str) -> int:
 
 
 def foreign(leans: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell of texts whether they seem not to be English, from their words' leanings together and their number."""
-    return (leans < 0) & ((-WORDS_A_LEAN * leans >= counts) | (leans <= PLAINLY))
+    """Return which texts seem not to be English, from the sum of their words' leanings and their number of words."""
+    return (leans < 0) & ((-WORDS_PER_LEAN * leans >= counts) | (leans <= PLAINLY))
 
 
 def share_foreign(texts: Sequence[Sequence[str]]) -> float:
-    """Return the share of texts, each as its words, that seem not to be English; 0 of none."""
+    """Return the share of texts (lists of words) that seem not to be English; 0 if there are none."""
     leans = np.array([sum(map(leaning, groups)) for groups in texts], np.int64)
     return float(foreign(leans, np.array([len(groups) for groups in texts])).mean()) if texts else 0.0

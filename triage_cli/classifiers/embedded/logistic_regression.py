@@ -9,13 +9,13 @@ from threadpoolctl import threadpool_limits
 
 from triage_cli.classifiers.embedded.weights import Floats, Integers
 
-NEVER = np.float32(-50.0)  # the score of a label without a text
+NEVER = np.float32(-50.0)  # the bias of a label without training texts
 ROUNDS = 200
-CLOSE = 1e-6  # of the loss: a relative gain that is not worth another round
+CLOSE = 1e-6  # relative gain of the loss below which the solver stops
 
 
 class Design(NamedTuple):
-    """Texts as numbers: a matrix of their vectors and a sparse one (scipy, CSR) of their terms, a row each."""
+    """Texts as matrices: `vectors` (texts, dimensions), and `terms` (texts, terms) as a scipy CSR matrix."""
 
     vectors: Floats
     terms: Any
@@ -25,7 +25,7 @@ class Design(NamedTuple):
         return Design(self.vectors[rows], self.terms[rows])
 
     def scores(self, weights: Floats) -> Floats:
-        """Return each row's score for each label; the last row of `weights` is the bias."""
+        """Return the scores (texts, labels); `weights` is (dimensions + terms + 1, labels), its last row the bias."""
         width = self.vectors.shape[1]
         scores: Floats = self.vectors @ weights[:width] + self.terms @ weights[width:-1] + weights[-1]
         return scores
@@ -40,23 +40,22 @@ def solve(
     start: Floats | None = None,
     close: float = CLOSE,
 ) -> Floats:
-    """Return the weights (dimensions, terms and bias of each label) of the least loss.
+    """Return the weights (dimensions + terms + 1, labels) that minimise the loss; the last row is the bias.
 
-    The loss is the sum of counts times log-loss, and penalty / 2 times the sum of the squared weights but the biases.
-
-    `counts` says how much each row weighs, `start` is where to begin, as an earlier answer for another penalty. A
-    label that no row has gets a bias of `NEVER`.
+    The loss is the sum of the log-losses, weighted by `counts` (one per row), plus penalty / 2 times the sum of the
+    squared weights without the biases. `start` are initial weights, such as those for another penalty. A label without
+    rows gets the bias `NEVER`.
     """
-    met, places = np.unique(labels, return_inverse=True)
-    width, number = design.vectors.shape[1] + design.terms.shape[1], len(met)
+    present, label_indexes = np.unique(labels, return_inverse=True)
+    width, number = design.vectors.shape[1] + design.terms.shape[1], len(present)
     weights = np.zeros((width + 1, k), np.float32)
     weights[-1] = NEVER
     if number == 1:
-        weights[-1, met] = 0
+        weights[-1, present] = 0
         return weights
     vectors, terms = np.ascontiguousarray(design.vectors, np.float32), design.terms.astype(np.float32)
-    turned, rows = terms.T.tocsr(), np.arange(len(places))
-    heavy = counts.astype(np.float32)[:, None]
+    terms_transposed, rows = terms.T.tocsr(), np.arange(len(label_indexes))
+    row_weights = counts.astype(np.float32)[:, None]
     dimensions = vectors.shape[1]
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -65,21 +64,23 @@ def solve(
         scores -= scores.max(axis=1, keepdims=True)
         chances = np.exp(scores)
         sums = chances.sum(axis=1, keepdims=True)
-        missed = counts @ (np.log(sums[:, 0]) - scores[rows, places]).astype(np.float64)
+        log_loss = counts @ (np.log(sums[:, 0]) - scores[rows, label_indexes]).astype(np.float64)
         chances /= sums
-        chances[rows, places] -= 1
-        chances *= heavy
-        slope = np.empty_like(guess)
-        slope[:dimensions] = vectors.T @ chances
-        slope[dimensions:-1] = turned @ chances
-        slope[:-1] += np.float32(penalty) * guess[:-1]
-        slope[-1] = chances.sum(axis=0)
-        large = flat[:-number]
-        return float(missed + penalty / 2 * (large @ large)), slope.ravel().astype(np.float64)
+        chances[rows, label_indexes] -= 1
+        chances *= row_weights
+        gradient = np.empty_like(guess)
+        gradient[:dimensions] = vectors.T @ chances
+        gradient[dimensions:-1] = terms_transposed @ chances
+        gradient[:-1] += np.float32(penalty) * guess[:-1]
+        gradient[-1] = chances.sum(axis=0)
+        penalised = flat[:-number]
+        return float(log_loss + penalty / 2 * (penalised @ penalised)), gradient.ravel().astype(np.float64)
 
-    first = np.zeros((width + 1, number)) if start is None else start[:, met].astype(np.float64)
+    initial = np.zeros((width + 1, number)) if start is None else start[:, present].astype(np.float64)
     precision = close / np.finfo(float).eps
-    with threadpool_limits(1, "blas"):  # on a busy machine the threads of such small products wait for each other
-        found, _, _ = fmin_l_bfgs_b(loss, first.ravel(), maxiter=ROUNDS, factr=precision, pgtol=1e-3, maxfun=2 * ROUNDS)
-    weights[:, met] = found.reshape(width + 1, number)
+    with threadpool_limits(1, "blas"):  # for such small products, threads wait for each other on a busy machine
+        solution, _, _ = fmin_l_bfgs_b(
+            loss, initial.ravel(), maxiter=ROUNDS, factr=precision, pgtol=1e-3, maxfun=2 * ROUNDS
+        )
+    weights[:, present] = solution.reshape(width + 1, number)
     return weights

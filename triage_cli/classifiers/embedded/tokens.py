@@ -1,4 +1,4 @@
-"""Words: how a text is cut into them, which tokens they are made of, and the vectors of those."""
+"""Splitting texts into words and tokens, and the vectors of the tokens."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from triage_cli.domain.errors import TriageError
 from triage_cli.domain.serialization import encodable
 from triage_cli.runtime.installation import AGAIN
 
-MAX_CHARACTERS = 4_000  # of a ticket are read, so that a megabyte costs no more than a long mail
+MAX_CHARACTERS = 4_000  # of a text that are read, so that a megabyte costs no more than a long mail
 MAX_WORDS = 512
 MAX_WORD = 64
 MAX_TOKENS = 32  # of one word
 AROUND = ".,;:!?()[]{}<>\"'*-_/"
 
-# A reason does not name these: they say nothing of a label.
+# Words that say nothing about a label, and that no reason names.
 _COMMON = """
 about after again also although always and any anyone are ask back because been before being but came can cannot
 come could dear did does doing done down each even ever every everything for from get gets getting give got had
@@ -38,9 +38,9 @@ _SILENT = frozenset(_COMMON.split())
 
 @cache
 def vocabulary() -> tuple[Tokenizer, NDArray[np.float16]]:
-    """Return the tokenizer and the vector of each token, from the files in wordllama's wheel.
+    """Return the tokenizer and the token vectors (tokens, 256), from the files of the package wordllama.
 
-    The package itself is not imported: it would bring an HTTP client, and look for a download.
+    The package itself is not imported, because it would import an HTTP client and may download files.
     """
     spec = find_spec("wordllama")
     if spec is None or spec.origin is None:
@@ -54,9 +54,9 @@ def vocabulary() -> tuple[Tokenizer, NDArray[np.float16]]:
 
 
 def words_of(text: str) -> tuple[list[str], list[int] | None]:
-    """Return the distinct words of a text in order, within fixed bounds; none where it has not one letter.
+    """Return the distinct words of a text in order, and their counts (None: each occurs once).
 
-    Beside them stands how often each occurs, None where each does once.
+    Length and number of words are bounded; a text without letters has no words.
     """
     text = text[:MAX_CHARACTERS]
     if not any(map(str.isalpha, text)):
@@ -77,8 +77,11 @@ def bare(word: str) -> str:
 
 
 def tokens_of(distinct: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the tokens of all words in a row, and where each word's begin; a word has at least one."""
-    # Half a surrogate pair, which a tokenizer refuses, becomes a question mark.
+    """Return the concatenated tokens of all words, and the index at which those of each word start.
+
+    Each word has at least one token.
+    """
+    # The tokenizer refuses lone surrogates.
     cut = [encodable(word[:MAX_WORD]) for word in distinct]
     encodings = vocabulary()[0].encode_batch_fast(cut, add_special_tokens=False)
     lists = [encoding.ids[:MAX_TOKENS] or [0] for encoding in encodings]
@@ -87,6 +90,6 @@ def tokens_of(distinct: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 def showable(word: str) -> str:
-    """Return the word as a reason may name it; empty for what says nothing, or might be a number or an address."""
+    """Return a word as a reason may show it; empty for common words, and for what may be a number or an address."""
     shown = bare(word)
     return shown if 3 <= len(shown) <= 24 and shown.isalpha() and shown not in _SILENT else ""

@@ -1,4 +1,4 @@
-"""The fitted weights of the embedded classifier: what they are for, what they were fitted to, and their bytes."""
+"""The fitted model of the embedded classifier and its serialization."""
 
 import json
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from triage_cli.domain.tickets import Category
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
-METHOD = "2"  # grows when the same categories would give another model
+METHOD = "2"  # to be increased when the same categories would give another model
 
 
 class Model(NamedTuple):
-    """The fitted weights: arrays, the labels they are for, and what they were fitted to.
+    """A fitted model.
 
-    `fingerprint` names categories and method, `learned` the labelled texts beside them (empty: none). `vectors` weighs
-    the embedding, `terms` each token in `tokens` and then each word in `words`; `rarity` is their inverse document
-    frequency. `seen` are the numbers (`text_number`) of the labelled texts, ascending. `english` tells that they, too,
-    were hardly ever of another language, so that it reads no other.
+    `fingerprint` identifies categories and method, `learned` the labelled texts (empty: none). `vectors` (dimensions,
+    labels) are the weights of the embedding, `terms` (terms, labels) those of each token in `tokens` and then each word
+    in `whole_words`; `rarity` is the inverse document frequency of each term. `seen` are the hashes (`text_number`) of
+    the labelled texts, ascending. `english` if few of them were in another language, so that the model reads no other.
     """
 
     labels: tuple[str, ...]
@@ -43,7 +43,7 @@ class Model(NamedTuple):
     english: bool = True
 
     def to_bytes(self) -> bytes:
-        """Return the model as the bytes of an `.npz`; equal models give equal bytes."""
+        """Return the model as the bytes of an `.npz` file; equal models give equal bytes."""
         buffer = BytesIO()
         head = [self.labels, self.fingerprint, self.learned, self.whole_words]
         np.savez_compressed(
@@ -56,44 +56,44 @@ class Model(NamedTuple):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Model":
-        """Read what `to_bytes` wrote; nothing in it is ever executed."""
+        """Read the bytes of `to_bytes` without executing anything in them. Raises `TriageError`."""
         try:
             with np.load(BytesIO(data), allow_pickle=False) as arrays:
                 labels, fingerprint, learned, whole_words = json.loads(arrays["head"].tobytes())
                 return cls(
                     tuple(labels), fingerprint, learned, arrays["vectors"], arrays["tokens"], tuple(whole_words),
                     arrays["rarity"], arrays["terms"], arrays["bias"], float(arrays["temperature"]), arrays["seen"],
-                    bool(arrays["english"]) if "english" in arrays else not learned,  # older ones do not tell
+                    bool(arrays["english"]) if "english" in arrays else not learned,  # missing in older models
                 )  # fmt: skip
         except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
             raise TriageError(f"the stored model cannot be read ({error})", hint="fit it again") from error
 
 
 def fingerprint(categories: Sequence[Category]) -> str:
-    """Return what names a model before it is fitted: the categories with their examples, and the method."""
+    """Return the hash of categories, examples and method, which identifies an untrained model."""
     first_known = [c._replace(name=c.root or c.name) for c in categories]
     return sha256(f"local\0{METHOD}\0{described(first_known)}".encode()).hexdigest()
 
 
 def described(categories: Sequence[Category]) -> str:
-    """Return the categories as this classifier reads them, as JSON."""
+    """Return the categories with their examples, as JSON."""
     pairs = zip(categories, examples_of(categories), strict=True)
     return json.dumps([[c.name, c.description, list(examples)] for c, examples in pairs], ensure_ascii=False)
 
 
 def text_number(text: str) -> int:
-    """Return 64 bits that stand for a text: what was learned can be recognised, not read."""
+    """Return a 64-bit hash of a text, by which a training text can be recognised but not read."""
     return int.from_bytes(sha256(text.encode("utf-8", "surrogatepass")).digest()[:8])
 
 
 def has_learned(model: Model, texts: Sequence[str]) -> list[bool]:
-    """Tell of texts whether a model has learned them."""
+    """Return for each text whether a model was trained on it."""
     known = set(model.seen.tolist())
     return [text_number(text) in known for text in texts]
 
 
 def suited(model: Model, categories: Sequence[Category]) -> Model | None:
-    """Return a learned model under the categories' present names; None where it is for others."""
+    """Return a trained model with the present names of the categories; None if it is for other ones."""
     former = {name: category.name for category in categories for name in (category.root, *category.was)}
     present = former | {category.name: category.name for category in categories}
     labels = tuple(present.get(label, "") for label in model.labels)

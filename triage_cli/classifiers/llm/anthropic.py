@@ -1,4 +1,4 @@
-"""Messages, by Anthropic's SDK. It gives no log-probabilities, so the confidence is what the model says of itself."""
+"""Anthropic's Messages API. It gives no log-probabilities, so the confidence is the model's own estimate."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,33 +28,33 @@ from triage_cli.domain.errors import TemporaryError, TriageError
 from triage_cli.runtime.network import Network
 
 HOME = "https://api.anthropic.com"
-OWN_WORDS = 512  # tokens of what the vendor itself says before a request that has a schema, and bills
+SCHEMA_TOKENS = 512  # tokens that the vendor adds to a request with a schema, and bills
 PROBLEMS = {"max_tokens": "cut", "model_context_window_exceeded": "cut", "refusal": "refused"}
 
 
 class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
-    """Asks for JSON of one schema; the static part is marked for the provider's cache."""
+    """Asks for JSON with a schema; the static part of the prompt is marked for the provider's cache."""
 
-    bounded = True  # whether all its answers are short
+    bounded = True  # answers are short, so their size is limited
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
         super().__init__(spec, env, HOME, "anthropic")
         self._plain = False
-        self._form_heeded = False
+        self._schema_followed = False
 
     def open(self, network: Network) -> None:
-        """Make the client; the deadline and the retries are ours, and its telemetry is off."""
+        """Make the client, without its own retries and telemetry."""
         self._sdk = network.anthropic(
             self.who, hooks=hooks() if self.bounded else {}, open_telemetry=False,
             api_key=self._key, base_url=self._url, timeout=self._spec.timeout + SLACK, max_retries=0,
         )  # fmt: skip
 
     def most(self, question: Question, budget: int) -> int:
-        """Return a bound of a request's tokens."""
-        return size_of(self.request(question, budget, plain=self._plain)) + (0 if self._plain else OWN_WORDS)
+        """Return an upper bound of a request's tokens."""
+        return size_of(self.request(question, budget, plain=self._plain)) + (0 if self._plain else SCHEMA_TOKENS)
 
     async def ask(self, question: Question, budget: int) -> Reply:
-        """Make one request; a server that does not know the schema's parameter is asked without it from then on."""
+        """Make one request; if the server refuses the parameter for the schema, leave it out from then on."""
         while True:
             plain = self._plain
             try:
@@ -69,32 +69,32 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
                 if is_oversize(error):
                     return UNREADABLE
                 raise translated(error) from None
-            except Exception:  # noqa: BLE001 - the SDK stumbles over what it was sent
+            except Exception:  # noqa: BLE001 - the SDK fails at unexpected content
                 return UNREADABLE
             else:
                 return self.reply(answer)
 
     def heeded(self, *, form: bool) -> None:
-        """Take note whether an answer had the form; a server that ignores it is not sent it again."""
-        self._form_heeded = self._form_heeded or form
-        self._plain = self._plain or not self._form_heeded
+        """Record whether an answer followed the schema; if the first one did not, no schema is sent any more."""
+        self._schema_followed = self._schema_followed or form
+        self._plain = self._plain or not self._schema_followed
 
     @property
     def constraint(self) -> str:
-        """Return by what the server holds answers to the list."""
+        """Return what restricts answers to the list of categories."""
         return BY_NOTHING if self._plain else BY_SCHEMA
 
     @property
     def options(self) -> dict[str, Any]:
-        """Return what the server was found to object to, to be remembered over processes."""
+        """Return which features the server refused, to be stored for later processes."""
         return {"plain": self._plain}
 
     def remember(self, options: Mapping[str, Any]) -> None:
-        """Begin with what an earlier process found."""
+        """Start with the refused features that an earlier process found."""
         self._plain = bool(options.get("plain"))
 
     def learned(self, complaint: ProviderError, *, plain: bool) -> bool:
-        """Leave out what the server objects to, and tell whether to ask again."""
+        """Leave out the schema if the server refuses it; return whether to ask again."""
         if plain or complaint.status not in (400, 422, 500) or not complaint.says(r"output_config|json_schema|format"):
             return False
         self._plain = True
@@ -114,7 +114,7 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
         }
 
     def reply(self, answer: object) -> Reply:
-        """Read an answer, however incomplete or strange."""
+        """Read an answer, even an incomplete or malformed one."""
         return legible(lambda: self._read(answer), lambda: usage_of(getattr(answer, "usage", None)))
 
     def _read(self, answer: object) -> Reply:
@@ -131,7 +131,7 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
 
 
 def usage_of(usage: object) -> Usage | None:
-    """Return the tokens; what was read from or written to the cache is not in the provider's own count of input."""
+    """Return the token counts; the provider's own input count excludes cached tokens, ours includes them."""
     names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
     counts = [tokens(getattr(usage, name, None)) or 0 for name in names]
     if not any(counts):
@@ -141,7 +141,7 @@ def usage_of(usage: object) -> Usage | None:
 
 
 def translated(error: Exception) -> TriageError:
-    """Return what an error of the SDK without a status means, without its request: that holds the key."""
+    """Translate an error of the SDK without a status. The request, which contains the key, is left out."""
     if isinstance(error, anthropic.APIConnectionError):
         return unconnected(error)
     return TemporaryError("the answer could not be read", lost=True)

@@ -1,4 +1,4 @@
-"""What calls may cost is set aside before they are made: those that wait at the same time share one write."""
+"""Reserving the worst-case cost of calls; reservations that wait at the same time share one write."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from triage_cli.runtime.clock import StoppingError
 
 
 class BudgetReserver:
-    """Sets money aside for the calls of one event loop, out of a budget that others may draw on too."""
+    """Reserves money for the calls of one event loop, from a budget that is shared with others."""
 
     def __init__(self, budget: Budget, stopping: Callable[[], bool]) -> None:
         self._budget = budget
@@ -17,9 +17,9 @@ class BudgetReserver:
         self._writer: asyncio.Task[None] | None = None
 
     async def set_aside(self, usd: float) -> None:
-        """Set a call's worst case aside, if need be once a call in flight has cost less than it might have.
+        """Reserve a call's worst case; if there is no room, wait until calls in flight have settled for less.
 
-        Raises `BudgetError` where nothing is in flight and there is no room for it.
+        Raises `BudgetError` if nothing is in flight and there is no room, `StoppingError` if the caller is to stop.
         """
         while not self._stopping():
             settled = self._budget.settled
@@ -27,13 +27,13 @@ class BudgetReserver:
                 return
             loop = asyncio.get_running_loop()
             more = asyncio.Event()
-            if not self._budget.at_next_settled(settled, lambda: _tell(loop, more)):  # noqa: B023 - called once
+            if not self._budget.at_next_settled(settled, lambda: _set_threadsafe(loop, more)):  # noqa: B023 - called once
                 raise self._budget.exceeded(usd)
             await more.wait()
         raise StoppingError
 
     def stake(self, usd: float) -> "Reservation":
-        """Return the money for one question, whose requests cost so much at worst."""
+        """Return the reservation for one question, each of whose requests costs at most `usd`."""
         return Reservation(self, self._budget, usd)
 
     async def _granted(self, usd: float) -> bool:
@@ -50,7 +50,7 @@ class BudgetReserver:
             waiting, self._waiting = self._waiting, []
             try:
                 number = await asyncio.to_thread(self._budget.set_aside, [usd for usd, _ in waiting])
-            except Exception as error:  # noqa: BLE001 - told to all who wait
+            except Exception as error:  # noqa: BLE001 - raised in all waiting calls
                 for _, granted in waiting:
                     if not granted.done():
                         granted.set_exception(error)
@@ -58,31 +58,31 @@ class BudgetReserver:
             for n, (usd, granted) in enumerate(waiting):
                 if not granted.done():
                     granted.set_result(n < number)
-                elif n < number:  # whoever wanted it has left
+                elif n < number:  # the call was cancelled meanwhile
                     self._budget.settle(usd, 0.0)
 
 
 class Reservation:
-    """The money for one question: each of its requests has a worst case set aside, and one at a time."""
+    """The reservation for one question, for one request at a time."""
 
-    def __init__(self, purse: BudgetReserver, budget: Budget, worst: float) -> None:
-        self._purse = purse
+    def __init__(self, reserver: BudgetReserver, budget: Budget, worst: float) -> None:
+        self._reserver = reserver
         self._budget = budget
         self._worst = worst
-        self._held = False
+        self._is_reserved = False
 
     async def put(self) -> None:
-        """Set the worst case aside, unless it is. Raises as `Purse.set_aside` does."""
-        if not self._held:
-            await self._purse.set_aside(self._worst)
-            self._held = True
+        """Reserve the worst case, unless it is reserved. Raises as `BudgetReserver.set_aside` does."""
+        if not self._is_reserved:
+            await self._reserver.set_aside(self._worst)
+            self._is_reserved = True
 
     def settle(self, cost: float) -> None:
-        """Pay for a request, unless that is done; the next one needs a stake of its own."""
-        if self._held:
-            self._held = False
+        """Settle a request with its real cost, unless it is settled."""
+        if self._is_reserved:
+            self._is_reserved = False
             self._budget.settle(self._worst, cost)
 
 
-def _tell(loop: asyncio.AbstractEventLoop, more: asyncio.Event) -> None:
+def _set_threadsafe(loop: asyncio.AbstractEventLoop, more: asyncio.Event) -> None:
     loop.call_soon_threadsafe(more.set)

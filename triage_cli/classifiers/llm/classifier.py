@@ -1,4 +1,4 @@
-"""A classifier that asks a language model: one question a ticket, any provider, bounded in money, time and tries."""
+"""A classifier that asks a language model, with limits on cost, time and retries."""
 
 import asyncio
 import hashlib
@@ -42,7 +42,7 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
     shared: RateLimiter | None = None,
     timing: Timing = REAL,
 ) -> "AskingClassifier":
-    """Open a classifier of type `openai`, `anthropic` or `decision`; makes no request. `shared` is its pace, if any.
+    """Return a classifier of type `openai`, `anthropic` or `decision`; `shared` is its rate limiter, if any.
 
     Raises `UsageError` when offline, `RefusedError` for a missing key.
     """
@@ -51,8 +51,8 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
         f'classifier "{spec.name}"', workers=spec.workers, max_wait=max_wait, timing=timing,
         shared=shared or RateLimiter(spec.requests_per_minute, spec.tokens_per_minute),
     )  # fmt: skip
-    run = AnswerStamp(actor, run_id, clock, new_id)
-    return AskingClassifier(spec, categories, _provider(spec, categories, env), endpoint, run, network)
+    signature = AnswerStamp(actor, run_id, clock, new_id)
+    return AskingClassifier(spec, categories, _provider(spec, categories, env), endpoint, signature, network)
 
 
 def _provider(spec: ClassifierSpec, categories: Sequence[Category], env: Mapping[str, str]) -> Provider:
@@ -72,7 +72,7 @@ def _provider(spec: ClassifierSpec, categories: Sequence[Category], env: Mapping
 
 
 class AnswerStamp(NamedTuple):
-    """What every answer of a run is signed with."""
+    """The fields that all answers of a run share."""
 
     actor: str
     run_id: str | None
@@ -81,7 +81,7 @@ class AnswerStamp(NamedTuple):
 
 
 class AskingClassifier:
-    """Implements `ports.Classifier` on one provider; `workers` questions are in flight."""
+    """Implements `ports.Classifier` with one provider; `workers` calls are in flight."""
 
     def __init__(
         self,
@@ -100,54 +100,56 @@ class AskingClassifier:
         self.signature = signature
         self.network = network
         self.appetite = 2 * spec.workers
-        self._told = json.dumps([[c.name, c.description, *c.examples] for c in categories], ensure_ascii=False)
-        # By the names under which the categories were first known: a rename changes no question.
+        self._categories_json = json.dumps(
+            [[c.name, c.description, *c.examples] for c in categories], ensure_ascii=False
+        )
+        # With the categories' first names, so that a rename does not change the fingerprint.
         first = json.dumps([[c.root or c.name, c.description, *c.examples] for c in categories], ensure_ascii=False)
         asked = [spec.type, spec.model, provider.address, prompt.VERSION, first, sorted(spec.redact)]
         self.fingerprint = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """Return all it asks by: one."""
+        """Return its only fingerprint."""
         return (self.fingerprint,)
 
     def askings(self) -> tuple[QuestionSpec, ...]:
-        """Describe what is asked, for the record."""
+        """Return the question, for the record."""
         return (self.asking(),)
 
     def asking(self) -> QuestionSpec:
-        """Describe what is asked."""
+        """Return the question, for the record."""
         options = {"prompt": prompt.VERSION, "redact": sorted(self.spec.redact)}
         return QuestionSpec(
             self.fingerprint, self.spec.type, self.spec.model or "", self.provider.address,
-            prompt.system(self.categories), self._told, json.dumps(options), self.signature.clock(),
+            prompt.system(self.categories), self._categories_json, json.dumps(options), self.signature.clock(),
         )  # fmt: skip
 
     def question(self, ticket: Ticket, limit: int = prompt.LIMIT) -> tuple[prompt.Question, tuple[str, ...]]:
-        """Return what is asked about a ticket, and which kinds of words were masked in it."""
+        """Return the question about a ticket, and the kinds of text that were masked in it."""
         subject, found = redact(ticket.subject or "", self.spec.redact)
         description, more = redact(ticket.body or "", self.spec.redact)
         return prompt.question(self.categories, subject, description, limit), tuple(dict.fromkeys(found + more))
 
     def outcome(
-        self, ticket: Ticket, question: prompt.Question, verdict: Verdict, bill: Cost, masked: tuple[str, ...]
+        self, ticket: Ticket, question: prompt.Question, verdict: Verdict, cost: Cost, masked: tuple[str, ...]
     ) -> Outcome[Answer]:
-        """Return what became of a ticket's question as the answer to keep, or the ticket's failure."""
-        spec, sign, (parsed, reply, detail) = self.spec, self.signature, verdict
+        """Return the outcome of a question about a ticket: the answer to store, or the failure."""
+        spec, signature, (parsed, reply, detail) = self.spec, self.signature, verdict
         confidence, source = None, None
         if parsed.label is not None:
             confidence, source = reply.chances.get(parsed.label, parsed.confidence), "said"
             if parsed.label in reply.chances or reply.source == "decision":
                 source = reply.source
         category = None if parsed.label == question.none else parsed.label
-        other = reply.model and reply.model != spec.model
+        another_model = reply.model and reply.model != spec.model
         step = Classification(
-            sign.new_id(), ticket.ticket_id, sign.run_id,
-            f"{spec.name} ({prompt.shown(reply.model or '', 80)})" if other else spec.name,
+            signature.new_id(), ticket.ticket_id, signature.run_id,
+            f"{spec.name} ({prompt.shown(reply.model or '', 80)})" if another_model else spec.name,
             category, confidence, source,
-            prompt.clean_reason(parsed.reason, question.system), spec.name, sign.actor, self.fingerprint,
+            prompt.clean_reason(parsed.reason, question.system), spec.name, signature.actor, self.fingerprint,
             spec.min_confidence, json.dumps(dict(reply.chances), ensure_ascii=False) if reply.chances else None,
-            ids.answer_key(self.fingerprint, ticket.text), sign.clock(), None, *bill.usage, bill.cost,
+            ids.answer_key(self.fingerprint, ticket.text), signature.clock(), None, *cost.usage, cost.cost,
             json.dumps(masked) if masked else None, parsed.problem,
         )  # fmt: skip
         sure = category is not None and confidence is not None and confidence >= spec.min_confidence
@@ -157,11 +159,11 @@ class AskingClassifier:
         return Outcome(0, Action.FAILED if error else Action.ANSWERED, Answer(ticket, (step,), sure), error, ticket)
 
     def worst(self, question: prompt.Question, output: int) -> Usage:
-        """Return the most tokens that a request can take; all of them might be written to a cache, if that is dear."""
+        """Return the most expensive usage of a request, which may be that all its tokens are written to a cache."""
         return worst_of(self.provider.most(question, output), output, self.spec.price)
 
     def check_price(self, budget: Budget) -> None:
-        """Raise `ConfigError` where money is bounded and no price is known."""
+        """Raise `ConfigError` if there is a cost limit and no price is known."""
         if budget.bounded and self.spec.price is None:
             raise ConfigError(
                 f'what classifier "{self.name}" costs is not known, so a budget cannot bound it',
@@ -169,105 +171,105 @@ class AskingClassifier:
             )
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Answer as answers come. Raises `ConfigError` where money is bounded and no price is known."""
+        """Yield answers as they arrive. Raises `ConfigError` if there is a cost limit and no price is known."""
         self.check_price(budget)
         return self._classify(chunks, budget)
 
     def _classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
-        turn = _AskRun(self, budget)
+        run = _AskRun(self, budget)
         self.provider.open(self.network)
         try:
             for done in bridge().map(
-                chunks, turn.ask, workers=self.spec.workers, stopping=lambda: turn.stopping, tick=1.0
+                chunks, run.ask, workers=self.spec.workers, stopping=lambda: run.stopping, tick=1.0
             ):
                 outcomes = [o for _, o in done if isinstance(o, Outcome)]
                 yield [outcome._replace(row=row) for row, outcome in enumerate(outcomes)]
         finally:
-            # Not waited for: a forgotten generator may be closed in the loop's own thread.
+            # Without waiting, because a generator that was dropped may be closed in the loop's own thread.
             asyncio.run_coroutine_threadsafe(self.provider.close(), bridge().loop)
-        if turn.fatal is not None:
-            raise turn.fatal
+        if run.fatal is not None:
+            raise run.fatal
 
 
 class _AskRun:
-    """One call of `classify`: the first error that ends the run keeps everything else from beginning."""
+    """One call of `classify`; after the first fatal error, no further call begins."""
 
     def __init__(self, classifier: AskingClassifier, budget: Budget) -> None:
         self.fatal: Exception | None = None
-        self._of = classifier
+        self._classifier = classifier
         self._spec = classifier.spec
         self._budget = budget
         self._rejected = 0
-        self._patience = max(10, self._spec.workers)
-        self._purse = BudgetReserver(budget, lambda: self.stopping)
-        self._holding = ClaimCheck(budget)
+        self._rejections_to_end = max(10, self._spec.workers)
+        self._reserver = BudgetReserver(budget, lambda: self.stopping)
+        self._claim_check = ClaimCheck(budget)
 
     @property
     def stopping(self) -> bool:
-        """Tell whether nothing new is to begin."""
+        """Return whether no further call is to begin."""
         return self.fatal is not None or self._budget.stopping
 
     async def ask(self, ticket: Ticket) -> Outcome[Answer]:
-        """Ask about one ticket."""
+        """Ask about one ticket. An error ends the run."""
         if self.stopping:
             raise StoppingError
         try:
-            return await self._asked(ticket)
+            return await self._ask_with_retries(ticket)
         except StoppingError:
             raise
         except Exception as error:
             self.fatal = self.fatal or error
             raise
 
-    async def _asked(self, ticket: Ticket) -> Outcome[Answer]:
-        bill, retries = Cost(self._spec.price), Retries(self._spec.max_retries)
-        limit, budget, again = prompt.LIMIT, BUDGET, True
-        before, paid = None, Usage()
+    async def _ask_with_retries(self, ticket: Ticket) -> Outcome[Answer]:
+        cost, retries = Cost(self._spec.price), Retries(self._spec.max_retries)
+        limit, budget, may_retry = prompt.LIMIT, BUDGET, True
+        outcome, paid = None, Usage()
         while True:
-            question, masked = self._of.question(ticket, limit)
+            question, masked = self._classifier.question(ticket, limit)
             try:
-                verdict = await self._verdict(ticket, question, budget, retries, bill)
+                verdict = await self._verdict(ticket, question, budget, retries, cost)
             except (TriageError, StoppingError) as error:
-                if before is None or paid == Usage():
+                if outcome is None or paid == Usage():
                     raise
                 if isinstance(error, TriageError):
                     self.fatal = self.fatal or error
-                return before  # the first answer was no good, but it was paid for
-            before, paid = self._of.outcome(ticket, question, verdict, bill, masked), bill.usage
+                return outcome  # the first answer is unusable, but was paid for
+            outcome, paid = self._classifier.outcome(ticket, question, verdict, cost, masked), cost.usage
             problem = verdict.parsed.problem
             if problem == "too_long" and (shorter := prompt.shorter(limit, question)):
-                limit = shorter  # nothing was paid, so this is no retry
+                limit = shorter  # nothing was paid, so this does not count as a retry
                 continue
-            if problem not in ("cut", "empty", "not_json", "unknown_label") or not again or not retries.take():
-                return before
-            again = False
+            if problem not in ("cut", "empty", "not_json", "unknown_label") or not may_retry or not retries.take():
+                return outcome
+            may_retry = False
             if problem == "cut":
                 budget *= 2
 
     async def _verdict(
-        self, ticket: Ticket, question: prompt.Question, budget: int, retries: Retries, bill: Cost
+        self, ticket: Ticket, question: prompt.Question, budget: int, retries: Retries, cost: Cost
     ) -> Verdict:
-        """Ask once, failing requests repeated, and name what came back."""
-        provider, worst = self._of.provider, self._of.worst(question, budget)
-        stake = self._purse.stake(bill.price_of(worst))
+        """Ask once, with retries of failed requests."""
+        provider, worst = self._classifier.provider, self._classifier.worst(question, budget)
+        reservation = self._reserver.stake(cost.price_of(worst))
         try:
             reply = await persist(
-                lambda: self._holding.held(ticket.ticket_id, lambda: provider.ask(question, budget)),
-                self._of.endpoint, retries, timeout=self._spec.timeout,
+                lambda: self._claim_check.held(ticket.ticket_id, lambda: provider.ask(question, budget)),
+                self._classifier.endpoint, retries, timeout=self._spec.timeout,
                 tokens=expected(worst).input + budget, stopping=lambda: self.stopping,
-                ready=stake.put, lost=lambda: stake.settle(bill.add(worst)),
+                ready=reservation.put, lost=lambda: reservation.settle(cost.add(worst)),
             )  # fmt: skip
-            stake.settle(bill.add(used(reply, worst)))
+            reservation.settle(cost.add(used(reply, worst)))
         except (AnswerError, TemporaryError) as error:
             self._rejected += isinstance(error, RejectedError)
-            if isinstance(error, RejectedError) and self._rejected == self._patience:
+            if isinstance(error, RejectedError) and self._rejected == self._rejections_to_end:
                 raise ConfigError(
                     described(error, question), hint="not one ticket was accepted; check model and base_url"
                 ) from None
             return failed(error, question)
         finally:
-            stake.settle(0.0)
-        self._rejected = -(10**9)  # once accepted, a rejection is about its ticket
+            reservation.settle(0.0)
+        self._rejected = -(10**9)  # after one accepted request, a rejection concerns only its ticket
         verdict = verdict_of(reply, question)
         if not reply.problem and verdict.parsed.problem != "empty":
             provider.heeded(form=verdict.parsed.problem != "not_json")

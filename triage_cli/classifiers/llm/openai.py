@@ -1,10 +1,11 @@
-"""Chat completions, by OpenAI's SDK: the one shape that every compatible server understands."""
+"""OpenAI's chat completions, which every compatible server understands."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-# openai asks sys.modules for httpx at each request: half a module, while a webhook imports it in another thread.
+# Imported here, because openai looks into sys.modules for httpx at each request, where it would be only half imported
+# while another thread imports it.
 import httpx  # noqa: F401
 import openai
 from openai.types.chat import ChatCompletion
@@ -34,10 +35,10 @@ from triage_cli.runtime.network import Network
 
 HOME = "https://api.openai.com/v1"
 TOP = 10  # options whose log-probability is asked for
-FORMS = ("schema", "object", "plain")  # how the form of an answer is asked for: each server has the first it can do
+FORMS = ("schema", "object", "plain")  # how JSON is asked for; a server gets the first form that it supports
 
-# What a server objects to, by the words of its complaint, and what is then left out.
-OBJECTIONS = (
+# Features that a server may refuse, with a pattern for its message.
+REFUSABLE_FEATURES = (
     ("logprobs", r"logprobs?"),
     ("temperature", r"temperature"),
     ("budget", r"max_completion_tokens"),
@@ -48,22 +49,22 @@ OBJECTIONS = (
 
 
 class OpenAIClient(Client[openai.AsyncOpenAI]):
-    """Holds the SDK's client, and translates its errors: the one door for them."""
+    """Holds the SDK's client and translates its errors."""
 
-    bounded = True  # whether all its answers are short
+    bounded = True  # answers are short, so their size is limited
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
         super().__init__(spec, env, HOME, "openai")
 
     def open(self, network: Network) -> None:
-        """Make the client; the deadline and the retries are ours."""
+        """Make the client, without its own retries."""
         self._sdk = network.openai(
             self.who, hooks=hooks() if self.bounded else {},
             api_key=self._key, base_url=self._url, timeout=self._spec.timeout + SLACK, max_retries=0,
         )  # fmt: skip
 
     def translated(self, error: Exception) -> TriageError:
-        """Return what an error of the SDK means, without its request: that holds the key."""
+        """Translate an error of the SDK. The request, which contains the key, is left out."""
         if isinstance(error, openai.APIStatusError):
             return self.failure(complaint(error))
         if isinstance(error, openai.APIConnectionError):
@@ -72,7 +73,7 @@ class OpenAIClient(Client[openai.AsyncOpenAI]):
 
 
 def complaint(error: openai.APIStatusError) -> ProviderError:
-    """Read a status error of the SDK, whose `body` leaves out what stands beside the `error` of an answer."""
+    """Read a status error of the SDK, from the full response: its `body` has only the field `error`."""
     body = error.body
     with suppress(ValueError):
         body = error.response.json()
@@ -80,32 +81,32 @@ def complaint(error: openai.APIStatusError) -> ProviderError:
 
 
 class OpenAIProvider(OpenAIClient):
-    """Asks for JSON of one schema, for log-probabilities and for no randomness, as far as the server can do each."""
+    """Asks for JSON with a schema, log-probabilities and temperature 0, as far as the server supports each."""
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
         super().__init__(spec, env)
         self._form = 0
-        self._form_heeded = False
-        # At home models are large: they need neither worked examples nor bounds, and bounds are refused there.
+        self._form_followed = False
+        # OpenAI's own models are large: they need no worked examples and no length limits, which OpenAI refuses.
         self._without = {"shots", "bounds"} if self.address == HOME else {"cache"}
 
     @property
     def constraint(self) -> str:
-        """Return by what the server holds answers to the list."""
+        """Return what restricts answers to the list of categories."""
         return {"schema": BY_SCHEMA, "object": "held to JSON, not to the list, which is checked here"}.get(
             FORMS[self._form], BY_NOTHING
         )
 
     def most(self, question: Question, budget: int) -> int:
-        """Return a bound of a request's tokens; what the server objects to makes it only shorter."""
+        """Return an upper bound of a request's tokens; refused features only make it shorter."""
         return size_of(self.request(question, budget))
 
     async def ask(self, question: Question, budget: int) -> Reply:
-        """Make one request; what the server objects to is left out from then on, and it is asked again at once."""
+        """Make one request; features that the server refuses are left out from then on, and it is repeated at once."""
         while True:
             form, without = self._form, frozenset(self._without)
             try:
-                # Not by `chat.completions.create`: it walks through the whole body by type hints, half of a call's CPU.
+                # Not by `chat.completions.create`, which spends half of a call's CPU time on checking type hints.
                 body = self.request(question, budget)
                 answer: object = await self.sdk.post("/chat/completions", body=body, cast_to=ChatCompletion)
             except openai.APIStatusError as error:
@@ -115,30 +116,30 @@ class OpenAIProvider(OpenAIClient):
                 if is_oversize(error):
                     return UNREADABLE
                 raise self.translated(error) from None
-            except Exception:  # noqa: BLE001 - the SDK stumbles over what it was sent
+            except Exception:  # noqa: BLE001 - the SDK fails at unexpected content
                 return UNREADABLE
             else:
                 return self.reply(answer, question)
 
     @property
     def options(self) -> dict[str, Any]:
-        """Return what the server was found to object to, to be remembered over processes."""
+        """Return which features the server refused, to be stored for later processes."""
         return {"form": self._form, "without": sorted(self._without)}
 
     def remember(self, options: Mapping[str, Any]) -> None:
-        """Begin with what an earlier process found."""
+        """Start with the refused features that an earlier process found."""
         self._form = min(int(options.get("form", 0)), len(FORMS) - 1)
         self._without |= set(options.get("without", ()))
 
     def heeded(self, *, form: bool) -> None:
-        """Take note whether an answer had the form; one that ignores it from the first is asked in the next form."""
+        """Record whether an answer followed the form; if no answer ever did, the next form is used."""
         if form:
-            self._form_heeded = True
-        elif not self._form_heeded:
+            self._form_followed = True
+        elif not self._form_followed:
             self._form = min(self._form + 1, len(FORMS) - 1)
 
     def request(self, question: Question, budget: int) -> dict[str, Any]:
-        """Return the body of a request, without what the server objects to."""
+        """Return the body of a request, without refused features."""
         messages = [{"role": "system", "content": question.system}]
         for ticket, answer in question.shots if "shots" not in self._without else ():
             messages += [{"role": "user", "content": ticket}, {"role": "assistant", "content": answer}]
@@ -161,17 +162,17 @@ class OpenAIProvider(OpenAIClient):
         return request
 
     def learned(self, complaint: ProviderError, form: int, without: frozenset[str]) -> bool:
-        """Leave out what the server objects to, and tell whether to ask again.
+        """Leave out the feature that the server refuses; return whether to ask again.
 
-        Some servers (llama-cpp-python) object with a 500, so the words count more than the status.
+        Some servers (llama-cpp-python) refuse with a 500, so the message counts more than the status.
         """
         if complaint.status not in (400, 422, 500):
             return False
-        for name, pattern in OBJECTIONS:
+        for name, pattern in REFUSABLE_FEATURES:
             if name in without or not complaint.says(pattern):
                 continue
             if name == "form" and "bounds" not in without:
-                self._without.add("bounds")  # perhaps it was only these
+                self._without.add("bounds")  # perhaps only these were refused
             elif name == "form":
                 if form == len(FORMS) - 1:
                     return False
@@ -182,7 +183,7 @@ class OpenAIProvider(OpenAIClient):
         return False
 
     def reply(self, answer: object, question: Question) -> Reply:
-        """Read an answer, however incomplete or strange."""
+        """Read an answer, even an incomplete or malformed one."""
         return legible(lambda: self._read(answer, question), lambda: usage_of(getattr(answer, "usage", None)))
 
     def _read(self, answer: object, question: Question) -> Reply:
@@ -205,7 +206,7 @@ class OpenAIProvider(OpenAIClient):
 
 
 def tokens_of(choice: object) -> Sequence[Token]:
-    """Return the tokens of an answer with the options each had; empty where the server gives none."""
+    """Return the tokens of an answer with their options; empty if the server gives none."""
     content = getattr(getattr(choice, "logprobs", None), "content", None) or ()
     tokens = []
     for token in content:
@@ -217,13 +218,13 @@ def tokens_of(choice: object) -> Sequence[Token]:
 
 
 def usage_of(usage: object) -> Usage | None:
-    """Return the tokens of chat completions or decisions, whose names differ; None where they are not told."""
+    """Return the token counts of chat completions or decisions; None if they are missing."""
     read = getattr(usage, "prompt_tokens", None), getattr(usage, "input_tokens", None)
     written = getattr(usage, "completion_tokens", None), getattr(usage, "output_tokens", None)
     taken, spoken = (next((n for n in map(tokens, counts) if n is not None), None) for counts in (read, written))
     if not taken:
-        return None  # a zero too: no request is without tokens, but some servers do not count them
+        return None  # zero too: some servers do not count
     details = getattr(usage, "prompt_tokens_details", None) or getattr(usage, "input_tokens_details", None)
     cached, stored = getattr(details, "cached_tokens", None), getattr(details, "cache_write_tokens", None)
-    # Parts of the input: some gateways count over many requests.
+    # Limited to the input, because some gateways report sums over many requests.
     return Usage(taken, spoken or 0, min(tokens(cached) or 0, taken), min(tokens(stored) or 0, taken))

@@ -1,4 +1,4 @@
-"""The one question a language model is asked, and what its answer says: pure functions, no vendor."""
+"""The prompt for language models, and the parser of their answers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,14 +8,18 @@ from triage_cli.classifiers.examples import examples_of
 from triage_cli.domain.invisible import readable
 from triage_cli.domain.tickets import Category
 
-VERSION = "1"  # grows with every change of a byte in the prompt: answers to another wording are not reused
-# Characters of a ticket that are sent: at first, and each time a model has found it too long. The least suit a small
-# decision model, which reads 512 tokens.
+VERSION = "1"  # to be increased with every change of the prompt, so that older answers are not reused
+# Characters of a ticket that are sent: at first, and after each answer that it is too long. The last limit suits a
+# small decision model, which reads 512 tokens.
 LIMIT, SHORT_LIMIT, *_ = LIMITS = (24_000, 4_000, 1_000, 400)
 EXAMPLES = 8  # of a category
-SHOTS = 8  # categories with an example of their own as a turn
+SHOTS = 8  # categories that get a worked example
 CUT_MARK = " [cut here]"
-NONE = ("none of these", "none of the categories", "no category")  # the first that is no category's name is used
+NONE = (
+    "none of these",
+    "none of the categories",
+    "no category",
+)  # the first one that is not the name of a category is used
 
 HEAD = "You sort support tickets. Choose the one category that fits the ticket best.\n\nCategories:\n"
 TAIL = """
@@ -27,10 +31,9 @@ _text = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Question(NamedTuple):
-    """What a provider sends: static text first, then the ticket as data; `labels` end with the one for no category.
+    """The parts of a prompt: the static `system` text, and the ticket as data; the last label means "no category".
 
-    `shots` are examples as turns of a talk, ticket and answer: small models follow these better than any instruction,
-    large ones need none.
+    `shots` are worked examples as turns (ticket, answer), which small models follow better than instructions.
     """
 
     system: str
@@ -41,12 +44,12 @@ class Question(NamedTuple):
 
     @property
     def none(self) -> str:
-        """Return the label that stands for no category."""
+        """Return the label for "no category"."""
         return self.labels[-1]
 
 
 class Parsed(NamedTuple):
-    """What an answer says: a label of the list, or a `problem` (empty, not_json, unknown_label)."""
+    """A parsed answer: a label of the list, or a `problem` (empty, not_json, unknown_label)."""
 
     label: str | None = None
     confidence: float | None = None
@@ -57,19 +60,19 @@ class Parsed(NamedTuple):
 def question(
     categories: Sequence[Category], subject: str | None, description: str | None, limit: int = LIMIT
 ) -> Question:
-    """Return the question about one ticket; the bytes depend on nothing else."""
+    """Return the question about one ticket; it depends on nothing but the arguments."""
     labels = labels_of(categories)
     ticket = _ticket(shown(subject or "", limit // 8), shown(description or "", limit))
     return Question(system(categories), ticket, tuple(categories), labels, shots(categories))
 
 
 def shorter(limit: int, asked: Question) -> int | None:
-    """Return the next limit that shortens a question asked under `limit`, None where there is none."""
+    """Return the next lower limit that shortens a question, None if there is none."""
     return next((less for less in LIMITS if less < min(limit, len(asked.user))), None)
 
 
 def shots(categories: Sequence[Category]) -> tuple[tuple[str, str], ...]:
-    """Return one worked example of each category that has any, its own or a built-in one."""
+    """Return one worked example for each category that has examples."""
     return tuple(
         (_ticket("", shown(texts[0], 300)), _text({"category": c.name, "confidence": 1.0, "reason": "fits it best"}))
         for c, texts in list(zip(categories, examples_of(categories), strict=True))[:SHOTS]
@@ -82,14 +85,14 @@ def _ticket(subject: str, description: str) -> str:
 
 
 def labels_of(categories: Sequence[Category]) -> tuple[str, ...]:
-    """Return the names to choose from, the one for no category last."""
+    """Return the labels to choose from; the last one means "no category"."""
     names = tuple(category.name for category in categories)
     taken = {name.casefold() for name in names}
     return (*names, next(label for label in (*NONE, "\N{EN DASH}") if label not in taken))
 
 
 def system(categories: Sequence[Category]) -> str:
-    """Return the static part: the same for every ticket, so that a provider's cache can keep it."""
+    """Return the static part of the prompt, the same for all tickets, so that providers can cache it."""
     lines = []
     for category in categories:
         line = f"- {_text(category.name)}"
@@ -103,15 +106,15 @@ def system(categories: Sequence[Category]) -> str:
 
 
 def shown(text: str, limit: int = LIMIT) -> str:
-    """Return a text without what a reader would not see, cut and marked where it is too long."""
+    """Return a text without invisible characters, cut and marked if it is too long."""
     text = readable(text).strip()
     return text if len(text) <= limit else text[:limit].rstrip() + CUT_MARK
 
 
 def schema(labels: Sequence[str], *, bounded: bool = False) -> dict[str, Any]:
-    """Return the JSON schema of an answer; the category comes first, so that it is decided before it is explained.
+    """Return the JSON schema of an answer; the category comes first, so that the model decides before it explains.
 
-    `bounded` limits the reason: small models do not stop by themselves, but not every server takes a limit.
+    `bounded` limits the length of the reason, for small models that do not stop; not every server supports that.
     """
     return {
         "type": "object",
@@ -126,24 +129,24 @@ def schema(labels: Sequence[str], *, bounded: bool = False) -> dict[str, Any]:
 
 
 def parse(text: str | None, labels: Sequence[str]) -> Parsed:
-    """Return what an answer says: JSON (bare, fenced or within prose) or a label alone. Nothing is guessed."""
+    """Parse an answer: JSON (bare, fenced or within prose), or only a label. Nothing is guessed."""
     text = (text or "").strip()
     if not text:
         return Parsed(problem="empty")
-    if alone := _match(text, labels) or _match(text.strip("`\"'*. \n"), labels):
-        return Parsed(alone)
-    found = _answer_in(text)
-    if found is None:
+    if label_only := _match(text, labels) or _match(text.strip("`\"'*. \n"), labels):
+        return Parsed(label_only)
+    answer = _answer_in(text)
+    if answer is None:
         return Parsed(problem="not_json")
-    label = _match(found["category"], labels)
+    label = _match(answer["category"], labels)
     if label is None:
         return Parsed(problem="unknown_label")
-    reason = found.get("reason")
-    return Parsed(label, _share(found.get("confidence")), reason if isinstance(reason, str) else None)
+    reason = answer.get("reason")
+    return Parsed(label, _share(answer.get("confidence")), reason if isinstance(reason, str) else None)
 
 
 def _match(text: object, labels: Sequence[str]) -> str | None:
-    """Return the label that was said: letter by letter, else but for its case where that leaves only one."""
+    """Return the label equal to a text; else the only one that is equal when case is ignored."""
     if not isinstance(text, str):
         return None
     text = text.strip()
@@ -154,30 +157,30 @@ def _match(text: object, labels: Sequence[str]) -> str | None:
 
 
 def _answer_in(text: str) -> Mapping[str, Any] | None:
-    """Return the JSON object with a category in it, if there is exactly one answer among what was said."""
-    found: list[Mapping[str, Any]] = []
+    """Return the JSON object with a category in a text; None if there is none, or several that differ."""
+    answers: list[Mapping[str, Any]] = []
     decoder = json.JSONDecoder()
-    at = text.find("{")
-    for _ in range(50):  # a text of nothing but braces is no answer
-        if at < 0:
+    start = text.find("{")
+    for _ in range(50):  # bounded, for a text of many braces
+        if start < 0:
             break
         try:
-            value, end = decoder.raw_decode(text, at)
+            value, end = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
-            end = at + 1
+            end = start + 1
         else:
             if isinstance(value, dict) and "category" in value:
-                found.append(value)
+                answers.append(value)
             else:
-                end = at + 1  # the answer may stand within
-        at = text.find("{", end)
-    if not found or any(repr(other["category"]) != repr(found[0]["category"]) for other in found):
+                end = start + 1  # the answer may be nested
+        start = text.find("{", end)
+    if not answers or any(repr(other["category"]) != repr(answers[0]["category"]) for other in answers):
         return None
-    return found[0]
+    return answers[0]
 
 
 def _share(value: object) -> float | None:
-    """Return a confidence between 0 and 1; what is above 1 was meant as per cent."""
+    """Return a confidence between 0 and 1; a number from 1 to 100 counts as per cent."""
     if isinstance(value, str):
         try:
             value = float(value.strip().rstrip("%"))
@@ -191,10 +194,10 @@ def _share(value: object) -> float | None:
 
 
 def clean_reason(text: str | None, system_text: str) -> str | None:
-    """Return a reason fit to be kept: one line, bounded, and None where it repeats what only the prompt says."""
+    """Return a reason in one line of bounded length; None if it repeats the prompt."""
     reason = " ".join(shown(text or "", 300).split())
     prompt_text = " ".join(system_text.split()).casefold()
-    low = reason.casefold()
-    if any(low[at : at + 40] in prompt_text for at in range(len(low) - 39)):
+    folded = reason.casefold()
+    if any(folded[start : start + 40] in prompt_text for start in range(len(folded) - 39)):
         return None
     return reason or None

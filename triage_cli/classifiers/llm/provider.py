@@ -1,4 +1,4 @@
-"""What the modules of the vendors have in common: the port they fill, keys, and how a failed request is understood."""
+"""What all providers share: the protocol, keys, and the meaning of failed requests."""
 
 import json
 import logging
@@ -16,8 +16,8 @@ from triage_cli.domain.errors import AnswerError, ConfigError, RefusedError, Tem
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.retry_after import retry_after
 
-MOST_TOKENS = 1 << 31  # what is more is no number of tokens
-BUDGET = 256  # tokens an answer may have; a cut one is asked for again with twice as many
+MOST_TOKENS = 1 << 31  # larger counts are cut
+BUDGET = 256  # tokens of an answer at most; after a cut answer, twice as many
 
 
 class Usage(NamedTuple):
@@ -29,14 +29,14 @@ class Usage(NamedTuple):
     cache_write: int = 0
 
     def plus(self, other: "Usage") -> "Usage":
-        """Return the sum."""
+        """Return the sum of two usages."""
         return Usage(*(a + b for a, b in zip(self, other, strict=True)))
 
 
 class Reply(NamedTuple):
-    """What came back: the text of an answer, or a `problem` (refused, cut); `chances` are probabilities by label.
+    """An answer of a provider: its text, or a `problem` (refused, cut); `chances` are probabilities by label.
 
-    `usage` is None where the server does not count; `model` is who really answered.
+    `usage` is None if the server does not count; `model` is the model that really answered.
     """
 
     text: str | None
@@ -48,9 +48,9 @@ class Reply(NamedTuple):
 
 
 def size_of(body: object) -> int:
-    """Return the bytes of a request: no tokenizer makes more tokens than bytes.
+    """Return the bytes of a request, an upper bound of its tokens: no tokenizer makes more tokens than bytes.
 
-    The marks of JSON, of which a vendor makes its own ones between the turns, are counted too.
+    The punctuation of JSON is counted for the vendor's own tokens between turns.
     """
     return len(json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"))
 
@@ -59,51 +59,51 @@ UNREADABLE = Reply(None, problem="not_json")
 
 
 def legible(read: Callable[[], Reply], usage: Callable[[], Usage | None]) -> Reply:
-    """Return what an answer says: the one door for answers in which something else stands than was agreed on.
+    """Return the reply that `read` makes of an answer. If the answer has an unexpected shape, it is `not_json`.
 
-    What of it cannot be read at all is `not_json`, and was paid for: by its usage, if that can be read.
+    An unreadable answer was paid for too: `usage` reads its usage, if possible.
     """
     try:
         return read()
     except TriageError:
         raise
-    except Exception:  # noqa: BLE001 - whatever a server may say, it fails its own ticket and no run
+    except Exception:  # noqa: BLE001 - a malformed answer fails its ticket, not the run
         with suppress(Exception):
             return UNREADABLE._replace(usage=usage())
         return UNREADABLE
 
 
 def tokens(count: object) -> int | None:
-    """Return a number of tokens as a server tells it, None for what is none; no server gives tokens back."""
+    """Return a reported number of tokens, within bounds; None if it is no number."""
     return min(max(0, count), MOST_TOKENS) if isinstance(count, int) and not isinstance(count, bool) else None
 
 
 class Provider(Protocol):
-    """One model at one address. It learns from the answers what its server can do and remembers it."""
+    """One model at one address, which learns from responses which features its server supports."""
 
     address: str
 
     @property
     def constraint(self) -> str:
-        """Return by what its server holds answers to the list, as far as the answers so far have shown."""
+        """Return what restricts answers to the list of categories, as far as is known so far."""
 
     def open(self, network: Network) -> None:
         """Make the client. Raises `UsageError` when offline."""
 
     def close(self) -> Coroutine[Any, Any, None]:
-        """Take the client away at once, and return what closes its connections."""
+        """Drop the client at once, and return a coroutine that closes its connections."""
 
     def most(self, question: Question, budget: int) -> int:
-        """Return a number of tokens that no request about this question takes more than, whatever its tokenizer."""
+        """Return an upper bound of the tokens of a request about this question, for any tokenizer."""
 
     async def ask(self, question: Question, budget: int) -> Reply:
         """Make one request. Raises `TemporaryError`, `TooLongError`, `AnswerError`, or what ends the run."""
 
     def heeded(self, *, form: bool) -> None:
-        """Take note whether an answer had the form that was asked for."""
+        """Record whether an answer had the form that was asked for."""
 
 
-SLACK = 5.0  # seconds after which an SDK gives up by itself, should the deadline of the request ever fail
+SLACK = 5.0  # seconds after our own deadline at which the SDK times out
 
 
 class Sdk(Protocol):
@@ -117,7 +117,7 @@ S = TypeVar("S", bound=Sdk)
 
 
 class Client(Generic[S]):
-    """Holds a vendor's client while a run lasts."""
+    """Holds a vendor's client during a run."""
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str], home: str, package: str) -> None:
         self._spec = spec
@@ -129,7 +129,7 @@ class Client(Generic[S]):
 
     @property
     def who(self) -> str:
-        """Return what it is called in errors."""
+        """Return its name for errors."""
         return f'classifier "{self._spec.name}"'
 
     @property
@@ -140,16 +140,16 @@ class Client(Generic[S]):
         return self._sdk
 
     def close(self) -> Coroutine[Any, Any, None]:
-        """Take the client away at once, and return what closes its connections."""
+        """Drop the client at once, and return a coroutine that closes its connections."""
         sdk, self._sdk = self.sdk, None
         return sdk.close()
 
     def masked(self, text: str) -> str:
-        """Return what a server says without our key, whatever keys look like there."""
+        """Return a server's message without our key, whatever its format."""
         return text.replace(self._key, "[secret]") if self._spec.api_key_env else text
 
     def failure(self, complaint: "ProviderError") -> TriageError:
-        """Return what a failed request means, without the key that its server may repeat."""
+        """Return the error for a failed request, without the key, which the server may repeat."""
         return failure(complaint._replace(message=self.masked(complaint.message)), self._spec, self.address)
 
 
@@ -162,11 +162,11 @@ class TooLongError(AnswerError):
 
 
 class RejectedError(AnswerError):
-    """The server did not take the request as it was."""
+    """The server refused the request."""
 
 
 def key_of(spec: ClassifierSpec, env: Mapping[str, str]) -> str:
-    """Return a classifier's key; a server that needs none still gets a word, since SDKs insist on one."""
+    """Return a classifier's key; a placeholder if it needs none, because SDKs require one. Raises `RefusedError`."""
     if spec.api_key_env is None:
         return "none"
     key = env.get(spec.api_key_env, "").strip()
@@ -189,14 +189,14 @@ def address_of(url: str) -> str:
 
 
 def hush(*packages: str) -> None:
-    """Silence the packages' loggers: at their debug level they print requests, and tickets with them."""
+    """Disable the loggers of packages, which print requests, and so tickets, at their debug level."""
     for name in [*packages, *logging.root.manager.loggerDict]:
         if name.split(".")[0] in packages:
             logging.getLogger(name).disabled = True
 
 
 class ProviderError(NamedTuple):
-    """A request's failure in the vendor's words: the status, and what the body says."""
+    """A failed request: its status, and what the body says."""
 
     status: int
     message: str
@@ -217,18 +217,18 @@ class ProviderError(NamedTuple):
         return cls(status, str(message), code, str(fields.get("param") or ""), headers, is_page(message))
 
     def says(self, pattern: str) -> bool:
-        """Tell whether message, code or parameter hold a pattern."""
+        """Return whether message, code or parameter match a pattern."""
         return re.search(pattern, f"{self.message[:2000]}\n{self.code}\n{self.param}", re.IGNORECASE) is not None
 
     @property
     def summary(self) -> str:
-        """Return the message as it may be shown: one line, bounded, without anything that looks like a key."""
+        """Return the message to show: one line of bounded length, without anything that looks like a key."""
         text = " ".join(shown(self.message[:2000]).split())
         return redact(text, ("secret",))[0][:200]
 
 
 def is_page(body: object) -> bool:
-    """Tell whether a body is a web page."""
+    """Return whether a body is a web page."""
     return isinstance(body, str) and re.match(r"\s*<(!doctype|html|head|body|\?xml)", body, re.IGNORECASE) is not None
 
 
@@ -247,7 +247,7 @@ NO_MODEL = (
 
 
 def failure(complaint: ProviderError, spec: ClassifierSpec, address: str) -> TriageError:  # noqa: PLR0911 - a table
-    """Return what a failed request means for the run or for its ticket."""
+    """Return the error for a failed request: one that ends the run, or that fails only its ticket."""
     status, host = complaint.status, urlsplit(address).netloc
     reply = f" ({status}: {complaint.summary})" if complaint.summary and not complaint.html else f" ({status})"
     key = f"check {spec.api_key_env}" if spec.api_key_env else "the server wants a key: set api_key_env"
@@ -272,7 +272,7 @@ def failure(complaint: ProviderError, spec: ClassifierSpec, address: str) -> Tri
 
 
 def unconnected(error: Exception) -> TemporaryError:
-    """Return the error for a connection of an SDK that never stood, or that was cut."""
+    """Return the error for a connection that could not be opened, or that broke."""
     import httpx2
 
     from triage_cli.runtime.unreachable import reason
@@ -283,7 +283,7 @@ def unconnected(error: Exception) -> TemporaryError:
 
 
 def page(spec: ClassifierSpec, address: str, status: int) -> TriageError:
-    """Return the error for a web page where an answer was due."""
+    """Return the error for a web page in place of an answer."""
     where = f'{urlsplit(address).netloc} answered classifier "{spec.name}" with a web page ({status})'
     if status in (401, 403, 407):
         return RefusedError(where, hint="a proxy or a login may stand in between")

@@ -1,7 +1,7 @@
-"""Masks what patterns and checksums can recognise before a text leaves the house: it reduces, it does not guarantee.
+"""Masks personal data and secrets that patterns and checksums can recognise, before a text is sent to a provider.
 
-Every pattern is bounded, so that the time grows with the text's length and no faster. Neither what is invisible nor the
-kind of a blank or a dash hides anything from a mask; where nothing is masked, the text stays as it is.
+It cannot find everything. Every pattern is bounded, so the time grows linearly with the text. Invisible characters and
+unusual blanks or dashes hide nothing from a mask. Where nothing is masked, the text stays unchanged.
 """
 
 import re
@@ -15,23 +15,25 @@ _TOKENS = re.compile(
     r"|xox[abeprs]-[\w-]{10,250}|eyJ[\w-]{8,4000}\.[\w-]{8,4000}\.[\w-]{0,4000})"
     r"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]{0,8000}(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?"
 )
-_SAID = re.compile(
+_NAMED_SECRET = re.compile(
     r"(\b(?:pass(?:word|wort|phrase|code)|kennwort|pwd|pin|api[ _-]?key|(?:access[ _-]?)?token|secret)\b"
     r"\s{0,3}(?:[:=]|\bis\b|\bist\b|\blautet\b)\s{0,3})(\S{4,200})",
     re.IGNORECASE,
 )
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
-_IBAN = re.compile(r"\b[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}\b")  # no IGNORECASE, by which a Kelvin sign is a k
+_IBAN = re.compile(
+    r"\b[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}\b"
+)  # no IGNORECASE, which would match the Kelvin sign as k
 _CARD = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,30}(?![\w-])")
 _GROUP = re.compile(r"\d+")
-_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)  # a digit twice, and of what is above 9 the sum of its digits
+_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)  # twice a digit, and its digit sum if above 9
 _PHONE = re.compile(
     r"(?<![\w.,/-])(?:\+|\(|0|(?=(?:1[ .-]?\(?)?\d{3}(?:\)[ .-]?|[ .-])\d{3}[ .-]\d{4}))"
     r"(?:[ ()./-]{0,2}\d){6,15}(?![\w-])"
 )
 _DATE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?!\d)")
-_DECIMAL = re.compile(r"\+?0\.\d+(?:[ /-]{1,2}0)?")  # perhaps with the beginning of another one
-# Other blanks, dashes and full-width forms, as word processors and telephones write them, are read as ASCII has them.
+_DECIMAL = re.compile(r"\+?0\.\d+(?:[ /-]{1,2}0)?")  # perhaps with the start of another one
+# Other blanks, dashes and full-width forms, as word processors and phones write them, are read as ASCII.
 _ASCII = (
     dict.fromkeys([0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], " ")
     | dict.fromkeys([*range(0x2010, 0x2015), 0x2212], "-")
@@ -41,11 +43,11 @@ _Span = tuple[int, int] | None
 
 
 def redact(text: str, kinds: Collection[str]) -> tuple[str, tuple[str, ...]]:
-    """Return the text with `[email]` and the like in place of what was found, and the kinds that were found."""
+    """Return the text with `[email]` and the like in place of matches, and the kinds that were found."""
     if not kinds:
         return text, ()
     found: set[str] = set()
-    # What is invisible may stand within a number, or where a blank would end the word before it.
+    # An invisible character may be inside a number, or in the place of a blank.
     for gap in ("", " ") if hides(text) else ("",):
         page = _Page(text, gap)
         for kind, masks in _MASKS.items():
@@ -57,9 +59,9 @@ def redact(text: str, kinds: Collection[str]) -> tuple[str, tuple[str, ...]]:
 
 
 class _Page:
-    """A text as masks read it; each character of that stands for one of `cells`, which together are the text itself.
+    """A text as the patterns read it; each read character stands for one of `cells`, which joined are the text.
 
-    What is invisible is read as a `gap`: as a blank, or as nothing, when it belongs to the cell before it.
+    Invisible characters are read as `gap`: as a blank, or as nothing, in which case they belong to the cell before.
     """
 
     def __init__(self, text: str, gap: str) -> None:
@@ -70,7 +72,7 @@ class _Page:
         self._read = text if text.isascii() else text.translate(_ASCII)
 
     def mask(self, pattern: Pattern[str], span_of: Callable[[Match[str]], _Span], mask: str) -> bool:
-        """Put a mask on what a pattern and its check find, and tell whether anything was."""
+        """Mask what a pattern and its check find; return whether anything was masked."""
         read, cells, last = [], [], 0
         for match in pattern.finditer(self._read):
             if (span := span_of(match)) is None:
@@ -89,17 +91,17 @@ def _whole(match: Match[str]) -> _Span:
     return match.span()
 
 
-def _said(match: Match[str]) -> _Span:
-    """Mask what follows "password:"; after "is" only what looks like one, since passwords also are forgotten."""
+def _named_secret(match: Match[str]) -> _Span:
+    """Mask what follows "password:"; after "is", only what looks like a password ("my password is wrong")."""
     lead, value = match.groups()
-    looks = re.search(r"[\d_@#$%^&*!]", value.rstrip(".,;!?)")) is not None
-    if value.startswith("[secret]") or (lead.rstrip()[-1] not in ":=" and not looks):
+    looks_secret = re.search(r"[\d_@#$%^&*!]", value.rstrip(".,;!?)")) is not None
+    if value.startswith("[secret]") or (lead.rstrip()[-1] not in ":=" and not looks_secret):
         return None
     return match.span(2)
 
 
 def _iban(match: Match[str]) -> _Span:
-    """Mask an IBAN whose checksum holds; words that follow it may have been taken along."""
+    """Mask an IBAN with a valid checksum; the match may include following words."""
     text = match.group()
     for end in range(len(text), 14, -1):
         compact = re.sub(r"[ -]", "", text[:end]).upper()
@@ -111,23 +113,23 @@ def _iban(match: Match[str]) -> _Span:
 
 
 def _card(match: Match[str]) -> _Span:
-    """Mask a card's number whose checksum holds; an expiry date or an amount may stand beside its groups of digits."""
+    """Mask a card number with a valid checksum; the match may include an expiry date or an amount."""
     groups = list(_GROUP.finditer(match.group()))
     found = [(groups[0], groups[-1])] if _is_card("".join(group.group() for group in groups)) else []
-    for place, first in enumerate(groups):
+    for index, first in enumerate(groups):
         number = ""
-        for last in groups[place:]:
+        for last in groups[index:]:
             number += last.group()
             if len(last.group()) < 3 or len(number) > 19:
                 break
             if _is_card(number):
                 found.append((first, last))
-    at = match.start()
-    return (at + min(f.start() for f, _ in found), at + max(last.end() for _, last in found)) if found else None
+    offset = match.start()
+    return (offset + min(f.start() for f, _ in found), offset + max(last.end() for _, last in found)) if found else None
 
 
 def _is_card(number: str) -> bool:
-    """Tell whether digits have a card's length and checksum (Luhn)."""
+    """Return whether digits have the length and checksum (Luhn) of a card number."""
     if not 13 <= len(number) <= 19:
         return False
     digits = [int(c) for c in reversed(number)]
@@ -135,7 +137,7 @@ def _is_card(number: str) -> bool:
 
 
 def _phone(match: Match[str]) -> _Span:
-    """Mask a telephone number, but no date and no fraction; numbers without any sign of one were not taken."""
+    """Mask a telephone number, but no date and no decimal fraction."""
     text = match.group()
     other = _DATE.fullmatch(text.strip("( )")) or _DECIMAL.fullmatch(text)
     return None if other or sum(c.isdigit() for c in text) < 7 else match.span()
@@ -143,9 +145,9 @@ def _phone(match: Match[str]) -> _Span:
 
 _WITH_NOTHING = re.compile(f"[{TABLE}{CONTROLS}]+|[^{TABLE}{CONTROLS}][{TABLE}{CONTROLS}]*")
 _WITH_BLANKS = re.compile(f"[{TABLE}{CONTROLS}]+|[^{TABLE}{CONTROLS}]")
-# In this order: a key may hold what looks like a number, a card's number what looks like a telephone's.
+# The order matters: a key may contain something like a number, a card number something like a telephone number.
 _MASKS: dict[str, tuple[tuple[Pattern[str], Callable[[Match[str]], _Span]], ...]] = {
-    "secret": ((_TOKENS, _whole), (_SAID, _said)),
+    "secret": ((_TOKENS, _whole), (_NAMED_SECRET, _named_secret)),
     "email": ((_EMAIL, _whole),),
     "iban": ((_IBAN, _iban),),
     "card": ((_CARD, _card),),

@@ -1,4 +1,4 @@
-"""What a reply, or a request's failure, means for the ticket that was asked about."""
+"""The meaning of a reply, or of a failed request, for its ticket."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from triage_cli.classifiers.llm.provider import RejectedError, Reply, TooLongErr
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.domain.errors import AnswerError, TriageError
 
-QUOTE = 20  # characters of a ticket in an error are more than chance
+QUOTE = 20  # equal characters from which on an error message counts as quoting the ticket
 MEANING = {
     "empty": "the model said nothing",
     "not_json": "the model's answer was no JSON of the form that was asked for",
@@ -21,7 +21,7 @@ MEANING = {
 
 
 class Verdict(NamedTuple):
-    """What became of one ticket's question: a label, or a problem by its name and in words."""
+    """The result of a question about one ticket: a label, or a problem with details."""
 
     parsed: prompt.Parsed
     reply: Reply
@@ -29,14 +29,14 @@ class Verdict(NamedTuple):
 
 
 def verdict_of(reply: Reply, question: prompt.Question) -> Verdict:
-    """Return what a reply says."""
+    """Return the verdict of a reply."""
     if reply.problem:
         return Verdict(prompt.Parsed(problem=reply.problem), reply)
     return Verdict(prompt.parse(reply.text, question.labels), reply)
 
 
 def failed(error: TriageError, question: prompt.Question) -> Verdict:
-    """Return what a request's failure means for its ticket."""
+    """Return the verdict of a failed request."""
     kinds = ((TooLongError, "too_long"), (RejectedError, "rejected"), (AnswerError, "refused"))
     problem = next((name for kind, name in kinds if isinstance(error, kind)), "unavailable")
     detail = described(error, question)
@@ -44,7 +44,7 @@ def failed(error: TriageError, question: prompt.Question) -> Verdict:
 
 
 def described(error: TriageError, question: prompt.Question) -> str:
-    """Return what a provider said, without secrets; where it quotes the ticket, only the error's code."""
+    """Return a provider's message without secrets; if it quotes the ticket, only the error's code."""
     message, _ = redact(error.message, ("secret",))
     if any(message[at : at + QUOTE] in question.user for at in range(len(message) - QUOTE + 1)):
         return error.code

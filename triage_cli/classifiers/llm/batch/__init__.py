@@ -1,1 +1,1 @@
-"""Asking a language model in batches, for half the price and an answer within a day."""
+"""Asking language models by the providers' batch APIs: half the price, answers within a day."""

@@ -1,4 +1,4 @@
-"""Anthropic's Message Batches: all requests go up in one body, answers and errors come down as one stream."""
+"""Anthropic's Message Batches: all requests are sent in one body, all results come as one stream."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,8 @@ from triage_cli.classifiers.llm.provider import ProviderError
 from triage_cli.domain.batches import Batch, BatchLook
 from triage_cli.domain.errors import TriageError, UnknownOutcomeError
 
-LONG = 900.0  # seconds that the SDK allows for a whole batch
-# The statuses that stand behind an error's type, since results carry only its name.
+LONG = 900.0  # the SDK's timeout for a whole batch, in seconds
+# HTTP statuses by the type of an error, because results have only the type.
 STATUS = {
     "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
     "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "timeout_error": 504,
@@ -26,22 +26,22 @@ STATUS = {
 
 
 class AnthropicWire(AnthropicProvider):
-    """Implements `api.Wire`. A batch carries no mark: only its results tell whose it is."""
+    """Implements `api.Wire`. A batch has no metadata, so only its results show whose it is."""
 
-    bounded = False  # the results of a batch are long
-    # The provider takes 100,000 in 256 MB; as the body is built in memory, ours are smaller.
+    bounded = False  # the results of a batch are large
+    # The provider allows 100,000 requests and 256 MB; ours are smaller, because the body is built in memory.
     limits = Limits(20_000, 60_000_000)
 
     def line(self, custom_id: str, question: Question, budget: int) -> bytes:
         """Return one request as a line of JSON."""
         return as_line({"custom_id": custom_id, "params": self.request(question, budget, plain=self._plain)})
 
-    async def upload(self, batch_id: str, lines: IO[bytes]) -> IO[bytes]:  # noqa: ARG002 - as the protocol has it
-        """Do nothing: requests and order are one step."""
+    async def upload(self, batch_id: str, lines: IO[bytes]) -> IO[bytes]:  # noqa: ARG002 - part of the protocol
+        """Do nothing: `create` sends the requests."""
         return lines
 
-    async def create(self, batch_id: str, uploaded: IO[bytes]) -> str:  # noqa: ARG002 - there is no place for a mark
-        """Have the requests answered."""
+    async def create(self, batch_id: str, uploaded: IO[bytes]) -> str:  # noqa: ARG002 - a batch has no metadata
+        """Send the requests and start the batch."""
         uploaded.seek(0)
         try:
             batch = await self.sdk.messages.batches.create(
@@ -52,7 +52,7 @@ class AnthropicWire(AnthropicProvider):
         return batch.id
 
     async def find(self, batch: Batch, known: frozenset[str]) -> str | None:
-        """Look among the newest batches that no record names for one of as many requests with our names in it."""
+        """Search the newest unknown batches for one with the same number of requests and our request ids."""
         oldest, unclear = since(batch) - SKEW, False
         try:
             async for other in self.sdk.messages.batches.list(limit=100):
@@ -62,7 +62,7 @@ class AnthropicWire(AnthropicProvider):
                     continue
                 if other.processing_status != "ended":
                     unclear = True
-                elif await self._first(other.id) == custom_id(batch.batch_id, ""):
+                elif await self._id_prefix(other.id) == custom_id(batch.batch_id, ""):
                     return other.id
         except (anthropic.AnthropicError, httpx2.HTTPError, ValueError) as error:
             raise self._translated(error) from None
@@ -70,8 +70,8 @@ class AnthropicWire(AnthropicProvider):
             raise UnknownOutcomeError("a batch that may be ours is still under way", hint="a later run looks again")
         return None
 
-    async def _first(self, provider_id: str) -> str:
-        """Return the beginning of the name of some request in a batch that has ended."""
+    async def _id_prefix(self, provider_id: str) -> str:
+        """Return the prefix of a request id in a batch that has ended."""
         results = await self.sdk.messages.batches.results(provider_id)
         async for row in results:
             await results.close()
@@ -79,7 +79,7 @@ class AnthropicWire(AnthropicProvider):
         return ""
 
     async def look(self, provider_id: str) -> tuple[BatchLook, Sequence[str]]:
-        """Return how far a batch is."""
+        """Return the progress of a batch."""
         try:
             batch = await self.sdk.messages.batches.retrieve(provider_id)
         except anthropic.NotFoundError as error:
@@ -95,7 +95,7 @@ class AnthropicWire(AnthropicProvider):
         return BatchLook("ended", batch.request_counts.succeeded), (provider_id,)
 
     async def fetch(self, names: Sequence[str], into: IO[bytes]) -> bool:
-        """Write the results; return whether they were still there."""
+        """Write the results; return whether they were still available."""
         try:
             for name in names:
                 async for row in await self.sdk.messages.batches.results(name):

@@ -1,4 +1,4 @@
-"""What a provider's batch API must offer, and what the modules of all providers share."""
+"""The protocol of a provider's batch API, and helpers for its implementations."""
 
 import json
 import time
@@ -13,11 +13,11 @@ from triage_cli.domain.batches import Batch, BatchLook
 from triage_cli.domain.errors import ConfigError, RefusedError, TriageError, UnavailableError
 from triage_cli.runtime.network import Network
 
-SKEW = 24 * 3600  # seconds by which two clocks may differ
+SKEW = 24 * 3600  # seconds by which our clock and the provider's may differ
 
 
 class Line(NamedTuple):
-    """One request's end, as a provider's file of results has it; `again`: it was never answered, nor its fault."""
+    """One result of a batch; `again`: the request was not answered, and is to be repeated."""
 
     custom_id: str
     reply: Reply | None = None
@@ -26,7 +26,7 @@ class Line(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What one batch may hold."""
+    """The limits of one batch."""
 
     requests: int
     bytes: int
@@ -40,47 +40,47 @@ class Wire(Protocol):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Return what the server was found to object to."""
+        """Return which features the server refused."""
 
     def remember(self, options: Mapping[str, Any]) -> None:
-        """Begin with what was found earlier."""
+        """Start with the refused features that were found earlier."""
 
     def heeded(self, *, form: bool) -> None:
-        """Take note whether answers had the form that was asked for."""
+        """Record whether answers had the form that was asked for."""
 
     def open(self, network: Network) -> None:
         """Make the client."""
 
     def close(self) -> Awaitable[None]:
-        """Take the client away."""
+        """Close the client."""
 
     def line(self, custom_id: str, question: prompt.Question, budget: int) -> bytes:
         """Return one request as a line of JSON."""
 
     async def upload(self, batch_id: str, lines: IO[bytes]) -> Any:
-        """Bring the requests to the provider, if that is a step of its own; nothing is asked yet."""
+        """Upload the requests, if that is a step of its own; the batch is not started yet."""
 
     async def create(self, batch_id: str, uploaded: Any) -> str | None:
-        """Have them answered, and return the provider's name for the batch."""
+        """Start the batch, and return the provider's id for it."""
 
     async def find(self, batch: Batch, known: frozenset[str]) -> str | None:
-        """Return the provider's name for a batch of ours, None if it has none; `known` are those of others.
+        """Return the provider's id for a batch, None if it did not arrive; `known` are the ids of other batches.
 
-        Raises `UnknownOutcomeError` where it cannot tell yet.
+        Raises `UnknownOutcomeError` if that cannot be decided yet.
         """
 
     async def look(self, provider_id: str) -> tuple[BatchLook, Sequence[str]]:
-        """Return how far a batch is, and what to fetch its results by."""
+        """Return the progress of a batch, and the ids by which to fetch its results."""
 
     async def fetch(self, names: Sequence[str], into: IO[bytes]) -> bool:
-        """Write results as lines of JSON; return False where some of them are no longer kept."""
+        """Write results as JSON Lines; return False if some of them are no longer available."""
 
     def read(self, line: Mapping[str, Any], question: prompt.Question, options: Mapping[str, Any]) -> Line:
-        """Read one result; `options` are those that the batch was sent with."""
+        """Read one result; `options` are the refused features when the batch was sent."""
 
 
 def custom_id(batch_id: str, number: object) -> str:
-    """Return the name of a request: at most 64 letters, digits, dashes and underscores, as providers ask."""
+    """Return the id of a request: at most 64 letters, digits, dashes and underscores, as providers require."""
     return f"{batch_id.replace('-', '')}-{number}"
 
 
@@ -95,7 +95,7 @@ def since(batch: Batch) -> float:
 
 
 def refused(message: str, spec: ClassifierSpec, address: str) -> BatchLook:
-    """Return the look of a batch that the provider refused as a whole, and what that means for the run."""
+    """Return the progress of a batch that the provider refused as a whole, with the error for the run."""
     complaint = ProviderError.of(400, message, {})
     error = failure(complaint, spec, address)
     if not isinstance(error, RefusedError | ConfigError):

@@ -1,4 +1,4 @@
-"""Questions in a provider's batch: half the price, answers within a day; `Wire` speaks to the provider."""
+"""Sends questions in batches and reads their results; `Wire` is the provider's API."""
 
 import asyncio
 import json
@@ -31,14 +31,14 @@ from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.retry import Retries, persist
 
 T = TypeVar("T")
-TYPES = ("openai", "anthropic")  # of classifiers whose provider answers in batches
-PATIENCE = 900.0  # seconds for sending or fetching a whole batch, however large
+TYPES = ("openai", "anthropic")  # of classifiers whose providers have a batch API
+PATIENCE = 900.0  # seconds for sending or fetching a batch of any size
 
 
 class Postponing:
-    """Implements `ports.Classifier` for a paid step whose questions go into a batch: it leaves every ticket to it.
+    """Implements `ports.Classifier` for a paid step whose questions go into a batch: it postpones every ticket.
 
-    A ticket that failed at this very step goes on to the `next` one, if there is any.
+    A ticket that failed at this step before goes on to the next step, if there is one.
     """
 
     def __init__(self, asked: AskingClassifier, *, has_next: bool) -> None:
@@ -50,12 +50,12 @@ class Postponing:
         self.name = asked.name
         self.fingerprint = asked.fingerprint
         self.fingerprints = asked.fingerprints
-        self.appetite = CHUNK  # it costs no waiting
+        self.appetite = CHUNK  # it makes no calls
         self._asked = asked
         self._has_next = has_next
 
     def askings(self) -> tuple[QuestionSpec, ...]:
-        """Describe what will be asked."""
+        """Return the question, for the record."""
         return self._asked.askings()
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
@@ -93,92 +93,92 @@ class Batches:
         self._wire = wire
         self._calibrate = calibrate
         self._price = half(asked.spec.price)
-        self._heeded = self._ignored = 0
-        self.breathe: Callable[[], None] = _rest
+        self._followed_form = self._ignored_form = 0
+        self.breathe: Callable[[], None] = _no_heartbeat
 
     @property
     def options(self) -> str:
-        """Return what is left out of the requests, since the server objected to it."""
+        """Return which features the server refused, as JSON."""
         return json.dumps(self._wire.options)
 
     def remember(self, options: str) -> None:
-        """Begin with what an earlier batch has taught."""
+        """Start with the refused features of an earlier batch."""
         self._wire.remember(json.loads(options))
 
     def request(self, ticket: Ticket, batch_id: str, number: int) -> BatchRequest:
-        """Return the request about a ticket; one whose answer was cut before gets more room, one too long less."""
-        before = ticket.error or ""
-        limit = prompt.SHORT_LIMIT if before.startswith("too_long") else prompt.LIMIT
-        budget = BUDGET * 2 if before.startswith("cut") else BUDGET
+        """Return the request about a ticket; after a cut answer with more tokens, after "too long" with less text."""
+        last_error = ticket.error or ""
+        limit = prompt.SHORT_LIMIT if last_error.startswith("too_long") else prompt.LIMIT
+        budget = BUDGET * 2 if last_error.startswith("cut") else BUDGET
         question, masked = self._asked.question(ticket, limit)
         worst = self._asked.worst(question, budget)
         line = self._wire.line(custom_id(batch_id, number), question, budget)
         return BatchRequest(line, Cost(self._price).price_of(worst), json.dumps(masked) if masked else None)
 
     def submit(self, batch: Batch, lines: IO[bytes], sending: Callable[[], bool]) -> str:
-        """Hand a batch over and return the provider's name for it.
+        """Send a batch and return the provider's id for it.
 
-        `sending` is called before the one step that cannot be taken back, and says whether it may be taken. Raises
-        `UnknownOutcomeError` where the batch may have arrived all the same; after any other error it has not.
+        `sending` is called before the step that cannot be undone, and returns whether to take it. Raises
+        `UnknownOutcomeError` if the batch may have arrived; after any other error it has not.
         """
         with self._open():
             uploaded = self._run(lambda: self._wire.upload(batch.batch_id, lines), PATIENCE)
             if not sending():
                 raise UnavailableError("another run has taken this batch back", hint="run the same command again")
-            return bridge().run(self._created(batch, uploaded), self.breathe)
+            return bridge().run(self._create(batch, uploaded), self.breathe)
 
-    async def _created(self, batch: Batch, uploaded: Any) -> str:
-        """Begin a batch, in one try: the request is not idempotent. Unless it surely failed, nobody can tell."""
+    async def _create(self, batch: Batch, uploaded: Any) -> str:
+        """Start a batch in a single try, because the request is not idempotent."""
         try:
             async with asyncio.timeout(PATIENCE):
                 provider_id = await self._wire.create(batch.batch_id, uploaded)
         except TimeoutError:
-            raise _doubtful("no answer in time") from None
+            raise _unknown_outcome("no answer in time") from None
         except TemporaryError as error:
             if error.reached and not error.limited:
-                raise _doubtful(error.message) from None
+                raise _unknown_outcome(error.message) from None
             raise self._unavailable(error) from None
         except AnswerError as error:
             raise self._unavailable(error) from None
         if not provider_id:
-            raise _doubtful("it gave the batch no name")
+            raise _unknown_outcome("it gave the batch no name")
         return provider_id
 
     def find(self, batch: Batch, known: frozenset[str]) -> str | None:
-        """Return the provider's name for a batch that may never have arrived, or None."""
+        """Return the provider's id for a batch that may not have arrived, or None."""
         with self._open():
             return self._run(lambda: self._wire.find(batch, known), self._asked.spec.timeout)
 
     def look(self, batch: Batch) -> BatchLook:
-        """Ask how far a batch is."""
+        """Return the progress of a batch."""
         with self._open():
             return self._run(lambda: self._wire.look(batch.provider_id or ""), self._asked.spec.timeout)[0]
 
     def fetch(self, batch: Batch, into: IO[bytes]) -> None:
-        """Fetch the results of a batch that has ended, all of them: what is missing would be asked and paid again."""
+        """Fetch all results of a batch that has ended: missing ones would be asked and paid again."""
 
-        async def anew() -> None:
+        async def fetch_all() -> None:
             look, names = await self._wire.look(batch.provider_id or "")
             into.seek(0)
             into.truncate()
-            whole = await self._wire.fetch(names, into)
+            complete = await self._wire.fetch(names, into)
             into.seek(0)
-            if whole and sum(1 for line in into if line.strip()) < look.answered:
+            if complete and sum(1 for line in into if line.strip()) < look.answered:
                 raise TemporaryError("the results came incomplete")
 
         with self._open():
-            self._run(anew, PATIENCE)
+            self._run(fetch_all, PATIENCE)
         into.seek(0)
 
     def results(self, batch: Batch, lines: Iterable[bytes], *, outage: bool) -> Iterator[BatchResult]:
-        """Read results; in an `outage` nothing was answered, so a request that failed is no fault of its ticket."""
+        """Yield the results; in an `outage` nothing was answered, so failed requests are to be repeated."""
         question = prompt.question(self._asked.categories, "", "")._replace(labels=tuple(json.loads(batch.labels)))
         options = json.loads(batch.options)
         for raw in lines:
             try:
                 line = self._wire.read(json.loads(raw), question, options)
             except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
-                continue  # half a line, or none of ours
+                continue  # an incomplete or foreign line
             prefix, _, number = line.custom_id.rpartition("-")
             if f"{prefix}-" != custom_id(batch.batch_id, "") or not re.fullmatch(r"[0-9]{1,9}", number):
                 continue
@@ -186,41 +186,41 @@ class Batches:
             fatal = error if error is not None and error.stops_run else None
             again = line.again or fatal is not None or (outage and isinstance(error, TemporaryError))
             yield BatchResult(int(number), line.reply, error, again)
-        if self._ignored and not self._heeded:
+        if self._ignored_form and not self._followed_form:
             self._wire.heeded(form=False)
 
     def answer(self, ticket: Ticket, item: BatchItem, batch: Batch, result: BatchResult) -> Outcome[Answer]:
-        """Return what a result says of a ticket, with its tokens and half its price."""
+        """Return the outcome of a result for a ticket, with tokens and the halved cost."""
         question, _ = self._asked.question(ticket)
         question = question._replace(labels=tuple(json.loads(batch.labels)))
-        bill = Cost(self._price)
+        cost = Cost(self._price)
         if isinstance(result.reply, Reply):
-            bill.add(used(result.reply, self._asked.worst(question, 2 * BUDGET)))
+            cost.add(used(result.reply, self._asked.worst(question, 2 * BUDGET)))
             verdict = verdict_of(result.reply, question)
-            self._heeded += verdict.parsed.problem in (None, "unknown_label")
-            self._ignored += verdict.parsed.problem == "not_json"
+            self._followed_form += verdict.parsed.problem in (None, "unknown_label")
+            self._ignored_form += verdict.parsed.problem == "not_json"
         else:
             verdict = failed(result.error or AnswerError("no answer"), question)
-        outcome = self._asked.outcome(ticket, question, verdict, bill, ())
+        outcome = self._asked.outcome(ticket, question, verdict, cost, ())
         if outcome.value is None:
             raise TypeError(outcome)
         step = outcome.value.steps[-1]._replace(
             fingerprint=batch.fingerprint, answer_key=item.answer_key, redacted=item.redacted
         )
         answer = outcome.value._replace(steps=(self._renamed(step),))
-        # A calibration holds for what is asked today; a batch may have been sent before.
+        # A calibration is for the present question, but the batch may have asked an earlier one.
         answer = (
             self._calibrate(answer) if self._calibrate is not None and batch.fingerprint == self.fingerprint else answer
         )
         return outcome._replace(value=answer)
 
     def _renamed(self, step: Classification) -> Classification:
-        """Give a category that was renamed meanwhile its new name."""
-        now = {old: c.name for c in self._asked.categories for old in c.was}
+        """Replace the name of a category that was renamed meanwhile."""
+        new_names = {old: c.name for c in self._asked.categories for old in c.was}
         return (
             step
             if step.category in self.labels
-            else step._replace(category=now.get(step.category or "", step.category))
+            else step._replace(category=new_names.get(step.category or "", step.category))
         )
 
     @contextmanager
@@ -232,7 +232,7 @@ class Batches:
             bridge().run(self._wire.close())
 
     def _run(self, call: Callable[[], Awaitable[T]], seconds: float) -> T:
-        """Make a call that may be made again, each within so many seconds; what fails in the end ends the run."""
+        """Make a call with retries, each within so many seconds; a final failure ends the run."""
         retries = Retries(self._asked.spec.max_retries)
         try:
             return bridge().run(persist(call, self._asked.endpoint, retries, timeout=seconds), self.breathe)
@@ -245,11 +245,11 @@ class Batches:
         )
 
 
-def _rest() -> None:
-    """Do nothing while a provider is waited for."""
+def _no_heartbeat() -> None:
+    """Do nothing while a provider is asked."""
 
 
-def _doubtful(why: str) -> UnknownOutcomeError:
+def _unknown_outcome(why: str) -> UnknownOutcomeError:
     return UnknownOutcomeError(
         f"whether the provider has begun a batch is not known: {why}", hint="its tickets wait; the next run looks it up"
     )

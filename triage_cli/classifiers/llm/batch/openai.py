@@ -1,4 +1,4 @@
-"""OpenAI's Batch API: a file of chat completions goes up, one of answers and one of errors come down."""
+"""OpenAI's Batch API: a file of requests is uploaded, a file of answers and one of errors are downloaded."""
 
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, Literal
@@ -15,18 +15,18 @@ from triage_cli.domain.batches import Batch, BatchLook
 from triage_cli.domain.errors import ConfigError, TemporaryError, TriageError
 
 ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
-MARK = "triage_batch"  # the key of a batch's metadata by which it is found again
-LONG = 900.0  # seconds that the SDK allows for a whole file
-KEPT = 30 * 24 * 3600  # seconds that the provider keeps results; requests, a tenth of it
+MARK = "triage_batch"  # the key in a batch's metadata by which it is found again
+LONG = 900.0  # the SDK's timeout for a whole file, in seconds
+KEPT = 30 * 24 * 3600  # seconds for which the provider keeps results; requests, a tenth of that
 ENDS = ("completed", "expired", "cancelled")
 AGAIN = ("batch_expired", "batch_cancelled")
 
 
 class OpenAIWire(OpenAIProvider):
-    """Implements `api.Wire`. The server finds a batch again by the metadata it was created with."""
+    """Implements `api.Wire`. A batch is found again by its metadata."""
 
-    bounded = False  # a file of results is long
-    limits = Limits(50_000, 190_000_000)  # of 200 MB
+    bounded = False  # a file of results is large
+    limits = Limits(50_000, 190_000_000)  # the provider allows 200 MB
 
     def line(self, custom_id: str, question: Question, budget: int) -> bytes:
         """Return one request as a line of JSON."""
@@ -34,7 +34,7 @@ class OpenAIWire(OpenAIProvider):
         return as_line({"custom_id": custom_id, "method": "POST", "url": ENDPOINT, "body": body})
 
     async def upload(self, batch_id: str, lines: IO[bytes]) -> str:
-        """Bring the file of requests to the provider; one that is never used goes away by itself."""
+        """Upload the file of requests; an unused one expires."""
         lines.seek(0)
         try:
             file = await self.sdk.files.create(
@@ -42,22 +42,22 @@ class OpenAIWire(OpenAIProvider):
                 expires_after={"anchor": "created_at", "seconds": KEPT // 10},
             )  # fmt: skip
         except (openai.OpenAIError, ValueError) as error:
-            raise self._of_batches(error) from None
+            raise self._batch_error(error) from None
         return file.id
 
     async def create(self, batch_id: str, uploaded: str) -> str:
-        """Have the file answered."""
+        """Start the batch."""
         try:
             batch = await self.sdk.batches.create(
                 input_file_id=uploaded, endpoint=ENDPOINT, completion_window="24h", metadata={MARK: batch_id},
                 output_expires_after={"anchor": "created_at", "seconds": KEPT},
             )  # fmt: skip
         except (openai.OpenAIError, ValueError) as error:
-            raise self._of_batches(error) from None
+            raise self._batch_error(error) from None
         return batch.id
 
-    async def find(self, batch: Batch, known: frozenset[str]) -> str | None:  # noqa: ARG002 - the mark suffices
-        """Look for the mark among the provider's newest batches."""
+    async def find(self, batch: Batch, known: frozenset[str]) -> str | None:  # noqa: ARG002 - the metadata suffices
+        """Search the provider's newest batches for our metadata."""
         oldest = since(batch) - SKEW
         try:
             async for other in self.sdk.batches.list(limit=100):
@@ -66,11 +66,11 @@ class OpenAIWire(OpenAIProvider):
                 if (other.created_at or 0) < oldest:
                     break
         except (openai.OpenAIError, ValueError) as error:
-            raise self._of_batches(error) from None
+            raise self._batch_error(error) from None
         return None
 
     async def look(self, provider_id: str) -> tuple[BatchLook, Sequence[str]]:
-        """Return how far a batch is, and the files of its results."""
+        """Return the progress of a batch, and the files of its results."""
         try:
             batch = await self.sdk.batches.retrieve(provider_id)
         except openai.NotFoundError as error:
@@ -78,7 +78,7 @@ class OpenAIWire(OpenAIProvider):
                 raise self.translated(error) from None
             return BatchLook("gone"), ()
         except (openai.OpenAIError, ValueError) as error:
-            raise self._of_batches(error) from None
+            raise self._batch_error(error) from None
         if batch.status == "failed":
             texts = [f"{e.code or ''} {e.message or ''}" for e in (batch.errors.data if batch.errors else None) or ()]
             return refused(self.masked("; ".join(texts[:3])), self._spec, self.address), ()
@@ -88,19 +88,19 @@ class OpenAIWire(OpenAIProvider):
         return BatchLook("ended", answered), [name for name in (batch.output_file_id, batch.error_file_id) if name]
 
     async def fetch(self, names: Sequence[str], into: IO[bytes]) -> bool:
-        """Write both files of results; return whether they were still there."""
-        whole = True
+        """Write both files of results; return whether they were still available."""
+        complete = True
         for name in names:
             try:
                 async with self.sdk.files.with_streaming_response.content(name, timeout=LONG) as answer:
-                    async for piece in answer.iter_bytes():
-                        into.write(piece)
+                    async for block in answer.iter_bytes():
+                        into.write(block)
                 into.write(b"\n")
             except openai.NotFoundError:
-                whole = False
+                complete = False
             except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
-                raise self._of_batches(error) from None
-        return whole
+                raise self._batch_error(error) from None
+        return complete
 
     def read(self, line: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> Line:
         """Read one result: a response with its status, or an error of the batch itself."""
@@ -119,8 +119,8 @@ class OpenAIWire(OpenAIProvider):
             return Line(name, again=True)
         return Line(name, error=self.failure(complaint))
 
-    def _of_batches(self, error: Exception) -> TriageError:
-        """Return what an error means; a server that has no such address has no batches."""
+    def _batch_error(self, error: Exception) -> TriageError:
+        """Translate an error; a server without this address has no batches."""
         if isinstance(error, openai.NotFoundError) and self.address != HOME:
             return ConfigError(f"{self.address} seems to have no batches (404)", hint="leave out --batch")
         return self.translated(error)
