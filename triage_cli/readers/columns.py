@@ -1,4 +1,4 @@
-"""Header names -> our fields: by what a known helpdesk calls them, else by common words of seven languages."""
+"""Matches column names to ticket fields: by the names of a known helpdesk, or by common words of seven languages."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ def _set(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-# Compact names, the better first. `verdict` has none: a human's decision is taken only where --map says so.
+# Compact names, the best first. `verdict` has none, because a person's decision is only read if --map says so.
 _NAMES = {
     "subject": (
         "subject ticketsubject subjectline rawsubject emailsubject summary shortdescription ticketname tickettitle "
@@ -66,10 +66,11 @@ _NAMES = {
     ),
 }
 _RANK = {
-    field: {name: place for place, name in reversed(list(enumerate(names.split())))} for field, names in _NAMES.items()
+    field: {name: index for index, name in reversed(list(enumerate(names.split())))} for field, names in _NAMES.items()
 }
 _PREFIXES = ("ticket", "case", "issue", "incident", "support")
-# A last resort: "Detailed description of the problem" is one, "Project description" is not.
+# Words in a longer header, as a last resort: "Detailed description of the problem" matches, "Project description" does
+# not, because of the decoys below.
 _CONTAINED = {
     "subject": _set("subject betreff asunto assunto oggetto onderwerp"),
     "description": _set(
@@ -88,7 +89,7 @@ _PERSON = _set("fullname firstname lastname contactname jobtitle middlename surn
 
 
 class Columns(NamedTuple):
-    """Where each of our fields stands (`fields`: field -> place), and the helpdesk it was recognised by, if any."""
+    """The column index of each field, and the recognised helpdesk, with its priorities by `numbers`."""
 
     fields: dict[str, int]
     helpdesk: str = ""
@@ -101,12 +102,12 @@ def compact(header: str) -> str:
 
 
 def known(headers: Sequence[str]) -> int:
-    """Return how many of these are names of our fields: no data has two of them in a row."""
+    """Return how many of these headers match a field; a row of data matches at most one."""
     return len(_generic([compact(h) for h in headers], headers))
 
 
 def has_text(fields: Mapping[str, int]) -> bool:
-    """Tell whether there is anything to classify."""
+    """Return whether there is a subject or a description."""
     return "subject" in fields or "description" in fields
 
 
@@ -116,33 +117,32 @@ def matched(
     closed: AbstractSet[str] = frozenset(),
     empty: AbstractSet[int] = frozenset(),
 ) -> Columns:
-    """Return where our fields stand; `mapping` (field -> header) goes first, an empty header leaves a field out.
+    """Return the columns of the fields; `mapping` (field -> header) has priority, and an empty header omits a field.
 
-    `closed` are headers that only `mapping` may take. `empty` are the places of columns that hold nothing as far as
-    was looked: one of them is taken for a field only where no other column can be. Raises UsageError for a field or a
-    header that does not exist.
+    `closed` are headers that only `mapping` may use. `empty` are the indexes of columns without values in the sample,
+    which are used only if no other column matches. Raises `UsageError` for an unknown field or header.
     """
     keys = ["" if header in closed else compact(header) for header in headers]
     desk = recognised(set(map(compact, headers)))
     taken = {field: _mapped(field, name, headers) for field, name in mapping.items()}
-    used = {place for place in taken.values() if place is not None}
-    fields = {field: place for field, place in taken.items() if place is not None}
+    used = {index for index in taken.values() if index is not None}
+    fields = {field: index for field, index in taken.items() if index is not None}
     exact = {} if desk is None else _exact(keys, desk.fields, empty)
-    for field, place in {**_generic(keys, headers, exact, empty), **exact}.items():
-        if field not in taken and place not in used:
-            fields[field] = place
-            used.add(place)
+    for field, index in {**_generic(keys, headers, exact, empty), **exact}.items():
+        if field not in taken and index not in used:
+            fields[field] = index
+            used.add(index)
     ordered = {field: fields[field] for field in FIELDS if field in fields}
     return Columns(ordered, desk.name, desk.numbers) if desk else Columns(ordered)
 
 
 def _exact(keys: Sequence[str], names: Mapping[str, Sequence[str]], empty: AbstractSet[int]) -> dict[str, int]:
-    """Return the fields that a helpdesk's own names find, the first of each field's that holds something."""
+    """Return the fields with a column that a helpdesk names, preferring columns with values."""
     found = {field: [keys.index(name) for name in listed if name in keys] for field, listed in names.items()}
     return {
-        field: next((place for place in places if place not in empty), places[0])
-        for field, places in found.items()
-        if places
+        field: next((index for index in indexes if index not in empty), indexes[0])
+        for field, indexes in found.items()
+        if indexes
     }
 
 
@@ -173,25 +173,25 @@ def _generic(
     exact: Mapping[str, int] | None = None,
     empty: AbstractSet[int] = frozenset(),
 ) -> dict[str, int]:
-    """Return the fields that common words find, each column for one field."""
+    """Return the fields that match by common words, each column for at most one field."""
     fields: dict[str, int] = {}
     used = set((exact or {}).values())
     job = _job_title(keys)
     for field in _RANK:
-        places = [p for p in range(len(keys)) if keys[p] and p not in used and p != job]
-        place = _best(field, keys, headers, [p for p in places if p not in empty])
-        if place is None:
-            place = _best(field, keys, headers, places)
-        if place is not None:
-            fields[field] = place
-            used.add(place)
+        indexes = [p for p in range(len(keys)) if keys[p] and p not in used and p != job]
+        index = _best(field, keys, headers, [p for p in indexes if p not in empty])
+        if index is None:
+            index = _best(field, keys, headers, indexes)
+        if index is not None:
+            fields[field] = index
+            used.add(index)
     return fields
 
 
-def _best(field: str, keys: Sequence[str], headers: Sequence[str], places: Sequence[int]) -> int | None:
-    """Return which of these columns is most likely a field's."""
-    ranked = [(rank, place) for place in places if (rank := _rank(keys[place], _RANK[field])) is not None]
-    return min(ranked)[1] if ranked else _containing(field, headers, places)
+def _best(field: str, keys: Sequence[str], headers: Sequence[str], indexes: Sequence[int]) -> int | None:
+    """Return the column that fits a field best, None if none fits."""
+    ranked = [(rank, index) for index in indexes if (rank := _rank(keys[index], _RANK[field])) is not None]
+    return min(ranked)[1] if ranked else _containing(field, headers, indexes)
 
 
 def _rank(key: str, ranks: Mapping[str, int]) -> float | None:
@@ -204,18 +204,18 @@ def _rank(key: str, ranks: Mapping[str, int]) -> float | None:
 
 
 def _job_title(keys: Sequence[str]) -> int | None:
-    """Return the place of a `Title` that belongs to a person: beside an e-mail, or among the parts of a name."""
+    """Return the index of a `Title` that is a person's: beside an e-mail, or among parts of a name."""
     if "title" not in keys:
         return None
-    place = keys.index("title")
-    beside = {*keys[max(place - 1, 0) : place], *keys[place + 1 : place + 2]}
-    return place if not _PERSON.isdisjoint(keys) or "email" in beside else None
+    index = keys.index("title")
+    beside = {*keys[max(index - 1, 0) : index], *keys[index + 1 : index + 2]}
+    return index if not _PERSON.isdisjoint(keys) or "email" in beside else None
 
 
-def _containing(field: str, headers: Sequence[str], places: Sequence[int]) -> int | None:
+def _containing(field: str, headers: Sequence[str], indexes: Sequence[int]) -> int | None:
     names = _CONTAINED.get(field, frozenset())
-    for place in places:
-        header_words = set(plain(headers[place]).split())
+    for index in indexes:
+        header_words = set(plain(headers[index]).split())
         if header_words & names and header_words.isdisjoint(_DECOYS):
-            return place
+            return index
     return None

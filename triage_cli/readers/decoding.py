@@ -1,4 +1,4 @@
-"""Bytes -> blocks of text that end where a line ends, whatever the encoding, even one that changes in the middle."""
+"""Decodes an input in blocks of whole lines, even if its encoding changes in the middle."""
 
 import codecs
 import re
@@ -7,11 +7,11 @@ from contextlib import suppress
 from itertools import chain
 from typing import BinaryIO
 
-BLOCK = 1 << 18  # bytes read at a time: the csv module's speed, a flat memory
-LONGEST = 1 << 20  # a line (and a row) beyond this is no ticket
+BLOCK = 1 << 18  # bytes read at a time
+LONGEST = 1 << 20  # characters; longer lines and rows are rejected
 
-# Guesses worth following. Latin-1 is read as the Windows-1252 that contains it; old DOS and rarer Mac pages are what
-# a detector says of a few curly quotes.
+# Guesses of the detector that are used. Latin-1 is read as its superset Windows-1252; DOS and rarer Mac encodings are
+# wrong guesses caused by a few curly quotes.
 _FOLLOWED = {
     "windows-1250",
     "windows-1251",
@@ -42,18 +42,18 @@ _FOLLOWED = {
     "tis-620",
     "cp874",
 }
-# Of these, one odd byte alone means nothing: whole lines are read.
+# Multi-byte encodings: whole lines are decoded, because single bytes mean nothing.
 _SEVERAL_BYTES = {"cp932", "shift_jis", "euc-jp", "gb18030", "gbk", "gb2312", "big5", "euc-kr", "cp949"}
-NO_TEXTS = frozenset(("idna", "punycode", "unicode-escape", "raw-unicode-escape"))  # no file is written so
+NO_TEXTS = frozenset(("idna", "punycode", "unicode-escape", "raw-unicode-escape"))  # not encodings of files
 _WIDE = ("utf-16", "utf-32", "utf-7")
-_ODD = re.compile("[\udc80-\udcff]+")  # bytes that `surrogateescape` has carried over
+_ODD = re.compile("[\udc80-\udcff]+")  # undecodable bytes, as `surrogateescape` represents them
 _GOOD = re.compile("[^\x00-\x7f\udc80-\udcff]")
-_EVIDENCE = 3  # different bytes beyond ASCII; of fewer a detector says anything
+_EVIDENCE = 3  # distinct bytes beyond ASCII that the detector needs
 _HALF = re.compile(rb"[\xe0-\xef][\x80-\xbf](?![\x80-\xbf])|[\xf0-\xf4][\x80-\xbf]{1,2}(?![\x80-\xbf])")
 
 
 def guessed(data: bytes) -> str:
-    """Return the encoding that bytes which are not UTF-8 were most likely written in."""
+    """Return the most likely encoding of bytes that are not UTF-8."""
     if len({byte for byte in data[:BLOCK] if byte > 0x7F}) < _EVIDENCE:
         return "cp1252"
     import chardet
@@ -63,7 +63,7 @@ def guessed(data: bytes) -> str:
 
 
 def decoded(data: bytes, charset: str | None) -> str:
-    """Return bytes as text, in the charset that is given for them if they are; never raises."""
+    """Return bytes as text, decoded with the given charset if that works; never raises."""
     with suppress(LookupError, UnicodeError, ValueError):
         name = codecs.lookup(charset or "ascii").name
         if name not in NO_TEXTS:
@@ -72,11 +72,11 @@ def decoded(data: bytes, charset: str | None) -> str:
 
 
 class Decoder:
-    """Decodes whole lines: UTF-8 (or the named encoding) first, and what is not, by the best guess.
+    """Decodes whole lines as UTF-8 (or the given encoding), and undecodable ones with a guessed encoding.
 
-    `fallback` is that guess, made from the first lines that need one. `mended` counts the lines that needed it, and
-    `halves` those in which a character was cut off, which nothing can bring back. `mixed` tells that most of the input
-    is in `encoding` all the same, so that a line of it with a few broken bytes stays what it is.
+    `fallback` is the guess, made from the first undecodable lines. `mended` counts the lines that needed it, `halves`
+    those with an incomplete character, which is lost. `mixed` if most of the input is in `encoding`, so that in a line
+    with a few undecodable bytes only these are replaced.
     """
 
     def __init__(self, encoding: str = "utf-8") -> None:
@@ -86,22 +86,22 @@ class Decoder:
         self.mended = self.halves = 0
         self.wide = codecs.lookup(encoding).name.startswith(_WIDE)
         self._named = self.described
-        self._beyond_ascii = 0  # bytes of characters that took more than one, decoded so far
+        self._beyond_ascii = 0  # bytes of multi-byte characters decoded so far
 
     def begin(self) -> None:
-        """Begin anew to count: what was decoded so far was only looked at, and will come again."""
+        """Reset the counts, because the text decoded so far was only a sample and will be decoded again."""
         self.mended = self.halves = 0
         self._named = self.described
 
     @property
     def described(self) -> str:
-        """Name the encoding of most of what was decoded."""
+        """Return the name of the main encoding."""
         if self.fallback and not self.mixed:
             return self.fallback
         return "utf-8" if self.encoding == "utf-8-sig" else self.encoding
 
     def remarks(self) -> list[str]:
-        """Return a sentence where some lines were not in the encoding that was named at the beginning."""
+        """Return a sentence if some lines were not in the encoding that was reported at the beginning."""
         if not self.mended or self._named == self.fallback:
             return []
         lost = f"; in {self.halves:,} of them a character had lost its end and is \ufffd now" if self.halves else ""
@@ -130,61 +130,61 @@ class Decoder:
                 strange.append(line)
         if not self.fallback:
             good = sum(len(line.encode()) - len(line) for line in lines if isinstance(line, str))
-            self._look(strange, good + self._beyond_ascii)
+            self._guess_fallback(strange, good + self._beyond_ascii)
         self.mended += len(strange)
-        return "".join(line if isinstance(line, str) else self._mended(line) for line in lines)
+        return "".join(line if isinstance(line, str) else self._decode_odd_line(line) for line in lines)
 
-    def _look(self, strange: Sequence[bytes], good: int) -> None:
-        """Decide what the odd bytes are, and whether they or the others are the exception."""
+    def _guess_fallback(self, strange: Sequence[bytes], good: int) -> None:
+        """Guess the encoding of the undecodable lines, and decide whether they are the exception."""
         data = b"".join(strange)
         text = data.decode(self.encoding, "surrogateescape")
         self.mixed = 2 * (good + len(_GOOD.findall(text))) >= len(_ODD.findall(text))
-        # The good characters would mislead the detector: to it they are bytes like the others.
+        # Without the decodable characters, which would mislead the detector.
         self.fallback = guessed(_GOOD.sub("", text).encode("ascii", "surrogateescape") if self.mixed else data)
         self.mixed = self.mixed and self.fallback not in _SEVERAL_BYTES
 
-    def _mended(self, line: bytes) -> str:
-        """Return a line with odd bytes: only these by the guess, or all of it where they are the rule in it.
+    def _decode_odd_line(self, line: bytes) -> str:
+        """Decode a line with undecodable bytes: only these with the fallback, or the whole line if they are the rule.
 
-        By chance two bytes of another encoding may be a good character, so one among many odd ones counts for nothing.
+        Two bytes of another encoding may form a valid character by chance, so a few among many odd ones do not count.
         """
         text = line.decode(self.encoding, "surrogateescape")
         odd = [bytes(ord(c) - 0xDC00 for c in run) for run in _ODD.findall(text)]
         good = len(_GOOD.findall(text))
-        cut = self.mixed and not any(_HALF.sub(b"", run) for run in odd)
-        if not cut and good * (8 if self.mixed else 1) <= len(odd):
+        is_cut_character = self.mixed and not any(_HALF.sub(b"", run) for run in odd)
+        if not is_cut_character and good * (8 if self.mixed else 1) <= len(odd):
             with suppress(UnicodeDecodeError):
                 return line.decode(self.fallback)
-        halves = good > 0 or cut
+        halves = good > 0 or is_cut_character
         self.halves += halves and any(map(_HALF.search, odd))
-        each = iter(odd)
-        return _ODD.sub(lambda _: self._odd(next(each), halves=halves), text)
+        odd_runs = iter(odd)
+        return _ODD.sub(lambda _: self._decode_odd_bytes(next(odd_runs), halves=halves), text)
 
-    def _odd(self, run: bytes, *, halves: bool) -> str:
-        """Return odd bytes as text; where half of a UTF-8 character stands, as the sign for a lost one."""
+    def _decode_odd_bytes(self, run: bytes, *, halves: bool) -> str:
+        """Return undecodable bytes as text; an incomplete UTF-8 character becomes U+FFFD."""
         parts = _HALF.split(run) if halves else [run]
-        return "\ufffd".join(map(self._otherwise, parts))
+        return "\ufffd".join(map(self._decode_fallback, parts))
 
-    def _otherwise(self, part: bytes) -> str:
+    def _decode_fallback(self, part: bytes) -> str:
         try:
             return part.decode(self.fallback)
         except UnicodeDecodeError:
-            return part.decode("latin-1")  # every byte is a character there: nothing is lost
+            return part.decode("latin-1")  # defined for every byte
 
 
 def texts(stream: BinaryIO, head: bytes, decoder: Decoder) -> Iterator[str]:
-    """Yield the input as text, in blocks that end at a line's end unless a line is longer than `LONGEST`."""
+    """Yield the input as text, in blocks that end with a line, unless the line is longer than `LONGEST`."""
     chunks = chain([head], iter(lambda: stream.read(BLOCK), b""))
     if decoder.wide:
-        return _wide(chunks, decoder.encoding)
-    return _narrow(chunks, decoder)
+        return _wide_lines(chunks, decoder.encoding)
+    return _byte_lines(chunks, decoder)
 
 
-def _narrow(chunks: Iterator[bytes], decoder: Decoder) -> Iterator[str]:
+def _byte_lines(chunks: Iterator[bytes], decoder: Decoder) -> Iterator[str]:
     pending = b""
     for chunk in chunks:
         data = pending + chunk if pending else chunk
-        # A last CR may be half of a CRLF, so it waits for what follows.
+        # A CR at the end may belong to a CRLF, so it waits for the next chunk.
         cut = max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1
         if not cut and len(data) > LONGEST:
             cut = after_ascii(data)
@@ -196,14 +196,14 @@ def _narrow(chunks: Iterator[bytes], decoder: Decoder) -> Iterator[str]:
 
 
 def after_ascii(data: bytes) -> int:
-    """Return where a line without an end can be cut: behind a byte that is no part of a longer character."""
-    for place in range(len(data) - 2, max(len(data) - 4096, 0), -1):
-        if data[place] < 0x80 and data[place] != 0x0D:
-            return place + 1
+    """Return where a very long line can be cut: after a byte that is not part of a multi-byte character."""
+    for index in range(len(data) - 2, max(len(data) - 4096, 0), -1):
+        if data[index] < 0x80 and data[index] != 0x0D:
+            return index + 1
     return len(data)
 
 
-def _wide(chunks: Iterator[bytes], encoding: str) -> Iterator[str]:
+def _wide_lines(chunks: Iterator[bytes], encoding: str) -> Iterator[str]:
     decode = codecs.getincrementaldecoder(encoding)("replace").decode
     pending = ""
     for chunk in chunks:

@@ -1,11 +1,11 @@
-r"""Cells written with backslashes, as MySQL and PostgreSQL export them: `\"` is a quote and `\n` a line break."""
+r"""CSV with backslash escapes, as MySQL and PostgreSQL export it: `\"` is a quote and `\n` a line break."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from triage_cli.readers.csv_reader import CsvRecords, Record
 
-# Halves of surrogate pairs, which no decoded text holds, stand for what the csv module must not see.
+# Lone surrogates, which no decoded text contains, stand for escapes that the csv module must not see.
 _QUOTE, _BACKSLASH = "\udc22", "\udc5c"
 _HIDDEN = {'\\"': _QUOTE, "\\\\": _BACKSLASH}
 _SHOWN = {ord(mark): pair for pair, mark in _HIDDEN.items()}
@@ -16,9 +16,9 @@ _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 def is_escaped(lines: Sequence[str], delimiter: str) -> bool:
-    r"""Tell whether cells are written with backslashes: a `\"` that closes no cell, or `\N` for nothing.
+    r"""Return whether cells have backslash escapes: a `\"` that closes no cell, or `\N` for nothing.
 
-    Else a backslash is one: `"C:\new\"` is a folder.
+    Otherwise a backslash is an ordinary character: `"C:\new\"` is a folder.
     """
     limits = re.escape(delimiter)
     quote = re.compile(rf'(?<!\\)(?:\\\\)*\\"(?!["\r\n{limits}]|$)')
@@ -27,30 +27,30 @@ def is_escaped(lines: Sequence[str], delimiter: str) -> bool:
 
 
 def hidden(text: str) -> str:
-    """Return a text in which escaped quotes and backslashes are hidden from the csv module."""
+    """Return a text with escaped quotes and backslashes replaced, so that the csv module does not see them."""
     return _PAIR.sub(lambda pair: _HIDDEN[pair[0]], text) if "\\" in text else text
 
 
 def plain_cell(cell: str) -> str:
-    """Return what a cell means whose escaped quotes were hidden."""
+    """Return the value of a cell whose escapes were hidden."""
     if "\\" in cell:
         cell = _CONTROL.sub(lambda found: _CONTROLS.get(found[1], found[1]), cell)
     return cell.translate(_MEANT)
 
 
 def _shown(text: str) -> str:
-    """Return a text as it was before its escapes were hidden."""
+    """Return the original text, before escapes were hidden."""
     return text.translate(_SHOWN)
 
 
 class EscapedRecords(CsvRecords):
-    """The records of a CSV whose cells are written with backslashes."""
+    """The records of a CSV with backslash escapes."""
 
     def __init__(self, texts: Iterable[str], delimiter: str, width: int) -> None:
         super().__init__(map(hidden, texts), delimiter, width)
 
     def raw(self) -> str:
-        """Return the record just yielded as it stood in the input."""
+        """Return the original text of the record just yielded."""
         return _shown(super().raw())
 
     def __iter__(self) -> Iterator[Record]:

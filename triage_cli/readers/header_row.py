@@ -1,4 +1,4 @@
-"""The first rows of a CSV -> its header: the first row, one under a title, or none at all."""
+"""Finds the header row of a CSV: the first row, a row under a title, or none."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -13,12 +13,12 @@ _NO_HEADER = (
     "no header row was found, so the first row was read as a ticket; say --no-header if that is right, "
     "or name the columns with --map"
 )
-_WIDEST = 4096  # columns; each row is looked at under each of them, however short it is
-_PREAMBLE = 10  # rows looked at for a header that is not the first
+_WIDEST = 4096  # columns at most, because every row is checked under all of them
+_PREAMBLE = 10  # rows that are searched for a header
 
 
 class HeaderRow(NamedTuple):
-    """The columns, what was found among them, and how many records stand before the first ticket."""
+    """The columns, the fields found among them, and the number of records before the first ticket."""
 
     columns: tuple[str, ...]
     found: Columns
@@ -27,7 +27,7 @@ class HeaderRow(NamedTuple):
 
 
 def header_of(sample: Sample, name: str, mapping: Mapping[str, str], *, headed: bool) -> HeaderRow:
-    """Return the columns and where the rows begin; raises InputError where no column holds a text."""
+    """Return the header of a sample. Raises `InputError` if no column has text."""
     rows = sample.rows
     if not rows:
         raise InputError(f"{name} has no rows", hint="a table of tickets has a header with a subject or a description")
@@ -39,12 +39,12 @@ def header_of(sample: Sample, name: str, mapping: Mapping[str, str], *, headed: 
     if found and has_text(found.fields):
         return HeaderRow(first, found, 1)
     titled = not found and sum(map(bool, first)) <= 2
-    for place, row in enumerate(rows[1:_PREAMBLE] if titled else (), start=1):
+    for index, row in enumerate(rows[1:_PREAMBLE] if titled else (), start=1):
         if len(row) <= _WIDEST and known(row) > 1:
-            later = matched(row, mapping, empty=empty_columns(rows[place + 1 :], len(row)))
+            later = matched(row, mapping, empty=empty_columns(rows[index + 1 :], len(row)))
             if has_text(later.fields):
-                above = f"{sample.lines[place] - 1} line(s) above the header were passed over"
-                return HeaderRow(tuple(row), later, place + 1, above)
+                above = f"{sample.lines[index] - 1} line(s) above the header were passed over"
+                return HeaderRow(tuple(row), later, index + 1, above)
     if found is None and looks_like_data(first) and not set(mapping.values()) & set(first):
         return _headless(rows, name, mapping, _NO_HEADER)
     found = matched(first, mapping, empty=empty_columns(rows[1:], len(first)))
@@ -54,10 +54,10 @@ def header_of(sample: Sample, name: str, mapping: Mapping[str, str], *, headed: 
 
 
 def empty_columns(rows: Sequence[Sequence[str]], width: int) -> set[int]:
-    """Return the places of the columns that say nothing in any of these rows; none where there are no rows."""
+    """Return the indexes of the columns without a value in any of these rows; empty if there are no rows."""
     empty = set(range(width)) if rows else set()
     for row in rows:
-        empty = {place for place in empty if place >= len(row) or is_nothing(row[place])}
+        empty = {index for index in empty if index >= len(row) or is_nothing(row[index])}
         if not empty:
             break
     return empty
@@ -66,7 +66,7 @@ def empty_columns(rows: Sequence[Sequence[str]], width: int) -> set[int]:
 def _headless(rows: Sequence[Sequence[str]], name: str, mapping: Mapping[str, str], note: str) -> HeaderRow:
     width = max(len(row) for row in rows)
     check_width(width, name)
-    columns = tuple(str(place) for place in range(1, width + 1))
+    columns = tuple(str(index) for index in range(1, width + 1))
     mapped = matched(columns, mapping).fields
     fields = mapped if has_text(mapped) else {**by_content(rows, width), **mapped}
     if not has_text(fields):
@@ -78,13 +78,13 @@ def _headless(rows: Sequence[Sequence[str]], name: str, mapping: Mapping[str, st
 
 
 def check_width(width: int, name: str) -> None:
-    """Raise InputError for more columns than any table of tickets has."""
+    """Raise `InputError` for more columns than any table of tickets has."""
     if width > _WIDEST:
         raise InputError(f"{name} has {width:,} columns, more than any table of tickets", hint="is it the right file?")
 
 
 def no_text(name: str, columns: Iterable[str]) -> InputError:
-    """Return the error of an input without a column to classify."""
+    """Return the error for an input without a subject or description."""
     columns = list(columns)
     shown = ", ".join(column.strip() or "(no name)" for column in columns[:30]) + (", …" if len(columns) > 30 else "")
     return InputError(

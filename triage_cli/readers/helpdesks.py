@@ -1,4 +1,4 @@
-"""The exports of six helpdesks: by which columns each is known, where it keeps our fields, what its numbers mean."""
+"""The exports of six helpdesks: how each is recognised, its columns for the ticket fields, its priority numbers."""
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 
 class Helpdesk(NamedTuple):
-    """An export's shape; names are compact (`createdat`).
+    """The columns of a helpdesk's export; names are compact (`createdat`).
 
-    It is recognised by all of `needs` (each an alternative or several) and at least `telling` of `marks`.
+    It is recognised by one column of each set in `needs`, and at least `telling` columns of `marks`.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""JSON text -> records: an array, one object, objects one after another, or JSON Lines; one item at a time."""
+"""Reads JSON as a stream of records: an array, one object, concatenated objects, or JSON Lines."""
 
 import json
 import re
@@ -11,9 +11,9 @@ from triage_cli.readers.decoding import LONGEST
 from triage_cli.readers.spool import Spool
 
 _DECODER = decoder()
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # an escaped backslash before u0000 makes it a text
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # not after an escaped backslash
 _GAP = re.compile(r"[\s,\ufeff]*")
-# A text, or what opens or closes something.
+# A string, or a bracket.
 PARTS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
 _CUT = "the input ends in the middle of this object"
 _UNENDED = "the input ends before its list does, so there may have been more"
@@ -21,7 +21,7 @@ _NEXT = re.compile(r"[,\]\r\n]")
 
 
 def text_of(value: object) -> str:
-    """Return a JSON value as the text of a cell: nothing for null, compact JSON for what is nested."""
+    """Return a JSON value as the text of a cell: empty for null, compact JSON for lists and objects."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -30,7 +30,7 @@ def text_of(value: object) -> str:
 
 
 def parsed(text: str) -> tuple[Any, int]:
-    """Return the JSON value at the start of a text and where it ends; raises ValueError if there is none."""
+    """Return the JSON value at the start of a text, and its end. Raises `ValueError`."""
     try:
         return _DECODER.raw_decode(text)
     except RecursionError as exc:
@@ -38,15 +38,15 @@ def parsed(text: str) -> tuple[Any, int]:
 
 
 def json_values(texts: Iterable[str], *, by_line: bool) -> Iterator[tuple[int, str, Any, str]]:
-    """Yield each value of a JSON input, whatever it is: its line, its text, itself, and what is wrong with it."""
+    """Yield each value of a JSON input as (line, text, value, problem)."""
     return JsonRecords(texts, (), by_line=by_line).values()
 
 
 class JsonRecords:
     """The records of a JSON input as a stream; `raw()` is the text of the one just yielded.
 
-    `columns` are the keys that cells stand under; a key that comes later is in the item only. `start` is where in the
-    text the items of a list begin that another object wraps: what follows the list is not read.
+    `columns` are the keys of the cells; later keys are in the item only. `start` is the position of the first item of a
+    list inside an object; the text after the list is not read.
     """
 
     def __init__(self, texts: Iterable[str], columns: tuple[str, ...], *, by_line: bool, start: int = 0) -> None:
@@ -58,7 +58,7 @@ class JsonRecords:
         self._rest: Iterable[str] = ()
 
     def raw(self) -> str:
-        """Return the record just yielded as it stood in the input."""
+        """Return the original text of the record just yielded."""
         return self._raw
 
     def __iter__(self) -> Iterator[Record]:
@@ -67,7 +67,7 @@ class JsonRecords:
             yield self._record(line, text, value, problem)._replace(rest=rest)
 
     def values(self) -> Iterator[tuple[int, str, Any, str]]:
-        """Yield what stands in the input, each with its line, its text and what is wrong with it."""
+        """Yield each value of the input as (line, text, value, problem)."""
         return self._lines() if self._by_line else self._items()
 
     def _record(self, line: int, text: str, value: object, problem: str) -> Record:
@@ -105,54 +105,54 @@ class JsonRecords:
         yield from _line(number, pending)
 
     def _items(self) -> Iterator[tuple[int, str, object, str]]:
-        """Yield the objects of an array, or of a text that has them one after another."""
+        """Yield the items of an array, or concatenated values."""
         blocks = iter(self._texts)
         buffer, more = next(blocks, ""), True
         while len(buffer) < self._start:
             buffer += next(blocks)
-        at, number, started = self._start, 1 + buffer.count("\n", 0, self._start), self._start > 0
-        marred = False  # some item was none
-        unended = self._start > 0  # a list is open, and nobody has said that it is cut
+        position, line, started = self._start, 1 + buffer.count("\n", 0, self._start), self._start > 0
+        any_malformed = False  # whether some item was malformed
+        list_is_open = self._start > 0  # whether a list is open, and its cut end was not reported
         while True:
-            begin = gap_end(buffer, at)
+            begin = gap_end(buffer, position)
             if not started and begin < len(buffer):
                 started = True
                 if buffer[begin] == "[":
-                    unended = True
+                    list_is_open = True
                     begin = gap_end(buffer, begin + 1)
-            number += buffer.count("\n", at, begin)
-            at = begin
-            value, end, problem = _item(buffer, at, last=not more, alone=marred)
+            line += buffer.count("\n", position, begin)
+            position = begin
+            value, end, problem = _item(buffer, position, last=not more, alone=any_malformed)
             if end:
-                marred = marred or bool(problem)
-                unended = unended and buffer[at] != "]" and problem != _CUT
-                if buffer[at] != "]":
-                    yield number, buffer[at:end], value, problem
+                any_malformed = any_malformed or bool(problem)
+                list_is_open = list_is_open and buffer[position] != "]" and problem != _CUT
+                if buffer[position] != "]":
+                    yield line, buffer[position:end], value, problem
                 elif self._start:
                     return
-                number += buffer.count("\n", at, end)
-                at = end
+                line += buffer.count("\n", position, end)
+                position = end
             elif not more:
-                yield from [(number, "", None, _UNENDED)] * unended
+                yield from [(line, "", None, _UNENDED)] * list_is_open
                 return
             else:
                 block = next(blocks, "")
                 more = bool(block)
-                if len(buffer) - at > LONGEST:
-                    item, spool = buffer[at:], Spool()
+                if len(buffer) - position > LONGEST:
+                    item, spool = buffer[position:], Spool()
                     buffer, lines, more = _past_item(item, block, blocks, spool)
                     self._rest = spool.part(0)
-                    yield number, item, None, "over 1 MB"
-                    number += lines
+                    yield line, item, None, "over 1 MB"
+                    line += lines
                 else:
-                    buffer = buffer[at:] + block
-                at = 0
+                    buffer = buffer[position:] + block
+                position = 0
 
 
-def gap_end(text: str, at: int) -> int:
-    """Return where what stands between two values ends."""
-    match = _GAP.match(text, at)
-    return match.end() if match else at
+def gap_end(text: str, position: int) -> int:
+    """Return the end of the blanks and commas at a position."""
+    match = _GAP.match(text, position)
+    return match.end() if match else position
 
 
 def _line(number: int, text: str) -> Iterator[tuple[int, str, object, str]]:
@@ -170,76 +170,77 @@ def _line(number: int, text: str) -> Iterator[tuple[int, str, object, str]]:
     yield number, text, value, problem
 
 
-def _item(buffer: str, at: int, *, last: bool, alone: bool) -> tuple[Any, int, str]:
-    """Return the value at a place, where it ends (0: more text is needed), and what is wrong with it.
+def _item(buffer: str, position: int, *, last: bool, alone: bool) -> tuple[Any, int, str]:
+    """Return the value at a position, its end (0: more text is needed), and its problem.
 
-    `alone`: it is cut out first. Each error of the decoder counts the lines before it, and many in one text are slow.
+    With `alone`, the item is cut out first, because an error of the decoder counts all lines before it, which is slow
+    for many malformed items.
     """
-    if buffer[at : at + 1] in ("", "]"):
-        return None, at + 1 if at < len(buffer) else 0, ""
+    if buffer[position : position + 1] in ("", "]"):
+        return None, position + 1 if position < len(buffer) else 0, ""
     try:
-        if alone and (length := _length(buffer, at)):
-            value, end = _DECODER.raw_decode(buffer[at : at + length])
-            end += at
+        if alone and (length := _length(buffer, position)):
+            value, end = _DECODER.raw_decode(buffer[position : position + length])
+            end += position
         else:
-            value, end = _DECODER.raw_decode(buffer, at)
+            value, end = _DECODER.raw_decode(buffer, position)
     except (ValueError, RecursionError) as exc:
-        end = _balanced(buffer, at)
+        end = _balanced(buffer, position)
         if not end and last:
             return None, len(buffer), _CUT
         return None, end, f"not JSON ({str(exc).split(':')[0]})" if end else ""
     if end == len(buffer) and not last and not isinstance(value, dict | list | str):
-        return None, 0, ""  # a number may go on in the next block
-    return value, end, "over 1 MB" if end - at > LONGEST else ""
+        return None, 0, ""  # a number may continue in the next block
+    return value, end, "over 1 MB" if end - position > LONGEST else ""
 
 
-def _length(buffer: str, at: int) -> int:
-    """Return how long the item at a place is, a string with all between its quotes; 0 if the text ends first."""
-    if buffer[at] == '"' and (string := PARTS.match(buffer, at)):
-        return string.end() - at
-    return max(0, _balanced(buffer, at) - at)
+def _length(buffer: str, position: int) -> int:
+    """Return the length of the item at a position; 0 if the text ends first."""
+    if buffer[position] == '"' and (string := PARTS.match(buffer, position)):
+        return string.end() - position
+    return max(0, _balanced(buffer, position) - position)
 
 
-def _balanced(buffer: str, at: int) -> int:
-    """Return where the item at a place ends by its brackets alone, 0 if the text ends first."""
-    if buffer[at] not in "{[":
-        match = _NEXT.search(buffer, at + 1)
+def _balanced(buffer: str, position: int) -> int:
+    """Return the end of the item at a position by its brackets alone; 0 if the text ends first."""
+    if buffer[position] not in "{[":
+        match = _NEXT.search(buffer, position + 1)
         return match.start() if match else 0
     depth = 0
-    for part in PARTS.finditer(buffer, at):
-        mark = part.group()
-        depth += 1 if mark in "{[" else -1 if mark in "}]" else 0
+    for part in PARTS.finditer(buffer, position):
+        bracket = part.group()
+        depth += 1 if bracket in "{[" else -1 if bracket in "}]" else 0
         if depth == 0:
             return part.end()
     return 0
 
 
 def _past_item(text: str, block: str, blocks: Iterator[str], spool: Spool) -> tuple[str, int, bool]:
-    """Skip an item that is too long, the rest of it into a spool.
+    """Skip an item that is too long, writing the rest of it to a spool.
 
-    Return the text after it, the lines passed, and whether more may come.
+    Returns the text after it, the number of lines skipped, and whether more may follow.
     """
-    depth, lines, inside = 0, 0, False
-    begin = len(text)  # where in the text begins what the spool does not hold and is not held elsewhere
+    depth, lines, in_string = 0, 0, False
+    begin = len(text)  # start of the text that is to be written to the spool
     while True:
-        place = 0
+        end = 0
         for part in _TOKENS.finditer(text):
             mark = part.group()
             if mark == '"':
-                inside = not inside
-            elif not inside and mark[0] in "{}[]":
+                in_string = not in_string
+            elif not in_string and mark[0] in "{}[]":
                 depth += 1 if mark in "{[" else -1
                 if depth <= 0:
-                    place = part.end()
+                    end = part.end()
                     break
-        spool.write(text[begin : place or len(text)])
-        if place:
-            return text[place:] + block, lines + text.count("\n", 0, place), bool(block)
+        spool.write(text[begin : end or len(text)])
+        if end:
+            return text[end:] + block, lines + text.count("\n", 0, end), bool(block)
         if not block:
             return "", lines, False
         lines += text.count("\n")
-        # An escape cut in two by the block's end stays whole.
-        kept = "\\" if inside and (len(text) - len(text.rstrip("\\"))) % 2 else ""
+        # An escape that the end of the block cuts in two is kept whole.
+        kept = "\\" if in_string and (len(text) - len(text.rstrip("\\"))) % 2 else ""
         text, block, begin = kept + block, next(blocks, ""), len(kept)
 
 
@@ -247,7 +248,7 @@ _TOKENS = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
 
 
 def _without_surrogates(value: Any) -> Any:
-    r"""Return a value whose half characters (a lone \ud83d of a text cut short) are replaced: they cannot be stored."""
+    r"""Return a value with lone surrogates replaced (such as \ud83d in a cut text), because they cannot be stored."""
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""How a JSON input is laid out, told from its beginning: an array, objects, or a list that an object wraps."""
+"""Detects the layout of a JSON input from its beginning: an array, objects, or a list inside an object."""
 
 import re
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from triage_cli.readers.json_reader import PARTS, JsonRecords, gap_end, parsed
 
 _LIST = re.compile(r"\s*:\s*\[(?=\s*[{\]])")
 _LISTS = ("tickets", "issues", "incidents", "requests", "results", "records", "data", "items", "rows", "value")
-_SAMPLE = 200  # objects looked at for their keys
+_SAMPLE = 200  # objects whose keys are collected
 
 
 class Layout(NamedTuple):
-    """How a JSON input is laid out: its first objects, one a line or not, and where a wrapped list begins."""
+    """The layout of a JSON input: its first objects, whether they are JSON Lines, and the start of a wrapped list."""
 
     sample: list[dict[str, Any]]
     by_line: bool
@@ -24,7 +24,7 @@ class Layout(NamedTuple):
 def layout_of(
     text: str, name: str, is_ticket: Callable[[dict[str, Any]], bool], *, whole: bool, by_line: bool
 ) -> Layout:
-    """Return how a JSON input is laid out, by its beginning; raises InputError for what holds no objects."""
+    """Return the layout of a JSON input from its beginning. Raises `InputError` if there are no objects."""
     begin = gap_end(text, 0)
     start = 0
     if not by_line and text[begin : begin + 1] == "{":
@@ -41,30 +41,30 @@ def layout_of(
 def _objects(
     text: str, begin: int, name: str, is_ticket: Callable[[dict[str, Any]], bool], *, whole: bool
 ) -> tuple[bool, int]:
-    """Return whether a text that begins with an object has one a line, and where the list starts that it wraps."""
+    """Return, for a text that begins with an object, whether it is JSON Lines, and the start of a wrapped list."""
     try:
         first, length = parsed(text[begin:])
     except ValueError as exc:
         first, length, reason = None, 0, str(exc)
     else:
         reason = ""
-    alone = sum(1 for line in text.split("\n", _SAMPLE)[:_SAMPLE] if _is_object(line))
+    object_lines = sum(1 for line in text.split("\n", _SAMPLE)[:_SAMPLE] if _is_object(line))
     if first is not None and (is_ticket(first) or text[begin + length :].strip()):
-        return "\n" not in text[begin : begin + length] and alone > 1, 0
+        return "\n" not in text[begin : begin + length] and object_lines > 1, 0
     lists = _wrapped(text, begin) if first is not None or not whole else {}
     if len(lists) > 1:
-        lists = {key: place for key, place in lists.items() if key.lower() in _LISTS} or lists
-    one = first is not None or not alone  # not one object a line
-    if len(lists) == 1 and one:
+        lists = {key: position for key, position in lists.items() if key.lower() in _LISTS} or lists
+    is_single = first is not None or not object_lines  # not JSON Lines
+    if len(lists) == 1 and is_single:
         return False, lists.popitem()[1]
-    if lists and one:
+    if lists and is_single:
         raise InputError(
             f"{name} is one object with several lists: {', '.join(lists)}",
             hint=f"take one of them: jq .{next(iter(lists))} FILE | triage create -",
         )
-    if first is None and not alone:
+    if first is None and not object_lines:
         raise InputError(f"{name} is not JSON ({reason})", hint="is the file complete?")
-    return alone > 0 and first is None, 0
+    return object_lines > 0 and first is None, 0
 
 
 def _is_object(line: str) -> bool:
@@ -77,7 +77,7 @@ def _is_object(line: str) -> bool:
 
 
 def _wrapped(text: str, begin: int) -> dict[str, int]:
-    """Return the keys of an object under which a list of objects stands, with the place where its items begin."""
+    """Return the keys of an object that have a list of objects, with the position of the first item."""
     depth, found = 0, {}
     for part in PARTS.finditer(text, begin):
         mark = part.group()

@@ -1,4 +1,4 @@
-"""Where a CSV record ends, found piece by piece, without holding the record."""
+"""Finds the end of a CSV record piece by piece, without storing the record."""
 
 import re
 from enum import Enum, auto
@@ -11,9 +11,9 @@ class _State(Enum):
 
 
 class RowEnd:
-    """Looks for the end of one record.
+    """Finds the end of one record.
 
-    `broken` tells that a quote was closed where no cell ends, so that it was opened by mistake or is no closing one.
+    `broken` if a quote was closed where no cell ends, so that it was opened by mistake, or does not close the cell.
     """
 
     def __init__(self, delimiter: str) -> None:
@@ -21,44 +21,44 @@ class RowEnd:
         self._delimiter = delimiter
         self._stop = re.compile(f"[\r\n{re.escape(delimiter)}]")
         self._state = _State.START
-        self._held = ""  # a quote or a CR, which means something else if another follows
+        self._pending = ""  # a quote or CR at the end of a piece, whose meaning depends on the next character
 
     @property
     def is_open(self) -> bool:
-        """Tell whether a quote is open where the text ends."""
-        return self._state is _State.QUOTED and not self._held
+        """Return whether a quote is open at the end of the text."""
+        return self._state is _State.QUOTED and not self._pending
 
     def feed(self, piece: str) -> int | None:
-        """Return where in this piece the record ends, None if it goes on."""
-        text, before = self._held + piece, len(self._held)
-        self._held = ""
-        at = 0
-        while at < len(text):
+        """Return the end of the record in this piece, None if it continues."""
+        text, before = self._pending + piece, len(self._pending)
+        self._pending = ""
+        position = 0
+        while position < len(text):
             if self._state is _State.START:
-                opens = text[at] == '"'
+                opens = text[position] == '"'
                 self._state = _State.QUOTED if opens else _State.CELL
-                at += opens
+                position += opens
             elif self._state is _State.QUOTED:
-                at = self._past_quote(text, at)
+                position = self._past_quote(text, position)
             else:
-                found = self._stop.search(text, at)
-                at = found.end() if found else len(text)
+                found = self._stop.search(text, position)
+                position = found.end() if found else len(text)
                 mark = found[0] if found else ""
                 if mark == self._delimiter:
                     self._state = _State.START
-                elif mark == "\r" and at == len(text):
-                    self._held = mark
+                elif mark == "\r" and position == len(text):
+                    self._pending = mark
                 elif mark:
-                    return at + (mark == "\r" and text[at] == "\n") - before
+                    return position + (mark == "\r" and text[position] == "\n") - before
         return None
 
-    def _past_quote(self, text: str, at: int) -> int:
-        """Return where to go on after the next quote of a quoted cell; the text's end if there is none."""
-        quote = text.find('"', at)
+    def _past_quote(self, text: str, position: int) -> int:
+        """Return the position after the next quote of a quoted cell; the end of the text if there is none."""
+        quote = text.find('"', position)
         if quote < 0:
             return len(text)
         if quote + 1 == len(text):
-            self._held = '"'
+            self._pending = '"'
             return len(text)
         follows = text[quote + 1]
         if follows == '"':

@@ -1,4 +1,4 @@
-"""Records -> drafts: each row of cells becomes one ticket to be, or is rejected with its reason."""
+"""Turns records into drafts of tickets, or rejects them with a reason."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,127 +13,137 @@ from triage_cli.readers.values import NOTHING, NOTHING_LENGTH, moment, priority
 
 _Reader = Callable[[str], tuple[str | None, str]]
 _EMPTY: Mapping[str, Any] = {}
-_CELL = 100  # characters in whose place a cell stands by its mere presence
-_REMEMBERED = 4096  # distinct priorities and times kept in mind
+_CELL_SIZE = 100  # characters that a cell counts for in `size`, besides its text
+_CACHE_SIZE = 4096  # distinct priorities and times that are cached
 
 
 class Records(Protocol):
-    """A stream of records that can still show the last one as it was."""
+    """A stream of records; `raw` returns the original text of the last one."""
 
     def __iter__(self) -> Iterator[Record]: ...
     def raw(self) -> str: ...  # noqa: D102
 
 
 class Plan(NamedTuple):
-    """How rows are read: the place of each field, a unique name for each column, and what their values mean."""
+    """How rows are read: the column of each field, unique column names, and the meaning of values."""
 
     fields: Mapping[str, int]
     names: tuple[str, ...]
     source: str
     numbers: Mapping[str, str] = {}
     day_first: bool | None = None
-    header: tuple[str, ...] | None = None  # a row equal to it is the header once more
-    ours: frozenset[str] = frozenset()  # columns of our own export, which say what the store knows already
-    plain: str = ""  # the key of JSON under which a list or an object is no id
+    header: tuple[str, ...] | None = None  # rows equal to it are repeated headers
+    ours: frozenset[str] = frozenset()  # columns of our own export, which the store has already
+    plain: str = ""  # the JSON key of the id, which must not be a list or an object
 
 
 def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[TicketDraft | Rejected]:
-    """Yield a draft or a rejection for every record but blank lines, in the order of the input.
+    """Yield a draft or a rejection for every record except blank lines, in the order of the input.
 
-    Dates that are not understood are added to `unread`.
+    Dates that cannot be read are added to `unread`.
     """
     width, source = len(plan.names), plan.source
     header = None if plan.header is None else list(plan.header)
-    # A field without a column reads the empty cell behind the last one.
+    # A field without a column reads an extra empty cell after the last one.
     at_subject, at_description, at_customer, at_priority, at_created, at_external, at_verdict = (
         plan.fields.get(name, width)
         for name in ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
     )
     taken = set(plan.fields.values())
-    ours, plain = plan.ours, plan.plain
-    others = tuple((name, place) for place, name in enumerate(plan.names) if place not in taken and name not in ours)
-    read_priority, read_moment = _readers(plan)
-    # Columns whose text may be kept in `extra`: where it is empty, or understood now, what was kept goes.
-    mute = ours | {plan.names[place] for place in taken - {at_priority, at_created}}
-    kept = tuple(name for name in plan.names if name not in mute)
+    own_columns, id_key = plan.ours, plan.plain
+    extra_columns = tuple(
+        (name, index) for index, name in enumerate(plan.names) if index not in taken and name not in own_columns
+    )
+    read_priority, read_moment = _value_readers(plan)
+    # Columns whose text may be in `extra` from an earlier import, and is removed if it is empty or readable now.
+    not_in_extra = own_columns | {plan.names[index] for index in taken - {at_priority, at_created}}
+    maybe_in_extra = tuple(name for name in plan.names if name not in not_in_extra)
     row = -1
     for line, cells, problem, item, rest in records:
         if cells is not None and len(cells) == width:
             values = [*cells, ""]
         else:
-            values, problem = _fitted(cells, width, problem)  # noqa: PLW2901 (the rare case finds one more)
-        if item and plain and isinstance(item.get(plain), dict | list):
-            problem = problem or f"the id under {plain} is a list or an object"  # noqa: PLW2901
-        subject = _said(values[at_subject])
-        description = _said(values[at_description])
+            values, problem = _padded(cells, width, problem)  # noqa: PLW2901 (the rare case adds one)
+        if item and id_key and isinstance(item.get(id_key), dict | list):
+            problem = problem or f"the id under {id_key} is a list or an object"  # noqa: PLW2901
+        subject = _text_or_none(values[at_subject])
+        description = _text_or_none(values[at_description])
         if problem or not (subject or description) or cells == header:
             raw = records.raw()
-            if problem or item is not None or raw.strip():  # a blank line is no row
+            if problem or item is not None or raw.strip():  # blank lines are no rows
                 row += 1
                 reason = "the header once more" if cells == header else "neither subject nor description"
                 error = RowError(f"line {line}: {problem or reason}")
-                yield Rejected(row, line, error, raw, _as_they_are(cells, item, plan), rest)
+                yield Rejected(row, line, error, raw, _original(cells, item, plan), rest)
             continue
         row += 1
-        urgency, strange_urgency = read_priority(values[at_priority])
-        created, strange_time = read_moment(values[at_created])
+        urgency, unread_priority = read_priority(values[at_priority])
+        created, unread_time = read_moment(values[at_created])
         if item is not None:
-            extra = _others_of(item, plan)
+            extra = _extra_of(item, plan)
         else:
-            extra = {name: value for name, place in others if (value := values[place]) and not value.isspace()}
-        if "extra" in ours:
+            extra = {name: value for name, index in extra_columns if (value := values[index]) and not value.isspace()}
+        if "extra" in own_columns:
             extra |= _our_extra(item["extra"] if item else values[plan.names.index("extra")])
-        if strange_urgency:
-            extra[plan.names[at_priority]] = strange_urgency
-        if strange_time:
-            extra[plan.names[at_created]] = strange_time
-            unread.add(strange_time, line)
+        if unread_priority:
+            extra[plan.names[at_priority]] = unread_priority
+        if unread_time:
+            extra[plan.names[at_created]] = unread_time
+            unread.add(unread_time, line)
         yield TicketDraft(
             row,
             line,
             subject,
             description,
-            _said(values[at_customer]),
+            _text_or_none(values[at_customer]),
             urgency,
             created,
-            _said(values[at_external]),
+            _text_or_none(values[at_external]),
             source,
             extra or _EMPTY,
-            _said(values[at_verdict]),
-            _as_they_are(cells, item, plan),
+            _text_or_none(values[at_verdict]),
+            _original(cells, item, plan),
             0,
-            tuple([name for name in (kept if item is None else item) if name not in extra and name not in mute]),
-            sum(map(len, cells or ())) + _CELL * width if item is None else len(records.raw()) + _CELL * len(item),
+            tuple(
+                [
+                    name
+                    for name in (maybe_in_extra if item is None else item)
+                    if name not in extra and name not in not_in_extra
+                ]
+            ),
+            sum(map(len, cells or ())) + _CELL_SIZE * width
+            if item is None
+            else len(records.raw()) + _CELL_SIZE * len(item),
         )
 
 
-def _said(cell: str) -> str | None:
-    """Return a cell's text, None where it is one of the ways to say nothing."""
+def _text_or_none(cell: str) -> str | None:
+    """Return a cell's text, None if it is a placeholder for nothing."""
     text = cell.strip()
     return None if len(text) <= NOTHING_LENGTH and text in NOTHING else text
 
 
-def _readers(plan: Plan) -> tuple[_Reader, _Reader]:
+def _value_readers(plan: Plan) -> tuple[_Reader, _Reader]:
     return (
-        _remembering(lambda text: priority(text, plan.numbers)),
-        _remembering(lambda text: moment(text, day_first=plan.day_first)),
+        _cached(lambda text: priority(text, plan.numbers)),
+        _cached(lambda text: moment(text, day_first=plan.day_first)),
     )
 
 
-def _remembering(read: Callable[[str], str | None]) -> _Reader:
-    """Return a reader of cells: what the text means, and the text itself where that could not be told."""
+def _cached(read: Callable[[str], str | None]) -> _Reader:
+    """Return a cached reader of cells, which returns the value, and the text if it has no known value."""
 
-    @lru_cache(_REMEMBERED)
+    @lru_cache(_CACHE_SIZE)
     def reader(cell: str) -> tuple[str | None, str]:
-        text = _said(cell)
+        text = _text_or_none(cell)
         meant = None if text is None else read(text)
         return meant, text if text is not None and meant is None else ""
 
     return reader
 
 
-def _fitted(cells: list[str] | None, width: int, problem: str) -> tuple[list[str], str]:
-    """Return a row's cells, one more than there are columns, and what is wrong with it: a short row is fine."""
+def _padded(cells: list[str] | None, width: int, problem: str) -> tuple[list[str], str]:
+    """Return a row's cells, padded to one more than the columns, and its problem; short rows are allowed."""
     if cells is None:
         return [""] * (width + 1), problem
     if any(map(str.strip, cells[width:])):
@@ -141,13 +151,13 @@ def _fitted(cells: list[str] | None, width: int, problem: str) -> tuple[list[str
     return [*cells[:width], *[""] * (width + 1 - len(cells[:width]))], problem
 
 
-def _others_of(item: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
-    known = plan.ours | {plan.names[place] for place in plan.fields.values()}
+def _extra_of(item: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    known = plan.ours | {plan.names[index] for index in plan.fields.values()}
     return {key: value for key, value in item.items() if key not in known and value not in (None, "", [], {})}
 
 
 def _our_extra(value: object) -> dict[str, Any]:
-    """Return what stands under `extra` in our own export: an object, as JSON in a cell."""
+    """Return the column `extra` of our own export: an object, or JSON in a cell."""
     if isinstance(value, str) and value.startswith("{"):
         try:
             value = json.loads(value)
@@ -156,6 +166,6 @@ def _our_extra(value: object) -> dict[str, Any]:
     return dict(value) if isinstance(value, dict) else {}
 
 
-def _as_they_are(cells: list[str] | None, item: Mapping[str, Any] | None, plan: Plan) -> Sequence[Any] | None:
-    """Return a row as it came: of JSON the values themselves, not their text."""
+def _original(cells: list[str] | None, item: Mapping[str, Any] | None, plan: Plan) -> Sequence[Any] | None:
+    """Return the original row; for JSON the values, not their texts."""
     return cells if item is None else [item.get(name) for name in plan.names]

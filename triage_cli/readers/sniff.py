@@ -1,4 +1,4 @@
-"""The first bytes of an input -> its encoding, format and delimiter, or one sentence why it is no table."""
+"""Detects encoding, format and delimiter of an input from its first bytes, or raises why it is no table."""
 
 import codecs
 import math
@@ -13,7 +13,7 @@ from triage_cli.readers.decoding import NO_TEXTS, Decoder
 from triage_cli.readers.escapes import hidden, is_escaped, plain_cell
 from triage_cli.readers.mail_files import FORMATS as MAILS
 
-HEAD = 1 << 18  # bytes looked at before the first ticket
+HEAD = 1 << 18  # bytes that are examined before the first ticket
 FORMATS = ("csv", "tsv", "json", "jsonl")
 _SAMPLE = 200  # rows
 _DELIMITERS = (",", ";", "\t", "|")
@@ -37,15 +37,17 @@ _MAGIC = (
     (b"PAR1", "a Parquet file", "export the tickets as CSV or JSON"),
     (b"version https://git-lfs.github.com/spec/", "a Git LFS pointer, not the file itself", "fetch it: git lfs pull"),
 )
-_CONTROLS = tuple(n for n in range(1, 32) if n not in (9, 10, 11, 12, 13, 26, 27))  # those no text has
+_CONTROLS = tuple(
+    n for n in range(1, 32) if n not in (9, 10, 11, 12, 13, 26, 27)
+)  # control characters that no text has
 _MARKUP = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml|!--|[a-z]+[ >/])", re.IGNORECASE)
 _SEP = re.compile(r'^"?sep=(.)"?\s*$', re.IGNORECASE)
 
 
 class Sample(NamedTuple):
-    """The first rows of a CSV that are not blank, and the line each of them begins on.
+    """The first rows of a CSV that are not blank, and the line on which each begins.
 
-    `skip` lines before line 1 are none of the table's (`sep=;`). `escaped`: cells are written with backslashes.
+    `skip` is the number of lines before the table (`sep=;`); `escaped` if cells have backslash escapes.
     """
 
     delimiter: str
@@ -56,7 +58,7 @@ class Sample(NamedTuple):
 
 
 def refuse_non_tables(head: bytes, name: str) -> None:
-    """Raise InputError for what is plainly no text table: nothing, markup, an archive, a pointer, a binary."""
+    """Raise `InputError` for an input that is no text table: empty, markup, an archive, a pointer, binary."""
     if not head.strip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"):
         raise InputError(f"{name} is empty", hint="a table of tickets has a header with a subject or a description")
     for magic, what, hint in _MAGIC:
@@ -74,7 +76,7 @@ def refuse_non_tables(head: bytes, name: str) -> None:
 
 
 def wide_encoding(head: bytes) -> str:
-    """Return the encoding that a byte order mark, or the zeros of UTF-16, give away; nothing if they do not."""
+    """Return the encoding shown by a byte order mark, or by the zero bytes of UTF-16; empty if there are none."""
     for mark, encoding in _BOMS:
         if head.startswith(mark):
             return encoding
@@ -86,7 +88,7 @@ def wide_encoding(head: bytes) -> str:
 
 
 def decoder_for(head: bytes, encoding: str | None) -> Decoder:
-    """Return the decoder of an input; raises UsageError for one that does not exist or cannot be its."""
+    """Return the decoder of an input. Raises `UsageError` for an encoding that is unknown or does not fit."""
     if encoding is None:
         return Decoder(wide_encoding(head) or "utf-8")
     try:
@@ -100,7 +102,7 @@ def decoder_for(head: bytes, encoding: str | None) -> Decoder:
     if codec == "utf-8":
         return Decoder("utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8")
     if codec in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be") and wide_encoding(head) == codec[:6]:
-        encoding = codec[:6]  # it has a byte order mark, which is no part of the first column's name
+        encoding = codec[:6]  # a byte order mark must not become part of the first column's name
     try:
         codecs.getincrementaldecoder(encoding)("replace").decode(head)
     except UnicodeError as exc:  # such as UTF-16 without a byte order mark
@@ -113,7 +115,7 @@ def _no_encoding(name: str) -> UsageError:
 
 
 def format_of(text: str, name: str, given: str | None) -> str:
-    """Return `csv`, `tsv`, `json` or `jsonl`: as asked for, else as the text begins, else as the name ends."""
+    """Return `csv`, `tsv`, `json` or `jsonl`: as given, else by the beginning of the text, else by the file name."""
     if given is not None:
         if given.lower() not in FORMATS:
             raise UsageError(f"there is no format “{given}”", hint=f"one of {', '.join((*FORMATS, *MAILS))}")
@@ -127,7 +129,7 @@ def format_of(text: str, name: str, given: str | None) -> str:
 
 
 def delimiter_of(given: str | None) -> str | None:
-    """Return the delimiter asked for; raises UsageError unless it is one character that can be one."""
+    """Return the given delimiter, None if there is none. Raises `UsageError` for an invalid one."""
     if given is None:
         return None
     found = _NAMED.get(given.lower(), given)
@@ -137,14 +139,14 @@ def delimiter_of(given: str | None) -> str | None:
 
 
 def sampled(text: str, delimiter: str | None, *, whole: bool) -> Sample:
-    """Return the first rows of a CSV, split by the delimiter asked for or by the one that fits them best."""
+    """Return the first rows of a CSV, split by the given delimiter, or by the one that fits best."""
     lines = lines_of(text)
     skip = 0
     if lines and (declared := _SEP.match(lines[0].lstrip("\ufeff"))):
         skip, lines = 1, lines[1:]
         delimiter = delimiter or declared[1]
     if not whole and len(lines) > 1:
-        lines.pop()  # cut at the head's end
+        lines.pop()  # the last line is incomplete
     if delimiter is None:
         delimiter = max(_DELIMITERS, key=lambda each: _fitness([row for _, row in _rows(lines, each)]))
     escaped = is_escaped(lines, delimiter)
@@ -154,7 +156,7 @@ def sampled(text: str, delimiter: str | None, *, whole: bool) -> Sample:
 
 
 def _rows(lines: Iterable[str], delimiter: str) -> list[tuple[int, list[str]]]:
-    """Return the first rows of some lines, each with the line it begins on; blank ones are left out."""
+    """Return the first rows that are not blank, each with the line on which it begins."""
     rows = []
     reader = csv_rows(lines, delimiter)
     begin = 1
@@ -168,7 +170,7 @@ def _rows(lines: Iterable[str], delimiter: str) -> list[tuple[int, list[str]]]:
 
 
 def _fitness(rows: Sequence[Sequence[str]]) -> float:
-    """Return how well rows agree on the number of cells, the header above all; several columns count more."""
+    """Return a score of how well rows agree on the number of cells, above all the header; more columns score higher."""
     if not rows:
         return 0.0
     width = Counter(map(len, rows)).most_common(1)[0][0]

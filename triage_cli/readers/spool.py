@@ -1,4 +1,4 @@
-"""Text that is too long for the memory: kept in a file until a rejected row is written, or read again as rows."""
+"""A temporary file for text that is too long for memory."""
 
 import os
 import weakref
@@ -7,17 +7,17 @@ from tempfile import TemporaryFile
 
 
 class Spool:
-    """A text in an unnamed file, piece by piece; `length` is that of the text, in characters."""
+    """A text in an unnamed temporary file; `length` is in characters."""
 
     def __init__(self) -> None:
-        self._file = TemporaryFile()  # noqa: SIM115 - it lasts as long as somebody may still read it
+        self._file = TemporaryFile()  # noqa: SIM115 - it stays open as long as it may be read
         weakref.finalize(self, self._file.close)
-        self._pieces: list[tuple[int, int, int]] = []  # of each: its place in the file, its bytes, its characters
+        self._pieces: list[tuple[int, int, int]] = []  # (position in the file, bytes, characters) of each
         self._end = 0
         self.length = 0
 
     def write(self, text: str) -> None:
-        """Add a piece at the end."""
+        """Append a piece."""
         data = text.encode("utf-8", "surrogatepass")
         self._file.write(data)
         self._file.flush()
@@ -26,21 +26,21 @@ class Spool:
         self.length += len(text)
 
     def pieces(self, begin: int, end: int) -> Iterator[str]:
-        """Yield the text between two places, in the pieces it came in."""
-        at = 0
-        for place, size, length in self._pieces:
-            if at < end and at + length > begin:
-                text = os.pread(self._file.fileno(), size, place).decode("utf-8", "surrogatepass")
-                yield text[max(begin - at, 0) : end - at]
-            at += length
+        """Yield the text between two positions in pieces."""
+        position = 0
+        for offset, size, length in self._pieces:
+            if position < end and position + length > begin:
+                text = os.pread(self._file.fileno(), size, offset).decode("utf-8", "surrogatepass")
+                yield text[max(begin - position, 0) : end - position]
+            position += length
 
     def part(self, begin: int, end: int | None = None) -> "SpoolPart":
-        """Return the text between two places, to be read later and as often as needed."""
+        """Return the text between two positions, which can be read later and repeatedly."""
         return SpoolPart(self, begin, self.length if end is None else end)
 
 
 class SpoolPart:
-    """The part of a spool between two places."""
+    """The part of a spool between two positions, as an iterable."""
 
     def __init__(self, spool: Spool, begin: int, end: int) -> None:
         self._spool = spool

@@ -1,4 +1,4 @@
-"""What an opened input is, and what may be said of one beforehand."""
+"""The options for opening an input, and the opened table."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
@@ -7,10 +7,9 @@ from triage_cli.domain.tickets import Rejected, TicketDraft
 
 
 class ReadOptions(NamedTuple):
-    """What the caller says of an input instead of leaving it to be found out.
+    """What the caller specifies about an input instead of having it detected.
 
-    `mapping` is our field -> their header, `header` False means that the first row is a ticket; columns are then named
-    1, 2, … .
+    `mapping` maps our fields to headers. Without `header`, the first row is a ticket, and columns are named 1, 2, … .
     """
 
     mapping: Mapping[str, str] = {}
@@ -23,11 +22,11 @@ class ReadOptions(NamedTuple):
 
 
 class Table(NamedTuple):
-    """An opened input: its columns as they stand, what was taken from where, its rows; JSON has no delimiter.
+    """An opened input: its original columns, the matched fields in a sentence (`taken`), and its rows.
 
-    `headed`: its columns have names, which stand above the rows. `remarks` returns what is known only once the rows
-    were read: bytes that were mended, dates that stayed unread. `trusts_ids`: an id of it never names another ticket
-    than before, so that nobody need look.
+    JSON has no delimiter. `headed` if there is a header row. `remarks` returns sentences that are known only after the
+    rows were read: about repaired bytes and unread dates. `trusts_ids` if an id never names another ticket than before,
+    so that texts need not be compared.
     """
 
     columns: tuple[str, ...]

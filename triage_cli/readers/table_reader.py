@@ -1,4 +1,4 @@
-"""An input -> a table: looks at its beginning, decides how to read it, says so, and streams the rest."""
+"""Opens an input as a table: detects its format from the beginning, and streams the rows."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ from triage_cli.readers.values import is_ambiguous, orders
 
 
 class _Input(NamedTuple):
-    """An input whose head was read: `begin` is where it starts, None for a pipe, which cannot be read twice."""
+    """An input whose head was read; `begin` is its start position, None for a pipe."""
 
     stream: BinaryIO
     name: str
@@ -36,34 +36,34 @@ class _Input(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Tell whether the head is all there is."""
+        """Return whether the head is the whole input."""
         return len(self.head) < HEAD
 
     def blocks(self) -> Iterator[str]:
-        """Return the input as text."""
+        """Yield the input as text."""
         return texts(self.stream, self.head, self.decoder)
 
     def dates(
         self, found: Columns, columns: Sequence[str], rows: Sequence[Sequence[str]], records: "_Reader"
     ) -> "_Dates":
-        """Return what decides how dates are read: the first rows, or all of them where those leave it open."""
-        place = found.fields.get("created_at")
-        if place is None:
+        """Return how dates are read, decided by the first rows, or by all rows if these are ambiguous."""
+        column = found.fields.get("created_at")
+        if column is None:
             return _Dates(None, UnreadDates(""))
-        sample = [row[place] for row in rows if place < len(row)]
+        sample = [row[column] for row in rows if column < len(row)]
         proven = orders(sample)
         if not proven and self.begin is not None and not self.whole and any(map(is_ambiguous, sample)):
-            proven = self._proven(place, records)
-        unread = UnreadDates(columns[place].strip(), contradictory=len(proven) > 1)
+            proven = self._proven(column, records)
+        unread = UnreadDates(columns[column].strip(), contradictory=len(proven) > 1)
         return _Dates(proven.pop() if len(proven) == 1 else None, unread)
 
-    def _proven(self, place: int, records: "_Reader") -> set[bool]:
-        """Look through an input for the first row that proves the order of day and month."""
+    def _proven(self, column: int, records: "_Reader") -> set[bool]:
+        """Search the whole input for a row that proves the order of day and month."""
         position = self.stream.tell()
         self.stream.seek(self.begin or 0)
         try:
             for record in records(texts(self.stream, b"", Decoder(self.decoder.encoding))):
-                if record.cells and (proven := orders(record.cells[place : place + 1])):
+                if record.cells and (proven := orders(record.cells[column : column + 1])):
                     return proven
         finally:
             self.stream.seek(position)
@@ -79,11 +79,10 @@ class _Dates(NamedTuple):
 
 
 def open_table(stream: BinaryIO | MailFolder, name: str, options: ReadOptions = ReadOptions()) -> Table:  # noqa: B008 (immutable)
-    """Return the tickets in a stream, which need not be seekable: its beginning is looked at, the rest is streamed.
+    """Return the tickets in a stream, which need not be seekable: its beginning is examined, the rest is streamed.
 
-    One that is seekable may be looked through first, where its beginning does not say in which order dates are written.
-    Raises InputError, one sentence with the way out, for what is no table of tickets, and UsageError for options that
-    do not fit the input.
+    A seekable stream may be searched first, if its beginning does not show the order of day and month in dates. Raises
+    `InputError` for an input that is no table of tickets, and `UsageError` for options that do not fit it.
     """
     if isinstance(stream, MailFolder):
         return mail_table(stream.mails(), name, options)
@@ -121,13 +120,13 @@ def _csv_table(given: _Input, sample: Sample) -> Table:
         found.numbers,
         dates.day_first,
         columns if header.before else None,
-        _ours(columns),
+        _own_columns(columns),
     )
     how = [decoder.described, "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"]
-    rows = _After(records(given.blocks()), sample.skip + header.before)
+    rows = _AfterHeader(records(given.blocks()), sample.skip + header.before)
     return Table(
         columns,
-        _taken(found, columns, *how, *(["backslash escapes"] if sample.escaped else [])),
+        _mapping_summary(found, columns, *how, *(["backslash escapes"] if sample.escaped else [])),
         plan.source,
         islice(without_totals(drafts(rows, plan, dates.unread), sample.delimiter), options.limit),
         sample.delimiter,
@@ -143,7 +142,7 @@ def _json_table(given: _Input, layout: Layout) -> Table:
     columns = tuple(dict.fromkeys(key for item in layout.sample for key in item))
     check_width(len(columns), given.name)
     rows = [[text_of(item.get(key)) for key in columns] for item in layout.sample]
-    # What is nested is no text of ours, unless the user says so: "comments" with a list under it is no description.
+    # Keys with lists or objects match no field, unless the user maps them: a list of comments is no description.
     nested = _mostly_nested(layout.sample)
     empty = empty_columns(rows, len(columns))
     found = matched(columns, options.mapping, nested, empty) if columns else Columns({})
@@ -161,12 +160,12 @@ def _json_table(given: _Input, layout: Layout) -> Table:
         options.source or found.helpdesk or "import",
         found.numbers,
         dates.day_first,
-        ours=_ours(columns),
+        ours=_own_columns(columns),
         plain="" if at_id is None else columns[at_id],
     )
     return Table(
         columns,
-        _taken(found, columns, "JSON Lines" if layout.by_line else "JSON"),
+        _mapping_summary(found, columns, "JSON Lines" if layout.by_line else "JSON"),
         plan.source,
         islice(drafts(records(given.blocks()), plan, dates.unread), options.limit),
         "",
@@ -175,8 +174,8 @@ def _json_table(given: _Input, layout: Layout) -> Table:
     )
 
 
-class _After:
-    """The records that follow the header."""
+class _AfterHeader:
+    """The records after the header."""
 
     def __init__(self, records: Records, passed: int) -> None:
         self._records = records
@@ -187,9 +186,9 @@ class _After:
 
     def __iter__(self) -> Iterator[Record]:
         records = iter(self._records)
-        left = self._passed
-        while left and (record := next(records, None)):
-            left -= record.cells is None or any(map(str.strip, record.cells))
+        remaining = self._passed
+        while remaining and (record := next(records, None)):
+            remaining -= record.cells is None or any(map(str.strip, record.cells))
         return records
 
 
@@ -198,7 +197,7 @@ def _remarks(decoder: Decoder, unread: UnreadDates) -> Callable[[], list[str]]:
 
 
 def _head(stream: BinaryIO) -> bytes:
-    """Return the beginning of a stream; a pipe may give it in pieces."""
+    """Return the beginning of a stream; a pipe may deliver it in pieces."""
     head = b""
     while len(head) < HEAD and (piece := stream.read(HEAD - len(head))):
         head += piece
@@ -207,7 +206,7 @@ def _head(stream: BinaryIO) -> bytes:
 
 def _head_text(head: bytes, decoder: Decoder) -> str:
     whole = head if len(head) < HEAD else head[: after_ascii(head)]
-    # All at once, so that a guess at the encoding rests on all there is.
+    # In one piece, so that the encoding is guessed from all of it.
     text = "".join(texts(BytesIO(), whole, decoder)) if decoder.wide else decoder.decode(whole)
     decoder.begin()
     return text
@@ -218,7 +217,7 @@ def _is_ticket(item: Mapping[str, Any]) -> bool:
 
 
 def _mostly_nested(items: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Return the keys under which lists and objects are the rule; one among texts is one row's own matter."""
+    """Return the keys whose values are mostly lists or objects."""
     balance: Counter[str] = Counter()
     for item in items:
         for key, value in item.items():
@@ -227,14 +226,14 @@ def _mostly_nested(items: Sequence[Mapping[str, Any]]) -> set[str]:
     return {key for key, more in balance.items() if more > 0}
 
 
-def _ours(columns: Sequence[str]) -> frozenset[str]:
-    """Return the columns of our own export, or of what `run` printed, where this is one."""
+def _own_columns(columns: Sequence[str]) -> frozenset[str]:
+    """Return the columns of our own export, or of the output of `run`, if this is one."""
     if {*TICKET_KEYS} <= {*columns}:
         return frozenset((*TICKET_KEYS, "asked"))
     return frozenset(ADDED_KEYS) if {*ADDED_KEYS} <= {*columns} else frozenset()
 
 
-def _taken(found: Columns, columns: Sequence[str], *how: str) -> str:
-    pairs = ", ".join(f"{field} ← {columns[place].strip()}" for field, place in found.fields.items())
+def _mapping_summary(found: Columns, columns: Sequence[str], *how: str) -> str:
+    pairs = ", ".join(f"{field} ← {columns[index].strip()}" for field, index in found.fields.items())
     desk = (f"{found.helpdesk} export",) if found.helpdesk else ()
     return "; ".join(part for part in (pairs, ", ".join(desk + how)) if part)

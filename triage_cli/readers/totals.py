@@ -1,4 +1,4 @@
-"""The row that sums up the rows above it, as reports end with one."""
+"""Rejects a last row that sums up the rows above it, as reports have."""
 
 import csv
 import re
@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"[-+]?\d[\d.,'\s%]*")
 
 
 def without_totals(rows: Iterable[TicketDraft | Rejected], delimiter: str) -> Iterator[TicketDraft | Rejected]:
-    """Yield the rows of a CSV, each when the next one has come; the last is rejected if it holds nothing but totals."""
+    """Yield the rows of a CSV, each after the next one was read; the last one is rejected if it has only totals."""
     last: TicketDraft | Rejected | None = None
     for row in rows:
         if last is not None:
@@ -34,7 +34,7 @@ def without_totals(rows: Iterable[TicketDraft | Rejected], delimiter: str) -> It
 
 
 def _is_totals(cells: Sequence[str]) -> bool:
-    """Tell whether a row of several cells holds the word for a total and numbers, and nothing else."""
+    """Return whether a row of several cells has a word for a total and numbers, and nothing else."""
     if len(cells) < 2:
         return False
     filled = [cell.strip() for cell in cells if cell and not cell.isspace()]

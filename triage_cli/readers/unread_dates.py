@@ -1,4 +1,4 @@
-"""Dates that were not understood: counted while rows are read, and explained once all of them were."""
+"""Counts dates that could not be read, and explains them after all rows."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ class _Seen(NamedTuple):
 
 
 class UnreadDates:
-    """The dates of one column that stayed unread; `contradictory` where its rows prove both orders of day and month."""
+    """The unread dates of one column; `contradictory` if its rows prove both orders of day and month."""
 
     def __init__(self, column: str, *, contradictory: bool = False) -> None:
         self._column = column
@@ -19,13 +19,13 @@ class UnreadDates:
         self._seen = {True: _Seen(), False: _Seen()}
 
     def add(self, text: str, line: int) -> None:
-        """Count one date, which stands on this line."""
+        """Count one date on this line."""
         ambiguous = is_ambiguous(text)
         number, first = self._seen[ambiguous]
         self._seen[ambiguous] = _Seen(number + 1, first or line)
 
     def remarks(self) -> list[str]:
-        """Return a sentence for each reason why dates stayed unread; it repeats no cell, which may be a text."""
+        """Return a sentence for each reason why dates stayed unread; it quotes no cell, which may be any text."""
         reason = "rows use both orders of day and month" if self._contradictory else "no row proves which is the day"
         why = {True: f"have two readings, and {reason}; write them as 2024-04-03", False: "are no known dates"}
         return [

@@ -1,4 +1,4 @@
-"""Values as exports write them -> as a ticket holds them: priorities, times, and the many ways to say nothing."""
+"""Reads values of exports: priorities, times, and placeholders for nothing."""
 
 import re
 import unicodedata
@@ -29,7 +29,7 @@ NOTHING_LENGTH = max(map(len, NOTHING))  # a longer text need not be looked up
 
 
 def is_nothing(cell: str) -> bool:
-    """Tell whether a cell is one of the ways to say nothing."""
+    """Return whether a cell is empty or a placeholder for nothing."""
     text = cell.strip()
     return len(text) <= NOTHING_LENGTH and text in NOTHING
 
@@ -101,7 +101,7 @@ _FORMS = (
             _DAY + r"(?P<month>[^\W\d]{3,9})\.?[ -](?P<d>\d{1,2})(?:st|nd|rd|th)?,? (?P<y>\d{4})",
         )
     ),
-    # C's ctime and the command `date`: the year comes last.
+    # The format of C's ctime and of the command `date`, with the year at the end.
     re.compile(
         _DAY + r"(?P<month>[a-z]{3}) {1,2}(?P<d>\d{1,2}) (?P<h>\d{1,2}):(?P<min>\d\d):(?P<s>\d\d)"
         r"(?: (?P<half>[ap])m)?(?: (?P<zone>[a-z]{3,4}))? (?P<y>\d{4})$",
@@ -111,18 +111,18 @@ _FORMS = (
 _SLASHED = re.compile(r"^(\d{1,2})[/-](\d{1,2})[/-]\d{2,4}\b")
 _EXCEL = re.compile(r"^[2-7]\d{4}\.\d+$")
 _EXCEL_START = datetime(1899, 12, 30, tzinfo=UTC)
-_LATEST = 4_102_444_800  # the year 2100: a larger number of seconds is no date
+_LATEST = 4_102_444_800  # the year 2100; larger numbers of seconds are no dates
 
 
 def plain(text: str) -> str:
-    """Return the words of a text in lower case, without accents and punctuation, one space apart."""
+    """Return a text in lower case without accents and punctuation, its words separated by single spaces."""
     if not text.isascii():
         text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return " ".join(re.findall(r"\w+", text.casefold().replace("_", " ")))
 
 
 def priority(text: str, numbers: Mapping[str, str]) -> str | None:
-    """Return the priority a word stands for; a bare number only where `numbers` knows its meaning."""
+    """Return the priority that a text means; a bare number only if it is in `numbers`."""
     parts = plain(text).split()
     if not parts:
         return None
@@ -137,28 +137,28 @@ def priority(text: str, numbers: Mapping[str, str]) -> str | None:
 
 
 def moment(text: str, *, day_first: bool | None = None) -> str | None:
-    """Return a time as ISO 8601 UTC, or None where it cannot be told; a time without a zone is taken as UTC.
+    """Return a time as ISO 8601 in UTC, None if it cannot be read; a time without a zone is taken as UTC.
 
     `day_first` decides dates such as 03/04/2024; None leaves them unread.
     """
     try:
         if text.isascii() and text.isdigit() and len(text) != 8:
-            return _utc(_counted(int(text), len(text)))
+            return _to_utc(_from_number(int(text), len(text)))
         found = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        return _utc(_spelled(text.strip(), day_first=day_first))
+        return _to_utc(_from_text(text.strip(), day_first=day_first))
     if len(text) in (20, 24) and text[10] == "T" and text[-1] == "Z" and text[4] == text[7] == "-":
-        return text  # as we write it, to the second or to the millisecond
-    return _utc(found)
+        return text  # already in our own format
+    return _to_utc(found)
 
 
 def orders(sample: Iterable[str]) -> set[bool]:
-    """Return what a column's dates with slashes prove: True that the day comes first, False that the month does."""
+    """Return which orders a column's dates prove: True for the day first, False for the month first."""
     return {(first > 12) for first, second in map(_slashed, sample) if (first > 12) != (second > 12)}
 
 
 def is_ambiguous(text: str) -> bool:
-    """Tell whether a date has two readings, such as 03/04/2024."""
+    """Return whether a date has two readings, such as 03/04/2024."""
     first, second = _slashed(text)
     return first != second and 0 < first <= 12 and 0 < second <= 12
 
@@ -168,7 +168,7 @@ def _slashed(text: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def _utc(found: datetime | None) -> str | None:
+def _to_utc(found: datetime | None) -> str | None:
     if found is None:
         return None
     if found.tzinfo is not None:
@@ -179,24 +179,24 @@ def _utc(found: datetime | None) -> str | None:
     return found.replace(tzinfo=None, microsecond=0).isoformat() + "Z"
 
 
-def _counted(number: int, digits: int) -> datetime | None:
+def _from_number(number: int, digits: int) -> datetime | None:
     seconds = number / 1000 if digits == 13 else number if digits == 10 else None
     return datetime.fromtimestamp(seconds, UTC) if seconds is not None and seconds < _LATEST else None
 
 
-def _spelled(text: str, *, day_first: bool | None) -> datetime | None:
+def _from_text(text: str, *, day_first: bool | None) -> datetime | None:
     if _EXCEL.match(text):
         return _EXCEL_START + timedelta(days=float(text), milliseconds=500)
     for form in _FORMS:
         if match := form.match(text):
             try:
-                return _built(match.groupdict(), day_first=day_first)
+                return _from_parts(match.groupdict(), day_first=day_first)
             except (ValueError, OverflowError):
                 return None
     return None
 
 
-def _built(part: Mapping[str, str | None], *, day_first: bool | None) -> datetime | None:
+def _from_parts(part: Mapping[str, str | None], *, day_first: bool | None) -> datetime | None:
     day, month = part.get("d"), part.get("m")
     if name := part.get("month"):
         letters = plain(name)
@@ -230,7 +230,7 @@ def _built(part: Mapping[str, str | None], *, day_first: bool | None) -> datetim
 
 
 def _zone(text: str) -> int | None:
-    """Return a zone's distance from UTC in minutes, None for one that is not known."""
+    """Return the offset of a zone from UTC in minutes, None if it is unknown."""
     if not text:
         return 0
     digits = text[-6:].replace(":", "").lstrip("utcgm")
