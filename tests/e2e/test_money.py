@@ -32,7 +32,7 @@ from triage_cli.cli.app import build
 from triage_cli.config import Price
 from triage_cli.config.schema import MODELS
 from triage_cli.domain.tickets import Ticket
-from triage_cli.runtime.budget import GRAIN
+from triage_cli.runtime.budget import TOLERANCE
 
 TINY = "budget: {per_day: 0.000001}\n"
 AMPLE = "budget: {per_day: 1000}\n"
@@ -138,7 +138,7 @@ def test_every_cent_that_a_command_is_billed_is_in_stats(fitted: Cli, kind: str)
         doors = DOORS if kind == "openai" else {"classify", "doctor"}
         calls = used(fitted, kind, url, till, AMPLE, {"create", *doors})
     assert {name for name, lines in COMMANDS.items() if any(calls.get(line) for line, _ in lines)} == doors
-    assert till.usd - GRAIN <= cost(fitted) <= 1.5 * till.usd, "what was lost is booked at its worst"
+    assert till.usd - TOLERANCE <= cost(fitted) <= 1.5 * till.usd, "what was lost is booked at its worst"
 
 
 # Every request that may change something, with its body. A new one needs its row here.

@@ -34,7 +34,7 @@ from triage_cli.client.http import checked
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import BudgetError
 from triage_cli.domain.tickets import TicketDraft
-from triage_cli.runtime.budget import GRAIN
+from triage_cli.runtime.budget import TOLERANCE
 
 CALL = 0.0095  # USD: about what one question of these tests costs
 
@@ -118,7 +118,7 @@ def test_a_limit_holds_however_often_a_parcel_is_sent_again_and_the_figure_is_tr
             done = remote("run", "-", "-q", "--max-cost", f"{limit:g}", stdin=table(120))
     assert between.made == 2
     assert done.returncode == 7, done.stderr
-    assert till.usd - GRAIN <= limit
+    assert till.usd - TOLERANCE <= limit
     told = re.search(r"limit of \$([0-9.]+) \(\$([0-9.]+) spent\)", done.stderr)
     assert told is not None, done.stderr
     assert float(told[1]) == pytest.approx(limit, rel=1e-3)
@@ -149,7 +149,7 @@ def test_a_server_that_is_killed_knows_what_a_request_had_spent_when_it_comes_ag
         remote.serve()
         last = send()[-1]
     assert last["problem"]["code"] == "budget"
-    assert till.usd - GRAIN <= last["cost_usd"] <= limit
+    assert till.usd - TOLERANCE <= last["cost_usd"] <= limit
     assert till.calls > 14
     assert is_whole(remote.db)
 
@@ -176,7 +176,7 @@ def test_all_parcels_of_a_command_share_its_limit_and_the_error_tells_of_all(
             list(triage.run(drafts, ClassifyPlan(max_cost=limit)))
         triage.close()
     assert till.calls > 12, "it went beyond two parcels"
-    assert till.usd - GRAIN <= limit
+    assert till.usd - TOLERANCE <= limit
     assert triage.spent == pytest.approx(till.usd)
     assert f"limit of ${limit:.4g} (${till.usd:.4g} spent)" in caught.value.message
 
@@ -197,7 +197,7 @@ def test_batches_stay_within_the_budget_and_their_bill_is_booked_when_they_are_c
             assert cost(cli) == pytest.approx(till.usd), "what waits is set aside, and not spent"
             till.collect(server)
         cli("classify", "--batch", "-q", "--limit", "0")
-    assert 0.5 * budget < till.usd - GRAIN <= budget
+    assert 0.5 * budget < till.usd - TOLERANCE <= budget
     assert cost(cli) == pytest.approx(till.usd)
 
 
@@ -241,8 +241,8 @@ def test_the_bill_never_passes_the_budget_of_a_day_and_is_all_in_the_books(fitte
         (fitted.folder / "config.yaml").write_text(settings)
         assert fitted("create", "-q", stdin=table(10, 1000)).returncode == 0
         history(fitted, till, seed, 8 if seed == 1 else 30)
-        assert till.usd - GRAIN <= budget
-        assert till.usd - GRAIN <= cost(fitted) <= budget + 1e-9
+        assert till.usd - TOLERANCE <= budget
+        assert till.usd - TOLERANCE <= cost(fitted) <= budget + 1e-9
         assert till.usd > 0.2 * budget
         assert rows(fitted.db, "select count(*) from runs where kind = 'doctor' and spent > 1") == [(0,)]
         assert is_whole(fitted.db)

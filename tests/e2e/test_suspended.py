@@ -19,7 +19,7 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, until
 from tests.support.llm_server import Asked, LlmServer, Step, chat, serving, verdict
 from tests.support.nightly import WORKERS, case, configure, tickets
-from triage_cli.classifiers.llm.claim_check import CLOCK, GOOD
+from triage_cli.classifiers.llm.claim_check import CLOCK, VALID_SECONDS
 from triage_cli.runtime.places import alive, began
 
 NUMBER = 40
@@ -105,7 +105,7 @@ def test_a_run_that_was_taken_for_dead_elsewhere_pays_for_nothing_more(night: Ni
     assert (second.returncode, second.stderr) == (0, "")
     assert sum(night.asked().values()) == NUMBER + WORKERS, "what was in flight is asked again"
     began_waiting = time.clock_gettime(CLOCK)
-    until(lambda: time.clock_gettime(CLOCK) > began_waiting + GOOD, "its last look at its lease is too old")
+    until(lambda: time.clock_gettime(CLOCK) > began_waiting + VALID_SECONDS, "its last look at its lease is too old")
     first.send_signal(signal.SIGCONT)
     told = first.communicate()[1].decode()
     assert (first.returncode, "another one has taken over its work" in told) == (

@@ -213,7 +213,7 @@ def test_many_categories_keep_only_the_likeliest_probabilities() -> None:
     many = tuple(Category(f"Letter {chr(97 + n % 26)}{chr(97 + n // 26)}", f"thing {n}") for n in range(255))
     got = one(classifier(fit(many), many), "letter cd")
     chances = list(json.loads(got.probabilities or "").values())
-    assert len(chances) == embedded_classifier.TOLD
+    assert len(chances) == embedded_classifier.KEPT_LABELS
     assert chances == sorted(chances, reverse=True)
 
 
@@ -283,7 +283,7 @@ def test_answers_do_not_depend_on_company(default: Model) -> None:
 
 def test_a_full_table_of_words_starts_again(default: Model) -> None:
     asked = classifier(default)
-    asked._table.room = SLICE * MAX_WORDS + 10
+    asked._table.capacity = SLICE * MAX_WORDS + 10
     before = one(asked, OBVIOUS[0][0])[4:8]
     answers(asked, *(f"word{n} other{n}" for n in range(20)))
     assert one(asked, OBVIOUS[0][0])[4:8] == before

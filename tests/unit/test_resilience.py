@@ -274,7 +274,7 @@ def test_a_burst_of_too_many_counts_once() -> None:
     endpoint = CircuitBreaker("e", shared=RateLimiter(600), timing=clock.timing)
     for _ in range(20):
         endpoint.failed(broken(limited=True), 999.0)
-    assert endpoint._pace.requests.rate(clock.now) >= 0.5
+    assert endpoint._rate_limiter.requests.rate(clock.now) >= 0.5
     assert endpoint.failures == 0, "being too fast is no sign of being broken"
 
 

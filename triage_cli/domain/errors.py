@@ -60,7 +60,7 @@ class NoDatabaseError(StoreError):
 
 
 class NotFoundError(TriageError):
-    """Nothing has this name."""
+    """No ticket has this name."""
 
     code = "not_found"
     exit_code = ExitCode.NOT_FOUND
