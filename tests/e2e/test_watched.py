@@ -94,7 +94,6 @@ JOBS = {
     "audit head": Job("audit head"),
     "config check": Job("config check"),
     "config show": Job("config show"),
-    "config check": Job("config check"),
     "keys create": Job("keys create second --role reader"),
     "keys list": Job("keys list"),
     "keys revoke": Job("keys revoke first"),
