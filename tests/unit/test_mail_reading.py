@@ -111,6 +111,15 @@ def test_attachments_are_named_and_not_kept() -> None:
     assert "keep out" not in repr(row)
 
 
+def test_a_mail_that_only_passes_on_another_one_has_its_text() -> None:
+    inner = mail("my printer burns", name="inner@x", subject="Help").decode()
+    kind, body = multipart(f"Content-Type: message/rfc822\n\n{inner}")
+    row = one(mail(body, subject="Fwd: Help", more=[kind]))
+    assert (row.subject, row.description, row.external_id) == ("Fwd: Help", "my printer burns", "1@x")
+    kind, body = multipart("Content-Type: text/plain\n\nsee it", f"Content-Type: message/rfc822\n\n{inner}")
+    assert one(mail(body, more=[kind])).description == "see it"
+
+
 def test_a_large_attachment_does_not_make_a_mail_too_long() -> None:
     blob = base64.encodebytes(b"x" * (3 * MB)).decode()
     kind, body = multipart(

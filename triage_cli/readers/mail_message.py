@@ -60,26 +60,27 @@ class UnreadableMailError(Exception):
 
 
 class _Found(NamedTuple):
-    """What a mail's parts hold: texts in their order where they are wanted, names of attachments, what is broken."""
+    """What a mail's parts hold: texts in their order where they are wanted, attachments, what is broken.
+
+    `mails` are those that are attached whole.
+    """
 
     texts: list[str]
     attachments: list[str]
     broken: list[str]
+    mails: list[Part]
     wants_text: bool = True
 
 
 def draft_of(data: bytes, *, whole: bool = True) -> TicketDraft:
     """Return the draft that a mail becomes; not `whole`: it is too long. Raises `UnreadableMailError`."""
-    if not whole:
-        raise UnreadableMailError("over 50 MB")
-    if b"\0" in data:
-        raise UnreadableMailError("holds NUL bytes")
-    if data.lower().count(b"boundary=") > _MULTIPARTS or data.count(b"\n--") > _PARTS:
-        raise UnreadableMailError("its MIME tree has too many parts")
-    found = _Found([], [], [])
+    _check(data, whole=whole)
+    found = _Found([], [], [], [])
     try:
         message = BytesParser(policy=_POLICY).parsebytes(data)
         _read(message, found, _DEEPEST)
+        if not found.texts and found.mails:  # a mail that passes on another one, and says nothing itself
+            _read(found.mails[0], found, _DEEPEST)
     except (ValueError, LookupError, AttributeError, TypeError, AssertionError, RecursionError) as error:
         # The parsers of structured headers raise any of these for headers that are none.
         raise UnreadableMailError(f"its MIME tree is broken ({type(error).__name__})") from error
@@ -115,6 +116,16 @@ def draft_of(data: bytes, *, whole: bool = True) -> TicketDraft:
     )
 
 
+def _check(data: bytes, *, whole: bool) -> None:
+    """Raise `UnreadableMailError` for what would take too long to be parsed, or could not be stored."""
+    if not whole:
+        raise UnreadableMailError("over 50 MB")
+    if b"\0" in data:
+        raise UnreadableMailError("holds NUL bytes")
+    if data.lower().count(b"boundary=") > _MULTIPARTS or data.count(b"\n--") > _PARTS:
+        raise UnreadableMailError("its MIME tree has too many parts")
+
+
 def _read(part: Part, found: _Found, depth: int) -> None:
     """Collect what a part and the parts within it hold."""
     kind = part.get_content_type()
@@ -137,13 +148,15 @@ def _read(part: Part, found: _Found, depth: int) -> None:
     else:
         attached = name or str(part.get("content-description") or kind)
         found.attachments.append(_CONTROLS.sub(" ", attached)[:200])
+        payload = part.get_payload() if kind == "message/rfc822" else None
+        found.mails.extend(each for each in payload or () if isinstance(each, Message))
 
 
 def _read_alternative(parts: list[Part], found: _Found, depth: int) -> None:
     """Collect one of several forms of the same text: the plain one, unless it is empty."""
     texts: list[str] = []
     for part in sorted(parts, key=lambda part: part.get_content_type() != "text/plain"):
-        form = _Found([], found.attachments, found.broken, wants_text=found.wants_text and not texts)
+        form = _Found([], found.attachments, found.broken, found.mails, wants_text=found.wants_text and not texts)
         _read(part, form, depth)
         texts.extend(form.texts)
     found.texts.extend(texts)
