@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.support import llm_server
+from tests.support.helpdesk import BEGAN, Helpdesk
 from tests.support.pages import PAGES, ROOT, WRITES, blocks, environment, name_of, normalised, printed_anew
 from tests.support.pg_server import PgServer
+from triage_cli.domain.ids import now
+from triage_cli.sources.pagination import seconds
 
 SESSIONS = [page for page in PAGES if any(block.language == "console" for block in blocks(page))]
 # Pages that show the first fit of the embedded model; the others begin with a database that holds it.
@@ -44,6 +47,17 @@ def provider(_folder: Path) -> Iterator[Mapping[str, str]]:
         yield {"http://localhost:11434/v1": server.url}
 
 
+@contextmanager
+def helpdesk(_folder: Path) -> Iterator[Mapping[str, str]]:
+    """Be the reader's helpdesk, whose clock is that of this machine."""
+    desk = Helpdesk(12)
+    desk.clock = seconds(now()) - int(BEGAN.timestamp())
+    try:
+        yield {"http://127.0.0.1:8090": desk.stub.root}
+    finally:
+        desk.close()
+
+
 def nothing(_folder: Path) -> AbstractContextManager[Mapping[str, str]]:
     """Serve nothing: most pages need no other process."""
     return nullcontext({})
@@ -51,6 +65,7 @@ def nothing(_folder: Path) -> AbstractContextManager[Mapping[str, str]]:
 
 SERVICES: Mapping[str, Callable[[Path], AbstractContextManager[Mapping[str, str]]]] = {
     "docs/howto/server.md": api,
+    "docs/howto/pull.md": helpdesk,
     "docs/howto/language-models.md": provider,
 }
 

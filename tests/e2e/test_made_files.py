@@ -111,7 +111,6 @@ def tried(cli: Cli, name: str, case: tuple[str, str], *options: str) -> tuple[in
 def inputs(cli: Cli) -> Cli:
     (cli.folder / "tickets.csv").write_text(LABELLED)
     (cli.folder / "pull.yaml").write_text(PULL)
-    (cli.folder / "pull.yaml").chmod(0o600)
     return cli
 
 

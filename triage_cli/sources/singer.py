@@ -84,6 +84,8 @@ class SingerSource:
             _kill(process)
             process.wait()
             _running.discard(process)
+            if process.stdout:
+                process.stdout.close()
         listener.join(1)
         if status:
             message = b"".join(last_words).decode("utf-8", "replace").strip()[:300]

@@ -1,0 +1,96 @@
+"""A tap that writes Singer lines is a source: records, states that it is handed back, and what it may do wrong."""
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.support.cli import Cli
+from tests.support.commands import rows, until
+
+FIELDS = {"subject": "subject", "description": "text", "external_id": "id"}
+# Writes a record and a state for each number that its state has not reached, and notes how it was called.
+TAP = """#!/usr/bin/env python3
+import json, os, sys
+from pathlib import Path
+state = json.loads(Path(sys.argv[sys.argv.index("--state") + 1]).read_text()) if "--state" in sys.argv else {"next": 0}
+with open("calls", "a") as calls:
+    print(json.dumps([sys.argv[1:2], state, "SECRET" in os.environ]), file=calls)
+print(json.dumps({"type": "SCHEMA", "stream": "tickets", "schema": {}, "key_properties": ["id"]}))
+for n in range(state["next"], int(Path("there").read_text())):
+    print(json.dumps({"type": "RECORD", "stream": "users", "record": {"id": "u"}}))
+    print(json.dumps({"type": "RECORD", "stream": "tickets", "record": {"id": n, "subject": f"S{n}", "text": "hello"}}))
+    print(json.dumps({"type": "STATE", "value": {"next": n + 1}}), flush=True)
+"""
+
+
+def configure(cli: Cli, tap: str = TAP, **keys: Any) -> None:
+    file = cli.folder / "tap.py"
+    file.write_text(tap)
+    file.chmod(0o700)
+    (cli.folder / "there").write_text("5")
+    source = {"type": "command", "run": ["./tap.py", "-c"], "format": "singer", "fields": FIELDS, **keys}
+    webhook = {"type": "webhook", "url": "https://x.example", "secret_env": "SECRET"}
+    (cli.folder / "config.yaml").write_text(json.dumps({"sources": {"tap": source}, "destinations": {"x": webhook}}))
+    (cli.folder / "config.yaml").chmod(0o600)
+
+
+def test_a_tap_s_records_become_tickets_and_its_state_is_handed_back(cli: Cli) -> None:
+    configure(cli)
+    cli.env["SECRET"] = "s"  # noqa: S105 - of a destination, which a tap is not to see
+    assert cli("pull").stderr == "tap: 5 created, 0 updated, 0 unchanged, 0 rejected\n"
+    (cli.folder / "there").write_text("7")
+    assert cli("pull", "--offline").stderr == "tap: 2 created, 0 updated, 0 unchanged, 0 rejected\n"
+    again = cli("pull", "-q")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    calls = [json.loads(line) for line in (cli.folder / "calls").read_text().splitlines()]
+    assert calls == [[["-c"], {"next": n}, False] for n in (0, 5, 7)]
+    assert rows(cli.db, "select count(*), min(source) from tickets") == [(7, "tap")]
+
+
+def test_a_tap_that_fails_keeps_what_came_before_its_last_state(cli: Cli) -> None:
+    configure(cli, TAP + "print('no luck today', file=sys.stderr)\nsys.exit(int(Path('there').read_text()) == 5)\n")
+    done = cli("pull", "-q")
+    assert done.returncode == 6
+    assert done.stderr == (
+        f"error: tap: {cli.folder}/tap.py exited with 1: no luck today; what came before is stored; the same command "
+        "goes on from there\n"
+    )
+    (cli.folder / "there").write_text("6")
+    assert "tap: 1 created" in cli("pull").stderr
+
+
+def test_what_is_no_singer_message_and_streams_of_other_names_are_said(cli: Cli) -> None:
+    configure(cli, "#!/bin/sh\necho 'Traceback: oh no'\n")
+    done = cli("pull", "-q")
+    assert (done.returncode, 'tap: "Traceback: oh no" is no Singer message' in done.stderr) == (2, True)
+    configure(cli, stream="issues")
+    done = cli("pull", "-q")
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+    assert "no record of the stream issues; it wrote tickets, users" in done.stderr
+    configure(cli, run=["./nothing-there"])
+    done = cli("pull", "-q")
+    assert (done.returncode, "cannot run" in done.stderr) == (2, True)
+    configure(cli)
+    assert cli("pull", "-q", "--since", "7d").returncode == 2
+    (cli.folder / "config.yaml").chmod(0o666)
+    done = cli("pull", "-q")
+    assert (done.returncode, "commands run only from a file that others cannot write" in done.stderr) == (2, True)
+
+
+def is_gone(pid: Path) -> bool:
+    return subprocess.run(["kill", "-0", pid.read_text().strip()], capture_output=True, check=False).returncode != 0
+
+
+def test_ctrl_c_ends_a_tap_that_waits_and_keeps_what_came(cli: Cli) -> None:
+    configure(
+        cli, TAP + "Path('pid').write_text(str(os.getpid()))\nos.rename('pid', 'waits')\nimport time\ntime.sleep(600)\n"
+    )
+    process = cli.start("pull")
+    until((cli.folder / "waits").exists, "the tap waits")
+    until(lambda: rows(cli.db, "select count(*) from tickets") == [(5,)], "what came is stored")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, b"tap: 5 created" in err) == (130, True), err
+    until(lambda: is_gone(cli.folder / "waits"), "the tap is gone")
