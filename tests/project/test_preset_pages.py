@@ -3,13 +3,16 @@
 import re
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 import yaml
 
 from tests.support.cli import Cli
+from triage_cli.config import schema
 from triage_cli.config.presets import preset_names
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
+VALIDATOR = jsonschema_rs.Draft202012Validator(schema())
 BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -33,6 +36,8 @@ def test_a_page_has_a_configuration_of_a_few_lines_that_passes_the_check(preset:
     ours = [name for name, keys in loaded["destinations"].items() if keys.get("preset") == preset]
     assert len(ours) == 1
     assert len(text.splitlines()) <= 8
+    assert VALIDATOR.is_valid(loaded), "an editor would underline it"
+    assert not VALIDATOR.is_valid(yaml.safe_load(text.replace(f"preset: {preset}", f"preset: {preset}s")))
     (cli.folder / "config.yaml").write_text(text)
     done = cli("config", "check")
     assert done.returncode == 0, done.stderr

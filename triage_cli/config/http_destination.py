@@ -76,6 +76,11 @@ def _check_together(place: ConfigNode, values: Mapping[str, Any]) -> None:
 # Parts of a request and of an answer
 
 
+@accepts(lambda: {"type": "string", "enum": list(preset_names())})
+def _preset(place: ConfigNode) -> str:
+    return text(place)  # whether there is such a preset was looked at when it filled the rest
+
+
 def own_header(place: ConfigNode, name: str) -> None:
     """Object to a header that a user may not write."""
     header(place._replace(node=place.node._replace(value=name)))
@@ -202,7 +207,7 @@ UNDO: Mapping[str, Field] = {
 COMMON: Mapping[str, Field] = {"timeout": Field(TIMEOUT), **RETRIES, "allow_private": Field(truth)}
 HTTP: Mapping[str, Field] = {
     "type": Field(one_of("http"), needed=True),
-    "preset": Field(text),
+    "preset": Field(_preset),
     "method": Field(one_of(*METHODS)),
     "url": Field(address),
     "url_env": Field(variable),
