@@ -298,6 +298,8 @@ def test_the_second_attempt_at_an_issue_waits_until_the_search_knows_the_first(
 
 def test_github_tells_a_limit_from_a_key_that_may_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with sending("github", tmp_path, monkeypatch) as (vendor, send):
-        told = iter([{"message": "You have exceeded a secondary rate limit."}, {"message": "Resource not accessible"}])
-        monkeypatch.setattr(vendor, "answer", lambda _: Answer(403, next(told)))
+        answers = iter(
+            [{"message": "You have exceeded a secondary rate limit."}, {"message": "Resource not accessible"}]
+        )
+        monkeypatch.setattr(vendor, "answer", lambda _: Answer(403, next(answers)))
         assert [refused(send(n)).final for n in (1, 2)] == [False, True]

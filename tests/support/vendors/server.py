@@ -67,7 +67,7 @@ class Vendor(LocalServer):
 
     @property
     def url(self) -> str:
-        """What a user writes as `url`; None is told by an empty one."""
+        """The address that a user writes."""
         return self.root
 
     def answer(self, call: Call) -> Answer:

@@ -40,10 +40,10 @@ class Jira(Vendor):
         return Answer(201, {"id": str(10_000 + number), "key": f"SUP-{number}", "self": f"{self.root}/{number}"})
 
     def _search(self, call: Call) -> Answer:
-        asked = re.fullmatch(r'labels ?= ?"?([^"\s]+)"?', call.query.get("jql", ""))
-        need(call.method == "GET" and asked, 400, {"errorMessages": ["Unbounded JQL queries are not allowed here."]})
-        assert asked
-        found = [n for n, fields in enumerate(self.issues, 1) if asked[1] in fields["labels"]]
+        query = re.fullmatch(r'labels ?= ?"?([^"\s]+)"?', call.query.get("jql", ""))
+        need(call.method == "GET" and query, 400, {"errorMessages": ["Unbounded JQL queries are not allowed here."]})
+        assert query
+        found = [n for n, fields in enumerate(self.issues, 1) if query[1] in fields["labels"]]
         return Answer(200, {"issues": [{"id": str(10_000 + n), "key": f"SUP-{n}"} for n in found], "isLast": True})
 
     def _check(self, node: Any, kind: str) -> None:
@@ -97,10 +97,10 @@ class GitHub(Vendor):
         return {"id": number, "number": number, "html_url": page, "body": self.issues[number - 1].get("body")}
 
     def _search(self, call: Call) -> Answer:
-        asked = re.fullmatch(r'"([\w.-]+)" in:body is:issue', call.query.get("q", ""))
-        need(call.method == "GET" and asked, 422, {"message": "Validation Failed"})
-        assert asked
-        found = [n for n, issue in enumerate(self.issues, 1) if asked[1] in (issue.get("body") or "")]
+        query = re.fullmatch(r'"([\w.-]+)" in:body is:issue', call.query.get("q", ""))
+        need(call.method == "GET" and query, 422, {"message": "Validation Failed"})
+        assert query
+        found = [n for n, issue in enumerate(self.issues, 1) if query[1] in (issue.get("body") or "")]
         return Answer(200, {"total_count": len(found), "items": [self._issue(n) for n in found]})
 
 
