@@ -1,7 +1,7 @@
 """Tickets that came as mail: which mails their thread has, and what of their text classifiers leave out.
 
-All of it stands in a ticket's `extra`: under `mail` the Message-ID of the mail that is its text and the parts of that
-text which nobody is asked about, under `thread` the later mails of the same conversation.
+A ticket's `extra` holds both: under `mail` the Message-ID of the mail that is its text and the parts of that text which
+classifiers do not get, under `thread` the later mails of the same conversation.
 """
 
 import json
@@ -15,18 +15,18 @@ MAIL, THREAD = "mail", "thread"
 
 
 class Mail(NamedTuple):
-    """One mail: its Message-ID, and which parts of its text are quotes, a signature or a banner, in their order."""
+    """One mail: its Message-ID, and the parts of its text that are quotes, a signature or a banner, in order."""
 
     message_id: str
     left_out: Sequence[Span] = ()
 
     def record(self) -> dict[str, Any]:
-        """Return it as it stands in `extra`."""
+        """Return the value for `extra`."""
         return {"message_id": self.message_id, "left_out": [list(span) for span in self.left_out]}
 
 
 def mail_of(extra: Mapping[str, Any]) -> Mail | None:
-    """Return the mail that a draft or a ticket is made of, None where it is none or was not written by us."""
+    """Return the mail of a draft or a ticket, None if it is no mail, or `extra` was not written by triage."""
     record = extra.get(MAIL)
     if not isinstance(record, dict) or not isinstance(record.get("message_id"), str):
         return None
@@ -43,15 +43,15 @@ def mail_of(extra: Mapping[str, Any]) -> Mail | None:
 
 
 def left_out(extra: str) -> Sequence[Span]:
-    """Return the parts of a stored ticket's description that nobody is asked about; `extra` is its JSON."""
-    if '"left_out"' not in extra:  # most tickets: a look at the text costs less than reading it as JSON
+    """Return the parts of a stored ticket's description that classifiers do not get; `extra` is its JSON."""
+    if '"left_out"' not in extra:  # true for most tickets, and cheaper than parsing the JSON
         return ()
     mail = mail_of(json.loads(extra))
     return mail.left_out if mail else ()
 
 
 def without(text: str | None, spans: Iterable[Span]) -> str | None:
-    """Return a text without some parts of it, and the whole text where no letter would be left."""
+    """Return a text without these parts, or the whole text if no letter would be left."""
     if not text or not spans:
         return text
     kept, at = [], 0

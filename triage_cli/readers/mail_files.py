@@ -26,7 +26,7 @@ _OF_MAIL = re.compile(rb"(?im)^(?:message-id|mime-version|received|return-path|d
 
 
 class RawMail(NamedTuple):
-    """One mail as it stands in its file: where, the line it starts on, its bytes and, of one too long, what follows."""
+    """One mail of a file: its place, its first line, its bytes, and the remainder if it is too long."""
 
     place: str
     line: int
@@ -35,7 +35,7 @@ class RawMail(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Tell whether `content` is all of it."""
+        """Return whether `content` is the whole mail."""
         return isinstance(self.rest, tuple)
 
 
@@ -126,7 +126,7 @@ def mbox(stream: BinaryIO, head: bytes) -> Iterator[RawMail]:
 
 
 def as_mbox(data: bytes) -> str:
-    """Return a mail as it stands in a mailbox, so that rejected mails together are one; bytes come through it."""
+    """Return a mail in mbox format, so that rejected mails form a mailbox; no byte is lost."""
     text = _FROM.sub(rb">\1", data).decode("utf-8", "surrogateescape")
     return f"\nFrom MAILER-DAEMON Thu Jan  1 00:00:00 1970\n{text}"
 

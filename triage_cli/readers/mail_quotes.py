@@ -106,7 +106,7 @@ def _drop_signature(lines: Sequence[str], dropped: list[bool]) -> None:
 
 
 def _ends(line: str, after: Sequence[str]) -> bool:
-    """Tell whether a signature begins with a line."""
+    """Return whether a signature begins with a line."""
     if _CLOSING.fullmatch(line):
         return True
     if _THANK.fullmatch(line):

@@ -1,14 +1,14 @@
-"""Leaving alone for a while what keeps failing."""
+"""The state of a circuit breaker: counts failures and pauses what keeps failing."""
 
 import math
 from collections.abc import Iterable
 
 
 class Circuit:
-    """The failures in a row of one endpoint or destination, and until when it is left alone.
+    """The consecutive failures of one endpoint or destination, and the end of its pause.
 
-    Once it has failed `patience` times it is left alone for `cooldown` seconds after each failure, until it works
-    again. Between these pauses one try at a time tells whether it does. Times are those of the caller's clock.
+    After `patience` failures in a row it is paused for `cooldown` seconds, and again after each further failure.
+    Between pauses a single try shows whether it works again. Times are those of the caller's clock.
     """
 
     def __init__(self, patience: int, cooldown: float) -> None:
@@ -19,24 +19,24 @@ class Circuit:
 
     @property
     def is_failing(self) -> bool:
-        """Tell whether it has failed so often that one try is to tell."""
+        """Return whether it has failed so often that only a single try is to be made."""
         return self.failures >= self._patience
 
     def is_open(self, now: float) -> bool:
-        """Tell whether it is left alone."""
+        """Return whether it is paused."""
         return now < self.paused_until
 
     def judge(self, failed: Iterable[bool], now: float) -> None:
-        """Count how tries went that ended together, the last one last."""
+        """Count the results of tries, in order; pauses if they keep failing."""
         for each in failed:
             self.failures = self.failures + 1 if each else 0
         if self.is_failing:
             self.rest(now)
 
     def rest(self, now: float) -> None:
-        """Leave it alone for a while."""
+        """Pause it for `cooldown` seconds."""
         self.pause(now + self._cooldown)
 
     def pause(self, until: float) -> None:
-        """Leave it alone until then; of several pauses the latest end holds."""
+        """Pause it until a time; of several pauses, the latest end counts."""
         self.paused_until = max(self.paused_until, until)

@@ -1,4 +1,4 @@
-"""One request over HTTP, bounded in time and size, to an address that was checked; what fails is a `DeliveryError`."""
+"""Makes one HTTP request with limits on time and size, to a checked address; failures are `DeliveryError`s."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -14,14 +14,14 @@ from triage_cli.runtime.network import Network
 from triage_cli.runtime.ssrf_guard import Resolver, checked
 from triage_cli.runtime.unreachable import reason
 
-# Before a byte of the request is sent.
+# Errors that occur before a byte of the request is sent.
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
-# Of an answer, so many bytes are read.
+# Bytes that are read of an answer.
 READ = 65_536
 
 
 class HttpRequest(NamedTuple):
-    """One request; header values go over the wire as UTF-8, and of the answer `most` bytes are read."""
+    """One request; header values are sent as UTF-8, and at most `most` bytes of the answer are read."""
 
     method: str
     url: str
@@ -31,7 +31,7 @@ class HttpRequest(NamedTuple):
 
 
 class HttpAnswer(NamedTuple):
-    """What came back; `complete` tells whether the body is all of it."""
+    """An answer; `complete` if the whole body was read."""
 
     status: int
     headers: Mapping[str, str]
@@ -40,10 +40,10 @@ class HttpAnswer(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """Where a destination's requests go, as errors name it, and within which bounds.
+    """The address of a destination's requests, its name in errors, and its limits.
 
     `timeout` is the seconds until an answer's status, `rest` those until the end of its body; `guarded` refuses private
-    addresses. `host` is shown in errors, and empty where the address is a secret.
+    addresses. `host` is shown in errors, and is empty if the address is secret.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Endpoint(NamedTuple):
 async def exchange(
     client: httpx.AsyncClient, endpoint: Endpoint, request: HttpRequest, resolver: Resolver
 ) -> HttpAnswer:
-    """Make one request. Raises `DeliveryError`, doubtful where it may have arrived, and `ExhaustedError`."""
+    """Make one request. Raises `DeliveryError`, doubtful if the request may have arrived, and `ExhaustedError`."""
     name, host = endpoint.name, endpoint.host
     try:
         async with asyncio.timeout(endpoint.timeout) as until:
@@ -94,7 +94,7 @@ async def _exchanged(
         headers=[(name.encode(), value.encode()) for name, value in headers.items()],
         extensions=extensions,
     ) as answer:
-        # The status has come: if what follows breaks off or drips, the answer is kept without it.
+        # The status has arrived: if the body breaks off or is too slow, the answer is kept without it.
         until.reschedule(asyncio.get_running_loop().time() + 2 * endpoint.rest)
         body, complete = bytearray(), False
         with suppress(httpx.HTTPError, TimeoutError):

@@ -8,7 +8,7 @@ from triage_cli.runtime.smtp import Tls
 
 
 def connect(host: str, port: int, tls: Tls, context: ssl.SSLContext | None, timeout: float) -> imaplib.IMAP4:
-    """Return a connection before anybody has logged in; `timeout` is in seconds, for each answer.
+    """Return a connection without a login; `timeout` is in seconds, for each answer.
 
     Raises `OSError`, or `imaplib.IMAP4.error` for a server that does not speak IMAP or offers no STARTTLS.
     """

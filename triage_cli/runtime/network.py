@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from triage_cli.domain.errors import ConfigError, UsageError
 
-if TYPE_CHECKING:  # an annotation is no reason to import what makes a connection
+if TYPE_CHECKING:  # annotations alone should not import network libraries
     import imaplib
     import ssl
 

@@ -1,7 +1,7 @@
 """Which addresses a server may connect to: public ones, unless the configuration allows more.
 
-A name is resolved once and every address it has is checked; the connection then goes to an address that was checked, so
-that a second answer of the resolver cannot lead elsewhere.
+A name is resolved once and all its addresses are checked. The connection goes to a checked address, so that a second
+answer of the resolver cannot lead elsewhere.
 """
 
 import ipaddress
@@ -24,7 +24,7 @@ TUNNELS = tuple(
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an address is one of the public internet, whatever form it has."""
+    """Return whether an address is on the public internet, in whatever notation."""
     found: Any = ipaddress.ip_address(address.partition("%")[0])
     found = getattr(found, "ipv4_mapped", None) or found
     if not found.is_global or found.is_multicast or found.is_reserved:
@@ -33,7 +33,7 @@ def is_public(address: str) -> bool:
 
 
 def checked(host: str, port: int, resolver: Resolver, shown: str = "") -> str:
-    """Return an address of a host to connect to. Raises `DeliveryError` where any of its addresses is not public.
+    """Return an address of a host to connect to. Raises `DeliveryError` if one of its addresses is not public.
 
     `shown` is how the error names a host that is a secret.
     """

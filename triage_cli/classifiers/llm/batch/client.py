@@ -72,7 +72,7 @@ class Postponing:
 class Batches:
     """Implements `ports.Batcher` for one classifier. Each method opens and closes the client.
 
-    `told` returns an answer as sure as it is worth, where that was calibrated.
+    `calibrate` returns an answer with calibrated confidence, if there is a calibration.
     """
 
     def __init__(
