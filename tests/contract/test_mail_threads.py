@@ -15,7 +15,7 @@ from tests.support.world import World
 from triage_cli.client import RemoteTriage
 from triage_cli.client.http import Address
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.mail_threads import LONGEST
+from triage_cli.domain.mail.threads import LONGEST
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import from_json
 from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft

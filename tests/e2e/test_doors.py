@@ -32,7 +32,7 @@ from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import ConfigError, UsageError
 from triage_cli.domain.explain import explain
-from triage_cli.domain.prompt_injection import Suspicion
+from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft
 from triage_cli.service.learning.attacks import Steering, Tries
 

@@ -18,8 +18,8 @@ from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.cli import messages
 from triage_cli.config.models import DEFAULT_CATEGORIES, REDACTABLE
-from triage_cli.domain.invisible import BLANKS, CONTROLS, TABLE, readable
-from triage_cli.domain.prompt_injection import Suspicion
+from triage_cli.domain.hostile_text.invisible import BLANKS, CONTROLS, TABLE, readable
+from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 
 EVERY = "".join(map(chr, range(0x110000)))
 ROW = re.compile(f"[{TABLE}]")

@@ -23,8 +23,8 @@ from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS, wo
 from triage_cli.classifiers.embedded.weights import Model, fingerprint
 from triage_cli.classifiers.examples import examples_of
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain import prompt_injection
 from triage_cli.domain.errors import ConfigError, TriageError
+from triage_cli.domain.hostile_text import prompt_injection
 from triage_cli.domain.tickets import Category, Ticket
 
 GARDEN = (

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.support.mails import REPLY
-from triage_cli.domain.mail import Mail, left_out, mail_of, without
+from triage_cli.domain.mail.parts import Mail, left_out, mail_of, without
 from triage_cli.domain.serialization import compact
 from triage_cli.readers import mail_quotes
 

@@ -12,7 +12,7 @@ import pytest
 from tests.support.mails import mail, mbox, multipart
 from tests.support.read_tables import opened, read, reasons, texts
 from triage_cli.domain.errors import InputError, UsageError
-from triage_cli.domain.mail import mail_of
+from triage_cli.domain.mail.parts import mail_of
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import MailFolder, ReadOptions, mail_files, open_table
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from triage_cli.cli import live_line
 from triage_cli.domain import ids
 from triage_cli.domain.errors import ConfigError, TriageError, UsageError
-from triage_cli.domain.invisible import each_hiding
+from triage_cli.domain.hostile_text.invisible import each_hiding
 from triage_cli.domain.serialization import error_record, to_json
 
 if TYPE_CHECKING:  # an annotation is no reason to import it for every error

@@ -15,7 +15,7 @@ from triage_cli.client.protocol_errors import ProtocolError, error_fields, error
 from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.decisions import Classification, ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed, RoutePlan
-from triage_cli.domain.mail import mail_of
+from triage_cli.domain.mail.parts import mail_of
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, compact, outcome_record
 from triage_cli.domain.tickets import URGENCY, Category, Selection, Ticket, TicketDraft, VerdictDraft

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from triage_cli.config.json_schema import NAME, accepts, or_null, schema_of
 from triage_cli.config.models import without_password
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind
-from triage_cli.domain.invisible import first_hiding
+from triage_cli.domain.hostile_text.invisible import first_hiding
 
 _SECRET = re.compile(
     r"(?i)(.*[_-])?(api_?key|key|secrets?|token|password|passwd|passphrase|credentials?|authorization)"

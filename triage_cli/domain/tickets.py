@@ -7,8 +7,8 @@ frozen dataclass, and its class a quarter at start-up. Times are ISO 8601 UTC wi
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self
 
-from triage_cli.domain import mail
 from triage_cli.domain.errors import TriageError
+from triage_cli.domain.mail import parts
 
 Status = Literal[
     "new", "classified", "needs_review", "failed", "waiting", "routing", "routed", "unroutable", "undeliverable",
@@ -90,8 +90,8 @@ class TicketDraft(NamedTuple):
     @property
     def text(self) -> str:
         """Return what a classifier would read of it."""
-        found = mail.mail_of(self.extra)
-        return text_of(self.subject, mail.without(self.description, found.left_out if found else ()))
+        found = parts.mail_of(self.extra)
+        return text_of(self.subject, parts.without(self.description, found.left_out if found else ()))
 
 
 class Rejected(NamedTuple):
@@ -179,7 +179,7 @@ class Ticket(NamedTuple):
     @property
     def body(self) -> str | None:
         """Return what a classifier reads of the description: of a mail no quotes, no signature and no banner."""
-        return mail.without(self.description, mail.left_out(self.extra))
+        return parts.without(self.description, parts.left_out(self.extra))
 
     @property
     def text(self) -> str:

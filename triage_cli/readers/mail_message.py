@@ -16,7 +16,7 @@ from email.utils import getaddresses, parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
-from triage_cli.domain.mail import MAIL, Mail
+from triage_cli.domain.mail.parts import MAIL, Mail
 from triage_cli.domain.tickets import TicketDraft
 from triage_cli.readers import mail_html, mail_quotes
 from triage_cli.readers.decoding import LONGEST, decoded

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
 
-from triage_cli.domain.mail import Span
+from triage_cli.domain.mail.parts import Span
 
 # So many of a mail's first lines, and of each so many characters.
 _LINES, _WIDTH = 300, 300

@@ -9,7 +9,7 @@ from typing import Any
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Calibration, Classification, Labelled, ModelVersion
-from triage_cli.domain.mail import left_out, without
+from triage_cli.domain.mail.parts import left_out, without
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import text_of

@@ -16,8 +16,8 @@ from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS, wo
 from triage_cli.classifiers.embedded.weights import METHOD, Model, described, fingerprint
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.invisible import is_plain
-from triage_cli.domain.prompt_injection import Suspicion
+from triage_cli.domain.hostile_text.invisible import is_plain
+from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.budget import Budget

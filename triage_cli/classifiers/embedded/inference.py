@@ -18,7 +18,7 @@ from triage_cli.classifiers.embedded.tokens import (
     words_of,
 )
 from triage_cli.classifiers.embedded.weights import Floats, Integers, Model
-from triage_cli.domain.prompt_injection import Suspicion
+from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 
 LENGTH_DIMENSIONS = 64  # of a vector, enough to measure its length (the vectors were trained to be cut off)
 SHORTENED = 0.55  # their share of the whole length

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from triage_cli.classifiers.examples import examples_of
-from triage_cli.domain.invisible import readable
+from triage_cli.domain.hostile_text.invisible import readable
 from triage_cli.domain.tickets import Category
 
 VERSION = "1"  # to be increased with every change of the prompt, so that older answers are not reused

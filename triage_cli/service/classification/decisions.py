@@ -7,7 +7,7 @@ from triage_cli.domain import ids
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Answer, Classification, Decided, Decision, Standing, Unfinished
 from triage_cli.domain.errors import AnswerError, TriageError
-from triage_cli.domain.prompt_injection import Suspicion
+from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.routing import SETTLED, woken
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import decision_data

@@ -5,12 +5,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import NamedTuple
 
-from triage_cli.domain import dedup, ids, mail_threads
+from triage_cli.domain import dedup, ids
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.dedup import Identified, RewriteGuard
 from triage_cli.domain.errors import RowError, TriageError, UnavailableError
+from triage_cli.domain.mail import threads
 from triage_cli.domain.occurrences import OccurrenceCounter
 from triage_cli.domain.routing import woken
 from triage_cli.domain.runs import Action, Outcome
@@ -65,7 +66,7 @@ class Intake:
         """
         with closing(OccurrenceCounter()) as seen, ThreadPoolExecutor(1, "saver") as saver:
             saving: tuple[_Batch, Future[list[Conflict | None]]] | None = None
-            for chunk in mail_threads.apart(bounded(drafts)):
+            for chunk in threads.apart(bounded(drafts)):
                 try:
                     batch = self._batch(chunk, seen, saving[0].changed if saving else {})
                 except TriageError:
@@ -250,13 +251,13 @@ class Intake:
     def _joined(self, item: Identified, known: Ticket, at: str) -> _Decided:
         """Return what becomes of a mail whose thread has a ticket."""
         try:
-            ticket = mail_threads.joined(known, item)
+            ticket = threads.joined(known, item)
         except RowError as error:
             return Action.REJECTED, None, None, error
         if ticket is None:
             return Action.UNCHANGED, known, None, None
         fields = dedup.changed_fields(known, ticket)
-        data = {"source": item.draft.source, "fields": fields, "mails": mail_threads.length(ticket)}
+        data = {"source": item.draft.source, "fields": fields, "mails": threads.length(ticket)}
         return self._changed(Action.UPDATED, ticket, known.revision, data, at, None)
 
     def _changed(

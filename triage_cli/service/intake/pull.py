@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from triage_cli.domain import ids, mail_threads
+from triage_cli.domain import ids
 from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.mail import threads
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.sources import PullPlan, SourceCursor, SourcePage
 from triage_cli.domain.streams import bounded
@@ -73,7 +74,7 @@ class SourcePull:
         drafts = page.drafts if self._left is None else page.drafts[: self._left]
         if self._left is not None:
             self._left -= len(drafts)
-        return [*mail_threads.apart(bounded(drafts))] or [[]]
+        return [*threads.apart(bounded(drafts))] or [[]]
 
     def _pause(self, seconds: float, why: str) -> bool:
         left = self._stop.left

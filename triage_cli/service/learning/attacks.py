@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from triage_cli.domain.decisions import Answer, Unfinished
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.prompt_injection import Suspicion
+from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.ports.adapters import Classifier

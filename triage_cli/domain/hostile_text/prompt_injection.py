@@ -12,7 +12,7 @@ from itertools import accumulate
 from re import Pattern
 from typing import NamedTuple
 
-from triage_cli.domain.invisible import readings
+from triage_cli.domain.hostile_text.invisible import readings
 
 
 class _Sign(NamedTuple):

@@ -1,0 +1,1 @@
+"""Text that hides something, or addresses a language model."""
