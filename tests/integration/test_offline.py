@@ -154,14 +154,9 @@ def test_a_server_that_is_offline_answers_and_its_webhooks_wait(fitted: Cli, rec
     key = json.loads(fitted("keys", "create", "ada", "--role", "agent", "-o", "json").stdout)["key"]
     caught, site = fitted.folder / "caught.txt", fitted.folder / "site"
     site.mkdir()
-<<<<<<< ours
     (site / "sitecustomize.py").write_text(
         "from tests.support import caught_connections\n\ncaught_connections.at_start()\n"
     )
-=======
-    catching = "from tests.support import caught_connections\n\ncaught_connections.at_start()\n"
-    (site / "sitecustomize.py").write_text(catching)
->>>>>>> theirs
     fitted.env |= {VARIABLE: str(caught), "PYTHONPATH": f"{site}{os.pathsep}{ROOT}"}
     log = fitted.folder / "serve.log"
     with log.open("wb") as told:
