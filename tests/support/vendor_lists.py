@@ -154,7 +154,7 @@ def zammad(got: Got) -> Reply:
     path = urlsplit(got.path).path
     if path.startswith("/api/v1/ticket_articles/by_ticket/"):
         n = path.rpartition("/")[2]
-        return answered([{"body": f"D{n}", "type": "web"}, {"body": "a reply", "type": "note"}])
+        return answered([{"body": f"<div>D{n}<br></div>", "type": "web"}, {"body": "a reply", "type": "note"}])
     asked = query(got)
     condition = re.fullmatch(r"updated_at:\[(\S+) TO \*\]", asked["query"])
     if not condition or (asked.get("sort_by"), asked.get("order_by")) != ("updated_at", "asc"):
@@ -182,7 +182,7 @@ def intercom(got: Got) -> Reply:
     conversations = [
         {
             "id": str(n), "title": None, "state": "open", "created_at": 1_790_000_000, "updated_at": changed(n),
-            "source": {"type": "email", "subject": f"S{n}", "body": f"D{n}", "author": {"id": str(n % 2)}},
+            "source": {"type": "email", "subject": f"S{n}", "body": f"<p>D{n}</p>", "author": {"id": str(n % 2)}},
         }
         for n in found[at : at + SIZE]
     ]  # fmt: skip

@@ -52,7 +52,8 @@ class SourceSpec(NamedTuple):
 
     String leaves of `query`, `headers` and `body` are templates; `endpoint` follows the address. `details` is a request
     of its own for each item, whose answer stands in the item under that name. `extra` are the paths of what else is
-    kept of an item (None: everything), `numbers` the priorities that bare numbers mean.
+    kept of an item (None: everything), `numbers` the priorities that bare numbers mean, `html` the fields that hold
+    HTML and become text.
     """
 
     name: str
@@ -73,6 +74,7 @@ class SourceSpec(NamedTuple):
     fields: Mapping[str, tuple[str, ...]] = {}
     extra: tuple[str, ...] | None = None
     numbers: Mapping[str, str] = {}
+    html: tuple[str, ...] = ()
     verdict: str | None = None
     on_update: str = "new"
     timeout: float = 60

@@ -218,6 +218,7 @@ SOURCE: Mapping[str, Field] = {
     "fields": Field(_fields, ITEMS, needed=True),
     "extra": Field(several(text), ITEMS),
     "numbers": Field(_numbers, ITEMS),
+    "html": Field(several(one_of("subject", "description")), ITEMS),
     "verdict": Field(text, ITEMS),
     "on_update": Field(one_of("new", "keep")),
 }

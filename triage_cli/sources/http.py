@@ -77,9 +77,11 @@ class HttpSource:
                 walk, resumed = walk._replace(place=None, pages=0), False
                 continue
             resumed = False
-            page, items = self._page(answer, request.url)
+            page, items, changes = self._page(answer, request.url)
             size = len(answer.body) // (len(items) or 1)
-            drafts = list(self._drafts(exchange, items, size, row, pause))
+            drafts = self._drafts(exchange, items, changes, size, row, pause)
+            if drafts is None:
+                return
             row += len(drafts)
             now = int(self._clock())
             self._look_at(page, now)
@@ -147,7 +149,8 @@ class HttpSource:
                     return max(0.0, int(value) - now) if len(value) > 8 else float(value)
         return None
 
-    def _page(self, answer: HttpAnswer, url: str) -> tuple[Page, list[Any]]:
+    def _page(self, answer: HttpAnswer, url: str) -> tuple[Page, list[Any], list[str | None]]:
+        """Return a page, its items, and when each was changed."""
         try:
             value = json.loads(answer.body)
         except (ValueError, RecursionError) as error:
@@ -159,34 +162,38 @@ class HttpSource:
             there = ", ".join(list(value)[:10]) if isinstance(value, Mapping) else type(value).__name__
             place = f'at "{self._spec.items}"' if self._spec.items else "at the top"
             raise InputError(f"{self.name}: the answer has no list {place} (it has {there})", hint="check items")
-        changed = [seconds(at) for item in items if (at := self._items.changed(item))]
+        changes = [self._items.changed(item) for item in items]
+        changed = [seconds(at) for at in changes if at]
         ascending = all(a <= b for a, b in pairwise(changed))
         newest = max(changed, default=None)
-        return Page(value, url, answer.headers.get("link", ""), len(items), newest, ascending), items
+        return Page(value, url, answer.headers.get("link", ""), len(items), newest, ascending), items, changes
 
     def _drafts(
-        self, exchange: Exchange, items: Sequence[Any], size: int, row: int, pause: Pause
-    ) -> Iterator[TicketDraft | Rejected]:
-        """Yield the drafts of a page; of an item that stands there twice the last."""
-        last = {self._items.id_of(item): n for n, item in enumerate(items)}
-        for number, item in enumerate(items):
+        self, exchange: Exchange, items: Sequence[Any], changes: Sequence[str | None], size: int, row: int, pause: Pause
+    ) -> list[TicketDraft | Rejected] | None:
+        """Return the drafts of a page, None where the pull is to stop before it knows all about its items."""
+        drafts: list[TicketDraft | Rejected] = []
+        for item, changed in zip(items, changes, strict=True):
             if not self._items.takes(item):
                 continue
-            external_id = self._items.id_of(item)
-            if external_id is not None and last[external_id] != number:
-                continue
-            whole = self._detailed(exchange, item, pause) if self._spec.details and external_id is not None else item
-            yield self._items.read(whole, row, size)
-            row += 1
+            whole = item
+            if self._spec.details and isinstance(item, Mapping) and self._items.id_of(item) is not None:
+                whole = self._detailed(exchange, item, pause)
+                if whole is None:
+                    return None
+            drafts.append(self._items.read(whole, row + len(drafts), size, changed))
+        return drafts
 
-    def _detailed(self, exchange: Exchange, item: Mapping[str, Any], pause: Pause) -> Mapping[str, Any]:
-        """Return an item with the answer to its own request under `details`."""
+    def _detailed(self, exchange: Exchange, item: Mapping[str, Any], pause: Pause) -> Mapping[str, Any] | None:
+        """Return an item with the answer to its own request under `details`; None where the pull is to stop."""
         try:
             request = self._requests.details(item)
         except TemplateFailure as failure:
             raise UsageError(f"{self.name}: {failure}", hint="check details in the config") from failure
         answer = self._answer(exchange, request, pause, lenient=True)
-        if answer is None or answer.status >= 400:
+        if answer is None:
+            return None
+        if answer.status >= 400:
             return item
         try:
             return {**item, "details": json.loads(answer.body)}

@@ -32,8 +32,11 @@ class ItemReader:
     def _holds(value: object, accepted: Sequence[Any]) -> bool:
         return any(value is each if each is None or isinstance(each, bool) else value == each for each in accepted)
 
-    def read(self, item: object, row: int, size: int) -> TicketDraft | Rejected:
-        """Return the draft of an item, or why it can be none; `size` is about how many characters it holds."""
+    def read(self, item: object, row: int, size: int, changed: str | None = None) -> TicketDraft | Rejected:
+        """Return the draft of an item, or why it can be none; `size` is about how many characters it holds.
+
+        `changed` is when it was changed last.
+        """
         if not isinstance(item, Mapping):
             return self._rejected(item, row, "is no JSON object")
         fields = self._spec.fields
@@ -67,7 +70,7 @@ class ItemReader:
             _stated(lookup(item, self._spec.verdict)) if self._spec.verdict else None,
             silent=tuple(key for key in (*others, "created_at", "priority") if key not in extra),
             size=size,
-            changed_at=self.changed(item),
+            changed_at=changed,
         )
 
     def changed(self, item: object) -> str | None:
@@ -88,7 +91,12 @@ class ItemReader:
 
     def _text(self, item: object, field: str) -> str | None:
         paths = self._spec.fields.get(field, ())
-        return "#".join(part for path in paths if (part := _stated(lookup(item, path)))) or None
+        parts = [part for path in paths if (part := _stated(lookup(item, path)))]
+        if parts and field in self._spec.html:
+            from triage_cli.readers.mail_html import text_of as text_of_html
+
+            parts = [part for each in parts if (part := text_of_html(each).strip())]
+        return "#".join(parts) or None
 
     def _others(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """Return what else is kept of an item: what was chosen, else everything that is no field's and no cursor's."""
