@@ -1,4 +1,4 @@
-"""What answers, learns and delivers."""
+"""Ports of what answers, learns, delivers and reads: classifiers, batches, destinations, sources."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Protocol
@@ -13,29 +13,29 @@ from triage_cli.runtime.budget import Budget
 
 
 class Trainer(Protocol):
-    """Fits the embedded classifier to its categories and labelled texts."""
+    """Trains the embedded classifier on its categories and on texts with a verdict."""
 
     def built_in(self) -> bytes:
-        """Return the model of the categories alone."""
+        """Return the model that is trained on the categories alone."""
 
     def fit(self, labelled: Sequence[Labelled]) -> bytes:
-        """Return a model of the categories and labelled texts."""
+        """Return a model that is trained on the categories and on labelled texts."""
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
-        """Return what a model says of texts: a category and how sure it is."""
+        """Return a model's answers about texts: (category, confidence)."""
 
     def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
-        """Tell of texts whether a model has learned them."""
+        """Return for each text whether a model was trained on it."""
 
     def suits(self, weights: bytes) -> bool:
-        """Tell whether a model is for these categories, under their present or former names."""
+        """Return whether a model has these categories, under their present or former names."""
 
 
 class Classifier(Protocol):
     """Answers which category tickets belong to.
 
-    `fingerprint` names what it asks (model, prompt, categories), so that an answer can be reused, `fingerprints` all
-    that its steps ask; `appetite` is how many tickets it wants in a chunk.
+    `fingerprint` names the question (model, prompt, categories), so that an answer can be reused; `appetite` is the
+    number of tickets that it wants in a chunk.
     """
 
     name: str
@@ -44,26 +44,26 @@ class Classifier(Protocol):
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """Return all that its steps ask by."""
+        """Return the fingerprints of the questions that its steps ask."""
 
     def askings(self) -> tuple[QuestionSpec, ...]:
-        """Describe what is asked, for the record; a cascade asks in several ways."""
+        """Return the questions, for the record; a cascade asks several."""
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Answer in whatever order answers come, in chunks that may be empty: nothing yet.
+        """Yield outcomes in the order in which answers arrive; an empty chunk means that nothing has arrived yet.
 
-        An outcome's `item` is the ticket. A ticket's own failure is an `AnswerError` in its outcome; what stops the run
-        is raised, after what had finished was yielded. Once the budget is stopping, nothing new is begun. A call of a
-        provider is made once its worst case is set aside.
+        An outcome's `item` is the ticket. An `AnswerError` in an outcome concerns this ticket alone; an error that ends
+        the run is raised after the finished outcomes were yielded. Once the budget is stopping, no new call is made.
+        Before a paid call, its worst-case cost is reserved.
         """
 
 
 class Batcher(Protocol):
-    """Has a provider answer many questions within a day, for half the price.
+    """Has a provider answer many questions in one batch, within a day and for half the price.
 
-    `labels` are what can be answered, the one for no category last; `options` is what the requests leave out, as JSON;
-    `most_requests` and `most_bytes` bound one batch; `has_next` tells whether another paid step follows this one.
-    While the provider is waited for, `breathe` is called about once a second.
+    `labels` are the possible answers, "no category" last. One batch holds at most `most_requests` requests and
+    `most_bytes` bytes. `has_next` is true if another paid step of a cascade follows. `breathe` is called about once a
+    second while the provider is waited for.
     """
 
     name: str
@@ -77,44 +77,45 @@ class Batcher(Protocol):
 
     @property
     def options(self) -> str:
-        """Return what is left out of the requests, since the server objected to it."""
+        """Return which features the server refused, as JSON; requests leave them out."""
 
     def remember(self, options: str) -> None:
-        """Begin with what an earlier batch has taught."""
+        """Start with the refused features of an earlier batch."""
 
     def request(self, ticket: Ticket, batch_id: str, number: int) -> BatchRequest:
-        """Return the request about a ticket."""
+        """Return the request about a ticket, as a line of the batch."""
 
     def submit(self, batch: Batch, lines: IO[bytes], sending: Callable[[], bool]) -> str:
-        """Hand a batch over and return the provider's name for it.
+        """Send a batch and return the provider's id for it.
 
-        `sending` is called before the one step that cannot be taken back, and says whether it may be taken. Raises
-        `DoubtfulError` where the batch may have arrived all the same; after any other error it has not.
+        `sending` is called before the step that cannot be undone, and returns whether to take it. Raises
+        `UnknownOutcomeError` if the batch may have arrived; after any other error it has not.
         """
 
     def find(self, batch: Batch, known: frozenset[str]) -> str | None:
-        """Return the provider's name for a batch that may never have arrived; `known` are those of other batches.
+        """Return the provider's id for a batch that may not have arrived, or None.
 
-        Raises `DoubtfulError` where it cannot be told yet.
+        `known` are the ids of other batches. Raises `UnknownOutcomeError` if it is not certain yet.
         """
 
     def look(self, batch: Batch) -> BatchLook:
-        """Ask how far a batch is."""
+        """Return the progress of a batch."""
 
     def fetch(self, batch: Batch, into: IO[bytes]) -> None:
-        """Fetch the results of a batch that has ended, a line each."""
+        """Write the results of a batch that has ended to a file, one per line."""
 
     def results(self, batch: Batch, lines: Iterable[bytes], *, outage: bool) -> Iterator[BatchResult]:
-        """Read results; in an `outage` nothing was answered, so a request that failed is no fault of its ticket."""
+        """Yield the results; in an `outage` nothing was answered, so failed requests are to be repeated."""
 
     def answer(self, ticket: Ticket, item: BatchItem, batch: Batch, result: BatchResult) -> Outcome[Answer]:
-        """Return what a result says of a ticket."""
+        """Return the outcome of a result for a ticket, with tokens and the halved cost."""
 
 
 class Destination(Protocol):
-    """Takes deliveries: a file, a command, a webhook. `schedule` is the seconds to wait after each failed attempt.
+    """Takes deliveries: a file, a command, a webhook, a mail.
 
-    `workers` is how many it works on at once; it is handed twice as many.
+    `workers` deliveries are made at once, and twice as many are handed over. `schedule` holds the seconds to wait after
+    each failed attempt.
     """
 
     name: str
@@ -123,28 +124,34 @@ class Destination(Protocol):
     schedule: tuple[float, ...]
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Hand over; each outcome's `item` is the parcel. A failure is a `DeliveryError` in the outcome."""
+        """Attempt deliveries; an outcome's `item` is the `OutgoingDelivery`, and a failure is its `DeliveryError`.
+
+        An empty chunk of deliveries asks for the outcomes that are ready.
+        """
 
 
 class Pause(Protocol):
-    """Lets a source wait: for so many seconds, since something answered as `why` says."""
+    """Waits between two requests to a source: `seconds`, for the reason `why`, which users see."""
 
     def __call__(self, seconds: float, why: str) -> bool:
-        """Return True where the pull is to stop. Raises `UnavailableError` where its deadline comes before the end."""
+        """Return whether the pull is to stop.
+
+        Raises `UnavailableError` if its deadline comes before the end of the pause.
+        """
 
 
 class Source(Protocol):
-    """Hands over the tickets of a helpdesk or a mailbox, page by page; each draft has an `external_id`.
+    """Reads the tickets of a helpdesk or a mailbox, page by page; each draft has an `external_id`.
 
-    `name` is the source of its tickets; with `keeps_category` a changed text leaves the category that a ticket has.
+    `name` is the source of its tickets; with `keeps_category`, a ticket keeps its category when its text changes.
     """
 
     name: str
     keeps_category: bool
 
     def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
-        """Yield pages from a stored position on (None: from the beginning), or from the plan's time.
+        """Yield pages from a stored position (None: the beginning) or from the plan's time on.
 
-        A page's position is stored once all drafts up to it are; so a kill loses nothing. What cannot be read is a
-        `Rejected` among the drafts; raised is what ends the pull.
+        A page's position is stored after all drafts up to it, so nothing is lost if the process is killed. An
+        unreadable item is a `Rejected` among the drafts; an error that ends the pull is raised.
         """

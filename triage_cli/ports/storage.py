@@ -1,4 +1,4 @@
-"""What keeps tickets, answers, deliveries, keys, models and the audit log."""
+"""Ports of the stores: tickets, answers, deliveries, keys, models and the audit log."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
@@ -16,267 +16,275 @@ from triage_cli.domain.views import Gauges, History, Stats
 
 
 class ModelRegistry(Protocol):
-    """Keeps what was learned: versions of the embedded model, calibrations, answers given while evaluating."""
+    """Stores the versions of the embedded model, calibrations, and answers that evaluations paid for."""
 
     def active(self) -> ModelVersion | None:
-        """Return the version in use, None where it is the built-in model."""
+        """Return the version in use; None if it is the built-in model."""
 
     def versions(self) -> list[ModelVersion]:
         """Return all versions, newest first, without their weights."""
 
     def add_version(self, version: ModelVersion, event: Event) -> ModelVersion | None:
-        """Keep a version, and use it from here on; None where what it is based on is no longer the active one."""
+        """Store a version under the next number, and make it the active one.
+
+        Returns None if `based_on` is no longer the active version, since the new one was not compared with that.
+        """
 
     def step_back(self, event: Event) -> ModelVersion | None:
-        """Use the version that the active one is based on; raises `LookupError` where there is none."""
+        """Make the version active that the active one is based on; return it, or None for the built-in model.
+
+        Raises `LookupError` if the built-in model is in use already.
+        """
 
     def labelled(self) -> Iterator[Labelled]:
-        """Walk over the texts that a verdict holds for, oldest first."""
+        """Yield the texts of tickets with a verdict, oldest first."""
 
     def opinions(self) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
-        """Return what each machine last said of tickets that a person has decided: ticket to classifier to answer."""
+        """Return the last answer of each classifier about tickets with a verdict, by ticket id and classifier.
+
+        An answer is (category, confidence).
+        """
 
     def calibration(self, fingerprint: str) -> Calibration | None:
-        """Return the calibration of what is asked under this fingerprint."""
+        """Return the calibration for the question with this fingerprint, or None."""
 
     def calibrations(self) -> list[Calibration]:
         """Return all calibrations, newest first."""
 
     def keep_calibration(self, calibration: Calibration, event: Event) -> None:
-        """Keep a calibration in the place of an earlier one of the same fingerprint."""
+        """Store a calibration, replacing an earlier one with the same fingerprint."""
 
     def trials(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
-        """Return answers that were paid for while evaluating, by their key."""
+        """Return answers that earlier evaluations paid for, by answer key."""
 
     def keep_trials(self, answers: Sequence[Classification], lease: Lease) -> None:
-        """Keep answers that cost something, and what the run has spent so far."""
+        """Store paid answers, and what the run has spent so far."""
 
 
 class Store(Protocol):
-    """Keeps tickets, answers, deliveries and the audit log. `save` is the only write of a ticket."""
+    """Stores tickets, answers, deliveries and the audit log. Tickets are written by `save` alone."""
 
     def is_there(self) -> bool:
-        """Tell whether there is a database yet; looking makes none."""
+        """Return whether the database exists, without creating it."""
 
     def begin(self, run: Run) -> Run:
         """Record a run and start its lease."""
 
     def end(self, run: Run) -> None:
-        """Record how a run ended, and let go of what it held."""
+        """Record how a run ended, and free its tickets."""
 
     def exited(self, run_id: str, code: int) -> None:
         """Record the exit code of a run that has ended."""
 
     def renew(self, lease: Lease) -> None:
-        """Renew a run's lease, and record what it says of money."""
+        """Renew a run's lease and record what it has spent."""
 
     def hold(self, lease: Lease, ticket_ids: Sequence[str]) -> Held:
-        """Renew a run's lease and tell which of these tickets it holds. Raises `TakenOverError` where it was ended."""
+        """Renew a run's lease; return which of these tickets it holds. Raises `TakenOverError` if the run was ended."""
 
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
-        """Take hold of up to `limit` tickets that no live run holds, urgent first, then oldest."""
+        """Claim up to `limit` tickets that no live run holds, urgent first, then oldest."""
 
     def due(
         self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0, ids: Sequence[str] | None = None
     ) -> list[OutgoingDelivery]:
-        """Take hold of pending deliveries due within `horizon` seconds that no live run holds, all or these tickets'.
+        """Claim pending deliveries due within `horizon` seconds that no live run holds, the oldest first.
 
-        One whose ticket was given another category or text is left for the next decision where that one goes.
+        With `ids`, those of these tickets alone. A delivery is left out if its ticket has changed its category or text
+        since: the next decision supersedes it.
         """
 
     def owed(self, ids: Sequence[str] | None = None) -> list[str]:
-        """Return the destinations that have pending deliveries, of all tickets or of these."""
+        """Return the destinations with pending deliveries, of all tickets or of these."""
 
     def let_go(self, delivery_ids: Sequence[str], lease: Lease) -> None:
-        """Let go of deliveries that a run had in hand and has not begun: what it keeps may have arrived."""
+        """Free deliveries that a run claimed and did not start; those that it started may have arrived."""
 
     def switched_off(self) -> frozenset[str]:
-        """Return the destinations that said they are gone for good."""
+        """Return the destinations that are switched off, because they answered that they are gone for good."""
 
     def switch(self, destination: str, *, off: bool) -> None:
         """Switch a destination off, or on again."""
 
     def next_due(self, ids: Sequence[str] | None = None, *, but: Sequence[str] = ()) -> float | None:
-        """Return when the next delivery that may be sent falls due, in seconds since 1970.
+        """Return when the next delivery that may be sent is due, in seconds since 1970; None if there is none.
 
-        Of these tickets, or of all destinations but some.
+        With `ids`, of these tickets alone; `but` names destinations to leave out.
         """
 
     def save(
         self, changes: Sequence[Change], lease: Lease | None = None, cursor: SourceCursor | None = None
     ) -> list[Conflict | None]:
-        """Write changes and their events in one transaction; a refused one comes back as a `Conflict`.
+        """Write changes and their events in one transaction; returns a conflict for each ticket that has moved on.
 
-        `cursor` is how far a source is read once these changes are stored; it is written where none is refused.
+        `cursor` is the position of a source after these changes; it is stored if none of them is refused.
         """
 
     def cursor(self, source: str) -> SourceCursor | None:
-        """Return how far a source has been read; None where nothing was pulled from it yet."""
+        """Return how far a source has been read; None if nothing was pulled from it yet."""
 
     def runs(self, limit: int | None) -> Iterator[Run]:
-        """Walk over runs, the latest first; one that was killed has no end, but the exit code 137."""
+        """Yield runs, the latest first. A killed run has no end, and the exit code 137."""
 
     def set_aside(self, lease: Lease, amounts: Sequence[float], per_day: float | None) -> int:
-        """Renew a run's lease, record what it says of money, and set further sums aside, in USD; return how many.
+        """Renew a run's lease and set further sums aside, in USD and in order; return how many were set aside.
 
-        With `per_day`, in their order as many as keep what all runs spent in 24 hours or have set aside within it.
+        `per_day` is the budget of a day: it limits what all runs spent in 24 hours or have set aside.
         """
 
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
-        """Return earlier answers that cost something, by their key."""
+        """Return earlier answers of paid classifiers, by answer key."""
 
     def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
         """Return the stored tickets among these identities."""
 
     def answers(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
-        """Return what was answered about these tickets to these questions, oldest first."""
+        """Return all answers about these tickets to these questions, oldest first."""
 
     def renames(self) -> Iterator[Renamed]:
-        """Walk over the renames of categories that were carried out."""
+        """Yield the renames that were carried out."""
 
     def bears(self, name: str) -> bool:
-        """Tell whether any ticket is, or is thought to be, of a category of this name."""
+        """Return whether any ticket has this name as its category, or as the suggestion that a review waits for."""
 
     def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
-        """Let everything of a category follow to its new name, `destination` that of the same name too."""
+        """Rename a category in all tables, with `destination` also the destination of that name; return the counts."""
 
     def note_asking(self, asking: QuestionSpec) -> None:
-        """Record what is asked, once per fingerprint."""
+        """Record a question, once per fingerprint."""
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Walk over tickets, newest first or urgent first; with ids, in their order."""
+        """Yield tickets in the order of the selection, or of its ids if it has some."""
 
     def named(self, name: str, limit: int) -> list[Ticket]:
         """Return the tickets with this id, ending (6 or more characters) or external id, newest first."""
 
     def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
-        """Return these answers by their id."""
+        """Return these answers, by classification id."""
 
     def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
-        """Return what each ticket's destinations are owed, in the order in which that was decided."""
+        """Return the deliveries of each of these tickets, in the order of its decisions."""
 
     def history(self, ticket_id: str) -> History:
-        """Return everything known of one ticket."""
+        """Return a ticket with its answers, deliveries, attempts, events and questions."""
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
-        """Walk over the audit log, oldest first."""
+        """Yield events, oldest first; with a limit, the newest of them."""
 
     def stats(self) -> Stats:
         """Return the counts of the whole store."""
 
     def head(self) -> Head:
-        """Return where the audit log ends, as the store believes."""
+        """Return the head of the audit log that the database records."""
 
     def erase(self, ticket_ids: Sequence[str]) -> None:
-        """Blank what is known of tickets outside of their own row."""
+        """Erase the text of tickets from all tables but `tickets`. Repeating it changes nothing."""
 
     def scrub(self) -> None:
-        """Leave no trace of what was erased or overwritten."""
+        """Remove remains of erased text from the storage, as far as the store can."""
 
     def forgot(self) -> bool:
-        """Tell whether anybody may have been forgotten here: cheap, and so asked again and again."""
+        """Return whether any ticket may have been forgotten; a cheap query."""
 
     def hold_batches(self, lease: Lease) -> list[Batch]:
-        """Take hold of the batches that are not settled and that no live run holds, oldest first."""
+        """Claim the batches that are not settled and that no live run holds; return them, oldest first."""
 
     def open_batch(self, batch: Batch, event: Event) -> None:
-        """Record that a batch is being gathered, before the provider is told of it."""
+        """Record a new batch, before anything is sent to the provider."""
 
     def advance_batch(self, batch: Batch, was: str, event: Event | None, lease: Lease) -> bool:
-        """Bring a batch into its next state, unless it is no longer in the state `was` or another run has taken it."""
+        """Write a batch's next state; return False if it is no longer in the state `was`, or another run holds it."""
 
     def batch_items(
         self, batch_id: str, numbers: Sequence[int] | None = None, *, limit: int | None = None
     ) -> list[BatchItem]:
-        """Return items that wait in a batch, those of these requests or the first ones, in their order."""
+        """Return items that wait in a batch, by number: those with these numbers, or the first `limit`."""
 
     def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
-        """Return the open requests that ask these questions already by key: batch, number, and the tickets there."""
+        """Return the open requests with these answer keys, by key: batch id, request number, ids of waiting tickets."""
 
     def provider_ids(self) -> frozenset[str]:
-        """Return the names that providers gave to our batches."""
+        """Return the ids that providers gave to the batches."""
 
     def batch_options(self, fingerprint: str) -> str | None:
-        """Return what was last left out of requests that ask this."""
+        """Return the options that the last batch with this question left out, or None."""
 
     def model(self, fingerprint: str) -> bytes | None:
-        """Return the weights kept under a fingerprint."""
+        """Return the weights that are stored under a fingerprint, or None."""
 
     def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
-        """Keep weights under a fingerprint."""
+        """Store the weights of a model under its fingerprint."""
 
 
 class AuditLogReader(Protocol):
-    """Reads the audit log in one snapshot, so that it can be verified, also where somebody has altered it.
-
-    `place` says where the store keeps a head apart from the log, `mend` the command that writes it anew.
-    """
+    """Reads the audit log in one snapshot for verification, even if somebody has altered it."""
 
     @property
     def place(self) -> str:
-        """Return where the head is kept, as the end of a sentence."""
+        """Return where the head is kept apart from the log, as the end of a sentence."""
 
     @property
     def mend(self) -> str:
-        """Return the command that keeps today's head there."""
+        """Return the command that stores the present head there."""
 
     def recorded_head(self) -> tuple[Head, str | None]:
-        """Return the head that the store itself tells, and the mark of the key it was written with."""
+        """Return the head that the database records, and the mark of the key that it was written with."""
 
     def kept(self) -> Head | None:
-        """Return the head that is kept apart from the store, if any. Raises `CheckError` where it is damaged."""
+        """Return the head that is kept apart from the log, or None. Raises `CheckError` if it is damaged."""
 
     def events(self) -> Iterator[LoggedEvent]:
-        """Walk over the whole log in the order of `seq`; `prev` is not looked at."""
+        """Yield all events in the order of `seq`, without following `prev`."""
 
     def strays(self) -> Iterator[str]:
-        """Tell what in the tables no event accounts for, each as the end of a sentence."""
+        """Yield a sentence for each thing in the tables that no event explains."""
 
 
 class ApiAccessStore(Protocol):
-    """Keeps the keys of the HTTP API and what keeps their callers within bounds, for all its processes together."""
+    """Stores the API's keys, rate limits and idempotent requests, for all its processes together."""
 
     def add_key(self, key: ApiKey) -> None:
-        """Record a new key. Raises `UsageError` where the name is taken: the audit log names its actors by it."""
+        """Record a new key. Raises `UsageError` if the name is taken: the audit log names its actors by it."""
 
     def keys(self) -> list[ApiKey]:
-        """Return all keys, also those that were revoked, oldest first."""
+        """Return all keys, oldest first; revoked ones too."""
 
     def revoke(self, name: str) -> ApiKey:
-        """Revoke the key of this name. Raises `NotFoundError`."""
+        """Revoke the key of this name, and return it. Raises `NotFoundError`."""
 
     def key(self, key_id: str) -> ApiKey | None:
-        """Return a key."""
+        """Return the key with this id, or None."""
 
     def touch(self, key_id: str) -> None:
-        """Note that a key was used just now."""
+        """Record that a key was used now."""
 
     def permits(self, key_id: str, tokens: int, per_minute: int, burst: int) -> float:
-        """Take permits for so many requests; return 0, or where they are not to be had the seconds until they are."""
+        """Take permits for so many tokens and return 0, or take none and return the seconds until they are free."""
 
     def open(self, key_id: str, key: str, body_hash: str, seconds: float) -> StoredResponse | None:
-        """Begin a request under an idempotency key: None, it is the caller's for so many seconds; else the other one.
+        """Begin a request under an idempotency key; return the earlier request with this key, if there is one.
 
-        A request that was given up on, since its time is over, is the next caller's if its body is the same.
+        None means that the caller holds the key for `seconds`. A request whose time has passed is taken over by the
+        next caller with the same body.
         """
 
     def close(self, key_id: str, key: str, status: int, answer: str) -> None:
-        """Keep the answer to a request."""
+        """Store the response to a request."""
 
     def renew(self, key_id: str, key: str, seconds: float) -> None:
-        """Say that a request is still at work, for so many seconds more."""
+        """Renew the lease of a request that is still being processed, for `seconds`."""
 
     def give_up(self, key_id: str, key: str) -> None:
-        """Forget a request that came to nothing."""
+        """Free the idempotency key of a request that failed."""
 
     def hook_ticket(self, source: str, hook_id: str) -> str | None:
-        """Return the ticket of an event that has come before; None where it has not, or nobody noted its ticket."""
+        """Return the ticket of a webhook event that was processed before; None if there is none."""
 
     def note_hook(self, source: str, hook_id: str, ticket_id: str) -> None:
-        """Note that an event has come and is done, and which ticket it made or changed."""
+        """Record that a webhook event was processed, and which ticket it created or changed."""
 
     def gauges(self) -> Gauges:
-        """Count what a monitor watches."""
+        """Return the counts that `/metrics` shows."""
 
     def ping(self) -> None:
         """Raise where the database does not answer."""

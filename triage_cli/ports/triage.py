@@ -1,4 +1,4 @@
-"""The use cases, as the command line, the API and agents see them: local or on another instance."""
+"""The use cases, as the command line, the API and agents call them: in this process or on another instance."""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol
@@ -12,62 +12,64 @@ from triage_cli.domain.views import History, Stats, Why
 
 
 class Triage(Protocol):
-    """All a user can do. A light object, one a command or request: it knows its actor and can be told to stop."""
+    """All that a user can do. A light object, made for each command or request; it knows its actor and can be stopped."""
 
     def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
         """Store drafts; one outcome each, in order."""
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
-        """Ask a classifier about tickets."""
+        """Classify tickets and record the decisions."""
 
     def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
-        """Send tickets where the routing map says, and deliver what is due."""
+        """Route tickets by the routing map, then deliver what is due."""
 
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
-        """Create, classify and route in one pass; no outcome comes more than `streams.WINDOW` rows after its turn."""
+        """Create, classify and route in one pass. An outcome is at most `streams.WINDOW` rows out of order."""
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
-        """Ask again about tickets that a machine decided; answers are kept as proposals, and hold where asked to.
+        """Classify tickets again that no person decided; answers are stored as proposals.
 
-        Raises `CheckError`, with nothing changed, where more would flip than the plan allows.
+        They are applied if the plan says so. Raises `CheckError`, with nothing changed, if more tickets would flip than
+        the plan allows.
         """
 
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
-        """Give a person's categories, or take them back; one outcome each, in order.
+        """Set categories by hand, or clear them; one outcome each, in order.
 
-        `did` is `verdict`, `cleared`, `unchanged` or `rejected`: no such ticket or category, as a `RowError`.
+        `action` is `verdict`, `cleared`, `unchanged` or `rejected`; a rejected one has a `RowError`: no such ticket or
+        category.
         """
 
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get."""
 
     def runs(self, limit: int | None) -> Iterator[Run]:
-        """Walk over the bulk commands, the latest first."""
+        """Yield the bulk commands, the latest first."""
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Walk over tickets, newest first, or in the order of review."""
+        """Yield tickets, newest first, or in the order of review."""
 
     def resolve(self, name: str) -> str:
-        """Return the id of the one ticket of this name. Raises `NotFoundError` or `AmbiguousError`."""
+        """Return the id of the only ticket with this name. Raises `NotFoundError` or `AmbiguousError`."""
 
     def history(self, name: str) -> History:
-        """Return everything known of one ticket."""
+        """Return a ticket with its answers, deliveries, attempts, events and questions."""
 
     def why(self, name: str) -> Why:
-        """Tell how a ticket was decided."""
+        """Return how a ticket was decided."""
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
-        """Walk over the audit log, oldest first."""
+        """Yield the events of the audit log, oldest first."""
 
     def stats(self) -> Stats:
         """Return the counts of the whole store."""
 
     def audit_head(self) -> Head:
-        """Return where the audit log ends."""
+        """Return the head of the audit log."""
 
     @property
     def spent(self) -> float:
-        """Return what was spent by this object so far, in USD."""
+        """Return what this object has spent so far, in USD."""
 
     def stop(self) -> None:
-        """Take no new work; what is in flight ends and is kept."""
+        """Stop taking new work; what is in flight is completed and saved."""

@@ -135,7 +135,7 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         return self._answers(self.database.read(queries.ANSWERS, values))
 
     def history(self, ticket_id: str) -> History:
-        """Return values ticket with its answers, deliveries, attempts, events and questions."""
+        """Return a ticket with its answers, deliveries, attempts, events and questions."""
         values = (ticket_id,)
         ticket = Ticket(*self.database.read("select * from tickets where ticket_id = ?", values)[0])
         answers = tuple(self._answers(self.database.read(queries.ANSWERS_OF, values)))
