@@ -12,7 +12,7 @@ from triage_cli.domain.views import History, Stats, Why
 
 
 class Triage(Protocol):
-    """All that a user can do. A light object, made for each command or request; it knows its actor and can be stopped."""
+    """All that a user can do. A light object, made for each command or request, that knows its actor."""
 
     def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
         """Store drafts; one outcome each, in order."""
