@@ -19,6 +19,7 @@ from triage_cli.domain.audit import Event, EventQuery, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Delivery, RoutePlan, Rule
 from triage_cli.domain.explain import explain
+from triage_cli.domain.paths import lookup
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import chunked, in_order
 from triage_cli.domain.tickets import URGENCY, Selection, Ticket, TicketDraft
@@ -578,3 +579,19 @@ def test_why_does_not_say_that_a_late_answer_holds(world: World) -> None:
     assert told[0] == "Ticket IDIDIDID (T-1) is General, because a person said so; status classified."
     assert told[-2] == "TIME  That came late: the ticket had moved on meanwhile, so it changed nothing."
     assert not any("so it holds" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("a.0.id", 360012),
+        ("a.360012.value", "x"),
+        ("a.1.value", "y"),
+        ("a.7.value", "y"),
+        ("a.9.value", None),
+        ("b.key", None),
+        ("c", None),
+    ],
+)
+def test_a_path_picks_by_key_by_index_and_else_by_id(path: str, value: object) -> None:
+    assert lookup({"a": [{"id": 360012, "value": "x"}, {"id": "7", "value": "y"}], "b": ["key"]}, path) == value

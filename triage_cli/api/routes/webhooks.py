@@ -19,7 +19,7 @@ from triage_cli.api.idempotency import Done, reply
 from triage_cli.api.routes.tickets import created, draft
 from triage_cli.api.schemas import requests, responses
 from triage_cli.domain.errors import NotFoundError, UnauthenticatedError, UsageError
-from triage_cli.domain.paths import lookup
+from triage_cli.domain.paths import joined_id, lookup
 from triage_cli.domain.runs import Action
 from triage_cli.domain.serialization import ticket_record
 from triage_cli.domain.tickets import Selection
@@ -131,9 +131,7 @@ def _joined(event: object, field: str, paths: Sequence[str]) -> str | None:
             f"the event has no {missing[0]}, which is a part of its external_id",
             hint="check fields of this webhook in the config",
         )
-    # Only the last part may hold the sign between them, so that no two events of different parts have one id.
-    *before, last = texts.values()
-    return "#".join([*(part.replace("%", "%25").replace("#", "%23") for part in before), last])
+    return joined_id(list(texts.values()))
 
 
 def _at(value: Any, path: str) -> str | None:
