@@ -96,19 +96,19 @@ def test_what_is_on_its_way_to_a_destination_is_bounded_too(
     (delivery,) = world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
     parcel, now = OutgoingDelivery(delivery._replace(destination="a"), ticket._replace(description="x" * MB)), 0.0
     post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: now)
-    number = dispatcher.ROOM_BYTES // MB
+    number = dispatcher.QUEUE_BYTES // MB
     post.put([parcel] * (number - 1))
     assert (post.full, post.room("a") > 0) == (False, True)
     post.put([parcel])
     assert (post.full, post.room("a")) == (True, 0)
-    now = dispatcher.STUCK + 1
+    now = dispatcher.STUCK_SECONDS + 1
     assert not post.full
-    post.put([parcel] * (dispatcher.KEPT_BYTES // MB - number))
+    post.put([parcel] * (dispatcher.STUCK_QUEUE_BYTES // MB - number))
     assert post.full
     now = 0.0
     while post.open:
         post.collect()
-    assert (post.full, post.room("a")) == (False, dispatcher.ROOM)
+    assert (post.full, post.room("a")) == (False, dispatcher.QUEUE_LIMIT)
 
 
 def test_an_import_of_long_rows_takes_no_more_memory_than_others(tmp_path: Path) -> None:

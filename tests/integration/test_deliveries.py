@@ -53,7 +53,7 @@ def test_one_dead_among_three_takes_nothing_from_the_others(world: World, three:
 def test_one_that_hangs_does_not_stop_the_others(
     world: World, three: dict[str, FakeDestination], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "STUCK", 0.05)
+    monkeypatch.setattr(dispatcher, "STUCK_SECONDS", 0.05)
     three["b"].hangs = True
     triage = world.triage()
     seen: Counter[str] = Counter()
@@ -301,7 +301,7 @@ def test_show_lists_failed_attempts_with_status_time_and_error(cli: Cli, receive
 def test_what_a_destination_was_not_handed_is_not_begun_once_told_to_stop(
     world: World, three: dict[str, FakeDestination], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "STUCK", 0.0)
+    monkeypatch.setattr(dispatcher, "STUCK_SECONDS", 0.0)
     three["a"].hangs = True
     triage, seen = world.triage(), 0
     for outcome in triage.run(drafts(600), ClassifyPlan()):
@@ -328,11 +328,11 @@ def test_one_that_hangs_is_passed_by_while_few_of_its_parcels_are_kept(
     (found,) = world.store.deliveries([ticket.ticket_id]).values()
     parcel, now = OutgoingDelivery(found[0]._replace(destination="a"), ticket), 0.0
     post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: now)
-    post.put([parcel] * dispatcher.ROOM)
+    post.put([parcel] * dispatcher.QUEUE_LIMIT)
     assert post.full
-    now = dispatcher.STUCK + 1
+    now = dispatcher.STUCK_SECONDS + 1
     assert not post.full
-    post.put([parcel] * (dispatcher.KEPT - dispatcher.ROOM))
+    post.put([parcel] * (dispatcher.STUCK_QUEUE_LIMIT - dispatcher.QUEUE_LIMIT))
     assert post.full
 
 
@@ -542,7 +542,7 @@ def taken_over(
 
 def told(run: tuple[AttemptRecorder, OutgoingDelivery], error: DeliveryError | None = None) -> None:
     attempts, parcel = run
-    attempts.tell([Outcome(0, Action.DELIVERED, Receipt(None if error else 200), error, parcel)], RetryPolicy(2))
+    attempts.record([Outcome(0, Action.DELIVERED, Receipt(None if error else 200), error, parcel)], RetryPolicy(2))
 
 
 @pytest.mark.usefixtures("three")
@@ -615,4 +615,4 @@ def test_a_success_has_a_destination_s_failures_counted_anew(world: World, three
     while post.open:
         parked += [parcel for arrived in post.collect() for parcel in arrived.parked]
     assert (len(three["a"].got), parked) == (number, [])
-    assert post.room("a") == dispatcher.ROOM
+    assert post.room("a") == dispatcher.QUEUE_LIMIT

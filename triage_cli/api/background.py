@@ -117,7 +117,7 @@ class Worker:
 
     def _send_due(self) -> None:
         owing, self._owing = self._owing, False
-        alone = {*self._circuits.left_alone(), *self._parts.map.offline}
+        alone = {*self._circuits.paused(), *self._parts.map.offline}
         at = self._parts.store.next_due(but=tuple(alone))
         early = at is not None and (at > time.time() - LOOK or time.monotonic() < self._send_after)
         if at is None or (early and not owing):

@@ -12,59 +12,59 @@ from triage_cli.domain.streams import BYTES
 from triage_cli.ports.adapters import Destination
 from triage_cli.runtime.circuit import Circuit
 
-# So many parcels of one destination are in hand at most, and about so many characters of their tickets.
-ROOM = 500
-ROOM_BYTES = 2 * BYTES
-# A destination that failed so often in a row is left alone for so many seconds; then one parcel tries.
+# The most deliveries that one destination's queue holds, and about the most characters of their tickets.
+QUEUE_LIMIT = 500
+QUEUE_BYTES = 2 * BYTES
+# After FAILURES failures in a row, a destination is paused for PAUSE seconds; then one delivery is a probe.
 FAILURES = 10
 PAUSE = 30.0
-# A full line that brought nothing for so many seconds is passed by.
-STUCK = 2.0
-# But only while fewer than so many of its parcels, and characters, are kept in memory.
-KEPT = 5_000
-KEPT_BYTES = 8 * BYTES
-# Between two looks at lines that have nothing yet.
-BREATH = 0.003
+# A queue without an outcome for so many seconds is stuck: a full one no longer delays the other destinations.
+STUCK_SECONDS = 2.0
+# The most deliveries and characters that a stuck queue holds, since they are kept in memory.
+STUCK_QUEUE_LIMIT = 5_000
+STUCK_QUEUE_BYTES = 8 * BYTES
+# Seconds between two polls of queues that have no outcome yet.
+POLL_SECONDS = 0.003
 
 
-class DeliveryBatch(NamedTuple):
-    """What came back from a destination; `parked` parcels were not tried.
+class QueueResults(NamedTuple):
+    """Outcomes that a destination's queue returned, and its `parked` deliveries, which were not attempted.
 
-    It is being left alone, or it cannot be opened as it is configured, or we have no more descriptors or memory
-    (`trouble`): that costs no attempt.
+    Deliveries are parked while the destination is paused, and if it cannot be opened as it is configured or this
+    process has no descriptors or memory left (`parked_because`). Parking uses up no attempt.
     """
 
     destination: Destination | None
     outcomes: Sequence[Outcome[Receipt]]
     parked: Sequence[OutgoingDelivery] = ()
-    trouble: TriageError | None = None
+    parked_because: TriageError | None = None
 
 
 class DestinationBreakers:
-    """Which destinations are left alone. Each run finds out for itself, but those that follow each other share it."""
+    """The circuit breakers of the destinations. A run starts with none; runs of one server share them."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._circuits: dict[str, Circuit] = {}
 
-    def left_alone(self) -> list[str]:
-        """Name the destinations that are left alone just now."""
+    def paused(self) -> list[str]:
+        """Return the destinations that are paused."""
         return [name for name in self._circuits if self.is_open(name)]
 
     def is_open(self, name: str) -> bool:
-        """Tell whether a destination is left alone just now."""
+        """Return whether a destination is paused."""
         return name in self._circuits and self._circuits[name].is_open(self._clock())
 
     def is_failing(self, name: str) -> bool:
-        """Tell whether it has failed so often that one parcel is to try."""
+        """Return whether a destination has failed so often that only a single delivery is to be attempted."""
         return name in self._circuits and self._circuits[name].is_failing
 
     def judge(self, name: str, outcomes: Iterable[Outcome[Receipt]]) -> None:
-        """Count how it went."""
+        """Count the results of attempts, in order."""
         self._circuit(name).judge((outcome.error is not None for outcome in outcomes), self._clock())
 
-    def leave(self, name: str) -> None:
-        """Leave a destination alone for a while."""
+    def pause(self, name: str) -> None:
+        """Pause a destination for `PAUSE` seconds."""
         self._circuit(name).rest(self._clock())
 
     def _circuit(self, name: str) -> Circuit:
@@ -72,68 +72,75 @@ class DestinationBreakers:
 
 
 class Dispatcher:
-    """Hands parcels to destinations side by side. Not thread-safe: one a run."""
+    """Hands deliveries to several destinations at the same time. Not thread-safe: each run has its own."""
 
     def __init__(
         self,
         opener: Callable[[str], Destination],
         off: frozenset[str] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
-        circuits: DestinationBreakers | None = None,
+        breakers: DestinationBreakers | None = None,
     ) -> None:
         self._opener = opener
         self._off = off
         self._clock = clock
-        self._circuits = circuits or DestinationBreakers(clock)
-        self._lines: dict[str, _DestinationQueue] = {}
+        self._breakers = breakers or DestinationBreakers(clock)
+        self._queues: dict[str, _DestinationQueue] = {}
         self._stopped = False
 
     @property
     def open(self) -> int:
-        """Return how many parcels are in hand."""
-        return sum(line.open for line in self._lines.values())
+        """Return the number of deliveries that are queued or being attempted."""
+        return sum(queue.open for queue in self._queues.values())
 
     def room(self, name: str) -> int:
-        """Return how many parcels a destination has room for: none while it is left alone."""
-        line = self._lines.get(name)
-        if self._circuits.is_open(name) or (line is not None and line.closed):
+        """Return how many more deliveries a destination's queue takes: none while the destination is paused."""
+        queue = self._queues.get(name)
+        if self._breakers.is_open(name) or (queue is not None and queue.closed):
             return 0
-        if line is None:
-            return ROOM
-        return 0 if line.size >= ROOM_BYTES else max(0, ROOM - line.open)
+        if queue is None:
+            return QUEUE_LIMIT
+        return 0 if queue.size >= QUEUE_BYTES else max(0, QUEUE_LIMIT - queue.open)
 
     @property
     def full(self) -> bool:
-        """Tell whether some line is full, and moves or has grown so long that it is to be waited for."""
+        """Return whether a queue is so full that the caller must wait for outcomes before it adds more.
+
+        A stuck queue may grow further, up to its own limit, so that it does not delay the other destinations.
+        """
         return any(
-            line.open >= KEPT or line.size >= KEPT_BYTES if line.stuck else line.open >= ROOM or line.size >= ROOM_BYTES
-            for line in self._lines.values()
+            queue.open >= STUCK_QUEUE_LIMIT or queue.size >= STUCK_QUEUE_BYTES
+            if queue.stuck
+            else queue.open >= QUEUE_LIMIT or queue.size >= QUEUE_BYTES
+            for queue in self._queues.values()
         )
 
-    def put(self, parcels: Iterable[OutgoingDelivery]) -> None:
-        """Take parcels in hand."""
-        for parcel in parcels:
-            name = parcel.delivery.destination
-            if name not in self._lines:
+    def put(self, to_send: Iterable[OutgoingDelivery]) -> None:
+        """Add deliveries to the queues of their destinations."""
+        for outgoing in to_send:
+            name = outgoing.delivery.destination
+            if name not in self._queues:
                 opener = _switched_off if name in self._off else self._opener
-                self._lines[name] = _DestinationQueue(name, opener, self._clock, self._circuits)
-            self._lines[name].add(parcel)
+                self._queues[name] = _DestinationQueue(name, opener, self._clock, self._breakers)
+            self._queues[name].add(outgoing)
 
-    def collect(self) -> list[DeliveryBatch]:
-        """Return what has come back; where nothing has, after a short breath."""
-        arrived = [got for line in self._lines.values() if line.open for got in line.collect(parking=self._stopped)]
-        if not arrived and self.open:
-            time.sleep(BREATH)
-        return arrived
+    def collect(self) -> list[QueueResults]:
+        """Return the outcomes that are ready; if there are none, sleep for a moment and return an empty list."""
+        collected = [
+            results for queue in self._queues.values() if queue.open for results in queue.collect(parking=self._stopped)
+        ]
+        if not collected and self.open:
+            time.sleep(POLL_SECONDS)
+        return collected
 
     def stop(self) -> None:
-        """Begin nothing new: what has not begun comes back as parked."""
+        """Start no more attempts: `collect` returns the deliveries that still wait as parked."""
         self._stopped = True
 
     def close(self) -> None:
-        """Let go of the destinations."""
-        for line in self._lines.values():
-            line.close()
+        """Close the destinations; attempts in flight are cancelled."""
+        for queue in self._queues.values():
+            queue.close()
 
 
 def _switched_off(name: str) -> Destination:
@@ -145,106 +152,110 @@ def _switched_off(name: str) -> Destination:
 
 
 class _DestinationQueue:
-    """The parcels of one destination: those that wait, and those it has."""
+    """The deliveries of one destination: those that wait, and those that it is attempting."""
 
     def __init__(
-        self, name: str, opener: Callable[[str], Destination], clock: Callable[[], float], circuits: DestinationBreakers
+        self, name: str, opener: Callable[[str], Destination], clock: Callable[[], float], breakers: DestinationBreakers
     ) -> None:
         self._name = name
         self._opener = opener
         self._clock = clock
-        self._circuits = circuits
+        self._breakers = breakers
         self._waiting: deque[OutgoingDelivery] = deque()
         self._closed = False
-        self._moved = clock()
+        self._last_outcome_at = clock()
         self._destination: Destination | None = None
-        self._trouble: TriageError | None = None
+        self._destination_error: TriageError | None = None
         self._results: Iterator[Sequence[Outcome[Receipt]]] = iter(())
-        self._handed = 0  # to the destination, and not yet come back
+        self._being_attempted = 0  # deliveries that the destination is attempting
         self.open = 0
-        self.size = 0  # characters of the tickets in hand
+        self.size = 0  # characters of these deliveries' tickets
 
     @property
     def closed(self) -> bool:
-        return self._trouble is not None or self._circuits.is_open(self._name)
+        return self._destination_error is not None or self._breakers.is_open(self._name)
 
     @property
     def stuck(self) -> bool:
-        return self._clock() - self._moved > STUCK
+        return self._clock() - self._last_outcome_at > STUCK_SECONDS
 
-    def add(self, parcel: OutgoingDelivery) -> None:
+    def add(self, outgoing: OutgoingDelivery) -> None:
         if not self.open:
-            self._moved = self._clock()
-        self._in_hand(parcel, 1)
-        self._waiting.append(parcel)
+            self._last_outcome_at = self._clock()
+        self._count_delivery(outgoing, 1)
+        self._waiting.append(outgoing)
 
-    def collect(self, *, parking: bool) -> Iterator[DeliveryBatch]:
+    def collect(self, *, parking: bool) -> Iterator[QueueResults]:
         if self.closed or parking:
-            yield from self._park()
+            yield from self._park_waiting()
         if not self.open:
             return
         try:
             if self._destination is None:
                 self._destination = self._opener(self._name)
-                self._results = self._destination.deliver(self._source())
+                self._results = self._destination.deliver(self._chunks_to_attempt())
         except DeliveryError as error:
-            yield DeliveryBatch(None, [Outcome[Receipt](None, Action.FAILED, None, error, p) for p in self._let_go()])
+            yield QueueResults(
+                None, [Outcome[Receipt](None, Action.FAILED, None, error, p) for p in self._empty_queue()]
+            )
             return
         except TriageError as error:
-            self._trouble = error
-            self._circuits.leave(self._name)
-            yield from self._park()
+            self._destination_error = error
+            self._breakers.pause(self._name)
+            yield from self._park_waiting()
             return
         outcomes = next(self._results)
         if outcomes:
             for outcome in outcomes:
                 if not isinstance(outcome.item, OutgoingDelivery):
                     raise TypeError(outcome)
-                self._in_hand(outcome.item, -1)
-            self._handed -= len(outcomes)
-            self._moved = self._clock()
+                self._count_delivery(outcome.item, -1)
+            self._being_attempted -= len(outcomes)
+            self._last_outcome_at = self._clock()
             tried = [outcome for outcome in outcomes if not isinstance(outcome.error, ExhaustedError)]
-            self._circuits.judge(self._name, tried)
+            self._breakers.judge(self._name, tried)
             if tried:
-                yield DeliveryBatch(self._destination, tried)
-            yield from self._untried(outcomes)
+                yield QueueResults(self._destination, tried)
+            yield from self._park_exhausted(outcomes)
 
-    def _untried(self, outcomes: Sequence[Outcome[Receipt]]) -> Iterator[DeliveryBatch]:
-        """Yield what came back since we have no more of something ourselves: nothing else is handed over then."""
-        lacks = [(o.item, o.error) for o in outcomes if isinstance(o.error, ExhaustedError)]
-        if lacks:
-            self._trouble = lacks[0][1]
-            self._circuits.leave(self._name)
-            yield DeliveryBatch(
-                self._destination, (), [item for item, _ in lacks if isinstance(item, OutgoingDelivery)], self._trouble
+    def _park_exhausted(self, outcomes: Sequence[Outcome[Receipt]]) -> Iterator[QueueResults]:
+        """Park the deliveries that failed because this process has no descriptors or memory left, and pause."""
+        exhausted = [(o.item, o.error) for o in outcomes if isinstance(o.error, ExhaustedError)]
+        if exhausted:
+            self._destination_error = exhausted[0][1]
+            self._breakers.pause(self._name)
+            yield QueueResults(
+                self._destination,
+                (),
+                [item for item, _ in exhausted if isinstance(item, OutgoingDelivery)],
+                self._destination_error,
             )
 
-    def _park(self) -> Iterator[DeliveryBatch]:
+    def _park_waiting(self) -> Iterator[QueueResults]:
         if self._waiting:
-            yield DeliveryBatch(self._destination, (), self._let_go(), self._trouble)
+            yield QueueResults(self._destination, (), self._empty_queue(), self._destination_error)
 
-    def _let_go(self) -> list[OutgoingDelivery]:
-        """Return the parcels that wait, which are in hand no more."""
-        parcels = list(self._waiting)
+    def _empty_queue(self) -> list[OutgoingDelivery]:
+        """Empty the queue and return the deliveries that waited."""
+        to_send = list(self._waiting)
         self._waiting.clear()
-        for parcel in parcels:
-            self._in_hand(parcel, -1)
-        return parcels
+        for outgoing in to_send:
+            self._count_delivery(outgoing, -1)
+        return to_send
 
-    def _in_hand(self, parcel: OutgoingDelivery, number: int) -> None:
+    def _count_delivery(self, outgoing: OutgoingDelivery, number: int) -> None:
         self.open += number
-        self.size += number * parcel.ticket.size
+        self.size += number * outgoing.ticket.size
 
-    def _source(self) -> Iterator[Sequence[OutgoingDelivery]]:
-        """Yield what waits, no more than the destination can work on: what it was not handed can still be parked.
+    def _chunks_to_attempt(self) -> Iterator[Sequence[OutgoingDelivery]]:
+        """Yield the next deliveries, at most twice as many as the destination has workers: the rest can be parked.
 
-        An empty list where that is nothing, so that the destination can tell what it has. One that was left alone is
-        handed one parcel, which tries.
+        An empty chunk asks the destination for its outcomes. A failing destination gets one delivery, as a probe.
         """
         while not self._closed and self._destination is not None:
-            most = 1 if self._circuits.is_failing(self._name) else 2 * self._destination.workers
-            number = min(len(self._waiting), max(0, most - self._handed))
-            self._handed += number
+            limit = 1 if self._breakers.is_failing(self._name) else 2 * self._destination.workers
+            number = min(len(self._waiting), max(0, limit - self._being_attempted))
+            self._being_attempted += number
             yield [self._waiting.popleft() for _ in range(number)]
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""How attempts at deliveries ended: what is saved of them, and when the next one is due."""
+"""Results of delivery attempts: what is saved of them, and when the next attempt is due."""
 
 import random
 import time
@@ -14,67 +14,69 @@ from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.service.run_context import RunContext
 
-# A ticket that others change at the same moment this often in a row is left to the next run.
+# How often the results are saved again if other programs keep changing the tickets.
 TRIES = 5
 
 
 class AttemptRecorder:
-    """Saves how attempts ended, for one run."""
+    """Saves the results of delivery attempts, for one run."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
         self._store = context.store
 
-    def tell(self, outcomes: Sequence[Outcome[Receipt]], patience: "RetryPolicy") -> list["AttemptResult"]:
-        """Save how attempts ended; a ticket that moved on meanwhile is read again and told again."""
+    def record(self, outcomes: Sequence[Outcome[Receipt]], policy: "RetryPolicy") -> list["AttemptResult"]:
+        """Save the results of attempts; a ticket that has changed meanwhile is read and saved again."""
         self._switch_off_the_gone(outcomes)
-        left = {o.item.delivery.delivery_id: o for o in outcomes if isinstance(o.item, OutgoingDelivery)}
-        reached: list[AttemptResult] = []
+        unsaved = {o.item.delivery.delivery_id: o for o in outcomes if isinstance(o.item, OutgoingDelivery)}
+        recorded: list[AttemptResult] = []
         tickets = {o.item.ticket.ticket_id: o.item.ticket for o in outcomes if isinstance(o.item, OutgoingDelivery)}
         for _ in range(TRIES):
-            changes, results = self._results(left, tickets, patience)
+            changes, results = self._results(unsaved, tickets, policy)
             conflicts = self._context.save(changes)
             tickets = {}
             for result, conflict in zip(results, conflicts, strict=True):
                 if conflict is None:
-                    reached.append(result)
+                    recorded.append(result)
                     for delivery_id in result.delivery_ids:
-                        del left[delivery_id]
+                        del unsaved[delivery_id]
                 elif conflict.ticket is not None:
                     tickets[conflict.ticket.ticket_id] = conflict.ticket
-            if not left:
-                return reached
+            if not unsaved:
+                return recorded
         raise UnavailableError(
             "another program keeps changing the same tickets", hint="run the same command again later"
         )
 
     def _results(
-        self, left: Mapping[str, Outcome[Receipt]], tickets: Mapping[str, Ticket], patience: "RetryPolicy"
+        self, unsaved: Mapping[str, Outcome[Receipt]], tickets: Mapping[str, Ticket], policy: "RetryPolicy"
     ) -> tuple[list[Change], list["AttemptResult"]]:
         at = ids.now()
         standing = self._store.deliveries(list(tickets))
         changes, results = [], []
         by_ticket: dict[str, list[Outcome[Receipt]]] = {}
-        for outcome in left.values():
+        for outcome in unsaved.values():
             if isinstance(outcome.item, OutgoingDelivery):
                 by_ticket.setdefault(outcome.item.ticket.ticket_id, []).append(outcome)
         for ticket_id, before in tickets.items():
-            own = by_ticket[ticket_id]
-            stand = {d.delivery_id: d for d in standing.get(ticket_id, ())}
-            done = [patience.after(o, at, stand[_id(o)]) for o in own]
+            ticket_outcomes = by_ticket[ticket_id]
+            stored = {d.delivery_id: d for d in standing.get(ticket_id, ())}
+            attempted = [policy.after(o, at, stored[_delivery_id(o)]) for o in ticket_outcomes]
             if ids.is_forgotten(before.identity):
-                done = _wordless(done)
-            now = {d.delivery_id: d for d, _ in done}
+                attempted = _without_answers(attempted)
+            now = {d.delivery_id: d for d, _ in attempted}
             deliveries = tuple(now.get(d.delivery_id, d) for d in standing.get(ticket_id, ()))
             status = routing.status_of(deliveries, before.category)
             if before.status not in ("routing", "routed", "undeliverable"):
-                status = before.status  # it was given another category or text meanwhile
-            elif any(_unforeseen(d, stand[d.delivery_id]) for d, _ in done) and not ids.is_forgotten(before.identity):
-                status = "classified"  # what was decided meanwhile did not know that this would arrive
+                status = before.status  # its category or text has changed meanwhile
+            elif not ids.is_forgotten(before.identity) and any(
+                _arrived_after_all(d, stored[d.delivery_id]) for d, _ in attempted
+            ):
+                status = "classified"  # the latest decision assumed that this would not arrive
             ticket = before._replace(status=status, revision=before.revision + 1)
-            errors = [o.error for o in own if o.error]
-            for (delivery, attempt), outcome in zip(done, own, strict=True):
-                last = delivery is done[-1][0]
+            errors = [o.error for o in ticket_outcomes if o.error]
+            for (delivery, attempt), outcome in zip(attempted, ticket_outcomes, strict=True):
+                last = delivery is attempted[-1][0]
                 event = self._event(delivery, attempt, outcome, at)
                 changes.append(
                     Change(event, ticket if last else None, before.revision if last else 0, (delivery, attempt))
@@ -122,15 +124,15 @@ class AttemptResult(NamedTuple):
 
 
 class RetryPolicy(NamedTuple):
-    """How often a destination is tried, and after how many seconds."""
+    """How many attempts a destination gets, and the seconds between them."""
 
     max_attempts: int = 7
     schedule: tuple[float, ...] = (5, 300, 1800, 7200, 18000, 36000)
 
     def after(self, outcome: Outcome[Receipt], at: str, standing: Delivery) -> tuple[Delivery, Attempt]:
-        """Return the delivery and the attempt as an outcome leaves them, from how the delivery stands by now."""
-        parcel, error = outcome.item, outcome.error
-        if not isinstance(parcel, OutgoingDelivery):
+        """Return a delivery and its attempt after an outcome; `standing` is the delivery as it is stored now."""
+        outgoing, error = outcome.item, outcome.error
+        if not isinstance(outgoing, OutgoingDelivery):
             raise TypeError(outcome)
         number = standing.attempts + 1
         status = outcome.value.status if outcome.value else getattr(error, "status", None)
@@ -140,40 +142,40 @@ class RetryPolicy(NamedTuple):
         if isinstance(error, DeliveryError) and error.doubtful:
             standing = standing._replace(doubtful=1)
         if standing.state == "accepted" or (error and standing.state != "pending"):
-            # Settled while this attempt was under way: it is told of and counted, and changes nothing.
+            # It was settled during this attempt, which is recorded and counted, and changes nothing.
             return standing._replace(attempts=number), attempt
-        # Who comes late does not take it from the run that holds it by now.
-        holder = None if standing.run_id == parcel.delivery.run_id else standing.run_id
+        # A late result does not release the delivery from another run that holds it now.
+        holder = None if standing.run_id == outgoing.delivery.run_id else standing.run_id
         delivery = standing._replace(attempts=number, last_status=status, last_error=message, run_id=holder)
         if error is None:
             kept = outcome.value.kept if outcome.value else None
             return delivery._replace(state="accepted", done_at=at, kept=kept), attempt
         final = isinstance(error, DeliveryError) and error.final
-        # A dead letter that is tried again keeps its count, and has as many attempts once more.
+        # A dead letter that is retried keeps its count, and gets `max_attempts` more attempts.
         if final or number % self.max_attempts == 0:
             return delivery._replace(state="dead", done_at=at), attempt
         return delivery._replace(due_at=time.time() + self._wait(number % self.max_attempts, error)), attempt
 
     def _wait(self, number: int, error: TriageError) -> float:
-        asked = getattr(error, "retry_after", None) or 0.0
+        retry_after = getattr(error, "retry_after", None) or 0.0
         planned = self.schedule[min(number, len(self.schedule)) - 1]
-        return float(max(asked, planned * random.uniform(0.9, 1.1)))  # noqa: S311 - jitter is no secret
+        return float(max(retry_after, planned * random.uniform(0.9, 1.1)))  # noqa: S311 - jitter is no secret
 
 
-def _wordless(done: Sequence[tuple[Delivery, Attempt]]) -> list[tuple[Delivery, Attempt]]:
-    """Return attempts without what was said at them: it may repeat a text that was forgotten meanwhile."""
+def _without_answers(attempted: Sequence[tuple[Delivery, Attempt]]) -> list[tuple[Delivery, Attempt]]:
+    """Return attempts without the destination's answers, which may repeat the text of a forgotten ticket."""
     return [
         (d._replace(last_error=None, kept=None), a._replace(error=a.error and "(forgotten)", answer=None))
-        for d, a in done
+        for d, a in attempted
     ]
 
 
-def _unforeseen(after: Delivery, before: Delivery) -> bool:
-    """Tell whether a delivery arrived that had been superseded as one that would not."""
+def _arrived_after_all(after: Delivery, before: Delivery) -> bool:
+    """Return whether a delivery arrived although it had been superseded because it would not."""
     return before.state == "superseded" and after.arrived and not before.arrived
 
 
-def _id(outcome: Outcome[Receipt]) -> str:
+def _delivery_id(outcome: Outcome[Receipt]) -> str:
     if not isinstance(outcome.item, OutgoingDelivery):
         raise TypeError(outcome)
     return outcome.item.delivery.delivery_id

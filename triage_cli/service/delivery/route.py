@@ -1,4 +1,4 @@
-"""Tickets reach their destinations: the decision and what it owes are saved first, then handed over."""
+"""Routes tickets and delivers them: the decision and its deliveries are saved before anything is sent."""
 
 import time
 from collections import Counter
@@ -13,20 +13,20 @@ from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import NAMED, bounded
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Destination
-from triage_cli.service.delivery.dispatcher import ROOM, DeliveryBatch, DestinationBreakers, Dispatcher
+from triage_cli.service.delivery.dispatcher import QUEUE_LIMIT, DestinationBreakers, Dispatcher, QueueResults
 from triage_cli.service.delivery.results import AttemptRecorder, AttemptResult, RetryPolicy
-from triage_cli.service.delivery.ticket_outcomes import Waiting, or_offline
+from triage_cli.service.delivery.ticket_outcomes import UnfinishedTicket, with_offline_error
 from triage_cli.service.run_context import RunContext
 
-# Seconds between two looks at what has fallen due while something is still on its way.
+# Seconds between two queries for due deliveries while others are being attempted.
 LOOK = 1.0
 
 
 class RoutingTable(NamedTuple):
-    """The routing map: its rules, its hash, what opens a destination by name, and which of them runs leave alone.
+    """The routing map: its rules, its hash, a function that opens a destination by name, and the circuit breakers.
 
-    `offline` are the destinations that need the network while it is switched off: what they are owed waits.
-    `remembering` are those whose requests depend on what they were sent before about the same ticket.
+    `offline` are the destinations that need the network while it is switched off: their deliveries wait.
+    `remembering` are the destinations whose requests depend on earlier deliveries of the same ticket.
     """
 
     rules: tuple[Rule, ...]
@@ -38,132 +38,139 @@ class RoutingTable(NamedTuple):
 
 
 class Delivering:
-    """Routes and delivers for one run; close it, so that it lets go of the destinations."""
+    """Routes and delivers for one run. Close it, so that it closes the destinations."""
 
-    def __init__(self, context: RunContext, map_: RoutingTable, *, retry_dead: bool = False) -> None:
+    def __init__(self, context: RunContext, routing_table: RoutingTable, *, retry_dead: bool = False) -> None:
         self._context = context
         self._store = context.store
-        self._map = map_
+        self._routing_table = routing_table
         self._retry_dead = retry_dead
         self._attempts = AttemptRecorder(context)
         off = self._store.switched_off()
         if retry_dead:
             for name in off:
                 self._store.switch(name, off=False)
-        self._post = Dispatcher(map_.destination, frozenset() if retry_dead else off, circuits=map_.circuits)
+        self._dispatcher = Dispatcher(
+            routing_table.destination, frozenset() if retry_dead else off, breakers=routing_table.circuits
+        )
 
     def close(self) -> None:
-        """Let go of the destinations; what is in flight is cancelled, and due again once the run has ended."""
-        self._post.close()
+        """Close the destinations; attempts in flight are cancelled, and due again once the run has ended."""
+        self._dispatcher.close()
 
     # -- the streams
 
     def route(self, chunks: Iterable[Sequence[Ticket]], *, again: bool = False) -> Iterator[list[Outcome[Routed]]]:
-        """Decide where tickets go and hand them over; outcomes carry the ticket given as `item`, and no row.
+        """Decide where tickets go, and deliver; an outcome's `item` is the ticket as given, and it has no row.
 
-        A ticket's outcome comes after the first attempt at each of its deliveries, in whatever order these end; a list
-        may be empty: nothing yet.
+        A ticket's outcome comes after the first attempt at each of its deliveries, in whatever order these end. An
+        empty list means that no ticket is finished yet.
         """
-        waiting: dict[str, Waiting] = {}
+        waiting: dict[str, UnfinishedTicket] = {}
         for chunk in chunks:
-            outcomes, parcels = self._decide(chunk, again=again, holder=self._context.run.run_id)
-            left = Counter(parcel.ticket.ticket_id for parcel in parcels)
+            outcomes, to_send = self._decide(chunk, again=again, holder=self._context.run.run_id)
+            left = Counter(outgoing.ticket.ticket_id for outgoing in to_send)
             ready = []
             for outcome in outcomes:
                 number = left[outcome.value.ticket.ticket_id] if outcome.value else 0
                 if outcome.value and number:
-                    waiting[outcome.value.ticket.ticket_id] = Waiting(outcome, number)
+                    waiting[outcome.value.ticket.ticket_id] = UnfinishedTicket(outcome, number)
                 else:
-                    ready.append(or_offline(outcome, self.offline))
-            self._post.put(parcels)
-            yield ready + self._arrived(waiting)
-            while self._post.full:
-                yield self._arrived(waiting)
-        while self._post.open:
-            yield self._arrived(waiting)
+                    ready.append(with_offline_error(outcome, self.offline))
+            self._dispatcher.put(to_send)
+            yield ready + self._finished_outcomes(waiting)
+            while self._dispatcher.full:
+                yield self._finished_outcomes(waiting)
+        while self._dispatcher.open:
+            yield self._finished_outcomes(waiting)
 
     def send_on(self, tickets: Iterable[Ticket]) -> Iterator[Ticket]:
-        """Route tickets, and return them as that leaves them."""
+        """Route tickets, and yield them as they are afterwards."""
         for outcomes in self.route(bounded(tickets)):
             yield from (o.value.ticket for o in outcomes if o.value)
 
     @property
     def offline(self) -> frozenset[str]:
-        """Name the destinations whose deliveries wait for the network."""
-        return self._map.offline
+        """Return the destinations whose deliveries wait for the network."""
+        return self._routing_table.offline
 
     def owe(self, chunk: Sequence[Ticket]) -> list[Outcome[Routed]]:
-        """Decide where tickets go, and leave it to others to hand them over: that is due at once."""
+        """Decide where tickets go, and save the deliveries as due now, for another run to send."""
         return self._decide(chunk, again=False, holder=None)[0]
 
     def due(self, ids: Sequence[str] | None = None) -> Iterator[list[AttemptResult]]:
-        """Deliver what is due now at every destination that is not being left alone, or falls due while one is slow.
+        """Attempt the deliveries that are due, of all tickets or of these, also those that fall due meanwhile.
 
-        With `ids`, what these tickets' destinations are owed.
+        Destinations that are paused are left out.
         """
-        names, looked = self._owed(ids), time.monotonic()
+        names, queried_at = self._owed(ids), time.monotonic()
         while True:
-            if time.monotonic() - looked > LOOK and not self._context.stop.stopping:
-                names, looked = self._owed(ids), time.monotonic()
+            if time.monotonic() - queried_at > LOOK and not self._context.stop.stopping:
+                names, queried_at = self._owed(ids), time.monotonic()
             for name in list(names):
-                room = self._post.room(name)
+                room = self._dispatcher.room(name)
                 if self._context.stop.stopping or not room:
                     names.remove(name)
-                elif room >= ROOM // 2:
-                    few = min(room, NAMED)
-                    parcels = self._store.due(name, self._context.lease, few, ids=ids)
-                    self._post.put(self._remembered(name, parcels))
-                    if len(parcels) < few:
+                elif room >= QUEUE_LIMIT // 2:
+                    limit = min(room, NAMED)
+                    to_send = self._store.due(name, self._context.lease, limit, ids=ids)
+                    self._dispatcher.put(self._with_earlier(name, to_send))
+                    if len(to_send) < limit:
                         names.remove(name)
-            if not names and not self._post.open:
+            if not names and not self._dispatcher.open:
                 return
             yield [
-                reached for arrived in self._collect() for reached in (*self._told(arrived), *self._troubled(arrived))
+                result
+                for collected in self._collect()
+                for result in (*self._record(collected), *self._parked_results(collected))
             ]
 
-    def _remembered(self, name: str, parcels: Sequence[OutgoingDelivery]) -> Iterator[OutgoingDelivery]:
-        """Yield parcels with what their destination was sent before, where it asks for that."""
-        if name not in self._map.remembering:
-            yield from parcels
+    def _with_earlier(self, name: str, to_send: Sequence[OutgoingDelivery]) -> Iterator[OutgoingDelivery]:
+        """Yield deliveries, with the earlier ones of their tickets if the destination's requests depend on them."""
+        if name not in self._routing_table.remembering:
+            yield from to_send
             return
-        deliveries = self._store.deliveries([parcel.ticket.ticket_id for parcel in parcels])
-        for parcel in parcels:
-            yield parcel._replace(earlier=routing.earlier(parcel.delivery, deliveries[parcel.ticket.ticket_id]))
+        deliveries = self._store.deliveries([outgoing.ticket.ticket_id for outgoing in to_send])
+        for outgoing in to_send:
+            yield outgoing._replace(earlier=routing.earlier(outgoing.delivery, deliveries[outgoing.ticket.ticket_id]))
 
     def _owed(self, ids: Sequence[str] | None) -> list[str]:
         return [name for name in self._store.owed(ids) if name not in self.offline]
 
-    def _collect(self) -> list[DeliveryBatch]:
+    def _collect(self) -> list[QueueResults]:
         self._context.heartbeat()
         if self._context.stop.stopping:
-            self._post.stop()
-        arrived = self._post.collect()
-        if parked := [parcel.delivery.delivery_id for each in arrived for parcel in each.parked]:
+            self._dispatcher.stop()
+        collected = self._dispatcher.collect()
+        if parked := [outgoing.delivery.delivery_id for each in collected for outgoing in each.parked]:
             self._store.let_go(parked, self._context.lease)
-        return arrived
+        return collected
 
-    def _told(self, arrived: DeliveryBatch) -> list[AttemptResult]:
-        to = arrived.destination
-        patience = RetryPolicy(to.max_attempts, to.schedule) if to else RetryPolicy()
-        return self._attempts.tell(arrived.outcomes, patience) if arrived.outcomes else []
+    def _record(self, collected: QueueResults) -> list[AttemptResult]:
+        destination = collected.destination
+        policy = RetryPolicy(destination.max_attempts, destination.schedule) if destination else RetryPolicy()
+        return self._attempts.record(collected.outcomes, policy) if collected.outcomes else []
 
     @staticmethod
-    def _troubled(arrived: DeliveryBatch) -> list[AttemptResult]:
-        """Return what could not be tried, as far as a reason is known."""
-        if arrived.trouble is None:
+    def _parked_results(collected: QueueResults) -> list[AttemptResult]:
+        """Return the results of parked deliveries, if an error is the reason."""
+        if collected.parked_because is None:
             return []
-        return [AttemptResult(parcel.ticket, (parcel.delivery,), arrived.trouble, ()) for parcel in arrived.parked]
+        return [
+            AttemptResult(outgoing.ticket, (outgoing.delivery,), collected.parked_because, ())
+            for outgoing in collected.parked
+        ]
 
-    def _arrived(self, waiting: dict[str, Waiting]) -> list[Outcome[Routed]]:
-        """Return the outcomes of the tickets whose deliveries have all been tried, or were left alone."""
+    def _finished_outcomes(self, waiting: dict[str, UnfinishedTicket]) -> list[Outcome[Routed]]:
+        """Return the outcomes of the tickets whose deliveries have all been attempted or parked."""
         ready = []
-        for arrived in self._collect():
-            came: list[tuple[str, AttemptResult | None]] = [(r.ticket_id, r) for r in self._told(arrived)]
-            came += [(parcel.ticket.ticket_id, None) for parcel in arrived.parked]
-            for ticket_id, reached in came:
-                wait = waiting.get(ticket_id)
-                if wait is not None and wait.all_came(reached, arrived.trouble):
-                    ready.append(or_offline(waiting.pop(ticket_id).outcome, self.offline))
+        for collected in self._collect():
+            finished: list[tuple[str, AttemptResult | None]] = [(r.ticket_id, r) for r in self._record(collected)]
+            finished += [(outgoing.ticket.ticket_id, None) for outgoing in collected.parked]
+            for ticket_id, result in finished:
+                unfinished = waiting.get(ticket_id)
+                if unfinished is not None and unfinished.add_result(result, collected.parked_because):
+                    ready.append(with_offline_error(waiting.pop(ticket_id).outcome, self.offline))
         return ready
 
     # -- the decision
@@ -186,17 +193,17 @@ class Delivering:
             for change, conflict in zip(changes, self._context.save(changes), strict=True)
             if conflict is not None
         }
-        parcels = [
+        to_send = [
             OutgoingDelivery(added, change.ticket, self._earlier(added, existing))
             for change in changes
             for added in change.adds
             if change.ticket and change.event.ticket_id not in refused and isinstance(added, Delivery)
             if added.state == "pending" and added.destination not in self.offline
         ]
-        return [self._or_held(o, refused) for o in outcomes], parcels
+        return [self._or_held(o, refused) for o in outcomes], to_send
 
     def _earlier(self, delivery: Delivery, existing: Mapping[str, tuple[Delivery, ...]]) -> tuple[Delivery, ...]:
-        if delivery.destination not in self._map.remembering:
+        if delivery.destination not in self._routing_table.remembering:
             return ()
         return routing.earlier(delivery, existing.get(delivery.ticket_id, ()))
 
@@ -219,7 +226,7 @@ class Delivering:
                 else "triage classify it, or give a verdict",
             )
             return Outcome(None, Action(before.status), Routed(before, deliveries), error, before), None
-        rule = routing.match(self._map.rules, before)
+        rule = routing.match(self._routing_table.rules, before)
         if rule is None:
             return self._unroutable(before, deliveries, at)
         owed = routing.owed(
@@ -227,39 +234,39 @@ class Delivering:
             rule,
             deliveries,
             again=again,
-            config_hash=self._map.config_hash,
+            config_hash=self._routing_table.config_hash,
             at=at,
             due_at=time.time(),
             run_id=holder,
         )
         adds = owed.superseded + owed.new
         if self._retry_dead:
-            again_due = self._revived(deliveries, adds)
-            adds += again_due
-        gone = {d.delivery_id: d for d in adds}
-        after = [gone.get(d.delivery_id, d) for d in deliveries] + list(owed.new)
+            revived = self._revived_dead_letters(deliveries, adds)
+            adds += revived
+        settled = {d.delivery_id: d for d in adds}
+        after = [settled.get(d.delivery_id, d) for d in deliveries] + list(owed.new)
         status = routing.status_of(after, before.category)
         if not adds and before.status == status:
-            action = Action.ROUTING if status == "routing" else Action.UNCHANGED  # what is still due is told as that
+            action = Action.ROUTING if status == "routing" else Action.UNCHANGED  # deliveries are pending
             return Outcome(None, action, Routed(before, deliveries), None, before), None
         ticket = routing.decided(before, rule, after)
         data = {
             "rule": rule.name,
             "to": list(rule.to),
             "category": ticket.category,
-            "config": self._map.config_hash,
+            "config": self._routing_table.config_hash,
             "new": [d.delivery_id for d in owed.new],
             "superseded": [d.delivery_id for d in owed.superseded],
             "status": status,
         }
-        if cut_off := [d.destination for d in owed.new if d.destination in self.offline]:
-            data["offline"] = cut_off
+        if waits_for_network := [d.destination for d in owed.new if d.destination in self.offline]:
+            data["offline"] = waits_for_network
         event = self._context.event("routed", ticket.ticket_id, data, at)
         return Outcome(None, Action(status), Routed(ticket, tuple(after)), None, before), Change(
             event, ticket, before.revision, adds
         )
 
-    def _revived(self, deliveries: Iterable[Delivery], adds: Sequence[Delivery]) -> tuple[Delivery, ...]:
+    def _revived_dead_letters(self, deliveries: Iterable[Delivery], adds: Sequence[Delivery]) -> tuple[Delivery, ...]:
         dropped = {d.delivery_id for d in adds}
         return tuple(
             d._replace(state="pending", due_at=time.time(), done_at=None, run_id=self._context.run.run_id)
@@ -280,11 +287,11 @@ class Delivering:
         ticket = before._replace(status="unroutable", revision=before.revision + 1, run_id=None)
         data = {
             "category": ticket.category,
-            "config": self._map.config_hash,
+            "config": self._routing_table.config_hash,
             "superseded": [d.delivery_id for d in superseded],
         }
         event = self._context.event("unroutable", ticket.ticket_id, data, at)
-        gone = {d.delivery_id: d for d in superseded}
-        after = tuple(gone.get(d.delivery_id, d) for d in deliveries)
+        settled = {d.delivery_id: d for d in superseded}
+        after = tuple(settled.get(d.delivery_id, d) for d in deliveries)
         outcome = Outcome[Routed](None, Action.UNROUTABLE, Routed(ticket, after), error, before)
         return outcome, Change(event, ticket, before.revision, superseded)

@@ -1,4 +1,4 @@
-"""Tickets whose deliveries are on their way, and those whose deliveries wait for the network."""
+"""Outcomes of tickets that have unfinished deliveries, or deliveries that wait for the network."""
 
 from collections.abc import Set as AbstractSet
 
@@ -8,29 +8,29 @@ from triage_cli.domain.runs import Action, Outcome
 from triage_cli.service.delivery.results import AttemptResult
 
 
-class Waiting:
-    """A ticket's outcome, until the first attempt at each of its deliveries has ended."""
+class UnfinishedTicket:
+    """A ticket's outcome until its deliveries have had their first attempt; `unfinished` counts those that have not."""
 
-    def __init__(self, outcome: Outcome[Routed], left: int) -> None:
+    def __init__(self, outcome: Outcome[Routed], unfinished: int) -> None:
         self.outcome = outcome
-        self._left = left
+        self._unfinished = unfinished
 
-    def all_came(self, reached: AttemptResult | None, trouble: TriageError | None) -> bool:
-        """Take note of one delivery (None: not tried, maybe for a `trouble`); tell whether it was the last."""
-        self._left -= 1
-        if trouble is not None:
-            self.outcome = self.outcome._replace(error=self.outcome.error or trouble)
-        if reached is not None:
+    def add_result(self, result: AttemptResult | None, parked_because: TriageError | None) -> bool:
+        """Add the result of one delivery (None: it was parked); return whether it was the last."""
+        self._unfinished -= 1
+        if parked_because is not None:
+            self.outcome = self.outcome._replace(error=self.outcome.error or parked_because)
+        if result is not None:
             self.outcome = self.outcome._replace(
-                action=Action(reached.ticket.status),
-                value=Routed(reached.ticket, reached.deliveries),
-                error=self.outcome.error or reached.error,
+                action=Action(result.ticket.status),
+                value=Routed(result.ticket, result.deliveries),
+                error=self.outcome.error or result.error,
             )
-        return self._left == 0
+        return self._unfinished == 0
 
 
-def or_offline(outcome: Outcome[Routed], offline: AbstractSet[str]) -> Outcome[Routed]:
-    """Return an outcome that tells, where it tells nothing else, that `offline` destinations are owed something."""
+def with_offline_error(outcome: Outcome[Routed], offline: AbstractSet[str]) -> Outcome[Routed]:
+    """Add an `OfflineError` to an outcome without error, if a delivery to one of the `offline` destinations waits."""
     if not offline or outcome.error is not None or outcome.value is None:
         return outcome
     names = sorted({d.destination for d in outcome.value.deliveries if d.state == "pending"} & offline)
