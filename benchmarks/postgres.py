@@ -27,7 +27,7 @@ from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.streams import BYTES
 from triage_cli.domain.tickets import Selection
 from triage_cli.runtime.network import Network
-from triage_cli.stores import queries
+from triage_cli.stores import selections
 from triage_cli.stores.postgres import queries as pg_queries
 from triage_cli.stores.postgres.dialect import translated
 from triage_cli.stores.postgres.store import PostgresStore
@@ -48,8 +48,8 @@ LISTS = {
     "list": Selection(),
     "--status needs_review": Selection(statuses=frozenset({"needs_review"})),
     "--status undeliverable": Selection(statuses=frozenset({"undeliverable"})),
-    "--category Billing": Selection(category="Billing"),
-    "--category Nothing": Selection(category="Nothing"),
+    "--category Billing": Selection(categories=("Billing",)),
+    "--category Nothing": Selection(categories=("Nothing",)),
     "--customer-id C-77": Selection(customer_id="C-77"),
 }
 
@@ -93,13 +93,13 @@ def queue(server: PgServer, size: int) -> None:
         claimed = store.claim(selection, lease, 100)
         times.append(1000 * (time.perf_counter() - start))
         selection = selection._replace(after=f"{claimed[-1].urgency}{claimed[-1].ticket_id}")
-    where, values = queries.position(selection)
+    where, values = selections.position(selection)
     said = pg_queries.page(
         " and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", "for no key update skip locked"
     )
     told("claim of 100", times, url, said, values | {"limit": 100, "bytes": BYTES})
     for name, wanted in LISTS.items():
-        where, values = queries.where(wanted)
+        where, values = selections.where(wanted)
         said = pg_queries.page(" and ".join(where) or "true", "ticket_id desc")
         values |= {"limit": 50, "bytes": BYTES}
         told(name, timed(lambda wanted=wanted: list(store.find(wanted._replace(limit=50)))), url, said, values)  # type: ignore[misc]

@@ -44,7 +44,7 @@ from triage_cli.domain.errors import StoreError, UsageError
 from triage_cli.domain.runs import Run
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.places import machine, place
-from triage_cli.stores import money, queries
+from triage_cli.stores import money, queries, selections
 from triage_cli.stores.base import PAGE
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite import migrations as sqlite_migrations
@@ -694,7 +694,7 @@ def test_claims_are_answered_by_the_partial_index_in_order(
     store: SqliteStore, statuses: frozenset[str], index: str, after: str
 ) -> None:
     store.stats()
-    where, values = queries.where(Selection(statuses=statuses))
+    where, values = selections.where(Selection(statuses=statuses))
     if after:
         where.append("(urgency, ticket_id) > (:after_urgency, :after_id)")
     said = queries.CLAIMABLE.format(where=" and ".join([*where, queries.FREE]))
@@ -719,7 +719,7 @@ def test_due_deliveries_reviews_and_money_are_answered_by_their_indexes(store: S
         row[3] for row in store.database.connection().execute(f"explain query plan {money.OF_A_PARCEL}", ("p", "2026"))
     )
     assert "INDEX runs_of_parcel" in plan
-    where, _ = queries.where(Selection(statuses=frozenset({"needs_review"})))
+    where, _ = selections.where(Selection(statuses=frozenset({"needs_review"})))
     said = f"explain query plan select * from tickets where {where[0]} order by ticket_id desc limit 5"
     assert "INDEX tickets_to_review" in " ".join(row[3] for row in store.database.connection().execute(said))
 

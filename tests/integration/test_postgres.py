@@ -24,7 +24,7 @@ from triage_cli.domain.errors import StoreError, TriageError, UnavailableError
 from triage_cli.domain.runs import Run
 from triage_cli.domain.streams import BYTES
 from triage_cli.domain.tickets import Selection
-from triage_cli.stores import queries
+from triage_cli.stores import queries, selections
 from triage_cli.stores.category_renames import BEARS
 from triage_cli.stores.postgres import database as pg_database
 from triage_cli.stores.postgres import queries as pg_queries
@@ -286,7 +286,7 @@ def test_who_waits_for_the_chain_holds_up_no_claim(pg: PostgresStore) -> None:
 def test_claims_are_answered_by_the_index_of_their_queue_in_order(
     pg: PostgresStore, statuses: frozenset[str], index: str, after: str
 ) -> None:
-    where, values = queries.position(Selection(statuses=statuses, after=after))
+    where, values = selections.position(Selection(statuses=statuses, after=after))
     said = pg_queries.page(
         " and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", "for no key update skip locked"
     )
@@ -331,13 +331,13 @@ def plan(pg: PostgresStore, said: str, values: dict[str, Any]) -> str:
         (Selection(), "tickets_pkey"),
         (Selection(statuses=frozenset({"needs_review"})), "tickets_to_review"),
         (Selection(statuses=frozenset({"undeliverable"})), "tickets_by_status"),
-        (Selection(category="Category 7"), "tickets_by_category"),
+        (Selection(categories=("Category 7",)), "tickets_by_category"),
         (Selection(customer_id="C-7"), "tickets_by_customer"),
         (Selection(classifier="Model 7"), "tickets_by_classifier"),
     ],
 )
 def test_lists_are_answered_by_an_index_in_order(pg: PostgresStore, selection: Selection, index: str) -> None:
-    where, values = queries.where(selection)
+    where, values = selections.where(selection)
     said = pg_queries.page(" and ".join(where) or "true", "ticket_id desc")
     values |= {"limit": 5, "bytes": BYTES}
     steps = plan(pg, said, values)

@@ -186,7 +186,7 @@ def test_named_tickets_by_status_and_by_category(night: Night) -> None:
     night.again(apply=True)
     night.calls(lambda _: ("General", 0.9), "third")
     assert night.again(night.named("1", "4")) == {"flip": 2}
-    assert night.again(Selection(category="Technical")) == {"flip": 3}
+    assert night.again(Selection(categories=("Technical",))) == {"flip": 3}
     assert night.again(Selection(statuses=frozenset({"classified"}))) == {}
     assert night.again(Selection(limit=4)) == {"flip": 4}
     assert len(night.classifier.asked) == len(set(night.classifier.asked)), "what was answered is kept"

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.ids import timestamp
-from triage_cli.domain.tickets import PRIORITIES, STATUSES
+from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES
+from triage_cli.domain.views import STATS_KEYS
 from triage_cli.readers import values
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
@@ -41,6 +42,13 @@ def moment(text: str | None) -> str | None:
     return timestamp(found)
 
 
+def past(age: str | None) -> str | None:
+    """Return the time an age such as `4h` ago, as the store compares it."""
+    if age is not None and not AGE.fullmatch(age.strip()):
+        raise UsageError(f'"{age}" is no age', hint="write 30m, 4h or 7d")
+    return moment(age)
+
+
 def seconds(text: str) -> float:
     """Return a duration such as `2m` in seconds."""
     match = AGE.fullmatch(text.strip())
@@ -50,6 +58,30 @@ def seconds(text: str) -> float:
         return timedelta(**{UNITS[match[2]]: float(match[1])}).total_seconds()
     except OverflowError as error:
         raise UsageError(f'"{text}" is longer than any run', hint="write 30s, 2m or 1h") from error
+
+
+def earliest(*moments: str | None) -> str | None:
+    """Return the earliest of the times that are given, None where none is."""
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def sort(text: str | None) -> str:
+    """Return what is sorted by, as a selection has it; nothing where nothing was typed."""
+    field, _, way = (text or "").partition(":")
+    if text is None or (field in SORTS and way in ("", "asc", "desc")):
+        return text or ""
+    if field not in SORTS:
+        raise UsageError(f'nothing is sorted by "{field}"', hint=f"the fields are {', '.join(SORTS)}")
+    raise UsageError(f'"{way}" is no direction', hint=f"write --sort {field}:desc or {field}:asc")
+
+
+def stats_keys(text: str | None) -> tuple[str, ...]:
+    """Return the keys by which counts are grouped."""
+    keys = tuple(dict.fromkeys(key.strip() for key in text.split(","))) if text is not None else ()
+    unknown = [key for key in keys if key not in STATS_KEYS]
+    if unknown:
+        raise UsageError(f'nothing is counted by "{unknown[0]}"', hint=f"the keys are {', '.join(STATS_KEYS)}")
+    return keys
 
 
 def statuses(names: Sequence[str] | None) -> frozenset[str]:

@@ -57,6 +57,7 @@ MaxRejects = Annotated[str, typer.Option(metavar="N|N%", help="With more of them
 Since = Annotated[
     str | None, typer.Option(metavar="TIME", help="A date, a time, or an age such as 7d.", show_default=False)
 ]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="As --since.", show_default=False)]
 
 Classifier = Annotated[
     str | None, typer.Option(metavar="NAME", help="One of the config; else its default.", show_default=False)

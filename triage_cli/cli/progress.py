@@ -101,7 +101,7 @@ def among(session: CommandContext, selection: Selection, statuses: Iterable[str]
     """Return the way over the selected tickets, or over all that have one of these statuses."""
     if selection.ids is not None:
         return ProgressTotal(len(selection.ids))
-    if selection.since or selection.category or selection.statuses:
+    if selection.since or selection.categories or selection.statuses:
         return ProgressTotal(selection.limit)
     counts = session.triage.stats().by_status
     number = sum(counts.get(status, 0) for status in statuses)

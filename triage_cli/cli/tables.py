@@ -81,12 +81,12 @@ def tickets(records: Sequence[Record]) -> RenderableType:
 
 
 def decided(record: Record, prefix: str = "") -> tuple[Text, Text, Text, Text]:
-    """Return the cells that tell a ticket's end of id, its status, category and confidence."""
+    """Return the cells that tell a ticket's external id or the end of its own, its status, category and confidence."""
     ticket_id, status, guess, unsure, confidence = (
         record.get(f"{prefix}{name}") for name in ("ticket_id", "status", "category", "suggestion", "confidence")
     )
     return (
-        text(str(ticket_id or "")[-8:], "dim"),
+        text(record["external_id"]) if record.get("external_id") else text(str(ticket_id or "")[-8:], "dim"),
         text(status, COLOURS.get(status or "", "")),
         text(guess) if guess else text(f"{unsure}?" if unsure else "", "dim italic"),
         bar(confidence),

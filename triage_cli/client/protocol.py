@@ -228,11 +228,13 @@ def draft_of(record: Any) -> TicketDraft:
 
 
 def selection_record(selection: Selection) -> dict[str, Any]:
-    """Return a selection as it is asked for; `after` stays here."""
+    """Return a selection as a request's body asks for it, which takes one category; `after` stays here."""
     plain = Selection._field_defaults
     record = {k: v for k, v in selection._asdict().items() if v != plain[k] and k != "after"}
     if selection.statuses:
         record["statuses"] = sorted(selection.statuses)
+    if selection.categories:
+        (record["category"],) = record.pop("categories")
     return record
 
 

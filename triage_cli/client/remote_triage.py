@@ -1,7 +1,7 @@
 """`RemoteTriage`: the use cases over a running `triage serve`."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -18,7 +18,7 @@ from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import encodable
 from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.domain.views import History, Stats, Why
+from triage_cli.domain.views import History, Stats, StatsGroup, StatsQuery, Why
 from triage_cli.runtime.network import Network
 
 T = TypeVar("T")
@@ -119,8 +119,7 @@ class RemoteTriage:
         if selection.ids is not None:
             yield from (self.history(name).ticket for name in selection.ids)
             return
-        params = protocol.selection_record(selection)
-        params["status"] = params.pop("statuses", [])
+        params = _params(selection)
         left = params.pop("limit", None)
         if selection.order == "review":  # one page, since its order goes by all that waits
             left = min(left or SITTING, SITTING)
@@ -174,6 +173,12 @@ class RemoteTriage:
         """Return the counts of the whole store."""
         return self._made(protocol.stats_of, self._connection.get("/stats")[0])
 
+    def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
+        """Return the counts of each group of tickets, ordered by their keys."""
+        params = {key: value for key, value in query._asdict().items() if value}
+        found = self._connection.get("/stats/groups", params)[0]
+        return self._made(lambda r: [_group(one, query.by) for one in protocol.rows_of(r)], found)
+
     def audit_head(self) -> Head:
         """Return where the audit log ends."""
         return self._made(lambda r: protocol.named(Head, r), self._connection.get("/audit/head")[0])
@@ -213,6 +218,20 @@ def _is_typed(row: TicketDraft | Rejected) -> bool:
 
 def _asked(selection: Selection, plan: ClassifyPlan | RoutePlan | ReclassifyPlan) -> dict[str, Any]:
     return {"selection": protocol.selection_record(selection), "plan": protocol.plan_record(plan)}
+
+
+def _params(selection: Selection) -> dict[str, Any]:
+    """Return a selection as an address asks for it: what may be repeated has its name in the singular."""
+    names = {"statuses": "status", "categories": "category", "sources": "source", "destinations": "destination"}
+    record = protocol.selection_record(selection._replace(categories=())) | {"categories": selection.categories}
+    return {names.get(key, key): value for key, value in record.items()}
+
+
+def _group(record: Any, keys: Sequence[str]) -> StatsGroup:
+    """Return a group of counts from its record."""
+    if not isinstance(record, dict):
+        raise protocol_errors.ProtocolError("no StatsGroup")
+    return protocol.named(StatsGroup, {**record, "keys": {key: record.get(key) for key in keys}})
 
 
 def _is_awkward(name: str) -> bool:

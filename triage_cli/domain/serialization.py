@@ -14,7 +14,7 @@ from triage_cli.domain.deliveries import Attempt, Delivery, Routed
 from triage_cli.domain.ids import timestamp
 from triage_cli.domain.runs import Outcome, Run
 from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.views import History
+from triage_cli.domain.views import History, StatsGroup
 
 TICKET_KEYS = (
     "ticket_id",
@@ -166,6 +166,12 @@ def history_record(history: History) -> dict[str, Any]:
     }
 
 
+def group_record(group: StatsGroup) -> dict[str, Any]:
+    """Return the record of a group of counts: its keys, then the counts."""
+    return {**group.keys, **dict(zip(GROUP_COUNTS, group[1:], strict=True))}
+
+
+GROUP_COUNTS = StatsGroup._fields[1:]
 FLIP_KEYS = Flip._fields
 RUN_KEYS = (
     "run_id", "kind", "words", "actor", "host", "pid", "started_at", "ended_at", "seconds", "counts",

@@ -192,15 +192,23 @@ class Ticket(NamedTuple):
         return len(self.subject or "") + len(self.description or "") + len(self.extra)
 
 
+SORTS = (
+    *("ticket_id", "external_id", "source", "subject", "customer_id", "priority", "created_at", "status", "category"),
+    *("confidence", "classifier", "routed_to", "cost_usd"),
+)
+
+
 class Selection(NamedTuple):
     """A selection of tickets, by ids or conditions; `after` continues behind the last ticket of an earlier page.
 
     `order` is `newest`, `urgent` (then the oldest first), or `review` (the most informative for a person first).
+    `sort` replaces it: one of `SORTS`, descending with `:desc` after it. `destinations` are those that a ticket has a
+    delivery to. `since` and `until` are times at which a ticket was stored.
     """
 
     ids: tuple[str, ...] | None = None
     statuses: frozenset[str] = frozenset()
-    category: str | None = None
+    categories: tuple[str, ...] = ()
     customer_id: str | None = None
     priority: str | None = None
     classifier: str | None = None
@@ -209,6 +217,13 @@ class Selection(NamedTuple):
     limit: int | None = None
     after: str = ""
     order: str = "newest"
+    until: str | None = None
+    sources: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
+    verdict: bool | None = None
+    min_confidence: float | None = None
+    max_confidence: float | None = None
+    sort: str = ""
 
 
 def text_of(subject: str | None, body: str | None) -> str:

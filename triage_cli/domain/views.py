@@ -1,7 +1,7 @@
 """Read models: the history of a ticket, its explanation, and counts."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.decisions import Classification, QuestionSpec
@@ -46,6 +46,31 @@ class Stats(NamedTuple):
     events: int
     waiting: Mapping[str, Mapping[str, Any]] = {}
     audited: Mapping[str, Mapping[str, int]] = {}
+
+
+StatsKey = Literal["category", "status", "day", "classifier", "destination"]
+STATS_KEYS: tuple[str, ...] = get_args(StatsKey)
+
+
+class StatsQuery(NamedTuple):
+    """Which tickets are counted, by when they were stored, and by what they are grouped: of `STATS_KEYS`."""
+
+    since: str | None = None
+    until: str | None = None
+    by: tuple[str, ...] = ()
+
+
+class StatsGroup(NamedTuple):
+    """The counts of tickets with the same keys; `sure` have a category, `cost_usd` was spent on them.
+
+    `day` is that of storing, in UTC. A ticket that was sent to several destinations counts in each one's group.
+    """
+
+    keys: Mapping[str, str | None]
+    tickets: int
+    sure: int
+    needs_review: int
+    cost_usd: float
 
 
 class Gauges(NamedTuple):

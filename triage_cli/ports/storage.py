@@ -12,7 +12,7 @@ from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
 from triage_cli.domain.runs import Held, Lease, Run
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Renamed, Selection, Ticket
-from triage_cli.domain.views import Gauges, History, Stats
+from triage_cli.domain.views import Gauges, History, Stats, StatsGroup, StatsQuery
 
 
 class ModelRegistry(Protocol):
@@ -173,6 +173,9 @@ class Store(Protocol):
 
     def stats(self) -> Stats:
         """Return the counts of the whole store."""
+
+    def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
+        """Return the counts of each group of tickets, in no order."""
 
     def head(self) -> Head:
         """Return the head of the audit log that the database records."""

@@ -8,7 +8,7 @@ from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyP
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.runs import Outcome, Run
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.domain.views import History, Stats, Why
+from triage_cli.domain.views import History, Stats, StatsGroup, StatsQuery, Why
 
 
 class Triage(Protocol):
@@ -63,6 +63,9 @@ class Triage(Protocol):
 
     def stats(self) -> Stats:
         """Return the counts of the whole store."""
+
+    def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
+        """Return the counts of each group of tickets, ordered by their keys."""
 
     def audit_head(self) -> Head:
         """Return the head of the audit log."""

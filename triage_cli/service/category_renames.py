@@ -1,15 +1,14 @@
 """Categories that were renamed in the configuration: what is stored follows, and no question changes."""
 
-import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from operator import attrgetter
 
 from triage_cli.domain import ids
 from triage_cli.domain.audit import Event
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket
+from triage_cli.domain.views import StatsGroup
 from triage_cli.ports.storage import Store
 
 
@@ -61,12 +60,18 @@ def heirs(categories: Iterable[Category]) -> dict[str, str]:
     return {old: category.name for category in categories for old in category.was}
 
 
-def typed(categories: Iterable[Category], given: str | None) -> str | None:
+def typed(categories: Iterable[Category], given: str) -> str:
     """Return the name, former ones included, that a person means, whatever its case."""
     names = {name for category in categories for name in (*category.was, category.name)}
-    if given is None or given in names:
+    if given in names:
         return given
     return next((name for name in names if name.casefold() == given.casefold()), given)
+
+
+def meant(selection: Selection, categories: Sequence[Category], names: Mapping[str, str]) -> Selection:
+    """Return a selection whose categories have their names of today, in the configuration's spelling."""
+    written = (typed(categories, name) for name in selection.categories)
+    return selection._replace(categories=tuple(names.get(name, name) for name in written))
 
 
 def today(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
@@ -78,12 +83,28 @@ def today(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
 
 
 def find(store: Store, selection: Selection, names: Mapping[str, str]) -> Iterator[Ticket]:
-    """Walk over tickets, newest first; a category is meant by any of its names."""
-    current = names.get(selection.category or "", selection.category)
-    former = [old for old, new in names.items() if new == current]
-    found = [store.find(selection._replace(category=name)) for name in (current, *former)]
-    merged = heapq.merge(*found, key=attrgetter("ticket_id"), reverse=True) if former else found[0]
-    return (today(ticket, names) for ticket in islice(merged, selection.limit))
+    """Walk over tickets in the selection's order; a category is meant by any of its names."""
+    current = {*selection.categories}
+    former = {old for old, new in names.items() if new in current}
+    found = store.find(selection._replace(categories=tuple(sorted(current | former))))
+    return (today(ticket, names) for ticket in islice(found, selection.limit))
+
+
+def regrouped(groups: Iterable[StatsGroup], names: Mapping[str, str]) -> list[StatsGroup]:
+    """Return groups of counts under the names of today, ordered by their keys; what has none comes last."""
+    merged: dict[tuple[str | None, ...], StatsGroup] = {}
+    for each in groups:
+        keys = {key: names.get(value or "", value) if key == "category" else value for key, value in each.keys.items()}
+        same = tuple(keys.values())
+        before = merged.get(same, StatsGroup(keys, 0, 0, 0, 0.0))
+        merged[same] = StatsGroup(
+            keys,
+            before.tickets + each.tickets,
+            before.sure + each.sure,
+            before.needs_review + each.needs_review,
+            before.cost_usd + each.cost_usd,
+        )
+    return [merged[keys] for keys in sorted(merged, key=lambda keys: [(value is None, value or "") for value in keys])]
 
 
 def counted(by_category: Mapping[str, int], names: Mapping[str, str]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.runs import WHOLE, InputPart, Outcome, Run
 from triage_cli.domain.sources import PullPlan
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.domain.views import History, Stats, Why
+from triage_cli.domain.views import History, Stats, StatsGroup, StatsQuery, Why
 from triage_cli.ports.adapters import Source
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames, lookup
@@ -222,8 +222,7 @@ class LocalTriage:
             deciding = self._parts.deciding(tally.context, asked)
             batching = self._parts.batches(asked, deciding, proposals=True) if asked.batch else None
             again = Reclassifying(deciding, plan, self._parts.hysteresis, batching)
-            category = category_renames.typed(self._parts.categories, selection.category)
-            selection = selection._replace(category=self._names.get(category or "", category))
+            selection = category_renames.meant(selection, self._parts.categories, self._names)
             for collected in batching.collect() if batching else ():
                 tally.add(collected)
             for outcomes in again.flips(selection, delivering.send_on):
@@ -263,7 +262,7 @@ class LocalTriage:
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
         """Walk over tickets, newest first, or in the order of review."""
-        selection = selection._replace(category=category_renames.typed(self._parts.categories, selection.category))
+        selection = category_renames.meant(selection, self._parts.categories, self._names)
         if selection.order != "review":
             return category_renames.find(self._store, selection, self._names)
         labels = frozenset((*self._names, *(c.name for c in self._parts.categories)))
@@ -286,6 +285,10 @@ class LocalTriage:
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Walk over the audit log, oldest first."""
         return self._store.events(query)
+
+    def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
+        """Return the counts of each group of tickets, ordered by their keys."""
+        return category_renames.regrouped(self._store.stats_by(query), self._names)
 
     def audit_head(self) -> Head:
         """Return where the audit log ends."""

@@ -75,5 +75,5 @@ def queue(store: Store, selection: Selection, labels: frozenset[str]) -> Iterato
     yield from (tickets[i] for i in order_of_review(waiting))
     for category in store.stats().by_category:
         if category not in labels:
-            gone = store.find(selection._replace(category=category, limit=None, order="newest"))
+            gone = store.find(selection._replace(categories=(category,), limit=None, order="newest"))
             yield from (ticket for ticket in gone if ticket.verdict)

@@ -125,11 +125,11 @@ class Reclassifying:
             yield from self._store.find(selection)
             return
         decided = selection._replace(statuses=selection.statuses or DECIDED, limit=None)
-        if selection.category is not None:
+        if selection.categories:
             yield from islice(self._store.find(decided), selection.limit)
             return
         gone = [name for name in self._store.stats().by_category if name not in self._labels]
-        first = chain.from_iterable(self._store.find(decided._replace(category=name)) for name in gone)
+        first = chain.from_iterable(self._store.find(decided._replace(categories=(name,))) for name in gone)
         rest = (ticket for ticket in self._store.find(decided) if ticket.category not in gone)
         yield from islice(chain(first, rest), selection.limit)
 

@@ -15,8 +15,8 @@ from triage_cli.domain.serialization import compact
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.streams import NAMED, chunked
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.domain.views import History, Stats
-from triage_cli.stores import queries
+from triage_cli.domain.views import History, Stats, StatsGroup, StatsQuery
+from triage_cli.stores import queries, selections
 from triage_cli.stores.batch_tables import BatchTables
 from triage_cli.stores.category_renames import Renames
 from triage_cli.stores.database import Db
@@ -88,11 +88,14 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         if selection.ids is not None:
             yield from self._in_order_of(selection.ids)
             return
+        if selection.sort:
+            yield from self._sorted(selection)
+            return
         remaining = selection.limit
         urgent = selection.order == "urgent"
         order = "urgency, ticket_id" if urgent else "ticket_id desc"
         while remaining is None or remaining > 0:
-            where, values = queries.position(selection) if urgent else queries.where(selection)
+            where, values = selections.position(selection) if urgent else selections.where(selection)
             if selection.after and not urgent:
                 where.append("ticket_id < :after_id")
                 values |= {"after_id": selection.after}
@@ -105,6 +108,18 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
             remaining = None if remaining is None else remaining - len(tickets)
             last = tickets[-1]
             selection = selection._replace(after=f"{last.urgency}{last.ticket_id}" if urgent else last.ticket_id)
+
+    def _sorted(self, selection: Selection) -> Iterator[Ticket]:
+        left = selection.limit
+        while left is None or left > 0:
+            page = selections.SORTED if left is None else min(left, selections.SORTED)
+            query, values = selections.sorted_ids(selection)
+            found = [row[0] for row in self.database.read(query, values | {"page": page})]
+            yield from self._in_order_of(found)
+            if len(found) < page:
+                return
+            left = None if left is None else left - page
+            selection = selection._replace(after=found[-1])
 
     def _in_order_of(self, ids: Sequence[str]) -> Iterator[Ticket]:
         for chunk in chunked(ids, NAMED):
@@ -147,7 +162,7 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield events, oldest first; with a limit, the newest of them."""
-        where, values = queries.where_events(query)
+        where, values = selections.where_events(query)
         after = query.after
         if query.limit is not None:
             values["limit"] = query.limit
@@ -186,6 +201,12 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
             name: {"asked": asked, "agreed": agreed} for name, asked, agreed in self.database.read(queries.AUDITED)
         }
         return Stats(total, *counts, deliveries, self.cost(), events, self.waiting(), audited)
+
+    def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
+        """Return the counts of each group of tickets, in no order."""
+        number = len(query.by)
+        rows = self.database.read(*selections.grouped(query))
+        return [StatsGroup(dict(zip(query.by, row[:number], strict=True)), *row[number:]) for row in rows]
 
     # -- inside a transaction
 

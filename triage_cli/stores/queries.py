@@ -1,4 +1,4 @@
-"""The SQL that both dialects share, and the translation of selections into conditions."""
+"""The SQL that both dialects share."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -6,7 +6,6 @@ from itertools import chain, count
 from sqlite3 import Connection
 from typing import Any
 
-from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.audit_chain import GENESIS
 from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.changes import Change
@@ -14,8 +13,7 @@ from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.ids import ago
 from triage_cli.domain.runs import Run
-from triage_cli.domain.serialization import compact
-from triage_cli.domain.tickets import STATUSES, Selection, Ticket
+from triage_cli.domain.tickets import Ticket
 
 # Rows in one statement: a third faster than single rows, and SQLite works on them without holding the GIL. SQLite takes
 # 32,766 values at most.
@@ -237,51 +235,3 @@ def dead(run: Run) -> tuple[str, ...]:
 def escaped(text: str) -> str:
     """Return a text escaped for a LIKE pattern."""
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
-    """Return the conditions of a selection and their values, all but `after` and `limit`."""
-    conditions: list[str] = []
-    values: dict[str, Any] = {}
-    if selection.ids is not None:
-        conditions.append("ticket_id in (select value from json_each(:ids))")
-        values["ids"] = compact(list(selection.ids))
-    if selection.statuses:
-        # Sorted literals, so that SQLite recognises its partial indexes.
-        listed = sorted(set(STATUSES) & selection.statuses)
-        one = f"status = '{listed[0]}'"
-        conditions.append(one if len(listed) == 1 else f"status in ({', '.join(map(repr, listed))})")
-    for field in ("category", "customer_id", "priority", "classifier"):
-        value = getattr(selection, field)
-        if value is not None:
-            conditions.append(f"{field} = :{field}")
-            values[field] = value
-    if selection.since is not None:
-        conditions.append("stored_at >= :since")
-        values["since"] = selection.since
-    if selection.search is not None:
-        conditions.append("(subject like :search escape '\\' or description like :search escape '\\')")
-        # SQLite's `like` ends at a NUL; stored texts have U+FFFD in its place.
-        values["search"] = f"%{escaped(selection.search.replace(chr(0), chr(0xFFFD)))}%"
-    return conditions, values
-
-
-def position(selection: Selection) -> tuple[list[str], dict[str, Any]]:
-    """Return the conditions and values of a claim: those of the selection, and the position after which it goes on."""
-    conditions, values = where(selection)
-    if selection.after:
-        conditions.append("(urgency, ticket_id) > (:after_urgency, :after_id)")
-        values |= {"after_urgency": int(selection.after[0]), "after_id": selection.after[1:]}
-    return conditions, values
-
-
-def where_events(query: EventQuery) -> tuple[str, dict[str, Any]]:
-    """Return the condition of an event query and its values, all but `after` and `limit`."""
-    compared = (("ticket_id", "="), ("action", "="), ("actor", "="))
-    conditions = [f"{field} {sign} :{field}" for field, sign in compared if getattr(query, field) is not None]
-    values = {field: getattr(query, field) for field, _ in compared if getattr(query, field) is not None}
-    for field, sign in (("since", ">="), ("until", "<=")):
-        if getattr(query, field) is not None:
-            conditions.append(f"timestamp {sign} :{field}")
-            values[field] = getattr(query, field)
-    return " and ".join(conditions) or "true", values

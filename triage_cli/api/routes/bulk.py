@@ -135,8 +135,9 @@ def _selected(triage: Triage, asked: shapes.SelectionIn) -> Selection:
     """Return what is selected; ids may be any names of tickets. Raises `NotFoundError` or `AmbiguousError`."""
     named = None if asked.ids is None else tuple(dict.fromkeys(triage.resolve(name) for name in asked.ids))
     since = None if asked.since is None else moment(asked.since)
-    fields = dict(asked) | {"ids": named, "statuses": frozenset(asked.statuses), "since": since}
-    return Selection(**fields)
+    plain = asked.model_dump(include={"customer_id", "priority", "classifier", "search", "limit"})
+    categories = () if asked.category is None else (asked.category,)
+    return Selection(named, frozenset(asked.statuses), categories, since=since, **plain)
 
 
 def _lines(served: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Lines:

@@ -14,8 +14,9 @@ from triage_cli.api.routes.tickets import TicketName
 from triage_cli.api.schemas import requests, responses
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.ids import timestamp
-from triage_cli.domain.serialization import event_record, history_record, ticket_record
+from triage_cli.domain.serialization import event_record, group_record, history_record, ticket_record
 from triage_cli.domain.tickets import Selection
+from triage_cli.domain.views import StatsQuery
 from triage_cli.ports.triage import Triage
 
 router = APIRouter(tags=["reads"])
@@ -28,15 +29,22 @@ PAGED: dict[int | str, dict[str, Any]] = {
     "/tickets", response_model=list[responses.Ticket], responses=PAGED, operation_id="list_tickets", summary="List"
 )
 def list_(request: Request, query: Annotated[requests.TicketQuery, Query()], triage: TriageHere) -> Response:
-    """List tickets, newest first, a page at a time."""
+    """List tickets, newest first or sorted, a page at a time."""
     selection = Selection(
         ids=None if query.name is None else (triage.resolve(query.name),),
         statuses=frozenset(query.status),
-        category=query.category,
+        categories=tuple(query.category),
         customer_id=query.customer_id,
         priority=query.priority,
         classifier=query.classifier,
         since=moment(query.since),
+        until=moment(query.until),
+        sources=tuple(query.source),
+        destinations=tuple(query.destination),
+        verdict=query.verdict,
+        min_confidence=query.min_confidence,
+        max_confidence=query.max_confidence,
+        sort=query.sort,
         search=query.search,
         limit=query.limit + 1,
         after=query.after,
@@ -89,6 +97,13 @@ def _events(request: Request, triage: Triage, query: requests.EventQueryIn, tick
 def stats(triage: TriageHere) -> Response:
     """Count tickets by status, category, classifier and day, and deliveries by destination."""
     return reply(Done(200, triage.stats()._asdict()))
+
+
+@router.get("/stats/groups", response_model=list[responses.StatsGroup])
+def stats_groups(query: Annotated[requests.StatsQueryIn, Query()], triage: TriageHere) -> Response:
+    """Count tickets in groups, ordered by their keys."""
+    asked = StatsQuery(moment(query.since), moment(query.until), tuple(dict.fromkeys(query.by)))
+    return reply(Done(200, [group_record(group) for group in triage.stats_by(asked)]))
 
 
 @router.get("/categories", response_model=list[responses.Category])

@@ -8,7 +8,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.config import JsonDict
 
 from triage_cli.domain.serialization import compact
-from triage_cli.domain.tickets import Status
+from triage_cli.domain.tickets import SORTS, Status
+from triage_cli.domain.views import StatsKey
 
 # A blank as Python strips it, and the control characters: a text of nothing else says nothing.
 BLANK = "\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
@@ -128,6 +129,9 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
+SORT = f"^(?:(?:{'|'.join(SORTS)})(?::(?:asc|desc))?)?$"
+
+
 class TicketQuery(Asked):
     """Which tickets: all conditions must hold."""
 
@@ -135,17 +139,34 @@ class TicketQuery(Asked):
         None, description="only the one of this name; here it may hold a slash"
     )
     status: list[Status] = Field(default_factory=list, description="may be repeated")
-    category: Short | None = None
+    category: list[Short] = Field(default_factory=list, description="may be repeated")
     customer_id: Short | None = None
     priority: Priority | None = None
     classifier: Short | None = None
     since: Moment | None = Field(None, description="stored at this time or later")
+    until: Moment | None = Field(None, description="stored at this time or earlier")
+    source: list[Short] = Field(default_factory=list, description="may be repeated")
+    destination: list[Short] = Field(default_factory=list, description="one that it has a delivery to; may be repeated")
+    verdict: bool | None = Field(None, description="whether a person's category holds")
+    min_confidence: float | None = Field(None, ge=0, le=1)
+    max_confidence: float | None = Field(None, ge=0, le=1)
+    sort: Annotated[str, StringConstraints(pattern=SORT)] = Field(
+        "", description="a key of the record, downward with `:desc`; equal ones by ticket_id. Else as `order` says"
+    )
     search: Short | None = Field(None, description="a text in subject or description")
     order: Literal["newest", "review"] = Field(
         "newest", description="`review`: what waits for a person, the most informative first, on one page"
     )
     limit: int = Field(50, ge=1, le=1000, description="tickets on one page")
     after: Short = Field("", description="the ticket_id after which a page begins; `Link: rel=next` has it")
+
+
+class StatsQueryIn(Asked):
+    """Which tickets are counted, and by what they are grouped."""
+
+    since: Moment | None = Field(None, description="stored at this time or later")
+    until: Moment | None = Field(None, description="stored at this time or earlier")
+    by: list[StatsKey] = Field(default_factory=list, description="the keys of a group; may be repeated")
 
 
 class EventQueryIn(Asked):

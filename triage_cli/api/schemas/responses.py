@@ -228,6 +228,20 @@ class Stats(BaseModel):
     audited: dict[str, Audited]
 
 
+class StatsGroup(BaseModel):
+    """The counts of a group of tickets; the keys that were asked for are there, null where a ticket has none."""
+
+    category: str | None = None
+    status: str | None = None
+    day: str | None = None
+    classifier: str | None = None
+    destination: str | None = None
+    tickets: int
+    sure: int
+    needs_review: int
+    cost_usd: float
+
+
 class Head(BaseModel):
     """The head of the audit log: kept elsewhere, it proves later that nothing before it was changed."""
 

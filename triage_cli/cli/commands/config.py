@@ -158,7 +158,7 @@ def _reach_table(records: Sequence[Any]) -> object:
 
 def _gone(session: CommandContext, name: str) -> str:
     """Say what is left of a category that is gone without an heir."""
-    by_whom = Counter(bool(ticket.verdict) for ticket in session.triage.find(Selection(category=name)))
+    by_whom = Counter(bool(ticket.verdict) for ticket in session.triage.find(Selection(categories=(name,))))
     left = []
     if by_whom[False]:
         tickets = messages.plural(by_whom[False], "tickets")

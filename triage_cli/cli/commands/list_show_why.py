@@ -11,6 +11,7 @@ from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.domain.errors import UsageError
+from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.serialization import TICKET_KEYS, history_record, ticket_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.service import category_renames
@@ -33,9 +34,10 @@ def register(app: typer.Typer) -> None:
 @served
 def list_tickets(
     session: CommandContext,
+    ids: options.Ids = None,
     status: options.Statuses = None,
     category: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only tickets of this one.", show_default=False)
+        list[str] | None, typer.Option(metavar="NAME", help="May be repeated.", show_default=False)
     ] = None,
     customer_id: Annotated[str | None, typer.Option(metavar="C", help="Whose tickets.", show_default=False)] = None,
     priority: Annotated[
@@ -44,20 +46,45 @@ def list_tickets(
     classifier: Annotated[
         str | None, typer.Option(metavar="NAME", help="Decided by this one.", show_default=False)
     ] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Where it comes from; may be repeated.", show_default=False)
+    ] = None,
+    destination: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="It has a delivery to it; may be repeated.", show_default=False),
+    ] = None,
+    verdict: Annotated[
+        bool | None, typer.Option("--verdict/--no-verdict", help="Decided by a person, or not.", show_default=False)
+    ] = None,
+    min_confidence: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="X", help="As sure or surer.", show_default=False)
+    ] = None,
+    max_confidence: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="X", help="As unsure or less sure.", show_default=False)
+    ] = None,
     since: options.Since = None,
+    until: options.Until = None,
+    older_than: Annotated[
+        str | None, typer.Option(metavar="AGE", help="Stored longer ago, as in 4h.", show_default=False)
+    ] = None,
     search: Annotated[
         str | None, typer.Option(metavar="TEXT", help="In subject or description.", show_default=False)
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD[:desc]", help="By a field, such as confidence or created_at.", show_default=False),
     ] = None,
     limit: options.Limit = None,
     output: Output = None,
     columns: Columns = None,
     excel: Excel = False,
-) -> None:
-    """List tickets, newest first: 50 on a terminal, all in a pipe.
+) -> int:
+    """List tickets, newest first: 50 on a terminal, all in a pipe. With ids, or - for ids on stdin: those, in order.
 
     \b
-    triage list --status needs_review
+    triage list --status needs_review --sort confidence
     triage list --search refund --since 7d -o csv
+    triage list --verdict --columns external_id,category,reason -o tsv
     """
     printer = Printer(output, columns, excel=excel)
     if search is not None and len(search) > LONGEST_SEARCH:
@@ -65,14 +92,25 @@ def list_tickets(
     cut = limit is None and messages.on_terminal(sys.stdout)
     selection = Selection(
         statuses=option_values.statuses(status),
-        category=category,
+        categories=tuple(category or ()),
         customer_id=customer_id,
         priority=option_values.priority(priority),
         classifier=classifier,
         since=option_values.moment(since),
         search=search,
-        limit=ON_TERMINAL if cut else limit,
+        until=option_values.earliest(option_values.moment(until), option_values.past(older_than)),
+        sources=tuple(source or ()),
+        destinations=tuple(destination or ()),
+        verdict=verdict,
+        min_confidence=min_confidence,
+        max_confidence=max_confidence,
+        sort=option_values.sort(sort),
     )
+    if ids and selection != Selection():
+        raise UsageError("ids go with no filter and no sorting", hint="leave one of them away")
+    session.look()
+    named, missing = options.ids(session, ids) if session.has_database else (None, 0)
+    selection = selection._replace(ids=named if named is None else named[:limit], limit=ON_TERMINAL if cut else limit)
     found = printer.unless_closed(session.stopper.interruptible(session.look().find(selection)))
     first = list(islice(found, 1))
     if not first and limit != 0 and session.has_database:
@@ -81,18 +119,28 @@ def list_tickets(
         there = session.triage.stats().tickets
         session.say("no tickets match" if there else "no tickets yet: triage create FILE stores some")
     printer.many(chain(first, found), ticket_record, TICKET_KEYS, _table, rows=limit)
+    return ExitCode.PARTIAL if missing else ExitCode.OK
 
 
 @served
-def show(session: CommandContext, name: Name, output: Output = None, columns: Columns = None) -> None:
-    """Show one ticket with its whole history: answers, deliveries, events.
+def show(session: CommandContext, name: Name, output: Output = None, columns: Columns = None) -> int:
+    """Show one ticket with its whole history, or with - those whose ids come on stdin: answers, deliveries, events.
 
     \b
     triage show T-1047
     triage show 5a09b62c -o json
+    triage list --status failed -o id | triage show -
     """
     printer = Printer(output, columns)
-    printer.one(history_record(session.look().history(name)), _whole, HISTORY_KEYS)
+    if name != "-":
+        printer.one(history_record(session.look().history(name)), _whole, HISTORY_KEYS)
+        return ExitCode.OK
+    printer.check_columns(HISTORY_KEYS)
+    session.look()
+    named, missing = options.ids(session, ["-"])
+    histories = map(session.triage.history, session.stopper.interruptible(iter(named or ())))
+    printer.many(printer.unless_closed(histories), history_record, HISTORY_KEYS, _wholes)
+    return ExitCode.PARTIAL if missing else ExitCode.OK
 
 
 @served
@@ -110,16 +158,16 @@ def why(session: CommandContext, name: Name, output: Output = None, columns: Col
     Printer(output, columns).one(found._asdict(), _whole, found._fields)
 
 
-def _tell_unknown(session: CommandContext, category: str | None, classifier: str | None) -> None:
+def _tell_unknown(session: CommandContext, given: Sequence[str] | None, classifier: str | None) -> None:
     """Tell of a category or a classifier that no ticket can have; neither's case matters for a category."""
-    if category is None and classifier is None:
+    if not given and classifier is None:
         return
     stats = session.triage.stats()
     categories = session.triage.categories()
     names = [name for each in categories for name in (each.name, *each.was)]
-    options.tell_unknown(
-        session, "category", category_renames.typed(categories, category), (*names, *stats.by_category)
-    )
+    for category in given or ():
+        known = (*names, *stats.by_category)
+        options.tell_unknown(session, "category", category_renames.typed(categories, category), known)
     configured = () if session.is_remote else session.config.classifiers
     options.tell_unknown(session, "classifier", classifier, (*configured, *stats.by_classifier, "verdict"))
 
@@ -128,6 +176,12 @@ def _table(records: Sequence[Any]) -> object:
     from triage_cli.cli import tables
 
     return tables.tickets(records)
+
+
+def _wholes(records: Sequence[Any]) -> object:
+    from rich.console import Group
+
+    return Group(*(_whole([record]) for record in records))  # type: ignore[arg-type]
 
 
 def _whole(records: Sequence[Any]) -> object:

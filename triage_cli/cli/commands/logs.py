@@ -39,7 +39,7 @@ def logs(
     ] = None,
     actor: Annotated[str | None, typer.Option(metavar="NAME", help="Who did it.", show_default=False)] = None,
     since: options.Since = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="As --since.", show_default=False)] = None,
+    until: options.Until = None,
     limit: Annotated[
         int | None, typer.Option(min=0, max=options.MOST, metavar="N", help="The last N.", show_default=False)
     ] = None,

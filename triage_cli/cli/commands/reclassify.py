@@ -93,8 +93,8 @@ def reclassify(
     printer = Printer(output, columns, excel=excel, quiet=session.quiet)
     named, missing = options.ids(session, ids)
     selection = Selection(
-        named[:limit] if named is not None else None, option_values.statuses(status), category,
-        since=option_values.moment(since), limit=limit,
+        named[:limit] if named is not None else None, option_values.statuses(status),
+        (category,) if category is not None else (), since=option_values.moment(since), limit=limit,
     )  # fmt: skip
     counts: Counter[str] = Counter()
     matrix: Counter[tuple[str, str]] = Counter()

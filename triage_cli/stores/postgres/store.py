@@ -24,7 +24,7 @@ from triage_cli.domain.streams import BYTES
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.places import began, machine, place
-from triage_cli.stores import queries
+from triage_cli.stores import queries, selections
 from triage_cli.stores.base import SqlStore
 from triage_cli.stores.postgres import queries as pg_queries
 from triage_cli.stores.postgres.database import MOST, PATIENCE, PostgresDatabase
@@ -108,7 +108,7 @@ class PostgresStore(SqlStore):
         Tickets that another transaction has locked are skipped; those selected by id are waited for. Without ids, at
         most about `BYTES` of text are claimed.
         """
-        where, values = queries.position(selection)
+        where, values = selections.position(selection)
         locked = "for no key update" + (" skip locked" if selection.ids is None else "")
         query = pg_queries.page(" and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", locked)
         values |= {"limit": limit, "bytes": BYTES if selection.ids is None else sys.maxsize}

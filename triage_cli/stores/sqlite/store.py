@@ -22,7 +22,7 @@ from triage_cli.domain.streams import first_of
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.places import began, machine, place
 from triage_cli.runtime.private_files import make_private
-from triage_cli.stores import category_renames, queries
+from triage_cli.stores import category_renames, queries, selections
 from triage_cli.stores.base import SqlStore
 from triage_cli.stores.sqlite.connection import translate
 from triage_cli.stores.sqlite.database import AbsentDatabase, SqliteDatabase
@@ -79,7 +79,7 @@ class SqliteStore(SqlStore):
 
         Without ids, at most about `BYTES` of text are claimed.
         """
-        where, values = queries.position(selection)
+        where, values = selections.position(selection)
         values |= {"run": lease.run_id, "now": time.time(), "limit": limit}
         with self.database.transaction() as db:
             self._check_run(db, lease)

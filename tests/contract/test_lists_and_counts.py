@@ -1,0 +1,134 @@
+"""Filters, sorting and groups of counts: the same over each kind of store, at hand and on another instance."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.api_server import serving
+from tests.support.online import ONLINE
+from tests.support.stored_tickets import a_ticket, an_event
+from tests.support.world import World
+from triage_cli.client import RemoteTriage, remote_triage
+from triage_cli.client.http import Address
+from triage_cli.domain.changes import Change
+from triage_cli.domain.deliveries import Delivery
+from triage_cli.domain.tickets import SORTS, Selection, Ticket
+from triage_cli.domain.views import StatsQuery
+from triage_cli.ports.triage import Triage
+from triage_cli.stores import selections
+from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sqlite.store import SqliteStore
+
+DAYS = ("2026-01-01T08:00:00.000Z", "2026-01-02T08:00:00.000Z")
+SOURCES = ("import", "zendesk", "import", "mail")
+PRIORITIES = ("urgent", None, "low", None)
+Make = Callable[[], Triage]
+
+
+@pytest.fixture(params=["local", "remote"])
+def make(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterator[Make]:
+    """What makes the use cases over a world."""
+    if request.param == "local":
+        yield world.triage
+        return
+    with ExitStack() as stack:
+        running = stack.enter_context(serving(tmp_path, parts=world.triage()._parts))
+
+        def made() -> Triage:
+            triage = RemoteTriage(Address(running.url, running.keys["reader"]), ONLINE)
+            stack.callback(triage.close)
+            return triage
+
+        yield made
+
+
+def a_delivery(ticket: Ticket, destination: str, state: str) -> Delivery:
+    name = f"msg_{ticket.external_id}_{destination}"
+    return Delivery(
+        name, ticket.ticket_id, None, "Billing", destination, "r", "h", None, state, 1, 0.0, None, None, None, DAYS[0]
+    )
+
+
+@pytest.fixture
+def four(world: World) -> list[Ticket]:
+    """Tickets of which the even ones are sure and sent, and the odd ones wait for a person."""
+    tickets = []
+    for n in range(4):
+        ticket = a_ticket(
+            f"T-{n}", source=SOURCES[n], priority=PRIORITIES[n], confidence=n / 10, stored_at=DAYS[n // 2],
+            cost_usd=0.5, verdict=int(n == 0), status="needs_review" if n % 2 else "routed",
+            category=None if n % 2 else "Billing",
+        )  # fmt: skip
+        sent = [("billing", "accepted"), ("archive", "superseded" if n else "accepted")]
+        adds = () if n % 2 else tuple(a_delivery(ticket, *each) for each in sent)
+        assert world.store.save([Change(an_event(ticket), ticket, adds=adds)]) == [None]
+        tickets.append(ticket)
+    return tickets
+
+
+@pytest.mark.parametrize(
+    ("selection", "numbers"),
+    [
+        (Selection(until=DAYS[0]), [1, 0]),
+        (Selection(since=DAYS[1]), [3, 2]),
+        (Selection(sources=("zendesk",)), [1]),
+        (Selection(sources=("zendesk", "mail")), [3, 1]),
+        (Selection(destinations=("billing",)), [2, 0]),
+        (Selection(destinations=("archive",)), [0]),
+        (Selection(destinations=("archive", "nowhere", "billing")), [2, 0]),
+        (Selection(verdict=True), [0]),
+        (Selection(verdict=False), [3, 2, 1]),
+        (Selection(min_confidence=0.2), [3, 2]),
+        (Selection(max_confidence=0.1), [1, 0]),
+        (Selection(categories=("billing",)), [2, 0]),
+        (Selection(categories=("Billing", "Technical"), limit=1), [2]),
+        (Selection(sort="confidence"), [0, 1, 2, 3]),
+        (Selection(sort="confidence:desc", limit=2), [3, 2]),
+        (Selection(sort="external_id:asc", verdict=False), [1, 2, 3]),
+        (Selection(sort="priority:desc"), [0, 3, 1, 2]),
+        (Selection(sort="category:desc"), [2, 0, 3, 1]),
+        (Selection(sort="source", statuses=frozenset({"routed", "needs_review"})), [0, 2, 3, 1]),
+    ],
+    ids=str,
+)
+def test_selections_are_the_same(make: Make, four: list[Ticket], selection: Selection, numbers: list[int]) -> None:
+    found = [ticket.external_id for ticket in make().find(selection)]
+    assert found == [four[n].external_id for n in numbers]
+
+
+def test_every_field_sorts_and_a_walk_goes_on_where_it_stopped(
+    make: Make, four: list[Ticket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selections, "SORTED", 2)
+    monkeypatch.setattr(remote_triage, "PAGE", 3)
+    for field in SORTS:
+        up = [ticket.ticket_id for ticket in make().find(Selection(sort=field))]
+        down = [ticket.ticket_id for ticket in make().find(Selection(sort=f"{field}:desc"))]
+        assert sorted(up) == sorted(ticket.ticket_id for ticket in four)
+        assert down == up[::-1]
+
+
+def test_what_is_no_field_sorts_nothing(store: SqliteStore | PostgresStore) -> None:
+    with pytest.raises(ValueError, match="drop table"):
+        list(store.find(Selection(sort="drop table tickets")))
+
+
+def test_counts_come_in_groups(make: Make, four: list[Ticket]) -> None:
+    def counts(*by: str, **times: str) -> list[tuple[Any, ...]]:
+        found = make().stats_by(StatsQuery(by=by, **times))  # type: ignore[arg-type]
+        return [(*group.keys.values(), *group[1:]) for group in found]
+
+    assert len(four) == 4
+    assert counts() == [(4, 2, 2, 2.0)]
+    assert counts("category") == [("Billing", 2, 2, 0, 1.0), (None, 2, 0, 2, 1.0)]
+    assert counts("day", "status", until=DAYS[0]) == [
+        ("2026-01-01", "needs_review", 1, 0, 1, 0.5),
+        ("2026-01-01", "routed", 1, 1, 0, 0.5),
+    ]
+    assert counts("destination") == [("archive", 1, 1, 0, 0.5), ("billing", 2, 2, 0, 1.0), (None, 2, 0, 2, 1.0)]
+    assert counts("classifier", since=DAYS[1]) == [(None, 2, 1, 1, 1.0)]
+    assert counts(since="2027-01-01T00:00:00.000Z") == [(0, 0, 0, 0.0)]
+    assert counts("status", since="2027-01-01T00:00:00.000Z") == []

@@ -1,0 +1,121 @@
+"""What is asked for to SQL: selections of tickets, queries of events, groups of counts."""
+
+from typing import Any
+
+from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.serialization import compact
+from triage_cli.domain.tickets import SORTS, STATUSES, Selection
+from triage_cli.domain.views import StatsQuery
+from triage_cli.stores.queries import escaped
+
+# By the field of a selection.
+CONDITIONS = {
+    **{field: f"{field} = :{field}" for field in ("customer_id", "priority", "classifier")},
+    "since": "stored_at >= :since",
+    "until": "stored_at <= :until",
+    "min_confidence": "confidence >= :min_confidence",
+    "max_confidence": "confidence <= :max_confidence",
+}
+SENT_TO = """exists (select 1 from deliveries where deliveries.ticket_id = tickets.ticket_id
+    and deliveries.state <> 'superseded' and destination in (select value from json_each(:destinations)))"""
+# What a walk is sorted by, where it is not a text that may be null. Nulls come first: a position is compared with it.
+SORT_KEYS = {"priority": "-urgency", "confidence": "coalesce(confidence, -1)", "cost_usd": "cost_usd"}
+# Only the ids are sorted, so many at a time: the memory that a walk takes does not grow with the database.
+SORTED = 20_000
+
+
+def sorted_ids(selection: Selection) -> tuple[str, dict[str, Any]]:
+    """Return a query for the ids of a sorted walk, up to `:page` of them, and its other values.
+
+    Where it goes on is told by the ticket that came last. Each time the whole selection is looked at.
+    """
+    field, _, way = selection.sort.partition(":")
+    if field not in SORTS:
+        raise ValueError(field)
+    key = SORT_KEYS.get(field, f"coalesce({field}, '')")
+    sign, direction = ("<", "desc") if way == "desc" else (">", "asc")
+    conditions, values = where(selection)
+    if selection.after:
+        position = f"select {key}, ticket_id from tickets where ticket_id = :after_id"
+        conditions.append(f"({key}, ticket_id) {sign} ({position})")
+        values["after_id"] = selection.after
+    condition = " and ".join(conditions) or "true"
+    order = f"{key} {direction}, ticket_id {direction}"
+    return f"select ticket_id from tickets where {condition} order by {order} limit :page", values
+
+
+def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
+    """Return the conditions of a selection and their values, all but `after` and `limit`."""
+    conditions: list[str] = []
+    values: dict[str, Any] = {}
+    if selection.ids is not None:
+        conditions.append("ticket_id in (select value from json_each(:ids))")
+        values["ids"] = compact(list(selection.ids))
+    if selection.statuses:
+        # Sorted literals, so that SQLite recognises its partial indexes.
+        listed = sorted(set(STATUSES) & selection.statuses)
+        one = f"status = '{listed[0]}'"
+        conditions.append(one if len(listed) == 1 else f"status in ({', '.join(map(repr, listed))})")
+    for field, condition in CONDITIONS.items():
+        value = getattr(selection, field)
+        if value is not None:
+            conditions.append(condition)
+            values[field] = value
+    for field, column in (("categories", "category"), ("sources", "source")):
+        if listed := getattr(selection, field):
+            one = f"{column} = :{field}"  # an index answers it on PostgreSQL
+            conditions.append(one if len(listed) == 1 else f"{column} in (select value from json_each(:{field}))")
+            values[field] = listed[0] if len(listed) == 1 else compact(list(listed))
+    if selection.destinations:
+        conditions.append(SENT_TO)
+        values["destinations"] = compact(list(selection.destinations))
+    if selection.verdict is not None:
+        conditions.append(f"verdict = {int(selection.verdict)}")
+    if selection.search is not None:
+        conditions.append("(subject like :search escape '\\' or description like :search escape '\\')")
+        # SQLite's `like` ends at a NUL; stored texts have U+FFFD in its place.
+        values["search"] = f"%{escaped(selection.search.replace(chr(0), chr(0xFFFD)))}%"
+    return conditions, values
+
+
+def position(selection: Selection) -> tuple[list[str], dict[str, Any]]:
+    """Return the conditions and values of a claim: those of the selection, and the position after which it goes on."""
+    conditions, values = where(selection)
+    if selection.after:
+        conditions.append("(urgency, ticket_id) > (:after_urgency, :after_id)")
+        values |= {"after_urgency": int(selection.after[0]), "after_id": selection.after[1:]}
+    return conditions, values
+
+
+def where_events(query: EventQuery) -> tuple[str, dict[str, Any]]:
+    """Return the condition of an event query and its values, all but `after` and `limit`."""
+    compared = (("ticket_id", "="), ("action", "="), ("actor", "="))
+    conditions = [f"{field} {sign} :{field}" for field, sign in compared if getattr(query, field) is not None]
+    values = {field: getattr(query, field) for field, _ in compared if getattr(query, field) is not None}
+    for field, sign in (("since", ">="), ("until", "<=")):
+        if getattr(query, field) is not None:
+            conditions.append(f"timestamp {sign} :{field}")
+            values[field] = getattr(query, field)
+    return " and ".join(conditions) or "true", values
+
+
+# By the name of a key. A ticket with deliveries to several destinations is in the group of each.
+GROUP_KEYS = {
+    **{key: f"tickets.{key}" for key in ("category", "status", "classifier")},
+    "day": "substr(tickets.stored_at, 1, 10)",
+    "destination": "sent.destination",
+}
+SENT = """left join (select distinct ticket_id, destination from deliveries where state <> 'superseded') sent
+    on sent.ticket_id = tickets.ticket_id"""
+
+
+def grouped(query: StatsQuery) -> tuple[str, dict[str, Any]]:
+    """Return a query for the counts of each group: its keys, tickets, sure ones, those for a person, their cost."""
+    conditions, values = where(Selection(since=query.since, until=query.until))
+    keys = [GROUP_KEYS[key] for key in query.by]
+    count = "coalesce(sum(case when tickets.{} then 1 else 0 end), 0)"
+    counts = ("count(*)", count.format("category is not null"), count.format("status = 'needs_review'"))
+    columns = ", ".join([*keys, *counts, "coalesce(sum(tickets.cost_usd), 0)"])
+    table = f"tickets {SENT}" if "destination" in query.by else "tickets"
+    groups = f" group by {', '.join(keys)}" if keys else ""
+    return f"select {columns} from {table} where {' and '.join(conditions) or 'true'}{groups}", values
