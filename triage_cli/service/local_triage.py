@@ -297,5 +297,4 @@ class LocalTriage:
     def stats(self) -> Stats:
         """Return the counts of the whole store."""
         stats = self._store.stats()
-        named = category_renames.counted(stats.by_category, self._names) if self._names else stats.by_category
-        return stats._replace(by_category=named)
+        return stats._replace(by_category=category_renames.counted(stats.by_category, self._names))
