@@ -118,7 +118,7 @@ def test_what_is_no_field_sorts_nothing(store: SqliteStore | PostgresStore) -> N
 
 def test_counts_come_in_groups(make: Make, four: list[Ticket]) -> None:
     def counts(*by: str, **times: str) -> list[tuple[Any, ...]]:
-        found = make().stats_by(StatsQuery(by=by, **times))  # type: ignore[arg-type]
+        found = make().stats_by(StatsQuery(by=by, **times))
         return [(*group.keys.values(), *group[1:]) for group in found]
 
     assert len(four) == 4
