@@ -92,7 +92,6 @@ def four(world: World) -> list[Ticket]:
         (Selection(sort="category:desc"), [2, 0, 3, 1]),
         (Selection(sort="source", statuses=frozenset({"routed", "needs_review"})), [0, 2, 3, 1]),
     ],
-    ids=str,
 )
 def test_selections_are_the_same(make: Make, four: list[Ticket], selection: Selection, numbers: list[int]) -> None:
     found = [ticket.external_id for ticket in make().find(selection)]
