@@ -49,7 +49,7 @@ def imported(cli: Cli, *args: str, stdin: str = "") -> set[str]:
 @pytest.mark.parametrize(
     "command",
     [
-        "--version", "logs", "logs --follow --help", "list -o jsonl", "list -o csv", "list -o json",
+        "", "--version", "logs", "logs --follow --help", "list -o jsonl", "list -o csv", "list -o json",
         "create --subject x", "show x1", "why x1", "stats", "db path", "create -", "route --limit 1",
     ],
 )  # fmt: skip

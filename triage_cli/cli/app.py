@@ -13,7 +13,6 @@ import typer
 
 from triage_cli import __version__
 from triage_cli.cli import context, help_text, messages
-from triage_cli.cli.output import help_if_bare
 from triage_cli.domain.errors import AmbiguousError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.runtime import exhausted
@@ -158,6 +157,8 @@ def _typed(args: Sequence[str]) -> str | None:
     """Return the command that was typed, where that is plain."""
     if "_TRIAGE_COMPLETE" in os.environ:
         return None
+    if not args:
+        return "stats"  # its module has the start screen
     remaining = iter(args)
     for word in remaining:
         if word in TAKES_VALUE:
@@ -180,8 +181,11 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
-) -> None:
+) -> int:
     del version
     ctx.obj = given
-    if ctx.invoked_subcommand is None:
-        help_if_bare(ctx)
+    if ctx.invoked_subcommand is not None:
+        return ExitCode.OK
+    from triage_cli.cli.commands import stats
+
+    return stats.start(ctx=ctx, **dict.fromkeys(f"_{name}" for name in context.GlobalOptions._fields))

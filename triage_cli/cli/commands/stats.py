@@ -1,12 +1,18 @@
-"""`triage stats`: counts by status, category, classifier and day; cost; the health of deliveries."""
+"""`triage stats`: counts by status, category, classifier and day; cost; the health of deliveries.
 
+Also the start screen: what `triage` prints where no command is typed.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice, zip_longest
 from typing import Annotated, Any
 
 import typer
 
-from triage_cli.cli import option_values, options
+from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Columns, Output, Printer
+from triage_cli.config import without_password
 from triage_cli.domain.serialization import GROUP_COUNTS, group_record
 from triage_cli.domain.views import STATS_KEYS, StatsQuery
 
@@ -41,6 +47,41 @@ def stats(
         return
     record = session.look().stats()._asdict()
     Printer(output, columns).one(record, _table, tuple(record), "tickets")
+
+
+@served
+def start(session: CommandContext) -> None:
+    """Print what is in the database, how many tickets need a person, and the next commands; nothing is made."""
+    config = session.config
+    place = config.remote if session.is_remote else without_password(config.database)
+    here = f"{place} (configuration: {config.path or 'the built-in defaults'})"
+    counts = session.look().stats().by_status if session.has_database else {}
+    screen = Printer("table")
+    if not any(counts.values()):
+        screen.write(f"no tickets in {here}\n")
+    else:
+        need = counts.get("needs_review", 0)
+        listed = messages.counted({name: n for name, n in counts.items() if name != "needs_review"}, ())
+        screen.write(f"{messages.plural(sum(counts.values()), 'tickets')} in {here}\n")
+        you = f"{need:,} {'needs' if need == 1 else 'need'} you: triage review"
+        screen.write(f"{listed}; {you}\n" if listed else f"{you}\n")
+    screen.write("\n")
+    for label, (command, does) in zip_longest(("next",), _next_steps(counts), fillvalue=""):
+        screen.write(f"{label:<6}{command:<24}{does}\n")
+
+
+def _next_steps(counts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Yield three commands and what each does."""
+    steps = {
+        "triage review": (counts.get("needs_review", 0), "decide those that need you"),
+        "triage classify": (counts.get("new", 0) + counts.get("failed", 0), "give the new ones a category"),
+        "triage route": (counts.get("classified", 0), "send the classified ones to their destinations"),
+        "triage list": (sum(counts.values()), "all tickets, newest first"),
+        "triage run FILE": (1, "store, classify and route a file of tickets"),
+        "triage config init": (1, "write a configuration with categories of your own"),
+    }
+    yield from islice(((command, does) for command, (number, does) in steps.items() if number), 2)
+    yield "triage --help", "every command"
 
 
 def _grouped(session: CommandContext, query: StatsQuery, printer: Printer) -> None:
