@@ -4,7 +4,7 @@ Also the start screen: what `triage` prints where no command is typed.
 """
 
 from collections.abc import Iterator, Mapping
-from itertools import islice, zip_longest
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -66,8 +66,8 @@ def start(session: CommandContext) -> None:
         you = f"{need:,} {'needs' if need == 1 else 'need'} you: triage review"
         screen.write(f"{listed}; {you}\n" if listed else f"{you}\n")
     screen.write("\n")
-    for label, (command, does) in zip_longest(("next",), _next_steps(counts), fillvalue=""):
-        screen.write(f"{label:<6}{command:<24}{does}\n")
+    for number, (command, does) in enumerate(_next_steps(counts)):
+        screen.write(f"{'' if number else 'next':<6}{command:<24}{does}\n")
 
 
 def _next_steps(counts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
