@@ -54,15 +54,15 @@ def start(session: CommandContext) -> None:
     """Print what is in the database, how many tickets need a person, and the next commands; nothing is made."""
     config = session.config
     place = config.remote if session.is_remote else without_password(config.database)
-    here = f"{place} (configuration: {config.path or 'the built-in defaults'})"
+    origin = f"{place} (configuration: {config.path or 'the built-in defaults'})"
     counts = session.look().stats().by_status if session.has_database else {}
     screen = Printer("table")
     if not any(counts.values()):
-        screen.write(f"no tickets in {here}\n")
+        screen.write(f"no tickets in {origin}\n")
     else:
         need = counts.get("needs_review", 0)
         listed = messages.counted({name: n for name, n in counts.items() if name != "needs_review"}, ())
-        screen.write(f"{messages.plural(sum(counts.values()), 'tickets')} in {here}\n")
+        screen.write(f"{messages.plural(sum(counts.values()), 'tickets')} in {origin}\n")
         you = f"{need:,} {'needs' if need == 1 else 'need'} you: triage review"
         screen.write(f"{listed}; {you}\n" if listed else f"{you}\n")
     screen.write("\n")
