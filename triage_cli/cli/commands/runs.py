@@ -12,7 +12,7 @@ from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.domain.errors import NotFoundError
 from triage_cli.domain.serialization import RUN_KEYS, run_record
 
-KINDS = ("create", "classify", "route", "run", "reclassify", "verdict", "learn", "eval", "forget", "doctor")
+KINDS = ("create", "pull", "classify", "route", "run", "reclassify", "verdict", "learn", "eval", "forget", "doctor")
 SHOWN = ("started_at", "kind", "seconds", "exit_code", "cost_usd", "counts", "actor", "words")
 
 
