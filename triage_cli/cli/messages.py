@@ -8,6 +8,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import it for every error
     from triage_cli.readers import Table
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+MOMENT = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?Z")
 ONE = {"were": "was"}
 
 
@@ -93,6 +95,23 @@ def remarks(read: "Sequence[Table]") -> Iterator[str]:
             yield f"{f'{table.name}: ' if len(read) > 1 else ''}note: {remark}"
 
 
+def local_times(text: str) -> str:
+    """Return a text in which times in UTC are the reader's own, where that is a person at a terminal."""
+    return MOMENT.sub(_local, text) if on_terminal(sys.stdout) else text
+
+
+def _local(found: re.Match[str]) -> str:
+    try:
+        return f"{datetime.fromisoformat(found.group()).astimezone():%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError):  # no time, or none that this machine's clock can show
+        return found.group()
+
+
+def time_zone() -> str:
+    """Return what the times printed are."""
+    return "local time" if on_terminal(sys.stdout) else "UTC"
+
+
 class Repeats:
     """Tells what happens to many tickets once, with the first ticket, and at the end how many more there were."""
 
@@ -113,6 +132,28 @@ class Repeats:
             if number > 1:
                 say(f"{sentence} ({number:,} tickets)")
         self._number.clear()
+
+
+class Unroutable:
+    """Tells which tickets of a run no rule takes: in one line at its end, also with -q."""
+
+    def __init__(self) -> None:
+        self._by_category: Counter[str] = Counter()
+
+    def add(self, category: str | None) -> None:
+        """Count one more."""
+        self._by_category[category or "no category"] += 1
+
+    def close(self) -> None:
+        """Tell how many there are, of which categories, and what to do."""
+        if not self._by_category:
+            return
+        number = self._by_category.total()
+        listed = ", ".join(f"{name} ({count:,})" for name, count in self._by_category.most_common())
+        say(
+            f"{plural(number, 'tickets are unroutable', 'ticket is unroutable')}, since no rule takes "
+            f"{'it' if number == 1 else 'them'}: {listed}; add one to routes in the config, then triage route"
+        )
 
 
 def _wants_json(args: Sequence[str]) -> bool:

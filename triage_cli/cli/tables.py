@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from triage_cli.cli import event_lines, messages
 from triage_cli.cli.messages import on_terminal, plural, safe
 from triage_cli.cli.table_layout import AutoWidthTable
 from triage_cli.domain.serialization import compact
@@ -127,25 +128,22 @@ def ticket(records: Sequence[Record]) -> RenderableType:
                 tries.add_row(
                     *map(text, (_moment(a["at"]), d["destination"], a["number"], a["status"], a["error"], seconds))
                 )
-    history = events(record.get("events", ()), title="events")
-    return Group(facts, *(t for t in (answers, sent, tries, history) if t.row_count))
+    history = (Text("\nevents", "bold"), events(record["events"])) if record.get("events") else ()
+    return Group(facts, *(t for t in (answers, sent, tries) if t.row_count), *history)
 
 
-def events(records: Sequence[Record], title: str = "") -> Table:
-    """Return events as a table, their detail in short."""
-    table = _titled(title, "seq", "timestamp", "action", "ticket", "actor", "detail")
-    table.columns[5].ratio = 1
+def events(records: Sequence[Record], names: Mapping[str, str] | None = None) -> RenderableType:
+    """Return events as lines: when, which ticket by `names` (its external id by its own; None: no word), what."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(3 if names is None else 4):
+        table.add_column(no_wrap=True)
+    table.columns[-1].no_wrap, table.columns[-1].overflow = False, "fold"
     for e in records:
-        detail = ", ".join(f"{k}: {_short(v)}" for k, v in e["detail"].items() if v not in (None, [], ""))
-        table.add_row(
-            text(e["seq"], "dim"),
-            text(e["timestamp"]),
-            text(e["action"], "bold"),
-            text(str(e["ticket_id"] or "")[-8:], "dim"),
-            text(e["actor"]),
-            text(detail),
-        )
-    return table
+        ticket_id = e["ticket_id"] or ""
+        named = () if names is None else (text(names.get(ticket_id) or ticket_id[-8:]),)
+        line = event_lines.summary(e["action"], e["detail"], e["actor"])
+        table.add_row(text(_moment(e["timestamp"]), "dim"), *named, text(e["action"], "bold"), text(line))
+    return Group(table, text(f"({messages.time_zone()}; -o jsonl has ids and hashes)", "dim")) if records else table
 
 
 def stats(records: Sequence[Record]) -> RenderableType:
@@ -224,8 +222,8 @@ def cell(value: object) -> Text:
 
 
 def _moment(at: str | None) -> str:
-    """Return a time to the second."""
-    return (at or "")[:19].replace("T", " ")
+    """Return a time to the second: the reader's on a terminal, else UTC."""
+    return messages.local_times(at or "")[:19].replace("T", " ")
 
 
 def _short(value: object) -> str:

@@ -1,8 +1,11 @@
 """`triage list`, `show` and `why`: what is there, and how it came about."""
 
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
+from shutil import get_terminal_size
+from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +23,9 @@ Name = Annotated[
     str, typer.Argument(metavar="ID", help="A ticket's id, its last 6 or more characters, or its external id.")
 ]
 ON_TERMINAL = 50
+TIMED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ)  ")
+MAP = re.compile(r" \(map [0-9a-f]{16}\)")  # which map decided is for machines
+NARROWEST = 40  # columns to which a story is wrapped at least
 HISTORY_KEYS = (*TICKET_KEYS, "classifications", "deliveries", "events")
 LONGEST_SEARCH = 10_000  # SQLite refuses a pattern of 50,000 bytes
 
@@ -152,10 +158,22 @@ def why(session: CommandContext, name: Name, output: Output = None, columns: Col
     """
     found = session.look().why(name)
     if output in (None, "table") and columns is None:
-        for line in found.why:
-            Printer("table").write(messages.safe(line) + "\n")
+        for line in _told(found.why) if messages.on_terminal(sys.stdout) else map(messages.safe, found.why):
+            Printer("table").write(line + "\n")
         return
     Printer(output, columns).one(found._asdict(), _whole, found._fields)
+
+
+def _told(lines: Sequence[str]) -> Iterator[str]:
+    """Yield a story as a terminal shows it: local times, wrapped at words, what follows a time indented."""
+    width = max(get_terminal_size((120, 24)).columns, NARROWEST)
+    for line in lines:
+        timed = TIMED.match(line)
+        lead = f"  {messages.local_times(timed[1])}  " if timed else ""
+        rest = messages.safe(messages.local_times(MAP.sub("", line[timed.end() :] if timed else line)))
+        indent = " " * (len(lead) or 6)
+        yield from wrap(rest, width, initial_indent=lead, subsequent_indent=indent, break_on_hyphens=False)
+    yield "(local time)"
 
 
 def _tell_unknown(session: CommandContext, given: Sequence[str] | None, classifier: str | None) -> None:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.domain.audit import EventQuery, LoggedEvent
 from triage_cli.domain.serialization import EVENT_KEYS, event_record
+from triage_cli.domain.tickets import Selection
 
 ON_TERMINAL = 100
 ACTIONS = (
@@ -64,7 +66,7 @@ def logs(
     if follow and printer.format == "table":
         printer.format = "jsonl"
     events = session.stopper.interruptible(events)
-    printer.many(printer.unless_closed(events), event_record, EVENT_KEYS, _table, "seq", rows=limit)
+    printer.many(printer.unless_closed(events), event_record, EVENT_KEYS, partial(_table, session), "seq", rows=limit)
 
 
 def _followed(session: CommandContext, query: EventQuery) -> Iterator[LoggedEvent]:
@@ -79,7 +81,10 @@ def _followed(session: CommandContext, query: EventQuery) -> Iterator[LoggedEven
         time.sleep(BREATH)
 
 
-def _table(records: Any) -> object:
+def _table(session: CommandContext, records: Any) -> object:
     from triage_cli.cli import tables
 
-    return tables.events(records)
+    ids = tuple(dict.fromkeys(record["ticket_id"] for record in records if record["ticket_id"]))
+    # Over a remote each would be a request of its own.
+    tickets = () if session.is_remote and len(ids) > 1 else session.triage.find(Selection(ids=ids))
+    return tables.events(records, {ticket.ticket_id: ticket.external_id or "" for ticket in tickets})

@@ -12,7 +12,6 @@ from triage_cli.cli.commands.route import waiting_offline
 from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, among
-from triage_cli.cli.unroutable import Unroutable
 from triage_cli.domain.decisions import Flip, ReclassifyPlan
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
@@ -99,7 +98,7 @@ def reclassify(
     counts: Counter[str] = Counter()
     matrix: Counter[tuple[str, str]] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
-    unroutable = Unroutable()
+    unroutable = messages.Unroutable()
     try:
         way = partial(among, session, selection, DECIDED)
         bar = ProgressBar(session, "comparing", session.shows_progress(printer.format), way)
@@ -126,7 +125,7 @@ def _counted(
     counts: Counter[str],
     matrix: Counter[tuple[str, str]],
     codes: set[ExitCode],
-    unroutable: Unroutable,
+    unroutable: messages.Unroutable,
 ) -> Iterator[Outcome[Flip]]:
     for outcome in outcomes:
         counts[outcome.action] += 1

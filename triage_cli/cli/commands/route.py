@@ -12,7 +12,6 @@ from triage_cli.cli import messages, options
 from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, among
-from triage_cli.cli.unroutable import Unroutable
 from triage_cli.domain import routing
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import ItemError, TriageError
@@ -67,7 +66,7 @@ def route(
     plan = RoutePlan(retry_dead, again, 0.0 if no_wait else STAY)
     way = partial(among, session, selection, ("classified", "unroutable"))
     bar = ProgressBar(session, "routing", session.shows_progress(printer.format), way)
-    repeats, unroutable = messages.Repeats(), Unroutable()
+    repeats, unroutable = messages.Repeats(), messages.Unroutable()
     routed = bar.over(session.triage.route(selection, plan))
     outcomes = _counted(session, routed, counts, places, codes, repeats, unroutable)
     try:
@@ -133,7 +132,7 @@ def _counted(
     places: Counter[str],
     codes: set[ExitCode],
     repeats: messages.Repeats,
-    unroutable: Unroutable,
+    unroutable: messages.Unroutable,
 ) -> Iterator[Outcome[Routed]]:
     for outcome in outcomes:
         counts[outcome.action] += 1

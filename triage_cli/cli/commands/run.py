@@ -15,7 +15,6 @@ from triage_cli.cli.context import CommandContext, makes_database, served
 from triage_cli.cli.output import DELIMITED, Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, through
 from triage_cli.cli.rejects import RejectWriter
-from triage_cli.cli.unroutable import Unroutable
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import ItemError, UsageError
@@ -112,7 +111,7 @@ class RunSummary:
         self.statuses: Counter[str] = Counter()
         self.places: Counter[str] = Counter()
         self._repeats = messages.Repeats()
-        self._unroutable = Unroutable()
+        self._unroutable = messages.Unroutable()
         self._quiet = quiet
         self._codes = {ExitCode.OK}
 

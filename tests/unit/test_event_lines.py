@@ -1,0 +1,43 @@
+"""What events say in a line."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from triage_cli.cli.event_lines import summary
+
+
+@pytest.mark.parametrize(
+    ("action", "detail", "told"),
+    [
+        ("created", {"source": "import", "line": 5}, "import, line 5"),
+        ("created", {"source": "api"}, "api"),
+        ("updated", {"fields": ["subject"]}, 'fields: ["subject"]'),
+        (
+            "classified",
+            {"category": "Billing", "confidence": 0.87, "classifier": "local", "threshold": 0.6, "decision": "x"},
+            "Billing 0.87, by local",
+        ),
+        (
+            "classified",
+            {"suggestion": "A", "confidence": 0.54, "classifier": "local", "threshold": 0.6, "status": "needs_review"},
+            "A? 0.54 (needs 0.60), by local: needs review",
+        ),
+        ("classified", {"classifier": "gpt", "status": "failed"}, "no category, by gpt: failed"),
+        ("verdict", {"category": "General", "note": 'they "want" it'}, 'General: "they \\"want\\" it", by ada'),
+        ("verdict", {"category": None}, "taken back, by ada"),
+        (
+            "routed",
+            {"category": "Billing", "to": ["pager", "billing"], "rule": "routes.Billing", "config": "83e7"},
+            "Billing -> pager, billing (routes.Billing)",
+        ),
+        ("unroutable", {"category": "Spam", "config": "83e7"}, "no rule matches Spam"),
+        ("delivered", {"destination": "billing", "attempt": 2, "response": 200}, "billing, attempt 2, answer 200"),
+        ("dead_letter", {"destination": "billing", "attempt": 7}, "billing, attempt 7"),
+        ("forgotten", {}, "by ada"),
+        ("learned", {"version": 2, "nothing": None}, "version: 2"),
+    ],
+)  # fmt: skip
+def test_event_is_told_in_a_line(action: str, detail: Mapping[str, Any], told: str) -> None:
+    assert summary(action, detail, "ada") == told

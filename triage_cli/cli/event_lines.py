@@ -1,0 +1,67 @@
+"""Events of the audit log as lines for people: what happened, without ids and hashes."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Detail = Mapping[str, Any]
+DELIVERED = ("delivered", "delivery_failed", "dead_letter")
+
+
+def summary(action: str, detail: Detail, actor: str) -> str:
+    """Return what an event says, in a line. An action that has no line of its own is described by its data."""
+    text = SUMMARIES.get(action, _data)(detail)
+    people = action in ("verdict", "forgotten", "key_created", "key_revoked", "restored")
+    return f"{text}, by {actor}" if people and text else f"by {actor}" if people else text
+
+
+def _created(detail: Detail) -> str:
+    line = f", line {detail['line']}" if detail.get("line") else ""
+    return f"{detail.get('source')}{line}"
+
+
+def _classified(detail: Detail) -> str:
+    category, guess, confidence = detail.get("category"), detail.get("suggestion"), detail.get("confidence")
+    if category is None and guess is None:
+        return f"no category, by {detail.get('classifier')}: {_status(detail)}"
+    share = "" if confidence is None else f" {confidence:.2f}"
+    if category is not None:
+        return f"{category}{share}, by {detail.get('classifier')}"
+    needs = "" if detail.get("threshold") is None else f" (needs {detail['threshold']:.2f})"
+    return f"{guess}?{share}{needs}, by {detail.get('classifier')}: {_status(detail)}"
+
+
+def _status(detail: Detail) -> str:
+    return str(detail.get("status") or "").replace("_", " ")
+
+
+def _verdict(detail: Detail) -> str:
+    note = f": {json.dumps(detail['note'], ensure_ascii=False)}" if detail.get("note") else ""
+    return f"{detail.get('category') or 'taken back'}{note}"
+
+
+def _routed(detail: Detail) -> str:
+    to = ", ".join(map(str, detail.get("to") or ())) or "nowhere"
+    return f"{detail.get('category')} -> {to} ({detail.get('rule')})"
+
+
+def _delivery(detail: Detail) -> str:
+    answer = "" if detail.get("response") is None else f", answer {detail['response']}"
+    return f"{detail.get('destination')}, attempt {detail.get('attempt')}{answer}"
+
+
+def _data(detail: Detail) -> str:
+    shown = {key: value for key, value in detail.items() if value not in (None, "", [], {})}
+    return ", ".join(f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in shown.items())
+
+
+SUMMARIES: Mapping[str, Callable[[Detail], str]] = {
+    "created": _created,
+    "classified": _classified,
+    "reclassified": _classified,
+    "proposed": _classified,
+    "verdict": _verdict,
+    "routed": _routed,
+    "unroutable": lambda detail: f"no rule matches {detail.get('category')}",
+    **dict.fromkeys(DELIVERED, _delivery),
+}
