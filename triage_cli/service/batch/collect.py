@@ -1,4 +1,4 @@
-"""Classify in providers' batches: collect what is ready, submit what is missing, and be done; cron calls again."""
+"""`classify --batch`: collects the answers of ended batches, submits new ones, and ends; cron calls it again."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
@@ -19,38 +19,37 @@ from triage_cli.service.classification.decisions import DecisionRecorder, answer
 from triage_cli.service.classification.flip_rules import judge
 from triage_cli.service.runs import RunRecorder
 
-# Seconds after which a batch that a provider has not heard of will not turn up any more.
-GRACE = 600.0
+# Seconds after which a batch that the provider does not know has not arrived.
+LOST_AFTER_SECONDS = 600.0
 
 
 class BatchCollector:
-    """One run's work on batches. `first` answers what needs no provider and postpones the rest.
+    """The batch work of one run. `first` answers what needs no provider, and postpones the rest.
 
-    With `proposals`, tickets go on as they are meanwhile, and answers about them are kept, but do not hold.
-
-    An error that ends the run is raised at the end, by `raise_trouble`; what has nothing to do with it goes on.
+    With `proposals`, tickets do not wait, and their answers are stored as proposals. An error that ends the run is
+    raised at the end, by `raise_trouble`; the work of other classifiers goes on.
     """
 
     def __init__(self, context: BatchContext, first: Classifier, *, proposals: bool = False) -> None:
         self._context = context
         self._first = first
         self._proposals = proposals
-        self._gatherings: dict[str, BatchSubmitter] = {}
-        self._troubles: dict[str, TriageError] = {}  # by classifier
+        self._submitters: dict[str, BatchSubmitter] = {}
+        self._errors_by_classifier: dict[str, TriageError] = {}
 
     def raise_trouble(self) -> None:
-        """Raise the first error there was."""
-        for error in self._troubles.values():
+        """Raise the first error of a classifier, if there is one."""
+        for error in self._errors_by_classifier.values():
             raise error
 
     def classified(
-        self, selection: Selection, classifying: ClassifyRun, tally: RunRecorder
+        self, selection: Selection, classifying: ClassifyRun, recorder: RunRecorder
     ) -> Iterator[Outcome[Decided]]:
-        """Collect what providers have answered, whatever is selected, and put the selected tickets into batches."""
+        """Collect all ended batches, whatever is selected, then put the selected tickets into batches."""
         selected = selection.ids and set(selection.ids)
         row = 0
         for outcomes in self.collect():
-            tally.add(outcomes)
+            recorder.add(outcomes)
             own = [o for o in outcomes if selected is None or o.ticket.ticket_id in selected]
             yield from (o._replace(row=row + n) for n, o in enumerate(own))
             row += len(own)
@@ -59,20 +58,20 @@ class BatchCollector:
     # -- collect
 
     def collect(self) -> Iterator[list[Outcome[Decided]]]:
-        """Settle the batches that are ready; tickets that were not answered go back to where they came from."""
+        """Settle the batches that have ended; tickets without an answer return to their earlier status."""
         for batch in self._context.run.store.hold_batches(self._context.run.lease):
             if self._context.run.budget.stopping:
                 return
-            if batch.classifier in self._troubles:
+            if batch.classifier in self._errors_by_classifier:
                 continue
             try:
                 yield from self._collected(batch)
             except TriageError as error:
-                self._troubles.setdefault(batch.classifier, error)
+                self._errors_by_classifier.setdefault(batch.classifier, error)
 
     def _collected(self, batch: Batch) -> Iterator[list[Outcome[Decided]]]:
         if batch.state == "sending":
-            batch = self._found(batch)
+            batch = self._sending_resolved(batch)
         if batch.state == "sending":
             return
         if batch.state != "submitted":
@@ -88,8 +87,8 @@ class BatchCollector:
             if look.error is not None:
                 raise look.error
 
-    def _found(self, batch: Batch) -> Batch:
-        """Find out what became of a batch whose sending was cut off; it stays `sending` while nobody can tell."""
+    def _sending_resolved(self, batch: Batch) -> Batch:
+        """Find out whether a batch arrived whose sending was cut off; it stays `sending` while that is unknown."""
         context = self._context
         try:
             provider_id = self._batcher(batch).find(batch, context.run.store.provider_ids())
@@ -100,7 +99,7 @@ class BatchCollector:
             about = {"batch": batch.batch_id, "classifier": batch.classifier, "requests": batch.requests}
             event = context.run.event("batch_submitted", None, {**about, "provider_batch": provider_id, "found": True})
             return submitted if context.advance(submitted, "sending", event) else batch
-        if (batch.sent_at or "") < ids.ago(GRACE):
+        if (batch.sent_at or "") < ids.ago(LOST_AFTER_SECONDS):
             context.give_back(batch, "it never arrived")
         return batch
 
@@ -117,13 +116,13 @@ class BatchCollector:
         context = self._context
         with spooled() as spool:
             batcher.fetch(batch, spool)
-            # Fetching may have taken longer than the lease: whoever took the batch over saves its answers.
+            # Fetching may have taken longer than the lease; then the run that took the batch over saves its answers.
             if not context.advance(batch, "submitted", None):
                 return
             for results in chunked(batcher.results(batch, spool, outage=outage)):
                 for result in results:
                     if result.error is not None and result.error.stops_run:
-                        self._troubles.setdefault(batch.classifier, result.error)
+                        self._errors_by_classifier.setdefault(batch.classifier, result.error)
                 yield self._settled(batch, batcher, {result.number: result for result in results})
         ended = batch._replace(state="ended", ended_at=ids.now(), options=batcher.options)
         event = context.run.event("batch_ended", None, {"batch": batch.batch_id, "provider_batch": batch.provider_id})
@@ -131,7 +130,7 @@ class BatchCollector:
         context.advance(ended, "submitted", event)
 
     def _settled(self, batch: Batch, batcher: Batcher, results: dict[int, BatchResult]) -> list[Outcome[Decided]]:
-        """Save the answers of one chunk; who was changed by somebody else meanwhile is looked at again."""
+        """Save the answers of one chunk; a ticket that has changed meanwhile is read and saved again."""
         context = self._context
         given: dict[int, Outcome[Answer]] = {}
         outcomes: list[Outcome[Decided]] = []
@@ -161,7 +160,7 @@ class BatchCollector:
         if result.again:
             return context.returned(batch, item, ticket, "it was not answered")
         outcome = given.setdefault(item.number, batcher.answer(ticket, item, batch, result))
-        outcome = _as_of(outcome, ticket)
+        outcome = _copied_answer(outcome, ticket)
         if not item.was:
             return self._proposed(batch, item, ticket, outcome)
         change = context.deciding.change(ticket._replace(status=item.was), outcome, ids.now())
@@ -172,11 +171,11 @@ class BatchCollector:
             return late(change)._replace(ticket=released(ticket, item, batch), expects=ticket.revision)
         unsure = change.ticket is not None and change.ticket.status == "needs_review" and outcome.error is None
         if unsure and batcher.has_next and item.was in ("new", "failed"):
-            return _for_the_next(change)
+            return _for_the_next_step(change)
         return change
 
     def _proposed(self, batch: Batch, item: BatchItem, ticket: Ticket, outcome: Outcome[Answer]) -> Change:
-        """Return the change that keeps an answer as a proposal: the ticket pays for it and stays as it is."""
+        """Return the change that stores an answer as a proposal: the ticket stays as it is, with the cost added."""
         context = self._context
         steps = steps_within(outcome.value, context.deciding.labels)
         now = steps[-1]
@@ -198,9 +197,9 @@ class BatchCollector:
     # -- submit
 
     def submit(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
-        """Answer what needs no provider, and put the rest into batches; outcomes carry the ticket as `item`."""
+        """Answer what needs no provider, and put the rest into batches; an outcome's `item` is the ticket."""
         check = self._context.deciding.check
-        for outcomes in self._first.classify(check.over(self._wanted(chunks)), self._context.run.budget):
+        for outcomes in self._first.classify(check.over(self._until_troubled(chunks)), self._context.run.budget):
             self._context.run.heartbeat()
             ready = [outcome for outcome in outcomes if not isinstance(outcome.value, Postponed)]
             yield self._context.deciding.save(ready) if ready else []
@@ -209,7 +208,7 @@ class BatchCollector:
                 check.after()
         yield from self.send()
 
-    def _wanted(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[Sequence[Ticket]]:
+    def _until_troubled(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[Sequence[Ticket]]:
         for chunk in chunks:
             yield chunk
             if self.troubled:
@@ -217,45 +216,45 @@ class BatchCollector:
 
     @property
     def troubled(self) -> bool:
-        """Tell whether something keeps more from being submitted."""
-        return any(gathering.trouble for gathering in self._gatherings.values())
+        """Return whether an error keeps further tickets from being submitted."""
+        return any(submitter.trouble for submitter in self._submitters.values())
 
     def postpone(self, outcomes: Sequence[Outcome[Answer]]) -> Iterator[list[Outcome[Decided]]]:
-        """Put what a classifier postponed into batches; a full one is sent, and its tickets come out."""
+        """Put the tickets that a classifier postponed into batches; sends full batches and yields their tickets."""
         postponed: dict[str, list[Outcome[Answer]]] = {}
         for outcome in outcomes:
             if isinstance(outcome.value, Postponed) and outcome.value.batch_of:
                 postponed.setdefault(outcome.value.batch_of, []).append(outcome)
-        for name in postponed.keys() - self._troubles.keys():
-            if name not in self._gatherings:
+        for name in postponed.keys() - self._errors_by_classifier.keys():
+            if name not in self._submitters:
                 self._context.deciding.note()
-                self._gatherings[name] = BatchSubmitter(
+                self._submitters[name] = BatchSubmitter(
                     self._context, self._context.batcher(name), proposals=self._proposals
                 )
-            yield from self._gatherings[name].add(postponed[name])
+            yield from self._submitters[name].add(postponed[name])
 
     def send(self) -> Iterator[list[Outcome[Decided]]]:
-        """Send what was gathered."""
-        for name, gathering in self._gatherings.items():
-            yield from gathering.send()
-            if gathering.trouble is not None:
-                self._troubles.setdefault(name, gathering.trouble)
+        """Send the batches that are being gathered."""
+        for name, submitter in self._submitters.items():
+            yield from submitter.send()
+            if submitter.trouble is not None:
+                self._errors_by_classifier.setdefault(name, submitter.trouble)
 
 
-def batched(opened: Callable[[str], Batcher], deciding: DecisionRecorder, *, proposals: bool) -> BatchCollector:
-    """Return one run's work on batches; `opened` opens those of a classifier, which renew its lease as they wait."""
+def batched(open_batcher: Callable[[str], Batcher], deciding: DecisionRecorder, *, proposals: bool) -> BatchCollector:
+    """Return the batch work of one run; the batches that `open_batcher` opens renew the run's lease."""
 
     @cache
     def batcher(name: str) -> Batcher:
-        found = opened(name)
+        found = open_batcher(name)
         found.breathe = deciding.context.heartbeat
         return found
 
     return BatchCollector(BatchContext(deciding.context, deciding, batcher), deciding.classifier, proposals=proposals)
 
 
-def _as_of(outcome: Outcome[Answer], ticket: Ticket) -> Outcome[Answer]:
-    """Return an answer as that of another ticket of the same text, which costs nothing more."""
+def _copied_answer(outcome: Outcome[Answer], ticket: Ticket) -> Outcome[Answer]:
+    """Return an answer for another ticket with the same text; the copy costs nothing."""
     if outcome.value is None or outcome.value.ticket.ticket_id == ticket.ticket_id:
         return outcome._replace(item=ticket)
     shared = tuple(
@@ -268,8 +267,8 @@ def _as_of(outcome: Outcome[Answer], ticket: Ticket) -> Outcome[Answer]:
     return outcome._replace(value=outcome.value._replace(ticket=ticket, steps=shared), item=ticket)
 
 
-def _for_the_next(change: Change) -> Change:
-    """Return an unsure answer's change where a cascade has another step: the ticket is taken up again for that one."""
+def _for_the_next_step(change: Change) -> Change:
+    """Return the change for an unsure answer if a cascade has another step: the ticket is `new` for that step."""
     if change.ticket is None or change.decision is None:
         raise TypeError(change)
     ticket = change.ticket._replace(

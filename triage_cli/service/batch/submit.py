@@ -1,4 +1,4 @@
-"""Tickets into a provider's batch: they wait in our record before the provider is told of anything."""
+"""Puts tickets into a provider's batch: they are recorded as waiting before anything is sent to the provider."""
 
 import json
 import tempfile
@@ -18,37 +18,39 @@ from triage_cli.ports.adapters import Batcher
 from triage_cli.service.classification.decisions import DecisionRecorder, texts_of
 from triage_cli.service.run_context import RunContext
 
-IN_MEMORY = 1 << 24  # bytes of requests, before they go to an unnamed file
+IN_MEMORY = 1 << 24  # bytes of requests that are kept in memory; more go to an unnamed file
 
 
 class BatchContext(NamedTuple):
-    """What the two ways of a batch share: `batcher` opens the one of a classifier."""
+    """What collecting and submitting share; `batcher` opens the batches of a classifier, by its name."""
 
     run: RunContext
     deciding: DecisionRecorder
     batcher: Callable[[str], Batcher]
 
     def save(self, changes: Sequence[Change]) -> list[bool]:
-        """Save, with what was spent so far; return which changes were accepted.
+        """Save changes, and what was spent so far; return which changes were accepted.
 
-        Money goes to the run that had set it aside, also where that ended long ago; this run's own is its budget's.
+        A cost is booked on the run that set the money aside, even if that run has ended; this run's own on its budget.
         """
-        others = [c._replace(adds=tuple(a for a in c.adds if not self._mine(a))) for c in changes]
+        others = [c._replace(adds=tuple(a for a in c.adds if not self._is_of_this_run(a))) for c in changes]
         accepted = [conflict is None for conflict in self.run.save(others)]
         for change, kept in zip(changes, accepted, strict=True):
-            for add in [add for add in change.adds if isinstance(add, Spent) and self._mine(add)] if kept else ():
+            for add in (
+                [add for add in change.adds if isinstance(add, Spent) and self._is_of_this_run(add)] if kept else ()
+            ):
                 self.run.budget.book(add.usd - add.released)
         return accepted
 
     def advance(self, batch: Batch, before: str, event: Event | None) -> bool:
-        """Save a batch that was in the state `before`; return False where another run has taken it over."""
+        """Save a batch that was in the state `before`; return False if another run has taken it over."""
         return self.run.store.advance_batch(batch, before, event, self.run.lease)
 
-    def _mine(self, add: object) -> bool:
+    def _is_of_this_run(self, add: object) -> bool:
         return isinstance(add, Spent) and add.run_id == self.run.lease.run_id
 
     def give_back(self, batch: Batch, why: str) -> None:
-        """Return every ticket that waits in a batch to where it came from, and the money set aside."""
+        """Return the waiting tickets of a batch to their earlier status, and the money that was set aside."""
         while items := self.run.store.batch_items(batch.batch_id, limit=CHUNK):
             tickets = self.tickets(items)
             self.save([self.returned(batch, item, tickets[item.ticket_id], why) for item in items])
@@ -64,17 +66,17 @@ class BatchContext(NamedTuple):
         return Change(event, released(ticket, item, batch), ticket.revision, adds)
 
     def tickets(self, items: Sequence[BatchItem]) -> dict[str, Ticket]:
-        """Return the tickets of items as they stand now."""
+        """Return the tickets of items as they are now, by id."""
         return {t.ticket_id: t for t in self.run.store.find(Selection(ids=tuple(item.ticket_id for item in items)))}
 
 
 def paid(batch: Batch, item: BatchItem, cost: float) -> Spent:
-    """Return what an answer cost, in USD, in the place of what was set aside for it as the batch was gathered."""
+    """Return what an answer cost, in USD, to be booked instead of what was set aside for it."""
     return Spent(batch.paid_by, cost, item.reserved, batch.opened_at)
 
 
 def waits_for(ticket: Ticket, item: BatchItem, batch: Batch) -> bool:
-    """Tell whether a ticket still waits for this answer: no verdict and no other text came in between."""
+    """Return whether a ticket still waits for this answer: it has no verdict and no other text since."""
     return (
         item.was != ""
         and ticket.status == "waiting"
@@ -83,9 +85,9 @@ def waits_for(ticket: Ticket, item: BatchItem, batch: Batch) -> bool:
 
 
 def released(ticket: Ticket, item: BatchItem, batch: Batch) -> Ticket | None:
-    """Return a ticket as it was before it waited for this answer, or None where it does not wait for it (any more).
+    """Return a ticket with its earlier status, or None if it does not wait for this answer.
 
-    One with a verdict waits, where it was forced to, whatever its text has become.
+    A ticket with a verdict is released even if its text has changed: with `force`, it waits too.
     """
     if waits_for(ticket, item, batch) or (item.was and ticket.status == "waiting" and ticket.verdict):
         return ticket._replace(status=item.was, revision=ticket.revision + 1, run_id=None)
@@ -93,7 +95,7 @@ def released(ticket: Ticket, item: BatchItem, batch: Batch) -> Ticket | None:
 
 
 class BatchSubmitter:
-    """One classifier's requests on their way; `trouble` is what keeps more from being gathered."""
+    """Gathers and sends the requests of one classifier; `trouble` is the error that keeps more from being gathered."""
 
     def __init__(self, context: BatchContext, batcher: Batcher, *, proposals: bool = False) -> None:
         self.trouble: TriageError | None = None
@@ -105,35 +107,39 @@ class BatchSubmitter:
         self._size = self._number = 0
         self._sent: list[str] = []  # the ids of tickets whose batch is being gathered
         self._changes: list[Change] = []
-        self._requests: dict[int, BatchRequest] = {}  # of the changes that are not saved yet
-        self._ahead = 0  # so many tickets of a chunk are not looked at yet
-        self._aside, self._sums, self._left = 0.0, 0, 0.0  # USD set aside, the number of sums, USD still free
+        self._requests: dict[int, BatchRequest] = {}  # by number, of the changes that are not saved yet
+        self._tickets_ahead = 0  # tickets of the chunk that are not processed yet
+        # USD set aside and not settled yet, the number of sums, and USD of it that no request needs yet.
+        self._set_aside_usd, self._set_aside_count, self._free_usd = 0.0, 0, 0.0
         options = context.run.store.batch_options(batcher.fingerprint)
         if options:
             batcher.remember(options)
 
     def add(self, postponed: Sequence[Outcome[Answer]]) -> Iterator[list[Outcome[Decided]]]:
-        """Put tickets into batches; a full batch is sent. Nothing is added once there is trouble."""
-        there = [o.ticket for o in postponed if o.ticket.status == "waiting"]
-        yield [Outcome(None, Action.WAITING, Decided(ticket, None, asked=False), None, ticket) for ticket in there]
+        """Put tickets into batches; a full batch is sent. After an error nothing is added."""
+        already_waiting = [o.ticket for o in postponed if o.ticket.status == "waiting"]
+        yield [
+            Outcome(None, Action.WAITING, Decided(ticket, None, asked=False), None, ticket)
+            for ticket in already_waiting
+        ]
         postponed = [o for o in postponed if o.ticket.status != "waiting"]
         key_of = {o.ticket.ticket_id: ids.answer_key(self._batcher.fingerprint, o.ticket.text) for o in postponed}
-        asked = dict(self._context.run.store.joinable(list(key_of.values())))
+        requests_by_key = dict(self._context.run.store.joinable(list(key_of.values())))
         for place, outcome in enumerate(postponed):
-            self._ahead = len(postponed) - place
+            self._tickets_ahead = len(postponed) - place
             ticket = outcome.ticket
             key = key_of[ticket.ticket_id]
             was = "" if self._proposals else ticket.status
-            if key in asked and ticket.ticket_id in asked[key][2]:
+            if key in requests_by_key and ticket.ticket_id in requests_by_key[key][2]:
                 yield [Outcome(None, Action.WAITING, Decided(ticket, None, asked=False), None, ticket)]
                 continue
-            if key in asked:
-                item = BatchItem(asked[key][0], ticket.ticket_id, asked[key][1], key, was, 0.0)
+            if key in requests_by_key:
+                item = BatchItem(requests_by_key[key][0], ticket.ticket_id, requests_by_key[key][1], key, was, 0.0)
             else:
-                request = yield from self._room_for(ticket)
+                request = yield from self._request_with_room(ticket)
                 if request is None or self._batch is None:
                     break
-                asked[key] = (self._batch.batch_id, self._number, {ticket.ticket_id})
+                requests_by_key[key] = (self._batch.batch_id, self._number, {ticket.ticket_id})
                 item = BatchItem(
                     self._batch.batch_id, ticket.ticket_id, self._number, key, was, request.worst,
                     request.redacted,
@@ -142,17 +148,17 @@ class BatchSubmitter:
                 self._number += 1
                 self._size += len(request.line)
             self._changes.append(self._waiting(ticket, item, outcome))
-        yield self._keep()
+        yield self._save_waiting()
 
-    def _room_for(self, ticket: Ticket) -> Generator[list[Outcome[Decided]], None, BatchRequest | None]:
-        """Return a ticket's request in a batch that has room for it, its money set aside; None where that fails."""
-        of = self._batcher
+    def _request_with_room(self, ticket: Ticket) -> Generator[list[Outcome[Decided]], None, BatchRequest | None]:
+        """Return a ticket's request for a batch with room for it, with its money set aside; None if that fails."""
+        batcher = self._batcher
         while self.trouble is None and not self._context.run.budget.stopping:
-            batch = self._batch or self._opened()
-            request = of.request(ticket, batch.batch_id, self._number)
-            full = self._number == of.most_requests or self._size + len(request.line) > of.most_bytes
+            batch = self._batch or self._new_batch()
+            request = batcher.request(ticket, batch.batch_id, self._number)
+            full = self._number == batcher.most_requests or self._size + len(request.line) > batcher.most_bytes
             if full and self._number:
-                yield self._keep()
+                yield self._save_waiting()
                 yield from self.send()
                 continue
             try:
@@ -164,29 +170,30 @@ class BatchSubmitter:
         return None
 
     def _set_aside(self, worst: float) -> None:
-        """Set aside what a request may cost, and as much for each ticket ahead: one write for many.
+        """Set aside what a request may cost, and as much for each ticket ahead, so that one write serves many.
 
-        Raises `BudgetError` where there is no room for this one.
+        Raises `BudgetError` if the budget does not allow this request.
         """
-        if worst > self._left:
-            amounts = [worst - self._left, *[worst] * (self._ahead - 1)]
+        if worst > self._free_usd:
+            amounts = [worst - self._free_usd, *[worst] * (self._tickets_ahead - 1)]
             granted = amounts[: self._context.run.budget.set_aside(amounts)]
             if not granted:
                 raise self._context.run.budget.exceeded(worst)
-            self._aside += sum(granted)
-            self._left += sum(granted)
-            self._sums += len(granted)
-        self._left -= worst
+            self._set_aside_usd += sum(granted)
+            self._free_usd += sum(granted)
+            self._set_aside_count += len(granted)
+        self._free_usd -= worst
 
-    def _opened(self) -> Batch:
-        of, run_id = self._batcher, self._context.run.lease.run_id
+    def _new_batch(self) -> Batch:
+        batcher, run_id = self._batcher, self._context.run.lease.run_id
         batch = self._batch = Batch(
-            ids.new_id(), of.name, of.address, of.fingerprint, json.dumps(of.labels, ensure_ascii=False), of.options,
+            ids.new_id(), batcher.name, batcher.address, batcher.fingerprint,
+            json.dumps(batcher.labels, ensure_ascii=False), batcher.options,
             run_id, ids.now(), run_id=run_id,
         )  # fmt: skip
         self._spool = spooled()
         self._size = self._number = 0
-        data = {"batch": batch.batch_id, "classifier": of.name}
+        data = {"batch": batch.batch_id, "classifier": batcher.name}
         self._context.run.store.open_batch(batch, self._context.run.event("batch_opened", None, data))
         return batch
 
@@ -198,8 +205,8 @@ class BatchSubmitter:
         waiting = ticket._replace(status=status, revision=ticket.revision + 1, run_id=None)
         return Change(event, waiting, ticket.revision, (*(outcome.value.steps if outcome.value else ()), item))
 
-    def _keep(self) -> list[Outcome[Decided]]:
-        """Save who waits, and only then write the requests: who has moved on meanwhile is not asked about."""
+    def _save_waiting(self) -> list[Outcome[Decided]]:
+        """Save the waiting tickets, then write their requests; a ticket that has changed meanwhile gets no request."""
         changes, requests = self._changes, self._requests
         self._changes, self._requests = [], {}
         held, cost = [], 0.0
@@ -215,17 +222,17 @@ class BatchSubmitter:
             if belongs and self._spool and (request := requests.pop(item.number, None)):
                 self._spool.write(request.line)
                 cost += request.worst
-        self._context.run.budget.settle(self._aside, cost, self._sums)
-        self._aside, self._sums, self._left = 0.0, 0, 0.0
+        self._context.run.budget.settle(self._set_aside_usd, cost, self._set_aside_count)
+        self._set_aside_usd, self._set_aside_count, self._free_usd = 0.0, 0, 0.0
         return held
 
     def send(self) -> Iterator[list[Outcome[Decided]]]:
-        """Hand over what was gathered and yield the tickets that now wait; what the provider did not take goes back."""
+        """Send the batch and yield the tickets that now wait; tickets that the provider did not accept are returned."""
         batch, sent, spool = self._batch, self._sent, self._spool
         self._batch, self._sent, self._spool = None, [], None
         if batch is not None and spool is not None:
             with spool:
-                trouble = self._handed_over(batch, spool)
+                trouble = self._send_batch(batch, spool)
             self.trouble = trouble or self.trouble
             if trouble is not None and not isinstance(trouble, UnknownOutcomeError):
                 return
@@ -237,7 +244,7 @@ class BatchSubmitter:
                 if self._proposals or ticket.status == "waiting"
             ]
 
-    def _handed_over(self, batch: Batch, spool: IO[bytes]) -> TriageError | None:
+    def _send_batch(self, batch: Batch, spool: IO[bytes]) -> TriageError | None:
         context = self._context
         if context.run.budget.stopping or not spool.tell():
             context.give_back(batch, "the run was stopped before it was sent" if spool.tell() else "it is empty")
@@ -264,5 +271,5 @@ class BatchSubmitter:
 
 
 def spooled() -> IO[bytes]:
-    """Return an unnamed file, in memory while it is small: it goes with the process."""
+    """Return an unnamed file, in memory while it is small; it vanishes with the process."""
     return cast(IO[bytes], tempfile.SpooledTemporaryFile(IN_MEMORY))
