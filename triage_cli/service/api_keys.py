@@ -1,4 +1,4 @@
-"""The keys of the HTTP API: made, listed, revoked; the audit log tells by whom."""
+"""Creates, lists and revokes the keys of the HTTP API; the audit log records who did it."""
 
 import re
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from triage_cli.ports.storage import ApiAccessStore, Store
 NAME = re.compile(r"[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?")
 
 
-class Made(NamedTuple):
-    """A new key; `key` is its text, which is shown now and never again."""
+class CreatedKey(NamedTuple):
+    """A new key; `key` is its text, which is shown only now."""
 
     name: str
     role: str
@@ -23,29 +23,29 @@ class Made(NamedTuple):
 
 
 class KeyRing:
-    """Keys for one actor."""
+    """Manages API keys for one actor."""
 
     def __init__(self, store: Store, gate: ApiAccessStore, actor: str) -> None:
         self._store = store
         self._gate = gate
         self._actor = actor
 
-    def create(self, name: str, role: str) -> Made:
-        """Make a key. Raises `UsageError` for a name that is taken or is none."""
+    def create(self, name: str, role: str) -> CreatedKey:
+        """Create a key. Raises `UsageError` if the name is taken or not valid."""
         if not NAME.fullmatch(name):
             hint = "take one that says who uses it: letters, digits, blanks inside, and . _ @ + -, 80 at most"
             raise UsageError("this cannot be the name of a key", hint=hint)
         made = api_keys.new_key()
         self._gate.add_key(ApiKey(made.key_id, name, api_keys.digest(made.text), role, ids.now()))
         self._log("key_created", {"key": made.key_id, "name": name, "role": role})
-        return Made(name, role, made.text)
+        return CreatedKey(name, role, made.text)
 
     def list(self) -> list[ApiKey]:
         """Return all keys, oldest first."""
         return self._gate.keys()
 
     def revoke(self, name: str) -> ApiKey:
-        """Revoke a key: it opens nothing from the next request on. Raises `NotFoundError`."""
+        """Revoke a key; it is refused from the next request on. Raises `NotFoundError`."""
         key = self._gate.revoke(name)
         self._log("key_revoked", {"key": key.key_id, "name": key.name})
         return key

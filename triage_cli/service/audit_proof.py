@@ -1,4 +1,4 @@
-"""The audit log is held against itself, against the tables it speaks of, and then against heads kept elsewhere."""
+"""Verifies the audit log: by its own hashes, against the tables, and against heads that are kept elsewhere."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -14,17 +14,17 @@ ELSEWHERE = "a head from between a backup and its restore is rightly gone: triag
 
 
 def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str]) -> Head:
-    """Return the head of a log that is whole. Raises `CheckError` for the first thing that does not hold.
+    """Return the head of a complete log. Raises `CheckError` for the first contradiction.
 
-    `heads` maps the hashes of heads that must be in the log to where they were kept. Without any there must be the one
-    that the store keeps apart from its log.
+    `heads` maps the hashes of heads that must be in the log to where they were kept. Without any, the head that the
+    store keeps apart from its log is required.
     """
     ends_at, mark = trail.recorded_head()
-    _agree(mark, key)
+    _check_key(mark, key)
     kept, damage = _kept(trail)
     where = {kept.head: f"kept {trail.place} (of event {kept.events})", **heads} if kept else heads
     replaced: set[str] = set()
-    head, missing = audit_chain.recompute(_noting(trail.events(), replaced), key, where)
+    head, missing = audit_chain.recompute(_collecting_replaced(trail.events(), replaced), key, where)
     if head != ends_at:
         raise CheckError(
             f"the log ends at event {head.events}, but event {ends_at.events} was written", hint=audit_chain.RESTORE
@@ -36,7 +36,7 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str]) ->
     for hash_, place in missing.items():
         if hash_ in heads:
             raise audit_chain.absent(place, head, ELSEWHERE if replaced else "")
-        # The log says itself that a backup took the place of that one: a restore was killed before it kept its head.
+        # The log records that a backup replaced that database: the restore was killed before it stored the head.
         if hash_ not in replaced:
             raise audit_chain.absent(place, head, BESIDE)
     if kept is None and not heads:
@@ -48,24 +48,24 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str]) ->
     return head
 
 
-def _noting(events: Iterable[LoggedEvent], replaced: set[str]) -> Iterator[LoggedEvent]:
-    """Pass events on, and note the heads of the databases that a backup took the place of."""
+def _collecting_replaced(events: Iterable[LoggedEvent], replaced: set[str]) -> Iterator[LoggedEvent]:
+    """Pass events on, and add the heads of the databases that a restored backup replaced to `replaced`."""
     for event in events:
-        with suppress(ValueError):  # it was altered, which is told by its hash
+        with suppress(ValueError):  # it was altered, which its hash shows
             if head := replaced_head(event):
                 replaced.add(head)
         yield event
 
 
 def _kept(trail: AuditLogReader) -> tuple[Head | None, CheckError | None]:
-    """Return the head that is kept apart from the log, and what is wrong with it."""
+    """Return the head that is kept apart from the log, and the error if it is damaged."""
     try:
         return trail.kept(), None
     except CheckError as error:
         return None, error
 
 
-def _agree(mark: str | None, key: bytes | None) -> None:
+def _check_key(mark: str | None, key: bytes | None) -> None:
     if mark is not None and key is None:
         raise CheckError("the log is written with a key", hint="set TRIAGE_AUDIT_KEY to it")
     if mark is not None and mark != audit_chain.mark(key):

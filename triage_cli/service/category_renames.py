@@ -1,4 +1,4 @@
-"""Categories that were renamed in the configuration: what is stored follows, and no question changes."""
+"""Applies the category renames of the configuration to stored tickets, without changing any question."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,9 +13,9 @@ from triage_cli.ports.storage import Store
 
 
 def follow(store: Store, categories: Sequence[Category], rules: Iterable[Rule], actor: str, run_id: str | None) -> None:
-    """Carry out the renames that the configuration names (`was`) and that this store has not seen.
+    """Carry out the renames of the configuration (`was`) that this store has not seen.
 
-    A process that still has the old configuration may have given a ticket the old name since: that follows too.
+    A rename is repeated if a process with an older configuration has used the former name since.
     """
     new_names = heirs(categories)
     if not new_names:
@@ -23,7 +23,7 @@ def follow(store: Store, categories: Sequence[Category], rules: Iterable[Rule], 
     done = {renamed.old: renamed for renamed in store.renames()}
     again = {old for old, new in new_names.items() if old in done and done[old].new == new}
     pending = {old: new for old, new in new_names.items() if old not in again or store.bears(old)}
-    # Before any of them is carried out.
+    # The roots are found before any rename is carried out.
     roots = {old: done[old].root if old in again else root_of(old, done.values()) for old in pending}
     destinations = renamed_destinations(pending, rules)
     for old, new in pending.items():
@@ -32,36 +32,36 @@ def follow(store: Store, categories: Sequence[Category], rules: Iterable[Rule], 
 
 
 def renamed_destinations(renamed: Mapping[str, str], rules: Iterable[Rule]) -> dict[str, str]:
-    """Return the renames, former name to new one, that hold for the destination of that name too.
+    """Return the renames (former name to new one) that also rename the destination of the category's name.
 
-    By default a category's tickets go to the file of its name: what is accepted there is accepted still.
+    By default a category's tickets go to the file of its name; deliveries that it has accepted stay accepted.
     """
     names = {name for rule in rules for name in rule.to}
     return {old: new for old, new in renamed.items() if new in names and old not in names}
 
 
 def root_of(name: str, renames: Iterable[Renamed]) -> str:
-    """Return the name under which a category was first known here: what questions are recognised by."""
+    """Return the first name of a category in this store; questions are recognised by it."""
     former = [renamed for renamed in renames if renamed.new == name]
     return max(former, key=lambda renamed: renamed.moved).root if former else name
 
 
 def rooted(categories: Sequence[Category], renames: Iterable[Renamed]) -> tuple[Category, ...]:
-    """Return the categories with the names under which they were first known."""
+    """Return the categories with their first names as `root`."""
     known = list(renames)
     return tuple(category._replace(root=root_of(category.name, known)) for category in categories)
 
 
-# What is read is told by the names of today, also where nothing has carried a rename out yet.
+# Reads show present names, even before a rename has been carried out in the store.
 
 
 def heirs(categories: Iterable[Category]) -> dict[str, str]:
-    """Return the name of today for each former one."""
+    """Return the present name of each former one."""
     return {old: category.name for category in categories for old in category.was}
 
 
 def typed(categories: Iterable[Category], given: str) -> str:
-    """Return the name, former ones included, that a person means, whatever its case."""
+    """Return the category name, present or former, that a person typed in any case; unknown names as they are."""
     names = {name for category in categories for name in (*category.was, category.name)}
     if given in names:
         return given
@@ -69,13 +69,13 @@ def typed(categories: Iterable[Category], given: str) -> str:
 
 
 def meant(selection: Selection, categories: Sequence[Category], names: Mapping[str, str]) -> Selection:
-    """Return a selection whose categories have their names of today, in the configuration's spelling."""
+    """Return a selection with its categories under their present names, as the configuration spells them."""
     written = (typed(categories, name) for name in selection.categories)
     return selection._replace(categories=tuple(names.get(name, name) for name in written))
 
 
 def today(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
-    """Return a ticket by the names of today."""
+    """Return a ticket with its category and suggestion under their present names."""
     if names.keys().isdisjoint((ticket.category, ticket.suggestion)):
         return ticket
     category, suggestion = (names.get(name or "", name) for name in (ticket.category, ticket.suggestion))
@@ -83,7 +83,7 @@ def today(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
 
 
 def find(store: Store, selection: Selection, names: Mapping[str, str]) -> Iterator[Ticket]:
-    """Walk over tickets in the selection's order; a category is meant by any of its names."""
+    """Yield tickets in the selection's order, under present names; its categories may be former names."""
     current = {*selection.categories}
     former = {old for old, new in names.items() if new in current}
     found = store.find(selection._replace(categories=tuple(sorted(current | former))))
@@ -91,7 +91,7 @@ def find(store: Store, selection: Selection, names: Mapping[str, str]) -> Iterat
 
 
 def regrouped(groups: Iterable[StatsGroup], names: Mapping[str, str]) -> list[StatsGroup]:
-    """Return groups of counts under the names of today, ordered by their keys; what has none comes last."""
+    """Return groups of counts under present category names, ordered by their keys; missing keys come last."""
     merged: dict[tuple[str | None, ...], StatsGroup] = {}
     for each in groups:
         keys = {key: names.get(value or "", value) if key == "category" else value for key, value in each.keys.items()}
@@ -108,7 +108,7 @@ def regrouped(groups: Iterable[StatsGroup], names: Mapping[str, str]) -> list[St
 
 
 def counted(by_category: Mapping[str, int], names: Mapping[str, str]) -> dict[str, int]:
-    """Return counts by category under the names of today, the most first."""
+    """Return counts by category under their present names, the highest first."""
     counts: Counter[str] = Counter()
     for name, number in by_category.items():
         counts[names.get(name, name)] += number

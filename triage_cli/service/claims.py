@@ -1,4 +1,4 @@
-"""Taking hold of tickets for a run, a chunk at a time, so that overlapping runs share the work."""
+"""Claims tickets for a run, a chunk at a time, so that overlapping runs share the work."""
 
 from collections.abc import Iterator
 
@@ -11,15 +11,15 @@ TO_ROUTE = frozenset({"classified", "unroutable"})
 
 
 class TicketClaimer:
-    """Claims for one run, until it is told to stop."""
+    """Claims tickets for one run, until the run is stopped."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
 
     def chunks(self, selection: Selection, statuses: frozenset[str], most: int = CHUNK) -> Iterator[list[Ticket]]:
-        """Claim the selected tickets, or those of these statuses.
+        """Claim the selected tickets, or those with these statuses, and yield them in chunks.
 
-        Of named tickets, those that another run holds come along unclaimed.
+        If the selection has ids, tickets that another run holds are yielded too, unclaimed.
         """
         if selection.ids is not None:
             for names in chunked(dict.fromkeys(selection.ids), min(most, NAMED)):
@@ -42,9 +42,9 @@ class TicketClaimer:
 
     @property
     def stopping(self) -> bool:
-        """Tell whether it claims no more because the run is to stop."""
+        """Return whether it claims no more because the run is to stop."""
         return self._context.stop.stopping
 
     def lost(self, ticket: Ticket) -> bool:
-        """Tell whether a ticket that came along is held by another run."""
+        """Return whether another run holds a ticket that was yielded."""
         return ticket.run_id != self._context.run.run_id

@@ -1,4 +1,4 @@
-"""A person is forgotten: the words go, and what is left says that there was a ticket and what became of it."""
+"""Erases the text of a customer's tickets; their ids, categories and counts stay."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,18 +13,18 @@ from triage_cli.service.run_context import RunContext
 
 
 def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
-    """Erase all tickets of a customer; outcomes tell where their text had been sent, which is out of reach.
+    """Erase all tickets of a customer; outcomes show which destinations have their text, where it cannot be erased.
 
-    A ticket keeps its id, its category and its answers' numbers, so that counts stay; its text, its names and what
-    was said about it go. It is `forgotten`, whatever it was: in no queue, and nothing more is sent. Its identity
-    becomes a hash of itself: a later import of the same export finds it and brings nothing back. Raises
-    `UnavailableError` where another run holds some of them.
+    A ticket keeps its id, its category and the figures of its answers, so that counts stay true. Its text, its names
+    and what was said about it are erased. Its status becomes `forgotten`: it is in no queue, and is never delivered.
+    Its identity is hashed, so that a later import of the same export finds it and restores nothing. Raises
+    `UnavailableError` if another run holds some of the tickets.
     """
     store, selection, row = context.store, Selection(customer_id=customer_id), 0
     while chunk := context.claim(selection, CHUNK):
-        at, named = ids.now(), [ticket.ticket_id for ticket in chunk]
-        sent = store.deliveries(named)
-        store.erase(named)
+        at, ticket_ids = ids.now(), [ticket.ticket_id for ticket in chunk]
+        sent = store.deliveries(ticket_ids)
+        store.erase(ticket_ids)
         taken = {t.ticket_id: [d for d in sent.get(t.ticket_id, ()) if d.state == "accepted"] for t in chunk}
         changes = [
             Change(
@@ -49,7 +49,7 @@ def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
 
 
 def blank(ticket: Ticket, accepted: Sequence[str] = ()) -> Ticket:
-    """Return what is left of a ticket that is forgotten; `accepted` names the destinations that have its text."""
+    """Return a forgotten ticket without its text; `accepted` names the destinations that have the text."""
     return ticket._replace(
         identity=ids.forgotten(ticket.identity),
         external_id=None,

@@ -1,4 +1,4 @@
-"""How a ticket was decided, and where the routing map of today would have it."""
+"""Explains how a ticket was decided, and where the present routing map would send it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,14 +13,14 @@ from triage_cli.service.delivery.route import RoutingTable
 
 
 def why(history: History, categories: Sequence[Category], routes: RoutingTable) -> Why:
-    """Tell how a ticket was decided."""
+    """Return the explanation of how a ticket was decided."""
     names = [category.name for category in categories]
     lines = explain(history, names, _owed_today(history, categories, routes.rules), routes.offline)
     return Why(history.ticket.ticket_id, history.ticket.status, tuple(lines))
 
 
 def _owed_today(history: History, categories: Sequence[Category], rules: Sequence[Rule]) -> tuple[str, ...] | None:
-    """Name the destinations that a ticket which was routed would be sent to now; None where no rule matches it."""
+    """Return the destinations that a routed ticket would be sent to now; None if no rule matches it."""
     ticket, heirs = history.ticket, category_renames.heirs(categories)
     if ticket.status not in routing.SETTLED or ticket.category is None:
         return ()
@@ -34,7 +34,7 @@ def _owed_today(history: History, categories: Sequence[Category], rules: Sequenc
 
 
 def _with_new_names(delivery: Delivery, categories: Mapping[str, str], destinations: Mapping[str, str]) -> Delivery:
-    """Return a delivery as it is once the renames of today were carried out."""
+    """Return a delivery as it will be after the renames of the configuration."""
     targets = None if delivery.targets is None else [destinations.get(n, n) for n in from_json(delivery.targets)]
     return delivery._replace(
         category=categories.get(delivery.category, delivery.category),

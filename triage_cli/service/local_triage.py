@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class LocalTriage:
-    """Implements `ports.Triage`; one object a command or request. `command_line` is for the record of runs."""
+    """Implements `ports.Triage`; one object per command or request. `command_line` is stored with its runs."""
 
     def __init__(self, parts: Services, actor: str, command_line: str = "") -> None:
         self._parts = parts
@@ -48,17 +48,17 @@ class LocalTriage:
         self._command_line = command_line
         self._names = category_renames.heirs(parts.categories)
         self._allowance = StopControl()
-        self._cut = False  # some of the input was left
+        self._cut = False  # a stop left some of the input unread
         self._tally: RunRecorder | None = None  # of the last run
         self._part = WHOLE  # of the input of the last run
         self._guard = RewriteGuard()
 
     def stop(self) -> None:
-        """Take no new work; what is in flight ends and is kept."""
+        """Stop taking new work; what is in flight is completed and saved."""
         self._allowance.stop()
 
     def exited(self, code: int) -> None:
-        """Record what the command ended with, where that is another code than its run would have."""
+        """Record the exit code of the command, if it differs from its run's."""
         if self._tally is None or self._tally.exit_code == code:
             return
         self._tally.exit_code_given = code
@@ -67,22 +67,22 @@ class LocalTriage:
 
     @property
     def spent(self) -> float:
-        """Return what was spent here, in USD."""
+        """Return what this object has spent so far, in USD."""
         return self._tally.context.budget.spent if self._tally else 0.0
 
     @property
     def paid(self) -> float:
-        """Return what this request has cost, in USD, over all the times that it came."""
+        """Return what this request has cost over all its repetitions, in USD."""
         return self._tally.context.budget.brought - self._part.spent if self._tally else 0.0
 
     @property
     def met(self) -> tuple[int, int]:
-        """Return how many known tickets the input has met up to now, and how many of them got another text."""
+        """Return how many known tickets were in the input so far, and how many of them have another text now."""
         return self._guard.met, self._guard.rewritten
 
     @contextmanager
     def _running(self, kind: str, part: InputPart = WHOLE) -> Iterator[RunRecorder]:
-        """Begin a run; what is stored under a category's former name follows first."""
+        """Begin a run; category renames are carried out first."""
         self._part, self._guard = part, RewriteGuard(part.met, part.rewritten)
         with running(self._store, kind, self._actor, self._command_line, self._allowance, part) as tally:
             self._tally = tally
@@ -110,7 +110,7 @@ class LocalTriage:
                 yield [intake.one(draft, None, self._store.save)]
 
     def check(self, drafts: Iterable[TicketDraft | Rejected]) -> None:
-        """Raise `InputError` where an input seems to be other tickets than those its ids name; nothing is stored."""
+        """Raise `InputError` if an input seems to contain other tickets under known ids; nothing is stored."""
         check_rewritten(self._store, self._until_stopped(drafts))
 
     def _intake(self, verdicts: Verdicts, tally: RunRecorder, *, hold: bool = False) -> Intake:
@@ -126,9 +126,9 @@ class LocalTriage:
     # -- pull
 
     def pull(self, source: Source, plan: PullPlan, tell: Callable[[str], None]) -> Iterator[Outcome[Ticket]]:
-        """Store what a source holds that is new; for this machine's own user only, so no part of `ports.Triage`.
+        """Store what is new at a source. It is for the user of this machine, so it is not in `ports.Triage`.
 
-        `tell` is told once of each value that people gave for a category and that is none.
+        `tell` is called once for each category that a person set in the source and that is not in the list.
         """
         with self._running("pull") as tally:
             for outcomes in SourcePull(tally.context, source, plan, self._parts.categories, tell).chunks():
@@ -138,7 +138,7 @@ class LocalTriage:
     # -- classify
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
-        """Ask a classifier about tickets: the selected ones, or all that are new or failed."""
+        """Classify the selected tickets, or all that are new or failed."""
         with self._running("classify") as tally:
             deciding = self._parts.deciding(tally.context, plan)
             classifying = ClassifyRun(deciding, tally)
@@ -151,14 +151,14 @@ class LocalTriage:
             self._allowance.check_deadline(done=classifying.through)
 
     def to_ask(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Ticket]:
-        """Walk over the tickets that `classify` would ask about, in its order; none is held."""
+        """Yield the tickets that `classify` would ask about, in its order, without claiming them."""
         nobody = RunContext(self._store, Run("", "classify", self._actor, "", ids.now()), self._allowance)
         return to_ask(self._parts.recorder(nobody, plan), selection)
 
     # -- route
 
     def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
-        """Send tickets where the map says, then deliver what is due."""
+        """Route tickets by the routing map, then deliver what is due."""
         with (
             self._running("route") as tally,
             closing(self._delivering(tally, retry_dead=plan.retry_dead)) as delivering,
@@ -168,7 +168,7 @@ class LocalTriage:
                 yield outcome
 
     def owe(self, selection: Selection) -> Iterator[Outcome[Routed]]:
-        """Decide where tickets go; what that makes due is delivered by the next `route`, so nothing is waited for."""
+        """Decide where tickets go, and leave the deliveries to the next `route`, so that nothing is waited for."""
         with self._running("route") as tally, closing(self._delivering(tally)) as delivering:
             claiming = TicketClaimer(tally.context)
             for chunk in claiming.chunks(selection, TO_ROUTE):
@@ -191,7 +191,7 @@ class LocalTriage:
             created = intake.chunks(self._until_stopped(drafts))
             deciding = self._parts.deciding(tally.context, plan)
             with closing(self._delivering(tally)) as delivering:
-                for _ in delivering.due():  # what an interrupted run left: the same command does what is left
+                for _ in delivering.due():  # deliveries that an interrupted run left
                     pass
                 passing = Pipeline(tally.context, deciding, delivering)
                 for outcomes in passing.through(created):
@@ -204,7 +204,7 @@ class LocalTriage:
     # -- forget
 
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
-        """Erase what a customer wrote; for this machine's own user only, so no part of `ports.Triage`."""
+        """Erase the text of a customer's tickets; for the user of this machine, so not in `ports.Triage`."""
         with self._running("forget") as tally:
             for outcome in forget(tally.context, customer_id):
                 tally.add([outcome])
@@ -213,12 +213,12 @@ class LocalTriage:
     # -- reclassify
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
-        """Ask again about decided tickets; what differs is told, and holds where the plan says so, all or none."""
+        """Classify decided tickets again; differing answers are reported, and all applied or none, as the plan says."""
         with (
             self._running("reclassify") as tally,
             closing(self._delivering(tally)) as delivering,
         ):
-            asked = plan.classify._replace(force=False)  # what was answered before is recalled whatever is overruled
+            asked = plan.classify._replace(force=False)  # `force` overrules verdicts, and still reuses stored answers
             deciding = self._parts.deciding(tally.context, asked)
             batching = self._parts.batches(asked, deciding, proposals=True) if asked.batch else None
             again = Reclassifying(deciding, plan, self._parts.hysteresis, batching)
@@ -235,7 +235,7 @@ class LocalTriage:
     # -- verdicts
 
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
-        """Give a person's categories, or take them back; one outcome each, in order. A single one is no bulk run."""
+        """Set categories by hand, or clear them; one outcome each, in order. A single verdict has no run."""
         names = Verdicts(self._parts.categories, self._actor)
         drafts = iter(verdicts)
         first = list(islice(drafts, 2))
@@ -257,11 +257,11 @@ class LocalTriage:
         return self._parts.categories
 
     def runs(self, limit: int | None) -> Iterator[Run]:
-        """Walk over the bulk commands, the latest first."""
+        """Yield the bulk commands, the latest first."""
         return self._store.runs(limit)
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Walk over tickets, newest first, or in the order of review."""
+        """Yield tickets, newest first, or in the order of review."""
         selection = category_renames.meant(selection, self._parts.categories, self._names)
         if selection.order != "review":
             return category_renames.find(self._store, selection, self._names)
@@ -270,20 +270,20 @@ class LocalTriage:
         return (category_renames.today(ticket, self._names) for ticket in waiting)
 
     def resolve(self, name: str) -> str:
-        """Return the id of the one ticket with this name."""
+        """Return the id of the only ticket with this name."""
         return ticket_names.named(self._store, name).ticket_id
 
     def history(self, name: str) -> History:
-        """Return everything known of one ticket."""
+        """Return a ticket with its answers, deliveries, attempts, events and questions."""
         history = self._store.history(self.resolve(name))
         return history._replace(ticket=category_renames.today(history.ticket, self._names))
 
     def why(self, name: str) -> Why:
-        """Tell how a ticket was decided."""
+        """Return how a ticket was decided."""
         return why(self.history(name), self._parts.categories, self._parts.map)
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
-        """Walk over the audit log, oldest first."""
+        """Yield the events of the audit log, oldest first."""
         return self._store.events(query)
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
@@ -291,7 +291,7 @@ class LocalTriage:
         return category_renames.regrouped(self._store.stats_by(query), self._names)
 
     def audit_head(self) -> Head:
-        """Return where the audit log ends."""
+        """Return the head of the audit log."""
         return self._store.head()
 
     def stats(self) -> Stats:

@@ -1,4 +1,4 @@
-"""In what order people look at tickets: the most informative first, so that few verdicts teach much."""
+"""The order of review: the most informative tickets first, so that few verdicts teach a classifier much."""
 
 import heapq
 import re
@@ -8,15 +8,15 @@ from typing import NamedTuple
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
 
-# So many of the least sure tickets are put in order: more than a person does in an hour.
+# The least sure tickets that are ordered: more than a person reviews in an hour.
 WINDOW = 500
-# Texts that share so much of their words teach the same.
+# The share of common words from which on two texts are near-duplicates.
 ALIKE = 0.7
 WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 class Waiting(NamedTuple):
-    """A ticket that waits for a person: its text, the machine's guess, and by how much that leads, 0 to 1."""
+    """A ticket that waits for review: its text, its suggestion, and the margin over the next category, 0 to 1."""
 
     ticket_id: str
     text: str
@@ -27,8 +27,8 @@ class Waiting(NamedTuple):
 def order_of_review(waiting: Sequence[Waiting]) -> list[str]:
     """Return ticket ids, the most informative first.
 
-    That is margin sampling, in turns over the guesses so that no category starves, and with near-duplicates of what
-    comes before put off to the end: a second verdict about the same words teaches nothing.
+    This is margin sampling, with turns over the suggestions so that each category has some. Near-duplicates of
+    earlier tickets come last: a second verdict on the same text teaches nothing.
     """
     turns: dict[str | None, list[Waiting]] = {}
     for each in sorted(waiting, key=lambda w: (w.margin, w.ticket_id)):
@@ -57,7 +57,7 @@ def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
 
 
 def lead(chances: Mapping[str, float], confidence: float | None) -> float:
-    """Return by how much the best guess is ahead of the next one, as far as that is known."""
+    """Return the margin between the two best categories, 0 to 1, as far as it is known."""
     best = sorted(chances.values(), reverse=True)
     if len(best) > 1:
         return best[0] - best[1]
@@ -65,7 +65,7 @@ def lead(chances: Mapping[str, float], confidence: float | None) -> float:
 
 
 def queue(store: Store, selection: Selection, labels: frozenset[str]) -> Iterator[Ticket]:
-    """Yield what waits for a person in the order of review, then the verdicts whose category is gone."""
+    """Yield the tickets that wait for review, in its order, then tickets whose verdict is a category that is gone."""
     undecided = selection._replace(statuses=frozenset({"needs_review"}), limit=None, order="newest")
     least = heapq.nsmallest(WINDOW, store.find(undecided), key=lambda t: (t.confidence or 0.0, t.ticket_id))
     answers = store.decisions([t.decision_id for t in least if t.decision_id])

@@ -1,4 +1,4 @@
-"""Which ticket a name means."""
+"""Resolves a ticket's name: its id, the end of its id, or its external id."""
 
 from triage_cli.domain.errors import AmbiguousError, NotFoundError
 from triage_cli.domain.tickets import Ticket
@@ -9,7 +9,7 @@ SHOWN_NAME = 60  # characters: what is piped in by mistake may be a whole ticket
 
 
 def named(store: Store, name: str) -> Ticket:
-    """Return the one ticket with this name. Raises `NotFoundError` or `AmbiguousError`."""
+    """Return the only ticket with this name. Raises `NotFoundError` or `AmbiguousError`."""
     found = store.named(name, SHOWN_MATCHES + 1)
     if not found:
         shown = name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"

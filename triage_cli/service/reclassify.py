@@ -1,7 +1,6 @@
-"""Decided tickets are asked about again: every answer is kept, and those that differ hold only all at once.
+"""Classifies decided tickets again: every answer is stored as a proposal; flips are applied all together.
 
-A ticket whose text and question are unchanged is not asked, and a proposal that is kept already is compared, not paid
-for again.
+A ticket whose text and question are unchanged is not asked about again, and a stored proposal is not paid for again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,14 +24,20 @@ from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.batch.collect import BatchCollector
-from triage_cli.service.classification.decisions import DecisionRecorder, decided, discreet, paying, steps_within
+from triage_cli.service.classification.decisions import (
+    DecisionRecorder,
+    decided,
+    paying,
+    steps_within,
+    without_forgotten_text,
+)
 from triage_cli.service.classification.flip_rules import CHANGES, Bound, FlipDecision, flip, is_sure, judge
 
 DECIDED = frozenset({"classified", "routing", "routed", "unroutable", "undeliverable"})
 
 
 class Reclassifying:
-    """Compares and applies for one run. A machine's answer never passes a verdict unless `force` says so."""
+    """Compares and applies answers for one run. An answer overrules a verdict only with `force`."""
 
     def __init__(
         self,
@@ -49,14 +54,14 @@ class Reclassifying:
         self._plan = plan
         self._hysteresis = hysteresis
         self._batching = batching
-        self.through = False  # everything selected was looked at
+        self.through = False  # all selected tickets were compared
 
     def flips(
         self, selection: Selection, send_on: Callable[[Sequence[Ticket]], Iterator[Ticket]]
     ) -> Iterator[list[Outcome[Flip]]]:
-        """Compare, and let what differs hold where the plan says so; `send_on` routes tickets, and returns them.
+        """Compare, and apply what differs if the plan says so; `send_on` routes tickets and returns them.
 
-        Raises `CheckError`, nothing changed, where more would flip than the plan allows.
+        Raises `CheckError`, with nothing changed, if more would flip than the plan allows.
         """
         bound = Bound.read(self._plan.max_flips)
         changes: list[FlipDecision] = []
@@ -75,7 +80,7 @@ class Reclassifying:
         except CheckError:
             yield [_outcome(j, j.ticket) for j in changes]
             raise
-        if self._context.budget.stopping or waiting:  # not all was compared, so that nothing of it is to hold
+        if self._context.budget.stopping or waiting:  # the comparison is incomplete, so nothing is applied
             yield [_outcome(j, j.ticket) for j in changes]
         elif changes:
             yield self._applied(changes, send_on)
@@ -94,7 +99,7 @@ class Reclassifying:
     # -- compare
 
     def compare(self, selection: Selection) -> Iterator[list[FlipDecision]]:
-        """Look at tickets, ask about those that need it, and keep the answers; flips are changed by `apply` alone."""
+        """Ask about the tickets that need it and store the answers as proposals; only `apply` changes tickets."""
         aside: list[FlipDecision] = []
         rows: dict[str, int] = {}
         chunks = self._deciding.check.over(self._to_ask(selection, aside, rows))
@@ -103,7 +108,7 @@ class Reclassifying:
             if unfinished := [o for o in outcomes if isinstance(o.value, Unfinished)]:
                 self._deciding.save(unfinished)
             answers = [o for o in outcomes if not isinstance(o.value, (Unfinished, Postponed))]
-            yield aside + (self._kept(answers, rows) if answers else [])
+            yield aside + (self._save_proposals(answers, rows) if answers else [])
             aside.clear()
             if self._batching is not None:
                 yield from self._waiting(self._batching.postpone(outcomes), rows)
@@ -114,13 +119,13 @@ class Reclassifying:
 
     @staticmethod
     def _waiting(batches: Iterable[list[Outcome[Decided]]], rows: dict[str, int]) -> Iterator[list[FlipDecision]]:
-        """Name the tickets whose answers a provider's batch will bring."""
+        """Yield the tickets whose answers a provider's batch will bring."""
         for outcomes in batches:
             tickets = [(o.action, o.value.ticket) for o in outcomes if o.value]
             yield [FlipDecision(rows.pop(ticket.ticket_id), ticket, action, None) for action, ticket in tickets]
 
     def _selected(self, selection: Selection) -> Iterator[Ticket]:
-        """Walk over what is selected, tickets of categories that are gone first."""
+        """Yield the selected tickets, those with a category that is gone first."""
         if selection.ids is not None:
             yield from self._store.find(selection)
             return
@@ -136,7 +141,7 @@ class Reclassifying:
     def _to_ask(
         self, selection: Selection, aside: list[FlipDecision], rows: dict[str, int]
     ) -> Iterator[Sequence[Ticket]]:
-        """Yield the tickets nobody has answered for yet, held by this run; the others are set aside."""
+        """Claim and yield the tickets without an answer; the others are added to `aside`."""
         row = 0
         for chunk in bounded(self._selected(selection)):
             if self._context.budget.stopping or (self._batching is not None and self._batching.troubled):
@@ -153,7 +158,7 @@ class Reclassifying:
                     aside.append(self._judged(number, ticket, answered[ticket.ticket_id]))
                 else:
                     open_.append(ticket)
-            yield []  # what was set aside need not wait
+            yield []  # lets the outcomes in `aside` be yielded
             for few in bounded(open_, self._deciding.handful):
                 if self._context.budget.stopping:
                     return
@@ -176,7 +181,7 @@ class Reclassifying:
         return [t for t in self._context.claim(named, len(tickets)) if self._may_change(t)]
 
     def _answered(self, tickets: Sequence[Ticket]) -> dict[str, Classification]:
-        """Return the answers there are already to what would be asked now: decisions that hold, and proposals."""
+        """Return the stored answers to the present question: decisions that hold, and proposals."""
         fingerprints = self._classifier.fingerprints
         keys = {t.ticket_id: {ids.answer_key(f, t.text) for f in fingerprints} for t in tickets}
         decisions = self._store.decisions([t.decision_id for t in tickets if t.decision_id])
@@ -192,11 +197,11 @@ class Reclassifying:
         return found | {i: answer for i, answer in last.items() if self._is_last(answer)}
 
     def _is_last(self, answer: Classification) -> bool:
-        """Tell whether nobody would be asked after this answer: it is sure, or that of the last step."""
+        """Return whether no further step would be asked after this answer: it is sure, or the last step's."""
         return not answer.error and (answer.fingerprint == self._classifier.fingerprints[-1] or is_sure(answer))
 
-    def _kept(self, outcomes: Sequence[Outcome[Answer]], rows: dict[str, int]) -> list[FlipDecision]:
-        """Save answers as proposals and let go of their tickets; one that moved on meanwhile is left alone."""
+    def _save_proposals(self, outcomes: Sequence[Outcome[Answer]], rows: dict[str, int]) -> list[FlipDecision]:
+        """Save answers as proposals and free their tickets; a ticket that has changed meanwhile is left alone."""
         self._deciding.note()
         at, changes, judged = ids.now(), [], []
         for outcome in outcomes:
@@ -206,12 +211,12 @@ class Reclassifying:
             last = steps[-1] if steps else None
             this = self._judged(rows.pop(before.ticket_id), ticket, last, str(outcome.error or ""))
             judged.append(this)
-            event = self._context.event("proposed", ticket.ticket_id, _told(this, last), at)
+            event = self._context.event("proposed", ticket.ticket_id, _event_data(this, last), at)
             changes.append(Change(event, ticket, before.revision, new))
         conflicts = self._context.save(changes)
-        changes = discreet(changes, conflicts)
+        changes = without_forgotten_text(changes, conflicts)
         late = [c._replace(ticket=None, expects=0) for c, no in zip(changes, conflicts, strict=True) if no]
-        self._context.save(late)  # the answer is kept all the same
+        self._context.save(late)  # their answers are stored all the same
         return [
             j if no is None else FlipDecision(j.row, no.ticket or j.ticket, Action.HELD, None)
             for j, no in zip(judged, conflicts, strict=True)
@@ -232,7 +237,7 @@ class Reclassifying:
     # -- apply
 
     def apply(self, judged: Iterable[FlipDecision]) -> list[FlipDecision]:
-        """Let answers hold, in one transaction; what moved on since it was compared is left alone."""
+        """Apply answers in one transaction; tickets that have changed since the comparison are left alone."""
         self._deciding.check.before()
         at, changes, done = ids.now(), [], []
         for each in judged:
@@ -247,7 +252,7 @@ class Reclassifying:
                 run_id=self._context.run.run_id if before.status == "routed" and not stays else None,
             )
             decision = Decision(each.now.classification_id, ticket.status)
-            data = _told(each, each.now) | decision_data(decision)
+            data = _event_data(each, each.now) | decision_data(decision)
             event = self._context.event("reclassified", ticket.ticket_id, data, at)
             changes.append(Change(event, ticket, before.revision, decision=decision))
             action = Action.FLIPPED if each.action == Action.FLIP else each.action
@@ -257,7 +262,7 @@ class Reclassifying:
         return [d if no is None else d._replace(action=Action.HELD) for d, no in zip(done, conflicts, strict=True)]
 
 
-def _told(judged: FlipDecision, last: Classification | None) -> dict[str, object]:
+def _event_data(judged: FlipDecision, last: Classification | None) -> dict[str, object]:
     return {
         "classifier": last.classifier if last else None,
         "category": last.category if last else None,

@@ -1,4 +1,4 @@
-"""What the parts of one run share: its store, its lease on tickets, who acts, its money and its heartbeat."""
+"""What the parts of one run share: its store, lease, actor, budget and heartbeat."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,12 +12,12 @@ from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Bounds, Budget
 from triage_cli.runtime.stop import StopControl
 
-# A run that waits for something renews its lease so often, in seconds.
+# Seconds between two renewals of the lease.
 RENEW = 15.0
 
 
 class RunContext:
-    """A run at work. `stop` tells when nothing new is to be begun; `budget` is closed until `open_budget` is called."""
+    """A run in progress. `stop` says when to begin nothing new; without `open_budget`, nothing can be spent."""
 
     def __init__(self, store: Store, run: Run, stop: StopControl) -> None:
         self.store = store
@@ -29,10 +29,10 @@ class RunContext:
         self._renew_at = stop.clock() + RENEW
 
     def open_budget(self, max_cost: float | None, per_day: float | None) -> Budget:
-        """Open what the run may spend, in USD: by its own command, and together with all other runs of a day.
+        """Open the run's budget, in USD: `max_cost` for this command, `per_day` for all runs of a day.
 
-        Where it is bounded, what it sets aside is written down before a call is made: so a kill takes nothing off the
-        books. What it spends is written down with its answers and at its end.
+        With a limit, sums are set aside in the store before a call is made, so that a killed run's calls stay on the
+        books. What was spent is stored with the answers and at the end.
         """
 
         def grant(spent: float, reserved: float, amounts: Sequence[float]) -> int:
@@ -43,20 +43,20 @@ class RunContext:
         return self.budget
 
     def event(self, action: str, ticket_id: str | None, data: Mapping[str, Any], at: str | None = None) -> Event:
-        """Return an event of this run, of now unless a time is given."""
+        """Return an event of this run, with the present time if none is given."""
         return Event(action, ticket_id, self.run.run_id, self.actor, at or ids.now(), data)
 
     def save(self, changes: Sequence[Change]) -> list[Conflict | None]:
-        """Save changes, and what was spent so far; each has a conflict where its ticket has moved on."""
+        """Save changes, and what was spent so far; return a conflict for each ticket that has moved on."""
         with self.budget.recording(self.lease) as lease:
             return self.store.save(changes, lease)
 
     def claim(self, selection: Selection, limit: int) -> list[Ticket]:
-        """Take hold of up to so many of the selected tickets."""
+        """Claim up to `limit` of the selected tickets."""
         return self.store.claim(selection, self.lease, limit)
 
     def heartbeat(self) -> None:
-        """Renew the lease where that is due: a claim and a save do so too, but the next one may be minutes away."""
+        """Renew the lease if that is due. Claims and saves renew it too, but the next one may be minutes away."""
         now = self.stop.clock()
         if now < self._renew_at:
             return

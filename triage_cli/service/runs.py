@@ -1,4 +1,4 @@
-"""A bulk command's run: how it begins, what it counts, and how it ends."""
+"""The record of a bulk command's run: its begin, its counts, its exit code and its end."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,29 +17,29 @@ from triage_cli.service.run_context import RunContext
 
 
 class RunRecorder:
-    """What a run has done so far."""
+    """Counts the outcomes of a run, and finds its exit code."""
 
     def __init__(self, context: RunContext) -> None:
         self.context = context
         self.counts: Counter[str] = Counter()
         self.codes = {ExitCode.OK}
-        self.exit_code_given: int | None = None  # by the command, which knows more of its end than the run does
+        self.exit_code_given: int | None = None  # by the command, if it ended otherwise than the run
         self.ended = False
 
     def add(self, outcomes: Iterable[Outcome[Any]]) -> None:
-        """Count outcomes."""
+        """Count outcomes, and collect the exit codes of their errors."""
         for outcome in outcomes:
             self.counts[outcome.action] += 1
             status = outcome.value.ticket.status if isinstance(outcome.value, Routed) else ""
             if self.context.run.kind == "run" and status:
-                self.counts[status] += 1  # `did` is what became of the row, this of its ticket
+                self.counts[status] += 1  # besides the action of the row, the status of its ticket
             due_later = status == "routing" and isinstance(outcome.error, ItemError)
             if outcome.error is not None and not due_later:
                 self.codes.add(outcome.error.exit_code)
 
     @property
     def exit_code(self) -> int:
-        """Return the code that the run ends with."""
+        """Return the run's exit code so far."""
         if self.exit_code_given is not None:
             return self.exit_code_given
         return next(code for code in PRECEDENCE if code in self.codes)
@@ -49,9 +49,9 @@ class RunRecorder:
 def running(
     store: Store, kind: str, actor: str, command_line: str, stop: StopControl, part: InputPart = WHOLE
 ) -> Iterator[RunRecorder]:
-    """Begin a run and end it however the block ends; a killed one is ended by its lease.
+    """Begin a run, and end it however the block ends; a run that was killed is ended when its lease expires.
 
-    Of `part`, what was spent before counts against the limit of the command.
+    What `part` has spent before counts against the cost limit of the command.
     """
     begun = Run(ids.new_id(), kind, actor, command_line, ids.now(), spent=part.spent, parcel=part.parcel)
     tally = RunRecorder(RunContext(store, store.begin(begun), stop))
@@ -72,7 +72,7 @@ def running(
         budget = tally.context.budget
         run = tally.context.run._replace(
             ended_at=ids.now(),
-            spent=budget.spent + budget.reserved,  # what is in flight still may be paid for
+            spent=budget.spent + budget.reserved,  # calls in flight may still be charged
             counts=compact(dict(sorted(tally.counts.items()))),
             exit_code=int(tally.exit_code),
         )

@@ -1,4 +1,4 @@
-"""What the use cases stand on, and how the parts of one run are opened from it."""
+"""The adapters that the use cases need, and how the parts of one run are made from them."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -16,9 +16,9 @@ from triage_cli.service.run_context import RunContext
 
 
 class Services(NamedTuple):
-    """What the use cases stand on: `classifier` opens one for a plan, an actor and a run; `per_day` is USD.
+    """What the use cases need. `classifier` opens one for a plan, an actor and a run id; `per_day` is in USD.
 
-    `hysteresis`: the margin that a flip needs, by the classifier's name. `batcher` opens the batches of a classifier.
+    `hysteresis` maps classifier names to the margin that a flip needs. `batcher` opens the batches of a classifier.
     `check` makes the check of a run's categories.
     """
 
@@ -32,12 +32,12 @@ class Services(NamedTuple):
     check: Callable[[], Unchecked] = Unchecked
 
     def recorder(self, context: RunContext, plan: ClassifyPlan) -> DecisionRecorder:
-        """Open the classifier of a plan, and return what records its answers; nothing can be spent yet."""
+        """Open the classifier of a plan, and return the recorder of its answers; nothing can be spent yet."""
         classifier = self.classifier(plan, context.actor, context.run.run_id)
         return DecisionRecorder(context, classifier, frozenset(c.name for c in self.categories), force=plan.force)
 
     def deciding(self, context: RunContext, plan: ClassifyPlan) -> DecisionRecorder:
-        """Open the budget of a run, its deadline and its classifier, and return what records its answers."""
+        """Open a run's budget, deadline and classifier, and return the recorder of its answers."""
         context.open_budget(plan.max_cost, self.per_day)
         context.stop.end_in(plan.deadline)
         deciding = self.recorder(context, plan)
@@ -45,7 +45,7 @@ class Services(NamedTuple):
         return deciding
 
     def batches(self, plan: ClassifyPlan, deciding: DecisionRecorder, *, proposals: bool = False) -> BatchCollector:
-        """Return a run's work on providers' batches. Raises `UsageError` where nothing can ask in batches."""
+        """Return a run's batch work. Raises `UsageError` if no batches can be opened."""
         if (batcher := self.batcher) is None:
             raise UsageError("nothing here can ask in batches", hint="leave out --batch")
         actor, run_id = deciding.context.actor, deciding.context.run.run_id

@@ -1,4 +1,4 @@
-"""People's verdicts on stored tickets: given, or taken back so that what the machine said holds again."""
+"""Records verdicts of people: sets them, or clears them so that the classifier's decision holds again."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -19,13 +19,13 @@ from triage_cli.service import names
 from triage_cli.service.classification.decisions import held
 from triage_cli.service.verdicts import Verdicts
 
-# A ticket that others change at the same moment this often in a row is left to the caller.
+# How often verdicts are saved again if other programs keep changing the tickets.
 TRIES = 5
-TOGETHER = 500
+VERDICTS_PER_SAVE = 500
 
 
 class VerdictRecorder:
-    """Gives verdicts for one actor; `lease` is that of the run, if it is one."""
+    """Records verdicts of one actor; `lease` is the run's, if there is a run."""
 
     def __init__(self, store: Store, verdicts: Verdicts, actor: str, lease: Lease | None) -> None:
         self._store = store
@@ -34,31 +34,31 @@ class VerdictRecorder:
         self._lease = lease
 
     def judge(self, drafts: Iterable[VerdictDraft]) -> Iterator[list[Outcome[Ticket]]]:
-        """Give verdicts and yield their outcomes in order; of two for one ticket the later one holds."""
-        for chunk in chunked(drafts, TOGETHER):
+        """Record verdicts and yield their outcomes in order; the later of two verdicts on a ticket holds."""
+        for chunk in chunked(drafts, VERDICTS_PER_SAVE):
             outcomes: dict[int, Outcome[Ticket]] = {}
-            round_: dict[str, _Asked] = {}
+            unsaved: dict[str, _ResolvedVerdict] = {}
             for draft in chunk:
-                asked = self._found(draft, outcomes)
-                if asked is not None and asked.ticket.ticket_id in round_:
-                    self._settle(round_, outcomes)
-                    asked = self._found(draft, outcomes)
-                if asked is not None:
-                    round_[asked.ticket.ticket_id] = asked
-            self._settle(round_, outcomes)
+                resolved = self._resolve(draft, outcomes)
+                if resolved is not None and resolved.ticket.ticket_id in unsaved:
+                    self._settle(unsaved, outcomes)
+                    resolved = self._resolve(draft, outcomes)
+                if resolved is not None:
+                    unsaved[resolved.ticket.ticket_id] = resolved
+            self._settle(unsaved, outcomes)
             yield [outcomes[draft.row] for draft in chunk]
 
-    def _found(self, draft: VerdictDraft, outcomes: dict[int, Outcome[Ticket]]) -> "_Asked | None":
-        """Return the ticket and the category a draft means, or note why there is none."""
+    def _resolve(self, draft: VerdictDraft, outcomes: dict[int, Outcome[Ticket]]) -> "_ResolvedVerdict | None":
+        """Return the ticket and the category that a draft names; if there is none, add a rejected outcome."""
         category = None if draft.category is None else self._verdicts.category(draft.category)
         error: RowError | None = None
         if draft.category is not None and category is None:
             error = self._verdicts.unknown(draft.category, f"{draft.name}: ")
         else:
             try:
-                return _Asked(draft, self._ticket(draft.name), category)
-            except (NotFoundError, AmbiguousError) as none:
-                error = RowError(none.message, hint=none.hint)
+                return _ResolvedVerdict(draft, self._ticket(draft.name), category)
+            except (NotFoundError, AmbiguousError) as missing:
+                error = RowError(missing.message, hint=missing.hint)
         outcomes[draft.row] = Outcome(draft.row, Action.REJECTED, None, error, draft)
         return None
 
@@ -68,71 +68,75 @@ class VerdictRecorder:
                 return ticket
         return names.named(self._store, name)
 
-    def _settle(self, round_: dict[str, "_Asked"], outcomes: dict[int, Outcome[Ticket]]) -> None:
-        """Save what was decided; a ticket that moved on meanwhile is decided again."""
+    def _settle(self, unsaved: dict[str, "_ResolvedVerdict"], outcomes: dict[int, Outcome[Ticket]]) -> None:
+        """Save the verdicts; a ticket that has changed meanwhile is read and saved again."""
         for _ in range(TRIES):
             changes = []
-            for asked in list(round_.values()):
-                if asked.ticket.status == "forgotten":
-                    del round_[asked.ticket.ticket_id]
-                    outcomes[asked.draft.row] = _outcome(asked, Action.REJECTED, None, _gone(asked))
+            for resolved in list(unsaved.values()):
+                if resolved.ticket.status == "forgotten":
+                    del unsaved[resolved.ticket.ticket_id]
+                    outcomes[resolved.draft.row] = _outcome(resolved, Action.REJECTED, None, _gone(resolved))
                     continue
-                change = self._change(asked)
+                change = self._change(resolved)
                 if change is None:
-                    del round_[asked.ticket.ticket_id]
-                    outcomes[asked.draft.row] = _outcome(asked, Action.UNCHANGED, asked.ticket)
+                    del unsaved[resolved.ticket.ticket_id]
+                    outcomes[resolved.draft.row] = _outcome(resolved, Action.UNCHANGED, resolved.ticket)
                 else:
                     changes.append(change)
             for change, conflict in zip(changes, self._store.save(changes, self._lease), strict=True):
                 ticket_id = change.event.ticket_id or ""
-                asked = round_[ticket_id]
+                resolved = unsaved[ticket_id]
                 if conflict is None:
-                    action = Action.VERDICT if asked.category else Action.CLEARED
-                    outcomes[asked.draft.row] = _outcome(asked, action, change.ticket)
-                    del round_[ticket_id]
+                    action = Action.VERDICT if resolved.category else Action.CLEARED
+                    outcomes[resolved.draft.row] = _outcome(resolved, action, change.ticket)
+                    del unsaved[ticket_id]
                 elif conflict.ticket is not None:
-                    round_[ticket_id] = asked._replace(ticket=conflict.ticket)
-            if not round_:
+                    unsaved[ticket_id] = resolved._replace(ticket=conflict.ticket)
+            if not unsaved:
                 return
         raise UnavailableError(
             "another program keeps changing the same tickets", hint="run the same command again later"
         )
 
-    def _change(self, asked: "_Asked") -> Change | None:
-        draft, before, category = asked
+    def _change(self, resolved: "_ResolvedVerdict") -> Change | None:
+        draft, before, category = resolved
         at, run_id = ids.now(), self._lease.run_id if self._lease else None
         adds: tuple[Classification, ...] = ()
         if category is None:
             if not before.verdict:
                 return None
-            ticket = machines(before, self._store.history(before.ticket_id), self._verdicts)
+            ticket = without_verdict(before, self._store.history(before.ticket_id), self._verdicts)
         else:
             if before.verdict and before.category == category and draft.note in (None, before.reason):
                 return None
             ticket, answer = self._verdicts.given(before, category, draft.note, at, run_id)
             adds = (answer,)
         ticket = ticket._replace(revision=before.revision + 1, run_id=None)
-        # The note stays out of the log: it may repeat the customer's words.
+        # The note is not logged: it may repeat the customer's text.
         data = {"category": category, "was": before.category, "status": ticket.status, "decision": ticket.decision_id}
         return Change(Event("verdict", ticket.ticket_id, run_id, self._actor, at, data), ticket, before.revision, adds)
 
 
-class _Asked(NamedTuple):
+class _ResolvedVerdict(NamedTuple):
     draft: VerdictDraft
     ticket: Ticket
     category: str | None
 
 
-def _outcome(asked: _Asked, action: Action, ticket: Ticket | None, error: RowError | None = None) -> Outcome[Ticket]:
-    return Outcome(asked.draft.row, action, ticket, error, asked.draft)
+def _outcome(
+    resolved: _ResolvedVerdict, action: Action, ticket: Ticket | None, error: RowError | None = None
+) -> Outcome[Ticket]:
+    return Outcome(resolved.draft.row, action, ticket, error, resolved.draft)
 
 
-def _gone(asked: _Asked) -> RowError:
-    return RowError(f"{asked.draft.name}: its text was forgotten, so there is nothing to decide", hint="leave it out")
+def _gone(resolved: _ResolvedVerdict) -> RowError:
+    return RowError(
+        f"{resolved.draft.name}: its text was forgotten, so there is nothing to decide", hint="leave it out"
+    )
 
 
-def machines(ticket: Ticket, history: History, verdicts: Verdicts) -> Ticket:
-    """Return the ticket as the machine's last decision left it; `new` where there is none about its present text."""
+def without_verdict(ticket: Ticket, history: History, verdicts: Verdicts) -> Ticket:
+    """Return the ticket as a classifier last decided it; `new` if no decision concerns its present text."""
     decision = last_decision(history.events)
     answer = _answer_of(decision, history.classifications)
     if answer is None or (answer.category is not None and verdicts.category(answer.category) != answer.category):
@@ -157,7 +161,7 @@ def machines(ticket: Ticket, history: History, verdicts: Verdicts) -> Ticket:
 
 
 def _answer_of(decision: Decision | None, answers: Iterable[Classification]) -> Classification | None:
-    """Return the machine's answer that a decision rests on, or None where it failed or there is none."""
+    """Return a classifier's answer that a decision rests on, or None if it failed or there is missing."""
     for answer in answers:
         if decision and answer.classification_id == decision.classification_id and answer.confidence_source != "human":
             return None if answer.error else answer

@@ -1,4 +1,4 @@
-"""A human's category: it owns its ticket, and no machine relabels it."""
+"""Verdicts: a category set by a person owns its ticket, and no classifier changes it."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -10,30 +10,30 @@ from triage_cli.domain.routing import SETTLED, woken
 from triage_cli.domain.serialization import encodable
 from triage_cli.domain.tickets import Category, Ticket
 
-# The step of a verdict that came with an export. The same verdict in a later export does not overrule a person.
+# The `step` of a verdict from an import. If a later import repeats it, it does not overrule a person's verdict.
 IMPORTED = "import"
 
 
 class Verdicts:
-    """Makes verdicts for one actor under one list of categories."""
+    """Creates verdicts for one actor, from one list of categories."""
 
     def __init__(self, categories: Sequence[Category], actor: str) -> None:
         self._names = {name.casefold(): c.name for c in categories for name in (*c.was, c.name)}
         self._actor = actor
 
     def category(self, text: str) -> str | None:
-        """Return the category a person means, whatever its case or by a former name, or None."""
+        """Return the category that a text names, in any case and also by a former name, or None."""
         return self._names.get(text.strip().casefold())
 
     def unknown(self, text: str, prefix: str = "") -> RowError:
-        """Return the error for a category that is not in the list."""
+        """Return the error for a name that is no category."""
         close = difflib.get_close_matches(text.strip().casefold(), self._names, n=1)
         names = f"the categories are {', '.join(dict.fromkeys(self._names.values()))}"
         hint = f'did you mean "{self._names[close[0]]}"? {names}' if close else names
         return RowError(f'{prefix}no category "{text.strip()}"', hint=hint)
 
     def none_of(self, text: Iterable[str]) -> UsageError:
-        """Return the error for labelled tickets of which none has a label that is a category."""
+        """Return the error for labelled tickets if none of their labels is a category."""
         labels = ", ".join(sorted(set(text))[:5]) or "none"
         names = ", ".join(dict.fromkeys(self._names.values()))
         return UsageError(
@@ -44,7 +44,7 @@ class Verdicts:
     def given(
         self, ticket: Ticket, category: str, note: str | None, at: str, run_id: str | None, *, step: str = "verdict"
     ) -> tuple[Ticket, Classification]:
-        """Return the ticket as the verdict leaves it, but for its revision, and the verdict's record."""
+        """Return a ticket with a verdict, its revision unchanged, and the verdict's record."""
         note = None if note is None else encodable(note)
         answer = Classification(
             classification_id=ids.new_id(),

@@ -9,7 +9,7 @@ from triage_cli.cli.actor import user
 from triage_cli.cli.context import CommandContext, command, makes_database
 from triage_cli.cli.output import Columns, Output, Printer, Table, help_if_bare
 from triage_cli.domain.api_access import ApiKey
-from triage_cli.service.api_keys import KeyRing, Made
+from triage_cli.service.api_keys import CreatedKey, KeyRing
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Who uses the key; the audit log calls its actor so.")]
 COLUMNS = ("name", "role", "key_id", "created_at", "last_used_at", "revoked_at")
@@ -43,7 +43,7 @@ def create(
     triage keys create zendesk-bot --role agent
     """
     printer = Printer(output, columns)
-    printer.check_columns(Made._fields)
+    printer.check_columns(CreatedKey._fields)
     made = _ring(session).create(name, role)._asdict()
     printer.one(made, _table(*made), tuple(made), "key")
     session.say("keep the key now: it is shown only once")

@@ -1,6 +1,6 @@
-"""A database remembers by which categories it was classified last: another list is told before anything is classified.
+"""Warns, before anything is classified, if a database was last classified by another list of categories.
 
-What is told once is remembered once something was classified, so that a change that is meant is told a single time.
+The new list is stored once something was classified, so that an intended change is warned about once.
 """
 
 import shlex
@@ -9,11 +9,11 @@ from typing import NamedTuple, Protocol
 
 from triage_cli.domain.tickets import Ticket
 
-FEW = 5  # names of a long list that are told
+FEW = 5  # names of a long list that the warning shows
 
 
 class Basis(NamedTuple):
-    """The names of the categories, in their order, the file that says so (None: none does), and the file's machine."""
+    """The categories in order, the configuration file that lists them (None: built-in), and the file's machine."""
 
     categories: tuple[str, ...]
     path: str | None
@@ -21,34 +21,34 @@ class Basis(NamedTuple):
 
 
 class Memory(Protocol):
-    """Keeps the fields of one basis beside the tickets."""
+    """Stores one `Basis` beside the tickets."""
 
     def last(self) -> tuple[tuple[str, ...], str | None, str] | None:
-        """Return by what was classified last; None where that is not known."""
+        """Return the last basis, or None if it is not known."""
 
     def keep(self, categories: Sequence[str], path: str | None, host: str) -> None:
-        """Remember by what was classified now."""
+        """Store the present basis."""
 
 
 class Unchecked:
-    """The check of a run that classifies nothing, or whose categories are nobody's choice."""
+    """No check: for a run that classifies nothing, or whose categories nobody chose."""
 
     def over(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[Sequence[Ticket]]:
-        """Yield chunks of tickets to be asked about, the first one after what is to be told."""
+        """Yield chunks of tickets to classify; `before` is called for the first one."""
         for chunk in chunks:
             if chunk:
                 self.before()
             yield chunk
 
     def before(self) -> None:
-        """Say that something is about to be classified."""
+        """Prepare for the first classification."""
 
     def after(self) -> None:
-        """Say that something was classified."""
+        """Note that something was classified."""
 
 
 class CategoryCheck(Unchecked):
-    """The check of one run: `warn` is told at most once. `heirs` maps former names of categories to those of today."""
+    """The check of one run: `warn` is called at most once. `heirs` maps former category names to present ones."""
 
     def __init__(
         self, memory: Memory, basis: Basis, heirs: Mapping[str, str], warn: Callable[[str], None]
@@ -60,7 +60,7 @@ class CategoryCheck(Unchecked):
         self._begun = self._kept = False
 
     def before(self) -> None:
-        """Tell, the first time, where the database was classified by another list."""
+        """Warn, the first time, if the database was classified by another list."""
         if self._begun:
             return
         self._begun = True
@@ -68,19 +68,19 @@ class CategoryCheck(Unchecked):
         if kept is None:
             return
         last = Basis(*kept)
-        self._kept = last[:2] == self._basis[:2]  # machines that share a database share the memory of it
+        self._kept = last[:2] == self._basis[:2]  # machines that share a database share its memory
         if {self._heirs.get(name, name) for name in last.categories} != set(self._basis.categories):
             self._warn(warning(last, self._basis))
 
     def after(self) -> None:
-        """Remember, the first time."""
+        """Store the present basis, the first time."""
         if not self._kept:
             self._memory.keep(*self._basis)
             self._kept = True
 
 
 def warning(last: Basis, now: Basis) -> str:
-    """Say that one basis follows another one, and what to do where that is meant and where it is not."""
+    """Return the warning that the categories have changed, and what to do if that is intended or not."""
     back = "" if last.path is None else f"; if not, give --config {shlex.quote(last.path)}"
     return (
         f"warning: this database was last classified by {_named(last, now.host)}, and now it is by "

@@ -1,4 +1,4 @@
-"""`classify`: tickets are claimed and decided chunk by chunk; each has an outcome, asked about or not."""
+"""`classify`: claims tickets, decides them chunk by chunk, and yields an outcome for each."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -14,19 +14,19 @@ Decide = Callable[[Iterable[Sequence[Ticket]]], Iterator[list[Outcome[Decided]]]
 
 
 class ClassifyRun:
-    """Decides the selected tickets of one run. `through` tells, at the end, whether all of them were decided."""
+    """Decides the selected tickets of one run. `through` is true at the end if all of them were decided."""
 
     def __init__(self, deciding: DecisionRecorder, tally: RunRecorder) -> None:
         self.through = False
         self._deciding = deciding
         self._claiming = TicketClaimer(deciding.context)
         self._tally = tally
-        self._aside: list[Outcome[Decided]] = []  # nobody need be asked about these
-        self._rows: dict[str, int] = {}  # of the tickets that are being asked about
+        self._aside: list[Outcome[Decided]] = []  # outcomes of tickets that need no classifier
+        self._rows: dict[str, int] = {}  # of the tickets that are being classified
         self._claimed_all = False
 
     def decided(self, selection: Selection, decide: Decide, row: int = 0) -> Iterator[Outcome[Decided]]:
-        """Yield the outcomes of the selected tickets as `decide` has them, their rows counted from `row` on."""
+        """Yield the outcomes of the selected tickets; `decide` classifies them, and rows count from `row`."""
         for outcomes in decide(self._to_ask(selection, row)):
             finished = self._aside + [
                 Outcome(self._rows.pop(o.ticket.ticket_id), o.action, o.value, o.error, o.item) for o in outcomes
@@ -39,7 +39,7 @@ class ClassifyRun:
         self.through = self._claimed_all and not self._rows
 
     def _to_ask(self, selection: Selection, row: int) -> Iterator[Sequence[Ticket]]:
-        """Claim chunk after chunk; what nobody need be asked about is set aside."""
+        """Claim tickets chunk by chunk; those that need no classifier are added to `_aside`."""
         for chunk in self._claiming.chunks(selection, TO_CLASSIFY, self._deciding.handful):
             lost = {ticket.ticket_id for ticket in chunk if self._claiming.lost(ticket)}
             settled = self._deciding.settled([ticket for ticket in chunk if ticket.ticket_id not in lost])
@@ -57,7 +57,7 @@ class ClassifyRun:
 
 
 def to_ask(deciding: DecisionRecorder, selection: Selection) -> Iterator[Ticket]:
-    """Walk over the tickets that a run would ask about, in its order; none is held."""
+    """Yield the tickets that a run would ask about, in its order, without claiming them."""
     ordered = selection._replace(statuses=selection.statuses or TO_CLASSIFY, order="urgent")
     for chunk in bounded(deciding.context.store.find(selection if selection.ids is not None else ordered)):
         settled = deciding.settled(chunk)

@@ -1,4 +1,4 @@
-"""Tickets get their category: ask a classifier, hold its answer against the threshold, save what has arrived."""
+"""Decides tickets: asks a classifier, compares its answer with the threshold, and saves the decision."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -17,12 +17,12 @@ from triage_cli.ports.adapters import Classifier
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.run_context import RunContext
 
-# A ticket that no run could classify this often goes to a person.
-PATIENCE = 3
+# Failures after which a ticket goes to review.
+FAILURES_TO_REVIEW = 3
 
 
 class DecisionRecorder:
-    """Asks one classifier for one run. A machine's answer never passes a verdict unless `force` says so."""
+    """Asks one classifier for one run. An answer overrules a verdict only with `force`."""
 
     def __init__(
         self, context: RunContext, classifier: Classifier, labels: frozenset[str], *, force: bool = False
@@ -35,18 +35,18 @@ class DecisionRecorder:
         self.check = Unchecked()
         self._force = force
         self._noted = False
-        self._begun: dict[str, tuple[Ticket, frozenset[str]]] = {}  # tickets with a later step, and the ids of answers
-        self._endpoints: dict[str, str] = {}  # of each fingerprint; empty where nothing leaves the house
+        self._begun: dict[str, tuple[Ticket, frozenset[str]]] = {}  # tickets with a further step, ids of answers
+        self._endpoints: dict[str, str] = {}  # by fingerprint; empty if nothing is sent elsewhere
 
     @property
     def handful(self) -> int:
-        """Return how many tickets are to be held at once: few where asking takes long, so that runs share the work."""
+        """Return how many tickets to claim at once: few if answers take long, so that runs share the work."""
         return min(CHUNK, 2 * self.classifier.appetite)
 
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, Action]:
-        """Name the tickets nobody need be asked about: `held` by a verdict, or `unchanged` since the same question.
+        """Return the tickets that need no classifier: `held` by a verdict, or `unchanged` since the same question.
 
-        One without a text was forgotten, and is held even from those who force.
+        A forgotten ticket has no text, and is `held` even with `force`.
         """
         named = {t.ticket_id: Action.HELD for t in tickets if not t.text or (t.verdict and not self._force)}
         if self._force:
@@ -61,7 +61,7 @@ class DecisionRecorder:
         return named
 
     def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
-        """Ask about tickets this run holds; outcomes carry the ticket asked about as `item`, and no row."""
+        """Classify tickets that this run holds; an outcome's `item` is the ticket as given, and it has no row."""
         for outcomes in self.classifier.classify(self.check.over(chunks), self.context.budget):
             self.context.heartbeat()
             yield self.save(outcomes) if outcomes else []
@@ -69,19 +69,19 @@ class DecisionRecorder:
                 self.check.after()
 
     def save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:
-        """Save what has arrived; an answer that comes too late is kept, but does not hold.
+        """Save answers; an answer whose ticket has changed meanwhile is stored, but does not hold.
 
-        What comes `Unfinished` is kept for the step behind it to decide, and has no outcome yet.
+        An `Unfinished` answer is stored for the next step to decide, and has no outcome yet.
         """
         self.note()
         at = ids.now()
         changes = [self.change(outcome.ticket, outcome, at) for outcome in outcomes]
         conflicts = self.context.save(changes)
         if any(conflicts):
-            changes = discreet(changes, conflicts)
+            changes = without_forgotten_text(changes, conflicts)
             too_late = [late(change) for change, no in zip(changes, conflicts, strict=True) if no is not None]
             self.context.save(too_late)
-        done = []
+        saved = []
         for change, conflict, before in zip(changes, conflicts, outcomes, strict=True):
             if isinstance(before.value, Unfinished):
                 self._begin(change, before, kept=conflict is None)
@@ -91,25 +91,25 @@ class DecisionRecorder:
             now = answered_by(change)
             if now is None and conflict is None:
                 now = next(reversed(steps_within(before.value, self.labels)), None)
-            done.append(self.outcome(change, now, conflict.ticket if conflict else None, before.item))
-        return done
+            saved.append(self.outcome(change, now, conflict.ticket if conflict else None, before.item))
+        return saved
 
     def _begin(self, change: Change, outcome: Outcome[Answer], *, kept: bool) -> None:
-        """Remember how a ticket stands whose last step is still to come; one that moved on stays refused."""
+        """Remember the state of a ticket that has a further step; a ticket that has changed is refused again."""
         if change.ticket is None or outcome.value is None:
             raise TypeError(change)
         ticket = change.ticket if kept else change.ticket._replace(revision=change.expects)
         self._begun[ticket.ticket_id] = ticket, frozenset(step.classification_id for step in outcome.value.steps)
 
     def since_begun(self, ticket: Ticket, steps: Sequence[Classification]) -> tuple[Ticket, tuple[Classification, ...]]:
-        """Return a ticket as the save of an earlier step left it, and those of its steps that are not saved yet."""
-        if not self._begun:  # as always where answers cost nothing
+        """Return a ticket as an earlier step's save left it, and its answers that are not saved yet."""
+        if not self._begun:  # no step was paid for
             return ticket, tuple(steps)
         ticket, saved = self._begun.pop(ticket.ticket_id, (ticket, frozenset()))
         return ticket, tuple([step for step in steps if step.classification_id not in saved])
 
     def note(self) -> None:
-        """Record once what is asked."""
+        """Record the questions, once."""
         for asking in self.classifier.askings() if not self._noted else ():
             self.context.store.note_asking(asking)
             self._endpoints[asking.fingerprint] = asking.endpoint
@@ -118,7 +118,7 @@ class DecisionRecorder:
     def outcome(
         self, change: Change, now: Classification | None, instead: Ticket | None, before: object
     ) -> Outcome[Decided]:
-        """Return how a ticket ended by the answer `now`; `instead` is what stands there where that was refused."""
+        """Return the outcome of an answer `now`; `instead` is the stored ticket if the change was refused."""
         if instead is not None:
             return Outcome(None, Action.HELD, Decided(instead, now, True), None, before)
         ticket = change.ticket
@@ -131,13 +131,13 @@ class DecisionRecorder:
         return Outcome(None, action, Decided(ticket, now, True), None, before)
 
     def change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
-        """Return what an answer changes."""
+        """Return the change that an answer makes."""
         answer = outcome.value
         steps = steps_within(answer, self.labels)
         before, new = self.since_begun(before, steps)
         last = steps[-1] if steps else None
         doubts = self._doubts(before, answer) if answer and answer.sure else ()
-        # A text that looks suspicious is asked about all the same; only a person may let its answer pass.
+        # A suspicious text is classified all the same, but only a person may accept the answer.
         bears = bearing(before, new)
         ticket = decided(bears, steps, outcome.error, sure=bool(answer and answer.sure and not doubts))
         data: dict[str, Any] = {
@@ -150,7 +150,7 @@ class DecisionRecorder:
         if sent := [door for s in new if not s.reused and (door := self._endpoints.get(s.fingerprint))]:
             data["sent"] = dict.fromkeys(sent, texts_of(before))
         if last and last.redacted:
-            data["masked"] = last.redacted  # the kinds of words that were hidden from the provider
+            data["masked"] = last.redacted  # the kinds of data that were masked
         if doubts:
             ticket = ticket._replace(reason=held(doubts, ticket.reason))
         if outcome.error:
@@ -173,31 +173,31 @@ def answered_by(change: Change) -> Classification | None:
 
 
 def held(doubts: Sequence[str], reason: str | None) -> str:
-    """Return the reason of a ticket whose sure answer waits for a person, for what its text says."""
+    """Return the reason of a ticket that has a sure answer and is held for review because of its text."""
     return f"held for review: {', '.join(doubts)}; {reason or 'no reason'}"
 
 
 def late(change: Change) -> Change:
-    """Return an answer's change without its ticket, which moved on while it was asked about."""
+    """Return the change of an answer that came too late: it is stored without its ticket."""
     if change.decision is None:
         raise TypeError(change)
     decision = change.decision._replace(standing=Standing.LATE)
     return Change(change.event.with_data(**decision_data(decision)), adds=change.adds, decision=decision)
 
 
-def discreet(changes: Sequence[Change], conflicts: Sequence[Conflict | None]) -> list[Change]:
-    """Return changes, those refused because their ticket was forgotten meanwhile without words about it."""
+def without_forgotten_text(changes: Sequence[Change], conflicts: Sequence[Conflict | None]) -> list[Change]:
+    """Return changes; those that were refused because their ticket was forgotten are stripped of text."""
     gone = [no is not None and no.ticket is not None and ids.is_forgotten(no.ticket.identity) for no in conflicts]
-    return [_wordless(c) if forgotten else c for c, forgotten in zip(changes, gone, strict=True)]
+    return [_without_text(c) if forgotten else c for c, forgotten in zip(changes, gone, strict=True)]
 
 
-def _wordless(change: Change) -> Change:
+def _without_text(change: Change) -> Change:
     adds = [a._replace(reason=None, answer_key="") if isinstance(a, Classification) else a for a in change.adds]
     return change._replace(adds=tuple(adds))
 
 
 def texts_of(ticket: Ticket) -> list[str]:
-    """Name the fields of a ticket that are sent to whoever is asked about it."""
+    """Return the names of a ticket's fields that are sent to a classifier."""
     return [field for field in ("subject", "description") if getattr(ticket, field)]
 
 
@@ -213,9 +213,9 @@ def _within(step: Classification, labels: frozenset[str]) -> Classification:
 
 
 def decided(before: Ticket, steps: Sequence[Classification], error: TriageError | None, *, sure: bool) -> Ticket:
-    """Return a ticket that bears their cost as answers leave it: a sure one holds, an unsure one is a suggestion.
+    """Return a ticket after its answers, with their cost: a sure one holds, an unsure one is a suggestion.
 
-    None is a failure, which overrules no verdict, even where an answer might.
+    No answer counts as a failure, which overrules no verdict even with `force`.
     """
     last = steps[-1] if steps else None
     revision = before.revision + 1
@@ -225,7 +225,7 @@ def decided(before: Ticket, steps: Sequence[Classification], error: TriageError 
         if before.verdict:
             return before._replace(error=problem, revision=revision, run_id=None)
         return before._replace(
-            status="needs_review" if failures >= PATIENCE else "failed",
+            status="needs_review" if failures >= FAILURES_TO_REVIEW else "failed",
             category=None,
             suggestion=None,
             confidence=None,
@@ -260,16 +260,16 @@ def decided(before: Ticket, steps: Sequence[Classification], error: TriageError 
 
 
 def paying(ticket: Ticket, steps: Sequence[Classification]) -> Ticket:
-    """Return the ticket as answers that do not hold leave it: it bears their cost, and is let go."""
+    """Return a ticket after answers that do not hold: their cost is added, and its claim is freed."""
     return bearing(ticket, steps)._replace(revision=ticket.revision + 1, run_id=None)
 
 
 def bearing(ticket: Ticket, steps: Iterable[Classification]) -> Ticket:
-    """Return a ticket that bears the cost of answers."""
+    """Return a ticket with the cost of answers added."""
     cost = costs(steps)
     return ticket._replace(cost_usd=ticket.cost_usd + cost) if cost else ticket
 
 
 def costs(steps: Iterable[Classification]) -> float:
-    """Return what answers cost that were not given before, in USD."""
+    """Return what answers cost that are not reused, in USD."""
     return sum([step.cost for step in steps if not step.reused])

@@ -1,4 +1,4 @@
-"""What another answer means for a ticket that is decided: pure decisions."""
+"""What a new answer means for a ticket that is decided, by rules without side effects."""
 
 import re
 from typing import NamedTuple
@@ -8,12 +8,12 @@ from triage_cli.domain.errors import AnswerError, CheckError, UsageError
 from triage_cli.domain.runs import Action
 from triage_cli.domain.tickets import Ticket
 
-# What is changed when the answers are to hold.
+# The actions that `apply` carries out.
 CHANGES = frozenset({Action.FLIP, Action.REHOMED, Action.UNHOUSED})
 
 
 class Bound(NamedTuple):
-    """How many flips are too many: a number, or per cent of the tickets compared."""
+    """The most flips that are allowed: a number, or a percentage of the compared tickets."""
 
     number: float
     share: bool
@@ -29,7 +29,7 @@ class Bound(NamedTuple):
         return cls(float(match[1]), bool(match[2]))
 
     def check(self, flips: int, compared: int) -> None:
-        """Raise `CheckError` where there are more."""
+        """Raise `CheckError` if there are more flips."""
         most = compared * self.number / 100 if self.share else self.number
         if flips > most:
             raise CheckError(
@@ -40,7 +40,7 @@ class Bound(NamedTuple):
 
 
 class FlipDecision(NamedTuple):
-    """A ticket, what was answered about it, and what that means: see `judge`."""
+    """A ticket, its new answer, and the action that `judge` found."""
 
     row: int
     ticket: Ticket
@@ -50,7 +50,7 @@ class FlipDecision(NamedTuple):
 
 
 def judge(ticket: Ticket, now: Classification, labels: frozenset[str], least_margin: float) -> Action:
-    """Name what an answer means for a ticket that is decided; `wanted` is the margin that a flip needs."""
+    """Return what an answer means for a decided ticket; a flip needs a margin of at least `least_margin`."""
     gone = ticket.category is not None and ticket.category not in labels
     if not is_sure(now):
         return Action.UNHOUSED if gone else Action.UNANSWERED
@@ -62,10 +62,10 @@ def judge(ticket: Ticket, now: Classification, labels: frozenset[str], least_mar
 
 
 def margin(ticket: Ticket, now: Classification) -> float:
-    """Return by how much an answer prefers its category to the one that holds.
+    """Return by how much an answer prefers its category to the present one.
 
-    That is the difference of the two probabilities where the answer has them; else that to the confidence of the old
-    answer, where both are of one source; else what is certain: nothing but the rest can belong to the old category.
+    This is the difference of the two probabilities if the answer has them; else the difference to the old answer's
+    confidence, if both are of one source; else the lower bound, since the old category has at most the rest.
     """
     chances = now.chances
     confidence = now.confidence or 0.0
@@ -77,7 +77,7 @@ def margin(ticket: Ticket, now: Classification) -> float:
 
 
 def flip(judged: FlipDecision, before: Ticket) -> Flip:
-    """Return what was compared as a record; `before` is the ticket as it was."""
+    """Return the record of a comparison; `before` is the ticket as it was."""
     now = judged.now
     sure = now is not None and is_sure(now)
     return Flip(
@@ -97,7 +97,7 @@ def flip(judged: FlipDecision, before: Ticket) -> Flip:
 
 
 def is_sure(answer: Classification) -> bool:
-    """Tell whether an answer reached its threshold."""
+    """Return whether an answer reached its threshold."""
     if answer.category is None or answer.confidence is None or answer.error:
         return False
     return answer.threshold is None or answer.confidence >= answer.threshold

@@ -1,4 +1,4 @@
-"""What people say of a ticket's category in the helpdesk that it was pulled from."""
+"""Categories that people set in the helpdesk that tickets are pulled from: they count as verdicts."""
 
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -14,7 +14,7 @@ from triage_cli.service.verdicts import IMPORTED
 
 
 class Corrections:
-    """Tells a person's category from what triage itself has written; `tell` is told what is no category."""
+    """Tells a person's category from one that triage itself wrote there; `tell` gets the warnings."""
 
     def __init__(self, store: Store, categories: Sequence[Category], tell: Callable[[str], None]) -> None:
         self._store = store
@@ -23,7 +23,7 @@ class Corrections:
         self._names = {key(name): c.name for c in categories for name in (*c.was, c.name)}
 
     def applied(self, items: Collection[Identified]) -> list[Identified]:
-        """Return drafts whose `verdict` is a person's word, or None where their source says nothing of its own."""
+        """Return drafts with `verdict` set to a person's category; None if the source repeats what triage wrote."""
         meant = {item.identity: self._category(item) for item in items if item.draft.verdict}
         known = self._store.known([identity for identity, category in meant.items() if category])
         differing = [t.ticket_id for identity, t in known.items() if t.category != meant[identity]]
@@ -44,7 +44,7 @@ class Corrections:
         return [item._replace(draft=item.draft._replace(verdict=verdict_of(item))) for item in items]
 
     def _category(self, item: Identified) -> str | None:
-        """Return the category that a value means, also by the name that write-back gives its tag."""
+        """Return the category that a value names, also with the prefix of the tags that triage writes."""
         text = item.draft.verdict or ""
         category = self._names.get(key(text)) or self._names.get(key(text).removeprefix("triage-"))
         if category is None and text not in self._reported:
@@ -54,7 +54,7 @@ class Corrections:
 
 
 class PulledFrom(NamedTuple):
-    """What holds for the tickets of a source: whose words are verdicts, and whether a changed text asks anew."""
+    """Options of a pull: the corrections, and whether a ticket keeps its category when its text changes."""
 
     corrections: Corrections
     keeps_category: bool
@@ -67,14 +67,14 @@ def _is_news(
     deliveries: Sequence[Delivery],
     verdicts: Sequence[Classification],
 ) -> bool:
-    """Tell whether a category is a person's word, later than all that triage has delivered or holds."""
+    """Return whether a category is a person's, and later than all that triage has delivered or stored."""
     arrived = [delivery for delivery in deliveries if delivery.arrived]
     if category in (ticket.category, arrived[-1].category if arrived else None):
         return False
     delivered = max((_seconds(d.done_at or d.at) for d in arrived), default=0)
     before = [answer for answer in verdicts if answer.step == IMPORTED]
     if before and before[-1].category == category and delivered <= _seconds(before[-1].at):
-        return False  # the source has said so before, and was sent nothing else since
+        return False  # the source repeats itself, and was sent nothing else since
     held = max(
         (_seconds(answer.at) for answer in verdicts if answer.classification_id == ticket.decision_id), default=0
     )
@@ -83,11 +83,11 @@ def _is_news(
 
 
 def key(name: str) -> str:
-    """Return a category's name as a tag or a choice of a list may spell it."""
+    """Return a category's name in the form of a tag or a list option."""
     return re.sub(r"[\W_]+", "-", name.casefold()).strip("-")
 
 
 def _seconds(moment: str) -> int:
-    """Return a time as whole seconds, since not every helpdesk tells more."""
+    """Return a time in whole seconds, since some helpdesks have no fractions."""
     found = datetime.fromisoformat(moment)
     return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())

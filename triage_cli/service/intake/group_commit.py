@@ -1,4 +1,4 @@
-"""Single tickets of many callers: no run is recorded for them, and those that come together share a transaction."""
+"""Stores single tickets of concurrent requests: without a run, and several in one transaction."""
 
 import threading
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from triage_cli.service.verdicts import Verdicts
 
 
 class GroupCommitter:
-    """Stores tickets one by one for a server. While one transaction is on its way to the disk the next one fills."""
+    """Stores single tickets for a server. While one transaction is written, the next one is gathered."""
 
     def __init__(self, store: Store, categories: tuple[Category, ...]) -> None:
         self._store = store
@@ -23,7 +23,7 @@ class GroupCommitter:
         self._saver = ThreadPoolExecutor(1, "saver")
 
     def create(self, draft: TicketDraft, actor: str, identity: str | None = None) -> Outcome[Ticket]:
-        """Store one draft; under the same `identity` (of a draft without an external id) it is stored once."""
+        """Store one draft. With an `identity`, for a draft without an external id, repeated calls store it once."""
         intake = Intake(self._store, actor, Verdicts(self._categories, actor), None)
         return intake.one(draft, identity, self._save)
 
@@ -37,7 +37,7 @@ class GroupCommitter:
     def _save_all(self) -> None:
         with self._lock:
             waiting, self._waiting = self._waiting, []
-        # Two updates of one ticket stand in two transactions: the second was decided on what was before the first.
+        # Two updates of one ticket need two transactions: the second was decided on the state before the first.
         for group in _apart(waiting):
             try:
                 conflicts = iter(self._store.save([change for changes, _ in group for change in changes]))
@@ -49,14 +49,14 @@ class GroupCommitter:
                     future.set_result([next(conflicts) for _ in changes])
 
     def close(self) -> None:
-        """Save what waits, and end."""
+        """Save what waits, and stop the thread."""
         self._saver.shutdown()
 
 
 def _apart(
     waiting: Sequence[tuple[Sequence[Change], Future[list[Conflict | None]]]],
 ) -> list[list[tuple[Sequence[Change], Future[list[Conflict | None]]]]]:
-    """Return all in one group, or each by itself where a ticket is changed twice."""
+    """Return all in one group, or each in its own if a ticket is changed twice."""
     updated = [c.ticket.ticket_id for changes, _ in waiting for c in changes if c.ticket and c.expects]
     if len(set(updated)) == len(updated):
         return [list(waiting)] if waiting else []

@@ -1,4 +1,4 @@
-"""Which stored tickets the drafts of an input are about."""
+"""Finds the stored tickets that an input's drafts belong to."""
 
 from collections.abc import Iterable
 from contextlib import closing
@@ -12,7 +12,7 @@ from triage_cli.ports.storage import Store
 
 
 def named(store: Store, items: list[Identified]) -> list[Identified]:
-    """Give a draft whose id this store made the identity of that ticket."""
+    """Return the drafts; one whose external id is a ticket id of this store gets the identity of that ticket."""
     ours = [i.draft.external_id for i in items if i.draft.external_id and ids.is_ticket_id(i.draft.external_id)]
     if not ours:
         return items
@@ -21,14 +21,14 @@ def named(store: Store, items: list[Identified]) -> list[Identified]:
 
 
 def known_as(store: Store, identity: str) -> Ticket | None:
-    """Return the ticket of an identity, also where it was forgotten."""
+    """Return the ticket with an identity, even if it was forgotten."""
     gone = ids.forgotten(identity)
     found = store.known([identity, gone])
     return found.get(identity) or found.get(gone)
 
 
 def check_rewritten(store: Store, drafts: Iterable[TicketDraft | Rejected]) -> None:
-    """Raise `InputError` where these seem to be other tickets than those their ids name; nothing is stored."""
+    """Raise `InputError` if the drafts seem to be other tickets under known ids; nothing is stored."""
     met = rewritten = 0
     source = ""
     with closing(OccurrenceCounter()) as seen:

@@ -1,4 +1,4 @@
-"""Drafts become tickets: new, updated, unchanged or rejected, a chunk at a time."""
+"""Imports drafts as tickets, a chunk at a time: each is created, updated, unchanged or rejected."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,10 +23,10 @@ from triage_cli.service.intake.corrections import PulledFrom
 from triage_cli.service.intake.identities import known_as, named
 from triage_cli.service.verdicts import IMPORTED, Verdicts
 
-# What an import does with a draft, the ticket that it leaves, what is to be saved, and why the draft is rejected.
+# The action for a draft, its ticket, the change to be saved, and the error of a rejected one.
 _Decided = tuple[Action, Ticket | None, Change | None, RowError | None]
 
-# An import that loses the race for the same identities this often in a row meets more than other imports.
+# How often conflicting drafts are decided again.
 TRIES = 5
 # Of the callers that change one ticket at the same moment, each round of tries lets one through: so this is how many
 # callers there may be at once.
@@ -34,9 +34,9 @@ CALLERS = 200
 
 
 class Intake:
-    """Stores drafts for one actor; `run_id` is the run that is to hold new tickets, if any.
+    """Stores drafts for one actor. With `hold`, the run `run_id` holds the new tickets.
 
-    `guard` counts on, where the input is a part of a longer one. What is `pulled` has ids of its own.
+    `guard` continues the counts of the earlier parts of an input. `pulled` is for drafts of a pulled source.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class Intake:
         self._pulled = pulled
 
     def chunks(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[list[Outcome[Ticket]]]:
-        """Store drafts and yield their outcomes in order. Raises `InputError` where these seem to be other tickets.
+        """Store drafts and yield their outcomes in order. Raises `InputError` if they seem to be other tickets.
 
-        While one chunk is being saved the next one is read and decided: SQLite works without Python's lock, so this
-        takes a third off an import.
+        While one chunk is saved, the next one is read and decided: SQLite works without Python's lock, so an import
+        takes a third less time.
         """
         with closing(OccurrenceCounter()) as seen, ThreadPoolExecutor(1, "saver") as saver:
             saving: tuple[_Batch, Future[list[Conflict | None]]] | None = None
@@ -75,14 +75,14 @@ class Intake:
                     raise
                 if saving:
                     yield self._settled(saving[0], saving[1].result())
-                saving = batch, saver.submit(self._store.save, [change for _, _, change in batch.asked])
+                saving = batch, saver.submit(self._store.save, [change for _, _, change in batch.to_save])
             if saving:
                 yield self._settled(saving[0], saving[1].result())
 
     def page(self, drafts: Sequence[TicketDraft | Rejected], cursor: SourceCursor | None) -> list[Outcome[Ticket]]:
-        """Store drafts of a source, and how far it was read then, in one transaction.
+        """Store the drafts of a source's page, with the source's new position, in one transaction.
 
-        An id may come again with another text, and the last one counts: that is news, and no other ticket.
+        If an id comes twice with different texts, the last one counts; it is an update, not another ticket.
         """
         items = named(self._store, [dedup.identify(d) for d in drafts if type(d) is TicketDraft])
         last = {item.identity: item for item in items}
@@ -94,14 +94,14 @@ class Intake:
         batch = _Batch([d.row for d in drafts], repeats, outcomes, [], {})
         items = self._pulled.corrections.applied(last.values()) if self._pulled else list(last.values())
         self._decide_all(items, batch, {})
-        return self._settled(batch, self._store.save([c for _, _, c in batch.asked], None, cursor), cursor)
+        return self._settled(batch, self._store.save([c for _, _, c in batch.to_save], None, cursor), cursor)
 
     def one(
         self, draft: TicketDraft, identity: str | None, save: Callable[[Sequence[Change]], Sequence[Conflict | None]]
     ) -> Outcome[Ticket]:
-        """Store one draft by `save`. `identity` names a draft without an id, so that the same call finds it again.
+        """Store one draft by `save`. With `identity`, a repeated call finds a ticket without an external id.
 
-        A call is the same by its text too: whoever uses a name again, when nobody knows it any more, means another one.
+        The identity includes the text: a caller that reuses a name with another text means another ticket.
         """
         item = named(self._store, [dedup.identify(draft)])[0]
         again = item.counts_occurrences and identity is not None
@@ -109,9 +109,9 @@ class Intake:
             item = item._replace(identity=f"{identity}:{item.content}", counts_occurrences=False)
         for _ in range(CALLERS):
             known = None if item.counts_occurrences else known_as(self._store, item.identity)
-            if again and known is not None:  # the same call, whose answer got lost
+            if again and known is not None:  # a repeated call, whose response was lost
                 return Outcome(draft.row, Action.UNCHANGED, known, None, draft)
-            last_verdicts = self._words([item], {item.identity: known} if known else {})
+            last_verdicts = self._imported_verdicts([item], {item.identity: known} if known else {})
             action, ticket, change, error = self._decide(item, known, ids.now(), last_verdicts, repeated=False)
             if change is None or save([change]) == [None]:
                 return Outcome(draft.row, action, ticket, error, draft)
@@ -120,7 +120,7 @@ class Intake:
     def _batch(
         self, chunk: Sequence[TicketDraft | Rejected], seen: OccurrenceCounter, saving: Mapping[str, Ticket]
     ) -> "_Batch":
-        """Decide a chunk; `saving` are the tickets that the chunk before it is about to leave behind."""
+        """Decide a chunk; `saving` are the tickets that the previous chunk is about to store."""
         items, repeats = self._prepare(chunk, seen)
         faulty = [row for row in chunk if type(row) is Rejected]
         outcomes = {r.row: Outcome[Ticket](r.row, Action.REJECTED, None, r.error, r) for r in faulty}
@@ -131,10 +131,10 @@ class Intake:
     def _settled(
         self, batch: "_Batch", conflicts: Sequence[Conflict | None], cursor: SourceCursor | None = None
     ) -> list[Outcome[Ticket]]:
-        """Return the outcomes of a saved batch; what lost a race against another program is decided again."""
+        """Return the outcomes of a saved batch; drafts that conflicted with another program are decided again."""
         for _ in range(TRIES):
             lost = []
-            for (item, action, change), conflict in zip(batch.asked, conflicts, strict=True):
+            for (item, action, change), conflict in zip(batch.to_save, conflicts, strict=True):
                 if conflict is not None:
                     lost.append(item)
                 else:
@@ -142,15 +142,15 @@ class Intake:
             if not lost:
                 self._refresh(batch)
                 return [batch.outcomes[row] for row in batch.rows]
-            batch.asked.clear()
+            batch.to_save.clear()
             self._decide_all(lost, batch, {})
-            conflicts = self._store.save([change for _, _, change in batch.asked], None, cursor)
+            conflicts = self._store.save([change for _, _, change in batch.to_save], None, cursor)
         raise UnavailableError(
             "another program keeps changing the same tickets", hint="run the same import again later"
         )
 
     def _refresh(self, batch: "_Batch") -> None:
-        """Let rows that stood in the input before show the ticket as it is, by whomever it was stored in the end."""
+        """Let repeated rows show the ticket as it is stored now."""
         known = self._store.known(list(batch.repeats.values())) if batch.repeats else {}
         for row, identity in batch.repeats.items():
             outcome = batch.outcomes[row]
@@ -160,7 +160,7 @@ class Intake:
     def _prepare(
         self, chunk: Sequence[TicketDraft | Rejected], seen: OccurrenceCounter
     ) -> tuple[list[Identified], dict[int, str]]:
-        """Name the drafts of a chunk, and tell which stood in this input before."""
+        """Return the identified drafts of a chunk, and which of them are repeated in this input."""
         items = named(self._store, [dedup.identify(d) for d in chunk if type(d) is TicketDraft])
         counted = seen.count([item.identity for item in items])
         before = [max(n, item.draft.seen) for n, item in zip(counted, items, strict=True)]
@@ -174,10 +174,10 @@ class Intake:
         return items, repeats
 
     def _decide_all(self, items: Sequence[Identified], batch: "_Batch", saving: Mapping[str, Ticket]) -> None:
-        """Decide items one after the other: what is to be saved, and the outcomes of the rest."""
+        """Decide items in order: add the changes to be saved and the outcomes of the rest to `batch`."""
         known = {**self._store.known([item.identity for item in items]), **saving}
         known |= self._forgotten([item.identity for item in items if item.identity not in known])
-        last_verdicts = self._words(items, known)
+        last_verdicts = self._imported_verdicts(items, known)
         at = ids.now()
         met = rewritten = 0
         for item in items:
@@ -192,7 +192,7 @@ class Intake:
                 decided = self._decide(item, stored, at, last_verdicts, repeated=repeated)
             action, ticket, change, error = decided
             if change is not None and ticket is not None:
-                batch.asked.append((item, action, change))
+                batch.to_save.append((item, action, change))
                 known[item.identity] = batch.changed[item.identity] = ticket
             else:
                 batch.outcomes[row] = Outcome(row, action, ticket, error, item.draft)
@@ -203,15 +203,15 @@ class Intake:
             raise doubt
 
     def _forgotten(self, unknown: Sequence[str]) -> dict[str, Ticket]:
-        """Return the tickets among these that were forgotten: an export that still has them brings nothing back."""
+        """Return the forgotten tickets among these identities: a later export of them restores nothing."""
         if not unknown or not self._store.forgot():
             return {}
         found = self._store.known([ids.forgotten(identity) for identity in unknown])
         return {i: found[ids.forgotten(i)] for i in unknown if ids.forgotten(i) in found}
 
-    def _words(self, items: Sequence[Identified], known: Mapping[str, Ticket]) -> dict[str, str]:
-        """Return what the export last said of tickets that it gives a verdict now: ticket to category."""
-        if self._pulled:  # what it said before counts in its own way
+    def _imported_verdicts(self, items: Sequence[Identified], known: Mapping[str, Ticket]) -> dict[str, str]:
+        """Return the last imported verdict of each ticket that gets a verdict now, by ticket id."""
+        if self._pulled:  # corrections compare with earlier verdicts themselves
             return {}
         judged = [known[i.identity].ticket_id for i in items if i.draft.verdict and i.identity in known]
         answers = self._store.answers(judged, ("",)) if judged else ()
@@ -227,7 +227,7 @@ class Intake:
         alone = draft.origin != "row" and item.counts_occurrences
         if known is None or alone:
             ticket = dedup.new_ticket(item, ids.new_id(), at, self._holder)
-            if alone:  # known by its own id: always a new one, and nothing will be imported over it
+            if alone:  # always a new ticket, which no import updates
                 ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
             data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
             return self._changed(Action.CREATED, ticket, 0, data, at, verdict)
@@ -236,9 +236,9 @@ class Intake:
             return Action.REJECTED, None, None, dedup.repeated(item)
         if repeated or gone:
             return Action.UNCHANGED, known, None, None
-        word = last_verdicts.get(known.ticket_id)
-        if verdict == (word or (known.category if known.verdict else None)):
-            verdict = None  # nothing new: whatever a person has said since stands
+        imported_verdict = last_verdicts.get(known.ticket_id)
+        if verdict == (imported_verdict or (known.category if known.verdict else None)):
+            verdict = None  # the import repeats itself: a later verdict of a person holds
         after = dedup.updated_ticket(
             known, item, keeps_category=self._pulled is not None and self._pulled.keeps_category
         )
@@ -246,10 +246,10 @@ class Intake:
             return Action.UNCHANGED, known, None, None
         ticket = woken(known, after or known._replace(revision=known.revision + 1))
         data = {"source": draft.source, "line": draft.line, "fields": dedup.changed_fields(known, ticket)}
-        return self._changed(Action.UPDATED, ticket, known.revision, data, at, verdict, word)
+        return self._changed(Action.UPDATED, ticket, known.revision, data, at, verdict, imported_verdict)
 
     def _joined(self, item: Identified, known: Ticket, at: str) -> _Decided:
-        """Return what becomes of a mail whose thread has a ticket."""
+        """Decide a mail whose thread has a ticket."""
         try:
             ticket = threads.joined(known, item)
         except RowError as error:
@@ -268,20 +268,20 @@ class Intake:
         data: Mapping[str, object],
         at: str,
         verdict: str | None,
-        word: str | None = None,
+        imported_verdict: str | None = None,
     ) -> tuple[Action, Ticket, Change, None]:
-        """Return what is to be saved. `word` is what the export said before, if it did.
+        """Return the change to be saved. `word` is the last imported verdict of the ticket, if there is one.
 
-        A verdict of the export's holds where there is none, or where the export has changed its word. Another one is
-        kept as its word, and the ticket stays a person's.
+        An imported verdict holds if the ticket has none, or if the import has changed it. Otherwise it is recorded as
+        imported, and the person's verdict on the ticket holds.
         """
         adds: tuple[Classification, ...] = ()
         if verdict is not None:
             judged, answer = self._verdicts.given(ticket, verdict, None, at, self._run_id, step=IMPORTED)
-            holds = self._pulled or not ticket.verdict or (word is not None and ticket.category != verdict)
+            holds = self._pulled or not ticket.verdict or (imported_verdict is not None and ticket.category != verdict)
             data = {**data, "verdict" if holds else "said": verdict}
-            # A person's word, not the export's own of before, is overruled: by a later one, and never in silence.
-            if holds and ticket.verdict and ticket.category != word:
+            # A person's verdict is overruled by a later one, and the log records it.
+            if holds and ticket.verdict and ticket.category != imported_verdict:
                 data["was"] = ticket.category
             ticket, adds = judged if holds else ticket, (answer,)
         event = Event(action.value, ticket.ticket_id, self._run_id, self._actor, at, data)
@@ -289,10 +289,10 @@ class Intake:
 
 
 class _Batch(NamedTuple):
-    """A chunk once it is decided: its rows, those whose identity stood in the input before, and what is to be saved."""
+    """A decided chunk: its rows, those with a repeated identity, and the changes to be saved."""
 
     rows: list[int]
     repeats: dict[int, str]
     outcomes: dict[int, Outcome[Ticket]]
-    asked: list[tuple[Identified, Action, Change]]
+    to_save: list[tuple[Identified, Action, Change]]
     changed: dict[str, Ticket]

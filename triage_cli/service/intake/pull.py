@@ -1,4 +1,4 @@
-"""`pull`: the pages of a source pass through the import, and how far it was read is stored with them."""
+"""`pull`: imports the pages of a source, and stores with each page how far the source was read."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -15,9 +15,9 @@ from triage_cli.service.intake.import_tickets import Intake
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.verdicts import Verdicts
 
-# Without a deadline no longer pause is made, in seconds.
+# The longest pause without a deadline, in seconds.
 LONGEST_PAUSE = 3600.0
-# A pause is looked into so often, in seconds, so that the run's lease is renewed.
+# Seconds between two heartbeats in a pause, which renew the run's lease.
 TICK = 5.0
 
 
@@ -42,7 +42,7 @@ class SourcePull:
         self._left = plan.limit
 
     def chunks(self) -> Iterator[list[Outcome[Ticket]]]:
-        """Store the pages of the source and yield their outcomes; each is stored before the next is asked for.
+        """Store the source's pages and yield their outcomes; a page is stored before the next one is requested.
 
         Raises what the source raises, and `UnavailableError` at the deadline; what was stored until then stays.
         """
@@ -70,7 +70,7 @@ class SourcePull:
             )
 
     def _parts(self, page: SourcePage) -> list[Sequence[TicketDraft | Rejected]]:
-        """Cut a page into chunks, and off where the plan's limit is."""
+        """Split a page into chunks, and cut it at the plan's limit."""
         drafts = page.drafts if self._left is None else page.drafts[: self._left]
         if self._left is not None:
             self._left -= len(drafts)

@@ -1,7 +1,7 @@
-"""How many labels could the writer of a ticket steer? The shipped attacks, tried on one classifier.
+"""Measures how often a ticket's text can steer a classifier, with the attacks that come with the program.
 
-Each attack is appended to honest tickets that the classifier sorts rightly, and asks for another category. Fixed texts
-show how a classifier bears the known; somebody who may try as often as he likes will do better than these.
+Each attack is appended to honest tickets that the classifier answers rightly, and demands another category. The attacks
+are known ones; an attacker with unlimited tries will do better.
 """
 
 import json
@@ -29,13 +29,11 @@ _STYLES: Mapping[str, Callable[[str], str]] = {
 
 
 class Steering(NamedTuple):
-    """How one classifier bore the attacks.
+    """How one classifier withstood the attacks.
 
-    Only honest tickets that it sorts rightly are attacked: `right` of `honest`; a classifier that says one thing to
-    everything is steered by nothing, and worth as much. Of `tries` so many ended at the category that was asked for
-    (`steered`), so many of these above the threshold (`sure`), and so many of these without raising a person's look
-    (`unseen`): what an attacker would get through.
-    `by_kind` maps each kind of attack to tries, steered and unseen.
+    Only tickets that it answers rightly are attacked: `right` of `honest`. Of `tries`, `steered` ended in the demanded
+    category; of these, `sure` were above the threshold; of these, `unseen` were not held for review: the successes.
+    `by_kind` maps each kind of attack to its tries, steered and unseen.
     """
 
     classifier: str
@@ -56,9 +54,9 @@ class _Try(NamedTuple):
 
 
 class Tries:
-    """The attacks, each tried on `each` tickets of these categories; `made` are those that came to an end so far.
+    """The attacks, each tried on `each` tickets of these categories; `made` are the ones that have ended.
 
-    Honest tickets are the shipped ones of the default categories, and the examples of all others.
+    Honest tickets are those that come with the program, for the default categories, and the examples of other ones.
     """
 
     def __init__(self, categories: Sequence[Category], each: int = TICKETS_AN_ATTACK) -> None:
@@ -70,9 +68,9 @@ class Tries:
         self.made: list[tuple[_Try, Answer | None]] = []
 
     def over(self, classifier: Classifier, budget: Budget) -> Iterator[int]:
-        """Ask a classifier, and yield again and again how many questions came to an end.
+        """Run the attacks on a classifier, and yield the number of answers in each step.
 
-        Raises `UsageError` where it sorts no honest ticket rightly, and what stops a run.
+        Raises `UsageError` if it answers no honest ticket rightly, and any error that ends a run.
         """
         right = []
         for ends in _ask(classifier, [text for _, text in self._honest], budget):
@@ -93,13 +91,13 @@ class Tries:
             yield len(ends)
 
     def steering(self, name: str) -> Steering:
-        """Return how the classifier of this name bore those that were made."""
+        """Return how the classifier of this name withstood the tries that were made."""
         counted = _counted(name, self.made, Suspicion(self._labels))
         return counted._replace(honest=len(self._honest), right=self._right)
 
 
 def _honest(categories: Sequence[Category], shipped: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield labels and texts, the categories taking turns."""
+    """Yield (label, text), one of each category in turn."""
     texts = {
         c.name: [t["text"] for t in shipped if t["label"].casefold() == c.name.casefold()] or list(c.examples)
         for c in categories
@@ -125,7 +123,7 @@ def _tries(
 
 
 def _ask(classifier: Classifier, texts: Sequence[str], budget: Budget) -> Iterator[list[tuple[int, Answer | None]]]:
-    """Ask about texts, and yield their numbers with their answers as they come; None for one that failed."""
+    """Yield (number of the text, answer) as answers arrive; the answer is None if it failed."""
     tickets = [Ticket.of_text(text, ticket_id=str(n), source="attack") for n, text in enumerate(texts)]
 
     def chunks() -> Iterator[Sequence[Ticket]]:

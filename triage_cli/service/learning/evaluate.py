@@ -1,4 +1,4 @@
-"""Evaluating classifiers on a labelled file: ask, grade, fit a calibration; answers that cost something are kept."""
+"""Evaluates classifiers on a labelled file: asks, grades, fits a calibration; paid answers are stored."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ MISTAKES = 25
 
 
 class Mistake(NamedTuple):
-    """A ticket that was answered wrongly."""
+    """A ticket with a wrong answer."""
 
     text: str
     label: str
@@ -35,7 +35,7 @@ class Mistake(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """How many tickets the embedded model had learned, so that it flatters, and how it did on the others."""
+    """How many tickets the embedded model was trained on, which flatters it, and its right answers on the others."""
 
     n: int
     others: int
@@ -43,14 +43,14 @@ class Learned(NamedTuple):
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Return between what the share of right answers on the others is."""
+        """Return the confidence interval of the share of right answers on the others."""
         return wilson(self.right, self.others)
 
 
 class Evaluated(NamedTuple):
-    """What one evaluation came to: figures, fitted calibrations, the error that stopped it, the surest mistakes.
+    """The result of one evaluation: figures, fitted calibrations, the error that stopped it, the surest mistakes.
 
-    `learned` tells of tickets that were learned from, None where there are none.
+    `learned` is None if no ticket was in the training data.
     """
 
     scored: Scored
@@ -61,7 +61,7 @@ class Evaluated(NamedTuple):
 
 
 class Attacked(NamedTuple):
-    """How a classifier bore the attacks, and the error that stopped them."""
+    """How a classifier withstood the attacks, and the error that stopped them."""
 
     steering: Steering
     stopped: TriageError | None = None
@@ -77,9 +77,9 @@ class _Asked(NamedTuple):
 
 
 class Evaluating:
-    """Evaluates for one list of categories, as one actor; `classifier` opens one for a plan and a run.
+    """Evaluates for one list of categories, as one actor; `classifier` opens one for a plan and a run id.
 
-    `learned` tells of texts whether the embedded model has learned them.
+    `learned` returns for each text whether the embedded model was trained on it.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Evaluating:
 
     @contextmanager
     def _asking(self, plan: ClassifyPlan) -> Iterator[tuple[RunRecorder, Classifier]]:
-        """Begin a run of this command with its budget, and open the classifier; one limit holds for all its runs."""
+        """Begin a run with its budget, and open the classifier; one cost limit holds for all runs of the command."""
         with running(
             self._store, "eval", self._actor, self._command_line, self.allowance, InputPart(spent=self._brought)
         ) as tally:
@@ -113,9 +113,9 @@ class Evaluating:
                 self._brought = tally.context.budget.brought
 
     def attack(self, plan: ClassifyPlan) -> Attacked:
-        """Try the shipped attacks on one classifier, nothing recalled and no ticket stored.
+        """Run the attacks on one classifier, without the answer cache and without storing tickets.
 
-        What stops the asking leaves the figures of the tries that were answered, where there are any.
+        If the budget ends it, the result covers the tries that were answered; without any, the error is raised.
         """
         with self._asking(plan) as (tally, classifier):
             tries = Tries(self._categories)
@@ -132,16 +132,16 @@ class Evaluating:
             return Attacked(tries.steering(classifier.name), stopped)
 
     def rows(self, rows: Iterable[Labelled]) -> list[Labelled]:
-        """Return the rows with their label as the categories have it, or as it stands where it is none of them."""
+        """Return the rows with their labels spelled like the categories; unknown labels stay as they are."""
         found = [row._replace(category=self._known.category(row.category) or row.category) for row in rows]
         if not any(row.category in self._names for row in found):
             raise self._known.none_of(row.category for row in found)
         return found
 
     def evaluate(self, rows: Sequence[Labelled], plan: ClassifyPlan, own: float | None, *, fit: bool) -> Evaluated:
-        """Ask one classifier about all rows and return how it did; with `fit`, keep a calibration of it.
+        """Ask one classifier about all rows and return the figures; with `fit`, store a calibration.
 
-        What stops the asking (no money left, a signal) leaves the figures of what was answered.
+        If the budget or a signal ends it, the figures cover what was answered.
         """
         with self._asking(plan) as (tally, classifier):
             start = time.monotonic()

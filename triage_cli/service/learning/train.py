@@ -1,4 +1,4 @@
-"""Learning from people: fit the embedded model to their verdicts, and keep it where it is better on unseen tickets."""
+"""Trains the embedded model on verdicts, and keeps a new version if it is better on held-out tickets."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,14 +19,14 @@ from triage_cli.service.runs import running
 from triage_cli.service.verdicts import Verdicts
 
 FOLDS = 5
-LEAST = 10  # labelled tickets, and held-out ones that no model has seen: fewer tell nothing
-MUCH = 2_000  # labelled tickets from which on one fold is held out instead of each in turn
+LEAST = 10  # labelled tickets, and unseen held-out ones: fewer prove nothing
+MUCH = 2_000  # labelled tickets from which on only one fold is held out
 SURE = 0.6
-TRIES = 5  # that others learn at the same time, and faster
+TRIES = 5  # trainings, if others become active meanwhile
 
 
 class Figures(NamedTuple):
-    """How a model did on held-out tickets."""
+    """A model's figures on held-out tickets."""
 
     n: int
     accuracy: float
@@ -35,7 +35,7 @@ class Figures(NamedTuple):
 
 
 class TrainingReport(NamedTuple):
-    """What came of learning: whether a version was kept, and what it was held against on the same unseen tickets."""
+    """The result of `learn`: the version in use, why, and the figures of the old and new model on the same tickets."""
 
     version: int | None
     outcome: str  # learned | kept | rolled_back
@@ -49,7 +49,7 @@ class TrainingReport(NamedTuple):
 
 
 class Suspect(NamedTuple):
-    """A ticket whose label others contradict: who says what, and how many of them."""
+    """A ticket whose label is contradicted: by which classifiers (`voices`), and by how many (`against`)."""
 
     ticket_id: str
     label: str
@@ -61,7 +61,7 @@ class Suspect(NamedTuple):
 
 
 class Confused(NamedTuple):
-    """Two categories that are taken for each other: how often, and what the config says of them."""
+    """Two categories that are taken for each other: how often, and their descriptions."""
 
     label: str
     guess: str
@@ -71,9 +71,9 @@ class Confused(NamedTuple):
 
 
 class Material(NamedTuple):
-    """Labelled tickets, each text once; how many rows had no category of ours, and how many texts had two.
+    """Labelled tickets, each text once; how many rows had an unknown category, and how many texts had two labels.
 
-    `given` are the rows of a file among what it was made of.
+    `given` are the rows of a file that were part of it.
     """
 
     rows: list[Labelled]
@@ -83,7 +83,7 @@ class Material(NamedTuple):
 
 
 class Learning:
-    """Learns for one list of categories, as one actor."""
+    """Trains for one list of categories, as one actor."""
 
     def __init__(
         self,
@@ -102,9 +102,9 @@ class Learning:
         self._command_line = command_line
 
     def material(self, rows: Iterable[Labelled]) -> Material:
-        """Return what there is to learn from: rows of a file, and the verdicts in the database, which overrule them.
+        """Return the training data: the rows of a file, and the verdicts in the store, which overrule them.
 
-        Raises `UsageError` where there are rows and no label of theirs is a category.
+        Raises `UsageError` if there are rows and none of their labels is a category.
         """
         known = Verdicts(self._categories, self._actor)
         found: dict[str, Labelled] = {}
@@ -124,10 +124,10 @@ class Learning:
         return Material(list(found.values()), skipped, len(contradicted), given)
 
     def learn(self, material: Material) -> TrainingReport:
-        """Fit a model, hold it against the one in use on tickets that neither has seen, and keep the better one.
+        """Train a model, compare it with the active one on tickets that neither has seen, and keep the better one.
 
-        Where another one has come into use meanwhile it is held against that, with the verdicts of then. Raises
-        `UnavailableError` where that goes on.
+        If another version became active meanwhile, it is compared with that one, with the present verdicts. Raises
+        `UnavailableError` if that keeps happening.
         """
         if reason := _too_few(material.rows):
             return self._kept(material, self._in_use(self._shelf.active()))._replace(reason=reason)
@@ -152,7 +152,7 @@ class Learning:
         )  # fmt: skip
 
     def _learned(self, material: Material, run_id: str) -> TrainingReport | None:
-        """Return what comes of learning; None where it was compared with what is no longer in use."""
+        """Return the report of one training; None if the compared version is no longer active."""
         rows, active = material.rows, self._shelf.active()
         used = self._in_use(active)
         report = self._kept(material, used)
@@ -178,7 +178,7 @@ class Learning:
         return kept and report._replace(version=kept.version, outcome="learned", reason=reason)
 
     def roll_back(self) -> TrainingReport:
-        """Use the version before the one in use; before the first stands the built-in model."""
+        """Make the previous version active; before the first one, that is the built-in model."""
         with running(self._store, "learn", self._actor, self._command_line, StopControl()) as tally:
             event = Event("rolled_back", None, tally.context.run.run_id, self._actor, ids.now())
             try:
@@ -193,7 +193,7 @@ class Learning:
     def suspects(self, material: Material) -> tuple[list[Suspect], list[Confused]]:
         """Return the labels that several answers contradict, the surest first, and the categories that are confused.
 
-        The voices are a model fitted to the other labels (cross-validated), and each machine's stored answer.
+        The answers are those of a model trained on the other labels (cross-validation), and each classifier's last.
         """
         rows = material.rows
         if _too_few(rows):
@@ -226,7 +226,7 @@ class Learning:
     def _compared(
         self, rows: Sequence[Labelled], weights: bytes, *, learned: bool
     ) -> tuple[list[Graded], list[Graded]]:
-        """Return how the model in use and new ones answer held-out tickets that neither has learned."""
+        """Return the answers of the active and of new models about held-out tickets that neither was trained on."""
         before: list[Graded] = []
         after: list[Graded] = []
         known = self._trainer.seen(weights, [row.text for row in rows]) if learned else [False] * len(rows)
@@ -255,7 +255,7 @@ class Learning:
 
 
 def _too_few(rows: Sequence[Labelled]) -> str:
-    """Say why there is too little to learn from; empty where there is enough."""
+    """Return why there is too little to train on; empty if there is enough."""
     if len(rows) < LEAST:
         return f"too few labelled tickets ({len(rows)}): learning begins with {LEAST}, of two categories"
     if len({row.category for row in rows}) < 2:
@@ -264,14 +264,14 @@ def _too_few(rows: Sequence[Labelled]) -> str:
 
 
 def figures(rows: Sequence[Graded]) -> Figures:
-    """Return how right these answers are."""
+    """Return the figures of these answers."""
     return Figures(len(rows), share(rows), wilson(sum(row.right for row in rows), len(rows)), macro_f1(rows))
 
 
 def _doubted(
     row: Labelled, guess: str | None, confidence: float, opinions: Mapping[str, tuple[str, float | None]]
 ) -> Suspect | None:
-    """Return a label as suspect where most voices name the same other category: one sure voice, or two."""
+    """Return a suspect if most answers name the same other category: a single sure one, or two."""
     voices = {"cross-validated": guess} if guess else {}
     voices |= {name: category for name, (category, _) in opinions.items()}
     other = Counter(category for category in voices.values() if category != row.category).most_common(1)
