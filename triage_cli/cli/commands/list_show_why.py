@@ -114,8 +114,7 @@ def list_tickets(
     )
     if ids and selection != Selection():
         raise UsageError("ids go with no filter and no sorting", hint="leave one of them away")
-    session.look()
-    named, missing = options.ids(session, ids) if session.has_database else (None, 0)
+    named, missing = options.ids(session, ids) if ids and session.has_database else (None, 0)
     selection = selection._replace(ids=named if named is None else named[:limit], limit=ON_TERMINAL if cut else limit)
     found = printer.unless_closed(session.stopper.interruptible(session.look().find(selection)))
     first = list(islice(found, 1))
