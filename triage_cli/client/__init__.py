@@ -1,4 +1,4 @@
-"""The use cases on another machine: `RemoteTriage` asks a running `triage serve`."""
+"""The use cases on another instance: `RemoteTriage` is a client of a running `triage serve`."""
 
 from triage_cli.client.remote_triage import RemoteTriage
 

@@ -1,4 +1,4 @@
-"""The connection to a server: requests, what is sent again, and every strange answer as one sentence."""
+"""The HTTP connection to a server: requests, retries, and an error for every unexpected response."""
 
 import json
 import time
@@ -17,40 +17,40 @@ from triage_cli.runtime.network import Network, is_loopback
 from triage_cli.runtime.retry_after import retry_after
 from triage_cli.runtime.unreachable import reason
 
-# Seconds: to connect, and between two pieces of an answer; a stream that is at work sends a blank each second.
+# In seconds; the read timeout is for each piece: a server at work sends a blank each second.
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
-# What was lost is sent again after so many seconds, where that is safe.
-WAITS = (0.3, 1.5)
-# So long a server may ask us to wait until it takes a request, in seconds.
+# Seconds before each retry of a lost request, if repeating it is safe.
+RETRY_DELAYS = (0.3, 1.5)
+# The longest time that a busy server may let a request wait, in seconds.
 PATIENCE = 120.0
-# No answer that is not streamed is longer, in bytes.
-MOST = 256 << 20
+# The largest response that is not a stream, in bytes.
+LARGEST_RESPONSE = 256 << 20
 PROBLEM = "application/problem+json"
 AGAIN = "what was done is stored there; run the same command again"
 
 
-# A query: a value may be a list of several.
+# Query parameters; a value may be a list.
 Params = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
 
 class ConnectionLostError(UnavailableError):
-    """A request found no server, or its answer broke off: nobody knows how far it came."""
+    """The server could not be reached, or its response broke off; it is unknown what it has done."""
 
 
 class Address(NamedTuple):
-    """Where a server is, and the key it knows us by."""
+    """The URL of a server, and the API key for it."""
 
     url: str
     key: str
 
     @property
     def host(self) -> str:
-        """Return what it is called in messages."""
+        """Return the host and port, for messages."""
         return urlsplit(self.url).netloc
 
 
 def checked(url: str, key: str, *, insecure: bool) -> Address:
-    """Return where to go. Raises `UsageError` for a key in the clear, `RefusedError` without a key."""
+    """Return the address. Raises `UsageError` if the key would be sent unencrypted, `RefusedError` without a key."""
     parts = urlsplit(url)
     if parts.query or parts.fragment:
         raise UsageError(
@@ -70,17 +70,17 @@ def checked(url: str, key: str, *, insecure: bool) -> Address:
 
 
 class Connection:
-    """One server, and whether we are to stop."""
+    """A connection to one server, which can be stopped."""
 
     def __init__(self, address: Address, network: Network) -> None:
         self.host = address.host
-        self._met = False
+        self._has_answered = False
         self._patience = PATIENCE
         self.stopped_at: float | None = None
         self.spent = 0.0
         self._client = network.http_client(
             address.host,
-            # What stands on this machine is behind no proxy.
+            # A server on this machine is not behind a proxy.
             proxies=not is_loopback(urlsplit(address.url).hostname or ""),
             base_url=address.url,
             headers={"x-api-key": address.key, "user-agent": f"triage/{__version__}", "accept-encoding": "identity"},
@@ -88,30 +88,30 @@ class Connection:
         )
 
     def stop(self) -> None:
-        """Wait for nothing any more; a signal's handler may call this."""
+        """End all waiting; a signal handler may call this."""
         self.stopped_at = self.stopped_at or time.monotonic()
 
     def close(self) -> None:
-        """Let go of the sockets."""
+        """Close the sockets."""
         self._client.close()
 
     def get(self, path: str, params: Params | None = None) -> tuple[Any, str | None]:
-        """Return an answer's JSON value, and where its next page is."""
-        return self._safely("GET", path, {"params": params})
+        """Return the response's JSON value, and the URL of its next page."""
+        return self._send_repeatable("GET", path, {"params": params})
 
     def post(self, path: str, body: Mapping[str, Any], key: str) -> Any:
-        """Send something that is done once however often it is sent, and return the answer's JSON value."""
-        return self._safely("POST", path, {"json": body, "headers": {"idempotency-key": key}})[0]
+        """Send a request with an idempotency key, and return the response's JSON value."""
+        return self._send_repeatable("POST", path, {"json": body, "headers": {"idempotency-key": key}})[0]
 
-    def _safely(self, method: str, path: str, options: Mapping[str, Any]) -> tuple[Any, str | None]:
-        """Send what may be sent again; return the answer's JSON value and where its next page is."""
-        for wait in (*WAITS, None):
+    def _send_repeatable(self, method: str, path: str, options: Mapping[str, Any]) -> tuple[Any, str | None]:
+        """Send a request that may be repeated; return the JSON value and the URL of the next page."""
+        for wait in (*RETRY_DELAYS, None):
             try:
                 answer = self.send(method, path, options)
                 value = _parsed(self._body(answer))
                 return value, answer.links.get("next", {}).get("url")
             except ConnectionLostError:
-                if wait is None or not self._met or not self.wait(wait):
+                if wait is None or not self._has_answered or not self.wait(wait):
                     raise
             except protocol_errors.ProtocolError as error:
                 raise self.strange(error) from error
@@ -123,26 +123,26 @@ class Connection:
             with self.translated():
                 for piece in answer.iter_raw(1 << 16):
                     pieces.append(piece)
-                    if (size := size + len(piece)) > MOST:
+                    if (size := size + len(piece)) > LARGEST_RESPONSE:
                         raise protocol_errors.ProtocolError("an answer without an end")
         finally:
             answer.close()
         return b"".join(pieces)
 
     def stream(self, path: str, options: Mapping[str, Any]) -> "Stream":
-        """Send a request that is answered by lines."""
+        """Send a request whose response is a stream of lines."""
         return Stream(self, self.send("POST", path, options))
 
     def send(self, method: str, path: str, options: Mapping[str, Any]) -> httpx.Response:
-        """Return an answer whose body is still to be read. Raises what the server told, or that there is none.
+        """Return a response whose body is still to be read. Raises the server's error, or that there is no response.
 
-        Where the server asks for a while, it is sent again then: nothing was done yet.
+        If the server is busy, the request is sent again after the time that it asks for: it has not begun it.
         """
-        options = all_encodable(options)  # what is typed in another encoding has halves of surrogate pairs
+        options = all_encodable(options)  # arguments in another encoding contain lone surrogates
         while True:
             with self.translated():
                 answer = self._client.send(self._client.build_request(method, path, **options), stream=True)
-            self._met = True
+            self._has_answered = True
             if answer.is_success:
                 self._patience = PATIENCE
                 return answer
@@ -151,7 +151,7 @@ class Connection:
                 raise error
 
     def wait(self, seconds: float) -> bool:
-        """Wait, and tell whether to go on: not once we are to stop, nor for ever."""
+        """Wait, and return whether to go on: not after a stop, and no longer than `PATIENCE` in all."""
         self._patience -= seconds
         until = time.monotonic() + seconds
         while self._patience >= 0 and self.stopped_at is None:
@@ -161,7 +161,7 @@ class Connection:
         return False
 
     def _refusal(self, answer: httpx.Response) -> TriageError:
-        """Return the error that an answer tells."""
+        """Return the error that a response contains."""
         if _kind(answer) == PROBLEM:
             with suppress(protocol_errors.ProtocolError):
                 return protocol_errors.problem_of(_parsed(self._body(answer)))
@@ -176,28 +176,28 @@ class Connection:
         return UsageError(f"{status}, as no triage server does", hint="check the address given with --remote")
 
     def strange(self, why: object) -> UnavailableError:
-        """Return the error of an answer that was not agreed on."""
+        """Return the error for a response that does not follow the protocol."""
         hint = "check the address, the versions, and what stands in between"
         return UnavailableError(f"{self.host} answered what triage does not understand: {why}", hint=hint)
 
     def translated(self) -> "_Translated":
-        """Return a block in which what httpx raises is told in our words."""
-        return _Translated(self.host, met=self._met)
+        """Return a context manager that raises the errors of httpx as ours."""
+        return _Translated(self.host, has_answered=self._has_answered)
 
 
 class _Translated:
-    """Tells what httpx raises in our words."""
+    """Raises the errors of httpx as ours."""
 
-    def __init__(self, host: str, *, met: bool) -> None:
+    def __init__(self, host: str, *, has_answered: bool) -> None:
         self._host = host
-        self._met = met  # a server that has answered before was the right address, and is away now
+        self._has_answered = has_answered  # a server that has answered before has the right address
 
     def __enter__(self) -> None:
-        """Begin."""
+        """Do nothing."""
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
-            hint = AGAIN if self._met else "check --remote, and that triage serve runs there"
+            hint = AGAIN if self._has_answered else "check --remote, and that triage serve runs there"
             raise ConnectionLostError(f"cannot reach {self._host}: {reason(error)}", hint=hint) from error
         if isinstance(error, httpx.TimeoutException):
             raise ConnectionLostError(f"{self._host} has gone silent", hint=AGAIN) from error
@@ -208,7 +208,7 @@ class _Translated:
 
 
 class Stream:
-    """The lines of one answer. `end` is the last one, once it has come."""
+    """The lines of one response. `end` is the last one, after it was read."""
 
     def __init__(self, connection: Connection, answer: httpx.Response) -> None:
         self._connection = connection
@@ -216,9 +216,10 @@ class Stream:
         self.end: Mapping[str, Any] = {}
 
     def records(self, grace: float) -> Iterator[Mapping[str, Any]]:
-        """Yield outcomes. Raises the problem that ended them, or `ConnectionLostError` where they broke off.
+        """Yield outcomes. Raises the problem that ended them, or `ConnectionLostError` if the response broke off.
 
-        Once we are to stop, they are waited for so many seconds more; then the server is left, which makes it stop too.
+        After a stop, outcomes are read for `grace` seconds more; then the connection is closed, which stops the server
+        too.
         """
         try:
             for line in self._lines(grace):
@@ -243,7 +244,7 @@ class Stream:
             raise protocol_errors.ProtocolError("a page, not lines")
         rest = b""
         with self._connection.translated():
-            for piece in self._answer.iter_raw():  # with a size it would wait until so much has come
+            for piece in self._answer.iter_raw():  # with a size, it would wait until so much has arrived
                 *lines, rest = (rest + piece).split(b"\n") if b"\n" in piece else [rest + piece]
                 yield from lines
                 if len(rest) > protocol.LONGEST:
@@ -254,12 +255,12 @@ class Stream:
         raise ConnectionLostError(f"{self._connection.host} broke off its answer", hint=AGAIN)
 
     def close(self) -> None:
-        """Leave."""
+        """Close the response."""
         self._answer.close()
 
 
 class StreamAbortedError(Exception):
-    """We have left, since we were told to stop."""
+    """The stream was left because of a stop."""
 
 
 def _kind(answer: httpx.Response) -> str:
@@ -267,13 +268,13 @@ def _kind(answer: httpx.Response) -> str:
     return media_type
 
 
-def _strict(number: str) -> float:
+def _refuse_constant(number: str) -> float:
     raise protocol_errors.ProtocolError(f"the number {number}")
 
 
 def _parsed(text: bytes) -> Any:
     try:
-        return json.loads(text, parse_constant=_strict, parse_float=number)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=number)
     except protocol_errors.ProtocolError:
         raise
     except (ValueError, RecursionError) as error:

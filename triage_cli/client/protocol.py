@@ -1,7 +1,7 @@
-"""Records on the wire between a command line and a server, and back: drafts, selections, plans, outcomes.
+"""Converts drafts, selections, plans and outcomes to the records between a command line and a server, and back.
 
-A stream is JSON lines: an outcome each (`row`, `did`, what it left behind, its `error`), then exactly one line that is
-`{"end": …}` or `{"problem": …}`. What comes from the other side is checked for its types; the rest is for its reader.
+A stream is JSON lines: one outcome each (`row`, `did`, its ticket or flip, its `error`), then exactly one line that is
+`{"end": …}` or `{"problem": …}`. The types of received records are checked here; their values by the reader.
 """
 
 import json
@@ -24,10 +24,10 @@ from triage_cli.domain.views import History, Stats, Why
 T = TypeVar("T")
 Record = Mapping[str, Any]
 
-# Drafts as the command line has read them, which no table would carry without a loss.
+# The media type of drafts as the command line has read them; a table would lose some of their fields.
 PARCEL = "application/vnd.triage.drafts+jsonl"
 LINES = "application/x-ndjson"
-# No line is longer: a row of 1 MB, twice, every character of it escaped.
+# The longest line, in bytes: a row of 1 MB, twice, with every character escaped.
 LONGEST = 16 << 20
 TEXT = (str, type(None))
 NUMBER = (int, float, type(None))
@@ -49,7 +49,7 @@ _ACTIONS: Mapping[str, Action] = {action.value: action for action in Action}
 
 
 def ticket_of(record: Any) -> Ticket:
-    """Return a ticket from its record; what the record does not tell is empty."""
+    """Return a ticket from its record; fields that the record lacks are empty."""
     if not isinstance(record, dict):
         raise ProtocolError("no ticket")
     for key, kinds in _ITEMS:
@@ -85,7 +85,7 @@ def ticket_of(record: Any) -> Ticket:
 
 
 def history_of(record: Any) -> History:
-    """Return a ticket's history from its record; what was asked is not in it."""
+    """Return a ticket's history from its record, which contains no questions."""
     deliveries = [dict(d) for d in _list(record, "deliveries")]
     attempts = [named(Attempt, a) for d in deliveries for a in _list({"tries": d.pop("tries", None)}, "tries")]
     return History(
@@ -104,7 +104,7 @@ def _classification_of(record: Record) -> Classification:
 
 
 def event_of(record: Any) -> LoggedEvent:
-    """Return an event from its record; `detail` is canonical again, so that its hash can be checked."""
+    """Return an event from its record, with canonical `detail`, so that its hash can be checked."""
     if not isinstance(record, dict) or not isinstance(record.get("detail"), dict):
         raise ProtocolError("no event")
     if not isinstance(record.get("seq"), int):
@@ -114,7 +114,7 @@ def event_of(record: Any) -> LoggedEvent:
 
 
 def why_of(record: Any) -> Why:
-    """Return the story of a ticket from its record."""
+    """Return the explanation of a ticket from its record."""
     found = named(Why, record)
     if not all(isinstance(line, str) for line in found.why):
         raise ProtocolError("a story that is no text")
@@ -127,7 +127,7 @@ def stats_of(record: Any) -> Stats:
 
 
 def named(kind: type[T], record: Any) -> T:
-    """Return a record of a kind from its fields by name; others, which a newer server may tell, are passed over."""
+    """Return a record of a kind from its fields by name; unknown fields, of a newer server, are ignored."""
     if not isinstance(record, dict):
         raise ProtocolError(f"no {kind.__name__}")
     types = _types_of(cast("Hashable", kind))
@@ -143,7 +143,7 @@ def named(kind: type[T], record: Any) -> T:
 
 @cache
 def _types_of(kind: Hashable) -> Mapping[str, tuple[type, ...]]:
-    """Return what each field of a record may be in JSON."""
+    """Return the JSON types that each field of a record may have."""
     as_json: Mapping[type, tuple[type, ...]] = {float: (int, float), tuple: (list,), Mapping: (dict,)}
     found = {}
     for field, hint in get_type_hints(kind).items():
@@ -154,7 +154,7 @@ def _types_of(kind: Hashable) -> Mapping[str, tuple[type, ...]]:
 
 
 def delivery_of(record: Any) -> Delivery:
-    """Return a delivery from its record, in which the time it is due is written as a time."""
+    """Return a delivery from its record, in which `due_at` is an ISO time."""
     try:
         due_at = datetime.fromisoformat(record["due_at"]).timestamp()
     except (TypeError, KeyError, ValueError) as error:
@@ -183,11 +183,11 @@ def _list(record: Any, key: str) -> list[Any]:
     return found
 
 
-# What is asked
+# Requests
 
 
 def draft_line(draft: TicketDraft, seen: int) -> str:
-    """Return a draft as a line; `seen` is how often its input has shown its identity before."""
+    """Return a draft as a line; `seen` is how often its identity was in the input before."""
     record: dict[str, Any] = {key: value for key, value in zip(DRAFT_KEYS, draft, strict=False) if value is not None}
     if draft.extra:
         record["extra"] = draft.extra
@@ -228,7 +228,7 @@ def draft_of(record: Any) -> TicketDraft:
 
 
 def selection_record(selection: Selection) -> dict[str, Any]:
-    """Return a selection as a request's body asks for it, which takes one category; `after` stays here."""
+    """Return a selection's fields that are not default, for a request; `after` is not sent."""
     plain = Selection._field_defaults
     record = {k: v for k, v in selection._asdict().items() if v != plain[k] and k != "after"}
     if selection.statuses:
@@ -239,7 +239,7 @@ def selection_record(selection: Selection) -> dict[str, Any]:
 
 
 def plan_record(plan: ClassifyPlan | RoutePlan | ReclassifyPlan) -> dict[str, Any]:
-    """Return a plan as it is asked for: what is not the default."""
+    """Return a plan's fields that are not default, for a request."""
     record = {k: v for k, v in plan._asdict().items() if v != plan._field_defaults[k]}
     if isinstance(plan, ReclassifyPlan) and "classify" in record:
         record["classify"] = plan_record(plan.classify)
@@ -247,11 +247,11 @@ def plan_record(plan: ClassifyPlan | RoutePlan | ReclassifyPlan) -> dict[str, An
 
 
 def verdict_record(draft: VerdictDraft) -> dict[str, Any]:
-    """Return a verdict as it is asked for."""
+    """Return a verdict for a request."""
     return {"name": draft.name, "category": draft.category, "note": draft.note}
 
 
-# What comes back
+# Outcomes
 
 
 def outcome_line(outcome: Outcome[Any]) -> str:
@@ -267,7 +267,7 @@ def outcome_line(outcome: Outcome[Any]) -> str:
 
 
 def outcome_of(record: Record, value: Callable[[Record], T]) -> Outcome[T]:
-    """Return an outcome from its record; `value` makes what it left behind."""
+    """Return an outcome from its record; `value` converts its ticket or flip."""
     row, did, error = record.get("row"), record.get("did"), record.get("error")
     if type(row) is not int or not isinstance(did, str) or did not in _ACTIONS:
         raise ProtocolError("a line that is no outcome")
@@ -281,16 +281,16 @@ def ticket_in(record: Record) -> Ticket:
 
 
 def decided_in(record: Record) -> Decided:
-    """Return what `classify` left behind; the answer itself is in the ticket's history."""
+    """Return the ticket of a `classify` outcome; the answer is in the ticket's history."""
     ticket = record.get("ticket")
     return Decided(ticket_of(ticket), None, isinstance(ticket, dict) and ticket.get("asked") is True)
 
 
 def routed_in(record: Record) -> Routed:
-    """Return what `route` left behind; the deliveries are in the ticket's history."""
+    """Return the ticket of a `route` outcome; the deliveries are in the ticket's history."""
     return Routed(ticket_of(record.get("ticket")))
 
 
 def flip_in(record: Record) -> Flip:
-    """Return what `reclassify` found."""
+    """Return the flip of a `reclassify` outcome."""
     return named(Flip, record.get("flip"))

@@ -1,4 +1,4 @@
-"""Errors on the wire between a command line and a server, and back."""
+"""Converts errors to the records between a command line and a server, and back."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -9,16 +9,16 @@ from triage_cli.domain.errors import TriageError
 
 
 class ProtocolError(ValueError):
-    """What came from the other side is not what was agreed on."""
+    """A received record does not follow the protocol."""
 
 
 def error_fields(error: TriageError) -> dict[str, str]:
-    """Return an error of one item."""
+    """Return the record of an item's error."""
     return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
 def error_of(record: Any) -> TriageError:
-    """Return an item's error, of the same kind as it was on the other side."""
+    """Return an item's error, of the same class as on the server."""
     if not isinstance(record, dict):
         raise ProtocolError("no error")
     code, message, hint = (record.get(key, "") for key in ("code", "message", "hint"))
@@ -28,7 +28,7 @@ def error_of(record: Any) -> TriageError:
 
 
 def problem_of(record: Any) -> TriageError:
-    """Return the error that ended a request; one of a kind that is not known here goes by its HTTP status."""
+    """Return the error that ended a request; the HTTP status decides the class of an unknown one."""
     if not isinstance(record, dict):
         raise ProtocolError("no problem")
     detail, hint, code, status = (record.get(key) for key in ("detail", "hint", "code", "status"))
@@ -56,5 +56,5 @@ def _kinds(kind: type[TriageError]) -> Iterator[type[TriageError]]:
         yield from _kinds(inner)
 
 
-# `TemporaryError` is for the retry loop alone.
+# `TemporaryError` is used inside the retry loop alone.
 _KNOWN = {kind.code: kind for kind in _kinds(TriageError) if kind is not errors.TemporaryError}

@@ -23,31 +23,31 @@ from triage_cli.runtime.network import Network
 
 T = TypeVar("T")
 
-# So many tickets or events stand on a page.
+# Tickets or events per page.
 PAGE = 500
-# So many verdicts are given in one request.
+# Verdicts per request.
 VERDICTS = 500
-# So many tickets are fetched for one sitting of review.
+# Tickets that one review fetches.
 SITTING = 1000
 
 
 class RemoteTriage:
-    """Implements `ports.Triage`; one object a command. A signal's handler may call `stop`."""
+    """Implements `ports.Triage`; one object per command. A signal handler may call `stop`."""
 
     def __init__(self, address: Address, network: Network) -> None:
         self._connection = Connection(address, network)
 
     def close(self) -> None:
-        """Let go of the sockets."""
+        """Close the sockets."""
         self._connection.close()
 
     def stop(self) -> None:
-        """Take no new work: what is on its way ends soon, and the server is left, which stops it too."""
+        """Stop taking new work; after a short wait the connections are closed, which stops the server too."""
         self._connection.stop()
 
     @property
     def spent(self) -> float:
-        """Return what the server says was spent for us, in USD; it says so at the end of each answer."""
+        """Return what the server has reported as spent, in USD; it does so at the end of each stream."""
         return self._connection.spent
 
     # -- streams
@@ -62,13 +62,13 @@ class RemoteTriage:
             yield self._typed(first)
 
     def _typed(self, draft: TicketDraft | Rejected) -> Outcome[Ticket]:
-        """Store a ticket that is always a new one; the key makes it one however often it is sent."""
+        """Store a typed ticket, which is always new; an idempotency key prevents a second one."""
         if isinstance(draft, Rejected):
             return Outcome(draft.row, Action.REJECTED, None, draft.error, draft)
         fields = ("subject", "description", "customer_id", "priority", "created_at", "source")
         body = {name: value for name in fields if (value := getattr(draft, name)) is not None}
         found = self._connection.post("/tickets", body, ids.new_id())
-        return Outcome(draft.row, Action.CREATED, self._made(protocol.ticket_in, found), None, draft)
+        return Outcome(draft.row, Action.CREATED, self._converted(protocol.ticket_in, found), None, draft)
 
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass."""
@@ -78,19 +78,19 @@ class RemoteTriage:
         )
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
-        """Ask a classifier about tickets."""
-        return self._outcomes("/classify", _asked(selection, plan), protocol.decided_in)
+        """Classify tickets and record the decisions."""
+        return self._outcomes("/classify", _request_body(selection, plan), protocol.decided_in)
 
     def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
-        """Send tickets where the server's routing map says, and deliver what is due."""
-        return self._outcomes("/route", _asked(selection, plan), protocol.routed_in)
+        """Route tickets by the server's routing map, then deliver what is due."""
+        return self._outcomes("/route", _request_body(selection, plan), protocol.routed_in)
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
-        """Ask again about tickets that a machine decided."""
-        return self._outcomes("/reclassify", _asked(selection, plan), protocol.flip_in)
+        """Classify tickets again that no person decided."""
+        return self._outcomes("/reclassify", _request_body(selection, plan), protocol.flip_in)
 
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
-        """Give a person's categories, or take them back."""
+        """Set categories by hand, or clear them."""
         for chunk in chunked(verdicts, VERDICTS):
             if self._connection.stopped_at is not None:
                 return
@@ -104,58 +104,58 @@ class RemoteTriage:
     def _outcomes(
         self, path: str, body: Mapping[str, Any], value: Callable[[protocol.Record], T]
     ) -> Iterator[Outcome[T]]:
-        """Yield what comes, until the end or until we are to stop; it is never sent again by itself."""
+        """Yield outcomes until the end or a stop; the request is never repeated."""
         stream = self._connection.stream(path, {"json": body})
         try:
             for record in stream.records(0.0):
-                yield self._made(lambda r: protocol.outcome_of(r, value), record)
+                yield self._converted(lambda r: protocol.outcome_of(r, value), record)
         except StreamAbortedError:
             return
 
     # -- reads
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Walk over tickets, newest first."""
+        """Yield tickets, newest first."""
         if selection.ids is not None:
             yield from (self.history(name).ticket for name in selection.ids)
             return
         params = _params(selection)
         left = params.pop("limit", None)
-        if selection.order == "review":  # one page, since its order goes by all that waits
+        if selection.order == "review":  # one page, since the order depends on all tickets that wait
             left = min(left or SITTING, SITTING)
             page = left
         else:
             page = PAGE
         if left != 0:
             for record in self._paged("/tickets", {**params, "limit": page if left is None else min(left, page)}):
-                yield self._made(protocol.ticket_of, record)
+                yield self._converted(protocol.ticket_of, record)
                 left = None if left is None else left - 1
                 if left == 0:
                     return
 
     def resolve(self, name: str) -> str:
-        """Return the id of the one ticket of this name."""
-        return self._found(name) if _is_awkward(name) else self.history(name).ticket.ticket_id
+        """Return the id of the only ticket with this name."""
+        return self._id_of_awkward_name(name) if _is_awkward(name) else self.history(name).ticket.ticket_id
 
-    def _found(self, name: str) -> str:
-        """Return the id of a ticket whose name no path can hold."""
-        for record in self._made(protocol.rows_of, self._connection.get("/tickets", {"name": name})[0]):
-            return self._made(protocol.ticket_of, record).ticket_id
+    def _id_of_awkward_name(self, name: str) -> str:
+        """Return the id of a ticket whose name cannot be part of a path."""
+        for record in self._converted(protocol.rows_of, self._connection.get("/tickets", {"name": name})[0]):
+            return self._converted(protocol.ticket_of, record).ticket_id
         raise self._connection.strange("no ticket where there must be one")
 
     def _path(self, name: str) -> str:
-        return f"/tickets/{quote(encodable(self._found(name) if _is_awkward(name) else name), safe='')}"
+        return f"/tickets/{quote(encodable(self._id_of_awkward_name(name) if _is_awkward(name) else name), safe='')}"
 
     def history(self, name: str) -> History:
-        """Return everything known of one ticket."""
-        return self._made(protocol.history_of, self._connection.get(self._path(name))[0])
+        """Return a ticket with its answers, deliveries, attempts and events."""
+        return self._converted(protocol.history_of, self._connection.get(self._path(name))[0])
 
     def why(self, name: str) -> Why:
-        """Tell how a ticket was decided."""
-        return self._made(protocol.why_of, self._connection.get(self._path(name) + "/why")[0])
+        """Return how a ticket was decided."""
+        return self._converted(protocol.why_of, self._connection.get(self._path(name) + "/why")[0])
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
-        """Walk over the audit log, oldest first."""
+        """Yield the events of the audit log, oldest first."""
         params = {k: v for k, v in query._asdict().items() if v not in (None, "") and k not in ("ticket_id", "after")}
         path = "/logs" if query.ticket_id is None else self._path(query.ticket_id) + "/logs"
         last = params.pop("limit", None)
@@ -167,44 +167,44 @@ class RemoteTriage:
             records = self._paged(path, {**params, "limit": PAGE, "after": query.after})
             records = records if last is None else deque(records, last)
         for record in records:
-            yield self._made(protocol.event_of, record)
+            yield self._converted(protocol.event_of, record)
 
     def stats(self) -> Stats:
         """Return the counts of the whole store."""
-        return self._made(protocol.stats_of, self._connection.get("/stats")[0])
+        return self._converted(protocol.stats_of, self._connection.get("/stats")[0])
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the counts of each group of tickets, ordered by their keys."""
         params = {key: value for key, value in query._asdict().items() if value}
         found = self._connection.get("/stats/groups", params)[0]
-        return self._made(lambda r: [_group(one, query.by) for one in protocol.rows_of(r)], found)
+        return self._converted(lambda r: [_group(one, query.by) for one in protocol.rows_of(r)], found)
 
     def audit_head(self) -> Head:
-        """Return where the audit log ends."""
-        return self._made(lambda r: protocol.named(Head, r), self._connection.get("/audit/head")[0])
+        """Return the head of the audit log."""
+        return self._converted(lambda r: protocol.named(Head, r), self._connection.get("/audit/head")[0])
 
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get."""
         found = self._connection.get("/categories")[0]
-        return self._made(lambda r: tuple(protocol.category_of(one) for one in protocol.rows_of(r)), found)
+        return self._converted(lambda r: tuple(protocol.category_of(one) for one in protocol.rows_of(r)), found)
 
     def runs(self, limit: int | None) -> NoReturn:
-        """Refuse: what ran on a server is told there."""
+        """Raise `UsageError`: the runs of a server are listed on its own machine."""
         del limit
         raise UsageError("the runs of another instance are told there", hint="leave --remote away")
 
     def _paged(self, path: str, params: Params) -> Iterator[Any]:
         """Yield the records of all pages."""
         found, following = self._connection.get(path, params)
-        yield from self._made(protocol.rows_of, found)
+        yield from self._converted(protocol.rows_of, found)
         while following is not None:
-            # Only the query of the link is taken: it leads to no other server, and to no other path.
+            # Only the query of the link is used, so that it cannot lead to another server or path.
             query = parse_qsl(urlsplit(following).query, keep_blank_values=True)
             found, following = self._connection.get(path, query)
-            yield from self._made(protocol.rows_of, found)
+            yield from self._converted(protocol.rows_of, found)
 
-    def _made(self, make: Callable[[Any], T], record: Any) -> T:
-        """Return what a record says. Raises `UnavailableError` where it is not what was agreed on."""
+    def _converted(self, make: Callable[[Any], T], record: Any) -> T:
+        """Convert a record. Raises `UnavailableError` if it does not follow the protocol."""
         try:
             return make(record)
         except protocol_errors.ProtocolError as error:
@@ -212,11 +212,11 @@ class RemoteTriage:
 
 
 def _is_typed(row: TicketDraft | Rejected) -> bool:
-    """Tell whether a ticket was typed, and so is always a new one."""
+    """Return whether a ticket was typed, and so is always new."""
     return isinstance(row, TicketDraft) and row.origin == "typed" and not row.external_id
 
 
-def _asked(selection: Selection, plan: ClassifyPlan | RoutePlan | ReclassifyPlan) -> dict[str, Any]:
+def _request_body(selection: Selection, plan: ClassifyPlan | RoutePlan | ReclassifyPlan) -> dict[str, Any]:
     return {"selection": protocol.selection_record(selection), "plan": protocol.plan_record(plan)}
 
 
@@ -235,5 +235,5 @@ def _group(record: Any, keys: Sequence[str]) -> StatsGroup:
 
 
 def _is_awkward(name: str) -> bool:
-    """Tell whether a name cannot be a part of a path: a slash divides, and dots lead elsewhere."""
+    """Return whether a name cannot be part of a path: a slash divides it, and dots change it."""
     return "/" in name or not name.strip(".")
