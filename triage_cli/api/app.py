@@ -1,4 +1,4 @@
-"""The application: its routers, its errors, its door, and what its description says."""
+"""The FastAPI application: its routers, error handlers, middleware and description."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,12 +10,12 @@ from triage_cli import __version__
 from triage_cli.api import problems
 from triage_cli.api.dependencies import ServerState
 from triage_cli.api.middleware import AccessMiddleware
-from triage_cli.api.openapi import describing
+from triage_cli.api.openapi import openapi_method
 from triage_cli.api.routes import bulk, monitoring, queries, tickets, webhooks
 
-# So many plain endpoints run at a time: most of them wait, for the disk or for a provider.
+# Plain endpoints that run at the same time: most of them wait for the disk or a provider.
 THREADS = 100
-# Whether the server is ready is answered whatever these do.
+# Threads for `/ready` alone, so that it answers even if all others are busy.
 PROBES = 2
 
 
@@ -43,6 +43,6 @@ def create_app(served: ServerState) -> FastAPI:
     problems.install(app)
     for router in (monitoring.router, bulk.router, tickets.router, queries.router, webhooks.router):
         app.include_router(router)
-    app.openapi = describing(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
+    app.openapi = openapi_method(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     app.add_middleware(AccessMiddleware, served=served)
     return app

@@ -1,4 +1,4 @@
-"""Who is calling: a key of ours, recognised by its hash, within its rate."""
+"""Authentication by API key, which is stored as a hash, and the rate limit of each key."""
 
 import hmac
 import threading
@@ -11,28 +11,28 @@ from triage_cli.domain.api_access import ApiKey
 from triage_cli.domain.errors import RateLimitedError, UnauthenticatedError
 from triage_cli.ports.storage import ApiAccessStore
 
-# That a key was used is written down this often at most, in seconds.
-TOUCH = 60.0
-# A process takes permits in blocks of this part of a minute's, so that not every request writes.
+# Seconds between two records that a key was used.
+TOUCH_SECONDS = 60.0
+# A process takes permits in blocks of 1/BLOCKS of a minute's, so that not every request writes to the database.
 BLOCKS = 20
 
 
 class Authenticator:
-    """Admits callers. Tokens of an identity provider would be recognised in `_caller`, beside our own keys."""
+    """Authenticates callers. Tokens of an identity provider would be checked in `_caller`, beside the keys."""
 
     def __init__(self, gate: ApiAccessStore, limits: Limits) -> None:
         self._gate = gate
         self._per_minute = limits.per_minute
         self._touched: dict[str, float] = {}
-        self._permits: dict[str, tuple[int, float]] = {}  # by key: how many are left, and until when
-        self._closed: dict[str, float] = {}  # by key: until when there are none, so that a flood asks no database
-        self._locks: dict[str, threading.Lock] = {}  # by key: taking permits writes, and holds up no other key
+        self._permits: dict[str, tuple[int, float]] = {}  # by key: permits left, and their expiry
+        self._closed: dict[str, float] = {}  # by key: until when there are none, so that a flood causes no queries
+        self._locks: dict[str, threading.Lock] = {}  # by key: taking permits delays no other key
 
     def admit(self, credential: str, headers: MutableMapping[str, str]) -> Caller:
-        """Return who shows this credential, and put the rate limit into the answer's headers.
+        """Return the caller with this credential, and add the rate limit to the response's `headers`.
 
-        Raises `UnauthenticatedError` or `RateLimitedError`. The key is looked up each time: one that was revoked opens
-        nothing from the next request on.
+        Raises `UnauthenticatedError` or `RateLimitedError`. The key is looked up for each request, so that a
+        revoked key is refused from the next one on.
         """
         caller = self._caller(credential)
         self._take_permit(caller.key_id, headers)
@@ -51,7 +51,7 @@ class Authenticator:
 
     def _touch(self, key: ApiKey) -> None:
         at = time.monotonic()
-        if at - self._touched.get(key.key_id, -TOUCH) >= TOUCH:
+        if at - self._touched.get(key.key_id, -TOUCH_SECONDS) >= TOUCH_SECONDS:
             self._touched[key.key_id] = at
             self._gate.touch(key.key_id)
 
@@ -61,21 +61,21 @@ class Authenticator:
         block = max(1, self._per_minute // BLOCKS)
         with self._locks.setdefault(key_id, threading.Lock()):
             left, until = self._permits.get(key_id, (0, 0.0))
-            if left <= 0 or time.monotonic() > until:  # permits that were not used are not kept for later
+            if left <= 0 or time.monotonic() > until:  # unused permits expire
                 wait = self._closed.get(key_id, 0.0) - time.monotonic()
                 if wait <= 0:
                     wait = self._gate.permits(key_id, block, self._per_minute, self._per_minute)
                     self._closed[key_id] = time.monotonic() + wait
                 if wait > 0:
-                    headers.update(_said(self._per_minute, 0, wait))
+                    headers.update(_ratelimit_headers(self._per_minute, 0, wait))
                     raise RateLimitedError("too many requests", hint=f"wait {wait:.0f} s", retry_after=wait)
                 left, until = block, time.monotonic() + 60.0
             self._permits[key_id] = left - 1, until
-        headers.update(_said(self._per_minute, left - 1, 60.0 / BLOCKS))
+        headers.update(_ratelimit_headers(self._per_minute, left - 1, 60.0 / BLOCKS))
 
 
-def _said(per_minute: int, left: int, reset: float) -> dict[str, str]:
-    """Return the headers of draft-ietf-httpapi-ratelimit-headers; what is left is at least that, in this process."""
+def _ratelimit_headers(per_minute: int, left: int, reset: float) -> dict[str, str]:
+    """Return the headers of draft-ietf-httpapi-ratelimit-headers; `left` counts the permits of this process alone."""
     return {
         "ratelimit-policy": f'"minute";q={per_minute};w=60',
         "ratelimit": f'"minute";r={left};t={max(1, round(reset))}',

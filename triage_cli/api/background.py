@@ -18,54 +18,54 @@ from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
 
 ACTOR = "serve"
-# Between two looks at what is due, in seconds; what fell due within the last one may be on its way elsewhere.
+# Seconds between two checks for due deliveries; what became due since the last one may be in flight elsewhere.
 LOOK = 1.0
-# Where a look at due deliveries brought nothing, since others hold them.
+# Seconds until the next check if another run holds the due deliveries.
 PAUSE = 30.0
-# What an outage left behind is taken up again after so many seconds.
+# Seconds after which tickets are taken up again after an error.
 AGAIN = 60.0
 
 errors = logging.getLogger("triage.errors")
 
 
 class Worker:
-    """Two threads: no slow destination holds up the tickets. `steps` says by source what becomes of a new one."""
+    """Two threads, so that a slow destination delays no classification; `steps` for new tickets, by source."""
 
     def __init__(self, parts: Services, steps: Mapping[str, tuple[str, ...]]) -> None:
         self._circuits = DestinationBreakers()
         self._parts = parts._replace(map=parts.map._replace(circuits=self._circuits))
         self._steps = {source: chosen for source, chosen in steps.items() if chosen}
         self._waiting: deque[tuple[str, str]] = deque()
-        self._flowing = _Loop("flowing", self._flow_on)
+        self._processing = _Loop("flowing", self._process_waiting)
         self._sending = _Loop("sending", self._send_due)
         self._stopping = False
         self._at_work: dict[str, LocalTriage] = {}
-        self._owing = False  # something was decided just now
+        self._has_new_deliveries = False  # new deliveries were decided
         self._send_after = 0.0
         self._pick_up_at: float | None = 0.0
 
     def start(self) -> None:
-        """Begin, with what an earlier server left undone."""
-        self._flowing.start()
+        """Start the threads; tickets that an earlier server left unfinished are taken up."""
+        self._processing.start()
         self._sending.start()
 
     def put(self, source: str, ticket_id: str) -> None:
-        """Let a new ticket flow on."""
+        """Queue a new ticket for the steps of its source."""
         if source in self._steps:
             self._waiting.append((source, ticket_id))
-            self._flowing.wake()
+            self._processing.wake()
 
     def stop(self) -> None:
-        """Take no new work; what is in flight ends. What waits is taken up when a server is started again."""
+        """Take no new work; what is in flight is completed, and the next server takes up the rest."""
         self._stopping = True
         for triage in tuple(self._at_work.values()):
             triage.stop()
-        self._flowing.stop()
+        self._processing.stop()
         self._sending.stop()
 
     def join(self) -> None:
-        """Wait until both have ended."""
-        self._flowing.join()
+        """Wait until both threads have ended."""
+        self._processing.join()
         self._sending.join()
 
     def _session(self, actor: str, command_line: str) -> LocalTriage:
@@ -74,18 +74,18 @@ class Worker:
             triage.stop()
         return triage
 
-    def _flow_on(self) -> None:
+    def _process_waiting(self) -> None:
         if not self._steps:
             return
         try:
             self._pick_up()
-            self._flow()
+            self._process()
         except Exception:
-            self._pick_up_at = time.monotonic() + AGAIN  # what was taken from those that wait is found again
+            self._pick_up_at = time.monotonic() + AGAIN  # finds the tickets that were taken from the queue
             raise
 
     def _pick_up(self) -> None:
-        """Find the tickets of webhooks that were left on their way."""
+        """Queue the tickets of webhooks that are still to be classified or routed."""
         if self._pick_up_at is None or time.monotonic() < self._pick_up_at:
             return
         self._pick_up_at = None
@@ -96,7 +96,7 @@ class Worker:
             if ticket.source in self._steps and ticket.ticket_id not in known:
                 self._waiting.append((ticket.source, ticket.ticket_id))
 
-    def _flow(self) -> None:
+    def _process(self) -> None:
         by_source: dict[str, list[str]] = {}
         while self._waiting:
             source, ticket_id = self._waiting.popleft()
@@ -108,7 +108,7 @@ class Worker:
                 _drain(self._session(actor, command_line).classify(Selection(ids=new), ClassifyPlan()))
             if "route" in self._steps[source] and (ready := self._among(chosen, frozenset({"classified"}))):
                 _drain(self._session(actor, command_line).owe(Selection(ids=ready)))
-                self._owing = True
+                self._has_new_deliveries = True
                 self._sending.wake()
 
     def _among(self, chosen: Selection, statuses: frozenset[str]) -> tuple[str, ...]:
@@ -116,13 +116,13 @@ class Worker:
         return tuple(t.ticket_id for t in self._parts.store.find(chosen) if t.status in statuses)
 
     def _send_due(self) -> None:
-        owing, self._owing = self._owing, False
-        alone = {*self._circuits.paused(), *self._parts.map.offline}
-        at = self._parts.store.next_due(but=tuple(alone))
+        has_new_deliveries, self._has_new_deliveries = self._has_new_deliveries, False
+        not_sending = {*self._circuits.paused(), *self._parts.map.offline}
+        at = self._parts.store.next_due(but=tuple(not_sending))
         early = at is not None and (at > time.time() - LOOK or time.monotonic() < self._send_after)
-        if at is None or (early and not owing):
+        if at is None or (early and not has_new_deliveries):
             return
-        # No ticket is to be routed (the limit), only what is due is to be sent.
+        # With limit 0 no ticket is routed; only due deliveries are sent.
         try:
             sent = _drain(self._session(ACTOR, "serve").route(Selection(limit=0), RoutePlan()))
         except Exception:
@@ -132,7 +132,7 @@ class Worker:
 
 
 class _Loop:
-    """A thread that works again and again, whatever goes wrong, until it is stopped."""
+    """A thread that repeats its work, even after an error, until it is stopped."""
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
         self._work = work
@@ -167,7 +167,7 @@ class _Loop:
 
 
 def _drain(outcomes: Iterable[Outcome[Any]]) -> int:
-    """Let all happen, and return how many there were; a mistake of the configuration is told once."""
+    """Consume outcomes and return their number; each error of the configuration is logged once."""
     number, mistakes = 0, dict[str, None]()
     for outcome in outcomes:
         number += 1

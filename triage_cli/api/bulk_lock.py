@@ -1,18 +1,18 @@
-"""A bulk request that may be sent again: its twins are kept out while it is at work, and what it has spent is known."""
+"""A lock on a bulk request with an idempotency key: its repetitions are refused while it runs."""
 
 import hashlib
 
 from triage_cli.api.dependencies import ServerState
 from triage_cli.domain.errors import BusyError, UsageError
 
-# A parcel that is at work is its sender's for so many seconds from its last breath.
+# Seconds after the last renewal for which the lock is held.
 LEASE = 30.0
 
 
 class Held:
-    """Keeps twins of a request out while it is at work, so that a parcel sent again never meets itself.
+    """Refuses repetitions of a request while it runs.
 
-    What it stored is found again by its identity, so no answer is kept.
+    No response is stored: what the request stored is recognised by its identity.
     """
 
     def __init__(self, served: ServerState, key_id: str, key: str | None, body_hash: str) -> None:
@@ -23,13 +23,13 @@ class Held:
 
     @property
     def name(self) -> str:
-        """Return what names the request in the record of runs, so that a later try goes on with what it has spent."""
+        """Return the request's name in the record of runs; a repetition finds by it what earlier tries have spent."""
         if self._key is None:
             return ""
         return hashlib.sha256(f"{self._key_id}\n{self._key}\n{self._hash}".encode()).hexdigest()
 
     def take(self) -> None:
-        """Begin. Raises `BusyError` while a twin is at work, `UsageError` where it is none."""
+        """Take the lock. Raises `BusyError` while the same request runs, `UsageError` if the key had another body."""
         if self._key is None:
             return
         found = self._gate.open(self._key_id, self._key, self._hash, LEASE)
@@ -40,12 +40,12 @@ class Held:
         raise BusyError("the first request with this Idempotency-Key is still at work", hint="ask again later")
 
     def renew(self) -> None:
-        """Say that it is still at work."""
+        """Renew the lease of the lock."""
         if self._key is not None:
             self._gate.renew(self._key_id, self._key, LEASE)
 
     def __enter__(self) -> None:
-        """Be at work."""
+        """Keep the lock."""
 
     def __exit__(self, *_: object) -> None:
         if self._key is not None:

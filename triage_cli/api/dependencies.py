@@ -1,4 +1,4 @@
-"""What every endpoint stands on: the use cases and the gate, who is calling, and the sessions at work."""
+"""Dependencies of the endpoints: the server's state, the caller, and the use cases for one request."""
 
 import threading
 from collections.abc import Mapping
@@ -21,10 +21,10 @@ MEGABYTE = 1 << 20
 
 
 class Limits(NamedTuple):
-    """What callers are held to: requests a minute and key (None: any number), bytes of a body, seconds for it.
+    """Limits of requests: requests per minute and key (None: no limit), bytes of a body, seconds for it.
 
-    `bulk_body` and `rows` hold for the endpoints that take many tickets at once; there `body_seconds` is how long the
-    next piece may take, elsewhere the whole body.
+    `bulk_body` and `rows` apply to the bulk endpoints; there `body_seconds` limits the wait for the next piece,
+    elsewhere for the whole body.
     """
 
     per_minute: int | None = 6000
@@ -35,7 +35,7 @@ class Limits(NamedTuple):
 
 
 class Caller(NamedTuple):
-    """Who makes a request, and what that one may do: reader, agent or admin. The audit log has the name."""
+    """The caller of a request and its role: reader, agent or admin. The audit log records the name."""
 
     key_id: str
     name: str
@@ -43,14 +43,14 @@ class Caller(NamedTuple):
 
 
 class Hook(NamedTuple):
-    """A webhook that may come in, and the secrets that sign it, the newest first."""
+    """An incoming webhook, and the secrets that sign it, the newest first."""
 
     spec: HookSpec
     secrets: tuple[bytes, ...]
 
 
 class ServerState:
-    """One running server: what it stands on, what it counts, and the sessions that are at work just now."""
+    """The state of a running server: its services, metrics, worker, and the sessions of running requests."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class ServerState:
         self._lock = threading.Lock()
 
     def session(self, actor: str, command_line: str) -> LocalTriage:
-        """Return the use cases for one request; they are told to stop when the server is."""
+        """Return the use cases for one request; they are stopped with the server."""
         triage = LocalTriage(self.parts, actor, command_line)
         with self._lock:
             self._sessions.add(triage)
@@ -81,7 +81,7 @@ class ServerState:
         return triage
 
     def stop(self) -> None:
-        """Let no session take new work; what is in flight ends and is kept."""
+        """Let no session take new work; what is in flight is completed and saved."""
         with self._lock:
             self.stopping = True
             for triage in list(self._sessions):
@@ -89,7 +89,7 @@ class ServerState:
         self.worker.stop()
 
     def close(self) -> None:
-        """End what is in the background, once all requests have ended."""
+        """End the background work, after all requests have ended."""
         self.worker.stop()
         self.worker.join()
         self.together.close()
@@ -101,7 +101,7 @@ async def _served(request: Request) -> ServerState:
 
 
 async def _caller(request: Request) -> Caller:
-    caller: Caller = request.scope["caller"]  # the door lets nobody in without
+    caller: Caller = request.scope["caller"]  # set by the middleware
     return caller
 
 
@@ -119,7 +119,7 @@ async def json_only(request: Request) -> None:
         raise MediaTypeError(f'a body of type "{media_type}" is not read here', hint="send application/json")
 
 
-# What an endpoint asks for as a parameter.
+# The types of the endpoints' parameters.
 ServedHere = Annotated[ServerState, Depends(_served)]
 CallerHere = Annotated[Caller, Depends(_caller)]
 TriageHere = Annotated[LocalTriage, Depends(_triage)]

@@ -1,4 +1,4 @@
-"""A request under an `Idempotency-Key` is done once: whoever sends it again is given the first answer."""
+"""Requests with an `Idempotency-Key` are processed once; a repetition gets the first response."""
 
 import asyncio
 import hashlib
@@ -16,11 +16,11 @@ from triage_cli.api.dependencies import CallerHere, ServedHere, ServerState
 from triage_cli.domain.errors import BusyError, TriageError, UsageError
 from triage_cli.domain.serialization import to_json
 
-# A request that says nothing for so many seconds is taken for dead: the next one with its key is let through. One that
-# is at work says so every RENEW seconds.
+# Seconds after which an unfinished request is given up, and the next one with its key may run. A running request renews
+# its lease every RENEW seconds.
 LEASE = 30.0
 RENEW = 10.0
-# A twin of a request that is at work waits so long for its answer, and looks for it so often, in seconds.
+# How long a repeated request waits for the running one, and how often it checks, in seconds.
 PATIENCE = 2.0
 LOOK = 0.05
 KEY = r"^[!-~]{1,255}$"
@@ -29,19 +29,19 @@ errors = logging.getLogger("triage.errors")
 
 
 class Done(NamedTuple):
-    """An answer: its status and its record."""
+    """A response: its status and its record."""
 
     status: int
     record: Any
 
 
 def reply(done: Done) -> Response:
-    """Return an answer as a response."""
+    """Return the record as a JSON response."""
     return Response(to_json(done.record), done.status, media_type="application/json")
 
 
 class IdempotentRequest:
-    """Runs the work of one request, at most once for its key; `identity` then names what it makes."""
+    """Runs a request's work at most once for its key; `identity` is then the identity of what it creates."""
 
     def __init__(
         self, served: ServerState, caller_id: str, key: str | None, path: str, loop: asyncio.AbstractEventLoop
@@ -54,7 +54,7 @@ class IdempotentRequest:
         self.identity = f"key:{caller_id}:{key}" if key else None
 
     def __call__(self, body: BaseModel | None, work: Callable[[], Done]) -> Response:
-        """Return the answer. Raises `BusyError` while the first is at work, `UsageError` for another body."""
+        """Return the response. Raises `BusyError` while the first request runs, `UsageError` for another body."""
         if self._key is None:
             return reply(work())
         content = f"{self._path}\n{body.model_dump_json() if body else ''}"
@@ -73,7 +73,7 @@ class IdempotentRequest:
 
     @contextmanager
     def _at_work(self, key: str) -> Iterator[None]:
-        """Have the server's loop say that the request is at work, until it is done."""
+        """Renew the lease on the key until the work is done; the event loop of the server does that."""
         renewing = asyncio.run_coroutine_threadsafe(self._renewing(key), self._loop)
         try:
             yield
@@ -85,11 +85,11 @@ class IdempotentRequest:
             await asyncio.sleep(RENEW)
             try:
                 await asyncio.to_thread(self._gate.renew, self._caller_id, key, LEASE)
-            except TriageError as error:  # the work itself meets it too, if it lasts
+            except TriageError as error:  # the work fails too, if this lasts
                 errors.warning("a request at work could not say so: %s", error.sentence())
 
     def _begin(self, key: str, body_hash: str) -> Response | None:
-        """Return the answer that is there already, or None: the work is ours."""
+        """Return the stored response, or None if this request is to do the work."""
         until = time.monotonic() + PATIENCE
         while (found := self._gate.open(self._caller_id, key, body_hash, LEASE)) is not None:
             if found.body_hash != body_hash:

@@ -1,4 +1,4 @@
-"""Numbers in Prometheus's text format, and those that one process counts by itself."""
+"""Metrics in Prometheus's text format, and the counters of this process."""
 
 import threading
 from collections import Counter, defaultdict
@@ -8,7 +8,7 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Metrics:
-    """What this process counts by itself: answers by status, and how long one ticket's classification took."""
+    """The counters of this process: responses by status, and the durations of single classifications."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -17,19 +17,19 @@ class Metrics:
         self._sums: defaultdict[str, float] = defaultdict(float)
 
     def answered(self, status: int) -> None:
-        """Count an answer of the server."""
+        """Count a response."""
         with self._lock:
             self._answers[status] += 1
 
     def classified(self, classifier: str, seconds: float) -> None:
-        """Count a classification that a caller has waited for."""
+        """Count a classification that a caller has waited for, and its duration in seconds."""
         with self._lock:
             counts = self._seconds.setdefault(classifier, [0] * (len(BUCKETS) + 1))
             counts[next((n for n, most in enumerate(BUCKETS) if seconds <= most), len(BUCKETS))] += 1
             self._sums[classifier] += seconds
 
     def lines(self) -> Iterator[str]:
-        """Yield the lines of this process's own numbers."""
+        """Yield the lines of this process's counters."""
         with self._lock:
             answers, sums = dict(self._answers), dict(self._sums)
             seconds = {name: list(counts) for name, counts in self._seconds.items()}
@@ -47,13 +47,13 @@ class Metrics:
 
 
 def family(name: str, kind: str, help_text: str) -> Iterator[str]:
-    """Yield what stands above the lines of one number."""
+    """Yield the header lines of a metric."""
     yield f"# HELP {name} {help_text}"
     yield f"# TYPE {name} {kind}"
 
 
 def line(name: str, labels: Mapping[str, object], value: float) -> str:
-    """Return one line."""
+    """Return the line of one value."""
     pairs = ",".join(f'{key}="{_escaped(str(label))}"' for key, label in labels.items())
     return f"{name}{{{pairs}}} {value}" if pairs else f"{name} {value}"
 

@@ -1,4 +1,4 @@
-"""The door every request comes through: a request id, who is calling, what that one may do, bounds, the access log."""
+"""Middleware for every request: request id, authentication, role, limits of the body, access log."""
 
 import asyncio
 import logging
@@ -25,11 +25,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# Everything else asks for a key, so that no route is open because somebody forgot it. A webhook brings its signature.
+# All other paths require a key, so that no new route is open by mistake. Webhooks are signed instead.
 OPEN = ("/health", "/ready", "/openapi.json", "/docs")
 SIGNED = "/webhooks/"
 BULK = ("/tickets/batch", "/classify", "/route", "/reclassify", "/verdicts")
-KEPT = re.compile(r"%(2[5Ff])")
+KEPT_ENCODED = re.compile(r"%(2[5Ff])")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 
@@ -51,38 +51,38 @@ class AccessMiddleware:
             await self._app(scope, receive, send)
             return
         _keep_slashes(scope)
-        visit = _RequestLog(scope, send)
+        request_log = _RequestLog(scope, send)
         try:
             try:
-                scope["caller"] = visit.caller = await self._admitted(scope, visit)
+                scope["caller"] = request_log.caller = await self._admitted(scope, request_log)
                 receive = self._bounded(scope, receive)
-                await self._app(scope, receive, visit.send)
+                await self._app(scope, receive, request_log.send)
             except TriageError as error:
-                await problems.answer(error)(scope, receive, visit.send)
+                await problems.answer(error)(scope, receive, request_log.send)
             except Exception:
-                errors.exception("request %s failed", visit.request_id)
-                if visit.status:
+                errors.exception("request %s failed", request_log.request_id)
+                if request_log.status:
                     raise
-                await problems.unexpected()(scope, receive, visit.send)
+                await problems.unexpected()(scope, receive, request_log.send)
         finally:
-            self._served.meter.answered(visit.status)
-            visit.log()
+            self._served.meter.answered(request_log.status)
+            request_log.log()
 
-    async def _admitted(self, scope: Scope, visit: "_RequestLog") -> Caller:
-        """Return who is calling. Raises a `RefusedError` or `BusyError` where the request is not let through."""
+    async def _admitted(self, scope: Scope, request_log: "_RequestLog") -> Caller:
+        """Return the caller. Raises a `RefusedError` or `BusyError` if the request is not admitted."""
         path, method = scope["path"], scope["method"]
         if path in OPEN or path.startswith(SIGNED):
             return Caller("", "", "")
         credential = _credential(Headers(scope=scope))
-        caller = await run_in_threadpool(self._keys.admit, credential, visit.headers)
-        visit.caller = caller
+        caller = await run_in_threadpool(self._keys.admit, credential, request_log.headers)
+        request_log.caller = caller
         needed = "reader" if method in ("GET", "HEAD", "OPTIONS") else "agent"
         if ROLES.index(caller.role) < ROLES.index(needed):
             raise RefusedError(f'the key "{caller.name}" is a {caller.role}', hint=f"this takes a key of role {needed}")
         return caller
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
-        """Return the body as it comes, up to its bounds."""
+        """Return a `receive` that enforces the limits of size and time on the body."""
         limits = self._served.limits
         bulk = scope["path"] in BULK
         most = limits.bulk_body if bulk else limits.body
@@ -93,7 +93,7 @@ class AccessMiddleware:
 
         async def bounded() -> Message:
             nonlocal size, until, done
-            if done:  # what comes now is that the client has left
+            if done:  # the next message is the disconnect
                 return await receive()
             try:
                 async with asyncio.timeout(until - time.monotonic()):
@@ -113,10 +113,10 @@ class AccessMiddleware:
 
 
 def _keep_slashes(scope: Scope) -> None:
-    """Leave `%2F` in the name of a ticket as it is, and with it `%25`: a slash of an external id parts no path."""
+    """Keep `%2F` and `%25` encoded in ticket names, so that a slash in an external id does not split the path."""
     raw = scope.get("raw_path", b"").decode("latin-1")
     if raw.startswith("/tickets/") and "%" in raw:
-        scope["path"] = unquote(KEPT.sub(lambda found: f"%25{found[1].upper()}", raw))
+        scope["path"] = unquote(KEPT_ENCODED.sub(lambda found: f"%25{found[1].upper()}", raw))
 
 
 def _too_large(most: int) -> TooLargeError:
@@ -124,7 +124,7 @@ def _too_large(most: int) -> TooLargeError:
 
 
 def _credential(headers: Headers) -> str:
-    """Return what the caller shows: a key in X-API-Key, or a bearer token."""
+    """Return the caller's credential: the key in X-API-Key, or a bearer token."""
     if key := headers.get("x-api-key", ""):
         return key
     scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -132,7 +132,7 @@ def _credential(headers: Headers) -> str:
 
 
 class _RequestLog:
-    """One request: its id, its answer's headers, and the line it leaves in the access log."""
+    """One request: its id, the headers of its response, and its line in the access log."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._scope = scope
@@ -146,7 +146,7 @@ class _RequestLog:
         self._size = 0
 
     async def send(self, message: Message) -> None:
-        """Send a part of the answer."""
+        """Send a part of the response."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             MutableHeaders(scope=message).update(self.headers)
@@ -154,7 +154,7 @@ class _RequestLog:
         await self._send(message)
 
     def log(self) -> None:
-        """Write the line: no query and no body, since a search and a ticket are somebody's words."""
+        """Log the request without query and body, which may contain the text of a ticket."""
         if not access.isEnabledFor(logging.INFO):
             return
         client = self._scope.get("client")

@@ -1,4 +1,4 @@
-"""An answer of JSON lines that are sent as they come; a client that leaves stops the work, and what has begun ends."""
+"""Responses of JSON lines that are sent as they arise; if the client disconnects, the work is stopped."""
 
 import asyncio
 import threading
@@ -12,38 +12,38 @@ from starlette.types import Receive, Scope, Send
 from triage_cli.client.protocol import LINES
 from triage_cli.domain.errors import OverloadedError
 
-# While nothing comes, a blank is sent this often, in seconds: it is no part of a line, and tells that both are alive.
+# Seconds without a line after which a blank is sent between lines, to keep the connection alive.
 BREATH = 1.0
-# A client that takes nothing for so many seconds has left.
+# Seconds after which a client that reads nothing is disconnected.
 STALLED = 60.0
-# So many characters wait to be sent; then whoever makes them waits.
+# Characters that may wait to be sent; then the producing thread waits.
 FULL = 1 << 20
-# So many requests are answered by lines at a time, each in a thread of its own; others are told to come again.
+# Requests that are answered by lines at the same time, each in threads of its own; others get a 503.
 MOST = 64
-LATER = 2.0  # seconds after which
+LATER = 2.0  # seconds of `Retry-After` in that 503
 
 
 class StreamSlots:
-    """Counts the requests that are answered by lines just now."""
+    """Limits the number of requests that are answered by JSON lines at the same time."""
 
     def __init__(self, most: int = MOST) -> None:
         self._left = threading.BoundedSemaphore(most)
 
     def take(self) -> None:
-        """Count one more. Raises `OverloadedError` where that is too many."""
+        """Take a slot. Raises `OverloadedError` if none is free."""
         if not self._left.acquire(blocking=False):
             raise OverloadedError("too many bulk requests are at work", hint="send it again later", retry_after=LATER)
 
     def leave(self) -> None:
-        """Count one less."""
+        """Free a slot."""
         self._left.release()
 
 
 class Lines(StreamingResponse):
-    """Sends the lines that `make` yields in a thread of its own; `stop` asks it to come to an end.
+    """Sends the lines that `make` yields in a thread; `stop` is called if the client disconnects.
 
-    `breathe` is called now and then while nothing comes. The place in `room` was taken, and is left at the end. Both
-    run in threads of this answer alone: were they the server's, they would wait for each other once all are in use.
+    `breathe` is called while no line comes. The slot in `room` was taken before, and is freed at the end. `make` and
+    `breathe` run in two threads of this response alone: in the server's threads they could block each other.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Lines(StreamingResponse):
         stop: Callable[[], None],
         breathe: Callable[[], None],
     ) -> None:
-        # A gateway is to pass lines on as they come.
+        # Asks a gateway not to buffer the lines.
         super().__init__(iter(()), 200, {"x-accel-buffering": "no"}, LINES)
         self._room = room
         self._make = make
@@ -71,7 +71,7 @@ class Lines(StreamingResponse):
         threads = CapacityLimiter(2)
         making = asyncio.ensure_future(run_sync(outbox.fill, self._make, limiter=threads))
         making.add_done_callback(lambda _: self._room.leave())
-        leaving = asyncio.ensure_future(_gone(receive))
+        leaving = asyncio.ensure_future(_disconnected(receive))
         leaving.add_done_callback(lambda _: None if outbox.closed else self._stop())
         try:
             while (piece := await outbox.take()) is not None:
@@ -92,20 +92,20 @@ class Lines(StreamingResponse):
             async with asyncio.timeout(STALLED):
                 await send(message)
         except (TimeoutError, OSError):
-            leaving.cancel()  # done, and so the work is asked to stop
+            leaving.cancel()  # ends `leaving`, whose callback stops the work
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 class _Outbox:
-    """Lines on their way from the thread that makes them to the loop that sends them."""
+    """Passes lines from the thread that makes them to the event loop that sends them."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._came = asyncio.Event()
+        self._has_lines = asyncio.Event()
         self._room = threading.Condition()
         self._waiting: list[str] = []
         self._size = 0
@@ -113,14 +113,14 @@ class _Outbox:
         self.closed = False
 
     def fill(self, make: Callable[[], Iterator[str]]) -> None:
-        """Put in all lines, in a thread."""
+        """Add all lines; runs in a thread."""
         try:
             for line in make():
                 self._put(line)
         finally:
             with self._room:
                 self.closed = True
-            self._tell()
+            self._notify_loop()
 
     def _put(self, line: str) -> None:
         with self._room:
@@ -131,30 +131,30 @@ class _Outbox:
                 self._waiting.append(line)
                 self._size += len(line)
         if first:
-            self._tell()
+            self._notify_loop()
 
-    def _tell(self) -> None:
+    def _notify_loop(self) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._came.set)
+            self._loop.call_soon_threadsafe(self._has_lines.set)
 
     async def take(self) -> bytes | None:
-        """Return what has come, nothing after a breath without any, None at the end."""
+        """Return the lines that wait; empty bytes after `BREATH` seconds without any, None at the end."""
         try:
             async with asyncio.timeout(BREATH):
-                await self._came.wait()
+                await self._has_lines.wait()
         except TimeoutError:
             return b""
-        self._came.clear()
+        self._has_lines.clear()
         with self._room:
             lines, self._waiting, self._size = self._waiting, [], 0
             closed = self.closed
             self._room.notify()
         if closed:
-            self._came.set()  # for the end, once these are sent
+            self._has_lines.set()  # the next call returns None
         return "".join(lines).encode("utf-8", "replace") if lines or not closed else None
 
     def discard(self) -> None:
-        """Take no more: nobody reads it."""
+        """Drop all lines from now on: the client has disconnected."""
         with self._room:
             self._discarding = True
             self._waiting.clear()

@@ -1,4 +1,4 @@
-"""The description of the API, OpenAPI 3.1: what FastAPI finds, and what the door and the error tree add."""
+"""The OpenAPI 3.1 description: what FastAPI derives, with the security and error responses added."""
 
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
@@ -17,7 +17,7 @@ KEYS = {
     "Bearer": {"type": "http", "scheme": "bearer", "description": "the same key as a bearer token"},
 }
 PROBLEM = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-# What one operation answers beside what all do.
+# Error statuses of single operations, besides the common ones.
 SPECIAL = {
     "/tickets/{ticket_id}/classify": (402, 502),
     "/tickets/{ticket_id}/route": (400, 502),
@@ -28,8 +28,8 @@ SPECIAL = {
 }
 
 
-def describing(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """Return what an app answers when it is asked for its description."""
+def openapi_method(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """Return the app's `openapi` method."""
 
     def describe() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -51,9 +51,9 @@ def _described(app: FastAPI) -> dict[str, Any]:
     )
     schemas = found.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = response_schemas.Problem.model_json_schema()
-    for name, schema in _of_lines().items():
+    for name, schema in _line_schemas().items():
         schemas.setdefault(name, schema)
-    for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own shape of a 422, which is never sent
+    for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's schema of a 422, which is never sent
         schemas.pop(name, None)
     found["components"]["securitySchemes"] = KEYS
     for path, operations in found["paths"].items():
@@ -67,14 +67,14 @@ def _described(app: FastAPI) -> dict[str, Any]:
     return found
 
 
-def _of_lines() -> dict[str, Any]:
-    """Return what a line of a streamed answer is; FastAPI describes only what is one JSON value."""
+def _line_schemas() -> dict[str, Any]:
+    """Return the schemas of a streamed response's lines; FastAPI describes only single JSON values."""
     made = bulk.Line.model_json_schema(ref_template="#/components/schemas/{model}")
     return {**made.pop("$defs", {}), "Line": made}
 
 
 def _refusals(path: str, method: str) -> Iterator[int]:
-    """Yield the statuses by which an operation may refuse."""
+    """Yield the error statuses of an operation."""
     yield from SPECIAL.get(path, ())
     if path in OPEN:
         return

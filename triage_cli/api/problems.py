@@ -1,4 +1,4 @@
-"""Errors on the wire: RFC 9457 problem details, made of the one error tree."""
+"""Errors as RFC 9457 problem details, made from the classes of `domain.errors`."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from triage_cli.domain.errors import BusyError, TriageError, UnauthenticatedErro
 from triage_cli.domain.serialization import to_json
 
 MEDIA_TYPE = "application/problem+json"
-# What the router refuses by itself, in the words of the tree.
+# The codes of the router's own errors, by status.
 CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -29,7 +29,7 @@ def _record(status: int, code: str, detail: str, hint: str = "") -> dict[str, An
 
 
 def answer(error: TriageError) -> Response:
-    """Return an error as an answer."""
+    """Return an error as a response."""
     headers: dict[str, str] = {}
     if isinstance(error, BusyError):
         headers["retry-after"] = str(max(1, -int(-error.retry_after // 1)))
@@ -39,7 +39,7 @@ def answer(error: TriageError) -> Response:
 
 
 def unexpected() -> Response:
-    """Return what is told of an error that should not be; the log of the server tells more, by the request's id."""
+    """Return the response for an unexpected error; the server's log has the details under the request id."""
     return _answer(_record(500, "unexpected", "something unexpected went wrong", "tell its X-Request-Id"))
 
 
@@ -54,7 +54,7 @@ def _allowed(request: Request) -> set[str]:
 
 
 class BodyError(HTTPException):
-    """An error while the body is read; FastAPI hands on no other kind from there."""
+    """An error while the body is read; FastAPI passes on only an `HTTPException` from there."""
 
     def __init__(self, error: TriageError) -> None:
         super().__init__(error.http_status, error.message)
@@ -62,7 +62,7 @@ class BodyError(HTTPException):
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error as a problem."""
+    """Register handlers that answer every error with problem details."""
 
     async def ours(_: Request, error: Exception) -> Response:
         return answer(error) if isinstance(error, TriageError) else unexpected()
@@ -72,7 +72,7 @@ def install(app: FastAPI) -> None:
             return answer(error.error)
         if not isinstance(error, HTTPException):
             raise TypeError(error)
-        if error.status_code == 400:  # FastAPI's word for a body that is no text
+        if error.status_code == 400:  # FastAPI answers this if the body is no text
             return answer(UsageError("the body is no JSON", hint="send JSON in UTF-8"))
         headers = dict(error.headers or {})
         if error.status_code == 405:  # the router names the methods of one route, and several may share a path

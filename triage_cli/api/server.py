@@ -1,4 +1,4 @@
-"""The process that serves: uvicorn, told to stop by us, with JSON lines for logs."""
+"""The server process: uvicorn, stopped by the command line, with logs of JSON lines."""
 
 import asyncio
 import json
@@ -28,12 +28,12 @@ from triage_cli.domain.runs import Lease
 from triage_cli.domain.webhook_signing import secret_of
 
 errors = logging.getLogger("triage.errors")
-# A request that is at work when the server is told to stop has so many seconds to end.
+# Seconds that running requests get after a stop.
 GRACE = 30
 
 
 class Place(NamedTuple):
-    """Where to serve, and by what certificate."""
+    """The address to serve at, and the TLS certificate."""
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -43,16 +43,16 @@ class Place(NamedTuple):
 
 
 def prepared(config: Config, place: Place, tell: Callable[[str], None], log: TextIO | None) -> "Server":
-    """Return a server that listens already. Raises `UsageError` where it cannot be."""
+    """Return a server that listens already. Raises `UsageError` if it cannot."""
     parts = wiring.parts(config, tell, warn=errors.warning, guarded=True, make=True)
     served = ServerState(
         parts, wiring.open_gate(parts.store), Limits(config.requests_per_minute), hooks(config, os.environ)
     )
     if not parts.store.is_there():
-        parts.store.renew(Lease(""))  # changes nothing, but builds it
-    served.gate.ping()  # a database that cannot be used is told now
+        parts.store.renew(Lease(""))  # changes nothing, but creates the database
+    served.gate.ping()  # raises if the database cannot be used
     options: dict[str, Any] = {"ssl_certfile": place.certificate, "ssl_keyfile": place.key}
-    if place.behind_proxy:  # whom to believe is said in FORWARDED_ALLOW_IPS, as uvicorn has it; else this machine
+    if place.behind_proxy:  # uvicorn trusts the proxies in FORWARDED_ALLOW_IPS, else this machine
         options["proxy_headers"] = True
     uvicorns = configured(create_app(served), **options)
     try:
@@ -65,7 +65,7 @@ def prepared(config: Config, place: Place, tell: Callable[[str], None], log: Tex
 
 
 def hooks(config: Config, env: Mapping[str, str]) -> dict[str, Hook]:
-    """Return the webhooks that may come in, with their secrets. Raises `ConfigError` where one is not set."""
+    """Return the incoming webhooks with their secrets. Raises `ConfigError` if a secret is not set."""
     for spec in config.webhooks.values():
         if missing := [name for name in spec.secret_env if not env.get(name)]:
             problem = f'webhook "{spec.name}" needs the secret in {missing[0]}, which is not set'
@@ -77,10 +77,10 @@ def hooks(config: Config, env: Mapping[str, str]) -> dict[str, Hook]:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """Return a socket that listens. Raises `UsageError` where that cannot be."""
+    """Return a listening socket. Raises `UsageError` if it cannot be opened."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # With its protocol named: else asyncio does not see that it is TCP, and each answer waits 40 ms for its rest.
+        # With the protocol given, asyncio knows that this is TCP and sets TCP_NODELAY; else each response waits 40 ms.
         found = socket.socket(family, kind, protocol)
         if os.name == "posix":
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -93,7 +93,7 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def configured(app: ASGIApp, **options: Any) -> uvicorn.Config:
-    """Return uvicorn's configuration; `options` are its own."""
+    """Return uvicorn's configuration; `options` override ours."""
     given: dict[str, Any] = {
         "access_log": False,
         "log_config": None,
@@ -108,37 +108,37 @@ def configured(app: ASGIApp, **options: Any) -> uvicorn.Config:
 
 
 class HeadTimeoutProtocol(H11Protocol):
-    """HTTP/1.1 on one connection, which is closed where the head of a request does not come in time."""
+    """HTTP/1.1 on one connection, which is closed if the head of a request takes longer than `head_seconds`."""
 
     head_seconds = 20.0
-    _late: asyncio.TimerHandle | None = None
+    _head_timeout: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Begin to wait for a first request."""
+        """Start the timeout for the first request."""
         super().connection_made(transport)
-        self._late = self.loop.call_later(self.head_seconds, transport.close)
+        self._head_timeout = self.loop.call_later(self.head_seconds, transport.close)
 
     def data_received(self, data: bytes) -> None:
-        """Wait on while a head is not whole, counting from its first byte."""
+        """Keep the timeout running while the head is incomplete, from its first byte on."""
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
-            self._forget()
-        elif self._late is None:
-            self._late = self.loop.call_later(self.head_seconds, self.transport.close)
+            self._cancel_timeout()
+        elif self._head_timeout is None:
+            self._head_timeout = self.loop.call_later(self.head_seconds, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
-        self._forget()
+        """Cancel the timeout."""
+        self._cancel_timeout()
         super().connection_lost(exc)
 
-    def _forget(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _cancel_timeout(self) -> None:
+        if self._head_timeout is not None:
+            self._head_timeout.cancel()
+            self._head_timeout = None
 
 
 class Server(uvicorn.Server):
-    """Serves until it is stopped; then sessions take no new work, and what is in flight ends. `begun`: it answers."""
+    """Serves until it is stopped; then what is in flight is completed. `begun` is set once it answers requests."""
 
     def __init__(self, config: uvicorn.Config, served: ServerState, listening: socket.socket) -> None:
         super().__init__(config)
@@ -148,39 +148,39 @@ class Server(uvicorn.Server):
 
     @property
     def url(self) -> str:
-        """Return where it is."""
+        """Return the server's URL."""
         host, port = self._listening.getsockname()[:2]
         return f"{'https' if self.config.is_ssl else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def serve_until_stopped(self) -> None:
-        """Serve until `stop` is called from another thread or a signal's handler."""
+        """Serve until `stop` is called, from another thread or a signal handler."""
         try:
             self.run(sockets=[self._listening])
         finally:
             self._listening.close()
 
     def stop(self) -> None:
-        """Accept nothing new, let what is in flight end, and leave."""
+        """Accept no new connections, complete what is in flight, and return."""
         self.should_exit = True
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the command line, which knows one Ctrl-C from two."""
+        """Leave signals to the command line, which counts them."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to answer."""
+        """Start to answer requests."""
         await super().startup(sockets)
         self.begun.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let what is in flight end, then leave."""
+        """Stop the sessions, complete what is in flight, then shut down."""
         self._served.stop()
         await super().shutdown(sockets)
 
 
-class _Lines(logging.Formatter):
-    """A JSON line a record. Of an error it tells its kind and where it happened; its words may be a ticket's."""
+class _JsonLineFormatter(logging.Formatter):
+    """Formats a record as one JSON line; of an error only class and place: its message may contain ticket text."""
 
     def format(self, record: logging.LogRecord) -> str:
         if record.name == "triage.access":
@@ -194,9 +194,9 @@ class _Lines(logging.Formatter):
 
 
 def log_to(stream: TextIO | None) -> None:
-    """Write accesses and errors to a stream, a JSON line each; without one, only errors are kept for stderr."""
+    """Write the access and error logs to a stream as JSON lines; without one, errors go to stderr."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(_Lines())
+    handler.setFormatter(_JsonLineFormatter())
     for name, level in (("triage.access", logging.INFO), ("triage.errors", logging.INFO), ("uvicorn", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers = [handler]

@@ -1,4 +1,4 @@
-"""Many tickets in one request: drafts, selections and verdicts in, outcomes out, a line each, as they come."""
+"""Endpoints for many tickets: drafts, selections and verdicts in, outcomes out as JSON lines."""
 
 import hashlib
 import logging
@@ -33,14 +33,14 @@ from triage_cli.service.local_triage import LocalTriage
 router = APIRouter(tags=["bulk"])
 errors = logging.getLogger("triage.errors")
 
-# What a body may be, and how it is then read.
+# The media types of a table, and the format to read each as.
 TABLES = {
     "text/csv": "csv",
     "text/tab-separated-values": "tsv",
     "application/x-ndjson": "jsonl",
     "application/jsonl": "jsonl",
 }
-# A body is kept in memory up to so many bytes, then on the disk.
+# Bytes of a body that are kept in memory; a larger one is kept on disk.
 IN_MEMORY = 1 << 20
 _TABLE_BODY = {"schema": {"type": "string"}}
 _LINES: dict[int | str, dict[str, Any]] = {
@@ -52,7 +52,7 @@ _LINES: dict[int | str, dict[str, Any]] = {
 
 
 class UploadedBody(NamedTuple):
-    """A body that has come: where it waits, the hash of all that was asked, and what it is."""
+    """A complete body: its file, the hash of the request, and its media type."""
 
     file: BinaryIO
     hash: str
@@ -81,14 +81,14 @@ async def batch(
     The body is a table with a header, or an object a line. Sent again it changes nothing: a ticket is known by its
     external id, else by its content and its how-manieth occurrence.
     """
-    parcel = await _spooled(request)
+    uploaded = await _spooled(request)
     with ExitStack() as undoing:
-        undoing.callback(parcel.file.close)
+        undoing.callback(uploaded.file.close)
         served.room.take()
         undoing.callback(served.room.leave)
-        held = Held(served, caller.key_id, idempotency_key, parcel.hash)
+        held = Held(served, caller.key_id, idempotency_key, uploaded.hash)
         await run_in_threadpool(held.take)
-        before, drafts = await run_in_threadpool(_drafts, parcel, query)
+        before, drafts = await run_in_threadpool(_drafts, uploaded, query)
         undoing.pop_all()
     plan = ClassifyPlan(query.classifier, False, query.workers, query.max_cost, query.max_wait, query.deadline)
     part = before._replace(spent=query.spent_before, parcel=held.name)
@@ -96,7 +96,7 @@ async def batch(
     outcomes: Iterable[Outcome[Any]] = triage.run(within, plan, part) if query.do else triage.create(within, part)
 
     def made() -> Iterator[str]:
-        with parcel.file, held:
+        with uploaded.file, held:
             yield from answer_lines(served, triage, outcomes)
 
     return Lines(served.room, made, triage.stop, held.renew)
@@ -132,7 +132,7 @@ def judge_many(body: shapes.VerdictsIn, served: ServedHere, triage: TriageHere) 
 
 
 def _selected(triage: Triage, asked: shapes.SelectionIn) -> Selection:
-    """Return what is selected; ids may be any names of tickets. Raises `NotFoundError` or `AmbiguousError`."""
+    """Return the selection; its ids may be any ticket names. Raises `NotFoundError` or `AmbiguousError`."""
     named = None if asked.ids is None else tuple(dict.fromkeys(triage.resolve(name) for name in asked.ids))
     since = None if asked.since is None else moment(asked.since)
     plain = asked.model_dump(include={"customer_id", "priority", "classifier", "search", "limit"})
@@ -145,11 +145,11 @@ def _lines(served: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[
     return Lines(served.room, lambda: answer_lines(served, triage, outcomes), triage.stop, lambda: None)
 
 
-# What comes in
+# Requests
 
 
 async def _spooled(request: Request) -> UploadedBody:
-    """Take in the whole body before anything is answered: a client sends all before it reads."""
+    """Receive the whole body before anything is answered: a client sends all before it reads."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (*TABLES, protocol.PARCEL):
         raise MediaTypeError(f'a body of type "{kind}" is not read here', hint=f"send {' or '.join(TABLES)}")
@@ -161,23 +161,23 @@ async def _spooled(request: Request) -> UploadedBody:
             file.write(piece)
     except BaseException as error:
         file.close()
-        if isinstance(error, ClientDisconnect):  # nobody reads this: it is for the log and the numbers
+        if isinstance(error, ClientDisconnect):  # only the log and the metrics see this
             raise UsageError("the body broke off", hint="send it again") from error
         raise
     file.seek(0)
     return UploadedBody(file, digest.hexdigest(), kind)
 
 
-def _drafts(parcel: UploadedBody, query: shapes.BatchQuery) -> tuple[InputPart, Iterator[TicketDraft | Rejected]]:
-    """Return what the parts before a body have met, and its drafts. Raises `InputError` where it is no table."""
-    if parcel.kind == protocol.PARCEL:
-        return _drafted(parcel.file)
-    options = ReadOptions(source=query.source, format=TABLES[parcel.kind])
-    return WHOLE, open_table(parcel.file, "the body", options).rows
+def _drafts(uploaded: UploadedBody, query: shapes.BatchQuery) -> tuple[InputPart, Iterator[TicketDraft | Rejected]]:
+    """Return the counts of earlier chunks, and the drafts of a body. Raises `InputError` if it is no table."""
+    if uploaded.kind == protocol.PARCEL:
+        return _drafted(uploaded.file)
+    options = ReadOptions(source=query.source, format=TABLES[uploaded.kind])
+    return WHOLE, open_table(uploaded.file, "the body", options).rows
 
 
 def _drafted(file: BinaryIO) -> tuple[InputPart, Iterator[TicketDraft | Rejected]]:
-    """Return drafts as the command line has read them, after a line that says what the parts before have met."""
+    """Return the counts of the first line, and drafts as the command line has read them."""
     met = _record(file.readline(protocol.LONGEST)).get("met", [0, 0])
     if not (isinstance(met, list) and len(met) == 2 and all(type(n) is int and 0 <= n < 1 << 53 for n in met)):
         raise UsageError("the first line is not what was agreed on", hint="send a table, or use this version's client")
@@ -203,7 +203,7 @@ def _record(line: bytes) -> Mapping[str, Any]:
 
 
 def _checked(draft: TicketDraft) -> TicketDraft | Rejected:
-    """Return a draft that came over the wire, held to what reading a table would have made."""
+    """Return a draft with the checks that reading a table would have made."""
     subject, description = (draft.subject or "").strip() or None, (draft.description or "").strip() or None
     if not (subject or description):
         return Rejected(draft.row, draft.line, RowError(f"line {draft.line}: neither subject nor description"))
@@ -215,7 +215,7 @@ def _checked(draft: TicketDraft) -> TicketDraft | Rejected:
 
 
 def _within(drafts: Iterable[TicketDraft | Rejected], most: int) -> Iterator[TicketDraft | Rejected]:
-    """Yield drafts up to what one request may hold."""
+    """Yield drafts up to the limit of one request."""
     for number, draft in enumerate(drafts):
         if number == most:
             hint = "those were stored; send the rest in requests of their own"
@@ -223,11 +223,11 @@ def _within(drafts: Iterable[TicketDraft | Rejected], most: int) -> Iterator[Tic
         yield draft
 
 
-# What goes out
+# Responses
 
 
 def answer_lines(served: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Iterator[str]:
-    """Yield a line for each outcome, then exactly one that says how it ended."""
+    """Yield a line for each outcome, then exactly one `end` or `problem`."""
     counts: Counter[str] = Counter()
     try:
         for outcome in outcomes:
@@ -236,7 +236,7 @@ def answer_lines(served: ServerState, triage: LocalTriage, outcomes: Iterable[Ou
         _check(served)
     except TriageError as error:
         problem = problems.record(error)
-    except Exception:  # noqa: BLE001 - the last door of a stream, whose status was sent long ago
+    except Exception:  # noqa: BLE001 - the stream's status was sent long ago
         errors.exception("a bulk request failed")
         hint = "run it again, and look into the server's log"
         problem = problems.record(TriageError("something unexpected went wrong on the server", hint=hint))
@@ -247,6 +247,6 @@ def answer_lines(served: ServerState, triage: LocalTriage, outcomes: Iterable[Ou
 
 
 def _check(served: ServerState) -> None:
-    """Raise where the work came to its end because the server does."""
+    """Raise if the work ended because the server is stopping."""
     if served.stopping:
         raise UnavailableError("the server is shutting down", hint="what was done is stored; send the same again")

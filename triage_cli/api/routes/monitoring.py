@@ -1,7 +1,7 @@
-"""What those who run the server ask: is it alive, is it ready, and how are its numbers.
+"""Endpoints for operators: liveness, readiness and metrics.
 
-The numbers are written by hand in Prometheus's text format: nearly all are counted in the database at the moment they
-are asked for, so a registry of a client library would have nothing to keep.
+The metrics are written directly in Prometheus's text format: nearly all are counted in the database on request, so the
+registry of a client library would have nothing to keep.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What is there: tickets, their history and the reasons, the audit log, counts."""
+"""Endpoints that read: tickets, their history and explanation, the audit log, counts."""
 
 from datetime import UTC, datetime
 from itertools import islice
@@ -119,7 +119,7 @@ def head(triage: TriageHere) -> Response:
 
 
 def _with_next(answer: Response, request: Request, after: str | None) -> Response:
-    """Link to the page after this one."""
+    """Add a link to the next page."""
     if after is not None:
         kept = [(key, value) for key, value in request.query_params.multi_items() if key != "after"]
         answer.headers["link"] = (
@@ -129,7 +129,7 @@ def _with_next(answer: Response, request: Request, after: str | None) -> Respons
 
 
 def moment(at: datetime | None) -> str | None:
-    """Return a time as the store compares it."""
+    """Return a time in the form that the store compares."""
     if at is None:
         return None
     try:

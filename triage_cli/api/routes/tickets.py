@@ -1,4 +1,4 @@
-"""One ticket at a time: store it, classify it, route it, and a person's word on it."""
+"""Endpoints for one ticket: store it, classify it, route it, set its verdict."""
 
 import re
 import time
@@ -25,15 +25,15 @@ from triage_cli.readers import values
 router = APIRouter(tags=["tickets"], dependencies=[Depends(json_only)])
 TicketName = Annotated[
     str,
-    AfterValidator(unquote),  # what the door has kept
+    AfterValidator(unquote),  # the middleware keeps some characters encoded
     Path(
         max_length=requests.LONGEST_NAME,
         description="its id, an unambiguous ending of 6 or more characters, or its external id",
     ),
 ]
-# What an empty body means.
+# The defaults for an empty body.
 AS_USUAL, ONCE = requests.ClassifyIn(), requests.RouteIn()
-# An outage of a provider is waited for so many seconds while somebody waits for the answer.
+# Seconds that an outage of a provider is waited for while the caller waits.
 MAX_WAIT = 20.0
 
 
@@ -47,12 +47,12 @@ def create(body: requests.TicketIn, served: ServedHere, caller: CallerHere, once
 
 
 def draft(body: requests.TicketIn) -> TicketDraft:
-    """Return what a body says of a ticket. Raises `UsageError` where it says nothing."""
-    subject, description = _said(body.subject), _said(body.description)
+    """Return the draft in a body. Raises `UsageError` if it has no text."""
+    subject, description = _stripped(body.subject), _stripped(body.description)
     if not any(re.search(requests.VISIBLE, text) for text in (subject or "", description or "")):
         raise UsageError("the ticket has no text", hint="give subject or description")
     extra = dict(body.extra)
-    priority, created_at = _said(body.priority), _said(body.created_at)
+    priority, created_at = _stripped(body.priority), _stripped(body.created_at)
     urgency = values.priority(priority, {}) if priority else None
     moment = values.moment(created_at) if created_at else None
     if priority and urgency is None:
@@ -62,26 +62,26 @@ def draft(body: requests.TicketIn) -> TicketDraft:
     return TicketDraft(
         subject=subject,
         description=description,
-        customer_id=_said(body.customer_id),
+        customer_id=_stripped(body.customer_id),
         priority=urgency,
         created_at=moment,
-        external_id=_said(body.external_id),
+        external_id=_stripped(body.external_id),
         source=body.source,
         extra=extra,
         origin="request",
     )
 
 
-def _said(text: str | None) -> str | None:
-    """Return a text without the blanks around it; PostgreSQL takes no NUL."""
+def _stripped(text: str | None) -> str | None:
+    """Return a text without surrounding blanks, or None; NUL is replaced, which PostgreSQL does not accept."""
     return (text or "").replace("\0", "\ufffd").strip() or None
 
 
 def created(outcome: Outcome[Ticket], once: IdempotentRequest | None = None) -> Done:
-    """Return the answer to a ticket that was stored."""
+    """Return the response for a ticket that was stored."""
     if outcome.error is not None or outcome.value is None:
         raise outcome.error or RowError("the ticket was not stored")
-    # Under a key this is the first answer even where a crash came between ticket and answer.
+    # Under an idempotency key this is the first response, even if a crash followed the storing of the ticket.
     by_key = once is not None and once.identity and outcome.value.identity.startswith(f"{once.identity}:")
     status = 201 if outcome.action == Action.CREATED or by_key else 200
     return Done(status, {"ticket_id": outcome.value.ticket_id, "ticket": ticket_record(outcome.value)})
@@ -128,7 +128,7 @@ def _classified(served: ServerState, triage: Triage, ticket_id: str, plan: Class
 
 
 def _value(outcome: "Outcome[Any]", ticket_id: str) -> Any:
-    """Return what an outcome left behind. Raises its error."""
+    """Return the value of an outcome. Raises its error."""
     if outcome.error is not None:
         raise outcome.error
     if outcome.value is None:

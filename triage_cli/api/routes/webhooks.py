@@ -1,4 +1,4 @@
-"""A helpdesk's own webhook becomes a ticket: its signature is checked, its fields mapped, a repeat answered."""
+"""The endpoint for helpdesk webhooks: checks the signature, maps the fields, recognises repeated events."""
 
 import hashlib
 import hmac
@@ -27,7 +27,7 @@ from triage_cli.domain.webhook_signing import signature
 from triage_cli.readers.json_reader import text_of
 
 router = APIRouter(tags=["webhooks"], dependencies=[Depends(json_only)])
-# A signature is good for so many seconds before and after its time.
+# Seconds by which a signature's time may differ from now.
 TOLERANCE = 300.0
 BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
 
@@ -58,7 +58,7 @@ def receive(
     if hook is None:
         raise NotFoundError(f'no webhook "{source[:80]}"', hint="name it under webhooks in the config")
     hook_id = checked(hook, request.headers, body, time.time())
-    # A body alone does not name its event: after another one for the same ticket, it is news and no repeat.
+    # A body alone does not identify its event: the same body after another event of the ticket is no repetition.
     names_event = hook.spec.type == "standard" or hook.spec.timestamp_header is not None
     first = served.gate.hook_ticket(source, hook_id) if names_event else None
     if first is not None:
@@ -75,7 +75,7 @@ def receive(
 
 
 def checked(hook: Hook, headers: Headers, body: bytes, now: float) -> str:
-    """Return what names this event, once its signature is found to be good. Raises `UnauthenticatedError`."""
+    """Return the id of an event with a good signature. Raises `UnauthenticatedError`."""
     if hook.spec.type == "standard":
         event, at, shown = (headers.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature"))
         good = signature(hook.secrets, event, int(at), body).split() if at.isdecimal() and len(at) < 16 else []
@@ -85,7 +85,7 @@ def checked(hook: Hook, headers: Headers, body: bytes, now: float) -> str:
             at = headers.get(hook.spec.timestamp_header, "")
         digests = [hmac.digest(secret, at.encode() + body, hashlib.sha256) for secret in hook.secrets]
         good = [text for digest in digests for text in (digest.hex(), b64encode(digest).decode())]
-    # Each is compared, and all of it, so that the time this takes tells nothing.
+    # All are compared completely, so that the duration reveals nothing.
     matches = [hmac.compare_digest(a.encode(), b.encode()) for a in shown.split() for b in good]
     if not any(matches):
         raise UnauthenticatedError("the signature is missing or wrong", hint="check the secret on both sides")
@@ -106,7 +106,7 @@ def _seconds(at: str) -> float:
 
 
 def mapped(hook: Hook, body: bytes) -> requests.TicketIn:
-    """Return the ticket that an event tells of, by the paths of the configuration."""
+    """Return the ticket of an event, by the paths of the configuration."""
     try:
         event = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -122,7 +122,7 @@ def mapped(hook: Hook, body: bytes) -> requests.TicketIn:
 
 
 def _joined(event: object, field: str, paths: Sequence[str]) -> str | None:
-    """Return the texts at these paths as one, None where there is none. Raises `UsageError` for a part of an id."""
+    """Return the texts at these paths, joined, or None. Raises `UsageError` if a part of an id is missing."""
     texts = {path: text for path in paths if (text := _at(event, path))}
     if field != "external_id" or not texts or len(paths) == 1:
         return "#".join(texts.values()) or None
@@ -135,6 +135,6 @@ def _joined(event: object, field: str, paths: Sequence[str]) -> str | None:
 
 
 def _at(value: Any, path: str) -> str | None:
-    """Return the text at a dotted path, None where nothing stands there."""
+    """Return the text at a dotted path, or None."""
     value = lookup(value, path)
     return None if value is None else text_of(value)
