@@ -1,4 +1,4 @@
-"""Which class stands behind a port: the one place that names stores, classifiers and destinations."""
+"""Creates the objects behind the ports: the only place that names stores, classifiers and destinations."""
 
 from collections.abc import Callable
 from functools import cache
@@ -87,10 +87,10 @@ def parts(
     guarded: bool = False,
     make: bool = False,
 ) -> Services:
-    """Put together what the use cases stand on; `tell` is told what takes long, `warn` what may do harm.
+    """Return what the use cases need. `tell` gets notes about slow steps, `warn` gets warnings.
 
-    `guarded`: webhooks reach no private address, unless their destination allows it. `make`: a database that is not
-    there is made.
+    With `guarded`, webhooks reach no private address unless their destination allows it. With `make`, a missing
+    database is created.
     """
     store = open_store(config, make=make)
     paces: dict[str, RateLimiter] = {}
@@ -114,7 +114,7 @@ def parts(
 
 
 def remote(config: Config, key: str, *, insecure: bool) -> "RemoteTriage":
-    """Return the use cases on the instance that the configuration names; nothing is sent yet."""
+    """Return the use cases on the configured remote instance; nothing is sent yet."""
     from triage_cli.client import RemoteTriage
     from triage_cli.client.http import checked
 

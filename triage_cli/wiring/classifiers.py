@@ -1,4 +1,4 @@
-"""Which class answers for a classifier of the configuration, and what it is fitted, calibrated and bound to."""
+"""Creates the classifiers of the configuration: trained, calibrated and with their cache."""
 
 import json
 import os
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
 
 
 class Caller(NamedTuple):
-    """Who asks, in which run. `paces` holds how fast each provider is asked, by all callers that share it."""
+    """Who asks, and in which run. `paces` holds the rate limiter of each provider, shared by all callers."""
 
     actor: str
     run_id: str
@@ -33,7 +33,7 @@ class Caller(NamedTuple):
 def open_classifier(
     config: Config, store: Store, plan: ClassifyPlan, caller: Caller, tell: Callable[[str], None] | None
 ) -> Classifier:
-    """Open the classifier that a plan names, or the default; the embedded model is fitted here where it is not yet."""
+    """Open the classifier of a plan, or the default one; the embedded model is trained if it is not stored."""
     name = plan.classifier or config.classifier
     spec = config.classifiers.get(name)
     if spec is None:
@@ -93,7 +93,7 @@ def paid_steps(config: Config, spec: ClassifierSpec) -> list[str]:
 
 
 def open_batcher(config: Config, store: Store, name: str, plan: ClassifyPlan, caller: Caller) -> Batcher:
-    """Open the batches of a classifier, of one that is no part of the plan as well: they are to be collected."""
+    """Open the batches of a classifier; it may be outside of the plan, because its batches are to be collected."""
     from triage_cli.classifiers.llm.batch import client
 
     spec = config.classifiers.get(name)
@@ -123,7 +123,7 @@ def wire_of(asked: "AskingClassifier", env: Mapping[str, str]) -> "Wire":
 
 
 def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller) -> "AskingClassifier":
-    """Open a classifier that asks a provider, as it is itself: nothing recalled, nothing calibrated."""
+    """Open a classifier that asks a provider, without cache and calibration."""
     from triage_cli.classifiers.llm import classifier as llm_classifier
     from triage_cli.runtime.rate_limit import RateLimiter
 
@@ -188,21 +188,21 @@ def _local(
 
 
 def suited(version: ModelVersion, config: Config) -> "Model | None":
-    """Return a learned model under the configuration's categories; None where it is for others."""
+    """Return a learned model with the configuration's categories; None if it is for other ones."""
     from triage_cli.classifiers.embedded import weights as fitted
 
     return fitted.suited(fitted.Model.from_bytes(version.weights), config.categories)
 
 
 def of_other_categories(version: ModelVersion) -> str:
-    """Return what is to be said of a learned model that does not suit the categories."""
+    """Return the message about a learned model that is for other categories."""
     return (
         f"learned model version {version.version} is for other categories ({', '.join(json.loads(version.categories))})"
     )
 
 
 def built_in(config: Config, store: Store, tell: Callable[[str], None] | None) -> "Model":
-    """Return the embedded model of the categories alone, fitted where it is not yet."""
+    """Return the embedded model of the categories alone; it is trained and stored if it is missing."""
     from triage_cli.classifiers.embedded import weights as fitted
 
     name = fitted.fingerprint(config.categories)
@@ -214,5 +214,5 @@ def built_in(config: Config, store: Store, tell: Callable[[str], None] | None) -
             tell(f"fitting the embedded model to {len(config.categories)} categories, once")
         weights = fit.fit(config.categories).to_bytes()
         store.keep_model(name, weights, {"categories": len(config.categories)})
-    # Its labels stand in the order of the categories, and may be their former names.
+    # Its labels are in the order of the categories, and may be their former names.
     return fitted.Model.from_bytes(weights)._replace(labels=tuple(c.name for c in config.categories))

@@ -1,4 +1,4 @@
-"""Which class delivers to a destination of the configuration, and what it would send."""
+"""Creates the destinations of the configuration, and shows what they would send."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ NETWORKED = frozenset({"webhook", "http", "mail"})
 
 
 def cut_off(config: Config) -> frozenset[str]:
-    """Name the destinations that wait since the network is switched off: none, unless it is."""
+    """Return the destinations that wait because the network is switched off."""
     return frozenset(name for name, spec in config.destinations.items() if config.offline and spec.type in NETWORKED)
 
 
@@ -78,16 +78,16 @@ def open_destination(config: Config, name: str, *, guarded: bool = False) -> Des
 
 
 def remembering(config: Config) -> frozenset[str]:
-    """Name the destinations whose requests depend on what they were sent before about the same ticket."""
+    """Return the destinations whose requests depend on earlier deliveries of the same ticket."""
     return frozenset(
         name for name, spec in config.destinations.items() if spec.http and (spec.http.keep or spec.http.undo)
     )
 
 
 def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
-    """Raise one `ConfigError` for all mistakes in the templates of destinations, of all or of these.
+    """Raise one `ConfigError` with all mistakes in the templates of destinations, of all or of `names`.
 
-    A configuration is read by every command, and few render anything: so this is a step of its own.
+    This is not done with each command's configuration, because few commands render a template.
     """
     specs = [config.destinations[name] for name in (config.destinations if names is None else names)]
     problems = []
@@ -113,7 +113,7 @@ def _template_mistakes(spec: DestinationSpec) -> Iterator[tuple[str, str]]:
 
 
 def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
-    """Return where a webhook goes, with its secrets from the environment."""
+    """Return the target of a webhook, with its secrets from the environment."""
     from triage_cli.destinations.webhook import Target
     from triage_cli.domain.webhook_signing import secret_of
 
@@ -130,7 +130,7 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: Rout
     """Yield the requests that routing this ticket would make now, as `route --dry-run` prints them."""
     from triage_cli.destinations.payload import line
 
-    names = {old: category.name for category in config.categories for old in category.was}  # a run lets them follow
+    names = {old: category.name for category in config.categories for old in category.was}  # a run renames them first
     stored = store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
     existing = [delivery._replace(category=names.get(delivery.category, delivery.category)) for delivery in stored]
     owed = routing.owed(
@@ -145,26 +145,26 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: Rout
     if owed.superseded or owed.new or dead or routing.status_of(after.values(), ticket.category) != ticket.status:
         ticket = routing.decided(ticket, rule, after.values())
     for delivery in (*due, *dead, *owed.new):
-        parcel = OutgoingDelivery(delivery, ticket, routing.earlier(delivery, existing))
+        outgoing = OutgoingDelivery(delivery, ticket, routing.earlier(delivery, existing))
         spec = config.destinations.get(delivery.destination)
         if spec is not None and spec.http is not None:
             from triage_cli.destinations.http import as_text as request_text
 
-            yield request_text(spec.http, parcel)
+            yield request_text(spec.http, outgoing)
         elif spec is not None and spec.mail is not None:
             from triage_cli.destinations.mail import as_text as mail_text
 
-            yield mail_text(spec.mail, parcel, datetime.now(UTC))
+            yield mail_text(spec.mail, outgoing, datetime.now(UTC))
         elif spec is not None and spec.type == "webhook":
             from triage_cli.destinations.webhook import as_text
 
-            yield as_text(target(spec, os.environ), parcel)
+            yield as_text(target(spec, os.environ), outgoing)
         else:
-            yield line(parcel).decode().rstrip()
+            yield line(outgoing).decode().rstrip()
 
 
 def send_test(config: Config, name: str) -> str:
-    """Send a destination one marked ticket that is stored nowhere, and return in words that it was accepted.
+    """Send a destination one marked ticket that is not stored, and return the acceptance as a message.
 
     Raises what a run would raise, and `DeliveryError` for a refusal.
     """
@@ -181,8 +181,8 @@ def send_test(config: Config, name: str) -> str:
         ids.delivery_id(ticket_id, category, name, 0), ticket_id, None, category, name,
         "doctor", config.routing_hash(), None, "pending", 0, 0.0, None, None, None, at,
     )  # fmt: skip
-    parcel = OutgoingDelivery(delivery, ticket)
-    for outcomes in open_destination(config, name).deliver([[parcel]]):
+    outgoing = OutgoingDelivery(delivery, ticket)
+    for outcomes in open_destination(config, name).deliver([[outgoing]]):
         for outcome in outcomes:
             if outcome.error is not None:
                 raise outcome.error
@@ -193,7 +193,7 @@ def send_test(config: Config, name: str) -> str:
 
 
 def try_destination(config: Config, name: str) -> str:
-    """Look whether a destination can be used, without sending anything, and return what it is in words.
+    """Check a destination without sending anything, and return its description.
 
     Raises what a run would raise.
     """

@@ -1,4 +1,4 @@
-"""What is asked about classifiers themselves: do they answer, at what cost, how well, and what did they learn."""
+"""Checks and figures of classifiers: a test question, a cost estimate, evaluation, training, calibrations."""
 
 import json
 import os
@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
 
 
 def try_classifier(config: Config, name: str, actor: str, command_line: str) -> str:
-    """Ask a classifier one tiny question and return what it answered in words; what may cost is a run of its own.
+    """Ask a classifier one short question and return its answer as a message; if it may cost money, in a run.
 
     Raises what a run would raise.
     """
@@ -45,7 +45,7 @@ def try_classifier(config: Config, name: str, actor: str, command_line: str) -> 
 
 
 def asks_provider(config: Config, name: str) -> bool:
-    """Tell whether a classifier, or a step of it, asks a provider."""
+    """Return whether a classifier, or one of its steps, asks a provider."""
     return bool(paid_steps(config, config.classifiers[name]))
 
 
@@ -70,9 +70,9 @@ def _tried(config: Config, store: Store, name: str, budget: Budget) -> str:
 
 
 class Estimate(NamedTuple):
-    """What a classification would take: tickets, tokens and USD as expected, USD at worst, and the first prompt.
+    """The estimated tickets, tokens and USD of a classification, its worst case in USD, and the first prompt.
 
-    USD are None without a price; the worst case is what is set aside, for one call a ticket.
+    USD are None without a price; the worst case is what is set aside, for one call per ticket.
     """
 
     tickets: int
@@ -83,7 +83,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> Estimate:
-    """Estimate what asking about tickets would take, without asking; of a cascade, its first step that costs."""
+    """Estimate tokens and cost of classifying tickets, without a call; for a cascade, of its first paid step."""
     spec = config.classifiers[plan.classifier or config.classifier]
     steps = [config.classifiers[step] for step in spec.steps] if spec.type == "cascade" else [spec]
     paid = next((step for step in steps if step.type != "local"), None)
@@ -110,7 +110,7 @@ def estimate(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> E
 
 
 def learning(config: Config, actor: str, command_line: str, tell: Callable[[str], None]) -> "Learning":
-    """Put together what learning and the search for suspect labels stand on."""
+    """Return the training use cases."""
     from triage_cli.classifiers.embedded.fit import Trainer
     from triage_cli.service.learning.train import Learning
 
@@ -121,7 +121,7 @@ def learning(config: Config, actor: str, command_line: str, tell: Callable[[str]
 
 
 def evaluating(config: Config, actor: str, command_line: str, tell: Callable[[str], None]) -> "Evaluating":
-    """Put together what an evaluation stands on."""
+    """Return the evaluation use cases."""
     from triage_cli.service.learning.evaluate import Evaluating
 
     store = open_store(config)
@@ -143,7 +143,7 @@ def evaluating(config: Config, actor: str, command_line: str, tell: Callable[[st
 
 
 def learned_version(config: Config) -> tuple[str, bool] | None:
-    """Return what is to be said of the learned model, and whether it is in use; None where there is none."""
+    """Return the description of the learned model, and whether it is in use; None if there is none."""
     store = open_store(config)
     version = open_shelf(store).active()
     if version is None:
@@ -155,7 +155,7 @@ def learned_version(config: Config) -> tuple[str, bool] | None:
 
 
 def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:
-    """Yield each configured classifier's newest calibration, and whether it still holds."""
+    """Yield each configured classifier's newest calibration, and whether it holds."""
     store = open_store(config)
     newest: dict[str, Calibration] = {}
     for calibration in open_shelf(store).calibrations():

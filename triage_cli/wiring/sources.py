@@ -1,4 +1,4 @@
-"""Which class reads a source of the configuration."""
+"""Creates the sources of the configuration."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,7 @@ from triage_cli.runtime.network import Network
 
 
 def check_source(config: Config, name: str) -> None:
-    """Raise where a source is not there, or needs the network and that is switched off."""
+    """Raise if a source does not exist, or needs the network while it is switched off."""
     spec = config.sources.get(name)
     if spec is None:
         from triage_cli.config.validators import suggestion
@@ -25,7 +25,7 @@ def check_source(config: Config, name: str) -> None:
 
 
 def open_source(config: Config, name: str, tell: Callable[[str], None]) -> Source:
-    """Open a source by its configuration; `tell` is told what is odd about what it hands over."""
+    """Open a source by its configuration; `tell` gets its warnings."""
     check_source(config, name)
     spec = config.sources[name]
     if spec.type == "command":
@@ -66,7 +66,7 @@ def _mailbox(config: Config, spec: SourceSpec, server: ImapSpec) -> Source:
 
 
 def check_source_templates(config: Config, names: Iterable[str] | None = None) -> None:
-    """Raise one `ConfigError` for all mistakes in the templates of sources, of all or of these."""
+    """Raise one `ConfigError` with all mistakes in the templates of sources, of all or of `names`."""
     if problems := tuple(_mistakes(config, config.sources if names is None else names)):
         count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
         raise ConfigError(f"{config.path or 'the configuration'} has {count}", problems=problems)

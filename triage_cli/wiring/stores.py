@@ -1,4 +1,4 @@
-"""Which database stands behind the store: a file or a PostgreSQL server; and what else stands in it."""
+"""Creates the store of the configuration, a file or a PostgreSQL server, and what is stored beside the tickets."""
 
 import os
 import shlex
@@ -33,11 +33,11 @@ SHORTEST_KEY = 16
 
 
 def open_store(config: Config, *, make: bool = False) -> "SqliteStore | PostgresStore":
-    """Open the database that the configuration names: a file, or a PostgreSQL server's.
+    """Open the configured database: a file, or a PostgreSQL server's.
 
-    One that is not there is made only with `make`; else it reads as empty, and writing raises `NoDatabaseError`.
+    A missing one is created only with `make`; else it reads as empty, and writing raises `NoDatabaseError`.
     """
-    if not config.database:  # as where a remote is configured, and this command does without
+    if not config.database:  # e.g. a remote is configured
         raise no_home()
     key = audit_key(os.environ)
     if not is_postgres(config.database):
@@ -47,14 +47,14 @@ def open_store(config: Config, *, make: bool = False) -> "SqliteStore | Postgres
 
 
 def empty_database(config: Config, folder: str) -> Config:
-    """Return the configuration over a new database in a folder."""
+    """Return the configuration with a new database in a folder."""
     config = config._replace(database=str(Path(folder, "triage.db")))
-    open_store(config, make=True).renew(Lease(""))  # changes nothing, but builds it
+    open_store(config, make=True).renew(Lease(""))  # changes nothing, but creates the database
     return config
 
 
 def audit_key(env: Mapping[str, str]) -> bytes | None:
-    """Return the key of the audit log's hashes. Raises `ConfigError` for one that could be guessed."""
+    """Return the key of the audit log's hashes. Raises `ConfigError` if it is too short."""
     key = env.get("TRIAGE_AUDIT_KEY", "").encode("utf-8", "surrogateescape")
     if key and len(key) < SHORTEST_KEY:
         raise ConfigError(
@@ -74,7 +74,7 @@ def _postgres(url: str, key: bytes | None, network: Network, *, make: bool) -> "
 
 
 def verify(config: Config, heads: Mapping[str, str]) -> Head:
-    """Prove the audit log and return its head. Raises `CheckError` for the first thing that does not hold.
+    """Verify the audit log and return its head. Raises `CheckError` for the first contradiction.
 
     `heads` maps the hashes of heads that must be in it to where they were kept.
     """
@@ -93,7 +93,7 @@ def verify(config: Config, heads: Mapping[str, str]) -> Head:
 
 
 def restorable(config: Config, file: Path) -> str:
-    """Return the path of the database that a backup is to replace. Raises `UsageError` on a server."""
+    """Return the path of the database that a backup is to replace. Raises `UsageError` for a server."""
     if is_postgres(config.database):
         shown = without_password(config.database)
         raise UsageError(
@@ -105,9 +105,9 @@ def restorable(config: Config, file: Path) -> str:
 
 
 def restore(config: Config, file: Path, actor: str) -> "tuple[Head, Replaced, str]":
-    """Put a backup in the place of the database; return the new head, what it replaced, and doubts about its log.
+    """Replace the database by a backup; return the new head, what it replaced, and doubts about its log.
 
-    Raises `StoreError` for a file that is no backup, `UnavailableError` while a run is at work.
+    Raises `StoreError` if the file is no backup, `UnavailableError` while a run is in progress.
     """
     from triage_cli.stores.sqlite.restore import restoring
 
@@ -115,15 +115,15 @@ def restore(config: Config, file: Path, actor: str) -> "tuple[Head, Replaced, st
     key = audit_key(os.environ)
     with restoring(restorable(config, file), file, key) as at_work:
         try:
-            prove(at_work.trail(), key, {GENESIS: "of an empty log"})  # its own head may be left out
-        except CheckError as error:  # told, and no reason to leave somebody without a database
+            prove(at_work.trail(), key, {GENESIS: "of an empty log"})  # its own head is not required
+        except CheckError as error:  # reported; the backup is restored all the same
             doubts = error.message
         head, replaced = at_work.carry_out(actor, ids.now())
     return head, replaced, doubts
 
 
 def path_of(config: Config) -> str:
-    """Return the path of the database. Raises `UsageError` where it has none."""
+    """Return the path of the database. Raises `UsageError` if it is not a file."""
     if not config.database:
         raise no_home()
     if is_postgres(config.database):
@@ -134,12 +134,12 @@ def path_of(config: Config) -> str:
 
 
 def is_empty(config: Config) -> bool:
-    """Tell whether there is no ticket yet."""
+    """Return whether the database has no tickets."""
     return not any(True for _ in open_store(config).find(Selection(limit=1)))
 
 
 def copy_to(config: Config, url: str) -> "Copied":
-    """Move the database, which must be a file, to PostgreSQL."""
+    """Copy the database, which must be a file, to PostgreSQL."""
     source = open_store(config)
     if not isinstance(source, SqliteStore):
         raise UsageError("the database is on a server already", hint="pg_dump and pg_restore move it")
@@ -152,28 +152,28 @@ def copy_to(config: Config, url: str) -> "Copied":
 
 
 def _tables(store: Store) -> Tables:
-    """Return a store as the tables that other parts stand beside; each of ours is."""
+    """Return the tables of a store, beside which the other parts are stored."""
     if not isinstance(store, Tables):
         raise TypeError(f"{type(store).__name__} has no tables")
     return store
 
 
 def open_gate(store: Store) -> ApiAccessStore:
-    """Return the gate of the HTTP API beside a store."""
+    """Return the API's keys and limits that are stored beside the tickets."""
     from triage_cli.stores.api_access import StoreGate
 
     return StoreGate(_tables(store).database)
 
 
 def open_shelf(store: Store) -> ModelRegistry:
-    """Return what was learned, beside a store."""
+    """Return the model registry that is stored beside the tickets."""
     from triage_cli.stores.model_registry import SqlModelRegistry
 
     return SqlModelRegistry(_tables(store))
 
 
 def category_check(config: Config, store: Store, warn: Callable[[str], None]) -> Callable[[], CategoryCheck]:
-    """Return what makes the check of a run's categories against those the store was classified by last."""
+    """Return a function that makes the check of a run's categories against the last ones in the store."""
     from triage_cli.stores.category_memory import CategoryMemory
 
     memory = CategoryMemory(_tables(store).database)
@@ -183,5 +183,5 @@ def category_check(config: Config, store: Store, warn: Callable[[str], None]) ->
 
 
 def known(config: Config, store: Store) -> Config:
-    """Return the configuration with categories that know their first names in this store."""
+    """Return the configuration with categories that have their first names in this store."""
     return config._replace(categories=category_renames.rooted(config.categories, store.renames()))
