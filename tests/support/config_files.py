@@ -213,4 +213,64 @@ MISTAKES: list[tuple[str | bytes, str]] = [
         'webhooks: {d: {type: hmac, secret_env: S, fields: {subject: a}, header: X-Y, timestamp_header: "X\\tT"}}',
         "1: webhooks.d.timestamp_header: must be the name of an HTTP header",
     ),
+    ("webhooks: {d: {preset: slak, secret_env: S}}", '1: webhooks.d.preset: "slak" is none of front, github'),
+    ("webhooks: {d: {preset: slack, secret_env: S}}", "1: webhooks.d: fields is missing"),
+    ("webhooks: {d: {preset: slack, fields: {subject: a}}}", "1: webhooks.d: secret_env is missing"),
+    (
+        "webhooks: {d: {preset: github, secret: s3cr3t, secret_env: S, fields: {subject: a}}}",
+        "1: webhooks.d.secret: secrets do not belong into this file; put it into the environment and name",
+    ),
+    ("webhooks: {d: {type: token, secret_env: S, fields: {subject: a}}}", "1: webhooks.d: header is missing"),
+    (
+        "webhooks:\n  d: {type: token, secret_env: S, fields: {subject: a}, header: X,\n      algorithm: sha1}",
+        '3: webhooks.d.algorithm: means nothing to type "token" (only to hmac); remove it',
+    ),
+    (
+        "webhooks: {d: {type: standard, header: X, secret_env: S, fields: {subject: a}}}",
+        '1: webhooks.d.header: means nothing to type "standard" (only to hmac or token); remove it',
+    ),
+    (
+        "webhooks: {d: {type: hmac, header: X, algorithm: md5, secret_env: S, fields: {subject: a}}}",
+        '1: webhooks.d.algorithm: "md5" is none of sha1 or sha256',
+    ),
+    (
+        "webhooks: {d: {type: hmac, header: X, encoding: hexa, secret_env: S, fields: {subject: a}}}",
+        '1: webhooks.d.encoding: "hexa" is none of hex or base64; did you mean "hex"?',
+    ),
+    (
+        "webhooks:\n  d: {type: hmac, header: X, secret_env: S, fields: {subject: a},\n      base: 'v0:{body}:{time}'}",
+        "3: webhooks.d.base: takes no braces but {timestamp} and {body}",
+    ),
+    (
+        "webhooks: {d: {type: hmac, header: X, secret_env: S, fields: {subject: a}, base: 'v0:{timestamp}'}}",
+        "1: webhooks.d.base: needs {body} once: what is not signed proves nothing",
+    ),
+    (
+        "webhooks: {d: {type: hmac, header: X, secret_env: S, fields: {subject: a}, base: '{timestamp}.{body}'}}",
+        "1: webhooks.d.base: {timestamp} needs timestamp_header or timestamp_in",
+    ),
+    (
+        "webhooks: {d: {type: hmac, header: X, secret_env: S, fields: {subject: a}, base: '{body}', timestamp_in: t}}",
+        "1: webhooks.d.base: needs {timestamp}: a time that is not signed proves nothing",
+    ),
+    (
+        "webhooks: {d: {preset: slack, secret_env: S, fields: {subject: a}, timestamp_in: t}}",
+        "1: webhooks.d.timestamp_in: timestamp_header is given too; the time stands in one place",
+    ),
+    (
+        "webhooks: {d: {type: hmac, header: X, secret_env: S, fields: {subject: a}, timestamp_in: t=}}",
+        "1: webhooks.d.timestamp_in: must be the name before the = in the header, such as t",
+    ),
+    (
+        "webhooks: {d: {type: hmac, header: X, secret_env: S, fields: {subject: a}, prefix: 'v0, '}}",
+        "1: webhooks.d.prefix: blanks and commas stand between signatures, and in none of them",
+    ),
+    (
+        "webhooks:\n  d: {preset: github, secret_env: S, fields: {subject: a},\n      when: {action: [opened, true]}}",
+        "3: webhooks.d.when.action[1]: is a yes or no to YAML; quote it",
+    ),
+    (
+        "webhooks: {d: {preset: github, secret_env: S, fields: {subject: a}, when: opened}}",
+        "1: webhooks.d.when: must be a mapping (key: value), not text",
+    ),
 ]

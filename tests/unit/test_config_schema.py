@@ -13,7 +13,8 @@ BEYOND = (
     "no classifier", "no category", "no destination", "is a cascade", "stands twice", '"local" stands',
     "is a category still", "is a former name", "is the category of", "has a route already", "another rule is named",
     "holds U+", "holds a character that is no text", "api_key_env is missing", "a.path: ", "is not a valid URL",
-    "database: holds a password", "needs both user_env and password_env",
+    "database: holds a password", "needs both user_env and password_env", "needs timestamp_header or timestamp_in",
+    "a time that is not signed", "timestamp_header is given too", "blanks and commas stand",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, NamedTuple
 from weakref import WeakSet
 
 from fastapi import Depends, Request
+from starlette.datastructures import Headers
 
 from triage_cli.api.background import Worker
 from triage_cli.api.metrics import Metrics
@@ -40,6 +41,9 @@ class Caller(NamedTuple):
     key_id: str
     name: str
     role: str
+
+
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 
 
 class Hook(NamedTuple):
@@ -113,10 +117,23 @@ async def _triage(request: Request) -> LocalTriage:
 
 async def json_only(request: Request) -> None:
     """Refuse a body that is no JSON."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    _refuse_others(request, JSON)
+
+
+async def json_or_form(request: Request) -> None:
+    """Refuse a body that is neither JSON nor a form."""
+    _refuse_others(request, JSON, FORM)
+
+
+def media_type(headers: Headers) -> str:
+    """Return the type of a body without its parameters."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _refuse_others(request: Request, *accepted: str) -> None:
     has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
-    if has_body and media_type != "application/json":
-        raise MediaTypeError(f'a body of type "{media_type}" is not read here', hint="send application/json")
+    if has_body and (given := media_type(request.headers)) not in accepted:
+        raise MediaTypeError(f'a body of type "{given}" is not read here', hint=f"send {' or '.join(accepted)}")
 
 
 # The types of the endpoints' parameters.

@@ -71,7 +71,13 @@ def hooks(config: Config, env: Mapping[str, str]) -> dict[str, Hook]:
             problem = f'webhook "{spec.name}" needs the secret in {missing[0]}, which is not set'
             raise ConfigError(problem, hint=f"export {missing[0]}")
     return {
-        name: Hook(spec, tuple(secret_of(env[variable]) for variable in spec.secret_env))
+        name: Hook(
+            spec,
+            tuple(
+                secret_of(env[variable]) if spec.type == "standard" else env[variable].encode()
+                for variable in spec.secret_env
+            ),
+        )
         for name, spec in config.webhooks.items()
     }
 

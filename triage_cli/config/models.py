@@ -182,19 +182,36 @@ class DestinationSpec(NamedTuple):
 
 
 class HookSpec(NamedTuple):
-    """A helpdesk's own webhook as configured: how it is signed, and where in its JSON a ticket's fields stand.
+    """A sender's webhook as configured: how it is signed, which events count, where in them a ticket's fields stand.
 
-    `header` holds the signature of type `hmac`; with `timestamp_header` the time before the body is signed too. The
-    values of several paths become one field, joined with `#`.
+    Type `standard` is Standard Webhooks with headers that begin with `header_prefix`. `header` holds the signature of
+    type `hmac`, over `base` (null: the body, after the time where there is one), or the secret itself of type `token`.
+    The time stands in `timestamp_header`, or in the signature's header as the item `timestamp_in`. An encoding that is
+    null is either. An event counts whose values at all paths of `when` are among those listed. The values of several
+    paths of a field are joined with `#`.
     """
 
     name: str
-    type: str  # standard | hmac
+    type: str  # standard | hmac | token
+    preset: str | None = None
     secret_env: tuple[str, ...] = ()
+    header_prefix: str = "webhook"
     header: str | None = None
+    algorithm: Literal["sha1", "sha256"] = "sha256"
+    encoding: Literal["hex", "base64"] | None = None
+    prefix: str | None = None
+    base: str | None = None
     timestamp_header: str | None = None
+    timestamp_in: str | None = None
+    challenge_header: str | None = None
+    when: Mapping[str, tuple[str, ...]] = {}
     fields: Mapping[str, tuple[str, ...]] = {}
     on_create: tuple[str, ...] = ()
+
+    @property
+    def timed(self) -> bool:
+        """Tell whether a time is signed with each event."""
+        return self.type == "standard" or bool(self.timestamp_header or self.timestamp_in)
 
 
 class Config(NamedTuple):

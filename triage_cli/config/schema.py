@@ -1,6 +1,5 @@
 """The keys of config.yaml: what each takes, and how the sections refer to each other."""
 
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -13,7 +12,6 @@ from triage_cli.config.models import (
     WIRES,
     ClassifierSpec,
     DestinationSpec,
-    HookSpec,
     Price,
 )
 from triage_cli.config.routes import Routes, later, routes_schema
@@ -22,7 +20,6 @@ from triage_cli.config.validators import (
     Field,
     database,
     former,
-    header,
     label,
     named,
     number,
@@ -37,7 +34,8 @@ from triage_cli.config.validators import (
     url,
     variable,
 )
-from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
+from triage_cli.config.webhooks import read_webhooks
+from triage_cli.config.yaml_document import ConfigNode
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.tickets import Category
 
@@ -46,7 +44,6 @@ MODELS = ("decision", "openai", "anthropic")
 COUNT = number(1, 1_000_000_000, whole=True)
 SHARE = number(0, 1)
 MONEY = number(0, 1_000_000)
-HOOK_NAME = "[A-Za-z0-9._-]+"
 
 
 class Sections(NamedTuple):
@@ -169,25 +166,6 @@ def _check_steps(place: ConfigNode, classifiers: Mapping[str, ClassifierSpec]) -
             earlier.add(step.value)
 
 
-@accepts(lambda: named_schema(record_schema(WEBHOOK), [{"pattern": f"^{HOOK_NAME}$"}]))
-def _webhooks(place: ConfigNode) -> dict[str, HookSpec]:
-    found = {}
-    for name, inner in named(place).items():
-        if not re.fullmatch(HOOK_NAME, name):
-            inner.wrong("the name stands in a URL: use letters, digits, dots, - and _")
-        values = record(inner, WEBHOOK, f"webhooks.{name}", instead="secret_env")
-        found[name] = HookSpec(name, **{"type": "", **values})
-    return found
-
-
-@accepts(lambda: {**record_schema(FIELDS), "anyOf": [{"required": ["subject"]}, {"required": ["description"]}]})
-def _fields(place: ConfigNode) -> dict[str, tuple[str, ...]]:
-    values = record(place, FIELDS, place.path)
-    if not {"subject", "description"} & values.keys():
-        raise ConfigValueError("needs subject or description: a ticket without text is none")
-    return values
-
-
 @accepts(lambda: record_schema(SERVER))
 def _server(place: ConfigNode) -> dict[str, Any]:
     return record(place, SERVER, "server")
@@ -234,18 +212,6 @@ CLASSIFIER: Mapping[str, Field] = {
     "audit_rate": Field(SHARE, ("cascade",)),
     "hysteresis": Field(SHARE),
 }
-WEBHOOK: Mapping[str, Field] = {
-    "type": Field(one_of("standard", "hmac"), needed=True),
-    "secret_env": Field(several(variable, least=1), needed=True),
-    "header": Field(header, ("hmac",), needed=True),
-    "timestamp_header": Field(optional(header), ("hmac",)),
-    "fields": Field(_fields, needed=True),
-    "on_create": Field(several(one_of("classify", "route"))),
-}
-FIELDS: Mapping[str, Field] = {
-    field: Field(several(text, least=1, most=10))
-    for field in ("subject", "description", "customer_id", "priority", "created_at", "external_id")
-}
 SERVER: Mapping[str, Field] = {"requests_per_minute": Field(optional(COUNT))}
 BUDGET: Mapping[str, Field] = {"per_day": Field(optional(MONEY))}
 TOP: Mapping[str, Field] = {
@@ -257,7 +223,7 @@ TOP: Mapping[str, Field] = {
     "destinations": Field(read_destinations),
     "routes": Field(later(routes_schema)),
     "server": Field(_server),
-    "webhooks": Field(_webhooks),
+    "webhooks": Field(read_webhooks),
     "sources": Field(read_sources),
     "remote": Field(url),
     "offline": Field(truth),

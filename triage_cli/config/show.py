@@ -6,8 +6,9 @@ from typing import Any
 from triage_cli.config.destinations import DESTINATION
 from triage_cli.config.http_destination import COMMON
 from triage_cli.config.models import ClassifierSpec, Config, DestinationSpec, HookSpec, Price, without_password
-from triage_cli.config.schema import CATEGORY, CLASSIFIER, WEBHOOK
+from triage_cli.config.schema import CATEGORY, CLASSIFIER
 from triage_cli.config.validators import Field
+from triage_cli.config.webhooks import WEBHOOK
 from triage_cli.domain.tickets import Category
 
 

@@ -1,35 +1,32 @@
 """The endpoint for helpdesk webhooks: checks the signature, maps the fields, recognises repeated events."""
 
-import hashlib
-import hmac
 import json
 import time
-from base64 import b64encode
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import Hook, ServedHere, json_only
+from triage_cli.api.dependencies import FORM, JSON, Hook, ServedHere, json_or_form, media_type
 from triage_cli.api.idempotency import Done, reply
 from triage_cli.api.routes.tickets import created, draft
 from triage_cli.api.schemas import requests, responses
-from triage_cli.domain.errors import NotFoundError, UnauthenticatedError, UsageError
+from triage_cli.api.signature_check import checked
+from triage_cli.config import HookSpec
+from triage_cli.domain.errors import NotFoundError, UsageError
 from triage_cli.domain.paths import joined_id, lookup
 from triage_cli.domain.runs import Action
 from triage_cli.domain.serialization import ticket_record
 from triage_cli.domain.tickets import Selection
-from triage_cli.domain.webhook_signing import signature
 from triage_cli.readers.json_reader import text_of
 
-router = APIRouter(tags=["webhooks"], dependencies=[Depends(json_only)])
-# Seconds by which a signature's time may differ from now.
-TOLERANCE = 300.0
-BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
+router = APIRouter(tags=["webhooks"], dependencies=[Depends(json_or_form)])
+EVENT = {"schema": {"type": "object"}}
+BODY = {"requestBody": {"required": True, "content": {JSON: EVENT, FORM: EVENT}}}
 
 
 async def _body(request: Request) -> bytes:
@@ -40,7 +37,7 @@ async def _body(request: Request) -> bytes:
     "/webhooks/{source}",
     status_code=201,
     response_model=responses.Created,
-    responses={200: {"model": responses.Created}},
+    responses={200: {"model": responses.Created | responses.Challenge}, 202: {"model": responses.Ignored}},
     openapi_extra=BODY,
 )
 def receive(
@@ -51,20 +48,26 @@ def receive(
 ) -> Response:
     """Take a helpdesk's event, as `webhooks` in the configuration says: 201, or 200 for a ticket that is known.
 
-    An event that comes again is answered with the ticket of the first time, and changes nothing. 401: the signature is
-    missing, wrong, or too old.
+    An event that comes again is answered with the ticket of the first time, and changes nothing. A challenge is
+    answered with it. 202: the configuration leaves such events out; nothing is stored. 401: the signature is missing,
+    wrong, or too old.
     """
     hook = served.hooks.get(source)
     if hook is None:
         raise NotFoundError(f'no webhook "{source[:80]}"', hint="name it under webhooks in the config")
     hook_id = checked(hook, request.headers, body, time.time())
+    event = parsed(request.headers, body)
+    if (challenge := _challenge(hook.spec, request.headers, event)) is not None:
+        return reply(Done(200, {"challenge": challenge}))
+    if not all(_at(event, path) in values for path, values in hook.spec.when.items()):
+        return reply(Done(202, {"ignored": True}))
     # A body alone does not identify its event: the same body after another event of the ticket is no repetition.
-    names_event = hook.spec.type == "standard" or hook.spec.timestamp_header is not None
+    names_event = hook.spec.timed
     first = served.gate.hook_ticket(source, hook_id) if names_event else None
     if first is not None:
         (ticket,) = served.parts.store.find(Selection(ids=(first,)))
         return reply(Done(200, {"ticket_id": first, "ticket": ticket_record(ticket)}))
-    outcome = served.together.create(draft(mapped(hook, body)), f"webhook:{source}", f"hook:{source}:{hook_id}")
+    outcome = served.together.create(draft(mapped(hook, event)), f"webhook:{source}", f"hook:{source}:{hook_id}")
     done = created(outcome)
     if names_event and outcome.value:
         served.gate.note_hook(source, hook_id, outcome.value.ticket_id)
@@ -74,43 +77,29 @@ def receive(
     return reply(done)
 
 
-def checked(hook: Hook, headers: Headers, body: bytes, now: float) -> str:
-    """Return the id of an event with a good signature. Raises `UnauthenticatedError`."""
-    if hook.spec.type == "standard":
-        event, at, shown = (headers.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature"))
-        good = signature(hook.secrets, event, int(at), body).split() if at.isdecimal() and len(at) < 16 else []
-    else:
-        event, at, shown = "", "", headers.get(hook.spec.header or "", "").removeprefix("sha256=")
-        if hook.spec.timestamp_header:
-            at = headers.get(hook.spec.timestamp_header, "")
-        digests = [hmac.digest(secret, at.encode() + body, hashlib.sha256) for secret in hook.secrets]
-        good = [text for digest in digests for text in (digest.hex(), b64encode(digest).decode())]
-    # All are compared completely, so that the duration reveals nothing.
-    matches = [hmac.compare_digest(a.encode(), b.encode()) for a in shown.split() for b in good]
-    if not any(matches):
-        raise UnauthenticatedError("the signature is missing or wrong", hint="check the secret on both sides")
-    if (hook.spec.type == "standard" or hook.spec.timestamp_header) and abs(_seconds(at) - now) > TOLERANCE:
-        raise UnauthenticatedError("the signature is too old, or from the future", hint="check the clocks")
-    return event or hashlib.sha256(at.encode() + b"\n" + body).hexdigest()
+def parsed(headers: Headers, body: bytes) -> Any:
+    """Return an event of JSON or of a form, whose item `payload` is the event as JSON where there is one.
 
-
-def _seconds(at: str) -> float:
-    """Return a time as seconds since 1970: seconds, milliseconds or ISO 8601; 0 for anything else."""
-    if at.isdecimal() and len(at) < 16:
-        return int(at) / 1000 if len(at) > 11 else int(at)
+    Raises `UsageError` for anything else.
+    """
+    is_form = media_type(headers) == FORM
     try:
-        found = datetime.fromisoformat(at)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return 0.0
-
-
-def mapped(hook: Hook, body: bytes) -> requests.TicketIn:
-    """Return the ticket of an event, by the paths of the configuration."""
-    try:
-        event = json.loads(body)
+        form = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000)) if is_form else {}
+        return form if is_form and "payload" not in form else json.loads(form.get("payload", body))
     except (ValueError, RecursionError) as error:
-        raise UsageError("the body is no JSON", hint="send the event as application/json") from error
+        what = "form" if is_form else "JSON"
+        raise UsageError(f"the body is no {what}", hint=f"send the event as {JSON}") from error
+
+
+def _challenge(spec: HookSpec, headers: Headers, event: object) -> str | None:
+    """Return what a sender asks to be sent back before it uses this address."""
+    if spec.challenge_header and (challenge := headers.get(spec.challenge_header)):
+        return challenge
+    return _at(event, "challenge") if _at(event, "type") == "url_verification" else None
+
+
+def mapped(hook: Hook, event: object) -> requests.TicketIn:
+    """Return the ticket of an event, by the paths of the configuration."""
     fields: dict[str, Any] = {field: _joined(event, field, paths) for field, paths in hook.spec.fields.items()}
     try:
         return requests.TicketIn(**{k: v for k, v in fields.items() if v is not None}, source=hook.spec.name)

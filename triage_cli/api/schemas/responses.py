@@ -69,6 +69,22 @@ class Created(BaseModel):
     ticket: Ticket
 
 
+class Challenge(BaseModel):
+    """What a sender of webhooks asked to be sent back."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"challenge": "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmd"}]})
+
+    challenge: str
+
+
+class Ignored(BaseModel):
+    """An event that the configuration leaves out; nothing was stored."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ignored": True}]})
+
+    ignored: bool
+
+
 class Classified(BaseModel):
     """The answer just given, or the one that holds where nobody need be asked (`asked` false)."""
 

@@ -1,0 +1,271 @@
+"""Webhooks of known senders: each preset takes what its vendor's recipe signs, and nothing else."""
+
+import hashlib
+import hmac
+import json
+import shutil
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+from starlette.datastructures import Headers
+
+from tests.support.api_server import Running, serving
+from tests.support.commands import rows
+from triage_cli.api.dependencies import Hook
+from triage_cli.api.signature_check import checked
+from triage_cli.config.presets import load_preset, preset_names
+from triage_cli.config.webhooks import PRESETS
+from triage_cli.domain.errors import UnauthenticatedError
+from triage_cli.domain.webhook_signing import secret_of
+
+SHARED = "It's a Secret to Everybody"
+WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+SECRETS = {"stripe": WHSEC, "svix": WHSEC}
+FIELDS = "fields: {subject: title, external_id: id}"
+CONFIG = "\n".join(
+    [
+        "webhooks:",
+        *(f"  {name}: {{preset: {name}, secret_env: S_{name}, {FIELDS}}}" for name in preset_names(PRESETS)),
+        f"  desk: {{type: token, secret_env: [NEW, OLD], header: Authorization, prefix: 'Bearer ', {FIELDS}}}",
+        "  own: {preset: slack, secret_env: NEW, header: X-Sign, prefix: 'v9=', base: 'v9|{timestamp}|{body}',",
+        f"    {FIELDS}}}",
+        f"  some: {{preset: github, secret_env: NEW, when: {{action: [opened, edited], public: 'true'}}, {FIELDS}}}",
+    ]
+)
+ENV = {f"S_{name}": SECRETS.get(name, SHARED) for name in preset_names(PRESETS)} | {"NEW": "näw token", "OLD": "old"}
+
+
+def digest(message: bytes, algorithm: str = "sha256", secret: str = SHARED) -> bytes:
+    return hmac.new(secret.encode(), message, getattr(hashlib, algorithm)).digest()
+
+
+def base64(data: bytes) -> str:
+    return b64encode(data).decode()
+
+
+def zendesk(body: bytes, at: float) -> dict[str, str]:
+    said = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    name = "X-Zendesk-Webhook-Signature"
+    return {name: base64(digest(said.encode() + body)), f"{name}-Timestamp": said}
+
+
+def svix(body: bytes, at: float) -> dict[str, str]:
+    key = b64decode(WHSEC.removeprefix("whsec_"))
+    signed = hmac.new(key, f"msg_{body[:9].hex()}.{at:.0f}.".encode() + body, hashlib.sha256).digest()
+    shown = f"v1,bm9ldHU= v1,{base64(signed)}"
+    return {"svix-id": f"msg_{body[:9].hex()}", "svix-timestamp": f"{at:.0f}", "svix-signature": shown}
+
+
+def stripe(body: bytes, at: float) -> dict[str, str]:
+    signed = digest(f"{at:.0f}.".encode() + body, secret=WHSEC).hex()
+    return {"Stripe-Signature": f"t={at:.0f},v1={'0' * 64},v1={signed},v0={'0' * 64}"}
+
+
+# How each vendor's page says that it signs, written without what the program does.
+RECIPES: Mapping[str, Callable[[bytes, float], dict[str, str]]] = {
+    "slack": lambda body, at: {
+        "X-Slack-Request-Timestamp": f"{at:.0f}",
+        "X-Slack-Signature": "v0=" + digest(b"v0:%d:%s" % (round(at), body)).hex(),
+    },
+    "stripe": stripe,
+    "github": lambda body, _: {"X-Hub-Signature-256": "sha256=" + digest(body).hex()},
+    "zendesk": zendesk,
+    "intercom": lambda body, _: {"X-Hub-Signature": "sha1=" + digest(body, "sha1").hex()},
+    "svix": svix,
+    "shopify": lambda body, _: {"X-Shopify-Hmac-SHA256": base64(digest(body))},
+    "jira": lambda body, _: {"X-Hub-Signature": "sha256=" + digest(body).hex()},
+    "linear": lambda body, _: {"Linear-Signature": digest(body).hex()},
+    "pagerduty": lambda body, _: {"X-PagerDuty-Signature": f"v1={'0' * 64},v1={digest(body).hex()}"},
+    "helpscout": lambda body, _: {"X-HelpScout-Signature": base64(digest(body, "sha1"))},
+    "front": lambda body, at: {
+        "X-Front-Request-Timestamp": f"{at * 1000:.0f}",
+        "X-Front-Signature": base64(digest(f"{at * 1000:.0f}:".encode() + body)),
+    },
+}
+TIMED = ("front", "slack", "stripe", "svix", "zendesk")
+SLACK_BODY = (
+    b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V"
+    b"&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text="
+    b"&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN"
+    b"&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"
+)
+# The examples on the vendors' own pages: sender, secret, body, time, headers.
+DOCUMENTED = [
+    (
+        "slack", "8f742231b10e8888abcd99yyyzzz85a5", SLACK_BODY, 1531420618,
+        {
+            "X-Slack-Request-Timestamp": "1531420618",
+            "X-Slack-Signature": "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
+        },
+    ),
+    (
+        "github", SHARED, b"Hello, World!", 0,
+        {"X-Hub-Signature-256": "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"},
+    ),
+    (
+        "jira", SHARED, b"Hello World!", 0,
+        {"X-Hub-Signature": "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9"},
+    ),
+    (
+        "svix", WHSEC, b'{"test": 2432232314}', 1614265330,
+        {
+            "svix-id": "msg_p5jXN8AQM9LWM0D4loKWxJek", "svix-timestamp": "1614265330",
+            "svix-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        },
+    ),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, fitted_database: Path) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("senders")
+    shutil.copy(fitted_database, folder / "triage.db")
+    with serving(folder, config=CONFIG, env=ENV) as running:
+        yield running
+
+
+def send(server: Running, source: str, body: bytes, headers: Mapping[str, str], kind: str = "json") -> httpx.Response:
+    content_type = {"json": "application/json", "form": "application/x-www-form-urlencoded"}.get(kind, kind)
+    sent = {"content-type": content_type, **headers}
+    return httpx.post(f"{server.url}/webhooks/{source}", content=body, headers={k: v.encode() for k, v in sent.items()})  # type: ignore[misc]
+
+
+def event(number: str, **more: object) -> bytes:
+    return json.dumps({"id": number, "title": "Refund?", **more}).encode()
+
+
+def stored(server: Running) -> int:
+    found: int = rows(Path(server.config.database), "select count(*) from events")[0][0]
+    return found
+
+
+def test_every_preset_has_a_recipe_and_the_page_it_was_made_from() -> None:
+    assert tuple(sorted(RECIPES)) == preset_names(PRESETS)
+    for name in preset_names(PRESETS):
+        assert str(load_preset(name, PRESETS).value["source"].value).startswith("https://")
+
+
+@pytest.mark.parametrize("sender", preset_names(PRESETS))
+def test_what_a_sender_signs_becomes_a_ticket_once(server: Running, sender: str) -> None:
+    body = event("1")
+    headers = RECIPES[sender](body, time.time())
+    first = send(server, sender, body, headers)
+    assert (first.status_code, first.json()["ticket"]["source"]) == (201, sender), first.text
+    before = stored(server)
+    replayed = send(server, sender, body, headers)
+    assert (replayed.status_code, replayed.json()["ticket_id"]) == (200, first.json()["ticket_id"])
+    assert stored(server) == before
+
+
+@pytest.mark.parametrize("sender", preset_names(PRESETS))
+def test_what_is_signed_otherwise_is_refused(server: Running, sender: str) -> None:
+    body = event("2")
+    good = RECIPES[sender](body, time.time())
+    forged = {**good, **{name: value.swapcase() for name, value in good.items() if "signature" in name.lower()}}
+    forged = forged if forged != good else {name: value.swapcase() for name, value in good.items()}
+    before = stored(server)
+    for sent, headers in ((body + b" ", good), (body, forged), (body, {})):
+        answer = send(server, sender, sent, headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+        assert SECRETS.get(sender, SHARED) not in answer.text
+    assert stored(server) == before
+
+
+@pytest.mark.parametrize("sender", TIMED)
+@pytest.mark.parametrize("shift", [-400, 400])
+def test_a_signature_of_another_time_is_refused(server: Running, sender: str, shift: int) -> None:
+    body = event("3")
+    answer = send(server, sender, body, RECIPES[sender](body, time.time() + shift))
+    assert (answer.status_code, "too old" in answer.text) == (401, True)
+
+
+@pytest.mark.parametrize(("sender", "secret", "body", "at", "headers"), DOCUMENTED)
+def test_the_example_on_a_vendors_page_is_good_at_its_time(
+    server: Running, sender: str, secret: str, body: bytes, at: float, headers: dict[str, str]
+) -> None:
+    spec = server.served.hooks[sender].spec
+    hook = Hook(spec, (secret_of(secret) if spec.type == "standard" else secret.encode(),))
+    assert checked(hook, Headers(headers), body, at + 299)
+    with pytest.raises(UnauthenticatedError):
+        checked(hook, Headers(headers), body + b".", at)
+    if spec.timed:
+        with pytest.raises(UnauthenticatedError, match="too old"):
+            checked(hook, Headers(headers), body, at + 301)
+
+
+@pytest.mark.parametrize("secret", ["näw token", "old"])
+def test_a_shared_secret_in_a_header(server: Running, secret: str) -> None:
+    body = event(secret)
+    assert send(server, "desk", body, {"Authorization": f"Bearer {secret}"}).status_code == 201
+    for wrong in (secret, f"Bearer {secret}.", "Bearer", f"Bearer {secret[:-1]}", f"Basic {secret}"):
+        answer = send(server, "desk", body, {"Authorization": wrong})
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+        assert "secret is missing or wrong" in answer.text
+
+
+def test_what_a_user_gives_beside_a_preset_holds(server: Running) -> None:
+    body, at = event("own"), f"{time.time():.0f}"
+    signed = digest(f"v9|{at}|".encode() + body, secret=ENV["NEW"]).hex()
+    headers = {"X-Sign": f"v9={signed}", "X-Slack-Request-Timestamp": at}
+    assert send(server, "own", body, headers).status_code == 201
+    assert send(server, "own", body, {**headers, "X-Sign": f"v0={signed}"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"action": "opened", "public": True}, 201), ({"action": "edited", "public": "true"}, 201),
+        ({"action": "deleted", "public": True}, 202), ({"action": ["opened"], "public": True}, 202),
+        ({"action": "opened", "public": False}, 202), ({}, 202),
+    ],
+)  # fmt: skip
+def test_what_is_not_for_us_is_accepted_and_not_stored(server: Running, more: dict[str, object], code: int) -> None:
+    body = event(f"when {more}", **more)
+    before = stored(server)
+    answer = send(server, "some", body, {"X-Hub-Signature-256": "sha256=" + digest(body, secret=ENV["NEW"]).hex()})
+    assert answer.status_code == code, answer.text
+    assert (stored(server) == before) == (code == 202)
+    assert send(server, "some", body, {"X-Hub-Signature-256": "sha256=00"}).status_code == 401, "asked first"
+
+
+def test_a_challenge_is_answered_where_it_is_signed(server: Running) -> None:
+    body = b'{"token": "t", "type": "url_verification", "challenge": "3eZbrw1aBm2r"}'
+    before = stored(server)
+    answer = send(server, "slack", body, RECIPES["slack"](body, time.time()))
+    assert (answer.status_code, answer.json()) == (200, {"challenge": "3eZbrw1aBm2r"})
+    for headers in ({}, RECIPES["slack"](body, time.time() - 400), RECIPES["slack"](body + b" ", time.time())):
+        refused = send(server, "slack", body, headers)
+        assert (refused.status_code, "3eZbrw" in refused.text) == (401, False)
+    assert stored(server) == before
+
+
+def test_a_challenge_in_a_header_is_answered_where_it_is_signed(server: Running) -> None:
+    body = b'{"type": "sync", "authorization": {"id": "cmp_abc"}}'
+    asked = {"X-Front-Challenge": "abc123"}
+    answer = send(server, "front", body, {**RECIPES["front"](body, time.time()), **asked})
+    assert (answer.status_code, answer.json()) == (200, {"challenge": "abc123"})
+    assert send(server, "front", body, asked).status_code == 401
+
+
+def test_a_form_is_an_event_and_so_is_the_json_in_it(server: Running) -> None:
+    plain = urlencode({"id": "f1", "title": "Ré fund?", "text": ""}).encode()
+    wrapped = urlencode({"payload": event("f2").decode()}).encode()
+    for sender, body, subject in (("slack", plain, "Ré fund?"), ("github", wrapped, "Refund?")):
+        answer = send(server, sender, body, RECIPES[sender](body, time.time()), "form")
+        assert (answer.status_code, answer.json()["ticket"]["subject"]) == (201, subject)
+
+
+@pytest.mark.parametrize("body", [b"title=%s" % (b"&a=1" * 1001), b"payload={", b"title=\xff", b"a=1", b""])
+def test_a_form_that_is_no_event_is_told_so(server: Running, body: bytes) -> None:
+    answer = send(server, "slack", body, RECIPES["slack"](body, time.time()), "form")
+    assert (answer.status_code, answer.json()["code"]) == (422, "usage")
+
+
+def test_other_bodies_are_not_read(server: Running) -> None:
+    assert send(server, "github", b"<a/>", RECIPES["github"](b"<a/>", 0), "application/xml").status_code == 415

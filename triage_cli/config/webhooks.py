@@ -1,0 +1,117 @@
+"""Incoming webhooks in config.yaml: how they are signed, which events count, and where a ticket's fields stand."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
+from triage_cli.config.models import HookSpec
+from triage_cli.config.presets import filled, preset_names
+from triage_cli.config.validators import Field, header, named, one_of, optional, record, several, text, variable
+from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
+
+PRESETS = Path(__file__).parent.parent / "api" / "presets"
+NAME = "[A-Za-z0-9._-]+"
+PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+
+
+@accepts(lambda: named_schema(_webhook_schema(), [{"pattern": f"^{NAME}$"}]))
+def read_webhooks(place: ConfigNode) -> dict[str, HookSpec]:
+    """Return the incoming webhooks by their names."""
+    return {name: _webhook(name, inner) for name, inner in named(place).items()}
+
+
+def _webhook_schema() -> dict[str, Any]:
+    """Return the schema of one webhook; what a preset fills need not stand there."""
+    schema = record_schema(WEBHOOK)
+    by_preset = {key: value for key, value in schema.items() if key != "allOf"} | {"required": ["secret_env", "fields"]}
+    return {"if": {"required": ["preset"]}, "then": by_preset, "else": schema}
+
+
+def _webhook(name: str, place: ConfigNode) -> HookSpec:
+    if not re.fullmatch(NAME, name):
+        place.wrong("the name stands in a URL: use letters, digits, dots, - and _")
+    if isinstance(place.value, dict) and "preset" in place.value:
+        chosen = place.entries()["preset"].read(one_of(*preset_names(PRESETS)))
+        place = filled(place, chosen, PRESETS)[0] if chosen else place
+    values = record(place, WEBHOOK, f"webhooks.{name}", instead="secret_env")
+    spec = HookSpec(name, **{"type": "", **values})
+    for key, objection in _contradictions(spec):
+        if key in place.value:
+            place.entries()[key].wrong(objection)
+    return spec
+
+
+def _contradictions(spec: HookSpec) -> list[tuple[str, str]]:
+    """Say of which keys of a signature contradict one another, and how."""
+    found = []
+    if spec.timestamp_header and spec.timestamp_in:
+        found.append(("timestamp_in", "timestamp_header is given too; the time stands in one place"))
+    if spec.base and "{timestamp}" in spec.base and not spec.timed:
+        found.append(("base", "{timestamp} needs timestamp_header or timestamp_in"))
+    if spec.base and "{timestamp}" not in spec.base and spec.timed and spec.type == "hmac":
+        found.append(("base", "needs {timestamp}: a time that is not signed proves nothing"))
+    if spec.type == "hmac" and spec.prefix and re.search(r"[\s,]", spec.prefix):
+        found.append(("prefix", "blanks and commas stand between signatures, and in none of them"))
+    return found
+
+
+@accepts({"type": "string", "pattern": r"^([^{}]|\{timestamp\})*\{body\}([^{}]|\{timestamp\})*$"})
+def base(place: ConfigNode) -> str:
+    """Accept what is signed: a text with the body in it once."""
+    value = text(place)
+    unknown = [each for each in PLACEHOLDER.findall(value) if each not in ("{timestamp}", "{body}")]
+    if unknown or re.search(r"[{}]", PLACEHOLDER.sub("", value)):
+        raise ConfigValueError("takes no braces but {timestamp} and {body}")
+    if value.count("{body}") != 1:
+        raise ConfigValueError("needs {body} once: what is not signed proves nothing")
+    return value
+
+
+@accepts({"type": "string", "pattern": r"^[A-Za-z0-9_-]+$"})
+def item(place: ConfigNode) -> str:
+    """Accept the name of an item in a header, such as the t of t=1492774577."""
+    value = text(place)
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", value):
+        raise ConfigValueError("must be the name before the = in the header, such as t")
+    return value
+
+
+@accepts(lambda: {"type": "object", "additionalProperties": schema_of(VALUES)})
+def _when(place: ConfigNode) -> dict[str, tuple[str, ...]]:
+    return {path: values for path, inner in place.entries().items() if (values := inner.read(VALUES))}
+
+
+@accepts(lambda: {**record_schema(FIELDS), "anyOf": [{"required": ["subject"]}, {"required": ["description"]}]})
+def _fields(place: ConfigNode) -> dict[str, tuple[str, ...]]:
+    values = record(place, FIELDS, place.path)
+    if not {"subject", "description"} & values.keys():
+        raise ConfigValueError("needs subject or description: a ticket without text is none")
+    return values
+
+
+VALUES = several(text, least=1)
+SIGNED = ("hmac",)
+NAMED = ("hmac", "token")
+WEBHOOK: Mapping[str, Field] = {
+    "preset": Field(one_of(*preset_names(PRESETS))),
+    "type": Field(one_of("standard", "hmac", "token"), needed=True),
+    "secret_env": Field(several(variable, least=1), needed=True),
+    "header_prefix": Field(header, ("standard",)),
+    "header": Field(header, NAMED, needed=True),
+    "algorithm": Field(one_of("sha1", "sha256"), SIGNED),
+    "encoding": Field(one_of("hex", "base64"), SIGNED),
+    "prefix": Field(text, NAMED),
+    "base": Field(base, SIGNED),
+    "timestamp_header": Field(optional(header), SIGNED),
+    "timestamp_in": Field(item, SIGNED),
+    "challenge_header": Field(header),
+    "when": Field(_when),
+    "fields": Field(_fields, needed=True),
+    "on_create": Field(several(one_of("classify", "route"))),
+}
+FIELDS: Mapping[str, Field] = {
+    field: Field(several(text, least=1, most=10))
+    for field in ("subject", "description", "customer_id", "priority", "created_at", "external_id")
+}
