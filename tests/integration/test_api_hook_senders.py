@@ -130,10 +130,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, fitted_database: Path) -> I
         yield running
 
 
-def send(server: Running, source: str, body: bytes, headers: Mapping[str, str], kind: str = "json") -> httpx.Response:
+def send(server: Running, source: str, body: bytes, headers: dict[str, str], kind: str = "json") -> httpx.Response:
     content_type = {"json": "application/json", "form": "application/x-www-form-urlencoded"}.get(kind, kind)
-    sent = {"content-type": content_type, **headers}
-    return httpx.post(f"{server.url}/webhooks/{source}", content=body, headers={k: v.encode() for k, v in sent.items()})  # type: ignore[misc]
+    sent = {name.encode(): value.encode() for name, value in ({"content-type": content_type} | headers).items()}
+    return httpx.post(f"{server.url}/webhooks/{source}", content=body, headers=sent)
 
 
 def event(number: str, **more: object) -> bytes:

@@ -9,10 +9,11 @@ from triage_cli.config.json_schema import accepts, named_schema, record_schema, 
 from triage_cli.config.models import HookSpec
 from triage_cli.config.presets import filled, preset_names
 from triage_cli.config.validators import Field, header, named, one_of, optional, record, several, text, variable
-from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
+from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError
 
 PRESETS = Path(__file__).parent.parent / "api" / "presets"
 NAME = "[A-Za-z0-9._-]+"
+VALUES: Check = several(text, least=1)
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
 
@@ -91,7 +92,6 @@ def _fields(place: ConfigNode) -> dict[str, tuple[str, ...]]:
     return values
 
 
-VALUES = several(text, least=1)
 SIGNED = ("hmac",)
 NAMED = ("hmac", "token")
 WEBHOOK: Mapping[str, Field] = {
