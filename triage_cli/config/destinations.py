@@ -43,7 +43,7 @@ def read_destinations(place: ConfigNode) -> dict[str, DestinationSpec]:
         if "://" in name:
             inner.wrong("give the destination a name; the address goes into its url")
         chosen = inner.value.get("type") if isinstance(inner.value, dict) else None
-        if chosen is not None and chosen.value in READERS:
+        if chosen is not None and isinstance(chosen.value, str) and chosen.value in READERS:
             found[name] = READERS[chosen.value](name, inner)
             continue
         values = record(inner, DESTINATION, f"destinations.{name}", instead="secret_env")
