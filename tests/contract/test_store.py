@@ -513,7 +513,7 @@ def test_find_filters(store: SqliteStore) -> None:
     assert found() == ["4", "3", "2", "1"]
     assert found(statuses=frozenset({"new"})) == ["4", "2"]
     assert found(statuses=TO_CLASSIFY) == ["4", "3", "2"]
-    assert found(category="Billing") == found(classifier="gpt") == found(priority="urgent") == ["1"]
+    assert found(categories=("Billing",)) == found(classifier="gpt") == found(priority="urgent") == ["1"]
     assert found(customer_id="ann") == ["3", "1"]
     assert found(customer_id="ann", statuses=frozenset({"failed"})) == ["3"]
     assert found(since="2002") == ["4", "3", "1"]

@@ -6,6 +6,9 @@ from contextlib import suppress
 
 from triage_cli.runtime.smtp import Tls
 
+ImapConnection = imaplib.IMAP4
+ImapError = imaplib.IMAP4.error
+
 
 def connect(host: str, port: int, tls: Tls, context: ssl.SSLContext | None, timeout: float) -> imaplib.IMAP4:
     """Return a connection without a login; `timeout` is in seconds, for each answer.

@@ -6,7 +6,6 @@ for reading alone: no mail is marked as seen.
 """
 
 import base64
-import imaplib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.ports.adapters import Pause
 from triage_cli.readers.mail_files import LONGEST, RawMail
 from triage_cli.readers.mail_table import drafts
+from triage_cli.runtime.imap import ImapConnection, ImapError
 
 # UIDs that one search is about: the next asks about more where few are found. A line of the answer holds 1 MB.
 FEWEST, MOST = 1_000, 100_000
@@ -32,7 +32,7 @@ _SIZE = re.compile(rb"\bRFC822\.SIZE (\d+)")
 _FOREIGN = re.compile(r"[^\x20-\x7e]+")
 
 # Makes a connection; nobody has logged in.
-Connect = Callable[[], imaplib.IMAP4]
+Connect = Callable[[], ImapConnection]
 
 
 class Login(NamedTuple):
@@ -65,15 +65,15 @@ class ImapSource:
             try:
                 yield from self._pages(server, position, plan)
             finally:
-                with suppress(OSError, imaplib.IMAP4.error):
+                with suppress(OSError, ImapError):
                     server.logout()
-        except (OSError, imaplib.IMAP4.error) as error:
+        except (OSError, ImapError) as error:
             raise UnavailableError(
                 f"{self.name}: the mail server {self._host} cannot be read: {error}",
                 hint="what came before is stored; the same command goes on from there",
             ) from error
 
-    def _pages(self, server: imaplib.IMAP4, position: str | None, plan: PullPlan) -> Iterator[SourcePage]:
+    def _pages(self, server: ImapConnection, position: str | None, plan: PullPlan) -> Iterator[SourcePage]:
         self._log_in(server)
         validity, end = self._opened(server)
         stored = json.loads(position) if position else {}
@@ -90,29 +90,29 @@ class ImapSource:
                     row += 1
                 yield SourcePage(page, compact({"validity": validity, "uid": part[-1].uid}), part[-1].uid / end)
 
-    def _log_in(self, server: imaplib.IMAP4) -> None:
+    def _log_in(self, server: ImapConnection) -> None:
         user, password, _ = self._login
         try:
             if user.isascii() and password.isascii():
                 server.login(user, password)
             else:
                 server.authenticate("PLAIN", lambda _: f"\0{user}\0{password}".encode())
-        except imaplib.IMAP4.abort:
+        except ImapConnection.abort:
             raise
-        except imaplib.IMAP4.error as error:
+        except ImapError as error:
             raise RefusedError(
                 f"{self.name}: the mail server {self._host} refuses the user {user}",
                 hint="check the variables that user_env and password_env name; many servers want an app password",
             ) from error
 
-    def _opened(self, server: imaplib.IMAP4) -> tuple[int, int]:
+    def _opened(self, server: ImapConnection) -> tuple[int, int]:
         """Open the folder; return its UIDVALIDITY, and the UID that the next mail will have."""
         status, _ = server.select(quoted(self._login.folder), readonly=True)
         if status != "OK":
             raise UsageError(f'{self.name}: no folder "{self._login.folder}"', hint="name another as folder")
         return _number(server.response("UIDVALIDITY"), 0), _number(server.response("UIDNEXT"), 1 << 32)
 
-    def _found(self, server: imaplib.IMAP4, begin: int, end: int, since: str) -> Iterator[list[int]]:
+    def _found(self, server: ImapConnection, begin: int, end: int, since: str) -> Iterator[list[int]]:
         """Yield the UIDs from `begin` to before `end` that there are, in their order."""
         width = FEWEST
         while begin < end:
@@ -124,7 +124,7 @@ class ImapSource:
             width = width if len(uids) > width // 10 else min(width * 4, MOST)
             begin = stop
 
-    def _parts(self, server: imaplib.IMAP4, uids: Sequence[int], most: int) -> Iterator[list["_MailSize"]]:
+    def _parts(self, server: ImapConnection, uids: Sequence[int], most: int) -> Iterator[list["_MailSize"]]:
         """Cut UIDs into pages of at most `most`, by the sizes of their mails."""
         part: list[_MailSize] = []
         left = BYTES
@@ -142,7 +142,7 @@ class ImapSource:
         if part:
             yield part
 
-    def _fetched(self, server: imaplib.IMAP4, part: Sequence["_MailSize"]) -> Iterator[RawMail]:
+    def _fetched(self, server: ImapConnection, part: Sequence["_MailSize"]) -> Iterator[RawMail]:
         """Yield mails; one that is gone meanwhile is left out."""
         short = [each.uid for each in part if each.size <= LONGEST]
         contents = self._contents(server, short, "BODY.PEEK[]") if short else {}
@@ -153,7 +153,7 @@ class ImapSource:
             elif uid in contents:
                 yield RawMail(f"UID {uid}", uid, contents.pop(uid))
 
-    def _contents(self, server: imaplib.IMAP4, uids: Sequence[int], item: str) -> dict[int, bytes]:
+    def _contents(self, server: ImapConnection, uids: Sequence[int], item: str) -> dict[int, bytes]:
         found, before = {}, b""
         for piece in self._asked(server, "FETCH", f"{_set(uids)} (UID {item})"):
             if isinstance(piece, tuple):
@@ -166,10 +166,10 @@ class ImapSource:
                 before = b""
         return found
 
-    def _asked(self, server: imaplib.IMAP4, command: str, what: str) -> list[bytes | tuple[bytes, bytes]]:
+    def _asked(self, server: ImapConnection, command: str, what: str) -> list[bytes | tuple[bytes, bytes]]:
         status, answer = server.uid(command, *([what] if command == "SEARCH" else what.split(" ", 1)))
         if status != "OK":
-            raise imaplib.IMAP4.error(f"UID {command} is answered by {status}")
+            raise ImapError(f"UID {command} is answered by {status}")
         return [each for each in answer if each is not None]
 
 

@@ -23,7 +23,7 @@ from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.ports.adapters import Pause
-from triage_cli.runtime.private_files import make_private
+from triage_cli.runtime.private_files import private
 from triage_cli.runtime.process import at_end
 from triage_cli.sources.items import ItemReader
 
@@ -54,8 +54,8 @@ class SingerSource:
             command = [*self._spec.run]
             if position is not None:
                 state = Path(folder) / "state.json"
-                make_private(state)
-                state.write_text(position, encoding="utf-8")
+                with open(state, "w", encoding="utf-8", opener=private) as file:
+                    file.write(position)
                 command += ["--state", str(state)]
             yield from self._records(command)
 
