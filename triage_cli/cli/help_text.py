@@ -86,13 +86,13 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options."""
-        rowsary = {name: [_told(p, ctx) for p in params] for name, params in self._by_heading().items()}
+        rows = {name: [_told(p, ctx) for p in params] for name, params in self._by_heading().items()}
         for heading in ("Arguments", "Options"):
-            if rowsary[heading]:
+            if rows[heading]:
                 with formatter.section(heading):
-                    formatter.write_dl(rowsary[heading])
+                    formatter.write_dl(rows[heading])
         with formatter.section("Options of every command, before it or after (triage --help says more)"):
-            names = (name.replace(", ", "/") for name, _ in rowsary["everywhere"])
+            names = (name.replace(", ", "/") for name, _ in rows["everywhere"])
             formatter.write_text(", ".join([*names, "-h/--help"]))
 
     def _by_heading(self) -> dict[str, list[Any]]:
