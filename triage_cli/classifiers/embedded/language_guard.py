@@ -230,5 +230,5 @@ def foreign(leans: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.b
 
 def share_foreign(texts: Sequence[Sequence[str]]) -> float:
     """Return the share of texts (lists of words) that seem not to be English; 0 if there are none."""
-    leans = np.array([sum(map(leaning, groups)) for groups in texts], np.int64)
-    return float(foreign(leans, np.array([len(groups) for groups in texts])).mean()) if texts else 0.0
+    leans = np.array([sum(map(leaning, tokens)) for tokens in texts], np.int64)
+    return float(foreign(leans, np.array([len(tokens) for tokens in texts])).mean()) if texts else 0.0
