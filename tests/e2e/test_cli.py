@@ -712,7 +712,7 @@ def test_a_table_fits_a_terminal_and_keeps_what_names_a_ticket_whole(fitted: Cli
     assert len(told) == 4, "a line a ticket"
     assert all(cell_len(line) <= columns for line in told)
     assert told[0].split()[:3] == ["id", "status", "category"]
-    assert re.match(r"[0-9a-f]{8}  routed +Billing +.*refund of an invoice.*\u2026", told[3])
+    assert re.match(r"A-1  routed +Billing +.*refund of an invoice.*\u2026", told[3])
     assert "subject" in told[0]
     assert ("customer" in told[0]) == (columns == 120)
 
@@ -1047,7 +1047,7 @@ def test_what_could_not_be_read_goes_once_it_can(cli: Cli) -> None:
         ("list --category Biling", 'note: there is no category "Biling"; known are Billing, Technical, General'),
         ("list --classifier locl", 'note: there is no classifier "locl"; known are local, verdict'),
         ("logs --action creatd", 'note: there is no action "creatd"; known are created, updated, '),
-        ("runs --kind clasify", 'note: there is no kind "clasify"; known are create, classify, '),
+        ("runs --kind clasify", 'note: there is no kind "clasify"; known are create, pull, classify, '),
         ("list --category billing", ""),
         ("list --classifier local", ""),
         ("logs --action routed", ""),
