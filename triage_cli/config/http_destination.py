@@ -116,10 +116,11 @@ def _bearer(place: ConfigNode) -> tuple[str, ...]:
 def auth(place: ConfigNode) -> AuthSpec:
     """Read how a request proves who sends it."""
     values = record(place, AUTH, place.path, instead="basic, bearer or env")
-    kinds = [key for key in ("basic", "bearer", "header") if key in place.value]
+    given = place.value if isinstance(place.value, Mapping) else {}
+    kinds = [key for key in ("basic", "bearer", "header") if key in given]
     if len(kinds) != 1:
         raise ConfigValueError("takes one of basic: [USER, PASSWORD], bearer: VARIABLE, and header: NAME with env")
-    if kinds[0] != "header" and {"env", "prefix"} & place.value.keys():
+    if kinds[0] != "header" and {"env", "prefix"} & given.keys():
         raise ConfigValueError(f"env and prefix mean nothing to {kinds[0]}")
     if kinds[0] == "header":
         env = (values["env"],) if "env" in values else ()
