@@ -5,12 +5,12 @@ import hmac
 import re
 from base64 import b64encode
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 from starlette.datastructures import Headers
 
 from triage_cli.api.dependencies import Hook
 from triage_cli.domain.errors import UnauthenticatedError
+from triage_cli.domain.times import to_seconds
 from triage_cli.domain.webhook_signing import signature
 
 # Seconds by which a signature's time may differ from now.
@@ -76,7 +76,6 @@ def _seconds(at: str) -> float:
     if at.isdecimal() and len(at) < 16:
         return int(at) / 1000 if len(at) > 11 else int(at)
     try:
-        found = datetime.fromisoformat(at)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        return to_seconds(at)
     except (ValueError, OverflowError):
         return 0.0

@@ -12,6 +12,7 @@ from typing import Any
 
 from triage_cli.config.destinations import command
 from triage_cli.config.http_destination import auth, own_header
+from triage_cli.config.item_fields import FIELDS, ticket_fields
 from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
 from triage_cli.config.mail_destination import mail_host
 from triage_cli.config.presets import filled, preset_names
@@ -31,6 +32,7 @@ from triage_cli.config.validators import (
 )
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar, kind
 from triage_cli.domain.tickets import PRIORITIES
+from triage_cli.domain.times import whole_second
 
 PRESETS = Path(__file__).parent.parent / "sources" / "presets"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
@@ -115,8 +117,7 @@ def _start(place: ConfigNode) -> float | str:
     written = place.value.text if isinstance(place.value, UnsupportedScalar) else place.value
     with suppress(ValueError, TypeError, OverflowError):
         found = datetime.fromisoformat(written)
-        found = found.astimezone(UTC) if found.tzinfo else found
-        return f"{found.replace(tzinfo=None, microsecond=0).isoformat()}Z"
+        return whole_second(found.astimezone(UTC) if found.tzinfo else found)
     return duration(place)
 
 
@@ -164,14 +165,6 @@ def _numbers(place: ConfigNode) -> dict[str, str]:
     return {name: inner.read(one_of(*PRIORITIES)) for name, inner in place.entries().items()}
 
 
-@accepts(lambda: {**record_schema(FIELDS), "anyOf": [{"required": ["subject"]}, {"required": ["description"]}]})
-def _fields(place: ConfigNode) -> dict[str, tuple[str, ...]]:
-    values = record(place, FIELDS, place.path)
-    if not {"subject", "description"} & values.keys():
-        raise ConfigValueError("needs subject or description: a ticket without text is none")
-    return values
-
-
 COUNT = number(1, 100_000, whole=True)
 NEXT: Mapping[str, Field] = {
     **{key: Field(text) for key in KINDS},
@@ -183,10 +176,6 @@ NEXT: Mapping[str, Field] = {
     "keep": Field(truth),
 }
 CURSOR: Mapping[str, Field] = {"field": Field(text), "start": Field(_start), "overlap": Field(duration)}
-FIELDS: Mapping[str, Field] = {
-    field: Field(several(text, least=1, most=10))
-    for field in ("subject", "description", "customer_id", "priority", "created_at", "external_id")
-}
 TYPES = ("http", "command", "imap")
 HTTP, COMMAND, IMAP = TYPES[:1], TYPES[1:2], TYPES[2:]
 ITEMS = HTTP + COMMAND
@@ -215,7 +204,7 @@ SOURCE: Mapping[str, Field] = {
     "password_env": Field(variable, IMAP, needed=True),
     "folder": Field(text, IMAP),
     "where": Field(_where, ITEMS),
-    "fields": Field(_fields, ITEMS, needed=True),
+    "fields": Field(ticket_fields, ITEMS, needed=True),
     "extra": Field(several(text), ITEMS),
     "numbers": Field(_numbers, ITEMS),
     "html": Field(several(one_of("subject", "description")), ITEMS),

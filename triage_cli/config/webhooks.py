@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from triage_cli.config.item_fields import ticket_fields
 from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
 from triage_cli.config.models import HookSpec
 from triage_cli.config.presets import filled, preset_names
@@ -84,14 +85,6 @@ def _when(place: ConfigNode) -> dict[str, tuple[str, ...]]:
     return {path: values for path, inner in place.entries().items() if (values := inner.read(VALUES))}
 
 
-@accepts(lambda: {**record_schema(FIELDS), "anyOf": [{"required": ["subject"]}, {"required": ["description"]}]})
-def _fields(place: ConfigNode) -> dict[str, tuple[str, ...]]:
-    values = record(place, FIELDS, place.path)
-    if not {"subject", "description"} & values.keys():
-        raise ConfigValueError("needs subject or description: a ticket without text is none")
-    return values
-
-
 SIGNED = ("hmac",)
 NAMED = ("hmac", "token")
 WEBHOOK: Mapping[str, Field] = {
@@ -108,10 +101,6 @@ WEBHOOK: Mapping[str, Field] = {
     "timestamp_in": Field(item, SIGNED),
     "challenge_header": Field(header),
     "when": Field(_when),
-    "fields": Field(_fields, needed=True),
+    "fields": Field(ticket_fields, needed=True),
     "on_create": Field(several(one_of("classify", "route"))),
-}
-FIELDS: Mapping[str, Field] = {
-    field: Field(several(text, least=1, most=10))
-    for field in ("subject", "description", "customer_id", "priority", "created_at", "external_id")
 }

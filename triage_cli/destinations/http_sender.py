@@ -21,8 +21,6 @@ from triage_cli.runtime.ssrf_guard import Resolver
 WORKERS = 16
 # And to all destinations together, in one process.
 TOTAL = 64
-# What cannot be handed over now may be later; every other refusal is final.
-RETRIED = frozenset({408, 425, 429})
 # A gateway's word that it has lost the receiver, which may have taken the request.
 GATEWAYS = frozenset({502, 504})
 GONE = 410
@@ -109,7 +107,7 @@ def shown(request: HttpRequest) -> str:
 def refusal(name: str, answer: HttpAnswer, now: float, *, retried: bool = False) -> DeliveryError:
     """Return the error of an answer that accepts nothing; `now` is seconds since 1970, for a date in `Retry-After`."""
     status = answer.status
-    retried = retried or status in RETRIED or status >= 500
+    retried = retried or answer.is_transient  # every other refusal is final
     why = "redirects, which is not followed" if 300 <= status < 400 else f"answered {status}"
     return DeliveryError(
         f"{name} {why}",

@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 
+from triage_cli.domain.times import whole_second
+
 _NOTHING = (
     "null",
     "none",
@@ -176,7 +178,7 @@ def _to_utc(found: datetime | None) -> str | None:
             found = found.astimezone(UTC)
         except OverflowError:
             return None
-    return found.replace(tzinfo=None, microsecond=0).isoformat() + "Z"
+    return whole_second(found)
 
 
 def _from_number(number: int, digits: int) -> datetime | None:

@@ -38,6 +38,11 @@ class HttpAnswer(NamedTuple):
     body: bytes = b""
     complete: bool = True
 
+    @property
+    def is_transient(self) -> bool:
+        """Return whether the same request may be answered otherwise later."""
+        return self.status in (408, 425, 429) or self.status >= 500
+
 
 class Endpoint(NamedTuple):
     """The address of a destination's requests, its name in errors, and its limits.

@@ -21,8 +21,6 @@ from triage_cli.sources.http_requests import LARGEST, HttpRequests
 from triage_cli.sources.items import ItemReader
 from triage_cli.sources.pagination import Page, Walk, begin, iso, seconds
 
-# What may pass when it is asked again.
-RETRIED = frozenset({408, 425, 429})
 # So often in a row a request is made again: where the answer says when, and where it does not.
 TOLD, UNTOLD = 100, 8
 FIRST_DELAY, LONGEST_DELAY = 0.25, 60.0
@@ -127,7 +125,7 @@ class HttpSource:
             if len(answer.body) >= LARGEST:
                 raise InputError(f"{name}: a page is larger than {LARGEST >> 20} MB", hint="ask for fewer items a page")
             return f"{name}: an answer broke off"
-        if status in RETRIED or status >= 500 or _is_limited(answer):
+        if answer.is_transient or _is_limited(answer):
             return f"{name} answered {status}"
         if status in (401, 403):
             variables = " and ".join(self._spec.auth.env) if self._spec.auth else ""

@@ -9,6 +9,7 @@ from urllib.parse import urljoin
 from triage_cli.config.source_specs import CursorSpec, NextSpec
 from triage_cli.domain.paths import lookup
 from triage_cli.domain.serialization import compact, from_json
+from triage_cli.domain.times import to_seconds, whole_second
 
 # One link of the header `Link` (RFC 8288): its address and its parameters.
 LINK = re.compile(r"<([^>]*)>((?:\s*;\s*[\w*]+\s*=\s*(?:\"[^\"]*\"|[^\s,;]+))*)")
@@ -124,13 +125,12 @@ def linked(header: str, relation: str) -> str | None:
 
 def seconds(moment: str) -> int:
     """Return a time of ISO 8601 as seconds since 1970; without a zone it is UTC."""
-    found = datetime.fromisoformat(moment)
-    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+    return int(to_seconds(moment))
 
 
 def iso(moment: int) -> str:
     """Return seconds since 1970 as ISO 8601 UTC."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return whole_second(datetime.fromtimestamp(moment, UTC))
 
 
 def put(tree: Any, path: str, value: Any) -> Any:

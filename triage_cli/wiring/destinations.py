@@ -16,6 +16,7 @@ from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Destination
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.network import Network
+from triage_cli.wiring import template_mistakes
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.destinations.webhook import Target
@@ -89,16 +90,9 @@ def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
 
     This is not done with each command's configuration, because few commands render a template.
     """
-    specs = [config.destinations[name] for name in (config.destinations if names is None else names)]
-    problems = []
-    for spec in specs:
-        for place, reason in _template_mistakes(spec):
-            key = f"destinations.{spec.name}.{place}"
-            origin = config.origins.get(key) or config.origins.get(f"destinations.{spec.name}.type")
-            problems.append(f"{origin}: {key}: {reason}")
-    if problems:
-        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
-        raise ConfigError(f"{config.path or 'the configuration'} has {count}", problems=tuple(problems))
+    chosen = config.destinations if names is None else names
+    found = ((name, *mistake) for name in chosen for mistake in _template_mistakes(config.destinations[name]))
+    template_mistakes.raise_all(config, "destinations", found)
 
 
 def _template_mistakes(spec: DestinationSpec) -> Iterator[tuple[str, str]]:

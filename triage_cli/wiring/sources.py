@@ -7,9 +7,10 @@ from functools import partial
 from triage_cli.config import Config
 from triage_cli.config.secrets import secret_variables
 from triage_cli.config.source_specs import ImapSpec, SourceSpec
-from triage_cli.domain.errors import ConfigError, UsageError
+from triage_cli.domain.errors import UsageError
 from triage_cli.ports.adapters import Source
 from triage_cli.runtime.network import Network
+from triage_cli.wiring import template_mistakes
 
 
 def check_source(config: Config, name: str) -> None:
@@ -67,19 +68,13 @@ def _mailbox(config: Config, spec: SourceSpec, server: ImapSpec) -> Source:
 
 def check_source_templates(config: Config, names: Iterable[str] | None = None) -> None:
     """Raise one `ConfigError` with all mistakes in the templates of sources, of all or of `names`."""
-    if problems := tuple(_mistakes(config, config.sources if names is None else names)):
-        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
-        raise ConfigError(f"{config.path or 'the configuration'} has {count}", problems=problems)
+    chosen = config.sources if names is None else names
+    found = ((name, *mistake) for name in chosen for mistake in _template_mistakes(config.sources[name]))
+    template_mistakes.raise_all(config, "sources", found)
 
 
-def _mistakes(config: Config, names: Iterable[str]) -> Iterator[str]:
-    for name in names:
-        spec = config.sources[name]
-        if spec.type != "http":
-            continue
+def _template_mistakes(spec: SourceSpec) -> Iterator[tuple[str, str]]:
+    if spec.type == "http":
         from triage_cli.sources.http_requests import mistakes
 
-        for place, why in mistakes(spec):
-            key = f"sources.{name}.{place}"
-            origin = config.origins.get(key) or config.origins.get(f"sources.{name}.type", "the configuration")
-            yield f"{origin}: {key}: {why}"
+        yield from mistakes(spec)

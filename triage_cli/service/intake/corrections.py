@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.dedup import Identified
 from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.tickets import Category, Ticket
+from triage_cli.domain.times import to_seconds
 from triage_cli.ports.storage import Store
 from triage_cli.service.verdicts import IMPORTED
 
@@ -71,23 +71,18 @@ def _is_news(
     arrived = [delivery for delivery in deliveries if delivery.arrived]
     if category in (ticket.category, arrived[-1].category if arrived else None):
         return False
-    delivered = max((_seconds(d.done_at or d.at) for d in arrived), default=0)
+    # In whole seconds, since some helpdesks have no fractions.
+    delivered = max((int(to_seconds(d.done_at or d.at)) for d in arrived), default=0)
     before = [answer for answer in verdicts if answer.step == IMPORTED]
-    if before and before[-1].category == category and delivered <= _seconds(before[-1].at):
+    if before and before[-1].category == category and delivered <= int(to_seconds(before[-1].at)):
         return False  # the source repeats itself, and was sent nothing else since
     held = max(
-        (_seconds(answer.at) for answer in verdicts if answer.classification_id == ticket.decision_id), default=0
+        (int(to_seconds(answer.at)) for answer in verdicts if answer.classification_id == ticket.decision_id), default=0
     )
     changed = item.draft.changed_at
-    return changed is None or _seconds(changed) >= max(delivered, held)
+    return changed is None or int(to_seconds(changed)) >= max(delivered, held)
 
 
 def key(name: str) -> str:
     """Return a category's name in the form of a tag or a list option."""
     return re.sub(r"[\W_]+", "-", name.casefold()).strip("-")
-
-
-def _seconds(moment: str) -> int:
-    """Return a time in whole seconds, since some helpdesks have no fractions."""
-    found = datetime.fromisoformat(moment)
-    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())

@@ -1,0 +1,21 @@
+"""Which paths of an event or an item fill which field of a ticket."""
+
+from collections.abc import Mapping
+
+from triage_cli.config.json_schema import accepts, record_schema
+from triage_cli.config.validators import Field, record, several, text
+from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
+
+FIELDS: Mapping[str, Field] = {
+    field: Field(several(text, least=1, most=10))
+    for field in ("subject", "description", "customer_id", "priority", "created_at", "external_id")
+}
+
+
+@accepts(lambda: {**record_schema(FIELDS), "anyOf": [{"required": ["subject"]}, {"required": ["description"]}]})
+def ticket_fields(place: ConfigNode) -> dict[str, tuple[str, ...]]:
+    """Accept the paths of a ticket's fields. Raises `ConfigValueError` where none leads to a text."""
+    values = record(place, FIELDS, place.path)
+    if not {"subject", "description"} & values.keys():
+        raise ConfigValueError("needs subject or description: a ticket without text is none")
+    return values

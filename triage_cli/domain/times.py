@@ -1,0 +1,14 @@
+"""Times as ISO 8601 and as seconds since 1970."""
+
+from datetime import UTC, datetime
+
+
+def to_seconds(moment: str) -> float:
+    """Return a time of ISO 8601 as seconds since 1970; without a zone it is UTC. Raises `ValueError`."""
+    found = datetime.fromisoformat(moment)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def whole_second(moment: datetime) -> str:
+    """Return a moment in UTC as ISO 8601 with Z, without a fraction of a second."""
+    return moment.replace(tzinfo=None, microsecond=0).isoformat() + "Z"
