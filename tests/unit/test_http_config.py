@@ -61,6 +61,7 @@ MISTAKES = [
     ([URL, 'headers: {X-A: "a\\r\\nb"}'], "holds a line break"),
     ([URL, "headers: {'X A': x}"], "must be the name of an HTTP header"),
     ([URL, "auth: {bearer: T, basic: [A, B]}"], "takes one of basic"),
+    ([URL, "auth:"], "auth: must be a mapping"),
     ([URL, "auth: {bearer: sk-123456}"], "takes the name of an environment variable, never the secret itself"),
     ([URL, "auth: {header: X-Key}"], "auth needs env"),
     ([URL, "auth: {token: abc}"], "secrets do not belong into this file"),
