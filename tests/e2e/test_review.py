@@ -117,10 +117,9 @@ def test_a_key_takes_no_time(unsure: Cli) -> None:
     typist = reviewing(unsure)
     typist.sees("1 of 4")
     began = time.monotonic()
-    for n in range(10):
+    for _ in range(10):
         typist.types("1", see="2 of 4")
-        typist.types("u", see="1 of 4")
-        assert typist.shown.count("taken back") == n + 1
+        typist.types("u", see="taken back")
     assert time.monotonic() - began < 10, "a second for a key and its undo is already too much"
     typist.types("q", see="left")
     assert typist.ends() == 0

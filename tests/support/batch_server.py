@@ -75,7 +75,8 @@ class BatchServer(LocalServer):
         self.url = f"{self.root}/v1"
 
     def at(self, moment: str) -> None:
-        self.calls[moment] += 1
+        with self._lock:
+            self.calls[moment] += 1
         hook = self.hooks.pop(moment, None)
         if hook is not None:
             hook()
@@ -85,6 +86,13 @@ class BatchServer(LocalServer):
             made = Made(f"batch_{len(self.batches) + 1}", requests, metadata, file)
             self.batches[made.name] = made
         return made
+
+    def keep(self, content: bytes) -> str:
+        """Store an uploaded file under a name of its own, also where two runs upload at once; return the name."""
+        with self._lock:
+            name = f"file-{len(self.files) + 1}"
+            self.files[name] = content
+        return name
 
     def finish(self, answering: Answering = well, *, status: str = "completed", name: str | None = None) -> None:
         """End one batch, or all that are under way: each request by what is answered to its number and ticket."""
@@ -208,8 +216,7 @@ class _Handler(Handler):
         if path.endswith("/files"):
             fake.at("upload received")
             if not self._failed("upload"):
-                name = f"file-{len(fake.files) + 1}"
-                fake.files[name] = _part(body, "file")
+                name = fake.keep(_part(body, "file"))
                 fake.at("upload stored")
                 self._send({"id": name, "object": "file", "purpose": "batch", "bytes": len(body), "created_at": 1,
                             "filename": "x", "status": "processed"})  # fmt: skip

@@ -71,16 +71,16 @@ def _is_news(
     arrived = [delivery for delivery in deliveries if delivery.arrived]
     if category in (ticket.category, arrived[-1].category if arrived else None):
         return False
-    # In whole seconds, since some helpdesks have no fractions.
-    delivered = max((int(to_seconds(d.done_at or d.at)) for d in arrived), default=0)
+    delivered = max((to_seconds(d.done_at or d.at) for d in arrived), default=0.0)
     before = [answer for answer in verdicts if answer.step == IMPORTED]
-    if before and before[-1].category == category and delivered <= int(to_seconds(before[-1].at)):
+    if before and before[-1].category == category and delivered <= to_seconds(before[-1].at):
         return False  # the source repeats itself, and was sent nothing else since
     held = max(
-        (int(to_seconds(answer.at)) for answer in verdicts if answer.classification_id == ticket.decision_id), default=0
+        (to_seconds(answer.at) for answer in verdicts if answer.classification_id == ticket.decision_id), default=0.0
     )
     changed = item.draft.changed_at
-    return changed is None or int(to_seconds(changed)) >= max(delivered, held)
+    # In whole seconds, since some helpdesks have no fractions.
+    return changed is None or int(to_seconds(changed)) >= int(max(delivered, held))
 
 
 def key(name: str) -> str:
