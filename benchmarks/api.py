@@ -66,7 +66,7 @@ def bare(folder: Path) -> Any:
 def ours(folder: Path) -> tuple[Any, str]:
     """Return the app of the product and a key."""
     from triage_cli import wiring
-    from triage_cli.api.app import create_app
+    from triage_cli.api.application import create_app
     from triage_cli.api.dependencies import Limits, ServerState
     from triage_cli.config import load_config
     from triage_cli.domain import api_keys, ids

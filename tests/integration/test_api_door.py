@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.api_server import Running, make_key, serving
 from tests.support.commands import rows
-from triage_cli.api.app import create_app
+from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import Limits
 from triage_cli.api.server import HeadTimeoutProtocol
 from triage_cli.domain import api_keys

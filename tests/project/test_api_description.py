@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.world import World
 from triage_cli import __version__, wiring
-from triage_cli.api.app import create_app
+from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import ServerState
 
 COMMITTED = Path(__file__).parents[2] / "openapi.json"

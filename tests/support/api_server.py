@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from triage_cli import wiring
-from triage_cli.api.app import create_app
+from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import Limits, ServerState
 from triage_cli.api.server import Server, configured, hooks, listening
 from triage_cli.config import Config, load_config

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from triage_cli import wiring
-from triage_cli.api.app import create_app
+from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import Hook, Limits, ServerState
 from triage_cli.config import Config
 from triage_cli.domain import ids
@@ -44,13 +44,7 @@ class Place(NamedTuple):
 
 def prepared(config: Config, place: Place, tell: Callable[[str], None], log: TextIO | None) -> "Server":
     """Return a server that listens already. Raises `UsageError` if it cannot."""
-    parts = wiring.parts(config, tell, warn=errors.warning, guarded=True, make=True)
-    served = ServerState(
-        parts, wiring.open_gate(parts.store), Limits(config.requests_per_minute), hooks(config, os.environ)
-    )
-    if not parts.store.is_there():
-        parts.store.renew(Lease(""))  # changes nothing, but creates the database
-    served.gate.ping()  # raises if the database cannot be used
+    served = opened(config, os.environ, tell)
     options: dict[str, Any] = {"ssl_certfile": place.certificate, "ssl_keyfile": place.key}
     if place.behind_proxy:  # uvicorn trusts the proxies in FORWARDED_ALLOW_IPS, else this machine
         options["proxy_headers"] = True
@@ -62,6 +56,16 @@ def prepared(config: Config, place: Place, tell: Callable[[str], None], log: Tex
         raise UsageError(f"cannot use the certificate: {error.strerror or error}", hint=hint) from error
     log_to(log)
     return Server(uvicorns, served, listening(place.host, place.port))
+
+
+def opened(config: Config, env: Mapping[str, str], tell: Callable[[str], None] | None = None) -> ServerState:
+    """Return the state of a server over the configured database, which is made where it is missing."""
+    parts = wiring.parts(config, tell, warn=errors.warning, guarded=True, make=True)
+    served = ServerState(parts, wiring.open_gate(parts.store), Limits(config.requests_per_minute), hooks(config, env))
+    if not parts.store.is_there():
+        parts.store.renew(Lease(""))  # changes nothing, but creates the database
+    served.gate.ping()  # raises if the database cannot be used
+    return served
 
 
 def hooks(config: Config, env: Mapping[str, str]) -> dict[str, Hook]:
