@@ -60,7 +60,7 @@ def four(world: World) -> list[Ticket]:
         ticket = a_ticket(
             f"T-{n}", source=SOURCES[n], priority=PRIORITIES[n], confidence=n / 10, stored_at=DAYS[n // 2],
             cost_usd=0.5, verdict=int(n == 0), status="needs_review" if n % 2 else "routed",
-            category=None if n % 2 else "Billing",
+            category=None if n % 2 else "Billing", suggestion="Technical" if n == 3 else None,
         )  # fmt: skip
         sent = [("billing", "accepted"), ("archive", "superseded" if n else "accepted")]
         adds = () if n % 2 else tuple(a_delivery(ticket, *each) for each in sent)
@@ -84,6 +84,7 @@ def four(world: World) -> list[Ticket]:
         (Selection(min_confidence=0.2), [3, 2]),
         (Selection(max_confidence=0.1), [1, 0]),
         (Selection(categories=("billing",)), [2, 0]),
+        (Selection(suggestions=("technical", "General")), [3]),
         (Selection(categories=("Billing", "Technical"), limit=1), [2]),
         (Selection(sort="confidence"), [0, 1, 2, 3]),
         (Selection(sort="confidence:desc", limit=2), [3, 2]),
@@ -116,8 +117,8 @@ def test_what_is_no_field_sorts_nothing(store: SqliteStore | PostgresStore) -> N
 
 
 def test_counts_come_in_groups(make: Make, four: list[Ticket]) -> None:
-    def counts(*by: str, **times: str) -> list[tuple[Any, ...]]:
-        found = make().stats_by(StatsQuery(by=by, **times))
+    def counts(*by: str, **times: Any) -> list[tuple[Any, ...]]:
+        found = make().stats_by(StatsQuery(Selection(**times), by))
         return [(*group.keys.values(), *group[1:]) for group in found]
 
     assert len(four) == 4
@@ -130,4 +131,6 @@ def test_counts_come_in_groups(make: Make, four: list[Ticket]) -> None:
     assert counts("destination") == [("archive", 1, 1, 0, 0.5), ("billing", 2, 2, 0, 1.0), (None, 2, 0, 2, 1.0)]
     assert counts("classifier", since=DAYS[1]) == [(None, 2, 1, 1, 1.0)]
     assert counts(since="2027-01-01T00:00:00.000Z") == [(0, 0, 0, 0.0)]
+    assert counts(statuses=frozenset({"needs_review"}), suggestions=("technical",)) == [(1, 0, 1, 0.5)]
+    assert counts(categories=("billing",), search="subject t-2", priority="low") == [(1, 1, 0, 0.5)]
     assert counts("status", since="2027-01-01T00:00:00.000Z") == []

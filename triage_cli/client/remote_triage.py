@@ -29,6 +29,11 @@ PAGE = 500
 VERDICTS = 500
 # Tickets that one review fetches.
 SITTING = 1000
+# The fields of a selection that an address may repeat, by its name for one of them.
+REPEATED = {
+    "statuses": "status", "categories": "category", "suggestions": "suggestion",
+    "sources": "source", "destinations": "destination",
+}  # fmt: skip
 
 
 class RemoteTriage:
@@ -175,8 +180,7 @@ class RemoteTriage:
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the counts of each group of tickets, ordered by their keys."""
-        params = {key: value for key, value in query._asdict().items() if value}
-        found = self._connection.get("/stats/groups", params)[0]
+        found = self._connection.get("/stats/groups", {**_params(query.where), "by": query.by})[0]
         return self._converted(lambda r: [_group(one, query.by) for one in protocol.rows_of(r)], found)
 
     def audit_head(self) -> Head:
@@ -222,9 +226,8 @@ def _request_body(selection: Selection, plan: ClassifyPlan | RoutePlan | Reclass
 
 def _params(selection: Selection) -> dict[str, Any]:
     """Return a selection as an address asks for it: what may be repeated has its name in the singular."""
-    names = {"statuses": "status", "categories": "category", "sources": "source", "destinations": "destination"}
     record = protocol.selection_record(selection._replace(categories=())) | {"categories": selection.categories}
-    return {names.get(key, key): value for key, value in record.items()}
+    return {REPEATED.get(key, key): value for key, value in record.items()}
 
 
 def _group(record: Any, keys: Sequence[str]) -> StatsGroup:

@@ -202,6 +202,7 @@ class Selection(NamedTuple):
     """A selection of tickets, by ids or conditions; `after` continues behind the last ticket of an earlier page.
 
     `order` is `newest`, `urgent` (then the oldest first), or `review` (the most informative for a person first).
+    `suggestions` are guesses of classifiers that were not sure.
     `sort` replaces it: one of `SORTS`, descending with `:desc` after it. `destinations` are those that a ticket has a
     delivery to. `since` and `until` are times at which a ticket was stored.
     """
@@ -224,6 +225,7 @@ class Selection(NamedTuple):
     min_confidence: float | None = None
     max_confidence: float | None = None
     sort: str = ""
+    suggestions: tuple[str, ...] = ()
 
 
 def text_of(subject: str | None, body: str | None) -> str:

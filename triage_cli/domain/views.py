@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.decisions import Classification, QuestionSpec
 from triage_cli.domain.deliveries import Attempt, Delivery
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import Selection, Ticket
 
 
 class History(NamedTuple):
@@ -53,10 +53,9 @@ STATS_KEYS: tuple[str, ...] = get_args(StatsKey)
 
 
 class StatsQuery(NamedTuple):
-    """Which tickets are counted, by when they were stored, and by what they are grouped: of `STATS_KEYS`."""
+    """Which tickets are counted (without order, limit and ids), and by what they are grouped: of `STATS_KEYS`."""
 
-    since: str | None = None
-    until: str | None = None
+    where: Selection = Selection()
     by: tuple[str, ...] = ()
 
 

@@ -1,14 +1,14 @@
 """Applies the category renames of the configuration to stored tickets, without changing any question."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from triage_cli.domain import ids
 from triage_cli.domain.audit import Event
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket
-from triage_cli.domain.views import StatsGroup
+from triage_cli.domain.views import StatsGroup, StatsQuery
 from triage_cli.ports.storage import Store
 
 
@@ -70,8 +70,20 @@ def typed(categories: Iterable[Category], given: str) -> str:
 
 def meant(selection: Selection, categories: Sequence[Category], names: Mapping[str, str]) -> Selection:
     """Return a selection with its categories under their present names, as the configuration spells them."""
-    written = (typed(categories, name) for name in selection.categories)
-    return selection._replace(categories=tuple(names.get(name, name) for name in written))
+
+    def present(given: Iterable[str]) -> tuple[str, ...]:
+        return tuple(names.get(name, name) for name in (typed(categories, each) for each in given))
+
+    return selection._replace(categories=present(selection.categories), suggestions=present(selection.suggestions))
+
+
+def as_stored(selection: Selection, names: Mapping[str, str]) -> Selection:
+    """Return a selection of present names that finds tickets under their former names too."""
+
+    def all_names(given: Collection[str]) -> tuple[str, ...]:
+        return tuple(sorted({*given, *(old for old, new in names.items() if new in given)}))
+
+    return selection._replace(categories=all_names(selection.categories), suggestions=all_names(selection.suggestions))
 
 
 def today(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
@@ -84,16 +96,17 @@ def today(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
 
 def find(store: Store, selection: Selection, names: Mapping[str, str]) -> Iterator[Ticket]:
     """Yield tickets in the selection's order, under present names; its categories may be former names."""
-    current = {*selection.categories}
-    former = {old for old, new in names.items() if new in current}
-    found = store.find(selection._replace(categories=tuple(sorted(current | former))))
+    found = store.find(as_stored(selection, names))
     return (today(ticket, names) for ticket in islice(found, selection.limit))
 
 
-def regrouped(groups: Iterable[StatsGroup], names: Mapping[str, str]) -> list[StatsGroup]:
+def stats_by(
+    store: Store, query: StatsQuery, categories: Sequence[Category], names: Mapping[str, str]
+) -> list[StatsGroup]:
     """Return groups of counts under present category names, ordered by their keys; missing keys come last."""
+    where = as_stored(meant(query.where, categories, names), names)
     merged: dict[tuple[str | None, ...], StatsGroup] = {}
-    for each in groups:
+    for each in store.stats_by(query._replace(where=where)):
         keys = {key: names.get(value or "", value) if key == "category" else value for key, value in each.keys.items()}
         same = tuple(keys.values())
         before = merged.get(same, StatsGroup(keys, 0, 0, 0, 0.0))

@@ -288,7 +288,7 @@ class LocalTriage:
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the counts of each group of tickets, ordered by their keys."""
-        return category_renames.regrouped(self._store.stats_by(query), self._names)
+        return category_renames.stats_by(self._store, query, self._parts.categories, self._names)
 
     def audit_head(self) -> Head:
         """Return the head of the audit log."""

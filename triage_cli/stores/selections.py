@@ -61,7 +61,7 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
         if value is not None:
             conditions.append(condition)
             values[field] = value
-    for field, column in (("categories", "category"), ("sources", "source")):
+    for field, column in (("categories", "category"), ("sources", "source"), ("suggestions", "suggestion")):
         if listed := getattr(selection, field):
             one = f"{column} = :{field}"  # an index answers it on PostgreSQL
             conditions.append(one if len(listed) == 1 else f"{column} in (select value from json_each(:{field}))")
@@ -111,7 +111,7 @@ SENT = """left join (select distinct ticket_id, destination from deliveries wher
 
 def grouped(query: StatsQuery) -> tuple[str, dict[str, Any]]:
     """Return a query for the counts of each group: its keys, tickets, sure ones, those for a person, their cost."""
-    conditions, values = where(Selection(since=query.since, until=query.until))
+    conditions, values = where(query.where)
     keys = [GROUP_KEYS[key] for key in query.by]
     count = "coalesce(sum(case when tickets.{} then 1 else 0 end), 0)"
     counts = ("count(*)", count.format("category is not null"), count.format("status = 'needs_review'"))

@@ -30,10 +30,26 @@ PAGED: dict[int | str, dict[str, Any]] = {
 )
 def list_(request: Request, query: Annotated[requests.TicketQuery, Query()], triage: TriageHere) -> Response:
     """List tickets, newest first or sorted, a page at a time."""
-    selection = Selection(
+    selection = _selection(query)._replace(
         ids=None if query.name is None else (triage.resolve(query.name),),
+        sort=query.sort,
+        limit=query.limit + 1,
+        after=query.after,
+        order=query.order,
+    )
+    found = list(islice(triage.find(selection), query.limit + 1))
+    shown = found[: query.limit]
+    answer = reply(Done(200, [ticket_record(t) for t in shown]))
+    more = len(found) > query.limit and query.order == "newest"
+    return _with_next(answer, request, shown[-1].ticket_id if more else None)
+
+
+def _selection(query: requests.Conditions) -> Selection:
+    """Return the tickets that meet all conditions."""
+    return Selection(
         statuses=frozenset(query.status),
         categories=tuple(query.category),
+        suggestions=tuple(query.suggestion),
         customer_id=query.customer_id,
         priority=query.priority,
         classifier=query.classifier,
@@ -44,17 +60,8 @@ def list_(request: Request, query: Annotated[requests.TicketQuery, Query()], tri
         verdict=query.verdict,
         min_confidence=query.min_confidence,
         max_confidence=query.max_confidence,
-        sort=query.sort,
         search=query.search,
-        limit=query.limit + 1,
-        after=query.after,
-        order=query.order,
     )
-    found = list(islice(triage.find(selection), query.limit + 1))
-    shown = found[: query.limit]
-    answer = reply(Done(200, [ticket_record(t) for t in shown]))
-    more = len(found) > query.limit and query.order == "newest"
-    return _with_next(answer, request, shown[-1].ticket_id if more else None)
 
 
 @router.get("/tickets/{ticket_id}", response_model=responses.Whole)
@@ -102,7 +109,7 @@ def stats(triage: TriageHere) -> Response:
 @router.get("/stats/groups", response_model=list[responses.StatsGroup])
 def stats_groups(query: Annotated[requests.StatsQueryIn, Query()], triage: TriageHere) -> Response:
     """Count tickets in groups, ordered by their keys."""
-    asked = StatsQuery(moment(query.since), moment(query.until), tuple(dict.fromkeys(query.by)))
+    asked = StatsQuery(_selection(query), tuple(dict.fromkeys(query.by)))
     return reply(Done(200, [group_record(group) for group in triage.stats_by(asked)]))
 
 

@@ -132,14 +132,12 @@ class Asked(BaseModel):
 SORT = f"^(?:(?:{'|'.join(SORTS)})(?::(?:asc|desc))?)?$"
 
 
-class TicketQuery(Asked):
+class Conditions(Asked):
     """Which tickets: all conditions must hold."""
 
-    name: Annotated[str, StringConstraints(max_length=LONGEST_NAME)] | None = Field(
-        None, description="only the one of this name; here it may hold a slash"
-    )
     status: list[Status] = Field(default_factory=list, description="may be repeated")
     category: list[Short] = Field(default_factory=list, description="may be repeated")
+    suggestion: list[Short] = Field(default_factory=list, description="the guess of what was unsure; may be repeated")
     customer_id: Short | None = None
     priority: Priority | None = None
     classifier: Short | None = None
@@ -150,10 +148,18 @@ class TicketQuery(Asked):
     verdict: bool | None = Field(None, description="whether a person's category holds")
     min_confidence: float | None = Field(None, ge=0, le=1)
     max_confidence: float | None = Field(None, ge=0, le=1)
+    search: Short | None = Field(None, description="a text in subject or description")
+
+
+class TicketQuery(Conditions):
+    """Which tickets, in which order, and how many of them."""
+
+    name: Annotated[str, StringConstraints(max_length=LONGEST_NAME)] | None = Field(
+        None, description="only the one of this name; here it may hold a slash"
+    )
     sort: Annotated[str, StringConstraints(pattern=SORT)] = Field(
         "", description="a key of the record, downward with `:desc`; equal ones by ticket_id. Else as `order` says"
     )
-    search: Short | None = Field(None, description="a text in subject or description")
     order: Literal["newest", "review"] = Field(
         "newest", description="`review`: what waits for a person, the most informative first, on one page"
     )
@@ -161,11 +167,9 @@ class TicketQuery(Asked):
     after: Short = Field("", description="the ticket_id after which a page begins; `Link: rel=next` has it")
 
 
-class StatsQueryIn(Asked):
+class StatsQueryIn(Conditions):
     """Which tickets are counted, and by what they are grouped."""
 
-    since: Moment | None = Field(None, description="stored at this time or later")
-    until: Moment | None = Field(None, description="stored at this time or earlier")
     by: list[StatsKey] = Field(default_factory=list, description="the keys of a group; may be repeated")
 
 

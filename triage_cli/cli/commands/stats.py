@@ -14,6 +14,7 @@ from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.config import without_password
 from triage_cli.domain.serialization import GROUP_COUNTS, group_record
+from triage_cli.domain.tickets import Selection
 from triage_cli.domain.views import STATS_KEYS, StatsQuery
 
 
@@ -42,7 +43,8 @@ def stats(
     triage stats --by day,classifier -o csv
     """
     if since is not None or until is not None or by is not None:
-        query = StatsQuery(option_values.moment(since), option_values.moment(until), option_values.stats_keys(by))
+        stored = Selection(since=option_values.moment(since), until=option_values.moment(until))
+        query = StatsQuery(stored, option_values.stats_keys(by))
         _grouped(session, query, Printer(output, columns))
         return
     record = session.look().stats()._asdict()
