@@ -18,6 +18,7 @@ from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.tickets import SORTS, Selection, Ticket
 from triage_cli.domain.views import StatsQuery
 from triage_cli.ports.triage import Triage
+from triage_cli.service import lookup
 from triage_cli.stores import selections
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
@@ -91,6 +92,8 @@ def four(world: World) -> list[Ticket]:
         (Selection(sort="external_id:asc", verdict=False), [1, 2, 3]),
         (Selection(sort="priority:desc"), [0, 3, 1, 2]),
         (Selection(sort="category:desc"), [2, 0, 3, 1]),
+        (Selection(order="review"), [1, 3]),
+        (Selection(order="review", sources=("mail",)), [3]),
         (Selection(sort="source", statuses=frozenset({"routed", "needs_review"})), [0, 2, 3, 1]),
     ],
 )
@@ -109,6 +112,18 @@ def test_every_field_sorts_and_a_walk_goes_on_where_it_stopped(
         down = [ticket.ticket_id for ticket in make().find(Selection(sort=f"{field}:desc"))]
         assert sorted(up) == sorted(ticket.ticket_id for ticket in four)
         assert down == up[::-1]
+
+
+def test_the_order_of_review_goes_on_after_the_least_sure(
+    make: Make, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "WINDOW", 2)
+    monkeypatch.setattr(selections, "SORTED", 3)
+    for n, confidence in enumerate((0.9, 0.6, None, 0.8, 0.7)):
+        text = chr(97 + n) * 5
+        ticket = a_ticket(f"T-{n}", subject=text, description=text, status="needs_review", confidence=confidence)
+        world.store.save([Change(an_event(ticket), ticket)])
+    assert [t.external_id for t in make().find(Selection(order="review"))] == ["T-2", "T-1", "T-4", "T-3", "T-0"]
 
 
 def test_what_is_no_field_sorts_nothing(store: SqliteStore | PostgresStore) -> None:

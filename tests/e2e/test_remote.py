@@ -131,6 +131,8 @@ STEPS = (
     step("reclassify --apply --max-flips 0 --category Billing"),
     step("reclassify --apply --max-flips x"),
     step("review"),
+    step("list --order review"),
+    step("list --order review --sort confidence"),
     step("audit head"),
     step("audit head -o csv"),
     step("stats -o json"),

@@ -1,14 +1,14 @@
 """The order of review: the most informative tickets first, so that few verdicts teach a classifier much."""
 
-import heapq
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
 
-# The least sure tickets that are ordered: more than a person reviews in an hour.
+# How many tickets are ordered together, the least sure first: more than a person reviews in an hour.
 WINDOW = 500
 # The share of common words from which on two texts are near-duplicates.
 ALIKE = 0.7
@@ -66,13 +66,13 @@ def lead(chances: Mapping[str, float], confidence: float | None) -> float:
 
 def queue(store: Store, selection: Selection, labels: frozenset[str]) -> Iterator[Ticket]:
     """Yield the tickets that wait for review, in its order, then tickets whose verdict is a category that is gone."""
-    undecided = selection._replace(statuses=frozenset({"needs_review"}), limit=None, order="newest")
-    least = heapq.nsmallest(WINDOW, store.find(undecided), key=lambda t: (t.confidence or 0.0, t.ticket_id))
-    answers = store.decisions([t.decision_id for t in least if t.decision_id])
-    chances = {answer.ticket_id: answer.chances for answer in answers.values()}
-    tickets = {t.ticket_id: t for t in least}
-    waiting = [Waiting(i, t.text, t.suggestion, lead(chances.get(i, {}), t.confidence)) for i, t in tickets.items()]
-    yield from (tickets[i] for i in order_of_review(waiting))
+    undecided = selection._replace(statuses=frozenset({"needs_review"}), limit=None, sort="confidence")
+    for window in chunked(store.find(undecided), WINDOW):
+        answers = store.decisions([t.decision_id for t in window if t.decision_id])
+        chances = {answer.ticket_id: answer.chances for answer in answers.values()}
+        tickets = {t.ticket_id: t for t in window if t.status == "needs_review"}  # some were decided meanwhile
+        waiting = [Waiting(i, t.text, t.suggestion, lead(chances.get(i, {}), t.confidence)) for i, t in tickets.items()]
+        yield from (tickets[i] for i in order_of_review(waiting))
     for category in store.stats().by_category:
         if category not in labels:
             gone = store.find(selection._replace(categories=(category,), limit=None, order="newest"))

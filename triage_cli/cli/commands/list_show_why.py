@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from shutil import get_terminal_size
 from textwrap import wrap
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -80,6 +80,10 @@ def list_tickets(
         str | None,
         typer.Option(metavar="FIELD[:desc]", help="By a field, such as confidence or created_at.", show_default=False),
     ] = None,
+    order: Annotated[
+        Literal["newest", "review"],
+        typer.Option(help="review: what waits for a person, the most informative first.", show_default=False),
+    ] = "newest",
     limit: options.Limit = None,
     output: Output = None,
     columns: Columns = None,
@@ -88,7 +92,7 @@ def list_tickets(
     """List tickets, newest first: 50 on a terminal, all in a pipe. With ids, or - for ids on stdin: those, in order.
 
     \b
-    triage list --status needs_review --sort confidence
+    triage list --order review --limit 24 -o csv
     triage list --search refund --since 7d -o csv
     triage list --verdict --columns external_id,category,reason -o tsv
     """
@@ -110,8 +114,11 @@ def list_tickets(
         verdict=verdict,
         min_confidence=min_confidence,
         max_confidence=max_confidence,
+        order=order,
         sort=option_values.sort(sort),
     )
+    if order == "review" and (sort or selection.statuses - {"needs_review"}):
+        raise UsageError("--order review has an order and a status of its own", hint="leave out --sort and --status")
     if ids and selection != Selection():
         raise UsageError("ids go with no filter and no sorting", hint="leave one of them away")
     named, missing = options.ids(session, ids) if ids and session.has_database else (None, 0)

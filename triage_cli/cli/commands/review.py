@@ -15,6 +15,7 @@ from triage_cli.cli.context import CommandContext, served
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.tickets import Selection
+from triage_cli.service.lookup import WINDOW
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +38,9 @@ def review(session: CommandContext, limit: options.Limit = None) -> int:
     from triage_cli.cli.review_session import CLEAR, ReviewSession
 
     categories = session.triage.categories()
-    tickets = list(islice(session.triage.find(Selection(order="review", limit=limit)), limit))
+    tickets = list(
+        islice(session.triage.find(Selection(order="review", limit=limit)), WINDOW if limit is None else limit)
+    )
     if not tickets:
         session.say("nothing waits for a person")
         return ExitCode.OK
