@@ -53,6 +53,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "audit verify": [("", ""), ("--heads heads.txt", "")],
     "audit head": [("", "")],
     "doctor": [("", "")],
+    "check": [("--max-review 0", "")],
     "keys create": [("ada --role agent", "")],
     "keys list": [("", "")],
     "keys revoke": [("ada", "")],

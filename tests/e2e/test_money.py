@@ -75,6 +75,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     "db restore": [("db restore copy.db --yes", "")],
     "db copy": [("db copy postgresql://127.0.0.1:9/nowhere", "")],
     "doctor": [("doctor", "")],
+    "check": [("check --max-review 1000", "")],
     "serve": [],  # its requests have a table of their own
     "keys create": [("keys create tester --role agent", "")],
     "keys list": [("keys list", "")],

@@ -196,6 +196,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "forget": ("forget --customer-id C-1",),
     "stats": ("stats",),
     "doctor": ("doctor", "doctor --send hook", "doctor --send mail"),
+    "check": ("check --max-age 1h --max-pending 0",),
     "learn": ("learn new.csv", "learn"),
     "eval": ("eval new.csv", "eval new.csv --classifier both", "eval new.csv --classifier both --calibrate",
              "eval --adversarial --classifier gpt"),

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -251,32 +252,79 @@ def environment(cli: Cli, given: dict[str, str]) -> dict[str, str]:
     }  # fmt: skip
 
 
+def placed(text: str, folder: Path) -> str:
+    """Return a sample with what an administrator puts into /etc/triage in a folder of the test's own."""
+    home = folder / "etc"
+    home.mkdir(exist_ok=True)
+    (home / "secrets").write_text("SHOP_KEY=canary\n")
+    shutil.copy(SAMPLES / "night.sh", home)
+    return text.replace("/etc/triage/config.yaml", str(folder / "config.yaml")).replace("/etc/triage", str(home))
+
+
 def test_the_crontab_runs_silently_as_it_is_written(fitted: Cli) -> None:
     variables, commands = {}, []
-    for line in (SAMPLES / "crontab").read_text().splitlines():
+    for line in placed((SAMPLES / "crontab").read_text(), fitted.folder).splitlines():
         if re.match(r"\w+=", line):
             name, _, value = line.partition("=")
             variables[name] = value
         elif not line.startswith("#"):
-            # As cron reads it: five fields, then a command in which a bare per cent sign is a new line.
-            command = line.split(maxsplit=5)[5]
+            # As cron reads a file of /etc/cron.d: five fields, a user, then a command in which a bare per cent sign is
+            # a new line.
+            command = line.split(maxsplit=6)[6]
             assert not re.search(r"(?<!\\)%", command)
             commands.append(command.replace("\\%", "%"))
-    assert {"PATH", "TRIAGE_CONFIG"} == set(variables)
+    assert {"PATH", "TRIAGE_CONFIG", "MAILTO"} == set(variables)
     _runs_silently(fitted, [["/bin/sh", "-c", command] for command in commands], environment(fitted, variables))
 
 
 def test_the_service_runs_silently_as_it_is_written(fitted: Cli) -> None:
-    settings = [
-        line.partition("=")[::2] for line in (SAMPLES / "triage.service").read_text().splitlines() if "=" in line
-    ]
-    variables = dict(value.split("=", 1) for name, value in settings if name == "Environment")
-    commands = [shlex.split(value.removeprefix("-")) for name, value in settings if name == "ExecStart"]
-    assert len(commands) == 2
+    text = placed((SAMPLES / "triage.service").read_text(), fitted.folder)
+    settings = [line.partition("=")[::2] for line in text.splitlines() if "=" in line]
+    words = [word for name, value in settings if name == "Environment" for word in shlex.split(value)]
+    variables = dict(word.split("=", 1) for word in words) | {"TRIAGE_DB": str(fitted.db)}
+    commands = [shlex.split(value) for name, value in settings if name == "ExecStart"]
+    assert len(commands) == 1
     _runs_silently(fitted, commands, environment(fitted, variables))
     timer = (SAMPLES / "triage.timer").read_text()
     assert "OnCalendar=" in timer
     assert "Persistent=true" in timer
+
+
+def test_a_night_ends_with_its_first_failure_and_does_the_later_steps(fitted: Cli) -> None:
+    """`classify` cannot reach its provider (6); what has a category is routed all the same, and `check` looks."""
+    placed("", fitted.folder)
+    (fitted.folder / "config.yaml").write_text(
+        "classifier: gpt\n"
+        "classifiers:\n"
+        "  gpt: {type: openai, model: m, base_url: 'http://127.0.0.1:9/v1', api_key_env: null, max_retries: 0}\n"
+    )
+    two = "id,subject,verdict\n1,x,Billing\n2,y,\n"
+    assert fitted("create", "-q", "--map", "verdict=verdict", stdin=two).returncode == 0
+    script = (fitted.folder / "etc" / "night.sh").read_text().replace("--deadline 4h", "--max-wait 0s")
+    (fitted.folder / "etc" / "night.sh").write_text(script)
+    env = environment(fitted, {"TRIAGE_CONFIG": str(fitted.folder / "config.yaml"), "PATH": "/usr/bin:/bin"})
+    done = subprocess.run(
+        [fitted.folder / "etc" / "night.sh"], env=env, cwd="/", capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (6, ""), done.stderr
+    assert done.stderr.count("\n") == 1
+    assert statuses(fitted) == {"routed": 1, "new": 1}
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_the_units_are_sound_and_closed(tmp_path: Path) -> None:
+    units = [*SAMPLES.glob("*.service"), *SAMPLES.glob("*.timer"), *(SAMPLES.parent / "server").glob("*.service")]
+    assert len(units) == 4
+    for unit in units:
+        text = re.sub(r"(?m)^ExecStart=.*", "ExecStart=/bin/true", unit.read_text())
+        (tmp_path / unit.name).write_text(text.replace("User=triage", "User=root"))
+    check = ["systemd-analyze", "verify", *(str(tmp_path / unit.name) for unit in units)]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in ("triage.service", "triage-serve.service"):
+        closed = ["systemd-analyze", "security", "--offline=true", "--threshold=30", str(tmp_path / name)]
+        done = subprocess.run(closed, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
 
 
 def _runs_silently(cli: Cli, commands: list[list[str]], env: dict[str, str]) -> None:
@@ -289,9 +337,11 @@ def _runs_silently(cli: Cli, commands: list[list[str]], env: dict[str, str]) -> 
 
 
 def test_what_the_page_shows_of_them_is_what_is_tested() -> None:
-    shown = re.findall(r"```(?:crontab|ini)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    files = [path.read_text() for path in SAMPLES.iterdir()]
-    assert [block for block in shown if not any(block in text for text in files)] == []
+    pages = PAGE.read_text(encoding="utf-8") + (PAGE.parent / "server.md").read_text(encoding="utf-8")
+    files = [path.read_text() for folder in (SAMPLES, SAMPLES.parent / "server") for path in folder.iterdir()]
+    shown = re.findall(r"```(crontab|nginx|sh)\n(.*?)```", pages, re.DOTALL)
+    found = [kind for kind, block in shown if any(block in text for text in files)]
+    assert sorted(found) == ["crontab", "nginx", "sh"]
 
 
 @pytest.mark.parametrize(

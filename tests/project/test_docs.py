@@ -34,6 +34,10 @@ NOT_RUN = (
     NotRun("docs/install.md", "docker build", "needs Docker"),
     NotRun("docs/install.md", "rm -r", "removes the reader's data"),
     NotRun("docs/howto/server.md", "triage serve", "the test starts the server itself, on a free port"),
+    NotRun("docs/howto/server.md", "sudo cp samples/server", "installs a service; test_nightly.py checks the unit"),
+    NotRun("docs/howto/nightly.md", "#!/bin/sh", "test_nightly.py runs the file"),
+    NotRun("docs/howto/nightly.md", "sudo useradd", "makes a user of the machine"),
+    NotRun("docs/howto/nightly.md", "sudo cp samples/nightly", "installs a service; test_nightly.py runs what it runs"),
     NotRun("CONTRIBUTING.md", "just setup", "needs just; test_recipes.py looks into the recipes"),
 )
 

@@ -39,6 +39,7 @@ MODULES = {
     "config": "config",
     "db": "database",
     "doctor": "doctor",
+    "check": "check",
     "serve": "serve",
     "keys": "keys",
     "learn": "learn",

@@ -38,6 +38,7 @@ HEADINGS = {
     "Around it": {
         "config": "Make, show and check the configuration",
         "doctor": "Try configuration, database and classifiers",
+        "check": "Compare what waits with limits, for a monitor",
         "serve": "Serve the HTTP API",
         "keys": "Make and revoke the keys of the HTTP API",
         "db": "Back up the database, or move it to PostgreSQL",

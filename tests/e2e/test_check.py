@@ -1,0 +1,49 @@
+"""`triage check`: a monitor reads one line and an exit code."""
+
+from tests.support.cli import Cli
+
+
+def test_a_limit_that_is_kept_is_0_and_one_that_is_exceeded_8(cli: Cli) -> None:
+    assert cli("create", "-q", stdin="id,subject\nA-1,Charged twice\nA-2,Crash at start\n").returncode == 0
+    done = cli("check", "--max-age", "1h", "--max-pending", "0", "--max-undeliverable", "0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (
+        done.stdout
+        == "ok: no ticket is new or failed after 1h; 0 deliveries pending (limit 0); 0 undeliverable (limit 0)\n"
+    )
+    done = cli("check", "-q", "--max-age", "0s", "--max-unroutable", "0")
+    assert (done.returncode, done.stdout, done.stderr) == (8, "exceeded: ticket A-1 is not classified after 0s\n", "")
+    done = cli("check", "-q", "--max-age", "1d")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_what_people_and_receivers_leave_undone_is_counted(cli: Cli) -> None:
+    """One ticket waits for a person, one is due later, and one has no rule."""
+    (cli.folder / "config.yaml").write_text(
+        "classifiers: {local: {type: local, min_confidence: 0.999}}\n"
+        "destinations:\n"
+        "  down: {type: command, run: [/bin/sh, -c, 'exit 75']}\n"
+        "  wrong: {type: command, run: [/bin/sh, -c, 'exit 64'], final_exit: [64]}\n"
+        "routes:\n"
+        "  - {when: {category: Billing}, to: down}\n"
+        "  - {when: {category: Technical}, to: wrong}\n"
+    )
+    rows = "id,subject,verdict\n1,x,Billing\n2,x,Technical\n3,x,General\n"
+    assert cli("create", "-q", "--map", "verdict=verdict", stdin=rows).returncode == 0
+    assert cli("create", "-q", stdin="id,subject\n4,zzz\n").returncode == 0
+    cli("classify", "-q")
+    cli("route", "-q", "--no-wait")
+    done = cli("check", "--max-pending", "0", "--max-undeliverable", "0", "--max-unroutable", "0", "--max-review", "0")
+    assert done.returncode == 8
+    assert done.stdout == (
+        "exceeded: 1 delivery pending (limit 0); 1 undeliverable (limit 0);"
+        " 1 unroutable (limit 0); 1 to review (limit 0)\n"
+    )
+    assert cli("check", "--max-pending", "1", "--max-review", "1").returncode == 0
+
+
+def test_a_mistyped_database_and_no_limit_are_mistakes(cli: Cli) -> None:
+    assert cli("check", "--max-age", "1h").returncode == 2
+    done = cli("check")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--max-undeliverable" in done.stderr

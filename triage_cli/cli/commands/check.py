@@ -1,0 +1,87 @@
+"""`triage check`: one line and an exit code for a monitor: what waits too long, and what reached nobody."""
+
+from collections.abc import Iterator
+from typing import Annotated, NamedTuple
+
+import typer
+
+from triage_cli.cli import messages, option_values
+from triage_cli.cli.context import CommandContext, served
+from triage_cli.cli.options import MOST
+from triage_cli.cli.output import Printer
+from triage_cli.domain.errors import UsageError
+from triage_cli.domain.exit_codes import ExitCode
+from triage_cli.domain.tickets import Selection
+
+# Statuses of tickets that the next run works on; those that wait for a person have a limit of their own.
+UNPROCESSED = frozenset({"new", "failed"})
+LABELS = {"undeliverable": "undeliverable", "unroutable": "unroutable", "needs_review": "to review"}
+
+
+class Finding(NamedTuple):
+    """What one limit found, in words, and whether it is kept."""
+
+    text: str
+    is_kept: bool
+
+
+def _most(name: str, what: str) -> object:
+    """Return an option that limits a count."""
+    return typer.Option(f"--max-{name}", min=0, max=MOST, metavar="N", help=f"At most N {what}.", show_default=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("check")(check)
+
+
+@served
+def check(
+    session: CommandContext,
+    age: Annotated[
+        str | None,
+        typer.Option(
+            "--max-age", metavar="AGE", help="No ticket is new or failed for longer, as in 1h.", show_default=False
+        ),
+    ] = None,
+    pending: Annotated[int | None, _most("pending", "deliveries that are due later")] = None,
+    undeliverable: Annotated[int | None, _most("undeliverable", "tickets that no attempt delivered")] = None,
+    unroutable: Annotated[int | None, _most("unroutable", "tickets that no rule takes")] = None,
+    review: Annotated[int | None, _most("review", "tickets that wait for a person")] = None,
+) -> int:
+    """Compare what waits with limits, for a monitor: one line, exit code 8 where a limit is exceeded.
+
+    \b
+    triage check --max-age 1h --max-pending 100 --max-undeliverable 0
+    """
+    limits = dict(zip(LABELS, (undeliverable, unroutable, review), strict=True))
+    if age is None and pending is None and not any(most is not None for most in limits.values()):
+        raise UsageError("nothing to check", hint="give a limit: triage check --max-age 1h --max-undeliverable 0")
+    session.require_database()
+    findings = list(_findings(session, age, pending, limits))
+    exceeded = [finding.text for finding in findings if not finding.is_kept]
+    if exceeded or not session.quiet:
+        line = f"exceeded: {'; '.join(exceeded)}" if exceeded else f"ok: {'; '.join(f.text for f in findings)}"
+        Printer("table").write(line + "\n")
+    return ExitCode.CHECK_FAILED if exceeded else ExitCode.OK
+
+
+def _findings(
+    session: CommandContext, age: str | None, pending: int | None, limits: dict[str, int | None]
+) -> Iterator[Finding]:
+    """Yield what each limit that was given found."""
+    triage = session.triage
+    if age is not None:
+        late = Selection(statuses=UNPROCESSED, until=option_values.past(age), sort="ticket_id", limit=1)
+        oldest = next(iter(triage.find(late)), None)
+        name = "" if oldest is None else messages.safe(oldest.external_id or oldest.ticket_id)
+        found = f"ticket {name} is not classified" if oldest else "no ticket is new or failed"
+        yield Finding(f"{found} after {age}", oldest is None)
+    stats = triage.stats()
+    if pending is not None:
+        number = sum(states.get("pending", 0) for states in stats.deliveries.values())
+        yield Finding(f"{messages.plural(number, 'deliveries')} pending (limit {pending:,})", number <= pending)
+    for status, most in limits.items():
+        if most is not None:
+            number = stats.by_status.get(status, 0)
+            yield Finding(f"{number:,} {LABELS[status]} (limit {most:,})", number <= most)
