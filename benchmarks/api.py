@@ -73,7 +73,7 @@ def ours(folder: Path) -> tuple[Any, str]:
     from triage_cli.domain.api_access import ApiKey
 
     config = load_config(db=str(folder / "ours.db"), env={"HOME": str(folder)}, cwd=folder)
-    parts = wiring.parts(config, guarded=True)
+    parts = wiring.parts(config, guarded=True, make=True)
     gate = wiring.open_gate(parts.store)
     made = api_keys.new_key()
     gate.add_key(ApiKey(made.key_id, f"bench-{made.key_id}", api_keys.digest(made.text), "agent", ids.now()))

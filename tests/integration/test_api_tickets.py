@@ -347,3 +347,60 @@ def test_one_that_is_stored_from_before_breaks_no_list(server: Running, client: 
         assert "Infinity" not in answer.text
         assert "NaN" not in answer.text
     assert client.get(f"/tickets/{ticket_id}").json()["extra"] == {"a": None, "b": [None, 1]}
+
+
+def test_one_call_creates_classifies_and_routes(client: httpx.Client) -> None:
+    made = client.post("/tickets?do=classify,route", json=TICKET)
+    assert made.status_code == 201
+    answer = made.json()
+    assert list(answer) == ["ticket_id", "ticket", "classification", "deliveries", "problem"]
+    assert (answer["ticket"]["status"], answer["ticket"]["routed_to"]) == ("routed", "Billing")
+    assert (answer["classification"]["classification"], answer["classification"]["asked"]) == ("Billing", True)
+    assert [(d["destination"], d["state"], len(d["tries"])) for d in answer["deliveries"]] == [
+        ("Billing", "accepted", 1)
+    ]
+    assert answer["problem"] is None
+    assert answer["ticket"] == {
+        key: value
+        for key, value in client.get(f"/tickets/{answer['ticket_id']}").json().items()
+        if key in answer["ticket"]
+    }
+    events = client.get(f"/tickets/{answer['ticket_id']}/logs").json()
+    assert [e["action"] for e in events] == ["created", "classified", "routed", "delivered"]
+    assert {e["actor"] for e in events} == {"agent"}
+
+
+def test_one_call_may_classify_alone(client: httpx.Client) -> None:
+    answer = client.post("/tickets?do=classify", json=TICKET).json()
+    assert (answer["ticket"]["status"], answer["deliveries"]) == ("classified", [])
+
+
+def test_a_known_ticket_takes_the_steps_that_are_left(client: httpx.Client) -> None:
+    named = TICKET | {"external_id": "steps-1"}
+    assert client.post("/tickets", json=named).status_code == 201
+    for asked in (True, False):
+        again = client.post("/tickets?do=classify,route", json=named)
+        assert (again.status_code, again.json()["ticket"]["status"]) == (200, "routed")
+        assert (again.json()["classification"]["asked"], len(again.json()["deliveries"])) == (asked, 1)
+
+
+def test_steps_are_taken_once_for_an_idempotency_key(client: httpx.Client) -> None:
+    key = {"Idempotency-Key": "steps"}
+    first, again = (client.post("/tickets?do=classify,route", json=TICKET, headers=key) for _ in range(2))
+    assert (again.status_code, again.json()) == (201, first.json())
+    other = client.post("/tickets?do=classify", json=TICKET, headers=key)
+    assert (other.status_code, other.json()["code"]) == (422, "usage")
+
+
+def test_what_a_classifier_is_not_sure_of_is_told_as_such(client: httpx.Client) -> None:
+    answer = client.post(
+        "/tickets?do=classify,route", json={"subject": "Meine Rechnung wurde zweimal abgebucht und niemand antwortet"}
+    ).json()
+    assert (answer["ticket"]["status"], answer["deliveries"], answer["problem"]) == ("needs_review", [], None)
+
+
+def test_a_step_that_cannot_be_taken_is_a_problem_of_a_ticket_that_is_stored(client: httpx.Client) -> None:
+    answer = client.post("/tickets?do=classify&classifier=nosuch", json=TICKET)
+    assert (answer.status_code, answer.json()["ticket"]["status"]) == (201, "new")
+    assert (answer.json()["classification"], answer.json()["problem"]["code"]) == (None, "usage")
+    assert client.post("/tickets?do=route", json=TICKET).status_code == 422

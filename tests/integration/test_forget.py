@@ -29,7 +29,7 @@ from triage_cli.domain.runs import Action, Lease, Outcome, Run
 from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.service.erasure import blank
-from triage_cli.service.intake.group_commit import GroupCommitter
+from triage_cli.service.single_tickets import SingleTickets
 from triage_cli.stores.sqlite.store import SqliteStore
 
 # One canary for each place where a person's words may come to lie.
@@ -361,11 +361,11 @@ def test_an_attempt_that_ends_after_its_ticket_was_forgotten_keeps_no_words(worl
 def test_a_single_ticket_that_was_forgotten_is_not_brought_back_either(world: World, *, named: bool) -> None:
     draft = TicketDraft(0, 0, "hello 0", "text", "C-1", external_id="Z-1" if named else None, origin="request")
     identity = None if named else "@call"
-    together = GroupCommitter(world.store, world.categories)
-    assert together.create(draft, "api", identity).action == "created"
+    singles = SingleTickets(world.services())
+    assert singles.create(draft, "api", identity).action == "created"
     forgotten(world)
-    again = together.create(draft, "api", identity)
-    together.close()
+    again = singles.create(draft, "api", identity)
+    singles.close()
     assert (again.action, again.value and again.value.subject) == ("unchanged", None)
     assert len(list(world.store.find(Selection()))) == 1
 

@@ -25,7 +25,7 @@ from triage_cli.domain.errors import DeliveryError, OfflineError, UsageError
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.runtime.network import Network, is_local
-from triage_cli.service.delivery.route import RoutingTable
+from triage_cli.service.delivery.routing_decisions import RoutingTable
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
 from triage_cli.stores.postgres.store import PostgresStore

@@ -17,7 +17,7 @@ from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.adapters import Destination
 from triage_cli.service.category_renames import root_of, rooted
-from triage_cli.service.delivery.route import RoutingTable
+from triage_cli.service.delivery.routing_decisions import RoutingTable
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
 from triage_cli.stores.category_renames import BEARS

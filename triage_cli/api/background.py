@@ -32,7 +32,7 @@ class Worker:
     """Two threads, so that a slow destination delays no classification; `steps` for new tickets, by source."""
 
     def __init__(self, parts: Services, steps: Mapping[str, tuple[str, ...]]) -> None:
-        self._circuits = DestinationBreakers()
+        self._circuits = parts.map.circuits or DestinationBreakers()
         self._parts = parts._replace(map=parts.map._replace(circuits=self._circuits))
         self._steps = {source: chosen for source, chosen in steps.items() if chosen}
         self._waiting: deque[tuple[str, str]] = deque()

@@ -14,9 +14,10 @@ from triage_cli.api.ndjson import StreamSlots
 from triage_cli.config import HookSpec
 from triage_cli.domain.errors import MediaTypeError
 from triage_cli.ports.storage import ApiAccessStore
-from triage_cli.service.intake.group_commit import GroupCommitter
+from triage_cli.service.delivery.dispatcher import DestinationBreakers
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
+from triage_cli.service.single_tickets import SingleTickets
 
 MEGABYTE = 1 << 20
 
@@ -69,8 +70,9 @@ class ServerState:
         self.hooks = hooks or {}
         self.meter = Metrics()
         self.room = StreamSlots()
-        self.worker = Worker(parts, {name: hook.spec.on_create for name, hook in self.hooks.items()})
-        self.together = GroupCommitter(parts.store, parts.categories)
+        shared = parts._replace(map=parts.map._replace(circuits=DestinationBreakers()))
+        self.worker = Worker(shared, {name: hook.spec.on_create for name, hook in self.hooks.items()})
+        self.singles = SingleTickets(shared)
         self.stopping = False
         self._sessions: WeakSet[LocalTriage] = WeakSet()
         self._lock = threading.Lock()
@@ -91,12 +93,13 @@ class ServerState:
             for triage in list(self._sessions):
                 triage.stop()
         self.worker.stop()
+        self.singles.stop()
 
     def close(self) -> None:
         """End the background work, after all requests have ended."""
         self.worker.stop()
         self.worker.join()
-        self.together.close()
+        self.singles.close()
 
 
 async def _served(request: Request) -> ServerState:

@@ -111,7 +111,7 @@ async def _once(
         Header(pattern=KEY, description="sent again with the same body, the request is answered as the first time"),
     ] = None,
 ) -> IdempotentRequest:
-    path = f"{request.method} {request.url.path}"
+    path = f"{request.method} {request.url.path}" + (f"?{request.url.query}" if request.url.query else "")
     return IdempotentRequest(served, caller.key_id, idempotency_key, path, asyncio.get_running_loop())
 
 

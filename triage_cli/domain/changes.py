@@ -22,7 +22,8 @@ class Change(NamedTuple):
     """One write: an event, the changed ticket, further rows, and the revision that it was decided on.
 
     `expects` is that revision, or 0 for a new ticket, whose identity must be free. Without a ticket, only the event and
-    the rows are written. `decision` is set if the change records a classifier's answer.
+    the rows are written. `decision` is set if the change records a classifier's answer. `further` events follow the
+    first one, if a ticket took several steps before it was stored.
     """
 
     event: Event
@@ -30,6 +31,12 @@ class Change(NamedTuple):
     expects: int = 0
     adds: tuple[Classification | Delivery | Attempt | BatchItem | Spent, ...] = ()
     decision: Decision | None = None
+    further: tuple[Event, ...] = ()
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Return the events in their order."""
+        return (self.event, *self.further)
 
     @property
     def rewrites(self) -> bool:

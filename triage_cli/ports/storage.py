@@ -8,7 +8,7 @@ from triage_cli.domain.audit import Event, EventQuery, Head, LoggedEvent
 from triage_cli.domain.batches import Batch, BatchItem
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Calibration, Classification, Labelled, ModelVersion, QuestionSpec
-from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
+from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery
 from triage_cli.domain.runs import Held, Lease, Run
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Renamed, Selection, Ticket
@@ -84,6 +84,9 @@ class Store(Protocol):
 
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
         """Claim up to `limit` tickets that no live run holds, urgent first, then oldest."""
+
+    def claimed(self, ticket_ids: Sequence[str]) -> frozenset[str]:
+        """Return which of these tickets a live run holds."""
 
     def due(
         self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0, ids: Sequence[str] | None = None
@@ -164,6 +167,9 @@ class Store(Protocol):
 
     def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
         """Return the deliveries of each of these tickets, in the order of its decisions."""
+
+    def attempts(self, ticket_id: str) -> tuple[Attempt, ...]:
+        """Return the attempts at a ticket's deliveries, oldest first."""
 
     def history(self, ticket_id: str) -> History:
         """Return a ticket with its answers, deliveries, attempts, events and questions."""

@@ -9,7 +9,7 @@ from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Category
 from triage_cli.domain.views import History, Why
 from triage_cli.service import category_renames
-from triage_cli.service.delivery.route import RoutingTable
+from triage_cli.service.delivery.routing_decisions import RoutingTable
 
 
 def why(history: History, categories: Sequence[Category], routes: RoutingTable) -> Why:

@@ -1,6 +1,6 @@
 """What the parts of one run share: its store, lease, actor, budget and heartbeat."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from triage_cli.domain import ids
@@ -16,10 +16,17 @@ from triage_cli.runtime.stop import StopControl
 RENEW = 15.0
 
 
-class RunContext:
-    """A run in progress. `stop` says when to begin nothing new; without `open_budget`, nothing can be spent."""
+Save = Callable[[Sequence[Change], Lease], Sequence[Conflict | None]]
 
-    def __init__(self, store: Store, run: Run, stop: StopControl) -> None:
+
+class RunContext:
+    """A run in progress. `stop` says when to begin nothing new; without `open_budget`, nothing can be spent.
+
+    `save` takes the place of the store's own, for callers that share transactions.
+    """
+
+    def __init__(self, store: Store, run: Run, stop: StopControl, save: Save | None = None) -> None:
+        self._save = save or store.save
         self.store = store
         self.run = run
         self.actor = run.actor
@@ -46,10 +53,10 @@ class RunContext:
         """Return an event of this run, with the present time if none is given."""
         return Event(action, ticket_id, self.run.run_id, self.actor, at or ids.now(), data)
 
-    def save(self, changes: Sequence[Change]) -> list[Conflict | None]:
+    def save(self, changes: Sequence[Change]) -> Sequence[Conflict | None]:
         """Save changes, and what was spent so far; return a conflict for each ticket that has moved on."""
         with self.budget.recording(self.lease) as lease:
-            return self.store.save(changes, lease)
+            return self._save(changes, lease)
 
     def claim(self, selection: Selection, limit: int) -> list[Ticket]:
         """Claim up to `limit` of the selected tickets."""

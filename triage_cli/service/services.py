@@ -11,7 +11,7 @@ from triage_cli.ports.storage import Store
 from triage_cli.service.batch.collect import BatchCollector, batched
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.decisions import DecisionRecorder
-from triage_cli.service.delivery.route import RoutingTable
+from triage_cli.service.delivery.routing_decisions import RoutingTable
 from triage_cli.service.run_context import RunContext
 
 
@@ -19,7 +19,8 @@ class Services(NamedTuple):
     """What the use cases need. `classifier` opens one for a plan, an actor and a run id; `per_day` is in USD.
 
     `hysteresis` maps classifier names to the margin that a flip needs. `batcher` opens the batches of a classifier.
-    `check` makes the check of a run's categories.
+    `check` makes the check of a run's categories. `kept` returns an open classifier that answers at once, in the
+    caller's thread, and costs nothing; None if that of the plan is no such.
     """
 
     store: Store
@@ -30,6 +31,7 @@ class Services(NamedTuple):
     hysteresis: Mapping[str, float] = {}
     batcher: Callable[[str, ClassifyPlan, str, str], Batcher] | None = None
     check: Callable[[], Unchecked] = Unchecked
+    kept: Callable[[ClassifyPlan], Classifier | None] = lambda _: None
 
     def recorder(self, context: RunContext, plan: ClassifyPlan) -> DecisionRecorder:
         """Open the classifier of a plan, and return the recorder of its answers; nothing can be spent yet."""

@@ -8,7 +8,6 @@ from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
 from triage_cli.domain.changes import Conflict
 from triage_cli.domain.decisions import Classification, QuestionSpec
-from triage_cli.domain.deliveries import Attempt
 from triage_cli.domain.ids import forgotten, now
 from triage_cli.domain.runs import Run
 from triage_cli.domain.serialization import compact
@@ -155,7 +154,7 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         ticket = Ticket(*self.database.read("select * from tickets where ticket_id = ?", values)[0])
         answers = tuple(self._answers(self.database.read(queries.ANSWERS_OF, values)))
         deliveries = self.deliveries([ticket_id]).get(ticket_id, ())
-        attempts = tuple(Attempt(*r) for r in self.database.read(queries.ATTEMPTS_OF, values))
+        attempts = self.attempts(ticket_id)
         askings = {a[0]: QuestionSpec(*a) for a in self.database.read(queries.ASKINGS_OF, values)}
         events = tuple(self.events(EventQuery(ticket_id=ticket_id)))
         return History(ticket, answers, deliveries, attempts, events, askings)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from triage_cli.domain.deliveries import Delivery
+from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.ids import now
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
@@ -23,6 +23,10 @@ class DeliveryTables(Tables):
             delivery = Delivery(*row)
             found.setdefault(delivery.ticket_id, []).append(delivery)
         return {ticket_id: tuple(deliveries) for ticket_id, deliveries in found.items()}
+
+    def attempts(self, ticket_id: str) -> tuple[Attempt, ...]:
+        """Return the attempts at a ticket's deliveries, oldest first."""
+        return tuple(Attempt(*row) for row in self.database.read(queries.ATTEMPTS_OF, (ticket_id,)))
 
     def owed(self, ids: Sequence[str] | None = None) -> list[str]:
         """Return the destinations with pending deliveries, of all tickets or of these."""

@@ -20,6 +20,8 @@ END_LEASE = "update runs set lease_until = ? where run_id = ? and lease_until > 
 # Runs of a server are not extended: one that was never ended would be held for as long as the server lives.
 EXTEND_LEASE = f"""update runs set lease_until = :now + :seconds
     where run_id = :run and lease_until < :now + {SHORT_LEASE} and {TYPED} and words <> 'serve'"""
+CLAIMS_OF = """select ticket_id, lease_until from claims join runs using (run_id)
+    where ticket_id in (select value from json_each(?)) and ended_at is null"""
 HELD_CLAIMS = """update claims set run_id = run_id where run_id = :run
     and ticket_id in (select value from json_each(:ids)) returning ticket_id"""
 
@@ -54,6 +56,12 @@ class Leases(Tables):
             self.renew_lease(db, lease)
             values = {"run": lease.run_id, "ids": compact(list(ticket_ids))}
             return Held(frozenset(row[0] for row in db.execute(HELD_CLAIMS, values).fetchall()), unbroken)
+
+    def claimed(self, ticket_ids: Sequence[str]) -> frozenset[str]:
+        """Return which of these tickets a live run holds."""
+        claims = self.database.read(CLAIMS_OF, (compact(list(ticket_ids)),))
+        now = self.database.clock() if claims else 0.0
+        return frozenset(ticket_id for ticket_id, lease_until in claims if lease_until > now)
 
     @staticmethod
     def _check_run(db: Any, lease: Lease) -> float:

@@ -9,7 +9,7 @@ from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.ports.adapters import Batcher, Classifier, Destination
 from triage_cli.runtime.network import Network
 from triage_cli.service.classification.category_check import Unchecked
-from triage_cli.service.delivery.route import RoutingTable
+from triage_cli.service.delivery.routing_decisions import RoutingTable
 from triage_cli.service.services import Services
 from triage_cli.wiring.classifiers import Caller, open_batcher, open_classifier
 from triage_cli.wiring.destinations import (
@@ -30,6 +30,7 @@ from triage_cli.wiring.diagnostics import (
     learning,
     try_classifier,
 )
+from triage_cli.wiring.kept_classifiers import KeptClassifiers
 from triage_cli.wiring.sources import check_source, check_source_templates, open_source
 from triage_cli.wiring.stores import (
     category_check,
@@ -110,7 +111,8 @@ def parts(
     )
     hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
     check = category_check(config, store, warn) if warn else Unchecked
-    return Services(store, config.categories, classifier, map_, config.per_day, hysteresis, batcher, check)
+    kept = KeptClassifiers(config, store, tell)
+    return Services(store, config.categories, classifier, map_, config.per_day, hysteresis, batcher, check, kept)
 
 
 def remote(config: Config, key: str, *, insecure: bool) -> "RemoteTriage":

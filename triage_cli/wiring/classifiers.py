@@ -23,11 +23,15 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
 
 
 class Caller(NamedTuple):
-    """Who asks, and in which run. `paces` holds the rate limiter of each provider, shared by all callers."""
+    """Who asks, and in which run. `paces` holds the rate limiter of each provider, shared by all callers.
+
+    With `waits`, the embedded model answers in the caller's own thread.
+    """
 
     actor: str
     run_id: str
     paces: "dict[str, RateLimiter]"
+    waits: bool = False
 
 
 def open_classifier(
@@ -184,6 +188,7 @@ def _local(
         clock=ids.now,
         new_id=ids.new_id,
         version=origin if model and origin else "",
+        overlapping=not caller.waits,
     )
 
 

@@ -2,25 +2,29 @@
 
 import re
 import time
-from typing import Annotated, Any
+from collections.abc import Collection, Sequence
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import unquote
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import AfterValidator
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CallerHere, ServedHere, ServerState, TriageHere, json_only
+from triage_cli.api import problems
+from triage_cli.api.dependencies import Caller, CallerHere, ServedHere, ServerState, TriageHere, json_only
 from triage_cli.api.idempotency import Done, IdempotentRequest, OnceHere
 from triage_cli.api.schemas import requests, responses
 from triage_cli.domain import ids
 from triage_cli.domain.decisions import ClassifyPlan, Decided
-from triage_cli.domain.deliveries import Routed, RoutePlan
+from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan
 from triage_cli.domain.errors import BusyError, NoRouteError, NotClassifiedError, RowError, TriageError, UsageError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import delivery_record, ticket_record
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage
 from triage_cli.readers import values
+from triage_cli.service.local_triage import LocalTriage
+from triage_cli.service.names import named
 
 router = APIRouter(tags=["tickets"], dependencies=[Depends(json_only)])
 TicketName = Annotated[
@@ -40,10 +44,98 @@ MAX_WAIT = 20.0
 @router.post(
     "/tickets", status_code=201, response_model=responses.Created, responses={200: {"model": responses.Created}}
 )
-def create(body: requests.TicketIn, served: ServedHere, caller: CallerHere, once: OnceHere) -> Response:
-    """Store a ticket: 201, or 200 where the external id was known and the ticket was updated, or is as it was."""
+def create(
+    body: requests.TicketIn,
+    served: ServedHere,
+    caller: CallerHere,
+    triage: TriageHere,
+    once: OnceHere,
+    query: Annotated[requests.CreateQuery, Query()],
+) -> Response:
+    """Store a ticket: 201, or 200 where the external id was known and the ticket was updated, or is as it was.
+
+    With `do=classify` or `do=classify,route` it takes these steps too; what kept it from one is `problem`.
+    """
     drafted = draft(body)
-    return once(body, lambda: created(served.together.create(drafted, caller.name, once.identity), once))
+    if not query.do:
+        return once(body, lambda: created(served.singles.create(drafted, caller.name, once.identity), once))
+    plan = ClassifyPlan(query.classifier, max_wait=MAX_WAIT)
+    return once(body, lambda: _processed(Desk(served, triage, caller), drafted, once, query.do.split(","), plan))
+
+
+class Desk(NamedTuple):
+    """What one request works with: single tickets share transactions, and `triage` is for what needs its own run."""
+
+    served: ServerState
+    triage: LocalTriage
+    caller: Caller
+
+    def classify(self, ticket: Ticket, plan: ClassifyPlan) -> Outcome[Decided]:
+        """Classify one ticket. Raises `BusyError` if another run holds it."""
+        began = time.perf_counter()
+        outcome = self.served.singles.classify(ticket, plan, self.caller.name)
+        if outcome is None:
+            (outcome,) = self.triage.classify(Selection(ids=(ticket.ticket_id,)), plan)
+        decided = outcome.value
+        if decided is None:
+            return outcome
+        if decided.now is not None:
+            self.served.meter.classified(decided.now.classifier, time.perf_counter() - began)
+        elif outcome.action == Action.HELD and not decided.ticket.verdict and decided.ticket.status != "forgotten":
+            raise _busy(ticket.ticket_id)
+        return outcome
+
+    def route(self, ticket: Ticket, plan: RoutePlan = RoutePlan()) -> Outcome[Routed]:  # noqa: B008 - immutable
+        """Route one ticket. Raises `BusyError` if another run holds it, `NoRouteError`, `NotClassifiedError`."""
+        outcome = None if plan != RoutePlan() else self.served.singles.route(ticket, self.caller.name)
+        if outcome is None:
+            (outcome,) = self.triage.route(Selection(ids=(ticket.ticket_id,)), plan)
+        if outcome.action == Action.HELD:
+            raise _busy(ticket.ticket_id)
+        undecided = isinstance(outcome.error, NoRouteError | NotClassifiedError)
+        if undecided or outcome.value is None or not outcome.value.deliveries:
+            _value(outcome, ticket.ticket_id)
+        return outcome
+
+
+def _processed(
+    desk: Desk, drafted: TicketDraft, once: IdempotentRequest, steps: Collection[str], plan: ClassifyPlan
+) -> Done:
+    """Store a ticket, and take it through the steps; it stays stored if a step fails."""
+    began = time.perf_counter()
+    stored, classified, routed = desk.served.singles.process(drafted, desk.caller.name, once.identity, steps, plan)
+    done = created(stored, once)
+    ticket: Ticket = _value(stored, "the ticket")
+    problem = classified and classified.error
+    try:
+        if classified is None:
+            classified = desk.classify(ticket, plan)
+            ticket, problem = classified.value.ticket if classified.value else ticket, classified.error
+        elif classified.value and classified.value.now:
+            desk.served.meter.classified(classified.value.now.classifier, time.perf_counter() - began)
+        if routed is None and problem is None and "route" in steps and ticket.category is not None:
+            routed = desk.route(ticket)
+            ticket = routed.value.ticket if routed.value else ticket
+        problem = problem or (routed and routed.error)
+    except TriageError as error:  # the ticket is stored, which the caller must know
+        problem = error
+    answer = _classified(classified.value) if classified and classified.value else None
+    deliveries = routed.value.deliveries if routed and routed.value else ()
+    return Done(
+        done.status,
+        {
+            "ticket_id": ticket.ticket_id,
+            "ticket": ticket_record(ticket),
+            "classification": answer,
+            "deliveries": _deliveries(desk.served, ticket.ticket_id, deliveries),
+            "problem": problems.record(problem) if problem else None,
+        },
+    )
+
+
+def _deliveries(served: ServerState, ticket_id: str, deliveries: Sequence[Delivery]) -> list[dict[str, Any]]:
+    attempts = served.parts.store.attempts(ticket_id) if deliveries else ()
+    return [delivery_record(delivery, attempts) for delivery in deliveries]
 
 
 def draft(body: requests.TicketIn) -> TicketDraft:
@@ -91,28 +183,26 @@ def created(outcome: Outcome[Ticket], once: IdempotentRequest | None = None) -> 
 def classify(
     ticket_id: TicketName,
     served: ServedHere,
+    caller: CallerHere,
     triage: TriageHere,
     once: OnceHere,
     body: requests.ClassifyIn = AS_USUAL,
 ) -> Response:
     """Ask a classifier about one ticket, and let the answer hold if it is sure."""
     plan = ClassifyPlan(body.classifier, body.force, max_wait=MAX_WAIT)
-    return once(body, lambda: Done(200, _classified(served, triage, triage.resolve(ticket_id), plan)))
+
+    def work() -> Done:
+        outcome = Desk(served, triage, caller).classify(named(served.parts.store, ticket_id), plan)
+        return Done(200, _classified(_value(outcome, ticket_id)))
+
+    return once(body, work)
 
 
-def _classified(served: ServerState, triage: Triage, ticket_id: str, plan: ClassifyPlan) -> dict[str, Any]:
-    outcome: Outcome[Decided]
-    began = time.perf_counter()
-    (outcome,) = triage.classify(Selection(ids=(ticket_id,)), plan)
-    decided: Decided = _value(outcome, ticket_id)
+def _classified(decided: Decided) -> dict[str, Any]:
     ticket, now = decided.ticket, decided.now
-    if now is not None:
-        served.meter.classified(now.classifier, time.perf_counter() - began)
-    if outcome.action == Action.HELD and not ticket.verdict and now is None and ticket.status != "forgotten":
-        raise _busy(ticket_id)
     answered = now.category if now else ticket.category or ticket.suggestion
     return {
-        "ticket_id": ticket_id,
+        "ticket_id": ticket.ticket_id,
         "classification": answered,
         "confidence": now.confidence if now else ticket.confidence,
         "confidence_source": now.confidence_source if now else ticket.confidence_source,
@@ -141,30 +231,34 @@ def _busy(ticket_id: str) -> BusyError:
 
 
 @router.post("/tickets/{ticket_id}/route", response_model=responses.Routed)
-def route(ticket_id: TicketName, triage: TriageHere, once: OnceHere, body: requests.RouteIn = ONCE) -> Response:
+def route(
+    ticket_id: TicketName,
+    served: ServedHere,
+    caller: CallerHere,
+    triage: TriageHere,
+    once: OnceHere,
+    body: requests.RouteIn = ONCE,
+) -> Response:
     """Send one ticket where the routing map says; what a destination does not take now is due later.
 
     400: it has no category yet. 409: no rule matches it.
     """
     plan = RoutePlan(body.retry_dead, body.again)
-    return once(body, lambda: Done(200, _routed(triage, triage.resolve(ticket_id), plan)))
 
+    def work() -> Done:
+        outcome = Desk(served, triage, caller).route(named(served.parts.store, ticket_id), plan)
+        ticket, deliveries = outcome.value or Routed(outcome.ticket)
+        return Done(
+            200,
+            {
+                "ticket_id": ticket.ticket_id,
+                "routed_to": ticket.routed_to,
+                "deliveries": _deliveries(served, ticket.ticket_id, deliveries),
+                "status": ticket.status,
+            },
+        )
 
-def _routed(triage: Triage, ticket_id: str, plan: RoutePlan) -> dict[str, Any]:
-    outcome: Outcome[Routed]
-    (outcome,) = triage.route(Selection(ids=(ticket_id,)), plan)
-    if outcome.action == Action.HELD:
-        raise _busy(ticket_id)
-    undecided = isinstance(outcome.error, NoRouteError | NotClassifiedError)
-    if undecided or outcome.value is None or not outcome.value.deliveries:
-        _value(outcome, ticket_id)
-    history = triage.history(ticket_id)
-    return {
-        "ticket_id": ticket_id,
-        "routed_to": history.ticket.routed_to,
-        "deliveries": [delivery_record(d, history.attempts) for d in history.deliveries],
-        "status": history.ticket.status,
-    }
+    return once(body, work)
 
 
 @router.post("/tickets/{ticket_id}/verdict", response_model=responses.Ticket)

@@ -67,7 +67,7 @@ def receive(
     if first is not None:
         (ticket,) = served.parts.store.find(Selection(ids=(first,)))
         return reply(Done(200, {"ticket_id": first, "ticket": ticket_record(ticket)}))
-    outcome = served.together.create(draft(mapped(hook, event)), f"webhook:{source}", f"hook:{source}:{hook_id}")
+    outcome = served.singles.create(draft(mapped(hook, event)), f"webhook:{source}", f"hook:{source}:{hook_id}")
     done = created(outcome)
     if names_event and outcome.value:
         served.gate.note_hook(source, hook_id, outcome.value.ticket_id)

@@ -96,6 +96,15 @@ class TicketIn(In):
     extra: Extra = Field(default_factory=dict, description="whatever else is known of it; kept as it is")
 
 
+class CreateQuery(In):
+    """Which further steps a new ticket takes."""
+
+    model_config = ConfigDict(strict=False)  # a query is all text
+
+    do: Literal["", "classify", "classify,route"] = Field("", description="else it is only stored")
+    classifier: Name | None = Field(None, description="one of the configuration; else its default")
+
+
 class ClassifyIn(In):
     """How to classify one ticket."""
 

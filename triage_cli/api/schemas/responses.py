@@ -60,15 +60,6 @@ class Ticket(BaseModel):
     extra: dict[str, Any]
 
 
-class Created(BaseModel):
-    """A ticket that was stored."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"ticket_id": EXAMPLE["ticket_id"], "ticket": EXAMPLE}]})
-
-    ticket_id: str
-    ticket: Ticket
-
-
 class Challenge(BaseModel):
     """What a sender of webhooks asked to be sent back."""
 
@@ -280,3 +271,17 @@ class Problem(BaseModel):
     detail: str
     code: str
     hint: str
+
+
+class Created(BaseModel):
+    """A ticket that was stored. With `do`, also what its further steps did."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ticket_id": EXAMPLE["ticket_id"], "ticket": EXAMPLE}]})
+
+    ticket_id: str
+    ticket: Ticket
+    classification: Classified | None = Field(
+        default=None, description="with `do`: the answer just given, or the one that holds; null if there is none"
+    )
+    deliveries: list[Delivery] = Field(default=[], description="with `do=classify,route`")
+    problem: Problem | None = Field(default=None, description="with `do`: what kept the ticket from a step")

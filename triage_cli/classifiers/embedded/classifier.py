@@ -44,7 +44,7 @@ class LocalClassifier:
     def __init__(  # noqa: PLR0913 - wiring hands over what it knows, by name
         self, name: str, model: Model, categories_fingerprint: str, min_confidence: float, *, actor: str,
         run_id: str | None, categories: Sequence[Category], clock: Callable[[], str], new_id: Callable[[], str],
-        version: str = "",
+        version: str = "", overlapping: bool = True,
     ) -> None:  # fmt: skip
         if not model.fingerprint == categories_fingerprint == fingerprint(categories):
             raise TriageError("the fitted model is for other categories", hint="fit it again")
@@ -60,6 +60,7 @@ class LocalClassifier:
         self._clock = clock
         self._new_id = new_id
         self._version = version
+        self._overlapping = overlapping
         self._suspicion = Suspicion(model.labels)
         self._table = Predictor(model, self._suspicion)
         self._keys = [json.dumps(label, ensure_ascii=False) + ":" for label in model.labels]
@@ -85,8 +86,12 @@ class LocalClassifier:
         """Answer each chunk while the caller saves the one before; it costs nothing.
 
         The next chunk is taken while nothing is being answered, because a busy thread would delay SQLite at every row.
+        Without `overlapping`, the caller's own thread answers.
         """
         del budget
+        if not self._overlapping:
+            yield from map(self._answers, chunks)
+            return
         with ThreadPoolExecutor(1, "answering") as thread:
             answering: Future[Sequence[Outcome[Answer]]] | None = None
             for chunk in chunks:

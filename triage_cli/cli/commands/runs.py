@@ -12,7 +12,9 @@ from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.domain.errors import NotFoundError
 from triage_cli.domain.serialization import RUN_KEYS, run_record
 
-KINDS = ("create", "pull", "classify", "route", "run", "reclassify", "verdict", "learn", "eval", "forget", "doctor")
+KINDS = (
+    "create", "pull", "classify", "route", "run", "reclassify", "verdict", "learn", "eval", "forget", "doctor", "serve",
+)  # fmt: skip
 SHOWN = ("started_at", "kind", "seconds", "exit_code", "cost_usd", "counts", "actor", "words")
 
 

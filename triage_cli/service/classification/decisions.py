@@ -1,6 +1,7 @@
 """Decides tickets: asks a classifier, compares its answer with the threshold, and saves the decision."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from triage_cli.domain import ids
@@ -21,6 +22,11 @@ from triage_cli.service.run_context import RunContext
 FAILURES_TO_REVIEW = 3
 
 
+@lru_cache(8)
+def _suspicion(labels: frozenset[str]) -> Suspicion:
+    return Suspicion(labels)
+
+
 class DecisionRecorder:
     """Asks one classifier for one run. An answer overrules a verdict only with `force`."""
 
@@ -30,11 +36,11 @@ class DecisionRecorder:
         self.context = context
         self.classifier = classifier
         self.labels = labels
-        self.suspicion = Suspicion(labels)
+        self.suspicion = _suspicion(labels)
         context.budget.hold = lambda ticket_ids: context.store.hold(context.lease, ticket_ids)
         self.check = Unchecked()
         self._force = force
-        self._noted = False
+        self.noted = False  # the questions are recorded
         self._begun: dict[str, tuple[Ticket, frozenset[str]]] = {}  # tickets with a further step, ids of answers
         self._endpoints: dict[str, str] = {}  # by fingerprint; empty if nothing is sent elsewhere
 
@@ -110,10 +116,10 @@ class DecisionRecorder:
 
     def note(self) -> None:
         """Record the questions, once."""
-        for asking in self.classifier.askings() if not self._noted else ():
+        for asking in self.classifier.askings() if not self.noted else ():
             self.context.store.note_asking(asking)
             self._endpoints[asking.fingerprint] = asking.endpoint
-        self._noted = True
+        self.noted = True
 
     def outcome(
         self, change: Change, now: Classification | None, instead: Ticket | None, before: object

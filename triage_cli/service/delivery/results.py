@@ -104,7 +104,7 @@ class AttemptRecorder:
             for o in outcomes
             if isinstance(o.item, OutgoingDelivery) and isinstance(o.error, DeliveryError) and o.error.gone
         }
-        for name in sorted(gone - self._store.switched_off()):
+        for name in sorted(gone - self._store.switched_off()) if gone else ():
             self._store.switch(name, off=True)
             self._context.save([Change(self._context.event("destination_off", None, {"destination": name}))])
 

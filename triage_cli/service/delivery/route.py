@@ -2,39 +2,22 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.domain import ids, routing
 from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed, Rule
-from triage_cli.domain.errors import NoRouteError, NotClassifiedError
+from triage_cli.domain.deliveries import OutgoingDelivery, Routed
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import NAMED, bounded
 from triage_cli.domain.tickets import Ticket
-from triage_cli.ports.adapters import Destination
-from triage_cli.service.delivery.dispatcher import QUEUE_LIMIT, DestinationBreakers, Dispatcher, QueueResults
+from triage_cli.service.delivery.dispatcher import QUEUE_LIMIT, Dispatcher, QueueResults
 from triage_cli.service.delivery.results import AttemptRecorder, AttemptResult, RetryPolicy
+from triage_cli.service.delivery.routing_decisions import RoutingDecider, RoutingTable
 from triage_cli.service.delivery.ticket_outcomes import UnfinishedTicket, with_offline_error
 from triage_cli.service.run_context import RunContext
 
 # Seconds between two queries for due deliveries while others are being attempted.
 LOOK = 1.0
-
-
-class RoutingTable(NamedTuple):
-    """The routing map: its rules, its hash, a function that opens a destination by name, and the circuit breakers.
-
-    `offline` are the destinations that need the network while it is switched off: their deliveries wait.
-    `remembering` are the destinations whose requests depend on earlier deliveries of the same ticket.
-    """
-
-    rules: tuple[Rule, ...]
-    config_hash: str
-    destination: Callable[[str], Destination]
-    circuits: DestinationBreakers | None = None
-    offline: frozenset[str] = frozenset()
-    remembering: frozenset[str] = frozenset()
 
 
 class Delivering:
@@ -44,7 +27,7 @@ class Delivering:
         self._context = context
         self._store = context.store
         self._routing_table = routing_table
-        self._retry_dead = retry_dead
+        self._decider = RoutingDecider(context, routing_table, retry_dead=retry_dead)
         self._attempts = AttemptRecorder(context)
         off = self._store.switched_off()
         if retry_dead:
@@ -184,7 +167,7 @@ class Delivering:
         changes: list[Change] = []
         for before in tickets:
             deliveries = existing.get(before.ticket_id, ())
-            outcome, change = self._decision(before, deliveries, at, again=again, holder=holder)
+            outcome, change = self._decider.decide(before, deliveries, at, again=again, holder=holder)
             outcomes.append(outcome)
             if change is not None:
                 changes.append(change)
@@ -194,104 +177,15 @@ class Delivering:
             if conflict is not None
         }
         to_send = [
-            OutgoingDelivery(added, change.ticket, self._earlier(added, existing))
+            outgoing
             for change in changes
-            for added in change.adds
-            if change.ticket and change.event.ticket_id not in refused and isinstance(added, Delivery)
-            if added.state == "pending" and added.destination not in self.offline
+            if change.event.ticket_id not in refused
+            for outgoing in self._decider.to_send(change, existing.get(change.event.ticket_id or "", ()))
         ]
         return [self._or_held(o, refused) for o in outcomes], to_send
-
-    def _earlier(self, delivery: Delivery, existing: Mapping[str, tuple[Delivery, ...]]) -> tuple[Delivery, ...]:
-        if delivery.destination not in self._routing_table.remembering:
-            return ()
-        return routing.earlier(delivery, existing.get(delivery.ticket_id, ()))
 
     def _or_held(self, outcome: Outcome[Routed], refused: Mapping[str | None, Conflict]) -> Outcome[Routed]:
         conflict = refused.get(outcome.value.ticket.ticket_id) if outcome.value else None
         if conflict is not None and isinstance(outcome.item, Ticket):
             return outcome._replace(action=Action.HELD, value=Routed(conflict.ticket or outcome.item), error=None)
         return outcome
-
-    def _decision(
-        self, before: Ticket, deliveries: tuple[Delivery, ...], at: str, *, again: bool, holder: str | None
-    ) -> tuple[Outcome[Routed], Change | None]:
-        if before.status == "forgotten":
-            return Outcome(None, Action.UNCHANGED, Routed(before, deliveries), None, before), None
-        if before.category is None:
-            error = NotClassifiedError(
-                f"{ids.short(before.ticket_id)} has no category yet ({before.status})",
-                hint="triage review, or give a verdict"
-                if before.status == "needs_review"
-                else "triage classify it, or give a verdict",
-            )
-            return Outcome(None, Action(before.status), Routed(before, deliveries), error, before), None
-        rule = routing.match(self._routing_table.rules, before)
-        if rule is None:
-            return self._unroutable(before, deliveries, at)
-        owed = routing.owed(
-            before,
-            rule,
-            deliveries,
-            again=again,
-            config_hash=self._routing_table.config_hash,
-            at=at,
-            due_at=time.time(),
-            run_id=holder,
-        )
-        adds = owed.superseded + owed.new
-        if self._retry_dead:
-            revived = self._revived_dead_letters(deliveries, adds)
-            adds += revived
-        settled = {d.delivery_id: d for d in adds}
-        after = [settled.get(d.delivery_id, d) for d in deliveries] + list(owed.new)
-        status = routing.status_of(after, before.category)
-        if not adds and before.status == status:
-            action = Action.ROUTING if status == "routing" else Action.UNCHANGED  # deliveries are pending
-            return Outcome(None, action, Routed(before, deliveries), None, before), None
-        ticket = routing.decided(before, rule, after)
-        data = {
-            "rule": rule.name,
-            "to": list(rule.to),
-            "category": ticket.category,
-            "config": self._routing_table.config_hash,
-            "new": [d.delivery_id for d in owed.new],
-            "superseded": [d.delivery_id for d in owed.superseded],
-            "status": status,
-        }
-        if waits_for_network := [d.destination for d in owed.new if d.destination in self.offline]:
-            data["offline"] = waits_for_network
-        event = self._context.event("routed", ticket.ticket_id, data, at)
-        return Outcome(None, Action(status), Routed(ticket, tuple(after)), None, before), Change(
-            event, ticket, before.revision, adds
-        )
-
-    def _revived_dead_letters(self, deliveries: Iterable[Delivery], adds: Sequence[Delivery]) -> tuple[Delivery, ...]:
-        dropped = {d.delivery_id for d in adds}
-        return tuple(
-            d._replace(state="pending", due_at=time.time(), done_at=None, run_id=self._context.run.run_id)
-            for d in deliveries
-            if d.state == "dead" and d.delivery_id not in dropped
-        )
-
-    def _unroutable(
-        self, before: Ticket, deliveries: tuple[Delivery, ...], at: str
-    ) -> tuple[Outcome[Routed], Change | None]:
-        error = NoRouteError(
-            f"{ids.short(before.ticket_id)}: no rule of the routing map matches",
-            hint="add a rule to routes in the config",
-        )
-        superseded = routing.obsolete(deliveries, at)
-        if before.status == "unroutable" and not superseded:
-            return Outcome(None, Action.UNROUTABLE, Routed(before, deliveries), error, before), None
-        ticket = before._replace(status="unroutable", revision=before.revision + 1, run_id=None)
-        data = {
-            "category": ticket.category,
-            "config": self._routing_table.config_hash,
-            "superseded": [d.delivery_id for d in superseded],
-        }
-        event = self._context.event("unroutable", ticket.ticket_id, data, at)
-        settled = {d.delivery_id: d for d in superseded}
-        after = tuple(settled.get(d.delivery_id, d) for d in deliveries)
-        outcome = Outcome[Routed](None, Action.UNROUTABLE, Routed(ticket, after), error, before)
-        return outcome, Change(event, ticket, before.revision, superseded)

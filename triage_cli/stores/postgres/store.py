@@ -250,7 +250,8 @@ class PostgresStore(SqlStore):
         """Append events to the chain. Its lock is taken last, so that its holder waits for no other lock."""
         seq, prev, mark = db.execute(pg_queries.CHAIN).fetchone() or (0, audit_chain.GENESIS, None)
         own_mark = audit_chain.same(mark, self.audit_key)
-        rows, head = audit_chain.append(Head(prev, seq), (change.event for change in changes), self.audit_key)
+        events = (event for change in changes for event in change.events)
+        rows, head = audit_chain.append(Head(prev, seq), events, self.audit_key)
         db.trace = "select 1 from events where seq = ? and hash = ?", (head.events, head.head)
         if len(rows) < pg_queries.MANY:
             records = pg_queries.as_json(pg_queries.EVENT_COLUMNS, rows)
@@ -281,8 +282,13 @@ class PostgresStore(SqlStore):
 
 
 def _storable(change: Change) -> Change:
-    # An escaped NUL in JSON text is harmless and stays.
-    data = json.loads(storable(compact(change.event.data)))
-    event = Event(*map(storable, change.event[:-1]))._replace(data=data)
+    event, *further = map(_storable_event, change.events)
     ticket = Ticket(*map(storable, change.ticket)) if change.ticket else None
-    return Change(event, ticket, change.expects, tuple(type(row)(*map(storable, row)) for row in change.adds))
+    adds = tuple(type(row)(*map(storable, row)) for row in change.adds)
+    return Change(event, ticket, change.expects, adds, further=tuple(further))
+
+
+def _storable_event(event: Event) -> Event:
+    # An escaped NUL in JSON text is harmless and stays.
+    data = json.loads(storable(compact(event.data)))
+    return Event(*map(storable, event[:-1]))._replace(data=data)

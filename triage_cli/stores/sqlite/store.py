@@ -183,7 +183,8 @@ class SqliteStore(SqlStore):
         """Append events to the chain, under the write lock."""
         seq, prev, mark = db.execute("select seq, hash, key from chain").fetchone()
         own_mark = audit_chain.same(mark, self.audit_key)
-        rows, head = audit_chain.append(Head(prev, seq), (change.event for change in changes), self.audit_key)
+        events = (event for change in changes for event in change.events)
+        rows, head = audit_chain.append(Head(prev, seq), events, self.audit_key)
         queries.write_all(db, queries.INSERT_EVENT, rows)
         db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, own_mark))
 

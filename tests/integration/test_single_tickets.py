@@ -1,0 +1,275 @@
+"""Single tickets of concurrent callers: few transactions, no run for each, and the records and guards of a run."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.support.fake_destination import FakeDestination
+from tests.support.stored_tickets import a_run
+from tests.support.world import FakeClassifier, World
+from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.deliveries import RoutePlan, Rule
+from triage_cli.domain.errors import DeliveryError, NoRouteError, NotClassifiedError
+from triage_cli.domain.runs import Lease
+from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.service.single_tickets import SingleTickets
+
+DRAFT = TicketDraft(0, 0, "Refund?", "I was charged twice", "C-1", source="api", origin="request")
+BOTH = ("classify", "route")
+
+
+@pytest.fixture
+def outlet(world: World) -> FakeDestination:
+    world.rules = (Rule("all", ("outlet",)),)
+    world.destinations = {"outlet": FakeDestination("outlet")}
+    destination = world.destinations["outlet"]
+    assert isinstance(destination, FakeDestination)
+    return destination
+
+
+@pytest.fixture
+def singles(world: World, outlet: FakeDestination) -> Iterator[SingleTickets]:
+    del outlet
+    singles = SingleTickets(world.services())
+    yield singles
+    singles.close()
+
+
+def a_new_ticket(singles: SingleTickets) -> Ticket:
+    ticket = singles.create(DRAFT, "ada").value
+    assert ticket
+    return ticket
+
+
+def events_of(world: World, ticket_id: str) -> list[tuple[str, str]]:
+    return [(e.action, e.actor) for e in world.store.events(EventQuery(ticket_id=ticket_id))]
+
+
+ALL_STEPS = [(action, "ada") for action in ("created", "classified", "routed", "delivered")]
+
+
+def test_one_call_records_what_three_calls_record(world: World, singles: SingleTickets) -> None:
+    stored, classified, routed = singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())
+    assert stored.value
+    assert classified
+    assert classified.value
+    assert routed
+    assert routed.value
+    ticket = a_new_ticket(singles)
+    decided = singles.classify(ticket, ClassifyPlan(), "ada")
+    assert decided
+    assert decided.value
+    sent = singles.route(decided.value.ticket, "ada")
+    assert sent
+    assert sent.value
+    once, thrice = (world.store.history(t) for t in (stored.value.ticket_id, ticket.ticket_id))
+    for history in (once, thrice):
+        assert [(e.action, e.actor) for e in history.events] == ALL_STEPS
+        assert (history.ticket.status, history.ticket.routed_to, history.ticket.category) == (
+            "routed", "outlet", "Billing",
+        )  # fmt: skip
+        assert [(a.actor, a.run_id) for a in history.classifications] == [("ada", once.events[1].run_id)]
+        assert [(d.state, d.attempts, d.revision, d.run_id) for d in history.deliveries] == [("accepted", 1, 3, None)]
+        assert history.deliveries[0].classification_id == history.classifications[0].classification_id
+        assert len(history.attempts) == 1
+    assert once.ticket.revision == thrice.ticket.revision == stored.value.revision
+    assert (routed.value.ticket, routed.value.deliveries) == (once.ticket, once.deliveries)
+
+
+def test_each_step_takes_at_most_two_transactions_and_no_run(
+    world: World, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())  # begins what all share
+    calls: Counter[str] = Counter()
+
+    def counted(name: str) -> Any:
+        real = getattr(world.store, name)
+
+        def count(*args: Any, **options: Any) -> Any:
+            calls[name] += 1
+            return real(*args, **options)
+
+        return count
+
+    for name in ("begin", "end", "claim", "due", "hold", "let_go", "renew", "save", "note_asking", "switch"):
+        monkeypatch.setattr(world.store, name, counted(name))
+    threads = threading.active_count()
+    ticket = a_new_ticket(singles)
+    assert calls == {"save": 1}
+    classified = singles.classify(ticket, ClassifyPlan(), "ada")
+    assert calls == {"save": 2}
+    assert classified
+    assert classified.value
+    singles.route(classified.value.ticket, "ada")
+    assert calls == {"save": 4}
+    singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())
+    assert calls == {"save": 6}
+    assert threading.active_count() == threads
+
+
+def test_its_run_is_recorded_once_and_ended(world: World, singles: SingleTickets) -> None:
+    for _ in range(3):
+        singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())
+    singles.close()
+    (run,) = world.store.runs(None)
+    assert (run.kind, run.actor, run.command_line, run.exit_code) == ("serve", "serve", "POST /tickets", 0)
+    assert run.ended_at
+    assert run.counts == '{"classified":3,"created":3,"routed":3}'
+
+
+def test_concurrent_callers_share_transactions_and_each_delivery_is_made_once(
+    world: World, outlet: FakeDestination, singles: SingleTickets
+) -> None:
+    def steps(number: int) -> str:
+        actor = f"caller-{number % 3}"
+        if number % 2:
+            stored = singles.process(DRAFT, actor, None, BOTH, ClassifyPlan()).stored.value
+            assert stored
+            return stored.ticket_id
+        ticket = singles.create(DRAFT, actor).value
+        assert ticket
+        classified = singles.classify(ticket, ClassifyPlan(), actor)
+        assert classified
+        assert classified.value
+        singles.route(classified.value.ticket, actor)
+        return ticket.ticket_id
+
+    with ThreadPoolExecutor(8) as threads:
+        ticket_ids = list(threads.map(steps, range(40)))
+    for number, ticket_id in enumerate(ticket_ids):
+        actor = f"caller-{number % 3}"
+        assert events_of(world, ticket_id) == [(action, actor) for action, _ in ALL_STEPS]
+    assert len(outlet.got) == len(set(outlet.got)) == 40
+
+
+def test_a_ticket_that_many_classify_at_once_is_asked_about_once(world: World, singles: SingleTickets) -> None:
+    ticket = a_new_ticket(singles)
+    with ThreadPoolExecutor(8) as threads:
+        outcomes = list(threads.map(lambda _: singles.classify(ticket, ClassifyPlan(), "ada"), range(8)))
+    assert all(outcome and outcome.value and outcome.value.ticket.category == "Billing" for outcome in outcomes)
+    history = world.store.history(ticket.ticket_id)
+    assert history.ticket.revision == 2  # the others' answers came too late
+    again = singles.classify(history.ticket, ClassifyPlan(), "ada")
+    assert again
+    assert again.value
+    assert (again.action, again.value.asked) == ("unchanged", False)
+
+
+def test_a_verdict_stays_unless_forced(world: World, singles: SingleTickets) -> None:
+    ticket_id = a_new_ticket(singles).ticket_id
+    list(world.triage("eve").give_verdicts([VerdictDraft(0, ticket_id, "Technical")]))
+    (ticket,) = world.store.find(Selection(ids=(ticket_id,)))
+    kept = singles.classify(ticket, ClassifyPlan(), "ada")
+    assert kept
+    assert kept.value
+    assert (kept.action, kept.value.ticket.category, kept.value.asked) == ("held", "Technical", False)
+    forced = singles.classify(ticket, ClassifyPlan(force=True), "ada")
+    assert forced
+    assert forced.value
+    assert (forced.action, forced.value.ticket.category) == ("classified", "Billing")
+
+
+def test_a_verdict_that_comes_meanwhile_holds(world: World, singles: SingleTickets) -> None:
+    ticket = a_new_ticket(singles)
+    list(world.triage("eve").give_verdicts([VerdictDraft(0, ticket.ticket_id, "Technical")]))
+    late = singles.classify(ticket, ClassifyPlan(), "ada")  # decided on the ticket as it was
+    assert late
+    assert late.value
+    assert (late.action, late.value.ticket.category) == ("held", "Technical")
+    assert events_of(world, ticket.ticket_id)[-1] == ("classified", "ada")
+
+
+def test_an_unsure_answer_waits_for_a_person_and_is_sent_nowhere(
+    world: World, outlet: FakeDestination, singles: SingleTickets
+) -> None:
+    world.classifier = FakeClassifier(lambda _: ("Billing", 0.4))
+    stored, classified, routed = singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())
+    assert stored.value
+    assert classified
+    assert (stored.value.status, stored.value.suggestion, classified.action) == (
+        "needs_review",
+        "Billing",
+        "needs_review",
+    )
+    assert routed is None
+    refused = singles.route(stored.value, "ada")
+    assert refused
+    assert isinstance(refused.error, NotClassifiedError)
+    assert outlet.got == []
+
+
+def test_a_ticket_without_a_rule_is_unroutable(world: World, outlet: FakeDestination) -> None:
+    world.rules = (Rule("technical", ("outlet",), {"category": frozenset({"Technical"})}),)
+    singles = SingleTickets(world.services())
+    stored, _, routed = singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())
+    singles.close()
+    assert stored.value
+    assert routed
+    assert (stored.value.status, outlet.got) == ("unroutable", [])
+    assert isinstance(routed.error, NoRouteError)
+
+
+def test_a_failed_attempt_is_due_later_and_held_by_nobody(
+    world: World, outlet: FakeDestination, singles: SingleTickets
+) -> None:
+    down = FakeDestination("outlet", lambda _: DeliveryError("down"))
+    world.destinations["outlet"] = down
+    stored, _, routed = singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())
+    assert stored.value
+    assert routed
+    assert routed.value
+    (delivery,) = routed.value.deliveries
+    assert (stored.value.status, delivery.state, delivery.attempts, delivery.run_id) == ("routing", "pending", 1, None)
+    assert str(routed.error) == "down"
+    assert singles.route(stored.value, "ada") is None  # what is due is sent by a run
+    assert outlet.got == []
+
+
+def test_a_destination_that_cannot_be_opened_leaves_the_delivery_to_the_next(
+    world: World, outlet: FakeDestination, singles: SingleTickets
+) -> None:
+    del world.destinations["outlet"]
+    with pytest.raises(KeyError):
+        singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())
+    world.destinations["outlet"] = outlet
+    singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())
+    assert len(outlet.got) == 1
+    singles.close()  # ends the run that held the other one
+    list(world.triage().route(Selection(), RoutePlan()))
+    assert len(set(outlet.got)) == 2
+
+
+def test_a_ticket_that_a_run_holds_is_left_to_it(world: World, singles: SingleTickets) -> None:
+    ticket = a_new_ticket(singles)
+    lease = a_run(world.store)  # type: ignore[arg-type]
+    world.store.claim(Selection(ids=(ticket.ticket_id,)), lease, 1)
+    held = singles.classify(ticket, ClassifyPlan(), "ada")
+    assert held
+    assert (held.action, world.classifier.asked) == ("held", [])
+    world.store.renew(Lease(lease.run_id, -1.0))  # its time is up
+    taken = singles.classify(ticket, ClassifyPlan(), "ada")
+    assert taken
+    assert taken.action == "classified"
+
+
+def test_a_repeated_call_finds_the_ticket_of_the_first(singles: SingleTickets) -> None:
+    first = singles.process(DRAFT, "ada", "key:1", BOTH, ClassifyPlan())
+    again = singles.process(DRAFT, "ada", "key:1", BOTH, ClassifyPlan())
+    assert first.stored.value
+    assert again.stored.value
+    assert (again.stored.action, again.classified) == ("unchanged", None)
+    assert again.stored.value.ticket_id == first.stored.value.ticket_id
+
+
+def test_of_two_at_once_with_one_external_id_one_is_stored(world: World, singles: SingleTickets) -> None:
+    draft = DRAFT._replace(external_id="A-1")
+    with ThreadPoolExecutor(8) as threads:
+        done = list(threads.map(lambda _: singles.process(draft, "ada", None, BOTH, ClassifyPlan()), range(8)))
+    assert Counter(p.stored.action for p in done) == {"created": 1, "unchanged": 7}
+    (ticket,) = world.store.find(Selection())
+    assert events_of(world, ticket.ticket_id) == ALL_STEPS

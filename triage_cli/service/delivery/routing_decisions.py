@@ -1,0 +1,145 @@
+"""The decision where a ticket goes: its deliveries, its status and the event; nothing is saved here."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from triage_cli.domain import ids, routing
+from triage_cli.domain.changes import Change
+from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed, Rule
+from triage_cli.domain.errors import NoRouteError, NotClassifiedError
+from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.tickets import Ticket
+from triage_cli.ports.adapters import Destination
+from triage_cli.service.delivery.dispatcher import DestinationBreakers
+from triage_cli.service.run_context import RunContext
+
+
+class RoutingTable(NamedTuple):
+    """The routing map: its rules, its hash, a function that opens a destination by name, and the circuit breakers.
+
+    `offline` are the destinations that need the network while it is switched off: their deliveries wait.
+    `remembering` are the destinations whose requests depend on earlier deliveries of the same ticket.
+    """
+
+    rules: tuple[Rule, ...]
+    config_hash: str
+    destination: Callable[[str], Destination]
+    circuits: DestinationBreakers | None = None
+    offline: frozenset[str] = frozenset()
+    remembering: frozenset[str] = frozenset()
+
+
+class RoutingDecider:
+    """Decides for one run; with `retry_dead`, dead letters are pending again."""
+
+    def __init__(self, context: RunContext, routing_table: RoutingTable, *, retry_dead: bool = False) -> None:
+        self._context = context
+        self._routing_table = routing_table
+        self._retry_dead = retry_dead
+
+    @property
+    def offline(self) -> frozenset[str]:
+        """Return the destinations whose deliveries wait for the network."""
+        return self._routing_table.offline
+
+    def to_send(self, change: Change, existing: Sequence[Delivery]) -> list[OutgoingDelivery]:
+        """Return the deliveries of a saved decision; `existing` are the ticket's deliveries before it."""
+        return [
+            OutgoingDelivery(added, change.ticket, self._earlier(added, existing))
+            for added in change.adds
+            if change.ticket and isinstance(added, Delivery)
+            if added.state == "pending" and added.destination not in self.offline
+        ]
+
+    def _earlier(self, delivery: Delivery, existing: Sequence[Delivery]) -> tuple[Delivery, ...]:
+        if delivery.destination not in self._routing_table.remembering:
+            return ()
+        return routing.earlier(delivery, existing)
+
+    def decide(
+        self, before: Ticket, deliveries: tuple[Delivery, ...], at: str, *, again: bool, holder: str | None
+    ) -> tuple[Outcome[Routed], Change | None]:
+        """Return a ticket's outcome and the change to be saved, None if there is nothing to change.
+
+        `deliveries` are those that it has; `holder` is the run that is to send the new ones.
+        """
+        if before.status == "forgotten":
+            return Outcome(None, Action.UNCHANGED, Routed(before, deliveries), None, before), None
+        if before.category is None:
+            error = NotClassifiedError(
+                f"{ids.short(before.ticket_id)} has no category yet ({before.status})",
+                hint="triage review, or give a verdict"
+                if before.status == "needs_review"
+                else "triage classify it, or give a verdict",
+            )
+            return Outcome(None, Action(before.status), Routed(before, deliveries), error, before), None
+        rule = routing.match(self._routing_table.rules, before)
+        if rule is None:
+            return self._unroutable(before, deliveries, at)
+        owed = routing.owed(
+            before,
+            rule,
+            deliveries,
+            again=again,
+            config_hash=self._routing_table.config_hash,
+            at=at,
+            due_at=time.time(),
+            run_id=holder,
+        )
+        adds = owed.superseded + owed.new
+        if self._retry_dead:
+            revived = self._revived_dead_letters(deliveries, adds)
+            adds += revived
+        settled = {d.delivery_id: d for d in adds}
+        after = [settled.get(d.delivery_id, d) for d in deliveries] + list(owed.new)
+        status = routing.status_of(after, before.category)
+        if not adds and before.status == status:
+            action = Action.ROUTING if status == "routing" else Action.UNCHANGED  # deliveries are pending
+            return Outcome(None, action, Routed(before, deliveries), None, before), None
+        ticket = routing.decided(before, rule, after)
+        data = {
+            "rule": rule.name,
+            "to": list(rule.to),
+            "category": ticket.category,
+            "config": self._routing_table.config_hash,
+            "new": [d.delivery_id for d in owed.new],
+            "superseded": [d.delivery_id for d in owed.superseded],
+            "status": status,
+        }
+        if waits_for_network := [d.destination for d in owed.new if d.destination in self.offline]:
+            data["offline"] = waits_for_network
+        event = self._context.event("routed", ticket.ticket_id, data, at)
+        return Outcome(None, Action(status), Routed(ticket, tuple(after)), None, before), Change(
+            event, ticket, before.revision, adds
+        )
+
+    def _revived_dead_letters(self, deliveries: Iterable[Delivery], adds: Sequence[Delivery]) -> tuple[Delivery, ...]:
+        dropped = {d.delivery_id for d in adds}
+        return tuple(
+            d._replace(state="pending", due_at=time.time(), done_at=None, run_id=self._context.run.run_id)
+            for d in deliveries
+            if d.state == "dead" and d.delivery_id not in dropped
+        )
+
+    def _unroutable(
+        self, before: Ticket, deliveries: tuple[Delivery, ...], at: str
+    ) -> tuple[Outcome[Routed], Change | None]:
+        error = NoRouteError(
+            f"{ids.short(before.ticket_id)}: no rule of the routing map matches",
+            hint="add a rule to routes in the config",
+        )
+        superseded = routing.obsolete(deliveries, at)
+        if before.status == "unroutable" and not superseded:
+            return Outcome(None, Action.UNROUTABLE, Routed(before, deliveries), error, before), None
+        ticket = before._replace(status="unroutable", revision=before.revision + 1, run_id=None)
+        data = {
+            "category": ticket.category,
+            "config": self._routing_table.config_hash,
+            "superseded": [d.delivery_id for d in superseded],
+        }
+        event = self._context.event("unroutable", ticket.ticket_id, data, at)
+        settled = {d.delivery_id: d for d in superseded}
+        after = tuple(settled.get(d.delivery_id, d) for d in deliveries)
+        outcome = Outcome[Routed](None, Action.UNROUTABLE, Routed(ticket, after), error, before)
+        return outcome, Change(event, ticket, before.revision, superseded)

@@ -1,0 +1,257 @@
+"""Single tickets of a server's concurrent callers: stored, classified and routed without a run for each.
+
+All callers share transactions and one run, which holds the deliveries that are being sent.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+from triage_cli.domain import ids
+from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.decisions import Answer, ClassifyPlan, Decided
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, Routed
+from triage_cli.domain.runs import Action, Outcome, Run
+from triage_cli.domain.serialization import compact
+from triage_cli.domain.tickets import Ticket, TicketDraft
+from triage_cli.ports.adapters import Classifier
+from triage_cli.runtime.stop import StopControl
+from triage_cli.service import category_renames
+from triage_cli.service.claims import TO_ROUTE
+from triage_cli.service.classification.category_check import Unchecked
+from triage_cli.service.classification.decisions import DecisionRecorder, answered_by
+from triage_cli.service.delivery.dispatcher import Dispatcher, switched_off
+from triage_cli.service.delivery.results import AttemptRecorder, RetryPolicy
+from triage_cli.service.delivery.routing_decisions import RoutingDecider
+from triage_cli.service.delivery.shared_dispatch import SharedDispatcher, SharedResult
+from triage_cli.service.delivery.ticket_outcomes import UnfinishedTicket, with_offline_error
+from triage_cli.service.group_commit import GroupCommitter
+from triage_cli.service.intake.import_tickets import Intake
+from triage_cli.service.run_context import RunContext
+from triage_cli.service.services import Services
+from triage_cli.service.verdicts import Verdicts
+
+# The run's kind and its command line, which is that of a request: it is continued by no other run.
+KIND, COMMAND_LINE, ACTOR = "serve", "POST /tickets", "serve"
+# Seconds between two checks of the categories.
+CHECK_SECONDS = 1.0
+
+
+class Processed(NamedTuple):
+    """A ticket that was stored, and what its further steps did; None: not taken, or in another way."""
+
+    stored: Outcome[Ticket]
+    classified: Outcome[Decided] | None = None
+    routed: Outcome[Routed] | None = None
+
+
+class SingleTickets:
+    """The work of one server on single tickets. Methods return None for what needs a run of its own."""
+
+    def __init__(self, parts: Services) -> None:
+        self._parts = parts
+        self._store = parts.store
+        self._labels = frozenset(category.name for category in parts.categories)
+        self._committer = GroupCommitter(parts.store)
+        self._dispatcher = SharedDispatcher(self._open_dispatcher, self._heartbeat)
+        self._lock = threading.Lock()
+        self._answering = threading.Lock()
+        self._context: RunContext | None = None
+        self._check = Unchecked()
+        self._check_until = 0.0
+        self._noted: set[str] = set()  # fingerprints of the questions that are recorded
+        self._counts: Counter[str] = Counter()  # of outcomes, for the record of the run
+
+    # -- use cases
+
+    def create(self, draft: TicketDraft, actor: str, identity: str | None = None) -> Outcome[Ticket]:
+        """Store one draft. With an `identity`, for a draft without an external id, repeated calls store it once."""
+        intake = Intake(self._store, actor, Verdicts(self._parts.categories, actor), None)
+        return intake.one(draft, identity, self._committer.save)
+
+    def classify(self, ticket: Ticket, plan: ClassifyPlan, actor: str) -> Outcome[Decided] | None:
+        """Classify a ticket, in one transaction."""
+        classifier = self._parts.kept(plan)
+        if classifier is None:
+            return None
+        context = self._acting(actor)
+        recorder = self._recorder(classifier, context, force=plan.force)
+        if self._store.claimed([ticket.ticket_id]):
+            return Outcome(None, Action.HELD, Decided(ticket, None, False), None, ticket)
+        if settled := recorder.settled([ticket]).get(ticket.ticket_id):
+            return Outcome(None, settled, Decided(ticket, None, False), None, ticket)
+        (outcome,) = recorder.save([self._answer(context, classifier, ticket)])
+        self._check.after()
+        self._count(outcome)
+        return outcome
+
+    def route(self, ticket: Ticket, actor: str) -> Outcome[Routed] | None:
+        """Route a ticket: its decision is one transaction, the result of its delivery another.
+
+        Deliveries that are due need a run of their own.
+        """
+        if self._store.claimed([ticket.ticket_id]):
+            return None
+        context = self._acting(actor)
+        decider = RoutingDecider(context, self._parts.map)
+        existing = self._store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
+        outcome, change = decider.decide(ticket, existing, ids.now(), again=False, holder=context.run.run_id)
+        if change is None:
+            return None if outcome.action == Action.ROUTING else outcome
+        (conflict,) = context.save([change])
+        if conflict is not None:
+            return Outcome(None, Action.HELD, Routed(conflict.ticket or ticket), None, ticket)
+        routed = self._delivered(context, outcome, decider.to_send(change, existing))
+        self._count(routed)
+        return routed
+
+    def process(
+        self, draft: TicketDraft, actor: str, identity: str | None, steps: Collection[str], plan: ClassifyPlan
+    ) -> Processed:
+        """Store a draft and take a new ticket through further steps, all of it decided in one transaction.
+
+        A known ticket takes no further step, nor does any if the classifier needs a run of its own.
+        """
+        classifier = self._parts.kept(plan)
+        if classifier is None:
+            return Processed(self.create(draft, actor, identity))
+        context = self._acting(actor)
+        taken: _Taken | None = None
+
+        def save(changes: Sequence[Change]) -> Sequence[Conflict | None]:
+            nonlocal taken
+            (change,) = changes
+            if change.expects or change.ticket is None or change.ticket.status != "new":
+                return self._committer.save(changes)
+            taken = self._taken(context, classifier, change, change.ticket, steps)
+            return context.save([taken.change])
+
+        stored = Intake(self._store, actor, Verdicts(self._parts.categories, actor), None).one(draft, identity, save)
+        if taken is None or stored.action != Action.CREATED:
+            return Processed(stored)
+        self._check.after()
+        stored = stored._replace(value=taken.change.ticket)
+        if taken.routed is None:
+            self._count(stored, taken.classified)
+            return Processed(stored, taken.classified)
+        routed = self._delivered(context, taken.routed, taken.to_send)
+        after = routed.value.ticket if routed.value else stored.value
+        self._count(stored, taken.classified, routed)
+        return Processed(stored._replace(value=after), taken.classified, routed)
+
+    def stop(self) -> None:
+        """Begin no more attempts at deliveries."""
+        self._dispatcher.stop()
+
+    def close(self) -> None:
+        """Complete what is in flight, and end the run."""
+        self._dispatcher.close()
+        self._committer.close()
+        if self._context is not None:
+            counts = compact(dict(sorted(self._counts.items())))
+            self._store.end(self._context.run._replace(ended_at=ids.now(), counts=counts, exit_code=0))
+
+    # -- the shared run
+
+    def _acting(self, actor: str) -> RunContext:
+        """Return the shared run in the name of an actor; the first call begins it."""
+        with self._lock:
+            if self._context is None:
+                run = self._store.begin(Run(ids.new_id(), KIND, ACTOR, COMMAND_LINE, ids.now()))
+                rules = self._parts.map.rules
+                category_renames.follow(self._store, self._parts.categories, rules, ACTOR, run.run_id)
+                self._context = RunContext(self._store, run, StopControl())
+        run = self._context.run._replace(actor=actor)
+        return RunContext(self._store, run, self._context.stop, self._committer.save)
+
+    def _heartbeat(self) -> None:
+        if self._context is not None:
+            self._context.heartbeat()
+
+    # -- steps
+
+    def _taken(
+        self, context: RunContext, classifier: Classifier, change: Change, ticket: Ticket, steps: Collection[str]
+    ) -> "_Taken":
+        """Return the change that creates a ticket, with its further steps added to it."""
+        recorder = self._recorder(classifier, context)
+        classifying = recorder.change(ticket, self._answer(context, classifier, ticket), ids.now())
+        classified = recorder.outcome(classifying, answered_by(classifying), None, ticket)
+        after = classifying.ticket or ticket
+        change = change._replace(
+            ticket=after, adds=(*change.adds, *classifying.adds), further=(*change.further, *classifying.events)
+        )
+        if "route" not in steps or after.status not in TO_ROUTE:
+            return _Taken(change, classified, None, ())
+        decider = RoutingDecider(context, self._parts.map)
+        routed, routing = decider.decide(after, (), ids.now(), again=False, holder=context.run.run_id)
+        if routing is not None:
+            change = change._replace(
+                ticket=routing.ticket, adds=(*change.adds, *routing.adds), further=(*change.further, *routing.events)
+            )
+        return _Taken(change, classified, routed, decider.to_send(routing, ()) if routing else ())
+
+    def _recorder(self, classifier: Classifier, context: RunContext, *, force: bool = False) -> DecisionRecorder:
+        recorder = DecisionRecorder(context, classifier, self._labels, force=force)
+        if classifier.fingerprint not in self._noted:
+            recorder.note()
+            self._noted.add(classifier.fingerprint)
+        recorder.noted = True
+        return recorder
+
+    def _answer(self, context: RunContext, classifier: Classifier, ticket: Ticket) -> Outcome[Answer]:
+        """Ask the classifier in this thread, in the name of the actor."""
+        if time.monotonic() > self._check_until:
+            self._check, self._check_until = self._parts.check(), time.monotonic() + CHECK_SECONDS
+        self._check.before()
+        with self._answering:
+            (outcome,) = chain.from_iterable(classifier.classify([[ticket]], context.budget))
+        if outcome.value is None:
+            return outcome
+        steps = [step._replace(actor=context.actor, run_id=context.run.run_id) for step in outcome.value.steps]
+        return outcome._replace(value=outcome.value._replace(steps=tuple(steps)))
+
+    def _delivered(
+        self, context: RunContext, outcome: Outcome[Routed], to_send: Sequence[OutgoingDelivery]
+    ) -> Outcome[Routed]:
+        """Attempt the deliveries of a saved decision, and save how each went."""
+        recorder = AttemptRecorder(context)
+        unfinished = UnfinishedTicket(outcome, len(to_send))
+        for result in self._attempts(to_send):
+            if result.outcome is None:
+                self._store.let_go([result.delivery_id], context.lease)
+                unfinished.add_result(None, result.parked_because)
+                continue
+            opened = result.destination
+            policy = RetryPolicy(opened.max_attempts, opened.schedule) if opened else RetryPolicy()
+            for recorded in recorder.record([result.outcome], policy):
+                unfinished.add_result(recorded, None)
+        return with_offline_error(unfinished.outcome, self._parts.map.offline)
+
+    def _attempts(self, to_send: Sequence[OutgoingDelivery]) -> Iterator[SharedResult]:
+        off = self._store.switched_off() if to_send else frozenset[str]()
+        for outgoing in to_send:
+            name = outgoing.delivery.destination
+            if name in off:
+                refused = Outcome[Receipt](None, Action.FAILED, None, switched_off(name), outgoing)
+                yield SharedResult(outgoing.delivery.delivery_id, None, refused)
+        yield from self._dispatcher.send([o for o in to_send if o.delivery.destination not in off])
+
+    def _open_dispatcher(self) -> Dispatcher:
+        return Dispatcher(self._parts.map.destination, breakers=self._parts.map.circuits)
+
+    def _count(self, *outcomes: Outcome[Any]) -> None:
+        with self._lock:
+            self._counts.update(outcome.action for outcome in outcomes)
+
+
+class _Taken(NamedTuple):
+    """The change that stores a new ticket after its further steps, their outcomes, and what is to be sent."""
+
+    change: Change
+    classified: Outcome[Decided]
+    routed: Outcome[Routed] | None
+    to_send: Sequence[OutgoingDelivery]

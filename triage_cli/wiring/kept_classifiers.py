@@ -1,0 +1,57 @@
+"""Classifiers that a server keeps open: those that answer at once and cost nothing."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from triage_cli.config import Config
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.ports.adapters import Classifier
+from triage_cli.ports.storage import Store
+from triage_cli.wiring.classifiers import Caller, open_classifier
+from triage_cli.wiring.stores import known, open_shelf
+
+# Seconds between two looks at whether another model, calibration or name of a category is in force.
+LOOK = 1.0
+
+
+class _Kept(NamedTuple):
+    classifier: Classifier
+    basis: object
+    until: float
+
+
+class KeptClassifiers:
+    """Opens each classifier once, and again when what it is made of has changed."""
+
+    def __init__(self, config: Config, store: Store, tell: Callable[[str], None] | None) -> None:
+        self._config = config
+        self._store = store
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._kept: dict[str, _Kept] = {}
+
+    def __call__(self, plan: ClassifyPlan) -> Classifier | None:
+        """Return the classifier of a plan; None if it may ask a provider, or is not in the configuration."""
+        name = plan.classifier or self._config.classifier
+        spec = self._config.classifiers.get(name)
+        if spec is None or spec.type != "local":
+            return None
+        with self._lock:
+            kept = self._kept.get(name)
+            if kept is None or time.monotonic() > kept.until:
+                basis = self._basis()
+                if kept is None or kept.basis != basis:
+                    caller = Caller("", "", {}, waits=True)
+                    config = known(self._config, self._store)
+                    opened = open_classifier(config, self._store, ClassifyPlan(name), caller, self._tell)
+                else:
+                    opened = kept.classifier
+                kept = self._kept[name] = _Kept(opened, basis, time.monotonic() + LOOK)
+            return kept.classifier
+
+    def _basis(self) -> object:
+        shelf = open_shelf(self._store)
+        versions = [version.version for version in shelf.versions() if version.active]
+        return versions, [(c.fingerprint, c.at) for c in shelf.calibrations()], list(self._store.renames())
