@@ -204,7 +204,7 @@ def test_an_unsure_answer_waits_for_a_person_and_is_sent_nowhere(
 
 
 def test_a_ticket_without_a_rule_is_unroutable(world: World, outlet: FakeDestination) -> None:
-    world.rules = (Rule("technical", ("outlet",), {"category": frozenset({"Technical"})}),)
+    world.rules = (Rule("technical", ("outlet",), {"category": ("Technical",)}),)
     singles = SingleTickets(world.services())
     stored, _, routed = singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())
     singles.close()
