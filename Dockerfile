@@ -1,10 +1,24 @@
-FROM python:3.13-slim
-RUN useradd --create-home --uid 10001 triage && mkdir /data && chown triage /data
-COPY . /src
-RUN pip install --no-cache-dir "/src[server,postgres]" && rm -rf /src
+# The server for SQLite and PostgreSQL. For a build that is the same for ever, name the base by its digest:
+# docker build --build-arg BASE=python:3.13-slim@sha256:… .
+ARG BASE=python:3.13-slim
+
+FROM ${BASE} AS build
+RUN python -m venv /opt/triage
+# Dependencies first: this layer is built anew only where the lock changes.
+COPY requirements-server.lock /build/
+RUN /opt/triage/bin/pip install --no-cache-dir --no-deps --require-hashes -r /build/requirements-server.lock
+COPY pyproject.toml README.md LICENSE* NOTICE* /build/
+COPY triage_cli /build/triage_cli
+RUN /opt/triage/bin/pip install --no-cache-dir --no-deps /build
+
+FROM ${BASE}
+RUN useradd --create-home --uid 10001 triage && install -d -o triage -m 0700 /data
+COPY --from=build /opt/triage /opt/triage
+ENV PATH=/opt/triage/bin:$PATH TRIAGE_DB=/data/triage.db
 USER triage
 WORKDIR /data
-ENV TRIAGE_DB=/data/triage.db
+VOLUME /data
 EXPOSE 8000
+HEALTHCHECK CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=3)"]
 ENTRYPOINT ["triage"]
 CMD ["serve", "--host", "0.0.0.0", "--behind-proxy"]

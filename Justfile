@@ -37,6 +37,11 @@ golden:
     TRIAGE_GOLDEN=write {{python}} -m pytest -n auto tests/project/test_api_description.py tests/project/test_reference.py tests/e2e/test_golden.py tests/unit/test_prompt.py
     TRIAGE_GOLDEN=write {{python}} -m pytest -n auto tests/e2e/test_documented_commands.py
 
+# Write the lock of the server (the image and CI install it by hash) and the list of its licences anew
+lock:
+    .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "just lock" --extra server --extra postgres pyproject.toml -o requirements-server.lock
+    {{python}} tools/licences.py
+
 # Compare whole commands with their peers
 bench:
     {{python}} -m benchmarks.commands

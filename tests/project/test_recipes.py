@@ -7,7 +7,7 @@ import yaml
 
 from tests.support.pages import ROOT
 
-RECIPES = {"setup", "fast", "test", "lint", "types", "docs", "golden", "bench"}
+RECIPES = {"setup", "fast", "test", "lint", "types", "docs", "golden", "lock", "bench"}
 JUSTFILE = (ROOT / "Justfile").read_text(encoding="utf-8")
 
 
@@ -39,6 +39,6 @@ def test_ci_runs_the_command_of_the_readme_on_the_oldest_python_and_on_that_of_t
     job = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]["test"]
     assert job["steps"][-1] == {"run": ".ci/run"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    image = re.search(r"^FROM python:(\d+\.\d+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    image = re.search(r"^ARG BASE=python:(\d+\.\d+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
     assert image
     assert job["strategy"]["matrix"]["python"] == [project["requires-python"].removeprefix(">="), image[1]]

@@ -11,6 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from triage_cli.config.presets import preset_names
 
@@ -96,8 +98,8 @@ def test_what_the_tour_leaves_in_a_clone_is_neither_committed_nor_packed(tmp_pat
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     asked = ["git", "-C", str(tmp_path), "check-ignore", *left, "config.example.yaml", "samples/tickets.csv"]
     assert subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split() == list(left)
-    kept = (ROOT / ".dockerignore").read_text().split()
-    assert {"*.db*", "config.yaml", "queues"} <= set(kept)
+    ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert ignored[0] == "*", "an image takes what is named, and nothing else"
 
 
 def test_the_wheel_is_installed_and_works(wheel: Path, tmp_path: Path) -> None:
@@ -134,9 +136,9 @@ def _name(requirement: str) -> str:
     return re.split(r"[<>=!~\[; ]", requirement)[0].lower().replace("_", "-")
 
 
-def test_the_lock_pins_every_dependency_by_hash() -> None:
-    """`requirements.lock` is what CI may install: exact versions, each file by its SHA-256."""
-    text = (ROOT / "requirements.lock").read_text()
+def test_the_lock_of_the_server_satisfies_the_project_and_pins_every_file_by_hash() -> None:
+    """`requirements-server.lock` is what the image and CI install; `just lock` writes it."""
+    text = (ROOT / "requirements-server.lock").read_text()
     blocks = re.split(r"\n(?=[a-z0-9])", re.sub(r"(?m)^\s*#.*\n", "", text).strip())
     locked = {}
     for block in blocks:
@@ -144,8 +146,19 @@ def test_the_lock_pins_every_dependency_by_hash() -> None:
         assert match, block
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", block), block
         locked[match[1].lower().replace("_", "-")] = match[2]
-    wanted = {_name(r) for part in _project().values() for r in part if not r.startswith("triage-cli")}
-    assert wanted <= set(locked)
+    project = _project()
+    needed = [Requirement(r) for part in ("", "server", "postgres") for r in project[part]]
+    unsatisfied = [str(r) for r in needed if not r.specifier.contains(locked.get(canonicalize_name(r.name), "0"))]
+    assert unsatisfied == [], "just lock"
+
+
+def test_the_image_is_built_from_the_lock_and_the_package_alone() -> None:
+    image = (ROOT / "Dockerfile").read_text()
+    assert "--require-hashes -r /build/requirements-server.lock" in image
+    copied = {word for line in re.findall(r"(?m)^COPY (?!--from)(.*) \S+$", image) for word in line.split()}
+    taken = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
+    assert copied == taken
+    assert all(list(ROOT.glob(word)) for word in copied - {"NOTICE*"})
 
 
 def test_no_dependency_is_left_without_a_reason() -> None:

@@ -1,0 +1,47 @@
+"""Write docs/reference/licences.md: the licence of each package that a server installs, as the package states it.
+
+It reads `requirements-server.lock` and the metadata of what is installed here. Run by `just lock`.
+"""
+
+import re
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+HEAD = """# Licences of what is installed
+
+The packages of `requirements-server.lock`, with the licence that each states of itself. Written by `tools/licences.py`.
+
+| package | licence |
+|---|---|
+"""
+
+
+def locked() -> Iterator[str]:
+    """Yield the packages of the lock, but for those of other systems."""
+    for line in (ROOT / "requirements-server.lock").read_text(encoding="utf-8").splitlines():
+        if match := re.match(r"([a-z0-9._-]+)==", line):
+            yield match[1]
+
+
+def licence(package: str) -> str:
+    """Return the licence by the package's metadata: an SPDX expression, else its classifiers, else its first line."""
+    found = metadata(package)
+    classifiers = [c.rpartition(" :: ")[2] for c in found.get_all("Classifier") or () if c.startswith("License :: ")]
+    text = found.get("License-Expression") or ", ".join(classifiers) or (found.get("License") or "").split("\n")[0]
+    return text or "not stated"
+
+
+def rows() -> Iterator[str]:
+    """Yield a row of the table for each package that this system installs."""
+    for package in dict.fromkeys(locked()):
+        try:
+            yield f"| {package} | {licence(package)} |"
+        except PackageNotFoundError:
+            continue  # for another system or Python
+
+
+if __name__ == "__main__":
+    page = ROOT / "docs" / "reference" / "licences.md"
+    page.write_text(HEAD + "\n".join(rows()) + "\n", encoding="utf-8")
