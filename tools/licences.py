@@ -29,8 +29,8 @@ def licence(package: str) -> str:
     """Return the licence by the package's metadata: an SPDX expression, else its classifiers, else its first line."""
     found = metadata(package)
     classifiers = [c.rpartition(" :: ")[2] for c in found.get_all("Classifier") or () if c.startswith("License :: ")]
-    text = found.get("License-Expression") or ", ".join(classifiers) or (found.get("License") or "").split("\n")[0]
-    return text or "not stated"
+    expression, text = (next(iter(found.get_all(name) or ()), "") for name in ("License-Expression", "License"))
+    return expression or ", ".join(classifiers) or text.split("\n")[0] or "not stated"
 
 
 def rows() -> Iterator[str]:
