@@ -17,11 +17,11 @@ from tests.support.commands import PATIENCE
 class Typist:
     """A command on a terminal of so many columns and lines; keys are typed once something is seen."""
 
-    def __init__(self, cli: Cli, *args: str, columns: int = 80, lines: int = 24) -> None:
+    def __init__(self, cli: Cli, *args: str, columns: int = 80, lines: int = 24, term: str = "xterm-256color") -> None:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.before = termios.tcgetattr(theirs)
-        env = {k: v for k, v in cli.env.items() if k != "COLUMNS"} | {"TERM": "xterm-256color"}
+        env = {k: v for k, v in cli.env.items() if k != "COLUMNS"} | {"TERM": term}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "triage_cli", *args],
             stdin=theirs, stdout=theirs, stderr=theirs, cwd=cli.folder, env=env, start_new_session=True,

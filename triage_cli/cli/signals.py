@@ -5,7 +5,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
@@ -109,20 +108,6 @@ class Stopper:
         if swallowed is KeyboardInterrupt or self._waiting:
             raise swallowed
 
-    @contextmanager
-    def telling_of(self, number: int, tell: Callable[[], None]) -> Iterator[None]:
-        """Have `tell` called, in another thread, at a signal that stops nothing, while the block runs."""
-        if self._nudger is None:
-            yield
-            return
-        self._nudger.tell(number, tell)
-        before = signal.signal(number, lambda *_: None)  # with a handler of ours the nudger hears of it
-        try:
-            yield
-        finally:
-            signal.signal(number, before)
-            self._nudger.tell(number, lambda: None)  # one may still be on its way
-
     def interruptible(self, items: Iterable[T]) -> Iterator[T]:
         """Yield items until a signal comes, even while the next one is waited for."""
         source = iter(items)
@@ -145,8 +130,6 @@ class _Nudger:
 
     def __init__(self, on_nudge: Callable[[int, FrameType | None], None]) -> None:
         self.heard = 0
-        self._tells: dict[int, Callable[[], None]] = {}  # at signals that the main thread need not hear
-        self._telling = threading.Lock()
         self._nudged = signal.signal(signal.SIGURG, on_nudge)
         self._told, self._tell = os.pipe()
         os.set_blocking(self._tell, False)
@@ -157,19 +140,10 @@ class _Nudger:
     def _nudge(self, main: int) -> None:
         came = 0
         while number := os.read(self._told, 1):
-            with self._telling:
-                if tell := self._tells.get(number[0]):
-                    tell()
-                    continue
             came += number[0] != signal.SIGURG
             while self.heard < came and not self._done.wait(0.02):
                 signal.pthread_kill(main, signal.SIGURG)
         os.close(self._told)
-
-    def tell(self, number: int, tell: Callable[[], None]) -> None:
-        """Call `tell` at this signal from now on; what was called at it before is not any more."""
-        with self._telling:
-            self._tells[number] = tell
 
     def again(self) -> None:
         """Take back that the last signal was heard."""

@@ -1,21 +1,21 @@
-"""`triage review`: what waits for a person, one ticket a screen, one key a category."""
+"""`triage review`: what waits for a person, or every ticket, in a full-screen application."""
 
 import os
-import select
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from itertools import islice
+from contextlib import contextmanager
+from typing import Annotated
 
 import typer
 
-from triage_cli.cli import messages, options
+from triage_cli.cli import live_line, messages, options
 from triage_cli.cli.context import CommandContext, served
+from triage_cli.cli.review import filters
+from triage_cli.cli.review.filters import View
+from triage_cli.cli.review.session import ReviewSession
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.tickets import Selection
-from triage_cli.service.lookup import WINDOW
 
 
 def register(app: typer.Typer) -> None:
@@ -24,84 +24,87 @@ def register(app: typer.Typer) -> None:
 
 
 @served
-def review(session: CommandContext, limit: options.Limit = None) -> int:
-    """Work through what waits for a person, the most informative first; each key is stored at once.
+def review(
+    session: CommandContext,
+    every: Annotated[bool, typer.Option("--all", help="Every ticket, not only those that need a person.")] = False,
+    order: Annotated[
+        str | None, typer.Option(metavar="NAME", help="review, urgent or newest.", show_default=False)
+    ] = None,
+    status: options.Statuses = None,
+    category: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Guessed or given; may be repeated.", show_default=False)
+    ] = None,
+    priority: Annotated[
+        str | None, typer.Option(metavar="P", help="low, normal, high or urgent.", show_default=False)
+    ] = None,
+    search: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="In subject or description.", show_default=False)
+    ] = None,
+    limit: options.Limit = None,
+) -> int:
+    """Work through what needs a person, the most informative first: one key a ticket, stored at once; ? shows the keys.
 
     \b
     triage review              then: triage route
+    triage review --order urgent --category Billing
+    triage review --all --search refund
     """
     if not (messages.on_terminal(sys.stdin) and messages.on_terminal(sys.stdout)):
         raise UsageError(
             "review needs a terminal",
             hint="triage list --status needs_review -o csv gives a table to fill in, triage verdict - takes it",
         )
-    from triage_cli.cli.review_session import CLEAR, ReviewSession
-
-    categories = session.triage.categories()
-    tickets = list(
-        islice(session.triage.find(Selection(order="review", limit=limit)), WINDOW if limit is None else limit)
-    )
-    if not tickets:
-        session.say("nothing waits for a person")
-        return ExitCode.OK
-    desk = ReviewSession(session, tickets, [category.name for category in categories])
-    number = sys.stdin.fileno()
+    if order is not None and order not in filters.ORDERS:
+        raise UsageError(f'no order "{order}"', hint=f"the orders are {', '.join(filters.ORDERS)}")
+    names = [each.name for each in session.triage.categories()]
+    chosen = filters.checked(priority, category or (), status or (), search, names, every=every)
+    named = next((each for each in filters.ORDERS if each == order), "newest" if every else "review")
+    view = View(every, named, chosen, limit)
+    sitting = ReviewSession(session.triage, names)
     try:
-        with _one_key_at_a_time(number), _resizes(session) as resized:
-            desk.work(session.stopper.interruptible(_keys(number, resized)))
+        code = _plain(session, sitting, view) if _is_plain() else _full_screen(session, sitting, view)
     finally:
-        sys.stdout.write(CLEAR)
-        sys.stdout.flush()
-        session.say(desk.summary())
-    if desk.given:
+        session.say(sitting.summary())
+    if sitting.given:
         session.say("next: triage route")
+    return code
+
+
+def _is_plain() -> bool:
+    """Tell whether the terminal cannot draw; Textual draws on stderr."""
+    return os.environ.get("TERM", "").lower() in ("", *live_line.DUMB) or not messages.on_terminal(sys.stderr)
+
+
+def _plain(session: CommandContext, sitting: ReviewSession, view: View) -> int:
+    from triage_cli.cli.review.plain import PlainReview
+    from triage_cli.cli.review.ticket_queue import TicketQueue
+
+    def write(line: str) -> None:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+    queue = TicketQueue(sitting.triage, view, sitting.names)
+    PlainReview(sitting, queue, session.stopper.interruptible(sys.stdin), write).work()
     return ExitCode.OK
 
 
-def _keys(number: int, resized: int) -> Iterator[str]:
-    """Yield keys as they are pressed, and `RESIZED`; what an arrow or a function key sends is no key."""
-    from triage_cli.cli.review_session import RESIZED
+def _full_screen(session: CommandContext, sitting: ReviewSession, view: View) -> int:
+    from triage_cli.cli.review.app import ReviewApp
 
-    while True:
-        ready, _, _ = select.select([number, resized], [], [])
-        if resized in ready:
-            os.read(resized, 64)
-            yield RESIZED
-        if number in ready:
-            text = os.read(number, 64)
-            if not text:
-                return
-            keys = text.decode(errors="ignore")
-            yield from () if len(keys) > 1 and keys.startswith("\x1b") else keys
+    app = ReviewApp(sitting, view)
+    session.stopper.watch(app.stop)
+    with _own_wakeup():
+        code = app.run()
+    if app.failure is not None:
+        raise app.failure
+    return ExitCode.OK if code is None else code
 
 
 @contextmanager
-def _resizes(session: CommandContext) -> Iterator[int]:
-    """Give a file that can be read from when the window has got another size."""
-    receiver, sender = os.pipe()
-    os.set_blocking(sender, False)
-
-    def resized() -> None:
-        with suppress(BlockingIOError):  # it is told already
-            os.write(sender, b"x")
-
+def _own_wakeup() -> Iterator[None]:
+    """Give the signals' wakeup file back to the stopper after an event loop has had it."""
+    before = signal.set_wakeup_fd(-1)
     try:
-        with session.stopper.telling_of(signal.SIGWINCH, resized):
-            yield receiver
-    finally:
-        os.close(receiver)
-        os.close(sender)
-
-
-@contextmanager
-def _one_key_at_a_time(number: int) -> Iterator[None]:
-    """Let the terminal hand over each key at once and unseen; as it was afterwards, whatever happens."""
-    import termios
-    import tty
-
-    before = termios.tcgetattr(number)
-    try:
-        tty.setcbreak(number)
         yield
     finally:
-        termios.tcsetattr(number, termios.TCSADRAIN, before)
+        signal.set_wakeup_fd(before, warn_on_full_buffer=False)

@@ -1,0 +1,311 @@
+"""The application of `triage review`, pressed key by key over a real database."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.fake_destination import FakeDestination
+from tests.support.review_pilot import Reviewer, reviewing
+from tests.support.stored_tickets import a_ticket, filled, stored
+from tests.support.world import FakeClassifier, World
+from triage_cli.cli.review.filters import Filters, View
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.deliveries import Rule
+from triage_cli.domain.errors import StoreError
+from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.stores.sqlite.store import SqliteStore
+
+WORDS = ("alpha", "beta", "gamma", "delta")
+PRIORITIES = ("low", None, "urgent", "high")
+NASTY = (
+    "[/b] [bold]x[/bold] [@click=app.exit]here[/] [link=file:///etc/passwd]y[/link]",
+    "\x1b[2J\x1b]0;title\x07 \x9b31m \x00\x08",
+    "\u202egpj.exe \u2066a\u2069 \u200b\u200d \ufeff",
+    "w" * 3000 + " 漢字カナ한글🙂🎉é " * 300,
+    "a\u0301" * 500 + "\u0301" * 200,
+    "{{ 7*7 }} $(reboot) %s {0} \\n \\x1b[31m",
+)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(SqliteStore(str(tmp_path / "triage.db")))
+
+
+@pytest.fixture
+def store(world: World) -> SqliteStore:
+    assert isinstance(world.store, SqliteStore)
+    return world.store
+
+
+@pytest.fixture
+def unsure(world: World) -> World:
+    """Four tickets that need a person; the model was least sure of the first."""
+    world.classifier = FakeClassifier(lambda t: ("Billing", (int(t.external_id or "0") + 1) / 10))
+    list(
+        world.triage().create(
+            TicketDraft(
+                n, n + 2, f"subject {word}", f"about {word}", "C-1", PRIORITIES[n], external_id=str(n), cells=()
+            )
+            for n, word in enumerate(WORDS)
+        )
+    )
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    return world
+
+
+def standing(world: World) -> dict[str | None, tuple[str, str | None, bool]]:
+    """Return what another connection finds in the database."""
+    other = SqliteStore(world.store.path)
+    return {t.external_id: (t.status, t.category, bool(t.verdict)) for t in other.find(Selection())}
+
+
+def test_one_key_a_ticket_that_is_stored_at_once_undo_and_skip(unsure: World) -> None:
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.sees("review 1 of 4   0 given, 0 skipped   most informative first")
+        await reviewer.press("2", see="0: Technical; u takes it back")
+        assert standing(unsure)["0"] == ("classified", "Technical", True)
+        await reviewer.press("g", see="1: General")
+        await reviewer.press("u", see="taken back: General")
+        assert standing(unsure)["1"] == ("needs_review", None, False)
+        await reviewer.press("s", see="1: skipped")
+        await reviewer.press("enter", see="2: Billing")
+        await reviewer.press("b", see="that was the last one: q quits")
+        assert "3 given, 1 skipped" in reviewer.screen
+        await reviewer.press("q")
+
+    app = reviewing(unsure.triage(), script)
+    assert app.return_value == 0
+    assert app.session.summary() == "3 verdicts given, 1 skipped, 1 left"
+    assert [now[1] for _, now in sorted(standing(unsure).items())] == ["Technical", None, "Billing", "Billing"]
+
+
+def test_a_note_is_kept_with_the_verdict(unsure: World) -> None:
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.press("n", see="note for the next verdict")
+        await reviewer.type("they want money")
+        await reviewer.press("enter", see="note: they want money")
+        await reviewer.press("b", see="0: Billing")
+        await reviewer.press("g", see="1: General")
+
+    reviewing(unsure.triage(), script)
+    by_name = {t.external_id: t for t in unsure.store.find(Selection())}
+    assert (by_name["0"].reason, by_name["1"].reason) == ("they want money", None)
+
+
+def test_a_category_by_the_beginning_of_its_name(unsure: World) -> None:
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.press("slash", see="category: ")
+        await reviewer.type("x")
+        await reviewer.sees("no category begins so")
+        await reviewer.press("enter", "backspace", "t", "e", see="Technical")
+        await reviewer.press("enter", see="0: Technical")
+        await reviewer.press("slash", "g", "escape", "s", see="1: skipped")
+
+    reviewing(unsure.triage(), script)
+    assert standing(unsure)["0"] == ("classified", "Technical", True)
+    assert standing(unsure)["1"][1] is None
+
+
+def test_filters_and_orders(unsure: World) -> None:
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.press("o", see="subject gamma")
+        assert "urgent first" in reviewer.screen
+        await reviewer.press("o", see="newest first")
+        assert "subject delta" in reviewer.screen
+        await reviewer.press("f", see="show only: ")
+        await reviewer.type("priority:soon")
+        await reviewer.press("enter", see='no priority "soon"')
+        await reviewer.press("ctrl+u")
+        await reviewer.type("priority:high category:billing delta")
+        await reviewer.press("enter", see="review 1 of 1 ")
+        assert "newest first   priority:high category:Bill" in reviewer.screen
+        await reviewer.press("f", "ctrl+u")
+        await reviewer.type("nowhere")
+        await reviewer.press("enter", see="no ticket matches the filter")
+        await reviewer.press("1", "s", "down", "enter", see="there is no guess to take")
+
+    reviewing(unsure.triage(), script)
+    assert not any(verdict for *_, verdict in standing(unsure).values())
+
+
+def waiting(number: int) -> list[Ticket]:
+    return [a_ticket(str(n), status="needs_review", suggestion="Billing", confidence=n / number) for n in range(number)]
+
+
+@pytest.mark.sqlite
+def test_all_that_wait_are_counted_and_loaded_as_they_come_into_view(world: World, store: SqliteStore) -> None:
+    filled(store, *waiting(1300))
+
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.sees("review 1 of 1,300")
+        assert len(reviewer.app.queue.entries) <= 200
+        await reviewer.press("pagedown", "down", see="Subject")
+        assert len(reviewer.app.queue.entries) <= 200
+        await reviewer.press("end", see="review 1,300 of 1,300")
+        assert len({entry.ticket_id for entry in reviewer.app.queue.entries}) == 1300
+        await reviewer.press("home", see="review 1 of 1,300")
+
+    reviewing(world.triage(), script)
+
+
+def test_verdicts_of_a_category_that_is_gone_come_too(unsure: World) -> None:
+    list(unsure.triage().give_verdicts([VerdictDraft(0, "0", "General")]))
+    unsure.categories = (Category("Billing"), Category("Other"))
+
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.sees("review 1 of 4")
+        await reviewer.press("end", see="General, decided by a person")
+        await reviewer.press("2", see="0: Other; that was the last one")
+        await reviewer.press("u", see="General is no category now, so that it cannot be given again")
+
+    reviewing(unsure.triage(), script, View(order="newest"))
+
+
+def test_every_ticket_a_verdict_over_a_verdict_is_taken_back_and_a_ticket_is_routed_again(unsure: World) -> None:
+    unsure.rules = (Rule("all", ("team",), {}),)
+    unsure.destinations["team"] = FakeDestination("team")
+    list(unsure.triage().give_verdicts([VerdictDraft(0, "3", "General", "first word")]))
+
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.sees("review 1 of 4")
+        await reviewer.sees("General, decided by a person")
+        await reviewer.press("enter", see="there is no guess to take")
+        await reviewer.press("2", see="3: Technical")
+        await reviewer.press("u", see="taken back: Technical")
+        await reviewer.sees("note: first word")
+        await reviewer.press("r", see="3: routed team")
+        await reviewer.sees("3  routed")
+
+    reviewing(unsure.triage(), script, View(every=True, order="newest"))
+    assert standing(unsure)["3"] == ("routed", "General", True)
+
+
+def test_what_another_person_has_decided_meanwhile_is_not_overruled_unseen(unsure: World) -> None:
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.sees("subject alpha")
+        list(unsure.triage("bob").give_verdicts([VerdictDraft(0, "0", "General")]))
+        await reviewer.press("b", see="another person has decided: General")
+        assert standing(unsure)["0"][1] == "General"
+        await reviewer.press("b", see="0: Billing")
+
+    reviewing(unsure.triage(), script)
+    assert standing(unsure)["0"] == ("classified", "Billing", True)
+
+
+def test_an_error_of_the_store_is_told_and_another_ends_it_without_a_traceback(
+    unsure: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise StoreError("the disk is gone", hint="look for it")
+
+    def wrong(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.sees("why")
+        triage = reviewer.app.session.triage
+        for name, key in (("give_verdicts", "b"), ("stats_by", "o"), ("find", "b")):
+            setattr(triage, name, broken)
+            await reviewer.press(key, see="the disk is gone; look for it")
+            await reviewer.press("X", see="no key")
+        triage.find = wrong  # type: ignore[method-assign, assignment]
+        await reviewer.pilot.press("b")
+        await reviewer.until(lambda: reviewer.app.failure is not None, "the end")
+
+    with pytest.raises(ZeroDivisionError):
+        reviewing(unsure.triage(), script)
+    assert "Traceback" not in "".join(capsys.readouterr())
+
+
+def test_the_mouse(unsure: World) -> None:
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.sees("subject alpha")
+        await reviewer.pilot.click("#queue", offset=(4, 2))
+        await reviewer.sees("review 3 of 4")
+        await reviewer.pilot.click("#keys", offset=(14, 0))
+        await reviewer.sees("2: Technical")
+
+    reviewing(unsure.triage(), script)
+    assert standing(unsure)["2"] == ("classified", "Technical", True)
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("nasty", NASTY)
+def test_no_text_of_a_ticket_is_markup_or_reaches_the_terminal_raw(
+    world: World, store: SqliteStore, nasty: str
+) -> None:
+    ticket = a_ticket(
+        nasty[:70], subject=nasty, description=f"first\n{nasty}\nlast", customer_id=nasty[:80], reason=nasty,
+        status="needs_review", suggestion=nasty[:50], confidence=0.5, extra='{"plan": "[red]gold\\u001b[0m"}',
+    )  # fmt: skip
+    filled(store, ticket)
+    world.categories = (Category("[/b]x"), Category(nasty[:60]), Category("Plain"))
+
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.sees("first")
+        for _ in range(8):
+            for line in reviewer.screen.splitlines():
+                assert line.isprintable(), line
+            await reviewer.press("space")
+        if "[/b]" in nasty:
+            assert "[/b] [bold]x[/bold]" in reviewer.screen
+            assert "[red]gold" in reviewer.screen
+        await reviewer.press("n")
+        await reviewer.type("[/b]")
+        await reviewer.press("enter", see="note: [/b]")
+        await reviewer.press("3", see="Plain; u takes it back")
+        assert all(line.isprintable() for line in reviewer.screen.splitlines())
+
+    reviewing(world.triage(), script)
+    assert stored(store, ticket).category == "Plain"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 20), (120, 40)])
+def test_the_screen(unsure: World, size: tuple[int, int]) -> None:
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.sees("why")
+        reviewer.is_golden(f"{size[0]}x{size[1]}")
+        await reviewer.press("question_mark", see="take the guess")
+        await reviewer.until(lambda: "about" not in reviewer.screen, "nothing but help")
+        reviewer.is_golden(f"help-{size[0]}x{size[1]}")
+
+    reviewing(unsure.triage(), script, size=size)
+
+
+def test_a_window_of_another_size_is_drawn_anew(unsure: World) -> None:
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.sees("why")
+        for size in ((120, 40), (40, 12), (20, 6), (80, 24)):
+            await reviewer.pilot.resize_terminal(*size)
+            await reviewer.sees("review 1")
+        await reviewer.sees("why")
+        reviewer.is_golden("80x24")
+
+    reviewing(unsure.triage(), script)
+
+
+def test_many_categories_keep_to_a_fifth_of_the_screen(unsure: World) -> None:
+    unsure.categories = tuple(Category(f"Category {n}") for n in range(200))
+
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.sees("/ finds the other")
+        assert sum("Category" in line for line in reviewer.screen.splitlines()) <= 5
+        await reviewer.press("slash")
+        await reviewer.type("category 150")
+        await reviewer.press("enter", see="0: Category 150")
+
+    reviewing(unsure.triage(), script)
+
+
+def test_a_limit_and_filters_of_options(unsure: World) -> None:
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.sees("review 1 of 2")
+        await reviewer.press("b", "b", see="that was the last one")
+
+    reviewing(unsure.triage(), script, View(limit=2))
+
+    async def empty(reviewer: Reviewer) -> None:
+        await reviewer.sees("no ticket matches the filter")
+
+    reviewing(unsure.triage(), empty, View(filters=Filters(search="nowhere")))

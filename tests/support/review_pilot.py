@@ -1,0 +1,84 @@
+"""Somebody at the application of `triage review`: keys are pressed, and what the screen shows is text."""
+
+import asyncio
+import os
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from triage_cli.cli.review.app import ReviewApp
+from triage_cli.cli.review.filters import View
+from triage_cli.cli.review.session import ReviewSession
+from triage_cli.ports.triage import Triage
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "review"
+TRIES = 200  # looks of 10 ms at the screen, until a test that waits gives up
+CHANCE = ((re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d"), "<date and time·>"),)
+
+
+class Reviewer:
+    """Presses keys; `screen` is the text that is shown."""
+
+    def __init__(self, app: ReviewApp, pilot: Pilot[int]) -> None:
+        self.app = app
+        self.pilot = pilot
+
+    @property
+    def screen(self) -> str:
+        """Return what is shown, a line a line of the screen."""
+        strips = self.app.screen._compositor.render_strips()
+        return "\n".join(strip.text.rstrip() for strip in strips)
+
+    async def press(self, *pressed: str, see: str = "") -> None:
+        """Press keys, and wait until the screen shows something."""
+        await self.pilot.press(*pressed)
+        await self.sees(see)
+
+    async def type(self, text: str) -> None:
+        """Type a text into the prompt that is open."""
+        await self.pilot.press(*("space" if char == " " else char for char in text))
+
+    async def sees(self, what: str) -> None:
+        """Wait until the screen shows something."""
+        await self.until(lambda: what in self.screen, what)
+
+    async def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait until something holds."""
+        for _ in range(TRIES):
+            if holds():
+                return
+            await self.pilot.pause(0.01)
+        raise AssertionError(f"never saw {what!r} in\n{self.screen}")
+
+    def is_golden(self, name: str) -> None:
+        """Hold the screen against the file of this name; TRIAGE_GOLDEN=write writes it."""
+        shown = self.screen + "\n"
+        for pattern, instead in CHANCE:
+            shown = pattern.sub(instead, shown)
+        path = GOLDEN / f"{name}.txt"
+        if os.environ.get("TRIAGE_GOLDEN") == "write":
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(shown, encoding="utf-8")
+        assert path.read_text(encoding="utf-8") == shown
+
+
+def reviewing(
+    triage: Triage,
+    script: Callable[[Reviewer], Awaitable[None]],
+    view: View | None = None,
+    size: tuple[int, int] = (80, 24),
+) -> ReviewApp:
+    """Run the application over use cases, and return it once the script has ended."""
+    names = [category.name for category in triage.categories()]
+    app = ReviewApp(ReviewSession(triage, names), view or View())
+
+    async def run() -> None:
+        async with app.run_test(size=size) as pilot:
+            reviewer = Reviewer(app, pilot)
+            await reviewer.sees("review")
+            await script(reviewer)
+
+    asyncio.run(run())
+    return app

@@ -1,0 +1,127 @@
+"""What `triage review` draws: whatever a ticket's text is made of, it fits, and none of it is raw; keys and filters."""
+
+import re
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from triage_cli.cli import messages
+from triage_cli.cli.review import filters, page
+from triage_cli.cli.review.keys import beginning_with, keys_of
+from triage_cli.cli.review.ticket_queue import entry_of
+from triage_cli.cli.review.wrapping import cut, wrapped
+from triage_cli.domain.errors import UsageError
+from triage_cli.domain.tickets import Ticket
+
+TICKET = Ticket("t" * 36, "i", "s", "A-1", "h", "Subject", "Text", "C-1", "high", 1, None, "now", suggestion="Billing")
+NAMES = ("Billing", "Technical", "Bug report")
+HOSTILE = st.text(max_size=1000) | st.text("\x1b[]31m\x07\u202e\n\t a/b@(){}", max_size=400)
+WIDTHS = st.text("漢字カナ한글🙂🎉é a-b\t\u0301\u202e\ufe0f", max_size=400) | HOSTILE
+
+
+@example("\u202e \u0301", 6)
+@given(WIDTHS, st.integers(5, 120))
+@settings(max_examples=200, deadline=None)
+def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(text: str, width: int) -> None:
+    line = messages.safe(text)
+    lines = wrapped(line, width)
+    assert max(map(cell_len, lines)) <= width
+    assert "".join("".join(lines).split()) == "".join(line.split())
+    assert cell_len(cut(text, width)) <= width
+
+
+RAW = re.compile("[\x00-\x1f\x7f-\x9f\u202e\u2066\ud800-\udfff]")
+
+
+def texts(lines: list[page.Line]) -> list[str]:
+    return ["".join(segment.text for segment in line) for line in lines]
+
+
+@given(WIDTHS, WIDTHS, st.integers(10, 160))
+@settings(max_examples=150, deadline=None)
+def test_no_text_of_a_ticket_is_drawn_raw_or_wider_than_there_is_room(subject: str, text: str, width: int) -> None:
+    ticket = TICKET._replace(
+        external_id=subject, subject=subject, description=text, reason=text, confidence=0.5, customer_id=text,
+        suggestion=subject, extra='{"plan": "\\u001b[31m"}',
+    )  # fmt: skip
+    lines = texts(page.ticket_lines(ticket, ("head", f"2026-11-24 08:00:00Z  {text}", text), width))
+    lines += texts([page.queue_line(entry_of(ticket), " ", width, marked=True)] if width >= 20 else [])
+    lines += texts(page.category_lines(keys_of([text or "x"]), [text or "x"], text, width, 3)) if width >= 20 else []
+    for line in lines:
+        assert not RAW.search(line)
+        assert cell_len(line) <= width, line
+
+
+def test_of_a_very_long_text_the_rest_is_told() -> None:
+    ticket = TICKET._replace(description="word " * 200_000)
+    lines = texts(page.ticket_lines(ticket, (), 80))
+    assert len(lines) < 1000
+    assert "… 950,000 more characters: triage show A-1" in lines
+
+
+def test_categories_take_no_more_lines_than_they_may_and_the_guess_is_marked() -> None:
+    names = [f"Category {n}" for n in range(40)]
+    lines = texts(page.category_lines(keys_of(names), names, "Category 1", 60, 3))
+    assert len(lines) == 3
+    assert "2 Category 1↵" in lines[0]
+    shown = sum(line.count("Category") for line in lines)
+    assert lines[-1].endswith(f"… / finds the other {40 - shown}")
+    assert max(map(cell_len, lines)) <= 60
+
+
+@given(st.lists(st.text(min_size=1, max_size=20), min_size=2, max_size=255, unique=True))
+@settings(max_examples=100, deadline=None)
+def test_each_key_gives_one_category_and_none_is_a_command(names: list[str]) -> None:
+    keys = keys_of(names)
+    assert set(keys.values()) <= set(names)
+    assert not set(keys) & set("qsunfor/? \r\n\x1b")
+    assert set(names[:40]) <= set(keys.values())
+    assert all(len(key) == 1 for key in keys)
+
+
+def test_the_first_letter_of_a_name_is_its_key_where_it_is_free() -> None:
+    keys = keys_of(["Billing", "Technical", "General", "Outage", "Quotes"])
+    assert (keys["b"], keys["t"], keys["g"], keys["a"]) == ("Billing", "Technical", "General", "Outage")
+    assert keys["e"] == "Quotes", "q quits, u undoes, o orders, and t is taken"
+    assert (keys["1"], keys["5"]) == ("Billing", "Quotes")
+
+
+def test_a_category_is_found_by_the_beginning_of_its_name_in_any_case() -> None:
+    assert beginning_with("b", NAMES) == ["Billing", "Bug report"]
+    assert beginning_with(" BILLING ", [*NAMES, "Billing again"]) == ["Billing"]
+    assert beginning_with("x", NAMES) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", filters.Filters()),
+        ("refund  me", filters.Filters(search="refund me")),
+        ("priority:Urgent refund", filters.Filters("urgent", search="refund")),
+        ('category:"bug report" category:Billing', filters.Filters(categories=("Bug report", "Billing"))),
+        ("status:routed status:new", filters.Filters(statuses=frozenset({"routed", "new"}))),
+        ("http://x.example priority:", filters.Filters(search="http://x.example priority:")),
+    ],
+)
+def test_a_line_of_filters(line: str, expected: filters.Filters) -> None:
+    found = filters.parse(line, NAMES, every=True)
+    assert found == expected
+    assert filters.parse(found.line, NAMES, every=True) == found
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("priority:soon", 'no priority "soon"'),
+        ("priority:low priority:high", "a ticket has one priority"),
+        ("category:Sales", 'no category "Sales"'),
+        ("status:routed", "triage review --all"),
+        ('"open', "a quote is open"),
+    ],
+)
+def test_a_line_that_is_no_filter(line: str, message: str) -> None:
+    with pytest.raises(UsageError) as told:
+        filters.parse(line, NAMES, every=False)
+    assert message in told.value.sentence()

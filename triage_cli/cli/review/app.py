@@ -1,0 +1,241 @@
+"""The full-screen application of `triage review`: a queue, the ticket and why, categories as keys."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from textual import events, work
+from textual.widgets import Input
+
+from triage_cli.cli import messages
+from triage_cli.cli.review import filters, keys, page
+from triage_cli.cli.review.browser import TicketBrowser
+from triage_cli.cli.review.session import ReviewSession
+from triage_cli.cli.review.ticket_queue import name_of
+from triage_cli.cli.review.widgets import Pane
+from triage_cli.cli.review.wrapping import cut
+from triage_cli.domain.deliveries import RoutePlan
+from triage_cli.domain.errors import TriageError
+from triage_cli.domain.exit_codes import ExitCode
+from triage_cli.domain.tickets import Selection, Ticket
+
+PROMPTS = {keys.NAME: "category: ", keys.NOTE: "note for the next verdict: ", keys.FILTER: "show only: "}
+
+
+class ReviewApp(TicketBrowser):
+    """Does what keys, clicks and prompts say."""
+
+    def __init__(self, session: ReviewSession, view: filters.View) -> None:
+        super().__init__(session, view)
+        self._asks = ""  # the key of the prompt that is open
+        self._routes = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.actions: dict[str, Callable[[], None]] = {
+            "up": partial(self.move, -1),
+            "down": partial(self.move, 1),
+            "pageup": partial(self.move_pages, -1),
+            "pagedown": partial(self.move_pages, 1),
+            "home": partial(self.go_to, 0),
+            "end": self.go_to_end,
+            "space": partial(self.scroll_text, 1),
+            "backspace": partial(self.scroll_text, -1),
+            "enter": self.take_guess,
+            keys.SKIP: self.skip,
+            keys.UNDO: self.undo,
+            keys.ORDER: self.reorder,
+            keys.ROUTE: self.route,
+            keys.HELP: self.help,
+            keys.QUIT: partial(self.exit, ExitCode.OK),
+            **{key: partial(self.ask, key) for key in PROMPTS},
+        }
+
+    def on_mount(self) -> None:
+        """Know the loop that runs; Textual calls the handler of the class above too."""
+        self._loop = asyncio.get_running_loop()
+
+    def stop(self) -> None:
+        """Leave, from a signal handler."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.exit, ExitCode.OK)
+
+    # -- keys, mouse, prompts
+
+    async def on_key(self, event: events.Key) -> None:
+        """Do what a key says."""
+        if event.key == "ctrl+c":
+            self.exit(ExitCode.INTERRUPTED)
+        elif self._asks:
+            if event.key == "escape":
+                self._close_prompt()
+        elif event.key != "ctrl+q":
+            event.stop()
+            self.press(event.key, event.character)
+
+    def press(self, key: str, character: str | None) -> None:
+        """Do what a key says; an error of it is told."""
+        if self.helps:
+            self.helps = False
+            self.draw()
+            return
+        self.message = ""
+        action = self.actions.get(character or "") or self.actions.get(key)
+        if action is not None:
+            self._tried(action)
+        elif character and character in self.by_key:
+            self._tried(partial(self.give, self.by_key[character]))
+        elif character and character.isprintable():
+            self.tell(f'no key "{character}": ? shows the keys, / finds a category by its name')
+
+    def _tried(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except TriageError as error:
+            self.tell(error.sentence())
+            self._read_again()
+
+    def on_pane_clicked(self, event: Pane.Clicked) -> None:
+        """Go to a ticket, or give a category."""
+        self.message = ""
+        if "place" in event.marks:
+            self._tried(partial(self.go_to, event.marks["place"]))
+        elif "category" in event.marks:
+            self._tried(partial(self.give, self.session.names[event.marks["category"]]))
+
+    def ask(self, key: str) -> None:
+        """Open the prompt for a category, a note or a filter."""
+        self._asks = key
+        prompt = self.query_one("#prompt", Input)
+        prompt.value = {keys.NOTE: self.note or "", keys.FILTER: self.view.filters.line}.get(key, "")
+        prompt.disabled, prompt.styles.display = False, "block"
+        self.screen.set_focus(prompt)
+        self.tell(PROMPTS[key] + "enter takes it, esc leaves")
+
+    def _close_prompt(self) -> None:
+        self._asks, self.message = "", ""
+        prompt = self.query_one("#prompt", Input)
+        self.set_focus(None)
+        prompt.disabled, prompt.styles.display = True, "none"
+        self.draw()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Tell which categories begin as typed."""
+        if self._asks == keys.NAME:
+            found = keys.beginning_with(event.value, self.session.names)
+            self.tell(", ".join(found[:12]) or "no category begins so: esc leaves")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Take what was typed."""
+        asked, typed = self._asks, event.value.strip()
+        if asked == keys.NAME:
+            found = keys.beginning_with(typed, self.session.names)
+            if len(found) == 1:
+                self._close_prompt()
+                self._tried(partial(self.give, found[0]))
+        elif asked == keys.NOTE:
+            self.note = typed or None
+            self._close_prompt()
+        elif asked == keys.FILTER:
+            try:
+                chosen = filters.parse(typed, self.session.names, every=self.view.every)
+            except TriageError as error:
+                self.tell(error.sentence())
+                return
+            self._close_prompt()
+            self._tried(partial(self.open, self.view._replace(filters=chosen)))
+
+    # -- deciding
+
+    def take_guess(self) -> None:
+        """Give the category that the machine guessed."""
+        guess = self.session.guess(self.ticket) if self.ticket else None
+        if guess is None:
+            self.tell("there is no guess to take: a key of the list gives a category")
+        else:
+            self.give(guess)
+
+    def give(self, category: str) -> None:
+        """Store a verdict, then go to the next ticket."""
+        if self.ticket is None:
+            return
+        before = self.ticket
+        self.queue.update(self.session.give(before, category, self.note))
+        self.marks[before.ticket_id] = "✓"
+        undo = "; u takes it back" if self.session.can_undo() else ""
+        self._after(f"{_short(before)}: {category}{undo}")
+
+    def skip(self) -> None:
+        """Leave the ticket for later."""
+        if self.ticket is not None:
+            self.session.skip(self.ticket)
+            self.marks.setdefault(self.ticket.ticket_id, "·")
+            self._after(f"{_short(self.ticket)}: skipped; u takes it back")
+
+    def undo(self) -> None:
+        """Take the last verdict or skip back, and go to its ticket."""
+        ticket, category = self.session.undo()
+        self.marks.pop(ticket.ticket_id, None)
+        self.queue.update(ticket)
+        place = self.queue.place(ticket.ticket_id)
+        self.message = messages.safe(f"taken back: {category}" if category else "back")
+        self.go_to(self.cursor if place is None else place)
+
+    def route(self) -> None:
+        """Route the ticket that is shown."""
+        if self.ticket is not None and not self._routes:
+            self._routes = True
+            self.tell(f"{_short(self.ticket)}: on its way")
+            self._route(self.ticket.ticket_id)
+
+    @work(thread=True)
+    def _route(self, ticket_id: str) -> None:
+        message = "nothing to route"
+        try:
+            for outcome in self.session.triage.route(Selection(ids=(ticket_id,)), RoutePlan()):
+                sent = f"{outcome.action.value} {(outcome.value and outcome.value.ticket.routed_to) or ''}".strip()
+                message = outcome.error.sentence() if outcome.error else sent
+        except TriageError as error:
+            message = error.sentence()
+        self.call_from_thread(self._routed, ticket_id, message)
+
+    def _routed(self, ticket_id: str, message: str) -> None:
+        self._routes = False
+        for ticket in self.session.triage.find(Selection(ids=(ticket_id,))):
+            self.queue.update(ticket)
+            self.message = messages.safe(f"{_short(ticket)}: {message}")
+            if self.ticket is not None and self.ticket.ticket_id == ticket_id:
+                self.go_to(self.cursor)
+
+    def help(self) -> None:
+        """Show the keys, until one is pressed."""
+        self.helps = True
+        self.draw()
+
+    def _after(self, message: str) -> None:
+        """Go to the next ticket that nothing was done with, and tell what was done."""
+        self.message = messages.safe(message)
+        place = self.cursor + 1
+        while place < len(self.queue.entries) or self.queue.load():
+            if self._mark(self.queue.entries[place]) == " ":
+                break
+            place += 1
+        else:
+            self.message += "; that was the last one: q quits"
+            place = self.cursor
+        self.go_to(place)
+
+    def _read_again(self) -> None:
+        """Take over what others have made of the ticket that is shown."""
+        if self.ticket is None:
+            return
+        message = self.message
+        with suppress(TriageError):  # what is wrong is told already
+            for ticket in self.session.triage.find(Selection(ids=(self.ticket.ticket_id,))):
+                self.queue.update(ticket)
+                self.go_to(self.cursor)
+        self.tell(message)
+
+
+def _short(ticket: Ticket) -> str:
+    """Return a ticket's name for a message."""
+    return cut(name_of(ticket), page.NAME)

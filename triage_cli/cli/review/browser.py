@@ -1,0 +1,222 @@
+"""Browses the tickets of a view on a full screen: a queue at the left, the ticket and why at the right."""
+
+from functools import partial
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual.app import App, ComposeResult
+from textual.containers import Horizontal
+from textual.widgets import Input
+
+from triage_cli.cli import messages
+from triage_cli.cli.review import filters, keys, page
+from triage_cli.cli.review.session import ReviewSession
+from triage_cli.cli.review.ticket_queue import PAGE, Entry, TicketQueue
+from triage_cli.cli.review.widgets import Pane, QueuePane
+from triage_cli.cli.review.wrapping import cut
+from triage_cli.domain.errors import TriageError
+from triage_cli.domain.tickets import Ticket
+
+HINT = "? help   enter the guess   s skip   u undo   n note   / name   f filter   o order   r route   q quit"
+STRETCH = 1_000  # tickets that are loaded between two looks at the keys
+IDLE = 0.08  # seconds without a key after which a ticket is explained
+
+
+class TicketBrowser(App[int]):
+    """Shows the tickets of a view, one of them whole, and moves among them; its result is an exit code."""
+
+    ENABLE_COMMAND_PALETTE = False
+    AUTO_FOCUS = None
+    CSS: ClassVar[str] = """
+    #head, #keys, #foot { height: 1; overflow: hidden; }
+    #queue { width: 36%; min-width: 20; max-width: 56; overflow-x: hidden; scrollbar-size-vertical: 1; }
+    #ticket { width: 1fr; padding: 0 1; overflow-x: hidden; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
+    #prompt { display: none; height: 1; border: none; padding: 0; }
+    """
+
+    def __init__(self, session: ReviewSession, view: filters.View) -> None:
+        super().__init__()
+        self.session = session
+        self.view = view
+        self.queue = TicketQueue(session.triage, view, session.names)
+        self.by_key = keys.keys_of(session.names)
+        self.cursor = 0
+        self.ticket: Ticket | None = None
+        self.message = ""
+        self.note: str | None = None  # for the next verdict
+        self.helps = False
+        self.marks: dict[str, str] = {}  # of the tickets that something was done with
+        self._why: tuple[str, ...] = ()
+        self._goes_to: int | None = None  # the place that is loaded for
+
+    def compose(self) -> ComposeResult:
+        """Lay out the screen."""
+        yield Pane(id="head")
+        with Horizontal():
+            yield QueuePane(self._queue_line, id="queue")
+            yield Pane(id="ticket")
+        yield Pane(id="keys")
+        yield Pane(id="foot")
+        yield Input(id="prompt", disabled=True)
+
+    def on_mount(self) -> None:
+        """Show the first ticket, in the colours of the terminal."""
+        self.theme = "ansi-dark"
+        self.queue.load(PAGE)
+        self.go_to(0)
+
+    @property
+    def failure(self) -> Exception | None:
+        """Return the error that has ended the application, if one has."""
+        return self._exception
+
+    # -- what is shown
+
+    def on_resize(self) -> None:
+        """Draw everything for the new size."""
+        self.call_after_refresh(self.draw)
+
+    def draw(self) -> None:
+        """Draw everything but the prompt."""
+        width, height = self.size
+        guess = self.session.guess(self.ticket) if self.ticket else None
+        categories = page.category_lines(self.by_key, self.session.names, guess, width, max(1, height // 5))
+        text = self.message or (f"note: {self.note}" if self.note else HINT)
+        style = page.BOLD if self.message else page.DIM
+        self._pane("head").show(lambda width: [self._headline(width)])
+        self._pane("keys").styles.height = len(categories)
+        self._pane("keys").show(lambda _: categories)
+        self._pane("foot").show(lambda width: [[Segment(cut(text, width), style)]])
+        queue = self.query_one("#queue", QueuePane)
+        queue.styles.display = "none" if self.helps else "block"
+        queue.resize_to(self.queue.total)
+        queue.reveal(self.cursor)
+        self._draw_ticket()
+
+    def _pane(self, name: str) -> Pane:
+        return self.query_one(f"#{name}", Pane)
+
+    def _draw_ticket(self) -> None:
+        ticket, why = self.ticket, self._why
+        if self.helps:
+            self._pane("ticket").show(page.help_lines)
+        elif ticket is None:
+            text = "no ticket matches the filter" if self.view.filters.line else "nothing waits for a person"
+            self._pane("ticket").show(lambda width: [[Segment(cut(text, width))]])
+        else:
+            self._pane("ticket").show(lambda width: page.ticket_lines(ticket, why, width), top=not why)
+
+    def _headline(self, width: int) -> page.Line:
+        number = len(self.queue.entries)
+        place = f"{self.cursor + 1:,} of {self.queue.total:,}" if number else "no tickets"
+        done = f"{self.session.given:,} given, {self.session.skipped:,} skipped"
+        parts = [f"review {place}", done, filters.LABELS[self.view.order], self.view.filters.line]
+        return [Segment(cut("   ".join(filter(None, parts)), width), page.BOLD)]
+
+    def _queue_line(self, place: int, width: int) -> page.Line:
+        if place >= len(self.queue.entries):
+            self.call_later(self._load_to, place)
+            return [Segment("…", page.DIM)]
+        entry = self.queue.entries[place]
+        return page.queue_line(entry, self._mark(entry), width, marked=place == self.cursor)
+
+    def _mark(self, entry: Entry) -> str:
+        return self.marks.get(entry.ticket_id, " ")
+
+    # -- moving
+
+    def open(self, view: filters.View) -> None:
+        """Show the tickets of another view from its first one."""
+        self.queue = TicketQueue(self.session.triage, view, self.session.names)
+        self.view = view
+        self.queue.load(PAGE)
+        self.go_to(0)
+
+    def reorder(self) -> None:
+        """Show the tickets in the next order."""
+        place = filters.ORDERS.index(self.view.order) + 1
+        self.open(self.view._replace(order=filters.ORDERS[place % len(filters.ORDERS)]))
+
+    def move(self, steps: int) -> None:
+        """Go so many tickets on, or back."""
+        self.go_to(self.cursor + steps)
+
+    def move_pages(self, pages: int) -> None:
+        """Go so many screens of tickets on, or back."""
+        self.move(pages * max(1, self.query_one("#queue", QueuePane).size.height - 1))
+
+    def go_to_end(self) -> None:
+        """Go to the last ticket."""
+        self.go_to(self.queue.total - 1)
+
+    def go_to(self, place: int) -> None:
+        """Go to a place, which is loaded first where it is not yet."""
+        place = max(0, min(place, self.queue.total - 1))
+        if place + 1 > len(self.queue.entries) + STRETCH:
+            self._goes_to = place
+            self._load_on()
+            return
+        while len(self.queue.entries) <= place and self.queue.load():
+            pass
+        self.cursor = max(0, min(place, len(self.queue.entries) - 1))
+        self.note, self._why = None, ()
+        self.ticket = self.queue.ticket(self.cursor) if self.queue.entries else None
+        self.draw()
+        if self.ticket is not None:
+            # The pane's own timer, which ends with it.
+            self._pane("ticket").set_timer(IDLE, partial(self._explain, self.ticket.ticket_id))
+
+    def _load_to(self, place: int) -> None:
+        """Load what has come into view."""
+        if place >= len(self.queue.entries) and self._goes_to is None:
+            self._goes_to = -place - 1
+            self._load_on()
+
+    def _load_on(self) -> None:
+        """Load a stretch of tickets, and go on once keys were looked at."""
+        if self._goes_to is None:
+            return
+        moves, place = self._goes_to >= 0, max(self._goes_to, -self._goes_to - 1)
+        try:
+            came = self.queue.load(STRETCH)
+        except TriageError as error:
+            self._goes_to = None
+            self.tell(error.sentence())
+            return
+        if came and len(self.queue.entries) <= place:
+            self.tell(f"{len(self.queue.entries):,} of {self.queue.total:,} loaded")
+            self._pane("ticket").set_timer(0.001, self._load_on)
+            return
+        self._goes_to, self.message = None, ""
+        if moves:
+            self.go_to(place)
+        else:
+            self.draw()
+
+    def _explain(self, ticket_id: str) -> None:
+        """Add why to the ticket, where it is still the one that is shown."""
+        if self.ticket is None or self.ticket.ticket_id != ticket_id or self._why:
+            return
+        try:
+            self._why = self.session.triage.why(ticket_id).why
+        except TriageError as error:
+            self._why = ("", error.sentence())
+        self._draw_ticket()
+
+    def scroll_text(self, pages: int) -> None:
+        """Show the next page of a long text, or the one before; after the last comes the first."""
+        pane = self.query_one("#ticket", Pane)
+        step = max(1, pane.size.height - 1)
+        top = pane.scroll_offset.y + pages * step
+        last = pane.max_scroll_y
+        past = pane.scroll_offset.y >= last and pages > 0
+        pane.scroll_to(y=0 if past else max(0, min(top, last)), animate=False)
+
+    def tell(self, message: str) -> None:
+        """Show a message in the last line."""
+        self.message = messages.safe(message)
+        self.draw()
+
+    def _fatal_error(self) -> None:
+        """Leave without Textual's traceback, which shows local variables: the command line tells of errors."""
+        self._close_messages_no_wait()

@@ -1,0 +1,49 @@
+"""The keys of `triage review`: one for each category, and those of commands."""
+
+import string
+from collections.abc import Sequence
+
+QUIT, SKIP, UNDO, NOTE, FILTER, ORDER, ROUTE = "q", "s", "u", "n", "f", "o", "r"
+NAME, HELP = "/", "?"
+COMMANDS = {
+    "enter": "take the guess",
+    "1-9, a letter": "that category",
+    NAME: "a category by the beginning of its name",
+    NOTE: "a note for the next verdict",
+    SKIP: "skip",
+    UNDO: "undo the last verdict or skip",
+    FILTER: "find and filter tickets",
+    ORDER: "another order: most informative, urgent, newest first",
+    ROUTE: "route the ticket now",
+    "up, down": "the ticket before, the next one",
+    "page up, page down": "a page of tickets",
+    "home, end": "the first ticket, the last one",
+    "space, backspace": "a page of the ticket's text forward, back",
+    HELP: "this page",
+    QUIT: "quit; what is shown as stored is stored",
+}
+DIGITS = "123456789"
+
+
+def keys_of(names: Sequence[str]) -> dict[str, str]:
+    """Return the keys that give a category: digits for the first nine, and for each the first free letter of its name.
+
+    Where letters run out, `/` and the beginning of a name still give it.
+    """
+    taken = {QUIT, SKIP, UNDO, NOTE, FILTER, ORDER, ROUTE}
+    by_key = dict(zip(DIGITS, names, strict=False))
+    for name in names:
+        letters = [c for c in name.casefold() if c in string.ascii_lowercase]
+        for letter in (*letters, *(c.upper() for c in letters), *string.ascii_letters):
+            if letter not in taken:
+                taken.add(letter)
+                by_key[letter] = name
+                break
+    return by_key
+
+
+def beginning_with(typed: str, names: Sequence[str]) -> list[str]:
+    """Return the categories whose names begin so, in any case; one that is typed whole stands alone."""
+    folded = typed.strip().casefold()
+    found = [name for name in names if name.casefold().startswith(folded)]
+    return [name for name in found if name.casefold() == folded] or found

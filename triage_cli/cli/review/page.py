@@ -1,0 +1,197 @@
+"""What `triage review` shows, as lines of styled text: a ticket with its explanation, keys, and what stands around."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import chain
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+
+from triage_cli.cli.review.keys import COMMANDS
+from triage_cli.cli.review.ticket_queue import Entry, name_of
+from triage_cli.cli.review.wrapping import cut, padded, paragraphs, wrapped
+from triage_cli.domain.tickets import Ticket
+
+Line = list[Segment]
+DIM, BOLD, GUESS, PERSON, ALERT = (Style.parse(s) for s in ("dim", "bold", "bold green", "bold cyan", "bold red"))
+CURSOR = Style.parse("reverse")
+PRIORITIES = {"urgent": ALERT, "high": Style.parse("yellow")}
+MOST = 50_000  # characters of a text that are shown
+BAR = 8
+NAME = 24  # columns that a name or a customer's id takes at most
+TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d):\d\d(?:\.\d+)?Z")
+TIMED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d)  ")
+MAP = re.compile(r" \(map [0-9a-f]{16}\)")  # which map decided is for machines
+
+
+def local(text: str) -> str:
+    """Return a text with its UTC times as the reader's own, to the minute."""
+
+    def shown(found: re.Match[str]) -> str:
+        try:
+            return f"{datetime.fromisoformat(found[1]).replace(tzinfo=UTC).astimezone():%Y-%m-%d %H:%M}"
+        except (ValueError, OverflowError):  # no time, or none that this machine's clock can show
+            return found[1]
+
+    return TIME.sub(shown, text)
+
+
+def ticket_lines(ticket: Ticket, why: Sequence[str], width: int) -> list[Line]:
+    """Return a ticket as lines of at most so many columns: what it says, what was decided, and why."""
+    return [*_head(ticket, width), [], *_text(ticket, width), *_extra(ticket, width), *_why(why, width)]
+
+
+def _head(ticket: Ticket, width: int) -> Iterator[Line]:
+    for number, line in enumerate(paragraphs(ticket.subject or "", width)[:3]):
+        yield [Segment(line if number < 2 else cut(line, width), BOLD)]
+    facts = [name_of(ticket), ticket.status.replace("_", " "), ticket.priority, ticket.customer_id, ticket.source]
+    shown = "  ".join(cut(fact, NAME) for fact in facts if fact)
+    yield from _wrapped(shown, width, PRIORITIES.get(ticket.priority or "", DIM))
+    if ticket.created_at or ticket.stored_at:
+        yield [Segment(cut(f"since {local(ticket.created_at or ticket.stored_at)} (local time)", width), DIM)]
+    if ticket.verdict:
+        yield from _wrapped(f"{ticket.category}, decided by a person", width, PERSON)
+    elif ticket.category or ticket.suggestion:
+        label = f"{ticket.category or ticket.suggestion}{'' if ticket.category else '?'}"
+        yield [Segment(cut(f"{label}  {bar(ticket.confidence)}", width), GUESS)]
+    else:
+        yield from _wrapped(f"no guess: {ticket.error or ticket.reason or 'the machine abstained'}", width, ALERT)
+    if ticket.reason and (ticket.verdict or ticket.category or ticket.suggestion):
+        label = "note: " if ticket.verdict else "because of: "
+        yield from _wrapped(f"{label}{ticket.reason}", width, DIM)
+
+
+def bar(share: float | None) -> str:
+    """Return a confidence as a bar with its number."""
+    if share is None:
+        return ""
+    whole = round(max(0.0, min(1.0, share)) * BAR)
+    return f"{'█' * whole}{'░' * (BAR - whole)} {share:.2f}"
+
+
+def _text(ticket: Ticket, width: int) -> Iterator[Line]:
+    text = ticket.description or ""
+    for line in paragraphs(text[:MOST], width):
+        yield [Segment(line)]
+    if len(text) > MOST:
+        rest = f"… {len(text) - MOST:,} more characters: triage show {name_of(ticket)}"
+        yield from _wrapped(rest, width, DIM)
+
+
+def _extra(ticket: Ticket, width: int) -> Iterator[Line]:
+    try:
+        extra = json.loads(ticket.extra or "{}")
+    except ValueError:
+        return
+    for key, value in extra.items() if isinstance(extra, Mapping) else ():
+        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield from _wrapped(f"{key}: {shown[:MOST]}", width, DIM) if shown else ()
+
+
+def _why(why: Sequence[str], width: int) -> Iterator[Line]:
+    if why:
+        yield []
+        yield [Segment("why", BOLD)]
+    for line in why[1:]:  # the first one says what stands above
+        text = local(MAP.sub("", line))
+        timed = TIMED.match(text)
+        lead = 2 if timed else 0
+        for number, part in enumerate(wrapped(_one_line(text), max(8, width - lead))):
+            indent = " " * lead if number else ""
+            yield [Segment(f"{indent}{part}", DIM if timed else Style.null())]
+
+
+def _one_line(text: str) -> str:
+    return cut(text, MOST)
+
+
+def _wrapped(text: str, width: int, style: Style) -> Iterator[Line]:
+    for line in wrapped(_one_line(text), width):
+        yield [Segment(line, style)]
+
+
+def queue_line(entry: Entry, mark: str, width: int, *, marked: bool) -> Line:
+    """Return a line of the queue: name, guess and confidence, and where there is room what the ticket is about."""
+    name, guess = (9, 10) if width >= 30 else (7, max(4, width - 16))
+    unsure = "" if entry.verdict or entry.confidence is None else f"{entry.confidence:.2f}"
+    decided = GUESS if mark == "✓" else DIM if mark == "·" else PERSON if entry.verdict else Style.null()
+    urgent = "!" if entry.priority == "urgent" else " "
+    parts = [
+        (mark, decided),
+        (urgent, ALERT),
+        (padded(entry.name, name) + " ", DIM if mark.strip() else Style.null()),
+        (padded(entry.guess or "-", guess) + " ", decided),
+        (f"{unsure:<4} ", DIM),
+    ]
+    room = width - sum(cell_len(text) for text, _ in parts)
+    parts.append((padded(entry.title, max(0, room)), DIM) if room > 8 else (" " * max(0, room), DIM))
+    return [Segment(text, style + CURSOR if marked else style) for text, style in parts]
+
+
+def category_lines(
+    by_key: Mapping[str, str], names: Sequence[str], guess: str | None, width: int, most: int
+) -> list[Line]:
+    """Return the categories with their keys, as many as so many lines hold; a click on one is told by its index."""
+    lines: list[list[Line]] = [[]]
+    for index, name in enumerate(names):
+        found = [key for key, named in by_key.items() if named == name]
+        entry = _category(name, found, width, Style.from_meta({"category": index}), guessed=name == guess)
+        if lines[-1] and _columns([*lines[-1], entry]) > width:
+            lines.append([])
+        lines[-1].append(entry)
+    shown, rest = lines[:most], sum(map(len, lines[most:]))
+    while rest and _columns([*shown[-1], [Segment(_others(rest))]]) > width and len(shown[-1]) > 1:
+        shown[-1].pop()
+        rest += 1
+    if rest:
+        shown[-1].append([Segment(_others(rest), DIM)])
+    return [list(chain.from_iterable(_with_gaps(line))) for line in shown]
+
+
+def _others(number: int) -> str:
+    return f"… / finds the other {number}"
+
+
+def _columns(entries: Sequence[Line]) -> int:
+    return sum(cell_len(s.text) for line in _with_gaps(entries) for s in line)
+
+
+def _with_gaps(entries: Sequence[Line]) -> Iterator[Line]:
+    for number, entry in enumerate(entries):
+        yield [Segment("  "), *entry] if number else entry
+
+
+def _category(name: str, keys: Sequence[str], width: int, click: Style, *, guessed: bool) -> Line:
+    """Return a category: its digit, its name in which its letter is underlined, and enter where it is the guess."""
+    style = GUESS + click if guessed else click
+    digits = "".join(key for key in keys if key.isdigit())
+    letter = next((key for key in keys if not key.isdigit()), "")
+    shown = cut(name, max(4, width // 2))
+    at = shown.find(letter) if letter in shown else shown.casefold().find(letter)
+    line = [Segment(f"{digits} " if digits else "", DIM + click)]
+    if letter and at >= 0:
+        line += [
+            Segment(shown[:at], style),
+            Segment(shown[at : at + 1], style + Style(underline=True, bold=True)),
+            Segment(shown[at + 1 :], style),
+        ]
+    else:
+        line += [Segment(shown, style), Segment(f" ({letter})" if letter else "", DIM + click)]
+    return [*line, Segment("↵", GUESS + click)] if guessed else line
+
+
+def help_lines(width: int) -> list[Line]:
+    """Return the page of keys."""
+    lines: list[Line] = []
+    column = max(map(len, COMMANDS)) + 2
+    for key, meaning in COMMANDS.items():
+        for number, part in enumerate(wrapped(meaning, max(10, width - column))):
+            lines.append([Segment(f"{key if not number else '':<{column}}", BOLD), Segment(part)])
+    text = (
+        "A verdict is stored before the next ticket is shown. The mouse works too: a click on a ticket, on a category, "
+        "and the wheel."
+    )
+    return [*lines, [], *([Segment(part, DIM)] for part in wrapped(text, width))]

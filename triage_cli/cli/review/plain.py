@@ -1,0 +1,97 @@
+"""`triage review` on a terminal that cannot draw: a ticket after the other, and a line typed for each."""
+
+import shutil
+from collections.abc import Callable, Iterator
+
+from triage_cli.cli import messages
+from triage_cli.cli.review import keys, page
+from triage_cli.cli.review.session import ReviewSession
+from triage_cli.cli.review.ticket_queue import TicketQueue, name_of
+from triage_cli.domain.errors import TriageError
+from triage_cli.domain.tickets import Ticket
+
+HINT = "enter: the guess, a key or the beginning of a name: that category, s skip, u undo, w why, n TEXT note, q quit"
+
+
+class PlainReview:
+    """Asks for each ticket of a queue; `lines` are what is typed, `write` prints a line."""
+
+    def __init__(
+        self, session: ReviewSession, queue: TicketQueue, lines: Iterator[str], write: Callable[[str], None]
+    ) -> None:
+        self._session = session
+        self._queue = queue
+        self._lines = lines
+        self._write = write
+        self._by_key = keys.keys_of(session.names)
+        self._note: str | None = None
+
+    def work(self) -> None:
+        """Ask until there are no more tickets, or lines, or somebody quits."""
+        place = 0
+        while place < len(self._queue.entries) or self._queue.load():
+            ticket = self._queue.ticket(place)
+            if ticket is None:
+                place += 1
+                continue
+            self._show(ticket, place)
+            step = self._asked(ticket)
+            if step is None:
+                return
+            place = max(0, place + step)
+
+    def _show(self, ticket: Ticket, place: int) -> None:
+        width = max(20, shutil.get_terminal_size((80, 24)).columns - 1)
+        self._write(f"\nreview {place + 1:,} of {self._queue.total:,}")
+        for line in page.ticket_lines(ticket, (), width):
+            self._write("".join(segment.text for segment in line))
+        by_name = {name: [key for key, named in self._by_key.items() if named == name] for name in self._session.names}
+        listed = (f"{'/'.join(found)} {messages.safe(name)}".strip() for name, found in by_name.items())
+        self._write(f"\n{'   '.join(listed)}\n{HINT}")
+
+    def _asked(self, ticket: Ticket) -> int | None:
+        """Do what lines say of a ticket until one leads on; return how many tickets, None to quit."""
+        self._note = None
+        for line in self._lines:
+            typed = line.strip()
+            try:
+                step = self._done(ticket, typed)
+            except TriageError as error:
+                self._write(messages.safe(error.sentence()))
+                continue
+            if step != 0 or typed == keys.QUIT:
+                return step or None
+        return None
+
+    def _done(self, ticket: Ticket, typed: str) -> int:
+        """Do what a line says; return how many tickets it leads on."""
+        if typed == keys.QUIT:
+            return 0
+        if typed == keys.SKIP:
+            self._session.skip(ticket)
+            return 1
+        if typed == keys.UNDO:
+            undone = self._session.undo()
+            self._write(f"taken back: {undone.category or 'skip'}")
+            return -1
+        if typed == "w":
+            for sentence in self._session.triage.why(ticket.ticket_id).why:
+                self._write(messages.safe(page.local(sentence)))
+            return 0
+        if typed.startswith(f"{keys.NOTE} "):
+            self._note = typed[2:].strip()
+            self._write("noted for the verdict")
+            return 0
+        return self._give(ticket, typed)
+
+    def _give(self, ticket: Ticket, typed: str) -> int:
+        guess = self._session.guess(ticket)
+        found = [self._by_key[typed]] if typed in self._by_key else keys.beginning_with(typed, self._session.names)
+        if not typed:
+            found = [guess] if guess else []
+        if len(found) != 1:
+            self._write(", ".join(map(messages.safe, found)) or f"that is no key and no category; {HINT}")
+            return 0
+        self._session.give(ticket, found[0], self._note)
+        self._write(f"{messages.safe(name_of(ticket))}: {messages.safe(found[0])}")
+        return 1
