@@ -18,8 +18,9 @@ from tests.support.world import a_budget
 from triage_cli.classifiers.calibrated import Calibrated
 from triage_cli.classifiers.cascade import Cascade
 from triage_cli.classifiers.embedded import language_guard
-from triage_cli.classifiers.embedded.fit import Trainer, fit
+from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.tokens import words_of
+from triage_cli.classifiers.embedded.trainer import Trainer
 from triage_cli.classifiers.embedded.weights import Model
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain.decisions import Calibration, Labelled

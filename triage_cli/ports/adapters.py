@@ -24,8 +24,14 @@ class Trainer(Protocol):
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         """Return a model's answers about texts: (category, confidence)."""
 
+    def losses(self, weights: bytes, labelled: Sequence[Labelled]) -> list[float]:
+        """Return a model's log loss on each labelled text, in nats."""
+
     def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
         """Return for each text whether a model was trained on it."""
+
+    def number_learned(self, weights: bytes) -> int:
+        """Return how many labelled texts a model was trained on."""
 
     def suits(self, weights: bytes) -> bool:
         """Return whether a model has these categories, under their present or former names."""

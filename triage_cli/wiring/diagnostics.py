@@ -15,6 +15,9 @@ from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.stop import StopControl
+from triage_cli.service import category_renames
+from triage_cli.service.classification.decisions import DecisionRecorder
+from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import running
 from triage_cli.wiring.classifiers import (
     Caller,
@@ -110,14 +113,27 @@ def estimate(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> E
 
 
 def learning(config: Config, actor: str, command_line: str, tell: Callable[[str], None]) -> "Learning":
-    """Return the training use cases."""
-    from triage_cli.classifiers.embedded.fit import Trainer
+    """Return the training use cases. After a training, its version looks again at what embedded classifiers decided."""
+    from triage_cli.classifiers.embedded.trainer import Trainer
+    from triage_cli.service.learning.second_look import Looked, SecondLook
     from triage_cli.service.learning.train import Learning
 
     store = open_store(config)
-    config = known(config, store)
-    trainer = Trainer(config.categories, lambda: built_in(config, store, tell).to_bytes())
-    return Learning(store, open_shelf(store), trainer, config.categories, actor, command_line)
+
+    def look(context: RunContext) -> Looked:
+        category_renames.follow(store, config.categories, config.routes, actor, context.run.run_id)
+        present, caller = known(config, store), Caller(actor, context.run.run_id, {})
+        names, labels = (
+            [spec.name for spec in config.classifiers.values() if spec.type == "local"],
+            frozenset(category.name for category in config.categories),
+        )
+        opened = (open_classifier(present, store, ClassifyPlan(name), caller, tell) for name in names)
+        recorders = (DecisionRecorder(context, classifier, labels) for classifier in opened)
+        return SecondLook(recorders, {name: config.classifiers[name].hysteresis for name in names}).over_all()
+
+    present = known(config, store)
+    trainer = Trainer(present.categories, lambda: built_in(present, store, tell).to_bytes())
+    return Learning(store, open_shelf(store), trainer, present.categories, look, actor=actor, command_line=command_line)
 
 
 def evaluating(config: Config, actor: str, command_line: str, tell: Callable[[str], None]) -> "Evaluating":

@@ -1,13 +1,13 @@
 """Fits the embedded classifier; strength, share and temperature are chosen on held-out labelled texts."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
 
 from triage_cli.classifiers.embedded.corpus import Corpus, Example, lessons_of
-from triage_cli.classifiers.embedded.inference import guesses, softmax
+from triage_cli.classifiers.embedded.inference import softmax
 from triage_cli.classifiers.embedded.language_guard import share_foreign
 from triage_cli.classifiers.embedded.logistic_regression import CLOSE, solve
 from triage_cli.classifiers.embedded.tokens import vocabulary, words_of
@@ -16,11 +16,8 @@ from triage_cli.classifiers.embedded.weights import (
     Integers,
     Model,
     fingerprint,
-    has_learned,
-    suited,
     text_number,
 )
-from triage_cli.domain.decisions import Labelled
 from triage_cli.domain.errors import ConfigError
 from triage_cli.domain.evaluation.cross_validation import folds_of, groups_of
 from triage_cli.domain.tickets import Category
@@ -152,28 +149,3 @@ def _temperature(scored: Sequence[tuple[Floats, Integers]]) -> tuple[float, floa
 
     best = min(TEMPERATURES, key=loss)
     return loss(best) / len(labels), best
-
-
-class Trainer:
-    """Implements `ports.Trainer` for one list of categories."""
-
-    def __init__(self, categories: Sequence[Category], built_in: Callable[[], bytes]) -> None:
-        self._categories = categories
-        self.built_in = built_in
-
-    def fit(self, labelled: Sequence[Labelled]) -> bytes:
-        """Return a model of the categories and labelled texts."""
-        return fit(self._categories, [(each.text, each.category) for each in labelled]).to_bytes()
-
-    def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
-        """Return a model's answers about texts: (category, confidence)."""
-        model = Model.from_bytes(weights)
-        return guesses(suited(model, self._categories) or model, texts)
-
-    def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
-        """Return for each text whether a model was trained on it."""
-        return has_learned(Model.from_bytes(weights), texts)
-
-    def suits(self, weights: bytes) -> bool:
-        """Return whether a model has these categories, under their present or former names."""
-        return suited(Model.from_bytes(weights), self._categories) is not None

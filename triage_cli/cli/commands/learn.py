@@ -1,5 +1,6 @@
 """`triage learn`: the embedded classifier learns from verdicts and labelled files, where that makes it better."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -9,9 +10,10 @@ from triage_cli.cli import labelled_files, messages
 from triage_cli.cli.context import CommandContext, command
 from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.domain.errors import UsageError
+from triage_cli.service.learning.second_look import Looked
 from triage_cli.service.learning.train import TrainingReport
 
-COLUMNS = ("version", "outcome", "reason", "labelled", "from_verdicts", "skipped", "contradictory", "before", "after")
+COLUMNS = TrainingReport._fields
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +31,9 @@ def learn(
     columns: Columns = None,
 ) -> None:
     """Fit the embedded classifier to verdicts and a labelled file, and use it if it is better on held-out tickets.
+
+    The version in use then looks again at what embedded classifiers decided and was not delivered: what it doubts waits
+    for a person, what is clear to it now does not.
 
     \b
     triage learn
@@ -58,26 +63,42 @@ def learn(
             session.say(f"note: {two}: triage suspects looks closer")
         lesson = learning.learn(material)
     printer.one(record(lesson), _table, COLUMNS, "version")
-    session.say(_summary(lesson))
-    if session.guides and lesson.outcome == "learned":
-        session.say("next: triage reclassify --status needs_review --apply (asks again about those that wait)")
+    for line in summary(lesson):
+        session.say(line)
+    if session.guides and lesson.looked and (lesson.looked.doubted or lesson.looked.waiting):
+        session.say("next: triage review")
 
 
 def record(lesson: TrainingReport) -> dict[str, Any]:
     """Return the record of a lesson."""
-    return lesson._asdict() | {
-        name: None if found is None else found._asdict() | {"interval": list(found.interval)}
-        for name, found in (("before", lesson.before), ("after", lesson.after))
-    }
+    parts = {name: getattr(lesson, name) for name in ("before", "after", "looked")}
+    figures = {name: None if part is None else part._asdict() for name, part in parts.items()}
+    return lesson._asdict() | figures
 
 
-def _summary(lesson: TrainingReport) -> str:
+def summary(lesson: TrainingReport) -> Iterator[str]:
+    """Yield a line that tells which version is in use and why, and one of what its second look changed."""
     in_use = f"version {lesson.version}" if lesson.version else "the built-in model"
     if lesson.outcome == "rolled_back":
-        return lesson.reason
-    if lesson.outcome == "learned":
-        return f"{in_use} is in use: {lesson.reason} held-out tickets, learned from {lesson.labelled:,}"
-    return f"{in_use} stays in use: {lesson.reason}"
+        yield lesson.reason
+    elif lesson.outcome == "learned":
+        yield f"{in_use} is in use: {lesson.reason} held-out tickets, learned from {lesson.labelled:,}"
+    else:
+        yield f"{in_use} stays in use: {lesson.reason}"
+    if lesson.looked is not None:
+        yield _seen_again(lesson.looked)
+
+
+def _seen_again(looked: Looked) -> str:
+    """Return what a second look changed, in a line."""
+    counts = (
+        (looked.doubted, "doubted, which wait for a person now", "doubted, which waits for a person now"),
+        (looked.settled, "no longer wait", "no longer waits"),
+        (looked.flipped, "got another category", None),
+        (looked.held, "held by another run", None),
+    )
+    changes = [f"{number:,} {one if one and number == 1 else many}" for number, many, one in counts if number]
+    return f"it looked again at {messages.plural(looked.tickets, 'tickets')}: {', '.join(changes) or 'nothing changed'}"
 
 
 def _table(records: Any) -> object:

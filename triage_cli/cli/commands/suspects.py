@@ -9,7 +9,7 @@ from triage_cli.cli import labelled_files, options
 from triage_cli.cli.context import CommandContext, command
 from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.domain.serialization import to_json
-from triage_cli.service.learning.train import LEAST
+from triage_cli.service.learning.material import LEAST
 
 COLUMNS = ("ticket_id", "label", "suggestion", "confidence", "against", "voices", "text")
 PAIRS = 8

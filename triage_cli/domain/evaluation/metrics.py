@@ -44,6 +44,13 @@ def wilson(right: int, n: int, z: float = Z) -> tuple[float, float]:
     return 0.0 if not right else middle - half, 1.0 if right == n else middle + half
 
 
+def paired_interval(differences: Sequence[float], z: float = Z) -> tuple[float, tuple[float, float]]:
+    """Return the mean of paired differences and its 95 % confidence interval; at least one is needed."""
+    n, mean = len(differences), sum(differences) / len(differences)
+    half = z * math.sqrt(sum((d - mean) ** 2 for d in differences) / max(1, n - 1) / n)
+    return mean, (mean - half, mean + half)
+
+
 def share(rows: Sequence[Graded]) -> float:
     """Return the share of right guesses; 0 if there are no rows."""
     return sum(row.right for row in rows) / len(rows) if rows else 0.0

@@ -1,0 +1,142 @@
+"""A new version looks again at what machines decided: what it doubts waits for a person, and nothing else is lost."""
+
+from collections import Counter
+
+import pytest
+
+from tests.support.world import FakeClassifier, World
+from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.deliveries import RoutePlan, Rule
+from triage_cli.domain.runs import Lease
+from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.runtime.stop import StopControl
+from triage_cli.service.classification.decisions import DecisionRecorder
+from triage_cli.service.learning import second_look
+from triage_cli.service.learning.second_look import Looked, SecondLook
+from triage_cli.service.runs import running
+
+Answers = dict[str, tuple[str | None, float]]
+TEXTS = {"sure": "alpha", "doubt": "beta", "flip": "gamma", "wait": "delta", "clear": "omega", "person": "sigma"}
+BEFORE: Answers = {
+    "sure": ("Billing", 0.9), "doubt": ("Billing", 0.8), "flip": ("Billing", 0.7), "wait": ("Billing", 0.5),
+    "clear": ("General", 0.4), "person": ("Billing", 0.9),
+}  # fmt: skip
+AFTER: Answers = {
+    "sure": ("Billing", 0.95), "doubt": ("Technical", 0.5), "flip": ("Technical", 0.9), "wait": ("General", 0.3),
+    "clear": ("Technical", 0.9), "person": ("Technical", 0.2),
+}  # fmt: skip
+
+
+def answering(answers: Answers, fingerprint: str) -> FakeClassifier:
+    return FakeClassifier(lambda ticket: answers[ticket.external_id or ""], fingerprint)
+
+
+@pytest.fixture
+def decided(world: World) -> World:
+    """Six tickets, of which an earlier version decided all and a person one; a new version has other answers."""
+    world.classifier = answering(BEFORE, "version-1")
+    drafts = (TicketDraft(n, n + 2, text, external_id=name) for n, (name, text) in enumerate(TEXTS.items()))
+    list(world.triage().create(drafts))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().give_verdicts([VerdictDraft(0, "person", "General")]))
+    world.classifier = answering(AFTER, "version-2")
+    return world
+
+
+def look(world: World, **hysteresis: float) -> Looked:
+    with running(world.store, "learn", "tester", "learn", StopControl()) as tally:
+        labels = frozenset(category.name for category in world.categories)
+        recorder = DecisionRecorder(tally.context, world.classifier, labels)
+        return SecondLook(iter([recorder]), hysteresis).over_all()
+
+
+def standing(world: World) -> dict[str | None, tuple[str, str | None, str | None]]:
+    return {t.external_id: (t.status, t.category, t.suggestion) for t in world.store.find(Selection())}
+
+
+def decisions(world: World) -> Counter[str]:
+    return Counter(event.action for event in world.store.events(EventQuery()))
+
+
+def test_what_is_doubted_waits_and_what_is_clear_does_not(decided: World) -> None:
+    told = decisions(decided)["classified"]
+    assert look(decided) == Looked(tickets=5, doubted=1, settled=1, flipped=1, waiting=1)
+    assert standing(decided) == {
+        "sure": ("classified", "Billing", None), "doubt": ("needs_review", None, "Technical"),
+        "flip": ("classified", "Technical", None), "wait": ("needs_review", None, "General"),
+        "clear": ("classified", "Technical", None), "person": ("classified", "General", None),
+    }  # fmt: skip
+    assert decisions(decided)["classified"] == told + 4, "what it confirms is not written"
+    waiting = [t.external_id for t in decided.triage().find(Selection(order="review"))]
+    assert sorted(str(name) for name in waiting) == ["doubt", "wait"]
+    assert all(t.run_id is None for t in decided.store.find(Selection()))
+
+
+def test_a_second_time_nothing_is_left_to_do(decided: World) -> None:
+    look(decided)
+    events, before = decisions(decided), standing(decided)
+    assert look(decided) == Looked(tickets=5)
+    assert (decisions(decided), standing(decided)) == (events, before)
+
+
+def test_an_interrupted_look_is_finished_by_the_next(decided: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(second_look, "bounded", lambda tickets: ([ticket] for ticket in tickets))
+    left = iter(range(2))
+
+    def stops(ticket: Ticket) -> tuple[str | None, float]:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return AFTER[ticket.external_id or ""]
+
+    decided.classifier = FakeClassifier(stops, "version-2")
+    with pytest.raises(KeyboardInterrupt):
+        look(decided)
+    decided.classifier = answering(AFTER, "version-2")
+    found = look(decided)
+    assert 0 < found.doubted + found.settled + found.flipped + found.waiting < 4
+    assert standing(decided)["doubt"] == ("needs_review", None, "Technical")
+    assert standing(decided)["clear"] == ("classified", "Technical", None)
+
+
+def test_what_another_run_holds_is_left_alone(decided: World) -> None:
+    with running(decided.store, "route", "other", "route", StopControl()) as tally:
+        doubted = next(t for t in decided.store.find(Selection()) if t.external_id == "doubt")
+        decided.store.claim(Selection(ids=(doubted.ticket_id,)), Lease(tally.context.run.run_id), 1)
+        assert look(decided) == Looked(tickets=5, settled=1, flipped=1, waiting=1, held=1)
+    assert look(decided) == Looked(tickets=5, doubted=1)
+
+
+def test_a_verdict_given_meanwhile_stays(decided: World) -> None:
+    def while_answering(ticket: Ticket) -> tuple[str | None, float]:
+        if ticket.external_id == "doubt":
+            list(decided.triage("ann").give_verdicts([VerdictDraft(0, "doubt", "General")]))
+        return AFTER[ticket.external_id or ""]
+
+    decided.classifier = FakeClassifier(while_answering, "version-2")
+    assert look(decided).held == 1
+    assert standing(decided)["doubt"] == ("classified", "General", None)
+
+
+def test_a_flip_within_the_hysteresis_changes_nothing(decided: World) -> None:
+    assert look(decided, fake=0.5) == Looked(tickets=5, doubted=1, settled=1, waiting=1)
+    assert standing(decided)["flip"] == ("classified", "Billing", None)
+
+
+@pytest.mark.usefixtures("three")
+def test_what_was_delivered_stays_and_what_no_rule_takes_is_looked_at(decided: World) -> None:
+    decided.classifier = answering(BEFORE, "version-1")
+    decided.rules = (Rule("all", ("a",), {"category": ("Billing",)}),)
+    list(decided.triage().route(Selection(), RoutePlan()))
+    assert {name: status for name, (status, *_) in standing(decided).items()} == {
+        "sure": "routed", "doubt": "routed", "flip": "routed", "wait": "needs_review", "clear": "needs_review",
+        "person": "unroutable",
+    }  # fmt: skip
+    decided.classifier = answering(AFTER, "version-2")
+    assert look(decided) == Looked(tickets=2, settled=1, waiting=1)
+    assert standing(decided)["doubt"] == ("routed", "Billing", None)
+
+
+def test_labels_of_other_classifiers_are_not_touched(decided: World) -> None:
+    decided.classifier.name = "another"
+    assert look(decided) == Looked()

@@ -1,0 +1,61 @@
+"""Trains the embedded model and questions trained ones, for the use cases."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from triage_cli.classifiers.embedded.fit import fit
+from triage_cli.classifiers.embedded.inference import SLICE, Predictor, guesses
+from triage_cli.classifiers.embedded.tokens import words_of
+from triage_cli.classifiers.embedded.weights import Model, has_learned, suited
+from triage_cli.domain.decisions import Labelled
+from triage_cli.domain.tickets import Category
+
+LEAST_CHANCE = 1e-6  # bounds what a single text can add to a loss
+
+
+class Trainer:
+    """Implements `ports.Trainer` for one list of categories."""
+
+    def __init__(self, categories: Sequence[Category], built_in: Callable[[], bytes]) -> None:
+        self._categories = categories
+        self.built_in = built_in
+
+    def fit(self, labelled: Sequence[Labelled]) -> bytes:
+        """Return a model of the categories and labelled texts."""
+        return fit(self._categories, [(each.text, each.category) for each in labelled]).to_bytes()
+
+    def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
+        """Return a model's answers about texts: (category, confidence)."""
+        return guesses(self._model(weights), texts)
+
+    def losses(self, weights: bytes, labelled: Sequence[Labelled]) -> list[float]:
+        """Return a model's log loss on each labelled text, in nats; without words all categories are as likely."""
+        model = self._model(weights)
+        predictor, number = Predictor(model), {label: index for index, label in enumerate(model.labels)}
+        losses = [float(np.log(len(model.labels)))] * len(labelled)
+        for start in range(0, len(labelled), SLICE):
+            rows = range(start, min(start + SLICE, len(labelled)))
+            readable = {row: found for row in rows if (found := words_of(labelled[row].text))[0]}
+            if readable:
+                chances = predictor.judge(list(readable.values())).chances
+                for row, of_labels in zip(readable, chances, strict=True):
+                    chance = of_labels[number[labelled[row].category]]
+                    losses[row] = -float(np.log(max(chance, LEAST_CHANCE)))
+        return losses
+
+    def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
+        """Return for each text whether a model was trained on it."""
+        return has_learned(Model.from_bytes(weights), texts)
+
+    def number_learned(self, weights: bytes) -> int:
+        """Return how many labelled texts a model was trained on."""
+        return len(Model.from_bytes(weights).seen)
+
+    def suits(self, weights: bytes) -> bool:
+        """Return whether a model has these categories, under their present or former names."""
+        return suited(Model.from_bytes(weights), self._categories) is not None
+
+    def _model(self, weights: bytes) -> Model:
+        model = Model.from_bytes(weights)
+        return suited(model, self._categories) or model

@@ -1,0 +1,115 @@
+"""Compares the model in use with a new one on held-out labelled tickets, ticket by ticket."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from triage_cli.domain.decisions import Labelled
+from triage_cli.domain.evaluation.metrics import Graded, macro_f1, paired_interval, share, wilson
+from triage_cli.ports.adapters import Trainer
+from triage_cli.service.learning.material import SURE, splits
+
+
+class Figures(NamedTuple):
+    """A model's figures on held-out tickets; `log_loss` is the mean in nats."""
+
+    n: int
+    accuracy: float
+    interval: tuple[float, float]
+    macro_f1: float
+    log_loss: float
+
+
+class Answered(NamedTuple):
+    """A model's answer about one held-out ticket, and its log loss."""
+
+    graded: Graded
+    loss: float
+
+
+class Comparison(NamedTuple):
+    """The answers of the model in use (`before`) and of new ones (`after`) about the same held-out tickets."""
+
+    before: list[Answered]
+    after: list[Answered]
+
+    @property
+    def gain(self) -> tuple[float, tuple[float, float]]:
+        """Return by how much the new mean log loss is lower, in nats, with its 95 % interval."""
+        return paired_interval([old.loss - new.loss for old, new in zip(self.before, self.after, strict=True)])
+
+    @property
+    def more_right(self) -> int:
+        """Return how many more answers of the new model are right."""
+        return sum(row.graded.right for row in self.after) - sum(row.graded.right for row in self.before)
+
+    @property
+    def refusal(self) -> str:
+        """Return why the new model is not to be taken; empty if it is to be.
+
+        Its log loss must be lower, and its right answers must not be fewer by more than chance explains.
+        """
+        pairs = zip(self.before, self.after, strict=True)
+        _, (_, most) = paired_interval([float(new.graded.right) - float(old.graded.right) for old, new in pairs])
+        if self.gain[0] <= 0:
+            return "the new model is not better on held-out tickets: its log loss is not lower"
+        if most < 0:
+            return f"the new model is right on {-self.more_right} fewer of {len(self.after)} held-out tickets"
+        return ""
+
+
+class InUse(NamedTuple):
+    """The model in use, and which of the labelled rows it has learned from (`known`).
+
+    It is `whole` if it has learned from nothing else, so that training it again, without some rows, shows what it knows
+    without them.
+    """
+
+    weights: bytes
+    known: Sequence[bool]
+    whole: bool
+
+    @property
+    def comparable(self) -> list[int]:
+        """Return the indexes of the rows on which it can be compared with a new model."""
+        return [n for n, learned in enumerate(self.known) if self.whole or not learned]
+
+
+def compared(trainer: Trainer, rows: Sequence[Labelled], used: InUse, breathe: Callable[[], None]) -> Comparison:
+    """Compare by cross-validation; `breathe` is called between two trainings.
+
+    A row that the model in use has not seen is put to that model itself. For a row that it has learned from, it is
+    trained again without the fold of that row, as the new one is.
+    """
+    before: dict[int, Answered] = {}
+    after: dict[int, Answered] = {}
+    comparable = set(used.comparable)
+    for rest, held in splits(rows):
+        fresh = [n for n in held if n in comparable and not used.known[n]]
+        learned = [n for n in held if n in comparable and used.known[n]]
+        if not fresh and not learned:
+            continue
+        breathe()
+        before |= _answered(trainer, used.weights, rows, fresh)
+        if learned:
+            without = trainer.fit([rows[n] for n in rest if used.known[n]])
+            before |= _answered(trainer, without, rows, learned)
+        breathe()
+        after |= _answered(trainer, trainer.fit([rows[n] for n in rest]), rows, [*fresh, *learned])
+    return Comparison([before[n] for n in sorted(before)], [after[n] for n in sorted(before)])
+
+
+def _answered(
+    trainer: Trainer, weights: bytes, rows: Sequence[Labelled], indexes: Sequence[int]
+) -> Iterator[tuple[int, Answered]]:
+    chosen = [rows[n] for n in indexes]
+    answers = trainer.answers(weights, [row.text for row in chosen])
+    losses = trainer.losses(weights, chosen)
+    for n, row, (guess, confidence), loss in zip(indexes, chosen, answers, losses, strict=True):
+        yield n, Answered(Graded(row.category, guess, confidence, (confidence or 0.0) >= SURE), loss)
+
+
+def figures(rows: Sequence[Answered]) -> Figures:
+    """Return the figures of these answers."""
+    graded = [row.graded for row in rows]
+    interval = wilson(sum(row.right for row in graded), len(graded))
+    return Figures(len(rows), share(graded), interval, macro_f1(graded), sum(row.loss for row in rows) / len(rows))

@@ -1,0 +1,67 @@
+"""What the embedded model is trained on: labelled tickets, and how they are split to be held out."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from triage_cli.domain.decisions import Labelled
+from triage_cli.domain.evaluation.cross_validation import folds_of, groups_of
+from triage_cli.service.verdicts import Verdicts
+
+FOLDS = 5
+LEAST = 10  # labelled tickets: fewer prove nothing
+MUCH = 2_000  # labelled tickets from which on only one fold is held out
+SURE = 0.6
+
+
+class Material(NamedTuple):
+    """Labelled tickets, each text once; how many rows had an unknown category, and how many texts had two labels.
+
+    `given` are the rows of a file that were part of it.
+    """
+
+    rows: list[Labelled]
+    skipped: Counter[str]
+    contradictory: int
+    given: Sequence[Labelled] = ()
+
+
+def gathered(given: Sequence[Labelled], verdicts: Iterable[Labelled], known: Verdicts) -> Material:
+    """Return the training data: the rows of a file, and verdicts, which overrule them.
+
+    Raises `UsageError` if there are rows and none of their labels is a category.
+    """
+    found: dict[str, Labelled] = {}
+    skipped: Counter[str] = Counter()
+    contradicted = set()
+    if given and not any(known.category(row.category) for row in given):
+        raise known.none_of(row.category for row in given)
+    for row in (*given, *verdicts):
+        category = known.category(row.category)
+        if category is None:
+            skipped[row.category] += 1
+            continue
+        if row.text in found and found[row.text].category != category:
+            contradicted.add(row.text)
+        found[row.text] = row._replace(category=category)
+    return Material(list(found.values()), skipped, len(contradicted), given)
+
+
+def too_few(rows: Sequence[Labelled]) -> str:
+    """Return why there is too little to train on; empty if there is enough."""
+    if len(rows) < LEAST:
+        return f"too few labelled tickets ({len(rows)}): learning begins with {LEAST}, of two categories"
+    if len({row.category for row in rows}) < 2:
+        return f"all {len(rows)} labelled tickets are {rows[0].category}: learning needs two categories"
+    return ""
+
+
+def splits(rows: Sequence[Labelled], *, every: bool = False) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield the indexes to train on and those to hold out, fold by fold; of many rows one fold, unless `every`."""
+    groups = groups_of([row.text for row in rows])
+    folds = folds_of([row.category for row in rows], groups, FOLDS)
+    for fold in range(1 if len(rows) > MUCH and not every else FOLDS):
+        held = [n for n, own in enumerate(folds) if own == fold]
+        rest = [n for n, own in enumerate(folds) if own != fold]
+        if held and rest:
+            yield rest, held

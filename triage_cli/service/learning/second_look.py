@@ -1,0 +1,105 @@
+"""Lets the model version in use decide again what embedded classifiers decided, as far as nothing was delivered.
+
+A label that it is not sure of waits for a person, what waited and is clear now does not. Whatever it confirms stays as
+it is and is not written, so that a repetition does only what is left.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from triage_cli.domain.decisions import Answer, Decided
+from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.streams import CHUNK, bounded
+from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.service.classification.decisions import DecisionRecorder, steps_within
+from triage_cli.service.classification.flip_rules import is_sure, judge
+from triage_cli.service.run_context import RunContext
+
+UNDELIVERED = frozenset({"classified", "needs_review", "routing", "unroutable", "undeliverable"})
+
+
+class Looked(NamedTuple):
+    """How many tickets were looked at again, and what became of those whose answer is another one now.
+
+    `doubted` had a category and wait for a person, `settled` waited and have a category, `flipped` have another one,
+    `waiting` still wait, with a new guess; `held` were left alone, because another run holds them.
+    """
+
+    tickets: int = 0
+    doubted: int = 0
+    settled: int = 0
+    flipped: int = 0
+    waiting: int = 0
+    held: int = 0
+
+
+Look = Callable[[RunContext], Looked]
+
+
+class SecondLook:
+    """One look for one run. `recorders` open the embedded classifiers; `hysteresis` is by classifier name."""
+
+    def __init__(self, recorders: Iterator[DecisionRecorder], hysteresis: Mapping[str, float]) -> None:
+        self._recorders = recorders
+        self._hysteresis = hysteresis
+
+    def over_all(self) -> Looked:
+        """Look at all tickets that an embedded classifier decided, until the run is to stop."""
+        counts: Counter[str] = Counter()
+        for recorder in self._recorders:
+            for tickets, changes in self._over(recorder):
+                counts["tickets"] += tickets
+                counts.update(changes)
+        return Looked(**counts)
+
+    def _over(self, recorder: DecisionRecorder) -> Iterator[tuple[int, Iterator[str]]]:
+        """Yield the number of tickets of each chunk, and the names of its changes."""
+        context, classifier = recorder.context, recorder.classifier
+        selection = Selection(statuses=UNDELIVERED, classifier=classifier.name, verdict=False)
+
+        def chunks() -> Iterator[Sequence[Ticket]]:
+            for chunk in bounded(context.store.find(selection)):
+                if context.stop.stopping:
+                    return
+                yield chunk
+
+        for outcomes in classifier.classify(chunks(), context.budget):
+            context.heartbeat()
+            yield len(outcomes), self._decide(recorder, outcomes)
+
+    def _decide(self, recorder: DecisionRecorder, outcomes: Sequence[Outcome[Answer]]) -> Iterator[str]:
+        """Save the answers that differ from what holds; yield what became of their tickets."""
+        differ = {o.ticket.ticket_id: o for o in outcomes if self._differs(recorder, o)}
+        settled = recorder.settled([o.ticket for o in differ.values()])
+        open_ = [ticket_id for ticket_id in differ if ticket_id not in settled]
+        if not open_:
+            return
+        named = Selection(ids=tuple(open_), statuses=UNDELIVERED, verdict=False)
+        claimed = {ticket.ticket_id: ticket for ticket in recorder.context.claim(named, CHUNK)}
+        yield from ("held" for ticket_id in open_ if ticket_id not in claimed)
+        same = [i for i in open_ if i in claimed and claimed[i].decision_id == differ[i].ticket.decision_id]
+        current = [_about(claimed[ticket_id], differ[ticket_id]) for ticket_id in same]
+        for before, after in zip(current, recorder.save(current), strict=True):
+            yield _change(before.ticket, after)
+
+    def _differs(self, recorder: DecisionRecorder, outcome: Outcome[Answer]) -> bool:
+        ticket, steps = outcome.ticket, steps_within(outcome.value, recorder.labels)
+        if ticket.category is None or not steps or not is_sure(steps[-1]):
+            return True
+        least_margin = self._hysteresis.get(recorder.classifier.name, 0.0)
+        return judge(ticket, steps[-1], recorder.labels, least_margin) not in (Action.CONFIRMED, Action.WITHIN)
+
+
+def _about(ticket: Ticket, outcome: Outcome[Answer]) -> Outcome[Answer]:
+    """Return an outcome about a ticket as it was claimed."""
+    return outcome._replace(item=ticket, value=outcome.value and outcome.value._replace(ticket=ticket))
+
+
+def _change(before: Ticket, outcome: Outcome[Decided]) -> str:
+    after = outcome.value.ticket if outcome.value else before
+    if outcome.action == Action.HELD:
+        return "held"
+    if after.category is None:
+        return "waiting" if before.category is None else "doubted"
+    return "settled" if before.category is None else "flipped"
