@@ -1,0 +1,86 @@
+"""Error bounds: exact binomial bounds against scipy, and the thresholds that keep a promise."""
+
+from random import Random
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scipy.stats import beta, binom
+
+from triage_cli.domain.evaluation import binomial
+from triage_cli.domain.evaluation.error_bounds import GradedAnswer, bound, bounds, needed
+
+quick = settings(max_examples=200, deadline=None, derandomize=True)
+trials = st.integers(1, 200_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+@quick
+@given(trials, st.floats(1e-6, 1 - 1e-6))
+@example((0, 1), 0.5)
+@example((100_000, 200_000), 0.5)
+def test_binomial_tails_are_those_of_scipy(trial: tuple[int, int], p: float) -> None:
+    k, n = trial
+    assert binomial.at_most(k, n, p) == pytest.approx(binom.cdf(k, n, p), rel=1e-6, abs=1e-9)
+    assert binomial.at_least(k, n, p) == pytest.approx(binom.sf(k - 1, n, p), rel=1e-6, abs=1e-9)
+
+
+@quick
+@given(trials, st.floats(1e-4, 0.5))
+def test_the_upper_bound_is_that_of_scipy(trial: tuple[int, int], risk: float) -> None:
+    k, n = trial
+    expected = 1.0 if k == n else beta.ppf(1 - risk, k + 1, n - k)
+    assert binomial.upper_bound(k, n, risk) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_a_bound_of_nothing_is_one() -> None:
+    assert binomial.upper_bound(0, 0, 0.05) == 1.0
+
+
+@pytest.mark.parametrize(("max_error", "least"), [(0.05, 59), (0.02, 149), (0.1, 29)])
+def test_so_many_right_answers_are_needed(max_error: float, least: int) -> None:
+    assert needed(max_error) == least
+    right = [(0.9, True)] * least
+    assert bound("Billing", right, max_error).threshold == 0.9
+    found = bound("Billing", right[1:], max_error)
+    assert (found.threshold, found.labelled, found.missing) == (None, least - 1, 1)
+    assert bound("Billing", [], max_error).missing == least
+
+
+def test_the_lowest_threshold_that_keeps_the_promise_is_taken() -> None:
+    answers = [(0.9, True)] * 300 + [(0.5, False)] * 100
+    found = bound("Billing", answers, 0.05)
+    assert (found.threshold, found.labelled, found.wrong, found.missing) == (0.9, 300, 0, 0)
+    assert found.upper <= 0.05
+
+
+def test_wrong_answers_at_the_top_promise_nothing_and_say_how_many_are_missing() -> None:
+    answers = [(0.9, n % 5 > 0) for n in range(500)]
+    found = bound("Billing", answers, 0.05)
+    assert found.threshold is None
+    assert found.wrong == 100
+    assert bound("Billing", answers + [(0.9, True)] * found.missing, 0.05).threshold == 0.9
+    assert bound("Billing", answers + [(0.9, True)] * (found.missing - 1), 0.05).threshold is None
+
+
+def test_answers_count_for_the_category_that_they_name() -> None:
+    answers = [GradedAnswer("Billing", 0.9, "Billing")] * 60 + [GradedAnswer("Technical", 0.9, "Billing")] * 60
+    found = bounds(answers, ["Billing", "Technical", "General"], 0.05)
+    assert found["Billing"].threshold == 0.9
+    assert (found["Technical"].threshold, found["Technical"].wrong) == (None, 60)
+    assert found["General"].labelled == 0
+
+
+def test_a_promise_is_broken_in_at_most_one_draw_of_twenty() -> None:
+    """The error at a confidence c is 1 - c, so that the error above each threshold is known."""
+    random = Random(7)
+    broken = promised = 0
+    for _ in range(400):
+        confidences = [random.random() ** 0.3 for _ in range(400)]
+        found = bound("Billing", [(c, random.random() < c) for c in confidences], 0.1)
+        if found.threshold is None:
+            continue
+        promised += 1
+        above = [c for c in (random.random() ** 0.3 for _ in range(4000)) if c >= found.threshold]
+        broken += sum(1 - c for c in above) / len(above) > 0.1
+    assert promised > 100
+    assert broken <= 0.05 * 400

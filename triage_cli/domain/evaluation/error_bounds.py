@@ -1,0 +1,129 @@
+"""Thresholds that keep a promise: at most a given share of a category's sure answers is wrong.
+
+Each candidate threshold is a hypothesis, "the error above it is larger than promised", which the labelled answers may
+reject: Learn then Test (Angelopoulos, Bates, Candes, Jordan & Lei 2021, arXiv:2110.01052), with exact binomial p-values
+as in RCPS (Bates et al. 2021, arXiv:2101.02703). The risk is divided by the number of candidates (Bonferroni), so that
+the promise holds for whichever of them is taken.
+
+Candidates are chosen by how many labelled answers reach them, never by how many of these are right. So the answers
+remain independent of the choice.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import NamedTuple
+
+from triage_cli.domain.evaluation.binomial import at_most, upper_bound
+
+RISK = 0.05  # that a promise is broken: it holds with a confidence of 95 %
+SHRINK = 1.5  # each candidate is reached by so many times fewer answers than the one before
+# A threshold that no confidence reaches, for categories without a promise.
+NEVER = 2.0
+
+
+class GradedAnswer(NamedTuple):
+    """A classifier's answer about a labelled text, with the confidence before calibration.
+
+    `ticket_id` and `text` are those of the ticket with the verdict; empty if the label is from a file.
+    """
+
+    category: str
+    confidence: float
+    label: str
+    ticket_id: str = ""
+    text: str = ""
+
+
+class ErrorBound(NamedTuple):
+    """What is promised of one category: at or above `threshold`, at most `max_error` of the answers are wrong.
+
+    `threshold` is None if nothing can be promised. `labelled` answers reach the threshold, or the candidate that came
+    closest; `wrong` of them are wrong, and `upper` is the upper bound of their error. `missing` is how many further
+    labelled answers the promise needs at least.
+    """
+
+    category: str
+    max_error: float
+    threshold: float | None
+    labelled: int
+    wrong: int
+    upper: float
+    missing: int
+
+
+class StoredBound(NamedTuple):
+    """The bound that holds for a classifier's category, and the question (`fingerprint`) it was found for."""
+
+    classifier: str
+    fingerprint: str
+    category: str
+    max_error: float
+    threshold: float | None
+    labelled: int
+    wrong: int
+    upper: float
+    missing: int
+    at: str
+
+    def holds_for(self, fingerprint: str, threshold: float) -> bool:
+        """Return whether an answer with this threshold was judged by this bound."""
+        return fingerprint == self.fingerprint and threshold == (NEVER if self.threshold is None else self.threshold)
+
+
+def needed(max_error: float, risk: float = RISK) -> int:
+    """Return how many answers, all of them right, prove an error of at most `max_error`."""
+    return math.ceil(math.log(risk) / math.log1p(-max_error))
+
+
+def bounds(answers: Iterable[GradedAnswer], categories: Iterable[str], max_error: float) -> dict[str, ErrorBound]:
+    """Return the bound of each category, from answers that name it and their labels."""
+    by_category: Mapping[str, list[tuple[float, bool]]] = defaultdict(list)
+    for answer in answers:
+        by_category[answer.category].append((answer.confidence, answer.category == answer.label))
+    return {name: bound(name, by_category.get(name, ()), max_error) for name in categories}
+
+
+def bound(category: str, answers: Sequence[tuple[float, bool]], max_error: float) -> ErrorBound:
+    """Return the bound of one category from (confidence, right) of the labelled answers that name it.
+
+    The threshold is the lowest candidate whose upper Clopper-Pearson bound is at most `max_error`.
+    """
+    ordered = sorted(answers, reverse=True)
+    candidates = _candidates([confidence for confidence, _ in ordered], max_error)
+    risk = RISK / max(1, len(candidates))
+    failed = []
+    for threshold, number in candidates or [(NEVER, len(ordered))]:
+        wrong = sum(not right for _, right in ordered[:number])
+        upper = upper_bound(wrong, number, risk)
+        if at_most(wrong, number, max_error) <= risk:
+            return ErrorBound(category, max_error, threshold, number, wrong, upper, 0)
+        missing = _missing(number, wrong, max_error, risk)
+        failed.append(ErrorBound(category, max_error, None, number, wrong, upper, missing))
+    return min(failed, key=attrgetter("missing"))
+
+
+def _candidates(confidences: Sequence[float], max_error: float) -> list[tuple[float, int]]:
+    """Return candidate thresholds with the number of answers that reach them, the lowest threshold first.
+
+    There are as many as can each be proven by answers that are all right.
+    """
+    found: dict[float, int] = {}
+    size = float(len(confidences))
+    while size >= needed(max_error, RISK / (len(found) + 1)):
+        threshold = confidences[math.ceil(size) - 1]
+        found.setdefault(threshold, sum(confidence >= threshold for confidence in confidences))
+        size /= SHRINK
+    return list(found.items())
+
+
+def _missing(number: int, wrong: int, max_error: float, risk: float) -> int:
+    """Return how many more answers prove the promise, if all of them are right."""
+    least = number
+    step = 1 << 24
+    while step:  # the largest number that does not prove it, by bisection
+        if at_most(wrong, least + step, max_error) > risk:
+            least += step
+        step >>= 1
+    return least + 1 - number
