@@ -11,7 +11,7 @@ from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.ports.adapters import Destination
 from triage_cli.runtime.budget import Bounds, Budget, Grant
 from triage_cli.runtime.stop import StopControl
-from triage_cli.service.delivery.routing_decisions import RoutingTable
+from triage_cli.service.delivery.routing_decisions import RoutingTable, never_promised
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
 from triage_cli.stores.postgres.store import PostgresStore
@@ -78,9 +78,10 @@ class World:
         self.rules: tuple[Rule, ...] = ()
         self.categories: tuple[Category, ...] = CATEGORIES
         self.hysteresis: dict[str, float] = {}
+        self.promised: Callable[[str, str, float], float] = never_promised
 
     def services(self) -> Services:
-        map_ = RoutingTable(self.rules, "map-1", lambda name: self.destinations[name])
+        map_ = RoutingTable(self.rules, "map-1", lambda name: self.destinations[name], promised=self.promised)
         return Services(
             self.store, self.categories, lambda *_: self.classifier, map_, None, self.hysteresis,
             kept=lambda _: self.classifier,

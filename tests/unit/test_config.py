@@ -32,6 +32,7 @@ from triage_cli.config.routes import COLUMN, ROUTE, WHEN
 from triage_cli.config.schema import BUDGET, CATEGORY, CLASSIFIER, PRICE, TOP
 from triage_cli.config.sources import CURSOR, SOURCE
 from triage_cli.config.validators import Field
+from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.errors import ConfigError
 
 TABLES: Mapping[str, Mapping[str, Field]] = {
@@ -297,8 +298,34 @@ routes:
 """,
     )
     vip, rest = config.routes
-    assert vip == ("routes.vip", ("https://x.example",), {"category": ("A", "B"), "customer_id": ("7",)}, 0.9)
-    assert rest == ("routes[1]", ("https://x.example",), {}, None)
+    assert vip == Rule("routes.vip", ("https://x.example",), {"category": ("A", "B"), "customer_id": ("7",)}, 0.9)
+    assert rest == Rule("routes[1]", ("https://x.example",))
+
+
+def test_a_promised_error_is_a_share_or_a_percentage(home: Path) -> None:
+    config = load(
+        home,
+        """
+classifiers: {local: {type: local, max_error: 2%}, other: {type: local, max_error: 0.05}}
+destinations: {a: {type: file, path: a.jsonl}}
+routes: [{when: {max_error: 0.5 %}, to: a}, {to: a}]
+""",
+    )
+    assert [spec.max_error for spec in config.classifiers.values()] == [0.02, 0.05]
+    assert [rule.max_error for rule in config.routes] == [0.005, None]
+
+
+@pytest.mark.parametrize("given", ["0", "0%", "60%", "-1%", "two", "true", "[1]"])
+def test_a_promised_error_that_is_none_is_told(home: Path, given: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(home, f"classifiers: {{local: {{type: local, max_error: {given}}}}}")
+    assert "must be a share above 0% and up to 50%, such as 2%" in caught.value.problems[0]
+
+
+def test_a_promised_error_and_a_threshold_exclude_each_other(home: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(home, "classifiers: {local: {type: local, max_error: 2%, min_confidence: 0.7}}")
+    assert "max_error stands in place of min_confidence" in caught.value.problems[0]
 
 
 @pytest.mark.parametrize(

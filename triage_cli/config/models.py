@@ -41,6 +41,7 @@ class ClassifierSpec(NamedTuple):
     name: str
     type: str  # local | decision | openai | anthropic | cascade
     min_confidence: float = 0.6
+    max_error: float | None = None  # the share of wrong sure answers that is promised, in place of min_confidence
     model: str | None = None
     base_url: str | None = None
     api_key_env: str | None = None
@@ -243,7 +244,8 @@ class Config(NamedTuple):
         import json
 
         parts = [
-            [rule._asdict() for rule in self.routes],
+            # Left out where it is not given, so that the maps of before have the hash that they had.
+            [{k: v for k, v in rule._asdict().items() if k != "max_error" or v is not None} for rule in self.routes],
             [spec._asdict() for _, spec in sorted(self.destinations.items())],
         ]
         text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)

@@ -6,6 +6,7 @@ from typing import Any
 
 from triage_cli.config.json_schema import Schema, accepts, record_schema, schema_of
 from triage_cli.config.models import DestinationSpec
+from triage_cli.config.shares import MOST_ERROR, share
 from triage_cli.config.validators import Field, label, number, one_of, record, several, suggestion, text, truth, url
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, kind
 from triage_cli.domain.deliveries import EXTRA, Rule
@@ -58,7 +59,9 @@ WHEN: Mapping[str, Field] = {
     COLUMN: Field(several(text, least=1)),
     "verdict": Field(_whether),
     "min_confidence": Field(number(0, 1)),
+    "max_error": Field(share(MOST_ERROR)),
 }
+COMPARED = ("min_confidence", "max_error")
 
 
 class Routes:
@@ -113,8 +116,8 @@ class Routes:
         return Rule(
             name,
             to,
-            {key: value for key, value in when.items() if key != "min_confidence"},
-            when.get("min_confidence"),
+            {key: value for key, value in when.items() if key not in COMPARED},
+            **{key: when.get(key) for key in COMPARED},
         )
 
     @staticmethod

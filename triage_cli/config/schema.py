@@ -15,6 +15,7 @@ from triage_cli.config.models import (
     Price,
 )
 from triage_cli.config.routes import Routes, later, routes_schema
+from triage_cli.config.shares import MOST_ERROR, share
 from triage_cli.config.sources import read_sources
 from triage_cli.config.validators import (
     Field,
@@ -142,6 +143,8 @@ def _classifiers(place: ConfigNode) -> dict[str, ClassifierSpec]:
             if values.get("base_url"):
                 inner.wrong("api_key_env is missing: name the variable of this server's key, or null if it needs none")
             values["api_key_env"] = KEY_VARIABLES[chosen]
+        if "max_error" in values and "min_confidence" in values:
+            inner.wrong("max_error stands in place of min_confidence: leave one of them out")
         found[name] = ClassifierSpec(name, **{"type": "", **values})
     _check_steps(place, {"local": LOCAL} | found)
     return found
@@ -197,6 +200,7 @@ PRICE: Mapping[str, Field] = {
 CLASSIFIER: Mapping[str, Field] = {
     "type": Field(one_of("local", *MODELS, "cascade"), needed=True),
     "min_confidence": Field(SHARE, ("local", *MODELS)),
+    "max_error": Field(share(MOST_ERROR), ("local", *MODELS)),
     "model": Field(text, MODELS, needed=True),
     "base_url": Field(optional(url), MODELS),
     "api_key_env": Field(optional(variable), MODELS),

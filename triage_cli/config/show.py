@@ -37,8 +37,8 @@ def _leaves(config: Config) -> Iterator[tuple[str, object]]:
             yield from ((f"destinations.{name}.{key}", _plain(value)) for key, value in mail.items())
     for rule in config.routes:
         yield from ((f"{rule.name}.when.{key}", list(values)) for key, values in rule.when.items())
-        if rule.min_confidence is not None:
-            yield f"{rule.name}.when.min_confidence", rule.min_confidence
+        compared = (("min_confidence", rule.min_confidence), ("max_error", rule.max_error))
+        yield from ((f"{rule.name}.when.{key}", value) for key, value in compared if value is not None)
         yield f"{rule.name}.to", list(rule.to)
     yield "server.requests_per_minute", config.requests_per_minute
     for name, hook in config.webhooks.items():

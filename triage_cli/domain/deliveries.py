@@ -13,13 +13,20 @@ class Rule(NamedTuple):
     """A route: the first rule whose conditions all hold sends the ticket to its destinations.
 
     `when` maps `category`, `priority`, `customer_id`, `source`, `verdict` or `extra.COLUMN` to the accepted values.
-    Without conditions, a rule matches every ticket.
+    Without conditions, a rule matches every ticket. `max_error` is the share of wrong answers that the ticket's answer
+    must be promised to stay below.
     """
 
     name: str
     to: tuple[str, ...]
     when: Mapping[str, tuple[str | bool, ...]] = {}
     min_confidence: float | None = None
+    max_error: float | None = None
+
+    @property
+    def compares(self) -> bool:
+        """Return whether it looks at the ticket's confidence."""
+        return self.min_confidence is not None or self.max_error is not None
 
 
 class Delivery(NamedTuple):

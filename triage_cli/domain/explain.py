@@ -9,6 +9,7 @@ from typing import Any
 from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Delivery
+from triage_cli.domain.evaluation.promises import bound_of, threshold_sentence
 from triage_cli.domain.ids import is_forgotten, short
 from triage_cli.domain.views import History
 
@@ -165,7 +166,8 @@ def _answer_sentences(detail: Mapping[str, Any], answer: Classification | None, 
     elif detail.get("suspicious"):
         yield f"Its text speaks to the classifier ({_comma_list(detail['suspicious'])}), so a person decides."
     elif answer.threshold is not None:
-        yield _threshold_sentence(answer, answer.threshold, has_next=detail.get("outcome") == "next")
+        bound = bound_of(answer, history.bounds)
+        yield threshold_sentence(answer, answer.threshold, bound, has_next=detail.get("outcome") == "next")
 
 
 def _answer_sentence(answer: Classification, *, renamed: bool) -> str:
@@ -178,17 +180,6 @@ def _answer_sentence(answer: Classification, *, renamed: bool) -> str:
     if answer.raw is not None:
         source = f"calibrated from {_two_decimals(answer.raw)}, {source}"
     return f"It answered {answer.category}{former} at {_two_decimals(answer.confidence)} ({source}){because}."
-
-
-def _threshold_sentence(answer: Classification, threshold: float, *, has_next: bool) -> str:
-    """Return what followed from comparing the confidence with the threshold."""
-    share = _two_decimals(threshold)
-    if answer.confidence is not None and answer.confidence >= threshold:
-        then = "; the next step is asked as a control" if has_next else ", so it holds"
-        return f"That is at or above its threshold of {share}{then}."
-    below = "not sure" if answer.confidence is None else f"below its threshold of {share}"
-    then = "the next step is asked" if has_next else "it is only a suggestion, and a person decides"
-    return f"That is {below}, so {then}."
 
 
 def _routing_sentence(detail: Mapping[str, Any]) -> str:

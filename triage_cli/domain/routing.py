@@ -1,10 +1,11 @@
 """Routing: which rule a ticket matches, and which deliveries follow."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import count
 from typing import NamedTuple
 
 from triage_cli.domain.deliveries import EXTRA, Delivery, Rule
+from triage_cli.domain.evaluation.error_bounds import NEVER
 from triage_cli.domain.ids import delivery_id
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Ticket
@@ -36,18 +37,27 @@ class Reach(NamedTuple):
         return tuple(dict.fromkeys(name for rule in self.rules for name in rule.to))
 
 
-def match(rules: Iterable[Rule], ticket: Ticket) -> Rule | None:
-    """Return the first rule whose conditions all hold."""
-    return next((rule for rule in rules if holds(rule, ticket)), None)
+def never_promised(_max_error: float) -> float:
+    """Return a threshold that no answer reaches."""
+    return NEVER
 
 
-def holds(rule: Rule, ticket: Ticket) -> bool:
-    """Return whether all conditions of a rule hold. A verdict meets every `min_confidence`."""
+def match(rules: Iterable[Rule], ticket: Ticket, promised: Callable[[float], float] = never_promised) -> Rule | None:
+    """Return the first rule whose conditions all hold.
+
+    `promised` returns the confidence from which on the ticket's answer keeps a `max_error`.
+    """
+    return next((rule for rule in rules if holds(rule, ticket, promised)), None)
+
+
+def holds(rule: Rule, ticket: Ticket, promised: Callable[[float], float] = never_promised) -> bool:
+    """Return whether all conditions of a rule hold. A verdict meets every `min_confidence` and `max_error`."""
     if not all(_meets(ticket, name, accepted) for name, accepted in rule.when.items()):
         return False
-    if rule.min_confidence is None or ticket.verdict:
+    if not rule.compares or ticket.verdict:
         return True
-    return ticket.confidence is not None and ticket.confidence >= rule.min_confidence
+    least = max(rule.min_confidence or 0.0, 0.0 if rule.max_error is None else promised(rule.max_error))
+    return ticket.confidence is not None and ticket.confidence >= least
 
 
 def _meets(ticket: Ticket, name: str, accepted: Collection[str | bool]) -> bool:
@@ -75,7 +85,7 @@ def reach(rules: Iterable[Rule], category: str) -> Reach:
     for rule in rules:
         if category in rule.when.get("category", (category,)):
             found.append(rule)
-            if rule.min_confidence is None and rule.when.keys() <= {"category"}:
+            if not rule.compares and rule.when.keys() <= {"category"}:
                 return Reach(category, tuple(found), covered=True)
     return Reach(category, tuple(found), covered=False)
 

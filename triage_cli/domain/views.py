@@ -6,11 +6,12 @@ from typing import Any, Literal, NamedTuple, get_args
 from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.decisions import Classification, QuestionSpec
 from triage_cli.domain.deliveries import Attempt, Delivery
+from triage_cli.domain.evaluation.error_bounds import StoredBound
 from triage_cli.domain.tickets import Selection, Ticket
 
 
 class History(NamedTuple):
-    """One ticket with all its records, oldest first."""
+    """One ticket with all its records, oldest first, and the error bounds that its classifiers keep now."""
 
     ticket: Ticket
     classifications: tuple[Classification, ...]
@@ -18,6 +19,7 @@ class History(NamedTuple):
     attempts: tuple[Attempt, ...]
     events: tuple[LoggedEvent, ...]
     askings: Mapping[str, QuestionSpec]
+    bounds: tuple[StoredBound, ...] = ()
 
 
 class Why(NamedTuple):

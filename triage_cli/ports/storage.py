@@ -1,4 +1,4 @@
-"""Ports of the stores: tickets, answers, deliveries, keys, models and the audit log."""
+"""Ports of the stores: tickets, answers, deliveries, keys and the audit log."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
@@ -7,58 +7,12 @@ from triage_cli.domain.api_access import ApiKey, StoredResponse
 from triage_cli.domain.audit import Event, EventQuery, Head, LoggedEvent
 from triage_cli.domain.batches import Batch, BatchItem
 from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.decisions import Calibration, Classification, Labelled, ModelVersion, QuestionSpec
+from triage_cli.domain.decisions import Classification, QuestionSpec
 from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery
 from triage_cli.domain.runs import Held, Lease, Run
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Renamed, Selection, Ticket
 from triage_cli.domain.views import Gauges, History, Stats, StatsGroup, StatsQuery
-
-
-class ModelRegistry(Protocol):
-    """Stores the versions of the embedded model, calibrations, and answers that evaluations paid for."""
-
-    def active(self) -> ModelVersion | None:
-        """Return the version in use; None if it is the built-in model."""
-
-    def versions(self) -> list[ModelVersion]:
-        """Return all versions, newest first, without their weights."""
-
-    def add_version(self, version: ModelVersion, event: Event) -> ModelVersion | None:
-        """Store a version under the next number, and make it the active one.
-
-        Returns None if `based_on` is no longer the active version, since the new one was not compared with that.
-        """
-
-    def step_back(self, event: Event) -> ModelVersion | None:
-        """Make the version active that the active one is based on; return it, or None for the built-in model.
-
-        Raises `LookupError` if the built-in model is in use already.
-        """
-
-    def labelled(self) -> Iterator[Labelled]:
-        """Yield the texts of tickets with a verdict, oldest first."""
-
-    def opinions(self) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
-        """Return the last answer of each classifier about tickets with a verdict, by ticket id and classifier.
-
-        An answer is (category, confidence).
-        """
-
-    def calibration(self, fingerprint: str) -> Calibration | None:
-        """Return the calibration for the question with this fingerprint, or None."""
-
-    def calibrations(self) -> list[Calibration]:
-        """Return all calibrations, newest first."""
-
-    def keep_calibration(self, calibration: Calibration, event: Event) -> None:
-        """Store a calibration, replacing an earlier one with the same fingerprint."""
-
-    def trials(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
-        """Return answers that earlier evaluations paid for, by answer key."""
-
-    def keep_trials(self, answers: Sequence[Classification], lease: Lease) -> None:
-        """Store paid answers, and what the run has spent so far."""
 
 
 class Store(Protocol):

@@ -98,7 +98,10 @@ class SingleTickets:
         context = self._acting(actor)
         decider = RoutingDecider(context, self._parts.map)
         existing = self._store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
-        outcome, change = decider.decide(ticket, existing, ids.now(), again=False, holder=context.run.run_id)
+        answer = self._parts.map.answers(self._store, [ticket]).get(ticket.decision_id or "")
+        outcome, change = decider.decide(
+            ticket, existing, ids.now(), again=False, holder=context.run.run_id, answer=answer
+        )
         if change is None:
             return None if outcome.action == Action.ROUTING else outcome
         (conflict,) = context.save([change])
@@ -187,7 +190,9 @@ class SingleTickets:
         if "route" not in steps or after.status not in TO_ROUTE:
             return _Taken(change, classified, None, ())
         decider = RoutingDecider(context, self._parts.map)
-        routed, routing = decider.decide(after, (), ids.now(), again=False, holder=context.run.run_id)
+        routed, routing = decider.decide(
+            after, (), ids.now(), again=False, holder=context.run.run_id, answer=answered_by(classifying)
+        )
         if routing is not None:
             change = change._replace(
                 ticket=routing.ticket, adds=(*change.adds, *routing.adds), further=(*change.further, *routing.events)

@@ -8,6 +8,7 @@ from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
 from triage_cli.domain.changes import Conflict
 from triage_cli.domain.decisions import Classification, QuestionSpec
+from triage_cli.domain.evaluation.error_bounds import StoredBound
 from triage_cli.domain.ids import forgotten, now
 from triage_cli.domain.runs import Run
 from triage_cli.domain.serialization import compact
@@ -157,7 +158,8 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         attempts = self.attempts(ticket_id)
         askings = {a[0]: QuestionSpec(*a) for a in self.database.read(queries.ASKINGS_OF, values)}
         events = tuple(self.events(EventQuery(ticket_id=ticket_id)))
-        return History(ticket, answers, deliveries, attempts, events, askings)
+        bounds = tuple(StoredBound(*row) for row in self.database.read(queries.BOUNDS_OF, values))
+        return History(ticket, answers, deliveries, attempts, events, askings, bounds)
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield events, oldest first; with a limit, the newest of them."""

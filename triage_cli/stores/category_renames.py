@@ -18,6 +18,10 @@ RENAME_IN_TABLES = (
     "update classifications set category = :new where category = :old",
     "update deliveries set category = :new where category = :old",
     "update trials set category = :new where category = :old",
+    "update graded_answers set category = :new where category = :old",
+    "update graded_answers set label = :new where label = :old",
+    # The bound is found again when it is needed: the heir may have one.
+    "delete from error_bounds where category = :old",
 )
 RENAME_DESTINATION = (
     "update deliveries set destination = :new where destination = :old",

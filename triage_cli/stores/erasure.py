@@ -12,8 +12,10 @@ from triage_cli.stores.queries import TYPED
 # Erases what holds words of a ticket, or a hash of them, beside `tickets`. A new table that may hold such belongs here.
 # What was still to be sent is not: without the text there is nothing to send.
 ERASE = (
-    # First, while `classifications` still has the keys: a trial refers to no ticket.
+    # First, while `classifications` still has the keys: trials and graded answers refer to no ticket.
     """delete from trials where answer_key in (select answer_key from classifications
+        where ticket_id in (select value from json_each(:ids)))""",
+    """delete from graded_answers where answer_key in (select answer_key from classifications
         where ticket_id in (select value from json_each(:ids)))""",
     """update batch_items set answer_key = '', state = case when state = 'waiting' then 'returned' else state end
         where ticket_id in (select value from json_each(:ids))""",

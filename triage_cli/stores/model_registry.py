@@ -9,6 +9,7 @@ from typing import Any
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Calibration, Classification, Labelled, ModelVersion
+from triage_cli.domain.evaluation.error_bounds import GradedAnswer, StoredBound
 from triage_cli.domain.mail.parts import left_out, without
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
@@ -39,6 +40,21 @@ VERDICTS = """select ticket_id, subject, description, extra, category from ticke
 OPINIONS = """select c.ticket_id, c.classifier, c.category, c.confidence from classifications c
     join tickets t on t.ticket_id = c.ticket_id where t.verdict = 1 and c.confidence_source <> 'human'
     and c.category is not null and c.error is null order by c.classification_id"""
+KEEP_GRADED = """insert into graded_answers (fingerprint, answer_key, category, confidence, label, at)
+    values (?, ?, ?, ?, ?, ?) on conflict (fingerprint, answer_key) do update set label = excluded.label,
+    category = excluded.category, confidence = excluded.confidence, at = excluded.at"""
+GRADED = "select answer_key, category, confidence, label from graded_answers where fingerprint = ?"
+# The answers to one question about tickets that a person has decided, oldest first.
+JUDGED = """select c.answer_key, c.category, coalesce(c.raw, c.confidence), t.category,
+    c.confidence_source, t.subject, t.description, t.extra
+    from tickets t join classifications c on c.ticket_id = t.ticket_id
+    where t.verdict = 1 and t.category is not null and (t.subject is not null or t.description is not null)
+    and c.fingerprint = ? and c.category is not null and c.confidence is not null and c.error is null
+    order by c.classification_id"""
+_BOUND = ", ".join(StoredBound._fields)
+KEEP_BOUND = f"""insert into error_bounds ({_BOUND}) values ({", ".join("?" * len(StoredBound._fields))})
+    on conflict (classifier, category, max_error)
+    do update set {", ".join(f"{f} = excluded.{f}" for f in StoredBound._fields)}"""
 PAGE = 1000
 
 
@@ -135,6 +151,37 @@ class SqlModelRegistry:
         """Store a calibration, replacing an earlier one with the same fingerprint."""
         with self._database.transaction() as db:
             db.execute(KEEP_CALIBRATION, tuple(calibration))
+            self._store.log(db, [Change(event)])
+
+    # -- labels, and the error bounds that follow from them
+
+    def graded(self, fingerprint: str) -> list[GradedAnswer]:
+        """Return the answers to a question about labelled texts, each text once; a verdict overrules a file's label."""
+        rows = self._database.read(GRADED, (fingerprint,))
+        found = {key: GradedAnswer(*answer) for key, *answer in rows}
+        for key, category, confidence, label, *ticket in self._database.read(JUDGED, (fingerprint,)):
+            source, subject, description, extra = ticket
+            text = text_of(subject, without(description, left_out(extra))) if source == "model" else ""
+            found[key] = GradedAnswer(category, confidence, label, text)
+        return list(found.values())
+
+    def keep_graded(self, answers: Sequence[tuple[Classification, str]]) -> None:
+        """Store answers with the labels of their texts."""
+        with self._database.transaction() as db:
+            for answer, label in answers:
+                key = (answer.fingerprint, answer.answer_key)
+                db.execute(KEEP_GRADED, (*key, answer.category, answer.raw_confidence, label, answer.at))
+
+    def error_bounds(self) -> list[StoredBound]:
+        """Return the bounds that were found last, by classifier and category."""
+        query = f"select {_BOUND} from error_bounds order by classifier, category, max_error"
+        return [StoredBound(*row) for row in self._database.read(query)]
+
+    def keep_error_bounds(self, bounds: Sequence[StoredBound], event: Event) -> None:
+        """Store bounds, replacing those of the same classifier, category and error."""
+        with self._database.transaction() as db:
+            for bound in bounds:
+                db.execute(KEEP_BOUND, tuple(bound))
             self._store.log(db, [Change(event)])
 
     # -- answers paid for by `eval`

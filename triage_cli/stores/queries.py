@@ -152,6 +152,8 @@ ATTEMPTS_OF = """select a.* from attempts a join deliveries d using (delivery_id
     order by a.at, a.number"""
 ASKINGS_OF = """select * from askings where fingerprint in
     (select fingerprint from classifications where ticket_id = ?)"""
+BOUNDS_OF = """select * from error_bounds where fingerprint in
+    (select fingerprint from classifications where ticket_id = ?)"""
 # An identity consists of the external id, a tab and the source.
 NAMED = """select * from tickets where identity between :low and :high
     order by ticket_id desc limit :limit"""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from triage_cli.config import Config
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.ports.adapters import Batcher, Classifier, Destination
+from triage_cli.ports.storage import Store
 from triage_cli.runtime.network import Network
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.delivery.routing_decisions import RoutingTable
@@ -28,8 +29,10 @@ from triage_cli.wiring.diagnostics import (
     evaluating,
     learned_version,
     learning,
+    promised,
     try_classifier,
 )
+from triage_cli.wiring.error_bounds import promised_thresholds
 from triage_cli.wiring.kept_classifiers import KeptClassifiers
 from triage_cli.wiring.sources import check_source, check_source_templates, open_source
 from triage_cli.wiring.stores import (
@@ -70,9 +73,11 @@ __all__ = [
     "parts",
     "path_of",
     "preview",
+    "promised",
     "remote",
     "restorable",
     "restore",
+    "routing_map",
     "send_test",
     "try_classifier",
     "try_destination",
@@ -96,23 +101,30 @@ def parts(
     store = open_store(config, make=make)
     paces: dict[str, RateLimiter] = {}
 
-    @cache
-    def destination(name: str) -> Destination:
-        return open_destination(config, name, guarded=guarded)
-
     def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
-        return open_classifier(known(config, store), store, plan, Caller(actor, run_id, paces), tell)
+        return open_classifier(known(config, store), store, plan, Caller(actor, run_id, paces, warn=warn), tell)
 
     def batcher(name: str, plan: ClassifyPlan, actor: str, run_id: str) -> Batcher:
-        return open_batcher(known(config, store), store, name, plan, Caller(actor, run_id, paces))
+        return open_batcher(known(config, store), store, name, plan, Caller(actor, run_id, paces, warn=warn))
 
-    map_ = RoutingTable(
-        config.routes, config.routing_hash(), destination, offline=cut_off(config), remembering=remembering(config)
-    )
+    map_ = routing_map(config, store, guarded=guarded)
     hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
     check = category_check(config, store, warn) if warn else Unchecked
     kept = KeptClassifiers(config, store, tell)
     return Services(store, config.categories, classifier, map_, config.per_day, hysteresis, batcher, check, kept)
+
+
+def routing_map(config: Config, store: Store, *, guarded: bool = False) -> RoutingTable:
+    """Return the routing map; with `guarded`, webhooks reach no private address unless their destination allows it."""
+
+    @cache
+    def destination(name: str) -> Destination:
+        return open_destination(config, name, guarded=guarded)
+
+    return RoutingTable(
+        config.routes, config.routing_hash(), destination, offline=cut_off(config), remembering=remembering(config),
+        promised=promised_thresholds(config, store),
+    )  # fmt: skip
 
 
 def remote(config: Config, key: str, *, insecure: bool) -> "RemoteTriage":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli.config import ClassifierSpec, Config
 from triage_cli.domain import ids
+from triage_cli.domain.audit import Event
 from triage_cli.domain.decisions import Classification, ClassifyPlan, ModelVersion
 from triage_cli.domain.errors import ConfigError, UsageError
 from triage_cli.ports.adapters import Batcher, Classifier
@@ -15,6 +16,7 @@ from triage_cli.runtime.network import Network
 from triage_cli.wiring.stores import open_shelf
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
+    from triage_cli.classifiers.bounded import Bounded
     from triage_cli.classifiers.calibrated import Calibrated
     from triage_cli.classifiers.embedded.weights import Model
     from triage_cli.classifiers.llm.batch.api import Wire
@@ -25,13 +27,15 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
 class Caller(NamedTuple):
     """Who asks, and in which run. `paces` holds the rate limiter of each provider, shared by all callers.
 
-    With `waits`, the embedded model answers in the caller's own thread.
+    With `waits`, the embedded model answers in the caller's own thread. With `warn`, thresholds that were found for
+    `max_error` are recorded, and it gets messages about what changed.
     """
 
     actor: str
     run_id: str
     paces: "dict[str, RateLimiter]"
     waits: bool = False
+    warn: Callable[[str], None] | None = None
 
 
 def open_classifier(
@@ -48,7 +52,7 @@ def open_classifier(
             hint="leave out --batch",
         )
     if spec.type == "local":
-        return _calibrated(store, spec, _local(config, store, spec, caller, tell), tell)
+        return _judged(config, store, spec, _local(config, store, spec, caller, tell), caller, tell)
     if spec.type == "cascade":
         from triage_cli.classifiers.cascade import Cascade
 
@@ -57,10 +61,12 @@ def open_classifier(
             raise UsageError(f'classifier "{name}" has no step that works offline', hint="leave out --offline")
         paid = paid_steps(config, spec)
         steps = [
-            _calibrated(
+            _judged(
+                config,
                 store,
                 (of := config.classifiers[step]),
                 _asking(config, store, of, plan, caller, has_next=step != paid[-1]),
+                caller,
                 tell,
             )
             if step in paid
@@ -68,13 +74,34 @@ def open_classifier(
             for step in kept
         ]
         return Cascade(name, steps, spec.audit_rate, tell) if len(steps) > 1 else steps[0]
-    return _calibrated(store, spec, _asking(config, store, spec, plan, caller), tell)
+    return _judged(config, store, spec, _asking(config, store, spec, plan, caller), caller, tell)
 
 
-def _calibrated(
-    store: Store, spec: ClassifierSpec, classifier: Classifier, tell: Callable[[str], None] | None
-) -> Classifier:
-    return _calibration(store, spec, classifier, tell) or classifier
+def _judged(
+    config: Config, store: Store, spec: ClassifierSpec, classifier: Classifier, caller: Caller,
+    tell: Callable[[str], None] | None,
+) -> Classifier:  # fmt: skip
+    """Return a classifier with its calibration, and with the thresholds that its `max_error` needs."""
+    calibrated = _calibration(store, spec, classifier, tell) or classifier
+    return _bounded(config, store, spec, calibrated, caller) or calibrated
+
+
+def _bounded(
+    config: Config, store: Store, spec: ClassifierSpec, classifier: Classifier, caller: Caller
+) -> "Bounded | None":
+    if spec.max_error is None:
+        return None
+    from triage_cli.classifiers.bounded import Bounded
+    from triage_cli.wiring import error_bounds
+
+    found = error_bounds.find(config, store, classifier.fingerprint, spec.max_error)
+    if caller.warn is not None:
+
+        def event(data: Mapping[str, object]) -> Event:
+            return Event("bounded", None, caller.run_id, caller.actor, ids.now(), data)
+
+        error_bounds.record(open_shelf(store), spec, classifier.fingerprint, found, event, caller.warn)
+    return Bounded(classifier, error_bounds.thresholds_of(found))
 
 
 def _calibration(
@@ -109,9 +136,11 @@ def open_batcher(config: Config, store: Store, name: str, plan: ClassifyPlan, ca
     steps = paid_steps(config, config.classifiers[plan.classifier or config.classifier])
     asked = open_asked(config, spec, plan, caller)
     calibrated = _calibration(store, spec, asked)
+    bounded = _bounded(config, store, spec, asked, caller)
     return client.Batches(
         asked, wire_of(asked, os.environ), has_next=name in steps[:-1],
         calibrate=calibrated.calibrated if calibrated is not None else None,
+        bound=bounded.bounded if bounded is not None else None,
     )  # fmt: skip
 
 

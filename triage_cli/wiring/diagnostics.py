@@ -9,6 +9,7 @@ from triage_cli.config import Config
 from triage_cli.domain import ids
 from triage_cli.domain.decisions import Calibration, ClassifyPlan
 from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.evaluation.error_bounds import ErrorBound
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Classifier
 from triage_cli.ports.storage import Store
@@ -28,6 +29,7 @@ from triage_cli.wiring.classifiers import (
     paid_steps,
     suited,
 )
+from triage_cli.wiring.error_bounds import find, has_learned
 from triage_cli.wiring.stores import known, open_shelf, open_store
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
@@ -146,13 +148,7 @@ def evaluating(config: Config, actor: str, command_line: str, tell: Callable[[st
         return open_classifier(known(config, store), store, plan, Caller(actor, run_id, {}), tell)
 
     def learned(texts: Sequence[str]) -> list[bool]:
-        version = open_shelf(store).active()
-        if version is None:
-            return [False] * len(texts)
-        from triage_cli.classifiers.embedded import weights as fitted
-
-        model = suited(version, known(config, store))
-        return [False] * len(texts) if model is None else fitted.has_learned(model, texts)
+        return has_learned(config, store, texts)
 
     registry = open_shelf(store)
     return Evaluating(store, registry, config.categories, classifier, learned, config.per_day, actor, command_line)
@@ -183,3 +179,13 @@ def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:
             )
             held = open_shelf(store).calibration(asked.fingerprint)
             yield name, held or newest[name], held is not None
+
+
+def promised(config: Config) -> Iterator[tuple[str, float, dict[str, ErrorBound]]]:
+    """Yield each classifier with a `max_error`, that error, and the bound of each category."""
+    store = open_store(config)
+    named = known(config, store)
+    for name, spec in config.classifiers.items():
+        if spec.max_error is not None:
+            asked = open_classifier(named, store, ClassifyPlan(name), Caller("doctor", ids.new_id(), {}), None)
+            yield name, spec.max_error, find(named, store, asked.fingerprint, spec.max_error)

@@ -33,10 +33,10 @@ class KeptClassifiers:
         self._kept: dict[str, _Kept] = {}
 
     def __call__(self, plan: ClassifyPlan) -> Classifier | None:
-        """Return the classifier of a plan; None if it may ask a provider, or is not in the configuration."""
+        """Return the classifier of a plan; None if it may ask a provider, has a `max_error`, or is not there."""
         name = plan.classifier or self._config.classifier
         spec = self._config.classifiers.get(name)
-        if spec is None or spec.type != "local":
+        if spec is None or spec.type != "local" or spec.max_error is not None:  # any label may change its thresholds
             return None
         with self._lock:
             kept = self._kept.get(name)

@@ -13,7 +13,8 @@ from triage_cli.domain.audit_chain import GENESIS
 from triage_cli.domain.errors import CheckError, ConfigError, UsageError
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection
-from triage_cli.ports.storage import ApiAccessStore, ModelRegistry, Store
+from triage_cli.ports.model_registry import ModelRegistry
+from triage_cli.ports.storage import ApiAccessStore, Store
 from triage_cli.runtime.installation import with_extra
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.places import machine

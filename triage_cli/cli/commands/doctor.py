@@ -11,6 +11,7 @@ from triage_cli.cli.context import CommandContext, command
 from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.config import without_password
 from triage_cli.domain.errors import DeliveryError, TriageError, UsageError
+from triage_cli.domain.evaluation import promises
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.runs import Lease
 
@@ -105,6 +106,10 @@ def _learned(session: CommandContext) -> Iterator[dict[str, Any]]:
                 hint = f"triage eval FILE --classifier {name} --calibrate"
                 why = f"{fitted}; model, prompt or categories changed since, so it is retired"
                 yield _record(f"calibration {name}", why, hint, works=False)
+        for name, max_error, bounds in wiring.promised(session.config):
+            kept = all(bound.threshold is not None for bound in bounds.values())
+            hint = "" if kept else f"triage eval FILE --classifier {name} --calibrate, or give verdicts"
+            yield _record(f"promise {name}", promises.summary(max_error, bounds.values()), hint, works=kept or None)
     except TriageError as error:
         yield _record("learned model", error.message, error.hint, works=False)
 

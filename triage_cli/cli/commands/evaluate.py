@@ -13,6 +13,7 @@ from triage_cli.cli.commands import attack
 from triage_cli.cli.context import CommandContext, command
 from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.domain.errors import CheckError, UsageError
+from triage_cli.domain.evaluation import promises
 from triage_cli.domain.evaluation.calibration import LEAST
 from triage_cli.domain.evaluation.metrics import Scored
 from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
@@ -82,7 +83,8 @@ def evaluate(
     rows = evaluating.rows(labelled_files.read(session, file or "-", label)[:limit])
     found: list[Evaluated] = []
     for plan in plans:
-        own = session.config.classifiers[plan.classifier or ""].min_confidence
+        spec = session.config.classifiers[plan.classifier or ""]
+        own = spec.min_confidence if spec.max_error is None else None
         found.append(evaluating.evaluate(rows, plan, own, fit=calibrate))
         if found[-1].stopped or evaluating.allowance.stopping:
             break
@@ -91,8 +93,19 @@ def evaluate(
     if report is not None:
         _write(report, found, file or "stdin")
         session.say(f"wrote {report}")
+    _tell_promises(session, [plan.classifier or "" for plan in plans])
     codes = {_told(session, each, min_accuracy, calibrate=calibrate) for each in found}
     return next(code for code in PRECEDENCE if code in codes)
+
+
+def _tell_promises(session: CommandContext, names: Sequence[str]) -> None:
+    """Tell of the evaluated classifiers, and of their steps, where they keep their `max_error` now."""
+    specs = session.config.classifiers
+    named = {*names, *(step for name in names for step in specs[name].steps)}
+    if any(specs[name].max_error is not None for name in named):
+        for name, max_error, bounds in wiring.promised(session.config):
+            if name in named:
+                session.say(f"{name}: {promises.summary(max_error, bounds.values())}")
 
 
 def _choose_database(session: CommandContext, names: Sequence[str], *, calibrate: bool) -> None:

@@ -12,7 +12,6 @@ from triage_cli.cli import messages, options
 from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, among
-from triage_cli.domain import routing
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import ItemError, TriageError
 from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
@@ -171,8 +170,10 @@ def _requests(
     session: CommandContext, selection: Selection, plan: RoutePlan, number: Counter[str]
 ) -> Iterator[dict[str, str | None]]:
     """Yield each request that would be made, which is counted, and each ticket that has none, which is told."""
+    map_ = wiring.routing_map(session.config, session.store)
     for ticket in session.look().find(selection):
-        rule = routing.match(session.config.routes, ticket) if ticket.category else None
+        answer = map_.answers(session.store, [ticket]).get(ticket.decision_id or "")
+        rule = map_.match(ticket, answer) if ticket.category else None
         if rule is None:
             why = "no rule matches" if ticket.category else f"no category ({ticket.status})"
             messages.say(f"{ticket.ticket_id}: {why}")

@@ -26,13 +26,12 @@ NEVER = 2.0
 class GradedAnswer(NamedTuple):
     """A classifier's answer about a labelled text, with the confidence before calibration.
 
-    `ticket_id` and `text` are those of the ticket with the verdict; empty if the label is from a file.
+    `text` is given where the embedded model may have learned from it, and is empty else.
     """
 
     category: str
     confidence: float
     label: str
-    ticket_id: str = ""
     text: str = ""
 
 
@@ -67,7 +66,7 @@ class StoredBound(NamedTuple):
     missing: int
     at: str
 
-    def holds_for(self, fingerprint: str, threshold: float) -> bool:
+    def holds_for(self, fingerprint: str, threshold: float | None) -> bool:
         """Return whether an answer with this threshold was judged by this bound."""
         return fingerprint == self.fingerprint and threshold == (NEVER if self.threshold is None else self.threshold)
 

@@ -165,9 +165,10 @@ class Delivering:
         existing = self._store.deliveries([t.ticket_id for t in tickets])
         outcomes: list[Outcome[Routed]] = []
         changes: list[Change] = []
+        answers = self._routing_table.answers(self._store, tickets)
         for before in tickets:
-            deliveries = existing.get(before.ticket_id, ())
-            outcome, change = self._decider.decide(before, deliveries, at, again=again, holder=holder)
+            deliveries, answer = existing.get(before.ticket_id, ()), answers.get(before.decision_id or "")
+            outcome, change = self._decider.decide(before, deliveries, at, again=again, holder=holder, answer=answer)
             outcomes.append(outcome)
             if change is not None:
                 changes.append(change)

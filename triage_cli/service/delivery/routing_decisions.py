@@ -1,25 +1,34 @@
 """The decision where a ticket goes: its deliveries, its status and the event; nothing is saved here."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain import ids, routing
 from triage_cli.domain.changes import Change
+from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed, Rule
 from triage_cli.domain.errors import NoRouteError, NotClassifiedError
+from triage_cli.domain.evaluation.error_bounds import NEVER
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Destination
+from triage_cli.ports.storage import Store
 from triage_cli.service.delivery.dispatcher import DestinationBreakers
 from triage_cli.service.run_context import RunContext
+
+
+def never_promised(_fingerprint: str, _category: str, _max_error: float) -> float:
+    """Return a threshold that no answer reaches."""
+    return NEVER
 
 
 class RoutingTable(NamedTuple):
     """The routing map: its rules, its hash, a function that opens a destination by name, and the circuit breakers.
 
     `offline` are the destinations that need the network while it is switched off: their deliveries wait.
-    `remembering` are the destinations whose requests depend on earlier deliveries of the same ticket.
+    `remembering` are the destinations whose requests depend on earlier deliveries of the same ticket. `promised` maps
+    (fingerprint, category, max_error) to the confidence from which on answers to that question keep the error.
     """
 
     rules: tuple[Rule, ...]
@@ -28,6 +37,21 @@ class RoutingTable(NamedTuple):
     circuits: DestinationBreakers | None = None
     offline: frozenset[str] = frozenset()
     remembering: frozenset[str] = frozenset()
+    promised: Callable[[str, str, float], float] = never_promised
+
+    def match(self, ticket: Ticket, answer: Classification | None) -> Rule | None:
+        """Return the first rule that matches a ticket; `answer` is the one that decided it."""
+
+        def promised(max_error: float) -> float:
+            return NEVER if answer is None else self.promised(answer.fingerprint, ticket.category or "", max_error)
+
+        return routing.match(self.rules, ticket, promised)
+
+    def answers(self, store: Store, tickets: Iterable[Ticket]) -> Mapping[str, Classification]:
+        """Return the answers that decided tickets, by classification id; empty if no rule depends on them."""
+        if all(rule.max_error is None for rule in self.rules):
+            return {}
+        return store.decisions([ticket.decision_id for ticket in tickets if ticket.decision_id])
 
 
 class RoutingDecider:
@@ -58,11 +82,13 @@ class RoutingDecider:
         return routing.earlier(delivery, existing)
 
     def decide(
-        self, before: Ticket, deliveries: tuple[Delivery, ...], at: str, *, again: bool, holder: str | None
-    ) -> tuple[Outcome[Routed], Change | None]:
+        self, before: Ticket, deliveries: tuple[Delivery, ...], at: str, *, again: bool, holder: str | None,
+        answer: Classification | None = None,
+    ) -> tuple[Outcome[Routed], Change | None]:  # fmt: skip
         """Return a ticket's outcome and the change to be saved, None if there is nothing to change.
 
-        `deliveries` are those that it has; `holder` is the run that is to send the new ones.
+        `deliveries` are those that it has; `holder` is the run that is to send the new ones; `answer` is the one that
+        decided the ticket, where a rule depends on it.
         """
         if before.status == "forgotten":
             return Outcome(None, Action.UNCHANGED, Routed(before, deliveries), None, before), None
@@ -74,7 +100,7 @@ class RoutingDecider:
                 else "triage classify it, or give a verdict",
             )
             return Outcome(None, Action(before.status), Routed(before, deliveries), error, before), None
-        rule = routing.match(self._routing_table.rules, before)
+        rule = self._routing_table.match(before, answer)
         if rule is None:
             return self._unroutable(before, deliveries, at)
         owed = routing.owed(

@@ -1,7 +1,7 @@
 """Evaluates classifiers on a labelled file: asks, grades, fits a calibration; paid answers are stored."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -16,7 +16,8 @@ from triage_cli.domain.serialization import compact
 from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.ports.adapters import Classifier
-from triage_cli.ports.storage import ModelRegistry, Store
+from triage_cli.ports.model_registry import ModelRegistry
+from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.learning.attacks import Steering, Tries
 from triage_cli.service.runs import RunRecorder, running
@@ -139,7 +140,7 @@ class Evaluating:
         return found
 
     def evaluate(self, rows: Sequence[Labelled], plan: ClassifyPlan, own: float | None, *, fit: bool) -> Evaluated:
-        """Ask one classifier about all rows and return the figures; with `fit`, store a calibration.
+        """Ask one classifier about all rows and return the figures; with `fit`, store labels and a calibration.
 
         If the budget or a signal ends it, the figures cover what was answered.
         """
@@ -157,6 +158,8 @@ class Evaluating:
                 stopped = error
                 tally.codes.add(error.exit_code)
             seconds = time.monotonic() - start
+            if fit:
+                self._shelf.keep_graded([pair for each in asked for pair in _labelled(each, self._names)])
             fitted = tuple(self._fit(asked, tally)) if fit and stopped is None else ()
             found = self._scored(classifier.name, asked, own, tally.context.budget.spent, seconds)
             return Evaluated(found, fitted, stopped, _mistakes(asked, rows), self._told(asked))
@@ -208,12 +211,9 @@ class Evaluating:
         """Fit and keep a curve for each step that was asked often enough; what a model has learned tells nothing."""
         pairs_by_step: dict[tuple[str, str], list[calibration.Pair]] = {}
         for each in asked:
-            for step in each.steps:
-                if each.learned and _embedded(step):
-                    continue
-                if step.category is not None and step.raw_confidence is not None and not step.error:
-                    key = (step.fingerprint, step.classifier)
-                    pairs_by_step.setdefault(key, []).append((step.raw_confidence, step.category == each.label))
+            for step in _gradable(each):
+                key = (step.fingerprint, step.classifier)
+                pairs_by_step.setdefault(key, []).append((step.raw_confidence or 0.0, step.category == each.label))
         for (fingerprint, name), pairs in pairs_by_step.items():
             if len(pairs) < calibration.LEAST:
                 continue
@@ -233,6 +233,19 @@ def _asked(outcome: Outcome[Answer], labels: Mapping[str, str]) -> _Asked:
     steps = answer.steps if answer else ()
     sure = bool(answer and answer.sure)
     return _Asked(int(ticket.ticket_id), labels[ticket.ticket_id], steps, sure, outcome.error is not None)
+
+
+def _gradable(asked: _Asked) -> Iterator[Classification]:
+    """Yield the answers with a confidence; what the embedded model has learned tells nothing."""
+    for step in asked.steps:
+        answered = step.category is not None and step.raw_confidence is not None and not step.error
+        if answered and not (asked.learned and _embedded(step)):
+            yield step
+
+
+def _labelled(asked: _Asked, names: Collection[str]) -> Iterator[tuple[Classification, str]]:
+    """Yield the answers with their label; one that is no category makes each answer wrong."""
+    yield from ((step, asked.label if asked.label in names else "") for step in _gradable(asked))
 
 
 def _embedded(step: Classification) -> bool:

@@ -10,7 +10,8 @@ from triage_cli.domain.errors import UnavailableError, UsageError
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Category
 from triage_cli.ports.adapters import Trainer
-from triage_cli.ports.storage import ModelRegistry, Store
+from triage_cli.ports.model_registry import ModelRegistry
+from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.learning import suspects
 from triage_cli.service.learning.comparison import Comparison, Figures, InUse, compared, figures

@@ -60,6 +60,19 @@ STEPS: dict[int, tuple[str, ...]] = {
             source text collate "C" primary key, position text collate "C" not null,
             saved_at text collate "C" not null)""",
     ),
+    6: (
+        """create table graded_answers (
+            fingerprint text collate "C" not null, answer_key text collate "C" not null,
+            category text collate "C" not null, confidence double precision not null,
+            label text collate "C" not null, at text collate "C" not null, primary key (fingerprint, answer_key))""",
+        """create table error_bounds (
+            classifier text collate "C" not null, fingerprint text collate "C" not null,
+            category text collate "C" not null, max_error double precision not null, threshold double precision,
+            labelled bigint not null, wrong bigint not null, upper double precision not null,
+            missing bigint not null, at text collate "C" not null, primary key (classifier, category, max_error))""",
+        "create index tickets_by_time on tickets (coalesce(created_at, stored_at))",
+        "create index tickets_with_verdict on tickets (ticket_id) where verdict = 1",
+    ),
 }
 
 

@@ -48,6 +48,11 @@ create index tickets_to_route on tickets (urgency, ticket_id) where status in ('
 
 create index tickets_to_review on tickets (ticket_id) where status = 'needs_review';
 
+-- When a customer wrote, for what compares periods.
+create index tickets_by_time on tickets (coalesce(created_at, stored_at));
+
+create index tickets_with_verdict on tickets (ticket_id) where verdict = 1;
+
 -- What answers `list` and an id's ending among ten million tickets. A new ticket is written to the last two only.
 create index tickets_by_status on tickets (status, ticket_id)
     where status not in ('new', 'needs_review', 'routed');
@@ -180,6 +185,21 @@ create table trials (
     fingerprint text collate "C" not null, at text collate "C" not null, input_tokens bigint not null,
     output_tokens bigint not null, cache_read bigint not null, cache_write bigint not null,
     cost double precision not null
+);
+
+-- graded_answers: what classifiers answered about the labelled texts of eval --calibrate, without the texts.
+-- error_bounds: the thresholds that keep max_error, as they were found last.
+create table graded_answers (
+    fingerprint text collate "C" not null, answer_key text collate "C" not null,
+    category text collate "C" not null, confidence double precision not null,
+    label text collate "C" not null, at text collate "C" not null, primary key (fingerprint, answer_key)
+);
+
+create table error_bounds (
+    classifier text collate "C" not null, fingerprint text collate "C" not null,
+    category text collate "C" not null, max_error double precision not null, threshold double precision,
+    labelled bigint not null, wrong bigint not null, upper double precision not null,
+    missing bigint not null, at text collate "C" not null, primary key (classifier, category, max_error)
 );
 
 -- Keys of the API, and what keeps its callers within bounds.

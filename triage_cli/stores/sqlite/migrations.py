@@ -56,6 +56,18 @@ FIFTH: tuple[str, ...] = (
     "create table source_cursors (source text primary key, position text not null, saved_at text not null)",
 )
 
+SIXTH: tuple[str, ...] = (
+    """create table graded_answers (
+        fingerprint text not null, answer_key text not null, category text not null, confidence real not null,
+        label text not null, at text not null, primary key (fingerprint, answer_key))""",
+    """create table error_bounds (
+        classifier text not null, fingerprint text not null, category text not null, max_error real not null,
+        threshold real, labelled integer not null, wrong integer not null, upper real not null,
+        missing integer not null, at text not null, primary key (classifier, category, max_error))""",
+    "create index tickets_by_time on tickets (coalesce(created_at, stored_at))",
+    "create index tickets_with_verdict on tickets (ticket_id) where verdict = 1",
+)
+
 
 @migrations()
 def second(db: Database) -> None:
@@ -81,6 +93,13 @@ def fourth(db: Database) -> None:
 def fifth(db: Database) -> None:
     """Keep how far sources have been read."""
     for statement in FIFTH:
+        db.execute(statement)
+
+
+@migrations()
+def sixth(db: Database) -> None:
+    """Keep graded answers and error bounds, and find tickets by when they were written."""
+    for statement in SIXTH:
         db.execute(statement)
 
 

@@ -43,6 +43,11 @@ create index tickets_to_route on tickets (urgency, ticket_id) where status in ('
 
 create index tickets_to_review on tickets (ticket_id) where status = 'needs_review';
 
+-- When a customer wrote, for what compares periods.
+create index tickets_by_time on tickets (coalesce(created_at, stored_at));
+
+create index tickets_with_verdict on tickets (ticket_id) where verdict = 1;
+
 -- What a run holds stands here and not in the ticket: to claim one is to write 70 bytes instead of its whole row.
 create table claims (
     ticket_id text primary key, run_id text not null references runs (run_id)
@@ -143,6 +148,19 @@ create table trials (
     confidence real, confidence_source text, classifier text not null, actor text not null,
     fingerprint text not null, at text not null, input_tokens integer not null, output_tokens integer not null,
     cache_read integer not null, cache_write integer not null, cost real not null
+);
+
+-- graded_answers: what classifiers answered about the labelled texts of eval --calibrate, without the texts.
+-- error_bounds: the thresholds that keep max_error, as they were found last.
+create table graded_answers (
+    fingerprint text not null, answer_key text not null, category text not null, confidence real not null,
+    label text not null, at text not null, primary key (fingerprint, answer_key)
+);
+
+create table error_bounds (
+    classifier text not null, fingerprint text not null, category text not null, max_error real not null,
+    threshold real, labelled integer not null, wrong integer not null, upper real not null,
+    missing integer not null, at text not null, primary key (classifier, category, max_error)
 );
 
 -- Keys of the API, and what keeps its callers within bounds.

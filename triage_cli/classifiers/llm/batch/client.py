@@ -72,7 +72,8 @@ class Postponing:
 class Batches:
     """Implements `ports.Batcher` for one classifier. Each method opens and closes the client.
 
-    `calibrate` returns an answer with calibrated confidence, if there is a calibration.
+    `calibrate` returns an answer with calibrated confidence, if there is a calibration; `bound` returns one that is
+    compared with the thresholds of `max_error`.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Batches:
         *,
         has_next: bool = False,
         calibrate: Callable[[Answer], Answer] | None = None,
+        bound: Callable[[Answer], Answer] | None = None,
     ) -> None:
         self.name = asked.name
         self.has_next = has_next
@@ -92,6 +94,7 @@ class Batches:
         self._asked = asked
         self._wire = wire
         self._calibrate = calibrate
+        self._bound = bound
         self._price = half(asked.spec.price)
         self._followed_form = self._ignored_form = 0
         self.breathe: Callable[[], None] = _no_heartbeat
@@ -212,7 +215,7 @@ class Batches:
         answer = (
             self._calibrate(answer) if self._calibrate is not None and batch.fingerprint == self.fingerprint else answer
         )
-        return outcome._replace(value=answer)
+        return outcome._replace(value=self._bound(answer) if self._bound is not None else answer)
 
     def _renamed(self, step: Classification) -> Classification:
         """Replace the name of a category that was renamed meanwhile."""

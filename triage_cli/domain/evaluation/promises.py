@@ -1,0 +1,79 @@
+"""Sentences about thresholds, and about the error that they promise."""
+
+from collections.abc import Iterable, Sequence
+
+from triage_cli.domain.decisions import Classification
+from triage_cli.domain.evaluation.error_bounds import NEVER, RISK, ErrorBound, StoredBound
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage."""
+    return f"{100 * share:.4g}%"
+
+
+def bound_of(answer: Classification, bounds: Iterable[StoredBound]) -> StoredBound | None:
+    """Return the bound by which an answer was judged, if that still is the present one."""
+    of_category = (bound for bound in bounds if bound.category == answer.category)
+    return next((b for b in of_category if b.holds_for(answer.fingerprint, answer.threshold)), None)
+
+
+def threshold_sentence(answer: Classification, threshold: float, bound: StoredBound | None, *, has_next: bool) -> str:
+    """Return what followed from comparing an answer with its threshold, and what that threshold promises."""
+    suggestion = "the next step is asked" if has_next else "it is only a suggestion, and a person decides"
+    if answer.confidence is None:
+        return f"That is not sure, so {suggestion}."
+    if threshold >= NEVER:
+        return f"{_unproven(bound)}, so {suggestion}."
+    promised = f"{threshold:.2f}{_promise(bound) if bound else ''}"
+    if answer.confidence < threshold:
+        return f"That is below its threshold of {promised}, so {suggestion}."
+    then = "; the next step is asked as a control" if has_next else ", so it holds"
+    return f"That is at or above its threshold of {promised}{then}."
+
+
+def _promise(bound: StoredBound) -> str:
+    return (
+        f" (from there on at most {percent(bound.max_error)} of its {bound.category} is wrong, with {1 - RISK:.0%} "
+        f"confidence: {bound.wrong:,} of {bound.labelled:,} labelled tickets were)"
+    )
+
+
+def _unproven(bound: StoredBound | None) -> str:
+    if bound is None:
+        return "Labelled tickets did not prove its max_error then"
+    return (
+        f"Labelled tickets do not prove that at most {percent(bound.max_error)} of its {bound.category} is wrong: "
+        f"at least {bound.missing:,} more are missing, all of them right"
+    )
+
+
+def summary(max_error: float, bounds: Iterable[ErrorBound]) -> str:
+    """Return which categories keep a promised error from which confidence on, and what the others need."""
+    known = list(bounds)
+    sure = [f"{b.category} from {b.threshold:.2f}" for b in known if b.threshold is not None]
+    return (
+        f"at most {percent(max_error)} wrong: sure of {', '.join(sure) or 'nothing'}"
+        f"{f'; more labelled tickets are needed at least for {needs(known)}' if len(sure) < len(known) else ''}"
+    )
+
+
+def needs(bounds: Iterable[ErrorBound | StoredBound]) -> str:
+    """Return how many more labelled tickets each category without a promise needs at least."""
+    return ", ".join(f"{b.category} ({b.missing:,})" for b in bounds if b.threshold is None)
+
+
+def changes(now: Sequence[StoredBound], before: Iterable[StoredBound]) -> Iterable[str]:
+    """Yield the messages about bounds that changed: first the promises that no longer hold."""
+    earlier = {bound.category: bound for bound in before}
+    for bound in now:
+        was = earlier.get(bound.category)
+        if bound.threshold is None and was is not None and was.threshold is not None:
+            why = (
+                "its model, prompt or categories changed"
+                if bound.fingerprint != was.fingerprint
+                else f"{bound.wrong:,} of {bound.labelled:,} labelled tickets are wrong"
+            )
+            promise = f"that at most {percent(bound.max_error)} of its {bound.category} is wrong"
+            yield f"{bound.classifier} no longer keeps the promise {promise}: {why}; nothing of it is sure now"
+    if lacking := needs(now):
+        yield f"{now[0].classifier} needs at least so many more labelled tickets to be sure: {lacking}"

@@ -1,0 +1,81 @@
+"""Finds the thresholds that keep a promised error, from the labels in the store, and records when they change."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+from triage_cli.config import ClassifierSpec, Config
+from triage_cli.domain import ids
+from triage_cli.domain.audit import Event
+from triage_cli.domain.evaluation import promises
+from triage_cli.domain.evaluation.calibration import Curve
+from triage_cli.domain.evaluation.error_bounds import NEVER, ErrorBound, StoredBound, bounds
+from triage_cli.ports.model_registry import ModelRegistry
+from triage_cli.ports.storage import Store
+from triage_cli.wiring.stores import known, open_shelf
+
+
+def find(config: Config, store: Store, fingerprint: str, max_error: float) -> dict[str, ErrorBound]:
+    """Return the bound of each category for a question, from the answers to it about labelled texts.
+
+    Texts from which the embedded model has learned do not count.
+    """
+    registry = open_shelf(store)
+    answers = registry.graded(fingerprint)
+    learned = has_learned(config, store, [answer.text for answer in answers])
+    calibration = registry.calibration(fingerprint)
+    if calibration is not None:
+        curve = Curve(tuple((x, y) for x, y in json.loads(calibration.curve)), calibration.method)
+        answers = [answer._replace(confidence=round(curve(answer.confidence), 4)) for answer in answers]
+    fresh = (answer for answer, seen in zip(answers, learned, strict=True) if not seen)
+    return bounds(fresh, [category.name for category in config.categories], max_error)
+
+
+def has_learned(config: Config, store: Store, texts: Sequence[str]) -> list[bool]:
+    """Return for each text whether the embedded model in use was trained on it; an empty text never was."""
+    version = open_shelf(store).active() if any(texts) else None
+    if version is None:
+        return [False] * len(texts)
+    from triage_cli.classifiers.embedded import weights as fitted
+
+    model = fitted.suited(fitted.Model.from_bytes(version.weights), known(config, store).categories)
+    if model is None:
+        return [False] * len(texts)
+    return [seen and bool(text) for text, seen in zip(texts, fitted.has_learned(model, texts), strict=True)]
+
+
+def thresholds_of(found: Mapping[str, ErrorBound]) -> dict[str, float]:
+    """Return the thresholds of the categories that have one."""
+    return {name: bound.threshold for name, bound in found.items() if bound.threshold is not None}
+
+
+def promised_thresholds(config: Config, store: Store) -> Callable[[str, str, float], float]:
+    """Return a function from (fingerprint, category, max_error) to the confidence that a routing rule asks for."""
+
+    @cache
+    def found(fingerprint: str, max_error: float) -> Mapping[str, float]:
+        return thresholds_of(find(config, store, fingerprint, max_error))
+
+    return lambda fingerprint, category, max_error: found(fingerprint, max_error).get(category, NEVER)
+
+
+def record(
+    registry: ModelRegistry,
+    spec: ClassifierSpec,
+    fingerprint: str,
+    found: Mapping[str, ErrorBound],
+    event: Callable[[Mapping[str, object]], Event],
+    warn: Callable[[str], None],
+) -> None:
+    """Store the bounds of a classifier that have changed, with an event; tell what is withdrawn and what is missing."""
+    before = [b for b in registry.error_bounds() if (b.classifier, b.max_error) == (spec.name, spec.max_error)]
+    earlier, at = {bound.category: bound for bound in before}, ids.now()
+    present = [StoredBound(spec.name, fingerprint, *bound, at) for bound in found.values()]
+    changed = [now for now in present if (was := earlier.get(now.category)) is None or was._replace(at=at) != now]
+    if not changed:
+        return
+    thresholds = {bound.category: bound.threshold for bound in changed}
+    data = {"classifier": spec.name, "max_error": spec.max_error, "thresholds": thresholds}
+    registry.keep_error_bounds(changed, event(data))
+    for message in promises.changes(changed, before):
+        warn(message)
