@@ -79,7 +79,8 @@ def _source(name: str, place: ConfigNode) -> SourceSpec:
     following, cursor = values.get("next"), values.get("cursor")
     if following and following.most and not (cursor and cursor.field):
         keys["next"].wrong("most needs cursor.field, from which the walk begins again")
-    return SourceSpec(name, **{"type": "", **values})
+    known = {key: value for key, value in values.items() if key in SourceSpec._fields}  # of a type that is not there
+    return SourceSpec(name, **{"type": "", **known})
 
 
 def _imap(name: str, values: dict[str, Any]) -> SourceSpec:
