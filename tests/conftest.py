@@ -1,5 +1,6 @@
 """What the tests share: both kinds of store, a command line in a process, a classifier that says what it is told."""
 
+import fcntl
 import shutil
 import signal
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, serving
+from tests.support.scheduling import WholeModules
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain.deliveries import Rule
 from triage_cli.stores.postgres.store import PostgresStore
@@ -19,6 +21,11 @@ from triage_cli.stores.sqlite.store import SqliteStore
 # Where the tests run in the background these are ignored, and so they would be in each process that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> WholeModules | None:
+    """Share the tests out so that no two workers make the same module's fixtures."""
+    return WholeModules(config, log) if config.getvalue("dist") == "load" else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -62,13 +69,20 @@ def cli(tmp_path: Path) -> Cli:
 
 
 @pytest.fixture(scope="session")
-def fitted_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without tickets that holds the fitted model: fitting takes a second, copying none."""
-    cli = Cli(tmp_path_factory.mktemp("fitted"))
-    assert cli("create", "-q", stdin="description\n").returncode == 0
-    assert cli("classify", "-q").returncode == 0
-    assert cli("db", "backup", "model.db").returncode == 0
-    return cli.folder / "model.db"
+def fitted_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A database without tickets that holds the fitted model, made by one of the workers for all."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "fitted"
+    folder.mkdir(exist_ok=True)
+    made = folder / "model.db"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            cli = Cli(folder)
+            assert cli("create", "-q", stdin="description\n").returncode == 0
+            assert cli("classify", "-q").returncode == 0
+            assert cli("db", "backup", "model.db").returncode == 0
+    return made
 
 
 @pytest.fixture
