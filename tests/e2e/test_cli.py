@@ -317,7 +317,8 @@ def test_an_ending_of_five_names_nothing(filled: Cli) -> None:
     full = records(filled("list").stdout)[0]["ticket_id"]
     done = filled("show", full[-5:])
     assert (done.returncode, done.stdout) == (5, "")
-    assert done.stderr == f'error: no ticket "{full[-5:]}"; triage list shows what is there\n'
+    hint = "triage list shows the ids; the last 6 characters of a ticket_id are enough"
+    assert done.stderr == f'error: no ticket "{full[-5:]}"; {hint}\n'
 
 
 def test_a_name_of_several_tickets_is_exit_2_with_the_list(filled: Cli) -> None:
@@ -559,9 +560,11 @@ def test_an_error_is_json_on_the_last_line_where_json_was_typed(cli: Cli, spelli
     assert (done.returncode, done.stdout) == (5, "")
     assert json.loads(done.stderr.splitlines()[-1]) == {
         "error": {
-            "code": "not_found", "message": 'no ticket "nothing-here"', "hint": "triage list shows what is there",
+            "code": "not_found",
+            "message": 'no ticket "nothing-here"',
+            "hint": "triage list shows the ids; the last 6 characters of a ticket_id are enough",
         }
-    }  # fmt: skip
+    }
     done = cli("list", "--limit", "many", *spelling)
     error = json.loads(done.stderr.splitlines()[-1])["error"]
     assert (done.returncode, error["code"]) == (2, "usage")

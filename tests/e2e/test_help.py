@@ -115,7 +115,7 @@ def test_options_of_every_command_are_told_in_short(cli: Cli) -> None:
         ("audit verify --nonsense", "triage audit verify --help"),
         ("audit prove", "triage audit --help"),
         ("show", "triage show --help"),
-        ("lst", "triage --help"),
+        ("frobnicate", "triage --help"),
         ("--nonsense", "triage --help"),
     ],
 )

@@ -72,6 +72,23 @@ def test_a_mistake_is_one_sentence_and_changes_nothing(three: Cli, args: list[st
     assert tickets(three) == before
 
 
+def test_rejected_verdicts_are_written_with_their_reasons(three: Cli) -> None:
+    csv = "external_id;Category\nA-1;General\nA-9;Billing\nA-3;Sales\n"
+    done = three("verdict", "-", "--rejects", "bad.csv", "-o", "id", stdin=csv)
+    assert done.returncode == 3, done.stderr
+    assert "rejected: line 4 (A-3): no category" in done.stderr
+    header, missing, unknown = (three.folder / "bad.csv").read_text().splitlines()
+    assert header == "external_id,category,triage_error"
+    assert missing.startswith('A-9,Billing,"no ticket ""A-9""')
+    assert unknown.startswith('A-3,Sales,"no category ""Sales""')
+    assert three("verdict", "A-1", "General", "--rejects", "bad.csv").returncode == 2
+    lines = '{"ticket_id": "A-9", "category": "Billing", "seen": true}\n'
+    assert three("verdict", "-", "--rejects", "bad.jsonl", stdin=lines).returncode == 3
+    (record,) = map(json.loads, (three.folder / "bad.jsonl").read_text().splitlines())
+    assert (record["ticket_id"], record["seen"]) == ("A-9", True)
+    assert record["triage_error"].startswith("no ticket")
+
+
 def test_many_from_csv_and_json_lines_each_row_with_its_fate(three: Cli) -> None:
     csv = "external_id;Category;note\nA-1;General;\nA-9;Billing;who\n\nA-3;Sales;\nA-2;billing;charged for it\n"
     done = three("verdict", "-", stdin=csv)

@@ -113,7 +113,7 @@ def test_an_encoding_may_be_named_by_any_of_its_names(written: str, named: str) 
         ({"format": "xlsx"}, "there is no format"),
         ({"mapping": {"sujet": "subject"}}, "did you mean subject?"),
         ({"mapping": {"subject": "Titel"}}, "its columns are id, subject"),
-        ({"mapping": {"subject": "subjekt"}}, "did you mean “subject”?"),
+        ({"mapping": {"subject": "subjekt"}}, 'did you mean "subject"?'),
     ],
 )
 def test_options_that_do_not_fit_are_usage_errors(options: dict[str, Any], says: str) -> None:

@@ -86,6 +86,7 @@ def main() -> None:
 def run(args: Sequence[str]) -> int:
     """Run one command line; errors are told on stderr."""
     try:
+        args = _asked_for_help(args)
         answer = build(_typed(args))(args=list(args), prog_name="triage", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -98,22 +99,22 @@ def run(args: Sequence[str]) -> int:
         raise
     except Exception as error:  # noqa: BLE001 - the last door: a traceback is for -v only
         verbose = "--verbose" in args or any(map(VERBOSE.fullmatch, args))
-        shown = _told(error)
+        shown = _told(error, args)
         messages.error(shown, args, trace=error if verbose and not isinstance(error, typer.TyperException) else None)
         return shown.exit_code
     return answer if isinstance(answer, int) else ExitCode.OK
 
 
-def _told(error: Exception) -> TriageError:
+def _told(error: Exception, args: Sequence[str]) -> TriageError:
     """Return what a user is told of an error."""
     if isinstance(error, AmbiguousError):  # of an external id that two sources have there is no more to give
         return AmbiguousError(error.message, hint="name it by its ticket_id, of which the last 8 characters do")
     if isinstance(error, TriageError):
         return exhausted.of(error) or error
     if isinstance(error, typer.TyperException):
-        message = error.format_message().replace(": Value error, ", ": ").rstrip(".")
-        typed = getattr(getattr(error, "ctx", None), "command_path", "triage")
-        return UsageError(message, hint=f"{typed} --help tells more")
+        from triage_cli.cli import usage_errors
+
+        return usage_errors.translated(error, f"triage {_typed(args) or ''}".rstrip())
     system = _told_of_system(error) if isinstance(error, OSError) else None
     return (
         system
@@ -145,13 +146,20 @@ def build(name: str | None = None) -> typer.Typer:
         pretty_exceptions_enable=False,
         no_args_is_help=False,
         add_completion=name is None,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "color": True},
     )
     app.callback(invoke_without_command=True)(_root)
     for module in dict.fromkeys(MODULES.values() if name is None else [MODULES[name]]):
         importlib.import_module(f"triage_cli.cli.commands.{module}").register(app)
     help_text.dress(app)
     return app
+
+
+def _asked_for_help(args: Sequence[str]) -> Sequence[str]:
+    """Return what was typed; `help COMMAND` and `version` are what other programs call `--help` and `--version`."""
+    if args[:1] == ["help"]:
+        return [*args[1:], "--help"]
+    return ["--version"] if list(args) == ["version"] else args
 
 
 def _typed(args: Sequence[str]) -> str | None:

@@ -1,11 +1,13 @@
 """How help looks: commands under headings, options in words of the house, those of every command in short."""
 
 import re
+import sys
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from triage_cli.cli import terminal
 from triage_cli.cli.context import GlobalOptions
 
 # A summary has room beside its command on 80 columns.
@@ -68,7 +70,15 @@ def dress(app: typer.Typer) -> None:
             command.cls = Command
 
 
-class Command(TyperCommand):
+class Coloured:
+    """Gives a help page its colours."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the page."""
+        return terminal.help_page(super().get_help(ctx), sys.stdout)  # type: ignore[misc]
+
+
+class Command(Coloured, TyperCommand):
     """A command: its own options are told each, those that every command has in a line."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -116,7 +126,7 @@ def _told(param: Any, ctx: Any) -> tuple[str, str]:
     return name, description
 
 
-class Group(TyperGroup):
+class Group(Coloured, TyperGroup):
     """A command that has commands: each is told by its first sentence, which is not cut."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -127,7 +137,7 @@ class Group(TyperGroup):
             formatter.write_dl(rows)
 
 
-class Overview(TyperGroup):
+class Overview(Coloured, TyperGroup):
     """The program: its commands stand under headings."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

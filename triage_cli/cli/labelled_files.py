@@ -1,6 +1,5 @@
 """Labelled files: which column holds the label, and their rows as texts with a category."""
 
-from collections.abc import Iterator
 from io import BytesIO
 from typing import Annotated
 
@@ -58,11 +57,5 @@ def _opened(data: bytes, name: str, label: str | None) -> Table:
             if "--map verdict" not in error.message:
                 raise
             problem = error
-    hint = "; ".join(_columns(problem))
+    hint = f"name it with --label COLUMN; {problem.hint}" if problem.hint else "name it with --label COLUMN"
     raise UsageError(f"{name} has no column {' or '.join(tried)} for the label", hint=hint) from problem
-
-
-def _columns(problem: UsageError) -> Iterator[str]:
-    yield "name it with --label COLUMN"
-    if problem.hint:
-        yield problem.hint

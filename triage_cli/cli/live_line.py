@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
+from triage_cli.cli.terminal import DUMB
 from triage_cli.runtime.process import at_end
 
 EVERY = 0.1  # seconds between two drawings; work that takes less shows no line
 CLEAR = "\r\x1b[K"
 UNKNOWN_WIDTH = 80
-DUMB = ("dumb", "unknown")  # terminals that cannot clear a line
 
 _lock = threading.RLock()
 _lines: list["Line"] = []

@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TextIO
 
-from triage_cli.cli import live_line
+from triage_cli.cli import live_line, terminal
 from triage_cli.domain import ids
 from triage_cli.domain.errors import ConfigError, TriageError, UsageError
 from triage_cli.domain.hostile_text.invisible import each_hiding
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import it for every error
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 MOMENT = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?Z")
 ONE = {"were": "was"}
+on_terminal = terminal.is_terminal
 
 
 def safe(text: str) -> str:
@@ -59,7 +60,7 @@ def _visible(char: str) -> str:
 
 def say(text: str) -> None:
     """Write one line to stderr; that it cannot be told ends no work."""
-    _put(safe(text) + "\n")
+    _put(terminal.message(safe(text), sys.stderr) + "\n")
 
 
 def _put(line: str) -> None:
@@ -236,11 +237,3 @@ def is_closed(stream: TextIO) -> bool:
 def stdout_closed() -> UsageError:
     """Return the error of a command that has something to print where stdout is closed."""
     return UsageError("stdout is closed, and this command prints there", hint="send it elsewhere: > /dev/null")
-
-
-def on_terminal(stream: TextIO | None) -> bool:
-    """Tell whether a stream is a terminal; a closed one is none, also one the caller closed."""
-    try:
-        return stream is not None and stream.isatty()
-    except ValueError:
-        return False

@@ -11,6 +11,7 @@ from triage_cli.domain.views import STATS_KEYS
 from triage_cli.readers import values
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
+DAYS = {"now": 0, "today": 0, "yesterday": 1}
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -25,10 +26,16 @@ def priority(text: str | None) -> str | None:
 
 
 def moment(text: str | None) -> str | None:
-    """Return a time as the store compares it, from a date, a time or an age such as `7d`."""
+    """Return a time as the store compares it, from a date, a time, a day's name or an age such as `7d`.
+
+    Where no zone is named it is UTC, so that a command means the same on a terminal and at night.
+    """
     if text is None:
         return None
-    if match := AGE.fullmatch(text.strip()):
+    day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if text.strip() in DAYS:
+        found = datetime.now(UTC) if text.strip() == "now" else day - timedelta(days=DAYS[text.strip()])
+    elif match := AGE.fullmatch(text.strip()):
         try:
             found = datetime.now(UTC) - timedelta(**{UNITS[match[2]]: float(match[1])})
         except OverflowError as error:
@@ -37,7 +44,9 @@ def moment(text: str | None) -> str | None:
         try:
             found = datetime.fromisoformat(text.strip())
         except ValueError as error:
-            raise UsageError(f'"{text}" is no time', hint="write 2026-11-24, 2026-11-24T08:00Z or 7d") from error
+            raise UsageError(
+                f'"{text}" is no time', hint="write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d"
+            ) from error
         found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     return timestamp(found)
 
@@ -85,8 +94,9 @@ def stats_keys(text: str | None) -> tuple[str, ...]:
 
 
 def statuses(names: Sequence[str] | None) -> frozenset[str]:
-    """Return the statuses named."""
-    unknown = [name for name in names or () if name not in STATUSES]
+    """Return the statuses named, each by an option of its own or several with commas."""
+    names = [name.strip() for listed in names or () for name in listed.split(",")]
+    unknown = [name for name in names if name not in STATUSES]
     if unknown:
         raise UsageError(f'no status "{unknown[0]}"', hint=f"a ticket is one of {', '.join(STATUSES)}")
-    return frozenset(names or ())
+    return frozenset(names)

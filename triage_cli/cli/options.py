@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -254,7 +255,8 @@ def tell_unknown(session: CommandContext, what: str, given: str | None, known: I
     """Tell of a word typed that nothing can have, most likely by mistake."""
     names = dict.fromkeys(known)
     if given is not None and given not in names:
-        session.say(f'note: there is no {what} "{given}"; known are {", ".join(names) or "none"}')
+        near = "".join(f'did you mean "{name}"? ' for name in get_close_matches(given, names, 1))
+        session.say(f'note: there is no {what} "{given}"; {near}known are {", ".join(names) or "none"}')
 
 
 def tell_waiting(session: CommandContext) -> None:

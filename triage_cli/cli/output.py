@@ -46,7 +46,7 @@ FLUSH_SECONDS = 0.1
 def help_if_bare(ctx: typer.Context) -> None:
     """Print the help of a group of commands where none of them is named."""
     if ctx.invoked_subcommand is None:
-        Printer("table").write(ctx.get_help() + "\n")
+        typer.echo(ctx.get_help(), color=True)
 
 
 class Printer:

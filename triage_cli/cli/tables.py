@@ -13,6 +13,7 @@ from rich.text import Text
 from triage_cli.cli import event_lines, messages
 from triage_cli.cli.messages import on_terminal, plural, safe
 from triage_cli.cli.table_layout import AutoWidthTable
+from triage_cli.cli.terminal import has_colour
 from triage_cli.domain.serialization import compact
 
 Record = Mapping[str, Any]
@@ -41,9 +42,11 @@ BLOCKS = " ▏▎▍▌▋▊▉█"
 
 def rendered(what: object) -> Iterator[str]:
     """Return a renderable as lines of text, coloured on a terminal only."""
-    terminal = on_terminal(sys.stdout)
-    width = shutil.get_terminal_size((120, 24)).columns if terminal else 160
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=width, no_color=None if terminal else True)
+    watched, coloured = on_terminal(sys.stdout), has_colour(sys.stdout)
+    width = shutil.get_terminal_size((120, 24)).columns if watched else 160
+    console = Console(
+        file=io.StringIO(), force_terminal=watched or coloured, width=width, no_color=None if coloured else True
+    )
     with console.capture() as capture:
         console.print(what)
     yield "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())

@@ -162,7 +162,7 @@ def repeated(item: Identified) -> RowError:
     """Return the error for an external id that occurs twice in an input, with different texts."""
     return RowError(
         f'line {item.draft.line}: the id "{item.draft.external_id}" stands in this input before, with another text',
-        hint="if the column holds no ids, say --map external_id=",
+        hint="if this column holds no ids, write --map external_id= with nothing behind it",
     )
 
 

@@ -150,7 +150,7 @@ def _mapped(field: str, name: str, headers: Sequence[str]) -> int | None:
     if field not in FIELDS:
         near = difflib.get_close_matches(field, FIELDS, 1, 0.5)
         raise UsageError(
-            f"--map: there is no field “{field}”",
+            f'--map: there is no field "{field}"',
             hint=f"did you mean {near[0]}?" if near else f"the fields are {', '.join(FIELDS)}",
         )
     if not name.strip():
@@ -158,12 +158,12 @@ def _mapped(field: str, name: str, headers: Sequence[str]) -> int | None:
     for form in (str, str.strip, compact):
         if form(name) in (options := [form(header) for header in headers]):
             return options.index(form(name))
-    near = difflib.get_close_matches(name.casefold(), [h.casefold() for h in headers], 1, 0.5)
+    near = difflib.get_close_matches(name.casefold(), [h.casefold() for h in headers], 1, 0.6)
     listed = ", ".join(h.strip() or "(no name)" for h in headers)
     same = [h for h in headers if near and h.casefold() == near[0]]
     raise UsageError(
-        f"--map {field}: the input has no column “{name}”",
-        hint=f"did you mean “{same[0].strip()}”?" if same else f"its columns are {listed}",
+        f'--map {field}: the input has no column "{name}"',
+        hint=f'did you mean "{same[0].strip()}"?' if same else f"its columns are {listed}",
     )
 
 

@@ -111,14 +111,14 @@ def decoder_for(head: bytes, encoding: str | None) -> Decoder:
 
 
 def _no_encoding(name: str) -> UsageError:
-    return UsageError(f"there is no encoding “{name}”", hint="try utf-8, utf-16, cp1252 or mac-roman")
+    return UsageError(f'there is no encoding "{name}"', hint="try utf-8, utf-16, cp1252 or mac-roman")
 
 
 def format_of(text: str, name: str, given: str | None) -> str:
     """Return `csv`, `tsv`, `json` or `jsonl`: as given, else by the beginning of the text, else by the file name."""
     if given is not None:
         if given.lower() not in FORMATS:
-            raise UsageError(f"there is no format “{given}”", hint=f"one of {', '.join((*FORMATS, *MAILS))}")
+            raise UsageError(f'there is no format "{given}"', hint=f"one of {', '.join((*FORMATS, *MAILS))}")
         return given.lower()
     ending = name.rpartition(".")[2].lower()
     if re.match(r'\s*(?:\{\s*["}]|\[\s*[\[{\]"\d])', text):
@@ -134,7 +134,7 @@ def delimiter_of(given: str | None) -> str | None:
         return None
     found = _NAMED.get(given.lower(), given)
     if len(found) != 1 or found in '"\r\n\0':
-        raise UsageError(f"“{given}” cannot delimit cells", hint="give one character, such as ';', or tab")
+        raise UsageError(f'"{given}" cannot delimit cells', hint="give one character, such as ';', or tab")
     return found
 
 

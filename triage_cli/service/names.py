@@ -13,7 +13,9 @@ def named(store: Store, name: str) -> Ticket:
     found = store.named(name, SHOWN_MATCHES + 1)
     if not found:
         shown = name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"
-        raise NotFoundError(f'no ticket "{shown}"', hint="triage list shows what is there")
+        raise NotFoundError(
+            f'no ticket "{shown}"', hint="triage list shows the ids; the last 6 characters of a ticket_id are enough"
+        )
     if len(found) > 1:
         listed = ", ".join(f"{t.ticket_id} ({t.external_id or t.source})" for t in found[:SHOWN_MATCHES])
         raise AmbiguousError(f'"{name}" names {len(found)} tickets: {listed}', hint="give more of the id")

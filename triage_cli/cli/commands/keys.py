@@ -57,7 +57,10 @@ def list_keys(session: CommandContext, output: Output = None, columns: Columns =
     triage keys list
     """
     session.look()
-    Printer(output, columns).many(_ring(session).list(), _record, COLUMNS, _table(*COLUMNS), "name")
+    keys = list(_ring(session).list())
+    if not keys and session.guides and session.has_database:
+        session.say("no keys yet: triage keys create NAME --role reader makes one")
+    Printer(output, columns).many(keys, _record, COLUMNS, _table(*COLUMNS), "name")
 
 
 @command

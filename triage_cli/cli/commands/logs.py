@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
+from difflib import get_close_matches
 from functools import partial
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.domain.audit import EventQuery, LoggedEvent
+from triage_cli.domain.errors import UsageError
 from triage_cli.domain.serialization import EVENT_KEYS, event_record
 from triage_cli.domain.tickets import Selection
 
@@ -57,7 +59,10 @@ def logs(
     triage logs --action classified --since 1d -o csv
     """
     printer = Printer(output, columns, excel=excel)
-    options.tell_unknown(session, "action", action, ACTIONS)
+    if action is not None and action not in ACTIONS:
+        near = get_close_matches(action, ACTIONS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"the actions are {', '.join(ACTIONS)}"
+        raise UsageError(f'no action "{action}"', hint=hint)
     if limit is None and messages.on_terminal(sys.stdout):
         limit = ON_TERMINAL
     ticket_id = session.look().resolve(name) if name is not None else None

@@ -18,6 +18,7 @@ from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import FLIP_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
+from triage_cli.service.classification.flip_rules import Bound
 
 # What is asked about again where nothing is named.
 DECIDED = ("classified", "routing", "routed", "unroutable", "undeliverable")
@@ -88,6 +89,7 @@ def reclassify(
     if reroute and not apply:
         raise UsageError("--reroute sends on what was flipped, and without --apply nothing is", hint="add --apply")
     asked = options.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline, batch=batch)
+    Bound.read(max_flips)  # what cannot be read is told before any work
     plan = ReclassifyPlan(asked, apply, max_flips, reroute)
     printer = Printer(output, columns, excel=excel, quiet=session.quiet)
     named, missing = options.ids(session, ids)

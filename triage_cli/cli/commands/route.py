@@ -59,6 +59,9 @@ def route(
         session.only_here("route --dry-run")
         as_text = output in (None, "table") and not (excel or columns)
         return _preview(session, selection, RoutePlan(retry_dead, again), printer, as_text=as_text)
+    if again and ids is None:
+        example = "triage list --status routed -o id | triage route - --again"
+        session.say(f"note: --again sends the tickets that are named, and none is: {example}")
     counts: Counter[str] = Counter()
     places: Counter[str] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}

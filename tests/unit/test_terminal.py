@@ -1,0 +1,64 @@
+"""Colour and wrapping: who gets them, and that nothing else changes."""
+
+import io
+
+import pytest
+
+from triage_cli.cli import terminal
+
+
+class Stream(io.StringIO):
+    """A stream that says of itself whether it is a terminal."""
+
+    def __init__(self, *, watched: bool) -> None:
+        super().__init__()
+        self.watched = watched
+
+    def isatty(self) -> bool:
+        return self.watched
+
+
+@pytest.mark.parametrize(
+    ("watched", "env", "coloured"),
+    [
+        (True, {}, True),
+        (False, {}, False),
+        (True, {"NO_COLOR": "1"}, False),
+        (False, {"FORCE_COLOR": "1"}, True),
+        (True, {"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+        (True, {"TERM": "dumb"}, False),
+    ],
+)
+def test_colour_is_for_terminals_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, watched: bool, env: dict[str, str], coloured: bool
+) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    stream = Stream(watched=watched)
+    assert terminal.has_colour(stream) is coloured
+    shown = "\x1b[1;31merror:\x1b[0m no such" if coloured else "error: no such"
+    assert terminal.message("error: no such", stream) == shown
+    page = "Usage: triage x\n\n  Does a,\n  and b.\n\n  triage x -q    quietly\n\nOptions:\n  --limit N  Most.\n"
+    styled = terminal.help_page(page, stream)
+    assert (styled != page) is coloured
+    if coloured:
+        assert "\x1b[32mtriage x -q\x1b[0m    quietly" in styled
+        assert "\x1b[1mOptions:\x1b[0m" in styled
+        assert "\x1b[36m--limit N\x1b[0m  Most." in styled
+        assert "\n  Does a,\n  and b.\n" in styled
+
+
+def test_a_message_is_wrapped_at_words_and_indented(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(terminal, "_width", lambda _: 40)
+    line = "note: there is no database yet at /a/path/that/is/longer/than/the/whole/window/is/wide; triage create"
+    shown = terminal.message(line, Stream(watched=True))
+    assert shown.splitlines() == [
+        "note: there is no database yet at",
+        "  /a/path/that/is/longer/than/the/whole/window/is/wide;",
+        "  triage create",
+    ]
+    assert terminal.message(line, Stream(watched=False)) == line

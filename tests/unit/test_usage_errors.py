@@ -1,0 +1,40 @@
+"""Mistakes in typing: one sentence each, in this program's words."""
+
+import pytest
+
+from triage_cli.cli import app
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("lst", 'no command "lst"; did you mean "triage list"?'),
+        ("edit", 'no command "edit"; triage create FILE updates tickets, triage verdict ID CATEGORY corrects one'),
+        ("frobnicate", 'no command "frobnicate"; triage --help tells more'),
+        ("list --json", "no option --json; it is -o json here"),
+        ("list -n 5", "no option -n; it is --limit here"),
+        ("list --custom x", "no option --custom; did you mean --customer-id?"),
+        ("list --limit x", "--limit takes a whole number; triage list --help tells more"),
+        ("list --limit -1", "--limit takes 0 or more; triage list --help tells more"),
+        ("list --min-confidence 2", "--min-confidence takes 1 or less; triage list --help tells more"),
+        ("list -o xml", "--output takes one of table, json, jsonl, csv, tsv, id; triage list --help tells more"),
+        ("why", "ID is missing; triage why --help tells more"),
+        ("create --subject", "--subject needs a value; triage create --help tells more"),
+        ("verdict A Billing C", '"C" is more than this command takes; triage verdict --help tells more'),
+        ("db foo", 'no command "foo"; triage db --help tells more'),
+        ("logs --action clasified", 'no action "clasified"; did you mean classified?'),
+        ("list --since someday", '"someday" is no time; write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d'),
+    ],
+)
+def test_a_mistake_is_one_sentence(capsys: pytest.CaptureFixture[str], typed: str, told: str) -> None:
+    assert app.run(typed.split()) == 2
+    assert capsys.readouterr() == ("", f"error: {told}\n")
+
+
+def test_help_and_version_may_be_typed_as_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    for typed, same in (("help list", "list --help"), ("help", "--help"), ("version", "--version")):
+        pages = []
+        for words in (typed, same):
+            app.run(words.split())
+            pages.append(capsys.readouterr().out)
+        assert pages[0] == pages[1] != ""

@@ -1,0 +1,68 @@
+"""What a terminal can show: whether there is one, its width, and colour, which `NO_COLOR` and `FORCE_COLOR` decide."""
+
+import os
+import re
+import textwrap
+from typing import TextIO
+
+DUMB = ("dumb", "unknown")  # terminals that know no escape codes
+BOLD, RED, GREEN, YELLOW, CYAN = "1", "1;31", "32", "33", "36"
+INDENT = "  "  # of the lines that go on with a message
+NARROWEST = 40  # columns; what is narrower is left to the terminal
+PREFIXES = {"error": RED, "failed": RED, "rejected": RED, "warning": YELLOW, "note": YELLOW, "next": GREEN}
+PREFIX = re.compile(rf"({'|'.join(PREFIXES)}):")
+# Of a help page: a heading, an example, the option or the command at the beginning of a row.
+HEADING = re.compile(r"^(?=\S)(.+:)$|^(Usage:)", re.MULTILINE)
+EXAMPLE = re.compile(r"^(  )(triage .*?)(?=   |$)", re.MULTILINE)
+TERM = re.compile(r"^(  )([^\s\x1b].*?)(?=  +\S)", re.MULTILINE)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a stream is a terminal; a closed one is none, also one the caller closed."""
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False
+
+
+def has_colour(stream: TextIO | None) -> bool:
+    """Tell whether a stream gets colour: by NO_COLOR never, by FORCE_COLOR always, else on a terminal."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return is_terminal(stream) and os.environ.get("TERM", "").lower() not in DUMB
+
+
+def styled(text: str, style: str) -> str:
+    """Return a text in a style, an SGR code."""
+    return f"\x1b[{style}m{text}\x1b[0m"
+
+
+def message(line: str, stream: TextIO) -> str:
+    """Return a line of stderr as it is shown: wrapped at words, the word that says what it is in colour."""
+    width = _width(stream) if is_terminal(stream) else 0
+    if width >= NARROWEST and len(line) >= width:
+        parts = textwrap.wrap(line, width - 1, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False)
+        line = "\n".join(parts)
+    found = PREFIX.match(line)
+    if found and has_colour(stream):
+        line = styled(found.group(), PREFIXES[found[1]]) + line[found.end() :]
+    return line
+
+
+def help_page(text: str, stream: TextIO) -> str:
+    """Return a help page as it is shown: headings, examples and names in colour."""
+    if not has_colour(stream):
+        return text
+    text = EXAMPLE.sub(lambda found: found[1] + styled(found[2], GREEN), text)
+    text = HEADING.sub(lambda found: styled(found[1] or found[2], BOLD), text)
+    return TERM.sub(lambda found: found[1] + styled(found[2], CYAN), text)
+
+
+def _width(stream: TextIO) -> int:
+    """Return how many columns a terminal has, 0 where it does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,103 @@
+"""What the command line's framework says of a mistake in typing, in this program's words."""
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+
+import typer
+
+from triage_cli.cli.help_text import SUMMARIES
+from triage_cli.domain.errors import UsageError
+
+# What people type who know other programs, and what does it here.
+COMMANDS = {
+    "delete": "triage forget --customer-id C erases a customer's text",
+    "dump": "triage list -o jsonl prints all tickets",
+    "edit": "triage create FILE updates tickets, triage verdict ID CATEGORY corrects one",
+    "export": "triage list -o csv prints all tickets",
+    "find": "triage list --search TEXT finds tickets",
+    "history": "triage logs, or triage show ID for one ticket",
+    "import": "triage create FILE stores tickets",
+    "init": "triage config init writes a configuration",
+    "ls": "triage list",
+    "search": "triage list --search TEXT finds tickets",
+    "send": "triage route sends tickets",
+    "status": "triage alone says what is there, triage stats counts it",
+    "train": "triage learn",
+}
+OPTIONS = {
+    "--csv": "-o csv",
+    "--customer": "--customer-id",
+    "--format": "-o",
+    "--json": "-o json",
+    "--jsonl": "-o jsonl",
+    "--query": "--search",
+    "-l": "--limit",
+    "-n": "--limit",
+}
+ALIKE = 0.7  # how much of a word must be right for another one to be suggested
+NO_COMMAND = re.compile(r"No such command '(.*?)'")
+EXTRA = re.compile(r"Got unexpected extra argument\(s\) \((.*)\)", re.DOTALL)
+NO_VALUE = re.compile(r"Option '(.*)' requires an argument")
+INVALID = re.compile(r"Invalid value for (.*?): (.*)", re.DOTALL)
+MISSING = re.compile(r"Missing (?:argument|option) '(.*?)'")
+# What pydantic says of a value, and what the option takes.
+TAKES = (
+    (re.compile(r"valid integer|no fractional"), "a whole number"),
+    (re.compile(r"valid number"), "a number"),
+    (re.compile(r"greater than or equal to (\S+)"), r"\1 or more"),
+    (re.compile(r"less than or equal to (\S+)"), r"\1 or less"),
+    (re.compile(r"'.*' is not one of (.*)", re.DOTALL), r"one of \1"),
+)
+
+
+def translated(error: typer.TyperException, command: str) -> UsageError:
+    """Return a usage error in one sentence; `command` is the one that was typed, as in `triage list`."""
+    page = f"{getattr(getattr(error, 'ctx', None), 'command_path', command)} --help"
+    message = error.format_message().replace(": Value error, ", ": ").rstrip(".")
+    if found := NO_COMMAND.match(message):
+        return UsageError(f'no command "{found[1]}"', hint=_command_hint(found[1], command))
+    if name := getattr(error, "option_name", None):
+        if NO_VALUE.match(message):
+            return UsageError(f"{name} needs a value", hint=f"{page} tells more")
+        if message.startswith("No such option"):
+            return UsageError(f"no option {name}", hint=_option_hint(name, _known(error), page))
+    if found := EXTRA.match(message):
+        return UsageError(f'"{found[1]}" is more than this command takes', hint=f"{page} tells more")
+    if found := MISSING.match(message):
+        return UsageError(f"{found[1]} is missing", hint=f"{page} tells more")
+    if found := INVALID.match(message):
+        message = _invalid(found[1], found[2])
+    return UsageError(message, hint=f"{page} tells more")
+
+
+def _command_hint(name: str, command: str) -> str:
+    """Return what to type instead of a word that is no command, or no command of a group such as `triage db`."""
+    if command != "triage":
+        return f"{command} --help tells more"
+    near = get_close_matches(name, SUMMARIES, 1, ALIKE)
+    return COMMANDS.get(name) or (f'did you mean "triage {near[0]}"?' if near else "triage --help tells more")
+
+
+def _option_hint(name: str, known: Iterable[str], page: str) -> str:
+    names = list(known)
+    if name in OPTIONS and OPTIONS[name].split()[0] in names:
+        return f"it is {OPTIONS[name]} here"
+    longer = [each for each in names if each.startswith(name)]
+    near = longer[:1] or get_close_matches(name, names, 1, ALIKE)
+    return f"did you mean {near[0]}?" if near else f"{page} tells more"
+
+
+def _known(error: typer.TyperException) -> list[str]:
+    """Return the options of the command that was typed."""
+    command: Mapping[str, object] = vars(getattr(getattr(error, "ctx", None), "command", None) or error)
+    params = command.get("params")
+    return [name for param in params for name in param.opts] if isinstance(params, list) else []
+
+
+def _invalid(name: str, problem: str) -> str:
+    name = name.rpartition("/ ")[2].strip("'")
+    for pattern, takes in TAKES:
+        if found := pattern.search(problem):
+            return f"{name} takes {found.expand(takes)}".replace("'", "")
+    return f"{name}: {problem}"

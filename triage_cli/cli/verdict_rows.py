@@ -1,0 +1,115 @@
+"""Rows of verdicts: read from CSV or JSON Lines, and those that gave none kept with the reason."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from triage_cli.cli import input_files, messages
+from triage_cli.domain.errors import InputError, RowError, TriageError, UsageError
+from triage_cli.domain.serialization import to_json
+from triage_cli.domain.tickets import VerdictDraft
+from triage_cli.readers import csv_rows
+from triage_cli.runtime.private_files import private
+
+CATEGORIES = ("category", "label", "verdict", "triage_category")
+REASON = "triage_error"  # the column that says why a row was rejected, as `triage run` names it
+Record = Mapping[str, Any]
+
+
+class VerdictRow(NamedTuple):
+    """One row: what it says, or why it says nothing. Neither is a row whose category was left empty."""
+
+    line: int
+    record: Record
+    draft: VerdictDraft | None = None
+    error: RowError | None = None
+
+
+def read(stream: BinaryIO, note: str | None) -> Iterator[VerdictRow]:
+    """Read verdicts from CSV with a header or from JSON. `note` is for rows without one of their own."""
+    first, lines = input_files.opened(stream)
+    if not first:
+        return
+    for row, (line, record) in enumerate(
+        _objects(first, lines) if input_files.is_json(first) else _cells(first, lines)
+    ):
+        # The first that is there alone: an export of ours has a `verdict` too, which is no category.
+        column = next((name for name in CATEGORIES if name in record), "")
+        if column and record[column] in (None, ""):
+            yield VerdictRow(line, record)
+            continue
+        name, category = _text(record, input_files.IDS), _text(record, (column,))
+        if name and category:
+            yield VerdictRow(line, record, VerdictDraft(row, name, category, _text(record, ("note",)) or note))
+        else:
+            problem = f"no category for {name}" if name else "no ticket_id"
+            yield VerdictRow(line, record, error=RowError(problem, hint="verdict - --clear takes verdicts back"))
+
+
+def read_names(stream: BinaryIO) -> Iterator[VerdictRow]:
+    """Read the tickets whose verdicts are taken back."""
+    for row, name in enumerate(input_files.names(stream)):
+        yield VerdictRow(row + 1, {"ticket_id": name}, VerdictDraft(row, name, None))
+
+
+def _text(record: Record, keys: Sequence[str]) -> str:
+    found = (record.get(key) for key in keys)
+    return next((str(v).strip() for v in found if isinstance(v, str | int) and not isinstance(v, bool) and v != ""), "")
+
+
+def _objects(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Record]]:
+    for line, record in input_files.values(first, lines):
+        if not isinstance(record, dict):
+            raise InputError(f"line {line} is no JSON object", hint='write {"ticket_id": …, "category": …}')
+        yield line, record
+
+
+def _cells(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Record]]:
+    delimiter = max(",;\t", key=first.count)
+    reader = csv_rows(chain([first], lines), delimiter)
+    columns = [column.strip().lower() for column in next(reader)]
+    if not {*columns} & {*input_files.IDS} or not {*columns} & {*CATEGORIES}:
+        raise InputError(
+            f"no columns ticket_id and category among {', '.join(columns)}", hint="name them so in the first line"
+        )
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            yield reader.line_num, dict(zip_longest(columns, map(str.strip, cells[: len(columns)]), fillvalue=""))
+
+
+class RejectedVerdicts:
+    """Rows that gave no verdict: told with line, ticket and reason, and written as CSV or JSON Lines where asked."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._file: io.TextIOWrapper | None = None
+        self._columns: list[str] = []
+        try:
+            if path is not None:
+                self._file = open(path, "w", encoding="utf-8", newline="", opener=private)  # noqa: SIM115 - see close
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --rejects") from error
+
+    def add(self, row: VerdictRow, error: TriageError) -> None:
+        """Take note of one row."""
+        named = _text(row.record, ("external_id",)) or _text(row.record, input_files.IDS)
+        reason = error.sentence().removeprefix(f"{row.draft.name}: " if row.draft else "")
+        messages.say(f"rejected: line {row.line}{f' ({named})' if named else ''}: {reason}")
+        if self._file is None:
+            return
+        record = {**row.record, REASON: reason}
+        if any(not isinstance(value, str) for value in record.values()):
+            self._file.write(to_json(record) + "\n")
+            return
+        writer = csv.writer(self._file, lineterminator="\n")
+        if not self._columns:
+            self._columns = list(record)
+            writer.writerow(self._columns)
+        writer.writerow([record.get(column, "") for column in self._columns])
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
