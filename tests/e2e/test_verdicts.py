@@ -96,7 +96,7 @@ def test_many_from_csv_and_json_lines_each_row_with_its_fate(three: Cli) -> None
     assert [json.loads(line)["external_id"] for line in done.stdout.splitlines()] == ["A-1", "A-2"]
     assert done.stderr.splitlines()[-1] == "2 verdicts given, 0 unchanged, 2 rejected"
     assert 'no ticket "A-9"' in done.stderr
-    assert "A-3: no category" in done.stderr
+    assert "(A-3): no category" in done.stderr
     lines = '{"external_id": "A-1", "category": "General"}\n{"external_id": "A-1", "category": "Technical"}\n'
     done = three("verdict", "-", stdin=lines)
     assert done.stderr.splitlines()[-1] == "1 verdict given, 1 unchanged, 0 rejected", "of two the later one holds"
@@ -128,10 +128,13 @@ def test_an_input_that_holds_no_verdicts_is_2(three: Cli, stdin: str, said: str)
 @pytest.mark.parametrize(
     ("stdin", "said"),
     [
-        ('{"ticket_id": "A-1"}\n{"id": "A-2", "label": "General"}\n', "rejected: line 1: no category for A-1"),
+        ('{"ticket_id": "A-1"}\n{"id": "A-2", "label": "General"}\n', "rejected: line 1 (A-1): no category for A-1"),
         ("ticket_id,category\n,Billing\nA-2,General\n", "rejected: line 2: no ticket_id"),
         ('{"category": "Billing"}\n{"id": "A-2", "label": "General"}\n', "rejected: line 1: no ticket_id"),
-        ('{"ticket_id": "A-1", "category": false}\n{"id": "A-2", "label": "General"}\n', "line 1: no category for A-1"),
+        (
+            '{"ticket_id": "A-1", "category": false}\n{"id": "A-2", "label": "General"}\n',
+            "line 1 (A-1): no category for A-1",
+        ),
     ],
 )
 def test_a_row_that_says_too_little_is_told_and_stops_no_other(three: Cli, stdin: str, said: str) -> None:

@@ -54,7 +54,7 @@ def on_terminal(
     settings[1] &= ~termios.OPOST  # LF stays LF
     termios.tcsetattr(theirs, termios.TCSANOW, settings)
     source = os.open(stdin, os.O_RDONLY) if stdin else os.dup(theirs)
-    env = {**env, "TERM": "xterm-256color"}
+    env = {"NO_COLOR": "1", **env, "TERM": "xterm-256color"}
     env.pop("COLUMNS", None)
     process = subprocess.Popen(
         [sys.executable, "-m", "triage_cli", *args],

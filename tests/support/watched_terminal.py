@@ -51,7 +51,7 @@ def watched(
     """Run `triage` with these streams on a terminal; once it shows `sees`, `then` is called and ends stdin."""
     ours, theirs = raw_terminal(columns)
     piped, pipe = os.pipe()
-    settings = {k: v for k, v in cli.env.items() if k != "COLUMNS"} | {"TERM": "xterm-256color"} | env
+    settings = {k: v for k, v in cli.env.items() if k != "COLUMNS"} | {"TERM": "xterm-256color", "NO_COLOR": "1"} | env
     codes: list[int] = []
     seen = threading.Event()
 

@@ -22,6 +22,7 @@ from triage_cli.cli import app
         ("create --subject", "--subject needs a value; triage create --help tells more"),
         ("verdict A Billing C", '"C" is more than this command takes; triage verdict --help tells more'),
         ("db foo", 'no command "foo"; triage db --help tells more'),
+        ("runs --kind clasify", 'no kind "clasify"; did you mean classify?'),
         ("logs --action clasified", 'no action "clasified"; did you mean classified?'),
         ("list --since someday", '"someday" is no time; write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d'),
     ],

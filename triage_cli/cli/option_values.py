@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.ids import timestamp
@@ -49,6 +50,14 @@ def moment(text: str | None) -> str | None:
             ) from error
         found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     return timestamp(found)
+
+
+def check_known(what: str, given: str | None, known: Sequence[str]) -> None:
+    """Raise `UsageError` where a word is none of those that there are."""
+    if given is not None and given not in known:
+        near = get_close_matches(given, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
+        raise UsageError(f'no {what} "{given}"', hint=hint)
 
 
 def past(age: str | None) -> str | None:

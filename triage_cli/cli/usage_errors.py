@@ -6,7 +6,6 @@ from difflib import get_close_matches
 
 import typer
 
-from triage_cli.cli.help_text import SUMMARIES
 from triage_cli.domain.errors import UsageError
 
 # What people type who know other programs, and what does it here.
@@ -56,7 +55,7 @@ def translated(error: typer.TyperException, command: str) -> UsageError:
     page = f"{getattr(getattr(error, 'ctx', None), 'command_path', command)} --help"
     message = error.format_message().replace(": Value error, ", ": ").rstrip(".")
     if found := NO_COMMAND.match(message):
-        return UsageError(f'no command "{found[1]}"', hint=_command_hint(found[1], command))
+        return UsageError(f'no command "{found[1]}"', hint=_command_hint(found[1], error, command))
     if name := getattr(error, "option_name", None):
         if NO_VALUE.match(message):
             return UsageError(f"{name} needs a value", hint=f"{page} tells more")
@@ -71,12 +70,13 @@ def translated(error: typer.TyperException, command: str) -> UsageError:
     return UsageError(message, hint=f"{page} tells more")
 
 
-def _command_hint(name: str, command: str) -> str:
+def _command_hint(name: str, error: typer.TyperException, command: str) -> str:
     """Return what to type instead of a word that is no command, or no command of a group such as `triage db`."""
-    if command != "triage":
-        return f"{command} --help tells more"
-    near = get_close_matches(name, SUMMARIES, 1, ALIKE)
-    return COMMANDS.get(name) or (f'did you mean "triage {near[0]}"?' if near else "triage --help tells more")
+    commands = getattr(getattr(getattr(error, "ctx", None), "command", None), "commands", ())
+    near = get_close_matches(name, commands, 1, ALIKE)
+    if command == "triage" and name in COMMANDS:
+        return COMMANDS[name]
+    return f'did you mean "{command} {near[0]}"?' if near else f"{command} --help tells more"
 
 
 def _option_hint(name: str, known: Iterable[str], page: str) -> str:

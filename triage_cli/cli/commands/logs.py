@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Iterator
-from difflib import get_close_matches
 from functools import partial
 from typing import Annotated, Any
 
@@ -13,7 +12,6 @@ from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.domain.audit import EventQuery, LoggedEvent
-from triage_cli.domain.errors import UsageError
 from triage_cli.domain.serialization import EVENT_KEYS, event_record
 from triage_cli.domain.tickets import Selection
 
@@ -59,10 +57,7 @@ def logs(
     triage logs --action classified --since 1d -o csv
     """
     printer = Printer(output, columns, excel=excel)
-    if action is not None and action not in ACTIONS:
-        near = get_close_matches(action, ACTIONS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"the actions are {', '.join(ACTIONS)}"
-        raise UsageError(f'no action "{action}"', hint=hint)
+    option_values.check_known("action", action, ACTIONS)
     if limit is None and messages.on_terminal(sys.stdout):
         limit = ON_TERMINAL
     ticket_id = session.look().resolve(name) if name is not None else None

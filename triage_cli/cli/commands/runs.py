@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from triage_cli.cli import options
+from triage_cli.cli import option_values, options
 from triage_cli.cli.context import CommandContext, command
 from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.domain.errors import NotFoundError
@@ -41,7 +41,7 @@ def runs(
     printer = Printer(output, columns)
     found = (run_record(run) for run in session.look().runs(None if kind else limit))
     if kind:
-        options.tell_unknown(session, "kind", kind, KINDS)
+        option_values.check_known("kind", kind, KINDS)
         found = (record for record in found if record["kind"] == kind)
     if which == "last":
         record = next(found, None)
