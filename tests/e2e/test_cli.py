@@ -605,7 +605,7 @@ def test_an_unknown_command_or_option_suggests(cli: Cli) -> None:
     done = cli("create", "--subjct", "x")
     assert done.returncode == 2
     assert "--subject" in done.stderr
-    assert "did you mean "triage db path"" in cli("db", "pth").stderr
+    assert 'did you mean "triage db path"?' in cli("db", "pth").stderr
 
 
 def test_of_several_failures_the_graver_one_gives_the_code(fitted: Cli) -> None:
