@@ -132,9 +132,6 @@ def test_an_input_that_holds_no_verdicts_is_2(three: Cli, stdin: str, said: str)
         ("ticket_id,category\n,Billing\nA-2,General\n", "rejected: line 2: no ticket_id"),
         ('{"category": "Billing"}\n{"id": "A-2", "label": "General"}\n', "rejected: line 1: no ticket_id"),
         ('{"ticket_id": "A-1", "category": false}\n{"id": "A-2", "label": "General"}\n', "no category for A-1"),
-            '{"ticket_id": "A-1", "category": false}\n{"id": "A-2", "label": "General"}\n',
-            "line 1 (A-1): no category for A-1",
-        ),
     ],
 )
 def test_a_row_that_says_too_little_is_told_and_stops_no_other(three: Cli, stdin: str, said: str) -> None:
