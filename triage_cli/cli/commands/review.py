@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from triage_cli.cli import live_line, messages, options
+from triage_cli.cli import messages, options, terminal
 from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.review import filters
 from triage_cli.cli.review.filters import View
@@ -72,7 +72,7 @@ def review(
 
 def _is_plain() -> bool:
     """Tell whether the terminal cannot draw; Textual draws on stderr."""
-    return os.environ.get("TERM", "").lower() in ("", *live_line.DUMB) or not messages.on_terminal(sys.stderr)
+    return os.environ.get("TERM", "").lower() in ("", *terminal.DUMB) or not messages.on_terminal(sys.stderr)
 
 
 def _plain(session: CommandContext, sitting: ReviewSession, view: View) -> int:
