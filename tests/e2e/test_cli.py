@@ -353,7 +353,7 @@ def test_a_list_of_nothing_says_why_on_a_terminal_alone(cli: Cli) -> None:
     cli("create", "-q", "--subject", "x")
     assert seen("--status", "failed") == "no tickets match"
     assert seen("--status", "failed", "-q") == ""
-    assert seen("--status", "failed", "-o", "json") == "[]\n"
+    assert seen("--status", "failed", "-o", "json") == "[]"
     assert seen("--limit", "0") == ""
 
 
