@@ -42,6 +42,10 @@ lock:
     .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "just lock" --extra server --extra postgres pyproject.toml -o requirements-server.lock
     {{python}} tools/licences.py
 
+# Linters and importers of the API's description, and the clients that generators make of it: takes npm and Java
+clients:
+    {{python}} -m pytest -m long -rs tests/e2e/test_api_generators.py
+
 # Compare whole commands with their peers
 bench:
     {{python}} -m benchmarks.commands

@@ -16,30 +16,6 @@ from tests.support.api_server import Running, serving
 BIN = Path(sys.executable).parent
 HERE = Path(__file__).parents[1]
 CONFIG = "webhooks:\n  desk: {type: standard, secret_env: DESK, fields: {subject: title}}\n"
-SCRIPT = """
-import json, sys
-from generated import AuthenticatedClient
-from generated.api.reads import list_tickets, ticket_logs
-from generated.api.tickets import classify, create, route
-from generated.models import Classified, Created, Problem, Routed, TicketIn
-
-with AuthenticatedClient(base_url=sys.argv[1], token=sys.argv[2]) as client:
-    made = create.sync(client=client, body=TicketIn(subject="Refund?", description="I was charged twice"))
-    assert isinstance(made, Created), made
-    answer = classify.sync(made.ticket_id, client=client)
-    assert isinstance(answer, Classified), answer
-    sent = route.sync(made.ticket_id, client=client)
-    assert isinstance(sent, Routed), sent
-    events = ticket_logs.sync(made.ticket_id, client=client)
-    none = classify.sync("nobody-1", client=client)
-    assert isinstance(none, Problem), none
-    listed = list_tickets.sync(client=client, search="Refund?")
-    print(json.dumps({
-        "status": made.ticket.status, "classification": answer.classification, "state": sent.deliveries[0].state,
-        "actions": [event.action for event in events], "none": none.code, "listed": [t.ticket_id for t in listed],
-        "id": made.ticket_id,
-    }))
-"""
 
 
 @pytest.fixture
@@ -102,28 +78,23 @@ def test_schemathesis_finds_nothing(server: Running) -> None:
 def test_a_generated_client_works(server: Running, tmp_path: Path) -> None:
     """The generator and the client stand in an environment of their own: they pin what we use in another version."""
     uvx: list[str | Path] = [BIN / "uv", "tool", "run", "--python", sys.executable, "--from", "openapi-python-client"]
-    generate: list[str | Path] = [
-        "openapi-python-client",
-        "generate",
-        "--path",
-        HERE.parent / "openapi.json",
-        "--meta",
-        "none",
-    ]
-    generate += ["--config", HERE / "schemathesis" / "client.yaml"]
+    generate: list[str | Path] = ["openapi-python-client", "generate", "--path", HERE.parent / "openapi.json"]
     made = subprocess.run(
-        [*uvx, *generate, "--output-path", tmp_path / "generated", "--fail-on-warning"],
+        [*uvx, *generate, "--meta", "none", "--output-path", tmp_path / "triage_client"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert made.returncode == 0, f"NO CLIENT WAS GENERATED (this takes the package index): {made.stdout}{made.stderr}"
-    (tmp_path / "script.py").write_text(SCRIPT)
+    # It knows no type of tables but bytes, and says so; everything else it generates whole.
+    warnings = re.findall(r"WARNING parsing (.*)\n\n(.*)", made.stdout + made.stderr)
+    assert {where for where, _ in warnings} <= {"POST /tickets/batch within bulk."}
+    assert all(what.startswith("Unsupported content type") for _, what in warnings)
+    program = HERE / "generated_clients" / "openapi_python_client.py"
     done = subprocess.run(
-        [*uvx, "python", "script.py", server.url, server.keys["agent"]],
-        capture_output=True, text=True, check=False, cwd=tmp_path,
+        [*uvx, "python", program, server.url, server.keys["agent"]],
+        capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told == {
-        "status": "new", "classification": "Billing", "state": "accepted", "none": "not_found", "listed": [told["id"]],
-        "actions": ["created", "classified", "routed", "delivered"], "id": told["id"],
+    assert {**json.loads(done.stdout), "ticket": ""} == {
+        "ticket": "", "classification": "Billing", "routed": "routed", "unknown": "not_found", "lines": 3,
+        "actions": ["created", "classified", "routed", "delivered"],
     }  # fmt: skip

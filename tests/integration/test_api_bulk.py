@@ -14,7 +14,7 @@ import pytest
 from tests.support.api_server import Running, serving
 from tests.support.commands import TICKETS, many, until
 from tests.support.world import FakeClassifier, World
-from triage_cli.api import app
+from triage_cli.api import application
 from triage_cli.api import ndjson as answering
 from triage_cli.api.dependencies import Limits
 from triage_cli.client.protocol import PARCEL
@@ -262,7 +262,7 @@ def test_bulk_requests_wait_for_no_thread_that_they_hold_themselves(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As many as the pool has threads are at work: the server answers, one too many is told to come again, all end."""
-    monkeypatch.setattr(app, "THREADS", 2)
+    monkeypatch.setattr(application, "THREADS", 2)
     monkeypatch.setattr(answering, "FULL", 1000)
     monkeypatch.setattr(answering, "BREATH", 0.05)
     go_on = threading.Event()

@@ -1,12 +1,19 @@
-"""`openapi.json` is what the server says of itself; after a wanted change: TRIAGE_GOLDEN=write pytest this file."""
+"""`openapi.json` is what the server says of itself; after a wanted change: TRIAGE_GOLDEN=write pytest this file.
+
+A change that breaks programs of others is written by TRIAGE_GOLDEN=breaking alone, and wants a line in the changelog.
+"""
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
+from openapi_spec_validator import validate
 
+from tests.support.api_changes import breaking_changes
 from tests.support.world import World
 from triage_cli import __version__, wiring
 from triage_cli.api.application import create_app
@@ -24,7 +31,10 @@ def described(world: World) -> dict[str, Any]:
 
 def test_the_committed_description_is_that_of_the_server(described: dict[str, Any]) -> None:
     text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
-    if os.environ.get("TRIAGE_GOLDEN") == "write":
+    wanted = os.environ.get("TRIAGE_GOLDEN")
+    broken = breaking_changes(json.loads(COMMITTED.read_text()), described)
+    assert not broken or wanted == "breaking", "\n".join(["programs of others would break:", *broken])
+    if wanted in ("write", "breaking"):
         COMMITTED.write_text(text)
     assert COMMITTED.read_text() == text
     assert (described["openapi"][:4], described["info"]["version"]) == ("3.1.", __version__)
@@ -51,3 +61,51 @@ def test_every_operation_has_words_an_id_of_its_own_and_says_who_may(described: 
         for name, shape in described["components"]["schemas"].items()
         if name.endswith("In")
     )
+
+
+def test_the_description_is_valid(described: dict[str, Any]) -> None:
+    validate(described)
+
+
+def test_everything_has_a_description_and_an_example_that_fits(described: dict[str, Any]) -> None:
+    """Importers send the examples, null keys and all; readers see the descriptions."""
+    found = []
+    schemas = described["components"]["schemas"]
+    for name, schema in schemas.items():
+        assert schema["description"], name
+        assert all(field.get("description") for field in schema["properties"].values()), name
+        found.append((name, schema, schema.get("example")))
+    for path, operation in operations_of(described):
+        for parameter in operation.get("parameters", ()):
+            assert parameter["description"], (path, parameter["name"])
+            found.append((path, parameter["schema"], parameter["example"]))
+        body = operation.get("requestBody", {}).get("content", {})
+        found += [(path, content["schema"], content["example"]) for content in body.values()]
+        for response in operation["responses"].values():
+            assert "$ref" in response or response["description"] not in ("", "Successful Response"), path
+            found += [(path, one["schema"], one["example"]) for one in response.get("content", {}).values()]
+    for response in described["components"]["responses"].values():
+        found += [("an error", one["schema"], one["example"]) for one in response["content"].values()]
+    for where, schema, example in found:
+        if example is not None:
+            checked = jsonschema_rs.Draft202012Validator(schema | {"components": {"schemas": schemas}})
+            assert checked.is_valid(example), (where, [error.message for error in checked.iter_errors(example)])
+
+
+def test_the_description_tells_roles_headers_and_codes(described: dict[str, Any]) -> None:
+    for path, operation in operations_of(described):
+        if operation["security"]:
+            assert f"the role `{operation['x-required-role']}`" in operation["description"]
+            assert {"X-Request-Id", "RateLimit"} <= operation["responses"][success(operation)]["headers"].keys(), path
+    assert "Retry-After" in described["components"]["responses"]["TOO_MANY_REQUESTS"]["headers"]
+    assert "not_found" in described["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
+
+
+def operations_of(described: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return each operation with its path."""
+    return [(path, operation) for path, there in described["paths"].items() for operation in there.values()]
+
+
+def success(operation: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the status of an operation that went well."""
+    return min(status for status in operation["responses"] if status.startswith("2"))

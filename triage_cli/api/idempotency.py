@@ -23,7 +23,9 @@ RENEW = 10.0
 # How long a repeated request waits for the running one, and how often it checks, in seconds.
 PATIENCE = 2.0
 LOOK = 0.05
+KEY_HEADER = "Idempotency-Key"
 KEY = r"^[!-~]{1,255}$"
+KEY_EXAMPLES = ["{{$guid}}"]  # Postman, which sends the example, fills in a new one for each request
 
 errors = logging.getLogger("triage.errors")
 
@@ -108,7 +110,12 @@ async def _once(
     caller: CallerHere,
     idempotency_key: Annotated[
         str | None,
-        Header(pattern=KEY, description="sent again with the same body, the request is answered as the first time"),
+        Header(
+            alias=KEY_HEADER,
+            pattern=KEY,
+            description="sent again with the same body, the request is answered as the first time",
+            examples=KEY_EXAMPLES,
+        ),
     ] = None,
 ) -> IdempotentRequest:
     path = f"{request.method} {request.url.path}" + (f"?{request.url.query}" if request.url.query else "")

@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from triage_cli.api import problems
 from triage_cli.api.auth import Authenticator
 from triage_cli.api.dependencies import Caller, ServerState
+from triage_cli.api.roles import is_open, required_role
 from triage_cli.domain import ids
 from triage_cli.domain.api_access import ROLES
 from triage_cli.domain.errors import RefusedError, RequestTimeoutError, TooLargeError, TriageError
@@ -25,9 +26,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# All other paths require a key, so that no new route is open by mistake. Webhooks are signed instead.
-OPEN = ("/health", "/ready", "/openapi.json", "/docs")
-SIGNED = "/webhooks/"
 BULK = ("/tickets/batch", "/classify", "/route", "/reclassify", "/verdicts")
 KEPT_ENCODED = re.compile(r"%(2[5Ff])")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -71,12 +69,12 @@ class AccessMiddleware:
     async def _admitted(self, scope: Scope, request_log: "_RequestLog") -> Caller:
         """Return the caller. Raises a `RefusedError` or `BusyError` if the request is not admitted."""
         path, method = scope["path"], scope["method"]
-        if path in OPEN or path.startswith(SIGNED):
+        if is_open(path):
             return Caller("", "", "")
         credential = _credential(Headers(scope=scope))
         caller = await run_in_threadpool(self._keys.admit, credential, request_log.headers)
         request_log.caller = caller
-        needed = "reader" if method in ("GET", "HEAD", "OPTIONS") else "agent"
+        needed = required_role(method, path)
         if ROLES.index(caller.role) < ROLES.index(needed):
             raise RefusedError(f'the key "{caller.name}" is a {caller.role}', hint=f"this takes a key of role {needed}")
         return caller

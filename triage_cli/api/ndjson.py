@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
+from starlette.datastructures import Headers
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -20,6 +21,7 @@ STALLED = 60.0
 FULL = 1 << 20
 # Requests that are answered by lines at the same time, each in threads of its own; others get a 503.
 MOST = 64
+OCTETS = "application/octet-stream"  # what a client may ask for that has no type for lines
 LATER = 2.0  # seconds of `Retry-After` in that 503
 
 
@@ -60,8 +62,10 @@ class Lines(StreamingResponse):
         self._stop = stop
         self._breathe = breathe
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as ASGI has it
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        if Headers(scope=scope).get("accept") == OCTETS:
+            self.headers["content-type"] = OCTETS
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         except BaseException:

@@ -1,5 +1,7 @@
 """The errors of the program. Each class has a code, an exit code, an HTTP status, and tells whether it ends a run."""
 
+from collections.abc import Iterator
+
 from triage_cli.domain.exit_codes import ExitCode
 
 
@@ -275,3 +277,10 @@ class TemporaryError(TriageError):
         self.limited = limited
         self.reached = reached
         self.lost = lost
+
+
+def codes() -> Iterator[str]:
+    """Yield the code of every error, and those that only HTTP has."""
+    yield "method_not_allowed"
+    kinds = (value for value in globals().values() if isinstance(value, type) and issubclass(value, TriageError))
+    yield from sorted({kind.code for kind in kinds})

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from triage_cli.api import problems
 from triage_cli.api.bulk_lock import Held
 from triage_cli.api.dependencies import CallerHere, ServedHere, ServerState, TriageHere, json_only
-from triage_cli.api.idempotency import KEY
+from triage_cli.api.idempotency import KEY, KEY_EXAMPLES, KEY_HEADER
 from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.queries import moment
 from triage_cli.api.schemas import bulk as shapes
@@ -33,22 +33,8 @@ from triage_cli.service.local_triage import LocalTriage
 router = APIRouter(tags=["bulk"])
 errors = logging.getLogger("triage.errors")
 
-# The media types of a table, and the format to read each as.
-TABLES = {
-    "text/csv": "csv",
-    "text/tab-separated-values": "tsv",
-    "application/x-ndjson": "jsonl",
-    "application/jsonl": "jsonl",
-}
 # Bytes of a body that are kept in memory; a larger one is kept on disk.
 IN_MEMORY = 1 << 20
-_TABLE_BODY = {"schema": {"type": "string"}}
-_LINES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "one outcome a line; the last line is `end` or `problem`",
-        "content": {protocol.LINES: {"schema": {"$ref": "#/components/schemas/Line"}}},
-    }
-}
 
 
 class UploadedBody(NamedTuple):
@@ -63,8 +49,8 @@ class UploadedBody(NamedTuple):
     "/tickets/batch",
     status_code=200,
     response_class=Lines,
-    responses=_LINES,
-    openapi_extra={"requestBody": {"required": True, "content": dict.fromkeys(TABLES, _TABLE_BODY)}},
+    responses=shapes.LINES,
+    openapi_extra={"requestBody": {"required": True, "content": shapes.TABLE_BODIES}},
 )
 async def batch(
     request: Request,
@@ -73,13 +59,19 @@ async def batch(
     caller: CallerHere,
     query: Annotated[shapes.BatchQuery, Query()],
     idempotency_key: Annotated[
-        str | None, Header(pattern=KEY, description="while a request is at work, none of the same key is let through")
+        str | None,
+        Header(
+            alias=KEY_HEADER,
+            pattern=KEY,
+            description="while a request is at work, none of the same key is let through",
+            examples=KEY_EXAMPLES,
+        ),
     ] = None,
 ) -> Lines:
     """Store many tickets, and with `do=classify,route` let them flow through.
 
-    The body is a table with a header, or an object a line. Sent again it changes nothing: a ticket is known by its
-    external id, else by its content and its how-manieth occurrence.
+    The body is a table with a header, or an object a line; of `application/octet-stream` it is found out which. Sent
+    again it changes nothing: a ticket is known by its external id, else by its content and its how-manieth occurrence.
     """
     uploaded = await _spooled(request)
     with ExitStack() as undoing:
@@ -102,29 +94,38 @@ async def batch(
     return Lines(served.room, made, triage.stop, held.renew)
 
 
-@router.post("/classify", status_code=200, response_class=Lines, responses=_LINES, dependencies=[Depends(json_only)])
-def classify_many(body: shapes.ClassifyManyIn, served: ServedHere, triage: TriageHere) -> Lines:
+@router.post(
+    "/classify", status_code=200, response_class=Lines, responses=shapes.LINES, dependencies=[Depends(json_only)]
+)
+def classify_many(served: ServedHere, triage: TriageHere, body: shapes.ClassifyManyIn | None = None) -> Lines:
     """Ask a classifier about the selected tickets, or about every one that is new or failed, urgent first."""
+    body = body or shapes.ClassifyManyIn()
     return _lines(served, triage, triage.classify(_selected(triage, body.selection), ClassifyPlan(**dict(body.plan))))
 
 
-@router.post("/route", status_code=200, response_class=Lines, responses=_LINES, dependencies=[Depends(json_only)])
-def route_many(body: shapes.RouteManyIn, served: ServedHere, triage: TriageHere) -> Lines:
+@router.post("/route", status_code=200, response_class=Lines, responses=shapes.LINES, dependencies=[Depends(json_only)])
+def route_many(served: ServedHere, triage: TriageHere, body: shapes.RouteManyIn | None = None) -> Lines:
     """Send the selected tickets where the routing map says, or every classified one and what is due."""
+    body = body or shapes.RouteManyIn()
     return _lines(served, triage, triage.route(_selected(triage, body.selection), RoutePlan(**dict(body.plan))))
 
 
-@router.post("/reclassify", status_code=200, response_class=Lines, responses=_LINES, dependencies=[Depends(json_only)])
-def reclassify_many(body: shapes.ReclassifyManyIn, served: ServedHere, triage: TriageHere) -> Lines:
+@router.post(
+    "/reclassify", status_code=200, response_class=Lines, responses=shapes.LINES, dependencies=[Depends(json_only)]
+)
+def reclassify_many(served: ServedHere, triage: TriageHere, body: shapes.ReclassifyManyIn | None = None) -> Lines:
     """Ask again about tickets that a machine decided: the answers are proposals, or hold, all or none.
 
     A line's `flip` is the category that holds beside the one just answered.
     """
+    body = body or shapes.ReclassifyManyIn()
     asked = dict(body.plan) | {"classify": ClassifyPlan(**dict(body.plan.classify))}
     return _lines(served, triage, triage.reclassify(_selected(triage, body.selection), ReclassifyPlan(**asked)))
 
 
-@router.post("/verdicts", status_code=200, response_class=Lines, responses=_LINES, dependencies=[Depends(json_only)])
+@router.post(
+    "/verdicts", status_code=200, response_class=Lines, responses=shapes.LINES, dependencies=[Depends(json_only)]
+)
 def judge_many(body: shapes.VerdictsIn, served: ServedHere, triage: TriageHere) -> Lines:
     """Set people's categories, or take them back; of two for one ticket the later one holds."""
     drafts = [VerdictDraft(row, v.name, v.category, v.note) for row, v in enumerate(body.verdicts)]
@@ -151,8 +152,8 @@ def _lines(served: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[
 async def _spooled(request: Request) -> UploadedBody:
     """Receive the whole body before anything is answered: a client sends all before it reads."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in (*TABLES, protocol.PARCEL):
-        raise MediaTypeError(f'a body of type "{kind}" is not read here', hint=f"send {' or '.join(TABLES)}")
+    if kind not in (*shapes.TABLES, protocol.PARCEL):
+        raise MediaTypeError(f'a body of type "{kind}" is not read here', hint=f"send {' or '.join(shapes.TABLES)}")
     file = cast("BinaryIO", SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115 - closed by whoever reads it
     digest = hashlib.sha256(f"{request.url.path}?{request.url.query}\n".encode())
     try:
@@ -172,7 +173,7 @@ def _drafts(uploaded: UploadedBody, query: shapes.BatchQuery) -> tuple[InputPart
     """Return the counts of earlier chunks, and the drafts of a body. Raises `InputError` if it is no table."""
     if uploaded.kind == protocol.PARCEL:
         return _drafted(uploaded.file)
-    options = ReadOptions(source=query.source, format=TABLES[uploaded.kind])
+    options = ReadOptions(source=query.source, format=shapes.TABLES[uploaded.kind])
     return WHOLE, open_table(uploaded.file, "the body", options).rows
 
 

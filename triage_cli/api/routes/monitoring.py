@@ -18,6 +18,7 @@ from triage_cli.domain.tickets import STATUSES
 from triage_cli.domain.views import Gauges
 
 router = APIRouter(tags=["operations"])
+TEXT = {"schema": {"type": "string"}, "example": 'triage_tickets{status="new"} 3\n'}
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -37,7 +38,9 @@ async def ready(served: ServedHere, request: Request) -> dict[str, str]:
 
 
 @router.get(
-    "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+    "/metrics",
+    response_class=Response,
+    responses={200: {"description": "Metrics, a line each", "content": {"text/plain": TEXT}}},
 )
 def metrics(served: ServedHere) -> Response:
     """Return the numbers that a monitor watches, in Prometheus's text format."""

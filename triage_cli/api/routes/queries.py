@@ -11,7 +11,7 @@ from starlette.responses import Response
 from triage_cli.api.dependencies import TriageHere
 from triage_cli.api.idempotency import Done, reply
 from triage_cli.api.routes.tickets import TicketName
-from triage_cli.api.schemas import requests, responses
+from triage_cli.api.schemas import reports, requests, responses
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.ids import timestamp
 from triage_cli.domain.serialization import event_record, group_record, history_record, ticket_record
@@ -20,9 +20,7 @@ from triage_cli.domain.views import StatsQuery
 from triage_cli.ports.triage import Triage
 
 router = APIRouter(tags=["reads"])
-PAGED: dict[int | str, dict[str, Any]] = {
-    200: {"headers": {"Link": {"description": "the next page, if there is one", "schema": {"type": "string"}}}}
-}
+PAGED: dict[int | str, dict[str, Any]] = {200: {"headers": {"Link": {"$ref": "#/components/headers/Link"}}}}
 
 
 @router.get(
@@ -100,13 +98,13 @@ def _events(request: Request, triage: Triage, query: requests.EventQueryIn, tick
     return _with_next(answer, request, str(shown[-1].seq) if len(found) > query.limit else None)
 
 
-@router.get("/stats", response_model=responses.Stats)
+@router.get("/stats", response_model=reports.Stats)
 def stats(triage: TriageHere) -> Response:
     """Count tickets by status, category, classifier and day, and deliveries by destination."""
     return reply(Done(200, triage.stats()._asdict()))
 
 
-@router.get("/stats/groups", response_model=list[responses.StatsGroup])
+@router.get("/stats/groups", response_model=list[reports.StatsGroup])
 def stats_groups(query: Annotated[requests.StatsQueryIn, Query()], triage: TriageHere) -> Response:
     """Count tickets in groups, ordered by their keys."""
     asked = StatsQuery(_selection(query), tuple(dict.fromkeys(query.by)))
@@ -119,7 +117,7 @@ def categories(triage: TriageHere) -> Response:
     return reply(Done(200, [category._asdict() for category in triage.categories()]))
 
 
-@router.get("/audit/head", response_model=responses.Head)
+@router.get("/audit/head", response_model=reports.Head)
 def head(triage: TriageHere) -> Response:
     """Return the head of the audit log, to be kept elsewhere."""
     return reply(Done(200, triage.audit_head()._asdict()))

@@ -33,10 +33,9 @@ TicketName = Annotated[
     Path(
         max_length=requests.LONGEST_NAME,
         description="its id, an unambiguous ending of 6 or more characters, or its external id",
+        examples=[requests.NAME],
     ),
 ]
-# The defaults for an empty body.
-AS_USUAL, ONCE = requests.ClassifyIn(), requests.RouteIn()
 # Seconds that an outage of a provider is waited for while the caller waits.
 MAX_WAIT = 20.0
 
@@ -186,9 +185,10 @@ def classify(
     caller: CallerHere,
     triage: TriageHere,
     once: OnceHere,
-    body: requests.ClassifyIn = AS_USUAL,
+    body: requests.ClassifyIn | None = None,
 ) -> Response:
     """Ask a classifier about one ticket, and let the answer hold if it is sure."""
+    body = body or requests.ClassifyIn()
     plan = ClassifyPlan(body.classifier, body.force, max_wait=MAX_WAIT)
 
     def work() -> Done:
@@ -237,12 +237,13 @@ def route(
     caller: CallerHere,
     triage: TriageHere,
     once: OnceHere,
-    body: requests.RouteIn = ONCE,
+    body: requests.RouteIn | None = None,
 ) -> Response:
     """Send one ticket where the routing map says; what a destination does not take now is due later.
 
     400: it has no category yet. 409: no rule matches it.
     """
+    body = body or requests.RouteIn()
     plan = RoutePlan(body.retry_dead, body.again)
 
     def work() -> Done:

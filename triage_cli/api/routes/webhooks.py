@@ -25,7 +25,7 @@ from triage_cli.domain.tickets import Selection
 from triage_cli.readers.json_reader import text_of
 
 router = APIRouter(tags=["webhooks"], dependencies=[Depends(json_or_form)])
-EVENT = {"schema": {"type": "object"}}
+EVENT = {"schema": {"type": "object"}, "example": {"id": 17, "title": "Refund?", "body": "I was charged twice"}}
 BODY = {"requestBody": {"required": True, "content": {JSON: EVENT, FORM: EVENT}}}
 
 
@@ -41,7 +41,9 @@ async def _body(request: Request) -> bytes:
     openapi_extra=BODY,
 )
 def receive(
-    source: Annotated[str, Path(max_length=80)],
+    source: Annotated[
+        str, Path(max_length=80, description="its name under `webhooks` in the config", examples=["desk"])
+    ],
     request: Request,
     served: ServedHere,
     body: Annotated[bytes, Depends(_body)],

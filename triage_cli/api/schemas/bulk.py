@@ -2,17 +2,52 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from triage_cli.api.schemas.requests import In, Moment, Name, Priority, Short
-from triage_cli.api.schemas.responses import Ticket
+from triage_cli.api.ndjson import OCTETS
+from triage_cli.api.schemas.requests import In, Moment, Name, Priority, Short, whole
+from triage_cli.api.schemas.responses import Problem, Ticket
+from triage_cli.client import protocol
 from triage_cli.domain.tickets import Status
 
+# The media types of a table, and the format to read each as; None: as its content looks.
+TABLES = {
+    "text/csv": "csv",
+    "text/tab-separated-values": "tsv",
+    "application/x-ndjson": "jsonl",
+    "application/jsonl": "jsonl",
+    OCTETS: None,
+}
+# As a binary string, so that generated clients send a body as it is, and hand over the lines as they come.
+_BINARY = {"type": "string", "format": "binary"}
+_CSV = "external_id,subject,description\nT-1002,Refund?,I was charged twice\n"
+_JSONL = '{"external_id": "T-1002", "subject": "Refund?", "description": "I was charged twice"}\n'
+_EXAMPLES = {"csv": _CSV, "tsv": _CSV.replace(",", "\t"), "jsonl": _JSONL, None: _CSV}
+TABLE_BODIES = {kind: {"schema": _BINARY, "example": _EXAMPLES[format_]} for kind, format_ in TABLES.items()}
+_LINE_STREAM = {
+    "schema": _BINARY
+    | {
+        "description": "JSON objects, one a line",
+        "contentMediaType": protocol.LINES,
+        "contentSchema": {"$ref": "#/components/schemas/Line"},
+    },
+    "example": '{"row": 0, "did": "rejected", "error": {"code": "not_found", '
+    '"message": "no ticket T-7", "hint": ""}}\n'
+    '{"end": {"rejected": 1}, "cost_usd": 0.0}\n',
+}
+LINES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "one outcome a line; the last line is `end` or `problem`",
+        "content": {protocol.LINES: _LINE_STREAM, OCTETS: _LINE_STREAM},
+    }
+}
 # What one request may name.
 MOST_IDS = 100_000
 MOST_VERDICTS = 1000
 Source = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,63}$")]
-Workers = Annotated[int, Field(ge=1, le=1000)]
+CLASSIFIER = "one of the configuration; else its default"
+Workers = Annotated[int, Field(ge=1, le=1000), BeforeValidator(whole)]
+Count = Annotated[int, Field(ge=0, lt=1 << 53), BeforeValidator(whole)]
 Usd = Annotated[float, Field(ge=0, le=1_000_000)]
 Seconds = Annotated[float, Field(ge=0, le=366 * 86_400)]
 
@@ -22,16 +57,22 @@ class BatchQuery(In):
 
     model_config = ConfigDict(strict=False)  # a query is all text
 
-    do: Literal["", "classify,route"] = Field("", description="else they are only stored")
-    source: Source | None = Field(None, description="whose ids these are; else told by the columns, or `import`")
-    classifier: Name | None = None
-    workers: Workers | None = Field(None, description="calls in flight")
-    max_cost: Usd | None = Field(
-        None, description="USD that this request may spend, in all the times that it is sent under one Idempotency-Key"
+    do: Literal["", "classify,route"] = Field("", description="else they are only stored", examples=["classify,route"])
+    source: Source | None = Field(
+        None, description="whose ids these are; else told by the columns, or `import`", examples=["shop"]
     )
-    spent_before: Usd = Field(0.0, description="USD of `max_cost` that earlier parts of the same input have spent")
-    max_wait: Seconds = Field(120.0, description="how long an outage is waited for")
-    deadline: Seconds | None = Field(None, description="seconds after which nothing new is begun")
+    classifier: Name | None = Field(None, description=CLASSIFIER, examples=["local"])
+    workers: Workers | None = Field(None, description="calls in flight", examples=[8])
+    max_cost: Usd | None = Field(
+        None,
+        description="USD that this request may spend, in all the times that it is sent under one Idempotency-Key",
+        examples=[1.0],
+    )
+    spent_before: Usd = Field(
+        0.0, description="USD of `max_cost` that earlier parts of the same input have spent", examples=[0.0]
+    )
+    max_wait: Seconds = Field(120.0, description="seconds that an outage is waited for", examples=[120.0])
+    deadline: Seconds | None = Field(None, description="seconds after which nothing new is begun", examples=[600.0])
 
 
 class SelectionIn(In):
@@ -40,24 +81,24 @@ class SelectionIn(In):
     ids: Annotated[list[str], Field(max_length=MOST_IDS)] | None = Field(
         None, description="ids, unambiguous endings of 6 or more characters, or external ids"
     )
-    statuses: list[Status] = Field(default_factory=list)
-    category: Short | None = None
-    customer_id: Short | None = None
-    priority: Priority | None = None
-    classifier: Short | None = None
+    statuses: list[Status] = Field(default_factory=list, description="any of these")
+    category: Short | None = Field(None, description="tickets of this category")
+    customer_id: Short | None = Field(None, description="tickets of this customer")
+    priority: Priority | None = Field(None, description="tickets of this priority")
+    classifier: Short | None = Field(None, description="tickets that this classifier answered")
     since: Moment | None = Field(None, description="stored at this time or later")
     search: Short | None = Field(None, description="a text in subject or description")
-    limit: int | None = Field(None, ge=0, lt=1 << 53)
+    limit: Count | None = Field(None, description="no more than so many")
 
 
 class ClassifyPlanIn(In):
     """How to classify."""
 
-    classifier: Name | None = None
+    classifier: Name | None = Field(None, description=CLASSIFIER)
     force: bool = Field(False, description="ask anew, and overrule verdicts")
     workers: Workers | None = Field(None, description="calls in flight")
     max_cost: Usd | None = Field(None, description="USD that this request may spend")
-    max_wait: Seconds = Field(120.0, description="how long an outage is waited for")
+    max_wait: Seconds = Field(120.0, description="seconds that an outage is waited for")
     deadline: Seconds | None = Field(None, description="seconds after which nothing new is begun")
     batch: bool = Field(False, description="leave paid steps to the provider's batches: answers within a day")
 
@@ -73,7 +114,7 @@ class RoutePlanIn(In):
 class ReclassifyPlanIn(In):
     """How to ask again: as a proposal, or so that the answers hold."""
 
-    classify: ClassifyPlanIn = Field(default_factory=ClassifyPlanIn)
+    classify: ClassifyPlanIn = Field(default_factory=ClassifyPlanIn, description="how to ask")
     apply: bool = Field(False, description="let the answers hold, all or none")
     max_flips: Annotated[str, StringConstraints(max_length=20)] | None = Field(
         None, description="with more, nothing changes: a number, or a share such as 2%"
@@ -84,30 +125,22 @@ class ReclassifyPlanIn(In):
 class ClassifyManyIn(In):
     """Which tickets to classify, and how."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{}, {"selection": {"limit": 100}, "plan": {"max_cost": 1.0}}]}
-    )
-
-    selection: SelectionIn = Field(default_factory=SelectionIn)
-    plan: ClassifyPlanIn = Field(default_factory=ClassifyPlanIn)
+    selection: SelectionIn = Field(default_factory=SelectionIn, description="which tickets")
+    plan: ClassifyPlanIn = Field(default_factory=ClassifyPlanIn, description="how")
 
 
 class RouteManyIn(In):
     """Which tickets to route, and how."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{}]})
-
-    selection: SelectionIn = Field(default_factory=SelectionIn)
-    plan: RoutePlanIn = Field(default_factory=RoutePlanIn)
+    selection: SelectionIn = Field(default_factory=SelectionIn, description="which tickets")
+    plan: RoutePlanIn = Field(default_factory=RoutePlanIn, description="how")
 
 
 class ReclassifyManyIn(In):
     """Which tickets to ask again about, and how."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"selection": {"category": "General"}}]})
-
-    selection: SelectionIn = Field(default_factory=SelectionIn)
-    plan: ReclassifyPlanIn = Field(default_factory=ReclassifyPlanIn)
+    selection: SelectionIn = Field(default_factory=SelectionIn, description="which tickets")
+    plan: ReclassifyPlanIn = Field(default_factory=ReclassifyPlanIn, description="how")
 
 
 class NamedVerdict(In):
@@ -115,33 +148,31 @@ class NamedVerdict(In):
 
     name: str = Field(description="its id, an ending of it, or its external id")
     category: str | None = Field(description="one of the configuration, in any case; null takes the verdict back")
-    note: str | None = None
+    note: str | None = Field(None, description="why; the audit log keeps it")
 
 
 class VerdictsIn(In):
     """Verdicts on many tickets."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"verdicts": [{"name": "T-1", "category": "Billing"}]}]})
-
-    verdicts: Annotated[list[NamedVerdict], Field(max_length=MOST_VERDICTS)]
+    verdicts: Annotated[list[NamedVerdict], Field(max_length=MOST_VERDICTS)] = Field(description="one a ticket")
 
 
-class ItemError(In):
+class ItemError(BaseModel):
     """Why one item came to nothing."""
 
-    code: str
-    message: str
-    hint: str
+    code: str = Field(description="as in a problem")
+    message: str = Field(description="what went wrong")
+    hint: str = Field(description="what to do next")
 
 
-class Line(In):
+class Line(BaseModel):
     """A line of an answer: an outcome, or the last line, which is `end` with the counts, or `problem`."""
 
     row: int | None = Field(None, description="the item's place in the input")
     did: str | None = Field(None, description="created, updated, unchanged, rejected, classified, routed, …")
-    ticket: Ticket | None = None
-    flip: dict[str, Any] | None = None
-    error: ItemError | None = None
-    end: dict[str, int] | None = None
-    problem: dict[str, Any] | None = None
-    cost_usd: float | None = None
+    ticket: Ticket | None = Field(None, description="the ticket as it is now")
+    flip: dict[str, Any] | None = Field(None, description="the category that holds, and the one just answered")
+    error: ItemError | None = Field(None, description="why this item came to nothing")
+    end: dict[str, int] | None = Field(None, description="how many items came to what; the last line")
+    problem: Problem | None = Field(None, description="why the work ended early; the last line")
+    cost_usd: float | None = Field(None, description="what this request has spent; on the last line")

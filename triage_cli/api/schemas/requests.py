@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
-from pydantic.config import JsonDict
 
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import SORTS, Status
@@ -22,14 +21,9 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 # RFC 3339, as `format: date-time` means it.
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 Priority = Literal["low", "normal", "high", "urgent"]
-
-
-def _blank(field: str) -> JsonDict:
-    return {field: {"anyOf": [{"type": "null"}, {"type": "string", "not": {"pattern": VISIBLE}}]}}
-
-
-# One of subject and description must say something. As `not`, which generators of clients pass over.
-NEEDS_TEXT: JsonDict = {"not": {"properties": _blank("subject") | _blank("description")}}
+# Of examples: what a collection that is imported sends, so they belong together.
+NAME, TICKET_ID = "T-1001", "01a20e9c-1d27-7000-8f6f-e2de12e6ffde"
+SINCE, UNTIL = "2026-11-01T00:00:00Z", "2099-12-31T00:00:00Z"
 
 
 def _moment(value: object) -> object:
@@ -41,6 +35,11 @@ def _moment(value: object) -> object:
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
+
+
+def whole(value: object) -> object:
+    """Take 1.0 for 1, as JSON Schema does."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _writable(extra: dict[str, Any]) -> dict[str, Any]:
@@ -63,29 +62,15 @@ class In(BaseModel):
 
 
 class TicketIn(In):
-    """A ticket to be stored. One of subject and description is enough.
+    """A ticket to be stored. One of subject and description is enough; at least one must say something.
 
     With an external id it is the ticket of this source and id, which is updated if it is there already. A priority or
     time that cannot be read is kept as it is in `extra`.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra=NEEDS_TEXT
-        | {
-            "examples": [
-                {
-                    "subject": "Refund?",
-                    "description": "I was charged twice in May",
-                    "customer_id": "C-9",
-                    "priority": "high",
-                }
-            ]
-        },
-    )
-
-    subject: Text | None = None
-    description: Text | None = None
-    customer_id: Short | None = None
+    subject: Text | None = Field(None, description="what it is about, in a line")
+    description: Text | None = Field(None, description="its text")
+    customer_id: Short | None = Field(None, description="whose ticket it is")
     priority: Short | None = Field(None, description="low, normal, high, urgent, or a usual other word for one of them")
     created_at: Short | None = Field(None, description="ISO 8601; without a zone it is UTC")
     external_id: Short | None = Field(None, description="its id where it comes from")
@@ -101,14 +86,14 @@ class CreateQuery(In):
 
     model_config = ConfigDict(strict=False)  # a query is all text
 
-    do: Literal["", "classify", "classify,route"] = Field("", description="else it is only stored")
-    classifier: Name | None = Field(None, description="one of the configuration; else its default")
+    do: Literal["", "classify", "classify,route"] = Field(
+        "", description="else it is only stored", examples=["classify"]
+    )
+    classifier: Name | None = Field(None, description="one of the configuration; else its default", examples=["local"])
 
 
 class ClassifyIn(In):
     """How to classify one ticket."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"classifier": "local"}]})
 
     classifier: Name | None = Field(None, description="one of the configuration; else its default")
     force: bool = Field(False, description="ask anew, and overrule a verdict")
@@ -117,8 +102,6 @@ class ClassifyIn(In):
 class RouteIn(In):
     """How to route one ticket."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"again": True}]})
-
     again: bool = Field(False, description="send it again to destinations that have accepted it")
     retry_dead: bool = Field(False, description="try dead letters again")
 
@@ -126,10 +109,14 @@ class RouteIn(In):
 class VerdictIn(In):
     """A person's category for a ticket; null takes it back."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"category": "Billing"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"category": "Billing", "note": "a refund, says the invoice"}]}
+    )
 
     category: Name | None = Field(description="one of the configuration, in any case")
-    note: Annotated[str, StringConstraints(max_length=10_000)] | None = None
+    note: Annotated[str, StringConstraints(max_length=10_000)] | None = Field(
+        None, description="why; the audit log keeps it"
+    )
 
 
 class Asked(BaseModel):
@@ -144,52 +131,68 @@ SORT = f"^(?:(?:{'|'.join(SORTS)})(?::(?:asc|desc))?)?$"
 class Conditions(Asked):
     """Which tickets: all conditions must hold."""
 
-    status: list[Status] = Field(default_factory=list, description="may be repeated")
-    category: list[Short] = Field(default_factory=list, description="may be repeated")
-    suggestion: list[Short] = Field(default_factory=list, description="the guess of what was unsure; may be repeated")
-    customer_id: Short | None = None
-    priority: Priority | None = None
-    classifier: Short | None = None
-    since: Moment | None = Field(None, description="stored at this time or later")
-    until: Moment | None = Field(None, description="stored at this time or earlier")
-    source: list[Short] = Field(default_factory=list, description="may be repeated")
-    destination: list[Short] = Field(default_factory=list, description="one that it has a delivery to; may be repeated")
-    verdict: bool | None = Field(None, description="whether a person's category holds")
-    min_confidence: float | None = Field(None, ge=0, le=1)
-    max_confidence: float | None = Field(None, ge=0, le=1)
-    search: Short | None = Field(None, description="a text in subject or description")
+    status: list[Status] = Field(default_factory=list, description="may be repeated", examples=[["new"]])
+    category: list[Short] = Field(default_factory=list, description="may be repeated", examples=[["Billing"]])
+    suggestion: list[Short] = Field(
+        default_factory=list, description="the guess of what was unsure; may be repeated", examples=[["Billing"]]
+    )
+    customer_id: Short | None = Field(None, description="tickets of this customer", examples=["C-9"])
+    priority: Priority | None = Field(None, description="tickets of this priority", examples=["high"])
+    classifier: Short | None = Field(None, description="tickets that this classifier answered", examples=["local"])
+    since: Moment | None = Field(None, description="stored at this time or later", examples=[SINCE])
+    until: Moment | None = Field(None, description="stored at this time or earlier", examples=[UNTIL])
+    source: list[Short] = Field(default_factory=list, description="may be repeated", examples=[["shop"]])
+    destination: list[Short] = Field(
+        default_factory=list, description="one that it has a delivery to; may be repeated", examples=[["billing"]]
+    )
+    verdict: bool | None = Field(None, description="whether a person's category holds", examples=[False])
+    min_confidence: float | None = Field(None, ge=0, le=1, description="at least so sure", examples=[0.5])
+    max_confidence: float | None = Field(None, ge=0, le=1, description="at most so sure", examples=[1.0])
+    search: Short | None = Field(None, description="a text in subject or description", examples=["refund"])
 
 
 class TicketQuery(Conditions):
     """Which tickets, in which order, and how many of them."""
 
     name: Annotated[str, StringConstraints(max_length=LONGEST_NAME)] | None = Field(
-        None, description="only the one of this name; here it may hold a slash"
+        None, description="only the one of this name; here it may hold a slash", examples=[NAME]
     )
     sort: Annotated[str, StringConstraints(pattern=SORT)] = Field(
-        "", description="a key of the record, downward with `:desc`; equal ones by ticket_id. Else as `order` says"
+        "",
+        description="a key of the record, downward with `:desc`; equal ones by ticket_id. Else as `order` says",
+        examples=["created_at:desc"],
     )
     order: Literal["newest", "review"] = Field(
-        "newest", description="`review`: what waits for a person, the most informative first, on one page"
+        "newest",
+        description="`review`: what waits for a person, the most informative first, on one page",
+        examples=["newest"],
     )
-    limit: int = Field(50, ge=1, le=1000, description="tickets on one page")
-    after: Short = Field("", description="the ticket_id after which a page begins; `Link: rel=next` has it")
+    limit: int = Field(50, ge=1, le=1000, description="tickets on one page", examples=[50])
+    after: Short = Field(
+        "", description="the ticket_id after which a page begins; `Link: rel=next` has it", examples=[TICKET_ID]
+    )
 
 
 class StatsQueryIn(Conditions):
     """Which tickets are counted, and by what they are grouped."""
 
-    by: list[StatsKey] = Field(default_factory=list, description="the keys of a group; may be repeated")
+    by: list[StatsKey] = Field(
+        default_factory=list, description="the keys of a group; may be repeated", examples=[["category"]]
+    )
 
 
 class EventQueryIn(Asked):
     """Which events: all conditions must hold."""
 
-    action: Short | None = None
-    actor: Short | None = None
-    since: Moment | None = None
-    until: Moment | None = None
-    limit: int = Field(100, ge=1, le=1000, description="events on one page")
+    action: Short | None = Field(None, description="what happened", examples=["created"])
+    actor: Short | None = Field(None, description="who did it", examples=["zendesk-bot"])
+    since: Moment | None = Field(None, description="recorded at this time or later", examples=[SINCE])
+    until: Moment | None = Field(None, description="recorded at this time or earlier", examples=[UNTIL])
+    limit: int = Field(100, ge=1, le=1000, description="events on one page", examples=[100])
     after: int | None = Field(
-        None, ge=0, le=1 << 53, description="the seq after which a page begins; without it: the last ones"
+        None,
+        ge=0,
+        le=1 << 53,
+        description="the seq after which a page begins; without it: the last ones",
+        examples=[0],
     )

@@ -1,285 +1,214 @@
-"""What goes out, as the description shows it."""
+"""What goes out, as the description shows it: tickets, decisions, deliveries, events, errors."""
 
+from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.config import JsonDict
+from pydantic import BaseModel, Field
 
 from triage_cli.api.schemas.requests import Priority
+from triage_cli.domain.errors import codes
 from triage_cli.domain.tickets import Status
 
 Kind = Literal["decision", "logprob", "said", "model", "human"]
-EXAMPLE: JsonDict = {
-    "ticket_id": "01a20e9c-1d27-7000-8f6f-e2de12e6ffde",
-    "external_id": None,
-    "source": "api",
-    "subject": "Refund?",
-    "description": "I was charged twice in May",
-    "customer_id": "C-9",
-    "priority": "high",
-    "created_at": "2026-11-24T17:30:41Z",
-    "status": "classified",
-    "category": "Billing",
-    "suggestion": None,
-    "confidence": 0.9898,
-    "confidence_source": "model",
-    "classifier": "local",
-    "reason": "refund, charged; next: Technical 0.01",
-    "verdict": False,
-    "routed_to": None,
-    "cost_usd": 0.0,
-    "error": None,
-    "extra": {},
-}
+TICKET = Field(description="the ticket's id")
+RUN = Field(description="the run that did it; null: a single request")
+CATEGORY = Field(description="the category; null: none")
+CONFIDENCE = Field(description="how sure, from 0 to 1")
+CONFIDENCE_SOURCE = Field(description="what the confidence is: `said` by a language model is the least worth")
+CLASSIFIER = Field(description="the classifier's name in the configuration")
+REASON = Field(description="why, in the classifier's words")
 
 
 class Ticket(BaseModel):
     """A ticket: all keys always, null where unknown."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
-
-    ticket_id: str
-    external_id: str | None
-    source: str
-    subject: str | None
-    description: str | None
-    customer_id: str | None
-    priority: Priority | None
-    created_at: str | None
-    status: Status
+    ticket_id: str = TICKET
+    external_id: str | None = Field(description="its id where it comes from")
+    source: str = Field(description="where it comes from")
+    subject: str | None = Field(description="what it is about, in a line")
+    description: str | None = Field(description="its text")
+    customer_id: str | None = Field(description="whose ticket it is")
+    priority: Priority | None = Field(description="null where none was given, or one that is not known")
+    created_at: datetime | None = Field(description="when it was written")
+    status: Status = Field(description="where it stands")
     category: str | None = Field(description="what holds; null in new, failed and needs_review")
     suggestion: str | None = Field(description="the machine's unsure guess")
-    confidence: float | None
-    confidence_source: Kind | None
-    classifier: str | None
-    reason: str | None
+    confidence: float | None = CONFIDENCE
+    confidence_source: Kind | None = CONFIDENCE_SOURCE
+    classifier: str | None = CLASSIFIER
+    reason: str | None = REASON
     verdict: bool = Field(description="whether a person's category holds")
-    routed_to: str | None
-    cost_usd: float
-    error: str | None
-    extra: dict[str, Any]
+    routed_to: str | None = Field(description="the destinations that accepted it")
+    cost_usd: float = Field(description="what its answers have cost")
+    error: str | None = Field(description="why it is failed, unroutable or undeliverable")
+    extra: dict[str, Any] = Field(description="what else came with it")
 
 
 class Challenge(BaseModel):
     """What a sender of webhooks asked to be sent back."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"challenge": "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmd"}]})
-
-    challenge: str
+    challenge: str = Field(description="as it was sent")
 
 
 class Ignored(BaseModel):
     """An event that the configuration leaves out; nothing was stored."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"ignored": True}]})
-
-    ignored: bool
+    ignored: bool = Field(description="true")
 
 
 class Classified(BaseModel):
     """The answer just given, or the one that holds where nobody need be asked (`asked` false)."""
 
-    ticket_id: str
+    ticket_id: str = TICKET
     classification: str | None = Field(description="the category answered, sure or not; null: the classifier abstained")
-    confidence: float | None
-    confidence_source: Kind | None
-    reason: str | None
-    status: Status
-    category: str | None
-    suggestion: str | None
-    classifier: str | None
-    verdict: bool
-    cost_usd: float
-    asked: bool
+    confidence: float | None = CONFIDENCE
+    confidence_source: Kind | None = CONFIDENCE_SOURCE
+    reason: str | None = REASON
+    status: Status = Field(description="where the ticket stands now")
+    category: str | None = Field(description="what holds now")
+    suggestion: str | None = Field(description="the machine's unsure guess")
+    classifier: str | None = CLASSIFIER
+    verdict: bool = Field(description="whether a person's category holds")
+    cost_usd: float = Field(description="what the ticket's answers have cost")
+    asked: bool = Field(description="whether a classifier was asked just now")
 
 
 class Attempt(BaseModel):
     """One try at a delivery."""
 
-    delivery_id: str
-    number: int
-    at: str
-    status: int | None
-    error: str | None
-    seconds: float
-    answer: str | None
+    delivery_id: str = Field(description="the delivery")
+    number: int = Field(description="the how-manieth try")
+    at: datetime = Field(description="when it ended")
+    status: int | None = Field(description="the HTTP status that came back")
+    error: str | None = Field(description="why it was not accepted")
+    seconds: float = Field(description="how long it took")
+    answer: str | None = Field(description="how a refusal began")
 
 
 class Delivery(BaseModel):
     """What one destination is owed for one decision."""
 
-    delivery_id: str
-    ticket_id: str
-    classification_id: str | None
-    category: str
-    destination: str
-    rule: str
-    config_hash: str
-    replaces: str | None
-    state: Literal["pending", "accepted", "dead", "superseded"]
-    attempts: int
-    due_at: str
-    last_status: int | None
-    last_error: str | None
-    run_id: str | None
-    at: str
-    done_at: str | None
-    doubtful: bool
-    kept: dict[str, str | int | float | bool]
-    tries: list[Attempt]
+    delivery_id: str = Field(description="its id, the same in all attempts")
+    ticket_id: str = TICKET
+    classification_id: str | None = Field(description="the answer it follows from")
+    category: str = Field(description="the ticket's category then")
+    destination: str = Field(description="where it goes")
+    rule: str = Field(description="the rule that sends it there")
+    config_hash: str = Field(description="the routing map then")
+    replaces: str | None = Field(description="the delivery elsewhere that it replaces")
+    state: Literal["pending", "accepted", "dead", "superseded"] = Field(description="where it stands")
+    attempts: int = Field(description="how often it was tried")
+    due_at: datetime = Field(description="when it is tried next")
+    last_status: int | None = Field(description="the HTTP status of the last try")
+    last_error: str | None = Field(description="why the last try failed")
+    run_id: str | None = RUN
+    at: datetime = Field(description="when it was decided on")
+    done_at: datetime | None = Field(description="when it was accepted, or given up")
+    doubtful: bool = Field(description="whether it may have arrived although no answer came")
+    kept: dict[str, str | int | float | bool] = Field(description="what the destination's `keep` has kept of an answer")
+    tries: list[Attempt] = Field(description="its attempts, the first one first")
 
 
 class Routed(BaseModel):
     """Where a ticket went."""
 
-    ticket_id: str
-    routed_to: str | None
-    deliveries: list[Delivery]
-    status: Status
+    ticket_id: str = TICKET
+    routed_to: str | None = Field(description="the destinations that accepted it")
+    deliveries: list[Delivery] = Field(description="all it was owed so far")
+    status: Status = Field(description="where the ticket stands now")
 
 
 class Classification(BaseModel):
     """One answer of a classifier, or a person's."""
 
-    classification_id: str
-    ticket_id: str
-    run_id: str | None
-    step: str
-    category: str | None
-    confidence: float | None
-    confidence_source: Kind | None
-    reason: str | None
-    classifier: str
-    actor: str
-    fingerprint: str
-    threshold: float | None
-    probabilities: dict[str, float] | None
-    answer_key: str
-    at: str
-    reused: str | None
-    input_tokens: int
-    output_tokens: int
-    cache_read: int
-    cache_write: int
-    cost: float
-    redacted: str | None
-    error: str | None
+    classification_id: str = Field(description="its id")
+    ticket_id: str = TICKET
+    run_id: str | None = RUN
+    step: str = Field(description="the classifier that was asked, of a cascade the step")
+    category: str | None = CATEGORY
+    confidence: float | None = CONFIDENCE
+    confidence_source: Kind | None = CONFIDENCE_SOURCE
+    reason: str | None = REASON
+    classifier: str = CLASSIFIER
+    actor: str = Field(description="who asked")
+    fingerprint: str = Field(
+        description="of text, categories, prompt and model: with the same one, nobody is asked again"
+    )
+    threshold: float | None = Field(description="the confidence at which it is sure")
+    probabilities: dict[str, float] | None = Field(description="of each category, where they are known")
+    answer_key: str = Field(description="of the question at the provider")
+    at: datetime = Field(description="when it came")
+    reused: str | None = Field(description="the earlier answer that this one repeats")
+    input_tokens: int = Field(description="tokens sent")
+    output_tokens: int = Field(description="tokens received")
+    cache_read: int = Field(description="tokens read from the provider's cache")
+    cache_write: int = Field(description="tokens written to it")
+    cost: float = Field(description="USD")
+    redacted: str | None = Field(description="what was taken out of the text")
+    error: str | None = Field(description="why it is no answer")
 
 
 class Event(BaseModel):
     """One line of the audit log."""
 
-    seq: int
-    timestamp: str
-    action: str
-    ticket_id: str | None
-    actor: str
-    run_id: str | None
-    detail: dict[str, Any]
-    prev: str
-    hash: str
+    seq: int = Field(description="its number; the first one is 1")
+    timestamp: datetime = Field(description="when it was recorded")
+    action: str = Field(description="what happened: created, classified, routed, delivered, …")
+    ticket_id: str | None = Field(description="the ticket; null: it is about none")
+    actor: str = Field(description="who did it")
+    run_id: str | None = RUN
+    detail: dict[str, Any] = Field(description="what belongs to the action")
+    prev: str = Field(description="the hash of the event before it")
+    hash: str = Field(description="SHA-256 of this event and `prev`")
 
 
 class Whole(Ticket):
     """A ticket with its whole history, oldest first."""
 
-    classifications: list[Classification]
-    deliveries: list[Delivery]
-    events: list[Event]
+    classifications: list[Classification] = Field(description="all answers")
+    deliveries: list[Delivery] = Field(description="all it was owed")
+    events: list[Event] = Field(description="its part of the audit log")
 
 
 class Why(BaseModel):
     """A ticket's decision in words."""
 
-    ticket_id: str
-    status: Status
-    why: list[str]
+    ticket_id: str = TICKET
+    status: Status = Field(description="where it stands")
+    why: list[str] = Field(description="a sentence each: what was asked, what came back, what happens next")
 
 
 class Category(BaseModel):
     """A label a ticket may get; `was` are its former names."""
 
-    name: str
-    description: str
-    examples: list[str]
-    was: list[str]
-
-
-class Waiting(BaseModel):
-    """What a provider's batches hold."""
-
-    tickets: int
-    batches: int
-    since: str
-
-
-class Audited(BaseModel):
-    """How many sure answers of a step the next one was asked to confirm, and how often it did."""
-
-    asked: int
-    agreed: int
-
-
-class Stats(BaseModel):
-    """Counts over everything; `deliveries` maps destination to state to count."""
-
-    tickets: int
-    by_status: dict[str, int]
-    by_category: dict[str, int]
-    by_classifier: dict[str, int]
-    by_day: dict[str, int]
-    deliveries: dict[str, dict[str, int]]
-    cost_usd: float
-    events: int
-    waiting: dict[str, Waiting]
-    audited: dict[str, Audited]
-
-
-class StatsGroup(BaseModel):
-    """The counts of a group of tickets; the keys that were asked for are there, null where a ticket has none."""
-
-    category: str | None = None
-    status: str | None = None
-    day: str | None = None
-    classifier: str | None = None
-    destination: str | None = None
-    tickets: int
-    sure: int
-    needs_review: int
-    cost_usd: float
-
-
-class Head(BaseModel):
-    """The head of the audit log: kept elsewhere, it proves later that nothing before it was changed."""
-
-    head: str
-    events: int
+    name: str = Field(description="its name")
+    description: str = Field(description="what belongs to it, as every classifier reads it")
+    examples: list[str] = Field(description="texts that belong to it")
+    was: list[str] = Field(description="its former names")
 
 
 class Health(BaseModel):
     """How the server is."""
 
-    status: Literal["ok", "ready"]
+    status: Literal["ok", "ready"] = Field(description="as asked: alive, or ready")
 
 
 class Problem(BaseModel):
     """What went wrong, by RFC 9457; `hint` says what to do next."""
 
-    type: str
-    status: int
-    title: str
-    detail: str
-    code: str
-    hint: str
+    type: str = Field(description="about:blank")
+    status: int = Field(description="the HTTP status")
+    title: str = Field(description="the status in words")
+    detail: str = Field(description="what went wrong")
+    code: str = Field(description="what went wrong, for programs", json_schema_extra={"enum": [*codes()]})
+    hint: str = Field(description="what to do next")
 
 
 class Created(BaseModel):
     """A ticket that was stored. With `do`, also what its further steps did."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"ticket_id": EXAMPLE["ticket_id"], "ticket": EXAMPLE}]})
-
-    ticket_id: str
-    ticket: Ticket
+    ticket_id: str = TICKET
+    ticket: Ticket = Field(description="the ticket as it is stored")
     classification: Classified | None = Field(
         default=None, description="with `do`: the answer just given, or the one that holds; null if there is none"
     )

@@ -1,0 +1,172 @@
+"""The description in the hands of linters, generators of clients and importers, none with settings of ours.
+
+The generated clients run against a server. What is not there is skipped, with the reason: pytest -m long -rs.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.api_server import Running, serving
+from tests.support.node_tools import NodeTools, node_tools
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900), pytest.mark.xdist_group("generators")]
+HERE = Path(__file__).parents[1]
+PROGRAMS = HERE / "generated_clients"
+DESCRIPTION = HERE.parent / "openapi.json"
+UV = Path(sys.executable).parent / "uv"
+# The version that is run, with what its clients need.
+OPENAPI_GENERATOR = "openapi-generator-cli==7.26.0"
+PYTHON_CLIENT_NEEDS = ("urllib3", "python-dateutil", "pydantic", "typing-extensions", "lazy-imports")
+# What linters warn of, and why it stays.
+EXPLAINED = {"operation-4xx-response": "/health and /ready take no key and no input: no request is wrong"}
+TSC = (
+    "--noEmit",
+    "--strict",
+    "--skipLibCheck",
+    "--target",
+    "es2022",
+    "--module",
+    "esnext",
+    "--moduleResolution",
+    "bundler",
+)
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> NodeTools:
+    return node_tools(tmp_path_factory.mktemp("node"))
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the Python of an environment with OpenAPI Generator, whose wheel contains its JAR."""
+    if shutil.which("java") is None:
+        pytest.skip("there is no Java: OPENAPI GENERATOR WAS NOT TRIED")
+    folder = tmp_path_factory.mktemp("generator")
+    python = folder / "bin" / "python"
+    subprocess.run([UV, "venv", "-q", "--python", sys.executable, "--allow-existing", folder], check=True)
+    install: list[str | Path] = [UV, "pip", "install", "-q", "--python", python, OPENAPI_GENERATOR]
+    done = subprocess.run([*install, *PYTHON_CLIENT_NEEDS], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no index of packages: OPENAPI GENERATOR WAS NOT TRIED: {done.stderr}")
+    return python
+
+
+@pytest.fixture
+def server(tmp_path: Path, fitted_database: Path) -> Iterator[Running]:
+    shutil.copy(fitted_database, tmp_path / "triage.db")
+    with serving(tmp_path) as running:
+        yield running
+
+
+def generated(generator: Path, name: str, folder: Path) -> Path:
+    """Return the folder of a client that OpenAPI Generator generates."""
+    at = folder / name
+    command: list[str | Path] = [
+        generator.parent / "openapi-generator-cli",
+        "generate",
+        "-i",
+        DESCRIPTION,
+        "-g",
+        name,
+        "-o",
+        at,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return at
+
+
+def check_answers(done: subprocess.CompletedProcess[str]) -> None:
+    """Compare what a program printed with what the article's steps answer."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {**json.loads(done.stdout), "ticket": ""} == {
+        "ticket": "",
+        "classification": "Billing",
+        "routed": "routed",
+        "actions": ["created", "classified", "routed", "delivered"],
+        "unknown": "not_found",
+        "lines": 3,
+    }
+
+
+def test_redocly_has_no_error_and_only_explained_warnings(node: NodeTools) -> None:
+    done = node.run("redocly", "lint", "--extends", "recommended", "--format", "json", DESCRIPTION)
+    found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
+    assert found["totals"]["errors"] == 0, done.stdout
+    assert {problem["ruleId"] for problem in found["problems"]} <= EXPLAINED.keys(), done.stdout
+
+
+def test_spectral_has_nothing_to_say(node: NodeTools) -> None:
+    (node.folder / ".spectral.yaml").write_text('extends: ["spectral:oas"]\n')
+    done = node.run("spectral", "lint", "--format", "json", "--quiet", DESCRIPTION)
+    assert (done.returncode, json.loads(done.stdout[: done.stdout.rindex("]") + 1])) == (0, []), done.stdout
+
+
+def test_openapi_generators_python_client_works(generator: Path, server: Running, tmp_path: Path) -> None:
+    made = generated(generator, "python", tmp_path)
+    command: list[str | Path] = [generator, PROGRAMS / "openapi_generator_python.py", server.url, server.keys["agent"]]
+    check_answers(subprocess.run(command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(made)}))
+
+
+def test_openapi_generators_typescript_client_works(
+    generator: Path, node: NodeTools, server: Running, tmp_path: Path
+) -> None:
+    shutil.copytree(generated(generator, "typescript-fetch", tmp_path), node.folder / "typescript-fetch")
+    run_typescript(node, server, "typescript_fetch.ts")
+
+
+def test_openapi_typescript_and_openapi_fetch_work(node: NodeTools, server: Running) -> None:
+    done = node.run("openapi-typescript", DESCRIPTION, "-o", "openapi-typescript.ts")
+    assert done.returncode == 0, done.stdout + done.stderr
+    run_typescript(node, server, "openapi_fetch.ts")
+
+
+def test_openapi_ts_works(node: NodeTools, server: Running) -> None:
+    done = node.run("openapi-ts", "-i", DESCRIPTION, "-o", "openapi-ts")
+    assert done.returncode == 0, done.stdout + done.stderr
+    run_typescript(node, server, "openapi_ts.ts")
+
+
+def run_typescript(node: NodeTools, server: Running, name: str) -> None:
+    """Check the types of a program and its client, then run it."""
+    program = shutil.copy(PROGRAMS / name, node.folder)
+    checked = node.run("tsc", *TSC, program)
+    assert checked.returncode == 0, checked.stdout
+    check_answers(node.run("tsx", program, server.url, server.keys["agent"]))
+
+
+@pytest.mark.parametrize("language", ["go", "java", "csharp", "ruby", "php", "rust"])
+def test_other_languages_get_a_client_whose_types_have_names(generator: Path, tmp_path: Path, language: str) -> None:
+    """Their compilers are not asked for. A schema without a name would become a type such as `TicketIn1Subject`."""
+    made = generated(generator, language, tmp_path)
+    names = {path.stem.lower().replace("_", "").replace("model", "") for path in made.rglob("*") if path.is_file()}
+    assert {"ticketin", "classifyin", "problem"} <= names
+    assert not {name for name in names if name.startswith(("ticketin1", "inlineobject", "ticketinsubject"))}
+
+
+def test_postman_imports_requests_that_work(node: NodeTools, server: Running) -> None:
+    """Those that need no signature of a sender; values come from the examples, as the importer can be told."""
+    made = node.run(
+        "openapi2postmanv2", "-s", DESCRIPTION, "-o", "collection.json", "-O", "parametersResolution=Example"
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    values = ["--env-var", f"baseUrl={server.url}", "--env-var", f"apiKey={server.keys['admin']}"]
+    reports = ["--reporters", "json", "--reporter-json-export", "newman.json"]
+    for _ in range(2):  # what was done once can be sent again
+        node.run("newman", "run", "collection.json", *values, *reports)
+        run = json.loads((node.folder / "newman.json").read_text())["run"]
+        answers = {
+            f"{one['request']['method']} /{'/'.join(one['request']['url']['path'])}": one["response"]["code"]
+            for one in run["executions"]
+        }
+        assert len(answers) >= 21
+        refused = {request: status for request, status in answers.items() if not 200 <= status < 300}
+        assert refused == {"POST /webhooks/desk": 404}

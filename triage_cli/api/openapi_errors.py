@@ -1,0 +1,108 @@
+"""The errors and headers of the description: which status an operation may answer, and with what beside the problem."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from triage_cli.api.problems import MEDIA_TYPE, record
+from triage_cli.api.roles import OPEN, SIGNED
+from triage_cli.domain import errors
+
+Record = dict[str, Any]
+
+TEXT = {"type": "string"}
+HEADERS: Record = {
+    "XRequestId": {
+        "description": "the id of the request, as the server's log has it; one that is sent along is kept",
+        "schema": TEXT,
+        "example": "01a20e9c-1d27-7000-8f6f-e2de12e6ffde",
+    },
+    "RateLimitPolicy": {
+        "description": "how many requests a key may send in how many seconds; absent where there is no limit",
+        "schema": TEXT,
+        "example": '"minute";q=6000;w=60',
+    },
+    "RateLimit": {
+        "description": "how many are left to this process (r), and for how many seconds that holds (t)",
+        "schema": TEXT,
+        "example": '"minute";r=299;t=3',
+    },
+    "RetryAfter": {"description": "the seconds to wait", "schema": {"type": "integer"}, "example": 3},
+    "WWWAuthenticate": {
+        "description": "how to send a key", "schema": TEXT, "example": 'Bearer realm="triage"',
+    },
+    "Link": {
+        "description": "the next page, if there is one",
+        "schema": TEXT,
+        "example": '</tickets?limit=50&after=01a20e9c-1d27-7000-8f6f-e2de12e6ffde>; rel="next"',
+    },
+}  # fmt: skip
+# An error of each status, with a sentence such as it has.
+ERRORS: tuple[tuple[errors.TriageError, str], ...] = (
+    (errors.NotClassifiedError("01a20e9c has no category yet", hint="classify it first"), "The ticket has no category"),
+    (errors.UnauthenticatedError("no such key", hint="triage keys create makes one"), "No valid key came along"),
+    (errors.BudgetError("the next call might exceed the budget"), "The budget is used up"),
+    (errors.RefusedError('the key "ada" is a reader', hint="this takes a key of role agent"), "The role may not"),
+    (errors.NotFoundError('no ticket "T-1001"'), "There is none of this name"),
+    (errors.RequestTimeoutError("the body did not come in time", hint="send it again"), "The body came too slowly"),
+    (errors.BusyError("the first request is still at work", hint="ask again later"), "Something stands against it now"),
+    (
+        errors.TooLargeError("the body is larger than 1,048,576 bytes", hint="send less at once"),
+        "The body is too large",
+    ),
+    (errors.MediaTypeError('a body of type "text/html" is not read here'), "The body is of another type"),
+    (errors.UsageError("subject: Input should be a valid string"), "The request is not as described here"),
+    (errors.RateLimitedError("too many requests", hint="wait 3 s"), "The key's rate limit is used up"),
+    (errors.StoreError("the database cannot be used"), "The server cannot do it"),
+    (errors.AnswerError("the classifier could not answer this ticket"), "A provider or destination gave no answer"),
+    (
+        errors.UnavailableError("the database is busy", hint="send it again later"),
+        "Unavailable for now: nothing is lost",
+    ),
+)
+# Headers of single error statuses, besides those of all responses.
+ERROR_HEADERS = {401: ("WWWAuthenticate",), 409: ("RetryAfter",), 429: ("RetryAfter",), 503: ("RetryAfter",)}
+NAMES = {
+    "XRequestId": "X-Request-Id", "RateLimitPolicy": "RateLimit-Policy", "RateLimit": "RateLimit",
+    "RetryAfter": "Retry-After", "WWWAuthenticate": "WWW-Authenticate", "Link": "Link",
+}  # fmt: skip
+# Error statuses of single operations, besides the common ones.
+SPECIAL = {
+    "/tickets/{ticket_id}/classify": (402, 502),
+    "/tickets/{ticket_id}/route": (400, 502),
+    "/classify": (404,),
+    "/route": (404,),
+    "/reclassify": (404,),
+    "/ready": (500, 503),
+}
+
+
+def header_refs(*names: str, open_to_all: bool = False) -> Record:
+    """Return references to the headers of all responses, and to those named."""
+    common = ("XRequestId",) if open_to_all else ("XRequestId", "RateLimitPolicy", "RateLimit")
+    return {NAMES[name]: {"$ref": f"#/components/headers/{name}"} for name in (*common, *names)}
+
+
+def _error_response(error: errors.TriageError, description: str) -> Record:
+    problem = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": record(error)}
+    headers = header_refs(*ERROR_HEADERS.get(error.http_status, ()))
+    return {"description": description, "headers": headers, "content": {MEDIA_TYPE: problem}}
+
+
+ERROR_RESPONSES: Record = {
+    HTTPStatus(error.http_status).name: _error_response(error, description) for error, description in ERRORS
+}
+
+
+def error_statuses(path: str, method: str) -> Iterator[int]:
+    """Yield the error statuses of an operation."""
+    yield from SPECIAL.get(path, ())
+    if path in OPEN:
+        return
+    yield from (401, 422, 503)
+    if not path.startswith(SIGNED):
+        yield from (403, 429)
+    if "{" in path or (path, method) == ("/tickets", "get"):  # a ticket is named
+        yield from (404, 409)
+    if method == "post":
+        yield from (408, 409, 413, 415)

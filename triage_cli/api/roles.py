@@ -1,0 +1,16 @@
+"""Which role a request takes: what the middleware enforces, and the description tells."""
+
+# All other paths require a key, so that no new route is open by mistake. Webhooks are signed instead.
+OPEN = ("/health", "/ready", "/openapi.json", "/docs")
+SIGNED = "/webhooks/"
+
+
+def is_open(path: str) -> bool:
+    """Return whether a path is served to callers without a key."""
+    return path in OPEN or path.startswith(SIGNED)
+
+
+def required_role(method: str, path: str) -> str:
+    """Return the least role that may send a request which is not open."""
+    del path
+    return "reader" if method in ("GET", "HEAD", "OPTIONS") else "agent"

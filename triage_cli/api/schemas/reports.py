@@ -1,0 +1,56 @@
+"""What goes out about the whole database, as the description shows it: counts, the audit log's head."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+
+class Waiting(BaseModel):
+    """What a provider's batches hold."""
+
+    tickets: int = Field(description="tickets in them")
+    batches: int = Field(description="batches")
+    since: datetime = Field(description="when the oldest was sent")
+
+
+class Audited(BaseModel):
+    """How many sure answers of a step the next one was asked to confirm, and how often it did."""
+
+    asked: int = Field(description="answers that were checked")
+    agreed: int = Field(description="how many of them were confirmed")
+
+
+class Stats(BaseModel):
+    """Counts over everything; `deliveries` maps destination to state to count."""
+
+    tickets: int = Field(description="all tickets")
+    by_status: dict[str, int] = Field(description="tickets by status")
+    by_category: dict[str, int] = Field(description="tickets by category")
+    by_classifier: dict[str, int] = Field(description="tickets by classifier")
+    by_day: dict[str, int] = Field(description="tickets by the day they were stored")
+    deliveries: dict[str, dict[str, int]] = Field(description="deliveries by destination and state")
+    cost_usd: float = Field(description="what all answers have cost")
+    events: int = Field(description="events in the audit log")
+    waiting: dict[str, Waiting] = Field(description="by classifier: what its batches hold")
+    audited: dict[str, Audited] = Field(description="by step of a cascade: how its sure answers were checked")
+
+
+class StatsGroup(BaseModel):
+    """The counts of a group of tickets; the keys that were asked for are there, null where a ticket has none."""
+
+    category: str | None = Field(None, description="the group's category")
+    status: str | None = Field(None, description="its status")
+    day: str | None = Field(None, description="the day its tickets were stored")
+    classifier: str | None = Field(None, description="its classifier")
+    destination: str | None = Field(None, description="its destination")
+    tickets: int = Field(description="tickets in the group")
+    sure: int = Field(description="how many of them have a category")
+    needs_review: int = Field(description="how many of them wait for a person")
+    cost_usd: float = Field(description="what their answers have cost")
+
+
+class Head(BaseModel):
+    """The head of the audit log: kept elsewhere, it proves later that nothing before it was changed."""
+
+    head: str = Field(description="the hash of the last event")
+    events: int = Field(description="how many there are")
