@@ -12,7 +12,7 @@ from tests.support.cli import Cli
 HEAVY = (
     "sqlite_utils", "numpy", "yaml", "rich", "openai", "anthropic", "httpx", "sklearn", "scipy", "tokenizers",
     "psycopg", "psycopg_pool", "chardet", "wordllama", "fastapi", "starlette", "uvicorn", "safetensors",
-    "asyncio", "multiprocessing", "unittest", "triage_cli.stores.sqlite.schema",
+    "asyncio", "multiprocessing", "unittest", "textual", "triage_cli.stores.sqlite.schema",
 )  # fmt: skip
 RUN = """
 import json, sys

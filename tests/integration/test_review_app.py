@@ -4,11 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.api_server import serving
 from tests.support.fake_destination import FakeDestination
+from tests.support.online import ONLINE
 from tests.support.review_pilot import Reviewer, reviewing
 from tests.support.stored_tickets import a_ticket, filled, stored
 from tests.support.world import FakeClassifier, World
 from triage_cli.cli.review.filters import Filters, View
+from triage_cli.client import RemoteTriage
+from triage_cli.client.http import Address
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.errors import StoreError
@@ -103,6 +107,27 @@ def test_a_category_by_the_beginning_of_its_name(unsure: World) -> None:
         await reviewer.press("slash", "g", "escape", "s", see="1: skipped")
 
     reviewing(unsure.triage(), script)
+    assert standing(unsure)["0"] == ("classified", "Technical", True)
+    assert standing(unsure)["1"][1] is None
+
+
+def test_on_another_instance_it_is_the_same(unsure: World, tmp_path: Path) -> None:
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.sees("review 1 of 4   0 given, 0 skipped   most informative first")
+        await reviewer.sees("it is only a suggestion")
+        await reviewer.press("2", see="0: Technical; u takes it back")
+        await reviewer.press("b", "u", see="taken back: Billing")
+        await reviewer.press("s", "o", "o", see="newest first")
+        await reviewer.press("f", "ctrl+u")
+        await reviewer.type("category:billing gamma")
+        await reviewer.press("enter", see="review 1 of 1 ")
+        await reviewer.press("r", see="2: ")
+
+    with serving(tmp_path, parts=unsure.triage()._parts) as running:
+        triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
+        app = reviewing(triage, script)
+        assert app.session.summary() == "1 verdict given, 1 skipped, 3 left"
+        triage.close()
     assert standing(unsure)["0"] == ("classified", "Technical", True)
     assert standing(unsure)["1"][1] is None
 
