@@ -14,8 +14,8 @@ from triage_cli.cli.review.session import ReviewSession
 from triage_cli.ports.triage import Triage
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "review"
-TRIES = 200  # looks of 10 ms at the screen, until a test that waits gives up
-CHANCE = ((re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d"), "<date and time·>"),)
+TRIES = 3000  # looks of 10 ms at the screen, until a test that waits gives up
+TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")
 
 
 class Reviewer:
@@ -52,16 +52,24 @@ class Reviewer:
             await self.pilot.pause(0.01)
         raise AssertionError(f"never saw {what!r} in\n{self.screen}")
 
-    def is_golden(self, name: str) -> None:
-        """Hold the screen against the file of this name; TRIAGE_GOLDEN=write writes it."""
-        shown = self.screen + "\n"
-        for pattern, instead in CHANCE:
-            shown = pattern.sub(instead, shown)
+    async def is_golden(self, name: str) -> None:
+        """Wait until the screen is that of the file of this name; TRIAGE_GOLDEN=write writes it, once it rests."""
         path = GOLDEN / f"{name}.txt"
         if os.environ.get("TRIAGE_GOLDEN") == "write":
+            await self.pilot.pause(0.5)
             path.parent.mkdir(exist_ok=True)
-            path.write_text(shown, encoding="utf-8")
-        assert path.read_text(encoding="utf-8") == shown
+            path.write_text(self.shown, encoding="utf-8")
+        expected = path.read_text(encoding="utf-8")
+        for _ in range(TRIES):
+            if self.shown == expected:
+                return
+            await self.pilot.pause(0.01)
+        assert self.shown == expected
+
+    @property
+    def shown(self) -> str:
+        """Return what is shown, without the times."""
+        return TIME.sub("<date and time·>", self.screen) + "\n"
 
 
 def reviewing(
