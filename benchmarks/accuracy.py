@@ -3,24 +3,31 @@
 Call it as: python benchmarks/accuracy.py DATA_DIR [SET…]
 Only names and descriptions of categories are read, and for a set of the three default categories the product's own.
 A category whose name says "none of these" is left out, and told apart: how many of its tickets were not sure.
-With --learn N the model also learns N tickets a category from train.csv.
+With --learn N the model also learns N tickets a category from train.csv, with --label N as many as they come, with
+--all every one; figures are means over --draws. The last line is the mean of the sets. ECE is the expected calibration
+error, in ten bins. --limit N takes so many test tickets. --languages judges the simple tickets of the tests instead.
 """
 
 import argparse
 import csv
+import sys
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from math import isnan
 from pathlib import Path
 from random import Random
+from statistics import fmean
 
 import yaml
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from triage_cli.classifiers.embedded.classifier import LocalClassifier
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.weights import fingerprint
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain.decisions import Classification
-from triage_cli.domain.evaluation.metrics import Graded, macro_f1, per_category
+from triage_cli.domain.evaluation.metrics import Graded, calibration_error, macro_f1
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import StopControl
@@ -28,7 +35,7 @@ from triage_cli.runtime.stop import StopControl
 NONE_OF_THESE = frozenset({"oos", "NO_NODES_DETECTED"})
 THRESHOLD = 0.6
 HEADER = (
-    "set", "labels", "n", "accuracy", "macro-F1", "majority", "mean conf.", "coverage", "right if sure", "abstains",
+    "set", "labels", "n", "accuracy", "macro-F1", "majority", "ECE", "coverage", "right if sure", "abstains",
 )  # fmt: skip
 
 Labelled = list[tuple[str, str]]  # text, label
@@ -57,12 +64,12 @@ def sample(labelled: Labelled, per_label: int, seed: int = 0) -> Labelled:
     return [item for items in by_label.values() for item in items[:per_label]]
 
 
-def answers(categories: Sequence[Category], taught: Labelled, texts: Sequence[str]) -> list[Classification]:
+def answers(categories: Sequence[Category], lesson: Labelled, texts: Sequence[str]) -> list[Classification]:
     tickets = [
         Ticket(str(i), "", "import", None, "", None, text, None, None, 2, None, "") for i, text in enumerate(texts)
     ]
     classifier = LocalClassifier(
-        "local", fit(categories, taught), fingerprint(categories), THRESHOLD, actor="benchmark", run_id=None,
+        "local", fit(categories, lesson), fingerprint(categories), THRESHOLD, actor="benchmark", run_id=None,
         categories=categories, clock=str, new_id=str,
     )  # fmt: skip
     return [
@@ -73,33 +80,65 @@ def answers(categories: Sequence[Category], taught: Labelled, texts: Sequence[st
     ]
 
 
-def measure(folder: Path, learn: int) -> None:
+def taught(train: Labelled, asked: argparse.Namespace) -> Iterator[Labelled]:
+    """Yield what to learn, draw by draw."""
+    for seed in range(asked.draws if asked.learn or asked.label else 1):
+        if asked.label:
+            yield Random(seed).sample(train, asked.label)
+        else:
+            yield train if asked.all else sample(train, asked.learn, seed)
+
+
+def figures(folder: Path, asked: argparse.Namespace) -> list[float]:
+    """Print the line of a set, and return its figures."""
     categories = categories_of(folder)
     names = [category.name for category in categories]
     test = read(folder / "test.csv")
-    given = answers(categories, sample(read(folder / "train.csv"), learn), [text for text, _ in test])
-    scope = [(label, answer) for (_, label), answer in zip(test, given, strict=True) if label in names]
-    outside = [answer for (_, label), answer in zip(test, given, strict=True) if label in NONE_OF_THESE]
-    pairs = [(label, answer.category) for label, answer in scope]
-    sure = [(label, answer.category) for label, answer in scope if (answer.confidence or 0) >= THRESHOLD]
-    graded = [Graded(label, guess, None, sure=False) for label, guess in pairs]
-    f1 = {name: found["f1"] for name, found in per_category(graded, names).items()}
-    met = Counter(label for label, _ in pairs)
-    figures = (
-        share(pairs), macro_f1(graded), max(met.values()) / len(pairs),
-        sum(answer.confidence or 0 for _, answer in scope) / len(scope), len(sure) / len(scope), share(sure),
-    )  # fmt: skip
-    unsure = sum((answer.confidence or 0) < THRESHOLD for answer in outside) / len(outside) if outside else None
-    cells = [folder.name, str(len(names)), str(len(scope)), *(f"{figure:.3f}" for figure in figures)]
-    print("| " + " | ".join([*cells, "" if unsure is None else f"{unsure:.3f}"]) + " |", flush=True)
-    if categories is DEFAULT_CATEGORIES:
-        for name in names:
-            own = [pair for pair in pairs if pair[0] == name]
-            print(f"|   {name} | | {len(own)} | recall {share(own):.3f} | F1 {f1[name]:.3f} | | | | | |")
+    if asked.limit:
+        test = Random(1).sample(test, min(asked.limit, len(test)))
+    train = [(text, label) for text, label in read(folder / "train.csv") if label in names]
+    drawn = [
+        figures_of(test, answers(categories, lesson, [text for text, _ in test]), names)
+        for lesson in taught(train, asked)
+    ]
+    means = [fmean(column) for column in zip(*drawn, strict=True)]
+    number = sum(label in names for _, label in test)
+    print(line(folder.name, str(len(names)), str(number), *(f"{figure:.3f}" for figure in means)), flush=True)
+    return means
 
 
-def share(pairs: Sequence[tuple[str, str | None]]) -> float:
-    return sum(truth == guess for truth, guess in pairs) / len(pairs) if pairs else float("nan")
+def figures_of(test: Labelled, given: Sequence[Classification], names: Sequence[str]) -> list[float]:
+    pairs = list(zip(test, given, strict=True))
+    scope = [
+        Graded(label, answer.category, answer.confidence, (answer.confidence or 0) >= THRESHOLD)
+        for (_, label), answer in pairs
+        if label in names
+    ]
+    outside = [answer for (_, label), answer in pairs if label in NONE_OF_THESE]
+    sure = [row.right for row in scope if row.sure]
+    met = Counter(row.truth for row in scope)
+    return [
+        fmean(row.right for row in scope), macro_f1(scope), max(met.values()) / len(scope),
+        calibration_error(scope) or 0.0, len(sure) / len(scope), fmean(sure) if sure else float("nan"),
+        fmean((answer.confidence or 0) < THRESHOLD for answer in outside) if outside else float("nan"),
+    ]  # fmt: skip
+
+
+def languages() -> None:
+    """Print how many of the tests' simple tickets of each language are right, with the built-in examples alone."""
+    from tests.support.labelled_languages import TICKETS
+
+    print(line("language", "tickets", "right", "sure", "right if sure"))
+    print(line(*["---"] * 5))
+    for name, tickets in TICKETS.items():
+        given = answers(DEFAULT_CATEGORIES, [], [text for text, _ in tickets])
+        right = [answer.category == label for answer, (_, label) in zip(given, tickets, strict=True)]
+        sure = [ok for ok, answer in zip(right, given, strict=True) if (answer.confidence or 0) >= THRESHOLD]
+        print(line(name, *map(str, (len(tickets), sum(right), len(sure), sum(sure)))))
+
+
+def line(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def main() -> None:
@@ -107,12 +146,26 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="a folder of sets")
     parser.add_argument("sets", nargs="*", help="names of sets; all by default")
     parser.add_argument("--learn", type=int, default=0, metavar="N", help="labelled tickets a category to learn from")
+    parser.add_argument("--label", type=int, default=0, metavar="N", help="labelled tickets, as they come")
+    parser.add_argument("--all", action="store_true", help="all labelled tickets")
+    parser.add_argument("--draws", type=int, default=3, metavar="N", help="draws of labelled tickets")
+    parser.add_argument("--limit", type=int, default=0, metavar="N", help="test tickets of a set")
+    parser.add_argument("--languages", action="store_true", help="the simple tickets in four languages")
     asked = parser.parse_args()
+    if asked.languages:
+        return languages()
     folders = sorted(path.parent for path in asked.data.glob("*/categories.yaml"))
-    print("| " + " | ".join(HEADER) + " |\n" + "|---" * len(HEADER) + "|")
-    for folder in folders:
-        if not asked.sets or folder.name in asked.sets:
-            measure(folder, asked.learn)
+    print(line(*HEADER))
+    print(line(*["---"] * len(HEADER)))
+    rows = [figures(folder, asked) for folder in folders if not asked.sets or folder.name in asked.sets]
+    means = [nanmean(column) for column in zip(*rows, strict=True)]
+    print(line("mean", "", "", *(f"{figure:.3f}" for figure in means)))
+    return None
+
+
+def nanmean(column: Sequence[float]) -> float:
+    """Return the mean of the numbers there are."""
+    return fmean([value for value in column if not isnan(value)] or [float("nan")])
 
 
 if __name__ == "__main__":

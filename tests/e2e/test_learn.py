@@ -1,8 +1,12 @@
 """`triage learn`: what it learns from, that it keeps the better model, versions, and models for other categories."""
 
 import json
+import sqlite3
 import subprocess
+from contextlib import closing
+from io import BytesIO
 
+import numpy as np
 import pytest
 
 from tests.support import labelled_tickets as labelled
@@ -222,3 +226,40 @@ def test_each_fold_has_its_share_of_every_label_and_no_group_is_cut() -> None:
         held = [label for label, own in zip(labels, folds, strict=True) if own == fold]
         assert (held.count("a"), held.count("b")) == (20, 4)
     assert all(folds[2 * n] == folds[2 * n + 1] for n in range(60))
+
+
+def _aged(cli: Cli) -> None:
+    """Make the learned version one that an earlier release stored: other vectors, and terms that are tokens."""
+    with closing(sqlite3.connect(cli.db)) as db, db:
+        (weights,) = db.execute("select weights from versions").fetchone()
+        with np.load(BytesIO(weights)) as arrays:
+            old = {name: arrays[name] for name in arrays if name not in {"ngrams", "taught"}}
+            head, old["tokens"] = json.loads(arrays["head"].tobytes()), arrays["ngrams"]
+        old["head"] = np.frombuffer(json.dumps(head[:4]).encode(), np.uint8)
+        buffer = BytesIO()
+        np.savez_compressed(buffer, **old)
+        db.execute("update versions set weights = ?", (buffer.getvalue(),))
+
+
+def test_a_version_of_an_earlier_release_is_fitted_again_to_its_stored_labels(fitted: Cli) -> None:
+    fitted("create", "-q", "--map", "verdict=team", stdin=labelled.csv(labelled.rows(20), "team"))
+    assert json.loads(fitted("learn", "-o", "json").stdout)["version"] == 1
+    _aged(fitted)
+    fitted("create", "-q", "--subject", BILLING, "--external-id", "N-1")
+    done = fitted("classify", "N-1")
+    assert "learned model version 1 is of an earlier release: fitting it again to its 60 labels, once" in done.stderr
+    assert json.loads(fitted("show", "N-1", "-o", "json").stdout)["category"] == "Billing"
+    assert "earlier release" not in fitted("classify", "N-1", "--force").stderr
+    assert "version 1" in fitted("doctor").stdout
+
+
+def test_a_version_whose_labels_are_not_stored_is_told_and_left_alone(fitted: Cli) -> None:
+    taught(fitted)
+    _aged(fitted)
+    fitted("create", "-q", "--subject", BILLING, "--external-id", "N-1")
+    done = fitted("classify", "N-1")
+    assert "not all labels that it learned from are stored, so the built-in model answers; next: triage learn" in (
+        done.stderr
+    )
+    assert "earlier release" in fitted("doctor").stdout
+    assert json.loads(taught(fitted).stdout)["version"] == 2

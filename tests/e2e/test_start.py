@@ -10,8 +10,8 @@ import pytest
 from tests.support.cli import Cli
 
 HEAVY = (
-    "sqlite_utils", "numpy", "yaml", "rich", "openai", "anthropic", "httpx", "sklearn", "scipy", "tokenizers",
-    "psycopg", "psycopg_pool", "chardet", "wordllama", "fastapi", "starlette", "uvicorn", "safetensors",
+    "sqlite_utils", "numpy", "yaml", "rich", "openai", "anthropic", "httpx", "sklearn", "scipy",
+    "psycopg", "psycopg_pool", "chardet", "fastapi", "starlette", "uvicorn",
     "asyncio", "multiprocessing", "unittest", "textual", "triage_cli.stores.sqlite.schema",
 )  # fmt: skip
 RUN = """

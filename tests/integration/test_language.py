@@ -1,4 +1,4 @@
-"""What is not English is not sorted surely by a model that reads English alone; English always is."""
+"""What is in a language that was not taught is not sorted surely; English, and what was taught, is."""
 
 import csv
 import io
@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import foreign_tickets as foreign
+from tests.support import labelled_languages
 from tests.support.cli import Cli
 from tests.support.embedded import answers, classifier, one, ticket
 from tests.support.world import a_budget
@@ -36,13 +37,13 @@ ENGLISH = (
     'The word "bitte" appears in my invoice', "how do i say hello in french", "5 µm filter, 𝐛𝐨𝐥𝐝 letters, ™ sign",
     "password reset", "app crashes", "monitor flickers", "I don’t know why it’s charged", "",
 )  # fmt: skip
-GERMAN = [
+POLISH = [
     (f"{text}, {word} {n}", label)
     for n in range(5)
     for text, word, label in (
-        ("Meine Rechnung ist falsch und der Betrag zu hoch", "Mahnung", "Billing"),
-        ("Die Anwendung startet nicht und zeigt einen Fehler", "Absturz", "Technical"),
-        ("Wann haben Sie geöffnet und wo finde ich Ihren Laden", "Öffnung", "General"),
+        ("Moja faktura jest błędna, a kwota zbyt wysoka", "upomnienie", "Billing"),
+        ("Aplikacja się nie uruchamia i pokazuje błąd", "awaria", "Technical"),
+        ("Kiedy jest otwarte i gdzie znajdę wasz sklep", "otwarcie", "General"),
     )
 ]
 
@@ -81,15 +82,39 @@ def test_a_long_text_is_foreign_though_it_quotes_english() -> None:
 
 def test_what_it_cannot_read_is_only_suggested_without_a_number(default: Model) -> None:
     asked = classifier(default, min_confidence=0.0)
-    found = answers(asked, "facturé deux fois, remboursement", "charged twice, refund")
+    found = answers(asked, "Faktura jest błędna, proszę o zwrot", "charged twice, refund")
     (unread,), (read,) = (answer.steps for answer in found)
     assert unread.category in {"Billing", "Technical", "General"}
     assert (unread.confidence, unread.probabilities) == (None, None)
     reason, _, other = (unread.reason or "").partition("; next: ")
-    assert reason == "seems not to be English, the only language this model reads"
+    assert reason == "seems to be in a language that this model was not taught"
     assert other in {"Billing", "Technical", "General"} - {unread.category}
     assert [answer.sure for answer in found] == [False, True]
     assert read.confidence is not None
+
+
+@pytest.mark.parametrize("name", labelled_languages.TICKETS)
+def test_what_the_built_in_examples_taught_is_read(default: Model, name: str) -> None:
+    """Measured: 29, 29, 24 and 30 of 30 right; of the sure ones 23 of 24, 26 of 26, 22 of 25 and 29 of 29."""
+    tickets = labelled_languages.TICKETS[name]
+    found = answers(classifier(default), *(text for text, _ in tickets))
+    right = [answer.steps[0].category == label for answer, (_, label) in zip(found, tickets, strict=True)]
+    assert sum(right) >= 23
+    sure = [is_right for is_right, answer in zip(right, found, strict=True) if answer.sure]
+    assert len(sure) >= 20
+    assert sum(sure) / len(sure) >= 0.85
+
+
+def test_other_languages_do_not_change_what_is_read_in_english(default: Model) -> None:
+    alone = default._replace(other=None)
+    texts = [text for text, _ in labelled_languages.TICKETS["English"]]
+    assert answers(classifier(alone), *texts) == answers(classifier(default), *texts)
+
+
+@pytest.mark.parametrize("name", ["Dutch", "Polish", "Swedish"])
+def test_a_language_that_nobody_taught_has_no_confidence(default: Model, name: str) -> None:
+    found = answers(classifier(default), *foreign.TICKETS[name])
+    assert [answer.steps[0].confidence for answer in found] == [None] * len(found)
 
 
 def test_where_there_is_one_category_the_language_does_not_matter() -> None:
@@ -99,15 +124,15 @@ def test_where_there_is_one_category_the_language_does_not_matter() -> None:
 
 def test_a_model_that_learned_a_language_reads_it() -> None:
     english = [(f"order {n} of the zorbix is late", "General") for n in range(120)]
-    taught = fit(DEFAULT_CATEGORIES, GERMAN)
+    taught = fit(DEFAULT_CATEGORIES, POLISH)
     assert not taught.english
-    got = one(classifier(taught), "Meine Rechnung ist falsch")
+    got = one(classifier(taught), "Moja faktura jest błędna")
     assert got.category == "Billing"
     assert got.confidence is not None
-    assert fit(DEFAULT_CATEGORIES, [*english, *GERMAN]).english is False
-    few = fit(DEFAULT_CATEGORIES, [*english, *GERMAN[:3]])
+    assert fit(DEFAULT_CATEGORIES, [*english, *POLISH]).english is False
+    few = fit(DEFAULT_CATEGORIES, [*english, *POLISH[:3]])
     assert few.english
-    assert one(classifier(few), "Meine Rechnung ist falsch").confidence is None
+    assert one(classifier(few), "Nie mogę się zalogować na moje konto").confidence is None
 
 
 def older(weights: bytes) -> bytes:
@@ -130,47 +155,47 @@ def test_models_that_were_stored_before_still_load(default: Model) -> None:
 
 def test_guesses_beside_tickets_have_no_number_either(default: Model) -> None:
     trainer = Trainer(DEFAULT_CATEGORIES, default.to_bytes)
-    texts = ["refund my invoice", "42", "Bitte kündigen Sie mein Abo", "the app crashes"]
+    texts = ["refund my invoice", "42", "Proszę anulować mój abonament", "the app crashes"]
     first, nothing, unread, last = trainer.answers(default.to_bytes(), texts)
     assert nothing == (None, None)
     assert (unread[0] is None, unread[1]) == (False, None)
     assert (first[0], last[0]) == ("Billing", "Technical")
     assert None not in (first[1], last[1])
-    assert trainer.fit([Labelled(text, label) for text, label in GERMAN])
+    assert trainer.fit([Labelled(text, label) for text, label in POLISH])
 
 
 def test_no_curve_and_no_threshold_makes_it_sure(default: Model) -> None:
     curve = curve_of([(n / 100, n > 40) for n in range(100)])
     kept = Calibration("f", "local", json.dumps(curve.points), curve.method, 100, 0.1, 0.1, "")
     asked = Calibrated(classifier(default, min_confidence=0.0), kept, 0.0)
-    unread, read = answers(asked, "Passwort vergessen, bitte zurücksetzen", "charged twice")
+    unread, read = answers(asked, "Faktura jest błędna, proszę o zwrot", "charged twice")
     assert (unread.sure, unread.steps[0].confidence, unread.steps[0].raw) == (False, None, None)
     assert (read.sure, read.steps[0].raw is None) == (True, False)
 
 
 def test_a_cascade_goes_on(default: Model) -> None:
     first, last = classifier(default, min_confidence=0.0), classifier(default, min_confidence=0.0)
-    tickets = [ticket("Wo bleibt mein Paket?"), ticket("charged twice")._replace(ticket_id="t2")]
+    tickets = [ticket("Gdzie jest moja paczka?"), ticket("charged twice")._replace(ticket_id="t2")]
     outcomes = [o for chunk in Cascade("both", [first, last]).classify([tickets], a_budget()) for o in chunk]
     steps = {o.ticket.ticket_id: len(o.value.steps) for o in outcomes if o.value}
     assert steps == {"t": 2, "t2": 1}
 
 
 def test_it_goes_to_review_and_why_says_so(fitted: Cli) -> None:
-    done = fitted("run", "-o", "json", stdin="id,subject\ng1,Wo bleibt mein Paket?\ne1,I was charged twice\n")
-    (german, english) = json.loads(done.stdout)
-    assert (german["triage_status"], german["triage_confidence"]) == ("needs_review", None)
-    assert german["triage_suggestion"]
+    done = fitted("run", "-o", "json", stdin="id,subject\ng1,Gdzie jest moja paczka?\ne1,I was charged twice\n")
+    (polish, english) = json.loads(done.stdout)
+    assert (polish["triage_status"], polish["triage_confidence"]) == ("needs_review", None)
+    assert polish["triage_suggestion"]
     assert english["triage_status"] == "routed"
     said = fitted("why", "g1").stdout
     assert " at unknown" not in said
-    assert "without a confidence: seems not to be English, the only language this model reads; next: " in said
+    assert "without a confidence: seems to be in a language that this model was not taught; next: " in said
     assert "That is not sure, so it is only a suggestion, and a person decides." in said
 
 
 def test_eval_counts_it_as_not_answered_and_calibration_leaves_it_alone(fitted: Cli) -> None:
     texts = [(f"refund invoice number {chr(97 + n % 26)}{chr(97 + n // 26)}", "Billing") for n in range(40)]
-    texts += [(text, "Technical") for text in foreign.TICKETS["German"]]
+    texts += [(text, "Technical") for text in foreign.TICKETS["Polish"]]
     written = io.StringIO()
     csv.writer(written).writerows([("description", "label"), *texts])
     (fitted.folder / "l.csv").write_text(written.getvalue())
@@ -182,7 +207,7 @@ def test_eval_counts_it_as_not_answered_and_calibration_leaves_it_alone(fitted: 
     assert "calibrated local" in done.stderr
     assert "40 tickets)" in done.stderr
     page = (fitted.folder / "r.html").read_text()
-    (row,) = [row for row in re.split("<tr>", page) if "Drucker druckt nicht" in row]
+    (row,) = [row for row in re.split("<tr>", page) if "Drukarka" in row]
     assert re.findall("<td[^>]*>([^<]*)</td>", row)[2] == ""
 
 

@@ -86,10 +86,10 @@ def serve() -> None:
     import rich.table  # noqa: F401
     import yaml  # noqa: F401
 
-    from triage_cli.classifiers.embedded import classifier, fit, tokens  # noqa: F401
+    from triage_cli.classifiers.embedded import classifier, fit, word_vectors  # noqa: F401
     from triage_cli.cli import app
 
-    tokens.vocabulary()
+    word_vectors.word_vectors()
     app.build()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for who answers a caller
     with socket.socket(fileno=os.dup(0)) as door:

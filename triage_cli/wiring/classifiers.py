@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from triage_cli.config import ClassifierSpec, Config
 from triage_cli.domain import ids
 from triage_cli.domain.audit import Event
-from triage_cli.domain.decisions import Classification, ClassifyPlan, ModelVersion
+from triage_cli.domain.decisions import Classification, ClassifyPlan
 from triage_cli.domain.errors import ConfigError, UsageError
 from triage_cli.ports.adapters import Batcher, Classifier
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.network import Network
+from triage_cli.wiring.learned_models import suited, unsuited
 from triage_cli.wiring.stores import open_shelf
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
@@ -202,10 +203,10 @@ def _local(
     version = open_shelf(store).active()
     model = origin = None
     if version is not None:
-        model = suited(version, config)
+        model = suited(version, config, store, tell)
         origin = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
         if model is None and tell is not None:
-            tell(f"{of_other_categories(version)}, so the built-in model answers; next: triage learn")
+            tell(f"{unsuited(version)}, so the built-in model answers; next: triage learn")
     return embedded_classifier.LocalClassifier(
         spec.name,
         model or built_in(config, store, tell),
@@ -218,20 +219,6 @@ def _local(
         new_id=ids.new_id,
         version=origin if model and origin else "",
         overlapping=not caller.waits,
-    )
-
-
-def suited(version: ModelVersion, config: Config) -> "Model | None":
-    """Return a learned model with the configuration's categories; None if it is for other ones."""
-    from triage_cli.classifiers.embedded import weights as fitted
-
-    return fitted.suited(fitted.Model.from_bytes(version.weights), config.categories)
-
-
-def of_other_categories(version: ModelVersion) -> str:
-    """Return the message about a learned model that is for other categories."""
-    return (
-        f"learned model version {version.version} is for other categories ({', '.join(json.loads(version.categories))})"
     )
 
 

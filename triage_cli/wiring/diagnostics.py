@@ -23,13 +23,12 @@ from triage_cli.service.runs import running
 from triage_cli.wiring.classifiers import (
     Caller,
     built_in,
-    of_other_categories,
     open_asked,
     open_classifier,
     paid_steps,
-    suited,
 )
 from triage_cli.wiring.error_bounds import find, has_learned
+from triage_cli.wiring.learned_models import suited, unsuited
 from triage_cli.wiring.stores import known, open_shelf, open_store
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
@@ -160,10 +159,10 @@ def learned_version(config: Config) -> tuple[str, bool] | None:
     version = open_shelf(store).active()
     if version is None:
         return None
-    suits = suited(version, known(config, store)) is not None
+    suits = suited(version, known(config, store), store) is not None
     labelled = json.loads(version.metrics)["labelled"]
     description = f"version {version.version} of {version.at[:10]}, learned from {labelled:,} tickets"
-    return (description, True) if suits else (f"{of_other_categories(version)}: not in use", False)
+    return (description, True) if suits else (f"{unsuited(version)}: not in use", False)
 
 
 def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:

@@ -12,6 +12,7 @@ from triage_cli.domain.evaluation.calibration import Curve
 from triage_cli.domain.evaluation.error_bounds import NEVER, ErrorBound, StoredBound, bounds
 from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import Store
+from triage_cli.wiring.learned_models import suited
 from triage_cli.wiring.stores import known, open_shelf
 
 
@@ -38,7 +39,7 @@ def has_learned(config: Config, store: Store, texts: Sequence[str]) -> list[bool
         return [False] * len(texts)
     from triage_cli.classifiers.embedded import weights as fitted
 
-    model = fitted.suited(fitted.Model.from_bytes(version.weights), known(config, store).categories)
+    model = suited(version, known(config, store), store)
     if model is None:
         return [False] * len(texts)
     return [seen and bool(text) for text, seen in zip(texts, fitted.has_learned(model, texts), strict=True)]

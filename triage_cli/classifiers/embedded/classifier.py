@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from triage_cli.classifiers.embedded.inference import SLICE, Predictor
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS, words_of
-from triage_cli.classifiers.embedded.weights import METHOD, Model, described, fingerprint
+from triage_cli.classifiers.embedded.weights import METHOD, VECTORS, Model, described, fingerprint
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.hostile_text.invisible import is_plain
@@ -33,6 +33,8 @@ class _Guess(NamedTuple):
     doubtful: bool
 
 
+_FOREIGN = "seems to be in a language that this model was not taught"
+_VAGUE = "too few words that say something"
 _NO_WORDS = _Guess(None, None, "no words to go by", None, doubtful=True)
 
 
@@ -78,7 +80,7 @@ class LocalClassifier:
     def asking(self) -> QuestionSpec:
         """Return the question, for the record."""
         options = {"method": METHOD, "learned": self._model.learned or None, "temperature": self._model.temperature}
-        model = f"l2_supercat_256, {self._version}" if self._version else "l2_supercat_256"
+        model = f"{VECTORS}, {self._version}" if self._version else VECTORS
         return QuestionSpec(self.fingerprint, "local", model, "", "", described(self._categories),
                       json.dumps(options), self._clock())  # fmt: skip
 
@@ -132,13 +134,12 @@ class LocalClassifier:
             judged = self._table.judge(list(words_by_row.values()))
             columns = zip(
                 words_by_row, judged.chances.tolist(), judged.best.tolist(), judged.runner_up.tolist(), judged.spoke,
-                judged.foreign.tolist(), judged.doubtful.tolist(), strict=True,
+                judged.foreign.tolist(), judged.vague.tolist(), judged.doubtful.tolist(), strict=True,
             )  # fmt: skip
-            for row, chances, best, runner_up, strongest, is_foreign, doubtful in columns:
-                if is_foreign:
-                    guesses[row] = _Guess(
-                        self._model.labels[best], None, self._foreign_reason(runner_up), None, doubtful=True
-                    )
+            for row, chances, best, runner_up, strongest, is_foreign, is_vague, doubtful in columns:
+                if is_foreign or is_vague:
+                    reason = f"{_FOREIGN if is_foreign else _VAGUE}; next: {self._plain[runner_up]}"
+                    guesses[row] = _Guess(self._model.labels[best], None, reason, None, doubtful=True)
                     continue
                 text = texts[row]
                 guesses[row] = _Guess(
@@ -155,9 +156,6 @@ class LocalClassifier:
         if len(self._plain) == 1:
             return "the only category"
         return f"{', '.join(because) or 'no single word'}; next: {self._plain[runner_up]} {chance:.2f}"
-
-    def _foreign_reason(self, runner_up: int) -> str:
-        return f"seems not to be English, the only language this model reads; next: {self._plain[runner_up]}"
 
     def _probabilities_json(self, probabilities: Sequence[float]) -> str:
         pairs: Iterable[tuple[str, float]] = zip(self._keys, probabilities, strict=True)

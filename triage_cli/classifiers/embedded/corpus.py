@@ -10,12 +10,14 @@ from scipy.sparse import csr_matrix
 
 from triage_cli.classifiers.embedded.inference import LENGTH_DIMENSIONS, emphasis, scales
 from triage_cli.classifiers.embedded.logistic_regression import Design
-from triage_cli.classifiers.embedded.tokens import bare, tokens_of, vocabulary, words_of
-from triage_cli.classifiers.embedded.weights import Floats
+from triage_cli.classifiers.embedded.tokens import bare, ngrams_of, words_of
+from triage_cli.classifiers.embedded.weights import Floats, word_number
+from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.classifiers.examples import examples_of
 from triage_cli.domain.tickets import Category
 
-COMMON = 2  # texts with a word from which on it is a term; rarer words count by their tokens
+COMMON = 2  # texts with a word from which on it is a term; rarer words count by their n-grams
+MAX_NGRAMS = 30_000  # terms; the rarest are left out
 
 
 class Example(NamedTuple):
@@ -27,20 +29,21 @@ class Example(NamedTuple):
 
 
 class Vocabulary(NamedTuple):
-    """The terms: token ids (ascending), then whole words; `rarity` is the inverse document frequency of each term."""
+    """The terms: n-grams (ascending), then whole words; `rarity` is the inverse document frequency of each term."""
 
-    tokens: NDArray[np.int32]
+    ngrams: NDArray[np.int32]
     whole_words: tuple[str, ...]
     rarity: Floats
 
 
-def lessons_of(categories: Sequence[Category]) -> list[Example]:
+def lessons_of(categories: Sequence[Category], languages: Sequence[str]) -> list[Example]:
     """Return the training texts of the categories: names, descriptions whole and by phrase, and examples.
 
-    The texts of each category have the same total weight, so that many examples do not draw tickets to a category.
+    Built-in examples are taken in these languages. The texts of each category have the same total weight, so that many
+    examples do not draw tickets to a category.
     """
     groups = []
-    for label, (category, examples) in enumerate(zip(categories, examples_of(categories), strict=True)):
+    for label, (category, examples) in enumerate(zip(categories, examples_of(categories, languages), strict=True)):
         name = re.sub(r"[\W_]+", " ", category.name)
         phrases = re.split(r"[,:;.]\s|\s(?:and|or)\s", category.description)
         group = [Example(text, label) for text in (f"{name}. {category.description}", name, *examples)]
@@ -64,17 +67,20 @@ class Corpus:
         number = {word: index for index, word in enumerate(all_words)}
         self.texts = [np.array([number[word] for word in distinct]) for distinct, _ in split]
         self.weights = [emphasis(len(distinct), counts) for distinct, counts in split]
-        tokens, self._starts = tokens_of(all_words)
-        self._tokens = np.split(tokens, self._starts[1:])
+        ngrams, starts = ngrams_of(all_words)
+        self._ngrams = np.split(ngrams, starts[1:])
         self._bare = [bare(word) for word in all_words]
-        self._vectors = np.add.reduceat(vocabulary()[1][tokens].astype(np.float32), self._starts)
+        self._vectors = word_vectors().of(all_words)
 
     def terms(self) -> Vocabulary:
-        """Return the terms of these texts: all tokens, and words that occur in at least `COMMON` texts."""
-        tokens, counts = np.unique(
-            np.concatenate([np.unique(np.concatenate([self._tokens[w] for w in distinct])) for distinct in self.texts]),
+        """Return the terms of these texts: n-grams, and words that occur in at least `COMMON` texts."""
+        ngrams, counts = np.unique(
+            np.concatenate([np.unique(np.concatenate([self._ngrams[w] for w in distinct])) for distinct in self.texts]),
             return_counts=True,
         )
+        if len(ngrams) > MAX_NGRAMS:
+            kept = np.sort(np.argsort(-counts, kind="stable")[:MAX_NGRAMS])
+            ngrams, counts = ngrams[kept], counts[kept]
         text_counts: dict[str, int] = {}
         for distinct in self.texts:
             for word in {self._bare[w] for w in distinct}:
@@ -82,16 +88,20 @@ class Corpus:
         common = {word: number for word, number in text_counts.items() if number >= COMMON and word}
         all_counts = np.concatenate([counts, np.fromiter(common.values(), np.int64, len(common))])
         rarity = np.log((1 + len(self.texts)) / (1 + all_counts)) + 1
-        return Vocabulary(tokens.astype(np.int32), tuple(common), rarity.astype(np.float32))
+        return Vocabulary(ngrams.astype(np.int32), tuple(common), rarity.astype(np.float32))
+
+    def taught(self) -> NDArray[np.uint32]:
+        """Return the hashes of all words of these texts, ascending."""
+        return np.array(sorted({word_number(word) for word in self._bare if word}), np.uint32)
 
     def design(self, terms: Vocabulary, share: np.float32) -> Design:
         """Return the vectors and weighted terms of the texts, scaled as for answering; one row per text."""
-        word_terms = {word: len(terms.tokens) + number for number, word in enumerate(terms.whole_words)}
+        word_terms = {word: len(terms.ngrams) + number for number, word in enumerate(terms.whole_words)}
         columns = []  # for each word, the indexes of its terms
-        for tokens, word in zip(self._tokens, self._bare, strict=True):
-            token_terms = np.searchsorted(terms.tokens, tokens)
-            token_terms = token_terms[terms.tokens[np.minimum(token_terms, len(terms.tokens) - 1)] == tokens]
-            columns.append(np.append(token_terms, word_terms[word]) if word in word_terms else token_terms)
+        for ngrams, word in zip(self._ngrams, self._bare, strict=True):
+            found = np.searchsorted(terms.ngrams, ngrams)
+            found = found[terms.ngrams[np.minimum(found, len(terms.ngrams) - 1)] == ngrams]
+            columns.append(np.append(found, word_terms[word]) if word in word_terms else found)
         word_indexes = np.concatenate(self.texts)
         text_indexes = np.repeat(np.arange(len(self.texts)), [len(distinct) for distinct in self.texts])
         weights = np.concatenate(self.weights)

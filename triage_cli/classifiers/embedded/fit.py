@@ -9,8 +9,8 @@ import numpy as np
 from triage_cli.classifiers.embedded.corpus import Corpus, Example, lessons_of
 from triage_cli.classifiers.embedded.inference import softmax
 from triage_cli.classifiers.embedded.language_guard import share_foreign
-from triage_cli.classifiers.embedded.logistic_regression import CLOSE, solve
-from triage_cli.classifiers.embedded.tokens import vocabulary, words_of
+from triage_cli.classifiers.embedded.logistic_regression import CLOSE, rotated, rotated_back, solve
+from triage_cli.classifiers.embedded.tokens import words_of
 from triage_cli.classifiers.embedded.weights import (
     Floats,
     Integers,
@@ -18,6 +18,8 @@ from triage_cli.classifiers.embedded.weights import (
     fingerprint,
     text_number,
 )
+from triage_cli.classifiers.embedded.word_vectors import word_vectors
+from triage_cli.classifiers.examples import LANGUAGES, are_built_in, examples_of
 from triage_cli.domain.errors import ConfigError
 from triage_cli.domain.evaluation.cross_validation import folds_of, groups_of
 from triage_cli.domain.tickets import Category
@@ -29,10 +31,12 @@ STRENGTHS = (10.0, 3.0, 1.0)  # inverse penalties to choose from; the first is t
 SHARES = (1.0, 0.2)  # weights to choose from for the categories' own wording beside labelled texts
 # The temperature cannot be fitted to invented examples, which are easier than tickets. This value was right, or gave
 # somewhat low probabilities, on several kinds of tickets. It weighs as much as `PRIOR` labelled texts.
-UNLEARNED, PRIOR = 0.8, 10.0
+UNLEARNED, PRIOR = 1.1, 10.0
+BARE = 0.6  # the same where no category has examples: descriptions are farther from tickets
 FOLDS = 5
 ROUGHLY = 1e-4  # tolerance of the solver while choosing
 TRIABLE = 15  # labelled texts from which on strength and share are chosen
+FEW = 1_500  # texts up to which they are rotated, which takes their number to the power of three
 MUCH = 10_000  # texts times labels from which on only one fold is held out
 READABLE = 0.1  # share of labelled texts in other languages from which on the language guard is off
 TEMPERATURES: list[float] = np.geomspace(0.2, 3, 60).round(3).tolist()
@@ -55,22 +59,16 @@ def fit(
     """
     if not categories:
         raise ConfigError("there are no categories", hint="name at least one under `categories`")
-    wording = lessons_of(categories)
     examples = labelled_lessons(categories, labelled)
-    if not wording + examples:
-        raise ConfigError("the categories have no word to learn from", hint="give them descriptions and examples")
-    training_set = TrainingSet(wording, examples, len(categories))
+    english = share_foreign([words_of(example.text)[0] for example in examples]) < READABLE
+    several = are_built_in(categories)
+    training_set = TrainingSet(categories, LANGUAGES if several and not english else LANGUAGES[:1], examples)
     choice = choice or training_set.choose()
-    weights = training_set.weights(choice, np.arange(len(examples)))
-    width = vocabulary()[1].shape[1]
     learned = sha256(repr((list(labelled), choice)).encode("utf-8", "replace")).hexdigest() if labelled else ""
-    seen = np.array(sorted({text_number(example.text) for example in examples}), np.uint64)
-    return Model(
-        tuple(category.name for category in categories), fingerprint(categories), learned, weights[:width],
-        training_set.terms.tokens, training_set.terms.whole_words, training_set.terms.rarity,
-        weights[width:-1] * training_set.emphasis, weights[-1],
-        choice.temperature, seen, share_foreign([words_of(example.text)[0] for example in examples]) < READABLE,
-    )  # fmt: skip
+    model = training_set.model(choice, learned)
+    if several and english:  # one model of all languages would be worse in English
+        return model._replace(other=TrainingSet(categories, LANGUAGES, examples).model(choice, learned))
+    return model._replace(english=english)
 
 
 def labelled_lessons(categories: Sequence[Category], labelled: Sequence[tuple[str, str]]) -> list[Example]:
@@ -80,22 +78,45 @@ def labelled_lessons(categories: Sequence[Category], labelled: Sequence[tuple[st
 
 
 class TrainingSet:
-    """All training texts as matrices: first the categories' wording, then the labelled texts."""
+    """All training texts as matrices: first the categories' wording, then the labelled texts. Raises `ConfigError`."""
 
-    def __init__(self, wording: Sequence[Example], examples: Sequence[Example], k: int) -> None:
+    def __init__(self, categories: Sequence[Category], languages: Sequence[str], examples: Sequence[Example]) -> None:
+        wording = lessons_of(categories, languages)
         lessons = [*wording, *examples]
+        if not lessons:
+            raise ConfigError("the categories have no word to learn from", hint="give them descriptions and examples")
         texts = Corpus([example.text for example in lessons])
-        self.k = k
+        self.categories = categories
+        self.k = len(categories)
+        self.temperature = UNLEARNED if any(examples_of(categories)) else BARE
         self.terms = texts.terms()
-        self.emphasis = TERMS_OF_MANY if len(lessons) >= MANY * k else TERMS_OF_FEW
-        self.design = texts.design(self.terms, self.emphasis)
+        self.taught = texts.taught()
+        self.emphasis = TERMS_OF_MANY if len(lessons) >= MANY * self.k else TERMS_OF_FEW
+        self.full_design = texts.design(self.terms, self.emphasis)
+        self.design = self.full_design
+        self.rotation: Floats | None = None
+        if len(lessons) <= FEW:
+            self.design, self.rotation = rotated(self.full_design)
         self.labels = np.array([example.label for example in lessons])
         self.counts = np.array([example.weight for example in lessons])
         self.before = len(wording)
         self.examples = examples
 
+    def model(self, choice: Choice, learned: str) -> Model:
+        """Return the model with these hyperparameters; `learned` is the name of the labelled texts."""
+        weights = self.weights(choice, np.arange(len(self.examples)))
+        if self.rotation is not None:
+            weights = rotated_back(weights, self.full_design, self.rotation)
+        width = word_vectors().dimensions
+        seen = np.array(sorted({text_number(example.text) for example in self.examples}), np.uint64)
+        return Model(
+            tuple(category.name for category in self.categories), fingerprint(self.categories), learned,
+            weights[:width], self.terms.ngrams, self.terms.whole_words, self.terms.rarity,
+            weights[width:-1] * self.emphasis, weights[-1], choice.temperature, seen, self.taught,
+        )  # fmt: skip
+
     def weights(self, choice: Choice, rows: Integers, start: Floats | None = None, close: float = CLOSE) -> Floats:
-        """Return the weights fitted to the wording and these labelled texts, (dimensions + terms + bias, labels)."""
+        """Return the weights of `design`, fitted to the wording and these labelled texts; the last row is the bias."""
         row_indexes = np.concatenate([np.arange(self.before), self.before + rows])
         counts = self.counts[row_indexes]
         counts[: self.before] *= choice.share
@@ -115,9 +136,9 @@ class TrainingSet:
                 for strength in sorted(STRENGTHS) if number >= TRIABLE else STRENGTHS[:1]:
                     scores, start = self._held_out_scores(Choice(strength, share), held_out, start)
                     tried.setdefault(Choice(strength, share), []).append((scores, self.labels[self.before + held_out]))
-        found = [(*_temperature(scored), choice) for choice, scored in tried.items()]
+        found = [(*_temperature(scored, self.temperature), choice) for choice, scored in tried.items()]
         if not found:
-            return Choice()
+            return Choice(temperature=self.temperature)
         _, temperature, choice = min(found)
         return choice._replace(temperature=temperature)
 
@@ -137,15 +158,15 @@ class TrainingSet:
         return self.design.take(self.before + held_out).scores(weights), weights
 
 
-def _temperature(scored: Sequence[tuple[Floats, Integers]]) -> tuple[float, float]:
-    """Return the lowest mean loss on held-out texts over all temperatures, and its temperature."""
+def _temperature(scored: Sequence[tuple[Floats, Integers]], usual: float) -> tuple[float, float]:
+    """Return the lowest mean loss on held-out texts over all temperatures, and its temperature, drawn to the usual."""
     scores = np.concatenate([scores for scores, _ in scored])
     labels = np.concatenate([labels for _, labels in scored])
 
     def loss(temperature: float) -> float:
         chances = softmax(scores, temperature)[np.arange(len(labels)), labels]
         nats = float(-np.log(np.maximum(chances, 1e-6)).sum())
-        return nats + PRIOR / 2 * float(np.log(temperature / UNLEARNED)) ** 2
+        return nats + PRIOR / 2 * float(np.log(temperature / usual)) ** 2
 
     best = min(TEMPERATURES, key=loss)
     return loss(best) / len(labels), best

@@ -7,21 +7,23 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from triage_cli.classifiers.embedded.content import is_readable, is_vague, marks
 from triage_cli.classifiers.embedded.language_guard import foreign, leaning
 from triage_cli.classifiers.embedded.tokens import (
+    BUCKETS,
     MAX_CHARACTERS,
     MAX_WORDS,
     bare,
+    ngrams_of,
     showable,
-    tokens_of,
-    vocabulary,
     words_of,
 )
-from triage_cli.classifiers.embedded.weights import Floats, Integers, Model
+from triage_cli.classifiers.embedded.weights import Floats, Integers, Model, word_number
+from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 
-LENGTH_DIMENSIONS = 64  # of a vector, enough to measure its length (the vectors were trained to be cut off)
-SHORTENED = 0.55  # their share of the whole length
+LENGTH_DIMENSIONS = 64  # of a vector, enough to measure its length (they are principal components)
+SHORTENED = 0.64  # their share of the whole length
 SLICE = 64  # tickets per step, which bounds memory
 TABLE_BYTES = 64 << 20
 
@@ -49,7 +51,8 @@ class _Numbers(dict[str, int]):
 class Prediction(NamedTuple):
     """Predictions for texts: probabilities (texts, labels), the best two labels, the strongest words for the best one.
 
-    `foreign` marks texts that seem to be in another language, `doubtful` those that `Suspicion.found` must check.
+    `foreign` marks texts that seem to be in a language that was not taught, `vague` those that say too little for a
+    probability, `doubtful` those that `Suspicion.found` must check.
     """
 
     chances: Floats
@@ -57,13 +60,14 @@ class Prediction(NamedTuple):
     runner_up: Integers
     spoke: list[list[str]]
     foreign: NDArray[np.bool_]
+    vague: NDArray[np.bool_]
     doubtful: NDArray[np.bool_]
 
 
 class Predictor:
     """The table of words, one row each: a cut-off vector, the scores for each label by vector and by terms, the rarity.
 
-    For each word it also keeps its leaning to English, and its traces for `Suspicion`.
+    For each word it also keeps its leaning to English, its marks (`content`), and its traces for `Suspicion`.
     """
 
     def __init__(self, model: Model, suspicion: Suspicion | None = None) -> None:
@@ -71,6 +75,8 @@ class Predictor:
         self.suspicion = suspicion or Suspicion(())
         self.required = np.array(self.suspicion.required, np.int64)
         self.guarded = model.english and len(model.labels) > 1
+        self.other = Predictor(model.other) if model.other else None
+        self.taught = frozenset(model.taught.tolist())
         k = len(model.labels)
         self.by_vector = slice(LENGTH_DIMENSIONS, LENGTH_DIMENSIONS + k)
         self.by_term = slice(LENGTH_DIMENSIONS + k, LENGTH_DIMENSIONS + 2 * k)
@@ -80,16 +86,17 @@ class Predictor:
         self.rows = np.empty((self.capacity, width), np.float32)
         self.can_be_shown = np.empty(self.capacity, np.bool_)
         self.leans = np.empty(self.capacity, np.int8)
+        self.marks = np.empty(self.capacity, np.int32)
         self.traces = np.empty(self.capacity, np.int64)
         self.shown: list[str] = []
         self.numbers = _Numbers()
-        tokenizer, self.embedding = vocabulary()
-        # Row 0 is for tokens that do not occur in the training texts.
-        self.term_rows = np.zeros(tokenizer.get_vocab_size(), np.int64)
-        self.term_rows[model.tokens] = np.arange(1, len(model.tokens) + 1)
+        self.vectors = word_vectors()
+        # Row 0 is for n-grams that do not occur in the training texts.
+        self.term_rows = np.zeros(BUCKETS, np.int32)
+        self.term_rows[model.ngrams] = np.arange(1, len(model.ngrams) + 1)
         self.rarity = np.concatenate([[0], model.rarity]).astype(np.float32)
         self.terms = np.concatenate([np.zeros((1, k)), model.terms * model.rarity[:, None]]).astype(np.float32)
-        self.whole = {word: number for number, word in enumerate(model.whole_words, start=len(model.tokens) + 1)}
+        self.whole = {word: number for number, word in enumerate(model.whole_words, start=len(model.ngrams) + 1)}
 
     def look_up(self, texts: Sequence[Sequence[str]]) -> Integers:
         """Return the table rows of all words of all texts, after adding new words to the table."""
@@ -105,19 +112,24 @@ class Predictor:
         return found
 
     def _add(self, found: Sequence[str]) -> None:
-        tokens, starts = tokens_of(found)
-        vectors = np.add.reduceat(self.embedding[tokens].astype(np.float32), starts)
-        term_rows = self.term_rows[tokens]
+        ngrams, starts = ngrams_of(found)
+        vectors = self.vectors.of(found)
+        term_rows = self.term_rows[ngrams]
         span = slice(len(self.shown), len(self.shown) + len(found))
         rows = self.rows[span]
         rows[:, :LENGTH_DIMENSIONS] = vectors[:, :LENGTH_DIMENSIONS]
         rows[:, self.by_vector] = vectors @ self.model.vectors
-        whole = [self.whole.get(bare(word), 0) for word in found]
+        plain = [bare(word) for word in found]
+        whole = [self.whole.get(word, 0) for word in plain]
         rows[:, self.by_term] = np.add.reduceat(self.terms[term_rows], starts) + self.terms[whole]
         rows[:, -1] = np.add.reduceat(self.rarity[term_rows] ** 2, starts) + self.rarity[whole] ** 2
         shown = [showable(word) for word in found]
         self.can_be_shown[span] = [bool(word) for word in shown]
         self.leans[span] = [leaning(word) for word in found] if self.guarded else 0
+        self.marks[span] = [
+            marks(word, taught=word_number(word) in self.taught, learned=bool(number and self.model.learned))
+            for word, number in zip(plain, whole, strict=True)
+        ]
         self.traces[span] = self.suspicion.traces(found)
         self.shown += shown
 
@@ -157,7 +169,22 @@ class Predictor:
         leans = np.add.reduceat(self.leans[numbers], starts, dtype=np.int64)
         traces = np.bitwise_or.reduceat(self.traces[numbers], starts)[:, None]
         doubtful = ((traces & self.required) == self.required).any(axis=1)
-        return Prediction(chances, best, runner_up, strongest_words, foreign(leans, counts), doubtful)
+        sums = np.add.reduceat(self.marks[numbers], starts, dtype=np.int64)
+        unread = foreign(leans, counts) & ~is_readable(sums, counts)
+        vague = is_vague(sums) & (len(self.model.labels) > 1)
+        found = Prediction(chances, best, runner_up, strongest_words, unread, vague, doubtful)
+        if self.other is not None and unread.any():
+            others = np.flatnonzero(unread)
+            self._replace(found, others, self.other.judge([texts[row] for row in others.tolist()]))
+        return found
+
+    @staticmethod
+    def _replace(found: Prediction, rows: Integers, other: Prediction) -> None:
+        """Put another model's predictions of some rows into place, but for `doubtful`, which does not depend on it."""
+        for name in ("chances", "best", "runner_up", "foreign", "vague"):
+            getattr(found, name)[rows] = getattr(other, name)
+        for row, strongest in zip(rows, other.spoke, strict=True):
+            found.spoke[row] = strongest
 
 
 def scales(vectors: Floats, rarities: Floats) -> tuple[Floats, Floats]:
@@ -190,7 +217,7 @@ def leaders(chances: Floats) -> tuple[Integers, Integers]:
 def guesses(model: Model, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
     """Return the likeliest label of each text with its probability; (None, None) for a text without words.
 
-    A text that seems to be in another language has a label without a probability.
+    A text that seems to be in another language, or says too little, has a label without a probability.
     """
     predictor = Predictor(model)
     results: list[tuple[str | None, float | None]] = [(None, None)] * len(texts)
@@ -200,6 +227,7 @@ def guesses(model: Model, texts: Sequence[str]) -> list[tuple[str | None, float 
         }
         if words_by_row:
             predictions = predictor.judge(list(words_by_row.values()))
-            for row, chances, is_foreign in zip(words_by_row, predictions.chances, predictions.foreign, strict=True):
-                results[row] = model.labels[chances.argmax()], None if is_foreign else float(chances.max())
+            unsaid = predictions.foreign | predictions.vague
+            for row, chances, is_unsaid in zip(words_by_row, predictions.chances, unsaid, strict=True):
+                results[row] = model.labels[chances.argmax()], None if is_unsaid else float(chances.max())
     return results

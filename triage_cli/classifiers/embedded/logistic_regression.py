@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import fmin_l_bfgs_b
+from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from triage_cli.classifiers.embedded.weights import Floats, Integers
@@ -29,6 +30,26 @@ class Design(NamedTuple):
         width = self.vectors.shape[1]
         scores: Floats = self.vectors @ weights[:width] + self.terms @ weights[width:-1] + weights[-1]
         return scores
+
+
+def rotated(design: Design) -> tuple[Design, Floats]:
+    """Return the texts on as many axes as there are texts, where solving is fast, and the matrix for `rotated_back`.
+
+    Distances are kept, so that the best weights are the same as those of the texts themselves.
+    """
+    with threadpool_limits(1, "blas"):
+        products = design.vectors @ design.vectors.T + (design.terms @ design.terms.T).toarray()
+        squares, axes = np.linalg.eigh(products.astype(np.float64))
+    kept = squares > squares[-1] * 1e-7
+    lengths, axes = np.sqrt(squares[kept]), axes[:, kept]
+    short = Design((axes * lengths).astype(np.float32), csr_matrix((len(axes), 0), dtype=np.float32))
+    return short, (axes / lengths).astype(np.float32)
+
+
+def rotated_back(weights: Floats, design: Design, matrix: Floats) -> Floats:
+    """Return the weights of the texts' own dimensions and terms from those of a rotated design."""
+    of_texts = matrix @ weights[:-1]
+    return np.concatenate([design.vectors.T @ of_texts, design.terms.T @ of_texts, weights[-1:]]).astype(np.float32)
 
 
 def solve(

@@ -1,25 +1,17 @@
-"""Splitting texts into words and tokens, and the vectors of the tokens."""
+"""Splitting texts into words, and words into the n-grams of their characters."""
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
-from importlib.util import find_spec
-from itertools import chain
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
-from tokenizers import Tokenizer
-
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.serialization import encodable
-from triage_cli.runtime.installation import AGAIN
 
 MAX_CHARACTERS = 4_000  # of a text that are read, so that a megabyte costs no more than a long mail
 MAX_WORDS = 512
 MAX_WORD = 64
-MAX_TOKENS = 32  # of one word
+SIZES = (3, 4, 5)  # characters of an n-gram
+BUCKETS = 1 << 18  # numbers of n-grams; two n-grams may share one
+_FACTOR = np.uint32(16_777_619)  # of the hash (FNV)
 AROUND = ".,;:!?()[]{}<>\"'*-_/"
 
 # Words that say nothing about a label, and that no reason names.
@@ -33,24 +25,7 @@ they thing this those though through today too two under until upon use used usi
 was way week well went were what when where which while who why will wish with without would yesterday yet you
 your yours
 """
-_SILENT = frozenset(_COMMON.split())
-
-
-@cache
-def vocabulary() -> tuple[Tokenizer, NDArray[np.float16]]:
-    """Return the tokenizer and the token vectors (tokens, 256), from the files of the package wordllama.
-
-    The package itself is not imported, because it would import an HTTP client and may download files.
-    """
-    spec = find_spec("wordllama")
-    if spec is None or spec.origin is None:
-        raise TriageError("the package wordllama is missing", hint=AGAIN)
-    folder = Path(spec.origin).parent
-    weights = folder / "weights" / "l2_supercat_256.safetensors"
-    tokenizer_file = folder / "tokenizers" / "l2_supercat_tokenizer_config.json"
-    if not (weights.is_file() and tokenizer_file.is_file()):
-        raise TriageError(f"wordllama's files are not in {folder}", hint=AGAIN)
-    return Tokenizer.from_file(str(tokenizer_file)), load_file(weights)["embedding.weight"]
+SILENT = frozenset(_COMMON.split())
 
 
 def words_of(text: str) -> tuple[list[str], list[int] | None]:
@@ -76,20 +51,35 @@ def bare(word: str) -> str:
     return word.strip(AROUND)
 
 
-def tokens_of(distinct: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the concatenated tokens of all words, and the index at which those of each word start.
+def ngrams_of(distinct: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the numbers of all words' n-grams, word by word, and the index at which those of each word start.
 
-    Each word has at least one token.
+    A word is taken without the punctuation around it, between marks of its beginning and end; all digits are alike.
+    Each word has at least one number.
     """
-    # The tokenizer refuses lone surrogates.
-    cut = [encodable(word[:MAX_WORD]) for word in distinct]
-    encodings = vocabulary()[0].encode_batch_fast(cut, add_special_tokens=False)
-    lists = [encoding.ids[:MAX_TOKENS] or [0] for encoding in encodings]
-    lengths = np.fromiter(map(len, lists), np.int64, len(lists))
-    return np.fromiter(chain.from_iterable(lists), np.int64), np.cumsum(lengths) - lengths
+    marked = [f"<{bare(word)[:MAX_WORD]}>" for word in distinct]
+    lengths = np.fromiter(map(len, marked), np.int64, len(marked))
+    letters = np.frombuffer("".join(marked).encode("utf-32-le", "surrogatepass"), np.uint32)
+    letters = np.where((letters >= ord("0")) & (letters <= ord("9")), np.uint32(ord("0")), letters)
+    owners = np.repeat(np.arange(len(marked)), lengths)
+    left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(letters))  # letters to the end of the word
+    hashes = np.zeros(len(letters), np.uint32)
+    numbers, of = [np.zeros(0, np.uint32)], [np.flatnonzero(lengths < SIZES[0])]
+    numbers.append(np.zeros(len(of[0]), np.uint32))
+    for size in range(1, SIZES[-1] + 1):
+        following = np.zeros(len(letters), np.uint32)
+        following[: max(len(letters) - size + 1, 0)] = letters[size - 1 :]
+        hashes = (hashes ^ following) * _FACTOR
+        if size in SIZES:
+            whole = left >= size
+            numbers.append(hashes[whole] >> np.uint32(14))
+            of.append(owners[whole])
+    order = np.argsort(np.concatenate(of), kind="stable")
+    counts = np.bincount(np.concatenate(of), minlength=len(marked))
+    return np.concatenate(numbers)[order].astype(np.int64), np.cumsum(counts) - counts
 
 
 def showable(word: str) -> str:
     """Return a word as a reason may show it; empty for common words, and for what may be a number or an address."""
     shown = bare(word)
-    return shown if 3 <= len(shown) <= 24 and shown.isalpha() and shown not in _SILENT else ""
+    return shown if 3 <= len(shown) <= 24 and shown.isalpha() and shown not in SILENT else ""

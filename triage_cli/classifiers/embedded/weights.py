@@ -6,51 +6,60 @@ from hashlib import sha256
 from io import BytesIO
 from typing import NamedTuple
 from zipfile import BadZipFile
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from triage_cli.classifiers.examples import examples_of
+from triage_cli.classifiers.examples import LANGUAGES, examples_of
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.tickets import Category
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
-METHOD = "2"  # to be increased when the same categories would give another model
+VECTORS = "minilm-words-256"  # the name of the word vectors, for the record
+METHOD = "3"  # to be increased when the same categories would give another model
 
 
 class Model(NamedTuple):
     """A fitted model.
 
     `fingerprint` identifies categories and method, `learned` the labelled texts (empty: none). `vectors` (dimensions,
-    labels) are the weights of the embedding, `terms` (terms, labels) those of each token in `tokens` and then each word
-    in `whole_words`; `rarity` is the inverse document frequency of each term. `seen` are the hashes (`text_number`) of
-    the labelled texts, ascending. `english` if few of them were in another language, so that the model reads no other.
+    labels) are the weights of the embedding, `terms` (terms, labels) those of each n-gram in `ngrams` and then each
+    word in `whole_words`; `rarity` is the inverse document frequency of each term. `seen` are the hashes
+    (`text_number`) of the labelled texts, `taught` those (`word_number`) of all words of the training texts, ascending.
+    `english` if few of the labelled texts were in another language, so that a language that was not taught is not read.
+    `other` is asked about texts in other languages, if it was taught theirs. `method` is the `METHOD` that it was
+    fitted by; only a model of the present one can answer.
     """
 
     labels: tuple[str, ...]
     fingerprint: str
     learned: str
     vectors: Floats
-    tokens: NDArray[np.int32]
+    ngrams: NDArray[np.int32]
     whole_words: tuple[str, ...]
     rarity: Floats
     terms: Floats
     bias: Floats
     temperature: float
     seen: NDArray[np.uint64]
+    taught: NDArray[np.uint32]
     english: bool = True
+    other: "Model | None" = None
+    method: str = METHOD
 
     def to_bytes(self) -> bytes:
         """Return the model as the bytes of an `.npz` file; equal models give equal bytes."""
         buffer = BytesIO()
-        head = [self.labels, self.fingerprint, self.learned, self.whole_words]
+        head = [self.labels, self.fingerprint, self.learned, self.whole_words, self.method]
         np.savez_compressed(
             buffer,
             head=np.frombuffer(json.dumps(head).encode(), np.uint8),
-            vectors=self.vectors, tokens=self.tokens, rarity=self.rarity, terms=self.terms, bias=self.bias,
-            temperature=np.float64(self.temperature), seen=self.seen, english=np.bool_(self.english),
+            vectors=self.vectors, ngrams=self.ngrams, rarity=self.rarity, terms=self.terms, bias=self.bias,
+            temperature=np.float64(self.temperature), seen=self.seen, taught=self.taught,
+            english=np.bool_(self.english), other=np.frombuffer(self.other.to_bytes() if self.other else b"", np.uint8),
         )  # fmt: skip
         return buffer.getvalue()
 
@@ -59,11 +68,15 @@ class Model(NamedTuple):
         """Read the bytes of `to_bytes` without executing anything in them. Raises `TriageError`."""
         try:
             with np.load(BytesIO(data), allow_pickle=False) as arrays:
-                labels, fingerprint, learned, whole_words = json.loads(arrays["head"].tobytes())
+                labels, fingerprint, learned, whole_words, *method = json.loads(arrays["head"].tobytes())
                 return cls(
-                    tuple(labels), fingerprint, learned, arrays["vectors"], arrays["tokens"], tuple(whole_words),
+                    tuple(labels), fingerprint, learned, arrays["vectors"], arrays["ngrams" if method else "tokens"],
+                    tuple(whole_words),
                     arrays["rarity"], arrays["terms"], arrays["bias"], float(arrays["temperature"]), arrays["seen"],
+                    arrays["taught"] if method else np.zeros(0, np.uint32),
                     bool(arrays["english"]) if "english" in arrays else not learned,  # missing in older models
+                    cls.from_bytes(arrays["other"].tobytes()) if method and len(arrays["other"]) else None,
+                    *(method or ["2"]),
                 )  # fmt: skip
         except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
             raise TriageError(f"the stored model cannot be read ({error})", hint="fit it again") from error
@@ -77,13 +90,18 @@ def fingerprint(categories: Sequence[Category]) -> str:
 
 def described(categories: Sequence[Category]) -> str:
     """Return the categories with their examples, as JSON."""
-    pairs = zip(categories, examples_of(categories), strict=True)
+    pairs = zip(categories, examples_of(categories, LANGUAGES), strict=True)
     return json.dumps([[c.name, c.description, list(examples)] for c, examples in pairs], ensure_ascii=False)
 
 
 def text_number(text: str) -> int:
     """Return a 64-bit hash of a text, by which a training text can be recognised but not read."""
     return int.from_bytes(sha256(text.encode("utf-8", "surrogatepass")).digest()[:8])
+
+
+def word_number(word: str) -> int:
+    """Return a 32-bit hash of a word, by which a taught word can be recognised but not read."""
+    return crc32(word.encode("utf-8", "surrogatepass"))
 
 
 def has_learned(model: Model, texts: Sequence[str]) -> list[bool]:
@@ -93,7 +111,9 @@ def has_learned(model: Model, texts: Sequence[str]) -> list[bool]:
 
 
 def suited(model: Model, categories: Sequence[Category]) -> Model | None:
-    """Return a trained model with the present names of the categories; None if it is for other ones."""
+    """Return a trained model with the present names of the categories; None if it cannot answer for them."""
+    if model.method != METHOD:
+        return None
     former = {name: category.name for category in categories for name in (category.root, *category.was)}
     present = former | {category.name: category.name for category in categories}
     labels = tuple(present.get(label, "") for label in model.labels)

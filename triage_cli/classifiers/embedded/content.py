@@ -1,0 +1,68 @@
+"""Which words of a text say something: greetings, tests, filler and keys hit at random do not."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triage_cli.classifiers.embedded.tokens import SILENT
+from triage_cli.classifiers.embedded.word_vectors import parts_of, word_vectors
+
+# A text's marks are the sum of its words': how many are known, how many are content, and how many were taught.
+KNOWN, CONTENT, TAUGHT = 1, 1 << 10, 1 << 20
+LEAST = 2  # known words, one of them content, without which an answer has no confidence
+HALF = 2  # a text in another language can be read if one in so many of its words was taught
+
+_GREETINGS = """
+afternoon best bonjour bye cheers ciao dear evening good goodbye greeting greetings hallo happy hello hey hi hiya hola
+kind kindly madam morning please pls plz regards sincerely sir team thank thanks thx welcome well wishes yo
+"""
+_FILLER = """
+abc abcd abcde amet asap asd attached attachment bar baz bla blah body consectetur description dolor dummy elit example
+example.com foo fyi help hmm ignore ipsum lol lorem message na name nan nil no none null ok okay ping pong qux qwe
+sample see sit spam subject tbd temp test tested tester testing tests text ticket title tmp todo undefined untitled
+urgent xyz yeah yes
+"""
+_VAGUE = """
+anything happened info information issue issues nothing problem problems question questions something stuff thing things
+trouble wrong
+"""
+_WEAK = SILENT | frozenset(_VAGUE.split())  # known, but no content
+_EMPTY = frozenset((_GREETINGS + _FILLER).split())
+_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "yxcvbnm", "azertyuiop", "qsdfghjklm", "wxcvbn")
+_KEYS = " ".join((*_ROWS, *(row[::-1] for row in _ROWS)))
+
+
+def marks(word: str, *, taught: bool, learned: bool) -> int:
+    """Return the marks of a lower-case word without punctuation around it.
+
+    `taught` words occur in the training texts; `learned` ones in several labelled texts, and may stand alone.
+    """
+    own = TAUGHT if taught else 0
+    if word in _EMPTY or _is_noise(word) or not (taught or _is_known(word)):
+        return own
+    if len(word) < 3 or word in _WEAK:
+        return own + KNOWN
+    return own + CONTENT + (LEAST if learned else 1) * KNOWN
+
+
+def _is_known(word: str) -> bool:
+    parts, lexicon = parts_of(word), word_vectors().lexicon
+    return bool(parts) and all(len(part) > 1 and part in lexicon for part in parts)
+
+
+def _is_noise(word: str) -> bool:
+    """Return whether a word has no letters, repeats one or two of them, or is a piece of a row of keys."""
+    if not any(map(str.isalpha, word)):
+        return True
+    return len(word) > 2 and ((len(word) > 3 and word in _KEYS) or len(set(word)) < min(3, len(word) - 1))
+
+
+def is_vague(sums: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which texts, of these sums of marks, say too little for a confidence."""
+    vague: NDArray[np.bool_] = (sums % CONTENT < LEAST * KNOWN) | (sums // CONTENT % (TAUGHT // CONTENT) == 0)
+    return vague
+
+
+def is_readable(sums: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which texts, of so many words, are mostly of words that were taught."""
+    readable: NDArray[np.bool_] = sums // TAUGHT * HALF >= counts
+    return readable

@@ -1,0 +1,100 @@
+"""The vectors of words: a table of English words and word pieces, made by `tools/make_vectors.py`."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triage_cli.domain.errors import TriageError
+from triage_cli.runtime.installation import AGAIN
+
+FILE = Path(__file__).with_name("vectors.npz")
+
+_PART = re.compile(r"[^\W_]+(?:'[^\W\d_]+)*")
+
+
+def parts_of(word: str) -> list[str]:
+    """Return what a lower-case word is looked up by: its runs of letters and digits, without accents."""
+    if word.isascii():
+        return [word] if word.isalnum() else _PART.findall(word)
+    plain = unicodedata.normalize("NFKD", word.replace("\u2019", "'"))
+    return _PART.findall("".join(c for c in plain if not unicodedata.combining(c)))
+
+
+class Lexicon:
+    """The rows of words and word pieces; a piece that continues a word begins with `##`."""
+
+    def __init__(self, entries: Sequence[str]) -> None:
+        self._row = {entry: row for row, entry in enumerate(entries)}
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._row
+
+    def rows(self, part: str) -> list[int]:
+        """Return the row of a word, else those of the longest pieces it can be cut into; empty if there are none."""
+        row = self._row.get(part)
+        if row is not None:
+            return [row]
+        if part.isdigit():  # a number that no list of words has is one of many
+            return []
+        if "'" in part:
+            return list(chain.from_iterable(map(self.rows, part.split("'"))))
+        found, start = [], 0
+        while start < len(part):
+            prefix = "##" if start else ""
+            for end in range(len(part), start, -1):
+                row = self._row.get(prefix + part[start:end])
+                if row is not None:
+                    found.append(row)
+                    break
+            else:
+                return []
+            start = end
+        return found
+
+
+class WordVectors:
+    """The lexicon and its vectors, (rows, dimensions) as 8-bit numbers and a scale each."""
+
+    def __init__(self, lexicon: Lexicon, vectors: NDArray[np.int8], scale: NDArray[np.float32]) -> None:
+        self.lexicon = lexicon
+        self._vectors = vectors
+        self._scale = scale
+        self.dimensions = vectors.shape[1]
+
+    def of(self, distinct: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors (words, dimensions) of lower-case words; zero for one that the lexicon does not know.
+
+        A word of several pieces has their mean.
+        """
+        rows: list[int] = []
+        owners: list[int] = []
+        shares: list[float] = []
+        for number, word in enumerate(distinct):
+            for part in parts_of(word):
+                if found := self.lexicon.rows(part):
+                    rows += found
+                    owners += [number] * len(found)
+                    shares += [1 / len(found)] * len(found)
+        result = np.zeros((len(distinct), self.dimensions), np.float32)
+        if rows:
+            factors = self._scale[rows] * np.array(shares, np.float32)
+            np.add.at(result, owners, self._vectors[rows] * factors[:, None])
+        return result
+
+
+@cache
+def word_vectors() -> WordVectors:
+    """Return the vectors that come with the program. Raises `TriageError` if their file is missing or damaged."""
+    try:
+        with FILE.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            entries = arrays["entries"].tobytes().decode().split("\n")
+            return WordVectors(Lexicon(entries), arrays["vectors"], arrays["scale"])
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise TriageError(f"the word vectors cannot be read: {error}", hint=AGAIN) from error

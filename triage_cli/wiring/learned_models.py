@@ -1,0 +1,69 @@
+"""Learned versions of the embedded model: which of them can answer, and those of earlier releases."""
+
+import json
+from collections.abc import Callable
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from triage_cli.config import Config
+from triage_cli.domain.decisions import ModelVersion
+from triage_cli.ports.storage import Store
+from triage_cli.wiring.stores import open_shelf
+
+if TYPE_CHECKING:  # an annotation is no reason to import numpy
+    from triage_cli.classifiers.embedded.weights import Model
+
+
+def suited(
+    version: ModelVersion, config: Config, store: Store, tell: Callable[[str], None] | None = None
+) -> "Model | None":
+    """Return a learned model with the configuration's categories; None if it cannot answer for them.
+
+    A model of an earlier release is fitted again, once, if all labels that it learned from are stored.
+    """
+    from triage_cli.classifiers.embedded import weights as fitted
+
+    model = fitted.Model.from_bytes(version.weights)
+    if model.method != fitted.METHOD:
+        model = _fitted_again(version, model, config, store, tell) or model
+    return fitted.suited(model, config.categories)
+
+
+def _fitted_again(
+    version: ModelVersion, old: "Model", config: Config, store: Store, tell: Callable[[str], None] | None
+) -> "Model | None":
+    from triage_cli.classifiers.embedded import weights as fitted
+    from triage_cli.service.verdicts import Verdicts
+
+    name = sha256(
+        f"{fitted.METHOD}\0again\0{old.learned}\0{fitted.fingerprint(config.categories)}".encode()
+    ).hexdigest()
+    weights = store.model(name)
+    if weights is None:
+        known = Verdicts(config.categories, "")
+        labels = {row.text: known.category(row.category) for row in open_shelf(store).labelled()}
+        learned = [
+            text for text, is_known in zip(labels, fitted.has_learned(old, list(labels)), strict=True) if is_known
+        ]
+        if not learned or len({fitted.text_number(text) for text in learned}) < len(old.seen):
+            return None
+        from triage_cli.classifiers.embedded import fit
+
+        if tell is not None:
+            tell(
+                f"learned model version {version.version} is of an earlier release: "
+                f"fitting it again to its {len(learned):,} labels, once"
+            )
+        weights = fit.fit(config.categories, [(text, labels[text] or "") for text in learned]).to_bytes()
+        store.keep_model(name, weights, {"version": version.version, "labelled": len(learned)})
+    return fitted.Model.from_bytes(weights)
+
+
+def unsuited(version: ModelVersion) -> str:
+    """Return the message about a learned model that cannot answer."""
+    from triage_cli.classifiers.embedded import weights as fitted
+
+    name = f"learned model version {version.version}"
+    if fitted.Model.from_bytes(version.weights).method != fitted.METHOD:
+        return f"{name} is of an earlier release, and not all labels that it learned from are stored"
+    return f"{name} is for other categories ({', '.join(json.loads(version.categories))})"
