@@ -57,6 +57,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "keys create": [("ada --role agent", "")],
     "keys list": [("", "")],
     "keys revoke": [("ada", "")],
+    "keys rotate": [("ada", "")],
     "db path": [("", "")],
     "db backup": [("backup.db", "")],
     "db restore": [("backup.db --yes", "")],
@@ -68,7 +69,7 @@ MAKERS = {"create", "pull", "run", "serve", "keys create"}  # and `db copy`, on 
 # What asks for a database that is there: commands, and the numbers of those of their cases that write.
 WRITERS = {
     "classify": {1}, "route": {1}, "reclassify": {0}, "verdict": {0, 1}, "review": {0}, "learn": {0, 1}, "eval": {1},
-    "keys revoke": {0}, "db backup": {0}, "forget": {1}, "db copy": {0},
+    "keys revoke": {0}, "keys rotate": {0}, "db backup": {0}, "forget": {1}, "db copy": {0},
 }  # fmt: skip
 RECORD = {"type": "RECORD", "stream": "tickets", "record": {"id": "S-1", "text": "I was charged twice"}}
 PULL = f"""sources:

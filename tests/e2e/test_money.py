@@ -79,6 +79,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     "serve": [],  # its requests have a table of their own
     "keys create": [("keys create tester --role agent", "")],
     "keys list": [("keys list", "")],
+    "keys rotate": [("keys rotate tester", "")],
     "keys revoke": [("keys revoke tester", "")],
     "learn": [("learn labelled.csv", "")],
     "eval": [
@@ -154,6 +155,11 @@ REQUESTS: dict[str, Any] = {
     "POST /reclassify": {"plan": {"classify": {"classifier": "other"}}},
     "POST /verdicts": {"verdicts": [{"name": "2", "category": "Billing"}]},
     "POST /webhooks/{source}": None,
+    "POST /keys": {"name": "tester", "role": "reader"},
+    "POST /keys/{name}/rotate": None,
+    "DELETE /keys/{name}": None,
+    "POST /forget": {"customer_id": "nobody"},
+    "POST /audit/verify": None,
 }
 
 
@@ -163,10 +169,11 @@ def requested(server: Running) -> list[str]:
     with server.client("admin", timeout=60) as client:
         paths = client.get("/openapi.json").json()["paths"]
         for words, body in REQUESTS.items():
-            path = words.partition(" ")[2].format(ticket_id="0", source="desk")
+            method, _, path = words.partition(" ")
+            path = path.format(ticket_id="0", source="desk", name="tester")
             query = {"do": "classify,route"} if "batch" in path else {}
             table = {"content": body, "headers": {"content-type": "text/csv"}}
-            client.post(path, params=query, **(table if isinstance(body, str) else {"json": body}))
+            client.request(method, path, params=query, **(table if isinstance(body, str) else {"json": body}))
     return sorted(f"{method.upper()} {path}" for path, methods in paths.items() for method in methods.keys() & changing)
 
 

@@ -214,6 +214,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "keys create": ("keys create ada --role agent",),
     "keys list": ("keys list",),
     "keys revoke": ("keys revoke ada",),
+    "keys rotate": ("keys rotate ada",),
     "serve": (),  # it does not end by itself: tests/integration/test_offline.py has it
 }  # fmt: skip
 

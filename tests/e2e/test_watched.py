@@ -97,6 +97,7 @@ JOBS = {
     "keys create": Job("keys create second --role reader"),
     "keys list": Job("keys list"),
     "keys revoke": Job("keys revoke first"),
+    "keys rotate": Job("keys rotate first"),
 }
 
 

@@ -43,7 +43,7 @@ def stored(server: Running) -> list[tuple[object, ...]]:
 def routes(server: Running) -> list[tuple[str, str]]:
     """Return every operation of the description, at a path that exists."""
     paths = create_app(server.served).openapi()["paths"]
-    names = {"{ticket_id}": "nobody-1", "{source}": "desk"}
+    names = {"{ticket_id}": "nobody-1", "{source}": "desk", "{name}": "nobody"}
     return [
         (method.upper(), re.sub(r"\{\w+\}", lambda m: names[m[0]], path))
         for path, ops in paths.items()
@@ -95,7 +95,7 @@ def test_a_reader_may_read_and_nothing_else(server: Running) -> None:
     with server.client("reader") as client:
         for method, path in routes(server):
             answer = client.request(method, path, json=TICKET if method == "POST" else None)
-            if method == "GET":
+            if method == "GET" and path not in ("/keys", "/runs"):
                 assert answer.status_code in (200, 404), (path, answer.text)
             elif not path.startswith("/webhooks/"):
                 assert (answer.status_code, answer.json()["code"]) == (403, "refused"), path

@@ -3,8 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from triage_cli.domain import api_access
+
 Schema = Mapping[str, Any]
 Direction = Literal["sent", "received"]  # as the client sees it
+ROLES = ("", *api_access.ROLES)
 METHODS = ("get", "put", "post", "delete", "patch", "head")
 
 
@@ -29,9 +32,11 @@ class _Comparison(NamedTuple):
                         yield from self._operation(where, operations[method], later)
 
     def _operation(self, where: str, old: Schema, new: Schema) -> Iterator[str]:
-        for key in ("operationId", "x-required-role"):
-            if key in old and old[key] != new.get(key):
-                yield f"{where}: {key} was {old[key]}, is {new.get(key)}"
+        if old["operationId"] != new["operationId"]:
+            yield f"{where}: its id was {old['operationId']}, is {new['operationId']}"
+        before, after = old.get("x-required-role", ""), new.get("x-required-role", "")
+        if ROLES.index(after) > ROLES.index(before):
+            yield f"{where}: its role was {before or 'none'}, is {after}"
         yield from self._parameters(where, _by_name(old), _by_name(new))
         yield from self._body(where, old.get("requestBody", {}), new.get("requestBody", {}))
         for status, response in old["responses"].items():

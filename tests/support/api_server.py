@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,9 @@ def serving(
     loaded = load_config(db=at, env={"HOME": str(folder), **(env or {})}, cwd=folder)
     parts = parts or wiring.parts(loaded, guarded=True, make=True)
     gate = wiring.open_gate(parts.store)
-    served = ServerState(parts, gate, limits or Limits(per_minute=None), hooks(loaded, env or {}))
+    served = ServerState(
+        parts, gate, limits or Limits(per_minute=None), hooks(loaded, env or {}), partial(wiring.verify, loaded)
+    )
     keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}
     place = listening("127.0.0.1", 0)
     server = Server(configured(create_app(served)), served, place)

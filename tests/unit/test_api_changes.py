@@ -52,8 +52,8 @@ def schema(found: Any, name: str = "Ticket") -> Any:
 
 BREAKING: list[tuple[Callable[[Any], Any], str]] = [
     (lambda d: d["paths"].clear(), "POST /tickets is gone"),
-    (lambda d: operation(d).update(operationId="make"), "operationId was create, is make"),
-    (lambda d: operation(d).update({"x-required-role": "admin"}), "x-required-role was agent, is admin"),
+    (lambda d: operation(d).update(operationId="make"), "its id was create, is make"),
+    (lambda d: operation(d).update({"x-required-role": "admin"}), "its role was agent, is admin"),
     (lambda d: operation(d)["parameters"].clear(), "parameter query limit is gone"),
     (lambda d: operation(d)["parameters"][0].update(required=True), "parameter query limit is required now"),
     (lambda d: operation(d)["parameters"][0]["schema"].update(type="string"), "integer is not taken any more"),
@@ -74,6 +74,7 @@ HARMLESS: list[Callable[[Any], Any]] = [
     lambda d: d["paths"].update({"/more": {"get": {}}}),
     lambda d: operation(d)["parameters"].append({"in": "query", "name": "sort", "schema": {"type": "string"}}),
     lambda d: operation(d)["responses"].pop("404"),
+    lambda d: operation(d).update({"x-required-role": "reader"}),
     lambda d: operation(d).update(description="in other words"),
     lambda d: schema(d, "TicketIn")["properties"].update(extra={"type": "object"}),
     lambda d: schema(d, "TicketIn")["required"].clear(),

@@ -11,7 +11,7 @@ from triage_cli.api import problems
 from triage_cli.api.dependencies import ServerState
 from triage_cli.api.middleware import AccessMiddleware
 from triage_cli.api.openapi import openapi_method
-from triage_cli.api.routes import bulk, monitoring, queries, tickets, webhooks
+from triage_cli.api.routes import admin, bulk, monitoring, queries, tickets, webhooks
 
 # Plain endpoints that run at the same time: most of them wait for the disk or a provider.
 THREADS = 100
@@ -41,7 +41,7 @@ def create_app(served: ServerState) -> FastAPI:
     )
     app.state.served = served
     problems.install(app)
-    for router in (monitoring.router, bulk.router, tickets.router, queries.router, webhooks.router):
+    for router in (monitoring.router, bulk.router, tickets.router, queries.router, webhooks.router, admin.router):
         app.include_router(router)
     app.openapi = openapi_method(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     app.add_middleware(AccessMiddleware, served=served)

@@ -6,7 +6,7 @@ import time
 from collections.abc import MutableMapping
 
 from triage_cli.api.dependencies import Caller, Limits
-from triage_cli.domain import api_keys
+from triage_cli.domain import api_keys, ids
 from triage_cli.domain.api_access import ApiKey
 from triage_cli.domain.errors import RateLimitedError, UnauthenticatedError
 from triage_cli.ports.storage import ApiAccessStore
@@ -46,6 +46,8 @@ class Authenticator:
         if key is None or not hmac.compare_digest(key.hash, api_keys.digest(credential)) or key.revoked_at:
             hint = "triage keys create makes one; it was revoked, or a character is wrong"
             raise UnauthenticatedError("no such key", hint=hint)
+        if key.expires_at and key.expires_at <= ids.now():
+            raise UnauthenticatedError("the key has expired", hint="triage keys rotate makes its next one")
         self._touch(key)
         return Caller(key.key_id, key.name, key.role)
 

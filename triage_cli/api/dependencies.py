@@ -1,7 +1,7 @@
 """Dependencies of the endpoints: the server's state, the caller, and the use cases for one request."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, NamedTuple
 from weakref import WeakSet
 
@@ -12,7 +12,8 @@ from triage_cli.api.background import Worker
 from triage_cli.api.metrics import Metrics
 from triage_cli.api.ndjson import StreamSlots
 from triage_cli.config import HookSpec
-from triage_cli.domain.errors import MediaTypeError
+from triage_cli.domain.audit import Head
+from triage_cli.domain.errors import MediaTypeError, UsageError
 from triage_cli.ports.storage import ApiAccessStore
 from triage_cli.service.delivery.dispatcher import DestinationBreakers
 from triage_cli.service.local_triage import LocalTriage
@@ -54,6 +55,10 @@ class Hook(NamedTuple):
     secrets: tuple[bytes, ...]
 
 
+def _unverified(heads: Mapping[str, str]) -> Head:
+    raise UsageError(f"this server cannot verify its log against {len(heads)} heads", hint="triage audit verify can")
+
+
 class ServerState:
     """The state of a running server: its services, metrics, worker, and the sessions of running requests."""
 
@@ -63,11 +68,13 @@ class ServerState:
         gate: ApiAccessStore,
         limits: Limits = Limits(),  # noqa: B008 - immutable
         hooks: Mapping[str, Hook] | None = None,
+        verify: Callable[[Mapping[str, str]], Head] = _unverified,
     ) -> None:
         self.parts = parts
         self.gate = gate
         self.limits = limits
         self.hooks = hooks or {}
+        self.verify = verify
         self.meter = Metrics()
         self.room = StreamSlots()
         shared = parts._replace(map=parts.map._replace(circuits=DestinationBreakers()))

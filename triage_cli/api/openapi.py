@@ -31,6 +31,7 @@ TAGS = {
     "bulk": "Many tickets in one request: what comes of each is a line of the answer.",
     "reads": "Tickets, their history and explanation, the audit log, counts.",
     "webhooks": "Events of helpdesks, signed by their sender.",
+    "administration": "API keys, erasure, the record of runs, proof of the audit log.",
     "operations": "Liveness, readiness and metrics.",
 }
 EXAMPLES = Path(__file__).with_name("openapi_examples.json")

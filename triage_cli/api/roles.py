@@ -3,6 +3,8 @@
 # All other paths require a key, so that no new route is open by mistake. Webhooks are signed instead.
 OPEN = ("/health", "/ready", "/openapi.json", "/docs")
 SIGNED = "/webhooks/"
+ADMIN = ("/keys", "/forget", "/runs", "/audit/verify")
+METRICS = "/metrics"
 
 
 def is_open(path: str) -> bool:
@@ -12,5 +14,8 @@ def is_open(path: str) -> bool:
 
 def required_role(method: str, path: str) -> str:
     """Return the least role that may send a request which is not open."""
-    del path
+    if any(path == at or path.startswith(f"{at}/") for at in ADMIN):
+        return "admin"
+    if path == METRICS:
+        return "metrics"
     return "reader" if method in ("GET", "HEAD", "OPTIONS") else "agent"

@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -61,7 +62,8 @@ def prepared(config: Config, place: Place, tell: Callable[[str], None], log: Tex
 def opened(config: Config, env: Mapping[str, str], tell: Callable[[str], None] | None = None) -> ServerState:
     """Return the state of a server over the configured database, which is made where it is missing."""
     parts = wiring.parts(config, tell, warn=errors.warning, guarded=True, make=True)
-    served = ServerState(parts, wiring.open_gate(parts.store), Limits(config.requests_per_minute), hooks(config, env))
+    limits, gate = Limits(config.requests_per_minute), wiring.open_gate(parts.store)
+    served = ServerState(parts, gate, limits, hooks(config, env), partial(wiring.verify, config))
     if not parts.store.is_there():
         parts.store.renew(Lease(""))  # changes nothing, but creates the database
     served.gate.ping()  # raises if the database cannot be used

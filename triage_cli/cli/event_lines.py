@@ -11,7 +11,7 @@ DELIVERED = ("delivered", "delivery_failed", "dead_letter")
 def summary(action: str, detail: Detail, actor: str) -> str:
     """Return what an event says, in a line. An action that has no line of its own is described by its data."""
     text = SUMMARIES.get(action, _data)(detail)
-    people = action in ("verdict", "forgotten", "key_created", "key_revoked", "restored")
+    people = action in ("verdict", "forgotten", "key_created", "key_rotated", "key_revoked", "restored")
     return f"{text}, by {actor}" if people and text else f"by {actor}" if people else text
 
 

@@ -2,11 +2,15 @@
 
 from typing import NamedTuple
 
-ROLES = ("reader", "agent", "admin")  # each role includes the ones before it
+ROLES = ("metrics", "reader", "agent", "admin")  # each role includes the ones before it
 
 
 class ApiKey(NamedTuple):
-    """An API key as stored: `hash` is the SHA-256 of the key, whose text is not stored."""
+    """An API key as stored: `hash` is the SHA-256 of the key, whose text is not stored.
+
+    Of a key that was rotated away it is the old hash, `expires_at` is when that is no longer taken, and `key_id` is
+    that of the new key, so that limits and idempotency keys go on.
+    """
 
     key_id: str
     name: str
@@ -15,6 +19,7 @@ class ApiKey(NamedTuple):
     created_at: str
     last_used_at: str | None = None
     revoked_at: str | None = None
+    expires_at: str | None = None
 
 
 class StoredResponse(NamedTuple):

@@ -215,8 +215,15 @@ class ApiAccessStore(Protocol):
     def revoke(self, name: str) -> ApiKey:
         """Revoke the key of this name, and return it. Raises `NotFoundError`."""
 
+    def rotate(self, new: ApiKey, old_until: str) -> ApiKey:
+        """Replace the key of the same name, which is taken until `old_until` beside the new one; return the new key.
+
+        Its name and role stay, and its expiry unless a new one is given. Raises `NotFoundError`, and `UsageError` for a
+        revoked key.
+        """
+
     def key(self, key_id: str) -> ApiKey | None:
-        """Return the key with this id, or None."""
+        """Return the key with this id, or None; also one that was rotated away and is still taken."""
 
     def touch(self, key_id: str) -> None:
         """Record that a key was used now."""

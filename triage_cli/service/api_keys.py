@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from triage_cli.domain import api_keys, ids
@@ -22,6 +23,18 @@ class CreatedKey(NamedTuple):
     key: str
 
 
+def after(seconds: float) -> str:
+    """Return the time in so many seconds. Raises `UsageError` if it is beyond all calendars."""
+    try:
+        return ids.timestamp(datetime.now(UTC) + timedelta(seconds=seconds))
+    except OverflowError as error:
+        raise UsageError("that is longer than any key lasts", hint="give a shorter time, such as 90d") from error
+
+
+def _expiry(expires_at: str | None) -> dict[str, str]:
+    return {} if expires_at is None else {"expires_at": expires_at}
+
+
 class KeyRing:
     """Manages API keys for one actor."""
 
@@ -30,15 +43,29 @@ class KeyRing:
         self._gate = gate
         self._actor = actor
 
-    def create(self, name: str, role: str) -> CreatedKey:
-        """Create a key. Raises `UsageError` if the name is taken or not valid."""
+    def create(self, name: str, role: str, seconds: float | None = None) -> CreatedKey:
+        """Create a key, which expires after `seconds`. Raises `UsageError` if the name is taken or not valid."""
         if not NAME.fullmatch(name):
             hint = "take one that says who uses it: letters, digits, blanks inside, and . _ @ + -, 80 at most"
             raise UsageError("this cannot be the name of a key", hint=hint)
         made = api_keys.new_key()
-        self._gate.add_key(ApiKey(made.key_id, name, api_keys.digest(made.text), role, ids.now()))
-        self._log("key_created", {"key": made.key_id, "name": name, "role": role})
+        expires_at = None if seconds is None else after(seconds)
+        digest = api_keys.digest(made.text)
+        self._gate.add_key(ApiKey(made.key_id, name, digest, role, ids.now(), expires_at=expires_at))
+        self._log("key_created", {"key": made.key_id, "name": name, "role": role} | _expiry(expires_at))
         return CreatedKey(name, role, made.text)
+
+    def rotate(self, name: str, overlap: float = 0.0, seconds: float | None = None) -> CreatedKey:
+        """Make the next key of this name, which expires after `seconds`, else when the old one would have.
+
+        The old one is taken for `overlap` seconds more. Raises `NotFoundError`, and `UsageError` if it was revoked.
+        """
+        made = api_keys.new_key()
+        expires_at = None if seconds is None else after(seconds)
+        new = ApiKey(made.key_id, name, api_keys.digest(made.text), "", ids.now(), expires_at=expires_at)
+        key = self._gate.rotate(new, after(overlap))
+        self._log("key_rotated", {"key": made.key_id, "name": name, "overlap": overlap} | _expiry(key.expires_at))
+        return CreatedKey(name, key.role, made.text)
 
     def list(self) -> list[ApiKey]:
         """Return all keys, oldest first."""

@@ -36,6 +36,16 @@ TAKE_PERMITS = """insert into rate_limits (key_id, full_at) values (:key_id, :no
     returning full_at"""
 
 
+ROTATED = """select api_keys.key_id, api_keys.name, rotated_keys.hash, role, created_at, last_used_at, revoked_at,
+        rotated_keys.expires_at
+    from rotated_keys join api_keys on api_keys.name = rotated_keys.name where rotated_keys.key_id = ?"""
+
+
+def unknown_key(name: str) -> NotFoundError:
+    """Return the error for a key that is not there."""
+    return NotFoundError(f'no key "{name}"', hint="triage keys list shows them")
+
+
 class StoreGate:
     """Implements `ports.Gate` on the connections of a store."""
 
@@ -47,9 +57,9 @@ class StoreGate:
     def add_key(self, key: ApiKey) -> None:
         """Record a new key. Raises `UsageError` if the name is taken."""
         added = self._write(
-            "insert into api_keys (key_id, name, hash, role, created_at) values (?, ?, ?, ?, ?) "
+            "insert into api_keys (key_id, name, hash, role, created_at, expires_at) values (?, ?, ?, ?, ?, ?) "
             "on conflict (name) do nothing returning 1",
-            key[:5],
+            (*key[:5], key.expires_at),
         )
         if not added:
             hint = "the audit log names its actors by it, so take another one, also after a key was revoked"
@@ -64,12 +74,31 @@ class StoreGate:
         statement = "update api_keys set revoked_at = coalesce(revoked_at, ?) where name = ? returning *"
         rows = self._write(statement, (now(), name))
         if not rows:
-            raise NotFoundError(f'no key "{name}"', hint="triage keys list shows them")
+            raise unknown_key(name)
         return ApiKey(*rows[0])
 
+    def rotate(self, new: ApiKey, old_until: str) -> ApiKey:
+        """Replace the key of the same name, which is taken until `old_until` beside the new one; return the new key."""
+        with self._database.transaction() as db:
+            rows = db.execute("select * from api_keys where name = ?", (new.name,)).fetchall()
+            if not rows:
+                raise unknown_key(new.name)
+            old = ApiKey(*rows[0])
+            if old.revoked_at:
+                raise UsageError(f'the key "{old.name}" was revoked', hint="make one of another name")
+            db.execute("delete from rotated_keys where expires_at < ?", (now(),))
+            until = min(old_until, old.expires_at or old_until)
+            db.execute("insert into rotated_keys values (?, ?, ?, ?)", (old.key_id, old.name, old.hash, until))
+            expires_at = new.expires_at or old.expires_at
+            values = (new.key_id, new.hash, new.created_at, expires_at, new.name)
+            db.execute(
+                "update api_keys set key_id = ?, hash = ?, created_at = ?, expires_at = ? where name = ?", values
+            )
+        return old._replace(key_id=new.key_id, hash=new.hash, created_at=new.created_at, expires_at=expires_at)
+
     def key(self, key_id: str) -> ApiKey | None:
-        """Return the key with this id, or None."""
-        rows = self._select("select * from api_keys where key_id = ?", (key_id,))
+        """Return the key with this id, or None; also one that was rotated away and is still taken."""
+        rows = self._select("select * from api_keys where key_id = ?", (key_id,)) or self._select(ROTATED, (key_id,))
         return ApiKey(*rows[0]) if rows else None
 
     def touch(self, key_id: str) -> None:

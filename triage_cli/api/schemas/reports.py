@@ -49,6 +49,23 @@ class StatsGroup(BaseModel):
     cost_usd: float = Field(description="what their answers have cost")
 
 
+class Run(BaseModel):
+    """One bulk command or request. Without `ended_at` it still runs, or was killed (`exit_code` 137)."""
+
+    run_id: str = Field(description="its id, which events have too")
+    kind: str = Field(description="the command")
+    words: str = Field(description="as it was called")
+    actor: str = Field(description="who called it")
+    host: str = Field(description="the machine")
+    pid: int = Field(description="its process")
+    started_at: datetime = Field(description="when it began")
+    ended_at: datetime | None = Field(description="when it ended")
+    seconds: float | None = Field(description="how long it took")
+    counts: dict[str, int] = Field(description="how many tickets came to what")
+    cost_usd: float = Field(description="what its answers have cost")
+    exit_code: int | None = Field(description="how it ended")
+
+
 class Head(BaseModel):
     """The head of the audit log: kept elsewhere, it proves later that nothing before it was changed."""
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from triage_cli import wiring
+from triage_cli.cli import option_values
 from triage_cli.cli.actor import user
 from triage_cli.cli.context import CommandContext, command, makes_database
 from triage_cli.cli.output import Columns, Output, Printer, Table, help_if_bare
@@ -12,7 +13,10 @@ from triage_cli.domain.api_access import ApiKey
 from triage_cli.service.api_keys import CreatedKey, KeyRing
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Who uses the key; the audit log calls its actor so.")]
-COLUMNS = ("name", "role", "key_id", "created_at", "last_used_at", "revoked_at")
+Expires = Annotated[
+    str | None, typer.Option(metavar="DURATION", help="After which it opens nothing, such as 90d.", show_default=False)
+]
+COLUMNS = ("name", "role", "key_id", "created_at", "last_used_at", "expires_at", "revoked_at")
 
 
 def register(app: typer.Typer) -> None:
@@ -20,6 +24,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Make and revoke the keys of the HTTP API.", rich_markup_mode=None)
     group.command("create")(create)
     group.command("list")(list_keys)
+    group.command("rotate")(rotate)
     group.command("revoke")(revoke)
     group.callback(invoke_without_command=True)(help_if_bare)
     app.add_typer(group, name="keys")
@@ -31,9 +36,10 @@ def create(
     session: CommandContext,
     name: Name,
     role: Annotated[
-        Literal["reader", "agent", "admin"],
-        typer.Option(help="reader reads, agent also works on tickets, admin may do all."),
+        Literal["metrics", "reader", "agent", "admin"],
+        typer.Option(help="metrics sees /metrics alone, reader reads, agent also works on tickets, admin may do all."),
     ],
+    expires: Expires = None,
     output: Output = None,
     columns: Columns = None,
 ) -> None:
@@ -41,12 +47,11 @@ def create(
 
     \b
     triage keys create zendesk-bot --role agent
+    triage keys create prometheus --role metrics --expires 90d
     """
     printer = Printer(output, columns)
     printer.check_columns(CreatedKey._fields)
-    made = _ring(session).create(name, role)._asdict()
-    printer.one(made, _table(*made), tuple(made), "key")
-    session.say("keep the key now: it is shown only once")
+    _show(session, printer, _ring(session).create(name, role, _seconds(expires)))
 
 
 @command
@@ -64,6 +69,28 @@ def list_keys(session: CommandContext, output: Output = None, columns: Columns =
 
 
 @command
+def rotate(
+    session: CommandContext,
+    name: Name,
+    overlap: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long the old key is taken beside the new one, such as 24h.")
+    ] = "0s",
+    expires: Expires = None,
+    output: Output = None,
+    columns: Columns = None,
+) -> None:
+    """Make the next key of this name; the log goes on under it. Without --expires its expiry stays as it is.
+
+    \b
+    triage keys rotate zendesk-bot --overlap 24h
+    """
+    printer = Printer(output, columns)
+    printer.check_columns(CreatedKey._fields)
+    made = _ring(session).rotate(name, option_values.seconds(overlap), _seconds(expires))
+    _show(session, printer, made)
+
+
+@command
 def revoke(session: CommandContext, name: Name, output: Output = None, columns: Columns = None) -> None:
     """Revoke a key: it opens nothing from the next request on.
 
@@ -73,6 +100,16 @@ def revoke(session: CommandContext, name: Name, output: Output = None, columns: 
     printer = Printer(output, columns)
     printer.check_columns(COLUMNS)
     printer.one(_record(_ring(session).revoke(name)), _table(*COLUMNS), COLUMNS, "name")
+
+
+def _seconds(expires: str | None) -> float | None:
+    return None if expires is None else option_values.seconds(expires)
+
+
+def _show(session: CommandContext, printer: Printer, made: CreatedKey) -> None:
+    record = made._asdict()
+    printer.one(record, _table(*record), tuple(record), "key")
+    session.say("keep the key now: it is shown only once")
 
 
 def _ring(session: CommandContext) -> KeyRing:

@@ -73,6 +73,12 @@ STEPS: dict[int, tuple[str, ...]] = {
         "create index tickets_by_time on tickets (coalesce(created_at, stored_at))",
         "create index tickets_with_verdict on tickets (ticket_id) where verdict = 1",
     ),
+    7: (
+        'alter table api_keys add column expires_at text collate "C"',
+        """create table rotated_keys (
+            key_id text collate "C" primary key, name text collate "C" not null, hash bytea not null,
+            expires_at text collate "C" not null)""",
+    ),
 }
 
 

@@ -206,7 +206,12 @@ create table error_bounds (
 create table api_keys (
     key_id text collate "C" primary key, name text collate "C" not null unique, hash bytea not null,
     role text collate "C" not null, created_at text collate "C" not null, last_used_at text collate "C",
-    revoked_at text collate "C"
+    revoked_at text collate "C", expires_at text collate "C"
+);
+
+create table rotated_keys (
+    key_id text collate "C" primary key, name text collate "C" not null, hash bytea not null,
+    expires_at text collate "C" not null
 );
 
 create table rate_limits (

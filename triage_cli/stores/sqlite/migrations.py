@@ -68,6 +68,12 @@ SIXTH: tuple[str, ...] = (
     "create index tickets_with_verdict on tickets (ticket_id) where verdict = 1",
 )
 
+SEVENTH: tuple[str, ...] = (
+    "alter table api_keys add column expires_at text",
+    """create table rotated_keys (
+        key_id text primary key, name text not null, hash blob not null, expires_at text not null)""",
+)
+
 
 @migrations()
 def second(db: Database) -> None:
@@ -100,6 +106,13 @@ def fifth(db: Database) -> None:
 def sixth(db: Database) -> None:
     """Keep graded answers and error bounds, and find tickets by when they were written."""
     for statement in SIXTH:
+        db.execute(statement)
+
+
+@migrations()
+def seventh(db: Database) -> None:
+    """Keep when API keys expire, and those that were rotated away while they are still taken."""
+    for statement in SEVENTH:
         db.execute(statement)
 
 

@@ -166,7 +166,11 @@ create table error_bounds (
 -- Keys of the API, and what keeps its callers within bounds.
 create table api_keys (
     key_id text primary key, name text not null unique, hash blob not null, role text not null,
-    created_at text not null, last_used_at text, revoked_at text
+    created_at text not null, last_used_at text, revoked_at text, expires_at text
+);
+
+create table rotated_keys (
+    key_id text primary key, name text not null, hash blob not null, expires_at text not null
 );
 
 create table rate_limits (

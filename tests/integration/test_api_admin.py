@@ -1,0 +1,132 @@
+"""What an administrator does over HTTP: keys, erasure, the record of runs, proof of the audit log."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.api_server import Running, serving
+from tests.support.commands import rows
+from tests.support.world import World
+from triage_cli.domain.api_access import ROLES
+from triage_cli.domain.errors import NotFoundError, UsageError
+from triage_cli.service.api_keys import KeyRing, after
+from triage_cli.wiring import open_gate
+
+ADMIN = [
+    ("GET", "/keys"), ("POST", "/keys"), ("POST", "/keys/bot/rotate"), ("DELETE", "/keys/bot"),
+    ("POST", "/forget"), ("GET", "/runs"), ("POST", "/audit/verify"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Running]:
+    with serving(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def admin(server: Running) -> Iterator[httpx.Client]:
+    with server.client("admin") as client:
+        yield client
+
+
+def opens(server: Running, key: str) -> int:
+    """Return the status of a request with this key."""
+    return httpx.get(f"{server.url}/stats", headers={"X-API-Key": key}).status_code
+
+
+def test_only_an_admin_may(server: Running) -> None:
+    bodies = {"/keys": {"name": "bot", "role": "admin"}, "/forget": {"customer_id": "C-9"}}
+    for role in ROLES[:-1]:
+        with server.client(role) as client:
+            for method, path in ADMIN:
+                answer = client.request(method, path, json=bodies.get(path))
+                assert (answer.status_code, answer.json()["code"]) == (403, "refused"), (role, path)
+    assert len(rows(Path(server.config.database), "select * from api_keys")) == len(ROLES)
+
+
+def test_the_role_metrics_reads_the_metrics_alone(server: Running) -> None:
+    with server.client("metrics") as client:
+        assert client.get("/metrics").status_code == 200
+        assert [client.get(path).status_code for path in ("/stats", "/tickets", "/logs")] == [403] * 3
+
+
+def test_a_key_is_made_listed_rotated_and_revoked_and_the_log_says_by_whom(
+    server: Running, admin: httpx.Client
+) -> None:
+    made = admin.post("/keys", json={"name": "bot", "role": "reader", "expires_in": 3600})
+    assert (made.status_code, made.json()["role"]) == (201, "reader")
+    first = made.json()["key"]
+    assert opens(server, first) == 200
+    assert admin.post("/keys", json={"name": "bot", "role": "reader"}).status_code == 422
+    assert admin.post("/keys", json={"name": "bot\u001b", "role": "reader"}).status_code == 422
+    listed = {key["name"]: key for key in admin.get("/keys").json()}
+    assert listed["bot"]["expires_at"] > listed["bot"]["created_at"]
+    assert first not in json.dumps(listed)
+    second = admin.post("/keys/bot/rotate", json={"overlap": 3600}).json()["key"]
+    assert [opens(server, key) for key in (first, second)] == [200, 200]
+    third = admin.post("/keys/bot/rotate").json()["key"]
+    assert [opens(server, key) for key in (first, second, third)] == [200, 401, 200]
+    assert admin.delete("/keys/bot").json()["revoked_at"]
+    assert [opens(server, key) for key in (first, second, third)] == [401, 401, 401]
+    assert admin.post("/keys/bot/rotate").status_code == 422
+    assert admin.post("/keys/nobody/rotate").status_code == 404
+    events = [(e["action"], e["actor"]) for e in admin.get("/logs").json()]
+    assert events == [
+        ("key_created", "admin"), ("key_rotated", "admin"), ("key_rotated", "admin"), ("key_revoked", "admin"),
+    ]  # fmt: skip
+
+
+def test_a_key_that_has_expired_opens_nothing(server: Running) -> None:
+    ring = KeyRing(server.served.parts.store, server.served.gate, "tester")
+    gone = ring.create("short", "reader", 0.0).key
+    answer = httpx.get(f"{server.url}/stats", headers={"X-API-Key": gone})
+    assert (answer.status_code, "expired" in answer.json()["detail"]) == (401, True)
+    assert opens(server, ring.rotate("short", seconds=60.0).key) == 200
+
+
+def test_the_text_of_a_key_is_in_no_idempotency_record(server: Running, admin: httpx.Client) -> None:
+    made = admin.post("/keys", json={"name": "bot", "role": "reader"}, headers={"Idempotency-Key": "k-1"}).json()
+    held = b"".join(path.read_bytes() for path in server.served_files())
+    assert made["key"].encode() not in held
+
+
+def test_a_person_is_forgotten_and_the_log_stays_whole(admin: httpx.Client) -> None:
+    for number in range(3):
+        admin.post("/tickets", json={"subject": f"My secret {number}", "customer_id": "C-9" if number else "C-1"})
+    head = admin.get("/audit/head").json()
+    lines = [json.loads(line) for line in admin.post("/forget", json={"customer_id": "C-9"}).text.splitlines()]
+    assert [line.get("did") for line in lines] == ["forgotten", "forgotten", None]
+    assert lines[-1]["end"] == {"forgotten": 2}
+    assert [t["subject"] for t in admin.get("/tickets").json()] == [None, None, "My secret 0"]
+    proof = admin.post("/audit/verify", json={"heads": [head["head"]]})
+    assert (proof.status_code, proof.json()) == (200, admin.get("/audit/head").json())
+    absent = admin.post("/audit/verify", json={"heads": ["0" * 63 + "1"]})
+    assert (absent.status_code, absent.json()["code"]) == (409, "check_failed")
+    runs = admin.get("/runs", params={"limit": 1}).json()
+    assert [(run["kind"], run["actor"], run["counts"]) for run in runs] == [("forget", "admin", {"forgotten": 2})]
+
+
+def test_any_store_keeps_a_rotated_key_until_its_time(world: World) -> None:
+    gate = open_gate(world.store)
+    ring = KeyRing(world.store, gate, "tester")
+    ring.create("bot", "agent", 3600.0)
+    before = gate.keys()[0]
+    ring.rotate("bot", overlap=7200.0)
+    now, old = gate.keys()[0], gate.key(before.key_id)
+    assert old is not None
+    assert (old.key_id, old.hash, old.expires_at) == (now.key_id, before.hash, before.expires_at)
+    assert (now.role, now.expires_at, now.hash != before.hash) == ("agent", before.expires_at, True)
+    ring.revoke("bot")
+    revoked = gate.key(before.key_id)
+    assert revoked is not None
+    assert revoked.revoked_at
+    with pytest.raises(UsageError, match="revoked"):
+        ring.rotate("bot")
+    with pytest.raises(NotFoundError):
+        ring.rotate("nobody")
+    with pytest.raises(UsageError):
+        after(1e18)

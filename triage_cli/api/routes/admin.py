@@ -1,0 +1,82 @@
+"""Endpoints for administrators: API keys, erasure, the record of runs, proof of the audit log."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query
+from starlette.responses import Response
+
+from triage_cli.api.dependencies import CallerHere, ServedHere, TriageHere, json_only
+from triage_cli.api.idempotency import Done, reply
+from triage_cli.api.ndjson import Lines
+from triage_cli.api.routes.bulk import answer_lines
+from triage_cli.api.schemas import admin, reports
+from triage_cli.api.schemas.bulk import LINES
+from triage_cli.domain.api_access import ApiKey
+from triage_cli.domain.serialization import run_record
+from triage_cli.service.api_keys import KeyRing
+
+router = APIRouter(tags=["administration"], dependencies=[Depends(json_only)])
+KeyName = Annotated[str, Path(max_length=80, description="the key's name", examples=["prometheus"])]
+
+
+def _ring(served: ServedHere, caller: CallerHere) -> KeyRing:
+    return KeyRing(served.parts.store, served.gate, caller.name)
+
+
+RingHere = Annotated[KeyRing, Depends(_ring)]
+
+
+def _record(key: ApiKey) -> dict[str, Any]:
+    return {field: getattr(key, field) for field in admin.Key.model_fields}
+
+
+@router.get("/keys", response_model=list[admin.Key])
+def list_keys(ring: RingHere) -> Response:
+    """List the API keys, oldest first."""
+    return reply(Done(200, [_record(key) for key in ring.list()]))
+
+
+@router.post("/keys", status_code=201, response_model=admin.NewKey)
+def create_key(body: admin.KeyIn, ring: RingHere) -> Response:
+    """Make an API key. It is shown this once: only its hash is stored."""
+    return reply(Done(201, ring.create(body.name, body.role, body.expires_in)._asdict()))
+
+
+@router.post("/keys/{name}/rotate", response_model=admin.NewKey)
+def rotate_key(name: KeyName, ring: RingHere, body: admin.RotateIn | None = None) -> Response:
+    """Make the next key of this name, under which the audit log goes on; it is shown this once."""
+    body = body or admin.RotateIn()
+    return reply(Done(200, ring.rotate(name, body.overlap, body.expires_in)._asdict()))
+
+
+@router.delete("/keys/{name}", response_model=admin.Key)
+def revoke_key(name: KeyName, ring: RingHere) -> Response:
+    """Revoke an API key: it opens nothing from the next request on, and its name stays taken."""
+    return reply(Done(200, _record(ring.revoke(name))))
+
+
+@router.post("/forget", status_code=200, response_class=Lines, responses=LINES)
+def forget(body: admin.ForgetIn, served: ServedHere, triage: TriageHere) -> Lines:
+    """Erase the text of a customer's tickets; the audit log holds none and stays valid.
+
+    What was delivered, exported or backed up is out of reach: a line's ticket says in `routed_to` where its text is.
+    """
+    served.room.take()
+    outcomes = triage.forget(body.customer_id)
+    return Lines(served.room, lambda: answer_lines(served, triage, outcomes), triage.stop, lambda: None)
+
+
+@router.get("/runs", response_model=list[reports.Run])
+def list_runs(query: Annotated[admin.RunQuery, Query()], triage: TriageHere) -> Response:
+    """List bulk commands and requests, the latest first: what each did, at what cost, and how it ended."""
+    return reply(Done(200, [run_record(run) for run in triage.runs(query.limit)]))
+
+
+@router.post("/audit/verify", response_model=reports.Head)
+def verify_audit_log(served: ServedHere, body: admin.VerifyIn | None = None) -> Response:
+    """Recompute the whole audit log, and return its head.
+
+    409 with the code `check_failed` names the first event that was changed, moved, put in or taken out.
+    """
+    heads = dict.fromkeys((body or admin.VerifyIn()).heads, "that was expected")
+    return reply(Done(200, served.verify(heads)._asdict()))

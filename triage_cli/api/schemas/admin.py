@@ -1,0 +1,75 @@
+"""What goes into the endpoints for administrators and what comes out, as the description shows it."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, StringConstraints
+
+from triage_cli.api.schemas.requests import Asked, In
+
+# As service.api_keys.NAME has it, for readers of the description.
+NAME = r"^[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?$"
+Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Role = Literal["metrics", "reader", "agent", "admin"]
+Seconds = Annotated[float, Field(ge=0, le=100 * 366 * 86_400)]
+ROLE = "what it may do: read the metrics, read, also work on tickets, all"
+EXPIRES_IN = "seconds after which it opens nothing"
+
+
+class KeyIn(In):
+    """An API key to be made."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=NAME)] = Field(
+        description="who uses it; the audit log calls its actor so"
+    )
+    role: Role = Field(description=ROLE)
+    expires_in: Seconds | None = Field(None, description=EXPIRES_IN)
+
+
+class RotateIn(In):
+    """How to make the next key of a name."""
+
+    overlap: Seconds = Field(0.0, description="seconds for which the old key is taken beside the new one")
+    expires_in: Seconds | None = Field(None, description=f"{EXPIRES_IN}; null: its expiry stays as it is")
+
+
+class Key(BaseModel):
+    """An API key, without its text."""
+
+    name: str = Field(description="who uses it")
+    role: Role = Field(description=ROLE)
+    key_id: str = Field(description="how its text begins, after `trg_`")
+    created_at: datetime = Field(description="when it was made or rotated")
+    last_used_at: datetime | None = Field(description="to the minute")
+    expires_at: datetime | None = Field(description="when it opens nothing any more")
+    revoked_at: datetime | None = Field(description="when it was revoked")
+
+
+class NewKey(BaseModel):
+    """An API key that was just made."""
+
+    name: str = Field(description="who uses it")
+    role: Role = Field(description=ROLE)
+    key: str = Field(description="its text, which is shown only now")
+
+
+class ForgetIn(In):
+    """Whose text is erased."""
+
+    customer_id: Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)] = Field(
+        description="the customer"
+    )
+
+
+class RunQuery(Asked):
+    """How many runs."""
+
+    limit: int = Field(50, ge=1, le=1000, description="runs in the answer", examples=[50])
+
+
+class VerifyIn(In):
+    """What must be in the audit log."""
+
+    heads: Annotated[list[Hash], Field(max_length=10_000)] = Field(
+        default_factory=list, description="heads that were kept elsewhere"
+    )
