@@ -1,5 +1,6 @@
 """The application of `triage review`, pressed key by key over a real database."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,14 @@ from tests.support.api_server import serving
 from tests.support.fake_destination import FakeDestination
 from tests.support.online import ONLINE
 from tests.support.review_pilot import Reviewer, reviewing
+from tests.support.second_look import look
 from tests.support.stored_tickets import a_ticket, filled, stored
 from tests.support.world import FakeClassifier, World
+from triage_cli.cli.review import session
 from triage_cli.cli.review.filters import Filters, View
+from triage_cli.cli.review.plain import PlainReview
+from triage_cli.cli.review.session import ReviewSession
+from triage_cli.cli.review.ticket_queue import TicketQueue
 from triage_cli.client import RemoteTriage
 from triage_cli.client.http import Address
 from triage_cli.domain.decisions import ClassifyPlan
@@ -82,6 +88,54 @@ def test_one_key_a_ticket_that_is_stored_at_once_undo_and_skip(unsure: World) ->
     assert app.return_value == 0
     assert app.session.summary() == "3 verdicts given, 1 skipped, 1 left"
     assert [now[1] for _, now in sorted(standing(unsure).items())] == ["Technical", None, "Billing", "Billing"]
+
+
+def learner(world: World) -> Callable[[], str]:
+    """Return what learns: then delta is the least sure ticket, and gamma is clear."""
+
+    def learn() -> str:
+        unsure = {"2": 0.9, "3": 0.2}
+        world.classifier = FakeClassifier(lambda t: ("Technical", unsure.get(t.external_id or "", 0.5)), "version-2")
+        return f"{look(world).settled} no longer waits"
+
+    return learn
+
+
+def test_it_offers_to_learn_and_goes_on_in_the_new_order(unsure: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "EVERY", 2)
+
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.press("b", see="0: Billing; u takes it back")
+        assert "learns from them" not in reviewer.screen
+        await reviewer.press("b", see="1: Billing; u takes it back; 2 new verdicts: l learns from them")
+        await reviewer.press("l", see="1 no longer waits")
+        await reviewer.sees("subject delta")
+        await reviewer.sees("review 1 of 1")
+        await reviewer.press("b", see="3: Billing")
+        assert "learns from them" not in reviewer.screen
+
+    reviewing(unsure.triage(), script, learn=learner(unsure), size=(120, 24))
+    assert standing(unsure)["2"] == ("classified", "Technical", False)
+
+
+def test_the_plain_review_learns_as_well(unsure: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "EVERY", 2)
+    names, printed = [category.name for category in unsure.categories], list[str]()
+    sitting = ReviewSession(unsure.triage(), names, learner(unsure))
+    PlainReview(
+        sitting, TicketQueue(unsure.triage(), View(), names), iter(["b", "b", "l", "g", "q"]), printed.append
+    ).work()
+    text = "\n".join(printed)
+    assert "1: Billing; 2 new verdicts: l learns from them" in text
+    assert "1 no longer waits" in text[text.index("learning from the verdicts") :]
+    assert standing(unsure)["3"] == ("classified", "General", True)
+
+
+def test_on_a_remote_there_is_nothing_to_learn(unsure: World) -> None:
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.press("l", see="learning works on a database here only")
+
+    reviewing(unsure.triage(), script)
 
 
 def test_a_note_is_kept_with_the_verdict(unsure: World) -> None:

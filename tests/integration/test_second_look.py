@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from tests.support.second_look import look
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.decisions import ClassifyPlan
@@ -11,9 +12,8 @@ from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime.stop import StopControl
-from triage_cli.service.classification.decisions import DecisionRecorder
 from triage_cli.service.learning import second_look
-from triage_cli.service.learning.second_look import Looked, SecondLook
+from triage_cli.service.learning.second_look import Looked
 from triage_cli.service.runs import running
 
 Answers = dict[str, tuple[str | None, float]]
@@ -42,13 +42,6 @@ def decided(world: World) -> World:
     list(world.triage().give_verdicts([VerdictDraft(0, "person", "General")]))
     world.classifier = answering(AFTER, "version-2")
     return world
-
-
-def look(world: World, **hysteresis: float) -> Looked:
-    with running(world.store, "learn", "tester", "learn", StopControl()) as tally:
-        labels = frozenset(category.name for category in world.categories)
-        recorder = DecisionRecorder(tally.context, world.classifier, labels)
-        return SecondLook(iter([recorder]), hysteresis).over_all()
 
 
 def standing(world: World) -> dict[str | None, tuple[str, str | None, str | None]]:

@@ -77,10 +77,11 @@ def reviewing(
     script: Callable[[Reviewer], Awaitable[None]],
     view: View | None = None,
     size: tuple[int, int] = (80, 24),
+    learn: Callable[[], str] | None = None,
 ) -> ReviewApp:
     """Run the application over use cases, and return it once the script has ended."""
     names = [category.name for category in triage.categories()]
-    app = ReviewApp(ReviewSession(triage, names), view or View())
+    app = ReviewApp(ReviewSession(triage, names, learn), view or View())
 
     async def run() -> None:
         async with app.run_test(size=size) as pilot:

@@ -76,7 +76,7 @@ def test_categories_take_no_more_lines_than_they_may_and_the_guess_is_marked() -
 def test_each_key_gives_one_category_and_none_is_a_command(names: list[str]) -> None:
     keys = keys_of(names)
     assert set(keys.values()) <= set(names)
-    assert not set(keys) & set("qsunfor/? \r\n\x1b")
+    assert not set(keys) & set("qsunforl/? \r\n\x1b")
     assert set(names[:40]) <= set(keys.values())
     assert all(len(key) == 1 for key in keys)
 

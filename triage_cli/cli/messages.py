@@ -167,6 +167,11 @@ def _wants_json(args: Sequence[str]) -> bool:
     )
 
 
+def joined(*parts: str) -> str:
+    """Return the parts that say something, as one line."""
+    return "; ".join(filter(None, parts))
+
+
 def plural(number: int, many: str, one: str | None = None) -> str:
     """Return `3 tickets`, or `1 ticket`: where not told otherwise, one is the first word of many in the singular."""
     return f"{number:,} {_words(number, many, one)}"

@@ -5,11 +5,14 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated
 
 import typer
 
+from triage_cli import wiring
 from triage_cli.cli import messages, options, terminal
+from triage_cli.cli.commands.learn import summary
 from triage_cli.cli.context import CommandContext, served
 from triage_cli.cli.review import filters
 from triage_cli.cli.review.filters import View
@@ -60,7 +63,7 @@ def review(
     chosen = filters.checked(priority, category or (), status or (), search, names, every=every)
     named = next((each for each in filters.ORDERS if each == order), "newest" if every else "review")
     view = View(every, named, chosen, limit)
-    sitting = ReviewSession(session.triage, names)
+    sitting = ReviewSession(session.triage, names, None if session.is_remote else partial(_learned, session))
     try:
         code = _plain(session, sitting, view) if _is_plain() else _full_screen(session, sitting, view)
     finally:
@@ -68,6 +71,12 @@ def review(
     if sitting.given:
         session.say("next: triage route")
     return code
+
+
+def _learned(session: CommandContext) -> str:
+    """Learn from all verdicts, and return what came of it."""
+    lesson = wiring.learning(session.config, *session.signature, lambda _: None).learn_verdicts()
+    return messages.joined(*summary(lesson))
 
 
 def _is_plain() -> bool:

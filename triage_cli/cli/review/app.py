@@ -30,6 +30,7 @@ class ReviewApp(TicketBrowser):
         super().__init__(session, view)
         self._asks = ""  # the key of the prompt that is open
         self._routes = False
+        self._learns = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self.actions: dict[str, Callable[[], None]] = {
             "up": partial(self.move, -1),
@@ -45,6 +46,7 @@ class ReviewApp(TicketBrowser):
             keys.UNDO: self.undo,
             keys.ORDER: self.reorder,
             keys.ROUTE: self.route,
+            keys.LEARN: self.learn,
             keys.HELP: self.help,
             keys.QUIT: partial(self.exit, ExitCode.OK),
             **{key: partial(self.ask, key) for key in PROMPTS},
@@ -162,7 +164,7 @@ class ReviewApp(TicketBrowser):
         self.queue.update(self.session.give(before, category, self.note))
         self.marks[before.ticket_id] = "✓"
         undo = "; u takes it back" if self.session.can_undo() else ""
-        self._after(f"{_short(before)}: {category}{undo}")
+        self._after(messages.joined(f"{_short(before)}: {category}{undo}", self.session.offer))
 
     def skip(self) -> None:
         """Leave the ticket for later."""
@@ -205,6 +207,26 @@ class ReviewApp(TicketBrowser):
             self.message = messages.safe(f"{_short(ticket)}: {message}")
             if self.ticket is not None and self.ticket.ticket_id == ticket_id:
                 self.go_to(self.cursor)
+
+    def learn(self) -> None:
+        """Learn from the verdicts, then show the tickets in their new order."""
+        if not self._learns:
+            self._learns = True
+            self.tell("learning from the verdicts")
+            self._learn()
+
+    @work(thread=True)
+    def _learn(self) -> None:
+        try:
+            message = self.session.learn()
+        except TriageError as error:
+            message = error.sentence()
+        self.call_from_thread(self._learned, message)
+
+    def _learned(self, message: str) -> None:
+        self._learns = False
+        self._tried(partial(self.open, self.view))
+        self.tell(message)
 
     def help(self) -> None:
         """Show the keys, until one is pressed."""

@@ -3,7 +3,7 @@
 import string
 from collections.abc import Sequence
 
-QUIT, SKIP, UNDO, NOTE, FILTER, ORDER, ROUTE = "q", "s", "u", "n", "f", "o", "r"
+QUIT, SKIP, UNDO, NOTE, FILTER, ORDER, ROUTE, LEARN = "q", "s", "u", "n", "f", "o", "r", "l"
 NAME, HELP = "/", "?"
 COMMANDS = {
     "enter": "take the guess",
@@ -15,6 +15,7 @@ COMMANDS = {
     FILTER: "find and filter tickets",
     ORDER: "another order: most informative, urgent, newest first",
     ROUTE: "route the ticket now",
+    LEARN: "learn from the verdicts, and go on in the new order",
     "up, down": "the ticket before, the next one",
     "page up, page down": "a page of tickets",
     "home, end": "the first ticket, the last one",
@@ -30,7 +31,7 @@ def keys_of(names: Sequence[str]) -> dict[str, str]:
 
     Where letters run out, `/` and the beginning of a name still give it.
     """
-    taken = {QUIT, SKIP, UNDO, NOTE, FILTER, ORDER, ROUTE}
+    taken = {QUIT, SKIP, UNDO, NOTE, FILTER, ORDER, ROUTE, LEARN}
     by_key = dict(zip(DIGITS, names, strict=False))
     for name in names:
         letters = [c for c in name.casefold() if c in string.ascii_lowercase]

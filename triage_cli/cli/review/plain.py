@@ -1,6 +1,7 @@
 """`triage review` on a terminal that cannot draw: a ticket after the other, and a line typed for each."""
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 
 from triage_cli.cli import messages
@@ -10,7 +11,8 @@ from triage_cli.cli.review.ticket_queue import TicketQueue, name_of
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.tickets import Ticket
 
-HINT = "enter: the guess, a key or the beginning of a name: that category, s skip, u undo, w why, n TEXT note, q quit"
+HINT = "enter: the guess, a key or the beginning of a name, s skip, u undo, w why, n TEXT note, l learn, q quit"
+FIRST = -sys.maxsize  # a step to the first ticket
 
 
 class PlainReview:
@@ -74,15 +76,24 @@ class PlainReview:
             undone = self._session.undo()
             self._write(f"taken back: {undone.category or 'skip'}")
             return -1
+        if typed == keys.LEARN:
+            self._write("learning from the verdicts")
+            self._write(messages.safe(self._session.learn()))
+            self._queue = self._queue.again()
+            return FIRST
+        if typed == "w" or typed.startswith(f"{keys.NOTE} "):
+            self._beside(ticket, typed)
+            return 0
+        return self._give(ticket, typed)
+
+    def _beside(self, ticket: Ticket, typed: str) -> None:
+        """Tell why, or keep a note: what leads to no other ticket."""
         if typed == "w":
             for sentence in self._session.triage.why(ticket.ticket_id).why:
                 self._write(messages.safe(page.local(sentence)))
-            return 0
-        if typed.startswith(f"{keys.NOTE} "):
+        else:
             self._note = typed[2:].strip()
             self._write("noted for the verdict")
-            return 0
-        return self._give(ticket, typed)
 
     def _give(self, ticket: Ticket, typed: str) -> int:
         guess = self._session.guess(ticket)
@@ -93,5 +104,7 @@ class PlainReview:
             self._write(", ".join(map(messages.safe, found)) or f"that is no key and no category; {HINT}")
             return 0
         self._session.give(ticket, found[0], self._note)
-        self._write(f"{messages.safe(name_of(ticket))}: {messages.safe(found[0])}")
+        self._write(
+            messages.joined(f"{messages.safe(name_of(ticket))}: {messages.safe(found[0])}", self._session.offer)
+        )
         return 1

@@ -1,13 +1,15 @@
 """One sitting of `triage review`: verdicts, skips, and how they are taken back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from triage_cli.cli import messages
+from triage_cli.cli.review.keys import LEARN
 from triage_cli.domain.errors import RowError, TriageError
 from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
 from triage_cli.domain.views import StatsQuery
 from triage_cli.ports.triage import Triage
+from triage_cli.service.learning.train import EVERY
 
 
 class Step(NamedTuple):
@@ -18,12 +20,17 @@ class Step(NamedTuple):
 
 
 class ReviewSession:
-    """Gives verdicts, each stored before the call returns, and remembers them, so that they can be undone."""
+    """Gives verdicts, each stored before the call returns, and remembers them, so that they can be undone.
 
-    def __init__(self, triage: Triage, names: Sequence[str]) -> None:
+    `learn` has the embedded model learn from all verdicts, and returns what came of it; None on a remote.
+    """
+
+    def __init__(self, triage: Triage, names: Sequence[str], learn: Callable[[], str] | None = None) -> None:
         self.triage = triage
         self.names = tuple(names)
         self.steps: list[Step] = []
+        self._learn = learn
+        self._learned = 0  # verdicts that had been given when it last learned
 
     @property
     def given(self) -> int:
@@ -60,6 +67,22 @@ class ReviewSession:
         decided = self._stored(VerdictDraft(0, ticket.ticket_id, category, note))
         self.steps.append(Step(ticket, category))
         return decided
+
+    @property
+    def offer(self) -> str:
+        """Return the offer to learn, where enough verdicts were given since the last time; else nothing."""
+        number = self.given - self._learned
+        return f"{number} new verdicts: {LEARN} learns from them" if self._learn and number >= EVERY else ""
+
+    def learn(self) -> str:
+        """Learn from the verdicts, after which tickets wait in another order; return what came of it.
+
+        Raises `TriageError`.
+        """
+        if self._learn is None:
+            raise RowError("learning works on a database here only", hint="run triage learn on the remote's machine")
+        self._learned = self.given
+        return self._learn()
 
     def skip(self, ticket: Ticket) -> None:
         """Leave a ticket for later."""

@@ -56,13 +56,18 @@ class TicketQueue:
     def __init__(self, triage: Triage, view: View, names: Iterable[str]) -> None:
         self._triage = triage
         self._view = view
-        self._gone = () if view.every else self._gone_categories(frozenset(names))
+        self._names = frozenset(names)
+        self._gone = () if view.every else self._gone_categories(self._names)
         self.entries: list[Entry] = []
         self._places: dict[str, int] = {}
         self._kept: dict[str, Ticket] = {}
         self._found = self._walk()
         self._walks = 1
         self.total = self._count()
+
+    def again(self) -> "TicketQueue":
+        """Return the tickets of the same view as they are now."""
+        return TicketQueue(self._triage, self._view, self._names)
 
     def load(self, number: int = PAGE) -> bool:
         """Load up to so many more tickets; return whether there were any."""

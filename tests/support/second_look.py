@@ -1,0 +1,15 @@
+"""A second look over the tickets of a world, by its classifier."""
+
+from tests.support.world import World
+from triage_cli.runtime.stop import StopControl
+from triage_cli.service.classification.decisions import DecisionRecorder
+from triage_cli.service.learning.second_look import Looked, SecondLook
+from triage_cli.service.runs import running
+
+
+def look(world: World, **hysteresis: float) -> Looked:
+    """Have the world's classifier look again at what it decided."""
+    with running(world.store, "learn", "tester", "learn", StopControl()) as tally:
+        labels = frozenset(category.name for category in world.categories)
+        recorder = DecisionRecorder(tally.context, world.classifier, labels)
+        return SecondLook(iter([recorder]), hysteresis).over_all()
