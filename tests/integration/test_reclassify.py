@@ -253,6 +253,26 @@ def test_what_an_answer_means(now: Classification, labels: str, wanted: float, d
     assert judge(ticket, now, frozenset(names[letter] for letter in labels), wanted) == did
 
 
+@pytest.mark.parametrize(
+    ("doubted", "held"),
+    [(True, {("routed", "Billing"): 8, ("needs_review", None): 2}), (False, {("routed", "Billing"): 10})],
+)
+def test_what_is_doubted_waits_where_that_is_asked_for(
+    night: Night, doubted: bool, held: dict[tuple[str, str | None], int]
+) -> None:
+    """Also what was routed, which a verdict for the same category does not send again; a verdict stays."""
+    list(night.triage().give_verdicts([VerdictDraft(0, "5", "Billing")]))
+    night.calls(lambda t: ("Technical", 0.4) if t.external_id in {"1", "5", "7"} else ("Billing", 0.9), "third")
+    plan = ReclassifyPlan(ClassifyPlan(force=True), apply=True, doubted=doubted)
+    done = Counter(o.action for o in night.triage().reclassify(Selection(), plan))
+    assert (done["doubted"], done["unanswered"]) == ((2, 1) if doubted else (0, 3))
+    assert night.holding == held
+    list(night.triage().give_verdicts([VerdictDraft(0, "1", "Billing"), VerdictDraft(1, "7", "Technical")]))
+    list(night.triage().route(Selection(), RoutePlan()))
+    assert night.outlets["b"].taken.count("1") == 1
+    assert night.outlets["t"].taken == ["7"]
+
+
 def rows_of(night: Night, sql: str) -> list[tuple[object, ...]]:
     return night.store.database.read(sql)
 

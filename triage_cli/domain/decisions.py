@@ -186,7 +186,8 @@ class ClassifyPlan(NamedTuple):
 class ReclassifyPlan(NamedTuple):
     """The options of `reclassify`. `apply` carries out all flips, or none if there are more than `max_flips`.
 
-    `max_flips` is a number, or a share of the compared tickets, such as `2%`. `reroute` also routes tickets again that
+    `max_flips` is a number, or a share of the compared tickets, such as `2%`. With `doubted`, a machine's label without
+    a sure answer waits for a person, else it stays. `reroute` also routes tickets again that
     were routed. With `force` in `classify`, answers overrule verdicts; stored answers are reused all the same.
     """
 
@@ -194,6 +195,7 @@ class ReclassifyPlan(NamedTuple):
     apply: bool = False
     max_flips: str | None = None
     reroute: bool = False
+    doubted: bool = False
 
 
 class Flip(NamedTuple):

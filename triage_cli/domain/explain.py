@@ -125,14 +125,16 @@ def _reclassify_sentences(
 ) -> Iterator[str]:
     category, was, outcome = detail.get("category"), detail.get("was"), detail.get("outcome")
     if action == "reclassified":
-        now = f"so {category} holds instead of {was}" if outcome != "unhoused" else f"{was} is gone: a person decides"
-        yield f"The answer of {detail.get('classifier')} was applied, {now}."
+        now = {"unhoused": f"{was} is gone: a person decides", "doubted": f"so {was} is in doubt: a person decides"}
+        result = now.get(str(outcome), f"so {category} holds instead of {was}")
+        yield f"The answer of {detail.get('classifier')} was applied, {result}."
         return
     yield from _answer_sentences(detail, answer and answer._replace(threshold=None), history)
     meaning = {
         "flip": f"So it would be {category} instead of {was}, if that is applied.",
         "confirmed": "That confirms what holds.",
         "within": f"It is not far enough ahead of {was} for a change (hysteresis).",
+        "doubted": f"That is not sure enough, so a person would decide instead of {was}, if that is applied.",
         "rehomed": f"{was} is gone, so it would be {category}, if that is applied.",
     }
     yield meaning.get(str(outcome), f"That is not sure enough for a change, so {was} stays.")

@@ -103,6 +103,7 @@ class Action(StrEnum):
     WITHIN = "within"  # another category, by less than the margin that a flip needs
     UNANSWERED = "unanswered"  # no sure answer: the old category stays
     REHOMED = "rehomed"  # the old category does not exist any more, and a sure answer names another one
+    DOUBTED = "doubted"  # no sure answer any more, and the plan says that a person decides then
     UNHOUSED = "unhoused"  # the old category does not exist any more, and a person must choose another one
 
     # Classifiers and destinations

@@ -232,7 +232,9 @@ class Reclassifying:
         if now.classification_id == ticket.decision_id:
             return FlipDecision(row, ticket, Action.UNCHANGED, now)
         least_margin = max(self._hysteresis.get(name, 0.0) for name in (self._classifier.name, now.classifier))
-        return FlipDecision(row, ticket, judge(ticket, now, self._labels, least_margin), now)
+        return FlipDecision(
+            row, ticket, judge(ticket, now, self._labels, least_margin, doubted=self._plan.doubted), now
+        )
 
     # -- apply
 

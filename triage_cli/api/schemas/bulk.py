@@ -120,6 +120,7 @@ class ReclassifyPlanIn(In):
         None, description="with more, nothing changes: a number, or a share such as 2%"
     )
     reroute: bool = Field(False, description="send on what was routed already")
+    doubted: bool = Field(False, description="what is answered no longer surely waits for a person, routed or not")
 
 
 class ClassifyManyIn(In):

@@ -23,10 +23,11 @@ from triage_cli.service.classification.flip_rules import Bound
 # What is asked about again where nothing is named.
 DECIDED = ("classified", "routing", "routed", "unroutable", "undeliverable")
 # What is printed: where the category that holds and the one answered differ.
-SHOWN = (Action.FLIP, Action.FLIPPED, Action.REHOMED, Action.UNHOUSED)
+SHOWN = (Action.FLIP, Action.FLIPPED, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED)
 WORDS = {
     "flip": "would flip",
     "flipped": "flipped",
+    "doubted": "doubted",
     "within": "within the hysteresis",
     "waiting": "waiting in a batch",
     "locked": "locked by a verdict",
@@ -67,6 +68,9 @@ def reclassify(
         typer.Option(metavar="N|N%", help="With more flips nothing is changed: exit code 8.", show_default=False),
     ] = None,
     reroute: Annotated[bool, typer.Option("--reroute", help="Send on what was routed, if it flipped.")] = False,
+    doubted: Annotated[
+        bool, typer.Option("--doubted", help="What is answered no longer surely waits for a person, routed or not.")
+    ] = False,
     classifier: options.Classifier = None,
     workers: options.Workers = None,
     max_cost: options.MaxCost = None,
@@ -85,12 +89,13 @@ def reclassify(
     \b
     triage reclassify --classifier gpt                    look first: answers are kept
     triage reclassify --classifier gpt --apply --max-flips 2% --reroute
+    triage reclassify --status routed --doubted --apply   then: triage review
     """
     if reroute and not apply:
         raise UsageError("--reroute sends on what was flipped, and without --apply nothing is", hint="add --apply")
     asked = options.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline, batch=batch)
     Bound.read(max_flips)  # what cannot be read is told before any work
-    plan = ReclassifyPlan(asked, apply, max_flips, reroute)
+    plan = ReclassifyPlan(asked, apply, max_flips, reroute, doubted)
     printer = Printer(output, columns, excel=excel, quiet=session.quiet)
     named, missing = options.ids(session, ids)
     selection = Selection(

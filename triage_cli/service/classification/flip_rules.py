@@ -9,7 +9,7 @@ from triage_cli.domain.runs import Action
 from triage_cli.domain.tickets import Ticket
 
 # The actions that `apply` carries out.
-CHANGES = frozenset({Action.FLIP, Action.REHOMED, Action.UNHOUSED})
+CHANGES = frozenset({Action.FLIP, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED})
 
 
 class Bound(NamedTuple):
@@ -49,11 +49,18 @@ class FlipDecision(NamedTuple):
     error: AnswerError | None = None
 
 
-def judge(ticket: Ticket, now: Classification, labels: frozenset[str], least_margin: float) -> Action:
-    """Return what an answer means for a decided ticket; a flip needs a margin of at least `least_margin`."""
+def judge(
+    ticket: Ticket, now: Classification, labels: frozenset[str], least_margin: float, *, doubted: bool = False
+) -> Action:
+    """Return what an answer means for a decided ticket; a flip needs a margin of at least `least_margin`.
+
+    With `doubted`, a machine's label without a sure answer is doubted, else it is only unanswered.
+    """
     gone = ticket.category is not None and ticket.category not in labels
     if not is_sure(now):
-        return Action.UNHOUSED if gone else Action.UNANSWERED
+        if gone:
+            return Action.UNHOUSED
+        return Action.DOUBTED if doubted and ticket.category and not ticket.verdict else Action.UNANSWERED
     if gone:
         return Action.REHOMED
     if now.category == ticket.category:
