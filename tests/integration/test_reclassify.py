@@ -255,7 +255,10 @@ def test_what_an_answer_means(now: Classification, labels: str, wanted: float, d
 
 @pytest.mark.parametrize(
     ("doubted", "held"),
-    [(True, {("routed", "Billing"): 8, ("needs_review", None): 2}), (False, {("routed", "Billing"): 10})],
+    [
+        (True, {("routed", "Billing"): 7, ("classified", "Billing"): 1, ("needs_review", None): 2}),
+        (False, {("routed", "Billing"): 9, ("classified", "Billing"): 1}),
+    ],
 )
 def test_what_is_doubted_waits_where_that_is_asked_for(
     night: Night, doubted: bool, held: dict[tuple[str, str | None], int]
