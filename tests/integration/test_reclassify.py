@@ -267,7 +267,7 @@ def test_what_is_doubted_waits_where_that_is_asked_for(
     list(night.triage().give_verdicts([VerdictDraft(0, "5", "Billing")]))
     night.calls(lambda t: ("Technical", 0.4) if t.external_id in {"1", "5", "7"} else ("Billing", 0.9), "third")
     plan = ReclassifyPlan(ClassifyPlan(force=True), apply=True, doubted=doubted)
-    done = Counter(o.action for o in night.triage().reclassify(Selection(), plan))
+    done = Counter[str](o.action for o in night.triage().reclassify(Selection(), plan))
     assert (done["doubted"], done["unanswered"]) == ((2, 1) if doubted else (0, 3))
     assert night.holding == held
     list(night.triage().give_verdicts([VerdictDraft(0, "1", "Billing"), VerdictDraft(1, "7", "Technical")]))
