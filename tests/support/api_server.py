@@ -30,7 +30,10 @@ def make_key(gate: ApiAccessStore, name: str, role: str) -> str:
 class Running:
     """A server that is running; `keys` are by role, and named like it."""
 
-    def __init__(self, served: ServerState, config: Config, port: int, keys_by_role: Mapping[str, str]) -> None:
+    def __init__(
+        self, server: Server, served: ServerState, config: Config, port: int, keys_by_role: Mapping[str, str]
+    ) -> None:
+        self.server = server
         self.served = served
         self.config = config
         self.port = port
@@ -49,7 +52,8 @@ class Running:
 @contextmanager
 def serving(
     folder: Path, *, config: str | None = None, db: Path | None = None, limits: Limits | None = None,
-    env: Mapping[str, str] | None = None, parts: Services | None = None, roles: str = "",
+    env: Mapping[str, str] | None = None, parts: Services | None = None, roles: str = "", root_path: str = "",
+    drain: float = 0.0,
 ) -> Iterator[Running]:  # fmt: skip
     """Serve a folder's database, or use cases of the test's choice; the server has ended when the block is left.
 
@@ -62,16 +66,20 @@ def serving(
     parts = parts or wiring.parts(loaded, guarded=True, make=True)
     gate = wiring.open_gate(parts.store)
     served = ServerState(
-        parts, gate, limits or Limits(per_minute=None), hooks(loaded, env or {}), partial(wiring.verify, loaded)
+        parts,
+        gate,
+        limits or Limits(per_minute=None, failed_keys=100_000),
+        hooks(loaded, env or {}),
+        partial(wiring.verify, loaded),
     )
     keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}
     place = listening("127.0.0.1", 0)
-    server = Server(configured(create_app(served)), served, place)
+    server = Server(configured(create_app(served, root_path)), served, place, drain)
     thread = threading.Thread(target=server.serve_until_stopped, name="server")
     thread.start()
     try:
         server.begun.wait(30)
-        yield Running(served, loaded, place.getsockname()[1], keys_by_role)
+        yield Running(server, served, loaded, place.getsockname()[1], keys_by_role)
     finally:
         server.stop()
         thread.join(60)

@@ -7,7 +7,7 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from triage_cli import __version__
-from triage_cli.api import problems
+from triage_cli.api import docs_page, problems
 from triage_cli.api.dependencies import ServerState
 from triage_cli.api.middleware import AccessMiddleware
 from triage_cli.api.openapi import openapi_method
@@ -19,8 +19,8 @@ THREADS = 100
 PROBES = 2
 
 
-def create_app(served: ServerState) -> FastAPI:
-    """Return the application for one server."""
+def create_app(served: ServerState, root_path: str = "") -> FastAPI:
+    """Return the application for one server; `root_path` is the prefix under which a gateway shows it."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -34,6 +34,7 @@ def create_app(served: ServerState) -> FastAPI:
         title="triage",
         version=__version__,
         description="Support tickets in, decisions out: store, classify, route and audit.",
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
@@ -41,8 +42,9 @@ def create_app(served: ServerState) -> FastAPI:
     )
     app.state.served = served
     problems.install(app)
-    for router in (monitoring.router, bulk.router, tickets.router, queries.router, webhooks.router, admin.router):
+    groups = (docs_page, monitoring, bulk, tickets, queries, webhooks, admin)
+    for router in (group.router for group in groups):
         app.include_router(router)
     app.openapi = openapi_method(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
-    app.add_middleware(AccessMiddleware, served=served)
+    app.add_middleware(AccessMiddleware, served=served, root_path=root_path)
     return app

@@ -27,7 +27,8 @@ class Limits(NamedTuple):
     """Limits of requests: requests per minute and key (None: no limit), bytes of a body, seconds for it.
 
     `bulk_body` and `rows` apply to the bulk endpoints; there `body_seconds` limits the wait for the next piece,
-    elsewhere for the whole body.
+    elsewhere for the whole body. So many `failed_keys` in a row from one address are answered as such; then one a
+    second.
     """
 
     per_minute: int | None = 6000
@@ -35,6 +36,7 @@ class Limits(NamedTuple):
     bulk_body: int = 256 * MEGABYTE
     rows: int = 100_000
     body_seconds: float = 20.0
+    failed_keys: int = 60
 
 
 class Caller(NamedTuple):
@@ -81,6 +83,7 @@ class ServerState:
         self.worker = Worker(shared, {name: hook.spec.on_create for name, hook in self.hooks.items()})
         self.singles = SingleTickets(shared)
         self.stopping = False
+        self.draining = False  # about to stop: `/ready` says so, and all else is served
         self._sessions: WeakSet[LocalTriage] = WeakSet()
         self._lock = threading.Lock()
 

@@ -14,11 +14,20 @@ from starlette.datastructures import Headers, MutableHeaders
 from triage_cli.api import problems
 from triage_cli.api.auth import Authenticator
 from triage_cli.api.dependencies import Caller, ServerState
+from triage_cli.api.failed_keys import FailedKeys
 from triage_cli.api.roles import is_open, required_role
 from triage_cli.domain import ids
 from triage_cli.domain.api_access import ROLES
-from triage_cli.domain.errors import RefusedError, RequestTimeoutError, TooLargeError, TriageError
+from triage_cli.domain.errors import (
+    RateLimitedError,
+    RefusedError,
+    RequestTimeoutError,
+    TooLargeError,
+    TriageError,
+    UnauthenticatedError,
+)
 from triage_cli.domain.serialization import to_json
+from triage_cli.runtime.request_id import request_id
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -38,22 +47,27 @@ errors = logging.getLogger("triage.errors")
 class AccessMiddleware:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: App, served: ServerState) -> None:
+    def __init__(self, app: App, served: ServerState, root_path: str = "") -> None:
         self._app = app
+        self._root_path = root_path
         self._served = served
         self._keys = Authenticator(served.gate, served.limits)
+        self._failed_keys = FailedKeys(served.limits.failed_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        _keep_slashes(scope)
         request_log = _RequestLog(scope, send)
+        if self._served.draining:  # so that the next request comes over a connection to another server
+            request_log.headers["connection"] = "close"
+        request_id.set(request_log.request_id)
+        path, scope = _routed(scope, self._root_path)
         try:
             try:
-                scope["caller"] = request_log.caller = await self._admitted(scope, request_log)
-                receive = self._bounded(scope, receive)
+                scope["caller"] = request_log.caller = await self._admitted(scope, path, request_log)
+                receive = self._bounded(scope, path, receive)
                 await self._app(scope, receive, request_log.send)
             except TriageError as error:
                 await problems.answer(error)(scope, receive, request_log.send)
@@ -66,23 +80,30 @@ class AccessMiddleware:
             self._served.meter.answered(request_log.status)
             request_log.log()
 
-    async def _admitted(self, scope: Scope, request_log: "_RequestLog") -> Caller:
+    async def _admitted(self, scope: Scope, path: str, request_log: "_RequestLog") -> Caller:
         """Return the caller. Raises a `RefusedError` or `BusyError` if the request is not admitted."""
-        path, method = scope["path"], scope["method"]
+        method = scope["method"]
         if is_open(path):
             return Caller("", "", "")
         credential = _credential(Headers(scope=scope))
-        caller = await run_in_threadpool(self._keys.admit, credential, request_log.headers)
+        try:
+            caller = await run_in_threadpool(self._keys.admit, credential, request_log.headers)
+        except UnauthenticatedError as error:
+            if not (seconds := self._failed_keys.count(request_log.address)):
+                raise
+            request_log.is_silent = True
+            hint = f"wait {seconds:.0f} s, and make a key: triage keys create"
+            raise RateLimitedError("too many keys that are none", hint=hint, retry_after=seconds) from error
         request_log.caller = caller
         needed = required_role(method, path)
         if ROLES.index(caller.role) < ROLES.index(needed):
             raise RefusedError(f'the key "{caller.name}" is a {caller.role}', hint=f"this takes a key of role {needed}")
         return caller
 
-    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+    def _bounded(self, scope: Scope, path: str, receive: Receive) -> Receive:
         """Return a `receive` that enforces the limits of size and time on the body."""
         limits = self._served.limits
-        bulk = scope["path"] in BULK
+        bulk = path in BULK
         most = limits.bulk_body if bulk else limits.body
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > most:
@@ -110,11 +131,19 @@ class AccessMiddleware:
         return bounded
 
 
-def _keep_slashes(scope: Scope) -> None:
-    """Keep `%2F` and `%25` encoded in ticket names, so that a slash in an external id does not split the path."""
-    raw = scope.get("raw_path", b"").decode("latin-1")
+def _routed(scope: Scope, root: str) -> tuple[str, Scope]:
+    """Return a request's path below the root path, and the scope by which it is routed: a HEAD as the GET it is.
+
+    A gateway may take the root path off or leave it. `%2F` and `%25` stay encoded in ticket names, so that a slash in
+    an external id does not split the path. The server leaves out the body of what answers a HEAD.
+    """
+    path, raw = scope["path"], scope.get("raw_path", b"").decode("latin-1")
+    if root and path.startswith(f"{root}/"):
+        path, raw = path.removeprefix(root), raw.removeprefix(root)
     if raw.startswith("/tickets/") and "%" in raw:
-        scope["path"] = unquote(KEPT_ENCODED.sub(lambda found: f"%25{found[1].upper()}", raw))
+        path = unquote(KEPT_ENCODED.sub(lambda found: f"%25{found[1].upper()}", raw))
+    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+    return path, {**scope, "path": root + path, "root_path": root, "method": method}
 
 
 def _too_large(most: int) -> TooLargeError:
@@ -140,6 +169,8 @@ class _RequestLog:
         self.request_id = given if REQUEST_ID.fullmatch(given) else ids.new_id()
         self.headers = HEADERS | {"x-request-id": self.request_id}
         self.caller: Caller | None = None
+        self.address: str = (scope.get("client") or ("unknown",))[0]
+        self.is_silent = False  # has no line in the access log
         self.status = 0
         self._size = 0
 
@@ -153,9 +184,8 @@ class _RequestLog:
 
     def log(self) -> None:
         """Log the request without query and body, which may contain the text of a ticket."""
-        if not access.isEnabledFor(logging.INFO):
+        if self.is_silent or not access.isEnabledFor(logging.INFO):
             return
-        client = self._scope.get("client")
         line = {
             "time": ids.now(),
             "request_id": self.request_id,
@@ -165,6 +195,6 @@ class _RequestLog:
             "ms": round((time.perf_counter() - self._began) * 1000, 1),
             "bytes": self._size,
             "actor": (self.caller.name or None) if self.caller else None,
-            "client": client[0] if client else None,
+            "client": self.address,
         }
         access.info(to_json(line))

@@ -48,9 +48,10 @@ def _answer(problem: Mapping[str, Any], headers: Mapping[str, str] | None = None
 
 
 def _allowed(request: Request) -> set[str]:
-    paths, asked = request.app.openapi()["paths"], request.url.path
+    paths, asked = request.app.openapi()["paths"], request.url.path.removeprefix(request.scope["root_path"])
     fitting = (ops for path, ops in paths.items() if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), asked))
-    return {method.upper() for method in paths.get(asked) or next(fitting, ())}
+    methods = {method.upper() for method in paths.get(asked) or next(fitting, ())}
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
 class BodyError(HTTPException):

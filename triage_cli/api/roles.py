@@ -1,7 +1,9 @@
 """Which role a request takes: what the middleware enforces, and the description tells."""
 
+from triage_cli.api.docs_page import FILES as DOCS_FILES
+
 # All other paths require a key, so that no new route is open by mistake. Webhooks are signed instead.
-OPEN = ("/health", "/ready", "/openapi.json", "/docs")
+OPEN = ("/health", "/ready", "/openapi.json", "/docs", *DOCS_FILES)
 SIGNED = "/webhooks/"
 ADMIN = ("/keys", "/forget", "/runs", "/audit/verify")
 METRICS = "/metrics"

@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,32 +32,46 @@ from triage_cli.domain.webhook_signing import secret_of
 errors = logging.getLogger("triage.errors")
 # Seconds that running requests get after a stop.
 GRACE = 30
+# After the drain: rounds of the event loop, each of which accepts all connections that wait; and seconds in which the
+# first request of a new connection must come.
+ACCEPTING_ROUNDS = 3
+SETTLE = 0.5
 
 
 class Place(NamedTuple):
-    """The address to serve at, and the TLS certificate."""
+    """The address to serve at, the TLS certificate, and how connections begin and end.
+
+    `fd` is a socket that listens already. `root_path` is the prefix under which a gateway shows the API. `keep_alive`
+    and `drain` are seconds: how long an idle connection stays open, and how long requests are served after a stop.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000
     certificate: Path | None = None
     key: Path | None = None
     behind_proxy: bool = False
+    fd: int | None = None
+    root_path: str = ""
+    keep_alive: int = 75
+    drain: float = 0.0
 
 
 def prepared(config: Config, place: Place, tell: Callable[[str], None], log: TextIO | None) -> "Server":
     """Return a server that listens already. Raises `UsageError` if it cannot."""
     served = opened(config, os.environ, tell)
     options: dict[str, Any] = {"ssl_certfile": place.certificate, "ssl_keyfile": place.key}
+    options["timeout_keep_alive"] = place.keep_alive
     if place.behind_proxy:  # uvicorn trusts the proxies in FORWARDED_ALLOW_IPS, else this machine
         options["proxy_headers"] = True
-    uvicorns = configured(create_app(served), **options)
+    uvicorns = configured(create_app(served, place.root_path), **options)
     try:
         uvicorns.load()
     except (OSError, ssl.SSLError) as error:
         hint = "give a certificate and its key as PEM files"
         raise UsageError(f"cannot use the certificate: {error.strerror or error}", hint=hint) from error
     log_to(log)
-    return Server(uvicorns, served, listening(place.host, place.port))
+    opened_here = listening(place.host, place.port) if place.fd is None else socket.socket(fileno=place.fd)
+    return Server(uvicorns, served, opened_here, place.drain)
 
 
 def opened(config: Config, env: Mapping[str, str], tell: Callable[[str], None] | None = None) -> ServerState:
@@ -102,6 +117,12 @@ def listening(host: str, port: int) -> socket.socket:
         hint = "give another --host or --port"
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}", hint=hint) from error
     return found
+
+
+def url_of(listening: socket.socket, *, is_tls: bool) -> str:
+    """Return the URL at which a socket listens."""
+    host, port = listening.getsockname()[:2]
+    return f"{'https' if is_tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def configured(app: ASGIApp, **options: Any) -> uvicorn.Config:
@@ -152,17 +173,20 @@ class HeadTimeoutProtocol(H11Protocol):
 class Server(uvicorn.Server):
     """Serves until it is stopped; then what is in flight is completed. `begun` is set once it answers requests."""
 
-    def __init__(self, config: uvicorn.Config, served: ServerState, listening: socket.socket) -> None:
+    def __init__(
+        self, config: uvicorn.Config, served: ServerState, listening: socket.socket, drain: float = 0.0
+    ) -> None:
         super().__init__(config)
         self.begun = threading.Event()
+        self._drain = drain
+        self._stop_at: float | None = None
         self._served = served
         self._listening = listening
 
     @property
     def url(self) -> str:
         """Return the server's URL."""
-        host, port = self._listening.getsockname()[:2]
-        return f"{'https' if self.config.is_ssl else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+        return url_of(self._listening, is_tls=self.config.is_ssl)
 
     def serve_until_stopped(self) -> None:
         """Serve until `stop` is called, from another thread or a signal handler."""
@@ -172,8 +196,19 @@ class Server(uvicorn.Server):
             self._listening.close()
 
     def stop(self) -> None:
-        """Accept no new connections, complete what is in flight, and return."""
-        self.should_exit = True
+        """Say so at `/ready`, and serve on for the time to drain; then accept no connections, complete, and return.
+
+        A second call ends the drain.
+        """
+        self.should_exit = self._served.draining or not self._drain
+        self._served.draining = True
+        self._stop_at = time.monotonic() + self._drain
+
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether to shut down; called ten times a second."""
+        if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -186,7 +221,15 @@ class Server(uvicorn.Server):
         self.begun.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop the sessions, complete what is in flight, then shut down."""
+        """Close the listener, stop the sessions, complete what is in flight, then shut down.
+
+        Connections that wait to be accepted would be reset, and so would new ones whose request is still on its way.
+        """
+        for _ in range(ACCEPTING_ROUNDS):
+            await asyncio.sleep(0)
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(min(self._drain, SETTLE))
         self._served.stop()
         await super().shutdown(sockets)
 

@@ -10,10 +10,16 @@ from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Bounds, Budget
+from triage_cli.runtime.request_id import request_id
 from triage_cli.runtime.stop import StopControl
 
 # Seconds between two renewals of the lease.
 RENEW = 15.0
+
+
+def with_request(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the data of an event, with the id of the request that it comes from."""
+    return {**data, "request": current} if (current := request_id.get()) else data
 
 
 Save = Callable[[Sequence[Change], Lease], Sequence[Conflict | None]]
@@ -51,7 +57,7 @@ class RunContext:
 
     def event(self, action: str, ticket_id: str | None, data: Mapping[str, Any], at: str | None = None) -> Event:
         """Return an event of this run, with the present time if none is given."""
-        return Event(action, ticket_id, self.run.run_id, self.actor, at or ids.now(), data)
+        return Event(action, ticket_id, self.run.run_id, self.actor, at or ids.now(), with_request(data))
 
     def save(self, changes: Sequence[Change]) -> Sequence[Conflict | None]:
         """Save changes, and what was spent so far; return a conflict for each ticket that has moved on."""

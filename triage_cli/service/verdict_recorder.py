@@ -17,6 +17,7 @@ from triage_cli.domain.views import History
 from triage_cli.ports.storage import Store
 from triage_cli.service import names
 from triage_cli.service.classification.decisions import held
+from triage_cli.service.run_context import with_request
 from triage_cli.service.verdicts import Verdicts
 
 # How often verdicts are saved again if other programs keep changing the tickets.
@@ -114,7 +115,8 @@ class VerdictRecorder:
         ticket = ticket._replace(revision=before.revision + 1, run_id=None)
         # The note is not logged: it may repeat the customer's text.
         data = {"category": category, "was": before.category, "status": ticket.status, "decision": ticket.decision_id}
-        return Change(Event("verdict", ticket.ticket_id, run_id, self._actor, at, data), ticket, before.revision, adds)
+        event = Event("verdict", ticket.ticket_id, run_id, self._actor, at, with_request(data))
+        return Change(event, ticket, before.revision, adds)
 
 
 class _ResolvedVerdict(NamedTuple):

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from triage_cli.api.dependencies import ServedHere
 from triage_cli.api.metrics import family, line
 from triage_cli.api.schemas import responses
+from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.tickets import STATUSES
 from triage_cli.domain.views import Gauges
 
@@ -22,17 +23,17 @@ TEXT = {"schema": {"type": "string"}, "example": 'triage_tickets{status="new"} 3
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@router.head("/health", include_in_schema=False)
 @router.get("/health", response_model=responses.Health)
 async def health() -> dict[str, str]:
     """Tell that the process is alive."""
     return {"status": "ok"}
 
 
-@router.head("/ready", include_in_schema=False)
 @router.get("/ready", response_model=responses.Health)
 async def ready(served: ServedHere, request: Request) -> dict[str, str]:
-    """Tell whether requests can be served: the database answers."""
+    """Tell whether requests are to be sent here: the database answers, and the server is not about to end."""
+    if served.draining:
+        raise UnavailableError("the server is about to end", hint="ask another one")
     await run_sync(served.gate.ping, limiter=request.app.state.probes)
     return {"status": "ready"}
 

@@ -1,6 +1,8 @@
 """`triage serve`: the HTTP API, and the sending of deliveries that fall due."""
 
 import gc
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +14,8 @@ from triage_cli.cli.context import CommandContext, about_here
 from triage_cli.domain.errors import UsageError
 from triage_cli.runtime.installation import with_extra
 from triage_cli.runtime.network import is_loopback
+
+ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +33,17 @@ def serve(
     behind_proxy: Annotated[
         bool, typer.Option("--behind-proxy", help="A gateway in front of this ends TLS.", show_default=False)
     ] = False,
-) -> None:
+    workers: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Processes that share the port.")] = 1,
+    root_path: Annotated[
+        str, typer.Option(metavar="PATH", help="The prefix at which a gateway shows it.", show_default=False)
+    ] = "",
+    keep_alive: Annotated[
+        int, typer.Option(min=1, max=86_400, metavar="SECONDS", help="How long an idle connection stays open.")
+    ] = 75,
+    drain: Annotated[
+        float, typer.Option(min=0, max=3600, metavar="SECONDS", help="How long it serves on after a signal.")
+    ] = 0.0,
+) -> int:
     """Serve the HTTP API until a signal comes, and send the deliveries that fall due meanwhile.
 
     \b
@@ -49,11 +63,28 @@ def serve(
     except ImportError as error:
         raise UsageError("the server is not installed", hint=with_extra("server")) from error
     from triage_cli.api import server as api_server
+    from triage_cli.api.worker_processes import FD, WorkerProcesses, stop_with_parent
 
+    if root_path and not ROOT_PATH.fullmatch(root_path):
+        raise UsageError(f'--root-path "{root_path}" is no path', hint="it begins with a slash and ends without one")
     wiring.check_templates(session.config)
     gc.set_threshold(5_000, 10, 10)  # a server lives long, and what a request leaves behind has cycles
-    place = api_server.Place(host, port, ssl_certfile, ssl_keyfile, behind_proxy)
+    fd = int(os.environ[FD]) if FD in os.environ else None  # of the process that started this one
+    place = api_server.Place(
+        host, port, ssl_certfile, ssl_keyfile, behind_proxy, fd, root_path.rstrip("/"), keep_alive, drain
+    )
+    if workers > 1 and fd is None:
+        listening = api_server.listening(host, port)
+        processes = WorkerProcesses(listening, sys.argv[1:], workers)
+        session.stopper.watch(processes.stop)
+        url = api_server.url_of(listening, is_tls=ssl_certfile is not None)
+        session.say(f"serving {url}, by {workers} processes, described at {url}/docs; Ctrl-C ends it")
+        return processes.serve_until_stopped()
     server = api_server.prepared(session.config, place, session.say, log=None if session.quiet else sys.stderr)
     session.stopper.watch(server.stop)
-    session.say(f"serving {server.url}, described at {server.url}/docs; Ctrl-C ends it")
+    if fd is None:
+        session.say(f"serving {server.url}, described at {server.url}/docs; Ctrl-C ends it")
+    else:
+        stop_with_parent(server.stop)
     server.serve_until_stopped()
+    return 0

@@ -21,6 +21,7 @@ from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 from triage_cli.ports.storage import Store
 from triage_cli.service.intake.corrections import PulledFrom
 from triage_cli.service.intake.identities import known_as, named
+from triage_cli.service.run_context import with_request
 from triage_cli.service.verdicts import IMPORTED, Verdicts
 
 # The action for a draft, its ticket, the change to be saved, and the error of a rejected one.
@@ -284,7 +285,7 @@ class Intake:
             if holds and ticket.verdict and ticket.category != imported_verdict:
                 data["was"] = ticket.category
             ticket, adds = judged if holds else ticket, (answer,)
-        event = Event(action.value, ticket.ticket_id, self._run_id, self._actor, at, data)
+        event = Event(action.value, ticket.ticket_id, self._run_id, self._actor, at, with_request(data))
         return action, ticket, Change(event, ticket, expects, adds), None
 
 

@@ -1,0 +1,157 @@
+"""`triage serve`: several processes behind one port; two servers behind a gateway, restarted one after the other."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.commands import rows, until
+from triage_cli.api.server import listening
+
+TICKET = {"subject": "Refund?", "description": "I was charged twice in May"}
+
+
+@contextmanager
+def serving(cli: Cli, *options: str, port: int = 0) -> Iterator[tuple[subprocess.Popen[bytes], str, Callable[[], str]]]:
+    """Yield a server's process, its URL, and a function that returns its log."""
+    log = cli.folder / f"serve-{os.urandom(4).hex()}.log"
+    with log.open("wb") as out:
+        process = cli.start("serve", "--port", str(port), *options, stdin=None, stdout=out, stderr=out)
+    try:
+        until(lambda: re.search(r"serving \S+,", log.read_text()), "it serves")
+        found = re.search(r"serving (\S+),", log.read_text())
+        assert found
+        yield process, found[1], log.read_text
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def key_of(cli: Cli, role: str = "agent") -> str:
+    return str(json.loads(cli("keys", "create", role, "--role", role).stdout)["key"])
+
+
+def children_of(process: "subprocess.Popen[bytes]") -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def is_gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists() or ") Z" in Path(f"/proc/{pid}/stat").read_text()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds child processes in /proc")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_several_processes_share_a_port_and_end_together(fitted: Cli, how: signal.Signals) -> None:
+    key = key_of(fitted)
+    with serving(fitted, "--workers", "2") as (process, url, log):
+        with httpx.Client(base_url=url, headers={"X-API-Key": key}, trust_env=False, timeout=60) as client:
+            ids = [client.post("/tickets?do=classify,route", json=TICKET).json()["ticket_id"] for _ in range(4)]
+        assert rows(fitted.db, "select count(*) from deliveries where state = 'accepted'") == [(len(ids),)]
+        children = children_of(process)
+        assert len(children) == 2
+        process.send_signal(how)
+        assert process.wait(60) == (143 if how == signal.SIGTERM else -how)
+        until(lambda: all(map(is_gone, children)), "they end with their parent")
+    assert "Traceback" not in log()
+
+
+def test_processes_that_cannot_serve_end_with_their_reason(fitted: Cli) -> None:
+    (fitted.folder / "config.yaml").write_text(
+        "webhooks: {desk: {type: token, secret_env: NO_SUCH, header: X-T, fields: {subject: s}}}\n"
+    )
+    failed = fitted("serve", "--port", "0", "--workers", "2")
+    assert failed.returncode == 2
+    assert 'webhook "desk" needs the secret in NO_SUCH' in failed.stderr
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx")
+def test_a_rolling_restart_behind_a_gateway_loses_and_doubles_nothing(fitted: Cli) -> None:
+    key = key_of(fitted)
+    options = ("--drain", "1")
+    with ExitStack() as running:
+        servers = [running.enter_context(serving(fitted, *options)) for _ in range(2)]
+        ports = [int(url.rpartition(":")[2]) for _, url, _ in servers]
+        callers = Callers(running.enter_context(gateway(fitted.folder, ports)), key, 8)
+        running.callback(callers.stop)
+        callers.until_answered(100)
+        for (process, _, _), port in zip(servers, ports, strict=True):
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 143
+            callers.until_answered(100)  # by the other one
+            running.enter_context(serving(fitted, *options, port=port))
+            callers.until_answered(100)
+        callers.stop()
+    statuses = callers.statuses
+    assert set(statuses) == {201}
+    assert rows(fitted.db, "select count(*), count(distinct customer_id) from tickets") == [(len(statuses),) * 2]
+
+
+class Callers:
+    """Threads that post tickets, each its own, until they are stopped; `statuses` are those of the answers."""
+
+    def __init__(self, url: str, key: str, number: int) -> None:
+        self.statuses: list[int] = []
+        self._stopping = threading.Event()
+        self._threads = [threading.Thread(target=self._post, args=(url, key, n)) for n in range(number)]
+        for thread in self._threads:
+            thread.start()
+
+    def _post(self, url: str, key: str, caller: int) -> None:
+        with httpx.Client(base_url=url, headers={"X-API-Key": key}, trust_env=False, timeout=60) as client:
+            for number in range(100_000):
+                if self._stopping.is_set():
+                    return
+                answer = client.post("/tickets", json=TICKET | {"customer_id": f"{caller}-{number}"})
+                self.statuses.append(answer.status_code)
+
+    def until_answered(self, number: int) -> None:
+        """Wait for so many further answers."""
+        before = len(self.statuses)
+        until(lambda: len(self.statuses) > before + number, "tickets are posted")
+
+    def stop(self) -> None:
+        """Stop after the requests that are on their way."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+
+@contextmanager
+def gateway(folder: Path, ports: list[int]) -> Iterator[str]:
+    """Run nginx in front of two servers, and yield its URL."""
+    with closing(listening("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    servers = "\n".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports)
+    (folder / "nginx.conf").write_text(
+        f"""
+        daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
+        events {{ worker_connections 256; }}
+        http {{
+            access_log off; client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
+            uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
+            upstream triage {{ {servers} keepalive 16; }}
+            server {{
+                listen {address};
+                location / {{ proxy_pass http://triage; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+            }}
+        }}
+        """
+    )
+    process = subprocess.Popen(["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")])
+    try:
+        until((folder / "nginx.pid").exists, "the gateway listens")
+        yield f"http://{address}"
+    finally:
+        process.terminate()
+        process.wait(30)
