@@ -54,7 +54,7 @@ class Run(BaseModel):
 
     run_id: str = Field(description="its id, which events have too")
     kind: str = Field(description="the command")
-    words: str = Field(description="as it was called")
+    command_line: str = Field(alias="words", description="as it was called")
     actor: str = Field(description="who called it")
     host: str = Field(description="the machine")
     pid: int = Field(description="its process")
