@@ -404,7 +404,7 @@ def test_a_sure_answer_that_was_paid_stands_where_its_controls_fail(cli: Cli) ->
         assert len(server.asked) == 18
         assert rows(cli.db, "select count(*) from classifications") == [(18,)]
         why = cli("why", told[0]["ticket_id"]).stdout
-    assert "That is at or above its threshold of 0.60; the next step is asked as a control." in why
+    assert "its threshold of 0.60 is reached; the next step is asked as a control" in why
     assert is_whole(cli.db)
 
 

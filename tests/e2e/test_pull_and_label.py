@@ -115,7 +115,7 @@ def test_an_agent_s_correction_is_a_verdict_and_learn_uses_it(cli: Cli, desk: He
     assert verdicts(cli) == {i: (other[i], "shop") for i in (first, second)}
     event = json.loads(cli("logs", first, "-o", "jsonl").stdout.splitlines()[-1])
     assert (event["action"], event["actor"], event["detail"]["verdict"]) == ("updated", "shop", other[first])
-    assert f"In shop a person gave the verdict {other[first]}." in cli("why", first).stdout
+    assert f"a person in shop gave the verdict {other[first]}\n" in cli("why", first).stdout
     assert json.loads(cli("learn").stdout)["from_verdicts"] == 2
     night(cli)
     assert {desk.items[int(i)]["field"] for i in (first, second)} <= {"Billing", "Technical", "General"}

@@ -51,7 +51,7 @@ def test_columns_and_verdicts_decide_where_a_ticket_goes(instance: tuple[Cli, Pa
     assert cli("route", "-q").returncode == 0
     assert taken(folder, "gold") == [("B", "routes.gold")]
     assert taken(folder, "rest") == [("A", "routes[2]")]
-    assert "Rule routes.gold sends " in cli("why", "B").stdout
+    assert "rule routes.gold sent it to " in cli("why", "B").stdout
     assert cli("verdict", "A", "General", "-q").returncode == 0
     assert cli("create", "-q", stdin=TICKETS.replace(",gold", ",free")).returncode == 0
     assert cli("route", "-q").returncode == 0

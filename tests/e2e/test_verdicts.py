@@ -39,7 +39,7 @@ def test_a_verdict_sends_the_ticket_on_and_the_delivery_names_the_one_it_replace
     assert second["replaces"] == first["delivery_id"]
     assert tickets(three)["A-1"]["status"] == "routed"
     why = three("why", "A-1").stdout
-    assert "gave the verdict Technical instead of Billing: the till is broken\n" in why
+    assert 'decided Technical instead of Billing: "the till is broken"\n' in why
     assert three("verdict", "A-1", "Technical", "-q").stdout == ""
     assert tickets(three)["A-1"]["status"] == "routed", "the same word again changes nothing"
 

@@ -308,7 +308,7 @@ def test_one_named_ticket_is_shown_once_its_bar_is_gone(desk: Desk, command: str
     threading.Timer(0.5, desk.let_go, [cli]).start()
     came = watched(cli, *command.split(), on=("stdout", "stderr"))
     assert came.code == 0
-    table = came.shown.index("subject")
+    table = came.shown.index("priority")
     assert live_line.CLEAR not in came.shown[table:]
 
 

@@ -133,7 +133,7 @@ def test_a_remote_and_its_numbers_tell_the_same(tmp_path: Path) -> None:
         ticket = forgot.partition(",")[0]
         assert '"forgotten": 1' in remote("stats", "-o", "json").stdout
         assert remote("list", "--status", "forgotten", "-o", "id").stdout == f"{ticket}\n"
-        assert "status forgotten" in remote("why", ticket).stdout
+        assert "; forgotten" in remote("why", ticket).stdout
         assert '"status": "forgotten"' in remote("show", ticket, "-o", "json").stdout
         for command in (("verdict", ticket, BILLING), ("classify", ticket, "--force", "-q"), ("route", ticket, "-q")):
             here, there = remote.server(*command), remote(*command)

@@ -77,10 +77,10 @@ def test_why_says_that_it_waits(fitted: Cli, receiver: Receiver) -> None:
     configured(fitted, receiver)
     assert fitted("run", "-", "-q", "--offline", stdin=TICKETS).returncode == 0
     now = fitted("why", "T-1", "--offline").stdout
-    assert "The run was offline, so hook waited." in now
+    assert "; offline, so hook waited" in now
     assert "Next: hook waits until the network is on again (offline now); then triage route delivers what is due" in now
     later = fitted("why", "T-1").stdout
-    assert "The run was offline, so hook waited." in later
+    assert "; offline, so hook waited" in later
     assert "Next: triage route delivers what is due (hook, due at" in later
 
 

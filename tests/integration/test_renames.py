@@ -83,7 +83,7 @@ def test_what_only_reads_tells_the_new_name_before_any_run_has_carried_the_renam
     assert json.loads(fitted("stats").stdout)["by_category"] == {"Money": 2, "General": 1}
     assert json.loads(fitted("show", "A-1").stdout)["category"] == "Money"
     told = fitted("why", "A-1").stdout
-    assert " is Money" in told
+    assert "· Money at " in told
     assert "Next: nothing; it is where it belongs." in told
     assert '"category":"Money"' in fitted("route", "--dry-run").stdout
     assert rows(fitted.db, "select count(*) from events") == before, "reading carries nothing out"
@@ -264,8 +264,8 @@ def test_why_tells_of_the_name_that_was_asked_for(fitted: Cli) -> None:
     assert fitted("run", "-q", stdin="id,subject\nB-1,I was charged twice please refund it\n").returncode == 0
     for name in ("A-1", "B-1"):
         told = fitted("why", name).stdout
-        assert "was asked which of Billing, Technical, General it is" in told
-        assert "It answered Money, as one of these is named today, at " in told
+        assert "out of Billing, Technical, General, as one of these is named today" in told
+        assert "answered Money at " in told
 
 
 def test_a_healed_rename_keeps_its_root(world: World) -> None:

@@ -351,7 +351,9 @@ def test_an_export_that_says_the_same_again_is_no_later_word_than_a_person_s(wor
     assert exported("General") == ("updated", "General", 1), "a word that has changed is a later one"
     last = json.loads(list(world.store.events(EventQuery()))[-1].detail)
     assert (last["verdict"], last["was"]) == ("General", "Technical"), "and it is told whose place it takes"
-    told = "The input gave the verdict General instead of Technical: it has changed its word since a person gave that."
+    told = (
+        "the input gave the verdict General instead of Technical: it says something else than before a person decided"
+    )
     assert world.triage().why("0").why[-2].endswith(told)
     person("Technical")
     assert exported("Technical") == ("updated", "Technical", 1), "it is kept that it says so now"
@@ -372,8 +374,8 @@ def test_an_export_comes_after_a_person_who_was_there_before_it(world: World) ->
     assert [(o.action, o.value and o.value.category) for o in outcomes] == [
         ("updated", "Technical"), ("unchanged", "Technical"),
     ]  # fmt: skip
-    [told] = [line for line in world.triage().why("0").why if "The input said" in line]
-    assert told.endswith("The input said Billing; the verdict that there was stays.")
+    [told] = [line for line in world.triage().why("0").why if "the input gave the category" in line]
+    assert told.endswith("the input gave the category Billing; the verdict of a person stays")
     [outcome] = create(world, [a_draft(0, verdict="General")])
     assert (outcome.action, outcome.value and outcome.value.category) == ("updated", "General")
 

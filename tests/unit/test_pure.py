@@ -459,6 +459,10 @@ def test_chunks_hold_everything_once_and_are_no_larger_than_asked() -> None:
 # -- why
 
 
+ANSWERED = "fake (fake m) answered"
+BECAUSE = "out of Billing, Technical, General, because of: because"
+
+
 def story(world: World, ticket: Ticket, *, hide: bool = True) -> list[str]:
     """Tell why, with what differs from run to run made equal."""
     history: History = world.store.history(ticket.ticket_id)
@@ -489,13 +493,11 @@ def test_why_tells_of_a_routed_ticket(world: World, tmp_path: Path) -> None:
     classified(world, lambda _: ("Billing", 0.9))
     routed(world, tmp_path)
     assert story(world, ticket) == [
-        "Ticket IDIDIDID (T-1) is Billing, at a confidence of 0.90; status routed.",
-        "TIME  ann stored it (source import, line 2 of the input).",
-        'TIME  Classifier "fake" (fake m) was asked which of Billing, Technical, General it is.',
-        "TIME  It answered Billing at 0.90 (the embedded model's calibrated probability), because of: because.",
-        "TIME  That is at or above its threshold of 0.60, so it holds.",
-        "TIME  Rule all to the box sends Billing to box (map map-1).",
-        "TIME  box accepted it at attempt 1.",
+        "T-1 · Refund · Billing at 0.90; routed",
+        "TIME  stored from import, line 2, by ann",
+        f"TIME  {ANSWERED} Billing at 0.90, {BECAUSE}; its threshold of 0.60 is reached, so it holds",
+        "TIME  rule all to the box sent it to box (map map-1)",
+        "TIME  box accepted it at the first attempt",
         "Next: nothing; it is where it belongs.",
     ]
 
@@ -503,12 +505,9 @@ def test_why_tells_of_a_routed_ticket(world: World, tmp_path: Path) -> None:
 def test_why_tells_of_a_ticket_that_needs_review(world: World) -> None:
     ticket = stored(world)
     classified(world, lambda _: ("General", 0.55))
-    assert story(world, ticket)[0] == (
-        "Ticket IDIDIDID (T-1) has no category; the best guess is General at 0.55; status needs_review."
-    )
-    assert story(world, ticket)[-3:] == [
-        "TIME  It answered General at 0.55 (the embedded model's calibrated probability), because of: because.",
-        "TIME  That is below its threshold of 0.60, so it is only a suggestion, and a person decides.",
+    assert story(world, ticket)[0] == "T-1 · Refund · no category; the best guess is General at 0.55; needs review"
+    assert story(world, ticket)[-2:] == [
+        f"TIME  {ANSWERED} General at 0.55, {BECAUSE}; below its threshold of 0.60, so a person decides",
         "Next: a person decides: triage verdict T-1 CATEGORY, or triage review.",
     ]
 
@@ -549,8 +548,8 @@ def test_why_tells_each_failed_attempt_with_its_own_error(world: World, tmp_path
     (tmp_path / "a file").touch()
     routed(world, tmp_path / "a file")
     assert [line for line in story(world, ticket) if "did not take it" in line] == [
-        f"TIME  box did not take it at attempt 1: cannot append to {tmp_path}/box.jsonl: Is a directory.",
-        f"TIME  box did not take it at attempt 2: cannot append to {tmp_path}/a file/box.jsonl: File exists.",
+        f"TIME  box did not take it at the first attempt: cannot append to {tmp_path}/box.jsonl: Is a directory",
+        f"TIME  box did not take it at the second attempt: cannot append to {tmp_path}/a file/box.jsonl: File exists",
     ]
 
 
@@ -558,11 +557,11 @@ def test_why_tells_of_verdicts(world: World) -> None:
     ticket = stored(world, verdict="Technical")
     stored(world, verdict="General")
     assert story(world, ticket) == [
-        "Ticket IDIDIDID (T-1) is General, because a person said so; status classified.",
-        "TIME  ann stored it (source import, line 2 of the input).",
-        "TIME  The input gave the verdict Technical.",
-        "TIME  ann imported it again and changed nothing.",
-        "TIME  The input gave the verdict General.",
+        "T-1 · Refund · General, decided by a person; classified",
+        "TIME  stored from import, line 2, by ann",
+        "TIME  the input gave the verdict Technical",
+        "TIME  imported again by ann: nothing changed",
+        "TIME  the input gave the verdict General",
         "Next: triage route sends it on.",
     ]
 
@@ -576,8 +575,8 @@ def test_why_does_not_say_that_a_late_answer_holds(world: World) -> None:
 
     classified(world, answer)
     told = story(world, ticket)
-    assert told[0] == "Ticket IDIDIDID (T-1) is General, because a person said so; status classified."
-    assert told[-2] == "TIME  That came late: the ticket had moved on meanwhile, so it changed nothing."
+    assert told[0] == "T-1 · Refund · General, decided by a person; classified"
+    assert told[-2].endswith("; that came late: the ticket had changed meanwhile, so it changed nothing")
     assert not any("so it holds" in line for line in told)
 
 

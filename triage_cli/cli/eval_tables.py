@@ -14,8 +14,9 @@ Record = Mapping[str, Any]
 
 MATRIX = 16  # categories that fit into a picture; of more, the pairs that are most confused are listed
 PAIRS = 12
-SHADES = ("on grey3", "on grey19", "on dark_green", "on green4", "on green3")
-ERRORS = ("on grey3", "on grey19", "on orange4", "on dark_orange3", "on red3")
+# Dark text on light cells, and no background where nothing is: legible on a dark and on a light terminal.
+SHADES = ("dim", "grey0 on color(194)", "grey0 on color(157)", "grey0 on color(120)", "grey0 on color(77)")
+ERRORS = ("dim", "grey0 on color(224)", "grey0 on color(217)", "grey0 on color(210)", "grey0 on color(203)")
 
 
 def percent(share: float | None) -> str:
@@ -38,8 +39,9 @@ def lesson(record: Record) -> RenderableType:
                 text(name), text(figures["n"]), text(percent(figures["accuracy"])), bar(figures["accuracy"]),
                 text(span(figures["interval"])), text(f"{figures['macro_f1']:.3f}"),
             )  # fmt: skip
-    style = "green" if record["outcome"] == "learned" else "yellow"
-    return Group(text(f"{record['outcome']}: {record['reason']}", style), *([table] if table.row_count else []))
+    if table.row_count:
+        return table  # the summary says what came of it
+    return text(f"{record['outcome']}: {record['reason']}", "green" if record["outcome"] == "learned" else "yellow")
 
 
 def suspects(records: Sequence[Record]) -> RenderableType:
@@ -67,7 +69,7 @@ def _side_by_side(records: Sequence[Record]) -> Table:
     table.add_row(text("macro-F1"), *(text(f"{r['macro_f1']:.3f}") for r in records))
     table.add_row(text("sure"), *(text(percent(r["coverage"])) for r in records))
     less = [r["error_reduction"] for r in records]
-    table.add_row(text("error vs. majority"), *(text("" if each is None else f"{-each:+.0%}") for each in less))
+    table.add_row(text("than always the commonest"), *(text(_compared(each)) for each in less))
     errors = [r["calibration_error"] for r in records]
     table.add_row(text("calibration error"), *(text("" if each is None else f"{each:.3f}") for each in errors))
     table.add_row(text("USD"), *(text(f"{r['cost_usd']:.4f}") for r in records))
@@ -76,13 +78,23 @@ def _side_by_side(records: Sequence[Record]) -> Table:
     return table
 
 
+def _compared(reduction: float | None) -> str:
+    """Return how many errors fewer there are."""
+    return "" if reduction is None else f"{abs(reduction):.0%} {'more' if reduction < 0 else 'fewer'} errors"
+
+
+def _shade(error: float | None) -> str:
+    return "" if error is None else "green" if error <= 0.02 else "yellow" if error <= 0.1 else "red"
+
+
 def _one(record: Record) -> list[RenderableType]:
     thresholds = _table("threshold", "answered", "coverage", "wrong", "error", "95 % interval", "abstained")
     thresholds.title = f"\n{record['classifier']}: a threshold to choose"
     for t in record["thresholds"]:
         thresholds.add_row(
-            text(f"{t['threshold']:.2f}"), text(f"{t['answered']:,}"), bar(t["coverage"]), text(f"{t['wrong']:,}"),
-            text(percent(t["error"])), text(span(t["error_interval"])), text(f"{t['abstained']:,}"),
+            text(f"{t['threshold']:.2f}"), text(f"{t['answered']:,}"), bar(t["coverage"], "cyan"),
+            text(f"{t['wrong']:,}"), text(percent(t["error"]), _shade(t["error"])),
+            text(span(t["error_interval"])), text(f"{t['abstained']:,}"),
         )  # fmt: skip
     categories = _table("category", "n", "recall", "95 % interval", "precision", "F1")
     categories.title = f"\n{record['classifier']}: by category"
@@ -113,7 +125,7 @@ def _confusion(record: Record) -> RenderableType:
 def _cell(number: int, share: float, *, right: bool) -> Text:
     shades = SHADES if right else ERRORS
     shade = 0 if not number else 1 + min(3, int(share * (4 if right else 12)))
-    return text(f"{number:^7,}" if number else "   ·   ", f"white {shades[shade]}")
+    return text(f"{number:^7,}" if number else "   ·   ", shades[shade])
 
 
 def _pairs(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> Table:

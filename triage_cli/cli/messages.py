@@ -17,6 +17,7 @@ from triage_cli.domain import ids
 from triage_cli.domain.errors import ConfigError, TriageError, UsageError
 from triage_cli.domain.hostile_text.invisible import each_hiding
 from triage_cli.domain.serialization import error_record, to_json
+from triage_cli.domain.tickets import Ticket
 
 if TYPE_CHECKING:  # an annotation is no reason to import it for every error
     from triage_cli.readers import Table
@@ -119,13 +120,14 @@ class Repeats:
     def __init__(self) -> None:
         self._number: Counter[str] = Counter()
 
-    def tell(self, did: str, problem: TriageError, ticket_id: str) -> None:
+    def tell(self, did: str, problem: TriageError, ticket: Ticket | None) -> None:
         """Tell what happened to a ticket, if it is something new."""
-        short = ids.short(ticket_id)
+        short = ids.short(ticket.ticket_id) if ticket else ""
+        name = (ticket.external_id or short) if ticket else ""
         sentence = f"{did}: {problem.sentence().removeprefix(f'{short}: ')}"
         self._number[sentence] += 1
         if self._number[sentence] == 1:
-            say(f"{sentence} ({short})" if short else sentence)
+            say(f"{sentence} ({name})" if name else sentence)
 
     def close(self) -> None:
         """Tell how often the same happened."""

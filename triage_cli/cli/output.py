@@ -149,7 +149,7 @@ class Printer:
         """Write to stdout; return False once nobody reads it. On a terminal what is invisible is made visible."""
         if self._watched:
             text = self._safe(text)
-        return self._put(text)
+        return self.write_safe(text)
 
     def _safe(self, text: str) -> str:
         if self.format in ("json", "jsonl"):
@@ -158,7 +158,8 @@ class Printer:
             return "\t".join(map(messages.safe_lines, text.split("\t")))
         return messages.safe_lines(text)
 
-    def _put(self, text: str) -> bool:
+    def write_safe(self, text: str) -> bool:
+        """Write text in which nothing from outside is raw, its colours kept; return as `write` does."""
         if not self.closed:
             try:
                 sys.stdout.write(text)
@@ -216,7 +217,7 @@ class Printer:
             from triage_cli.cli import tables
 
             for line in tables.rendered(table(shown)):
-                self._put(line)
+                self.write_safe(line)
         if left:
             messages.say(f"… and {left:,} more: triage list --limit {len(shown) + left}, or -o csv")
 

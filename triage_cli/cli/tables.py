@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from triage_cli.cli import event_lines, messages
-from triage_cli.cli.messages import on_terminal, plural, safe
+from triage_cli.cli.messages import on_terminal, plural, safe, safe_lines
 from triage_cli.cli.table_layout import AutoWidthTable
 from triage_cli.cli.terminal import has_colour
 from triage_cli.domain.serialization import compact
@@ -35,8 +36,15 @@ COLOURS = {
     "superseded": "dim",
     "forgotten": "dim",
 }
+MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("?", "yellow")}
 PRIORITIES = {"urgent": "bold red", "high": "yellow", "low": "dim"}
 BAR = 8
+BLOCKS_OF_STATS = {
+    "by_status": "by status",
+    "by_category": "by category",
+    "by_classifier": "by classifier",
+    "by_day": "by day of storing (UTC)",
+}
 BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
@@ -58,81 +66,109 @@ def text(value: object, style: str = "") -> Text:
     return Text(safe(content), style=style)
 
 
-def bar(share: float | None) -> Text:
-    """Return a confidence as a bar with its number."""
+def bar(share: float | None, colour: str = "") -> Text:
+    """Return a share as a bar with its number; a confidence is coloured by how high it is."""
     if share is None:
         return Text("")
     eighths = round(max(0.0, min(1.0, share)) * BAR * 8)
     whole, part = divmod(eighths, 8)
     drawn = "█" * whole + (BLOCKS[part] if part else "")
-    colour = "green" if share >= 0.8 else "yellow" if share >= 0.6 else "red"
+    colour = colour or ("green" if share >= 0.8 else "yellow" if share >= 0.6 else "red")
     return Text.assemble((f"{drawn:<{BAR}}", colour), f" {share:.2f}")
 
 
 def tickets(records: Sequence[Record]) -> RenderableType:
-    """Return tickets as a table: what each is about, what was decided and where it went."""
-    columns = ("id", "status", "category", "confidence", "priority", "customer", "subject", "routed to")
+    """Return tickets as a table: what each is about, what was decided and where it has arrived."""
+    columns = ("id", "status", "category", "confidence", "priority", "customer", "text", "routed to")
     table = AutoWidthTable(columns, spare=("customer", "routed to", "priority", "confidence"))
     for record in records:
         table.add_row(
             *decided(record),
             text(record.get("priority"), PRIORITIES.get(record.get("priority") or "", "")),
             text(record.get("customer_id")),
-            text(record.get("subject") or record.get("description")),
-            text(record.get("routed_to") if record.get("status") != "classified" else ""),
+            text(record.get("subject") or record.get("description") or record.get("error")),
+            text(record.get("routed_to") if record.get("status") == "routed" else ""),
         )
     return table
 
 
-def decided(record: Record, prefix: str = "") -> tuple[Text, Text, Text, Text]:
+def decided(record: Record) -> tuple[Text, Text, Text, Text]:
     """Return the cells that tell a ticket's external id or the end of its own, its status, category and confidence."""
-    ticket_id, status, guess, unsure, confidence = (
-        record.get(f"{prefix}{name}") for name in ("ticket_id", "status", "category", "suggestion", "confidence")
-    )
+    status, guess, unsure = (record.get(name) for name in ("status", "category", "suggestion"))
     return (
-        text(record["external_id"]) if record.get("external_id") else text(str(ticket_id or "")[-8:], "dim"),
+        name_of(record),
         text(status, COLOURS.get(status or "", "")),
         text(guess) if guess else text(f"{unsure}?" if unsure else "", "dim italic"),
-        bar(confidence),
+        text("a person", "cyan") if record.get("verdict") else bar(record.get("confidence")),
     )
 
 
-def ticket(records: Sequence[Record]) -> RenderableType:
-    """Return one ticket with its whole history."""
+def name_of(record: Record) -> Text:
+    """Return a ticket's external id, or the end of its own where it has none."""
+    return (
+        text(record["external_id"]) if record.get("external_id") else text(str(record["ticket_id"] or "")[-8:], "dim")
+    )
+
+
+def ticket(records: Sequence[Record], *, verbose: bool = False) -> RenderableType:
+    """Return one ticket with its whole history; its own ids are for who asks for more."""
     record = records[0]
     facts = Table.grid(padding=(0, 2))
-    for key, value in record.items():
-        if key not in ("classifications", "deliveries", "events") and value not in (None, {}, ""):
-            style = COLOURS.get(str(value), "") if key == "status" else ""
-            facts.add_row(text(key, "dim"), bar(value) if key == "confidence" else text(value, style))
+    for key, value in _facts(record, verbose=verbose):
+        if value not in (None, ""):
+            facts.add_row(text(key, "dim"), value if isinstance(value, Text) else text(value))
+    body = [Text(safe_lines(part), style) for part, style in _body(record) if part]
     answers = _titled("classifications", "at", "classifier", "category", "confidence", "reason")
     for a in record.get("classifications", ()):
         answers.add_row(
             text(_moment(a["at"])),
-            text(a["classifier"]),
+            text(a["actor"] if a["confidence_source"] == "human" else a["classifier"]),
             text(a["category"]),
-            bar(a["confidence"]),
+            text("a person", "cyan") if a["confidence_source"] == "human" else bar(a["confidence"]),
             text(a["reason"] or a["error"]),
         )
-    sent = _titled("deliveries", "destination", "state", "attempts", "last", "delivery id")
+    history = [Text("\nevents", "bold"), events(record["events"])] if record.get("events") else []
+    return Group(facts, *body, *(t for t in (answers, *_sent(record, verbose=verbose)) if t.row_count), *history)
+
+
+def _facts(record: Record, *, verbose: bool) -> Iterator[tuple[str, object]]:
+    """Yield what is known of a ticket beside its text, what people ask for first."""
+    external_id = record["external_id"]
+    yield "ticket", f"{external_id} ({record['source']})" if external_id else record["ticket_id"]
+    yield "ticket_id", record["ticket_id"] if verbose and external_id else None
+    _, status, category, confidence = decided(record)
+    yield "status", status
+    yield "category", category
+    yield "confidence", confidence
+    yield from ((key, record[key]) for key in ("reason", "priority", "customer_id"))
+    yield "created_at", _moment(record["created_at"])
+    yield "routed to", record["routed_to"] if record["status"] == "routed" else None
+    yield "cost", f"${record['cost_usd']:.4f}" if record["cost_usd"] else None
+    yield "error", record["error"]
+    yield from (record["extra"] or {}).items()
+
+
+def _body(record: Record) -> Iterator[tuple[str, str]]:
+    """Yield a ticket's subject and its description, its paragraphs kept, each with its style."""
+    yield (f"\n{record['subject']}" if record["subject"] else ""), "bold"
+    yield (f"\n{record['description'].strip()}" if record["description"] else ""), ""
+
+
+def _sent(record: Record, *, verbose: bool) -> tuple[Table, Table]:
+    """Return a ticket's deliveries, and the attempts that failed."""
+    ids = ("delivery id",) if verbose else ()
+    sent = _titled("deliveries", "destination", "state", "attempts", "last", *ids)
     tries = _titled("failed attempts", "at", "destination", "attempt", "answer", "error", "seconds")
     for d in record.get("deliveries", ()):
-        state = text(d["state"], COLOURS.get(d["state"], ""))
-        sent.add_row(
-            text(d["destination"]),
-            state,
-            text(d["attempts"]),
-            text(d["last_error"] or _moment(d["done_at"])),
-            text(d["delivery_id"]),
-        )
+        cells = (d["attempts"], d["last_error"] or _moment(d["done_at"]), *([d["delivery_id"]] if verbose else ()))
+        sent.add_row(text(d["destination"]), text(d["state"], COLOURS.get(d["state"], "")), *map(text, cells))
         for a in d["tries"]:
             if a["error"]:
                 seconds = f"{a['seconds']:.2f}"
                 tries.add_row(
                     *map(text, (_moment(a["at"]), d["destination"], a["number"], a["status"], a["error"], seconds))
                 )
-    history = (Text("\nevents", "bold"), events(record["events"])) if record.get("events") else ()
-    return Group(facts, *(t for t in (answers, sent, tries) if t.row_count), *history)
+    return sent, tries
 
 
 def events(records: Sequence[Record], names: Mapping[str, str] | None = None) -> RenderableType:
@@ -150,38 +186,36 @@ def events(records: Sequence[Record], names: Mapping[str, str] | None = None) ->
 
 
 def stats(records: Sequence[Record]) -> RenderableType:
-    """Return counts with a bar each."""
+    """Return counts with their share of all tickets, on one scale, and a bar each."""
     record = records[0]
     parts: list[RenderableType] = [
         text(f"{plural(record['tickets'], 'tickets')}, {plural(record['events'], 'events')}, ${record['cost_usd']:.2f}")
     ]
-    for name in ("by_status", "by_category", "by_classifier", "by_day"):
-        counts: Mapping[str, int] = record[name]
-        most = max(counts.values(), default=0)
-        table = _titled(name.replace("_", " "), "", "", "")
-        table.show_header = False
+    blocks = {title: record[key] for key, title in BLOCKS_OF_STATS.items()}
+    width = max((cell_len(safe(key)) for counts in blocks.values() for key in counts), default=0)
+    for title, counts in blocks.items():
+        table = _titled(title, "", "", "", "")
+        table.show_header, table.columns[0].min_width = False, width
+        table.columns[1].justify = table.columns[2].justify = "right"
+        table.columns[1].min_width, table.columns[2].min_width = len(f"{record['tickets']:,}"), len("100%")
         for key, number in counts.items():
-            drawn = Text("█" * max(1, round(24 * number / most)), style=COLOURS.get(key, "cyan"))
-            table.add_row(text(key), text(f"{number:,}"), drawn)
-        if counts:
-            parts.append(table)
+            share = number / (record["tickets"] or 1)
+            drawn = Text("█" * max(1, round(24 * share)), style=COLOURS.get(key, "cyan"))
+            table.add_row(text(key), text(f"{number:,}"), text(f"{share:.0%}"), drawn)
+        parts.append(table)
     waiting = _titled("waiting", "classifier", "tickets", "batches", "since")
     for name, waits in record["waiting"].items():
-        waiting.add_row(text(name), *(text(waits[key]) for key in ("tickets", "batches", "since")))
-    if waiting.row_count:
-        parts.append(waiting)
+        waiting.add_row(text(name), *(cell(waits[key]) for key in ("tickets", "batches", "since")))
     audited = _titled("audited (sure answers that the next step was asked to confirm)", "classifier", "asked", "agreed")
     for name, numbers in record["audited"].items():
         audited.add_row(text(name), text(numbers["asked"]), text(numbers["agreed"]))
-    if audited.row_count:
-        parts.append(audited)
-    table = _titled("deliveries", "destination", "accepted", "pending", "dead")
+    sent = _titled("deliveries", "destination", "accepted", "pending", "dead")
+    for column in sent.columns[1:]:
+        column.justify = "right"
     for name, states in record["deliveries"].items():
-        table.add_row(
-            text(name),
-            *(text(states.get(s, 0), COLOURS[s] if states.get(s) else "dim") for s in ("accepted", "pending", "dead")),
-        )
-    return Group(*parts, *([table] if table.row_count else []))
+        numbers = ((s, states.get(s, 0)) for s in ("accepted", "pending", "dead"))
+        sent.add_row(text(name), *(text(f"{n:,}", COLOURS[s] if n else "dim") for s, n in numbers))
+    return Group(*parts, *(table for table in (waiting, audited, sent) if table.row_count))
 
 
 def of(columns: Sequence[str]) -> Callable[[Sequence[Record]], RenderableType]:
@@ -189,11 +223,26 @@ def of(columns: Sequence[str]) -> Callable[[Sequence[Record]], RenderableType]:
 
     def show(records: Sequence[Record]) -> RenderableType:
         table = _table(*columns)
+        for name, column in zip(columns, table.columns, strict=True):
+            if all(isinstance(record.get(name), int | float) for record in records):
+                column.justify = "right"
+            column.no_wrap = column.no_wrap or any(_is_time(record.get(name)) for record in records)
         for record in records:
             table.add_row(*(cell(record.get(column)) for column in columns))
-        return table
+        timed = any(_is_time(record.get(column)) for record in records for column in columns)
+        return Group(table, text(f"({messages.time_zone()})", "dim")) if timed else table
 
     return show
+
+
+def checks(records: Sequence[Record]) -> RenderableType:
+    """Return what was tried: a mark, what it is, what it answered, and below a failure what to do."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for record in records:
+        table.add_row(MARKS[record["works"]], text(record["what"]), text(record["said"]))
+        if record["next"]:
+            table.add_row(Text(), Text(), text(f"next: {record['next']}", "dim"))
+    return table
 
 
 def of_chosen(columns: Sequence[str], records: Sequence[Record]) -> RenderableType:
@@ -229,7 +278,13 @@ def _moment(at: str | None) -> str:
     return messages.local_times(at or "")[:19].replace("T", " ")
 
 
+def _is_time(value: object) -> bool:
+    return isinstance(value, str) and messages.MOMENT.fullmatch(value) is not None
+
+
 def _short(value: object) -> str:
+    if isinstance(value, str) and _is_time(value):
+        return _moment(value)
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, list | tuple):

@@ -6,7 +6,7 @@ import textwrap
 from typing import TextIO
 
 DUMB = ("dumb", "unknown")  # terminals that know no escape codes
-BOLD, RED, GREEN, YELLOW, CYAN = "1", "1;31", "32", "33", "36"
+BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "1;31", "32", "33", "36"
 INDENT = "  "  # of the lines that go on with a message
 NARROWEST = 40  # columns; what is narrower is left to the terminal
 PREFIXES = {"error": RED, "failed": RED, "rejected": RED, "warning": YELLOW, "note": YELLOW, "next": GREEN}

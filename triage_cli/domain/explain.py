@@ -9,18 +9,20 @@ from typing import Any
 from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Delivery
-from triage_cli.domain.evaluation.promises import bound_of, threshold_sentence
+from triage_cli.domain.evaluation.promises import bound_of, threshold_clause
 from triage_cli.domain.ids import is_forgotten, short
 from triage_cli.domain.views import History
 
 SOURCES = {
-    "model": "the embedded model's calibrated probability",
     "decision": "the decision model's probability",
     "logprob": "the probability of the label's tokens",
     "said": "the model's own word",
     "human": "a person's word",
 }
 
+ORDINALS = {1: "the first attempt", 2: "the second attempt", 3: "the third attempt"}
+EXCERPT = 60  # characters of a ticket's text in the first line
+LISTED = 6  # categories that are named one by one
 SHELL_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 
 OTHER_ACTIONS = {"forgotten": "its text was forgotten, and what was said about it"}
@@ -52,14 +54,22 @@ def explain(
 
 def _headline(history: History) -> str:
     t = history.ticket
-    name = f"{short(t.ticket_id)}{f' ({t.external_id})' if t.external_id else ''}"
+    text = " ".join((t.subject or t.description or "").split())
+    excerpt = text if len(text) <= EXCERPT else f"{text[: EXCERPT - 1].rstrip()}…"
+    parts = (t.external_id or short(t.ticket_id), excerpt, _decision(history))
+    return f"{' · '.join(filter(None, parts))}; {t.status.replace('_', ' ')}"
+
+
+def _decision(history: History) -> str:
+    """Say which category the ticket has and who decided, or what the best guess is."""
+    t = history.ticket
     if t.verdict:
-        return f"Ticket {name} is {t.category}, because a person said so; status {t.status}."
-    if t.category:
-        return f"Ticket {name} is {t.category}, at a confidence of {_two_decimals(t.confidence)}; status {t.status}."
+        givers = [event.actor for event in history.events if event.action == "verdict"]
+        return f"{t.category}, decided by {givers[-1] if givers else 'a person'}"
     share = "" if t.confidence is None else f" at {_two_decimals(t.confidence)}"
-    guess = f"; the best guess is {t.suggestion}{share}" if t.suggestion else ""
-    return f"Ticket {name} has no category{guess}; status {t.status}."
+    if t.category:
+        return f"{t.category}{share}"
+    return f"no category; the best guess is {t.suggestion}{share}" if t.suggestion else "no category"
 
 
 def _unasked(history: History) -> Iterator[str]:
@@ -83,9 +93,9 @@ def _event_sentences(
         case "classified":
             yield from _answer_sentences(detail, answers.get(detail.get("decision") or ""), history)
         case "submitted":
-            yield f'It was put into a batch of classifier "{detail.get("classifier")}", for half the price.'
+            yield f'put into a batch of classifier "{detail.get("classifier")}", for half the price'
         case "returned":
-            yield f"It came back from its batch without an answer: {detail.get('why')}."
+            yield f"came back from its batch without an answer: {detail.get('why')}"
         case "proposed" | "reclassified":
             yield from _reclassify_sentences(event.action, detail, answers.get(detail.get("decision") or ""), history)
         case "verdict":
@@ -93,31 +103,31 @@ def _event_sentences(
         case "routed":
             yield _routing_sentence(detail)
         case "unroutable":
-            yield f"No rule of the routing map matches {detail.get('category')} (map {detail.get('config')})."
+            yield f"no rule of the routing map matches {detail.get('category')} (map {detail.get('config')})"
         case "delivered" | "delivery_failed" | "dead_letter":
             reply = replies.get((detail.get("delivery", ""), detail.get("attempt", 0)))
             yield _delivery_sentence(event.action, detail, reply)
         case _:
-            yield f"{event.actor}: {OTHER_ACTIONS.get(event.action, event.action)}."
+            yield f"{event.actor}: {OTHER_ACTIONS.get(event.action, event.action)}"
 
 
 def _import_sentences(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:
     if event.action == "created":
-        line = f", line {detail['line']} of the input" if detail.get("line") else ""
-        yield f"{event.actor} stored it (source {detail.get('source')}{line})."
+        line = f", line {detail['line']}" if detail.get("line") else ""
+        yield f"stored from {detail.get('source')}{line}, by {event.actor}"
     elif detail.get("mails"):
         first = ", which is its first one" if "description" in detail.get("fields", ()) else ""
-        yield f"{event.actor} stored another mail of its thread{first}; it has {detail['mails']} mails now."
+        yield f"another mail of its thread was stored by {event.actor}{first}; it has {detail['mails']} mails now"
     else:
-        yield f"{event.actor} imported it again and changed {_comma_list(detail.get('fields'))}."
+        yield f"imported again by {event.actor}: {_comma_list(detail.get('fields'))} changed"
     if detail.get("verdict"):
         was = detail.get("was")
         pulled = event.actor == detail.get("source")  # a person said so there, and whoever pulled has not
-        why = "" if pulled else ": it has changed its word since a person gave that"
-        giver = f"In {event.actor} a person" if pulled else "The input"
-        yield f"{giver} gave the verdict {detail['verdict']}{f' instead of {was}{why}' if was else ''}."
+        why = "" if pulled else ": it says something else than before a person decided"
+        giver = f"a person in {event.actor}" if pulled else "the input"
+        yield f"{giver} gave the verdict {detail['verdict']}{f' instead of {was}{why}' if was else ''}"
     if detail.get("said"):
-        yield f"The input said {detail['said']}; the verdict that there was stays."
+        yield f"the input gave the category {detail['said']}; the verdict of a person stays"
 
 
 def _reclassify_sentences(
@@ -127,70 +137,84 @@ def _reclassify_sentences(
     if action == "reclassified":
         now = {"unhoused": f"{was} is gone: a person decides", "doubted": f"so {was} is in doubt: a person decides"}
         result = now.get(str(outcome), f"so {category} holds instead of {was}")
-        yield f"The answer of {detail.get('classifier')} was applied, {result}."
+        yield f"the answer of {detail.get('classifier')} was applied, {result}"
         return
     yield from _answer_sentences(detail, answer and answer._replace(threshold=None), history)
     meaning = {
-        "flip": f"So it would be {category} instead of {was}, if that is applied.",
-        "confirmed": "That confirms what holds.",
-        "within": f"It is not far enough ahead of {was} for a change (hysteresis).",
-        "doubted": f"That is not sure enough, so a person would decide instead of {was}, if that is applied.",
-        "rehomed": f"{was} is gone, so it would be {category}, if that is applied.",
+        "flip": f"so it would be {category} instead of {was}, if that is applied",
+        "confirmed": "that confirms what holds",
+        "within": f"it is not far enough ahead of {was} for a change (hysteresis)",
+        "doubted": f"that is not sure enough, so a person would decide instead of {was}, if that is applied",
+        "rehomed": f"{was} is gone, so it would be {category}, if that is applied",
     }
-    yield meaning.get(str(outcome), f"That is not sure enough for a change, so {was} stays.")
+    yield meaning.get(str(outcome), f"that is not sure enough for a change, so {was} stays")
 
 
 def _verdict_sentence(actor: str, detail: Mapping[str, Any], answer: Classification | None) -> str:
     if detail.get("category") is None:
-        return f"{actor} took the verdict back; the machine's last answer stands again ({detail.get('status')})."
+        return f"{actor} took the verdict back; the machine's last answer holds again ({detail.get('status')})"
     instead = f" instead of {detail['was']}" if detail.get("was") not in (None, detail["category"]) else ""
-    note = f": {answer.reason}" if answer is not None and answer.reason else "."
-    return f"{actor} gave the verdict {detail['category']}{instead}{note}"
+    note = f': "{answer.reason}"' if answer is not None and answer.reason else ""
+    return f"{actor} decided {detail['category']}{instead}{note}"
 
 
 def _answer_sentences(detail: Mapping[str, Any], answer: Classification | None, history: History) -> Iterator[str]:
     if answer is None:
-        yield f"{detail.get('classifier')} was asked; status {detail.get('status')}."
+        yield f"{detail.get('classifier')} was asked; status {detail.get('status')}"
         return
     asking = history.askings.get(answer.fingerprint)
-    about, names = "", []
-    if asking is not None:
-        names = [name for name, *_ in json.loads(asking.categories)]
-        about = f" ({asking.kind} {asking.model}) was asked which of {_comma_list(names)} it is"
-    yield f'Classifier "{answer.classifier}"{about or " was asked"}.'
+    names = [] if asking is None else [name for name, *_ in json.loads(asking.categories)]
+    who = answer.classifier if asking is None else _classifier(answer.classifier, asking.kind, asking.model)
     if answer.error or answer.category is None:
-        yield f"It gave no answer: {answer.error or answer.reason or 'it abstained'}."
+        yield f"{who} gave no answer: {answer.error or answer.reason or 'it abstained'}"
         return
     # A rename changes stored answers, but not stored questions.
-    yield _answer_sentence(answer, renamed=bool(names) and answer.category not in names)
+    sentence = _answer_sentence(answer, who, names)
     if detail.get("outcome") == "late":
-        yield "That came late: the ticket had moved on meanwhile, so it changed nothing."
+        yield f"{sentence}; that came late: the ticket had changed meanwhile, so it changed nothing"
     elif detail.get("suspicious"):
-        yield f"Its text speaks to the classifier ({_comma_list(detail['suspicious'])}), so a person decides."
+        how = _comma_list(detail["suspicious"])
+        yield f"{sentence}; its text addresses the classifier ({how}), so a person decides"
     elif answer.threshold is not None:
         bound = bound_of(answer, history.bounds)
-        yield threshold_sentence(answer, answer.threshold, bound, has_next=detail.get("outcome") == "next")
+        has_next = detail.get("outcome") == "next"
+        yield f"{sentence}; {threshold_clause(answer, answer.threshold, bound, has_next=has_next)}"
+    else:
+        yield sentence
 
 
-def _answer_sentence(answer: Classification, *, renamed: bool) -> str:
-    former = ", as one of these is named today," if renamed else ""
+def _classifier(name: str, kind: str, model: str) -> str:
+    """Return how a classifier is called: the embedded model by what it has learned, another one by its model."""
+    if kind != "local":
+        return f"{name} ({kind} {model})"
+    learned = f" ({model.partition(', ')[2]})" if ", " in model else ""
+    return f"the embedded model{learned}" if name == "local" else f"{name}, the embedded model{learned},"
+
+
+def _answer_sentence(answer: Classification, who: str, names: Sequence[str]) -> str:
+    listed = f"out of {_comma_list(names)}" if len(names) <= LISTED else f"out of {len(names)} categories"
+    among = f", {listed}" if names else ""
+    former = ", as one of these is named today" if names and answer.category not in names else ""
+    reason = (answer.reason or "").replace("; next: ", " (next: ") + (
+        ")" if "; next: " in (answer.reason or "") else ""
+    )
     if answer.confidence is None:
-        why = f": {answer.reason}" if answer.reason else ""
-        return f"It answered {answer.category}{former} without a confidence{why}."
-    because = f", because of: {answer.reason}" if answer.reason else ""
-    source = SOURCES.get(answer.confidence_source or "", answer.confidence_source)
+        return f"{who} answered {answer.category}{among}{former}, without a confidence{f': {reason}' if reason else ''}"
+    source = SOURCES.get(answer.confidence_source or "", "")
     if answer.raw is not None:
-        source = f"calibrated from {_two_decimals(answer.raw)}, {source}"
-    return f"It answered {answer.category}{former} at {_two_decimals(answer.confidence)} ({source}){because}."
+        source = f"calibrated from {_two_decimals(answer.raw)}{f', {source}' if source else ''}"
+    share = f"{_two_decimals(answer.confidence)}{f' ({source})' if source else ''}"
+    because = f", because of: {reason}" if reason else ""
+    return f"{who} answered {answer.category} at {share}{among}{former}{because}"
 
 
 def _routing_sentence(detail: Mapping[str, Any]) -> str:
-    to = _comma_list(detail.get("to"))
+    to, rule = _comma_list(detail.get("to")), detail.get("rule")
     if not detail.get("new"):
-        return f"Rule {detail.get('rule')} names {to}; nothing new was owed (map {detail.get('config')})."
-    instead = ", instead of what went before" if detail.get("superseded") else ""
-    sent = f"Rule {detail.get('rule')} sends {detail.get('category')} to {to}{instead} (map {detail.get('config')})."
-    return f"{sent} The run was offline, so {_comma_list(detail['offline'])} waited." if detail.get("offline") else sent
+        return f"rule {rule} sends it to {to}, which has it already (map {detail.get('config')})"
+    instead = ", instead of where it went before" if detail.get("superseded") else ""
+    waits = f"; offline, so {_comma_list(detail['offline'])} waited" if detail.get("offline") else ""
+    return f"rule {rule} sent it to {to}{instead}{waits} (map {detail.get('config')})"
 
 
 def _replies(history: History) -> dict[tuple[str, int], str | None]:
@@ -205,15 +229,16 @@ def _replies(history: History) -> dict[tuple[str, int], str | None]:
 
 
 def _delivery_sentence(action: str, detail: Mapping[str, Any], reply: str | None) -> str:
-    where, number = detail.get("destination"), detail.get("attempt")
+    number = detail.get("attempt")
+    where, attempt = detail.get("destination"), ORDINALS.get(number or 0, f"attempt {number}")
     answer = f" (answer {detail['response']})" if detail.get("response") is not None else ""
     if action == "delivered":
         kept = f"; of its answer is kept: {reply}" if reply else ""
-        return f"{where} accepted it at attempt {number}{answer}{kept}."
+        return f"{where} accepted it at {attempt}{answer}{kept}"
     why = f": {reply}" if reply else ""
     if action == "dead_letter":
-        return f"{where} refused it for good at attempt {number}{answer}{why}."
-    return f"{where} did not take it at attempt {number}{answer}{why}."
+        return f"{where} refused it for good at {attempt}{answer}{why}"
+    return f"{where} did not take it at {attempt}{answer}{why}"
 
 
 NEXT_BY_STATUS = {

@@ -122,4 +122,4 @@ def _record(what: str, finding: str, hint: str = "", *, works: bool | None = Tru
 def _table(records: Any) -> object:
     from triage_cli.cli import tables
 
-    return tables.of(COLUMNS)(records)
+    return tables.checks(records)

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain, islice
 from shutil import get_terminal_size
 from textwrap import wrap
@@ -10,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from triage_cli.cli import messages, option_values, options
+from triage_cli.cli import messages, option_values, options, terminal
 from triage_cli.cli.context import CommandContext, served
-from triage_cli.cli.output import Columns, Excel, Output, Printer
+from triage_cli.cli.output import Columns, Excel, Output, Printer, Table
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.serialization import TICKET_KEYS, history_record, ticket_record
@@ -145,13 +146,13 @@ def show(session: CommandContext, name: Name, output: Output = None, columns: Co
     """
     printer = Printer(output, columns)
     if name != "-":
-        printer.one(history_record(session.look().history(name)), _whole, HISTORY_KEYS)
+        printer.one(history_record(session.look().history(name)), _whole(session), HISTORY_KEYS)
         return ExitCode.OK
     printer.check_columns(HISTORY_KEYS)
     session.look()
     named, missing = options.ids(session, ["-"])
     histories = map(session.triage.history, session.stopper.interruptible(iter(named or ())))
-    printer.many(printer.unless_closed(histories), history_record, HISTORY_KEYS, _wholes)
+    printer.many(printer.unless_closed(histories), history_record, HISTORY_KEYS, _wholes(session))
     return ExitCode.PARTIAL if missing else ExitCode.OK
 
 
@@ -164,22 +165,27 @@ def why(session: CommandContext, name: Name, output: Output = None, columns: Col
     """
     found = session.look().why(name)
     if output in (None, "table") and columns is None:
-        for line in _told(found.why) if messages.on_terminal(sys.stdout) else map(messages.safe, found.why):
-            Printer("table").write(line + "\n")
+        shown = _told(found.why, verbose=bool(session.given.verbose))
+        for line in shown if messages.on_terminal(sys.stdout) else map(messages.safe, found.why):
+            Printer("table").write_safe(line + "\n")
         return
-    Printer(output, columns).one(found._asdict(), _whole, found._fields)
+    Printer(output, columns).one(found._asdict(), _whole(session), found._fields)
 
 
-def _told(lines: Sequence[str]) -> Iterator[str]:
+def _told(lines: Sequence[str], *, verbose: bool) -> Iterator[str]:
     """Yield a story as a terminal shows it: local times, wrapped at words, what follows a time indented."""
     width = max(get_terminal_size((120, 24)).columns, NARROWEST)
-    for line in lines:
+    coloured = terminal.has_colour(sys.stdout)
+    for number, line in enumerate(lines if verbose else map(partial(MAP.sub, ""), lines)):
         timed = TIMED.match(line)
         lead = f"  {messages.local_times(timed[1])}  " if timed else ""
-        rest = messages.safe(messages.local_times(MAP.sub("", line[timed.end() :] if timed else line)))
+        # The first line has the ticket's own text, whose times are no times of ours.
+        rest = messages.safe(messages.local_times(line[timed.end() if timed else 0 :]) if number else line)
         indent = " " * (len(lead) or 6)
-        yield from wrap(rest, width, initial_indent=lead, subsequent_indent=indent, break_on_hyphens=False)
-    yield "(local time)"
+        parts = wrap(rest, width, initial_indent=lead, subsequent_indent=indent, break_on_hyphens=False)
+        style = terminal.BOLD if not number else terminal.GREEN if line.startswith("Next: ") else ""
+        yield from (terminal.styled(part, style) if style and coloured else part for part in parts)
+    yield terminal.styled("(local time)", terminal.DIM) if coloured else "(local time)"
 
 
 def _tell_unknown(session: CommandContext, given: Sequence[str] | None, classifier: str | None) -> None:
@@ -202,13 +208,19 @@ def _table(records: Sequence[Any]) -> object:
     return tables.tickets(records)
 
 
-def _wholes(records: Sequence[Any]) -> object:
-    from rich.console import Group
+def _wholes(session: CommandContext) -> Table:
+    def show(records: Sequence[Any]) -> object:
+        from rich.console import Group
 
-    return Group(*(_whole([record]) for record in records))  # type: ignore[arg-type]
+        return Group(*(_whole(session)([record]) for record in records))  # type: ignore[arg-type]
+
+    return show
 
 
-def _whole(records: Sequence[Any]) -> object:
-    from triage_cli.cli import tables
+def _whole(session: CommandContext) -> Table:
+    def show(records: Sequence[Any]) -> object:
+        from triage_cli.cli import tables
 
-    return tables.ticket(records)
+        return tables.ticket(records, verbose=bool(session.given.verbose))
+
+    return show

@@ -148,7 +148,7 @@ def _counted(
                 unroutable.add(ticket.category)
             elif code or not session.quiet:  # what is due later or waits is well
                 label = WORDS.get(outcome.action, outcome.action)
-                repeats.tell(label, outcome.error, ticket.ticket_id if ticket else "")
+                repeats.tell(label, outcome.error, ticket)
         yield outcome
 
 

@@ -1,7 +1,7 @@
 """`triage run`: create, classify and route in one pass; rows in are rows out, in their order."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,16 +21,17 @@ from triage_cli.domain.errors import ItemError, UsageError
 from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import ADDED_KEYS as ADDED
+from triage_cli.domain.serialization import TICKET_KEYS, ticket_record
 from triage_cli.domain.streams import in_order
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import Table
 from triage_cli.readers.csv_reader import named_once
 
+Done = Outcome[Routed]
 Row = tuple[Sequence[Any], list[Any]]
 
 WORDS = {"needs_review": "need review", "routing": "due later"}
 STATUSES = ("routed", "needs_review", "failed")
-OWN = 2  # of the input's own columns that a table shows, so that a reader knows the row
 
 
 def register(app: typer.Typer) -> None:
@@ -133,7 +134,7 @@ class RunSummary:
             self._codes.add(outcome.error.exit_code)
         well = ticket.status == "routing" and isinstance(outcome.error, ItemError) and self._quiet
         if outcome.error is not None and ticket.status in ("failed", "undeliverable", "routing") and not well:
-            self._repeats.tell(WORDS.get(ticket.status, ticket.status), outcome.error, ticket.ticket_id)
+            self._repeats.tell(WORDS.get(ticket.status, ticket.status), outcome.error, ticket)
 
     def close(self) -> None:
         """Tell what is left to be told."""
@@ -148,13 +149,12 @@ class RunSummary:
         return next(code for code in PRECEDENCE if code in codes)
 
 
-def _outcomes(bar: ProgressBar, table: Table, plan: ClassifyPlan, tally: RunSummary, *, strict: bool) -> Iterator[Row]:
-    """Yield each row's own cells and what is added to them."""
+def _outcomes(bar: ProgressBar, table: Table, plan: ClassifyPlan, tally: RunSummary, *, strict: bool) -> Iterator[Done]:
     rows = bar.session.stopper.interruptible(options.until_rejected(table.rows) if strict else table.rows)
     for outcome in in_order(bar.session.triage.run(bar.over(rows), plan)):
         tally.add(outcome)
         tally.rejections.see(outcome, table)
-        yield _cells(outcome.item), _added(outcome)
+        yield outcome
 
 
 def _cells(item: object) -> Sequence[Any]:
@@ -172,7 +172,14 @@ def _added(outcome: Outcome[Routed]) -> list[Any]:
     return [t.ticket_id, t.category, t.suggestion, t.confidence, t.status, routed_to, problem]
 
 
-def _print(printer: Printer, tables: Sequence[Table], rows: Callable[[Table], Iterator[Row]]) -> None:
+def _print(printer: Printer, tables: Sequence[Table], outcomes: Callable[[Table], Iterator[Done]]) -> None:
+    def rows(table: Table) -> Iterator[Row]:
+        return ((_cells(outcome.item), _added(outcome)) for outcome in outcomes(table))
+
+    if printer.format == "table" and not printer.chosen:
+        done = (outcome for t in tables for outcome in outcomes(t))
+        printer.many(done, _ticket, TICKET_KEYS, _table)
+        return
     if printer.format in DELIMITED and not (printer.silent or printer.chosen):
         header = (*_own(tables[0]), *ADDED)
         printer.delimited(header, ([*cells, *added] for t in tables for cells, added in _fitted(t, rows(t))))
@@ -180,6 +187,14 @@ def _print(printer: Printer, tables: Sequence[Table], rows: Callable[[Table], It
         return
     named = (pair for t in tables for pair in _named(t, rows(t)))
     printer.many(named, dict, _names(tables), _table, "triage_ticket_id")
+
+
+def _ticket(outcome: Done) -> Mapping[str, Any]:
+    """Return the ticket that a row is now, or the row that was rejected."""
+    if outcome.value is not None:
+        return ticket_record(outcome.value.ticket)
+    error = outcome.error.message if outcome.error else None
+    return dict.fromkeys(TICKET_KEYS) | {"status": "rejected", "error": error}
 
 
 def _check_names(tables: Sequence[Table]) -> None:
@@ -223,13 +238,5 @@ def _named(table: Table, rows: Iterator[Row]) -> Iterator[Iterable[tuple[str, An
 
 def _table(records: Any) -> object:
     from triage_cli.cli import tables
-    from triage_cli.cli.table_layout import AutoWidthTable
 
-    own = [name for name in records[0] if name not in ADDED][:OWN]
-    table = AutoWidthTable(
-        (*own, "id", "status", "category", "confidence", "routed to"), spare=("routed to", "confidence")
-    )
-    for record in records:
-        cells = (tables.text(record[name]) for name in own)
-        table.add_row(*cells, *tables.decided(record, "triage_"), tables.text(record["triage_routed_to"]))
-    return table
+    return tables.tickets(records)

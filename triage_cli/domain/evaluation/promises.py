@@ -17,18 +17,18 @@ def bound_of(answer: Classification, bounds: Iterable[StoredBound]) -> StoredBou
     return next((b for b in of_category if b.holds_for(answer.fingerprint, answer.threshold)), None)
 
 
-def threshold_sentence(answer: Classification, threshold: float, bound: StoredBound | None, *, has_next: bool) -> str:
+def threshold_clause(answer: Classification, threshold: float, bound: StoredBound | None, *, has_next: bool) -> str:
     """Return what followed from comparing an answer with its threshold, and what that threshold promises."""
-    suggestion = "the next step is asked" if has_next else "it is only a suggestion, and a person decides"
+    unsure = "the next step is asked" if has_next else "a person decides"
     if answer.confidence is None:
-        return f"That is not sure, so {suggestion}."
+        return f"it is not sure, so {unsure}"
     if threshold >= NEVER:
-        return f"{_unproven(bound)}, so {suggestion}."
+        return f"{_unproven(bound)}, so {unsure}"
     promised = f"{threshold:.2f}{_promise(bound) if bound else ''}"
     if answer.confidence < threshold:
-        return f"That is below its threshold of {promised}, so {suggestion}."
+        return f"below its threshold of {promised}, so {unsure}"
     then = "; the next step is asked as a control" if has_next else ", so it holds"
-    return f"That is at or above its threshold of {promised}{then}."
+    return f"its threshold of {promised} is reached{then}"
 
 
 def _promise(bound: StoredBound) -> str:
@@ -40,9 +40,9 @@ def _promise(bound: StoredBound) -> str:
 
 def _unproven(bound: StoredBound | None) -> str:
     if bound is None:
-        return "Labelled tickets did not prove its max_error then"
+        return "labelled tickets did not prove its max_error then"
     return (
-        f"Labelled tickets do not prove that at most {percent(bound.max_error)} of its {bound.category} is wrong: "
+        f"labelled tickets do not prove that at most {percent(bound.max_error)} of its {bound.category} is wrong: "
         f"at least {bound.missing:,} more are missing, all of them right"
     )
 
