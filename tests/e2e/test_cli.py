@@ -718,7 +718,7 @@ def test_a_table_fits_a_terminal_and_keeps_what_names_a_ticket_whole(fitted: Cli
     assert all(cell_len(line) <= columns for line in told)
     assert told[0].split()[:3] == ["id", "status", "category"]
     assert re.match(r"A-1  routed +Billing +.*refund of an invoice.*\u2026", told[3])
-    assert "subject" in told[0]
+    assert "text" in told[0]
     assert ("customer" in told[0]) == (columns == 120)
 
 
