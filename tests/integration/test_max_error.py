@@ -40,7 +40,7 @@ def test_without_labels_nothing_is_sure_and_the_missing_ones_are_counted(fitted:
     assert (shown["status"], shown["suggestion"]) == ("needs_review", "Billing")
     assert shown["classifications"][-1]["threshold"] == NEVER
     assert (
-        "Labelled tickets do not prove that at most 5% of its Billing is wrong: at least 59 more are missing"
+        "labelled tickets do not prove that at most 5% of its Billing is wrong: at least 59 more are missing"
         in fitted("why", "X-1").stdout
     )
     told = {r["what"]: r for r in map(json.loads, fitted("doctor", "-o", "jsonl").stdout.splitlines())}

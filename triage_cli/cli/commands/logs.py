@@ -20,7 +20,17 @@ ACTIONS = (
     *("created", "updated", "classified", "verdict", "routed", "unroutable"),
     *("delivered", "delivery_failed", "dead_letter", "destination_off", "proposed", "reclassified"),
     *("submitted", "returned", "batch_opened", "batch_sent", "batch_submitted", "batch_ended", "batch_returned"),
-    *("learned", "rolled_back", "calibrated", "renamed", "forgotten", "restored", "key_created", "key_revoked"),
+    *(
+        "learned",
+        "rolled_back",
+        "calibrated",
+        "bounded",
+        "renamed",
+        "forgotten",
+        "restored",
+        "key_created",
+        "key_revoked",
+    ),
 )
 BREATH = 0.5  # seconds between two looks with --follow
 
