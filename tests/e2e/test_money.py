@@ -55,6 +55,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
         ("run - --classifier both", "id,subject\n8,Zyxw vuts\n"),
     ],
     "reclassify": [("reclassify --classifier other", ""), ("reclassify 2 --force --apply --classifier gpt", "")],
+    "plan": [("plan plan.yaml", ""), ("plan plan.yaml --ask --max-cost 1", "")],
     "verdict": [("verdict 3 Billing", ""), ("verdict -", "id,category\n2,General\n")],
     "review": [("review", "")],
     "runs": [("runs", "")],
@@ -89,7 +90,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     ],
     "suspects": [("suspects labelled.csv", "")],
 }
-DOORS = {"classify", "run", "reclassify", "doctor", "eval"}  # the commands that ask a provider
+DOORS = {"classify", "run", "reclassify", "plan", "doctor", "eval"}  # the commands that ask a provider
 
 
 def typed(group: Any, before: str = "") -> Iterator[str]:
@@ -109,6 +110,8 @@ def used(cli: Cli, kind: str, url: str, till: Till, more: str, words: set[str]) 
     """Use these commands one after the other; return how many calls each made."""
     (cli.folder / "config.yaml").write_text(configuration(url, kind, more))
     (cli.folder / "labelled.csv").write_text(LABELLED)
+    categories = "categories: [Billing, Technical, General, Sales]\n"  # another question, so that no answer is kept
+    (cli.folder / "plan.yaml").write_text(categories + configuration(url, kind, more))
     calls: dict[str, int] = {}
     for name, lines in COMMANDS.items():
         for line, stdin in lines if name in words else ():

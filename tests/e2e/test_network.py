@@ -186,6 +186,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "run": ("run new.csv", "run new.csv --classifier both", "run new.csv --classifier local"),
     "reclassify": ("reclassify", "reclassify --classifier both", "reclassify --batch",
                    "reclassify --classifier local --apply --reroute --max-flips 100%"),
+    "plan": ("plan config.yaml", "plan config.yaml --ask --max-cost 1"),
     "verdict": ("verdict T-1 Billing", "verdict -"),
     "review": ("review",),
     "runs": ("runs", "runs last"),

@@ -78,6 +78,7 @@ JOBS = {
     "classify": Job("classify", "new", "classifying", formats=FORMATS),
     "route": Job("route", "decided", "routing", formats=FORMATS),
     "reclassify": Job("reclassify --classifier other", "decided", "comparing", formats=FORMATS),
+    "plan": Job("plan config.yaml", "decided"),
     "verdict": Job("verdict -", stdin="verdicts.csv", formats=FORMATS),
     "list": Job("list"),
     "show": Job("show x3"),

@@ -26,6 +26,7 @@ MODULES = {
     "route": "route",
     "run": "run",
     "reclassify": "reclassify",
+    "plan": "plan",
     "verdict": "verdict",
     "review": "review",
     "runs": "runs",

@@ -33,6 +33,7 @@ HEADINGS = {
     },
     "Better answers": {
         "reclassify": "Ask again; look at what would flip, or let it hold",
+        "plan": "See what a new configuration would change",
         "learn": "Fit the embedded classifier to verdicts and labelled files",
         "eval": "Measure classifiers on labelled tickets",
         "suspects": "Find labels that are likely wrong",

@@ -204,7 +204,8 @@ class Selection(NamedTuple):
     `order` is `newest`, `urgent` (then the oldest first), or `review` (the most informative for a person first).
     `suggestions` are guesses of classifiers that were not sure.
     `sort` replaces it: one of `SORTS`, descending with `:desc` after it. `destinations` are those that a ticket has a
-    delivery to. `since` and `until` are times at which a ticket was stored.
+    delivery to. `since` and `until` are times at which a ticket was stored; `written_since` is one at which it was
+    written (`created_at`, or when it was stored if that is unknown).
     """
 
     ids: tuple[str, ...] | None = None
@@ -226,6 +227,7 @@ class Selection(NamedTuple):
     max_confidence: float | None = None
     sort: str = ""
     suggestions: tuple[str, ...] = ()
+    written_since: str | None = None
 
 
 def text_of(subject: str | None, body: str | None) -> str:

@@ -29,9 +29,13 @@ PAGE = 500
 
 
 class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTables, ABC):
-    """The part of `ports.Store` that both dialects share; `path` names the database."""
+    """The part of `ports.Store` that both dialects share; `path` names the database.
+
+    A store that is `read_only` is for callers that change nothing.
+    """
 
     path: str
+    read_only = False
 
     def end(self, run: Run) -> None:
         """Record how a run ended, and free its tickets."""
@@ -53,7 +57,9 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
                 db.execute("insert into askings values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing", asking)
 
     def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
-        """Store the weights of a model under its fingerprint."""
+        """Store the weights of a model under its fingerprint; a store that only reads does without."""
+        if self.read_only:
+            return
         with self.database.transaction() as db:
             values = (fingerprint, weights, audit_chain.canonical(metrics), now())
             db.execute(queries.PUT_MODEL, values)

@@ -13,6 +13,8 @@ CONDITIONS = {
     **{field: f"{field} = :{field}" for field in ("customer_id", "priority", "classifier")},
     "since": "stored_at >= :since",
     "until": "stored_at <= :until",
+    # Not by its index: a walk goes by ticket_id, and would sort the whole period again for each page.
+    "written_since": "(coalesce(created_at, stored_at) || '') >= :written_since",
     "min_confidence": "confidence >= :min_confidence",
     "max_confidence": "confidence <= :max_confidence",
 }

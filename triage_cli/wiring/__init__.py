@@ -1,24 +1,20 @@
 """Creates the objects behind the ports: the only place that names stores, classifiers and destinations."""
 
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING
 
 from triage_cli.config import Config
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.ports.adapters import Batcher, Classifier, Destination
-from triage_cli.ports.storage import Store
+from triage_cli.ports.adapters import Batcher, Classifier
 from triage_cli.runtime.network import Network
 from triage_cli.service.classification.category_check import Unchecked
-from triage_cli.service.delivery.routing_decisions import RoutingTable
 from triage_cli.service.services import Services
 from triage_cli.wiring.classifiers import Caller, open_batcher, open_classifier
 from triage_cli.wiring.destinations import (
     check_templates,
     cut_off,
-    open_destination,
     preview,
-    remembering,
+    routing_map,
     send_test,
     try_destination,
 )
@@ -32,7 +28,6 @@ from triage_cli.wiring.diagnostics import (
     promised,
     try_classifier,
 )
-from triage_cli.wiring.error_bounds import promised_thresholds
 from triage_cli.wiring.kept_classifiers import KeptClassifiers
 from triage_cli.wiring.sources import check_source, check_source_templates, open_source
 from triage_cli.wiring.stores import (
@@ -112,19 +107,6 @@ def parts(
     check = category_check(config, store, warn) if warn else Unchecked
     kept = KeptClassifiers(config, store, tell)
     return Services(store, config.categories, classifier, map_, config.per_day, hysteresis, batcher, check, kept)
-
-
-def routing_map(config: Config, store: Store, *, guarded: bool = False) -> RoutingTable:
-    """Return the routing map; with `guarded`, webhooks reach no private address unless their destination allows it."""
-
-    @cache
-    def destination(name: str) -> Destination:
-        return open_destination(config, name, guarded=guarded)
-
-    return RoutingTable(
-        config.routes, config.routing_hash(), destination, offline=cut_off(config), remembering=remembering(config),
-        promised=promised_thresholds(config, store),
-    )  # fmt: skip
 
 
 def remote(config: Config, key: str, *, insecure: bool) -> "RemoteTriage":

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING
 
 from triage_cli.config import Config, DestinationSpec
@@ -16,7 +17,9 @@ from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Destination
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.network import Network
+from triage_cli.service.delivery.routing_decisions import RoutingTable
 from triage_cli.wiring import template_mistakes
+from triage_cli.wiring.error_bounds import promised_thresholds
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.destinations.webhook import Target
@@ -212,3 +215,16 @@ def try_destination(config: Config, name: str) -> str:
     signed = f", signed by {' and '.join(spec.secret_env)}" if spec.secret_env else ", not signed"
     waits = ", but waits offline" if config.offline else ""
     return f"posts to {host_of(spec.url or '')}{signed}{waits}"
+
+
+def routing_map(config: Config, store: Store, *, guarded: bool = False) -> RoutingTable:
+    """Return the routing map; with `guarded`, webhooks reach no private address unless their destination allows it."""
+
+    @cache
+    def destination(name: str) -> Destination:
+        return open_destination(config, name, guarded=guarded)
+
+    return RoutingTable(
+        config.routes, config.routing_hash(), destination, offline=cut_off(config), remembering=remembering(config),
+        promised=promised_thresholds(config, store),
+    )  # fmt: skip

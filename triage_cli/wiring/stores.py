@@ -33,17 +33,19 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
 SHORTEST_KEY = 16
 
 
-def open_store(config: Config, *, make: bool = False) -> "SqliteStore | PostgresStore":
+def open_store(config: Config, *, make: bool = False, read_only: bool = False) -> "SqliteStore | PostgresStore":
     """Open the configured database: a file, or a PostgreSQL server's.
 
-    A missing one is created only with `make`; else it reads as empty, and writing raises `NoDatabaseError`.
+    A missing one is created only with `make`; else it reads as empty, and writing raises `NoDatabaseError`. With
+    `read_only`, no byte of a file is written, and nothing is stored on a server.
     """
     if not config.database:  # e.g. a remote is configured
         raise no_home()
     key = audit_key(os.environ)
     if not is_postgres(config.database):
-        return SqliteStore(config.database, key, make=make)
+        return SqliteStore(config.database, key, make=make, read_only=read_only)
     store = _postgres(config.database, key, Network(config.offline), make=make)
+    store.read_only = read_only
     return store if make or store.is_there() else SqliteStore(store.shown, make=False, absent=True)
 
 

@@ -13,28 +13,34 @@ CHANGES = frozenset({Action.FLIP, Action.REHOMED, Action.UNHOUSED, Action.DOUBTE
 
 
 class Bound(NamedTuple):
-    """The most flips that are allowed: a number, or a percentage of the compared tickets."""
+    """The most flips or moves that are allowed: a number, or a percentage of the compared tickets."""
 
     number: float
     share: bool
 
     @classmethod
-    def read(cls, text: str | None) -> "Bound | None":
-        """Read `20` or `2%`. Raises `UsageError`."""
+    def read(cls, text: str | None, option: str = "--max-flips") -> "Bound | None":
+        """Read `20` or `2%`. Raises `UsageError`, which names the option."""
         if text is None:
             return None
         match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text.strip())
         if not match:
-            raise UsageError(f'--max-flips "{text}" is no number', hint="write 10 or 2%")
+            raise UsageError(f'{option} "{text}" is no number', hint="write 10 or 2%")
         return cls(float(match[1]), bool(match[2]))
+
+    def __str__(self) -> str:
+        """Return it as it was typed."""
+        return f"{self.number:g}{'%' if self.share else ''}"
+
+    def allows(self, number: int, compared: int) -> bool:
+        """Return whether so many of the compared tickets are allowed."""
+        return number <= (compared * self.number / 100 if self.share else self.number)
 
     def check(self, flips: int, compared: int) -> None:
         """Raise `CheckError` if there are more flips."""
-        most = compared * self.number / 100 if self.share else self.number
-        if flips > most:
+        if not self.allows(flips, compared):
             raise CheckError(
-                f"{flips:,} of {compared:,} tickets would flip, more than --max-flips {self.number:g}"
-                f"{'%' if self.share else ''}, so nothing was changed",
+                f"{flips:,} of {compared:,} tickets would flip, more than --max-flips {self}, so nothing was changed",
                 hint="the answers are kept: the same command with a higher bound asks nobody again",
             )
 

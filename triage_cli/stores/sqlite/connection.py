@@ -5,6 +5,7 @@ import sqlite3
 import time
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from triage_cli.domain.errors import StoreError, UnavailableError
 from triage_cli.runtime import exhausted
@@ -93,6 +94,18 @@ def connect(path: str) -> sqlite3.Connection:
         )
     if version < VERSION:
         _build(db, path)
+    return db
+
+
+def connect_read_only(path: str) -> sqlite3.Connection:
+    """Open a database without writing a byte of it. Raises `StoreError` if it is of another version of the program."""
+    check_sqlite()
+    db = sqlite3.connect(
+        f"file:{quote(path)}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    if (version := _version(db)) != VERSION:
+        hint = NEWER if version > VERSION else "triage list brings it forward"
+        raise StoreError(f"{path} has the tables of another triage (schema {version}, not {VERSION})", hint=hint)
     return db
 
 

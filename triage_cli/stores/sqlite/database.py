@@ -18,6 +18,7 @@ from triage_cli.stores.sqlite.connection import (
     Connection,
     FileId,
     connect,
+    connect_read_only,
     file_id,
     opened,
     replaced,
@@ -128,6 +129,18 @@ class SqliteDatabase:
         """
         if self._file is not None and file_id(self.path) != self._file:
             raise replaced(self.path)
+
+
+class ReadOnlyDatabase(SqliteDatabase):
+    """A file of which no byte is written, not even by what SQLite does when a connection is closed."""
+
+    def connection(self) -> sqlite3.Connection:
+        """Return this thread's connection, which refuses to write."""
+        connection: Connection | None = getattr(self._local, "db", None)
+        if connection is None:
+            connection = self._local.db = Connection(connect_read_only(self.path), file_id(self.path))
+            self._file = self._file or connection.file
+        return connection.db
 
 
 class AbsentDatabase(SqliteDatabase):

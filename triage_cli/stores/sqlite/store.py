@@ -25,7 +25,7 @@ from triage_cli.runtime.private_files import make_private
 from triage_cli.stores import category_renames, queries, selections
 from triage_cli.stores.base import SqlStore
 from triage_cli.stores.sqlite.connection import translate
-from triage_cli.stores.sqlite.database import AbsentDatabase, SqliteDatabase
+from triage_cli.stores.sqlite.database import AbsentDatabase, ReadOnlyDatabase, SqliteDatabase
 from triage_cli.stores.sqlite.head_file import keep_head, write_head
 
 
@@ -34,16 +34,22 @@ class SqliteStore(SqlStore):
 
     `audit_key` is the key of the audit log's hashes, if they have one. If there is no file, reads find nothing; writes
     create it with `make`, else they raise `NoDatabaseError`. With `absent`, `path` is only a name, and no file is used.
+    With `read_only`, no byte of the file is written.
     """
 
     database: SqliteDatabase
 
     FIRST = (category_renames.INDEX,)
 
-    def __init__(self, path: str, audit_key: bytes | None = None, *, make: bool = True, absent: bool = False) -> None:
+    def __init__(
+        self, path: str, audit_key: bytes | None = None, *, make: bool = True, absent: bool = False,
+        read_only: bool = False,
+    ) -> None:  # fmt: skip
         self.path = path
         self.audit_key = audit_key
-        self.database = AbsentDatabase(path, make=False) if absent else SqliteDatabase(path, make=make)
+        self.read_only = read_only
+        opened = AbsentDatabase if absent else ReadOnlyDatabase if read_only else SqliteDatabase
+        self.database = opened(path, make=make and not absent and not read_only)
 
     def is_there(self) -> bool:
         """Return whether there is a file, without creating one."""

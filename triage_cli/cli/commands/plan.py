@@ -1,0 +1,127 @@
+"""`triage plan`: what a new configuration would change for stored tickets."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from triage_cli.cli import messages, option_values, options
+from triage_cli.cli.context import CommandContext, command
+from triage_cli.cli.output import Columns, Format, Printer
+from triage_cli.config import Config, load_config
+from triage_cli.domain.errors import CheckError, UsageError
+from triage_cli.domain.exit_codes import ExitCode
+from triage_cli.domain.insight.plans import Move, Plan
+from triage_cli.domain.tickets import Selection
+from triage_cli.runtime.stop import StopControl
+from triage_cli.service.classification.flip_rules import Bound
+from triage_cli.wiring.plan import Asking
+from triage_cli.wiring.plan import plan as compare
+
+KEYS = ("tickets", "moved", "share", "unasked", "cost_usd", "destinations", "matrix", "accuracy")
+PlanFormat = Annotated[
+    Literal["table", "csv", "tsv", "json", "jsonl", "id", "html"] | None,
+    typer.Option(
+        "-o", "--output", metavar="FORMAT", show_default=False,
+        help="table, html: the whole; json: the whole with all moves; csv, tsv, jsonl, id: the moves.",
+    ),
+]  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("plan")(plan)
+
+
+@command
+def plan(
+    session: CommandContext,
+    new: Annotated[Path, typer.Argument(metavar="NEW.yaml", help="The new configuration.", show_default=False)],
+    since: Annotated[str, typer.Option(metavar="TIME", help="Tickets written since: a date, or an age.")] = "30d",
+    max_moved: Annotated[
+        str | None, typer.Option(metavar="N|N%", help="With more moves: exit code 8.", show_default=False)
+    ] = None,
+    ask: Annotated[bool, typer.Option("--ask", help="Pay for answers that are not stored; store them.")] = False,
+    max_cost: options.MaxCost = None,
+    output: PlanFormat = None,
+    columns: Columns = None,
+) -> int:
+    """Show what a new configuration would change for stored tickets; nothing is sent or changed.
+
+    It compares categories and destinations, volumes, accuracy on verdicts and cost. Moves to destinations that page
+    somebody come first.
+
+    \b
+    triage plan new.yaml
+    triage plan new.yaml --since 7d --max-moved 5% -q
+    triage plan new.yaml -o html > plan.html
+    """
+    chosen: Format | None = "table" if output == "html" else output
+    printer, most = Printer(chosen, columns), Bound.read(max_moved, "--max-moved")
+    printer.check_columns(KEYS if printer.format in ("table", "json") else Move._fields)
+    config = _read(session, new)
+    asking = _asking(session, config, max_cost, ask=ask)
+    stop = StopControl()
+    session.stopper.watch(stop.stop)
+    session.look()
+    selection = Selection(written_since=option_values.moment(since))
+    found = compare(session.config, config, selection, stop, session.say, asking)
+    if stop.stopping:
+        return ExitCode.INTERRUPTED
+    if output == "html":
+        from triage_cli.cli.plan_report import page
+
+        printer.write(page(found, new.name, since))
+    elif printer.format in ("table", "json"):
+        record = {**found._asdict(), "share": round(found.share, 4)}
+        record |= {"accuracy": found.accuracy._asdict(), "destinations": [v._asdict() for v in found.destinations]}
+        if printer.format == "json" and not printer.chosen:
+            record["moves"] = [move._asdict() for move in found.moves]
+        printer.one({key: record[key] for key in (*KEYS, "moves") if key in record}, lambda _: _table(found), KEYS)
+    else:
+        printer.many(found.moves, Move._asdict, Move._fields, lambda _: _table(found))
+    session.say(_summary(found))
+    if most is not None and not most.allows(found.moved, found.tickets):
+        problem = f"{found.moved:,} of {found.tickets:,} tickets would move, more than --max-moved {most}"
+        error = CheckError(problem, hint="triage plan NEW.yaml -o csv lists them; nothing was changed")
+        messages.error(error, sys.argv[1:])
+        return error.exit_code
+    return ExitCode.OK
+
+
+def _read(session: CommandContext, new: Path) -> Config:
+    """Return the new configuration, for the present database and network."""
+    present = session.config
+    return load_config(
+        config=str(new), db=present.database, remote=None, offline=present.offline or None, env=os.environ,
+        cwd=Path.cwd(),
+    )._replace(remote=None)  # fmt: skip
+
+
+def _asking(session: CommandContext, config: Config, max_cost: float | None, *, ask: bool) -> Asking | None:
+    if not ask and max_cost is not None:
+        raise UsageError("--max-cost is for --ask, without which nothing is paid", hint="add --ask")
+    if not ask:
+        return None
+    if max_cost is None and config.per_day is None:
+        raise UsageError("--ask pays for answers and no limit is given", hint="add --max-cost USD, or budget.per_day")
+    session.require_database()
+    return Asking(*session.signature, max_cost)
+
+
+def _summary(found: Plan) -> str:
+    told = f"{found.moved:,} of {messages.plural(found.tickets, 'tickets')} would move ({found.share:.1%})"
+    pages = sum(move.pages for move in found.moves)
+    told += f", {pages:,} of them to a destination that pages somebody" if pages else ""
+    if found.unasked:
+        cost = "an unknown sum" if found.cost_usd is None else f"about {found.cost_usd:,.2f} USD"
+        told += f"; {found.unasked:,} have no stored answer and are counted as they are: --ask costs {cost}"
+    return told
+
+
+def _table(found: Plan) -> object:
+    from triage_cli.cli import plan_tables
+
+    return plan_tables.plan(found)

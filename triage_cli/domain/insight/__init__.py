@@ -1,0 +1,1 @@
+"""Records and statistics about many tickets: plans, spikes, drift."""

@@ -1,0 +1,72 @@
+"""What a new configuration would change: moves, volumes, accuracy."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+# Where a ticket waits that no rule sends anywhere.
+PERSON, NOWHERE = "(a person decides)", "(no rule matches)"
+
+
+class Move(NamedTuple):
+    """A ticket that would get another category or other destinations; `pages` if one that pages somebody is new."""
+
+    ticket_id: str
+    external_id: str | None
+    status: str
+    old: str | None
+    new: str | None
+    old_to: tuple[str, ...]
+    new_to: tuple[str, ...]
+    pages: bool
+    old_confidence: float | None
+    new_confidence: float | None
+    classifier: str | None
+    reason: str | None
+
+
+class Volume(NamedTuple):
+    """How many of the tickets a destination gets before and after, and whether it pages somebody."""
+
+    destination: str
+    before: int
+    after: int
+    pages: bool
+
+
+class PlanAccuracy(NamedTuple):
+    """How many of `n` tickets with a verdict the classifiers of both configurations answer rightly."""
+
+    n: int
+    before: int
+    after: int
+
+
+class Plan(NamedTuple):
+    """The comparison of two configurations on stored tickets.
+
+    `unasked` tickets have no stored answer of the new classifier, and are counted as if it left them as they are. To
+    ask about them is estimated to cost `cost_usd` (None without a price). `matrix` counts the moves by old and new
+    category.
+    """
+
+    tickets: int
+    moved: int
+    unasked: int
+    cost_usd: float | None
+    destinations: tuple[Volume, ...]
+    matrix: tuple[tuple[str | None, str | None, int], ...]
+    accuracy: PlanAccuracy
+    moves: tuple[Move, ...]
+
+    @property
+    def share(self) -> float:
+        """Return the share of the tickets that would move."""
+        return self.moved / self.tickets if self.tickets else 0.0
+
+
+def volumes(before: Counter[str], after: Counter[str], pagers: Iterable[str]) -> tuple[Volume, ...]:
+    """Return the volumes, those that page first, then by how much they change."""
+    paging = set(pagers)
+    found = (Volume(name, before[name], after[name], name in paging) for name in {*before, *after})
+    return tuple(sorted(found, key=lambda v: (not v.pages, -abs(v.after - v.before), v.destination)))

@@ -1,0 +1,1 @@
+"""Use cases that look at many tickets and change none: plans, spikes, drift."""

@@ -1,0 +1,98 @@
+"""Puts together what compares two configurations: both classifiers, both routing maps, and what paid answers need."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from triage_cli.config import Config, DestinationSpec
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.insight.plans import Plan
+from triage_cli.domain.tickets import Selection
+from triage_cli.ports.storage import Store
+from triage_cli.runtime.budget import Budget
+from triage_cli.runtime.stop import StopControl
+from triage_cli.service import category_renames
+from triage_cli.service.insight.plan import Names, Planning, Side, Stream
+from triage_cli.service.runs import RunRecorder, running
+from triage_cli.wiring.classifiers import Caller, open_classifier, paid_steps
+from triage_cli.wiring.destinations import routing_map
+from triage_cli.wiring.diagnostics import estimate
+from triage_cli.wiring.error_bounds import has_learned
+from triage_cli.wiring.stores import known, open_shelf, open_store
+
+# Presets, and parts of a name, of destinations that page somebody.
+PAGING_PRESETS, PAGING_NAMES = ("pagerduty", "opsgenie"), ("page", "on-call", "oncall", "on_call")
+
+
+class Asking(NamedTuple):
+    """Who asks about tickets without a stored answer, by which command, and how much that may cost in USD."""
+
+    actor: str
+    command_line: str
+    max_cost: float | None
+
+
+def plan(
+    config: Config, new: Config, selection: Selection, stop: StopControl, tell: Callable[[str], None],
+    ask: Asking | None = None,
+) -> Plan:  # fmt: skip
+    """Compare a new configuration with the present one on the database of the present one.
+
+    Without `ask` nothing is written. With it, the answers that were paid for are stored.
+    """
+    store = open_store(config, read_only=ask is None)
+    if ask is None:
+        planning = _planning(config, new, store, Caller("plan", "", {}), tell, asking=False)
+        found = planning.compare(selection, Budget.free(stop))
+    else:
+        with running(store, "plan", ask.actor, ask.command_line, stop) as tally:
+            budget = tally.context.open_budget(ask.max_cost, new.per_day)
+            caller = Caller(ask.actor, tally.context.run.run_id, {})
+            planning = _planning(config, new, store, caller, tell, asking=True)
+            found = planning.compare(selection, budget, lambda stream: _recorded(store, tally, stream))
+    if not found.unasked:
+        return found
+    sample = estimate(new, ClassifyPlan(), planning.unasked)
+    each = None if sample.cost is None else sample.cost / sample.tickets
+    return found._replace(cost_usd=None if each is None else each * found.unasked)
+
+
+def _planning(
+    config: Config, new: Config, store: Store, caller: Caller, tell: Callable[[str], None], *, asking: bool
+) -> Planning:
+    renamed = category_renames.heirs(new.categories)
+    names = Names(renamed, category_renames.renamed_destinations(renamed, new.routes))
+    return Planning(
+        store,
+        _side(config, store, caller, tell, asking=False),
+        _side(new, store, caller, tell, asking=asking),
+        names,
+        frozenset(name for each in (config, new) for name, spec in each.destinations.items() if pages(spec)),
+        lambda texts: has_learned(config, store, texts),
+    )
+
+
+def _side(config: Config, store: Store, caller: Caller, tell: Callable[[str], None], *, asking: bool) -> Side:
+    """Open a configuration; unless it may ask, paid steps answer with what is stored and postpone the rest."""
+    how = ClassifyPlan(batch=not asking and bool(paid_steps(config, config.classifiers[config.classifier])))
+    classifier = open_classifier(known(config, store), store, how, caller, tell)
+    return Side(classifier, routing_map(config, store), frozenset(category.name for category in config.categories))
+
+
+def _recorded(store: Store, tally: RunRecorder, stream: Stream) -> Stream:
+    """Yield outcomes once the answers that were paid for are stored."""
+    shelf, context = open_shelf(store), tally.context
+    for outcomes in stream:
+        context.heartbeat()
+        steps = [step for outcome in outcomes if outcome.value for step in outcome.value.steps]
+        paid = [s for s in steps if s.confidence_source != "model" and not s.error and not s.reused]
+        if paid:
+            with context.budget.recording(context.lease) as lease:
+                shelf.keep_trials([step._replace(confidence=step.raw_confidence) for step in paid], lease)
+        tally.counts["asked"] += len(paid)
+        yield outcomes
+
+
+def pages(spec: DestinationSpec) -> bool:
+    """Return whether a destination pages somebody, as its preset or its name tells."""
+    preset = spec.http.preset if spec.http else None
+    return preset in PAGING_PRESETS or any(part in spec.name.casefold() for part in PAGING_NAMES)
