@@ -8,10 +8,9 @@ from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.insight.plans import Plan
 from triage_cli.domain.tickets import Selection
 from triage_cli.ports.storage import Store
-from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
-from triage_cli.service.insight.plan import Names, Planning, Side, Stream
+from triage_cli.service.insight.plan import Names, Planning, Side, Stream, unasked_budget
 from triage_cli.service.runs import RunRecorder, running
 from triage_cli.wiring.classifiers import Caller, open_classifier, paid_steps
 from triage_cli.wiring.destinations import routing_map
@@ -42,7 +41,7 @@ def plan(
     store = open_store(config, read_only=ask is None)
     if ask is None:
         planning = _planning(config, new, store, Caller("plan", "", {}), tell, asking=False)
-        found = planning.compare(selection, Budget.free(stop))
+        found = planning.compare(selection, unasked_budget(stop))
     else:
         with running(store, "plan", ask.actor, ask.command_line, stop) as tally:
             budget = tally.context.open_budget(ask.max_cost, new.per_day)

@@ -12,7 +12,8 @@ from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.adapters import Classifier
 from triage_cli.ports.storage import Store
-from triage_cli.runtime.budget import Budget
+from triage_cli.runtime.budget import Bounds, Budget
+from triage_cli.runtime.stop import StopControl
 from triage_cli.service.delivery.routing_decisions import RoutingTable
 
 # Tickets that a configuration has decided on.
@@ -20,6 +21,11 @@ DECIDED = frozenset({"classified", "needs_review", "routing", "routed", "unrouta
 SAMPLE = 500  # tickets without an answer by which the cost of asking about all is estimated
 
 Stream = Iterator[Sequence[Outcome[Answer]]]
+
+
+def unasked_budget(stop: StopControl) -> Budget:
+    """Return a budget for classifiers that postpone what would cost something; no price need be known for it."""
+    return Budget(stop, Bounds(None, None, 0.0), None)
 
 
 class Side(NamedTuple):
@@ -156,10 +162,8 @@ class Planning:
 
     def _old_answers(self, tickets: Iterable[Ticket]) -> Iterator[tuple[Ticket, Classification]]:
         """Yield the answers of the present classifier, as far as they cost nothing."""
-        from triage_cli.runtime.stop import StopControl
-
         classifier = self._old.classifier
-        for outcomes in classifier.classify(chunked(tickets, classifier.appetite), Budget.free(StopControl())):
+        for outcomes in classifier.classify(chunked(tickets, classifier.appetite), unasked_budget(StopControl())):
             for outcome in outcomes:
                 if outcome.value and outcome.value.steps and not isinstance(outcome.value, Postponed):
                     yield outcome.ticket, outcome.value.steps[-1]
