@@ -39,6 +39,46 @@ def test_a_shell_completes_commands_options_and_their_values(cli: Cli, words: st
     assert among in completed(cli, words)
 
 
+CONFIG = """
+categories: [Billing, {name: Bug report}]
+classifiers: {careful: {type: local, min_confidence: 0.9}}
+classifier: careful
+destinations: {pager: {type: file, path: pager.jsonl}, archive: {type: file, path: rest.jsonl}}
+routes: [{when: {category: Billing}, to: pager}, {to: archive}]
+sources: {inbox: {type: http, url: "https://x.example/", items: data, fields: {subject: a, external_id: b}}}
+"""
+
+
+def test_a_shell_completes_values(cli: Cli) -> None:
+    (cli.folder / "config.yaml").write_text(CONFIG)
+    tickets = "id,subject\nT-1,a\nT-2,b\n$(reboot),c\nx y,d\n"
+    assert cli("create", "-q", stdin=tickets).returncode == 0
+    hostile = [line[-8:] for line in cli("list", "-o", "id", "--search", "c").stdout.split()]
+    for words, expected in (
+        ("triage list --status cl", ["classified"]),
+        ("triage list --priority u", ["urgent"]),
+        ("triage list --category B", ["Billing", "Bug\\", "report"]),
+        ("triage verdict T-1 Bi", ["Billing"]),
+        ("triage classify --classifier c", ["careful"]),
+        ("triage list --destination ", ["pager", "archive"]),
+        ("triage pull ", ["inbox"]),
+        ("triage review --order u", ["urgent"]),
+        ("triage stats --by ca", ["category"]),
+        ("triage why T-", ["T-2", "T-1"]),
+        (f"triage show {hostile[0][:6]}", hostile),
+        ("triage classify T-1 T-", ["T-2", "T-1"]),
+        ("triage --db elsewhere.db show ", []),
+        ("triage show --db elsewhere.db ", []),
+        ("triage show --config nowhere.yaml ", []),
+        ("triage show --db config.yaml ", []),
+        ("triage list --remote https://x.example --category G", []),
+        ("triage keys create ", []),
+    ):
+        assert completed(cli, words) == expected, words
+    assert "reboot" not in cli(_TRIAGE_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="triage show ").stdout
+    assert not (cli.folder / "elsewhere.db").exists()
+
+
 def test_completion_opens_no_database(cli: Cli) -> None:
     completed(cli, "triage show ")
     assert not cli.db.exists()

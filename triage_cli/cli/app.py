@@ -47,6 +47,7 @@ MODULES = {
     "eval": "evaluate",
     "suspects": "suspects",
 }
+COMPLETES = "_TRIAGE_COMPLETE"  # what a shell sets where Tab is pressed
 TAKES_VALUE = ("--config", "--db", "--remote")
 # The disk, not the program: no space, no quota, a file as big as it may get, a device that fails.
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -153,6 +154,10 @@ def build(name: str | None = None) -> typer.Typer:
     for module in dict.fromkeys(MODULES.values() if name is None else [MODULES[name]]):
         importlib.import_module(f"triage_cli.cli.commands.{module}").register(app)
     help_text.dress(app)
+    if COMPLETES in os.environ:
+        from triage_cli.cli import completion
+
+        completion.offer_values(app)
     return app
 
 
@@ -165,7 +170,7 @@ def _asked_for_help(args: Sequence[str]) -> Sequence[str]:
 
 def _typed(args: Sequence[str]) -> str | None:
     """Return the command that was typed, where that is plain."""
-    if "_TRIAGE_COMPLETE" in os.environ:
+    if COMPLETES in os.environ:
         return None
     if not args:
         return "stats"  # its module has the start screen

@@ -31,7 +31,8 @@ def review(
     session: CommandContext,
     every: Annotated[bool, typer.Option("--all", help="Every ticket, not only those that need a person.")] = False,
     order: Annotated[
-        str | None, typer.Option(metavar="NAME", help="review, urgent or newest.", show_default=False)
+        filters.Order | None,
+        typer.Option(metavar="NAME", help="review: the most informative first; urgent; newest.", show_default=False),
     ] = None,
     status: options.Statuses = None,
     category: Annotated[
@@ -57,12 +58,9 @@ def review(
             "review needs a terminal",
             hint="triage list --status needs_review -o csv gives a table to fill in, triage verdict - takes it",
         )
-    if order is not None and order not in filters.ORDERS:
-        raise UsageError(f'no order "{order}"', hint=f"the orders are {', '.join(filters.ORDERS)}")
     names = [each.name for each in session.triage.categories()]
     chosen = filters.checked(priority, category or (), status or (), search, names, every=every)
-    named = next((each for each in filters.ORDERS if each == order), "newest" if every else "review")
-    view = View(every, named, chosen, limit)
+    view = View(every, order or ("newest" if every else "review"), chosen, limit)
     sitting = ReviewSession(session.triage, names, None if session.is_remote else partial(_learned, session))
     try:
         code = _plain(session, sitting, view) if _is_plain() else _full_screen(session, sitting, view)

@@ -1,0 +1,95 @@
+"""What Tab offers for a value: constants, names of the configuration, ids of tickets.
+
+Only this machine is looked at: where a remote or a database server is configured, nothing is asked over the network.
+"""
+
+import inspect
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import typer
+from typer.models import ParameterInfo
+
+from triage_cli import wiring
+from triage_cli.cli.context import CommandContext, GlobalOptions
+from triage_cli.config import Config
+from triage_cli.domain.errors import TriageError
+from triage_cli.domain.explain import SHELL_SAFE
+from triage_cli.domain.ids import short
+from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES, Selection
+from triage_cli.domain.views import STATS_KEYS
+
+LOOKED_AT = 1_000  # the newest tickets, among which ids are looked for
+OFFERED = 100
+SPECIAL = re.compile(r"[^\w@%+=:,./-]")  # to a shell
+
+
+def offer_values(app: typer.Typer) -> None:
+    """Have the commands of an app offer values."""
+    for command in app.registered_commands:
+        for parameter in inspect.signature(command.callback).parameters.values() if command.callback else ():
+            for info in getattr(parameter.annotation, "__metadata__", ()):
+                if isinstance(info, ParameterInfo) and parameter.name in VALUES:
+                    info.autocompletion = _completing(VALUES[parameter.name])
+
+
+def _completing(values: Callable[[Config], Iterable[str]]) -> Callable[..., list[str]]:
+    """Return a function that offers those values that begin as typed; an error offers nothing."""
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        try:
+            found = (value for value in map(_as_typed, values(_config(ctx))) if value.startswith(incomplete))
+            return list(islice(found, OFFERED))
+        except (TriageError, OSError):  # nothing may be printed into the line that is typed
+            return []
+
+    return complete
+
+
+def _as_typed(value: str) -> str:
+    """Return a value as it stands in a command line; bash takes it as it is."""
+    bash = os.environ.get("_TRIAGE_COMPLETE", "").endswith("bash")
+    return SPECIAL.sub(r"\\\g<0>", value) if bash else value
+
+
+def _config(ctx: typer.Context) -> Config:
+    contexts: list[Any] = [ctx, ctx.find_root()]
+    own, root = (GlobalOptions(*(c.params.get(f"_{name}") for name in GlobalOptions._fields)) for c in contexts)
+    return CommandContext(own.over(root)._replace(quiet=True), "served").config
+
+
+def _categories(config: Config) -> Iterator[str]:
+    return (category.name for category in config.categories)
+
+
+def _destinations(config: Config) -> Iterable[str]:
+    return dict.fromkeys([*config.destinations, *(name for rule in config.routes for name in rule.to)])
+
+
+def _ids(config: Config) -> Iterator[str]:
+    """Yield names of the newest tickets that a shell reads as they are: an external id may be anything."""
+    if config.remote or "://" in config.database:
+        return
+    for ticket in wiring.open_store(config).find(Selection(limit=LOOKED_AT)):
+        named = ticket.external_id or ""
+        yield named if SHELL_SAFE.fullmatch(named) else short(ticket.ticket_id)
+
+
+# By the name of an option's or argument's parameter.
+VALUES: dict[str, Callable[[Config], Iterable[str]]] = {
+    "status": lambda _: STATUSES,
+    "priority": lambda _: PRIORITIES,
+    "sort": lambda _: SORTS,
+    "by": lambda _: STATS_KEYS,
+    "category": _categories,
+    "classifier": lambda config: config.classifiers,
+    "source": lambda config: config.sources,
+    "names": lambda config: config.sources,
+    "destination": _destinations,
+    "send": _destinations,
+    "ids": _ids,
+    "name": _ids,
+}
