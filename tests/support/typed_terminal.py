@@ -1,5 +1,6 @@
 """Somebody at a terminal: a command that reads keys from it, and what it shows."""
 
+import codecs
 import fcntl
 import os
 import pty
@@ -28,6 +29,7 @@ class Typist:
         )  # fmt: skip
         self._theirs = theirs
         self.shown = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a character may come in two parts
 
     def types(self, keys: str, *, see: str) -> None:
         """Type, and wait until the screen shows something since."""
@@ -39,7 +41,10 @@ class Typist:
         while what not in self.shown[start:]:
             ready, _, _ = select.select([self._ours], [], [], PATIENCE)
             assert ready, f"never saw {what!r} in {self.shown[start:]!r}"
-            self.shown += os.read(self._ours, 1 << 16).decode()
+            self._read()
+
+    def _read(self) -> None:
+        self.shown += self._decoder.decode(os.read(self._ours, 1 << 16))
 
     def resize(self, columns: int) -> None:
         """Give the window another width; a terminal tells so by a signal."""
@@ -49,7 +54,7 @@ class Typist:
     def ends(self) -> int:
         code = self.process.wait(PATIENCE)
         while select.select([self._ours], [], [], 0)[0]:
-            self.shown += os.read(self._ours, 1 << 16).decode()
+            self._read()
         assert termios.tcgetattr(self._theirs) == self.before, "the terminal is as it was"
         os.close(self._ours)
         os.close(self._theirs)
