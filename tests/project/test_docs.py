@@ -33,6 +33,7 @@ NOT_RUN = (
     NotRun("docs/install.md", "sudo python3 -m venv /opt/triage", "installs for all users of the machine"),
     NotRun("docs/install.md", "docker build", "needs Docker"),
     NotRun("docs/install.md", "rm -r", "removes the reader's data"),
+    NotRun("docs/howto/encoder.md", "pip install torch", "makes 90 MB of files, with packages that nothing else needs"),
     NotRun("docs/howto/server.md", "triage serve", "the test starts the server itself, on a free port"),
     NotRun("docs/howto/server.md", "sudo cp samples/server", "installs a service; test_nightly.py checks the unit"),
     NotRun("docs/howto/nightly.md", "#!/bin/sh", "test_nightly.py runs the file"),

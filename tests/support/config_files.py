@@ -8,7 +8,8 @@ EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 
 def whole_example() -> str:
     """Return the example with what is commented out in it, since it needs another machine or its own rights."""
-    commented = r"(?m)^( *)# (remote:|pager:|tap:|  type: command|  run:|  final_exit:|  format:|  stream:|  fields:)"
+    keys = "encoder:|remote:|pager:|tap:|  type: command|  run:|  final_exit:|  format:|  stream:|  fields:"
+    commented = rf"(?m)^( *)# ({keys})"
     return re.sub(commented, r"\1\2", EXAMPLE.read_text(encoding="utf-8"))
 
 

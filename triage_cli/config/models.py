@@ -55,6 +55,7 @@ class ClassifierSpec(NamedTuple):
     audit_rate: float = 0
     redact: tuple[str, ...] = ()
     hysteresis: float = 0
+    encoder: Path | None = None  # of type local: a folder with a sentence encoder, asked where the vectors are unsure
     wire: str | None = None  # of type decision: decisions | systemone; null: found out
 
 

@@ -1,6 +1,7 @@
 """The keys of config.yaml: what each takes, and how the sections refer to each other."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from triage_cli.config.destinations import read_destinations
@@ -19,6 +20,7 @@ from triage_cli.config.shares import MOST_ERROR, share
 from triage_cli.config.sources import read_sources
 from triage_cli.config.validators import (
     Field,
+    absolute,
     database,
     former,
     label,
@@ -185,6 +187,11 @@ def _price(place: ConfigNode) -> Price:
     return Price(**record(place, PRICE, place.path))
 
 
+@accepts(schema_of(text))
+def _folder(place: ConfigNode) -> Path:
+    return absolute(text(place), place.book.folder, place.book.home)
+
+
 CATEGORY: Mapping[str, Field] = {
     "name": Field(label, needed=True),
     "description": Field(text),
@@ -201,6 +208,7 @@ CLASSIFIER: Mapping[str, Field] = {
     "type": Field(one_of("local", *MODELS, "cascade"), needed=True),
     "min_confidence": Field(SHARE, ("local", *MODELS)),
     "max_error": Field(share(MOST_ERROR), ("local", *MODELS)),
+    "encoder": Field(optional(_folder), ("local",)),
     "model": Field(text, MODELS, needed=True),
     "base_url": Field(optional(url), MODELS),
     "api_key_env": Field(optional(variable), MODELS),

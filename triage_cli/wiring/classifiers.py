@@ -13,12 +13,13 @@ from triage_cli.domain.errors import ConfigError, UsageError
 from triage_cli.ports.adapters import Batcher, Classifier
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.network import Network
-from triage_cli.wiring.learned_models import suited, unsuited
+from triage_cli.wiring.learned_models import name_of, suited, unsuited
 from triage_cli.wiring.stores import open_shelf
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.classifiers.bounded import Bounded
     from triage_cli.classifiers.calibrated import Calibrated
+    from triage_cli.classifiers.embedded.encoder import Encoder
     from triage_cli.classifiers.embedded.weights import Model
     from triage_cli.classifiers.llm.batch.api import Wire
     from triage_cli.classifiers.llm.classifier import AskingClassifier
@@ -200,16 +201,21 @@ def _local(
     from triage_cli.classifiers.embedded import classifier as embedded_classifier
     from triage_cli.classifiers.embedded import weights as fitted
 
+    encoder = encoder_of(spec)
     version = open_shelf(store).active()
     model = origin = None
     if version is not None:
-        model = suited(version, config, store, tell)
+        model = suited(version, config, store, tell, encoder)
         origin = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
         if model is None and tell is not None:
             tell(f"{unsuited(version)}, so the built-in model answers; next: triage learn")
+        elif model is not None and not fitted.knows(model, encoder.fingerprint if encoder else ""):
+            if tell is not None:
+                tell(f"{name_of(version)} was not fitted beside this encoder, which is not asked; next: triage learn")
+            encoder = None
     return embedded_classifier.LocalClassifier(
         spec.name,
-        model or built_in(config, store, tell),
+        model or built_in(config, store, tell, encoder),
         fitted.fingerprint(config.categories),
         spec.min_confidence,
         actor=caller.actor,
@@ -219,21 +225,33 @@ def _local(
         new_id=ids.new_id,
         version=origin if model and origin else "",
         overlapping=not caller.waits,
+        encoder=encoder,
     )
 
 
-def built_in(config: Config, store: Store, tell: Callable[[str], None] | None) -> "Model":
+def encoder_of(spec: ClassifierSpec) -> "Encoder | None":
+    """Return the encoder that an embedded classifier asks where it is unsure. Raises `ConfigError`."""
+    if spec.encoder is None:
+        return None
+    from triage_cli.classifiers.embedded.encoder import Encoder
+
+    return Encoder(spec.encoder)
+
+
+def built_in(
+    config: Config, store: Store, tell: Callable[[str], None] | None, encoder: "Encoder | None" = None
+) -> "Model":
     """Return the embedded model of the categories alone; it is trained and stored if it is missing."""
     from triage_cli.classifiers.embedded import weights as fitted
 
-    name = fitted.fingerprint(config.categories)
+    name = fitted.fingerprint(config.categories) + (f" {encoder.fingerprint}" if encoder else "")
     weights = store.model(name)
     if weights is None:
         from triage_cli.classifiers.embedded import fit
 
         if tell is not None:
             tell(f"fitting the embedded model to {len(config.categories)} categories, once")
-        weights = fit.fit(config.categories).to_bytes()
+        weights = fit.fit(config.categories, encoder=encoder).to_bytes()
         store.keep_model(name, weights, {"categories": len(config.categories)})
     # Its labels are in the order of the categories, and may be their former names.
     return fitted.Model.from_bytes(weights)._replace(labels=tuple(c.name for c in config.categories))

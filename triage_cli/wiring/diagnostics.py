@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from triage_cli.config import Config
+from triage_cli.config import ClassifierSpec, Config
 from triage_cli.domain import ids
 from triage_cli.domain.decisions import Calibration, ClassifyPlan
 from triage_cli.domain.errors import UnavailableError
@@ -23,6 +23,7 @@ from triage_cli.service.runs import running
 from triage_cli.wiring.classifiers import (
     Caller,
     built_in,
+    encoder_of,
     open_asked,
     open_classifier,
     paid_steps,
@@ -68,7 +69,7 @@ def _tried(config: Config, store: Store, name: str, budget: Budget) -> str:
             last = outcome.value.steps[-1] if outcome.value else None
             if last is not None:
                 share = "" if last.confidence is None else f" at {last.confidence:.2f} ({last.confidence_source})"
-                held = f"; {model.provider.constraint}" if model else ""
+                held = f"; {model.provider.constraint}" if model else _encoder(spec)
                 return f"{last.classifier} answered {last.category or 'none of these'}{share}{held}"
     raise UnavailableError(f'classifier "{name}" gave no answer', hint="try again later")
 
@@ -113,6 +114,14 @@ def estimate(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> E
     return Estimate(number, tokens, cost if paid.price else None, most if paid.price else None, prompt)
 
 
+def _encoder(spec: ClassifierSpec) -> str:
+    """Return what doctor tells of an encoder; empty if there is none. Raises `ConfigError` if it does not work."""
+    encoder = encoder_of(spec)
+    if encoder is None:
+        return ""
+    return f"; encoder of {encoder.vectors(['a']).shape[1]} dimensions, sha256 {encoder.fingerprint[:12]}…"
+
+
 def learning(config: Config, actor: str, command_line: str, tell: Callable[[str], None]) -> "Learning":
     """Return the training use cases. After a training, its version looks again at what embedded classifiers decided."""
     from triage_cli.classifiers.embedded.trainer import Trainer
@@ -133,7 +142,9 @@ def learning(config: Config, actor: str, command_line: str, tell: Callable[[str]
         return SecondLook(recorders, {name: config.classifiers[name].hysteresis for name in names}).over_all()
 
     present = known(config, store)
-    trainer = Trainer(present.categories, lambda: built_in(present, store, tell).to_bytes())
+    local = (spec for spec in config.classifiers.values() if spec.encoder is not None)
+    encoder = next(map(encoder_of, local), None)  # there is one learned model, so one encoder stands beside it
+    trainer = Trainer(present.categories, lambda: built_in(present, store, tell, encoder).to_bytes(), encoder)
     return Learning(store, open_shelf(store), trainer, present.categories, look, actor=actor, command_line=command_line)
 
 

@@ -11,33 +11,45 @@ from triage_cli.ports.storage import Store
 from triage_cli.wiring.stores import open_shelf
 
 if TYPE_CHECKING:  # an annotation is no reason to import numpy
+    from triage_cli.classifiers.embedded.encoder import Encoder
     from triage_cli.classifiers.embedded.weights import Model
+
+_AN_EARLIER = "an earlier release"
 
 
 def suited(
-    version: ModelVersion, config: Config, store: Store, tell: Callable[[str], None] | None = None
+    version: ModelVersion,
+    config: Config,
+    store: Store,
+    tell: Callable[[str], None] | None = None,
+    encoder: "Encoder | None" = None,
 ) -> "Model | None":
     """Return a learned model with the configuration's categories; None if it cannot answer for them.
 
-    A model of an earlier release is fitted again, once, if all labels that it learned from are stored.
+    A model of an earlier release, or of another encoder, is fitted again, once, if all labels that it learned from are
+    stored.
     """
     from triage_cli.classifiers.embedded import weights as fitted
 
     model = fitted.Model.from_bytes(version.weights)
-    if model.method != fitted.METHOD:
-        model = _fitted_again(version, model, config, store, tell) or model
+    if model.method != fitted.METHOD or not fitted.knows(model, encoder.fingerprint if encoder else ""):
+        model = _fitted_again(version, model, config, store, tell, encoder) or model
     return fitted.suited(model, config.categories)
 
 
 def _fitted_again(
-    version: ModelVersion, old: "Model", config: Config, store: Store, tell: Callable[[str], None] | None
+    version: ModelVersion,
+    old: "Model",
+    config: Config,
+    store: Store,
+    tell: Callable[[str], None] | None,
+    encoder: "Encoder | None",
 ) -> "Model | None":
     from triage_cli.classifiers.embedded import weights as fitted
     from triage_cli.service.verdicts import Verdicts
 
-    name = sha256(
-        f"{fitted.METHOD}\0again\0{old.learned}\0{fitted.fingerprint(config.categories)}".encode()
-    ).hexdigest()
+    parts = (fitted.METHOD, old.learned, fitted.fingerprint(config.categories), encoder.fingerprint if encoder else "")
+    name = sha256("\0".join(parts).encode()).hexdigest()
     weights = store.model(name)
     if weights is None:
         known = Verdicts(config.categories, "")
@@ -51,19 +63,24 @@ def _fitted_again(
 
         if tell is not None:
             tell(
-                f"learned model version {version.version} is of an earlier release: "
+                f"{name_of(version)} is of {_AN_EARLIER if old.method != fitted.METHOD else 'another encoder'}: "
                 f"fitting it again to its {len(learned):,} labels, once"
             )
-        weights = fit.fit(config.categories, [(text, labels[text] or "") for text in learned]).to_bytes()
+        weights = fit.fit(config.categories, [(text, labels[text] or "") for text in learned], encoder).to_bytes()
         store.keep_model(name, weights, {"version": version.version, "labelled": len(learned)})
     return fitted.Model.from_bytes(weights)
+
+
+def name_of(version: ModelVersion) -> str:
+    """Return what messages call a version."""
+    return f"learned model version {version.version}"
 
 
 def unsuited(version: ModelVersion) -> str:
     """Return the message about a learned model that cannot answer."""
     from triage_cli.classifiers.embedded import weights as fitted
 
-    name = f"learned model version {version.version}"
+    name = name_of(version)
     if fitted.Model.from_bytes(version.weights).method != fitted.METHOD:
-        return f"{name} is of an earlier release, and not all labels that it learned from are stored"
+        return f"{name} is of {_AN_EARLIER}, and not all labels that it learned from are stored"
     return f"{name} is for other categories ({', '.join(json.loads(version.categories))})"

@@ -11,9 +11,12 @@ from hashlib import sha256
 from operator import itemgetter
 from typing import NamedTuple
 
-from triage_cli.classifiers.embedded.inference import SLICE, Predictor
+import numpy as np
+
+from triage_cli.classifiers.embedded.encoder import Encoder
+from triage_cli.classifiers.embedded.inference import SLICE, Prediction, Predictor, Words, replace
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS, words_of
-from triage_cli.classifiers.embedded.weights import METHOD, VECTORS, Model, described, fingerprint
+from triage_cli.classifiers.embedded.weights import METHOD, VECTORS, Model, described, fingerprint, knows
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.hostile_text.invisible import is_plain
@@ -46,14 +49,18 @@ class LocalClassifier:
     def __init__(  # noqa: PLR0913 - wiring hands over what it knows, by name
         self, name: str, model: Model, categories_fingerprint: str, min_confidence: float, *, actor: str,
         run_id: str | None, categories: Sequence[Category], clock: Callable[[], str], new_id: Callable[[], str],
-        version: str = "", overlapping: bool = True,
+        version: str = "", overlapping: bool = True, encoder: Encoder | None = None,
     ) -> None:  # fmt: skip
         if not model.fingerprint == categories_fingerprint == fingerprint(categories):
             raise TriageError("the fitted model is for other categories", hint="fit it again")
         self.name = name
         # A trained model keeps its fingerprint if categories get other names and descriptions.
         named = model.learned or model.fingerprint
-        self.fingerprint = sha256(f"{METHOD}\0{named}".encode()).hexdigest()
+        beside = model.beside if encoder is not None else None
+        if not knows(model, encoder.fingerprint if encoder else ""):
+            raise TriageError("the fitted model is for another encoder", hint="fit it again")
+        with_encoder = f"\0{beside.encoder}" if beside else ""
+        self.fingerprint = sha256(f"{METHOD}\0{named}{with_encoder}".encode()).hexdigest()
         self._model = model
         self._categories = categories
         self._min_confidence = min_confidence
@@ -65,6 +72,8 @@ class LocalClassifier:
         self._overlapping = overlapping
         self._suspicion = Suspicion(model.labels)
         self._table = Predictor(model, self._suspicion)
+        self._encoder = encoder
+        self._beside = Predictor(beside) if beside else None
         self._keys = [json.dumps(label, ensure_ascii=False) + ":" for label in model.labels]
         self._plain = ["".join(c if c.isprintable() else " " for c in label) for label in model.labels]
 
@@ -80,6 +89,8 @@ class LocalClassifier:
     def asking(self) -> QuestionSpec:
         """Return the question, for the record."""
         options = {"method": METHOD, "learned": self._model.learned or None, "temperature": self._model.temperature}
+        if self._encoder is not None:
+            options["encoder"] = self._encoder.fingerprint
         model = f"{VECTORS}, {self._version}" if self._version else VECTORS
         return QuestionSpec(self.fingerprint, "local", model, "", "", described(self._categories),
                       json.dumps(options), self._clock())  # fmt: skip
@@ -132,6 +143,8 @@ class LocalClassifier:
         words_by_row = {row: found for row, text in enumerate(texts) if (found := words_of(text))[0]}
         if words_by_row:
             judged = self._table.judge(list(words_by_row.values()))
+            if self._beside is not None:
+                self._ask_encoder(judged, [texts[row] for row in words_by_row], list(words_by_row.values()))
             columns = zip(
                 words_by_row, judged.chances.tolist(), judged.best.tolist(), judged.runner_up.tolist(), judged.spoke,
                 judged.foreign.tolist(), judged.vague.tolist(), judged.doubtful.tolist(), strict=True,
@@ -151,6 +164,14 @@ class LocalClassifier:
                     or len(words_by_row[row][0]) == MAX_WORDS,
                 )  # fmt: skip
         return guesses
+
+    def _ask_encoder(self, judged: Prediction, texts: Sequence[str], words: Sequence[Words]) -> None:
+        """Replace the predictions that are below the threshold by those of the model beside the encoder."""
+        unsure = np.flatnonzero((judged.chances.max(axis=1) < self._min_confidence) & ~judged.foreign & ~judged.vague)
+        if self._encoder is not None and self._beside is not None and len(unsure):
+            rows = unsure.tolist()
+            encoded = self._encoder.vectors([texts[row] for row in rows])
+            replace(judged, unsure, self._beside.judge([words[row] for row in rows], encoded))
 
     def _reason(self, because: Sequence[str], runner_up: int, chance: float) -> str:
         if len(self._plain) == 1:

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from triage_cli.classifiers.embedded.corpus import Corpus, Example, lessons_of
+from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.inference import softmax
 from triage_cli.classifiers.embedded.language_guard import share_foreign
-from triage_cli.classifiers.embedded.logistic_regression import CLOSE, rotated, rotated_back, solve
+from triage_cli.classifiers.embedded.logistic_regression import CLOSE, Design, rotated, rotated_back, solve
 from triage_cli.classifiers.embedded.tokens import words_of
 from triage_cli.classifiers.embedded.weights import (
     Floats,
@@ -18,7 +19,6 @@ from triage_cli.classifiers.embedded.weights import (
     fingerprint,
     text_number,
 )
-from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.classifiers.examples import LANGUAGES, are_built_in, examples_of
 from triage_cli.domain.errors import ConfigError
 from triage_cli.domain.evaluation.cross_validation import folds_of, groups_of
@@ -51,11 +51,12 @@ class Choice(NamedTuple):
 
 
 def fit(
-    categories: Sequence[Category], labelled: Sequence[tuple[str, str]] = (), choice: Choice | None = None
+    categories: Sequence[Category], labelled: Sequence[tuple[str, str]] = (), encoder: Encoder | None = None
 ) -> Model:
     """Return a model fitted to the wording and examples of categories, and to (text, category name) pairs.
 
-    Without a `choice`, the hyperparameters are chosen on held-out labelled texts. Raises `ConfigError`.
+    With an encoder there is also a model that is asked where this one is unsure. Hyperparameters are chosen on held-out
+    labelled texts. Raises `ConfigError`.
     """
     if not categories:
         raise ConfigError("there are no categories", hint="name at least one under `categories`")
@@ -63,12 +64,16 @@ def fit(
     english = share_foreign([words_of(example.text)[0] for example in examples]) < READABLE
     several = are_built_in(categories)
     training_set = TrainingSet(categories, LANGUAGES if several and not english else LANGUAGES[:1], examples)
-    choice = choice or training_set.choose()
+    choice = training_set.choose()
     learned = sha256(repr((list(labelled), choice)).encode("utf-8", "replace")).hexdigest() if labelled else ""
-    model = training_set.model(choice, learned)
+    model = training_set.model(choice, learned)._replace(english=english)
     if several and english:  # one model of all languages would be worse in English
-        return model._replace(other=TrainingSet(categories, LANGUAGES, examples).model(choice, learned))
-    return model._replace(english=english)
+        model = model._replace(other=TrainingSet(categories, LANGUAGES, examples).model(choice, learned))
+    if encoder is not None:
+        training_set.add(encoder)
+        beside = training_set.model(training_set.choose(), learned)._replace(english=english)
+        model = model._replace(beside=beside._replace(encoder=encoder.fingerprint))
+    return model
 
 
 def labelled_lessons(categories: Sequence[Category], labelled: Sequence[tuple[str, str]]) -> list[Example]:
@@ -92,22 +97,30 @@ class TrainingSet:
         self.terms = texts.terms()
         self.taught = texts.taught()
         self.emphasis = TERMS_OF_MANY if len(lessons) >= MANY * self.k else TERMS_OF_FEW
-        self.full_design = texts.design(self.terms, self.emphasis)
-        self.design = self.full_design
-        self.rotation: Floats | None = None
-        if len(lessons) <= FEW:
-            self.design, self.rotation = rotated(self.full_design)
+        self._rotate(texts.design(self.terms, self.emphasis))
         self.labels = np.array([example.label for example in lessons])
         self.counts = np.array([example.weight for example in lessons])
         self.before = len(wording)
         self.examples = examples
+        self.texts = [example.text for example in lessons]
+
+    def _rotate(self, design: Design) -> None:
+        self.full_design = self.design = design
+        self.rotation: Floats | None = None
+        if len(design.vectors) <= FEW:
+            self.design, self.rotation = rotated(design)
+
+    def add(self, encoder: Encoder) -> None:
+        """Put an encoder's vectors of all texts beside those of their words."""
+        design = self.full_design
+        self._rotate(design._replace(vectors=np.hstack([design.vectors, encoder.vectors(self.texts, keep=True)])))
 
     def model(self, choice: Choice, learned: str) -> Model:
         """Return the model with these hyperparameters; `learned` is the name of the labelled texts."""
         weights = self.weights(choice, np.arange(len(self.examples)))
         if self.rotation is not None:
             weights = rotated_back(weights, self.full_design, self.rotation)
-        width = word_vectors().dimensions
+        width = self.full_design.vectors.shape[1]
         seen = np.array(sorted({text_number(example.text) for example in self.examples}), np.uint64)
         return Model(
             tuple(category.name for category in self.categories), fingerprint(self.categories), learned,

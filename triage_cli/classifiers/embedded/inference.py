@@ -22,6 +22,8 @@ from triage_cli.classifiers.embedded.weights import Floats, Integers, Model, wor
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 
+Words = tuple[list[str], list[int] | None]  # the distinct words of a text, and their counts
+
 LENGTH_DIMENSIONS = 64  # of a vector, enough to measure its length (they are principal components)
 SHORTENED = 0.64  # their share of the whole length
 SLICE = 64  # tickets per step, which bounds memory
@@ -91,6 +93,7 @@ class Predictor:
         self.shown: list[str] = []
         self.numbers = _Numbers()
         self.vectors = word_vectors()
+        self.of_words, self.of_encoder = np.split(model.vectors, [self.vectors.dimensions])
         # Row 0 is for n-grams that do not occur in the training texts.
         self.term_rows = np.zeros(BUCKETS, np.int32)
         self.term_rows[model.ngrams] = np.arange(1, len(model.ngrams) + 1)
@@ -118,7 +121,7 @@ class Predictor:
         span = slice(len(self.shown), len(self.shown) + len(found))
         rows = self.rows[span]
         rows[:, :LENGTH_DIMENSIONS] = vectors[:, :LENGTH_DIMENSIONS]
-        rows[:, self.by_vector] = vectors @ self.model.vectors
+        rows[:, self.by_vector] = vectors @ self.of_words
         plain = [bare(word) for word in found]
         whole = [self.whole.get(word, 0) for word in plain]
         rows[:, self.by_term] = np.add.reduceat(self.terms[term_rows], starts) + self.terms[whole]
@@ -133,8 +136,11 @@ class Predictor:
         self.traces[span] = self.suspicion.traces(found)
         self.shown += shown
 
-    def judge(self, texts: Sequence[tuple[list[str], list[int] | None]]) -> Prediction:
-        """Return the predictions for texts (words and counts), none of which is empty."""
+    def judge(self, texts: Sequence[Words], encoded: Floats | None = None) -> Prediction:
+        """Return the predictions for texts (words and counts), none of which is empty.
+
+        `encoded` are an encoder's vectors (texts, dimensions), if the model was fitted to them.
+        """
         numbers = self.look_up([tokens for tokens, _ in texts])
         counts = np.array([len(tokens) for tokens, _ in texts])
         starts = np.cumsum(counts) - counts
@@ -146,6 +152,8 @@ class Predictor:
         sums = np.add.reduceat(rows, starts)
         per_vector, per_term = scales(sums[:, :LENGTH_DIMENSIONS], sums[:, -1])
         scores = sums[:, self.by_vector] * per_vector[:, None] + sums[:, self.by_term] * per_term[:, None]
+        if encoded is not None:
+            scores += encoded @ self.of_encoder
         chances = softmax((scores + self.model.bias).astype(np.float32), self.model.temperature)
         best, runner_up = leaders(chances)
         text_indexes = np.repeat(np.arange(len(texts)), counts)
@@ -175,16 +183,16 @@ class Predictor:
         found = Prediction(chances, best, runner_up, strongest_words, unread, vague, doubtful)
         if self.other is not None and unread.any():
             others = np.flatnonzero(unread)
-            self._replace(found, others, self.other.judge([texts[row] for row in others.tolist()]))
+            replace(found, others, self.other.judge([texts[row] for row in others.tolist()]))
         return found
 
-    @staticmethod
-    def _replace(found: Prediction, rows: Integers, other: Prediction) -> None:
-        """Put another model's predictions of some rows into place, but for `doubtful`, which does not depend on it."""
-        for name in ("chances", "best", "runner_up", "foreign", "vague"):
-            getattr(found, name)[rows] = getattr(other, name)
-        for row, strongest in zip(rows, other.spoke, strict=True):
-            found.spoke[row] = strongest
+
+def replace(found: Prediction, rows: Integers, other: Prediction) -> None:
+    """Put another model's predictions of some rows into place, but for `doubtful`, which does not depend on it."""
+    for name in ("chances", "best", "runner_up", "foreign", "vague"):
+        getattr(found, name)[rows] = getattr(other, name)
+    for row, strongest in zip(rows, other.spoke, strict=True):
+        found.spoke[row] = strongest
 
 
 def scales(vectors: Floats, rarities: Floats) -> tuple[Floats, Floats]:

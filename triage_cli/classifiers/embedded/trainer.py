@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.inference import SLICE, Predictor, guesses
 from triage_cli.classifiers.embedded.tokens import words_of
@@ -17,13 +18,16 @@ LEAST_CHANCE = 1e-6  # bounds what a single text can add to a loss
 class Trainer:
     """Implements `ports.Trainer` for one list of categories."""
 
-    def __init__(self, categories: Sequence[Category], built_in: Callable[[], bytes]) -> None:
+    def __init__(
+        self, categories: Sequence[Category], built_in: Callable[[], bytes], encoder: Encoder | None = None
+    ) -> None:
         self._categories = categories
+        self._encoder = encoder
         self.built_in = built_in
 
     def fit(self, labelled: Sequence[Labelled]) -> bytes:
         """Return a model of the categories and labelled texts."""
-        return fit(self._categories, [(each.text, each.category) for each in labelled]).to_bytes()
+        return fit(self._categories, [(each.text, each.category) for each in labelled], self._encoder).to_bytes()
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         """Return a model's answers about texts: (category, confidence)."""

@@ -1,10 +1,10 @@
 """The fitted model of the embedded classifier and its serialization."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from io import BytesIO
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 from zlib import crc32
 
@@ -30,8 +30,9 @@ class Model(NamedTuple):
     word in `whole_words`; `rarity` is the inverse document frequency of each term. `seen` are the hashes
     (`text_number`) of the labelled texts, `taught` those (`word_number`) of all words of the training texts, ascending.
     `english` if few of the labelled texts were in another language, so that a language that was not taught is not read.
-    `other` is asked about texts in other languages, if it was taught theirs. `method` is the `METHOD` that it was
-    fitted by; only a model of the present one can answer.
+    `other` is asked about texts in other languages, if it was taught theirs. `beside` is asked about texts of which
+    this one is unsure: its `vectors` go on with the dimensions of the encoder whose fingerprint is `encoder`.
+    `method` is the `METHOD` that it was fitted by; only a model of the present one can answer.
     """
 
     labels: tuple[str, ...]
@@ -48,18 +49,20 @@ class Model(NamedTuple):
     taught: NDArray[np.uint32]
     english: bool = True
     other: "Model | None" = None
+    beside: "Model | None" = None
+    encoder: str = ""
     method: str = METHOD
 
     def to_bytes(self) -> bytes:
         """Return the model as the bytes of an `.npz` file; equal models give equal bytes."""
         buffer = BytesIO()
-        head = [self.labels, self.fingerprint, self.learned, self.whole_words, self.method]
+        head = [self.labels, self.fingerprint, self.learned, self.whole_words, self.method, self.encoder]
         np.savez_compressed(
             buffer,
             head=np.frombuffer(json.dumps(head).encode(), np.uint8),
             vectors=self.vectors, ngrams=self.ngrams, rarity=self.rarity, terms=self.terms, bias=self.bias,
             temperature=np.float64(self.temperature), seen=self.seen, taught=self.taught,
-            english=np.bool_(self.english), other=np.frombuffer(self.other.to_bytes() if self.other else b"", np.uint8),
+            english=np.bool_(self.english), other=_bytes(self.other), beside=_bytes(self.beside),
         )  # fmt: skip
         return buffer.getvalue()
 
@@ -68,18 +71,27 @@ class Model(NamedTuple):
         """Read the bytes of `to_bytes` without executing anything in them. Raises `TriageError`."""
         try:
             with np.load(BytesIO(data), allow_pickle=False) as arrays:
-                labels, fingerprint, learned, whole_words, *method = json.loads(arrays["head"].tobytes())
+                labels, fingerprint, learned, whole_words, *new = json.loads(arrays["head"].tobytes())
+                method, encoder = (new + ["2", ""][len(new) :])[:2]  # missing in older models
                 return cls(
-                    tuple(labels), fingerprint, learned, arrays["vectors"], arrays["ngrams" if method else "tokens"],
+                    tuple(labels), fingerprint, learned, arrays["vectors"], arrays["ngrams" if new else "tokens"],
                     tuple(whole_words),
                     arrays["rarity"], arrays["terms"], arrays["bias"], float(arrays["temperature"]), arrays["seen"],
-                    arrays["taught"] if method else np.zeros(0, np.uint32),
-                    bool(arrays["english"]) if "english" in arrays else not learned,  # missing in older models
-                    cls.from_bytes(arrays["other"].tobytes()) if method and len(arrays["other"]) else None,
-                    *(method or ["2"]),
+                    arrays["taught"] if new else np.zeros(0, np.uint32),
+                    bool(arrays["english"]) if "english" in arrays else not learned,
+                    _nested(arrays, "other"), _nested(arrays, "beside"), encoder, method,
                 )  # fmt: skip
         except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
             raise TriageError(f"the stored model cannot be read ({error})", hint="fit it again") from error
+
+
+def _bytes(model: Model | None) -> NDArray[np.uint8]:
+    return np.frombuffer(model.to_bytes() if model else b"", np.uint8)
+
+
+def _nested(arrays: Mapping[str, NDArray[Any]], name: str) -> Model | None:
+    """Return the model within a model; older ones have none."""
+    return Model.from_bytes(arrays[name].tobytes()) if name in arrays and len(arrays[name]) else None
 
 
 def fingerprint(categories: Sequence[Category]) -> str:
@@ -108,6 +120,11 @@ def has_learned(model: Model, texts: Sequence[str]) -> list[bool]:
     """Return for each text whether a model was trained on it."""
     known = set(model.seen.tolist())
     return [text_number(text) in known for text in texts]
+
+
+def knows(model: Model, encoder: str) -> bool:
+    """Return whether a model was fitted beside the encoder with this fingerprint; none, the empty one, is known."""
+    return not encoder or (model.beside is not None and model.beside.encoder == encoder)
 
 
 def suited(model: Model, categories: Sequence[Category]) -> Model | None:
