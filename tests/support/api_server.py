@@ -12,7 +12,7 @@ import httpx
 from triage_cli import wiring
 from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import Limits, ServerState
-from triage_cli.api.server import Server, configured, hooks, listening
+from triage_cli.api.server import Server, configured, hooks, listening, tokens
 from triage_cli.config import Config, load_config
 from triage_cli.domain import api_keys, ids
 from triage_cli.domain.api_access import ROLES, ApiKey
@@ -65,13 +65,9 @@ def serving(
     loaded = load_config(db=at, env={"HOME": str(folder), **(env or {})}, cwd=folder)
     parts = parts or wiring.parts(loaded, guarded=True, make=True)
     gate = wiring.open_gate(parts.store)
-    served = ServerState(
-        parts,
-        gate,
-        limits or Limits(per_minute=None, failed_keys=100_000),
-        hooks(loaded, env or {}),
-        partial(wiring.verify, loaded),
-    )
+    verify = partial(wiring.verify, loaded)
+    limits = limits or Limits(per_minute=None, failed_keys=100_000)
+    served = ServerState(parts, gate, limits, hooks(loaded, env or {}), verify, tokens(loaded))
     keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}
     place = listening("127.0.0.1", 0)
     server = Server(configured(create_app(served, root_path)), served, place, drain)

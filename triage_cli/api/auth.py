@@ -3,7 +3,7 @@
 import hmac
 import threading
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 
 from triage_cli.api.dependencies import Caller, Limits
 from triage_cli.domain import api_keys, ids
@@ -18,10 +18,11 @@ BLOCKS = 20
 
 
 class Authenticator:
-    """Authenticates callers. Tokens of an identity provider would be checked in `_caller`, beside the keys."""
+    """Authenticates callers by our keys; `tokens`, if given, by the tokens of an identity provider."""
 
-    def __init__(self, gate: ApiAccessStore, limits: Limits) -> None:
+    def __init__(self, gate: ApiAccessStore, limits: Limits, tokens: Callable[[str], Caller] | None = None) -> None:
         self._gate = gate
+        self._tokens = tokens
         self._per_minute = limits.per_minute
         self._touched: dict[str, float] = {}
         self._permits: dict[str, tuple[int, float]] = {}  # by key: permits left, and their expiry
@@ -41,6 +42,8 @@ class Authenticator:
     def _caller(self, credential: str) -> Caller:
         if not credential:
             raise UnauthenticatedError("this takes a key", hint="send it as X-API-Key, or as a bearer token")
+        if self._tokens and credential.count(".") == 2:  # as a JSON Web Token has, and none of our keys
+            return self._tokens(credential)
         key_id = api_keys.key_id_of(credential)
         key = self._gate.key(key_id) if key_id else None
         if key is None or not hmac.compare_digest(key.hash, api_keys.digest(credential)) or key.revoked_at:

@@ -71,12 +71,14 @@ class ServerState:
         limits: Limits = Limits(),  # noqa: B008 - immutable
         hooks: Mapping[str, Hook] | None = None,
         verify: Callable[[Mapping[str, str]], Head] = _unverified,
+        tokens: Callable[[str], Caller] | None = None,
     ) -> None:
         self.parts = parts
         self.gate = gate
         self.limits = limits
         self.hooks = hooks or {}
         self.verify = verify
+        self.tokens = tokens
         self.meter = Metrics()
         self.room = StreamSlots()
         shared = parts._replace(map=parts.map._replace(circuits=DestinationBreakers()))

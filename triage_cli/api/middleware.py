@@ -51,7 +51,7 @@ class AccessMiddleware:
         self._app = app
         self._root_path = root_path
         self._served = served
-        self._keys = Authenticator(served.gate, served.limits)
+        self._keys = Authenticator(served.gate, served.limits, served.tokens)
         self._failed_keys = FailedKeys(served.limits.failed_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,7 +97,7 @@ class AccessMiddleware:
         request_log.caller = caller
         needed = required_role(method, path)
         if ROLES.index(caller.role) < ROLES.index(needed):
-            raise RefusedError(f'the key "{caller.name}" is a {caller.role}', hint=f"this takes a key of role {needed}")
+            raise RefusedError(f'"{caller.name}" has the role {caller.role}', hint=f"this takes the role {needed}")
         return caller
 
     def _bounded(self, scope: Scope, path: str, receive: Receive) -> Receive:

@@ -22,12 +22,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from triage_cli import wiring
 from triage_cli.api.application import create_app
-from triage_cli.api.dependencies import Hook, Limits, ServerState
+from triage_cli.api.dependencies import Caller, Hook, Limits, ServerState
 from triage_cli.config import Config
 from triage_cli.domain import ids
 from triage_cli.domain.errors import ConfigError, UsageError
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.webhook_signing import secret_of
+from triage_cli.runtime.installation import with_extra
+from triage_cli.runtime.network import Network
 
 errors = logging.getLogger("triage.errors")
 # Seconds that running requests get after a stop.
@@ -78,11 +80,26 @@ def opened(config: Config, env: Mapping[str, str], tell: Callable[[str], None] |
     """Return the state of a server over the configured database, which is made where it is missing."""
     parts = wiring.parts(config, tell, warn=errors.warning, guarded=True, make=True)
     limits, gate = Limits(config.requests_per_minute), wiring.open_gate(parts.store)
-    served = ServerState(parts, gate, limits, hooks(config, env), partial(wiring.verify, config))
+    verify = partial(wiring.verify, config)
+    served = ServerState(parts, gate, limits, hooks(config, env), verify, tokens(config))
     if not parts.store.is_there():
         parts.store.renew(Lease(""))  # changes nothing, but creates the database
     served.gate.ping()  # raises if the database cannot be used
     return served
+
+
+def tokens(config: Config) -> Callable[[str], Caller] | None:
+    """Return what verifies the identity provider's tokens; None if none is configured.
+
+    Raises `UsageError` if the package for it is missing.
+    """
+    if config.oidc is None:
+        return None
+    try:
+        from triage_cli.api.oidc import TokenVerifier, fetching
+    except ImportError as error:
+        raise UsageError("server.oidc needs a package that is not installed", hint=with_extra("oidc")) from error
+    return TokenVerifier(config.oidc, fetching(Network(config.offline))).caller
 
 
 def hooks(config: Config, env: Mapping[str, str]) -> dict[str, Hook]:

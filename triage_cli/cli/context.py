@@ -171,7 +171,8 @@ class CommandContext:
         triage: Triage
         if self.is_remote:
             key = os.environ.get("TRIAGE_API_KEY", "").strip()
-            remote = wiring.remote(self.config, key, insecure=bool(self.given.insecure))
+            command, insecure = os.environ.get("TRIAGE_TOKEN_COMMAND", "").strip(), bool(self.given.insecure)
+            remote = wiring.remote(self.config, key, token_command=command, insecure=insecure)
             self.leaving.callback(remote.close)
             triage = remote
         else:

@@ -1,6 +1,7 @@
 """The HTTP connection to a server: requests, retries, and an error for every unexpected response."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -11,6 +12,7 @@ import httpx
 
 from triage_cli import __version__
 from triage_cli.client import protocol, protocol_errors
+from triage_cli.client import token_command as commands
 from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.serialization import all_encodable, number
 from triage_cli.runtime.network import Network, is_loopback
@@ -25,6 +27,7 @@ RETRY_DELAYS = (0.3, 1.5)
 PATIENCE = 120.0
 # The largest response that is not a stream, in bytes.
 LARGEST_RESPONSE = 256 << 20
+KEY_HEADER = "x-api-key"
 PROBLEM = "application/problem+json"
 AGAIN = "what was done is stored there; run the same command again"
 
@@ -38,10 +41,11 @@ class ConnectionLostError(UnavailableError):
 
 
 class Address(NamedTuple):
-    """The URL of a server, and the API key for it."""
+    """The URL of a server, and the API key for it; `token_command` makes a new one when it is no longer taken."""
 
     url: str
     key: str
+    token_command: str = ""
 
     @property
     def host(self) -> str:
@@ -49,8 +53,11 @@ class Address(NamedTuple):
         return urlsplit(self.url).netloc
 
 
-def checked(url: str, key: str, *, insecure: bool) -> Address:
-    """Return the address. Raises `UsageError` if the key would be sent unencrypted, `RefusedError` without a key."""
+def checked(url: str, key: str, *, token_command: str = "", insecure: bool) -> Address:
+    """Return the address. Raises `UsageError` if the key would be sent unencrypted, `RefusedError` without a key.
+
+    Without a key, `token_command` is run for one.
+    """
     parts = urlsplit(url)
     if parts.query or parts.fragment:
         raise UsageError(
@@ -61,12 +68,24 @@ def checked(url: str, key: str, *, insecure: bool) -> Address:
             f"{parts.netloc} is another machine, and by http:// key and tickets would cross the network in the clear",
             hint="use https://, or --insecure where the network is your own",
         )
-    if not key:
+    if not key and not token_command:
         hint = "export TRIAGE_API_KEY; triage keys create makes one there"
         raise RefusedError(f"{parts.netloc} takes a key", hint=hint)
-    if not (key.isascii() and key.isprintable()) or " " in key:
+    if key and not _is_credential(key):
         raise RefusedError("TRIAGE_API_KEY holds what is no key", hint="copy it again as triage keys create printed it")
-    return Address(url.rstrip("/"), key)
+    return Address(url.rstrip("/"), key or made(token_command), "" if key else token_command)
+
+
+def made(token_command: str) -> str:
+    """Return a token that the command makes. Raises `RefusedError` if it is none."""
+    token = commands.token(token_command)
+    if not _is_credential(token):
+        raise RefusedError(f"{commands.VARIABLE} printed what is no token", hint="run it by itself")
+    return token
+
+
+def _is_credential(text: str) -> bool:
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 class Connection:
@@ -74,6 +93,8 @@ class Connection:
 
     def __init__(self, address: Address, network: Network) -> None:
         self.host = address.host
+        self._token_command = address.token_command
+        self._renewing = threading.Lock()
         self._has_answered = False
         self._patience = PATIENCE
         self.stopped_at: float | None = None
@@ -83,7 +104,7 @@ class Connection:
             # A server on this machine is not behind a proxy.
             proxies=not is_loopback(urlsplit(address.url).hostname or ""),
             base_url=address.url,
-            headers={"x-api-key": address.key, "user-agent": f"triage/{__version__}", "accept-encoding": "identity"},
+            headers={KEY_HEADER: address.key, "user-agent": f"triage/{__version__}", "accept-encoding": "identity"},
             timeout=TIMEOUT,
         )
 
@@ -139,16 +160,28 @@ class Connection:
         If the server is busy, the request is sent again after the time that it asks for: it has not begun it.
         """
         options = all_encodable(options)  # arguments in another encoding contain lone surrogates
+        has_renewed = False
         while True:
             with self.translated():
-                answer = self._client.send(self._client.build_request(method, path, **options), stream=True)
+                request = self._client.build_request(method, path, **options)
+                answer = self._client.send(request, stream=True)
             self._has_answered = True
             if answer.is_success:
                 self._patience = PATIENCE
                 return answer
             error = self._refusal(answer)
+            if answer.status_code == 401 and self._token_command and not has_renewed:
+                self._renew(request.headers[KEY_HEADER])
+                has_renewed = True
+                continue
             if not isinstance(error, BusyError) or not self.wait(_seconds(answer)):
                 raise error
+
+    def _renew(self, refused: str) -> None:
+        """Get a new token, unless another thread has replaced the refused one."""
+        with self._renewing:
+            if self._client.headers[KEY_HEADER] == refused:
+                self._client.headers[KEY_HEADER] = made(self._token_command)
 
     def wait(self, seconds: float) -> bool:
         """Wait, and return whether to go on: not after a stop, and no longer than `PATIENCE` in all."""

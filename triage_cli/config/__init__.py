@@ -9,6 +9,7 @@ from triage_cli.config.models import (
     Config,
     DestinationSpec,
     HookSpec,
+    OidcSpec,
     Price,
     without_password,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "Config",
     "DestinationSpec",
     "HookSpec",
+    "OidcSpec",
     "Price",
     "is_own",
     "is_postgres",

@@ -90,6 +90,7 @@ def load_config(
         sections.values.get("server", {}).get("requests_per_minute", Config._field_defaults["requests_per_minute"]),
         frozenset(book.variables | set(KEY_VARIABLES.values())),
         sections.values.get("sources", {}),
+        sections.values.get("server", {}).get("oidc"),
     )
 
 

@@ -216,6 +216,20 @@ class HookSpec(NamedTuple):
         return self.type == "standard" or bool(self.timestamp_header or self.timestamp_in)
 
 
+class OidcSpec(NamedTuple):
+    """The identity provider whose tokens the HTTP API takes.
+
+    `claim` is the dotted path of their roles, which `roles` maps to ours (`*`: any token). `name` are paths, of which
+    the first that is there names the actor.
+    """
+
+    issuer: str
+    audience: tuple[str, ...]
+    claim: str
+    roles: Mapping[str, str]
+    name: tuple[str, ...] = ("preferred_username", "client_id", "azp", "sub")
+
+
 class Config(NamedTuple):
     """Everything that was configured, checked; `origins` maps a dotted key to where its value came from.
 
@@ -238,6 +252,7 @@ class Config(NamedTuple):
     requests_per_minute: int | None = 6000
     secret_variables: frozenset[str] = frozenset(KEY_VARIABLES.values())
     sources: Mapping[str, SourceSpec] = {}
+    oidc: OidcSpec | None = None
 
     def routing_hash(self) -> str:
         """Name routes and destinations in 16 characters, so that a decision can say by which map it was made."""

@@ -15,6 +15,7 @@ from triage_cli.config.models import (
     DestinationSpec,
     Price,
 )
+from triage_cli.config.oidc import read_oidc
 from triage_cli.config.routes import Routes, later, routes_schema
 from triage_cli.config.shares import MOST_ERROR, share
 from triage_cli.config.sources import read_sources
@@ -224,7 +225,7 @@ CLASSIFIER: Mapping[str, Field] = {
     "audit_rate": Field(SHARE, ("cascade",)),
     "hysteresis": Field(SHARE),
 }
-SERVER: Mapping[str, Field] = {"requests_per_minute": Field(optional(COUNT))}
+SERVER: Mapping[str, Field] = {"requests_per_minute": Field(optional(COUNT)), "oidc": Field(read_oidc)}
 BUDGET: Mapping[str, Field] = {"per_day": Field(optional(MONEY))}
 TOP: Mapping[str, Field] = {
     "database": Field(database),

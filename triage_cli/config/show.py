@@ -41,6 +41,11 @@ def _leaves(config: Config) -> Iterator[tuple[str, object]]:
         yield from ((f"{rule.name}.when.{key}", value) for key, value in compared if value is not None)
         yield f"{rule.name}.to", list(rule.to)
     yield "server.requests_per_minute", config.requests_per_minute
+    if config.oidc:
+        oidc = config.oidc._asdict()
+        roles = {"claim": oidc.pop("claim"), "map": oidc.pop("roles")}
+        yield from ((f"server.oidc.{key}", _plain(each)) for key, each in oidc.items())
+        yield from ((f"server.oidc.roles.{key}", _plain(each)) for key, each in roles.items())
     for name, hook in config.webhooks.items():
         yield from _fields(f"webhooks.{name}", hook, WEBHOOK)
     for name, source in config.sources.items():

@@ -109,9 +109,13 @@ def parts(
     return Services(store, config.categories, classifier, map_, config.per_day, hysteresis, batcher, check, kept)
 
 
-def remote(config: Config, key: str, *, insecure: bool) -> "RemoteTriage":
-    """Return the use cases on the configured remote instance; nothing is sent yet."""
+def remote(config: Config, key: str, *, token_command: str = "", insecure: bool) -> "RemoteTriage":
+    """Return the use cases on the configured remote instance; nothing is sent yet.
+
+    Without a key, `token_command` is run for a token.
+    """
     from triage_cli.client import RemoteTriage
     from triage_cli.client.http import checked
 
-    return RemoteTriage(checked(config.remote or "", key, insecure=insecure), Network(config.offline))
+    address = checked(config.remote or "", key, token_command=token_command, insecure=insecure)
+    return RemoteTriage(address, Network(config.offline))

@@ -1,0 +1,249 @@
+"""Tokens of an identity provider beside our own keys: who comes in as whom, what is refused, and why."""
+
+import base64
+import json
+import shlex
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from tests.support.api_server import Running, serving
+from tests.support.identity_provider import IdentityProvider, identity_provider
+from triage_cli.api import oidc
+from triage_cli.client import RemoteTriage
+from triage_cli.client.http import checked
+from triage_cli.domain.errors import RefusedError, TriageError, UsageError
+from triage_cli.runtime.network import Network
+
+CONFIG = """server:
+  oidc:
+    issuer: {url}
+    audience: triage
+    roles: {{claim: realm_access.roles, map: {{boss: admin, support: agent, looker: reader}}}}
+"""
+
+
+@pytest.fixture
+def provider() -> Iterator[IdentityProvider]:
+    with identity_provider() as running:
+        yield running
+
+
+@pytest.fixture
+def server(tmp_path: Path, provider: IdentityProvider) -> Iterator[Running]:
+    with serving(tmp_path, config=CONFIG.format(url=provider.url)) as running:
+        yield running
+
+
+def ask(server: Running, token: str, method: str = "GET", path: str = "/stats", **options: Any) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.request(method, server.url + path, headers=headers, trust_env=False, **options)
+
+
+def roles(*names: str) -> dict[str, Any]:
+    return {"realm_access": {"roles": list(names)}}
+
+
+def unsigned(provider: IdentityProvider, **head: Any) -> str:
+    """Return a token without a signature."""
+    claims = jwt.decode(provider.token(), options={"verify_signature": False})
+    parts = [{"alg": "none", "kid": "first", **head}, claims]
+    return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts) + "."
+
+
+def forged(provider: IdentityProvider) -> str:
+    """Return a token that is signed with another key under the name of theirs."""
+    claims = jwt.decode(provider.token(), options={"verify_signature": False})
+    other = rsa.generate_private_key(65_537, 2048)
+    return jwt.encode(claims, other, algorithm="RS256", headers={"kid": "first"})
+
+
+def with_public_key_as_secret(provider: IdentityProvider) -> str:
+    """Return a token with an HMAC whose secret is the provider's public key."""
+    parts = unsigned(provider, alg="HS256").rsplit(".", 1)[0]
+    algorithm = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
+    signature = algorithm.sign(parts.encode(), provider.public_pem())
+    return f"{parts}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+
+def test_a_token_gives_its_role_and_its_name_to_the_log(server: Running, provider: IdentityProvider) -> None:
+    made = ask(server, provider.token(), "POST", "/tickets", json={"subject": "Refund?"})
+    assert made.status_code == 201
+    assert ask(server, provider.token(**roles("looker")), "POST", "/tickets", json={}).status_code == 403
+    assert ask(server, provider.token(**roles("looker")), path="/tickets").status_code == 200
+    assert ask(server, provider.token(**roles("looker", "boss")), path="/keys").status_code == 200
+    (event,) = ask(server, provider.token(), path="/logs", params={"action": "created"}).json()
+    assert event["actor"] == "oidc:ada"
+    key = httpx.get(f"{server.url}/stats", headers={"X-API-Key": provider.token()}, trust_env=False)
+    assert key.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        ({"exp": time.time() - 3600}, "expired"),
+        ({"aud": "another"}, "another audience"),
+        ({"aud": None}, "lacks a claim"),
+        ({"iss": "https://elsewhere.example"}, "another issuer"),
+        ({"nbf": time.time() + 3600}, "not valid yet"),
+        ({"exp": None}, "lacks a claim"),
+        ({"sub": None}, "lacks a claim"),
+        ({"head": {"kid": "nobody"}}, "unknown key"),
+        ({"head": {"jku": "https://elsewhere.example/keys"}}, "not signed as it must be"),
+        ({"head": {"crit": ["exp"]}}, "cannot be read"),
+    ],
+)
+def test_a_token_that_proves_nothing_is_refused(
+    server: Running, provider: IdentityProvider, claims: dict[str, Any], reason: str
+) -> None:
+    answer = ask(server, provider.token(**claims))
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+    assert reason in answer.json()["detail"]
+    assert answer.headers["www-authenticate"]
+
+
+@pytest.mark.parametrize("make", [forged, unsigned, with_public_key_as_secret])
+def test_a_token_that_the_provider_did_not_sign_is_refused(
+    server: Running, provider: IdentityProvider, make: Any
+) -> None:
+    assert ask(server, provider.token()).status_code == 200
+    assert ask(server, make(provider)).status_code == 401
+
+
+@pytest.mark.parametrize("token", ["a.b.c", "..", "e30.e30.e30", "a." * 20_000, "é.b.c".encode().decode("latin-1")])
+def test_what_is_no_token_is_refused(server: Running, token: str) -> None:
+    headers = {b"authorization": b"Bearer " + token.encode("latin-1")}
+    assert httpx.get(f"{server.url}/stats", headers=headers, trust_env=False).status_code in (401, 431)
+
+
+def test_a_token_without_a_role_is_told_so(server: Running, provider: IdentityProvider) -> None:
+    for claims in (roles("other"), roles(), {"realm_access": None}, {"realm_access": {"roles": 7}}):
+        answer = ask(server, provider.token(**claims))
+        assert (answer.status_code, answer.json()["code"]) == (403, "refused"), claims
+
+
+def test_an_actors_name_is_printable_and_short(server: Running, provider: IdentityProvider) -> None:
+    ask(server, provider.token(preferred_username="a\x1b[2J\n" + "x" * 500), "POST", "/tickets", json={"subject": "A"})
+    (event,) = ask(server, provider.token(), path="/logs", params={"action": "created"}).json()
+    assert event["actor"].isprintable()
+    assert len(event["actor"]) <= 90
+
+
+def test_keys_are_kept_and_those_of_a_rotation_are_found(
+    server: Running, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [ask(server, provider.token()).status_code for _ in range(3)] == [200] * 3
+    assert len(provider.asked) == 2
+    provider.keys["second"] = ec.generate_private_key(ec.SECP256R1())
+    assert ask(server, provider.token("second")).status_code == 401, "asked for less than a minute ago"
+    assert len(provider.asked) == 2
+    monkeypatch.setattr(oidc, "UNKNOWN", 0.0)
+    assert ask(server, provider.token("second")).status_code == 200
+    del provider.keys["first"]
+    monkeypatch.setattr(oidc, "KEPT", 0.0)
+    provider.keys["third"] = rsa.generate_private_key(65_537, 2048)
+    assert ask(server, provider.token("third")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("/keys", (500, b"")),
+        ("/keys", (302, b"")),
+        ("/keys", (200, b"no json")),
+        ("/keys", (200, b"[" * 100_000)),
+        ("/keys", (200, b" " * (1 << 19))),
+        ("/.well-known/openid-configuration", (404, b"")),
+        (
+            "/.well-known/openid-configuration",
+            (200, b'{"issuer": "https://elsewhere.example", "jwks_uri": "https://x"}'),
+        ),
+        ("/.well-known/openid-configuration", (200, b"[]")),
+    ],
+)
+def test_while_keys_cannot_be_had_tokens_wait_and_our_own_keys_go_on(
+    server: Running, provider: IdentityProvider, path: str, answer: tuple[int, bytes]
+) -> None:
+    provider.answers[path] = answer
+    for _ in range(2):
+        refused = ask(server, provider.token())
+        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+    assert len(provider.asked) <= 2, "the second one did not ask again"
+    with server.client("reader") as client:
+        assert client.get("/stats").status_code == 200
+
+
+def test_keys_at_an_address_that_could_be_changed_on_the_way_are_not_taken(
+    server: Running, provider: IdentityProvider
+) -> None:
+    described = {"issuer": provider.url, "jwks_uri": "http://login.example.com/keys"}
+    provider.answers["/.well-known/openid-configuration"] = (200, json.dumps(described).encode())
+    assert ask(server, provider.token()).status_code == 503
+
+
+def test_a_provider_that_does_not_answer_holds_up_nobody_else(
+    server: Running, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oidc, "TIMEOUT", 0.5)
+    answers: list[int] = []
+    with provider.lock:  # the provider waits for it too
+        asking = threading.Thread(target=lambda: answers.append(ask(server, provider.token()).status_code))
+        asking.start()
+        with server.client("reader", timeout=30) as client:
+            assert client.get("/stats").status_code == 200
+        asking.join(60)
+    assert answers == [503]
+
+
+def test_a_remote_gets_its_tokens_by_a_command_anew_when_one_has_expired(
+    server: Running, provider: IdentityProvider, tmp_path: Path
+) -> None:
+    """The command is run at the start, and once more for each token that is no longer taken."""
+    runs, token = tmp_path / "runs", tmp_path / "token"
+    token.write_text(provider.token(exp=time.time() - 3600) + "\n")
+    fresh = tmp_path / "fresh"
+    fresh.write_text(provider.token())
+    script = f"echo >> {runs}; cat {token}; mv {fresh} {token} 2> /dev/null || true"
+    address = checked(server.url, "", token_command=f"sh -c {shlex.quote(script)}", insecure=False)
+    with closing(RemoteTriage(address, Network(offline=False))) as triage:
+        assert triage.stats().tickets == 0
+        assert triage.stats().tickets == 0
+    assert runs.read_text() == "\n\n"
+
+
+def test_a_token_that_is_never_taken_is_asked_for_once_more_and_then_told(
+    server: Running, provider: IdentityProvider, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    script = f"echo >> {runs}; echo {provider.token(aud='another')}"
+    address = checked(server.url, "", token_command=f"sh -c {shlex.quote(script)}", insecure=False)
+    with (
+        closing(RemoteTriage(address, Network(offline=False))) as triage,
+        pytest.raises(RefusedError, match="audience"),
+    ):
+        triage.stats()
+    assert runs.read_text() == "\n\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "message"),
+    [
+        ("false", RefusedError, "ended with 1"),
+        ("true", RefusedError, "no token"),
+        ("echo two words", RefusedError, "no token"),
+        ("no-such-program-here", UsageError, "cannot be run"),
+        ("'", UsageError, "cannot be run"),
+        (" ", UsageError, "cannot be run"),
+    ],
+)
+def test_a_command_that_gives_no_token_is_told(command: str, kind: type[TriageError], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        checked("https://triage.example", "", token_command=command, insecure=False)

@@ -1,0 +1,29 @@
+"""A token for a server from a program of the user's, as it is needed: tokens of an identity provider last minutes."""
+
+import shlex
+import subprocess
+
+from triage_cli.domain.errors import RefusedError, UsageError
+
+VARIABLE = "TRIAGE_TOKEN_COMMAND"
+SECONDS = 60.0
+
+
+def token(command: str) -> str:
+    """Run the command, without a shell, and return the token that it prints.
+
+    Raises `UsageError` if it cannot be run, and `RefusedError` if it gives no token. What it prints is not repeated.
+    """
+    try:
+        words = shlex.split(command)
+        done = subprocess.run(  # noqa: S603 - the user's own command
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False, timeout=SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RefusedError(f"{VARIABLE} gave no token within {SECONDS:g} s", hint="run it by itself") from error
+    except (OSError, ValueError, IndexError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no command line"
+        raise UsageError(f"{VARIABLE} cannot be run: {why}", hint="give a program and its arguments") from error
+    if done.returncode:
+        raise RefusedError(f"{VARIABLE} ended with {done.returncode}", hint="run it by itself, and log in if it asks")
+    return done.stdout.decode("utf-8", "replace").strip()

@@ -1,0 +1,53 @@
+"""The identity provider in config.yaml, under `server.oidc`: whose tokens are taken, and which role they give."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from triage_cli.config.json_schema import accepts, record_schema, schema_of
+from triage_cli.config.models import OidcSpec
+from triage_cli.config.validators import Field, one_of, record, several, text, url
+from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
+from triage_cli.domain.api_access import ROLES
+from triage_cli.runtime.network import is_loopback
+
+ROLE = one_of(*ROLES)
+
+
+@accepts(lambda: schema_of(url))
+def issuer(place: ConfigNode) -> str:
+    """Accept the address of an identity provider, as its tokens have it."""
+    value = url(place)
+    parts = urlsplit(value)
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        raise ConfigValueError("must be https://: whoever is in between could sign tokens")
+    return value
+
+
+@accepts(lambda: {"type": "object", "additionalProperties": schema_of(ROLE)})
+def _map(place: ConfigNode) -> dict[str, str]:
+    return {theirs: ours for theirs, inner in place.entries().items() if (ours := inner.read(ROLE))}
+
+
+@accepts(lambda: record_schema(ROLES_TABLE))
+def _roles(place: ConfigNode) -> dict[str, Any]:
+    return record(place, ROLES_TABLE, "server.oidc.roles")
+
+
+@accepts(lambda: record_schema(OIDC))
+def read_oidc(place: ConfigNode) -> OidcSpec | None:
+    """Return the identity provider; None if a key is missing, which was noted."""
+    values = record(place, OIDC, "server.oidc")
+    roles = values.pop("roles", {})
+    if not {"issuer", "audience"} <= values.keys() or not {"claim", "map"} <= roles.keys():
+        return None
+    return OidcSpec(**values, claim=roles["claim"], roles=roles["map"])
+
+
+ROLES_TABLE: Mapping[str, Field] = {"claim": Field(text, needed=True), "map": Field(_map, needed=True)}
+OIDC: Mapping[str, Field] = {
+    "issuer": Field(issuer, needed=True),
+    "audience": Field(several(text, least=1), needed=True),
+    "roles": Field(_roles, needed=True),
+    "name": Field(several(text, least=1)),
+}
