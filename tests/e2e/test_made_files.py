@@ -36,6 +36,8 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "route": [("--dry-run", ""), ("--no-wait", "")],
     "reclassify": [("--apply", "")],
     "plan": [("pull.yaml", ""), ("pull.yaml --ask --max-cost 1", "")],
+    "spikes": [("--window 6d", "")],
+    "drift": [("", "")],
     "verdict": [("- ", "ticket_id,category\nA-1,Billing\n"), ("A-2 Technical", "")],
     "review": [("", "")],
     "learn": [("tickets.csv --label team", ""), ("--rollback", "")],

@@ -56,6 +56,8 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     ],
     "reclassify": [("reclassify --classifier other", ""), ("reclassify 2 --force --apply --classifier gpt", "")],
     "plan": [("plan plan.yaml", ""), ("plan plan.yaml --ask --max-cost 1", "")],
+    "spikes": [("spikes", "")],
+    "drift": [("drift", "")],
     "verdict": [("verdict 3 Billing", ""), ("verdict -", "id,category\n2,General\n")],
     "review": [("review", "")],
     "runs": [("runs", "")],

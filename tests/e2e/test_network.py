@@ -187,6 +187,8 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "reclassify": ("reclassify", "reclassify --classifier both", "reclassify --batch",
                    "reclassify --classifier local --apply --reroute --max-flips 100%"),
     "plan": ("plan config.yaml", "plan config.yaml --ask --max-cost 1"),
+    "spikes": ("spikes",),
+    "drift": ("drift --check",),
     "verdict": ("verdict T-1 Billing", "verdict -"),
     "review": ("review",),
     "runs": ("runs", "runs last"),

@@ -27,6 +27,8 @@ MODULES = {
     "run": "run",
     "reclassify": "reclassify",
     "plan": "plan",
+    "spikes": "spikes",
+    "drift": "drift",
     "verdict": "verdict",
     "review": "review",
     "runs": "runs",

@@ -37,6 +37,8 @@ HEADINGS = {
         "learn": "Fit the embedded classifier to verdicts and labelled files",
         "eval": "Measure classifiers on labelled tickets",
         "suspects": "Find labels that are likely wrong",
+        "drift": "See whether decisions changed against the time before",
+        "spikes": "See what many customers suddenly write about",
     },
     "Around it": {
         "config": "Make, show and check the configuration",

@@ -91,6 +91,7 @@ def load_config(
         frozenset(book.variables | set(KEY_VARIABLES.values())),
         sections.values.get("sources", {}),
         sections.values.get("server", {}).get("oidc"),
+        sections.values.get("spikes"),
     )
 
 

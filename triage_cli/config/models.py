@@ -253,6 +253,7 @@ class Config(NamedTuple):
     secret_variables: frozenset[str] = frozenset(KEY_VARIABLES.values())
     sources: Mapping[str, SourceSpec] = {}
     oidc: OidcSpec | None = None
+    spikes_to: str | None = None  # the destination of spikes
 
     def routing_hash(self) -> str:
         """Name routes and destinations in 16 characters, so that a decision can say by which map it was made."""

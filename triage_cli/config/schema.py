@@ -74,6 +74,10 @@ def read(root: ConfigNode) -> Sections:
     routes = None
     if "routes" in values:
         routes = values["routes"].read(lambda place: Routes(categories, destinations).read(place), ())
+    to = values.get("spikes")
+    if to is not None and to not in destinations:
+        place = spoken.entries()["spikes"].entries()["to"]
+        place.wrong(f'no destination "{to}"{suggestion(to, destinations)}')
     return Sections(values, categories, classifiers, _default(spoken, values, classifiers), destinations, routes)
 
 
@@ -183,6 +187,12 @@ def _budget(place: ConfigNode) -> float | None:
     return per_day
 
 
+@accepts(lambda: record_schema(SPIKES))
+def _spikes(place: ConfigNode) -> str | None:
+    to: str | None = record(place, SPIKES, "spikes").get("to")
+    return to
+
+
 @accepts(lambda: record_schema(PRICE))
 def _price(place: ConfigNode) -> Price:
     return Price(**record(place, PRICE, place.path))
@@ -226,6 +236,7 @@ CLASSIFIER: Mapping[str, Field] = {
     "hysteresis": Field(SHARE),
 }
 SERVER: Mapping[str, Field] = {"requests_per_minute": Field(optional(COUNT)), "oidc": Field(read_oidc)}
+SPIKES: Mapping[str, Field] = {"to": Field(text, needed=True)}
 BUDGET: Mapping[str, Field] = {"per_day": Field(optional(MONEY))}
 TOP: Mapping[str, Field] = {
     "database": Field(database),
@@ -238,6 +249,7 @@ TOP: Mapping[str, Field] = {
     "server": Field(_server),
     "webhooks": Field(read_webhooks),
     "sources": Field(read_sources),
+    "spikes": Field(_spikes),
     "remote": Field(url),
     "offline": Field(truth),
 }

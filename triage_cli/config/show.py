@@ -52,6 +52,8 @@ def _leaves(config: Config) -> Iterator[tuple[str, object]]:
         yield from (
             (f"sources.{name}.{key}", _plain(each)) for key, each in source._asdict().items() if each and key != "name"
         )
+    if config.spikes_to is not None:
+        yield "spikes.to", config.spikes_to
     yield "remote", config.remote
     yield "offline", config.offline
 

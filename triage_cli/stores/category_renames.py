@@ -20,6 +20,7 @@ RENAME_IN_TABLES = (
     "update trials set category = :new where category = :old",
     "update graded_answers set category = :new where category = :old",
     "update graded_answers set label = :new where label = :old",
+    "update spikes set category = :new where category = :old",
     # The bound is found again when it is needed: the heir may have one.
     "delete from error_bounds where category = :old",
 )

@@ -13,6 +13,7 @@ from triage_cli.domain.audit_chain import GENESIS
 from triage_cli.domain.errors import CheckError, ConfigError, UsageError
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection
+from triage_cli.ports.inflow import Inflow
 from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import ApiAccessStore, Store
 from triage_cli.runtime.installation import with_extra
@@ -166,6 +167,13 @@ def open_gate(store: Store) -> ApiAccessStore:
     from triage_cli.stores.api_access import StoreGate
 
     return StoreGate(_tables(store).database)
+
+
+def open_inflow(store: Store) -> Inflow:
+    """Return the tickets by when they were written, and the spikes that were sent."""
+    from triage_cli.stores.inflow import SqlInflow
+
+    return SqlInflow(_tables(store))
 
 
 def open_shelf(store: Store) -> ModelRegistry:

@@ -79,6 +79,12 @@ STEPS: dict[int, tuple[str, ...]] = {
             key_id text collate "C" primary key, name text collate "C" not null, hash bytea not null,
             expires_at text collate "C" not null)""",
     ),
+    8: (
+        """create table spikes (
+            spike_id text collate "C" primary key, kind text collate "C" not null, category text collate "C",
+            members text collate "C" not null, first_at text collate "C" not null, last_at text collate "C" not null,
+            destination text collate "C" not null, delivered_at text collate "C")""",
+    ),
 }
 
 

@@ -202,6 +202,13 @@ create table error_bounds (
     missing bigint not null, at text collate "C" not null, primary key (classifier, category, max_error)
 );
 
+-- Spikes that were sent, so that each is sent once while it goes on; members are ids of tickets, as a JSON list.
+create table spikes (
+    spike_id text collate "C" primary key, kind text collate "C" not null, category text collate "C",
+    members text collate "C" not null, first_at text collate "C" not null, last_at text collate "C" not null,
+    destination text collate "C" not null, delivered_at text collate "C"
+);
+
 -- Keys of the API, and what keeps its callers within bounds.
 create table api_keys (
     key_id text collate "C" primary key, name text collate "C" not null unique, hash bytea not null,

@@ -74,6 +74,12 @@ SEVENTH: tuple[str, ...] = (
         key_id text primary key, name text not null, hash blob not null, expires_at text not null)""",
 )
 
+EIGHTH: tuple[str, ...] = (
+    """create table spikes (
+        spike_id text primary key, kind text not null, category text, members text not null, first_at text not null,
+        last_at text not null, destination text not null, delivered_at text)""",
+)
+
 
 @migrations()
 def second(db: Database) -> None:
@@ -113,6 +119,13 @@ def sixth(db: Database) -> None:
 def seventh(db: Database) -> None:
     """Keep when API keys expire, and those that were rotated away while they are still taken."""
     for statement in SEVENTH:
+        db.execute(statement)
+
+
+@migrations()
+def eighth(db: Database) -> None:
+    """Remember the spikes that were sent."""
+    for statement in EIGHTH:
         db.execute(statement)
 
 

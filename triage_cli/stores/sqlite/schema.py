@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 SET = "triage"  # of migrations
-NAMES = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh")  # of the migrations, in their order
+# Of the migrations, in their order.
+NAMES = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 # The table in which sqlite-utils records migrations.
 BOOKKEEPING = (
     """create table "_sqlite_migrations" (

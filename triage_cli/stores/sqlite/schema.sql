@@ -163,6 +163,12 @@ create table error_bounds (
     missing integer not null, at text not null, primary key (classifier, category, max_error)
 );
 
+-- Spikes that were sent, so that each is sent once while it goes on; members are ids of tickets, as a JSON list.
+create table spikes (
+    spike_id text primary key, kind text not null, category text, members text not null, first_at text not null,
+    last_at text not null, destination text not null, delivered_at text
+);
+
 -- Keys of the API, and what keeps its callers within bounds.
 create table api_keys (
     key_id text primary key, name text not null unique, hash blob not null, role text not null,

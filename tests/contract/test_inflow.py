@@ -1,0 +1,89 @@
+"""The inflow on both stores: periods by when tickets were written, spikes that are sent once, counts of drift."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.support.fake_destination import FakeDestination
+from tests.support.world import FakeClassifier, World
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.errors import DeliveryError, UnavailableError
+from triage_cli.domain.ids import timestamp
+from triage_cli.domain.insight.drift import Count
+from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft
+from triage_cli.service.insight.spikes import look, send
+from triage_cli.stores.inflow import SqlInflow
+
+UNTIL = datetime(2026, 3, 2, 12, tzinfo=UTC)
+HOUR, WEEK = timedelta(hours=1), timedelta(weeks=1)
+
+
+def draft(n: int, at: datetime, text: str, customer: str | None = None) -> TicketDraft:
+    return TicketDraft(n, n + 2, text, external_id=f"X-{n}", customer_id=customer or f"c{n}", created_at=timestamp(at))
+
+
+def stored(world: World, spike: int = 12) -> SqlInflow:
+    """Store five weeks of unlike tickets, and like ones in the last two hours."""
+    at = [UNTIL - HOUR - week * WEEK + n * timedelta(minutes=1) for week in range(5) for n in range(20)]
+    drafts = [draft(n, moment, f"about {'x' * (n % 20 + 3)}") for n, moment in enumerate(at)]
+    drafts += [
+        draft(1000 + n, UNTIL - timedelta(minutes=30 - n), "The login page shows gateway timeout") for n in range(spike)
+    ]
+    list(world.triage().create(drafts))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    return SqlInflow(world.store)
+
+
+def test_tickets_of_a_period_by_when_they_were_written(world: World) -> None:
+    inflow = stored(world, spike=0)
+    list(world.triage().create([TicketDraft(0, 2, "without a time", external_id="now")]))
+    found = inflow.written(timestamp(UNTIL - 2 * HOUR), timestamp(UNTIL))
+    assert [ticket.customer for ticket in found] == [f"c{n}" for n in range(20)]
+    assert {ticket.category for ticket in found} == {"Billing"}
+    assert inflow.written(timestamp(UNTIL), timestamp(UNTIL + HOUR)) == []
+    (late,) = inflow.written(timestamp(UNTIL + HOUR), "2999")
+    assert (late.customer, late.text) == (late.ticket_id, "without a time")
+
+
+def test_a_spike_is_sent_once_while_it_goes_on(world: World) -> None:
+    inflow, pager = stored(world), FakeDestination("pager")
+    (spike,) = look(inflow, UNTIL, 2 * HOUR, 4 * WEEK)
+    assert (spike.kind, spike.customers) == ("group", 12)
+    assert send(inflow, [spike], pager, "2h", "tester") == 1
+    assert send(inflow, [spike], pager, "2h", "tester") == 0
+    (later,) = look(inflow, UNTIL + timedelta(minutes=5), 2 * HOUR, 4 * WEEK)
+    list(world.triage().create([draft(2000, UNTIL, "The login page shows gateway timeout")]))
+    (grown,) = look(inflow, UNTIL + timedelta(minutes=5), 2 * HOUR, 4 * WEEK)
+    assert (later.spike_id, grown.spike_id, grown.customers) == (spike.spike_id, spike.spike_id, 13)
+    assert send(inflow, [grown], pager, "2h", "tester") == 0
+    assert pager.got == [spike.spike_id]
+
+
+def test_a_spike_that_was_refused_is_sent_again_under_its_id(world: World) -> None:
+    inflow, answers = stored(world), [DeliveryError("busy"), None]
+    pager = FakeDestination("pager", lambda _: answers.pop(0))
+    (spike,) = look(inflow, UNTIL, 2 * HOUR, 4 * WEEK)
+    with pytest.raises(UnavailableError, match="pager did not take a spike: busy"):
+        send(inflow, [spike], pager, "2h", "tester")
+    assert send(inflow, [spike], pager, "2h", "tester") == 1
+    assert pager.got == [spike.spike_id] * 2
+
+
+def test_counts_of_a_period(world: World) -> None:
+    world.classifier = FakeClassifier(
+        lambda t: ("Billing" if "about" in t.text else "Technical", 0.9 if "x" in t.text else 0.3)
+    )
+    inflow = stored(world, spike=4)
+    given = [
+        VerdictDraft(0, "X-0", "Billing"),
+        VerdictDraft(1, "X-1", "General"),
+        VerdictDraft(2, "X-1000", "Technical"),
+    ]
+    list(world.triage().give_verdicts(given))
+    counts = inflow.counts(timestamp(UNTIL - 2 * HOUR), timestamp(UNTIL))
+    assert counts.labels == {"Billing": 19, "General": 1, "Technical": 4}
+    assert counts.sure == Count(21, 18)
+    assert counts.verdicts == {"fake": Count(3, 2)}
+    assert counts.second_opinions == {}
+    before = inflow.counts(timestamp(UNTIL - WEEK - 2 * HOUR), timestamp(UNTIL - WEEK))
+    assert (before.labels, before.sure, before.verdicts) == ({"Billing": 20}, Count(20, 20), {})

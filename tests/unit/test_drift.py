@@ -1,0 +1,64 @@
+"""Drift: exact tests against scipy, and the correction for many comparisons."""
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import fisher_exact, hypergeom
+
+from triage_cli.domain.insight.drift import Count, PeriodCounts, compare, fisher
+
+quick = settings(max_examples=200, deadline=None, derandomize=True)
+counts = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+@quick
+@given(counts, counts)
+def test_the_p_value_is_twice_the_smaller_tail(one: tuple[int, int], other: tuple[int, int]) -> None:
+    (held, n), (other_held, other_n) = one, other
+    tails = (
+        hypergeom.cdf(held, n + other_n, held + other_held, n),
+        hypergeom.sf(held - 1, n + other_n, held + other_held, n),
+    )
+    assert fisher(held, n, other_held, other_n) == pytest.approx(min(1.0, 2 * min(tails)), rel=1e-4, abs=1e-9)
+
+
+def test_a_clear_difference_is_clear_to_scipy_too() -> None:
+    assert fisher(60, 100, 20, 100) < 1e-7
+    assert fisher_exact([[60, 40], [20, 80]])[1] < 1e-7
+    assert fisher(0, 0, 5, 10) == 1.0
+
+
+NOTHING = Count()
+
+
+def period(labels: dict[str, int], sure: Count = NOTHING, **agreement: Count) -> PeriodCounts:
+    return PeriodCounts(labels, sure, agreement, {})
+
+
+def test_what_moved_comes_first_and_only_what_moved_beyond_chance() -> None:
+    now = period({"Billing": 500, "Technical": 300, "General": 200}, Count(1000, 700), local=Count(50, 30))
+    before = period({"Billing": 500, "Technical": 310, "Sales": 190}, Count(1000, 900), local=Count(50, 33))
+    found = compare(now, before)
+    assert {(d.measure, d.name) for d in found if d.moved} == {("label", "General"), ("label", "Sales"), ("sure", "")}
+    assert [d.moved for d in found] == sorted((d.moved for d in found), reverse=True)
+    (sure,) = (d for d in found if d.measure == "sure")
+    assert (sure.share, sure.share_before, sure.n, sure.n_before) == (0.7, 0.9, 1000, 1000)
+
+
+def test_nothing_is_nothing() -> None:
+    (sure,) = compare(period({}), period({}))
+    assert (sure.n, sure.share, sure.p_value, sure.moved) == (0, None, 1.0, False)
+
+
+def test_weeks_that_are_alike_seldom_seem_to_differ() -> None:
+    random = Random(3)
+
+    def drawn() -> PeriodCounts:
+        names = random.choices("abcdefghij", range(1, 11), k=500)
+        return period(
+            {name: names.count(name) for name in set(names)}, Count(500, sum(random.random() < 0.8 for _ in names))
+        )
+
+    assert sum(any(d.moved for d in compare(drawn(), drawn())) for _ in range(100)) <= 8

@@ -1,0 +1,71 @@
+"""Spikes: what counts as one, what does not, and under which name and id."""
+
+import pytest
+
+from benchmarks.spikes import NONE, PLANTED, Inflow, large, quiet
+from triage_cli.domain.insight.spikes import InflowTicket, SentSpike, find_spikes
+
+SEEDS = range(6)
+
+
+def ticket(n: int, category: str, customer: str, text: str) -> InflowTicket:
+    return InflowTicket(f"t{n:04}", f"2026-01-01T00:{n // 60:02}:{n % 60:02}Z", category, customer, text)
+
+
+def week(first: int, *, billing: int = 30, technical: int = 10) -> list[InflowTicket]:
+    """Return tickets of two hours, whose texts have no rare word in common."""
+    names = ["Billing"] * billing + ["Technical"] * technical
+    return [ticket(first + n, name, f"c{first + n}", f"word{'x' * n} other{'y' * n}") for n, name in enumerate(names)]
+
+
+BEFORE = [week(1000 * n) for n in range(1, 5)]
+
+
+@pytest.mark.parametrize("case", PLANTED[:2])
+def test_planted_spikes_are_found(case: object) -> None:
+    assert callable(case)
+    assert [len(case(Inflow(seed))) for seed in SEEDS].count(1) >= len(SEEDS) - 1
+
+
+def test_quiet_windows_seldom_raise_an_alarm() -> None:
+    alarms = [case.__name__ for case in NONE for seed in SEEDS if case(Inflow(seed))]
+    assert len(alarms) <= 1, alarms
+
+
+def test_a_group_is_named_by_its_words_and_has_examples_of_three_customers() -> None:
+    texts = [f"The login page shows gateway timeout {'z' * n}" for n in range(12)]
+    planted = [ticket(500 + n, "Technical", f"p{n // 2}", text) for n, text in enumerate(texts)]
+    (spike,) = find_spikes(week(0) + planted, BEFORE)
+    assert (spike.kind, spike.category, spike.tickets, spike.customers) == ("group", "Technical", 12, 6)
+    assert set(spike.name.split(", ")) <= {"login", "page", "shows", "gateway", "timeout", "the"}
+    assert [example.ticket_id for example in spike.examples] == ["t0500", "t0502", "t0504"]
+    assert spike.examples[0].text == texts[0].strip()
+    assert (spike.share_before, spike.since) == (0.0, planted[0].written_at)
+    assert spike.share == pytest.approx(6 / 46, abs=1e-4)
+
+
+def test_a_category_whose_share_is_far_larger_is_a_spike_though_its_texts_are_unlike() -> None:
+    (spike,) = find_spikes(week(0, technical=60), BEFORE)
+    assert (spike.kind, spike.category, spike.customers) == ("category", "Technical", 60)
+    assert spike.share_before == 0.25
+
+
+def test_more_of_everything_is_none() -> None:
+    assert find_spikes(week(0, billing=90, technical=30), BEFORE) == []
+
+
+def test_without_earlier_weeks_there_is_nothing_to_compare_with() -> None:
+    assert find_spikes(week(0, technical=60), []) == []
+    assert find_spikes([], BEFORE) == []
+    assert quiet(Inflow(0)) == []
+
+
+def test_a_spike_goes_on_while_it_shares_a_ticket() -> None:
+    (spike,) = large(Inflow(0))
+    sent = SentSpike("old", spike.kind, None, spike.members[-1:], "a", "b", "pager", None)
+    assert sent.goes_on_as(spike)
+    assert not sent._replace(members=("another",)).goes_on_as(spike)
+    assert not sent._replace(kind="category").goes_on_as(spike)
+    of_category = spike._replace(kind="category", category="A")
+    assert sent._replace(kind="category", category="A").goes_on_as(of_category)
+    assert not sent._replace(kind="category", category="B").goes_on_as(of_category)

@@ -1,0 +1,75 @@
+"""`triage spikes`: what many customers suddenly write about."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli import wiring
+from triage_cli.cli import messages, option_values
+from triage_cli.cli.context import CommandContext, command
+from triage_cli.cli.output import Columns, Output, Printer
+from triage_cli.domain.errors import UsageError
+from triage_cli.domain.exit_codes import ExitCode
+from triage_cli.domain.insight.spikes import Spike
+from triage_cli.service.insight import spikes as looking
+
+KEYS = tuple(field for field in Spike._fields if field != "members")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("spikes")(spikes)
+
+
+@command
+def spikes(
+    session: CommandContext,
+    window: Annotated[str, typer.Option(metavar="DURATION", help="The latest tickets that are looked at.")] = "2h",
+    baseline: Annotated[str, typer.Option(metavar="DURATION", help="The weeks they are compared with.")] = "28d",
+    check: Annotated[bool, typer.Option("--check", help="Exit code 8 where there is a spike.")] = False,
+    output: Output = None,
+    columns: Columns = None,
+) -> int:
+    """Find categories and groups of like tickets that suddenly far more customers write about than in earlier weeks.
+
+    With `spikes: {to: DESTINATION}` in the configuration, each spike is sent there once.
+
+    \b
+    triage spikes
+    triage spikes --window 6h -o json
+    triage spikes --check -q
+    """
+    printer = Printer(output, columns)
+    printer.check_columns(KEYS)
+    latest, earlier = (timedelta(seconds=option_values.seconds(each)) for each in (window, baseline))
+    if not timedelta() < latest <= looking.WEEK:
+        raise UsageError(f"--window {window} is not between a second and a week", hint="write 2h")
+    if earlier < looking.WEEK:
+        raise UsageError(f"--baseline {baseline} is shorter than a week", hint="write 28d")
+    session.look()
+    inflow = wiring.open_inflow(session.store)
+    found = looking.look(inflow, datetime.now(UTC), latest, earlier)
+    printer.many(found, _record, KEYS, _table, "spike_id", rows=len(found) or None)
+    session.say(f"{messages.plural(len(found), 'spikes')} in the last {window}")
+    to = session.config.spikes_to
+    if to is not None and found and session.has_database:
+        if to in wiring.cut_off(session.config):
+            session.say(f"note: {to} needs the network, which is off; what was found is sent by the next triage spikes")
+        else:
+            destination = wiring.open_destination(session.config, to, guarded=False)
+            sent = looking.send(inflow, found, destination, window, session.signature[0])
+            session.say(f"{messages.plural(sent, 'spikes')} sent to {to}" if sent else "")
+    return ExitCode.CHECK_FAILED if check and found else ExitCode.OK
+
+
+def _record(spike: Spike) -> dict[str, Any]:
+    examples = [example._asdict() for example in spike.examples]
+    return {key: value for key, value in spike._asdict().items() if key in KEYS} | {"examples": examples}
+
+
+def _table(records: Sequence[Any]) -> object:
+    from triage_cli.cli import insight_tables
+
+    return insight_tables.spikes(records)

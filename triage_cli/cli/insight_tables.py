@@ -1,0 +1,42 @@
+"""Spikes and drift on a terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from triage_cli.cli.table_layout import AutoWidthTable
+from triage_cli.cli.tables import text
+
+Record = Mapping[str, Any]
+
+
+def spikes(records: Sequence[Record]) -> RenderableType:
+    """Return spikes, each with its examples."""
+    parts: list[RenderableType] = []
+    for record in records:
+        head = f"{record['tickets']:,} tickets of {record['customers']:,} customers since {record['since']}"
+        share = f"{record['share']:.1%} of the customers, {record['share_before']:.1%} in the same hours before"
+        of = f"{record['kind']} {record['category'] or ''}".strip()
+        parts += [text(f"{record['name']} ({of})", "bold red"), text(f"  {head}; {share}")]
+        parts += [text(f"  {e['ticket_id'][-8:]}  {e['text']}", "dim") for e in record["examples"]]
+    return Group(*parts)
+
+
+def drift(records: Sequence[Record]) -> RenderableType:
+    """Return the compared shares, those that moved first."""
+    columns = ("what", "name", "before", "now", "of", "p", "")
+    table = AutoWidthTable(columns, spare=("of", "p"))
+    for record in records:
+        style = "bold yellow" if record["moved"] else ""
+        table.add_row(
+            text(record["measure"]), text(record["name"], style),
+            _share(record["share_before"]), _share(record["share"]), text(f"{record['n_before']:,} / {record['n']:,}"),
+            text(f"{record['p_value']:.2g}"), text("moved" if record["moved"] else "", style),
+        )  # fmt: skip
+    return table
+
+
+def _share(share: float | None) -> Text:
+    return text("" if share is None else f"{share:.1%}")

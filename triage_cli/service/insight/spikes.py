@@ -1,0 +1,83 @@
+"""Looks for spikes in the latest inflow, and sends each of them once."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from triage_cli.domain.audit import Event
+from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
+from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.ids import now, timestamp
+from triage_cli.domain.insight.spikes import SentSpike, Spike, find_spikes
+from triage_cli.domain.tickets import URGENCY, Ticket
+from triage_cli.ports.adapters import Destination
+from triage_cli.ports.inflow import Inflow
+
+WEEK = timedelta(weeks=1)
+
+
+def look(inflow: Inflow, until: datetime, window: timedelta, baseline: timedelta) -> list[Spike]:
+    """Return the spikes of the window that ends at `until`, against the same hours of the weeks of the baseline.
+
+    A spike that goes on keeps the id under which it was sent.
+    """
+    periods = [
+        inflow.written(timestamp(end - window), timestamp(end))
+        for end in (until - week * WEEK for week in range(baseline // WEEK + 1))
+    ]
+    known = inflow.sent_spikes(timestamp(until - window))
+    return [_continued(spike, known) for spike in find_spikes(periods[0], periods[1:])]
+
+
+def _continued(spike: Spike, known: Sequence[SentSpike]) -> Spike:
+    before = next((sent for sent in known if sent.goes_on_as(spike)), None)
+    return spike if before is None else spike._replace(spike_id=before.spike_id, since=before.first_at)
+
+
+def send(inflow: Inflow, spikes: Sequence[Spike], destination: Destination, window: str, actor: str) -> int:
+    """Send the spikes that were not sent yet, and remember all; return how many were accepted.
+
+    Raises `UnavailableError` if one was not; it is sent again the next time, under the same id.
+    """
+    delivered = {sent.spike_id: sent.delivered_at for sent in inflow.sent_spikes("")}
+    at, failure, accepted = now(), "", set()
+    for spike in spikes:
+        if delivered.get(spike.spike_id):
+            continue
+        for outcomes in destination.deliver([[_delivery(spike, destination.name, window, at)]]):
+            for outcome in outcomes:
+                if outcome.error is not None:
+                    failure = outcome.error.message
+                else:
+                    accepted.add(spike.spike_id)
+    remembered = [
+        SentSpike(
+            spike.spike_id, spike.kind, spike.category, spike.members, spike.since, at, destination.name,
+            delivered.get(spike.spike_id) or (at if spike.spike_id in accepted else None),
+        )
+        for spike in spikes
+    ]  # fmt: skip
+    data = {"destination": destination.name, "spikes": sorted(accepted)}
+    inflow.keep_spikes(remembered, Event("spikes", None, None, actor, at, data) if accepted else None)
+    if failure:
+        hint = "the next triage spikes sends it again, under the same id"
+        raise UnavailableError(f"{destination.name} did not take a spike: {failure}", hint=hint)
+    return len(accepted)
+
+
+def _delivery(spike: Spike, destination: str, window: str, at: str) -> OutgoingDelivery:
+    """Return a spike as the delivery of a ticket that is not stored."""
+    share = f"{spike.share:.1%} of the customers, {spike.share_before:.1%} in the same hours of earlier weeks"
+    lines = [
+        f"{spike.tickets:,} tickets of {spike.customers:,} customers within {window} ({share}).",
+        "",
+        *(f"- {example.text}" for example in spike.examples),
+    ]
+    ticket = Ticket(
+        spike.spike_id, "", "spikes", spike.spike_id, "", f"Spike: {spike.name} ({spike.customers:,} customers)",
+        "\n".join(lines), None, "high", URGENCY["high"], spike.since, at, status="routing", category=spike.category,
+    )  # fmt: skip
+    delivery = Delivery(
+        spike.spike_id, spike.spike_id, None, spike.category or "", destination, "spikes", "", None, "pending", 0, 0.0,
+        None, None, None, at,
+    )  # fmt: skip
+    return OutgoingDelivery(delivery, ticket)
