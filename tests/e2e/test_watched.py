@@ -79,7 +79,7 @@ JOBS = {
     "route": Job("route", "decided", "routing", formats=FORMATS),
     "reclassify": Job("reclassify --classifier other", "decided", "comparing", formats=FORMATS),
     "plan": Job("plan config.yaml", "decided"),
-    "spikes": Job("spikes", formats=("json", "csv", "jsonl")),
+    "spikes": Job("spikes", formats=("json", "csv")),
     "drift": Job("drift"),
     "verdict": Job("verdict -", stdin="verdicts.csv", formats=FORMATS),
     "list": Job("list"),
