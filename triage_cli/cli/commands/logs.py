@@ -25,6 +25,7 @@ ACTIONS = (
         "rolled_back",
         "calibrated",
         "bounded",
+        "spikes",
         "renamed",
         "forgotten",
         "restored",
