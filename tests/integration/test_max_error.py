@@ -5,12 +5,12 @@ import json
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.fake_destination import FakeDestination
-from tests.support.world import FakeClassifier, World
+from tests.support.world import FakeClassifier, World, a_budget
 from triage_cli.classifiers.bounded import Bounded
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.evaluation.error_bounds import NEVER
-from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft
+from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.stores.model_registry import SqlModelRegistry
 
 CONFIG = "classifiers: {local: {type: local, max_error: 5%}}\n"
@@ -109,6 +109,19 @@ def test_each_category_has_its_own_threshold(world: World) -> None:
     list(world.triage().classify(Selection(), ClassifyPlan()))
     found = {t.external_id: (t.category, t.suggestion) for t in world.store.find(Selection())}
     assert found == {"one": ("Billing", None), "two": (None, "Technical"), "three": (None, "General")}
+
+
+def test_an_answer_to_an_earlier_question_is_not_sure() -> None:
+    ticket = Ticket.of_text("Refund please", ticket_id="1", source="import")
+    classifier = FakeClassifier()
+    (outcomes,) = classifier.classify([[ticket]], a_budget())
+    answer = outcomes[0].value
+    assert answer is not None
+    bounded = Bounded(classifier, {"Billing": 0.5})  # type: ignore[arg-type]
+    assert bounded.bounded(answer).sure
+    earlier = answer._replace(steps=(answer.steps[0]._replace(fingerprint="an earlier one"),))
+    assert not bounded.bounded(earlier).sure
+    assert bounded.bounded(earlier).steps[0].threshold == NEVER
 
 
 def test_what_is_sure_only_by_its_bound_is_held_for_suspicious_text_too(world: World) -> None:
