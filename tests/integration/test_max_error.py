@@ -117,7 +117,7 @@ def test_an_answer_to_an_earlier_question_is_not_sure() -> None:
     (outcomes,) = classifier.classify([[ticket]], a_budget())
     answer = outcomes[0].value
     assert answer is not None
-    bounded = Bounded(classifier, {"Billing": 0.5})  # type: ignore[arg-type]
+    bounded = Bounded(classifier, {"Billing": 0.5})
     assert bounded.bounded(answer).sure
     earlier = answer._replace(steps=(answer.steps[0]._replace(fingerprint="an earlier one"),))
     assert not bounded.bounded(earlier).sure
