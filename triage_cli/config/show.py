@@ -9,6 +9,7 @@ from triage_cli.config.models import ClassifierSpec, Config, DestinationSpec, Ho
 from triage_cli.config.schema import CATEGORY, CLASSIFIER
 from triage_cli.config.validators import Field
 from triage_cli.config.webhooks import WEBHOOK
+from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.tickets import Category
 
 
@@ -36,10 +37,7 @@ def _leaves(config: Config) -> Iterator[tuple[str, object]]:
             mail = {"from" if key == "sender" else key: value for key, value in destination.mail._asdict().items()}
             yield from ((f"destinations.{name}.{key}", _plain(value)) for key, value in mail.items())
     for rule in config.routes:
-        yield from ((f"{rule.name}.when.{key}", list(values)) for key, values in rule.when.items())
-        compared = (("min_confidence", rule.min_confidence), ("max_error", rule.max_error))
-        yield from ((f"{rule.name}.when.{key}", value) for key, value in compared if value is not None)
-        yield f"{rule.name}.to", list(rule.to)
+        yield from _rule(rule)
     yield "server.requests_per_minute", config.requests_per_minute
     if config.oidc:
         oidc = config.oidc._asdict()
@@ -56,6 +54,13 @@ def _leaves(config: Config) -> Iterator[tuple[str, object]]:
         yield "spikes.to", config.spikes_to
     yield "remote", config.remote
     yield "offline", config.offline
+
+
+def _rule(rule: Rule) -> Iterator[tuple[str, object]]:
+    yield from ((f"{rule.name}.when.{key}", list(values)) for key, values in rule.when.items())
+    compared = (("min_confidence", rule.min_confidence), ("max_error", rule.max_error))
+    yield from ((f"{rule.name}.when.{key}", value) for key, value in compared if value is not None)
+    yield f"{rule.name}.to", list(rule.to)
 
 
 def _fields(
