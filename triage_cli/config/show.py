@@ -28,14 +28,7 @@ def _leaves(config: Config) -> Iterator[tuple[str, object]]:
         yield from _fields(f"classifiers.{name}", classifier, CLASSIFIER)
     yield "budget.per_day", config.per_day
     for name, destination in config.destinations.items():
-        of_its_own = destination.http or destination.mail
-        yield from _fields(f"destinations.{name}", destination, COMMON if of_its_own else DESTINATION)
-        if destination.http:
-            given = {**destination.http._asdict(), **destination.http.given, "given": None}
-            yield from ((f"destinations.{name}.{key}", _plain(each)) for key, each in given.items() if each)
-        if destination.mail:
-            mail = {"from" if key == "sender" else key: value for key, value in destination.mail._asdict().items()}
-            yield from ((f"destinations.{name}.{key}", _plain(value)) for key, value in mail.items())
+        yield from _destination(name, destination)
     for rule in config.routes:
         yield from _rule(rule)
     yield "server.requests_per_minute", config.requests_per_minute
@@ -54,6 +47,17 @@ def _leaves(config: Config) -> Iterator[tuple[str, object]]:
         yield "spikes.to", config.spikes_to
     yield "remote", config.remote
     yield "offline", config.offline
+
+
+def _destination(name: str, destination: DestinationSpec) -> Iterator[tuple[str, object]]:
+    of_its_own = destination.http or destination.mail
+    yield from _fields(f"destinations.{name}", destination, COMMON if of_its_own else DESTINATION)
+    if destination.http:
+        given = {**destination.http._asdict(), **destination.http.given, "given": None}
+        yield from ((f"destinations.{name}.{key}", _plain(each)) for key, each in given.items() if each)
+    if destination.mail:
+        mail = {"from" if key == "sender" else key: value for key, value in destination.mail._asdict().items()}
+        yield from ((f"destinations.{name}.{key}", _plain(value)) for key, value in mail.items())
 
 
 def _rule(rule: Rule) -> Iterator[tuple[str, object]]:
