@@ -80,6 +80,16 @@ def test_a_paid_answer_is_kept_without_its_reason(world: World) -> None:
     assert kept.classification_id == answer.classification_id
 
 
+def test_texts_without_a_verdict_are_the_same_each_time(world: World) -> None:
+    drafts = [TicketDraft(subject=f"t{n}", description="more", external_id=f"X-{n}") for n in range(6)]
+    list(world.triage().create([drafts[0]._replace(verdict="General"), *drafts[1:]]))
+    shelf = SqlModelRegistry(world.store)
+    texts = shelf.unlabelled(10)
+    assert sorted(texts) == [f"t{n}\nmore" for n in range(1, 6)]
+    assert shelf.unlabelled(3) == texts[:3]
+    assert texts != sorted(texts), "they are in no order of the tickets"
+
+
 def test_texts_of_verdicts_and_what_machines_said_of_them(world: World) -> None:
     triage = world.triage()
     drafts = [TicketDraft(subject=f"t{n}", description="more", external_id=f"X-{n}") for n in range(3)]

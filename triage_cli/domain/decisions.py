@@ -78,6 +78,16 @@ class Labelled(NamedTuple):
     ticket_id: str = ""
 
 
+class Unlabelled(NamedTuple):
+    """Texts without a known category, and how much what is guessed of each counts beside a labelled text's 1."""
+
+    texts: tuple[str, ...] = ()
+    weight: float = 0.0
+
+
+NOTHING = Unlabelled()
+
+
 class ModelVersion(NamedTuple):
     """A version of the embedded model, fitted to labelled tickets; at most one version is active.
 

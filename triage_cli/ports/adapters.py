@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Protocol
 
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
-from triage_cli.domain.decisions import Answer, Labelled, QuestionSpec
+from triage_cli.domain.decisions import NOTHING, Answer, Labelled, QuestionSpec, Unlabelled
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.sources import PullPlan, SourcePage
@@ -18,8 +18,11 @@ class Trainer(Protocol):
     def built_in(self) -> bytes:
         """Return the model that is trained on the categories alone."""
 
-    def fit(self, labelled: Sequence[Labelled]) -> bytes:
-        """Return a model that is trained on the categories and on labelled texts."""
+    def weighed(self, labelled: Sequence[Labelled], texts: Sequence[str]) -> Unlabelled:
+        """Return texts without a label that are worth to be learned from, beside these labelled ones; else none."""
+
+    def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING) -> bytes:
+        """Return a model that is trained on the categories, on labelled texts, and on texts without a label."""
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         """Return a model's answers about texts: (category, confidence)."""

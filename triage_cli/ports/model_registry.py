@@ -33,6 +33,9 @@ class ModelRegistry(Protocol):
     def labelled(self) -> Iterator[Labelled]:
         """Yield the texts of tickets with a verdict, oldest first."""
 
+    def unlabelled(self, limit: int) -> list[str]:
+        """Return the beginnings of texts without a verdict: always the same ones, spread over all tickets."""
+
     def opinions(self) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
         """Return the last answer of each classifier about tickets with a verdict, by ticket id and classifier.
 

@@ -13,6 +13,7 @@ from triage_cli.domain.evaluation.error_bounds import GradedAnswer, StoredBound
 from triage_cli.domain.mail.parts import left_out, without
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
+from triage_cli.domain.streams import NAMED, chunked
 from triage_cli.domain.tickets import text_of
 from triage_cli.stores.database import Tables
 
@@ -36,6 +37,11 @@ KEEP_CALIBRATION = f"""insert into calibrations ({_CALIBRATION}) values ({", ".j
 VERDICTS = """select ticket_id, subject, description, extra, category from tickets
     where verdict = 1 and category is not null and (subject is not null or description is not null)
     and ticket_id > ? order by ticket_id limit ?"""
+# By a hash of their content, which is as good as chance and the same each time.
+UNLABELLED = """select ticket_id from tickets where verdict = 0 and (subject is not null or description is not null)
+    order by content_hash, ticket_id limit ?"""
+TEXTS = "select ticket_id, subject, description, extra from tickets where ticket_id in (select value from json_each(?))"
+LONGEST = 10_000  # characters of a text without a verdict; a model reads no more
 # The answers of classifiers about tickets that a person has decided, oldest first.
 OPINIONS = """select c.ticket_id, c.classifier, c.category, c.confidence from classifications c
     join tickets t on t.ticket_id = c.ticket_id where t.verdict = 1 and c.confidence_source <> 'human'
@@ -124,6 +130,15 @@ class SqlModelRegistry:
             for ticket_id, subject, description, extra, category in rows:
                 yield Labelled(text_of(subject, without(description, left_out(extra))), category, ticket_id)
             after = rows[-1][0]
+
+    def unlabelled(self, limit: int) -> list[str]:
+        """Return the beginnings of texts without a verdict: always the same ones, spread over all tickets."""
+        texts: dict[str, str] = {}
+        ticket_ids = [row[0] for row in self._database.read(UNLABELLED, (limit,))]
+        for few in chunked(ticket_ids, NAMED):
+            for ticket_id, subject, description, extra in self._database.read(TEXTS, (compact(few),)):
+                texts[ticket_id] = text_of(subject, without(description, left_out(extra)))[:LONGEST]
+        return [texts[ticket_id] for ticket_id in ticket_ids if texts.get(ticket_id)]
 
     def opinions(self) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
         """Return the last answer of each classifier about tickets with a verdict, by ticket id and classifier.

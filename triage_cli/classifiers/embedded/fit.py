@@ -1,6 +1,6 @@
 """Fits the embedded classifier; strength, share and temperature are chosen on held-out labelled texts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -51,21 +51,26 @@ class Choice(NamedTuple):
 
 
 def fit(
-    categories: Sequence[Category], labelled: Sequence[tuple[str, str]] = (), encoder: Encoder | None = None
+    categories: Sequence[Category],
+    labelled: Sequence[tuple[str, str]] = (),
+    encoder: Encoder | None = None,
+    prepare: "Callable[[Sequence[Category], Sequence[str], Sequence[Example]], TrainingSet] | None" = None,
 ) -> Model:
     """Return a model fitted to the wording and examples of categories, and to (text, category name) pairs.
 
     With an encoder there is also a model that is asked where this one is unsure. Hyperparameters are chosen on held-out
-    labelled texts. Raises `ConfigError`.
+    labelled texts. `prepare` makes the training set, if it is of another kind. Raises `ConfigError`.
     """
     if not categories:
         raise ConfigError("there are no categories", hint="name at least one under `categories`")
     examples = labelled_lessons(categories, labelled)
     english = share_foreign([words_of(example.text)[0] for example in examples]) < READABLE
     several = are_built_in(categories)
-    training_set = TrainingSet(categories, LANGUAGES if several and not english else LANGUAGES[:1], examples)
+    languages = LANGUAGES if several and not english else LANGUAGES[:1]
+    training_set = (prepare or TrainingSet)(categories, languages, examples)
     choice = training_set.choose()
-    learned = sha256(repr((list(labelled), choice)).encode("utf-8", "replace")).hexdigest() if labelled else ""
+    material = repr((list(labelled), choice, *training_set.others)).encode("utf-8", "replace")
+    learned = sha256(material).hexdigest() if labelled else ""
     model = training_set.model(choice, learned)._replace(english=english)
     if several and english:  # one model of all languages would be worse in English
         model = model._replace(other=TrainingSet(categories, LANGUAGES, examples).model(choice, learned))
@@ -101,6 +106,7 @@ class TrainingSet:
         self.labels = np.array([example.label for example in lessons])
         self.counts = np.array([example.weight for example in lessons])
         self.before = len(wording)
+        self.others: tuple[object, ...] = ()  # what else the model learns from
         self.examples = examples
         self.texts = [example.text for example in lessons]
 
@@ -143,19 +149,24 @@ class TrainingSet:
         # With many texts, the wording hardly matters.
         shares = SHARES if self.before and number * self.k <= MUCH else SHARES[:1]
         tried: dict[Choice, list[tuple[Floats, Integers]]] = {}
-        for held_out in self._folds() if number > 1 else ():
+        for held_out in self.folds() if number > 1 else ():
             for share in shares if number >= TRIABLE else SHARES[:1]:
                 start = None
                 for strength in sorted(STRENGTHS) if number >= TRIABLE else STRENGTHS[:1]:
                     scores, start = self._held_out_scores(Choice(strength, share), held_out, start)
                     tried.setdefault(Choice(strength, share), []).append((scores, self.labels[self.before + held_out]))
-        found = [(*_temperature(scored, self.temperature), choice) for choice, scored in tried.items()]
+        found = [(*best_temperature(scored, self.temperature), choice) for choice, scored in tried.items()]
         if not found:
             return Choice(temperature=self.temperature)
         _, temperature, choice = min(found)
         return choice._replace(temperature=temperature)
 
-    def _folds(self) -> Iterator[Integers]:
+    def held_out(self, choice: Choice) -> list[tuple[Floats, Integers]]:
+        """Return the scores and the labels of held-out labelled texts, fold by fold."""
+        found = ((self._held_out_scores(choice, held_out, None)[0], held_out) for held_out in self.folds())
+        return [(scores, self.labels[self.before + held_out]) for scores, held_out in found]
+
+    def folds(self) -> Iterator[Integers]:
         """Yield the indexes of the labelled texts to hold out, fold by fold; with many texts, only one fold."""
         labels = [example.label for example in self.examples]
         folds = np.array(folds_of(labels, groups_of([example.text for example in self.examples]), FOLDS))
@@ -171,7 +182,7 @@ class TrainingSet:
         return self.design.take(self.before + held_out).scores(weights), weights
 
 
-def _temperature(scored: Sequence[tuple[Floats, Integers]], usual: float) -> tuple[float, float]:
+def best_temperature(scored: Sequence[tuple[Floats, Integers]], usual: float) -> tuple[float, float]:
     """Return the lowest mean loss on held-out texts over all temperatures, and its temperature, drawn to the usual."""
     scores = np.concatenate([scores for scores, _ in scored])
     labels = np.concatenate([labels for _, labels in scored])

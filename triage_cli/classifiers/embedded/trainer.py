@@ -1,15 +1,17 @@
 """Trains the embedded model and questions trained ones, for the use cases."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.inference import SLICE, Predictor, guesses
+from triage_cli.classifiers.embedded.self_training import SelfTrainingSet, weighed
 from triage_cli.classifiers.embedded.tokens import words_of
 from triage_cli.classifiers.embedded.weights import Model, has_learned, suited
-from triage_cli.domain.decisions import Labelled
+from triage_cli.domain.decisions import NOTHING, Labelled, Unlabelled
 from triage_cli.domain.tickets import Category
 
 LEAST_CHANCE = 1e-6  # bounds what a single text can add to a loss
@@ -25,9 +27,20 @@ class Trainer:
         self._encoder = encoder
         self.built_in = built_in
 
-    def fit(self, labelled: Sequence[Labelled]) -> bytes:
-        """Return a model of the categories and labelled texts."""
-        return fit(self._categories, [(each.text, each.category) for each in labelled], self._encoder).to_bytes()
+    def weighed(self, labelled: Sequence[Labelled], texts: Sequence[str]) -> Unlabelled:
+        """Return texts without a label that are worth to be learned from, beside these labelled ones; else none.
+
+        With an encoder there are none: it would have to read all of them for each training.
+        """
+        if self._encoder is not None:
+            return NOTHING
+        return weighed(self._categories, [(each.text, each.category) for each in labelled], texts)
+
+    def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING) -> bytes:
+        """Return a model of the categories, labelled texts, and texts without a label."""
+        prepare = partial(SelfTrainingSet, more=more) if more.texts else None
+        pairs = [(each.text, each.category) for each in labelled]
+        return fit(self._categories, pairs, self._encoder, prepare).to_bytes()
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         """Return a model's answers about texts: (category, confidence)."""

@@ -82,7 +82,9 @@ def summary(lesson: TrainingReport) -> Iterator[str]:
     if lesson.outcome == "rolled_back":
         yield lesson.reason
     elif lesson.outcome == "learned":
-        yield f"{in_use} is in use: {lesson.reason} held-out tickets, learned from {lesson.labelled:,}"
+        more = f" and, at weight {lesson.unlabelled_weight:g}, from {lesson.unlabelled:,} without a label"
+        taught = f"{lesson.labelled:,}{more if lesson.unlabelled else ''}"
+        yield f"{in_use} is in use: {lesson.reason} held-out tickets, learned from {taught}"
     else:
         yield f"{in_use} stays in use: {lesson.reason}"
     if lesson.looked is not None:

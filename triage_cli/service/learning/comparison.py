@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain.decisions import Labelled
+from triage_cli.domain.decisions import Labelled, Unlabelled
 from triage_cli.domain.evaluation.metrics import Graded, macro_f1, paired_interval, share, wilson
 from triage_cli.ports.adapters import Trainer
 from triage_cli.service.learning.material import SURE, splits
@@ -74,8 +74,10 @@ class InUse(NamedTuple):
         return [n for n, learned in enumerate(self.known) if self.whole or not learned]
 
 
-def compared(trainer: Trainer, rows: Sequence[Labelled], used: InUse, breathe: Callable[[], None]) -> Comparison:
-    """Compare by cross-validation; `breathe` is called between two trainings.
+def compared(
+    trainer: Trainer, rows: Sequence[Labelled], more: Unlabelled, used: InUse, breathe: Callable[[], None]
+) -> Comparison:
+    """Compare by cross-validation; `breathe` is called between two trainings, which all learn from `more` too.
 
     A row that the model in use has not seen is put to that model itself. For a row that it has learned from, it is
     trained again without the fold of that row, as the new one is.
@@ -91,10 +93,10 @@ def compared(trainer: Trainer, rows: Sequence[Labelled], used: InUse, breathe: C
         breathe()
         before |= _answered(trainer, used.weights, rows, fresh)
         if learned:
-            without = trainer.fit([rows[n] for n in rest if used.known[n]])
+            without = trainer.fit([rows[n] for n in rest if used.known[n]], more)
             before |= _answered(trainer, without, rows, learned)
         breathe()
-        after |= _answered(trainer, trainer.fit([rows[n] for n in rest]), rows, [*fresh, *learned])
+        after |= _answered(trainer, trainer.fit([rows[n] for n in rest], more), rows, [*fresh, *learned])
     return Comparison([before[n] for n in sorted(before)], [after[n] for n in sorted(before)])
 
 

@@ -22,6 +22,7 @@ from triage_cli.service.runs import running
 from triage_cli.service.verdicts import Verdicts
 
 TRIES = 5  # trainings, if others become active meanwhile
+UNLABELLED = 600  # stored tickets without a verdict that may be learned from
 EVERY = 25  # verdicts of a sitting after which `review` offers to learn
 
 
@@ -29,7 +30,8 @@ class TrainingReport(NamedTuple):
     """The result of `learn`: the version in use, why, and the figures of the old and new model on the same tickets.
 
     `gain` is by how much the new log loss is lower, in nats, and `gain_interval` its 95 % interval. `looked` is what
-    the second look of the version in use changed; None if the built-in model stays in use.
+    the second look of the version in use changed; None if the built-in model stays in use. `unlabelled` is how many
+    stored tickets without a verdict were learned from, each with `unlabelled_weight` (a labelled one has 1).
     """
 
     version: int | None
@@ -44,6 +46,8 @@ class TrainingReport(NamedTuple):
     gain: float | None = None
     gain_interval: tuple[float, float] | None = None
     looked: Looked | None = None
+    unlabelled: int = 0
+    unlabelled_weight: float = 0.0
 
 
 class Learning:
@@ -105,18 +109,23 @@ class Learning:
         in_use = self._in_use(rows, used)
         if reason := too_few(rows) or _nothing_new(in_use):
             return report._replace(reason=reason)
-        comparison = compared(self._trainer, rows, in_use, context.heartbeat)
+        more = self._trainer.weighed(rows, self._registry.unlabelled(UNLABELLED))
+        comparison = compared(self._trainer, rows, more, in_use, context.heartbeat)
         gain, interval = comparison.gain
         before, after = figures(comparison.before), figures(comparison.after)
-        report = report._replace(before=before, after=after, gain=gain, gain_interval=interval)
+        report = report._replace(
+            before=before, after=after, gain=gain, gain_interval=interval, unlabelled=len(more.texts),
+            unlabelled_weight=more.weight,
+        )  # fmt: skip
         if comparison.refusal:
             return report._replace(reason=comparison.refusal)
         metrics = {
             "labelled": len(rows), "held_out": after.n, "before": before.accuracy, "after": after.accuracy,
             "interval": list(after.interval), "log_loss": [before.log_loss, after.log_loss],
+            "unlabelled": len(more.texts), "unlabelled_weight": more.weight,
         }  # fmt: skip
         names = compact([category.name for category in self._categories])
-        weights, based_on = self._trainer.fit(rows), active.version if active else 0
+        weights, based_on = self._trainer.fit(rows, more), active.version if active else 0
         version = ModelVersion(0, names, weights, compact(metrics), 1, self._actor, ids.now(), based_on)
         event = Event("learned", None, context.run.run_id, self._actor, version.at, metrics)
         kept = self._registry.add_version(version, event)

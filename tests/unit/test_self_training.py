@@ -1,0 +1,49 @@
+"""Texts without a label teach the embedded model where that is better on labelled ones, and not otherwise."""
+
+import pytest
+
+from tests.support import labelled_tickets
+from triage_cli.classifiers.embedded.trainer import Trainer
+from triage_cli.domain.decisions import NOTHING, Labelled, Unlabelled
+from triage_cli.domain.tickets import Category
+
+CATEGORIES = tuple(Category(name) for name in labelled_tickets.WORDS)
+ROWS = [Labelled(text, label) for text, label in labelled_tickets.rows(8)]
+OTHERS = [Labelled(text, label) for text, label in labelled_tickets.rows(40, seed=1)]
+TEXTS = [row.text for row in OTHERS]
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Trainer:
+    return Trainer(CATEGORIES, bytes)
+
+
+def test_they_teach_where_they_help(trainer: Trainer) -> None:
+    more = trainer.weighed(ROWS, TEXTS)
+    assert more.weight in (0.1, 0.3)
+    assert set(more.texts) <= set(TEXTS)
+    alone, together = (sum(trainer.losses(trainer.fit(ROWS, each), OTHERS)) for each in (NOTHING, more))
+    assert together < alone
+    assert trainer.fit(ROWS, more) == trainer.fit(ROWS, more), "the same material makes the same model"
+
+
+def test_what_is_learned_without_a_label_is_no_labelled_text(trainer: Trainer) -> None:
+    weights = trainer.fit(ROWS, Unlabelled(tuple(TEXTS), 0.3))
+    assert trainer.number_learned(weights) == len(ROWS)
+    assert not any(trainer.seen(weights, TEXTS))
+
+
+def test_where_labels_are_at_random_they_teach_nothing(trainer: Trainer) -> None:
+    names = [category.name for category in CATEGORIES]
+    wrong = [row._replace(category=names[n * 7 % 5 % 3]) for n, row in enumerate(ROWS)]
+    assert trainer.weighed(wrong, TEXTS) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("rows", "texts"),
+    [([], TEXTS), (ROWS[:5], TEXTS), (ROWS, []), (ROWS, [row.text for row in ROWS]), (ROWS, ["", "?!"])],
+)
+def test_with_few_labels_or_no_other_texts_there_is_nothing_to_weigh(
+    trainer: Trainer, rows: list[Labelled], texts: list[str]
+) -> None:
+    assert trainer.weighed(rows, texts) == NOTHING
