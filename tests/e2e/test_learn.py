@@ -97,6 +97,13 @@ def test_too_few_labels_are_no_error(fitted: Cli, number: int) -> None:
     assert "too few" in done.stderr
 
 
+def test_labels_that_all_say_the_same_teach_nothing(fitted: Cli) -> None:
+    text = "".join(f"refund {n},{'Billing' if n % 2 else 'General'}\n" for n in range(20))
+    (fitted.folder / "same.csv").write_text("description,label\n" + text)
+    reason = json.loads(fitted("learn", "same.csv", "-o", "json").stdout)["reason"]
+    assert reason == "too few labelled tickets differ so much that they can be held out (0)"
+
+
 def test_labels_of_one_category_are_told_as_that(fitted: Cli) -> None:
     text = "".join(f"refund {n},Billing\n" for n in range(20))
     (fitted.folder / "one.csv").write_text("description,label\n" + text)
@@ -150,6 +157,18 @@ def test_a_model_for_other_categories_is_refused_and_a_rename_keeps_it(fitted: C
     assert "learned model version 1 is for other categories (Billing, Technical, General)" in done.stderr
     told = {r["what"]: r for r in map(json.loads, fitted("doctor", "-o", "jsonl").stdout.splitlines())}
     assert (told["learned model"]["works"], told["learned model"]["next"]) == (False, "triage learn")
+
+
+def test_stored_tickets_without_a_verdict_are_learned_from_where_there_are_labels(fitted: Cli) -> None:
+    """Their number and weight are told and stored with the version."""
+    others = [text for text, label in labelled.rows(40, seed=1) if label != "General"]
+    fitted("create", "-q", stdin="description\n" + "\n".join(others))
+    lesson = json.loads(taught(fitted, each=6).stdout)
+    assert (lesson["outcome"], lesson["unlabelled"], lesson["unlabelled_weight"]) in {
+        ("learned", 80, 0.1), ("learned", 80, 0.3),
+    }  # fmt: skip
+    ((metrics,),) = rows(fitted.db, "select metrics from versions")
+    assert json.loads(metrics)["unlabelled"] == 80
 
 
 def test_no_text_is_kept_in_a_model(fitted: Cli) -> None:

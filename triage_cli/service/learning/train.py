@@ -111,6 +111,9 @@ class Learning:
             return report._replace(reason=reason)
         more = self._trainer.weighed(rows, self._registry.unlabelled(UNLABELLED))
         comparison = compared(self._trainer, rows, more, in_use, context.heartbeat)
+        if len(comparison.after) < LEAST:
+            reason = f"too few labelled tickets differ so much that they can be held out ({len(comparison.after)})"
+            return report._replace(reason=reason)
         gain, interval = comparison.gain
         before, after = figures(comparison.before), figures(comparison.after)
         report = report._replace(

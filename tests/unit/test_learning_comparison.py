@@ -1,0 +1,110 @@
+"""When a new version is taken: by its log loss on held-out labels, and never where it is worse beyond chance."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from triage_cli.domain.decisions import NOTHING, Labelled, Unlabelled
+from triage_cli.domain.evaluation.metrics import Graded, paired_interval
+from triage_cli.service.learning.comparison import Answered, Comparison, InUse, compared
+
+ROWS = [Labelled(f"text {chr(97 + n) * 3}", "ab"[n % 2]) for n in range(20)]
+
+
+class Memory:
+    """A trainer whose models know the texts that they were trained on, and the category of no other."""
+
+    def __init__(self) -> None:
+        self.trained: list[set[str]] = []
+
+    def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING) -> bytes:
+        self.trained.append({row.text for row in labelled} | set(more.texts))
+        return str(len(self.trained) - 1).encode()
+
+    def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
+        known = self.trained[int(weights)]
+        return [("a" if text in known else "b", 0.5 + len(known) / 100) for text in texts]
+
+    def losses(self, weights: bytes, labelled: Sequence[Labelled]) -> list[float]:
+        return [1 / (1 + len(self.trained[int(weights)])) for _ in labelled]
+
+    def weighed(self, _labelled: Sequence[Labelled], _texts: Sequence[str]) -> Unlabelled:
+        return NOTHING
+
+    def built_in(self) -> bytes:
+        return self.fit([])
+
+    def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
+        return [text in self.trained[int(weights)] for text in texts]
+
+    def number_learned(self, weights: bytes) -> int:
+        return len(self.trained[int(weights)])
+
+    def suits(self, _weights: bytes) -> bool:
+        return True
+
+
+def in_use(trainer: Memory, rows: Sequence[Labelled], *others: str) -> InUse:
+    weights = trainer.fit([*rows, *(Labelled(text, "a") for text in others)])
+    known = trainer.seen(weights, [row.text for row in ROWS])
+    return InUse(weights, known, whole=sum(known) == trainer.number_learned(weights))
+
+
+def test_no_answer_is_about_a_text_that_its_model_was_trained_on() -> None:
+    trainer = Memory()
+    found = compared(trainer, ROWS, NOTHING, in_use(trainer, ROWS[:10]), lambda: None)
+    assert (len(found.before), len(found.after)) == (20, 20)
+    assert all(row.graded.guess == "b" for row in (*found.before, *found.after))
+    assert found.gain[0] > 0, "the new one is trained on more"
+    assert found.refusal == ""
+
+
+def test_what_else_the_model_in_use_has_learned_from_counts_for_it() -> None:
+    """Trained again without the rows of a file, it would be worse than it is: only what is new to it compares."""
+    trainer = Memory()
+    used = in_use(trainer, ROWS[:10], *(f"row {n}" for n in range(100)))
+    found = compared(trainer, ROWS, NOTHING, used, lambda: None)
+    assert len(found.before) == 10
+    assert found.gain[0] < 0
+    assert "not better" in found.refusal
+
+
+def test_texts_without_a_label_are_given_to_all_trainings() -> None:
+    trainer = Memory()
+    used = in_use(trainer, ROWS[:10])
+    compared(trainer, ROWS, Unlabelled(("more",), 0.1), used, lambda: None)
+    assert all("more" in texts for texts in trainer.trained[1:])
+
+
+def test_texts_that_say_the_same_cannot_be_held_out() -> None:
+    trainer = Memory()
+    rows = [Labelled(f"Refund {n}", "ab"[n % 2]) for n in range(20)]
+    used = InUse(trainer.built_in(), [False] * 20, whole=False)
+    assert compared(trainer, rows, NOTHING, used, lambda: None) == Comparison([], [])
+
+
+def answered(right: Sequence[bool], loss: float) -> list[Answered]:
+    return [Answered(Graded("a", "a" if each else "b", 0.9, sure=True), loss) for each in right]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [
+        (answered([True] * 50, 0.5), answered([True] * 50, 0.4), ""),
+        (answered([True] * 50, 0.5), answered([True] * 50, 0.5), "its log loss is not lower"),
+        (answered([True] * 50, 0.4), answered([True] * 50, 0.5), "its log loss is not lower"),
+        (answered([True] * 50, 0.5), answered([True] * 49 + [False], 0.4), ""),
+        (answered([True] * 50, 0.5), answered([True] * 40 + [False] * 10, 0.4), "right on 10 fewer of 50"),
+        (answered([False] * 50, 0.5), answered([True] * 50, 0.6), "its log loss is not lower"),
+    ],
+)
+def test_what_is_refused(before: list[Answered], after: list[Answered], refused: str) -> None:
+    found = Comparison(before, after).refusal
+    assert (refused in found) if refused else not found
+
+
+def test_a_paired_interval() -> None:
+    mean, (low, high) = paired_interval([1.0, 2.0, 3.0])
+    assert mean == 2.0
+    assert (low, high) == pytest.approx((2 - 1.959964 / 3**0.5, 2 + 1.959964 / 3**0.5))
+    assert paired_interval([0.5]) == (0.5, (0.5, 0.5))
