@@ -4,8 +4,8 @@ Call it as: python benchmarks/loop.py DATA_DIR [SET…] [--tickets N] [--verdict
 
 Tickets of train.csv are created and classified. Then, again and again, some get the verdict of their label, and the
 program learns: once those that `triage list --order review` begins with, once random ones. After each round
-`triage eval` asks about test.csv. Told are the accuracy by number of verdicts, how many verdicts the order of review
-takes for what the random ones reach in the end, how many tickets wait in the end, and the calibration error.
+`triage eval` asks about test.csv. Told are the accuracy by number of verdicts, how many tickets wait in the end, how many
+verdicts both orders take for the accuracy that both reach, and the calibration error in the end.
 """
 
 import argparse
@@ -134,22 +134,27 @@ def compared(data: Path, *, seed: int, tickets: int, verdicts: int) -> dict[str,
     return curves
 
 
-def needed(points: Sequence[Point], accuracy: float) -> int | None:
-    return next((point.verdicts for point in points if point.accuracy >= accuracy), None)
-
-
 def tell(name: str, found: Sequence[dict[str, list[Point]]]) -> None:
-    """Print how many verdicts the order of review takes, on the means over the seeds."""
-    goal = fmean(curves["random"][-1].accuracy for curves in found)
-    labels = fmean(curves["random"][-1].verdicts for curves in found)
-    mean = [
-        Point(round(fmean(p.verdicts for p in row)), fmean(p.accuracy for p in row), fmean(p.error for p in row))
-        for row in zip(*(curves["review"] for curves in found), strict=False)
-    ]
-    reached = needed(mean, goal)
+    """Print how many verdicts both orders take for what both reach, on the means over the seeds."""
+    means = {order: mean([curves[order] for curves in found]) for order in ("review", "random")}
+    goal = min(max(point.accuracy for point in points) for points in means.values())
+    review, random = (next(p.verdicts for p in points if p.accuracy >= goal) for points in means.values())
     error = fmean(curves["review"][-1].error for curves in found)
-    ratio = "not reached" if reached is None else f"{reached} in the order of review: ratio {reached / labels:.2f}"
-    print(f"{name}: {goal:.3f} takes {labels:.0f} random verdicts, {ratio}; calibration error after it {error:.3f}")
+    ratio = f"{review / random:.2f}" if random else "none"
+    print(
+        f"{name}: {goal:.3f} takes {random} random verdicts and {review} in the order of review, ratio {ratio}; ",
+        end="",
+    )
+    print(f"calibration error in the end {error:.3f}", flush=True)
+
+
+def mean(curves: Sequence[Sequence[Point]]) -> list[Point]:
+    """Return the means of curves point by point; one that ended keeps its last point."""
+    rows = [[curve[min(n, len(curve) - 1)] for curve in curves] for n in range(max(map(len, curves)))]
+    return [
+        Point(round(fmean(p.verdicts for p in row)), fmean(p.accuracy for p in row), fmean(p.error for p in row))
+        for row in rows
+    ]
 
 
 def main() -> None:
