@@ -4,8 +4,8 @@ Call it as: python benchmarks/loop.py DATA_DIR [SET…] [--tickets N] [--verdict
 
 Tickets of train.csv are created and classified. Then, again and again, some get the verdict of their label, and the
 program learns: once those that `triage list --order review` begins with, once random ones. After each round
-`triage eval` asks about test.csv. Told are the accuracy by number of verdicts, how many tickets wait in the end, how many
-verdicts both orders take for the accuracy that both reach, and the calibration error in the end.
+`triage eval` asks about test.csv. Told are the accuracy by number of verdicts, how many tickets wait in the end, how
+many verdicts both orders take for the accuracy that both reach, and the calibration error in the end.
 """
 
 import argparse
