@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import subprocess
+import time
 from contextlib import closing
 from io import BytesIO
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.support import labelled_tickets as labelled
 from tests.support.cli import Cli
-from tests.support.commands import is_whole, on_terminal, rows
+from tests.support.commands import PATIENCE, is_whole, on_terminal, rows
 from triage_cli.domain.evaluation.cross_validation import folds_of, groups_of
 
 BILLING = "please the florin ducat again"
@@ -216,6 +217,24 @@ def test_a_new_version_looks_again_at_what_waits_and_what_was_decided(fitted: Cl
     back = fitted("learn", "--rollback")
     assert "it looked again at 1 ticket: 1 doubted, which waits for a person now" in back.stderr
     assert json.loads(fitted("show", "the groat ducat", "-o", "json").stdout)["status"] == "needs_review"
+    assert is_whole(fitted.db)
+
+
+@pytest.mark.long
+def test_a_look_that_was_killed_is_finished_by_the_next(fitted: Cli) -> None:
+    others = "".join(f"{n},{text} number {n}\n" for n, (text, _) in enumerate(labelled.rows(900, seed=1)))
+    fitted("create", "-q", stdin="id,description\n" + others)
+    fitted("classify", "-q")
+    (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(20)))
+    process = fitted.start("learn", "teach.csv", "-q")
+    started = time.monotonic()
+    while not rows(fitted.db, "select 1 from versions") and time.monotonic() < started + PATIENCE:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert json.loads(fitted("learn", "-o", "json").stdout)["looked"]["tickets"] == 2700
+    again = json.loads(fitted("learn", "-o", "json").stdout)["looked"]
+    assert again == {"tickets": 2700, "doubted": 0, "settled": 0, "flipped": 0, "waiting": 0, "held": 0}
     assert is_whole(fitted.db)
 
 
