@@ -83,6 +83,13 @@ def test_a_terminal_that_cannot_draw_is_asked_line_by_line(unsure: Cli) -> None:
     assert standing(unsure)["2"] == ("classified", "Technical", True)
 
 
+@pytest.mark.parametrize("term", ["dumb", "xterm-256color"])
+def test_where_nothing_waits_it_says_so(unsure: Cli, term: str) -> None:
+    typist = Typist(unsure, "review", "--search", "nowhere", term=term)
+    typist.sees("no ticket matches the filters")
+    assert typist.ends() == 0
+
+
 def test_without_a_terminal_it_is_2_and_tells_the_way_for_pipes(unsure: Cli) -> None:
     done = unsure("review")
     assert (done.returncode, done.stdout) == (2, "")

@@ -168,7 +168,7 @@ def test_a_category_by_the_beginning_of_its_name(unsure: World) -> None:
 def test_on_another_instance_it_is_the_same(unsure: World, tmp_path: Path) -> None:
     async def script(reviewer: Reviewer) -> None:
         await reviewer.sees("review 1 of 4   0 given, 0 skipped   most informative first")
-        await reviewer.sees("it is only a suggestion")
+        await reviewer.sees("a person decides")
         await reviewer.press("2", see="0: Technical; u takes it back")
         await reviewer.press("b", "u", see="taken back: Billing")
         await reviewer.press("s", "o", "o", see="newest first")

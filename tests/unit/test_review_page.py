@@ -1,6 +1,7 @@
 """What `triage review` draws: whatever a ticket's text is made of, it fits, and none of it is raw; keys and filters."""
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -46,7 +47,7 @@ def test_no_text_of_a_ticket_is_drawn_raw_or_wider_than_there_is_room(subject: s
         external_id=subject, subject=subject, description=text, reason=text, confidence=0.5, customer_id=text,
         suggestion=subject, extra='{"plan": "\\u001b[31m"}',
     )  # fmt: skip
-    lines = texts(page.ticket_lines(ticket, ("head", f"2026-11-24 08:00:00Z  {text}", text), width))
+    lines = texts(page.ticket_lines(ticket, ("head", f"2026-11-24 08:00:00Z  {text}", text), NAMES, width))
     lines += texts([page.queue_line(entry_of(ticket), " ", width, marked=True)] if width >= 20 else [])
     lines += texts(page.category_lines(keys_of([text or "x"]), [text or "x"], text, width, 3)) if width >= 20 else []
     for line in lines:
@@ -54,9 +55,23 @@ def test_no_text_of_a_ticket_is_drawn_raw_or_wider_than_there_is_room(subject: s
         assert cell_len(line) <= width, line
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, "Billing?  ████░░░░ 0.50"),
+        ({"suggestion": "Sales"}, "Sales?  ████░░░░ 0.50, which is no category now"),
+        ({"category": "Sales", "verdict": 1}, "Sales, decided by a person, which is no category now"),
+        ({"suggestion": None, "error": "it timed out"}, "no guess: it timed out"),
+    ],
+)
+def test_what_was_guessed_or_decided_and_whether_that_is_a_category(fields: dict[str, Any], expected: str) -> None:
+    ticket = TICKET._replace(confidence=0.5)._replace(**fields)
+    assert expected in texts(page.ticket_lines(ticket, (), NAMES, 80))
+
+
 def test_of_a_very_long_text_the_rest_is_told() -> None:
     ticket = TICKET._replace(description="word " * 200_000)
-    lines = texts(page.ticket_lines(ticket, (), 80))
+    lines = texts(page.ticket_lines(ticket, (), NAMES, 80))
     assert len(lines) < 1000
     assert "… 950,000 more characters: triage show A-1" in lines
 

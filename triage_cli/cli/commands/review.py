@@ -62,10 +62,7 @@ def review(
     chosen = filters.checked(priority, category or (), status or (), search, names, every=every)
     view = View(every, order or ("newest" if every else "review"), chosen, limit)
     sitting = ReviewSession(session.triage, names, None if session.is_remote else partial(_learned, session))
-    try:
-        code = _plain(session, sitting, view) if _is_plain() else _full_screen(session, sitting, view)
-    finally:
-        session.say(sitting.summary())
+    code = _plain(session, sitting, view) if _is_plain() else _full_screen(session, sitting, view)
     if sitting.given:
         session.say("next: triage route")
     return code
@@ -82,6 +79,13 @@ def _is_plain() -> bool:
     return os.environ.get("TERM", "").lower() in ("", *terminal.DUMB) or not messages.on_terminal(sys.stderr)
 
 
+def _nothing(view: View) -> str:
+    """Return what is told where there is no ticket to show."""
+    if view.filters.line:
+        return "no ticket matches the filters"
+    return "no tickets yet: triage create FILE stores some" if view.every else "nothing waits for a person"
+
+
 def _plain(session: CommandContext, sitting: ReviewSession, view: View) -> int:
     from triage_cli.cli.review.plain import PlainReview
     from triage_cli.cli.review.ticket_queue import TicketQueue
@@ -91,7 +95,13 @@ def _plain(session: CommandContext, sitting: ReviewSession, view: View) -> int:
         sys.stdout.flush()
 
     queue = TicketQueue(sitting.triage, view, sitting.names)
-    PlainReview(sitting, queue, session.stopper.interruptible(sys.stdin), write).work()
+    if not queue.total:
+        session.say(_nothing(view))
+        return ExitCode.OK
+    try:
+        PlainReview(sitting, queue, session.stopper.interruptible(sys.stdin), write).work()
+    finally:
+        session.say(sitting.summary())
     return ExitCode.OK
 
 
@@ -99,9 +109,15 @@ def _full_screen(session: CommandContext, sitting: ReviewSession, view: View) ->
     from triage_cli.cli.review.app import ReviewApp
 
     app = ReviewApp(sitting, view)
+    if not app.queue.total:
+        session.say(_nothing(view))
+        return ExitCode.OK
     session.stopper.watch(app.stop)
-    with _own_wakeup():
-        code = app.run()
+    try:
+        with _own_wakeup():
+            code = app.run()
+    finally:
+        session.say(sitting.summary())
     if app.failure is not None:
         raise app.failure
     return ExitCode.OK if code is None else code

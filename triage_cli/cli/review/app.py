@@ -31,6 +31,7 @@ class ReviewApp(TicketBrowser):
         self._asks = ""  # the key of the prompt that is open
         self._routes = False
         self._learns = False
+        self._stopped = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self.actions: dict[str, Callable[[], None]] = {
             "up": partial(self.move, -1),
@@ -55,9 +56,12 @@ class ReviewApp(TicketBrowser):
     def on_mount(self) -> None:
         """Know the loop that runs; Textual calls the handler of the class above too."""
         self._loop = asyncio.get_running_loop()
+        if self._stopped:  # before there was a loop to tell
+            self.exit(ExitCode.OK)
 
     def stop(self) -> None:
         """Leave, from a signal handler."""
+        self._stopped = True
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self.exit, ExitCode.OK)
 

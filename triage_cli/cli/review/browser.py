@@ -101,10 +101,11 @@ class TicketBrowser(App[int]):
         if self.helps:
             self._pane("ticket").show(page.help_lines)
         elif ticket is None:
-            text = "no ticket matches the filter" if self.view.filters.line else "nothing waits for a person"
+            text = "no ticket matches the filter" if self.view.filters.line else "there are no tickets"
             self._pane("ticket").show(lambda width: [[Segment(cut(text, width))]])
         else:
-            self._pane("ticket").show(lambda width: page.ticket_lines(ticket, why, width), top=not why)
+            names = self.session.names
+            self._pane("ticket").show(lambda width: page.ticket_lines(ticket, why, names, width), top=not why)
 
     def _headline(self, width: int) -> page.Line:
         number = len(self.queue.entries)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 
@@ -39,12 +39,17 @@ def local(text: str) -> str:
     return TIME.sub(shown, text)
 
 
-def ticket_lines(ticket: Ticket, why: Sequence[str], width: int) -> list[Line]:
-    """Return a ticket as lines of at most so many columns: what it says, what was decided, and why."""
-    return [*_head(ticket, width), [], *_text(ticket, width), *_extra(ticket, width), *_why(why, width)]
+def ticket_lines(ticket: Ticket, why: Sequence[str], names: Collection[str], width: int) -> list[Line]:
+    """Return a ticket as lines of at most so many columns: what it says, what was decided, and why.
+
+    `names` are the categories that exist.
+    """
+    return [*_head(ticket, names, width), [], *_text(ticket, width), *_extra(ticket, width), *_why(why, width)]
 
 
-def _head(ticket: Ticket, width: int) -> Iterator[Line]:
+def _head(ticket: Ticket, names: Collection[str], width: int) -> Iterator[Line]:
+    label = ticket.category or ticket.suggestion
+    gone = "" if label is None or label in names else ", which is no category now"
     for number, line in enumerate(paragraphs(ticket.subject or "", width)[:3]):
         yield [Segment(line if number < 2 else cut(line, width), BOLD)]
     facts = [name_of(ticket), ticket.status.replace("_", " "), ticket.priority, ticket.customer_id, ticket.source]
@@ -53,15 +58,16 @@ def _head(ticket: Ticket, width: int) -> Iterator[Line]:
     if ticket.created_at or ticket.stored_at:
         yield [Segment(cut(f"since {local(ticket.created_at or ticket.stored_at)} (local time)", width), DIM)]
     if ticket.verdict:
-        yield from _wrapped(f"{ticket.category}, decided by a person", width, PERSON)
-    elif ticket.category or ticket.suggestion:
-        label = f"{ticket.category or ticket.suggestion}{'' if ticket.category else '?'}"
-        yield [Segment(cut(f"{label}  {bar(ticket.confidence)}", width), GUESS)]
+        yield from _wrapped(f"{label}, decided by a person{gone}", width, PERSON)
+    elif label:
+        asked = "" if ticket.category else "?"
+        shown = f"{label}{asked}  {bar(ticket.confidence)}{gone}"
+        yield from _wrapped(shown, width, DIM) if gone else [[Segment(cut(shown, width), GUESS)]]
     else:
         yield from _wrapped(f"no guess: {ticket.error or ticket.reason or 'the machine abstained'}", width, ALERT)
-    if ticket.reason and (ticket.verdict or ticket.category or ticket.suggestion):
-        label = "note: " if ticket.verdict else "because of: "
-        yield from _wrapped(f"{label}{ticket.reason}", width, DIM)
+    if ticket.reason and label:
+        because = "note: " if ticket.verdict else "because of: "
+        yield from _wrapped(f"{because}{ticket.reason}", width, DIM)
 
 
 def bar(share: float | None) -> str:
