@@ -4,6 +4,7 @@ import fcntl
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -64,8 +65,9 @@ def world(store: SqliteStore | PostgresStore) -> World:
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    return Cli(tmp_path)
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    with closing(Cli(tmp_path)) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

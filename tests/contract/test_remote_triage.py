@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.api_server import Running, serving
+from tests.support.commands import PATIENCE
 from tests.support.online import ONLINE
 from tests.support.world import World
 from triage_cli.client import RemoteTriage, http
@@ -235,7 +236,7 @@ def flaky(port: int, cuts: list[int]) -> Iterator[str]:
             there = threading.Thread(target=pump, args=(client, server, None), daemon=True)
             there.start()
             pump(server, client, most)
-            there.join(10)
+            there.join(PATIENCE)
 
     def serve() -> None:
         while True:
@@ -254,7 +255,7 @@ def flaky(port: int, cuts: list[int]) -> Iterator[str]:
         listening.shutdown(socket.SHUT_RDWR)
         listening.close()
         for thread in (accepting, *threads):
-            thread.join(10)
+            thread.join(PATIENCE)
 
 
 @pytest.mark.parametrize("cuts", [[60_000], [100_000, 20_000], [1, 1], [3000, 3000]])

@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
+from tests.support.commands import PATIENCE
 from tests.support.old_schemas import definitions
 from tests.support.online import ONLINE
 from tests.support.stored_tickets import (
@@ -664,7 +665,7 @@ def test_twenty_processes_open_a_new_database_at_once(tmp_path: Path) -> None:
     for attempt in range(3):
         path = tmp_path / str(attempt) / "triage.db"
         done = subprocess.run(
-            [sys.executable, "-c", OPENS, str(path)], capture_output=True, text=True, check=False, timeout=60
+            [sys.executable, "-c", OPENS, str(path)], capture_output=True, text=True, check=False, timeout=PATIENCE
         )
         assert (done.stdout, done.stderr) == (f"{[0] * 20}\n", "")
         assert sql(SqliteStore(str(path)), "select count(*) from chain") == [(1,)]

@@ -48,7 +48,6 @@ def test_a_session_with_httpie(server: Running) -> None:
     assert (status, [e["action"] for e in events]) == (200, ["created", "classified", "routed", "delivered"])  # type: ignore[index]
 
 
-@pytest.mark.timeout(180)
 def test_schemathesis_finds_nothing(server: Running) -> None:
     """All its checks in all its phases; the cases of a run are always the same ones.
 
@@ -74,7 +73,6 @@ def test_schemathesis_finds_nothing(server: Running) -> None:
     assert found[1] == found[2]
 
 
-@pytest.mark.timeout(180)
 def test_a_generated_client_works(server: Running, tmp_path: Path) -> None:
     """The generator and the client stand in an environment of their own: they pin what we use in another version."""
     uvx: list[str | Path] = [BIN / "uv", "tool", "run", "--python", sys.executable, "--from", "openapi-python-client"]

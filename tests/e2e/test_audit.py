@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.audit_edits import drafts, tamper
 from tests.support.cli import Cli
-from tests.support.commands import TICKETS
+from tests.support.commands import PATIENCE, TICKETS
 from tests.support.pages import ROOT, blocks
 from tests.support.world import World
 from triage_cli.domain import audit_chain
@@ -457,7 +457,7 @@ def test_commands_at_once_leave_a_head_that_is_in_the_log(cli: Cli) -> None:
     cli("create", "-q", "--subject", "first")
     both = [cli.start("create", "-q", "--subject", f"n{n}", stdin=subprocess.DEVNULL) for n in range(6)]
     for process in both:
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
     done = cli("audit", "verify")
     assert (done.returncode, json.loads(done.stdout)["events"]) == (0, 7)

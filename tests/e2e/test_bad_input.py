@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.cli import Cli
-from tests.support.commands import TICKETS, is_whole, many, rows
+from tests.support.commands import PATIENCE, TICKETS, is_whole, many, rows
 
 ERROR = re.compile(r"error: [^\n]+; [^\n]+\n")
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 12345\n"
@@ -162,7 +162,7 @@ def test_rejects_overwrite_neither_what_is_redirected_nor_what_is_triages_own(fi
         before = path.read_bytes() if path.exists() else None
         with (fitted.folder / "in.csv").open("rb") as stdin:
             started = fitted.start(command, "-q", "--rejects", name, stdin=stdin)
-            _, said = started.communicate(timeout=60)
+            _, said = started.communicate(timeout=PATIENCE)
         why = (
             "is read and would be written" if name == "in.csv" else "is a file of triage's own and would be overwritten"
         )

@@ -17,7 +17,7 @@ import pytest
 from tests.support.batch_kinds import KINDS
 from tests.support.batch_server import BatchServer, End, batching, well
 from tests.support.cli import Cli
-from tests.support.commands import is_whole, rows, until
+from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.llm_server import verdict
 from triage_cli import wiring
 from triage_cli.classifiers.llm.batch.anthropic import AnthropicWire
@@ -801,13 +801,13 @@ def run_and_kill(cli: Cli, server: BatchServer, moment: str, *, lost: bool = Fal
 
     def kill() -> None:
         os.kill(process.pid, signal.SIGKILL)
-        process.wait(30)
+        process.wait(PATIENCE)
 
     server.hooks[moment] = kill
     if lost:
         server.fail_once.add("create")
     process = cli.start("classify", "--batch", "-q")
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     came = moment not in server.hooks
     until(lambda: not came or not server.busy, "the end of the request")
     server.hooks.clear()
@@ -847,7 +847,7 @@ def test_two_runs_at_once_submit_and_collect_each_ticket_once(cli: Cli, server: 
     for _ in range(2):
         runs = [cli.start("classify", "--batch", "-q") for _ in range(2)]
         for process in runs:
-            out, told = process.communicate(timeout=100)
+            out, told = process.communicate(timeout=PATIENCE)
             assert (process.returncode, out, told) == (0, b"", b"")
         server.finish()
     assert cli("classify", "--batch", "-q").returncode == 0
@@ -864,7 +864,7 @@ def test_a_run_that_is_told_to_stop_gives_its_tickets_back(cli: Cli, server: Bat
     assert cli("classify", "--batch", "-q", "--limit", "1").returncode == 0
     process = cli.start("classify", "--batch", "-q")
     server.hooks["look"] = lambda: process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
     assert sorted(json.loads(line)["status"] for line in cli("list").stdout.splitlines()) == ["new", "waiting"]
     assert len(server.batches) == 1

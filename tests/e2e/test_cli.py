@@ -17,7 +17,7 @@ from rich.cells import cell_len
 
 import triage_cli
 from tests.support.cli import Cli
-from tests.support.commands import HEADER, TICKETS, many, on_terminal, rows, until
+from tests.support.commands import HEADER, PATIENCE, TICKETS, many, on_terminal, rows, until
 from tests.support.llm_server import Step, chat, serving, verdict
 from triage_cli.cli.commands import logs, runs
 from triage_cli.config import STARTER
@@ -449,7 +449,7 @@ def test_logs_follow_shows_what_comes(filled: Cli) -> None:
         filled("create", "-q", "--subject", "one more")
         event = json.loads(process.stdout.readline())
         process.terminate()
-        assert process.wait(30) == 143
+        assert process.wait(PATIENCE) == 143
     assert (event["seq"], event["action"]) == (4, "created")
 
 
@@ -809,7 +809,7 @@ def closed_early(cli: Cli, *args: str, lines: int = 1, stdin: str = "") -> tuple
             assert process.stdout.readline()
         process.stdout.close()
         told = process.stderr.read().decode()
-        return process.wait(60), told
+        return process.wait(PATIENCE), told
 
 
 @pytest.mark.parametrize("output", ["jsonl", "json", "csv", "id", "table"])
@@ -911,7 +911,7 @@ def test_a_signal_ends_a_long_list(cli: Cli) -> None:
         assert process.stdout.readline()
         process.terminate()
         until(lambda: process.stdout is not None and len(process.stdout.read()) >= 0, "the end of the output")
-        assert process.wait(30) == 143
+        assert process.wait(PATIENCE) == 143
 
 
 # -- what a hasty user does
@@ -978,7 +978,7 @@ def test_other_tickets_under_known_ids_are_noticed_before_anything_is_stored(cli
                 cat = subprocess.Popen(["cat"], stdin=late, stdout=subprocess.PIPE)
                 with cat, cli.start("create", "-q", stdin=cat.stdout) as process:
                     assert process.stderr is not None
-                    told, code = process.stderr.read().decode(), process.wait(60)
+                    told, code = process.stderr.read().decode(), process.wait(PATIENCE)
         else:
             done = cli("create", "-q", "late.csv")
             told, code = done.stderr, done.returncode

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import llm_server
+from tests.support.forked_cli import forked
 from tests.support.helpdesk import BEGAN, Helpdesk
 from tests.support.pages import PAGES, ROOT, WRITES, blocks, environment, name_of, normalised, printed_anew
 from tests.support.pg_server import PgServer
@@ -31,7 +32,8 @@ TOOLS = ("curl", "jq", "sqlite3")
 def api(folder: Path) -> Iterator[Mapping[str, str]]:
     """Serve the reader's own database, as the page tells the reader to do in another terminal."""
     command = [sys.executable, "-m", "triage_cli", "serve", "--port", "0"]
-    with subprocess.Popen(command, cwd=folder, env=environment(folder), stderr=subprocess.PIPE, text=True) as server:
+    env = environment(folder, Path(sys.executable).parent)
+    with subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stderr
             address = next(line for line in server.stderr if line.startswith("serving ")).split()[1].rstrip(",")
@@ -51,7 +53,7 @@ def provider(_folder: Path) -> Iterator[Mapping[str, str]]:
 def helpdesk(_folder: Path) -> Iterator[Mapping[str, str]]:
     """Be the reader's helpdesk, whose clock is that of this machine."""
     desk = Helpdesk(12)
-    desk.clock = seconds(now()) - int(BEGAN.timestamp())
+    desk.now = lambda: seconds(now()) - BEGAN.timestamp()
     try:
         yield {"http://127.0.0.1:8090": desk.stub.root}
     finally:
@@ -72,14 +74,20 @@ SERVICES: Mapping[str, Callable[[Path], AbstractContextManager[Mapping[str, str]
 
 @pytest.mark.parametrize("page", SESSIONS, ids=name_of)
 def test_every_command_prints_what_the_page_shows(
-    page: Path, tmp_path: Path, fitted_database: Path, request: pytest.FixtureRequest
+    page: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    fitted_database: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     commands = [command for block in blocks(page) for command in block.commands]
     missing = [tool for tool in TOOLS if any(f"{tool} " in each for each in commands) and not shutil.which(tool)]
     if missing:
         pytest.skip(f"this machine has no {missing[0]}")
     shutil.copytree(ROOT / "samples", tmp_path / "samples")
+    programs = Path(sys.executable).parent  # which of two streams is first is the interpreter's own affair
     if name_of(page) not in UNFITTED:
+        programs = forked().program(tmp_path_factory.mktemp("programs"))
         data = tmp_path / ".local" / "share" / "triage"
         data.mkdir(parents=True)
         shutil.copy(fitted_database, data / "triage.db")
@@ -87,8 +95,9 @@ def test_every_command_prints_what_the_page_shows(
     if name_of(page) == "docs/howto/postgresql.md":
         server: PgServer = request.getfixturevalue("pg_server")
         places = {"postgresql://ada@db/triage": server.database()}
+    env = environment(tmp_path, programs)
     with SERVICES.get(name_of(page), nothing)(tmp_path) as served:
-        now = printed_anew(page, tmp_path, environment(tmp_path), {**places, **served})
+        now = printed_anew(page, tmp_path, env, {**places, **served})
     if WRITES:
         page.write_text(now, encoding="utf-8")
     assert normalised(page.read_text(encoding="utf-8")) == normalised(now)

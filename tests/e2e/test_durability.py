@@ -12,7 +12,7 @@ from typing import IO
 import pytest
 
 from tests.support.cli import Cli
-from tests.support.commands import is_whole, listens, many, rows, until
+from tests.support.commands import PATIENCE, is_whole, listens, many, rows, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 NUMBER = 4000
@@ -100,7 +100,7 @@ def test_two_imports_of_the_same_file_at_once_make_each_ticket_once(cli: Cli, so
     cli("list")
     both = [cli.start("create", str(source), "-q", stdin=subprocess.DEVNULL) for _ in range(2)]
     for process in both:
-        assert process.communicate(timeout=60) == (b"", b"")
+        assert process.communicate(timeout=PATIENCE) == (b"", b"")
         assert process.returncode == 0
     assert rows(cli.db, "select count(*), count(distinct external_id) from tickets") == [(NUMBER, NUMBER)]
     assert is_whole(cli.db)
@@ -109,7 +109,7 @@ def test_two_imports_of_the_same_file_at_once_make_each_ticket_once(cli: Cli, so
 def test_two_first_commands_at_once_build_one_database(cli: Cli) -> None:
     all_ = [cli.start("create", "--subject", f"hello {n}", "-q", stdin=subprocess.DEVNULL) for n in range(6)]
     for process in all_:
-        assert process.communicate(timeout=60) == (b"", b"")
+        assert process.communicate(timeout=PATIENCE) == (b"", b"")
         assert process.returncode == 0
     assert rows(cli.db, "select count(*) from tickets") == [(6,)]
     assert is_whole(cli.db)
@@ -118,7 +118,7 @@ def test_two_first_commands_at_once_build_one_database(cli: Cli) -> None:
 def test_two_runs_at_once_share_the_work(fitted: Cli, source: Path) -> None:
     both = [fitted.start("run", str(source), "-q", stdin=subprocess.DEVNULL) for _ in range(2)]
     for process in both:
-        assert process.communicate(timeout=60) == (b"", b"")
+        assert process.communicate(timeout=PATIENCE) == (b"", b"")
         assert process.returncode == 0
     assert fitted("run", "-q", str(source)).returncode == 0
     assert states(fitted) == {"routed": NUMBER}
@@ -181,7 +181,7 @@ def test_a_signal_while_a_silent_pipe_is_waited_for_ends_at_once(
     with cli.start(*command) as process:
         until(lambda: listens(process), "the handler of signals")
         process.send_signal(sent)
-        assert process.wait(10) == code
+        assert process.wait(PATIENCE) == code
         assert process.stderr is not None
         told = process.stderr.read()
     assert b"Traceback" not in told
@@ -198,7 +198,7 @@ def test_a_signal_while_a_pipe_pauses_keeps_the_rows_that_came(fitted: Cli, comm
         told = printed(process, 2000)  # of what was read at first, in the midst of a chunk
         process.send_signal(signal.SIGINT)
         told += rest(process)[0].split()
-        assert process.wait(10) == 130
+        assert process.wait(PATIENCE) == 130
         writing.join()
         with suppress(BrokenPipeError):
             process.stdin.close()
@@ -216,7 +216,7 @@ def test_ids_from_a_pipe_that_pauses_can_be_interrupted(fitted: Cli) -> None:
         process.stdin.flush()
         assert b"nothing-like-it" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(PATIENCE) == 130
         process.stdin.close()
     assert states(fitted) == {"new": 1}
 
@@ -229,7 +229,7 @@ def test_the_second_signal_ends_at_once_even_where_nobody_reads(cli: Cli, source
         until(lambda: rows(cli.db, "select count(*) from tickets")[0][0] >= 500, "some work")
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) in (130, 143)
+        assert process.wait(PATIENCE) in (130, 143)
         process.stdout.close()
     assert is_whole(cli.db)
     assert cli("create", "-q", str(source)).returncode == 0
@@ -241,6 +241,6 @@ def test_nohup_stays_in_force(cli: Cli) -> None:
     with cli.start("create", "-o", "id", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) as process:
         until(lambda: listens(process), "the handler of signals")
         process.send_signal(signal.SIGHUP)
-        out, _ = process.communicate(b"id,subject\n1,hello\n", timeout=30)
+        out, _ = process.communicate(b"id,subject\n1,hello\n", timeout=PATIENCE)
     assert process.returncode == 0
     assert len(out.split()) == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Cli
-from tests.support.commands import rows
+from tests.support.commands import PATIENCE, rows
 from tests.support.fake_destination import FakeDestination
 from tests.support.llm_server import serving as answering
 from tests.support.webhook_receiver import Receiver, parcel
@@ -41,7 +41,7 @@ def receiver() -> Iterator[Receiver]:
 def limited(cli: Cli, files: int, *args: str) -> "subprocess.CompletedProcess[bytes]":
     """Run a command that may have so many files open."""
     process = cli.start(*args, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)))
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=PATIENCE)
     return subprocess.CompletedProcess(args, process.returncode, out, err)
 
 

@@ -142,7 +142,6 @@ class Normaliser:
 
 
 def test_every_command_prints_what_it_printed(fitted: Cli) -> None:
-    fitted.fresh = True
     fitted.env |= {"LOGNAME": "agent", "COLUMNS": "80"}
     (fitted.folder / "tickets.csv").write_text(TICKETS, encoding="utf-8")
     (fitted.folder / "more.jsonl").write_text(JSON_TICKETS, encoding="utf-8")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.caught_connections import VARIABLE
 from tests.support.cli import Cli
-from tests.support.commands import is_whole, rows, until
+from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.llm_server import Asked, LlmServer, Step, chat, failing, good, serving, verdict
 from triage_cli import wiring
 from triage_cli.config import load_config
@@ -367,7 +367,7 @@ def test_a_verdict_wins_that_comes_between_two_steps(cli: Cli) -> None:
     go = threading.Event()
 
     def waiting(n: int, asked: Asked) -> Step:
-        go.wait(20)
+        go.wait(PATIENCE)
         return good(n, asked)
 
     with serving(lambda _n, _asked: Step(chat(verdict("General", 0.2)))) as first, serving(waiting) as second:
@@ -379,7 +379,7 @@ def test_a_verdict_wins_that_comes_between_two_steps(cli: Cli) -> None:
             )
             assert cli("verdict", "0", "Technical", "-q").returncode == 0
             go.set()
-            assert process.wait(30) == 0
+            assert process.wait(PATIENCE) == 0
     told = {t["external_id"]: t for t in map(json.loads, cli("list").stdout.splitlines())}
     assert (told["0"]["category"], told["0"]["verdict"]) == ("Technical", 1)
     assert (told["1"]["category"], told["1"]["cost_usd"]) == ("Billing", pytest.approx(0.22))
@@ -413,7 +413,7 @@ def test_two_runs_at_once_ask_about_each_ticket_once(cli: Cli) -> None:
         configure(cli, server.url)
         tickets(cli, 80)
         runs = [cli.start("classify", "-q") for _ in range(2)]
-        assert [process.wait(60) for process in runs] == [0, 0]
+        assert [process.wait(PATIENCE) for process in runs] == [0, 0]
         for process in runs:
             process.communicate()
         assert statuses(cli) == {"classified": 80}

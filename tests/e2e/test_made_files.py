@@ -19,7 +19,7 @@ import pytest
 import typer
 
 from tests.support.cli import Cli
-from tests.support.commands import TICKETS, on_terminal
+from tests.support.commands import PATIENCE, TICKETS, on_terminal
 from tests.support.pg_server import PgServer
 from triage_cli.cli.app import build
 
@@ -108,7 +108,7 @@ def tried(cli: Cli, name: str, case: tuple[str, str], *options: str) -> tuple[in
     process = cli.start(*args, stdin=None)
     said = next((line for line in process.stderr or () if b"serving" in line), b"")
     process.send_signal(signal.SIGTERM)
-    _, rest = process.communicate(timeout=60)
+    _, rest = process.communicate(timeout=PATIENCE)
     return process.returncode, (said + rest).decode()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Cli
+from tests.support.commands import PATIENCE
 from tests.support.mails import REPLY, mail, mbox
 
 BOX = mbox(
@@ -105,7 +106,7 @@ def test_a_mailbox_comes_through_a_pipe_of_another_program(cli: Cli) -> None:
     (cli.folder / "box.mbox").write_bytes(BOX)
     command = f"cat box.mbox | {sys.executable} -m triage_cli create"
     done = subprocess.run(
-        ["sh", "-c", command], cwd=cli.folder, env=cli.env, capture_output=True, check=False, timeout=60
+        ["sh", "-c", command], cwd=cli.folder, env=cli.env, capture_output=True, check=False, timeout=PATIENCE
     )
     assert done.stderr.decode().splitlines()[-1] == SUMMARY
     assert Path(cli.db).exists()

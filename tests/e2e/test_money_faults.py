@@ -26,7 +26,7 @@ from tests.support.batch_kinds import KINDS
 from tests.support.batch_server import batching
 from tests.support.billing_server import Till, configuration
 from tests.support.cli import Cli
-from tests.support.commands import is_whole, rows, until
+from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.online import ONLINE
 from tests.support.remotes import RemoteCli
 from triage_cli.client import RemoteTriage, upload
@@ -135,7 +135,9 @@ def test_a_server_that_is_killed_knows_what_a_request_had_spent_when_it_comes_ag
         def send() -> list[dict[str, Any]]:
             url = f"http://127.0.0.1:{remote.port}/tickets/batch"
             query = {"do": "classify,route", "max_cost": f"{limit:g}"}
-            answer = httpx.post(url, params=query, content=table(120), headers=headers, timeout=60, trust_env=False)
+            answer = httpx.post(
+                url, params=query, content=table(120), headers=headers, timeout=PATIENCE, trust_env=False
+            )
             return [json.loads(line) for line in answer.text.splitlines()]
 
         for calls in (6, 14):

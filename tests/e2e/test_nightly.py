@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Cli
-from tests.support.commands import is_whole, listens, rows, until
+from tests.support.commands import PATIENCE, is_whole, listens, rows, until
 from tests.support.llm_server import Asked, Step, chat, serving, verdict
 from tests.support.nightly import WORKERS, case, configure, tickets
 from tests.support.world import FakeClassifier, World
@@ -304,8 +304,9 @@ def test_a_night_ends_with_its_first_failure_and_does_the_later_steps(fitted: Cl
     (fitted.folder / "etc" / "night.sh").write_text(script)
     env = environment(fitted, {"TRIAGE_CONFIG": str(fitted.folder / "config.yaml"), "PATH": "/usr/bin:/bin"})
     done = subprocess.run(
-        [fitted.folder / "etc" / "night.sh"], env=env, cwd="/", capture_output=True, text=True, check=False, timeout=60
-    )
+        [fitted.folder / "etc" / "night.sh"],
+        env=env, cwd="/", capture_output=True, text=True, check=False, timeout=PATIENCE,
+    )  # fmt: skip
     assert (done.returncode, done.stdout) == (6, ""), done.stderr
     assert done.stderr.count("\n") == 1
     assert statuses(fitted) == {"routed": 1, "new": 1}
@@ -331,7 +332,7 @@ def _runs_silently(cli: Cli, commands: list[list[str]], env: dict[str, str]) -> 
     (cli.folder / "config.yaml").write_text("classifiers: {local: {type: local, min_confidence: 0.3}}\n")
     tickets(cli, 3)
     for command in commands:
-        done = subprocess.run(command, env=env, cwd="/", capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, env=env, cwd="/", capture_output=True, text=True, check=False, timeout=PATIENCE)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), command
     assert statuses(cli) == {"routed": 3}
 

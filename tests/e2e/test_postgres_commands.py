@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.api_server import Running, serving
 from tests.support.cli import Cli
-from tests.support.commands import TICKETS, many, rows, until
+from tests.support.commands import PATIENCE, TICKETS, many, rows, until
 from tests.support.llm_server import LlmServer, Step, chat, verdict
 from tests.support.llm_server import serving as answering
 from tests.support.online import ONLINE
@@ -97,7 +97,7 @@ def test_processes_that_begin_at_once_share_the_work_and_each_ticket_is_asked_on
         assert pg("create", "-q", stdin=many(400)).returncode == 0
         workers = [pg.start("classify", "-q", stdin=subprocess.DEVNULL) for _ in range(3)]
         for worker in workers:
-            assert worker.communicate(timeout=60) == (b"", b"")
+            assert worker.communicate(timeout=PATIENCE) == (b"", b"")
             assert worker.returncode == 0
         assert set(asked(server).values()) == {1}
     assert statuses(pg_url) == {"classified": 400}
@@ -119,7 +119,7 @@ def test_killed_workers_and_a_crashed_server_lose_nothing_and_ask_only_what_was_
         until(lambda: len(server.asked) > 160, "the survivor's answers")
         pg_server.crash()
         pg_server.start()
-        assert survivor.communicate(timeout=60) == (b"", b"")
+        assert survivor.communicate(timeout=PATIENCE) == (b"", b"")
         assert survivor.returncode == 0
         assert len(asked(server)) == number
         assert sum(asked(server).values()) <= number + 2 * workers, "in flight, or answered and not yet saved"
@@ -139,7 +139,7 @@ def test_an_import_that_is_killed_is_finished_by_the_next(pg: Cli, pg_url: str) 
     assert is_whole(pg_url)
     both = [pg.start("create", "-q", "in.csv", stdin=subprocess.DEVNULL) for _ in range(2)]
     for process in both:
-        assert process.communicate(timeout=60) == (b"", b"")
+        assert process.communicate(timeout=PATIENCE) == (b"", b"")
         assert process.returncode == 0
     assert sql(pg_url, "select count(*), count(distinct external_id) from tickets") == [(6000, 6000)]
     assert is_whole(pg_url)
@@ -171,7 +171,7 @@ def test_a_budget_of_a_day_is_one_for_all_processes(pg: Cli, pg_url: str) -> Non
         (pg.folder / "config.yaml").write_text(settings + "budget: {per_day: 20.0}\n")
         assert pg("create", "-q", stdin=many(400)).returncode == 0
         workers = [pg.start("classify", "-q", stdin=subprocess.DEVNULL) for _ in range(3)]
-        assert [worker.wait(60) for worker in workers] == [7, 7, 7]
+        assert [worker.wait(PATIENCE) for worker in workers] == [7, 7, 7]
         for worker in workers:
             worker.communicate()
     (spent,) = sql(pg_url, "select sum(spent + reserved) from runs")[0]

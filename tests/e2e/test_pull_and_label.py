@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.cli import Cli
-from tests.support.commands import rows
+from tests.support.commands import PATIENCE, rows
 from tests.support.helpdesk import BEGAN, Helpdesk
 from tests.support.http_stub import Got, Reply
 from triage_cli.domain.ids import now
@@ -53,7 +53,7 @@ def night(cli: Cli, pull: int = 0) -> None:
 
 def from_now_on(desk: Helpdesk) -> None:
     """Let the helpdesk's clock be that of this machine."""
-    desk.clock = seconds(now()) - int(BEGAN.timestamp()) + 1
+    desk.now = lambda: seconds(now()) - BEGAN.timestamp()
 
 
 def labelled(desk: Helpdesk) -> list[str]:
@@ -177,7 +177,7 @@ def pulled(cli: Cli, desk: Helpdesk, kills: dict[int, str]) -> int:
     desk.stub.answer = struck
     for starts in range(len(kills) + 1):
         process.append(cli.start("pull", "-q"))
-        out, err = process[-1].communicate(timeout=120)
+        out, err = process[-1].communicate(timeout=PATIENCE)
         if process[-1].returncode != -signal.SIGKILL:
             assert (process[-1].returncode, out, err) == (0, b"", b"")
             return starts

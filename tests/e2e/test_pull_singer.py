@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.cli import Cli
-from tests.support.commands import rows, until
+from tests.support.commands import PATIENCE, rows, until
 
 FIELDS = {"subject": "subject", "description": "text", "external_id": "id"}
 # Writes a record and a state for each number that its state has not reached, and notes how it was called.
@@ -91,6 +91,6 @@ def test_ctrl_c_ends_a_tap_that_waits_and_keeps_what_came(cli: Cli) -> None:
     until((cli.folder / "waits").exists, "the tap waits")
     until(lambda: rows(cli.db, "select count(*) from tickets") == [(5,)], "what came is stored")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, b"tap: 5 created" in err) == (130, True), err
     until(lambda: is_gone(cli.folder / "waits"), "the tap is gone")

@@ -11,7 +11,6 @@ from tests.support.cli import Cli
 from tests.support.commands import ROWS, TICKETS
 from tests.support.remotes import USER, RemoteCli, fields_of, without_chance
 
-pytestmark = pytest.mark.timeout(400)  # the first test does all the steps, twice
 BAD = "id,subject,description\nB-1,hello there,please refund me\nB-2,,\nB-3,login,cannot login error\n"
 PLAIN = "subject,description\n" + "refund,please refund me\n" * 3
 LATIN = "id;Betreff;Beschreibung\nL-1;Rückerstattung;Bitte um Erstattung\n".encode("cp1252")

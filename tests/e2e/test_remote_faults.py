@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import llm_server
 from tests.support.cli import Cli
-from tests.support.commands import is_whole, many, rows, until
+from tests.support.commands import PATIENCE, is_whole, many, rows, until
 from tests.support.llm_server import Asked, Step
 from tests.support.remotes import RemoteCli
 
@@ -51,7 +51,7 @@ def answering(answer: bytes) -> Iterator[str]:
     finally:
         listening.shutdown(socket.SHUT_RDWR)
         listening.close()
-        thread.join(10)
+        thread.join(PATIENCE)
 
 
 def _take(connection: socket.socket) -> None:
@@ -216,7 +216,7 @@ def answering_once(answer: Callable[[str], bytes]) -> Iterator[str]:
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     yield url
-    thread.join(10)
+    thread.join(PATIENCE)
 
 
 def test_a_server_that_goes_between_two_requests_is_no_wrong_address(cli: Cli) -> None:
@@ -335,7 +335,7 @@ def test_a_row_is_printed_when_its_answer_has_come(remote: RemoteCli, where: str
 
     def held(n: int, _asked: Asked) -> Step:
         if n > 1:
-            waited.append(printed.wait(10))
+            waited.append(printed.wait(PATIENCE))
         return Step(llm_server.chat(llm_server.verdict()), delay=0.1)
 
     with llm_server.serving(held) as model:

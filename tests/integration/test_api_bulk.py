@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.support.api_server import Running, serving
-from tests.support.commands import TICKETS, many, until
+from tests.support.commands import PATIENCE, TICKETS, many, until
 from tests.support.world import FakeClassifier, World
 from triage_cli.api import application
 from triage_cli.api import ndjson as answering
@@ -37,7 +37,7 @@ def lines(answer: httpx.Response) -> list[dict[str, Any]]:
 
 
 def post(server: Running, path: str, **options: Any) -> httpx.Response:
-    with server.client(timeout=60) as client:
+    with server.client(timeout=PATIENCE) as client:
         return client.post(path, **options)
 
 
@@ -164,7 +164,7 @@ def test_twins_of_a_request_are_kept_out_while_it_is_at_work(server: Running, wo
 
     def slow(_: Ticket) -> tuple[str | None, float]:
         entered.set()
-        go_on.wait(30)
+        go_on.wait(PATIENCE)
         return "Billing", 0.9
 
     world.classifier._answer = slow
@@ -173,7 +173,7 @@ def test_twins_of_a_request_are_kept_out_while_it_is_at_work(server: Running, wo
     path = "/tickets/batch?do=classify,route"
     first = threading.Thread(target=lambda: answers.append(post(server, path, content=TICKETS, headers=headers)))
     first.start()
-    assert entered.wait(30)
+    assert entered.wait(PATIENCE)
     try:
         twin = post(server, path, content=TICKETS, headers=headers)
         assert (twin.status_code, twin.json()["code"], twin.headers["retry-after"]) == (409, "busy", "1")
@@ -181,7 +181,7 @@ def test_twins_of_a_request_are_kept_out_while_it_is_at_work(server: Running, wo
         assert other.status_code == 422
     finally:
         go_on.set()
-        first.join(30)
+        first.join(PATIENCE)
     assert lines(answers[0])[-1]["end"] == {"created": 3}
     assert lines(post(server, path, content=TICKETS, headers=headers))[-1]["end"] == {"unchanged": 3}
 
@@ -192,7 +192,7 @@ def test_a_client_that_leaves_stops_the_work_and_what_has_begun_is_kept(server: 
 
     def answer(_: Ticket) -> tuple[str | None, float]:
         asked.set()
-        left.wait(30)
+        left.wait(PATIENCE)
         return "Billing", 0.9
 
     lines(post(server, "/tickets/batch", content=many(100), headers=CSV))
@@ -201,7 +201,7 @@ def test_a_client_that_leaves_stops_the_work_and_what_has_begun_is_kept(server: 
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         head = f"POST /classify HTTP/1.1\r\nHost: x\r\nX-API-Key: {server.keys['agent']}\r\n"
         client.sendall(f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
-        assert asked.wait(30)
+        assert asked.wait(PATIENCE)
     stopped = lambda: any(t._allowance.stopping for t in server.served._sessions)  # noqa: E731
     until(stopped, "the session is told to stop")
     left.set()
@@ -231,12 +231,12 @@ def test_while_nothing_comes_blanks_tell_that_the_server_lives(server: Running, 
     seen, go_on = threading.Event(), threading.Event()
 
     def slow(_: Ticket) -> tuple[str | None, float]:
-        go_on.wait(30)
+        go_on.wait(PATIENCE)
         return "Billing", 0.9
 
     world.classifier._answer = slow
     lines(post(server, "/tickets/batch", content=many(1), headers=CSV))
-    with server.client(timeout=60) as client, client.stream("POST", "/classify", json={}) as answer:
+    with server.client(timeout=PATIENCE) as client, client.stream("POST", "/classify", json={}) as answer:
         came = b""
         for piece in answer.iter_raw():
             came += piece
@@ -266,7 +266,7 @@ def test_bulk_requests_wait_for_no_thread_that_they_hold_themselves(
     monkeypatch.setattr(answering, "FULL", 1000)
     monkeypatch.setattr(answering, "BREATH", 0.05)
     go_on = threading.Event()
-    world.classifier = FakeClassifier(lambda _: ("Billing", 0.9) if go_on.wait(60) else (None, 0.0))
+    world.classifier = FakeClassifier(lambda _: ("Billing", 0.9) if go_on.wait(PATIENCE) else (None, 0.0))
     with serving(tmp_path, parts=world.triage()._parts) as server, ThreadPoolExecutor(2) as callers:
         server.served.room = answering.StreamSlots(2)
 
@@ -275,7 +275,7 @@ def test_bulk_requests_wait_for_no_thread_that_they_hold_themselves(
 
         both = [callers.submit(bulk, name) for name in "XY"]
         until(lambda: len(world.classifier.asked) == 2, "both at work")
-        with server.client(timeout=20) as client:
+        with server.client(timeout=PATIENCE) as client:
             assert client.get("/ready").status_code == 200
             full = client.post("/tickets/batch", content=TICKETS, headers=CSV)
         assert (full.status_code, full.json()["code"], full.headers["retry-after"]) == (503, "full", "2")

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.support.api_server import Running, make_key, serving
-from tests.support.commands import rows
+from tests.support.commands import PATIENCE, rows
 from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import Limits
 from triage_cli.api.server import HeadTimeoutProtocol
@@ -146,7 +146,7 @@ def test_a_body_that_is_too_large_is_refused(server: Running, *, chunked: bool) 
 
 
 def test_a_large_body_is_refused_before_it_is_sent(server: Running) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as raw:
         head = f"POST /tickets HTTP/1.1\r\nHost: x\r\nX-API-Key: {server.keys['agent']}\r\n"
         head += "Content-Length: 99999999999\r\n\r\n"
         raw.sendall(head.encode())
@@ -155,7 +155,7 @@ def test_a_large_body_is_refused_before_it_is_sent(server: Running) -> None:
 
 def test_a_slow_body_is_given_up_on(server: Running) -> None:
     before = stored(server)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as raw:
         head = (
             f"POST /tickets HTTP/1.1\r\nHost: x\r\nX-API-Key: {server.keys['agent']}\r\n"
             "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
@@ -170,7 +170,7 @@ def test_a_slow_body_is_given_up_on(server: Running) -> None:
 @pytest.mark.parametrize("before", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"])
 def test_a_slow_head_is_given_up_on(server: Running, monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
     monkeypatch.setattr(HeadTimeoutProtocol, "head_seconds", 0.2)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as raw:
         raw.sendall(before)
         came = raw.recv(4096) if before else b""
         assert came.startswith(b"HTTP/1.1 200 " if before else b"")
@@ -227,7 +227,7 @@ def test_a_body_is_json_or_nothing(server: Running, kind: str, body: bytes, stat
     ],
 )  # fmt: skip
 def test_tricks_with_paths_find_nothing(server: Running, path: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     connection.request("GET", path, headers={"X-API-Key": server.keys["agent"]})
     answer = connection.getresponse()
     problem = json.loads(answer.read())
@@ -266,7 +266,7 @@ def test_two_lengths_or_a_split_request_are_refused(server: Running) -> None:
         "Content-Length: 2\r\nContent-Length: 30\r\n", "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
         "Content-Length: -1\r\n", "Content Length: 2\r\n",
     ):  # fmt: skip
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as raw:
             raw.sendall(f"POST /tickets HTTP/1.1\r\nHost: x\r\n{head}\r\n{{}}GET /stats HTTP/1.1\r\n\r\n".encode())
             assert raw.recv(4096).startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 401 "))
 
@@ -294,14 +294,14 @@ def test_a_key_that_waits_for_its_permits_holds_up_no_other(tmp_path: Path, monk
         def slowly(key_id: str, wanted: int, per_minute: int, burst: int) -> float:
             if key_id == agent:
                 at_it.set()
-                assert go_on.wait(30)
+                assert go_on.wait(PATIENCE)
             return permits(key_id, wanted, per_minute, burst)
 
         monkeypatch.setattr(server.served.gate, "permits", slowly)
         with ThreadPoolExecutor(1) as pool, server.client() as one, server.client("admin", timeout=5) as other:
             waiting = pool.submit(one.get, "/stats", timeout=60)
             try:
-                assert at_it.wait(30)
+                assert at_it.wait(PATIENCE)
                 assert other.get("/stats").status_code == 200
             finally:
                 go_on.set()

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.api_server import serving
 from tests.support.cli import Cli
-from tests.support.commands import rows, until
+from tests.support.commands import PATIENCE, rows, until
 
 LINE = re.compile(r'[a-z_]+(\{([a-z]+="([^"\\\n]|\\.)*",?)+\})? [0-9.eE+-]+')
 
@@ -131,7 +131,7 @@ def test_a_signal_ends_it_when_what_is_in_flight_has_ended(fitted: Cli, number: 
         made = client.post("/tickets", json={"subject": words}, headers=given)
         assert (made.status_code, made.headers["x-request-id"]) == (201, "my-id")
         client.get("/tickets", params={"search": words})
-        slow = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
+        slow = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=PATIENCE)
         answers: list[int] = []
 
         def body() -> Iterator[bytes]:
@@ -143,7 +143,7 @@ def test_a_signal_ends_it_when_what_is_in_flight_has_ended(fitted: Cli, number: 
         json_type = {"content-type": "application/json"}
         answers.append(slow.post("/tickets", content=body(), headers=json_type).status_code)
         slow.close()
-    assert process.wait(30) == code
+    assert process.wait(PATIENCE) == code
     assert answers == [201]
     assert rows(fitted.db, "select count(*) from tickets") == [(2,)]
     logged = [json.loads(line) for line in started.lines if line.startswith("{") and "/health" not in line]
@@ -208,4 +208,4 @@ def test_it_speaks_https_with_a_certificate(fitted: Cli, tmp_path: Path) -> None
         ).json() == {"status": "ok"}
     finally:
         started.process.terminate()
-        assert started.process.wait(30) == 143
+        assert started.process.wait(PATIENCE) == 143

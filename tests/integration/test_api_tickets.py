@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.support.api_server import Running, serving
-from tests.support.commands import rows
+from tests.support.commands import PATIENCE, rows
 from triage_cli.api import idempotency
 from triage_cli.domain import ids
 from triage_cli.domain.runs import Lease, Run
@@ -125,7 +125,7 @@ def test_fifty_equal_posts_at_once_under_one_key_make_one_ticket(client: httpx.C
     together = threading.Barrier(50)
 
     def post(_: int) -> httpx.Response:
-        with server.client(timeout=30) as mine:
+        with server.client(timeout=PATIENCE) as mine:
             together.wait()
             return mine.post("/tickets", json={"subject": "fifty"}, headers={"Idempotency-Key": "fifty"})
 
@@ -204,7 +204,7 @@ def test_a_request_at_work_says_so_and_a_dead_one_is_over_soon(
         said.set()
 
     def resolve(triage: LocalTriage, name: str) -> str:
-        assert said.wait(30), "it is at work until it has said so"
+        assert said.wait(PATIENCE), "it is at work until it has said so"
         return names.named(triage._store, name).ticket_id
 
     monkeypatch.setattr(server.served.gate, "renew", renew)
@@ -237,14 +237,14 @@ def test_a_request_that_is_done_says_no_more_that_it_is_at_work(
             over.set()
 
     def resolve(triage: LocalTriage, name: str) -> str:
-        assert begun.wait(30)
+        assert begun.wait(PATIENCE)
         return names.named(triage._store, name).ticket_id
 
     monkeypatch.setattr(idempotency.IdempotentRequest, "_renewing", renewing)
     monkeypatch.setattr(LocalTriage, "resolve", resolve)
     path = f"/tickets/{made.json()['ticket_id']}/classify"
     assert client.post(path, json={}, headers={"Idempotency-Key": "done"}, timeout=60).status_code == 200
-    assert over.wait(5)
+    assert over.wait(PATIENCE)
 
 
 def test_single_tickets_share_transactions_and_leave_a_whole_log(client: httpx.Client, server: Running) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.support.commands import PATIENCE
 from tests.support.stored_tickets import a_run, a_ticket, an_event, ended, sql
 from tests.support.world import World, a_budget
 from triage_cli.classifiers.llm.billing import BudgetReserver
@@ -206,7 +207,7 @@ def test_whoever_leaves_while_money_is_set_aside_leaves_none_behind() -> None:
 
     def grant(_spent: float, _reserved: float, wanted: Sequence[float]) -> int:
         at_it.set()
-        assert go_on.wait(10)
+        assert go_on.wait(PATIENCE)
         return len(wanted)
 
     async def leave() -> None:

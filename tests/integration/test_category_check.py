@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.batch_server import batching
 from tests.support.cli import Cli
+from tests.support.commands import PATIENCE
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.service.classification.category_check import FEW, Basis, CategoryCheck, warning
 from triage_cli.stores.category_memory import CategoryMemory
@@ -107,7 +108,7 @@ def test_a_server_tells_it_in_its_log_and_not_to_who_calls_it(shop: Cli) -> None
             assert client.post(f"/tickets/{made['ticket_id']}/classify").status_code == 200
     finally:
         process.terminate()
-    _, rest = process.communicate(timeout=60)
+    _, rest = process.communicate(timeout=PATIENCE)
     said = [json.loads(line) for line in rest.decode().splitlines() if "last classified" in line]
     assert process.returncode == 143
     assert [(line["level"], line["message"].partition(" by ")[0]) for line in said] == [

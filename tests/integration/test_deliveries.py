@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.support.cli import Cli
-from tests.support.commands import is_pending, many, rows, until
+from tests.support.commands import PATIENCE, is_pending, many, rows, until
 from tests.support.fake_destination import FakeDestination, drafts, run
 from tests.support.online import ONLINE
 from tests.support.webhook_receiver import Receiver, target
@@ -377,7 +377,7 @@ def test_a_second_signal_ends_the_command_of_a_destination_too(cli: Cli, first: 
     process.send_signal(first)
     until(lambda: not is_pending(process.pid, first), "the first signal")  # else threads may take them in any order
     process.send_signal(second)
-    process.communicate(timeout=50)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert time.monotonic() - began < 20
 

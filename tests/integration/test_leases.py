@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import PATIENCE
 from tests.support.stored_tickets import a_run
 from tests.support.stored_tickets import sql as on_sqlite
 from tests.support.world import FakeClassifier, World
@@ -151,7 +152,7 @@ def test_a_long_call_is_waited_for_with_a_breath_now_and_then() -> None:
     breaths, enough = [], threading.Event()
 
     async def call() -> str:
-        await asyncio.to_thread(enough.wait, 30)
+        await asyncio.to_thread(enough.wait, PATIENCE)
         return "done"
 
     def breathe() -> None:

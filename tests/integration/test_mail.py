@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.certificate_authority import Authority
+from tests.support.commands import PATIENCE
 from tests.support.http_stub import a_delivery, a_parcel, configured
 from tests.support.mail_server import MailStub, Received, scripted
 from tests.support.online import ONLINE
@@ -294,7 +295,7 @@ def test_a_server_that_does_not_answer_is_tried_again(
     tmp_path: Path, talk: Callable[[socket.socket], None], message: str, *, doubtful: bool
 ) -> None:
     with scripted(talk) as port:
-        error = failure(opened(tmp_path, port, "timeout: 0.5"))
+        error = failure(opened(tmp_path, port, f"timeout: {0.5 if 'within' in message else PATIENCE}"))
     assert message in error.message
     assert (error.final, error.doubtful) == (False, doubtful)
 

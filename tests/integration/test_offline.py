@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.caught_connections import VARIABLE
 from tests.support.cli import Cli
-from tests.support.commands import until
+from tests.support.commands import PATIENCE, until
 from tests.support.fake_destination import FakeDestination
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer
@@ -164,7 +164,7 @@ def test_a_server_that_is_offline_answers_and_its_webhooks_wait(fitted: Cli, rec
     try:
         until(lambda: b"serving " in log.read_bytes() or process.poll(), "the server")
         root = log.read_text().split()[1].rstrip(",")
-        with httpx.Client(base_url=root, headers={"X-API-Key": key}, trust_env=False, timeout=30) as client:
+        with httpx.Client(base_url=root, headers={"X-API-Key": key}, trust_env=False, timeout=PATIENCE) as client:
             made = client.post("/tickets", json={"subject": "Refund", "description": "I was charged twice"}).json()
             ticket = f"/tickets/{made['ticket_id']}"
             client.post(f"{ticket}/classify", json={}).raise_for_status()
@@ -177,7 +177,7 @@ def test_a_server_that_is_offline_answers_and_its_webhooks_wait(fitted: Cli, rec
             assert json.loads(lines[0])["error"]["code"] == "offline"
     finally:
         process.terminate()
-        assert process.wait(30) == 143
+        assert process.wait(PATIENCE) == 143
     assert not caught.exists(), caught.read_text()
     assert receiver.got == []
 

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.commands import PATIENCE
 from tests.support.old_schemas import first_release
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
@@ -464,7 +465,7 @@ def test_a_server_that_crashes_and_comes_back_is_waited_for(pg: PostgresStore, p
 
     with ThreadPoolExecutor(1) as pool:
         saving = pool.submit(save)
-        started.wait(20)
+        started.wait(PATIENCE)
         pg_server.crash()
         pg_server.start()
         before = pg.stats().tickets

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.api_server import serving
 from tests.support.cli import Cli
-from tests.support.commands import many, until
+from tests.support.commands import PATIENCE, many, until
 from tests.support.world import World
 from triage_cli.domain import ids
 from triage_cli.domain.errors import UnavailableError
@@ -97,7 +97,7 @@ def test_an_import_under_way_ends_with_6(cli: Cli, fate: Callable[[Path], None],
         process = cli.start("create", "big.csv", "-o", "id", stdout=stdout)
         until(lambda: out.stat().st_size > 100, "the first tickets")
         fate(cli.db)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 6
     assert says in stderr.decode()
     assert "30000 created" not in stderr.decode()

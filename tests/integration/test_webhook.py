@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
+from tests.support.commands import PATIENCE
 from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
 from tests.support.webhook_receiver import SECRET, Receiver, parcel, sent, target
@@ -162,7 +163,7 @@ def test_an_answer_counts_though_its_body_never_ends(
         (outcome,) = sent(WebhookDestination(to, ONLINE), parcel())
     finally:
         over.set()
-        thread.join(10)
+        thread.join(PATIENCE)
         listening.close()
     assert (outcome.error is None) == accepted
     assert outcome.value is not None

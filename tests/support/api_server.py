@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from tests.support.commands import PATIENCE
 from triage_cli import wiring
 from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import Limits, ServerState
@@ -74,9 +75,9 @@ def serving(
     thread = threading.Thread(target=server.serve_until_stopped, name="server")
     thread.start()
     try:
-        server.begun.wait(30)
+        server.begun.wait(PATIENCE)
         yield Running(server, served, loaded, place.getsockname()[1], keys_by_role)
     finally:
         server.stop()
-        thread.join(60)
+        thread.join(PATIENCE)
         assert not thread.is_alive()

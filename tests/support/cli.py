@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.support.commands import PATIENCE
 from tests.support.forked_cli import AT_START, forked
 
 
@@ -14,6 +15,7 @@ class Cli:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.processes: list[subprocess.Popen[bytes]] = []  # that were started and may still run
         self.fresh = False  # each command in an interpreter of its own
         self.db = folder / "data" / "triage" / "triage.db"
         self.env = {
@@ -31,10 +33,10 @@ class Cli:
         if self.fresh or data is None or any(name.startswith(AT_START) for name in env.keys() - {"PYTHONWARNINGS"}):
             done = subprocess.run(
                 [sys.executable, "-m", "triage_cli", *args],
-                input=data, capture_output=True, cwd=self.folder, env=env, check=False, timeout=60,
+                input=data, capture_output=True, cwd=self.folder, env=env, check=False, timeout=PATIENCE,
             )  # fmt: skip
         else:
-            done = forked().run(args, data, self.folder, env, 60)
+            done = forked().run(args, data, self.folder, env, PATIENCE)
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode(errors="surrogateescape")
         )
@@ -43,4 +45,11 @@ class Cli:
         piped: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         command = [sys.executable, "-m", "triage_cli", *args]
         started: subprocess.Popen[bytes] = subprocess.Popen(command, cwd=self.folder, env=self.env, **piped | kwargs)
+        self.processes.append(started)
         return started
+
+    def close(self) -> None:
+        """End what a test that failed has left running."""
+        for process in self.processes:
+            with process:
+                process.kill()

@@ -27,7 +27,7 @@ ROWS = (
     "A-3,Hours?,What are your opening hours,C-3,low\n"
 )
 TICKETS = HEADER + ROWS
-PATIENCE = 60.0  # seconds until a test that waits for something gives up
+PATIENCE = 180.0  # seconds until a test that waits for something gives up
 
 
 def many(number: int, prefix: str = "B") -> str:

@@ -21,6 +21,19 @@ from tests.support import caught_connections as caught
 
 AT_START = ("PYTHON", "OPENAI_", "ANTHROPIC_", "LC_", "LANG", "COVERAGE")
 ROOT = Path(__file__).parents[2]
+PROGRAM = """#!{python} -IS
+import json, os, socket, sys
+
+if any(name.startswith({at_start}) for name in os.environ):
+    os.execv(sys.executable, [sys.executable, "-m", "triage_cli", *sys.argv[1:]])
+with socket.socket(socket.AF_UNIX) as asked:
+    asked.connect({door!r})
+    socket.send_fds(asked, [b"3"], [0, 1, 2])
+    asked.sendall(json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode())
+    asked.shutdown(socket.SHUT_WR)
+    code = int(asked.recv(64))
+os._exit(code if code >= 0 else 128 - code)
+"""
 
 
 class Forked:
@@ -60,6 +73,13 @@ class Forked:
             asked.sendall(json.dumps([args, str(cwd), dict(env)]).encode())
             asked.shutdown(socket.SHUT_WR)
             return int(b"".join(iter(lambda: asked.recv(64), b"")))
+
+    def program(self, folder: Path) -> Path:
+        """Return a folder to be the first of a shell's PATH: its `triage` runs in a forked child, too."""
+        program = folder / "triage"
+        program.write_text(PROGRAM.format(python=sys.executable, door=self._door, at_start=AT_START))
+        program.chmod(0o755)
+        return folder
 
     def close(self) -> None:
         """End the process."""

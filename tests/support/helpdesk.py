@@ -25,6 +25,7 @@ class Helpdesk:
         self.paging = paging
         self.fail: Callable[[int, Got], Reply | None] = lambda _number, _got: None
         self.clock = 0
+        self.now: Callable[[], float] = lambda: 0.0  # seconds since it began: no change is before it
         self.lost_tags: list[str] = []  # tags of people that a request took away
         self.stub = HttpStub(self._answer)
         for n in range(number):
@@ -42,8 +43,11 @@ class Helpdesk:
     def close(self) -> None:
         self.stub.close()
 
+    def _tick(self) -> None:
+        self.clock = max(self.clock, int(self.now())) + 1
+
     def add(self, n: int, **fields: Any) -> None:
-        self.clock += 1
+        self._tick()
         self.items[n] = {
             "id": n,
             "title": f"Ticket {n}",
@@ -58,7 +62,7 @@ class Helpdesk:
 
     def change(self, n: int, *, after: float | None = None, **fields: Any) -> None:
         """Change an item, now or at a time of the helpdesk's own clock."""
-        self.clock += 1
+        self._tick()
         self.items[n] |= {"updated_at": moment(self.clock if after is None else after), **fields}
 
     def source(self, **keys: Any) -> dict[str, Any]:

@@ -61,9 +61,9 @@ def normalised(text: str) -> str:
     return text
 
 
-def environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path, programs: Path) -> dict[str, str]:
     """Return the environment of a reader whose home and working folder is `folder`."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     return {"PATH": path, "HOME": str(folder), "COLUMNS": "110", "USER": "ada", "LOGNAME": "ada"}
 
 

@@ -55,8 +55,8 @@ class RemoteCli(Cli):
 
     def close(self) -> None:
         """End the server, if it still runs."""
-        if self.process is not None and self.process.poll() is None:
-            self.end(signal.SIGKILL)
+        self.server.close()
+        super().close()
 
 
 # What differs between two runs of the same commands, whoever does them.

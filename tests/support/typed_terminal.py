@@ -12,7 +12,7 @@ import sys
 import termios
 
 from tests.support.cli import Cli
-from tests.support.commands import PATIENCE
+from tests.support.commands import PATIENCE, until
 
 
 class Typist:
@@ -27,6 +27,7 @@ class Typist:
             [sys.executable, "-m", "triage_cli", *args],
             stdin=theirs, stdout=theirs, stderr=theirs, cwd=cli.folder, env=env, start_new_session=True,
         )  # fmt: skip
+        cli.processes.append(self.process)
         self._theirs = theirs
         self.shown = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")()  # a character may come in two parts
@@ -39,12 +40,14 @@ class Typist:
 
     def sees(self, what: str, start: int = 0) -> None:
         while what not in self.shown[start:]:
-            ready, _, _ = select.select([self._ours], [], [], PATIENCE)
-            assert ready, f"never saw {what!r} in {self.shown[start:]!r}"
-            self._read()
+            assert self._reads(PATIENCE), f"never saw {what!r} in {self.shown[start:]!r}"
 
-    def _read(self) -> None:
-        self.shown += self._decoder.decode(os.read(self._ours, 1 << 16))
+    def _reads(self, seconds: float) -> bool:
+        """Read what is shown next, if anything is within so many seconds."""
+        ready, _, _ = select.select([self._ours], [], [], seconds)
+        if ready:
+            self.shown += self._decoder.decode(os.read(self._ours, 1 << 16))
+        return bool(ready)
 
     def resize(self, columns: int) -> None:
         """Give the window another width; a terminal tells so by a signal."""
@@ -52,10 +55,8 @@ class Typist:
         self.process.send_signal(signal.SIGWINCH)
 
     def ends(self) -> int:
-        code = self.process.wait(PATIENCE)
-        while select.select([self._ours], [], [], 0)[0]:
-            self._read()
+        until(lambda: [self.process.poll() is None, self._reads(0)] == [False, False], "the end of the command")
         assert termios.tcgetattr(self._theirs) == self.before, "the terminal is as it was"
         os.close(self._ours)
         os.close(self._theirs)
-        return code
+        return self.process.wait(0)
