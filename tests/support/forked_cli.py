@@ -7,12 +7,14 @@ of the environment when it starts (`AT_START`) needs a new interpreter. One thre
 import atexit
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
@@ -111,27 +113,42 @@ def serve() -> None:
 
     word_vectors.word_vectors()
     app.build()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for who answers a caller
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    ended, waker = socket.socketpair()
+    waker.setblocking(False)
+    signal.set_wakeup_fd(waker.fileno())
+    callers: dict[int, socket.socket] = {}
     with socket.socket(fileno=os.dup(0)) as door:
         while True:
-            asked, _ = door.accept()
-            if os.fork() == 0:
-                door.close()
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                _answer(asked)
-            asked.close()
+            ready, _, _ = select.select([door, ended], [], [])
+            if door in ready:
+                asked, _ = door.accept()
+                callers[_started(asked)] = asked
+            if ended in ready:
+                ended.recv(1 << 10)
+                _tell(callers)
 
 
-def _answer(asked: socket.socket) -> None:
+def _started(asked: socket.socket) -> int:
     _, numbers, _, _ = socket.recv_fds(asked, 1, 3)
     args, cwd, env = json.loads(b"".join(iter(lambda: asked.recv(65536), b"")))
     pid = os.fork()
     if pid == 0:
-        asked.close()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _triage(numbers, args, cwd, env)
-    _, status = os.waitpid(pid, 0)
-    asked.sendall(str(os.waitstatus_to_exitcode(status)).encode())
-    os._exit(0)
+    for number in numbers:
+        os.close(number)
+    return pid
+
+
+def _tell(callers: dict[int, socket.socket]) -> None:
+    """Tell those whose command has ended its exit code."""
+    for pid in list(callers):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            with callers.pop(pid) as asked, suppress(OSError):  # one that has given up hears nothing
+                asked.sendall(str(os.waitstatus_to_exitcode(status)).encode())
 
 
 def _triage(numbers: Sequence[int], args: Sequence[str], cwd: str, env: Mapping[str, str]) -> NoReturn:
