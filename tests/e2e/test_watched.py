@@ -130,9 +130,10 @@ class Desk:
             self.let_go(cli)
         return cli
 
-    def let_go(self, cli: Cli) -> None:
+    def let_go(self, cli: Cli) -> bytes:
         (cli.folder / "go").touch()
         self._let_go.set()
+        return b""
 
 
 @pytest.fixture(scope="module")
@@ -269,8 +270,21 @@ def test_what_is_told_under_a_bar_is_told_as_it_is_elsewhere(desk: Desk) -> None
 @pytest.mark.parametrize(("term", "columns"), [("xterm", 120), ("xterm", 1), ("xterm", 0), ("dumb", 120)])
 def test_a_bar_never_wraps_and_leaves_nothing(desk: Desk, term: str, columns: int) -> None:
     cli = desk.copy("decided", held=True)
-    threading.Timer(0.5, desk.let_go, [cli]).start()
-    came = watched(cli, "route", "-o", "id", columns=columns, TERM=term)
+    if term == "dumb":  # shows nothing that could be waited for
+        threading.Timer(0.5, desk.let_go, [cli]).start()
+        came = watched(cli, "route", "-o", "id", columns=columns, TERM=term)
+    else:
+        came = watched(
+            cli,
+            "route",
+            "-o",
+            "id",
+            sees=live_line.CLEAR,
+            times=3,
+            then=partial(desk.let_go, cli),
+            columns=columns,
+            TERM=term,
+        )
     drawn = [part for part in came.shown.split(live_line.CLEAR) if part and part[0] in progress.SPINNER]
     assert (len(drawn) > 1) == (term == "xterm" and columns != 1)
     assert all(len(line) < (columns or live_line.UNKNOWN_WIDTH) for line in drawn)
@@ -308,8 +322,7 @@ def test_a_terminal_that_gets_records_shows_no_bar(desk: Desk, name: str) -> Non
 @pytest.mark.parametrize("command", ["classify x5", "route x5"])
 def test_one_named_ticket_is_shown_once_its_bar_is_gone(desk: Desk, command: str) -> None:
     cli = desk.copy("new" if command.startswith("classify") else "decided", held=True)
-    threading.Timer(0.5, desk.let_go, [cli]).start()
-    came = watched(cli, *command.split(), on=("stdout", "stderr"))
+    came = watched(cli, *command.split(), on=("stdout", "stderr"), sees=live_line.CLEAR, then=partial(desk.let_go, cli))
     assert came.code == 0
     table = came.shown.index("priority")
     assert live_line.CLEAR not in came.shown[table:]

@@ -23,6 +23,7 @@ _VARYING = (
     (re.compile(r"\b[0-9a-f]{8}\b"), "<short>"),
     (re.compile(r"\d{4}-\d\d-\d\d"), "<day>"),
     (re.compile(r"\d{8}T\d{6}Z"), "<time>"),
+    (re.compile(r"^fitting the embedded model to \d+ categories, once\n", re.MULTILINE), ""),  # beside other work
     (re.compile(r"webhook-(timestamp|signature): \S+"), r"webhook-\1: <own>"),
     (re.compile(r'"(host|pid|seconds)": [^,}]+'), r'"\1": <own>'),
     (re.compile(r"0\.\d{2,}"), "<share>"),

@@ -44,11 +44,12 @@ def watched(
     on: tuple[str, ...] = ("stderr",),
     given: bytes = b"",
     sees: str = "",
+    times: int = 1,
     then: Callable[[], bytes] = bytes,
     columns: int = 120,
     **env: str,
 ) -> Came:
-    """Run `triage` with these streams on a terminal; once it shows `sees`, `then` is called and ends stdin."""
+    """Run `triage` with these streams on a terminal; once it has shown `sees` so many times, `then` is called and ends stdin."""
     ours, theirs = raw_terminal(columns)
     piped, pipe = os.pipe()
     settings = {k: v for k, v in cli.env.items() if k != "COLUMNS"} | {"TERM": "xterm-256color", "NO_COLOR": "1"} | env
@@ -73,7 +74,7 @@ def watched(
         threads = [threading.Thread(target=target) for target in (feed, run)]
         for thread in threads:
             thread.start()
-        shown = until_gone(ours, lambda text: seen.set() if sees and sees in text else None)
+        shown = until_gone(ours, lambda text: seen.set() if sees and text.count(sees) >= times else None)
         seen.set()
         for thread in threads:
             thread.join(PATIENCE)

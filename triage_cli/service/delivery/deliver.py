@@ -78,14 +78,14 @@ def due(
     """Deliver what is due, of all tickets or of these, and wait for what falls due within `stay` seconds."""
     until = time.time() + stay
     while not context.stop.stopping:
-        delivered = False
+        looked, delivered = time.time(), False
         for results in delivering.due(ids):
             for result in results:
                 delivered = True
                 routed = Routed(result.ticket, result.deliveries)
                 outcome = Outcome(next(rows), Action(result.ticket.status), routed, result.error, result.ticket)
                 yield with_offline_error(outcome, delivering.offline)
-        at, now = context.store.next_due(ids, but=tuple(delivering.offline)), time.time()
-        if at is None or at > until or (at <= now and not delivered):  # another run holds what is still due
+        at = context.store.next_due(ids, but=tuple(delivering.offline))
+        if at is None or at > until or (at <= looked and not delivered):  # another run holds what was due already
             return
-        context.stop.wait(max(0.0, at - now))
+        context.stop.wait(max(0.0, at - time.time()))
