@@ -49,7 +49,7 @@ def watched(
     columns: int = 120,
     **env: str,
 ) -> Came:
-    """Run `triage` with these streams on a terminal; once it has shown `sees` so many times, `then` is called and ends stdin."""
+    """Run `triage` with these streams on a terminal; once that has shown `sees` so often, `then` ends stdin."""
     ours, theirs = raw_terminal(columns)
     piped, pipe = os.pipe()
     settings = {k: v for k, v in cli.env.items() if k != "COLUMNS"} | {"TERM": "xterm-256color", "NO_COLOR": "1"} | env
