@@ -19,7 +19,6 @@ from tests.support.api_server import Running
 from tests.support.api_server import serving as serving_api
 from tests.support.billing_server import KINDS, USD, Till, billed, configuration
 from tests.support.cli import Cli
-from tests.support.commands import PATIENCE
 from tests.support.llm_classifiers import TYPES, opened
 from tests.support.llm_server import Script, failing, good
 from tests.support.world import a_budget
@@ -172,7 +171,7 @@ REQUESTS: dict[str, Any] = {
 def requested(server: Running) -> list[str]:
     """Use every request that may change something, and return the words of those that there are."""
     changing = {"post", "put", "patch", "delete"}
-    with server.client("admin", timeout=PATIENCE) as client:
+    with server.client("admin") as client:
         paths = client.get("/openapi.json").json()["paths"]
         for words, body in REQUESTS.items():
             method, _, path = words.partition(" ")

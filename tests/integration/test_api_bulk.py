@@ -37,7 +37,7 @@ def lines(answer: httpx.Response) -> list[dict[str, Any]]:
 
 
 def post(server: Running, path: str, **options: Any) -> httpx.Response:
-    with server.client(timeout=PATIENCE) as client:
+    with server.client() as client:
         return client.post(path, **options)
 
 
@@ -236,7 +236,7 @@ def test_while_nothing_comes_blanks_tell_that_the_server_lives(server: Running, 
 
     world.classifier._answer = slow
     lines(post(server, "/tickets/batch", content=many(1), headers=CSV))
-    with server.client(timeout=PATIENCE) as client, client.stream("POST", "/classify", json={}) as answer:
+    with server.client() as client, client.stream("POST", "/classify", json={}) as answer:
         came = b""
         for piece in answer.iter_raw():
             came += piece
@@ -275,7 +275,7 @@ def test_bulk_requests_wait_for_no_thread_that_they_hold_themselves(
 
         both = [callers.submit(bulk, name) for name in "XY"]
         until(lambda: len(world.classifier.asked) == 2, "both at work")
-        with server.client(timeout=PATIENCE) as client:
+        with server.client() as client:
             assert client.get("/ready").status_code == 200
             full = client.post("/tickets/batch", content=TICKETS, headers=CSV)
         assert (full.status_code, full.json()["code"], full.headers["retry-after"]) == (503, "full", "2")

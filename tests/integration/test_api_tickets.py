@@ -125,7 +125,7 @@ def test_fifty_equal_posts_at_once_under_one_key_make_one_ticket(client: httpx.C
     together = threading.Barrier(50)
 
     def post(_: int) -> httpx.Response:
-        with server.client(timeout=PATIENCE) as mine:
+        with server.client() as mine:
             together.wait()
             return mine.post("/tickets", json={"subject": "fifty"}, headers={"Idempotency-Key": "fifty"})
 

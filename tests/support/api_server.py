@@ -47,7 +47,8 @@ class Running:
 
     def client(self, role: str = "agent", **options: Any) -> httpx.Client:
         """Return a client with the key of a role; close it."""
-        return httpx.Client(base_url=self.url, headers={"X-API-Key": self.keys[role]}, trust_env=False, **options)
+        options = {"timeout": PATIENCE, "trust_env": False} | options
+        return httpx.Client(base_url=self.url, headers={"X-API-Key": self.keys[role]}, **options)
 
 
 @contextmanager
