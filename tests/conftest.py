@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
@@ -19,6 +20,7 @@ from triage_cli.domain.deliveries import Rule
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
 
+settings.register_profile("long", deadline=None)  # see tests/support/examples.py
 # Where the tests run in the background these are ignored, and so they would be in each process that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

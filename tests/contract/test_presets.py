@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.vendors.helpdesks import Freshdesk, ServiceNow, Zammad, Zendesk
 from tests.support.vendors.paging import Opsgenie, PagerDuty
 from tests.support.vendors.samples import SAMPLES
@@ -132,6 +133,7 @@ class TestEach:
             assert send(1, attempts=1, doubtful=int(first.doubtful)).error is None, vendor.refusals
             assert len(vendor.accepted) == 1
 
+    @pytest.mark.slow
     def test_any_text_arrives_as_it_was_and_notifies_nobody(
         self, preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -144,7 +146,7 @@ class TestEach:
 
             @given(st.lists(pairs, min_size=5, max_size=12))
             @example([pair for text in HOSTILE for pair in ((text, text), (text, None), (None, text))])
-            @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+            @settings(examples(3, 20), derandomize=True, suppress_health_check=list(HealthCheck))
             def check(drawn: list[tuple[str | None, str | None]]) -> None:
                 parcels = [
                     outgoing(next(number), *pair, preset=preset, customer=(pair[0] or pair[1] or "")[:2000])

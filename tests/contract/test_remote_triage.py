@@ -113,6 +113,7 @@ def test_an_id_that_stands_in_two_parcels_with_another_text_is_rejected(side: Si
     assert "stands in this input before" in error.message
 
 
+@pytest.mark.slow
 def test_other_tickets_under_known_ids_are_told_by_the_whole_input(side: Side) -> None:
     """A parcel full of changes stops nothing where what came before was unchanged; nor does it hide a doubt."""
     list(side.make().create([a_row(n) for n in range(NUMBER)]))
@@ -131,6 +132,7 @@ def test_a_typed_ticket_is_always_a_new_one(side: Side) -> None:
     assert made[0].value.ticket_id != made[1].value.ticket_id
 
 
+@pytest.mark.slow
 def test_a_run_gives_every_row_back_within_the_window(side: Side) -> None:
     side.world.classifier._answer = lambda t: ("Billing", 0.9) if "7" not in (t.subject or "") else ("General", 0.9)
     drafts: list[TicketDraft | Rejected] = [a_row(n) for n in range(NUMBER)]
@@ -181,6 +183,7 @@ def test_reads_are_the_same(side: Side) -> None:
         triage.history("nobody")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["INC/2026/7", "a b", "ü?#&%2F", "..", "http://x/y", "batch", "x" * 300])
 def test_any_external_id_names_its_ticket(side: Side, name: str) -> None:
     (made,) = side.make().create([a_row(0, name)])
@@ -258,6 +261,7 @@ def flaky(port: int, cuts: list[int]) -> Iterator[str]:
             thread.join(PATIENCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cuts", [[60_000], [100_000, 20_000], [1, 1], [3000, 3000]])
 def test_a_lost_parcel_is_sent_again_and_stored_once(world: World, tmp_path: Path, cuts: list[int]) -> None:
     drafts = [a_row(n, None, subject="the same") for n in range(NUMBER)]
@@ -313,6 +317,7 @@ def test_a_reader_may_not_write(world: World, tmp_path: Path) -> None:
         triage.close()
 
 
+@pytest.mark.slow
 def test_an_input_is_read_only_as_fast_as_it_is_stored(world: World, tmp_path: Path) -> None:
     """Memory is that of two parcels, however long the input is."""
     read = 0

@@ -41,6 +41,7 @@ def test_every_preset_has_its_stub() -> None:
     assert sorted(VENDORS) == sorted(preset_names(PRESETS))
 
 
+@pytest.mark.slow
 def test_a_preset_reads_its_vendor_s_list(cli: Cli, vendor: tuple[str, HttpStub]) -> None:
     name, stub = vendor
     of = VENDORS[name]

@@ -16,11 +16,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
 from tests.support.commands import PATIENCE
+from tests.support.examples import examples
 from tests.support.old_schemas import definitions
 from tests.support.online import ONLINE
 from tests.support.stored_tickets import (
@@ -913,7 +914,7 @@ CELLS = {
     st.sampled_from([1, 99, 100, 101, 1000, 1001]),
     st.data(),
 )
-@settings(max_examples=30, deadline=None)
+@examples(12, 30)
 def test_many_rows_are_written_as_one_by_one_whatever_is_the_same_in_all(
     kinds: list[str], number: int, data: st.DataObject
 ) -> None:

@@ -13,11 +13,12 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.cli import Cli
 from tests.support.commands import on_terminal, rows, until
+from tests.support.examples import examples
 from tests.support.http_stub import HttpStub, a_parcel, opened, sent
 from tests.support.llm_server import Asked, Script, Step, chat, failing, good, serving, verdict
 from tests.support.webhook_receiver import Receiver
@@ -350,7 +351,7 @@ def test_ordinary_text_is_not(text: str) -> None:
     assert Suspicion(LABELS).found(text) == ()
 
 
-@settings(max_examples=200, deadline=None)
+@examples(50, 200)
 @given(st.text() | st.lists(st.sampled_from([*SUSPICIOUS, "[", "(", "\\", " "])).map("".join), st.lists(st.text()))
 def test_any_text_under_any_labels_is_looked_at(text: str, labels: list[str]) -> None:
     found = Suspicion(labels).found(text)

@@ -1,6 +1,6 @@
 """Faults as a table: after each one the log holds, nothing is lost, and the same command finishes the job.
 
-Here stand three points of each kind; `python -m benchmarks.soak faults` goes through all of them.
+Here stand two points of each kind (`-m long`: three); `python -m benchmarks.soak faults` goes through all of them.
 """
 
 import shutil
@@ -29,7 +29,10 @@ def job(shared: Job) -> Job:
     return shared
 
 
-FAULTS = [(seam, how, where) for seam in HOWS for how in HOWS[seam] for where in ("early", "midway", "late")]
+FAULTS = [
+    pytest.param(seam, how, where, marks=pytest.mark.long if where == "midway" else ())
+    for seam in HOWS for how in HOWS[seam] for where in ("early", "midway", "late")
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from triage_cli.cli import input_files, option_values
 from triage_cli.cli.actor import words_of
 from triage_cli.cli.output import Printer
@@ -37,7 +38,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=8,
 )
-quickly = settings(max_examples=150, deadline=None)
+quickly = examples(40, 150)
 
 
 def a_ticket(**fields: Any) -> Ticket:

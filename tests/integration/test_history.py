@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.support.cli import Cli
 from tests.support.commands import rows
+from tests.support.examples import examples
 from tests.support.remotes import RemoteCli
 from tests.support.world import FakeClassifier, World
 from triage_cli.config.routes import COLUMN, WHEN
@@ -186,9 +187,7 @@ ROUTE = ("route", "all")
 THERE_AND_BACK = [ROUTE, ("verdict", "General"), ROUTE, ("verdict", "Billing"), ROUTE]
 
 
-@settings(
-    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(examples(25, 100), derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, min_size=3, max_size=14))
 @example(steps=THERE_AND_BACK)
 @example(steps=[("map", "several"), *THERE_AND_BACK])

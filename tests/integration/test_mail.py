@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.support.certificate_authority import Authority
 from tests.support.commands import PATIENCE
+from tests.support.examples import examples
 from tests.support.http_stub import a_delivery, a_parcel, configured
 from tests.support.mail_server import MailStub, Received, scripted
 from tests.support.online import ONLINE
@@ -140,7 +141,7 @@ def test_hostile_texts_stay_in_their_place(server: MailStub, tmp_path: Path, tex
     assert received.text.removesuffix("\n") == plain.removesuffix("\n")
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(25, 100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(subject=st.text(max_size=400), external_id=st.text(max_size=20))
 def test_any_text_makes_a_mail_with_one_set_of_headers(tmp_path: Path, subject: str, external_id: str) -> None:
     spec = configured(tmp_path, "{type: mail, host: localhost, from: a@b, to: c@d}").destinations["sys"].mail

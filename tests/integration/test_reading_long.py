@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.cli import Cli
 from tests.support.commands import rows
+from tests.support.examples import examples
 from tests.support.read_tables import Pipe, read, reasons, texts
 from tests.support.table_strategies import ALPHABET, SLOW
 from triage_cli.domain.tickets import Rejected, TicketDraft
@@ -92,7 +93,7 @@ def test_the_rejects_of_a_long_row_are_whole(cli: Cli) -> None:
     assert (cli.folder / "bad.csv").read_text() == f'description\n"never closed\n{LINES * 2}'
 
 
-@settings(SLOW, max_examples=400)
+@settings(SLOW, max_examples=examples(100, 400).max_examples)
 @given(data=ALPHABET, size=st.integers(1, 40), longest=st.integers(1, 20), ahead=st.integers(1, 60))
 def test_no_text_vanishes_however_little_is_held(data: bytes, size: int, longest: int, ahead: int) -> None:
     text = data.replace(b"\xe9", b"e").decode().replace("\r", "")

@@ -642,7 +642,7 @@ class Interrupted(SqliteStore):
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), UnavailableError("the disk is full")])
-@pytest.mark.parametrize("at", [1, 2, 3, 5, 6])
+@pytest.mark.parametrize("at", [1, *(pytest.param(n, marks=pytest.mark.long) for n in (2, 5)), 3, 6])
 def test_an_interruption_at_any_save_loses_and_doubles_nothing(
     tmp_path: Path, at: int, error: BaseException, *, after: bool
 ) -> None:

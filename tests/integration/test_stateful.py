@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tests.support.examples import examples
 from tests.support.outlet import Outlet
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import audit_chain, routing
@@ -152,4 +153,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestStateful = Machine.TestCase
-TestStateful.settings = settings(max_examples=40, stateful_step_count=20, deadline=None, derandomize=True)
+TestStateful.settings = settings(examples(15, 40), stateful_step_count=20, derandomize=True)

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tests.support.examples import examples
 from tests.support.outlet import Outlet
 from tests.support.world import CATEGORIES, FakeClassifier, World
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
@@ -110,9 +111,5 @@ class Machine(RuleBasedStateMachine):
 
 TestVerdicts = Machine.TestCase
 TestVerdicts.settings = settings(
-    max_examples=5,
-    stateful_step_count=12,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
+    examples(2, 20), stateful_step_count=12, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )

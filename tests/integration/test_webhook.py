@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from tests.support.commands import PATIENCE
+from tests.support.examples import examples
 from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
 from tests.support.webhook_receiver import SECRET, Receiver, parcel, sent, target
@@ -48,7 +49,7 @@ def test_a_delivery_is_signed_and_carries_the_ticket(receiver: Receiver) -> None
 
 
 @given(st.text(max_size=2000))
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(examples(50, 200), derandomize=True)
 def test_any_body_verifies_with_the_reference_library_under_either_secret(text: str) -> None:
     import time
 

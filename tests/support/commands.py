@@ -9,13 +9,13 @@ import signal
 import sqlite3
 import struct
 import subprocess
-import sys
 import termios
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.support.forked_cli import forked
 from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import EventQuery
 from triage_cli.stores.sqlite.store import SqliteStore
@@ -56,12 +56,17 @@ def on_terminal(
     source = os.open(stdin, os.O_RDONLY) if stdin else os.dup(theirs)
     env = {"NO_COLOR": "1", **env, "TERM": "xterm-256color"}
     env.pop("COLUMNS", None)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "triage_cli", *args],
-        stdin=source, stdout=theirs, stderr=theirs, cwd=folder, env=env, start_new_session=True,
-    )  # fmt: skip
-    os.close(theirs)
-    os.close(source)
+    codes: list[int] = []
+
+    def run() -> None:
+        try:
+            codes.append(forked().code(args, (source, theirs, theirs), folder, env, PATIENCE))
+        finally:
+            os.close(theirs)
+            os.close(source)
+
+    thread = threading.Thread(target=run)
+    thread.start()
     shown = b""
     try:
         while select.select([ours], [], [], PATIENCE)[0]:
@@ -73,9 +78,9 @@ def on_terminal(
                 break
             shown += piece
         else:
-            process.kill()
             raise AssertionError("it hangs: " + shown.decode(errors="replace"))
-        return Seen(process.wait(PATIENCE), shown.decode())
+        thread.join()
+        return Seen(codes[0], shown.decode())
     finally:
         os.close(ours)
 

@@ -3,7 +3,9 @@
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-SLOW = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+from tests.support.examples import examples
+
+SLOW = settings(examples(50, 200), suppress_health_check=[HealthCheck.too_slow])
 
 
 ALPHABET = st.lists(

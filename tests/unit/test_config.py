@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.config_files import EXAMPLE, MISTAKES, whole_example
+from tests.support.examples import examples
 from triage_cli.config import (
     DEFAULT_CATEGORIES,
     STARTER,
@@ -502,7 +503,7 @@ TREES = st.recursive(
     max_leaves=25,
 )
 FILES = st.dictionaries(st.sampled_from(list(TOP)), TREES, max_size=6)
-anything = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+anything = settings(examples(40, 150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def _loads_or_says_why(home: Path, data: bytes) -> None:

@@ -7,10 +7,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
+from tests.support.examples import examples
 from triage_cli.domain.evaluation import binomial
 from triage_cli.domain.evaluation.error_bounds import GradedAnswer, bound, bounds, needed
 
-quick = settings(max_examples=200, deadline=None, derandomize=True)
+quick = settings(examples(50, 200), derandomize=True)
 trials = st.integers(1, 200_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 

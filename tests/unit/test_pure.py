@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.world import FakeClassifier, World
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain import audit_chain, dedup, ids, routing, serialization
@@ -25,7 +26,7 @@ from triage_cli.domain.streams import chunked, in_order
 from triage_cli.domain.tickets import URGENCY, Selection, Ticket, TicketDraft
 from triage_cli.domain.views import History
 
-quick = settings(max_examples=150, deadline=None, derandomize=True)
+quick = settings(examples(40, 150), derandomize=True)
 TEXTS = st.text(st.characters(exclude_categories=[]), max_size=20)  # halves of surrogate pairs too
 
 
@@ -256,7 +257,7 @@ def test_a_whole_chain_has_no_break() -> None:
     assert verdicts([]) == (None, None)
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(examples(100, 400), derandomize=True)
 @given(st.data())
 def test_any_one_change_of_a_log_is_found_where_it_was_made(data: st.DataObject) -> None:
     """Flip a letter of any field, delete, swap, insert, or cut off the beginning."""
@@ -290,7 +291,7 @@ def test_any_one_change_of_a_log_is_found_where_it_was_made(data: st.DataObject)
     assert verdicts(events) == (at + 1, at + 1)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(examples(40, 150), derandomize=True)
 @given(st.data())
 def test_any_letter_of_a_detail_counts(data: st.DataObject) -> None:
     events = chain_of(4)

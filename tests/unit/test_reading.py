@@ -260,6 +260,7 @@ def test_lines_are_those_of_the_file_across_blocks_and_multi_line_fields() -> No
         ("t.json", b'{"total": 9, "tickets": [', b'{"id":7,"subject":"some text"},'),
     ],
 )
+@pytest.mark.slow
 def test_only_a_bounded_amount_is_read_ahead(name: str, start: bytes, row: bytes) -> None:
     pipe = Pipe(start, row)
     rows = open_table(pipe, name).rows  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from contextlib import suppress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.table_strategies import ALPHABET, SLOW
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.tickets import Rejected, TicketDraft
@@ -74,7 +75,7 @@ def test_json_items_do_not_depend_on_where_blocks_end(
     assert [record.item for record in JsonRecords(blocks, (), by_line=False)] == items
 
 
-@settings(SLOW, max_examples=500)
+@settings(SLOW, max_examples=examples(120, 500).max_examples)
 @given(
     start=st.sampled_from([b"", b"id,subject\n", b'[{"subject": "a"},', b'{"subject": "a"}\n']),
     rest=st.binary(max_size=200) | ALPHABET,

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tests.support.examples import examples
 from triage_cli.domain.errors import AnswerError, TemporaryError, UnavailableError
 from triage_cli.runtime.circuit_breaker import COOLDOWN, CircuitBreaker
 from triage_cli.runtime.clock import StoppingError, Timing
@@ -393,7 +394,7 @@ class Circuit(RuleBasedStateMachine):
 
 
 TestCircuit = Circuit.TestCase
-TestCircuit.settings = settings(max_examples=60, stateful_step_count=30, deadline=None, derandomize=True)
+TestCircuit.settings = settings(examples(20, 60), stateful_step_count=30, derandomize=True)
 
 
 def test_a_call_that_is_cancelled_may_have_been_worked_off_all_the_same() -> None:

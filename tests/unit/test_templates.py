@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from triage_cli.config.template_filters import FILTERS, LARGEST, TemplateFailure, as_url_part
 from triage_cli.config.templates import (
     Template,
@@ -167,7 +168,7 @@ HOSTILE = st.text(st.characters(codec="utf-8"), max_size=300) | st.sampled_from(
 
 
 @given(HOSTILE, HOSTILE)
-@settings(max_examples=300, derandomize=True, deadline=None)
+@settings(examples(60, 300), derandomize=True)
 def test_hostile_text_arrives_as_it_was_in_valid_json(text: str, column: str) -> None:
     tree = {"text": "{{ ticket.subject }}", "mixed": "<{{ ticket.extra.note }}>", "{{ raw }}": ["{{ ticket.extra }}"]}
     body = compact(
@@ -178,7 +179,7 @@ def test_hostile_text_arrives_as_it_was_in_valid_json(text: str, column: str) ->
 
 @pytest.mark.slow
 @given(HOSTILE, st.integers(0, 50))
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(examples(50, 200), derandomize=True)
 def test_truncate_never_gives_more_and_one_line_is_one(text: str, length: int) -> None:
     short = rendered(f"{{{{ ticket.subject | truncate({length}) }}}}", subject=text)
     assert len(short.encode("utf-16-le")) // 2 <= length
