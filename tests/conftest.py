@@ -21,6 +21,8 @@ from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
 
 settings.register_profile("long", deadline=None)  # see tests/support/examples.py
+settings.register_profile("suite", deadline=None)  # a busy machine is no failure
+settings.load_profile("suite")
 # Where the tests run in the background these are ignored, and so they would be in each process that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

