@@ -380,6 +380,6 @@ def test_all_that_a_rule_can_read_wakes_routing(world: World) -> None:
     read = Read(routed(world)._replace(extra='{"COLUMN":"gold"}'))
     for condition in WHEN:
         accepted = "gold" if condition == COLUMN else getattr(read.ticket, condition, None)
-        when = {} if condition == "min_confidence" else {condition: (accepted,)}
+        when = {} if condition in ("min_confidence", "max_error") else {condition: (accepted,)}
         assert routing.holds(Rule("r", ("a",), when, 0.0), read)  # type: ignore[arg-type]
     assert read.fields == set(routing.READ)
