@@ -49,7 +49,19 @@ def test_a_session_with_httpie(server: Running) -> None:
 
 
 def test_schemathesis_finds_nothing(server: Running) -> None:
-    """All its checks in all its phases; the cases of a run are always the same ones.
+    """All its checks in all its phases; the cases of a run are always the same ones."""
+    check_by_schemathesis(server, "agent", 1)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("role", ["reader", "agent", "admin"])
+def test_schemathesis_finds_nothing_with_any_role_in_many_cases(server: Running, role: str) -> None:
+    check_by_schemathesis(server, role, 50)
+
+
+def check_by_schemathesis(server: Running, role: str, examples: int) -> None:
+    """Run schemathesis with the key of a role: so many cases an operation in its phase of random ones.
 
     One worker: with several, Python 3.11 loses count of its recursion in the ast module that schemathesis uses.
     """
@@ -60,8 +72,8 @@ def test_schemathesis_finds_nothing(server: Running) -> None:
         [
             BIN / "st", "--config-file", HERE / "schemathesis" / "schemathesis.toml", "run",
             f"{server.url}/openapi.json",
-            "-H", f"X-API-Key: {server.keys['agent']}", "--checks", "all", "--no-color", "--generation-deterministic",
-            "--max-examples", "1", "--workers", "1", "--suppress-health-check", "all",
+            "-H", f"X-API-Key: {server.keys[role]}", "--checks", "all", "--no-color", "--generation-deterministic",
+            "--max-examples", f"{examples}", "--workers", "1", "--suppress-health-check", "all",
         ],
         capture_output=True, text=True, check=False, cwd=HERE / "schemathesis",
         env=os.environ | {"SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(HERE / "schemathesis")},

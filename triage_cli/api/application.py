@@ -34,6 +34,7 @@ def create_app(served: ServerState, root_path: str = "") -> FastAPI:
         title="triage",
         version=__version__,
         description="Support tickets in, decisions out: store, classify, route and audit.",
+        openapi_url=None,  # `docs_page` has it
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -1,10 +1,10 @@
-"""The page `/docs`: Swagger UI from files that are installed with the program, so that it needs no internet."""
+"""The description, and the page `/docs`: Swagger UI from files that are installed, so that it needs no internet."""
 
 from importlib.resources import files
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 # The package `fastapi-offline` carries Swagger UI's files; nothing else of it is used.
 STATIC = files("fastapi_offline") / "static"
@@ -20,6 +20,13 @@ POLICY = (
 )
 
 router = APIRouter(include_in_schema=False)
+
+
+@router.get("/openapi.json")
+async def description(request: Request) -> Response:
+    """Return the description; its server is this one, as the caller reached it."""
+    here = {"url": str(request.base_url).rstrip("/")}
+    return JSONResponse({**request.app.openapi(), "servers": [here]})
 
 
 @router.get("/docs")

@@ -1,11 +1,12 @@
 """Endpoints that read: tickets, their history and explanation, the audit log, counts."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from triage_cli.api.dependencies import TriageHere
@@ -13,13 +14,28 @@ from triage_cli.api.idempotency import Done, reply
 from triage_cli.api.routes.tickets import TicketName
 from triage_cli.api.schemas import reports, requests, responses
 from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.errors import UsageError
 from triage_cli.domain.ids import timestamp
 from triage_cli.domain.serialization import event_record, group_record, history_record, ticket_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.domain.views import StatsQuery
 from triage_cli.ports.triage import Triage
 
-router = APIRouter(tags=["reads"])
+
+async def _no_repetition(request: Request) -> None:
+    """Refuse a parameter that is repeated where one is taken: else the last would hold, and nobody would be told."""
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    if repeated := [name for name, number in counts.items() if number > 1 and name not in REPEATABLE]:
+        raise UsageError(f"{repeated[0]} is given more than once", hint="give it once, or ask for each by itself")
+
+
+router = APIRouter(tags=["reads"], dependencies=[Depends(_no_repetition)])
+REPEATABLE = frozenset(
+    name
+    for query in (requests.TicketQuery, requests.StatsQueryIn, requests.EventQueryIn)
+    for name, field in query.model_fields.items()
+    if get_origin(field.annotation) is list
+)
 PAGED: dict[int | str, dict[str, Any]] = {200: {"headers": {"Link": {"$ref": "#/components/headers/Link"}}}}
 
 

@@ -1,0 +1,63 @@
+"""What programs send that people would not: null bodies, 1.0 for 1, parameters twice, bytes of no kind."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.api_server import Running, serving
+
+TICKET = {"subject": "Refund?", "description": "I was charged twice"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with serving(tmp_path_factory.mktemp("small"), root_path="/sub") as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Running) -> Iterator[httpx.Client]:
+    with server.client() as client:
+        yield client
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"{}"])
+def test_a_body_that_is_not_needed_may_be_absent_or_null(client: httpx.Client, body: bytes) -> None:
+    path = f"/tickets/{client.post('/tickets', json=TICKET).json()['ticket_id']}"
+    for each in (f"{path}/classify", f"{path}/route", "/classify", "/route", "/reclassify"):
+        answer = client.post(each, content=body, headers={"content-type": "application/json"} if body else {})
+        assert answer.status_code == 200, (each, answer.text)
+
+
+def test_a_whole_number_may_have_a_point(client: httpx.Client) -> None:
+    for number, status in ((1.0, 200), (1.5, 422)):
+        for body in ({"selection": {"limit": number}}, {"plan": {"workers": number}}):
+            assert client.post("/classify", json=body).status_code == status, body
+
+
+def test_a_parameter_that_is_repeated_in_vain_is_refused(client: httpx.Client) -> None:
+    for path in ("/logs?action=created&action=routed", "/tickets?limit=1&limit=2", "/stats/groups?since=a&since=b"):
+        answer = client.get(path)
+        assert (answer.status_code, "more than once" in answer.json()["detail"]) == (422, True), path
+    assert client.get("/tickets?category=Billing&category=General").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body", [b"subject,external_id\nRefund?,T-7\n", b'{"subject": "Refund?", "external_id": "T-7"}\n']
+)
+def test_a_table_of_no_kind_is_recognised_and_lines_come_as_they_are_accepted(
+    client: httpx.Client, body: bytes
+) -> None:
+    octets = "application/octet-stream"
+    answer = client.post("/tickets/batch", content=body, headers={"content-type": octets, "accept": octets})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, octets)
+    assert [json.loads(line).get("row") for line in answer.text.splitlines()] == [0, None]
+
+
+def test_the_description_names_the_server_that_was_asked(server: Running, tmp_path: Path) -> None:
+    assert httpx.get(f"{server.url}/openapi.json").json()["servers"] == [{"url": f"{server.url}/sub"}]
+    with serving(tmp_path) as plain:
+        assert httpx.get(f"{plain.url}/openapi.json").json()["servers"] == [{"url": plain.url}]
