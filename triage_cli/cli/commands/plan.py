@@ -112,13 +112,13 @@ def _asking(session: CommandContext, config: Config, max_cost: float | None, *, 
 
 
 def _summary(found: Plan) -> str:
-    told = f"{found.moved:,} of {messages.plural(found.tickets, 'tickets')} would move ({found.share:.1%})"
+    summary = f"{found.moved:,} of {messages.plural(found.tickets, 'tickets')} would move ({found.share:.1%})"
     pages = sum(move.pages for move in found.moves)
-    told += f", {pages:,} of them to a destination that pages somebody" if pages else ""
+    summary += f", {pages:,} of them to a destination that pages somebody" if pages else ""
     if found.unasked:
         cost = "an unknown sum" if found.cost_usd is None else f"about {found.cost_usd:,.2f} USD"
-        told += f"; {found.unasked:,} have no stored answer and are counted as they are: --ask costs {cost}"
-    return told
+        summary += f"; {found.unasked:,} have no stored answer and are counted as they are: --ask costs {cost}"
+    return summary
 
 
 def _table(found: Plan) -> object:

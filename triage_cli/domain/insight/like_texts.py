@@ -25,17 +25,17 @@ class Weights:
 
     def __init__(self, present: Sequence[frozenset[str]], earlier: Sequence[frozenset[str]]) -> None:
         self._number = len(present) + len(earlier)
-        self._counts = Counter(word for words in (*present, *earlier) for word in words)
-        before = Counter(word for words in earlier for word in words)
+        self._counts = Counter(word for distinct in (*present, *earlier) for word in distinct)
+        before = Counter(word for distinct in earlier for word in distinct)
         self._common = {word for word, n in before.items() if n > COMMON * len(earlier)}
 
     def of(self, word: str) -> float:
         """Return the weight of a word; 0 if it is common."""
         return 0.0 if word in self._common else math.log(1 + self._number / self._counts[word])
 
-    def vector(self, words: frozenset[str]) -> dict[str, float]:
+    def vector(self, distinct: frozenset[str]) -> dict[str, float]:
         """Return the weighed words of a text, as a vector of length 1; empty if all are common."""
-        weighed = {word: weight for word in words if (weight := self.of(word))}
+        weighed = {word: weight for word in distinct if (weight := self.of(word))}
         length = math.sqrt(sum(weight * weight for weight in weighed.values()))
         return {word: weight / length for word, weight in weighed.items()}
 
@@ -73,12 +73,12 @@ def alike(
     yield from (other for other, cosine in cosines.items() if cosine >= ALIKE)
 
 
-def telling(words: Iterable[frozenset[str]], others: Sequence[frozenset[str]], weights: Weights) -> list[str]:
+def telling(texts: Iterable[frozenset[str]], others: Sequence[frozenset[str]], weights: Weights) -> list[str]:
     """Return the three words by which texts differ most from others."""
-    inside = list(words)
-    here, there = (Counter(word for each in texts for word in each) for texts in (inside, others))
+    inside = list(texts)
+    counts, elsewhere = (Counter(word for each in some for word in each) for some in (inside, others))
     score = {
-        word: (n / len(inside) - there[word] / max(1, len(others))) * (weights.of(word) or 0.1)
-        for word, n in here.items()
+        word: (n / len(inside) - elsewhere[word] / max(1, len(others))) * (weights.of(word) or 0.1)
+        for word, n in counts.items()
     }
     return sorted(score, key=lambda word: (-score[word], word))[:3]

@@ -108,11 +108,11 @@ class _Finder:
 
     def groups(self) -> Iterable[Spike]:
         """Yield the groups of like tickets that are spikes."""
-        vectors = [self._weights.vector(words) for words in self._words]
+        vectors = [self._weights.vector(distinct) for distinct in self._words]
         several = [g for g in groups(vectors) if len(_customers(self._now[i] for i in g)) >= CUSTOMERS]
         if not several:
             return
-        earlier = [self._weights.vector(words) for words in self._earlier]
+        earlier = [self._weights.vector(distinct) for distinct in self._earlier]
         places: dict[str, list[int]] = defaultdict(list)
         for index, vector in enumerate(earlier):
             for word in vector:
@@ -123,9 +123,9 @@ class _Finder:
             tickets = [self._now[index] for index in group]
             if self._is_spike(tickets, customers_before, max(LEAST_GROUPS, len(several))):
                 inside = set(group)
-                others = [words for index, words in enumerate(self._words) if index not in inside]
-                words = telling((self._words[i] for i in group), others + self._earlier, self._weights)
-                yield self._spike("group", _most_common(t.category for t in tickets), words, tickets, customers_before)
+                others = [distinct for index, distinct in enumerate(self._words) if index not in inside]
+                names = telling((self._words[i] for i in group), others + self._earlier, self._weights)
+                yield self._spike("group", _most_common(t.category for t in tickets), names, tickets, customers_before)
 
     def categories(self, now: Period) -> Iterable[Spike]:
         """Yield the categories that are spikes, among these tickets of the window."""
@@ -137,8 +137,8 @@ class _Finder:
                 before = [
                     w for w, (_, t) in zip(self._earlier, self._earlier_tickets, strict=True) if t.category == name
                 ]
-                words = telling((words_of(ticket.text) for ticket in tickets), before, self._weights)
-                yield self._spike("category", name, words, tickets, len(earlier))
+                found = telling((words_of(ticket.text) for ticket in tickets), before, self._weights)
+                yield self._spike("category", name, found, tickets, len(earlier))
 
     def _is_spike(self, tickets: Period, customers_before: int, comparisons: int) -> bool:
         customers = len(_customers(tickets))
@@ -150,7 +150,7 @@ class _Finder:
         return at_least(customers, self._customers, share) <= RISK / comparisons
 
     def _spike(
-        self, kind: Literal["category", "group"], category: str | None, words: Sequence[str], tickets: Period,
+        self, kind: Literal["category", "group"], category: str | None, telling_words: Sequence[str], tickets: Period,
         customers_before: int,
     ) -> Spike:  # fmt: skip
         members = sorted(tickets, key=lambda ticket: (ticket.written_at, ticket.ticket_id))
@@ -160,7 +160,8 @@ class _Finder:
         customers = len(_customers(tickets))
         key = f"{kind}\0{category}\0{members[0].ticket_id}"
         return Spike(
-            f"spike_{sha256(key.encode()).hexdigest()[:32]}", kind, ", ".join(words), category, len(tickets), customers,
+            f"spike_{sha256(key.encode()).hexdigest()[:32]}", kind, ", ".join(telling_words), category, len(tickets),
+            customers,
             round(customers / self._customers, 4), round(customers_before / self._customers_before, 4),
             members[0].written_at, shown, tuple(ticket.ticket_id for ticket in members),
         )  # fmt: skip
