@@ -16,7 +16,7 @@ from triage_cli.domain.insight.like_texts import Weights, alike, groups, telling
 
 CUSTOMERS = 3  # that a spike has at least
 LIFT = 2.0  # times the earlier share that it has at least
-RISK = 0.005  # of a false alarm in one window, for categories and for groups each
+RISK = 0.01  # of a false alarm in one window, for categories and for groups each
 DOUBT = 0.05  # that the earlier share is larger than its upper bound
 EXAMPLES, SHOWN = 3, 160  # tickets, and characters of each
 LEAST_GROUPS = 5  # groups that are counted at least in the correction: they were found in the data that tests them
