@@ -41,8 +41,9 @@ class Pane(ScrollView, can_focus=False):
 
     def lay_out(self) -> None:
         """Have the lines that there are for so many columns."""
-        self._lines = self._draw(max(1, self.scrollable_content_region.width))
-        self.virtual_size = Size(self.scrollable_content_region.width, len(self._lines))
+        width = self.scrollable_content_region.width
+        self._lines = self._draw(width) if width > 0 else ()  # before the first layout there is no room
+        self.virtual_size = Size(width, len(self._lines))
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
