@@ -66,6 +66,12 @@ def test_a_signal_and_ctrl_c_leave_the_terminal_as_it_was(unsure: Cli, sent: sig
     assert standing(unsure)["3"] == ("classified", "Billing", True)
 
 
+def test_it_ends_where_its_terminal_is_gone(unsure: Cli) -> None:
+    typist = Typist(unsure, "review")
+    typist.sees("1 of 4")
+    assert typist.hangs_up() == 143
+
+
 def test_a_terminal_that_cannot_draw_is_asked_line_by_line(unsure: Cli) -> None:
     typist = Typist(unsure, "review", term="dumb")
     typist.sees("review 1 of 4")

@@ -54,6 +54,12 @@ class Typist:
         fcntl.ioctl(self._theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.process.send_signal(signal.SIGWINCH)
 
+    def hangs_up(self) -> int:
+        """Close the terminal, as a broken connection does; return the exit code."""
+        os.close(self._theirs)
+        os.close(self._ours)
+        return self.process.wait(PATIENCE)
+
     def ends(self) -> int:
         until(lambda: [self.process.poll() is None, self._reads(0)] == [False, False], "the end of the command")
         assert termios.tcgetattr(self._theirs) == self.before, "the terminal is as it was"

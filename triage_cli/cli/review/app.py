@@ -1,6 +1,8 @@
 """The full-screen application of `triage review`: a queue, the ticket and why, categories as keys."""
 
 import asyncio
+import select
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -20,6 +22,7 @@ from triage_cli.domain.errors import TriageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.tickets import Selection, Ticket
 
+HANGUP_SECONDS = 1.0  # between two looks at whether the terminal is still there
 PROMPTS = {keys.NAME: "category: ", keys.NOTE: "note for the next verdict: ", keys.FILTER: "show only: "}
 
 
@@ -58,6 +61,14 @@ class ReviewApp(TicketBrowser):
         self._loop = asyncio.get_running_loop()
         if self._stopped:  # before there was a loop to tell
             self.exit(ExitCode.OK)
+        self.set_interval(HANGUP_SECONDS, self._end_without_terminal)
+
+    def _end_without_terminal(self) -> None:
+        """Leave where the terminal is gone, as after a broken connection: Textual would read its end for ever."""
+        poll = select.poll()
+        poll.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
+        if any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0)):
+            self.exit(ExitCode.TERMINATED)
 
     def stop(self) -> None:
         """Leave, from a signal handler."""
