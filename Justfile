@@ -37,6 +37,10 @@ golden:
     TRIAGE_GOLDEN=write {{python}} -m pytest -n auto tests/project/test_api_description.py tests/project/test_reference.py tests/e2e/test_golden.py tests/unit/test_prompt.py
     TRIAGE_GOLDEN=write {{python}} -m pytest -n auto tests/e2e/test_documented_commands.py
 
+# Draw the pictures of the terminal in docs/ anew
+pictures:
+    {{python}} tools/pictures.py
+
 # Write the lock of the server (the image and CI install it by hash) and the list of its licences anew
 lock:
     .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "just lock" --extra server --extra postgres pyproject.toml -o requirements-server.lock
