@@ -22,6 +22,7 @@ from triage_cli.config import (
     Config,
     DestinationSpec,
     Price,
+    every_key,
     load_config,
     shown,
     without_password,
@@ -478,6 +479,15 @@ def test_the_starter_is_the_defaults_beside_a_database_of_its_own(home: Path) ->
     for name in ("Billing", "Technical", "General"):
         assert started.destinations[name].path == beside / f"{name}.jsonl"
     assert bare(load(home, STARTER, db=expected.database)) == bare(expected)
+
+
+def test_every_key_is_written_commented_out_and_holds_once_it_is_not(home: Path) -> None:
+    text = every_key()
+    assert bare(load(home, text)) == bare(load(home, "database: triage.db\n")), "the defaults hold"
+    example = EXAMPLE.read_text(encoding="utf-8")
+    keys = {line for line in example.splitlines() if not line.startswith("#")}
+    whole = "\n".join(line[2:] if line[2:] in keys else line for line in text.splitlines())
+    assert bare(load(home, whole)) == bare(load(home, example))
 
 
 def test_yaml_is_not_imported_without_a_file(home: Path) -> None:

@@ -16,7 +16,7 @@ from triage_cli.config.models import (
 from triage_cli.config.own_files import is_own
 from triage_cli.config.schema import schema
 from triage_cli.config.show import shown
-from triage_cli.config.starter import STARTER
+from triage_cli.config.starter import STARTER, every_key
 from triage_cli.config.validators import is_postgres
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "HookSpec",
     "OidcSpec",
     "Price",
+    "every_key",
     "is_own",
     "is_postgres",
     "load_config",

@@ -1,8 +1,18 @@
-"""What `triage config init` writes."""
+"""What `triage config init` writes: a short configuration to start from, or every key."""
+
+from pathlib import Path
+
+# The example of every key: in a wheel it stands beside this module, in a clone of the repository at its root.
+EXAMPLES = (Path(__file__).with_name("example.yaml"), Path(__file__).parents[2] / "config.example.yaml")
+FULL = """\
+# Every key of triage's configuration, with what it means. All but the database is commented out, so that the defaults
+# hold: remove the first "# " of a line, and of the lines above to which it belongs, where another value is wanted.
+#
+"""
 
 STARTER = """\
 # The configuration of triage. Every key may be left out; but for the database, the values here are the defaults.
-# All keys: config.example.yaml. Check this file with: triage config check
+# All keys: triage config init --full -. Check this file with: triage config check
 
 database: triage.db             # beside this file, so that both go together; or postgresql://user@host/name
 
@@ -30,3 +40,14 @@ classifiers:
 #   Technical: https://example.com/tech-tickets
 #   General: archive
 """
+
+
+def every_key() -> str:
+    """Return a configuration that names every key, commented out but for the database."""
+    text = next(path for path in EXAMPLES if path.is_file()).read_text(encoding="utf-8")
+    _, _, keys = text.partition("\n")  # its first line says what FULL says
+    return FULL + "".join(line if _stays(line) else f"# {line}" for line in keys.splitlines(keepends=True))
+
+
+def _stays(line: str) -> bool:
+    return not line.strip() or line.startswith(("#", "database:"))

@@ -13,7 +13,7 @@ from triage_cli import wiring
 from triage_cli.cli import messages
 from triage_cli.cli.context import CommandContext, about_here
 from triage_cli.cli.output import Columns, Output, Printer, help_if_bare
-from triage_cli.config import STARTER, schema, shown, without_password
+from triage_cli.config import STARTER, every_key, schema, shown, without_password
 from triage_cli.domain import routing
 from triage_cli.domain.errors import ConfigError, TriageError
 from triage_cli.domain.tickets import Selection
@@ -38,20 +38,23 @@ def register(app: typer.Typer) -> None:
 def init(
     session: CommandContext,
     path: Annotated[Path, typer.Argument(metavar="[PATH]", help="Where to; - is stdout.")] = Path("config.yaml"),
+    full: Annotated[bool, typer.Option("--full", help="Every key with what it means, commented out.")] = False,
 ) -> None:
     """Write a short configuration to start from; an existing file is never touched.
 
     \b
     triage config init
+    triage config init --full -
     """
+    text = every_key() if full else STARTER
     if str(path) == "-":
-        Printer("table").write(STARTER)
+        Printer("table").write(text)
         return
     left_behind = _left_behind(session, path)  # as long as the new file does not count yet
     try:
         with open(path, "x", encoding="utf-8", opener=private) as file:
             try:
-                file.write(STARTER)
+                file.write(text)
                 file.flush()
             except OSError:
                 path.unlink()  # half of one would be in the way of the next try
