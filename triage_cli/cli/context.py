@@ -86,6 +86,7 @@ class CommandContext:
         self.quiet = bool(given.quiet)
         self.stopper = Stopper()
         self.leaving = ExitStack()  # what is let go at the end
+        self.stopped: Callable[[], str] | None = None  # says how far a bulk command came, where its bar is shown
 
     @functools.cached_property
     def config(self) -> Config:
@@ -100,6 +101,9 @@ class CommandContext:
         )
         for note in config.notes:
             self.say(f"note: {note}")
+        if self.given.verbose:
+            self.say(f"configuration: {config.path or 'the built-in defaults'}; classifier: {config.classifier}")
+            self.say(f"remote: {config.remote}" if config.remote else f"database: {without_password(config.database)}")
         if config.remote:
             self._check_remote(config)
         return config
@@ -271,6 +275,8 @@ def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..
         except TriageError as error:
             session.exited(error.exit_code)
             raise
+        if session.stopper.code and session.stopped is not None:
+            session.say(session.stopped())
         code = session.stopper.code or int(code or 0)
         session.exited(code)
         return code

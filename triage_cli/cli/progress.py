@@ -39,41 +39,53 @@ class ProgressBar(NamedTuple):
         from triage_cli.cli.live_line import Line
 
         progress = _Progress(self.what, self.way())
+        self.session.stopped = progress.stopped
         with Line(progress.drawn):
             looked = time.monotonic()
             for number, item in enumerate(items, 1):
+                progress.number = number
                 if (now := time.monotonic()) - looked >= OFTEN:
                     looked = now
-                    progress.see(number, self.session.triage.spent)
+                    progress.see(self.session.triage.spent)
                 yield item
 
 
 class _Progress:
-    """How far it is, and a line that says so."""
+    """How far it is, a line that says so, and what a command that was stopped says at its end."""
 
     def __init__(self, what: str, way: ProgressTotal) -> None:
         self._what = what
         self._way = way
         self._began = time.monotonic()
-        self._number = ""
+        self._far = ""
         self._share = 0.0
+        self.number = 0  # of items that are done
 
-    def see(self, number: int, spent: float) -> None:
-        """Take note of how many items there were, and what they cost."""
+    def see(self, spent: float) -> None:
+        """Take note of how far it is, and what that cost."""
         seconds = time.monotonic() - self._began
-        self._number = f" {number:,} at {number / seconds:,.0f}/s" + (f", ${spent:.4f}" if spent else "")
         if self._way.length:
-            gone = self._way.gone() if self._way.gone else number
+            gone = self._way.gone() if self._way.gone else self.number
             self._share = min(gone / self._way.length, 1.0)
+        self._far = f" {self._done()} at {self.number / seconds:,.0f}/s" + (f", ${spent:.4f}" if spent else "")
+
+    def _done(self) -> str:
+        if not self._way.length:
+            return f"{self.number:,}"
+        return f"{self.number:,}, {self._share:.0%}" if self._way.gone else f"{self.number:,} of {self._way.length:,}"
+
+    def stopped(self) -> str:
+        """Return how far a command came that was stopped, and how it goes on."""
+        return f"stopped after {self._done()}; the same command goes on with the rest"
 
     def drawn(self, width: int) -> str:
         """Return the line: a bar and the time it still takes, where that can be known, else the time it took."""
         seconds = time.monotonic() - self._began
         turning = SPINNER[int(seconds * 10) % len(SPINNER)]
-        left_part = f"{turning} {self._what}{self._number} "
+        left_part = f"{turning} {self._what}{self._far} "
         if not self._way.length:
             return f"{left_part}{_clock(seconds)}"
-        left = _clock(seconds / self._share - seconds) if self._share else "-:--:--"
+        left = f"{_clock(seconds / self._share - seconds) if self._share else '-:--:--'} left"
         room = max(0, min(BAR, width - len(left_part) - len(left) - 1))
         full = round(self._share * room)
         return f"{left_part}{'━' * full}{'─' * (room - full)} {left}"
