@@ -145,7 +145,7 @@ def test_options_of_every_command_are_told_in_short(cli: Cli) -> None:
     for option in ("--config PATH", "--db PATH|URL", "--remote URL", "--offline", "-q/--quiet", "-v/--verbose"):
         assert option in everywhere
     assert len(everywhere.splitlines()) <= 3
-    assert "No summary; no records of create" in cli("--help").stdout
+    assert "Print no summary and no notes" in cli("--help").stdout
 
 
 @pytest.mark.parametrize(

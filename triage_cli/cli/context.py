@@ -47,26 +47,31 @@ class GlobalOptions(NamedTuple):
 OPTIONS: dict[str, Any] = {
     "config": Annotated[str | None, typer.Option("--config", metavar="PATH", help="The configuration file.")],
     "db": Annotated[str | None, typer.Option("--db", metavar="PATH|URL", help="The database.")],
-    "remote": Annotated[str | None, typer.Option("--remote", metavar="URL", help="Work on another instance.")],
+    "remote": Annotated[
+        str | None, typer.Option("--remote", metavar="URL", help="Work on another machine's triage serve.")
+    ],
     "insecure": Annotated[
         bool | None,
-        typer.Option("--insecure", help="Reach the remote by http://, in the clear.", show_default=False),
+        typer.Option("--insecure", help="Allow a remote by http://, unencrypted.", show_default=False),
     ],
     "offline": Annotated[
         bool | None,
-        typer.Option("--offline", help="Connect to nothing: webhooks wait, commands still run.", show_default=False),
+        typer.Option("--offline", help="Open no connection: deliveries over the network wait.", show_default=False),
     ],
     "quiet": Annotated[
         bool | None,
         typer.Option(
             "-q",
             "--quiet",
-            help="No summary; no records of create, classify, route, reclassify unless -o is given.",
+            help="Print no summary and no notes; create, classify, route and reclassify print records only with -o.",
             show_default=False,
         ),
     ],
     "verbose": Annotated[
-        bool | None, typer.Option("-v", "--verbose", help="Say more, tracebacks too.", show_default=False)
+        bool | None,
+        typer.Option(
+            "-v", "--verbose", help="Print more: what is used, ids and hashes, tracebacks.", show_default=False
+        ),
     ],
 }
 MAKERS: set[Callable[..., Any]] = set()  # the commands that make a database where there is none

@@ -32,7 +32,7 @@ HEADINGS = {
         "verdict": "Set a person's category, which no machine changes",
     },
     "Better answers": {
-        "reclassify": "Ask again; look at what would flip, or let it hold",
+        "reclassify": "Ask again; show or change other categories",
         "plan": "See what a new configuration would change",
         "learn": "Fit the embedded classifier to verdicts and labelled files",
         "eval": "Measure classifiers on labelled tickets",

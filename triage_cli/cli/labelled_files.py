@@ -14,11 +14,13 @@ from triage_cli.readers import MailFolder, ReadOptions, Table, open_table
 
 COLUMNS = ("label", "category")
 File = Annotated[
-    str | None, typer.Argument(metavar="[FILE|-]", help="Labelled tickets, beside verdicts.", show_default=False)
+    str | None, typer.Argument(metavar="[FILE|-]", help="Labelled tickets; verdicts count too.", show_default=False)
 ]
 Label = Annotated[
     str | None,
-    typer.Option("--label", metavar="COLUMN", help="The label's column; else label or category.", show_default=False),
+    typer.Option(
+        "--label", metavar="COLUMN", help="The column of the label; label or category without it.", show_default=False
+    ),
 ]
 
 

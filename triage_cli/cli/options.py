@@ -20,7 +20,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.config import is_own
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import InputError, NotFoundError, UsageError
-from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.domain.tickets import STATUSES, Rejected, TicketDraft
 from triage_cli.readers import MailFolder, ReadOptions, Table, open_table
 
 NamedInput = tuple[str, BinaryIO | MailFolder]
@@ -33,52 +33,82 @@ Files = Annotated[
 ]
 Ids = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ID...|-]", help="Ticket ids, endings of them, or external ids.", show_default=False),
+    typer.Argument(
+        metavar="[ID...|-]",
+        help="External ids, ticket ids or their last 6 or more characters; - reads them from stdin.",
+        show_default=False,
+    ),
 ]
-Mapped = Annotated[list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help='As in subject="Issue title".')]
+Mapped = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="FIELD=COLUMN", help='Which column holds a field, as in subject="Issue title".'),
+]
 Source = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Whose ids these are; else told by the columns, or import.", show_default=False),
+    typer.Option(
+        metavar="NAME",
+        help="The system that the ids are from, such as zendesk; else recognised, or import.",
+        show_default=False,
+    ),
 ]
 Kind = Annotated[
     str | None,
     typer.Option(
-        "--format", metavar="NAME", help="csv, tsv, json, jsonl, eml, mbox; else found out.", show_default=False
+        "--format", metavar="NAME", help="csv, tsv, json, jsonl, eml or mbox; detected without it.", show_default=False
     ),
 ]
-Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Else found out.", show_default=False)]
-Delimiter = Annotated[str | None, typer.Option(metavar="CHAR", help="Else found out.", show_default=False)]
-NoHeader = Annotated[bool, typer.Option("--no-header", help="Columns are named 1, 2, 3, …")]
-Limit = Annotated[int | None, typer.Option(min=0, max=MOST, metavar="N", help="At most so many.", show_default=False)]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first row that is rejected.")]
+Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Detected without it.", show_default=False)]
+Delimiter = Annotated[str | None, typer.Option(metavar="CHAR", help="Detected without it.", show_default=False)]
+NoHeader = Annotated[bool, typer.Option("--no-header", help="The first row is data; its columns are named 1, 2, 3, …")]
+Limit = Annotated[int | None, typer.Option(min=0, max=MOST, metavar="N", help="At most N.", show_default=False)]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first rejected row.")]
 Rejects = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Where rejected rows go, as they were.", show_default=False)
+    Path | None, typer.Option(metavar="FILE", help="Write rejected rows to this file, unchanged.", show_default=False)
 ]
-MaxRejects = Annotated[str, typer.Option(metavar="N|N%", help="With more of them: exit code 3.")]
+MaxRejects = Annotated[str, typer.Option(metavar="N|N%", help="Exit with code 3 if more rows are rejected.")]
 Since = Annotated[
-    str | None, typer.Option(metavar="TIME", help="A date, a time, or an age such as 7d.", show_default=False)
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="From then on: a date or time (UTC), today, yesterday, or an age such as 7d.",
+        show_default=False,
+    ),
 ]
-Until = Annotated[str | None, typer.Option(metavar="TIME", help="As --since.", show_default=False)]
+Until = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Up to then, written as for --since.", show_default=False)
+]
 
 Classifier = Annotated[
-    str | None, typer.Option(metavar="NAME", help="One of the config; else its default.", show_default=False)
+    str | None,
+    typer.Option(metavar="NAME", help="A classifier of the configuration; its default without it.", show_default=False),
 ]
 Workers = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Calls in flight; else as the config says.", show_default=False)
+    int | None,
+    typer.Option(min=1, metavar="N", help="Requests at the same time; as configured without it.", show_default=False),
 ]
 MaxCost = Annotated[
-    float | None, typer.Option(min=0, metavar="USD", help="Stop before more is spent: exit code 7.", show_default=False)
+    float | None,
+    typer.Option(min=0, metavar="USD", help="Stop before more than this is spent (exit code 7).", show_default=False),
 ]
 InBatches = Annotated[
-    bool, typer.Option("--batch", help="Half the price within a day: collect what is ready, submit the rest.")
+    bool,
+    typer.Option(
+        "--batch", help="Use batches, at half the price within a day: collect what is ready, submit the rest."
+    ),
 ]
 Deadline = Annotated[
-    str | None, typer.Option(metavar="DURATION", help="Begin nothing new after it: exit code 6.", show_default=False)
+    str | None,
+    typer.Option(
+        metavar="DURATION", help="Begin nothing new after so long, such as 10m (exit code 6).", show_default=False
+    ),
 ]
 Statuses = Annotated[
-    list[str] | None, typer.Option("--status", metavar="STATUS", help="May be repeated.", show_default=False)
+    list[str] | None,
+    typer.Option(
+        "--status", metavar="STATUS", help=f"{', '.join(STATUSES)}; repeat it, or write a,b.", show_default=False
+    ),
 ]
-MaxWait = Annotated[str, typer.Option(metavar="DURATION", help="How long an outage is waited for.")]
+MaxWait = Annotated[str, typer.Option(metavar="DURATION", help="Wait so long for a provider that is down.")]
 
 READ = 1 << 16
 SOURCE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")

@@ -26,11 +26,11 @@ Output = Annotated[
         "-o",
         "--output",
         metavar="FORMAT",
-        help="table, json, jsonl, csv, tsv or id; else table on a terminal, jsonl elsewhere.",
+        help="table, json, jsonl, csv, tsv or id (ids, one a line); else table on a terminal, jsonl elsewhere.",
         show_default=False,
     ),
 ]
-Excel = Annotated[bool, typer.Option("--excel", help="CSV for Excel: BOM, CRLF, formulas disarmed.")]
+Excel = Annotated[bool, typer.Option("--excel", help="CSV that Excel opens rightly: BOM, CRLF, formulas disarmed.")]
 Columns = column_choice.Columns
 # What a spreadsheet takes for a formula, full-width forms too.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")

@@ -29,21 +29,26 @@ def verify(
     session: CommandContext,
     expect_head: Annotated[
         str | None,
-        typer.Option("--expect-head", metavar="HASH", help="A head printed earlier; must be in.", show_default=False),
+        typer.Option(
+            "--expect-head",
+            metavar="HASH",
+            help="A head printed earlier, which must be in the log.",
+            show_default=False,
+        ),
     ] = None,
     heads: Annotated[
         Path | None,
         typer.Option(
             "--heads",
             metavar="FILE",
-            help="Heads printed earlier, one a line: all must be in; today's is added.",
+            help="Heads printed earlier, one a line: each must be in the log; today's is added.",
             show_default=False,
         ),
     ] = None,
     output: Output = None,
     columns: Columns = None,
 ) -> None:
-    """Recompute the whole log; exit 8 names the first event that was changed, moved, put in or taken out.
+    """Recompute the whole log. Exit code 8: the first event that was changed, moved, added or removed is named.
 
     \b
     triage audit verify
@@ -65,7 +70,7 @@ def verify(
 
 @served
 def head(session: CommandContext, output: Output = None, columns: Columns = None) -> None:
-    """Print where the log ends, for keeping it where nobody who can write the database can.
+    """Print the hash at the end of the log, to be kept where nobody who can write the database can change it.
 
     \b
     triage audit head >> /mnt/elsewhere/heads

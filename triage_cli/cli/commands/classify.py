@@ -41,15 +41,20 @@ def classify(
     limit: options.Limit = None,
     since: options.Since = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how many would be asked, and what; ask nobody.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Show how many tickets would be asked about, the cost and a prompt; ask nothing."
+        ),
     ] = False,
     batch: options.InBatches = False,
-    force: Annotated[bool, typer.Option("--force", help="Ask again, and overrule verdicts.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Ask about every ticket again, also about those that a person decided.")
+    ] = False,
     output: Output = None,
     columns: Columns = None,
     excel: Excel = False,
 ) -> int:
-    """Give tickets a category: the named ones, or every one that is new or failed, urgent first.
+    """Give tickets a category: the named ones, else all that are new or failed, urgent ones first.
 
     \b
     triage classify

@@ -25,15 +25,16 @@ from triage_cli.readers import Table
 DIDS = ("created", "updated", "unchanged", "rejected")
 Subject = Annotated[str | None, typer.Option(metavar="S", help="What it is about, in a line.", show_default=False)]
 Description = Annotated[str | None, typer.Option(metavar="D", help="The ticket's text.", show_default=False)]
-Customer = Annotated[str | None, typer.Option(metavar="C", help="Whose ticket it is.", show_default=False)]
+Customer = Annotated[str | None, typer.Option(metavar="C", help="The id of the customer.", show_default=False)]
 Named = Annotated[
-    str | None, typer.Option(metavar="X", help="Its id elsewhere: a known one is updated.", show_default=False)
+    str | None,
+    typer.Option(metavar="X", help="Its id in another system; a known ticket is updated.", show_default=False),
 ]
-Priority = Annotated[
-    str | None, typer.Option(metavar="P", help="low, normal, high, urgent, or what says so.", show_default=False)
+Priority = Annotated[str | None, typer.Option(metavar="P", help="low, normal, high or urgent.", show_default=False)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the mapping and the first three tickets; store nothing.")]
+Moment = Annotated[
+    str | None, typer.Option(metavar="TIME", help="When it was written, as in 2026-11-24T08:00Z.", show_default=False)
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the mapping and three tickets; store nothing.")]
-Moment = Annotated[str | None, typer.Option(metavar="TIME", help="As in 2026-11-24T08:00Z.", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:

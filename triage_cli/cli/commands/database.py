@@ -43,7 +43,7 @@ def backup(session: CommandContext, file: Annotated[Path, typer.Argument(metavar
 def restore(
     session: CommandContext,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What triage db backup wrote.")],
-    yes: Annotated[bool, typer.Option("--yes", help="On a terminal: do not ask first.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first on a terminal.")] = False,
 ) -> None:
     """Put a backup in the place of the database; what is there now is kept beside it, and the log tells of it.
 

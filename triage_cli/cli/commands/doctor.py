@@ -35,7 +35,7 @@ def doctor(
     output: Output = None,
     columns: Columns = None,
 ) -> int:
-    """Try all that is configured: each classifier with a tiny question, each destination without sending.
+    """Check all that is configured: ask each classifier a small question, look at each destination without sending.
 
     Exit code 8 where one fails.
 

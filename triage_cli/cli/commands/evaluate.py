@@ -23,7 +23,7 @@ from triage_cli.service.learning.evaluate import Evaluated, Learned
 
 Names = Annotated[
     list[str] | None,
-    typer.Option("--classifier", metavar="NAME", help="May be repeated.", show_default=False),
+    typer.Option("--classifier", metavar="NAME", help="Measure this classifier; may be repeated.", show_default=False),
 ]
 
 
@@ -39,16 +39,21 @@ def evaluate(
     classifier: Names = None,
     label: labelled_files.Label = None,
     min_accuracy: Annotated[
-        float | None, typer.Option(min=0, max=1, metavar="X", help="Below it the exit code is 8.", show_default=False)
+        float | None,
+        typer.Option(min=0, max=1, metavar="X", help="Exit with code 8 below this accuracy.", show_default=False),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="A page with the plots.", show_default=False)
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write a page with all figures and plots.", show_default=False),
     ] = None,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Make the confidences probabilities from here on.")
+        bool, typer.Option("--calibrate", help="Fit the confidences to these labels, so that they are probabilities.")
     ] = False,
     adversarial: Annotated[
-        bool, typer.Option("--adversarial", help="Try the shipped attacks instead: how many steer the label?")
+        bool,
+        typer.Option(
+            "--adversarial", help="Try built-in prompt injections instead; count those that change the answer."
+        ),
     ] = False,
     workers: options.Workers = None,
     max_cost: options.MaxCost = None,

@@ -24,10 +24,12 @@ def register(app: typer.Typer) -> None:
 @command
 def forget(
     session: CommandContext,
-    customer_id: Annotated[str, typer.Option("--customer-id", metavar="C", help="Whose tickets.", show_default=False)],
-    yes: Annotated[bool, typer.Option("--yes", help="On a terminal: do not ask first.")] = False,
+    customer_id: Annotated[
+        str, typer.Option("--customer-id", metavar="C", help="Tickets of this customer.", show_default=False)
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first on a terminal.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how many tickets it concerns; erase nothing.")
+        bool, typer.Option("--dry-run", help="Print how many tickets would be erased; erase nothing.")
     ] = False,
     output: Output = None,
     columns: Columns = None,

@@ -12,7 +12,7 @@ from triage_cli.cli.output import Columns, Output, Printer, Table, help_if_bare
 from triage_cli.domain.api_access import ApiKey
 from triage_cli.service.api_keys import CreatedKey, KeyRing
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Who uses the key; the audit log calls its actor so.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Who uses the key; the audit log shows this name.")]
 Expires = Annotated[
     str | None, typer.Option(metavar="DURATION", help="After which it opens nothing, such as 90d.", show_default=False)
 ]
@@ -37,7 +37,10 @@ def create(
     name: Name,
     role: Annotated[
         Literal["metrics", "reader", "agent", "admin"],
-        typer.Option(help="metrics sees /metrics alone, reader reads, agent also works on tickets, admin may do all."),
+        typer.Option(
+            metavar="ROLE",
+            help="metrics sees /metrics alone, reader reads, agent also works on tickets, admin may do everything.",
+        ),
     ],
     expires: Expires = None,
     output: Output = None,
@@ -92,7 +95,7 @@ def rotate(
 
 @command
 def revoke(session: CommandContext, name: Name, output: Output = None, columns: Columns = None) -> None:
-    """Revoke a key: it opens nothing from the next request on.
+    """Revoke a key: the next request with it is refused.
 
     \b
     triage keys revoke zendesk-bot

@@ -26,7 +26,7 @@ def learn(
     session: CommandContext,
     file: labelled_files.File = None,
     label: labelled_files.Label = None,
-    rollback: Annotated[bool, typer.Option("--rollback", help="Use the version before the one in use.")] = False,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the version before the one in use.")] = False,
     output: Output = None,
     columns: Columns = None,
 ) -> None:

@@ -44,42 +44,52 @@ def list_tickets(
     ids: options.Ids = None,
     status: options.Statuses = None,
     category: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="May be repeated.", show_default=False)
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Tickets of this category; may be repeated.", show_default=False),
     ] = None,
-    customer_id: Annotated[str | None, typer.Option(metavar="C", help="Whose tickets.", show_default=False)] = None,
+    customer_id: Annotated[
+        str | None, typer.Option(metavar="C", help="Tickets of this customer.", show_default=False)
+    ] = None,
     priority: Annotated[
         str | None, typer.Option(metavar="P", help="low, normal, high or urgent.", show_default=False)
     ] = None,
     classifier: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Decided by this one.", show_default=False)
+        str | None, typer.Option(metavar="NAME", help="Tickets that this classifier decided.", show_default=False)
     ] = None,
     source: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Where it comes from; may be repeated.", show_default=False)
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Tickets from this source; may be repeated.", show_default=False),
     ] = None,
     destination: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="It has a delivery to it; may be repeated.", show_default=False),
+        typer.Option(metavar="NAME", help="Tickets with a delivery to it; may be repeated.", show_default=False),
     ] = None,
     verdict: Annotated[
-        bool | None, typer.Option("--verdict/--no-verdict", help="Decided by a person, or not.", show_default=False)
+        bool | None,
+        typer.Option(
+            "--verdict/--no-verdict", help="Only tickets that a person decided, or only others.", show_default=False
+        ),
     ] = None,
     min_confidence: Annotated[
-        float | None, typer.Option(min=0, max=1, metavar="X", help="As sure or surer.", show_default=False)
+        float | None, typer.Option(min=0, max=1, metavar="X", help="At this confidence or above.", show_default=False)
     ] = None,
     max_confidence: Annotated[
-        float | None, typer.Option(min=0, max=1, metavar="X", help="As unsure or less sure.", show_default=False)
+        float | None, typer.Option(min=0, max=1, metavar="X", help="At this confidence or below.", show_default=False)
     ] = None,
     since: options.Since = None,
     until: options.Until = None,
     older_than: Annotated[
-        str | None, typer.Option(metavar="AGE", help="Stored longer ago, as in 4h.", show_default=False)
+        str | None, typer.Option(metavar="AGE", help="Stored longer ago than this, such as 4h.", show_default=False)
     ] = None,
     search: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="In subject or description.", show_default=False)
+        str | None,
+        typer.Option(metavar="TEXT", help="Tickets with this text in subject or description.", show_default=False),
     ] = None,
     sort: Annotated[
         str | None,
-        typer.Option(metavar="FIELD[:desc]", help="By a field, such as confidence or created_at.", show_default=False),
+        typer.Option(
+            metavar="FIELD[:desc]", help="Sort by a field, such as confidence or created_at.", show_default=False
+        ),
     ] = None,
     order: Annotated[
         Literal["newest", "review"],

@@ -45,18 +45,21 @@ def register(app: typer.Typer) -> None:
 def logs(
     session: CommandContext,
     name: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Only this ticket's events.", show_default=False)
+        str | None, typer.Argument(metavar="[ID]", help="Only the events of this ticket.", show_default=False)
     ] = None,
     action: Annotated[
-        str | None, typer.Option(metavar="ACTION", help="As in created, classified, routed.", show_default=False)
+        str | None,
+        typer.Option(metavar="ACTION", help="Only events of this kind, such as created or routed.", show_default=False),
     ] = None,
-    actor: Annotated[str | None, typer.Option(metavar="NAME", help="Who did it.", show_default=False)] = None,
+    actor: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only what this user or key did.", show_default=False)
+    ] = None,
     since: options.Since = None,
     until: options.Until = None,
     limit: Annotated[
-        int | None, typer.Option(min=0, max=options.MOST, metavar="N", help="The last N.", show_default=False)
+        int | None, typer.Option(min=0, max=options.MOST, metavar="N", help="The last N events.", show_default=False)
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on as events come.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on printing events as they come.")] = False,
     output: Output = None,
     columns: Columns = None,
     excel: Excel = False,

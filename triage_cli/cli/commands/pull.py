@@ -24,11 +24,16 @@ DIDS = ("created", "updated", "unchanged", "rejected")
 # The way of a pull is measured in parts of its time.
 PARTS = 1000
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME...]", help="Sources; else all of them.", show_default=False)
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME...]", help="Sources of the configuration; all of them without it.", show_default=False
+    ),
 ]
 Since = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="What changed since then, instead of since the last pull.", show_default=False),
+    typer.Option(
+        metavar="TIME", help="Pull what changed since then, instead of since the last pull.", show_default=False
+    ),
 ]
 
 
@@ -45,7 +50,7 @@ def pull(
     since: Since = None,
     limit: options.Limit = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first page as tickets; store nothing.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Begin again, as if nothing had been pulled yet.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Pull everything, as if nothing had been pulled yet.")] = False,
     deadline: options.Deadline = None,
     output: Output = None,
     columns: Columns = None,

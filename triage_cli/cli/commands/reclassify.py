@@ -60,14 +60,18 @@ def reclassify(
     ids: options.Ids = None,
     status: options.Statuses = None,
     category: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only tickets of this one.", show_default=False)
+        str | None, typer.Option(metavar="NAME", help="Only tickets of this category.", show_default=False)
     ] = None,
-    apply: Annotated[bool, typer.Option("--apply", help="Let the new categories hold, all or none.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Make the changes, all or none.")] = False,
     max_flips: Annotated[
         str | None,
-        typer.Option(metavar="N|N%", help="With more flips nothing is changed: exit code 8.", show_default=False),
+        typer.Option(
+            metavar="N|N%", help="Change nothing if more than so many would change (exit code 8).", show_default=False
+        ),
     ] = None,
-    reroute: Annotated[bool, typer.Option("--reroute", help="Send on what was routed, if it flipped.")] = False,
+    reroute: Annotated[
+        bool, typer.Option("--reroute", help="Send routed tickets whose category changed to their new destination.")
+    ] = False,
     doubted: Annotated[
         bool, typer.Option("--doubted", help="What is answered no longer surely waits for a person, routed or not.")
     ] = False,
@@ -79,12 +83,12 @@ def reclassify(
     limit: options.Limit = None,
     since: options.Since = None,
     batch: options.InBatches = False,
-    force: Annotated[bool, typer.Option("--force", help="Overrule verdicts.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also ask about tickets that a person decided.")] = False,
     output: Output = None,
     columns: Columns = None,
     excel: Excel = False,
 ) -> int:
-    """Ask again about tickets that a machine decided; print what would flip, and with --apply let it hold.
+    """Ask again about tickets that a classifier decided; print whose category would change. --apply changes them.
 
     \b
     triage reclassify --classifier gpt                    look first: answers are kept

@@ -29,20 +29,22 @@ def register(app: typer.Typer) -> None:
 @served
 def review(
     session: CommandContext,
-    every: Annotated[bool, typer.Option("--all", help="Every ticket, not only those that need a person.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All tickets, not only those that need a person.")] = False,
     order: Annotated[
         filters.Order | None,
         typer.Option(metavar="NAME", help="review: the most informative first; urgent; newest.", show_default=False),
     ] = None,
     status: options.Statuses = None,
     category: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Guessed or given; may be repeated.", show_default=False)
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Tickets with this guess or category; may be repeated.", show_default=False),
     ] = None,
     priority: Annotated[
         str | None, typer.Option(metavar="P", help="low, normal, high or urgent.", show_default=False)
     ] = None,
     search: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="In subject or description.", show_default=False)
+        str | None,
+        typer.Option(metavar="TEXT", help="Tickets with this text in subject or description.", show_default=False),
     ] = None,
     limit: options.Limit = None,
 ) -> int:

@@ -35,16 +35,24 @@ def register(app: typer.Typer) -> None:
 def route(
     session: CommandContext,
     ids: options.Ids = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the exact request; send nothing.")] = False,
-    retry_dead: Annotated[bool, typer.Option("--retry-dead", help="Try dead letters again.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Send again what was accepted already.")] = False,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not stay for attempts that fall due.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the requests that would be made; send nothing.")
+    ] = False,
+    retry_dead: Annotated[
+        bool, typer.Option("--retry-dead", help="Also try deliveries again that were given up.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Send the named tickets again, although they were accepted.")
+    ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Do not wait for attempts that are due within 15 s.")
+    ] = False,
     limit: options.Limit = None,
     output: Output = None,
     columns: Columns = None,
     excel: Excel = False,
 ) -> int:
-    """Send tickets to their destinations: the named ones, or every classified one and every delivery that is due.
+    """Send tickets to their destinations: the named ones, else all that are classified, and deliveries that are due.
 
     \b
     triage route --dry-run

@@ -28,10 +28,10 @@ def serve(
     session: CommandContext,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8000,
-    ssl_certfile: Annotated[Path | None, typer.Option(help="A certificate: speak https.", show_default=False)] = None,
+    ssl_certfile: Annotated[Path | None, typer.Option(help="The certificate for https.", show_default=False)] = None,
     ssl_keyfile: Annotated[Path | None, typer.Option(help="The certificate's key.", show_default=False)] = None,
     behind_proxy: Annotated[
-        bool, typer.Option("--behind-proxy", help="A gateway in front of this ends TLS.", show_default=False)
+        bool, typer.Option("--behind-proxy", help="A gateway in front of the server does https.", show_default=False)
     ] = False,
     workers: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Processes that share the port.")] = 1,
     root_path: Annotated[

@@ -30,7 +30,9 @@ def stats(
     until: options.Until = None,
     by: Annotated[
         str | None,
-        typer.Option(metavar="KEY,...", help=f"A row a group: {', '.join(STATS_KEYS)}.", show_default=False),
+        typer.Option(
+            metavar="KEY,...", help=f"Count by these keys, a row a group: {', '.join(STATS_KEYS)}.", show_default=False
+        ),
     ] = None,
     output: Output = None,
     columns: Columns = None,

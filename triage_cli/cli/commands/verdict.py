@@ -40,7 +40,9 @@ def verdict(
     ] = False,
     rejects: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="With -: where rejected rows go, with the reason.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="With -: write rejected rows to this file, each with its reason.", show_default=False
+        ),
     ] = None,
     output: Output = None,
     columns: Columns = None,
