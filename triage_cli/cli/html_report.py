@@ -13,21 +13,24 @@ WIDTH, HEIGHT, LEFT, BELOW = 460, 300, 48, 40
 MATRIX = 40  # categories that a picture of confusion can hold
 TEXT = 300  # characters of a ticket that are shown
 STYLE = """
-:root{color-scheme:light;--ink:#1e293b;--soft:#64748b;--line:#e2e8f0;--blue:#2563eb}
-*{box-sizing:border-box}body{margin:0;background:#f8fafc;color:var(--ink);font:15px/1.5 system-ui,sans-serif}
+:root{color-scheme:light dark;--ink:#1e293b;--soft:#64748b;--line:#e2e8f0;--blue:#2563eb;--paper:#f8fafc;--card:#fff;
+--own:#eff6ff}@media (prefers-color-scheme:dark){:root{--ink:#e2e8f0;--soft:#94a3b8;--line:#334155;--blue:#60a5fa;
+--paper:#0f172a;--card:#1e293b;--own:#1e3a5f}}
+*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 main{max-width:1060px;margin:0 auto;padding:32px 20px}h1{font-size:26px;margin:0}h2{font-size:20px;margin:40px 0 8px}
 h3{font-size:15px;margin:24px 0 8px}p,.soft{color:var(--soft);margin:4px 0}.cards{display:flex;flex-wrap:wrap;gap:12px;
-margin:16px 0}.card{background:#fff;border:1px solid var(--line);border-radius:10px;padding:12px 16px;min-width:150px;
-flex:1}.card b{display:block;font-size:24px}.card span{color:var(--soft);font-size:13px}.plots{display:flex;
-flex-wrap:wrap;gap:16px}figure{background:#fff;border:1px solid var(--line);border-radius:10px;padding:12px;margin:0;
-flex:1 1 440px}figcaption{font-size:13px;color:var(--soft)}svg{width:100%;height:auto;display:block}
-svg text{font:11px system-ui,sans-serif;fill:var(--soft)}.scroll{overflow-x:auto;background:#fff;border:1px solid
+margin:16px 0}.card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 16px;
+min-width:150px;flex:1}.card b{display:block;font-size:24px}.card span{color:var(--soft);font-size:13px}
+.plots{display:flex;
+flex-wrap:wrap;gap:16px}figure{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px;
+margin:0;flex:1 1 440px}figcaption{font-size:13px;color:var(--soft)}svg{width:100%;height:auto;display:block}
+svg text{font:11px system-ui,sans-serif;fill:var(--soft)}.scroll{overflow-x:auto;background:var(--card);border:1px solid
 var(--line);border-radius:10px}table{border-collapse:collapse;width:100%;font-size:14px}th,td{padding:6px 12px;
 text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--soft);font-weight:600}
-th:first-child,td:first-child{text-align:left}td.words{white-space:normal;text-align:left;min-width:280px}
+th:first-child,td:first-child,.left{text-align:left}td.left:last-child{white-space:normal;min-width:280px}
 .bar{display:inline-block;height:9px;background:var(--blue);border-radius:3px;vertical-align:middle;margin-left:8px}
-.track{display:inline-block;width:100px;text-align:left}tr.own td{background:#eff6ff;font-weight:600}
-@media print{body{background:#fff}figure,.scroll,.card{break-inside:avoid}}
+.track{display:inline-block;width:100px;text-align:left}tr.own td{background:var(--own);font-weight:600}
+@media print{body{background:var(--card)}figure,.scroll,.card{break-inside:avoid}}
 """
 
 
@@ -38,9 +41,9 @@ def page(found: Sequence[Evaluated], source: str, at: str) -> str:
     tickets = plural(n, "labelled tickets", "labelled ticket")
     body = "".join(
         [
-            f"<h1>How right is {_said(', '.join(s.classifier for s in scored))}?</h1>",
+            f"<h1>How often is {_classifiers(scored)} right?</h1>",
             f"<p>{tickets} of {_said(source)}, {_said(at[:16].replace('T', ' '))} UTC.</p>",
-            "<p>Intervals hold the true value with 95&nbsp;% (Wilson).</p>",
+            "<p>Each interval holds the true value with a probability of 95&nbsp;% (Wilson's interval).</p>",
             _compared(scored) if len(scored) > 1 else "",
             _plots(scored),
             *(part for each in found for part in _one(each)),
@@ -52,6 +55,11 @@ def page(found: Sequence[Evaluated], source: str, at: str) -> str:
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         f"<title>triage eval</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>\n"
     )
+
+
+def _classifiers(scored: Sequence[Scored]) -> str:
+    names = ", ".join(s.classifier for s in scored)
+    return f"the classifier “{_said(names)}”" if len(scored) == 1 else f"each classifier ({_said(names)})"
 
 
 def _said(text: object) -> str:
@@ -110,7 +118,7 @@ def _chart(
     for share in (0, 0.2, 0.4, 0.6, 0.8, 1):
         height = y(share * top)
         parts.append(
-            f'<line x1="{x(0):.1f}" y1="{height:.1f}" x2="{x(1):.1f}" y2="{height:.1f}" stroke="#e2e8f0"/>'
+            f'<line x1="{x(0):.1f}" y1="{height:.1f}" x2="{x(1):.1f}" y2="{height:.1f}" style="stroke:var(--line)"/>'
             f'<text x="{x(0) - 6:.1f}" y="{height + 4:.1f}" text-anchor="end">{share * top:.0%}</text>'
             f'<text x="{x(share):.1f}" y="{HEIGHT - BELOW + 16}" text-anchor="middle">{share:.0%}</text>'
         )
@@ -150,7 +158,9 @@ def _one(each: Evaluated) -> Iterator[str]:
     yield "<h3>By category</h3>" + _categories(s)
     if each.mistakes:
         rows = [[_said(m.label), _said(m.guess), _share(m.confidence), _said(m.text[:TEXT])] for m in each.mistakes]
-        yield "<h3>The surest mistakes</h3>" + _table(("labelled", "answered", "confidence", "ticket"), rows, wide=3)
+        yield "<h3>The surest mistakes</h3>" + _table(
+            ("labelled", "answered", "confidence", "ticket"), rows, left=(1, 3)
+        )
 
 
 def _cards(s: Scored) -> str:
@@ -202,12 +212,12 @@ def _confusion(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> str:
             share = n / (sum(row) or 1)
             colour = "37,99,235" if place == column else "220,38,38" if column < len(names) else "100,116,139"
             shade = 0.0 if not n else 0.12 + 0.88 * share
-            ink = "#fff" if shade > 0.55 else "#1e293b"
+            ink = "#fff" if shade > 0.55 else "var(--ink)"
             answer = "no answer" if column == len(names) else names[column]
             parts.append(
                 f'<g><title>{_said(name)} answered as {_said(answer)}: {n:,}</title>'
                 f'<rect x="{left + column * size}" y="{y}" width="{size - 1}" height="{size - 1}" rx="3" '
-                f'fill="rgba({colour},{shade:.2f})" stroke="#e2e8f0"/>'
+                f'fill="rgba({colour},{shade:.2f})" style="stroke:var(--line)"/>'
                 + (f'<text x="{left + column * size + size / 2:.1f}" y="{y + size / 2 + 4:.1f}" text-anchor="middle" '
                    f'style="fill:{ink}">{n:,}</text>' if n and size >= 26 else "")
                 + "</g>"
@@ -226,11 +236,12 @@ def _short(name: str) -> str:
     return _said(name if len(name) <= 24 else name[:23] + "…")
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], wide: int = -1) -> str:
-    """Return a table of cells that are HTML already; the cells of column `words` hold running text."""
-    top = "".join(f"<th>{name}</th>" for name in head)
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> str:
+    """Return a table of cells that are HTML already; the columns at the places `left` hold text."""
+    sides = [" class=left" if place in left else "" for place in range(len(head))]
+    top = "".join(f"<th{side}>{name}</th>" for side, name in zip(sides, head, strict=True))
     lines = "".join(
-        "<tr>" + "".join(f"<td{' class=words' if n == wide else ''}>{c}</td>" for n, c in enumerate(row)) + "</tr>"
+        "<tr>" + "".join(f"<td{side}>{cell}</td>" for side, cell in zip(sides, row, strict=True)) + "</tr>"
         for row in rows
     )
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table></div>'
