@@ -292,5 +292,5 @@ def tell_unknown(session: CommandContext, what: str, given: str | None, known: I
 def tell_waiting(session: CommandContext) -> None:
     """Say what is in providers' batches, and since when."""
     for name, waits in ({} if session.quiet else session.triage.stats().waiting).items():
-        since = waits["since"][:16].replace("T", " ")
+        since = f"{messages.local_times(waits['since'])[:16].replace('T', ' ')} ({messages.time_zone()})"
         session.say(f"{waits['tickets']:,} wait in batches of {name}, since {since}")

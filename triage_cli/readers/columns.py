@@ -161,9 +161,10 @@ def _mapped(field: str, name: str, headers: Sequence[str]) -> int | None:
     near = difflib.get_close_matches(name.casefold(), [h.casefold() for h in headers], 1, 0.6)
     listed = ", ".join(h.strip() or "(no name)" for h in headers)
     same = [h for h in headers if near and h.casefold() == near[0]]
+    none = "; for an input without ids write --map external_id=" if field == "external_id" else ""
     raise UsageError(
         f'--map {field}: the input has no column "{name}"',
-        hint=f'did you mean "{same[0].strip()}"?' if same else f"its columns are {listed}",
+        hint=f'did you mean "{same[0].strip()}"?' if same else f"its columns are {listed}{none}",
     )
 
 
