@@ -30,6 +30,7 @@ ACTIONS = (
         "forgotten",
         "restored",
         "key_created",
+        "key_rotated",
         "key_revoked",
     ),
 )
