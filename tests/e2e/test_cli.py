@@ -1072,7 +1072,7 @@ def test_every_action_and_kind_is_known() -> None:
     assert len(actions) > 15
     assert set(actions) <= set(logs.ACTIONS)
     kinds = re.findall(r'running\(\s*(?:(?:self\._)?store, )?"(\w+)"', code)
-    assert set(kinds) == set(runs.KINDS)
+    assert set(kinds) <= set(runs.KINDS)
 
 
 def test_a_category_is_listed_whatever_its_case(cli: Cli) -> None:

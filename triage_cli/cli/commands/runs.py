@@ -13,7 +13,8 @@ from triage_cli.domain.errors import NotFoundError
 from triage_cli.domain.serialization import RUN_KEYS, run_record
 
 KINDS = (
-    "create", "pull", "classify", "route", "run", "reclassify", "verdict", "learn", "eval", "forget", "doctor", "serve",
+    "create", "pull", "classify", "route", "run", "reclassify", "plan", "verdict", "learn", "eval", "forget",
+    "doctor", "serve",
 )  # fmt: skip
 SHOWN = ("started_at", "kind", "seconds", "exit_code", "cost_usd", "counts", "actor", "words")
 
