@@ -37,7 +37,7 @@ def marks(word: str, *, taught: bool, learned: bool) -> int:
     `taught` words occur in the training texts; `learned` ones in several labelled texts, and may stand alone.
     """
     own = TAUGHT if taught else 0
-    if word in _EMPTY or _is_noise(word) or not (taught or _is_known(word)):
+    if word in _EMPTY or not (taught or _is_known(word)) or _is_noise(word):
         return own
     if len(word) < 3 or word in _WEAK:
         return own + KNOWN
@@ -45,13 +45,16 @@ def marks(word: str, *, taught: bool, learned: bool) -> int:
 
 
 def _is_known(word: str) -> bool:
-    parts, lexicon = parts_of(word), word_vectors().lexicon
+    lexicon = word_vectors().lexicon
+    if word.isascii() and word.isalnum():
+        return len(word) > 1 and word in lexicon
+    parts = parts_of(word)
     return bool(parts) and all(len(part) > 1 and part in lexicon for part in parts)
 
 
 def _is_noise(word: str) -> bool:
     """Return whether a word has no letters, repeats one or two of them, or is a piece of a row of keys."""
-    if not any(map(str.isalpha, word)):
+    if not word.isalpha() and not any(map(str.isalpha, word)):
         return True
     return len(word) > 2 and ((len(word) > 3 and word in _KEYS) or len(set(word)) < min(3, len(word) - 1))
 

@@ -74,18 +74,23 @@ class WordVectors:
         A word of several pieces has their mean.
         """
         rows: list[int] = []
-        owners: list[int] = []
         shares: list[float] = []
+        known: list[int] = []  # the words that have rows
+        starts: list[int] = []  # of their rows
+        look_up = self.lexicon.rows
         for number, word in enumerate(distinct):
+            start = len(rows)
             for part in parts_of(word):
-                if found := self.lexicon.rows(part):
-                    rows += found
-                    owners += [number] * len(found)
-                    shares += [1 / len(found)] * len(found)
+                found = look_up(part)
+                rows += found
+                shares += (1.0,) if len(found) == 1 else (1 / max(len(found), 1),) * len(found)
+            if len(rows) > start:
+                known.append(number)
+                starts.append(start)
         result = np.zeros((len(distinct), self.dimensions), np.float32)
         if rows:
             factors = self._scale[rows] * np.array(shares, np.float32)
-            np.add.at(result, owners, self._vectors[rows] * factors[:, None])
+            result[known] = np.add.reduceat(self._vectors[rows] * factors[:, None], starts)
         return result
 
 
