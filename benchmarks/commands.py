@@ -2,7 +2,7 @@
 
 Import: `triage create FILE` with its audit trail against `sqlite-utils insert --csv` of the same file. Memory: the same
 import of ten times the rows. Start: one `create` and one `logs` against `sqlite-utils --version`. Classify: the stored
-and logged bulk run, start-up included, against the tokenizer of the embedded model alone on the same texts; the model
+and logged bulk run, start-up included, against splitting the same texts into words alone; the model
 was fitted before, as it is once for a list of categories. Both in turn, since the speed of a machine drifts.
 """
 
