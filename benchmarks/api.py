@@ -135,7 +135,7 @@ def main() -> None:
                 if number:  # the first round warms up
                     shares.append(speed["ours"] / speed["bare"])
                     print(f"bare {speed['bare']:7.0f}/s  ours {speed['ours']:7.0f}/s  share {shares[-1]:.2f}")
-            print(f"median share {median(shares):.2f} (bar 0.6)")
+            print(f"median share {median(shares):.2f} (bar 0.85)")
         finally:
             for server in servers.values():
                 server.terminate()

@@ -57,6 +57,8 @@ def test_several_processes_share_a_port_and_end_together(fitted: Cli, how: signa
     with serving(fitted, "--workers", "2") as (process, url, log):
         with httpx.Client(base_url=url, headers={"X-API-Key": key}, trust_env=False, timeout=60) as client:
             ids = [client.post("/tickets?do=classify,route", json=TICKET).json()["ticket_id"] for _ in range(4)]
+            numbers = client.get("/metrics").text
+        assert 'triage_http_responses_total{status="201"} 4.0' in numbers  # whichever process answered them
         assert rows(fitted.db, "select count(*) from deliveries where state = 'accepted'") == [(len(ids),)]
         children = children_of(process)
         assert len(children) == 2

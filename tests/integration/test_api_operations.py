@@ -17,6 +17,7 @@ import pytest
 from tests.support.api_server import serving
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows, until
+from triage_cli import __version__
 
 LINE = re.compile(r'[a-z_]+(\{([a-z]+="([^"\\\n]|\\.)*",?)+\})? [0-9.eE+-]+')
 
@@ -61,15 +62,25 @@ def test_numbers_are_in_prometheus_format(fitted: Cli) -> None:
         lines = answer.text.splitlines()
         assert all(line.startswith("# ") or LINE.fullmatch(line) for line in lines)
         for said in (
-            'triage_tickets{status="new"} 1', 'triage_tickets{status="routed"} 1',
-            'triage_deliveries{destination="Billing",state="accepted"} 1', 'triage_answers_total{classifier="local"} 1',
-            'triage_answer_failures_total{classifier="local"} 0', 'triage_cost_usd_total{classifier="local"} 0.0',
-            'triage_classify_seconds_count{classifier="local"} 1', 'triage_http_responses_total{status="201"} 2',
+            'triage_database_tickets{status="new"} 1.0', 'triage_database_tickets{status="routed"} 1.0',
+            'triage_database_deliveries{destination="Billing",state="accepted"} 1.0',
+            'triage_database_answers{classifier="local"} 1.0', 'triage_database_cost_usd{classifier="local"} 0.0',
+            'triage_database_answer_failures{classifier="local"} 0.0', "triage_http_requests_in_flight 1.0",
+            'triage_classify_seconds_count{classifier="local"} 1.0', 'triage_http_responses_total{status="201"} 2.0',
+            'triage_http_request_duration_seconds_count{method="POST",route="/tickets/{ticket_id}/route"} 1.0',
+            f'triage_build_info{{version="{__version__}"}} 1.0',
         ):  # fmt: skip
             assert said in lines
-        waited = next(line for line in lines if line.startswith("triage_oldest_new_seconds "))
+        waited = next(line for line in lines if line.startswith("triage_database_oldest_new_seconds "))
         assert 0 < float(waited.split()[1]) < 60
+        assert any(line.startswith("process_resident_memory_bytes ") for line in lines)
+        helps = [line for line in lines if line.startswith("# HELP triage_database_")]
+        assert len(helps) == 6
+        assert all(line.endswith("take max without(instance).") for line in helps)
         assert httpx.get(f"{server.url}/metrics").status_code == 401
+    with serving(fitted.folder, db=fitted.db, roles="-2") as server, server.client("metrics") as scraper:
+        assert scraper.get("/metrics").status_code == 200
+        assert scraper.get("/tickets").status_code == 403
 
 
 def test_a_private_address_is_not_reached_unless_the_destination_allows_it(

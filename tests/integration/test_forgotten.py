@@ -19,7 +19,6 @@ from tests.support.world import CATEGORIES, World
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.tickets import STATUSES, Selection, TicketDraft, VerdictDraft
-from triage_cli.stores.api_access import StoreGate
 from triage_cli.stores.data_migrations import MARK_FORGOTTEN
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite import migrations, schema
@@ -56,7 +55,7 @@ def test_whatever_a_ticket_was_it_is_forgotten_and_counted_as_nothing_else(
     assert {t.status for t in world.store.find(Selection())} == {"routed", "classified", "needs_review", "new"}
     assert {o.value.ticket.status for o in forgotten(world) if o.value} == {"forgotten"}
     assert world.triage().stats().by_status == {"forgotten": 4}
-    gauges = StoreGate(world.store.database).gauges()
+    gauges = world.store.gauges()
     assert (gauges.by_status, gauges.oldest_new) == ({"forgotten": 4}, None)
     for status in STATUSES:
         found = list(world.triage().find(Selection(statuses=frozenset({status}))))
@@ -152,7 +151,7 @@ def test_the_api_shows_it_and_asks_nobody(tmp_path: Path) -> None:
         assert (answer.status_code, answer.json()["status"], answer.json()["asked"]) == (200, "forgotten", False)
         assert client.post(f"/tickets/{ticket}/route").json()["status"] == "forgotten"
         assert client.post(f"/tickets/{ticket}/verdict", json={"category": BILLING}).status_code == 422
-        assert 'triage_tickets{status="forgotten"} 1' in client.get("/metrics").text
+        assert 'triage_database_tickets{status="forgotten"} 1.0' in client.get("/metrics").text
 
 
 # -- databases of before

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.api_server import Running, serving
 from tests.support.commands import until
+from tests.support.webhook_receiver import Receiver
 from triage_cli.api import failed_keys
 from triage_cli.api.dependencies import Limits
 from triage_cli.api.failed_keys import FailedKeys
@@ -143,3 +144,17 @@ def test_a_bucket_fills_again_and_few_addresses_are_remembered(monkeypatch: pyte
     keys.count("b")
     keys.count("c")  # pushes out the oldest
     assert [keys.count("a") for _ in range(3)] == [0.0, 0.0, 1.0]
+
+
+def test_a_delivery_names_the_request_that_it_comes_from(tmp_path: Path) -> None:
+    receiver = Receiver()
+    hook = f"{{type: webhook, url: '{receiver.url}', allow_private: true}}"
+    config = f"destinations: {{hook: {hook}}}\nroutes: [{{to: hook}}]\n"
+    try:
+        with serving(tmp_path, config=config) as server, server.client() as client:
+            headers = {"X-Request-Id": "from-the-gateway"}
+            made = client.post("/tickets?do=classify,route", json=TICKET, headers=headers)
+            assert made.json()["ticket"]["status"] == "routed"
+        assert [headers["x-request-id"] for headers, _ in receiver.got] == ["from-the-gateway"]
+    finally:
+        receiver.close()

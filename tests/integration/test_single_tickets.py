@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.counted_anew import kept_and_anew
 from tests.support.fake_destination import FakeDestination
 from tests.support.stored_tickets import a_run
 from tests.support.world import FakeClassifier, World
@@ -145,6 +146,9 @@ def test_concurrent_callers_share_transactions_and_each_delivery_is_made_once(
         actor = f"caller-{number % 3}"
         assert events_of(world, ticket_id) == [(action, actor) for action, _ in ALL_STEPS]
     assert len(outlet.got) == len(set(outlet.got)) == 40
+    kept, anew = kept_and_anew(world.store)
+    assert kept == anew
+    assert world.store.gauges().by_status == {"routed": 40}
 
 
 def test_a_ticket_that_many_classify_at_once_is_asked_about_once(world: World, singles: SingleTickets) -> None:

@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tests.support.counted_anew import kept_and_anew
 from tests.support.examples import examples
 from tests.support.outlet import Outlet
 from tests.support.world import FakeClassifier, World
@@ -113,6 +114,12 @@ class Machine(RuleBasedStateMachine):
     def the_log_is_whole(self) -> None:
         if hasattr(self, "world"):
             assert audit_chain.first_break(self.world.store.events(EventQuery())) is None
+
+    @invariant()
+    def the_counts_are_those_of_the_rows(self) -> None:
+        if hasattr(self, "world"):
+            kept, anew = kept_and_anew(self.world.store)
+            assert kept == anew
 
     @invariant()
     def every_ticket_is_in_one_piece(self) -> None:

@@ -1,62 +1,114 @@
-"""Metrics in Prometheus's text format, and the counters of this process."""
+"""Metrics: counters and histograms of this server, and gauges of the whole database.
 
-import threading
-from collections import Counter, defaultdict
+A server of several processes shares the first through files (`PROMETHEUS_MULTIPROC_DIR`), so that a scrape of any
+process sees all. Process numbers (memory, descriptors, CPU) are those of a server of one process.
+"""
+
+import os
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    ProcessCollector,
+    generate_latest,
+    multiprocess,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from triage_cli import __version__
+from triage_cli.domain.tickets import STATUSES
+from triage_cli.domain.views import Gauges
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+IN_PROCESSES = "PROMETHEUS_MULTIPROC_DIR"
+DATABASE = "of the whole database, the same at each server: take max without(instance)"
 
 
 class Metrics:
-    """The counters of this process: responses by status, and the durations of single classifications."""
+    """What this server has done: responses, how long they and single classifications took."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._answers: Counter[int] = Counter()
-        self._seconds: dict[str, list[int]] = {}
-        self._sums: defaultdict[str, float] = defaultdict(float)
+        self._registry = CollectorRegistry()
+        registry = None if IN_PROCESSES in os.environ else self._registry
+        self._responses = Counter("triage_http_responses", "Responses by status.", ["status"], registry=registry)
+        self._seconds = Histogram(
+            "triage_http_request_duration_seconds",
+            "How long requests took, by the route's template; a stream counts to its end.",
+            ["method", "route"],
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        self._in_flight = Gauge(
+            "triage_http_requests_in_flight", "Requests that are being answered.", multiprocess_mode="livesum",
+            registry=registry,
+        )  # fmt: skip
+        self._classified = Histogram(
+            "triage_classify_seconds",
+            "How long the classification of one ticket took, as its caller saw it.",
+            ["classifier"],
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        if registry is None:
+            multiprocess.MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
+        else:
+            ProcessCollector(registry=self._registry)
+        build = Gauge("triage_build_info", "The version, as a label.", ["version"], registry=self._registry)
+        build.labels(__version__).set(1)
 
-    def answered(self, status: int) -> None:
-        """Count a response."""
-        with self._lock:
-            self._answers[status] += 1
+    def begun(self) -> None:
+        """Count a request that has come in."""
+        self._in_flight.inc()
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a response, and how long it took."""
+        self._in_flight.dec()
+        self._responses.labels(status).inc()
+        self._seconds.labels(method, route).observe(seconds)
 
     def classified(self, classifier: str, seconds: float) -> None:
         """Count a classification that a caller has waited for, and its duration in seconds."""
-        with self._lock:
-            counts = self._seconds.setdefault(classifier, [0] * (len(BUCKETS) + 1))
-            counts[next((n for n, most in enumerate(BUCKETS) if seconds <= most), len(BUCKETS))] += 1
-            self._sums[classifier] += seconds
+        self._classified.labels(classifier).observe(seconds)
 
-    def lines(self) -> Iterator[str]:
-        """Yield the lines of this process's counters."""
-        with self._lock:
-            answers, sums = dict(self._answers), dict(self._sums)
-            seconds = {name: list(counts) for name, counts in self._seconds.items()}
-        yield from family("triage_http_responses_total", "counter", "Answers of this process by HTTP status.")
-        yield from (line("triage_http_responses_total", {"status": s}, n) for s, n in sorted(answers.items()))
-        name = "triage_classify_seconds"
-        yield from family(name, "histogram", "How long the classification of one ticket took, as its caller saw it.")
-        for classifier, counts in sorted(seconds.items()):
-            so_far = 0
-            for most, number in zip([*map(str, BUCKETS), "+Inf"], counts, strict=True):
-                so_far += number
-                yield line(f"{name}_bucket", {"classifier": classifier, "le": most}, so_far)
-            yield line(f"{name}_sum", {"classifier": classifier}, round(sums[classifier], 6))
-            yield line(f"{name}_count", {"classifier": classifier}, so_far)
+    def text(self, gauges: Gauges) -> bytes:
+        """Return all metrics in Prometheus's text format."""
+        of_database = CollectorRegistry()
+        of_database.register(DatabaseGauges(gauges))
+        return generate_latest(self._registry) + generate_latest(of_database)
 
 
-def family(name: str, kind: str, help_text: str) -> Iterator[str]:
-    """Yield the header lines of a metric."""
-    yield f"# HELP {name} {help_text}"
-    yield f"# TYPE {name} {kind}"
+class DatabaseGauges(Collector):
+    """The counts of the database, as gauges."""
+
+    def __init__(self, gauges: Gauges) -> None:
+        self._gauges = gauges
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the gauges."""
+        gauges = self._gauges
+        yield _family("tickets", "Tickets by status", ["status"], {(s,): gauges.by_status.get(s, 0) for s in STATUSES})
+        oldest, now = gauges.oldest_new, datetime.now(UTC)
+        waited = max(0.0, (now - datetime.fromisoformat(oldest)).total_seconds()) if oldest else 0.0
+        yield _family("oldest_new_seconds", "How long the oldest new ticket has waited", [], {(): round(waited, 3)})
+        deliveries = dict(sorted(gauges.deliveries.items()))
+        yield _family("deliveries", "Deliveries by destination and state", ["destination", "state"], deliveries)
+        for name, text, numbers in (
+            ("answers", "Answers that classifiers were asked for", gauges.answers),
+            ("answer_failures", "Answers that were none", gauges.failures),
+            ("cost_usd", "What answers have cost, in USD", gauges.cost_usd),
+        ):
+            yield _family(name, text, ["classifier"], {(key,): number for key, number in sorted(numbers.items())})
 
 
-def line(name: str, labels: Mapping[str, object], value: float) -> str:
-    """Return the line of one value."""
-    pairs = ",".join(f'{key}="{_escaped(str(label))}"' for key, label in labels.items())
-    return f"{name}{{{pairs}}} {value}" if pairs else f"{name} {value}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def _family(name: str, text: str, labels: list[str], values: Mapping[Any, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"triage_database_{name}", f"{text}: {DATABASE}.", labels=labels)
+    for keys, value in values.items():
+        family.add_metric(list(keys), value)
+    return family

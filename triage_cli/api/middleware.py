@@ -38,6 +38,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 BULK = ("/tickets/batch", "/classify", "/route", "/reclassify", "/verdicts")
 KEPT_ENCODED = re.compile(r"%(2[5Ff])")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 
 access = logging.getLogger("triage.access")
@@ -63,6 +64,7 @@ class AccessMiddleware:
         if self._served.draining:  # so that the next request comes over a connection to another server
             request_log.headers["connection"] = "close"
         request_id.set(request_log.request_id)
+        self._served.meter.begun()
         path, scope = _routed(scope, self._root_path)
         try:
             try:
@@ -77,7 +79,8 @@ class AccessMiddleware:
                     raise
                 await problems.unexpected()(scope, receive, request_log.send)
         finally:
-            self._served.meter.answered(request_log.status)
+            route = getattr(scope.get("route"), "path", "none")
+            self._served.meter.answered(request_log.method, route, request_log.status, request_log.seconds)
             request_log.log()
 
     async def _admitted(self, scope: Scope, path: str, request_log: "_RequestLog") -> Caller:
@@ -174,6 +177,16 @@ class _RequestLog:
         self.status = 0
         self._size = 0
 
+    @property
+    def method(self) -> str:
+        """Return the method, if it is one that HTTP has: others would make a metric each."""
+        return self._scope["method"] if self._scope["method"] in METHODS else "other"
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds since the request came."""
+        return time.perf_counter() - self._began
+
     async def send(self, message: Message) -> None:
         """Send a part of the response."""
         if message["type"] == "http.response.start":
@@ -192,7 +205,7 @@ class _RequestLog:
             "method": self._scope["method"],
             "path": self._scope["path"][:200],
             "status": self.status,
-            "ms": round((time.perf_counter() - self._began) * 1000, 1),
+            "ms": round(self.seconds * 1000, 1),
             "bytes": self._size,
             "actor": (self.caller.name or None) if self.caller else None,
             "client": self.address,

@@ -113,7 +113,7 @@ class HttpRequests:
             kind = "application/x-www-form-urlencoded"
         elif self._spec.body is not None:
             body, kind = _encoded(self._render["body"](values)), "application/json"
-        own = {"content-type": kind} if kind else {}
+        own = parcel.request_headers | ({"content-type": kind} if kind else {})
         headers = own | {name.lower(): _header(name, each) for name, each in self._render["headers"](values).items()}
         return self._request(self._spec.method, self._own_url(values), headers, parcel.delivery.delivery_id, body)
 

@@ -42,6 +42,7 @@ def request(target: Target, parcel: OutgoingDelivery, now: float) -> HttpRequest
         "webhook-id": message_id,
         "webhook-timestamp": str(int(now)),
         "idempotency-key": message_id,
+        **parcel.request_headers,
     }
     if target.secrets:
         headers["webhook-signature"] = signature(target.secrets, message_id, int(now), body)

@@ -80,12 +80,19 @@ class Attempt(NamedTuple):
 class OutgoingDelivery(NamedTuple):
     """A delivery with its ticket, as handed to a destination.
 
-    `earlier` are the ticket's earlier deliveries to this destination, oldest first, if it asks for them.
+    `earlier` are the ticket's earlier deliveries to this destination, oldest first, if it asks for them. `request_id`
+    names the request that the delivery comes from, at the attempt that is made while it is served.
     """
 
     delivery: Delivery
     ticket: Ticket
     earlier: tuple[Delivery, ...] = ()
+    request_id: str = ""
+
+    @property
+    def request_headers(self) -> dict[str, str]:
+        """Return the header by which a receiver's log meets ours; none if no request is known."""
+        return {"x-request-id": self.request_id} if self.request_id else {}
 
 
 class Receipt(NamedTuple):

@@ -137,6 +137,9 @@ class Store(Protocol):
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the counts of each group of tickets, in no order."""
 
+    def gauges(self) -> Gauges:
+        """Return the counts that `/metrics` shows."""
+
     def head(self) -> Head:
         """Return the head of the audit log that the database records."""
 
@@ -252,9 +255,6 @@ class ApiAccessStore(Protocol):
 
     def note_hook(self, source: str, hook_id: str, ticket_id: str) -> None:
         """Record that a webhook event was processed, and which ticket it created or changed."""
-
-    def gauges(self) -> Gauges:
-        """Return the counts that `/metrics` shows."""
 
     def ping(self) -> None:
         """Raise where the database does not answer."""

@@ -1,19 +1,33 @@
 """Saves the changes of concurrent callers together: several callers in one transaction."""
 
+import queue
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.runs import Lease
 from triage_cli.ports.storage import Store
 
 
-class _Waiting(NamedTuple):
-    changes: Sequence[Change]
-    lease: Lease | None
-    result: Future[list[Conflict | None]]
+class _Waiting:
+    """What one caller waits for. A lock is a lighter signal than a future, and there are thousands a second."""
+
+    def __init__(self, changes: Sequence[Change], lease: Lease | None) -> None:
+        self.changes = changes
+        self.lease = lease
+        self.conflicts: list[Conflict | None] = []
+        self.error: Exception | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def end(self) -> None:
+        self._done.release()
+
+    def wait(self) -> list[Conflict | None]:
+        self._done.acquire()
+        if self.error is not None:
+            raise self.error
+        return self.conflicts
 
 
 class GroupCommitter:
@@ -21,35 +35,45 @@ class GroupCommitter:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._lock = threading.Lock()
-        self._waiting: list[_Waiting] = []
-        self._saver = ThreadPoolExecutor(1, "saver")
+        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._save_until_closed, name="saver", daemon=True)
+        self._thread.start()
 
     def save(self, changes: Sequence[Change], lease: Lease | None = None) -> list[Conflict | None]:
         """Save as `Store.save` does, together with what other callers save now. All leases are those of one run."""
-        result: Future[list[Conflict | None]] = Future()
-        with self._lock:
-            self._waiting.append(_Waiting(changes, lease, result))
-        self._saver.submit(self._save_all)
-        return result.result()
+        waiting = _Waiting(changes, lease)
+        self._waiting.put(waiting)
+        return waiting.wait()
 
-    def _save_all(self) -> None:
-        with self._lock:
-            waiting, self._waiting = self._waiting, []
-        for group in _apart(waiting):
-            lease = next((one.lease for one in group if one.lease), None)
-            try:
-                conflicts = iter(self._store.save([change for one in group for change in one.changes], lease))
-            except Exception as error:  # noqa: BLE001 - it belongs to those who wait
-                for one in group:
-                    one.result.set_exception(error)
-            else:
-                for one in group:
-                    one.result.set_result([next(conflicts) for _ in one.changes])
+    def _save_until_closed(self) -> None:
+        while gathered := list(self._gathered()):
+            for group in _apart([one for one in gathered if one]):
+                self._save(group)
+            if None in gathered:
+                return
+
+    def _gathered(self) -> Iterator[_Waiting | None]:
+        """Yield the first that comes, and all that have come by then."""
+        yield self._waiting.get()
+        for _ in range(self._waiting.qsize()):
+            yield self._waiting.get()
+
+    def _save(self, group: Sequence[_Waiting]) -> None:
+        lease = next((one.lease for one in group if one.lease), None)
+        try:
+            conflicts = iter(self._store.save([change for one in group for change in one.changes], lease))
+            for one in group:
+                one.conflicts = [next(conflicts) for _ in one.changes]
+        except Exception as error:  # noqa: BLE001 - it belongs to those who wait
+            for one in group:
+                one.error = error
+        for one in group:
+            one.end()
 
     def close(self) -> None:
         """Save what waits, and stop the thread."""
-        self._saver.shutdown()
+        self._waiting.put(None)
+        self._thread.join()
 
 
 def _apart(waiting: Sequence[_Waiting]) -> list[list[_Waiting]]:

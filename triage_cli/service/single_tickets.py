@@ -14,7 +14,7 @@ from triage_cli.domain import ids
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Answer, ClassifyPlan, Decided
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, Routed
-from triage_cli.domain.runs import Action, Outcome, Run
+from triage_cli.domain.runs import Action, Lease, Outcome, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Ticket, TicketDraft
 from triage_cli.ports.adapters import Classifier
@@ -30,7 +30,7 @@ from triage_cli.service.delivery.shared_dispatch import SharedDispatcher, Shared
 from triage_cli.service.delivery.ticket_outcomes import UnfinishedTicket, with_offline_error
 from triage_cli.service.group_commit import GroupCommitter
 from triage_cli.service.intake.import_tickets import Intake
-from triage_cli.service.run_context import RunContext
+from triage_cli.service.run_context import RENEW, RunContext
 from triage_cli.service.services import Services
 from triage_cli.service.verdicts import Verdicts
 
@@ -60,6 +60,7 @@ class SingleTickets:
         self._lock = threading.Lock()
         self._answering = threading.Lock()
         self._context: RunContext | None = None
+        self._renew_at = 0.0
         self._check = Unchecked()
         self._check_until = 0.0
         self._noted: set[str] = set()  # fingerprints of the questions that are recorded
@@ -168,7 +169,15 @@ class SingleTickets:
                 category_renames.follow(self._store, self._parts.categories, rules, ACTOR, run.run_id)
                 self._context = RunContext(self._store, run, StopControl())
         run = self._context.run._replace(actor=actor)
-        return RunContext(self._store, run, self._context.stop, self._committer.save)
+        return RunContext(self._store, run, self._context.stop, self._save)
+
+    def _save(self, changes: Sequence[Change], lease: Lease) -> Sequence[Conflict | None]:
+        """Save changes; now and then the run's lease is renewed with them. The run spends nothing."""
+        now = time.monotonic()
+        if now < self._renew_at:
+            return self._committer.save(changes)
+        self._renew_at = now + RENEW
+        return self._committer.save(changes, Lease(lease.run_id))
 
     def _heartbeat(self) -> None:
         if self._context is not None:

@@ -11,7 +11,6 @@ from typing import Any
 from triage_cli.domain.api_access import ApiKey, StoredResponse
 from triage_cli.domain.errors import NotFoundError, UsageError
 from triage_cli.domain.ids import now
-from triage_cli.domain.views import Gauges
 from triage_cli.stores.database import Database
 
 # For how many seconds responses and the ids of webhook events are kept.
@@ -165,23 +164,6 @@ class StoreGate:
             db.execute(RECORD_HOOK, (source, hook_id, at, ticket_id))
 
     # -- monitoring
-
-    def gauges(self) -> Gauges:
-        """Return the counts that `/metrics` shows."""
-        oldest = self._select("select min(stored_at) from tickets where status = 'new'")
-        answers = self._select(
-            "select classifier, count(*), count(error), sum(cost) from classifications where reused is null "
-            "and classifier <> 'verdict' group by 1 order by 1"
-        )
-        deliveries = self._select("select destination, state, count(*) from deliveries group by 1, 2 order by 1, 2")
-        return Gauges(
-            dict(self._select("select status, count(*) from tickets group by 1")),
-            {(destination, state): number for destination, state, number in deliveries},
-            {row[0]: row[1] for row in answers},
-            {row[0]: row[2] for row in answers},
-            {row[0]: row[3] for row in answers},
-            oldest[0][0],
-        )
 
     def ping(self) -> None:
         """Raise if the database does not answer."""

@@ -191,19 +191,14 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
 
     def stats(self) -> Stats:
         """Return the counts of the whole store."""
-
-        def count(column: str) -> dict[str, int]:
-            query = f"select {column}, count(*) from tickets where {column} is not null group by 1 order by 2 desc, 1"
-            return dict(self.database.read(query))
-
         deliveries: dict[str, dict[str, int]] = {}
-        for destination, state, number in self.database.read(queries.DELIVERY_COUNTS):
+        for destination, state, number in self.delivery_counts():
             deliveries.setdefault(destination, {})[state] = number
-        days = dict(self.database.read("select substr(stored_at, 1, 10), count(*) from tickets group by 1 order by 1"))
+        days = dict(sorted(self.counted("day").items()))
         events = self.database.read("select seq from chain")[0][0]
-        by_status, by_category = count("status"), count("category")
+        by_status, by_category = self.counted("status"), self.counted("category")
         total = sum(by_status.values())
-        counts = by_status, by_category, count("classifier"), days
+        counts = by_status, by_category, self.counted("classifier"), days
         audited = {
             name: {"asked": asked, "agreed": agreed} for name, asked, agreed in self.database.read(queries.AUDITED)
         }

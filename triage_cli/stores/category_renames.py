@@ -8,7 +8,7 @@ from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Renamed
-from triage_cli.stores.database import Tables
+from triage_cli.stores.counts import Counts
 
 # The tables that hold the name. A ticket's revision grows, so that a run that read it earlier does not write the old
 # name back.
@@ -40,7 +40,7 @@ BEARS = """select exists (select 1 from tickets where category = :name)
     or exists (select 1 from tickets where status = 'needs_review' and suggestion = :name)"""
 
 
-class Renames(Tables):
+class Renames(Counts):
     """Renames categories. `FIRST` are statements that a dialect runs before a rename."""
 
     FIRST: tuple[str, ...] = ()
@@ -77,6 +77,7 @@ class Renames(Tables):
             db.execute(RECORD_RENAME, renamed._asdict() | {"at": event.at})
             if moved:
                 self.log(db, [Change(event.with_data(tickets=moved))])
+            self._count_anew(db)
         return renamed
 
 

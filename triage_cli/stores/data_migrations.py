@@ -21,3 +21,15 @@ ROUTE_RETURNED_TICKETS = """update tickets set status = 'classified', revision =
 MARK_FORGOTTEN = """update tickets set status = 'forgotten'
     where identity >= '!' and identity < '"' and external_id is null
     and exists (select 1 from events where events.ticket_id = tickets.ticket_id and action = 'forgotten')"""
+
+# To version 9, and when rows change otherwise than one by one: what `stores.counts` keeps, from the rows themselves.
+COUNT_ALL = (
+    "delete from ticket_counts",
+    """insert into ticket_counts select status, coalesce(category, ''), coalesce(classifier, ''),
+        substr(stored_at, 1, 10), count(*) from tickets group by 1, 2, 3, 4""",
+    "delete from delivery_counts",
+    "insert into delivery_counts select destination, state, count(*) from deliveries group by 1, 2",
+    "delete from answer_counts",
+    """insert into answer_counts select classifier, count(*), count(error), sum(cost) from classifications
+        where reused is null and classifier <> 'verdict' group by 1""",
+)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from triage_cli.domain.ids import now
 from triage_cli.domain.serialization import compact
-from triage_cli.stores.database import Tables
+from triage_cli.stores.counts import Counts
 from triage_cli.stores.queries import TYPED
 
 # Erases what holds words of a ticket, or a hash of them, beside `tickets`. A new table that may hold such belongs here.
@@ -48,7 +48,7 @@ def _without_names(command_line: str, names: set[str]) -> str:
     return " ".join("…" if argument in names else shlex.quote(argument) for argument in arguments)
 
 
-class Forgetting(Tables):
+class Forgetting(Counts):
     """Erases the text of tickets."""
 
     @abstractmethod
@@ -66,6 +66,7 @@ class Forgetting(Tables):
             for (command_line,) in db.execute(COMMAND_LINES).fetchall():
                 if (erased := _without_names(command_line, names)) != command_line:
                     db.execute("update runs set words = ? where words = ?", (erased, command_line))
+            self._count_anew(db)
 
     def forgot(self) -> bool:
         """Return whether any ticket may have been forgotten; a cheap query."""

@@ -87,6 +87,7 @@ def _update(columns: tuple[str, ...]) -> str:
 
 UPDATE_TICKETS = _update(COLUMNS)
 DECIDE_TICKETS = _update(DECIDED)
+SET_DECISION = "update tickets set decision_id = ? where ticket_id = ?"
 INSERT_CLASSIFICATION = f"insert into classifications values ({_marks(Classification._fields)})"
 INSERT_ATTEMPT = f"insert into attempts values ({_marks(Attempt._fields)}) on conflict do nothing"
 # A delivery is written when it is planned and after each attempt; its id, ticket and destination never change. If it
@@ -113,7 +114,8 @@ def insert_tickets(db: Connection, tickets: Sequence[Ticket]) -> int:
     """Insert tickets whose identity is free; return how many there were."""
     if all(ticket[GIVEN:-1] == START for ticket in tickets):
         return write_all(db, _INSERT_NEW, [ticket[:GIVEN] for ticket in tickets])
-    return write_all(db, INSERT_TICKET, [ticket[:-1] for ticket in tickets])
+    # Their decisions come later: to insert an answer that a ticket refers to already, SQLite looks through all tickets.
+    return write_all(db, INSERT_TICKET, [ticket._replace(decision_id=None)[:-1] for ticket in tickets])
 
 
 def update_tickets(db: Connection, changes: Sequence[Change]) -> None:
@@ -146,7 +148,6 @@ AUDITED = """select sure.classifier, count(*), sum(case when sure.category = con
     where control.confidence_source in ('decision', 'logprob', 'said') and control.error is null
         and sure.category is not null and sure.confidence >= sure.threshold and sure.classifier <> control.classifier
     group by 1 order by 1"""
-DELIVERY_COUNTS = "select destination, state, count(*) from deliveries group by 1, 2 order by 1, 2"
 ANSWERS_OF = "select * from classifications where ticket_id = ? order by classification_id"
 ATTEMPTS_OF = """select a.* from attempts a join deliveries d using (delivery_id) where d.ticket_id = ?
     order by a.at, a.number"""

@@ -7,7 +7,7 @@ import psycopg
 
 from triage_cli.domain.errors import NoDatabaseError, StoreError
 from triage_cli.runtime.installation import NEWER
-from triage_cli.stores.data_migrations import BOOK_OLD_RUNS, MARK_FORGOTTEN, ROUTE_RETURNED_TICKETS
+from triage_cli.stores.data_migrations import BOOK_OLD_RUNS, COUNT_ALL, MARK_FORGOTTEN, ROUTE_RETURNED_TICKETS
 from triage_cli.stores.sqlite.connection import VERSION
 
 # The advisory lock: any number, the same in every version of the program.
@@ -84,6 +84,25 @@ STEPS: dict[int, tuple[str, ...]] = {
             spike_id text collate "C" primary key, kind text collate "C" not null, category text collate "C",
             members text collate "C" not null, first_at text collate "C" not null, last_at text collate "C" not null,
             destination text collate "C" not null, delivered_at text collate "C")""",
+    ),
+    9: (
+        """create table ticket_counts (
+            status text collate "C" not null, category text collate "C" not null, classifier text collate "C" not null,
+            day text collate "C" not null,
+            number bigint not null,
+            primary key (status, category, classifier, day)
+        )""",
+        """create table delivery_counts (
+            destination text collate "C" not null, state text collate "C" not null, number bigint not null,
+            primary key (destination, state)
+        )""",
+        """create table answer_counts (
+            classifier text collate "C" primary key, number bigint not null, failures bigint not null,
+            usd double precision not null
+        )""",
+        """create index classifications_paid on classifications (ticket_id, run_id)
+            where confidence_source in ('decision', 'logprob', 'said') and error is null""",
+        *COUNT_ALL,
     ),
 }
 

@@ -90,6 +90,10 @@ create index classifications_of on classifications (ticket_id);
 create index classifications_to_recall on classifications (answer_key)
     where reused is null and error is null and confidence_source not in ('model', 'human');
 
+-- Answers among which `stats` looks for audited ones.
+create index classifications_paid on classifications (ticket_id, run_id)
+    where confidence_source in ('decision', 'logprob', 'said') and error is null;
+
 -- What was asked of a classifier, once per fingerprint.
 create table askings (
     fingerprint text collate "C" primary key, kind text collate "C" not null, model text collate "C" not null,
@@ -275,6 +279,24 @@ create table classified_by (
 create table bookings (
     minute text collate "C" not null, run_id text collate "C" not null, usd double precision not null,
     primary key (minute, run_id)
+);
+
+-- What is counted with each change: tickets (no category or classifier: an empty text), deliveries, paid and other answers.
+create table ticket_counts (
+    status text collate "C" not null, category text collate "C" not null, classifier text collate "C" not null,
+    day text collate "C" not null,
+    number bigint not null,
+    primary key (status, category, classifier, day)
+);
+
+create table delivery_counts (
+    destination text collate "C" not null, state text collate "C" not null, number bigint not null,
+    primary key (destination, state)
+);
+
+create table answer_counts (
+    classifier text collate "C" primary key, number bigint not null, failures bigint not null,
+    usd double precision not null
 );
 
 -- How far each source has been read, as its own reader understands it.

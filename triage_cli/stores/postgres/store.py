@@ -192,6 +192,7 @@ class PostgresStore(SqlStore):
     ) -> dict[str, Conflict]:
         if lease is not None:
             self.renew_lease(db, lease)
+        before = self._before(db, changes)
         conflicts = self._update(db, [c for c in changes if c.ticket and c.expects])
         new = [c.ticket for c in changes if c.ticket and not c.expects]
         if gone := self._forgotten(db, new):
@@ -206,6 +207,7 @@ class PostgresStore(SqlStore):
         self._spend(db, added)
         self._let_go_and_hold(db, kept)
         self.log(db, kept)
+        self._count(db, kept, before)
         if cursor is not None and not conflicts:
             db.execute(queries.PUT_CURSOR, cursor)
         return conflicts

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from sqlite_utils import Database, Migrations
 
-from triage_cli.stores.data_migrations import BOOK_OLD_RUNS, MARK_FORGOTTEN, ROUTE_RETURNED_TICKETS
+from triage_cli.stores.data_migrations import BOOK_OLD_RUNS, COUNT_ALL, MARK_FORGOTTEN, ROUTE_RETURNED_TICKETS
 from triage_cli.stores.sqlite.schema import SET
 
 migrations = Migrations(SET)
@@ -81,6 +81,23 @@ EIGHTH: tuple[str, ...] = (
 )
 
 
+NINTH: tuple[str, ...] = (
+    """create table ticket_counts (
+        status text not null, category text not null, classifier text not null, day text not null,
+        number integer not null, primary key (status, category, classifier, day)
+    ) without rowid""",
+    """create table delivery_counts (
+        destination text not null, state text not null, number integer not null, primary key (destination, state)
+    ) without rowid""",
+    """create table answer_counts (
+        classifier text primary key, number integer not null, failures integer not null, usd real not null
+    )""",
+    """create index classifications_paid on classifications (ticket_id, run_id)
+        where confidence_source in ('decision', 'logprob', 'said') and error is null""",
+    *COUNT_ALL,
+)
+
+
 @migrations()
 def second(db: Database) -> None:
     """Add what runs inherited, what others settled for them, and their machine."""
@@ -126,6 +143,13 @@ def seventh(db: Database) -> None:
 def eighth(db: Database) -> None:
     """Remember the spikes that were sent."""
     for statement in EIGHTH:
+        db.execute(statement)
+
+
+@migrations()
+def ninth(db: Database) -> None:
+    """Keep counts of tickets, deliveries and answers."""
+    for statement in NINTH:
         db.execute(statement)
 
 

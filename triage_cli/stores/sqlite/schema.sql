@@ -70,6 +70,10 @@ create index classifications_of on classifications (ticket_id);
 create index classifications_to_recall on classifications (answer_key)
     where reused is null and error is null and confidence_source not in ('model', 'human');
 
+-- Answers among which `stats` looks for audited ones.
+create index classifications_paid on classifications (ticket_id, run_id)
+    where confidence_source in ('decision', 'logprob', 'said') and error is null;
+
 -- What was asked of a classifier, once per fingerprint.
 create table askings (
     fingerprint text primary key, kind text not null, model text not null, endpoint text not null,
@@ -226,6 +230,20 @@ create table classified_by (
 create table bookings (
     minute text not null, run_id text not null, usd real not null, primary key (minute, run_id)
 ) without rowid;
+
+-- What is counted with each change: tickets (no category or classifier: an empty text), deliveries, paid and other answers.
+create table ticket_counts (
+    status text not null, category text not null, classifier text not null, day text not null,
+    number integer not null, primary key (status, category, classifier, day)
+) without rowid;
+
+create table delivery_counts (
+    destination text not null, state text not null, number integer not null, primary key (destination, state)
+) without rowid;
+
+create table answer_counts (
+    classifier text primary key, number integer not null, failures integer not null, usd real not null
+);
 
 -- How far each source has been read, as its own reader understands it.
 create table source_cursors (

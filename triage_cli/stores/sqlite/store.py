@@ -138,6 +138,7 @@ class SqliteStore(SqlStore):
         with self.database.transaction() as db:
             if lease is not None:
                 self.renew_lease(db, lease)
+            before = self._before(db, changes)
             conflicts = self._moved_on(db, changes)
             new = [c.ticket for c in changes if c.ticket and not c.expects]
             if gone := self._forgotten(db, new):
@@ -147,12 +148,15 @@ class SqliteStore(SqlStore):
                 conflicts |= self._taken(db, new)
             kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
             self._add(db, kept)
+            db.executemany(queries.SET_DECISION, [(t.decision_id, t.ticket_id) for t in new if t.decision_id])
             updates = [c for c in kept if c.ticket and c.expects]
             queries.update_tickets(db, updates)
             free = [c.ticket.ticket_id for c in updates if c.ticket and not c.ticket.run_id]
-            db.execute(queries.LET_GO, (compact(free),))
+            if free:
+                db.execute(queries.LET_GO, (compact(free),))
             self._hold(db, [t for t in new if t.run_id and t.ticket_id not in conflicts])
             self.log(db, kept)
+            self._count(db, kept, before)
             if cursor is not None and not conflicts:
                 db.execute(queries.PUT_CURSOR, cursor)
         if not conflicts:

@@ -1,0 +1,23 @@
+"""What a store counts with each change, and what its rows count to."""
+
+from typing import Any
+
+from triage_cli.stores.base import SqlStore
+from triage_cli.stores.data_migrations import COUNT_ALL
+
+TABLES = ("ticket_counts", "delivery_counts", "answer_counts")
+
+
+def kept_and_anew(store: SqlStore) -> tuple[list[Any], list[Any]]:
+    """Return the kept counts that are not 0, and the same from the rows, each in order."""
+
+    def counts() -> list[Any]:
+        return sorted(
+            tuple(row) for t in TABLES for row in db.execute(f"select * from {t} where number <> 0").fetchall()
+        )
+
+    with store.database.transaction() as db:
+        kept = counts()
+        for statement in COUNT_ALL:
+            db.execute(statement)
+        return kept, counts()

@@ -1,0 +1,120 @@
+"""Counts of tickets, deliveries and answers, kept with each change, so that `stats` and `/metrics` read no large table.
+
+They are written after the event of a change, under the lock on the audit log's chain, so that no two writers wait for
+each other's counts.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from triage_cli.domain.changes import Change
+from triage_cli.domain.decisions import Classification
+from triage_cli.domain.deliveries import Delivery
+from triage_cli.domain.serialization import compact
+from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.views import Gauges
+from triage_cli.stores.data_migrations import COUNT_ALL
+from triage_cli.stores.database import Tables
+
+DAY = len("2026-01-01")
+TICKETS_BEFORE = """select ticket_id, status, coalesce(category, ''), coalesce(classifier, ''), substr(stored_at, 1, 10)
+    from tickets where ticket_id in (select value from json_each(?))"""
+DELIVERIES_BEFORE = """select delivery_id, state from deliveries
+    where delivery_id in (select value from json_each(?))"""
+PUT_TICKETS = """insert into ticket_counts values (?, ?, ?, ?, ?) on conflict (status, category, classifier, day)
+    do update set number = ticket_counts.number + excluded.number"""
+PUT_DELIVERIES = """insert into delivery_counts values (?, ?, ?) on conflict (destination, state)
+    do update set number = delivery_counts.number + excluded.number"""
+PUT_ANSWERS = """insert into answer_counts values (?, ?, ?, ?) on conflict (classifier) do update set
+    number = answer_counts.number + excluded.number, failures = answer_counts.failures + excluded.failures,
+    usd = answer_counts.usd + excluded.usd"""
+LOCK_CHAIN = "update chain set seq = seq"
+# The first new ticket of an urgency: ids grow with time. The first condition is that of the index.
+OLDEST_NEW = """select stored_at from tickets where status in ('failed', 'new') and status = 'new' and urgency = ?
+    order by ticket_id limit 1"""
+URGENCIES = range(4)
+
+
+class Before(NamedTuple):
+    """What changes are counted as before they are written: tickets and deliveries, by id."""
+
+    tickets: Mapping[str, tuple[str, str, str, str]]
+    deliveries: Mapping[str, str]
+
+
+class Counts(Tables):
+    """Keeps the counts, and reads them."""
+
+    def _before(self, db: Any, changes: Sequence[Change]) -> Before:
+        """Return what is stored of the tickets and deliveries that changes will write."""
+        ticket_ids = [c.ticket.ticket_id for c in changes if c.ticket and c.expects]
+        deliveries = [row.delivery_id for c in changes for row in c.adds if type(row) is Delivery]
+        found = db.execute(TICKETS_BEFORE, (compact(ticket_ids),)).fetchall() if ticket_ids else ()
+        states = db.execute(DELIVERIES_BEFORE, (compact(deliveries),)).fetchall() if deliveries else ()
+        return Before({row[0]: tuple(row[1:]) for row in found}, dict(states))
+
+    def _count(self, db: Any, changes: Sequence[Change], before: Before) -> None:
+        """Count changes that were written. The lock on the chain is held."""
+        tickets = Counter(_counted_as(change.ticket) for change in changes if change.ticket)
+        tickets.subtract(before.tickets[c.ticket.ticket_id] for c in changes if c.ticket and c.expects)
+        written = [row for change in changes for row in change.adds if type(row) is Delivery]
+        earlier = {row.delivery_id: before.deliveries.get(row.delivery_id) for row in written}
+        deliveries = Counter((row.destination, _state_after(earlier[row.delivery_id], row.state)) for row in written)
+        deliveries.subtract((row.destination, state) for row in written if (state := earlier[row.delivery_id]))
+        answers: dict[str, tuple[int, int, float]] = {}
+        for row in (row for change in changes for row in change.adds):
+            if type(row) is Classification and row.reused is None and row.classifier != "verdict":
+                number, failures, usd = answers.get(row.classifier, (0, 0, 0.0))
+                answers[row.classifier] = number + 1, failures + (row.error is not None), usd + row.cost
+        _put(db, PUT_TICKETS, tickets)
+        _put(db, PUT_DELIVERIES, deliveries)
+        for classifier, numbers in sorted(answers.items()):
+            db.execute(PUT_ANSWERS, (classifier, *numbers))
+
+    def _count_anew(self, db: Any) -> None:
+        """Count all rows, after a change that is not one of tickets."""
+        db.execute(LOCK_CHAIN)
+        for statement in COUNT_ALL:
+            db.execute(statement)
+
+    def counted(self, key: str) -> dict[str, int]:
+        """Return the numbers of tickets by status, category, classifier or day; the highest first."""
+        rows = self.database.read(
+            f"select {key}, cast(sum(number) as bigint) from ticket_counts where {key} <> '' group by 1 "
+            "having sum(number) > 0 order by 2 desc, 1"
+        )
+        return dict(rows)
+
+    def gauges(self) -> Gauges:
+        """Return the counts that `/metrics` shows."""
+        answers = self.database.read("select classifier, number, failures, usd from answer_counts order by 1")
+        oldest = [row[0] for urgency in URGENCIES for row in self.database.read(OLDEST_NEW, (urgency,))]
+        return Gauges(
+            self.counted("status"),
+            {(destination, state): number for destination, state, number in self.delivery_counts()},
+            {row[0]: row[1] for row in answers},
+            {row[0]: row[2] for row in answers},
+            {row[0]: row[3] for row in answers},
+            min(oldest, default=None),
+        )
+
+    def delivery_counts(self) -> list[tuple[str, str, int]]:
+        """Return the numbers of deliveries by destination and state."""
+        query = "select destination, state, number from delivery_counts where number > 0 order by 1, 2"
+        return [(row[0], row[1], row[2]) for row in self.database.read(query)]
+
+
+def _put(db: Any, statement: str, counts: Mapping[Any, int]) -> None:
+    for keys, number in sorted(counts.items()):
+        if number:
+            db.execute(statement, (*keys, number))
+
+
+def _counted_as(ticket: Ticket) -> tuple[str, str, str, str]:
+    return ticket.status, ticket.category or "", ticket.classifier or "", ticket.stored_at[:DAY]
+
+
+def _state_after(before: str | None, state: str) -> str:
+    """Return the state that a write leaves: what was accepted stays so, and what was superseded unless it arrives."""
+    return before if before in ("accepted", "superseded") and state != "accepted" else state
