@@ -65,7 +65,7 @@ def test_each_file_is_there(page: Path, name: str) -> None:
 
 
 def test_each_class_is_there() -> None:
-    code = "\n".join(path.read_text() for path in (ROOT / "triage_cli").rglob("*.py"))
+    code = "\n".join(path.read_text() for top in ("triage_cli", "tests") for path in (ROOT / top).rglob("*.py"))
     for page, name in found(CLASS):
         assert re.search(rf"^(?:class )?{name}\b", code, re.MULTILINE), (page, name)
 
