@@ -100,7 +100,7 @@ def tried(cli: Cli, name: str, case: tuple[str, str], *options: str) -> tuple[in
     """Run a command, and end it where it would not end; return its exit code and what it said."""
     args = (*name.split(), *case[0].split(), *options)
     if name == "review":
-        seen = on_terminal(cli.folder, cli.env, *args)
+        seen = on_terminal(cli.folder, cli.env, *args, columns=2000)  # so that no message is wrapped
         return seen.code, seen.text
     if name != "serve":
         done = cli(*args, stdin=case[1])
