@@ -25,8 +25,8 @@ router = APIRouter(include_in_schema=False)
 @router.get("/openapi.json")
 async def description(request: Request) -> Response:
     """Return the description; its server is this one, as the caller reached it."""
-    here = {"url": str(request.base_url).rstrip("/")}
-    return JSONResponse({**request.app.openapi(), "servers": [here]})
+    server = {"url": str(request.base_url).rstrip("/")}
+    return JSONResponse({**request.app.openapi(), "servers": [server]})
 
 
 @router.get("/docs")

@@ -15,9 +15,9 @@ def token(command: str) -> str:
     Raises `UsageError` if it cannot be run, and `RefusedError` if it gives no token. What it prints is not repeated.
     """
     try:
-        words = shlex.split(command)
+        arguments = shlex.split(command)
         done = subprocess.run(  # noqa: S603 - the user's own command
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False, timeout=SECONDS
+            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False, timeout=SECONDS
         )
     except subprocess.TimeoutExpired as error:
         raise RefusedError(f"{VARIABLE} gave no token within {SECONDS:g} s", hint="run it by itself") from error

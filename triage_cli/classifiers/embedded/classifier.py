@@ -165,13 +165,13 @@ class LocalClassifier:
                 )  # fmt: skip
         return guesses
 
-    def _ask_encoder(self, judged: Prediction, texts: Sequence[str], words: Sequence[Words]) -> None:
+    def _ask_encoder(self, judged: Prediction, texts: Sequence[str], tokens: Sequence[Words]) -> None:
         """Replace the predictions that are below the threshold by those of the model beside the encoder."""
         unsure = np.flatnonzero((judged.chances.max(axis=1) < self._min_confidence) & ~judged.foreign & ~judged.vague)
         if self._encoder is not None and self._beside is not None and len(unsure):
             rows = unsure.tolist()
             encoded = self._encoder.vectors([texts[row] for row in rows])
-            replace(judged, unsure, self._beside.judge([words[row] for row in rows], encoded))
+            replace(judged, unsure, self._beside.judge([tokens[row] for row in rows], encoded))
 
     def _reason(self, because: Sequence[str], runner_up: int, chance: float) -> str:
         if len(self._plain) == 1:

@@ -71,7 +71,7 @@ def weighed(categories: Sequence[Category], labelled: Sequence[tuple[str, str]],
     """Return texts without a label that are to count beside labelled ones, with their weight; none if 0 is best."""
     examples, known = labelled_lessons(categories, labelled), {text for text, _ in labelled}
     found = {text: words_of(text)[0] for text in texts if text not in known}
-    readable = tuple(text for text, words in found.items() if words and not share_foreign([words]))
+    readable = tuple(text for text, tokens in found.items() if tokens and not share_foreign([tokens]))
     if len(examples) < TRIABLE or not readable:
         return NOTHING
     training_set = SelfTrainingSet(categories, LANGUAGES[:1], examples, Unlabelled(readable))
