@@ -12,7 +12,7 @@ from tests.support.online import ONLINE
 from tests.support.stored_tickets import a_ticket, an_event
 from tests.support.world import World
 from triage_cli.client import RemoteTriage, remote_triage
-from triage_cli.client.http import Address
+from triage_cli.client.address import Address
 from triage_cli.domain.changes import Change
 from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.tickets import SORTS, Selection, Ticket

@@ -13,7 +13,7 @@ from tests.support.mails import REPLY, mail, mbox
 from tests.support.online import ONLINE
 from tests.support.world import World
 from triage_cli.client import RemoteTriage
-from triage_cli.client.http import Address
+from triage_cli.client.address import Address
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.mail.threads import LONGEST
 from triage_cli.domain.runs import Outcome

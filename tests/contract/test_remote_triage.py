@@ -13,7 +13,8 @@ from tests.support.commands import PATIENCE
 from tests.support.online import ONLINE
 from tests.support.world import World
 from triage_cli.client import RemoteTriage, http
-from triage_cli.client.http import Address, ConnectionLostError, checked
+from triage_cli.client.address import Address, checked
+from triage_cli.client.http import ConnectionLostError
 from triage_cli.client.upload import ROWS
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain.audit import EventQuery

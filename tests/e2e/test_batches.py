@@ -174,7 +174,7 @@ def test_what_waits_is_told_by_list_why_and_stats(shop: Shop) -> None:
     waiting = triage.stats().waiting["gpt"]
     assert (waiting["tickets"], waiting["batches"]) == (2, 1)
     assert waiting["since"] == shop.rows("select opened_at from batches")[0][0]
-    from triage_cli.domain.explain import explain
+    from triage_cli.domain.explanation.explain import explain
 
     told = list(explain(triage.history("t0")))
     assert any('put into a batch of classifier "gpt"' in line for line in told)

@@ -24,7 +24,8 @@ from tests.support.llm_server import Asked, Script, Step, chat, failing, good, s
 from tests.support.webhook_receiver import Receiver
 from tests.support.world import CATEGORIES, FakeClassifier, World, a_budget
 from triage_cli.classifiers.llm import prompt
-from triage_cli.cli import messages, tables
+from triage_cli.cli import messages
+from triage_cli.cli.display import tables
 from triage_cli.cli.output import Printer
 from triage_cli.config import load_config
 from triage_cli.destinations.command import run
@@ -32,7 +33,7 @@ from triage_cli.domain import serialization
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import ConfigError, UsageError
-from triage_cli.domain.explain import explain
+from triage_cli.domain.explanation.explain import explain
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft
 from triage_cli.service.learning.attacks import Steering, Tries

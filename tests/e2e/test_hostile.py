@@ -18,7 +18,8 @@ from rich.console import Console
 from tests.support.cli import Cli
 from tests.support.commands import on_terminal, rows
 from tests.support.watched_terminal import watched
-from triage_cli.cli import messages, tables
+from triage_cli.cli import messages
+from triage_cli.cli.display import tables
 
 # Escape codes: a colour, a cursor, a title, a clipboard, a hyperlink, an 8-bit CSI; overrides; zero width; markup.
 NASTY = (

@@ -30,7 +30,7 @@ from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.online import ONLINE
 from tests.support.remotes import RemoteCli
 from triage_cli.client import RemoteTriage, upload
-from triage_cli.client.http import checked
+from triage_cli.client.address import checked
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import BudgetError
 from triage_cli.domain.tickets import TicketDraft

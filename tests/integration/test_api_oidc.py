@@ -19,7 +19,7 @@ from tests.support.api_server import Running, serving
 from tests.support.identity_provider import IdentityProvider, identity_provider
 from triage_cli.api import oidc
 from triage_cli.client import RemoteTriage
-from triage_cli.client.http import checked
+from triage_cli.client.address import checked
 from triage_cli.domain.errors import RefusedError, TriageError, UsageError
 from triage_cli.runtime.network import Network
 

@@ -18,7 +18,7 @@ from triage_cli.cli.review.plain import PlainReview
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import TicketQueue
 from triage_cli.client import RemoteTriage
-from triage_cli.client.http import Address
+from triage_cli.client.address import Address
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.errors import StoreError

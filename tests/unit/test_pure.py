@@ -19,7 +19,7 @@ from triage_cli.domain import audit_chain, dedup, ids, routing, serialization
 from triage_cli.domain.audit import Event, EventQuery, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Delivery, RoutePlan, Rule
-from triage_cli.domain.explain import explain
+from triage_cli.domain.explanation.explain import explain
 from triage_cli.domain.paths import lookup
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import chunked, in_order

@@ -11,8 +11,8 @@ from rich.cells import cell_len
 from triage_cli.cli import messages
 from triage_cli.cli.review import filters, page
 from triage_cli.cli.review.keys import beginning_with, keys_of
+from triage_cli.cli.review.line_wrap import cut, wrapped
 from triage_cli.cli.review.ticket_queue import entry_of
-from triage_cli.cli.review.wrapping import cut, wrapped
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.tickets import Ticket
 

@@ -13,6 +13,7 @@ import typer
 
 from triage_cli import __version__
 from triage_cli.cli import context, help_text, messages
+from triage_cli.cli.command import with_global_options
 from triage_cli.domain.errors import AmbiguousError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.runtime import exhausted
@@ -191,7 +192,7 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@context.with_global_options
+@with_global_options
 def _root(
     given: context.GlobalOptions,
     ctx: typer.Context,

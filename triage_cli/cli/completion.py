@@ -17,7 +17,7 @@ from triage_cli import wiring
 from triage_cli.cli.context import CommandContext, GlobalOptions
 from triage_cli.config import Config
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.explain import SHELL_SAFE
+from triage_cli.domain.explanation.next_step import SHELL_SAFE
 from triage_cli.domain.ids import short
 from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES, Selection
 from triage_cli.domain.views import STATS_KEYS

@@ -214,7 +214,7 @@ class Printer:
         shown = list(islice(records, rows or (TABLE_ROWS if messages.on_terminal(sys.stdout) else None)))
         left = _exhaust(records)
         if shown:
-            from triage_cli.cli import tables
+            from triage_cli.cli.display import tables
 
             for line in tables.rendered(table(shown)):
                 self.write_safe(line)
@@ -249,7 +249,7 @@ def _plain(columns: Sequence[str]) -> Table:
     """Return a function that shows records as a table of these columns, a line a record."""
 
     def show(records: Sequence[Record]) -> object:
-        from triage_cli.cli import tables
+        from triage_cli.cli.display import tables
 
         return tables.of_chosen(columns, records)
 

@@ -5,14 +5,14 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
 from triage_cli import __version__
 from triage_cli.client import protocol, protocol_errors
-from triage_cli.client import token_command as commands
+from triage_cli.client.address import Address, made
 from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.serialization import all_encodable, number
 from triage_cli.runtime.network import Network, is_loopback
@@ -38,54 +38,6 @@ Params = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
 class ConnectionLostError(UnavailableError):
     """The server could not be reached, or its response broke off; it is unknown what it has done."""
-
-
-class Address(NamedTuple):
-    """The URL of a server, and the API key for it; `token_command` makes a new one when it is no longer taken."""
-
-    url: str
-    key: str
-    token_command: str = ""
-
-    @property
-    def host(self) -> str:
-        """Return the host and port, for messages."""
-        return urlsplit(self.url).netloc
-
-
-def checked(url: str, key: str, *, token_command: str = "", insecure: bool) -> Address:
-    """Return the address. Raises `UsageError` if the key would be sent unencrypted, `RefusedError` without a key.
-
-    Without a key, `token_command` is run for one.
-    """
-    parts = urlsplit(url)
-    if parts.query or parts.fragment:
-        raise UsageError(
-            "the remote is an address with a query", hint="give --remote https://HOST, or http://127.0.0.1:8000"
-        )
-    if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname or ""):
-        raise UsageError(
-            f"{parts.netloc} is another machine, and by http:// key and tickets would cross the network in the clear",
-            hint="use https://, or --insecure where the network is your own",
-        )
-    if not key and not token_command:
-        hint = "export TRIAGE_API_KEY; triage keys create makes one there"
-        raise RefusedError(f"{parts.netloc} takes a key", hint=hint)
-    if key and not _is_credential(key):
-        raise RefusedError("TRIAGE_API_KEY holds what is no key", hint="copy it again as triage keys create printed it")
-    return Address(url.rstrip("/"), key or made(token_command), "" if key else token_command)
-
-
-def made(token_command: str) -> str:
-    """Return a token that the command makes. Raises `RefusedError` if it is none."""
-    token = commands.token(token_command)
-    if not _is_credential(token):
-        raise RefusedError(f"{commands.VARIABLE} printed what is no token", hint="run it by itself")
-    return token
-
-
-def _is_credential(text: str) -> bool:
-    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 class Connection:

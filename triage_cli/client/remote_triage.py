@@ -7,7 +7,8 @@ from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from triage_cli.client import protocol, protocol_errors
-from triage_cli.client.http import Address, Connection, Params, StreamAbortedError
+from triage_cli.client.address import Address
+from triage_cli.client.http import Connection, Params, StreamAbortedError
 from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.domain import ids
 from triage_cli.domain.audit import EventQuery, Head, LoggedEvent

@@ -16,8 +16,7 @@ from triage_cli.config.models import (
     Price,
 )
 from triage_cli.config.oidc import read_oidc
-from triage_cli.config.routes import Routes, later, routes_schema
-from triage_cli.config.shares import MOST_ERROR, share
+from triage_cli.config.routes import MOST_ERROR, Routes, later, routes_schema, share
 from triage_cli.config.sources import read_sources
 from triage_cli.config.validators import (
     Field,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from triage_cli.domain import ids, routing
 from triage_cli.domain.deliveries import Delivery
-from triage_cli.domain.explain import explain
+from triage_cli.domain.explanation.explain import explain
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Category
 from triage_cli.domain.views import History, Why

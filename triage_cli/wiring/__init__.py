@@ -119,7 +119,7 @@ def remote(config: Config, key: str, *, token_command: str = "", insecure: bool)
     Without a key, `token_command` is run for a token.
     """
     from triage_cli.client import RemoteTriage
-    from triage_cli.client.http import checked
+    from triage_cli.client.address import checked
 
     address = checked(config.remote or "", key, token_command=token_command, insecure=insecure)
     return RemoteTriage(address, Network(config.offline))

@@ -8,8 +8,8 @@ import numpy as np
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.inference import SLICE, Predictor, guesses
-from triage_cli.classifiers.embedded.self_training import SelfTrainingSet, weighed
 from triage_cli.classifiers.embedded.tokens import words_of
+from triage_cli.classifiers.embedded.unlabelled_texts import SelfTrainingSet, weighed
 from triage_cli.classifiers.embedded.weights import Model, has_learned, suited
 from triage_cli.domain.decisions import NOTHING, Labelled, Unlabelled
 from triage_cli.domain.tickets import Category

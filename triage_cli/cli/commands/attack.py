@@ -52,6 +52,6 @@ def attack(session: CommandContext, plans: Sequence[ClassifyPlan], printer: Prin
 
 
 def _table(records: Sequence[Any]) -> object:
-    from triage_cli.cli import tables
+    from triage_cli.cli.display import tables
 
     return tables.of(COLUMNS[:-1])(records)

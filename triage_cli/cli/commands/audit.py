@@ -7,7 +7,8 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages
-from triage_cli.cli.context import CommandContext, command, served
+from triage_cli.cli.command import command, served
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.head_file import HASH, HeadsFile
 from triage_cli.cli.output import Columns, Format, Output, Printer, help_if_bare
 from triage_cli.domain.errors import UsageError
@@ -84,6 +85,6 @@ def _print(output: Format | None, columns: str | None, record: dict[str, Any]) -
 
 
 def _table(records: Any) -> object:
-    from triage_cli.cli import tables
+    from triage_cli.cli.display import tables
 
     return tables.of(COLUMNS)(records)

@@ -6,7 +6,8 @@ from typing import Annotated, NamedTuple
 import typer
 
 from triage_cli.cli import messages, option_values
-from triage_cli.cli.context import CommandContext, served
+from triage_cli.cli.command import served
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.options import MOST
 from triage_cli.cli.output import Printer
 from triage_cli.domain.errors import UsageError

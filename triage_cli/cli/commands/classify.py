@@ -9,7 +9,8 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages, option_values, options
-from triage_cli.cli.context import CommandContext, served
+from triage_cli.cli.command import served
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain.decisions import ClassifyPlan, Decided
@@ -129,6 +130,6 @@ def _preview(
 
 
 def _table(records: Any) -> object:
-    from triage_cli.cli import tables
+    from triage_cli.cli.display import tables
 
     return tables.tickets(records)

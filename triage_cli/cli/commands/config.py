@@ -11,7 +11,8 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages
-from triage_cli.cli.context import CommandContext, about_here
+from triage_cli.cli.command import about_here
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Output, Printer, help_if_bare
 from triage_cli.config import STARTER, every_key, schema, shown, without_password
 from triage_cli.domain import routing
@@ -172,6 +173,6 @@ def _gone(session: CommandContext, name: str) -> str:
 
 
 def _table(records: Sequence[Any], columns: Sequence[str] = COLUMNS) -> object:
-    from triage_cli.cli import tables
+    from triage_cli.cli.display import tables
 
     return tables.of(columns)(records)

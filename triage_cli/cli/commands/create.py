@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli.cli import messages, option_values, options
-from triage_cli.cli.context import CommandContext, makes_database, served
+from triage_cli.cli.command import makes_database, served
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, through
 from triage_cli.cli.rejects import RejectWriter
@@ -185,6 +186,6 @@ def _next_step(session: CommandContext, counts: dict[str, int] | Counter[str]) -
 
 
 def _table(records: Any) -> object:
-    from triage_cli.cli import tables
+    from triage_cli.cli.display import tables
 
     return tables.tickets(records)

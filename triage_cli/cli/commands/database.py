@@ -7,7 +7,8 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages, options
-from triage_cli.cli.context import CommandContext, about_here
+from triage_cli.cli.command import about_here
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, help_if_bare
 from triage_cli.config import without_password
 

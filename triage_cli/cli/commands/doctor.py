@@ -7,7 +7,8 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages
-from triage_cli.cli.context import CommandContext, command
+from triage_cli.cli.command import command
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.config import without_password
 from triage_cli.domain.errors import DeliveryError, TriageError, UsageError
@@ -120,6 +121,6 @@ def _record(what: str, finding: str, hint: str = "", *, works: bool | None = Tru
 
 
 def _table(records: Any) -> object:
-    from triage_cli.cli import tables
+    from triage_cli.cli.display import tables
 
     return tables.checks(records)

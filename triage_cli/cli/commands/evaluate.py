@@ -9,8 +9,9 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import labelled_files, messages, options
+from triage_cli.cli.command import command
 from triage_cli.cli.commands import attack
-from triage_cli.cli.context import CommandContext, command
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.domain.errors import CheckError, UsageError
 from triage_cli.domain.evaluation import promises
@@ -178,7 +179,7 @@ def _taught(found: Evaluated) -> UsageError | None:
 
 
 def _write(path: Path, found: Sequence[Evaluated], source: str) -> None:
-    from triage_cli.cli import html_report
+    from triage_cli.cli.display import html_report
 
     try:
         with open(path, "w", encoding="utf-8", opener=private) as file:
@@ -188,6 +189,6 @@ def _write(path: Path, found: Sequence[Evaluated], source: str) -> None:
 
 
 def _table(records: Any) -> object:
-    from triage_cli.cli import eval_tables
+    from triage_cli.cli.display import eval_tables
 
     return eval_tables.evaluations(records)

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli.cli import messages
-from triage_cli.cli.context import CommandContext, command
+from triage_cli.cli.command import command
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import UsageError
@@ -88,6 +89,6 @@ def _erase(session: CommandContext, customer: str, printer: Printer) -> None:
 
 
 def _table(records: Any) -> object:
-    from triage_cli.cli import tables
+    from triage_cli.cli.display import tables
 
     return tables.tickets(records)

@@ -7,7 +7,8 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import option_values
 from triage_cli.cli.actor import user
-from triage_cli.cli.context import CommandContext, command, makes_database
+from triage_cli.cli.command import command, makes_database
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Output, Printer, Table, help_if_bare
 from triage_cli.domain.api_access import ApiKey
 from triage_cli.service.api_keys import CreatedKey, KeyRing
@@ -125,7 +126,7 @@ def _record(key: ApiKey) -> dict[str, Any]:
 
 def _table(*columns: str) -> Table:
     def show(records: Any) -> object:
-        from triage_cli.cli import tables
+        from triage_cli.cli.display import tables
 
         return tables.of(columns)(records)
 

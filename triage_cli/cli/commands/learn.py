@@ -7,7 +7,8 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import labelled_files, messages
-from triage_cli.cli.context import CommandContext, command
+from triage_cli.cli.command import command
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.domain.errors import UsageError
 from triage_cli.service.learning.second_look import Looked
@@ -104,6 +105,6 @@ def _seen_again(looked: Looked) -> str:
 
 
 def _table(records: Any) -> object:
-    from triage_cli.cli import eval_tables
+    from triage_cli.cli.display import eval_tables
 
     return eval_tables.lesson(records[0])

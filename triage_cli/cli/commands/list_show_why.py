@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from triage_cli.cli import messages, option_values, options, terminal
-from triage_cli.cli.context import CommandContext, served
+from triage_cli.cli.command import served
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Excel, Output, Printer, Table
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
@@ -213,7 +214,7 @@ def _tell_unknown(session: CommandContext, given: Sequence[str] | None, classifi
 
 
 def _table(records: Sequence[Any]) -> object:
-    from triage_cli.cli import tables
+    from triage_cli.cli.display import tables
 
     return tables.tickets(records)
 
@@ -229,7 +230,7 @@ def _wholes(session: CommandContext) -> Table:
 
 def _whole(session: CommandContext) -> Table:
     def show(records: Sequence[Any]) -> object:
-        from triage_cli.cli import tables
+        from triage_cli.cli.display import tables
 
         return tables.ticket(records, verbose=bool(session.given.verbose))
 

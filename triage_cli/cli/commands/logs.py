@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli.cli import messages, option_values, options
-from triage_cli.cli.context import CommandContext, served
+from triage_cli.cli.command import served
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.domain.audit import EventQuery, LoggedEvent
 from triage_cli.domain.serialization import EVENT_KEYS, event_record
@@ -97,7 +98,7 @@ def _followed(session: CommandContext, query: EventQuery) -> Iterator[LoggedEven
 
 
 def _table(session: CommandContext, records: Any) -> object:
-    from triage_cli.cli import tables
+    from triage_cli.cli.display import tables
 
     ids = tuple(dict.fromkeys(record["ticket_id"] for record in records if record["ticket_id"]))
     # Over a remote each would be a request of its own.

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from triage_cli.cli import messages, option_values, options
-from triage_cli.cli.context import CommandContext, command
+from triage_cli.cli.command import command
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Format, Printer
 from triage_cli.config import Config, load_config
 from triage_cli.domain.errors import CheckError, UsageError
@@ -71,7 +72,7 @@ def plan(
     if stop.stopping:
         return ExitCode.INTERRUPTED
     if output == "html":
-        from triage_cli.cli.plan_report import page
+        from triage_cli.cli.display.plan_report import page
 
         printer.write(page(found, new.name, since))
     elif printer.format in ("table", "json"):
@@ -122,6 +123,6 @@ def _summary(found: Plan) -> str:
 
 
 def _table(found: Plan) -> object:
-    from triage_cli.cli import plan_tables
+    from triage_cli.cli.display import plan_tables
 
     return plan_tables.plan(found)

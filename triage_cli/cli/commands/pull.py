@@ -9,7 +9,8 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages, option_values, options
-from triage_cli.cli.context import CommandContext, command, makes_database
+from triage_cli.cli.command import command, makes_database
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, ProgressTotal
 from triage_cli.domain.errors import TriageError, UnavailableError, UsageError
@@ -179,6 +180,6 @@ def _draft_record(draft: TicketDraft) -> dict[str, Any]:
 
 
 def _table(records: Any) -> object:
-    from triage_cli.cli import tables
+    from triage_cli.cli.display import tables
 
     return tables.tickets(records)

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli.cli import messages, option_values, options
+from triage_cli.cli.command import served
 from triage_cli.cli.commands.route import waiting_offline
-from triage_cli.cli.context import CommandContext, served
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain.decisions import Flip, ReclassifyPlan
@@ -171,8 +172,8 @@ def table(matrix: Counter[tuple[str, str]]) -> Iterator[str]:
 
 
 def _table(records: Sequence[Any]) -> object:
-    from triage_cli.cli import tables
-    from triage_cli.cli.table_layout import AutoWidthTable
+    from triage_cli.cli.display import tables
+    from triage_cli.cli.display.table_layout import AutoWidthTable
 
     shown = AutoWidthTable(COLUMNS, spare=("status", "applied", "old_reason", "new_reason"))
     for r in records:

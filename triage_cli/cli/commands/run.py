@@ -9,9 +9,10 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages, options
+from triage_cli.cli.command import makes_database, served
 from triage_cli.cli.commands.create import DIDS, DryRun, preview
 from triage_cli.cli.commands.route import next_step, waiting_offline
-from triage_cli.cli.context import CommandContext, makes_database, served
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import DELIMITED, Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, through
 from triage_cli.cli.rejects import RejectWriter
@@ -237,6 +238,6 @@ def _named(table: Table, rows: Iterator[Row]) -> Iterator[Iterable[tuple[str, An
 
 
 def _table(records: Any) -> object:
-    from triage_cli.cli import tables
+    from triage_cli.cli.display import tables
 
     return tables.tickets(records)

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from triage_cli.cli import option_values, options
-from triage_cli.cli.context import CommandContext, command
+from triage_cli.cli.command import command
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.domain.errors import NotFoundError
 from triage_cli.domain.serialization import RUN_KEYS, run_record
@@ -54,7 +55,7 @@ def runs(
 
 
 def _table(records: Sequence[Any]) -> object:
-    from triage_cli.cli import tables
+    from triage_cli.cli.display import tables
 
     rows = [r | {"counts": ", ".join(f"{n:,} {did}" for did, n in r["counts"].items())} for r in records]
     return tables.of(SHOWN)(rows)

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli.context import CommandContext, about_here
+from triage_cli.cli.command import about_here
+from triage_cli.cli.context import CommandContext
 from triage_cli.domain.errors import UsageError
 from triage_cli.runtime.installation import with_extra
 from triage_cli.runtime.network import is_loopback

@@ -8,7 +8,8 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages, option_values
-from triage_cli.cli.context import CommandContext, command
+from triage_cli.cli.command import command
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
@@ -70,6 +71,6 @@ def _record(spike: Spike) -> dict[str, Any]:
 
 
 def _table(records: Sequence[Any]) -> object:
-    from triage_cli.cli import insight_tables
+    from triage_cli.cli.display import insight_tables
 
     return insight_tables.spikes(records)

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli.cli import messages, option_values, options
-from triage_cli.cli.context import CommandContext, served
+from triage_cli.cli.command import served
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.config import without_password
 from triage_cli.domain.serialization import GROUP_COUNTS, group_record
@@ -95,7 +96,7 @@ def _grouped(session: CommandContext, query: StatsQuery, printer: Printer) -> No
     groups = session.look().stats_by(query)
 
     def table(records: Any) -> object:
-        from triage_cli.cli import tables
+        from triage_cli.cli.display import tables
 
         return tables.of(keys)(records)
 
@@ -103,6 +104,6 @@ def _grouped(session: CommandContext, query: StatsQuery, printer: Printer) -> No
 
 
 def _table(records: Any) -> object:
-    from triage_cli.cli import tables
+    from triage_cli.cli.display import tables
 
     return tables.stats(records)

@@ -6,7 +6,8 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import labelled_files, options
-from triage_cli.cli.context import CommandContext, command
+from triage_cli.cli.command import command
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.domain.serialization import to_json
 from triage_cli.service.learning.material import LEAST
@@ -57,6 +58,6 @@ def suspects(
 
 
 def _table(records: Any) -> object:
-    from triage_cli.cli import eval_tables
+    from triage_cli.cli.display import eval_tables
 
     return eval_tables.suspects(records)

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli.cli import messages, options, verdict_rows
-from triage_cli.cli.context import CommandContext, served
+from triage_cli.cli.command import served
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.cli.verdict_rows import RejectedVerdicts, VerdictRow
 from triage_cli.domain.errors import UsageError
@@ -132,6 +133,6 @@ def _drafts(
 
 
 def _table(records: Any) -> object:
-    from triage_cli.cli import tables
+    from triage_cli.cli.display import tables
 
     return tables.tickets(records)

@@ -10,10 +10,10 @@ from textual.widgets import Input
 
 from triage_cli.cli import messages
 from triage_cli.cli.review import filters, keys, page
+from triage_cli.cli.review.line_wrap import cut
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import PAGE, Entry, TicketQueue
 from triage_cli.cli.review.widgets import Pane, QueuePane
-from triage_cli.cli.review.wrapping import cut
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.tickets import Ticket
 

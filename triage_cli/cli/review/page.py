@@ -11,8 +11,8 @@ from rich.segment import Segment
 from rich.style import Style
 
 from triage_cli.cli.review.keys import COMMANDS
+from triage_cli.cli.review.line_wrap import cut, padded, paragraphs, wrapped
 from triage_cli.cli.review.ticket_queue import Entry, name_of
-from triage_cli.cli.review.wrapping import cut, padded, paragraphs, wrapped
 from triage_cli.domain.tickets import Ticket
 
 Line = list[Segment]

@@ -6,8 +6,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from triage_cli.cli.table_layout import AutoWidthTable
-from triage_cli.cli.tables import text
+from triage_cli.cli.display.table_layout import AutoWidthTable
+from triage_cli.cli.display.tables import text
 
 Record = Mapping[str, Any]
 

@@ -11,9 +11,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from triage_cli.cli import event_lines, messages
+from triage_cli.cli import messages
+from triage_cli.cli.display import event_lines
+from triage_cli.cli.display.table_layout import AutoWidthTable
 from triage_cli.cli.messages import on_terminal, plural, safe, safe_lines
-from triage_cli.cli.table_layout import AutoWidthTable
 from triage_cli.cli.terminal import has_colour
 from triage_cli.domain.serialization import compact
 

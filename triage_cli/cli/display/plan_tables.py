@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from triage_cli.cli.table_layout import AutoWidthTable
-from triage_cli.cli.tables import text
+from triage_cli.cli.display.table_layout import AutoWidthTable
+from triage_cli.cli.display.tables import text
 from triage_cli.domain.insight.plans import Move, Plan
 
 MOVES = 20  # that are shown

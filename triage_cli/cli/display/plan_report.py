@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from triage_cli.cli.html_report import STYLE
+from triage_cli.cli.display.html_report import STYLE
 from triage_cli.cli.messages import safe
 from triage_cli.domain.ids import now
 from triage_cli.domain.insight.plans import Plan

@@ -1,16 +1,14 @@
 """Explains in sentences how a ticket was decided and routed, and what happens to it next."""
 
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.decisions import Classification
-from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.evaluation.promises import bound_of, threshold_clause
-from triage_cli.domain.ids import is_forgotten, short
+from triage_cli.domain.explanation.next_step import comma_list, next_step, offline_clause, timestamp
+from triage_cli.domain.ids import short
 from triage_cli.domain.views import History
 
 SOURCES = {
@@ -23,7 +21,6 @@ SOURCES = {
 ORDINALS = {1: "the first attempt", 2: "the second attempt", 3: "the third attempt"}
 EXCERPT = 60  # characters of a ticket's text in the first line
 LISTED = 6  # categories that are named one by one
-SHELL_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 
 OTHER_ACTIONS = {"forgotten": "its text was forgotten, and what was said about it"}
 
@@ -47,9 +44,9 @@ def explain(
     for event in history.events:
         detail = json.loads(event.detail)
         for sentence in _event_sentences(event, detail, history, answers, replies):
-            yield f"{_timestamp(event.timestamp)}  {sentence}"
+            yield f"{timestamp(event.timestamp)}  {sentence}"
     gone = history.ticket.category if categories and history.ticket.category not in (None, *categories) else None
-    yield f"Next: {_offline_clause(history, offline)}{_next_step(history, gone, owed)}"
+    yield f"Next: {offline_clause(history, offline)}{next_step(history, gone, owed)}"
 
 
 def _headline(history: History) -> str:
@@ -119,7 +116,7 @@ def _import_sentences(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator
         first = ", which is its first one" if "description" in detail.get("fields", ()) else ""
         yield f"another mail of its thread was stored by {event.actor}{first}; it has {detail['mails']} mails now"
     else:
-        yield f"imported again by {event.actor}: {_comma_list(detail.get('fields'))} changed"
+        yield f"imported again by {event.actor}: {comma_list(detail.get('fields'))} changed"
     if detail.get("verdict"):
         was = detail.get("was")
         pulled = event.actor == detail.get("source")  # a person said so there, and whoever pulled has not
@@ -173,7 +170,7 @@ def _answer_sentences(detail: Mapping[str, Any], answer: Classification | None, 
     if detail.get("outcome") == "late":
         yield f"{sentence}; that came late: the ticket had changed meanwhile, so it changed nothing"
     elif detail.get("suspicious"):
-        how = _comma_list(detail["suspicious"])
+        how = comma_list(detail["suspicious"])
         yield f"{sentence}; its text addresses the classifier ({how}), so a person decides"
     elif answer.threshold is not None:
         bound = bound_of(answer, history.bounds)
@@ -192,7 +189,7 @@ def _classifier(name: str, kind: str, model: str) -> str:
 
 
 def _answer_sentence(answer: Classification, who: str, names: Sequence[str]) -> str:
-    listed = f"out of {_comma_list(names)}" if len(names) <= LISTED else f"out of {len(names)} categories"
+    listed = f"out of {comma_list(names)}" if len(names) <= LISTED else f"out of {len(names)} categories"
     among = f", {listed}" if names else ""
     former = ", as one of these is named today" if names and answer.category not in names else ""
     reason = (answer.reason or "").replace("; next: ", " (next: ") + (
@@ -209,11 +206,11 @@ def _answer_sentence(answer: Classification, who: str, names: Sequence[str]) -> 
 
 
 def _routing_sentence(detail: Mapping[str, Any]) -> str:
-    to, rule = _comma_list(detail.get("to")), detail.get("rule")
+    to, rule = comma_list(detail.get("to")), detail.get("rule")
     if not detail.get("new"):
         return f"rule {rule} sends it to {to}, which has it already (map {detail.get('config')})"
     instead = ", instead of where it went before" if detail.get("superseded") else ""
-    waits = f"; offline, so {_comma_list(detail['offline'])} waited" if detail.get("offline") else ""
+    waits = f"; offline, so {comma_list(detail['offline'])} waited" if detail.get("offline") else ""
     return f"rule {rule} sent it to {to}{instead}{waits} (map {detail.get('config')})"
 
 
@@ -241,76 +238,5 @@ def _delivery_sentence(action: str, detail: Mapping[str, Any], reply: str | None
     return f"{where} did not take it at {attempt}{answer}{why}"
 
 
-NEXT_BY_STATUS = {
-    "new": "triage classify asks about it",
-    "classified": "triage route sends it on",
-    "failed": "the next triage classify asks again",
-    "waiting": "a later triage classify --batch collects the answer",
-    "unroutable": "add a rule to routes in the config; the next triage route takes it up",
-    "undeliverable": "triage route --retry-dead tries its dead letters again",
-    "routing": "triage route delivers what is due",
-    "routed": "nothing; it is where it belongs",
-}
-
-
-def _next_step(history: History, gone: str | None, owed: Sequence[str] | None) -> str:
-    ticket, deliveries = history.ticket, history.deliveries
-    if is_forgotten(ticket.identity):
-        return "nothing; its text was forgotten, and nothing more is sent."
-    failed = f" (it failed {ticket.failures} times: {ticket.error})" if ticket.failures else ""
-    pending = [d for d in deliveries if d.state == "pending"]
-    due = f" ({', '.join(map(_due_delivery, pending))})" if pending else ""
-    why = f" since {gone} is no category any more" if gone else failed
-    decides = f"a person decides{why}: triage verdict {_shell_name(history)} CATEGORY, or triage review"
-    sentences = decides if ticket.status == "needs_review" or gone else f"{_machine_step(history, owed)}{failed}"
-    return f"{_batch_clause(history)}{sentences}{due}."
-
-
-def _machine_step(history: History, owed: Sequence[str] | None) -> str:
-    """Return what comes next for a ticket that needs no person."""
-    status = history.ticket.status
-    if owed and status != "unroutable":
-        return f"triage route {_shell_name(history)} sends it to {_comma_list(owed)}, as the routing map has it now"
-    if owed is None and status == "routed":
-        return "nothing; it stays where it is, though no rule of the routing map matches it now"
-    return NEXT_BY_STATUS[status]
-
-
-def _offline_clause(history: History, offline: Collection[str]) -> str:
-    """Return a clause about the destinations that wait for the network, or nothing."""
-    names = sorted({d.destination for d in history.deliveries if d.state == "pending"} & set(offline))
-    waits = "waits" if len(names) == 1 else "wait"
-    return f"{', '.join(names)} {waits} until the network is on again (offline now); then " if names else ""
-
-
-def _due_delivery(delivery: Delivery) -> str:
-    after = f" after {delivery.attempts} attempt{'' if delivery.attempts == 1 else 's'}" if delivery.attempts else ""
-    due_at = datetime.fromtimestamp(delivery.due_at, UTC).isoformat()
-    return f"{delivery.destination}{after}, due at {_timestamp(due_at)}"
-
-
-def _shell_name(history: History) -> str:
-    """Return a name of the ticket that needs no quoting in a shell."""
-    named = history.ticket.external_id or ""
-    return named if SHELL_SAFE.fullmatch(named) else short(history.ticket.ticket_id)
-
-
-def _timestamp(at: str) -> str:
-    return f"{at[:19].replace('T', ' ')}Z"
-
-
-def _batch_clause(history: History) -> str:
-    """Return a clause about the batch that the ticket waits in, or nothing."""
-    sent = [event for event in history.events if event.action == "submitted"]
-    if history.ticket.status != "waiting" or not sent:
-        return ""
-    since = f"{sent[-1].timestamp[:16].replace('T', ' ')}Z"
-    return f'it waits in a batch of classifier "{json.loads(sent[-1].detail).get("classifier")}" since {since}; '
-
-
 def _two_decimals(number: float | None) -> str:
     return "unknown" if number is None else f"{number:.2f}"
-
-
-def _comma_list(names: Sequence[str] | None) -> str:
-    return ", ".join(names or []) or "nothing"

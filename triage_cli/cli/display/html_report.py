@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from triage_cli.cli.eval_tables import percent, span
+from triage_cli.cli.display.eval_tables import percent, span
 from triage_cli.cli.messages import plural, safe
 from triage_cli.domain.evaluation.metrics import Scored
 from triage_cli.service.learning.evaluate import Evaluated

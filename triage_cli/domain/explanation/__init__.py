@@ -1,0 +1,1 @@
+"""Explains a ticket in sentences: what was decided, and what comes next."""

@@ -1,0 +1,84 @@
+"""What happens to a ticket next, in a sentence."""
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+
+from triage_cli.domain.deliveries import Delivery
+from triage_cli.domain.ids import is_forgotten, short
+from triage_cli.domain.views import History
+
+SHELL_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
+NEXT_BY_STATUS = {
+    "new": "triage classify asks about it",
+    "classified": "triage route sends it on",
+    "failed": "the next triage classify asks again",
+    "waiting": "a later triage classify --batch collects the answer",
+    "unroutable": "add a rule to routes in the config; the next triage route takes it up",
+    "undeliverable": "triage route --retry-dead tries its dead letters again",
+    "routing": "triage route delivers what is due",
+    "routed": "nothing; it is where it belongs",
+}
+
+
+def next_step(history: History, gone: str | None, owed: Sequence[str] | None) -> str:
+    """Return what happens next. `gone` is the ticket's category if that is none any more; `owed` is as in `explain`."""
+    ticket, deliveries = history.ticket, history.deliveries
+    if is_forgotten(ticket.identity):
+        return "nothing; its text was forgotten, and nothing more is sent."
+    failed = f" (it failed {ticket.failures} times: {ticket.error})" if ticket.failures else ""
+    pending = [d for d in deliveries if d.state == "pending"]
+    due = f" ({', '.join(map(_due_delivery, pending))})" if pending else ""
+    why = f" since {gone} is no category any more" if gone else failed
+    decides = f"a person decides{why}: triage verdict {_shell_name(history)} CATEGORY, or triage review"
+    sentences = decides if ticket.status == "needs_review" or gone else f"{_machine_step(history, owed)}{failed}"
+    return f"{_batch_clause(history)}{sentences}{due}."
+
+
+def _machine_step(history: History, owed: Sequence[str] | None) -> str:
+    """Return what comes next for a ticket that needs no person."""
+    status = history.ticket.status
+    if owed and status != "unroutable":
+        return f"triage route {_shell_name(history)} sends it to {comma_list(owed)}, as the routing map has it now"
+    if owed is None and status == "routed":
+        return "nothing; it stays where it is, though no rule of the routing map matches it now"
+    return NEXT_BY_STATUS[status]
+
+
+def offline_clause(history: History, offline: Collection[str]) -> str:
+    """Return a clause about the destinations that wait for the network, or nothing."""
+    names = sorted({d.destination for d in history.deliveries if d.state == "pending"} & set(offline))
+    waits = "waits" if len(names) == 1 else "wait"
+    return f"{', '.join(names)} {waits} until the network is on again (offline now); then " if names else ""
+
+
+def _due_delivery(delivery: Delivery) -> str:
+    after = f" after {delivery.attempts} attempt{'' if delivery.attempts == 1 else 's'}" if delivery.attempts else ""
+    due_at = datetime.fromtimestamp(delivery.due_at, UTC).isoformat()
+    return f"{delivery.destination}{after}, due at {timestamp(due_at)}"
+
+
+def _shell_name(history: History) -> str:
+    """Return a name of the ticket that needs no quoting in a shell."""
+    named = history.ticket.external_id or ""
+    return named if SHELL_SAFE.fullmatch(named) else short(history.ticket.ticket_id)
+
+
+def _batch_clause(history: History) -> str:
+    """Return a clause about the batch that the ticket waits in, or nothing."""
+    sent = [event for event in history.events if event.action == "submitted"]
+    if history.ticket.status != "waiting" or not sent:
+        return ""
+    since = f"{sent[-1].timestamp[:16].replace('T', ' ')}Z"
+    return f'it waits in a batch of classifier "{json.loads(sent[-1].detail).get("classifier")}" since {since}; '
+
+
+def timestamp(at: str) -> str:
+    """Return a time to the second, as sentences have it."""
+    return f"{at[:19].replace('T', ' ')}Z"
+
+
+def comma_list(names: Sequence[str] | None) -> str:
+    """Return names with commas between them."""
+    return ", ".join(names or []) or "nothing"
