@@ -19,7 +19,7 @@ import triage_cli
 from tests.support.cli import Cli
 from tests.support.commands import HEADER, PATIENCE, TICKETS, many, on_terminal, rows, until
 from tests.support.llm_server import Step, chat, serving, verdict
-from triage_cli.cli.commands import logs, runs
+from triage_cli.cli.commands.views import logs, runs
 from triage_cli.config import STARTER
 from triage_cli.domain.serialization import EVENT_KEYS, TICKET_KEYS
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from tests.support.pages import ROOT
 from triage_cli.cli import app
-from triage_cli.cli.commands.logs import ACTIONS
+from triage_cli.cli.commands.views.logs import ACTIONS
 from triage_cli.cli.help_text import HEADINGS
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode

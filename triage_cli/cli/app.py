@@ -21,34 +21,34 @@ from triage_cli.runtime.process import abandon
 
 # A command's module is imported when it is typed, so that none pays for another's imports.
 MODULES = {
-    "create": "create",
-    "pull": "pull",
-    "classify": "classify",
-    "route": "route",
-    "run": "run",
-    "reclassify": "reclassify",
-    "plan": "plan",
-    "spikes": "spikes",
-    "drift": "drift",
-    "verdict": "verdict",
-    "review": "review",
-    "runs": "runs",
-    "list": "list_show_why",
-    "show": "list_show_why",
-    "why": "list_show_why",
-    "logs": "logs",
-    "audit": "audit",
-    "forget": "forget",
-    "stats": "stats",
-    "config": "config",
-    "db": "database",
-    "doctor": "doctor",
-    "check": "check",
-    "serve": "serve",
-    "keys": "keys",
-    "learn": "learn",
-    "eval": "evaluate",
-    "suspects": "suspects",
+    "create": "pipeline.create",
+    "pull": "pipeline.pull",
+    "classify": "pipeline.classify",
+    "route": "pipeline.route",
+    "run": "pipeline.run",
+    "reclassify": "models.reclassify",
+    "plan": "forecast.plan",
+    "spikes": "forecast.spikes",
+    "drift": "forecast.drift",
+    "verdict": "people.verdict",
+    "review": "people.review",
+    "runs": "views.runs",
+    "list": "views.list_show_why",
+    "show": "views.list_show_why",
+    "why": "views.list_show_why",
+    "logs": "views.logs",
+    "audit": "operations.audit",
+    "forget": "operations.forget",
+    "stats": "views.stats",
+    "config": "operations.config",
+    "db": "operations.database",
+    "doctor": "operations.doctor",
+    "check": "operations.check",
+    "serve": "operations.serve",
+    "keys": "operations.keys",
+    "learn": "models.learn",
+    "eval": "models.evaluate",
+    "suspects": "models.suspects",
 }
 COMPLETES = "_TRIAGE_COMPLETE"  # what a shell sets where Tab is pressed
 TAKES_VALUE = ("--config", "--db", "--remote")
@@ -204,6 +204,6 @@ def _root(
     ctx.obj = given
     if ctx.invoked_subcommand is not None:
         return ExitCode.OK
-    from triage_cli.cli.commands import stats
+    from triage_cli.cli.commands.views import stats
 
     return stats.start(ctx=ctx, **dict.fromkeys(f"_{name}" for name in context.GlobalOptions._fields))

@@ -10,8 +10,8 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import messages, options
 from triage_cli.cli.command import makes_database, served
-from triage_cli.cli.commands.create import DIDS, DryRun, preview
-from triage_cli.cli.commands.route import next_step, waiting_offline
+from triage_cli.cli.commands.pipeline.create import DIDS, DryRun, preview
+from triage_cli.cli.commands.pipeline.route import next_step, waiting_offline
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import DELIMITED, Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, through

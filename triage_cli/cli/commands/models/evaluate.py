@@ -10,7 +10,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import labelled_files, messages, options
 from triage_cli.cli.command import command
-from triage_cli.cli.commands import attack
+from triage_cli.cli.commands.models import attack
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.domain.errors import CheckError, UsageError

@@ -9,7 +9,7 @@ import typer
 
 from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.command import served
-from triage_cli.cli.commands.route import waiting_offline
+from triage_cli.cli.commands.pipeline.route import waiting_offline
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, among

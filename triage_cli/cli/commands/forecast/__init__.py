@@ -1,0 +1,1 @@
+"""Commands that look ahead and watch: plans, spikes, drift."""

@@ -1,0 +1,1 @@
+"""Commands that teach, compare and measure classifiers."""

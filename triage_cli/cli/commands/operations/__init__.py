@@ -1,0 +1,1 @@
+"""Commands around it: configuration, server, database, audit."""
