@@ -43,7 +43,7 @@ class Trainer(Protocol):
 class Classifier(Protocol):
     """Answers which category tickets belong to.
 
-    `fingerprint` names the question (model, prompt, categories), so that an answer can be reused; `appetite` is the
+    `fingerprint` names the question (model, prompt, categories), so that an answer can be reused; `chunk_size` is the
     number of tickets that it wants in a chunk.
     """
 

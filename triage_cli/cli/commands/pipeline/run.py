@@ -77,7 +77,7 @@ def run(
     printer = Printer(output, columns, excel=excel, quiet=session.quiet)
     if not session.is_remote:
         wiring.check_templates(session.config)
-    tally = RunSummary(RejectWriter(rejects, max_rejects, strict=strict), quiet=session.quiet)
+    summary = RunSummary(RejectWriter(rejects, max_rejects, strict=strict), quiet=session.quiet)
     with options.streams(files) as opened:
         if dry_run:
             return preview(session, printer, options.tables(session, opened, reading))
@@ -89,19 +89,21 @@ def run(
             _check_names(tables)
         printer.check_columns(_names(tables))
         options.check_written(session, rejects, "--rejects", (stream.fileno() for _, stream in opened))
-        tally.rejections.begin(tables)
+        summary.rejections.begin(tables)
         try:
             bar = ProgressBar(session, "running", session.shows_progress(printer.format), partial(through, streams))
-            _print(printer, tables, lambda table: _outcomes(bar, table, plan, tally, strict=strict))
+            _print(printer, tables, lambda table: _outcomes(bar, table, plan, summary, strict=strict))
         finally:
-            tally.close()
+            summary.close()
             for remark in messages.remarks(tables):
                 session.say(remark)
-            session.say(f"{messages.counted(tally.dids, DIDS)}; {messages.counted(tally.statuses, STATUSES, WORDS)}")
+            session.say(
+                f"{messages.counted(summary.dids, DIDS)}; {messages.counted(summary.statuses, STATUSES, WORDS)}"
+            )
         session.say(waiting_offline(session))
     if session.guides:
-        session.say(next_step(tally.places, tally.statuses))
-    return tally.exit_code
+        session.say(next_step(summary.places, summary.statuses))
+    return summary.exit_code
 
 
 class RunSummary:
@@ -150,11 +152,13 @@ class RunSummary:
         return next(code for code in PRECEDENCE if code in codes)
 
 
-def _outcomes(bar: ProgressBar, table: Table, plan: ClassifyPlan, tally: RunSummary, *, strict: bool) -> Iterator[Done]:
+def _outcomes(
+    bar: ProgressBar, table: Table, plan: ClassifyPlan, summary: RunSummary, *, strict: bool
+) -> Iterator[Done]:
     rows = bar.session.stopper.interruptible(options.until_rejected(table.rows) if strict else table.rows)
     for outcome in in_order(bar.session.triage.run(bar.over(rows), plan)):
-        tally.add(outcome)
-        tally.rejections.see(outcome, table)
+        summary.add(outcome)
+        summary.rejections.see(outcome, table)
         yield outcome
 
 
