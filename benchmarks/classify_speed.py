@@ -54,7 +54,7 @@ def classifier_seconds(tickets: Sequence[Ticket], size: int) -> float:
 
 def main(path: str, count: int = 20_000) -> None:
     tickets = tickets_of(Path(path), count)
-    size = LocalClassifier.appetite
+    size = LocalClassifier.chunk_size
     splitting = count / min(splitting_seconds(tickets) for _ in range(ROUNDS))
     classifier = count / min(classifier_seconds(tickets, size) for _ in range(ROUNDS))
     print(f"{count} tickets of {sum(len(ticket.text) for ticket in tickets) // count} characters")

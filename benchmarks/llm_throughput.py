@@ -99,7 +99,7 @@ def ours(url: str, workers: int, count: int) -> None:
     spec = ClassifierSpec("gpt", "openai", model="m", base_url=url, workers=workers)
     classifier = build(spec, DEFAULT_CATEGORIES, env={}, actor="bench", run_id=None, network=Network(offline=False))
     source = tickets(count)
-    chunks = (source[at : at + classifier.appetite] for at in range(0, count, classifier.appetite))
+    chunks = (source[at : at + classifier.chunk_size] for at in range(0, count, classifier.chunk_size))
     budget = Budget(StopControl(), Bounds(None, None, 0.0), None)
     done = [outcome for chunk in classifier.classify(chunks, budget) for outcome in chunk]
     assert len(done) == count

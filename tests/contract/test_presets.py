@@ -81,8 +81,8 @@ def sending(preset: str, folder: Path, env: pytest.MonkeyPatch, **variables: str
         vendor.close()
 
 
-def delivered(destination: Destination, parcels: Sequence[OutgoingDelivery]) -> list[Outcome[Receipt]]:
-    return [outcome for chunk in destination.deliver([parcels]) for outcome in chunk]
+def delivered(destination: Destination, outgoing_deliveries: Sequence[OutgoingDelivery]) -> list[Outcome[Receipt]]:
+    return [outcome for chunk in destination.deliver([outgoing_deliveries]) for outcome in chunk]
 
 
 def refused(outcome: Outcome[Receipt]) -> DeliveryError:
@@ -148,17 +148,17 @@ class TestEach:
             @example([pair for text in HOSTILE for pair in ((text, text), (text, None), (None, text))])
             @settings(examples(3, 20), derandomize=True, suppress_health_check=list(HealthCheck))
             def check(drawn: list[tuple[str | None, str | None]]) -> None:
-                parcels = [
+                outgoing_deliveries = [
                     outgoing(next(number), *pair, preset=preset, customer=(pair[0] or pair[1] or "")[:2000])
                     for pair in drawn
                 ]
                 vendor.calls.clear()
-                for outcome in delivered(open_destination(config, "out"), parcels):
+                for outcome in delivered(open_destination(config, "out"), outgoing_deliveries):
                     assert outcome.error is None, (outcome, vendor.refusals)
                 came = {call.headers["idempotency-key"]: call.body for call in vendor.calls if call.body}
-                for parcel in parcels:
-                    text = parcel.ticket.description or parcel.ticket.subject or ""
-                    assert preset in LABELS or shown(preset, text, came[parcel.delivery.delivery_id])
+                for outgoing in outgoing_deliveries:
+                    text = outgoing.ticket.description or outgoing.ticket.subject or ""
+                    assert preset in LABELS or shown(preset, text, came[outgoing.delivery.delivery_id])
 
             check()
             assert vendor.pings == []

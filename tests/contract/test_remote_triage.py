@@ -154,7 +154,7 @@ def test_a_tickets_own_failure_is_a_value_and_a_runs_failure_ends_it(side: Side)
         return None, 0.0
 
     side.world.classifier._answer = failing
-    side.world.classifier.appetite = 1
+    side.world.classifier.chunk_size = 1
     with pytest.raises(BudgetError, match="the money is gone") as told:
         list(side.make().classify(Selection(), ClassifyPlan()))
     assert told.value.hint == "tomorrow"

@@ -424,7 +424,7 @@ def test_due_gives_what_falls_due_the_oldest_first_to_one_run_only(store: Sqlite
 
 def test_owed_names_destinations_with_pending_deliveries_and_next_due_their_first_time(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket(status="routing", category="Billing"))
-    assert (store.owed(), store.next_due()) == ([], None)
+    assert (store.pending_destinations(), store.next_due()) == ([], None)
     store.save(
         [
             owing(
@@ -437,7 +437,7 @@ def test_owed_names_destinations_with_pending_deliveries_and_next_due_their_firs
             )
         ]
     )
-    assert sorted(store.owed()) == ["a", "b"]
+    assert sorted(store.pending_destinations()) == ["a", "b"]
     assert store.next_due() == 50.0
     assert store.due("done", a_run(store), 5) == []
 
@@ -463,7 +463,7 @@ def test_what_was_decided_before_a_ticket_changed_is_not_due(
     store.save([changed(ticket, status=status, category=category)])
     assert store.next_due() == (5.0 if due else 9.0)
     assert names(p.ticket for p in store.due("box", a_run(store), 5)) == (["1", "2"] if due else ["2"])
-    assert store.owed() == ["box"]
+    assert store.pending_destinations() == ["box"]
 
 
 # -- reads

@@ -15,7 +15,7 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows
 from tests.support.fake_destination import FakeDestination
 from tests.support.llm_server import serving as answering
-from tests.support.webhook_receiver import Receiver, parcel
+from tests.support.webhook_receiver import Receiver, outgoing
 from tests.support.world import World
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain.decisions import ClassifyPlan
@@ -108,8 +108,8 @@ def test_it_is_no_attempt_whatever_lacks(world: World) -> None:
             for outcomes in super().deliver(chunks):
                 yield [o._replace(error=o.error and exhausted.of(o.error)) for o in outcomes]
 
-    def lack(parcel: object) -> DeliveryError | None:
-        del parcel
+    def lack(outgoing: object) -> DeliveryError | None:
+        del outgoing
         if len(page.got) <= 3:
             return None
         error = DeliveryError("x")
@@ -171,7 +171,7 @@ def a_loop_is_not_begun(folder: Path) -> None:
 
 
 def a_file_that_cannot_be_opened_has_taken_nothing(folder: Path) -> None:
-    (outcomes,) = FileDestination("kept", folder / "kept.jsonl", 1, (5.0,)).deliver([[parcel(1), parcel(2)]])
+    (outcomes,) = FileDestination("kept", folder / "kept.jsonl", 1, (5.0,)).deliver([[outgoing(1), outgoing(2)]])
     assert [type(o.error) for o in outcomes] == [ExhaustedError, ExhaustedError]
 
 

@@ -137,7 +137,7 @@ def test_what_a_deadline_left_is_done_by_the_next_run(world: World) -> None:
         return "Billing", 0.9
 
     world.classifier = FakeClassifier(said)
-    world.classifier.appetite = 100
+    world.classifier.chunk_size = 100
     drafts = (TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(1000))
     list(world.triage().create(drafts))
     triage = world.triage()
@@ -152,7 +152,7 @@ def test_what_a_deadline_left_is_done_by_the_next_run(world: World) -> None:
         "all in time, so that all is well"
     )
     world.classifier, late = FakeClassifier(said, "another"), "850"
-    world.classifier.appetite = 100
+    world.classifier.chunk_size = 100
     triage = world.triage()
     triage._allowance = StopControl(clock=lambda: now)
     with pytest.raises(UnavailableError, match="--deadline"):

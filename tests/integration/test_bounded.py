@@ -94,16 +94,16 @@ def test_what_is_on_its_way_to_a_destination_is_bounded_too(
     run(world, 1)
     (ticket,) = world.store.find(Selection())
     (delivery,) = world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
-    parcel, now = OutgoingDelivery(delivery._replace(destination="a"), ticket._replace(description="x" * MB)), 0.0
+    outgoing, now = OutgoingDelivery(delivery._replace(destination="a"), ticket._replace(description="x" * MB)), 0.0
     post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: now)
     number = dispatcher.QUEUE_BYTES // MB
-    post.put([parcel] * (number - 1))
+    post.put([outgoing] * (number - 1))
     assert (post.full, post.room("a") > 0) == (False, True)
-    post.put([parcel])
+    post.put([outgoing])
     assert (post.full, post.room("a")) == (True, 0)
     now = dispatcher.STUCK_SECONDS + 1
     assert not post.full
-    post.put([parcel] * (dispatcher.STUCK_QUEUE_BYTES // MB - number))
+    post.put([outgoing] * (dispatcher.STUCK_QUEUE_BYTES // MB - number))
     assert post.full
     now = 0.0
     while post.open:

@@ -326,13 +326,13 @@ def test_one_that_hangs_is_passed_by_while_few_of_its_parcels_are_kept(
     run(world, 1)
     (ticket,) = world.store.find(Selection())
     (found,) = world.store.deliveries([ticket.ticket_id]).values()
-    parcel, now = OutgoingDelivery(found[0]._replace(destination="a"), ticket), 0.0
+    outgoing, now = OutgoingDelivery(found[0]._replace(destination="a"), ticket), 0.0
     post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: now)
-    post.put([parcel] * dispatcher.QUEUE_LIMIT)
+    post.put([outgoing] * dispatcher.QUEUE_LIMIT)
     assert post.full
     now = dispatcher.STUCK_SECONDS + 1
     assert not post.full
-    post.put([parcel] * (dispatcher.STUCK_QUEUE_LIMIT - dispatcher.QUEUE_LIMIT))
+    post.put([outgoing] * (dispatcher.STUCK_QUEUE_LIMIT - dispatcher.QUEUE_LIMIT))
     assert post.full
 
 
@@ -523,8 +523,8 @@ def test_a_ticket_that_something_unexpected_befell_is_taken_up_again(
 def holding(world: World) -> tuple[AttemptRecorder, OutgoingDelivery]:
     """Begin a run that takes hold of what destination a is owed; return what tells of its attempts, and the parcel."""
     run = world.store.begin(Run(ids.new_id(), "route", "test", ids.new_id(), ids.now()))
-    (parcel,) = world.store.due("a", Lease(run.run_id), 10)
-    return AttemptRecorder(RunContext(world.store, run, StopControl())), parcel
+    (outgoing,) = world.store.due("a", Lease(run.run_id), 10)
+    return AttemptRecorder(RunContext(world.store, run, StopControl())), outgoing
 
 
 def taken_over(
@@ -541,8 +541,8 @@ def taken_over(
 
 
 def told(run: tuple[AttemptRecorder, OutgoingDelivery], error: DeliveryError | None = None) -> None:
-    attempts, parcel = run
-    attempts.record([Outcome(0, Action.DELIVERED, Receipt(None if error else 200), error, parcel)], RetryPolicy(2))
+    attempts, outgoing = run
+    attempts.record([Outcome(0, Action.DELIVERED, Receipt(None if error else 200), error, outgoing)], RetryPolicy(2))
 
 
 @pytest.mark.usefixtures("three")
@@ -613,6 +613,6 @@ def test_a_success_has_a_destination_s_failures_counted_anew(world: World, three
     post = dispatcher.Dispatcher(lambda _: three["a"])
     post.put([OutgoingDelivery(delivery, ticket)] * number)
     while post.open:
-        parked += [parcel for arrived in post.collect() for parcel in arrived.parked]
+        parked += [outgoing for arrived in post.collect() for outgoing in arrived.parked]
     assert (len(three["a"].got), parked) == (number, [])
     assert post.room("a") == dispatcher.QUEUE_LIMIT

@@ -62,8 +62,10 @@ def test_a_ticket_s_record_is_json_and_comes_back(fields: Mapping[str, str | Non
     assert tuple(back) == TICKET_KEYS
     assert {key: back[key] for key in fields} == dict(fields)
     assert back["extra"] == json.loads(ticket.extra)
-    owed = Delivery("msg_1", ticket.ticket_id, None, "c", "d", "r", "h", None, "pending", 0, 0.0, None, None, None, "")
-    sent = line(OutgoingDelivery(owed, ticket))
+    needed_deliveries = Delivery(
+        "msg_1", ticket.ticket_id, None, "c", "d", "r", "h", None, "pending", 0, 0.0, None, None, None, ""
+    )
+    sent = line(OutgoingDelivery(needed_deliveries, ticket))
     assert sent.count(b"\n") == 1
     assert json.loads(sent)["ticket"] == back
 
@@ -156,11 +158,14 @@ def test_the_router_takes_any_rules(
     rule = rule or (Rule(*rules[0]) if rules else None)
     if rule is None or category is None:
         return
-    first = routing.owed(ticket, rule, (), again=again, config_hash="h", at="t", due_at=0.0, run_id="r")
+    first = routing.needed_deliveries(ticket, rule, (), again=again, config_hash="h", at="t", due_at=0.0, run_id="r")
     assert {d.destination for d in first.new} == set(rule.to)
     assert all("." not in d.delivery_id for d in first.new)
     done = tuple(d._replace(state="accepted") for d in first.new)
-    assert routing.owed(ticket, rule, done, again=False, config_hash="h", at="t", due_at=0.0, run_id="r").new == ()
+    assert (
+        routing.needed_deliveries(ticket, rule, done, again=False, config_hash="h", at="t", due_at=0.0, run_id="r").new
+        == ()
+    )
 
 
 # -- what is typed or piped

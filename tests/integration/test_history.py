@@ -68,13 +68,13 @@ class Receivers(dict[str, Any]):
             raise ConfigError(f'destination "{name}" needs its secret')
         return super().__getitem__(name)
 
-    def take(self, parcel: OutgoingDelivery) -> None:
-        delivery = parcel.delivery
+    def take(self, outgoing: OutgoingDelivery) -> None:
+        delivery = outgoing.delivery
         if delivery.delivery_id in self.seen:
             return
         self.seen.add(delivery.delivery_id)
         if self.holding.get(delivery.destination) == delivery.category:
-            self.twice.append(parcel)
+            self.twice.append(outgoing)
         self.holding = {name: held for name, held in self.holding.items() if name in self.named}
         self.holding[delivery.destination] = delivery.category
 
@@ -92,17 +92,17 @@ class Receiver:
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         for chunk in chunks:
             outcomes: list[Outcome[Receipt]] = []
-            for n, parcel in enumerate(chunk):
-                if parcel.ticket.external_id != self.among.about:
-                    outcomes.append(Outcome(n, Action.DELIVERED, Receipt(), None, parcel))
+            for n, outgoing in enumerate(chunk):
+                if outgoing.ticket.external_id != self.among.about:
+                    outcomes.append(Outcome(n, Action.DELIVERED, Receipt(), None, outgoing))
                     continue
                 if self.mode in ("up", "lost", "killed after"):
-                    self.among.take(parcel)
+                    self.among.take(outgoing)
                 if self.mode.startswith("killed"):
                     self.mode = "up"
                     raise Killed
                 error = None if self.mode == "up" else DeliveryError("no", doubtful=self.mode == "lost")
-                outcomes.append(Outcome(n, Action.DELIVERED, None if error else Receipt(), error, parcel))
+                outcomes.append(Outcome(n, Action.DELIVERED, None if error else Receipt(), error, outgoing))
             yield outcomes
 
 

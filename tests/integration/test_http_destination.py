@@ -25,8 +25,8 @@ def stub() -> Iterator[HttpStub]:
     stub.close()
 
 
-def one(destination: Any, parcel: OutgoingDelivery | None = None) -> Outcome[Receipt]:
-    (outcome,) = sent(destination, parcel or a_parcel())
+def one(destination: Any, outgoing: OutgoingDelivery | None = None) -> Outcome[Receipt]:
+    (outcome,) = sent(destination, outgoing or a_parcel())
     return outcome
 
 
@@ -53,13 +53,13 @@ def test_the_request_is_what_the_configuration_says(stub: HttpStub, tmp_path: Pa
 """,
         {"TOKEN": TOKEN},
     )
-    parcel = a_parcel(external_id="a/b ..?é", subject='line\n"two" {{ 7*7 }}\0')
-    assert one(destination, parcel).error is None
+    outgoing = a_parcel(external_id="a/b ..?é", subject='line\n"two" {{ 7*7 }}\0')
+    assert one(destination, outgoing).error is None
     (got,) = stub.got
     assert (got.method, got.path) == ("PUT", "/api/a%2Fb%20..%3F%C3%A9/x?fixed=1&q=a%20Billing%26&notify=false")
     assert got.json == {"summary": 'line\n"two" {{ 7*7 }}\0', "sure": None, "n": 3, "labels": ["a", 1]}
     assert got.headers["authorization"] == f"Bearer {TOKEN}"
-    assert got.headers["idempotency-key"] == parcel.delivery.delivery_id
+    assert got.headers["idempotency-key"] == outgoing.delivery.delivery_id
     assert got.headers["x-subject"] == 'line "two" {{ 7*7 }}'
     assert got.headers["x-team"].encode("latin-1").decode() == "süd"
     assert got.headers["content-type"] == "application/json"

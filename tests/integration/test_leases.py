@@ -86,10 +86,10 @@ class SlowBox:
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         for chunk in chunks:
-            self.taken += [parcel.delivery.delivery_id for parcel in chunk]
+            self.taken += [outgoing.delivery.delivery_id for outgoing in chunk]
             if chunk:
                 yield from self.waiting.breaths()  # type: ignore[misc]
-            yield [Outcome(n, Action.DELIVERED, Receipt(200, 0.1), None, parcel) for n, parcel in enumerate(chunk)]
+            yield [Outcome(n, Action.DELIVERED, Receipt(200, 0.1), None, outgoing) for n, outgoing in enumerate(chunk)]
 
 
 @pytest.fixture

@@ -61,12 +61,12 @@ def opened(folder: Path, port: int, extra: str = "", *, guarded: bool = False, *
     return MailDestination(spec, spec.mail, login_of("sys", spec.mail, ENV), ONLINE, guarded=guarded, **options)
 
 
-def sent(destination: MailDestination, *parcels: OutgoingDelivery) -> list[Outcome[Receipt]]:
-    return [outcome for outcomes in destination.deliver([list(parcels)]) for outcome in outcomes]
+def sent(destination: MailDestination, *outgoing_deliveries: OutgoingDelivery) -> list[Outcome[Receipt]]:
+    return [outcome for outcomes in destination.deliver([list(outgoing_deliveries)]) for outcome in outcomes]
 
 
-def taken(server: MailStub, destination: MailDestination, parcel: OutgoingDelivery | None = None) -> Received:
-    (outcome,) = sent(destination, parcel or a_parcel())
+def taken(server: MailStub, destination: MailDestination, outgoing: OutgoingDelivery | None = None) -> Received:
+    (outcome,) = sent(destination, outgoing or a_parcel())
     assert outcome.error is None
     assert outcome.value is not None
     assert outcome.value.status == 250
@@ -84,13 +84,13 @@ def failure(destination: MailDestination) -> DeliveryError:
 
 def test_a_mail_is_what_the_configuration_says(server: MailStub, tmp_path: Path) -> None:
     templates = "subject: '{{ category }}: {{ ticket.subject }}', text: '{{ ticket.description }} ({{ rule }})'"
-    parcel = a_parcel(subject="Grüße 💸", description="zwei\nZeilen\n.\n..", external_id="<id.7@mail.example.org>")
-    received = taken(server, opened(tmp_path, server.port, templates), parcel)
+    outgoing = a_parcel(subject="Grüße 💸", description="zwei\nZeilen\n.\n..", external_id="<id.7@mail.example.org>")
+    received = taken(server, opened(tmp_path, server.port, templates), outgoing)
     message = received.message
     assert (received.sender, received.to) == ("triage@example.com", ("billing@example.com",))
     assert (message["from"], message["to"]) == ("Desk <triage@example.com>", "billing@example.com")
     assert message["subject"] == "Billing: Grüße 💸"
-    assert message["message-id"] == f"<{parcel.delivery.delivery_id}@example.com>"
+    assert message["message-id"] == f"<{outgoing.delivery.delivery_id}@example.com>"
     assert message["auto-submitted"] == "auto-generated"
     assert message["in-reply-to"] == message["references"] == "<id.7@mail.example.org>"
     assert abs((datetime.now(UTC) - message["date"].datetime).total_seconds()) < 600
@@ -335,11 +335,11 @@ def test_offline_no_connection_is_made(server: MailStub, tmp_path: Path) -> None
 
 
 def test_many_are_sent_side_by_side_each_once(server: MailStub, tmp_path: Path) -> None:
-    parcels = [a_parcel(number) for number in range(60)]
-    outcomes = sent(opened(tmp_path, server.port), *parcels)
+    outgoing_deliveries = [a_parcel(number) for number in range(60)]
+    outcomes = sent(opened(tmp_path, server.port), *outgoing_deliveries)
     assert [outcome.error for outcome in outcomes] == [None] * 60
     ids = [received.message["message-id"] for received in server.got]
-    assert sorted(ids) == sorted(f"<{parcel.delivery.delivery_id}@example.com>" for parcel in parcels)
+    assert sorted(ids) == sorted(f"<{outgoing.delivery.delivery_id}@example.com>" for outgoing in outgoing_deliveries)
 
 
 def test_a_template_that_fails_sends_nothing(server: MailStub, tmp_path: Path) -> None:

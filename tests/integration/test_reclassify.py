@@ -33,8 +33,8 @@ class Taking:
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         for chunk in chunks:
-            self.taken += [parcel.ticket.external_id or "" for parcel in chunk]
-            yield [Outcome(n, Action.DELIVERED, Receipt(), None, parcel) for n, parcel in enumerate(chunk)]
+            self.taken += [outgoing.ticket.external_id or "" for outgoing in chunk]
+            yield [Outcome(n, Action.DELIVERED, Receipt(), None, outgoing) for n, outgoing in enumerate(chunk)]
 
 
 class Night(World):

@@ -536,13 +536,13 @@ def test_classify_goes_urgent_first_then_oldest_and_stops_at_its_limit(world: Wo
 
 def test_stop_ends_a_run_between_chunks_and_frees_the_rest(world: World) -> None:
     made(world, streams.CHUNK + 600)
-    world.classifier.appetite = 100
+    world.classifier.chunk_size = 100
     triage = world.triage()
     number = 0
     for number, _ in enumerate(triage.classify(ALL, PLAN), 1):
         if number == 3:
             triage.stop()
-    held_at_once = 2 * world.classifier.appetite
+    held_at_once = 2 * world.classifier.chunk_size
     left = streams.CHUNK + 600 - held_at_once
     assert number == held_at_once
     assert Counter(statuses(world).values()) == {"classified": held_at_once, "new": left}
@@ -610,10 +610,10 @@ def test_what_stops_a_run_keeps_what_finished_and_leaves_the_rest_new(
 ) -> None:
     made(world, 500)
     world.classifier = Broken(error)
-    world.classifier.appetite = 100
+    world.classifier.chunk_size = 100
     with pytest.raises(type(error)):
         classify(world)
-    held_at_once = 2 * world.classifier.appetite
+    held_at_once = 2 * world.classifier.chunk_size
     assert Counter(statuses(world).values()) == {"classified": held_at_once, "new": 500 - held_at_once}
     assert held(world) == 0
     assert last_run(world)[:2] == ("classify", code)
@@ -779,7 +779,7 @@ class Box:
                 self.taken += chunk
             action = Action.FAILED if self.fails else Action.DELIVERED
             receipt = None if self.fails else Receipt(200, 0.1)
-            yield [Outcome(n, action, receipt, self.fails, parcel) for n, parcel in enumerate(chunk)]
+            yield [Outcome(n, action, receipt, self.fails, outgoing) for n, outgoing in enumerate(chunk)]
 
 
 class Clock(NamedTuple):

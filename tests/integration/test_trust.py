@@ -18,7 +18,7 @@ from tests.support.llm_server import LlmServer
 from tests.support.llm_server import serving as answering
 from tests.support.local_server import LocalServer
 from tests.support.online import ONLINE
-from tests.support.webhook_receiver import Receiver, parcel, sent, target
+from tests.support.webhook_receiver import Receiver, outgoing, sent, target
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.domain.errors import ConfigError
 from triage_cli.runtime.network import trust
@@ -174,7 +174,7 @@ def test_one_that_is_named_shuts_out_none_of_the_system(
     paths = ssl.get_default_verify_paths()
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths._replace(openssl_cafile=str(authority.file)))
     monkeypatch.setenv("SSL_CERT_FILE", str(Authority(tmp_path, "another").file))
-    (outcome,) = sent(WebhookDestination(target(f"https://localhost:{receiver.port}/"), ONLINE), parcel())
+    (outcome,) = sent(WebhookDestination(target(f"https://localhost:{receiver.port}/"), ONLINE), outgoing())
     assert outcome.error is None
 
 
@@ -185,7 +185,7 @@ def test_a_certificate_of_another_name_is_refused_and_told_so(
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     receiver = Receiver()
     receiver.speak_tls(authority.context(*names))
-    (outcome,) = sent(WebhookDestination(target(f"https://127.0.0.1:{receiver.port}/"), ONLINE), parcel())
+    (outcome,) = sent(WebhookDestination(target(f"https://127.0.0.1:{receiver.port}/"), ONLINE), outgoing())
     receiver.close()
     assert receiver.got == []
     assert outcome.error is not None
@@ -222,7 +222,7 @@ def test_no_proxy_stands_between_us_and_a_webhook(
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     for to in (plain, receiver):
-        (outcome,) = sent(WebhookDestination(target(f"{to.root}/hook"), ONLINE), parcel())
+        (outcome,) = sent(WebhookDestination(target(f"{to.root}/hook"), ONLINE), outgoing())
         assert outcome.error is None
         ((headers, _),) = to.got
         assert "authorization" not in headers

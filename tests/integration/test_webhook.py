@@ -18,7 +18,7 @@ from tests.support.commands import PATIENCE
 from tests.support.examples import examples
 from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
-from tests.support.webhook_receiver import SECRET, Receiver, parcel, sent, target
+from tests.support.webhook_receiver import SECRET, Receiver, outgoing, sent, target
 from triage_cli.destinations import webhook
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.domain.errors import DeliveryError
@@ -37,12 +37,12 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_a_delivery_is_signed_and_carries_the_ticket(receiver: Receiver) -> None:
-    (outcome,) = sent(WebhookDestination(target(receiver.url), ONLINE), parcel())
+    (outcome,) = sent(WebhookDestination(target(receiver.url), ONLINE), outgoing())
     headers, body = receiver.got[0]
     assert outcome.error is None
     assert outcome.value is not None
     assert outcome.value.status == 200
-    assert headers["webhook-id"] == headers["idempotency-key"] == parcel().delivery.delivery_id
+    assert headers["webhook-id"] == headers["idempotency-key"] == outgoing().delivery.delivery_id
     verified = Webhook(SECRET).verify(body.decode(), headers)
     assert verified["ticket"]["subject"] == "hello"
     assert {"schema_version", "delivery_id", "category", "confidence", "rule", "attempt"} <= set(verified)
@@ -80,15 +80,15 @@ class TestRefusals:
         self, receiver: Receiver, status: int, headers: dict[str, str], final: bool, wait: float | None
     ) -> None:
         receiver.answer = lambda _: (status, headers)
-        (outcome,) = sent(WebhookDestination(target(receiver.url), ONLINE), parcel())
+        (outcome,) = sent(WebhookDestination(target(receiver.url), ONLINE), outgoing())
         assert isinstance(outcome.error, DeliveryError)
         assert (outcome.error.status, outcome.error.final, outcome.error.retry_after) == (status, final, wait)
         assert len(receiver.got) == 1, "neither followed nor repeated"
 
     def test_a_receiver_that_closes_or_is_not_there_is_tried_again(self, receiver: Receiver) -> None:
         receiver.answer = lambda _: (0, {})
-        (closed,) = sent(WebhookDestination(target(receiver.url), ONLINE), parcel())
-        (gone,) = sent(WebhookDestination(target("http://127.0.0.1:9/"), ONLINE), parcel())
+        (closed,) = sent(WebhookDestination(target(receiver.url), ONLINE), outgoing())
+        (gone,) = sent(WebhookDestination(target("http://127.0.0.1:9/"), ONLINE), outgoing())
         for outcome in (closed, gone):
             assert isinstance(outcome.error, DeliveryError)
             assert not outcome.error.final
@@ -109,7 +109,7 @@ class TestRefusals:
         urls = {"CLOSING": f"{receiver.url}/SECRET", "SPEAKS NO TLS": f"https{receiver.url[4:]}/SECRET"}
         url = urls.get(url, url)
         for name in ("hook", url):
-            (outcome,) = sent(WebhookDestination(target(url, name=name), ONLINE), parcel())
+            (outcome,) = sent(WebhookDestination(target(url, name=name), ONLINE), outgoing())
             assert outcome.error is not None
             assert told in outcome.error.message
             assert " cannot be reached at " in outcome.error.message
@@ -126,7 +126,7 @@ class TestRefusals:
 
     def test_a_receiver_that_hangs_ends_at_the_timeout(self, receiver: Receiver) -> None:
         receiver.hold.clear()
-        (outcome,) = sent(WebhookDestination(target(receiver.url, timeout=0.2), ONLINE), parcel())
+        (outcome,) = sent(WebhookDestination(target(receiver.url, timeout=0.2), ONLINE), outgoing())
         assert outcome.error is not None
         assert "within 0.2 s" in outcome.error.message
 
@@ -161,7 +161,7 @@ def test_an_answer_counts_though_its_body_never_ends(
     thread.start()
     try:
         to = target(f"http://127.0.0.1:{listening.getsockname()[1]}/hook", timeout=0.6)
-        (outcome,) = sent(WebhookDestination(to, ONLINE), parcel())
+        (outcome,) = sent(WebhookDestination(to, ONLINE), outgoing())
     finally:
         over.set()
         thread.join(PATIENCE)
@@ -175,7 +175,7 @@ def test_an_answer_counts_though_its_body_never_ends(
 def test_how_a_refusal_began_is_kept() -> None:
     stub = HttpStub(lambda _: Reply(400, "no such queue\0" + "x" * 1000))
     try:
-        (outcome,) = sent(WebhookDestination(target(stub.root), ONLINE), parcel())
+        (outcome,) = sent(WebhookDestination(target(stub.root), ONLINE), outgoing())
     finally:
         stub.close()
     assert isinstance(outcome.error, DeliveryError)
@@ -183,10 +183,12 @@ def test_how_a_refusal_began_is_kept() -> None:
 
 
 def test_no_more_than_so_many_at_once_and_all_arrive(receiver: Receiver) -> None:
-    parcels = [parcel(n) for n in range(100)]
-    outcomes = sent(WebhookDestination(target(receiver.url), ONLINE), *parcels)
+    outgoing_deliveries = [outgoing(n) for n in range(100)]
+    outcomes = sent(WebhookDestination(target(receiver.url), ONLINE), *outgoing_deliveries)
     assert [o.error for o in outcomes] == [None] * 100
-    assert {headers["webhook-id"] for headers, _ in receiver.got} == {p.delivery.delivery_id for p in parcels}
+    assert {headers["webhook-id"] for headers, _ in receiver.got} == {
+        p.delivery.delivery_id for p in outgoing_deliveries
+    }
 
 
 PRIVATE = """127.0.0.1 10.0.0.1 172.16.3.4 192.168.1.1 169.254.169.254 0.0.0.0 100.64.0.1 192.0.0.192 224.0.0.1
@@ -210,7 +212,7 @@ def test_public_addresses_pass() -> None:
 @pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "127.0.0.1"])
 def test_a_guarded_webhook_never_reaches_this_machine(receiver: Receiver, host: str) -> None:
     port = receiver.port
-    (outcome,) = sent(WebhookDestination(target(f"http://{host}:{port}/", guarded=True), ONLINE), parcel())
+    (outcome,) = sent(WebhookDestination(target(f"http://{host}:{port}/", guarded=True), ONLINE), outgoing())
     assert isinstance(outcome.error, DeliveryError)
     assert outcome.error.final
     assert receiver.got == []
@@ -227,14 +229,14 @@ def test_a_resolver_that_changes_its_mind_leads_nowhere_else(receiver: Receiver)
     destination = WebhookDestination(
         target(f"http://name.example:{receiver.port}/", guarded=True, timeout=0.3), ONLINE, resolver=resolver
     )
-    (outcome,) = sent(destination, parcel())
+    (outcome,) = sent(destination, outgoing())
     assert outcome.error is not None
     assert asked == ["name.example"]
     assert receiver.got == []
 
 
 def test_a_request_that_is_shown_holds_no_secret(receiver: Receiver) -> None:
-    shown = webhook.as_text(target(receiver.url), parcel())
+    shown = webhook.as_text(target(receiver.url), outgoing())
     assert shown.startswith(f"POST {receiver.url}\n")
     assert "webhook-signature: v1," in shown
     assert SECRET not in shown

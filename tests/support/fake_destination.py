@@ -25,12 +25,12 @@ class FakeDestination:
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         held: list[OutgoingDelivery] = []
         for chunk in chunks:
-            self.got += [parcel.delivery.delivery_id for parcel in chunk]
+            self.got += [outgoing.delivery.delivery_id for outgoing in chunk]
             held += chunk
             if self.hangs:
                 yield []
                 continue
-            outcomes = [Outcome(0, Action.DELIVERED, Receipt(), self._answer(parcel), parcel) for parcel in held]
+            outcomes = [Outcome(0, Action.DELIVERED, Receipt(), self._answer(outgoing), outgoing) for outgoing in held]
             held.clear()
             yield outcomes
 

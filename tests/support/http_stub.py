@@ -117,5 +117,5 @@ def a_parcel(
     return OutgoingDelivery(delivery or a_delivery(number), ticket._replace(**fields), earlier)
 
 
-def sent(destination: HttpDestination, *parcels: OutgoingDelivery) -> list[Outcome[Receipt]]:
-    return [outcome for outcomes in destination.deliver([list(parcels)]) for outcome in outcomes]
+def sent(destination: HttpDestination, *outgoing_deliveries: OutgoingDelivery) -> list[Outcome[Receipt]]:
+    return [outcome for outcomes in destination.deliver([list(outgoing_deliveries)]) for outcome in outcomes]

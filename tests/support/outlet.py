@@ -21,8 +21,8 @@ class Outlet:
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         for chunk in chunks:
-            for n, parcel in enumerate(chunk):
+            for n, outgoing in enumerate(chunk):
                 if self.up:
-                    self.taken.append(parcel.delivery.delivery_id)
+                    self.taken.append(outgoing.delivery.delivery_id)
                 error = None if self.up else DeliveryError("down")
-                yield [Outcome(n, Action.DELIVERED, Receipt() if self.up else None, error, parcel)]
+                yield [Outcome(n, Action.DELIVERED, Receipt() if self.up else None, error, outgoing)]

@@ -54,7 +54,7 @@ class _Posts(Handler):
         self.end_headers()
 
 
-def parcel(number: int = 1, text: str = "hello") -> OutgoingDelivery:
+def outgoing(number: int = 1, text: str = "hello") -> OutgoingDelivery:
     ticket = Ticket(f"t{number}", "i", "s", None, "h", text, None, None, None, 2, None, "now", category="Billing")
     delivery = Delivery(
         f"msg_{number:032x}", f"t{number}", None, "Billing", "hook", "r", "m", None, "pending", 0, 0.0, None, None,
@@ -67,5 +67,5 @@ def target(url: str, **changes: Any) -> Target:
     return Target("hook", url, (secret_of(SECRET),), 30.0, 7, (5.0, 300.0))._replace(**changes)
 
 
-def sent(destination: WebhookDestination, *parcels: OutgoingDelivery) -> list[Outcome[Receipt]]:
-    return [outcome for outcomes in destination.deliver([list(parcels)]) for outcome in outcomes]
+def sent(destination: WebhookDestination, *outgoing_deliveries: OutgoingDelivery) -> list[Outcome[Receipt]]:
+    return [outcome for outcomes in destination.deliver([list(outgoing_deliveries)]) for outcome in outcomes]

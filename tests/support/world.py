@@ -42,7 +42,7 @@ class FakeClassifier:
     ) -> None:
         self.name = "fake"
         self.fingerprint = fingerprint
-        self.appetite = 1000
+        self.chunk_size = 1000
         self.threshold = 0.6
         self.asked: list[str] = []
         self._answer = answer or (lambda _: ("Billing", 0.9))

@@ -96,10 +96,10 @@ def test_a_category_reaches_what_stands_before_a_rule_that_takes_all_of_it() -> 
     assert routing.reach((), "Technical") == ("Technical", (), False)
 
 
-def owed(
+def needed_deliveries(
     existing: Sequence[Delivery], *to: str, again: bool = False, category: str = "Billing"
 ) -> routing.RoutingDecision:
-    return routing.owed(
+    return routing.needed_deliveries(
         a_ticket(category=category), Rule("r", to or ("box",)), existing, again=again, config_hash="m", at="now",
         due_at=1.0, run_id="run",
     )  # fmt: skip
@@ -107,7 +107,7 @@ def owed(
 
 def a_delivery(destination: str, state: str, category: str = "Billing", nth: int = 0) -> Delivery:
     """Return a delivery as an older version left it: nothing says what else was decided with it."""
-    (made,) = owed([], destination, category=category).new
+    (made,) = needed_deliveries([], destination, category=category).new
     name = ids.delivery_id("0190-t", category, destination, nth)
     return made._replace(state=state, delivery_id=name, run_id=None, revision=0, targets=None)
 
@@ -140,7 +140,7 @@ def test_what_a_destination_is_owed(
     existing: list[tuple[str, str]], to: tuple[str, ...], new: list[str], superseded: list[str], status: str, *,
     again: bool,
 ) -> None:  # fmt: skip
-    answer = owed([a_delivery(*said) for said in existing], *to, again=again)
+    answer = needed_deliveries([a_delivery(*said) for said in existing], *to, again=again)
     assert [d.destination for d in answer.new] == new
     assert [d.destination for d in answer.superseded] == superseded
     assert {d.state for d in answer.superseded} <= {"superseded"}
@@ -148,20 +148,20 @@ def test_what_a_destination_is_owed(
 
 
 def test_an_id_from_before_a_category_was_renamed_is_not_given_again() -> None:
-    (first,) = owed([]).new
+    (first,) = needed_deliveries([]).new
     renamed = first._replace(category="Money", state="accepted")
-    (second,) = owed([renamed]).new
+    (second,) = needed_deliveries([renamed]).new
     assert second.delivery_id != first.delivery_id
-    (third,) = owed([renamed, second._replace(state="accepted")], again=True).new
+    (third,) = needed_deliveries([renamed, second._replace(state="accepted")], again=True).new
     assert third.delivery_id not in {first.delivery_id, second.delivery_id}
 
 
 def test_a_delivery_s_id_is_that_of_ticket_category_destination_and_how_often_it_was_asked_for() -> None:
-    (first,) = owed([]).new
-    assert first == owed([]).new[0]
+    (first,) = needed_deliveries([]).new
+    assert first == needed_deliveries([]).new[0]
     assert re.fullmatch(r"msg_[0-9a-f]{32}", first.delivery_id)
-    (second,) = owed([first._replace(state="accepted")], again=True).new
-    (other,) = owed([first._replace(state="accepted")], category="General").new
+    (second,) = needed_deliveries([first._replace(state="accepted")], again=True).new
+    (other,) = needed_deliveries([first._replace(state="accepted")], category="General").new
     assert len({first.delivery_id, second.delivery_id, other.delivery_id}) == 3
     assert (first.replaces, second.replaces, other.replaces) == (None, first.delivery_id, first.delivery_id)
 
@@ -185,7 +185,7 @@ def test_after_any_decision_each_destination_has_its_delivery_and_ids_differ(
         a_delivery(d, state, category, sum((x, c) == (d, category) for x, _, c in said[:n]))
         for n, (d, state, category) in enumerate(said)
     ]
-    answer = owed(existing, *to, again=again)
+    answer = needed_deliveries(existing, *to, again=again)
     after = {d.delivery_id: d for d in (*existing, *answer.superseded, *answer.new)}
     assert len(after) == len(existing) + len(answer.new)
     for destination in to:

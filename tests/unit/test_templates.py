@@ -25,7 +25,7 @@ from triage_cli.domain.tickets import Ticket
 NAMES = delivery_names(kept=frozenset({"id"}), others=frozenset({"project"}))
 
 
-def parcel(**fields: Any) -> OutgoingDelivery:
+def outgoing(**fields: Any) -> OutgoingDelivery:
     values: dict[str, Any] = {"extra": "{}", "category": "Billing", **fields}
     ticket = Ticket("t1", "i", "s", "X-1", "h", values.pop("subject", "hello"), None, None, None, 2, None, "now")
     delivery = Delivery("msg_1", "t1", None, "Billing", "hook", "r", "m", None, "pending", 0, 0.0, None, None, None, "")
@@ -33,7 +33,7 @@ def parcel(**fields: Any) -> OutgoingDelivery:
 
 
 def rendered(source: str, **fields: Any) -> Any:
-    return Template(source, NAMES, "body").value(template_values(parcel(**fields), project="SUP"))
+    return Template(source, NAMES, "body").value(template_values(outgoing(**fields), project="SUP"))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_tree_is_rendered_leaf_by_leaf_and_a_mistake_has_its_place() -> None:
         "fields": {"summary": "{{ ticket.subject }}", "labels": ["triage", "{{ delivery_id }}"], "n": 3, "no": None}
     }
     render = compiled(tree, NAMES, "body")
-    assert render(template_values(parcel())) == {
+    assert render(template_values(outgoing())) == {
         "fields": {"summary": "hello", "labels": ["triage", "msg_1"], "n": 3, "no": None}
     }
     assert [place for place, _ in leaves(tree, "body")] == [
@@ -146,10 +146,12 @@ def test_a_tree_is_rendered_leaf_by_leaf_and_a_mistake_has_its_place() -> None:
 
 def test_a_part_of_an_address_is_percent_encoded_and_never_empty() -> None:
     path = Template("/tickets/{{ ticket.external_id }}/tags", NAMES, "url", as_url_part)
-    assert path.text(template_values(parcel(external_id="a/../b?c=d é"))) == "/tickets/a%2F..%2Fb%3Fc%3Dd%20%C3%A9/tags"
+    assert (
+        path.text(template_values(outgoing(external_id="a/../b?c=d é"))) == "/tickets/a%2F..%2Fb%3Fc%3Dd%20%C3%A9/tags"
+    )
     for nothing in (None, ""):
         with pytest.raises(TemplateFailure, match=r"^url: a value is empty"):
-            path.text(template_values(parcel(external_id=nothing)))
+            path.text(template_values(outgoing(external_id=nothing)))
 
 
 HOSTILE = st.text(st.characters(codec="utf-8"), max_size=300) | st.sampled_from(
@@ -172,7 +174,7 @@ HOSTILE = st.text(st.characters(codec="utf-8"), max_size=300) | st.sampled_from(
 def test_hostile_text_arrives_as_it_was_in_valid_json(text: str, column: str) -> None:
     tree = {"text": "{{ ticket.subject }}", "mixed": "<{{ ticket.extra.note }}>", "{{ raw }}": ["{{ ticket.extra }}"]}
     body = compact(
-        compiled(tree, NAMES, "body")(template_values(parcel(subject=text, extra=compact({"note": column}))))
+        compiled(tree, NAMES, "body")(template_values(outgoing(subject=text, extra=compact({"note": column}))))
     )
     assert json.loads(body.encode()) == {"text": text, "mixed": f"<{column}>", "{{ raw }}": [{"note": column}]}
 

@@ -19,16 +19,16 @@ THREADS = 100
 PROBES = 2
 
 
-def create_app(served: ServerState, root_path: str = "") -> FastAPI:
+def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
     """Return the application for one server; `root_path` is the prefix under which a gateway shows it."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         app.state.probes = anyio.CapacityLimiter(PROBES)
-        served.worker.start()
+        server_state.worker.start()
         yield
-        await anyio.to_thread.run_sync(served.close)
+        await anyio.to_thread.run_sync(server_state.close)
 
     app = FastAPI(
         title="triage",
@@ -41,11 +41,11 @@ def create_app(served: ServerState, root_path: str = "") -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
     )
-    app.state.served = served
+    app.state.server_state = server_state
     problems.install(app)
     groups = (docs_page, monitoring, bulk, tickets, queries, webhooks, admin)
     for router in (group.router for group in groups):
         app.include_router(router)
     app.openapi = openapi_method(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
-    app.add_middleware(AccessMiddleware, served=served, root_path=root_path)
+    app.add_middleware(AccessMiddleware, server_state=server_state, root_path=root_path)
     return app

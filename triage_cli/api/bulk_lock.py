@@ -15,8 +15,8 @@ class Held:
     No response is stored: what the request stored is recognised by its identity.
     """
 
-    def __init__(self, served: ServerState, key_id: str, key: str | None, body_hash: str) -> None:
-        self._gate = served.gate
+    def __init__(self, server_state: ServerState, key_id: str, key: str | None, body_hash: str) -> None:
+        self._gate = server_state.gate
         self._key_id = key_id
         self._key = key
         self._hash = body_hash

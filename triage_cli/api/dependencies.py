@@ -114,9 +114,9 @@ class ServerState:
         self.singles.close()
 
 
-async def _served(request: Request) -> ServerState:
-    served: ServerState = request.app.state.served
-    return served
+async def _server_state(request: Request) -> ServerState:
+    server_state: ServerState = request.app.state.server_state
+    return server_state
 
 
 async def _caller(request: Request) -> Caller:
@@ -125,9 +125,9 @@ async def _caller(request: Request) -> Caller:
 
 
 async def _triage(request: Request) -> LocalTriage:
-    served, caller = await _served(request), await _caller(request)
+    server_state, caller = await _server_state(request), await _caller(request)
     route = request.scope.get("route")
-    return served.session(caller.name, f"{request.method} {getattr(route, 'path', '')}")
+    return server_state.session(caller.name, f"{request.method} {getattr(route, 'path', '')}")
 
 
 async def json_only(request: Request) -> None:
@@ -152,6 +152,6 @@ def _refuse_others(request: Request, *accepted: str) -> None:
 
 
 # The types of the endpoints' parameters.
-ServedHere = Annotated[ServerState, Depends(_served)]
+CurrentServer = Annotated[ServerState, Depends(_server_state)]
 CallerHere = Annotated[Caller, Depends(_caller)]
 TriageHere = Annotated[LocalTriage, Depends(_triage)]

@@ -12,7 +12,7 @@ from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CallerHere, ServedHere, ServerState
+from triage_cli.api.dependencies import CallerHere, CurrentServer, ServerState
 from triage_cli.domain.errors import BusyError, TriageError, UsageError
 from triage_cli.domain.serialization import to_json
 
@@ -46,9 +46,9 @@ class IdempotentRequest:
     """Runs a request's work at most once for its key; `identity` is then the identity of what it creates."""
 
     def __init__(
-        self, served: ServerState, caller_id: str, key: str | None, path: str, loop: asyncio.AbstractEventLoop
+        self, server_state: ServerState, caller_id: str, key: str | None, path: str, loop: asyncio.AbstractEventLoop
     ) -> None:
-        self._gate = served.gate
+        self._gate = server_state.gate
         self._loop = loop
         self._caller_id = caller_id
         self._key = key
@@ -106,7 +106,7 @@ class IdempotentRequest:
 
 async def _once(
     request: Request,
-    served: ServedHere,
+    server_state: CurrentServer,
     caller: CallerHere,
     idempotency_key: Annotated[
         str | None,
@@ -119,7 +119,7 @@ async def _once(
     ] = None,
 ) -> IdempotentRequest:
     path = f"{request.method} {request.url.path}" + (f"?{request.url.query}" if request.url.query else "")
-    return IdempotentRequest(served, caller.key_id, idempotency_key, path, asyncio.get_running_loop())
+    return IdempotentRequest(server_state, caller.key_id, idempotency_key, path, asyncio.get_running_loop())
 
 
 OnceHere = Annotated[IdempotentRequest, Depends(_once)]

@@ -48,12 +48,12 @@ errors = logging.getLogger("triage.errors")
 class AccessMiddleware:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: App, served: ServerState, root_path: str = "") -> None:
+    def __init__(self, app: App, server_state: ServerState, root_path: str = "") -> None:
         self._app = app
         self._root_path = root_path
-        self._served = served
-        self._keys = Authenticator(served.gate, served.limits, served.tokens)
-        self._failed_keys = FailedKeys(served.limits.failed_keys)
+        self._server_state = server_state
+        self._keys = Authenticator(server_state.gate, server_state.limits, server_state.tokens)
+        self._failed_keys = FailedKeys(server_state.limits.failed_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -61,10 +61,10 @@ class AccessMiddleware:
             await self._app(scope, receive, send)
             return
         request_log = _RequestLog(scope, send)
-        if self._served.draining:  # so that the next request comes over a connection to another server
+        if self._server_state.draining:  # so that the next request comes over a connection to another server
             request_log.headers["connection"] = "close"
         request_id.set(request_log.request_id)
-        self._served.meter.begun()
+        self._server_state.meter.begun()
         path, scope = _routed(scope, self._root_path)
         try:
             try:
@@ -80,7 +80,7 @@ class AccessMiddleware:
                 await problems.unexpected()(scope, receive, request_log.send)
         finally:
             route = getattr(scope.get("route"), "path", "none")
-            self._served.meter.answered(request_log.method, route, request_log.status, request_log.seconds)
+            self._server_state.meter.answered(request_log.method, route, request_log.status, request_log.seconds)
             request_log.log()
 
     async def _admitted(self, scope: Scope, path: str, request_log: "_RequestLog") -> Caller:
@@ -105,7 +105,7 @@ class AccessMiddleware:
 
     def _bounded(self, scope: Scope, path: str, receive: Receive) -> Receive:
         """Return a `receive` that enforces the limits of size and time on the body."""
-        limits = self._served.limits
+        limits = self._server_state.limits
         bulk = path in BULK
         most = limits.bulk_body if bulk else limits.body
         length = Headers(scope=scope).get("content-length", "")

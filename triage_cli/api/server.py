@@ -60,12 +60,12 @@ class Place(NamedTuple):
 
 def prepared(config: Config, place: Place, tell: Callable[[str], None], log: TextIO | None) -> "Server":
     """Return a server that listens already. Raises `UsageError` if it cannot."""
-    served = opened(config, os.environ, tell)
+    server_state = opened(config, os.environ, tell)
     options: dict[str, Any] = {"ssl_certfile": place.certificate, "ssl_keyfile": place.key}
     options["timeout_keep_alive"] = place.keep_alive
     if place.behind_proxy:  # uvicorn trusts the proxies in FORWARDED_ALLOW_IPS, else this machine
         options["proxy_headers"] = True
-    uvicorns = configured(create_app(served, place.root_path), **options)
+    uvicorns = configured(create_app(server_state, place.root_path), **options)
     try:
         uvicorns.load()
     except (OSError, ssl.SSLError) as error:
@@ -73,7 +73,7 @@ def prepared(config: Config, place: Place, tell: Callable[[str], None], log: Tex
         raise UsageError(f"cannot use the certificate: {error.strerror or error}", hint=hint) from error
     log_to(log)
     opened_here = listening(place.host, place.port) if place.fd is None else socket.socket(fileno=place.fd)
-    return Server(uvicorns, served, opened_here, place.drain)
+    return Server(uvicorns, server_state, opened_here, place.drain)
 
 
 def opened(config: Config, env: Mapping[str, str], tell: Callable[[str], None] | None = None) -> ServerState:
@@ -81,11 +81,11 @@ def opened(config: Config, env: Mapping[str, str], tell: Callable[[str], None] |
     parts = wiring.parts(config, tell, warn=errors.warning, guarded=True, make=True)
     limits, gate = Limits(config.requests_per_minute), wiring.open_gate(parts.store)
     verify = partial(wiring.verify, config)
-    served = ServerState(parts, gate, limits, hooks(config, env), verify, tokens(config))
+    server_state = ServerState(parts, gate, limits, hooks(config, env), verify, tokens(config))
     if not parts.store.is_there():
         parts.store.renew(Lease(""))  # changes nothing, but creates the database
-    served.gate.ping()  # raises if the database cannot be used
-    return served
+    server_state.gate.ping()  # raises if the database cannot be used
+    return server_state
 
 
 def tokens(config: Config) -> Callable[[str], Caller] | None:
@@ -191,13 +191,13 @@ class Server(uvicorn.Server):
     """Serves until it is stopped; then what is in flight is completed. `begun` is set once it answers requests."""
 
     def __init__(
-        self, config: uvicorn.Config, served: ServerState, listening: socket.socket, drain: float = 0.0
+        self, config: uvicorn.Config, server_state: ServerState, listening: socket.socket, drain: float = 0.0
     ) -> None:
         super().__init__(config)
         self.begun = threading.Event()
         self._drain = drain
         self._stop_at: float | None = None
-        self._served = served
+        self._server_state = server_state
         self._listening = listening
 
     @property
@@ -217,8 +217,8 @@ class Server(uvicorn.Server):
 
         A second call ends the drain.
         """
-        self.should_exit = self._served.draining or not self._drain
-        self._served.draining = True
+        self.should_exit = self._server_state.draining or not self._drain
+        self._server_state.draining = True
         self._stop_at = time.monotonic() + self._drain
 
     async def on_tick(self, counter: int) -> bool:
@@ -247,7 +247,7 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         await asyncio.sleep(min(self._drain, SETTLE))
-        self._served.stop()
+        self._server_state.stop()
         await super().shutdown(sockets)
 
 

@@ -17,7 +17,7 @@ class Bounded:
         self.name = inner.name
         self.fingerprint = inner.fingerprint
         self.fingerprints = inner.fingerprints
-        self.appetite = inner.appetite
+        self.chunk_size = inner.chunk_size
         self._inner = inner
         self._thresholds = thresholds
 

@@ -24,7 +24,7 @@ class Remembering:
         self.name = inner.name
         self.fingerprint = inner.fingerprint
         self.fingerprints = inner.fingerprints
-        self.appetite = inner.appetite
+        self.chunk_size = inner.chunk_size
         self._inner = inner
         self._threshold = threshold
         self._recall = recall

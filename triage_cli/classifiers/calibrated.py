@@ -18,7 +18,7 @@ class Calibrated:
         self.name = inner.name
         self.fingerprint = inner.fingerprint
         self.fingerprints = inner.fingerprints
-        self.appetite = inner.appetite
+        self.chunk_size = inner.chunk_size
         self._inner = inner
         self._curve = Curve(tuple((x, y) for x, y in json.loads(calibration.curve)), calibration.method)
         self._threshold = threshold

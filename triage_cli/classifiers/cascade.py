@@ -32,7 +32,7 @@ class Cascade:
         self.name = name
         self.fingerprints = tuple(fingerprint for step in steps for fingerprint in step.fingerprints)
         self.fingerprint = hashlib.sha256("\0".join(self.fingerprints).encode()).hexdigest()
-        self.appetite = steps[0].appetite
+        self.chunk_size = steps[0].chunk_size
         self._steps = tuple(steps)
         self._audit_rate = audit_rate
         self._tell = tell

@@ -104,13 +104,13 @@ def run(args: Sequence[str]) -> int:
         raise
     except Exception as error:  # noqa: BLE001 - the last door: a traceback is for -v only
         verbose = "--verbose" in args or any(map(VERBOSE.fullmatch, args))
-        shown = _told(error, args)
+        shown = _as_triage_error(error, args)
         messages.error(shown, args, trace=error if verbose and not isinstance(error, typer.TyperException) else None)
         return shown.exit_code
     return answer if isinstance(answer, int) else ExitCode.OK
 
 
-def _told(error: Exception, args: Sequence[str]) -> TriageError:
+def _as_triage_error(error: Exception, args: Sequence[str]) -> TriageError:
     """Return what a user is told of an error."""
     if isinstance(error, AmbiguousError):  # of an external id that two sources have there is no more to give
         return AmbiguousError(error.message, hint="name it by its ticket_id, of which the last 8 characters do")
@@ -120,7 +120,7 @@ def _told(error: Exception, args: Sequence[str]) -> TriageError:
         from triage_cli.cli import usage_errors
 
         return usage_errors.translated(error, f"triage {_typed(args) or ''}".rstrip())
-    system = _told_of_system(error) if isinstance(error, OSError) else None
+    system = _system_error(error) if isinstance(error, OSError) else None
     return (
         system
         or exhausted.of(error)
@@ -128,7 +128,7 @@ def _told(error: Exception, args: Sequence[str]) -> TriageError:
     )
 
 
-def _told_of_system(error: OSError) -> TriageError | None:
+def _system_error(error: OSError) -> TriageError | None:
     """Return what a user is told of an error that is the machine's, None where that is not plain."""
     if error.errno == errno.EBADF and messages.is_closed(sys.stdout):
         return messages.stdout_closed()

@@ -27,12 +27,12 @@ def command(function: Callable[..., int | None]) -> Callable[..., int]:
     return _command(function, "refused")
 
 
-def served(function: Callable[..., int | None]) -> Callable[..., int]:
+def remote_command(function: Callable[..., int | None]) -> Callable[..., int]:
     """Make a command of a function, as `command` does; it works on a remote as well."""
     return _command(function, "served")
 
 
-def about_here(function: Callable[..., int | None]) -> Callable[..., int]:
+def local_command(function: Callable[..., int | None]) -> Callable[..., int]:
     """Make a command of a function, as `command` does; a configured remote has nothing to do with it."""
     return _command(function, "passed over")
 

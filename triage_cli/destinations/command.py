@@ -65,43 +65,43 @@ class CommandDestination:
         # The loop's own threads are few, and names are looked up in them: slow commands are not to take these.
         threads = ThreadPoolExecutor(WORKERS, "command")
 
-        async def one(parcel: OutgoingDelivery) -> Outcome[Receipt]:
-            return await asyncio.get_running_loop().run_in_executor(threads, self._one, parcel)
+        async def one(outgoing: OutgoingDelivery) -> Outcome[Receipt]:
+            return await asyncio.get_running_loop().run_in_executor(threads, self._one, outgoing)
 
         try:
             for arrived in bridge().map(chunks, one, workers=WORKERS, stopping=lambda: False, tick=0.0):
-                yield [self._came(parcel, result) for parcel, result in arrived]
+                yield [self._came(outgoing, result) for outgoing, result in arrived]
         finally:
             threads.shutdown(wait=False)
 
     @staticmethod
-    def _came(parcel: OutgoingDelivery, result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
+    def _came(outgoing: OutgoingDelivery, result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
         if isinstance(result, Outcome):
             return result
-        return Outcome(0, Action.FAILED, None, DeliveryError(f"cannot run it: {type(result).__name__}"), parcel)
+        return Outcome(0, Action.FAILED, None, DeliveryError(f"cannot run it: {type(result).__name__}"), outgoing)
 
-    def _one(self, parcel: OutgoingDelivery) -> Outcome[Receipt]:
+    def _one(self, outgoing: OutgoingDelivery) -> Outcome[Receipt]:
         began = time.perf_counter()
         status: int | None = None
         try:
-            status, message = run(self._run, line(parcel), self._timeout, self._env)
+            status, message = run(self._run, line(outgoing), self._timeout, self._env)
         except subprocess.TimeoutExpired:
             message = f"{self._run[0]} took longer than {self._timeout:g} s"
             error = DeliveryError(message, hint="raise its timeout", doubtful=True)
         except OSError as failure:
             if lack := exhausted.of(failure):
-                return Outcome(0, Action.FAILED, None, lack, parcel)
+                return Outcome(0, Action.FAILED, None, lack, outgoing)
             error = DeliveryError(
                 f"cannot run {self._run[0]}: {failure.strerror}", hint="check its path and its rights"
             )
         else:
             if status == 0:
-                return Outcome(0, Action.DELIVERED, Receipt(0, time.perf_counter() - began), None, parcel)
+                return Outcome(0, Action.DELIVERED, Receipt(0, time.perf_counter() - began), None, outgoing)
             final = status in self._final_exit
             why = f"{self._run[0]} exited with {status}{', which is final' if final else ''}"
             why = f"{why}: {message}" if message else why
             error = DeliveryError(why, final=final, status=status, doubtful=status < 0)  # killed, maybe after its work
-        return Outcome(0, Action.FAILED, Receipt(status, time.perf_counter() - began), error, parcel)
+        return Outcome(0, Action.FAILED, Receipt(status, time.perf_counter() - began), error, outgoing)
 
 
 def run(command: Sequence[str], data: bytes, timeout: float, env: Mapping[str, str]) -> tuple[int, str]:

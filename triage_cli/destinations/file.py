@@ -35,15 +35,15 @@ class FileDestination:
                 continue
             began = time.perf_counter()
             try:
-                self._append(b"".join(line(parcel) for parcel in chunk))
+                self._append(b"".join(line(outgoing) for outgoing in chunk))
             except OSError as error:
                 failure = exhausted.of(error) or DeliveryError(
                     f"cannot append to {self._path}: {error.strerror}", hint="check the folder and the disk"
                 )
-                yield [Outcome(n, Action.FAILED, None, failure, parcel) for n, parcel in enumerate(chunk)]
+                yield [Outcome(n, Action.FAILED, None, failure, outgoing) for n, outgoing in enumerate(chunk)]
             else:
                 receipt = Receipt(None, time.perf_counter() - began)
-                yield [Outcome(n, Action.DELIVERED, receipt, None, parcel) for n, parcel in enumerate(chunk)]
+                yield [Outcome(n, Action.DELIVERED, receipt, None, outgoing) for n, outgoing in enumerate(chunk)]
 
     def _append(self, data: bytes) -> None:
         self._path.parent.mkdir(FOLDER, parents=True, exist_ok=True)

@@ -49,13 +49,13 @@ class HttpDestination:
         """Make requests side by side, as `HttpSender.deliver` does."""
         return self._sender.deliver(self.name, chunks, self._attempt)
 
-    async def _attempt(self, send: Send, parcel: OutgoingDelivery) -> Receipt:
+    async def _attempt(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
         try:
-            question = self._requests.question(parcel)
+            question = self._requests.question(outgoing)
             found = await self._answered(send, question) if question else {}
-            search = self._requests.search(parcel, found) if parcel.delivery.doubtful else None
-            undos = list(self._requests.undos(parcel, found))
-            request = self._requests.delivery(parcel, found)
+            search = self._requests.search(outgoing, found) if outgoing.delivery.doubtful else None
+            undos = list(self._requests.undos(outgoing, found))
+            request = self._requests.delivery(outgoing, found)
         except TemplateFailure as failure:
             raise DeliveryError(
                 f"{self.name} cannot be sent this ticket: {failure}", hint="correct the template", final=True
@@ -166,13 +166,13 @@ def _holds(test: AnswerTest, status: int, content: Any, usual: range = range(100
     return found is not None if not test.value else (type(found), found) == (type(test.value[0]), test.value[0])
 
 
-def as_text(http: HttpSpec, parcel: OutgoingDelivery) -> str:
+def as_text(http: HttpSpec, outgoing: OutgoingDelivery) -> str:
     """Return the requests of one delivery as `route --dry-run` prints them: what is a secret is hidden."""
     requests = HttpRequests(http, hidden_secrets(http))
     try:
-        question = requests.question(parcel)
+        question = requests.question(outgoing)
         found = {name: f"<{name}>" for name in http.find.keep} if http.find else {}
-        made = (*([question] if question else ()), *requests.undos(parcel, found), requests.delivery(parcel, found))
+        made = (*([question] if question else ()), *requests.undos(outgoing, found), requests.delivery(outgoing, found))
     except TemplateFailure as failure:
         return f"(nothing is sent: {failure})"
     return "\n\n".join(map(shown, made))

@@ -96,16 +96,16 @@ class HttpRequests:
         self._secrets = secrets
         self._render = {part.place: _renderer(part) for part in _parts(spec)}
 
-    def question(self, parcel: OutgoingDelivery) -> HttpRequest | None:
+    def question(self, outgoing: OutgoingDelivery) -> HttpRequest | None:
         """Return the request whose answer the others are made with, if there is one."""
         if self._spec.find is None:
             return None
-        values = self._values(parcel, {})
+        values = self._values(outgoing, {})
         return self._request("GET", self._url(self._render["find.get"](values), values, query=False), {}, None)
 
-    def delivery(self, parcel: OutgoingDelivery, found: Mapping[str, Any]) -> HttpRequest:
+    def delivery(self, outgoing: OutgoingDelivery, found: Mapping[str, Any]) -> HttpRequest:
         """Return the request that delivers."""
-        values = self._values(parcel, found)
+        values = self._values(outgoing, found)
         body, kind = None, None
         if self._spec.form:
             fields = self._render["form"](values).items()
@@ -113,16 +113,16 @@ class HttpRequests:
             kind = "application/x-www-form-urlencoded"
         elif self._spec.body is not None:
             body, kind = _encoded(self._render["body"](values)), "application/json"
-        own = parcel.request_headers | ({"content-type": kind} if kind else {})
+        own = outgoing.request_headers | ({"content-type": kind} if kind else {})
         headers = own | {name.lower(): _header(name, each) for name, each in self._render["headers"](values).items()}
-        return self._request(self._spec.method, self._own_url(values), headers, parcel.delivery.delivery_id, body)
+        return self._request(self._spec.method, self._own_url(values), headers, outgoing.delivery.delivery_id, body)
 
-    def search(self, parcel: OutgoingDelivery, found: Mapping[str, Any]) -> tuple[HttpRequest, str] | None:
+    def search(self, outgoing: OutgoingDelivery, found: Mapping[str, Any]) -> tuple[HttpRequest, str] | None:
         """Return the request that finds what an earlier attempt may have made, and the text that shows that it did."""
         once = self._spec.once
         if once is None:
             return None
-        values = self._values(parcel, found)
+        values = self._values(outgoing, found)
         contains = self._render["once.contains"](values)
         if once.body is None:
             url = self._url(self._render["once.get"](values), values, query=False)
@@ -131,33 +131,33 @@ class HttpRequests:
         body = _encoded(self._render["once.body"](values))
         return self._request("POST", url, headers, None, body)._replace(most=SEARCHED), contains
 
-    def undos(self, parcel: OutgoingDelivery, found: Mapping[str, Any]) -> Iterator[HttpRequest]:
+    def undos(self, outgoing: OutgoingDelivery, found: Mapping[str, Any]) -> Iterator[HttpRequest]:
         """Yield the requests that take back what was added here before under other categories.
 
         That is what was accepted last, and what may have arrived after it.
         """
         undo = self._spec.undo
-        for before in reversed(parcel.earlier) if undo else ():
-            if undo and before.arrived and before.category != parcel.delivery.category:
-                yield self._undo(undo, parcel, before, found)
+        for before in reversed(outgoing.earlier) if undo else ():
+            if undo and before.arrived and before.category != outgoing.delivery.category:
+                yield self._undo(undo, outgoing, before, found)
             if before.state == "accepted":
                 return
 
     def _undo(
-        self, spec: UndoSpec, parcel: OutgoingDelivery, before: Delivery, found: Mapping[str, Any]
+        self, spec: UndoSpec, outgoing: OutgoingDelivery, before: Delivery, found: Mapping[str, Any]
     ) -> HttpRequest:
         replaced = {"category": before.category, "delivery_id": before.delivery_id}
-        values = {**self._values(parcel, found), "replaced": replaced}
+        values = {**self._values(outgoing, found), "replaced": replaced}
         body, headers = None, {}
         if spec.body is not None:
             body, headers = _encoded(self._render["undo.body"](values)), {"content-type": "application/json"}
         url = self._url(self._render["undo.endpoint"](values), values, query=False)
         return self._request(spec.method, url, headers, f"{before.delivery_id}-undo", body)
 
-    def _values(self, parcel: OutgoingDelivery, found: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _values(self, outgoing: OutgoingDelivery, found: Mapping[str, Any]) -> Mapping[str, Any]:
         key = {"key": self._secrets.key} if self._secrets.key else {}
-        remote = {**_remote(parcel.earlier), **found}
-        return template_values(parcel, remote=remote, **self._spec.given, **key)
+        remote = {**_remote(outgoing.earlier), **found}
+        return template_values(outgoing, remote=remote, **self._spec.given, **key)
 
     def _own_url(self, values: Mapping[str, Any]) -> str:
         return self._url(self._render["endpoint"](values), values)

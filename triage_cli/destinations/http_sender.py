@@ -68,34 +68,34 @@ class HttpSender:
         async def send(request: HttpRequest) -> HttpAnswer:
             return await exchange(client, self._endpoint, request, self._resolver)
 
-        async def one(parcel: OutgoingDelivery) -> Outcome[Receipt]:
+        async def one(outgoing: OutgoingDelivery) -> Outcome[Receipt]:
             began = time.perf_counter()
             try:
                 async with _all_attempts():
-                    receipt = await attempt(send, parcel)
+                    receipt = await attempt(send, outgoing)
             except ExhaustedError as lack:
-                return Outcome(0, Action.FAILED, None, lack, parcel)
+                return Outcome(0, Action.FAILED, None, lack, outgoing)
             except DeliveryError as error:
-                return self._failed(parcel, error, time.perf_counter() - began)
-            return Outcome(0, Action.DELIVERED, receipt._replace(seconds=time.perf_counter() - began), None, parcel)
+                return self._failed(outgoing, error, time.perf_counter() - began)
+            return Outcome(0, Action.DELIVERED, receipt._replace(seconds=time.perf_counter() - began), None, outgoing)
 
         try:
             for arrived in bridge().map(chunks, one, workers=WORKERS, stopping=lambda: False, tick=0.0):
                 yield [
-                    result if isinstance(result, Outcome) else self._failed(parcel, result, 0.0)
-                    for parcel, result in arrived
+                    result if isinstance(result, Outcome) else self._failed(outgoing, result, 0.0)
+                    for outgoing, result in arrived
                 ]
         finally:
             # Not waited for: a forgotten generator may be closed in the loop's own thread.
             asyncio.run_coroutine_threadsafe(client.aclose(), bridge().loop)
 
-    def _failed(self, parcel: OutgoingDelivery, error: Exception, seconds: float) -> Outcome[Receipt]:
+    def _failed(self, outgoing: OutgoingDelivery, error: Exception, seconds: float) -> Outcome[Receipt]:
         failure = (
             error
             if isinstance(error, DeliveryError)
             else DeliveryError(f"{self._endpoint.name}: {type(error).__name__}")
         )
-        return Outcome(0, Action.FAILED, Receipt(failure.status, seconds), failure, parcel)
+        return Outcome(0, Action.FAILED, Receipt(failure.status, seconds), failure, outgoing)
 
 
 def shown(request: HttpRequest) -> str:

@@ -97,12 +97,12 @@ class MailDestination:
     ) -> Iterator[Sequence[Outcome[Receipt]]]:
         threads = ThreadPoolExecutor(WORKERS, "mail")
 
-        async def one(parcel: OutgoingDelivery) -> Outcome[Receipt]:
+        async def one(outgoing: OutgoingDelivery) -> Outcome[Receipt]:
             loop = asyncio.get_running_loop()
             connection = server.connection()
             timer = loop.call_later(self._timeout, connection.expire)
             try:
-                return await loop.run_in_executor(threads, self._one, connection, parcel)
+                return await loop.run_in_executor(threads, self._one, connection, outgoing)
             except asyncio.CancelledError:
                 connection.expire()
                 raise
@@ -111,14 +111,14 @@ class MailDestination:
 
         try:
             for arrived in bridge().map(chunks, one, workers=WORKERS, stopping=lambda: False, tick=0.0):
-                yield [self._came(parcel, result) for parcel, result in arrived]
+                yield [self._came(outgoing, result) for outgoing, result in arrived]
         finally:
             threads.shutdown(wait=False)
 
-    def _one(self, connection: SmtpConnection, parcel: OutgoingDelivery) -> Outcome[Receipt]:
+    def _one(self, connection: SmtpConnection, outgoing: OutgoingDelivery) -> Outcome[Receipt]:
         began = time.perf_counter()
         try:
-            self._hand_over(connection, self._messages.message(parcel, datetime.fromtimestamp(self._clock(), UTC)))
+            self._hand_over(connection, self._messages.message(outgoing, datetime.fromtimestamp(self._clock(), UTC)))
         except TemplateFailure as failure:
             error = DeliveryError(
                 f"{self.name} cannot be sent this ticket: {failure}", hint="correct the template", final=True
@@ -129,13 +129,13 @@ class MailDestination:
             error = self._refusal(refusal.smtp_code, refusal.smtp_error)
         except OSError as failure:
             if lack := exhausted.of(failure, probing=True):
-                return Outcome(0, Action.FAILED, None, lack, parcel)
+                return Outcome(0, Action.FAILED, None, lack, outgoing)
             error = self._unreached(failure, connection)
         else:
-            return Outcome(0, Action.DELIVERED, Receipt(DONE, time.perf_counter() - began), None, parcel)
+            return Outcome(0, Action.DELIVERED, Receipt(DONE, time.perf_counter() - began), None, outgoing)
         finally:
             connection.close()
-        return Outcome(0, Action.FAILED, Receipt(error.status, time.perf_counter() - began), error, parcel)
+        return Outcome(0, Action.FAILED, Receipt(error.status, time.perf_counter() - began), error, outgoing)
 
     def _hand_over(self, connection: SmtpConnection, message: EmailMessage) -> None:
         mail, data = self._mail, message.as_bytes()
@@ -192,17 +192,17 @@ class MailDestination:
             shown = shown.replace(secret, "***")
         return CONTROL.sub(" ", encodable(shown)).strip()[:KEPT]
 
-    def _came(self, parcel: OutgoingDelivery, result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
+    def _came(self, outgoing: OutgoingDelivery, result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
         if isinstance(result, Outcome):
             return result
         error = DeliveryError(f"{self.name}: {type(result).__name__}", doubtful=True)
-        return Outcome(0, Action.FAILED, None, error, parcel)
+        return Outcome(0, Action.FAILED, None, error, outgoing)
 
 
-def as_text(mail: MailSpec, parcel: OutgoingDelivery, now: datetime) -> str:
+def as_text(mail: MailSpec, outgoing: OutgoingDelivery, now: datetime) -> str:
     """Return a mail as `route --dry-run` prints it."""
     try:
-        message = MailMessages(mail).message(parcel, now)
+        message = MailMessages(mail).message(outgoing, now)
     except TemplateFailure as failure:
         return f"(nothing is sent: {failure})"
     return f"MAIL {mail.host}:{mail.port}\n{plain(message)}"

@@ -28,17 +28,17 @@ class MailMessages:
         self._spec = spec
         self._subject, self._text = (Template(source, delivery_names(), place) for place, source in _sources(spec))
 
-    def message(self, parcel: OutgoingDelivery, now: datetime) -> EmailMessage:
+    def message(self, outgoing: OutgoingDelivery, now: datetime) -> EmailMessage:
         """Return the mail. All attempts at a delivery have one Message-ID, so that a repeated mail is recognisable."""
-        values = template_values(parcel)
+        values = template_values(outgoing)
         message = EmailMessage(policy=SMTP)
         message["From"] = self._spec.sender
         message["To"] = ", ".join(self._spec.to)
         message["Subject"] = CONTROL.sub(" ", encodable(self._subject.text(values))).strip()[:LONGEST]
         message["Date"] = format_datetime(now)
-        message["Message-ID"] = f"<{parcel.delivery.delivery_id}@{domain(self._spec.sender)}>"
+        message["Message-ID"] = f"<{outgoing.delivery.delivery_id}@{domain(self._spec.sender)}>"
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's vacation notice answers
-        about = parcel.ticket.external_id or ""
+        about = outgoing.ticket.external_id or ""
         if len(about) <= LONGEST and MESSAGE_ID.fullmatch(about):
             message["In-Reply-To"] = message["References"] = about
         message.set_content(encodable(self._text.text(values)), cte="quoted-printable")

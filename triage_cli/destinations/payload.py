@@ -8,9 +8,9 @@ from triage_cli.domain.serialization import compact, ticket_record
 SCHEMA_VERSION = 1
 
 
-def payload(parcel: OutgoingDelivery) -> dict[str, Any]:
+def payload(outgoing: OutgoingDelivery) -> dict[str, Any]:
     """Return the body of a delivery: its id, why it is sent, and the ticket."""
-    delivery, ticket = parcel.delivery, parcel.ticket
+    delivery, ticket = outgoing.delivery, outgoing.ticket
     return {
         "schema_version": SCHEMA_VERSION,
         "delivery_id": delivery.delivery_id,
@@ -23,6 +23,6 @@ def payload(parcel: OutgoingDelivery) -> dict[str, Any]:
     }
 
 
-def line(parcel: OutgoingDelivery) -> bytes:
+def line(outgoing: OutgoingDelivery) -> bytes:
     """Return the payload as one line of UTF-8 JSON, with its line feed."""
-    return compact(payload(parcel)).encode() + b"\n"
+    return compact(payload(outgoing)).encode() + b"\n"

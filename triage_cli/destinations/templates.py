@@ -7,9 +7,9 @@ from triage_cli.domain.deliveries import OutgoingDelivery
 from triage_cli.domain.serialization import ticket_record
 
 
-def template_values(parcel: OutgoingDelivery, **others: Any) -> Mapping[str, Any]:
+def template_values(outgoing: OutgoingDelivery, **others: Any) -> Mapping[str, Any]:
     """Return the values by the names that `config.templates.delivery_names` lists; `others` stand beside them."""
-    delivery, ticket = parcel.delivery, parcel.ticket
+    delivery, ticket = outgoing.delivery, outgoing.ticket
     return {
         "category": delivery.category,
         "suggestion": ticket.suggestion,

@@ -32,17 +32,17 @@ class Target(NamedTuple):
     guarded: bool = False
 
 
-def request(target: Target, parcel: OutgoingDelivery, now: float) -> HttpRequest:
+def request(target: Target, outgoing: OutgoingDelivery, now: float) -> HttpRequest:
     """Return one attempt."""
-    body = line(parcel).rstrip()
-    message_id = parcel.delivery.delivery_id
+    body = line(outgoing).rstrip()
+    message_id = outgoing.delivery.delivery_id
     headers = {
         "content-type": "application/json",
         "user-agent": f"triage/{__version__}",
         "webhook-id": message_id,
         "webhook-timestamp": str(int(now)),
         "idempotency-key": message_id,
-        **parcel.request_headers,
+        **outgoing.request_headers,
     }
     if target.secrets:
         headers["webhook-signature"] = signature(target.secrets, message_id, int(now), body)
@@ -72,8 +72,8 @@ class WebhookDestination:
         """Post deliveries side by side, as `HttpSender.deliver` does."""
         return self._sender.deliver(self.name, chunks, self._attempt)
 
-    async def _attempt(self, send: Send, parcel: OutgoingDelivery) -> Receipt:
-        answer = await send(request(self._target, parcel, self._clock()))
+    async def _attempt(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
+        answer = await send(request(self._target, outgoing, self._clock()))
         if 200 <= answer.status < 300:
             return Receipt(answer.status)
         error = refusal(self._shown, answer, self._clock())
@@ -81,6 +81,6 @@ class WebhookDestination:
         raise error
 
 
-def as_text(target: Target, parcel: OutgoingDelivery) -> str:
+def as_text(target: Target, outgoing: OutgoingDelivery) -> str:
     """Return the exact request as `route --dry-run` prints it, but for the time and the signature of the attempt."""
-    return shown(request(target, parcel, datetime.now(UTC).timestamp()))
+    return shown(request(target, outgoing, datetime.now(UTC).timestamp()))

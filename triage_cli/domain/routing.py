@@ -90,7 +90,7 @@ def reach(rules: Iterable[Rule], category: str) -> Reach:
     return Reach(category, tuple(found), covered=False)
 
 
-def owed(
+def needed_deliveries(
     ticket: Ticket,
     rule: Rule,
     existing: Sequence[Delivery],

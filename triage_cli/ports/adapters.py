@@ -49,7 +49,7 @@ class Classifier(Protocol):
 
     name: str
     fingerprint: str
-    appetite: int
+    chunk_size: int
 
     @property
     def fingerprints(self) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ class Store(Protocol):
         since: the next decision supersedes it.
         """
 
-    def owed(self, ids: Sequence[str] | None = None) -> list[str]:
+    def pending_destinations(self, ids: Sequence[str] | None = None) -> list[str]:
         """Return the destinations with pending deliveries, of all tickets or of these."""
 
     def let_go(self, delivery_ids: Sequence[str], lease: Lease) -> None:

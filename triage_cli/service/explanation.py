@@ -30,8 +30,10 @@ def _owed_today(history: History, categories: Sequence[Category], routes: Routin
         return None
     destinations = category_renames.renamed_destinations(heirs, routes.rules)
     existing = [_with_new_names(d, heirs, destinations) for d in history.deliveries]
-    owed = routing.owed(ticket, rule, existing, again=False, config_hash="", at=ids.now(), due_at=0.0, run_id=None)
-    return tuple(delivery.destination for delivery in owed.new)
+    needed_deliveries = routing.needed_deliveries(
+        ticket, rule, existing, again=False, config_hash="", at=ids.now(), due_at=0.0, run_id=None
+    )
+    return tuple(delivery.destination for delivery in needed_deliveries.new)
 
 
 def _with_new_names(delivery: Delivery, categories: Mapping[str, str], destinations: Mapping[str, str]) -> Delivery:

@@ -21,14 +21,14 @@ from triage_cli.service import names as ticket_names
 from triage_cli.service.claims import TO_ROUTE, TicketClaimer
 from triage_cli.service.classification.classify import ClassifyRun, to_ask
 from triage_cli.service.delivery.deliver import routed
-from triage_cli.service.delivery.route import Delivering
+from triage_cli.service.delivery.route import DeliveryRun
 from triage_cli.service.erasure import forget
 from triage_cli.service.explanation import why
 from triage_cli.service.intake.identities import check_rewritten
 from triage_cli.service.intake.import_tickets import Intake
 from triage_cli.service.intake.pull import SourcePull
 from triage_cli.service.pipeline import Pipeline
-from triage_cli.service.reclassify import Reclassifying
+from triage_cli.service.reclassify import ReclassifyRun
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import RunRecorder, running
 from triage_cli.service.services import Services
@@ -84,10 +84,10 @@ class LocalTriage:
     def _running(self, kind: str, part: InputPart = WHOLE) -> Iterator[RunRecorder]:
         """Begin a run; category renames are carried out first."""
         self._part, self._guard = part, RewriteGuard(part.met, part.rewritten)
-        with running(self._store, kind, self._actor, self._command_line, self._allowance, part) as tally:
-            self._tally = tally
-            self._follow(tally.context.run.run_id)
-            yield tally
+        with running(self._store, kind, self._actor, self._command_line, self._allowance, part) as recorder:
+            self._tally = recorder
+            self._follow(recorder.context.run.run_id)
+            yield recorder
 
     def _follow(self, run_id: str | None) -> None:
         category_renames.follow(self._store, self._parts.categories, self._parts.map.rules, self._actor, run_id)
@@ -96,10 +96,10 @@ class LocalTriage:
 
     def create(self, drafts: Iterable[TicketDraft | Rejected], part: InputPart = WHOLE) -> Iterator[Outcome[Ticket]]:
         """Store drafts; one outcome each, in order."""
-        with self._running("create", part) as tally:
-            intake = self._intake(Verdicts(self._parts.categories, self._actor), tally)
+        with self._running("create", part) as recorder:
+            intake = self._intake(Verdicts(self._parts.categories, self._actor), recorder)
             for outcomes in self._stored(intake, self._until_stopped(drafts)):
-                tally.add(outcomes)
+                recorder.add(outcomes)
                 yield from outcomes
 
     def _stored(self, intake: Intake, drafts: Iterator[TicketDraft | Rejected]) -> Iterator[Sequence[Outcome[Ticket]]]:
@@ -113,8 +113,8 @@ class LocalTriage:
         """Raise `InputError` if an input seems to contain other tickets under known ids; nothing is stored."""
         check_rewritten(self._store, self._until_stopped(drafts))
 
-    def _intake(self, verdicts: Verdicts, tally: RunRecorder, *, hold: bool = False) -> Intake:
-        return Intake(self._store, self._actor, verdicts, tally.context.run.run_id, hold=hold, guard=self._guard)
+    def _intake(self, verdicts: Verdicts, recorder: RunRecorder, *, hold: bool = False) -> Intake:
+        return Intake(self._store, self._actor, verdicts, recorder.context.run.run_id, hold=hold, guard=self._guard)
 
     def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
         for draft in drafts:
@@ -130,23 +130,23 @@ class LocalTriage:
 
         `tell` is called once for each category that a person set in the source and that is not in the list.
         """
-        with self._running("pull") as tally:
-            for outcomes in SourcePull(tally.context, source, plan, self._parts.categories, tell).chunks():
-                tally.add(outcomes)
+        with self._running("pull") as recorder:
+            for outcomes in SourcePull(recorder.context, source, plan, self._parts.categories, tell).chunks():
+                recorder.add(outcomes)
                 yield from outcomes
 
     # -- classify
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """Classify the selected tickets, or all that are new or failed."""
-        with self._running("classify") as tally:
-            deciding = self._parts.deciding(tally.context, plan)
-            classifying = ClassifyRun(deciding, tally)
+        with self._running("classify") as recorder:
+            deciding = self._parts.deciding(recorder.context, plan)
+            classifying = ClassifyRun(deciding, recorder)
             batching = self._parts.batches(plan, deciding) if plan.batch else None
             if batching is None:
                 yield from classifying.decided(selection, deciding.decide)
             else:
-                yield from batching.classified(selection, classifying, tally)
+                yield from batching.classified(selection, classifying, recorder)
                 batching.raise_trouble()
             self._allowance.check_deadline(done=classifying.through)
 
@@ -160,24 +160,24 @@ class LocalTriage:
     def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
         """Route tickets by the routing map, then deliver what is due."""
         with (
-            self._running("route") as tally,
-            closing(self._delivering(tally, retry_dead=plan.retry_dead)) as delivering,
+            self._running("route") as recorder,
+            closing(self._delivery_run(recorder, retry_dead=plan.retry_dead)) as delivering,
         ):
-            for outcome in routed(tally.context, delivering, selection, plan):
-                tally.add([outcome])
+            for outcome in routed(recorder.context, delivering, selection, plan):
+                recorder.add([outcome])
                 yield outcome
 
     def owe(self, selection: Selection) -> Iterator[Outcome[Routed]]:
         """Decide where tickets go, and leave the deliveries to the next `route`, so that nothing is waited for."""
-        with self._running("route") as tally, closing(self._delivering(tally)) as delivering:
-            claiming = TicketClaimer(tally.context)
+        with self._running("route") as recorder, closing(self._delivery_run(recorder)) as delivering:
+            claiming = TicketClaimer(recorder.context)
             for chunk in claiming.chunks(selection, TO_ROUTE):
                 outcomes = delivering.owe([t for t in chunk if not claiming.lost(t)])
-                tally.add(outcomes)
+                recorder.add(outcomes)
                 yield from outcomes
 
-    def _delivering(self, tally: RunRecorder, *, retry_dead: bool = False) -> Delivering:
-        return Delivering(tally.context, self._parts.map, retry_dead=retry_dead)
+    def _delivery_run(self, recorder: RunRecorder, *, retry_dead: bool = False) -> DeliveryRun:
+        return DeliveryRun(recorder.context, self._parts.map, retry_dead=retry_dead)
 
     # -- run
 
@@ -186,16 +186,16 @@ class LocalTriage:
     ) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass."""
         verdicts = Verdicts(self._parts.categories, self._actor)
-        with self._running("run", part) as tally:
-            intake = self._intake(verdicts, tally, hold=True)
+        with self._running("run", part) as recorder:
+            intake = self._intake(verdicts, recorder, hold=True)
             created = intake.chunks(self._until_stopped(drafts))
-            deciding = self._parts.deciding(tally.context, plan)
-            with closing(self._delivering(tally)) as delivering:
+            deciding = self._parts.deciding(recorder.context, plan)
+            with closing(self._delivery_run(recorder)) as delivering:
                 for _ in delivering.due():  # deliveries that an interrupted run left
                     pass
-                passing = Pipeline(tally.context, deciding, delivering)
+                passing = Pipeline(recorder.context, deciding, delivering)
                 for outcomes in passing.through(created):
-                    tally.add(outcomes)
+                    recorder.add(outcomes)
                     yield from outcomes
             for error in passing.stopped:
                 raise error
@@ -205,9 +205,9 @@ class LocalTriage:
 
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
         """Erase the text of a customer's tickets; for the user of this machine, so not in `ports.Triage`."""
-        with self._running("forget") as tally:
-            for outcome in forget(tally.context, customer_id):
-                tally.add([outcome])
+        with self._running("forget") as recorder:
+            for outcome in forget(recorder.context, customer_id):
+                recorder.add([outcome])
                 yield outcome
 
     # -- reclassify
@@ -215,18 +215,18 @@ class LocalTriage:
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
         """Classify decided tickets again; differing answers are reported, and all applied or none, as the plan says."""
         with (
-            self._running("reclassify") as tally,
-            closing(self._delivering(tally)) as delivering,
+            self._running("reclassify") as recorder,
+            closing(self._delivery_run(recorder)) as delivering,
         ):
             asked = plan.classify._replace(force=False)  # `force` overrules verdicts, and still reuses stored answers
-            deciding = self._parts.deciding(tally.context, asked)
+            deciding = self._parts.deciding(recorder.context, asked)
             batching = self._parts.batches(asked, deciding, proposals=True) if asked.batch else None
-            again = Reclassifying(deciding, plan, self._parts.hysteresis, batching)
+            again = ReclassifyRun(deciding, plan, self._parts.hysteresis, batching)
             selection = category_renames.meant(selection, self._parts.categories, self._names)
             for collected in batching.collect() if batching else ():
-                tally.add(collected)
+                recorder.add(collected)
             for outcomes in again.flips(selection, delivering.send_on):
-                tally.add(outcomes)
+                recorder.add(outcomes)
                 yield from outcomes
             if batching is not None:
                 batching.raise_trouble()
@@ -244,10 +244,10 @@ class LocalTriage:
             for outcomes in VerdictRecorder(self._store, names, self._actor, None).judge(first):
                 yield from outcomes
             return
-        with self._running("verdict") as tally:
-            judging = VerdictRecorder(self._store, names, self._actor, tally.context.lease)
+        with self._running("verdict") as recorder:
+            judging = VerdictRecorder(self._store, names, self._actor, recorder.context.lease)
             for outcomes in judging.judge(self._until_stopped(chain(first, drafts))):
-                tally.add(outcomes)
+                recorder.add(outcomes)
                 yield from outcomes
 
     # -- reads

@@ -9,19 +9,19 @@ from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.claims import TO_CLASSIFY, TO_ROUTE
 from triage_cli.service.classification.decisions import DecisionRecorder
-from triage_cli.service.delivery.route import Delivering
+from triage_cli.service.delivery.route import DeliveryRun
 from triage_cli.service.run_context import RunContext
 
 
 class Pipeline:
     """One pass. `stopped` holds the error that ended it early; `cut` is true if some tickets were not classified."""
 
-    def __init__(self, context: RunContext, deciding: DecisionRecorder, delivering: Delivering) -> None:
+    def __init__(self, context: RunContext, deciding: DecisionRecorder, delivering: DeliveryRun) -> None:
         self.stopped: list[TriageError] = []
         self.cut = False
         self._context = context
         self._deciding = deciding
-        self._delivering = delivering
+        self._delivery_run = delivering
 
     def through(self, created: Iterable[list[Outcome[Ticket]]]) -> Iterator[list[Outcome[Routed]]]:
         """Classify and route tickets that were just stored; yields outcomes in lists that are sorted by row."""
@@ -89,7 +89,7 @@ class Pipeline:
                         pass_on.append(outcome._replace(value=Routed(ticket) if ticket else None))  # type: ignore[arg-type]
                 yield claimed
 
-        for routed in self._delivering.route(chunks()):
+        for routed in self._delivery_run.route(chunks()):
             ready = pass_on[:]
             pass_on.clear()
             for after in routed:

@@ -36,7 +36,7 @@ from triage_cli.service.classification.flip_rules import CHANGES, Bound, FlipDec
 DECIDED = frozenset({"classified", "routing", "routed", "unroutable", "undeliverable"})
 
 
-class Reclassifying:
+class ReclassifyRun:
     """Compares and applies answers for one run. An answer overrules a verdict only with `force`."""
 
     def __init__(

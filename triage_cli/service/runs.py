@@ -54,27 +54,27 @@ def running(
     What `part` has spent before counts against the cost limit of the command.
     """
     begun = Run(ids.new_id(), kind, actor, command_line, ids.now(), spent=part.spent, parcel=part.parcel)
-    tally = RunRecorder(RunContext(store, store.begin(begun), stop))
+    recorder = RunRecorder(RunContext(store, store.begin(begun), stop))
     try:
-        yield tally
+        yield recorder
     except TriageError as error:
-        tally.codes.add(error.exit_code)
+        recorder.codes.add(error.exit_code)
         raise
     except (KeyboardInterrupt, GeneratorExit):
-        tally.codes.add(ExitCode.INTERRUPTED)
+        recorder.codes.add(ExitCode.INTERRUPTED)
         raise
     except Exception:
-        tally.codes.add(ExitCode.UNEXPECTED)
+        recorder.codes.add(ExitCode.UNEXPECTED)
         raise
     finally:
         if stop.stopped:
-            tally.codes.add(ExitCode.INTERRUPTED)
-        budget = tally.context.budget
-        run = tally.context.run._replace(
+            recorder.codes.add(ExitCode.INTERRUPTED)
+        budget = recorder.context.budget
+        run = recorder.context.run._replace(
             ended_at=ids.now(),
             spent=budget.spent + budget.reserved,  # calls in flight may still be charged
-            counts=compact(dict(sorted(tally.counts.items()))),
-            exit_code=int(tally.exit_code),
+            counts=compact(dict(sorted(recorder.counts.items()))),
+            exit_code=int(recorder.exit_code),
         )
         store.end(run)
-        tally.ended = True
+        recorder.ended = True

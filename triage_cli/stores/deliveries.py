@@ -28,9 +28,11 @@ class DeliveryTables(Tables):
         """Return the attempts at a ticket's deliveries, oldest first."""
         return tuple(Attempt(*row) for row in self.database.read(queries.ATTEMPTS_OF, (ticket_id,)))
 
-    def owed(self, ids: Sequence[str] | None = None) -> list[str]:
+    def pending_destinations(self, ids: Sequence[str] | None = None) -> list[str]:
         """Return the destinations with pending deliveries, of all tickets or of these."""
-        query, values = (queries.OWED, {}) if ids is None else (queries.OWED_OF, {"ids": compact(list(ids))})
+        query, values = (
+            (queries.PENDING_DESTINATIONS, {}) if ids is None else (queries.OWED_OF, {"ids": compact(list(ids))})
+        )
         return [row[0] for row in self.database.read(query, values)]
 
     def next_due(self, ids: Sequence[str] | None = None, *, but: Sequence[str] = ()) -> float | None:

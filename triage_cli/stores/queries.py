@@ -205,8 +205,8 @@ NEXT_DUE = f"""select min((select due_at from deliveries where state = 'pending'
     from (select distinct destination from deliveries where state = 'pending'
           and destination not in (select value from json_each(:but))) names"""
 OF_THESE = "and ticket_id in (select value from json_each(:ids))"
-OWED = "select distinct destination from deliveries where state = 'pending'"
-OWED_OF = f"{OWED} {OF_THESE}"
+PENDING_DESTINATIONS = "select distinct destination from deliveries where state = 'pending'"
+OWED_OF = f"{PENDING_DESTINATIONS} {OF_THESE}"
 NEXT_DUE_OF = f"""select min(due_at) from deliveries where state = 'pending' {OF_THESE} and {STANDS}
     and destination not in (select value from json_each(:but))"""
 

@@ -130,18 +130,23 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: Rout
     names = {old: category.name for category in config.categories for old in category.was}  # a run renames them first
     stored = store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
     existing = [delivery._replace(category=names.get(delivery.category, delivery.category)) for delivery in stored]
-    owed = routing.owed(
+    needed_deliveries = routing.needed_deliveries(
         ticket, rule, existing, again=plan.again, config_hash=config.routing_hash(), at=ids.now(), due_at=0.0, run_id=""
     )
-    gone = {delivery.delivery_id for delivery in owed.superseded}
+    gone = {delivery.delivery_id for delivery in needed_deliveries.superseded}
     kept = [d for d in existing if d.delivery_id not in gone and d.category == ticket.category]
     due = [d for d in kept if d.state == "pending" and d.due_at <= time.time()]
     dead = [d for d in kept if d.state == "dead" and plan.retry_dead]
-    after = {d.delivery_id: d for d in (*existing, *owed.superseded, *owed.new)}
+    after = {d.delivery_id: d for d in (*existing, *needed_deliveries.superseded, *needed_deliveries.new)}
     after |= {d.delivery_id: d._replace(state="pending") for d in dead}
-    if owed.superseded or owed.new or dead or routing.status_of(after.values(), ticket.category) != ticket.status:
+    if (
+        needed_deliveries.superseded
+        or needed_deliveries.new
+        or dead
+        or routing.status_of(after.values(), ticket.category) != ticket.status
+    ):
         ticket = routing.decided(ticket, rule, after.values())
-    for delivery in (*due, *dead, *owed.new):
+    for delivery in (*due, *dead, *needed_deliveries.new):
         outgoing = OutgoingDelivery(delivery, ticket, routing.earlier(delivery, existing))
         spec = config.destinations.get(delivery.destination)
         if spec is not None and spec.http is not None:

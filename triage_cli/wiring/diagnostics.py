@@ -33,7 +33,7 @@ from triage_cli.wiring.learned_models import suited, unsuited
 from triage_cli.wiring.stores import known, open_shelf, open_store
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
-    from triage_cli.service.learning.evaluate import Evaluating
+    from triage_cli.service.learning.evaluate import EvaluationRun
     from triage_cli.service.learning.train import Learning
 
 
@@ -45,8 +45,8 @@ def try_classifier(config: Config, name: str, actor: str, command_line: str) -> 
     store = open_store(config)
     if not asks_provider(config, name):
         return _tried(config, store, name, Budget.free(StopControl()))
-    with running(store, "doctor", actor, command_line, StopControl()) as tally:
-        return _tried(config, store, name, tally.context.open_budget(None, config.per_day))
+    with running(store, "doctor", actor, command_line, StopControl()) as recorder:
+        return _tried(config, store, name, recorder.context.open_budget(None, config.per_day))
 
 
 def asks_provider(config: Config, name: str) -> bool:
@@ -148,9 +148,9 @@ def learning(config: Config, actor: str, command_line: str, tell: Callable[[str]
     return Learning(store, open_shelf(store), trainer, present.categories, look, actor=actor, command_line=command_line)
 
 
-def evaluating(config: Config, actor: str, command_line: str, tell: Callable[[str], None]) -> "Evaluating":
+def evaluating(config: Config, actor: str, command_line: str, tell: Callable[[str], None]) -> "EvaluationRun":
     """Return the evaluation use cases."""
-    from triage_cli.service.learning.evaluate import Evaluating
+    from triage_cli.service.learning.evaluate import EvaluationRun
 
     store = open_store(config)
 
@@ -161,7 +161,7 @@ def evaluating(config: Config, actor: str, command_line: str, tell: Callable[[st
         return has_learned(config, store, texts)
 
     registry = open_shelf(store)
-    return Evaluating(store, registry, config.categories, classifier, learned, config.per_day, actor, command_line)
+    return EvaluationRun(store, registry, config.categories, classifier, learned, config.per_day, actor, command_line)
 
 
 def learned_version(config: Config) -> tuple[str, bool] | None:

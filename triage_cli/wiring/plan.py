@@ -43,11 +43,11 @@ def plan(
         planning = _planning(config, new, store, Caller("plan", "", {}), tell, asking=False)
         found = planning.compare(selection, unasked_budget(stop))
     else:
-        with running(store, "plan", ask.actor, ask.command_line, stop) as tally:
-            budget = tally.context.open_budget(ask.max_cost, new.per_day)
-            caller = Caller(ask.actor, tally.context.run.run_id, {})
+        with running(store, "plan", ask.actor, ask.command_line, stop) as recorder:
+            budget = recorder.context.open_budget(ask.max_cost, new.per_day)
+            caller = Caller(ask.actor, recorder.context.run.run_id, {})
             planning = _planning(config, new, store, caller, tell, asking=True)
-            found = planning.compare(selection, budget, lambda stream: _recorded(store, tally, stream))
+            found = planning.compare(selection, budget, lambda stream: _recorded(store, recorder, stream))
     if not found.unasked:
         return found
     sample = estimate(new, ClassifyPlan(), planning.unasked)
@@ -77,9 +77,9 @@ def _side(config: Config, store: Store, caller: Caller, tell: Callable[[str], No
     return Side(classifier, routing_map(config, store), frozenset(category.name for category in config.categories))
 
 
-def _recorded(store: Store, tally: RunRecorder, stream: Stream) -> Stream:
+def _recorded(store: Store, recorder: RunRecorder, stream: Stream) -> Stream:
     """Yield outcomes once the answers that were paid for are stored."""
-    shelf, context = open_shelf(store), tally.context
+    shelf, context = open_shelf(store), recorder.context
     for outcomes in stream:
         context.heartbeat()
         steps = [step for outcome in outcomes if outcome.value for step in outcome.value.steps]
@@ -87,7 +87,7 @@ def _recorded(store: Store, tally: RunRecorder, stream: Stream) -> Stream:
         if paid:
             with context.budget.recording(context.lease) as lease:
                 shelf.keep_trials([step._replace(confidence=step.raw_confidence) for step in paid], lease)
-        tally.counts["asked"] += len(paid)
+        recorder.counts["asked"] += len(paid)
         yield outcomes
 
 

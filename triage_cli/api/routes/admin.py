@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CallerHere, ServedHere, TriageHere, json_only
+from triage_cli.api.dependencies import CallerHere, CurrentServer, TriageHere, json_only
 from triage_cli.api.idempotency import Done, reply
 from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.bulk import answer_lines
@@ -19,8 +19,8 @@ router = APIRouter(tags=["administration"], dependencies=[Depends(json_only)])
 KeyName = Annotated[str, Path(max_length=80, description="the key's name", examples=["prometheus"])]
 
 
-def _ring(served: ServedHere, caller: CallerHere) -> KeyRing:
-    return KeyRing(served.parts.store, served.gate, caller.name)
+def _ring(server_state: CurrentServer, caller: CallerHere) -> KeyRing:
+    return KeyRing(server_state.parts.store, server_state.gate, caller.name)
 
 
 RingHere = Annotated[KeyRing, Depends(_ring)]
@@ -56,14 +56,14 @@ def revoke_key(name: KeyName, ring: RingHere) -> Response:
 
 
 @router.post("/forget", status_code=200, response_class=Lines, responses=LINES)
-def forget(body: admin.ForgetIn, served: ServedHere, triage: TriageHere) -> Lines:
+def forget(body: admin.ForgetIn, server_state: CurrentServer, triage: TriageHere) -> Lines:
     """Erase the text of a customer's tickets; the audit log holds none and stays valid.
 
     What was delivered, exported or backed up is out of reach: a line's ticket says in `routed_to` where its text is.
     """
-    served.room.take()
+    server_state.room.take()
     outcomes = triage.forget(body.customer_id)
-    return Lines(served.room, lambda: answer_lines(served, triage, outcomes), triage.stop, lambda: None)
+    return Lines(server_state.room, lambda: answer_lines(server_state, triage, outcomes), triage.stop, lambda: None)
 
 
 @router.get("/runs", response_model=list[reports.Run])
@@ -73,10 +73,10 @@ def list_runs(query: Annotated[admin.RunQuery, Query()], triage: TriageHere) -> 
 
 
 @router.post("/audit/verify", response_model=reports.Head)
-def verify_audit_log(served: ServedHere, body: admin.VerifyIn | None = None) -> Response:
+def verify_audit_log(server_state: CurrentServer, body: admin.VerifyIn | None = None) -> Response:
     """Recompute the whole audit log, and return its head.
 
     409 with the code `check_failed` names the first event that was changed, moved, put in or taken out.
     """
     heads = dict.fromkeys((body or admin.VerifyIn()).heads, "that was expected")
-    return reply(Done(200, served.verify(heads)._asdict()))
+    return reply(Done(200, server_state.verify(heads)._asdict()))

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from triage_cli.api import problems
 from triage_cli.api.bulk_lock import Held
-from triage_cli.api.dependencies import CallerHere, ServedHere, ServerState, TriageHere, json_only
+from triage_cli.api.dependencies import CallerHere, CurrentServer, ServerState, TriageHere, json_only
 from triage_cli.api.idempotency import KEY, KEY_EXAMPLES, KEY_HEADER
 from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.queries import moment
@@ -54,7 +54,7 @@ class UploadedBody(NamedTuple):
 )
 async def batch(
     request: Request,
-    served: ServedHere,
+    server_state: CurrentServer,
     triage: TriageHere,
     caller: CallerHere,
     query: Annotated[shapes.BatchQuery, Query()],
@@ -76,60 +76,64 @@ async def batch(
     uploaded = await _spooled(request)
     with ExitStack() as undoing:
         undoing.callback(uploaded.file.close)
-        served.room.take()
-        undoing.callback(served.room.leave)
-        held = Held(served, caller.key_id, idempotency_key, uploaded.hash)
+        server_state.room.take()
+        undoing.callback(server_state.room.leave)
+        held = Held(server_state, caller.key_id, idempotency_key, uploaded.hash)
         await run_in_threadpool(held.take)
         before, drafts = await run_in_threadpool(_drafts, uploaded, query)
         undoing.pop_all()
     plan = ClassifyPlan(query.classifier, False, query.workers, query.max_cost, query.max_wait, query.deadline)
     part = before._replace(spent=query.spent_before, parcel=held.name)
-    within = _within(drafts, served.limits.rows)
+    within = _within(drafts, server_state.limits.rows)
     outcomes: Iterable[Outcome[Any]] = triage.run(within, plan, part) if query.do else triage.create(within, part)
 
     def made() -> Iterator[str]:
         with uploaded.file, held:
-            yield from answer_lines(served, triage, outcomes)
+            yield from answer_lines(server_state, triage, outcomes)
 
-    return Lines(served.room, made, triage.stop, held.renew)
+    return Lines(server_state.room, made, triage.stop, held.renew)
 
 
 @router.post(
     "/classify", status_code=200, response_class=Lines, responses=shapes.LINES, dependencies=[Depends(json_only)]
 )
-def classify_many(served: ServedHere, triage: TriageHere, body: shapes.ClassifyManyIn | None = None) -> Lines:
+def classify_many(server_state: CurrentServer, triage: TriageHere, body: shapes.ClassifyManyIn | None = None) -> Lines:
     """Ask a classifier about the selected tickets, or about every one that is new or failed, urgent first."""
     body = body or shapes.ClassifyManyIn()
-    return _lines(served, triage, triage.classify(_selected(triage, body.selection), ClassifyPlan(**dict(body.plan))))
+    return _lines(
+        server_state, triage, triage.classify(_selected(triage, body.selection), ClassifyPlan(**dict(body.plan)))
+    )
 
 
 @router.post("/route", status_code=200, response_class=Lines, responses=shapes.LINES, dependencies=[Depends(json_only)])
-def route_many(served: ServedHere, triage: TriageHere, body: shapes.RouteManyIn | None = None) -> Lines:
+def route_many(server_state: CurrentServer, triage: TriageHere, body: shapes.RouteManyIn | None = None) -> Lines:
     """Send the selected tickets where the routing map says, or every classified one and what is due."""
     body = body or shapes.RouteManyIn()
-    return _lines(served, triage, triage.route(_selected(triage, body.selection), RoutePlan(**dict(body.plan))))
+    return _lines(server_state, triage, triage.route(_selected(triage, body.selection), RoutePlan(**dict(body.plan))))
 
 
 @router.post(
     "/reclassify", status_code=200, response_class=Lines, responses=shapes.LINES, dependencies=[Depends(json_only)]
 )
-def reclassify_many(served: ServedHere, triage: TriageHere, body: shapes.ReclassifyManyIn | None = None) -> Lines:
+def reclassify_many(
+    server_state: CurrentServer, triage: TriageHere, body: shapes.ReclassifyManyIn | None = None
+) -> Lines:
     """Ask again about tickets that a machine decided: the answers are proposals, or hold, all or none.
 
     A line's `flip` is the category that holds beside the one just answered.
     """
     body = body or shapes.ReclassifyManyIn()
     asked = dict(body.plan) | {"classify": ClassifyPlan(**dict(body.plan.classify))}
-    return _lines(served, triage, triage.reclassify(_selected(triage, body.selection), ReclassifyPlan(**asked)))
+    return _lines(server_state, triage, triage.reclassify(_selected(triage, body.selection), ReclassifyPlan(**asked)))
 
 
 @router.post(
     "/verdicts", status_code=200, response_class=Lines, responses=shapes.LINES, dependencies=[Depends(json_only)]
 )
-def judge_many(body: shapes.VerdictsIn, served: ServedHere, triage: TriageHere) -> Lines:
+def judge_many(body: shapes.VerdictsIn, server_state: CurrentServer, triage: TriageHere) -> Lines:
     """Set people's categories, or take them back; of two for one ticket the later one holds."""
     drafts = [VerdictDraft(row, v.name, v.category, v.note) for row, v in enumerate(body.verdicts)]
-    return _lines(served, triage, triage.give_verdicts(drafts))
+    return _lines(server_state, triage, triage.give_verdicts(drafts))
 
 
 def _selected(triage: Triage, asked: shapes.SelectionIn) -> Selection:
@@ -141,9 +145,9 @@ def _selected(triage: Triage, asked: shapes.SelectionIn) -> Selection:
     return Selection(named, frozenset(asked.statuses), categories, since=since, **plain)
 
 
-def _lines(served: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Lines:
-    served.room.take()
-    return Lines(served.room, lambda: answer_lines(served, triage, outcomes), triage.stop, lambda: None)
+def _lines(server_state: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Lines:
+    server_state.room.take()
+    return Lines(server_state.room, lambda: answer_lines(server_state, triage, outcomes), triage.stop, lambda: None)
 
 
 # Requests
@@ -227,14 +231,14 @@ def _within(drafts: Iterable[TicketDraft | Rejected], most: int) -> Iterator[Tic
 # Responses
 
 
-def answer_lines(served: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Iterator[str]:
+def answer_lines(server_state: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Iterator[str]:
     """Yield a line for each outcome, then exactly one `end` or `problem`."""
     counts: Counter[str] = Counter()
     try:
         for outcome in outcomes:
             counts[outcome.action] += 1
             yield protocol.outcome_line(outcome) + "\n"
-        _check(served)
+        _check(server_state)
     except TriageError as error:
         problem = problems.record(error)
     except Exception:  # noqa: BLE001 - the stream's status was sent long ago
@@ -247,7 +251,7 @@ def answer_lines(served: ServerState, triage: LocalTriage, outcomes: Iterable[Ou
     yield compact({"problem": problem, "cost_usd": triage.paid}) + "\n"
 
 
-def _check(served: ServerState) -> None:
+def _check(server_state: ServerState) -> None:
     """Raise if the work ended because the server is stopping."""
-    if served.stopping:
+    if server_state.stopping:
         raise UnavailableError("the server is shutting down", hint="what was done is stored; send the same again")

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import ServedHere
+from triage_cli.api.dependencies import CurrentServer
 from triage_cli.api.schemas import responses
 from triage_cli.domain.errors import UnavailableError
 
@@ -20,11 +20,11 @@ async def health() -> dict[str, str]:
 
 
 @router.get("/ready", response_model=responses.Health)
-async def ready(served: ServedHere, request: Request) -> dict[str, str]:
+async def ready(server_state: CurrentServer, request: Request) -> dict[str, str]:
     """Tell whether requests are to be sent here: the database answers, and the server is not about to end."""
-    if served.draining:
+    if server_state.draining:
         raise UnavailableError("the server is about to end", hint="ask another one")
-    await run_sync(served.gate.ping, limiter=request.app.state.probes)
+    await run_sync(server_state.gate.ping, limiter=request.app.state.probes)
     return {"status": "ready"}
 
 
@@ -33,6 +33,6 @@ async def ready(served: ServedHere, request: Request) -> dict[str, str]:
     response_class=Response,
     responses={200: {"description": "Metrics, a line each", "content": {"text/plain": TEXT}}},
 )
-def metrics(served: ServedHere) -> Response:
+def metrics(server_state: CurrentServer) -> Response:
     """Return the numbers that a monitor watches, in Prometheus's text format."""
-    return Response(served.meter.text(served.parts.store.gauges()), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return Response(server_state.meter.text(server_state.parts.store.gauges()), media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 from starlette.responses import Response
 
 from triage_cli.api import problems
-from triage_cli.api.dependencies import Caller, CallerHere, ServedHere, ServerState, TriageHere, json_only
+from triage_cli.api.dependencies import Caller, CallerHere, CurrentServer, ServerState, TriageHere, json_only
 from triage_cli.api.idempotency import Done, IdempotentRequest, OnceHere
 from triage_cli.api.schemas import requests, responses
 from triage_cli.domain import ids
@@ -45,7 +45,7 @@ MAX_WAIT = 20.0
 )
 def create(
     body: requests.TicketIn,
-    served: ServedHere,
+    server_state: CurrentServer,
     caller: CallerHere,
     triage: TriageHere,
     once: OnceHere,
@@ -57,36 +57,36 @@ def create(
     """
     drafted = draft(body)
     if not query.do:
-        return once(body, lambda: created(served.singles.create(drafted, caller.name, once.identity), once))
+        return once(body, lambda: created(server_state.singles.create(drafted, caller.name, once.identity), once))
     plan = ClassifyPlan(query.classifier, max_wait=MAX_WAIT)
-    return once(body, lambda: _processed(Desk(served, triage, caller), drafted, once, query.do.split(","), plan))
+    return once(body, lambda: _processed(Desk(server_state, triage, caller), drafted, once, query.do.split(","), plan))
 
 
 class Desk(NamedTuple):
     """What one request works with: single tickets share transactions, and `triage` is for what needs its own run."""
 
-    served: ServerState
+    server_state: ServerState
     triage: LocalTriage
     caller: Caller
 
     def classify(self, ticket: Ticket, plan: ClassifyPlan) -> Outcome[Decided]:
         """Classify one ticket. Raises `BusyError` if another run holds it."""
         began = time.perf_counter()
-        outcome = self.served.singles.classify(ticket, plan, self.caller.name)
+        outcome = self.server_state.singles.classify(ticket, plan, self.caller.name)
         if outcome is None:
             (outcome,) = self.triage.classify(Selection(ids=(ticket.ticket_id,)), plan)
         decided = outcome.value
         if decided is None:
             return outcome
         if decided.now is not None:
-            self.served.meter.classified(decided.now.classifier, time.perf_counter() - began)
+            self.server_state.meter.classified(decided.now.classifier, time.perf_counter() - began)
         elif outcome.action == Action.HELD and not decided.ticket.verdict and decided.ticket.status != "forgotten":
             raise _busy(ticket.ticket_id)
         return outcome
 
     def route(self, ticket: Ticket, plan: RoutePlan = RoutePlan()) -> Outcome[Routed]:  # noqa: B008 - immutable
         """Route one ticket. Raises `BusyError` if another run holds it, `NoRouteError`, `NotClassifiedError`."""
-        outcome = None if plan != RoutePlan() else self.served.singles.route(ticket, self.caller.name)
+        outcome = None if plan != RoutePlan() else self.server_state.singles.route(ticket, self.caller.name)
         if outcome is None:
             (outcome,) = self.triage.route(Selection(ids=(ticket.ticket_id,)), plan)
         if outcome.action == Action.HELD:
@@ -102,7 +102,9 @@ def _processed(
 ) -> Done:
     """Store a ticket, and take it through the steps; it stays stored if a step fails."""
     began = time.perf_counter()
-    stored, classified, routed = desk.served.singles.process(drafted, desk.caller.name, once.identity, steps, plan)
+    stored, classified, routed = desk.server_state.singles.process(
+        drafted, desk.caller.name, once.identity, steps, plan
+    )
     done = created(stored, once)
     ticket: Ticket = _value(stored, "the ticket")
     problem = classified and classified.error
@@ -111,7 +113,7 @@ def _processed(
             classified = desk.classify(ticket, plan)
             ticket, problem = classified.value.ticket if classified.value else ticket, classified.error
         elif classified.value and classified.value.now:
-            desk.served.meter.classified(classified.value.now.classifier, time.perf_counter() - began)
+            desk.server_state.meter.classified(classified.value.now.classifier, time.perf_counter() - began)
         if routed is None and problem is None and "route" in steps and ticket.category is not None:
             routed = desk.route(ticket)
             ticket = routed.value.ticket if routed.value else ticket
@@ -126,14 +128,14 @@ def _processed(
             "ticket_id": ticket.ticket_id,
             "ticket": ticket_record(ticket),
             "classification": answer,
-            "deliveries": _deliveries(desk.served, ticket.ticket_id, deliveries),
+            "deliveries": _deliveries(desk.server_state, ticket.ticket_id, deliveries),
             "problem": problems.record(problem) if problem else None,
         },
     )
 
 
-def _deliveries(served: ServerState, ticket_id: str, deliveries: Sequence[Delivery]) -> list[dict[str, Any]]:
-    attempts = served.parts.store.attempts(ticket_id) if deliveries else ()
+def _deliveries(server_state: ServerState, ticket_id: str, deliveries: Sequence[Delivery]) -> list[dict[str, Any]]:
+    attempts = server_state.parts.store.attempts(ticket_id) if deliveries else ()
     return [delivery_record(delivery, attempts) for delivery in deliveries]
 
 
@@ -181,7 +183,7 @@ def created(outcome: Outcome[Ticket], once: IdempotentRequest | None = None) -> 
 @router.post("/tickets/{ticket_id}/classify", response_model=responses.Classified)
 def classify(
     ticket_id: TicketName,
-    served: ServedHere,
+    server_state: CurrentServer,
     caller: CallerHere,
     triage: TriageHere,
     once: OnceHere,
@@ -192,7 +194,7 @@ def classify(
     plan = ClassifyPlan(body.classifier, body.force, max_wait=MAX_WAIT)
 
     def work() -> Done:
-        outcome = Desk(served, triage, caller).classify(named(served.parts.store, ticket_id), plan)
+        outcome = Desk(server_state, triage, caller).classify(named(server_state.parts.store, ticket_id), plan)
         return Done(200, _classified(_value(outcome, ticket_id)))
 
     return once(body, work)
@@ -233,7 +235,7 @@ def _busy(ticket_id: str) -> BusyError:
 @router.post("/tickets/{ticket_id}/route", response_model=responses.Routed)
 def route(
     ticket_id: TicketName,
-    served: ServedHere,
+    server_state: CurrentServer,
     caller: CallerHere,
     triage: TriageHere,
     once: OnceHere,
@@ -247,14 +249,14 @@ def route(
     plan = RoutePlan(body.retry_dead, body.again)
 
     def work() -> Done:
-        outcome = Desk(served, triage, caller).route(named(served.parts.store, ticket_id), plan)
+        outcome = Desk(server_state, triage, caller).route(named(server_state.parts.store, ticket_id), plan)
         ticket, deliveries = outcome.value or Routed(outcome.ticket)
         return Done(
             200,
             {
                 "ticket_id": ticket.ticket_id,
                 "routed_to": ticket.routed_to,
-                "deliveries": _deliveries(served, ticket.ticket_id, deliveries),
+                "deliveries": _deliveries(server_state, ticket.ticket_id, deliveries),
                 "status": ticket.status,
             },
         )

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import FORM, JSON, Hook, ServedHere, json_or_form, media_type
+from triage_cli.api.dependencies import FORM, JSON, CurrentServer, Hook, json_or_form, media_type
 from triage_cli.api.idempotency import Done, reply
 from triage_cli.api.routes.tickets import created, draft
 from triage_cli.api.schemas import requests, responses
@@ -45,7 +45,7 @@ def receive(
         str, Path(max_length=80, description="its name under `webhooks` in the config", examples=["desk"])
     ],
     request: Request,
-    served: ServedHere,
+    server_state: CurrentServer,
     body: Annotated[bytes, Depends(_body)],
 ) -> Response:
     """Take a helpdesk's event, as `webhooks` in the configuration says: 201, or 200 for a ticket that is known.
@@ -54,7 +54,7 @@ def receive(
     answered with it. 202: the configuration leaves such events out; nothing is stored. 401: the signature is missing,
     wrong, or too old.
     """
-    hook = served.hooks.get(source)
+    hook = server_state.hooks.get(source)
     if hook is None:
         raise NotFoundError(f'no webhook "{source[:80]}"', hint="name it under webhooks in the config")
     hook_id = checked(hook, request.headers, body, time.time())
@@ -65,17 +65,17 @@ def receive(
         return reply(Done(202, {"ignored": True}))
     # A body alone does not identify its event: the same body after another event of the ticket is no repetition.
     names_event = hook.spec.timed
-    first = served.gate.hook_ticket(source, hook_id) if names_event else None
+    first = server_state.gate.hook_ticket(source, hook_id) if names_event else None
     if first is not None:
-        (ticket,) = served.parts.store.find(Selection(ids=(first,)))
+        (ticket,) = server_state.parts.store.find(Selection(ids=(first,)))
         return reply(Done(200, {"ticket_id": first, "ticket": ticket_record(ticket)}))
-    outcome = served.singles.create(draft(mapped(hook, event)), f"webhook:{source}", f"hook:{source}:{hook_id}")
+    outcome = server_state.singles.create(draft(mapped(hook, event)), f"webhook:{source}", f"hook:{source}:{hook_id}")
     done = created(outcome)
     if names_event and outcome.value:
-        served.gate.note_hook(source, hook_id, outcome.value.ticket_id)
+        server_state.gate.note_hook(source, hook_id, outcome.value.ticket_id)
     woken = outcome.action == Action.UPDATED and outcome.value and outcome.value.status == "classified"
     if outcome.value and (outcome.value.status == "new" or woken):
-        served.worker.put(source, outcome.value.ticket_id)
+        server_state.worker.put(source, outcome.value.ticket_id)
     return reply(done)
 
 

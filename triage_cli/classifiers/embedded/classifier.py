@@ -44,7 +44,7 @@ _NO_WORDS = _Guess(None, None, "no words to go by", None, doubtful=True)
 class LocalClassifier:
     """Implements `ports.Classifier` with a fitted model; every answer is the best guess, sure or not."""
 
-    appetite = 512
+    chunk_size = 512
 
     def __init__(  # noqa: PLR0913 - wiring hands over what it knows, by name
         self, name: str, model: Model, categories_fingerprint: str, min_confidence: float, *, actor: str,

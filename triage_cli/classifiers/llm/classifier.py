@@ -99,7 +99,7 @@ class AskingClassifier:
         self.endpoint = endpoint
         self.signature = signature
         self.network = network
-        self.appetite = 2 * spec.workers
+        self.chunk_size = 2 * spec.workers
         self._categories_json = json.dumps(
             [[c.name, c.description, *c.examples] for c in categories], ensure_ascii=False
         )

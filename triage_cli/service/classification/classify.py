@@ -16,11 +16,11 @@ Decide = Callable[[Iterable[Sequence[Ticket]]], Iterator[list[Outcome[Decided]]]
 class ClassifyRun:
     """Decides the selected tickets of one run. `through` is true at the end if all of them were decided."""
 
-    def __init__(self, deciding: DecisionRecorder, tally: RunRecorder) -> None:
+    def __init__(self, deciding: DecisionRecorder, recorder: RunRecorder) -> None:
         self.through = False
         self._deciding = deciding
         self._claiming = TicketClaimer(deciding.context)
-        self._tally = tally
+        self._tally = recorder
         self._aside: list[Outcome[Decided]] = []  # outcomes of tickets that need no classifier
         self._rows: dict[str, int] = {}  # of the tickets that are being classified
         self._claimed_all = False

@@ -47,7 +47,7 @@ class DecisionRecorder:
     @property
     def handful(self) -> int:
         """Return how many tickets to claim at once: few if answers take long, so that runs share the work."""
-        return min(CHUNK, 2 * self.classifier.appetite)
+        return min(CHUNK, 2 * self.classifier.chunk_size)
 
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, Action]:
         """Return the tickets that need no classifier: `held` by a verdict, or `unchanged` since the same question.

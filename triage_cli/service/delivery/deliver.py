@@ -11,13 +11,13 @@ from triage_cli.domain.streams import NAMED, chunked
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
 from triage_cli.service.claims import TO_ROUTE, TicketClaimer
-from triage_cli.service.delivery.route import Delivering
+from triage_cli.service.delivery.route import DeliveryRun
 from triage_cli.service.delivery.ticket_outcomes import with_offline_error
 from triage_cli.service.run_context import RunContext
 
 
 def routed(
-    context: RunContext, delivering: Delivering, selection: Selection, plan: RoutePlan
+    context: RunContext, delivering: DeliveryRun, selection: Selection, plan: RoutePlan
 ) -> Iterator[Outcome[Routed]]:
     """Route the selected tickets, then deliver what is due, for as long as `plan.stay`; rows count from 0."""
     statuses = TO_ROUTE | {"undeliverable"} if plan.retry_dead else TO_ROUTE
@@ -70,7 +70,7 @@ def last_outcome_per_ticket(
 
 def due(
     context: RunContext,
-    delivering: Delivering,
+    delivering: DeliveryRun,
     rows: Iterator[int],
     stay: float,
     ids: Sequence[str] | None = None,

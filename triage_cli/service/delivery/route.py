@@ -20,7 +20,7 @@ from triage_cli.service.run_context import RunContext
 LOOK = 1.0
 
 
-class Delivering:
+class DeliveryRun:
     """Routes and delivers for one run. Close it, so that it closes the destinations."""
 
     def __init__(self, context: RunContext, routing_table: RoutingTable, *, retry_dead: bool = False) -> None:
@@ -86,10 +86,10 @@ class Delivering:
 
         Destinations that are paused are left out.
         """
-        names, queried_at = self._owed(ids), time.monotonic()
+        names, queried_at = self._pending_destinations(ids), time.monotonic()
         while True:
             if time.monotonic() - queried_at > LOOK and not self._context.stop.stopping:
-                names, queried_at = self._owed(ids), time.monotonic()
+                names, queried_at = self._pending_destinations(ids), time.monotonic()
             for name in list(names):
                 room = self._dispatcher.room(name)
                 if self._context.stop.stopping or not room:
@@ -117,8 +117,8 @@ class Delivering:
         for outgoing in to_send:
             yield outgoing._replace(earlier=routing.earlier(outgoing.delivery, deliveries[outgoing.ticket.ticket_id]))
 
-    def _owed(self, ids: Sequence[str] | None) -> list[str]:
-        return [name for name in self._store.owed(ids) if name not in self.offline]
+    def _pending_destinations(self, ids: Sequence[str] | None) -> list[str]:
+        return [name for name in self._store.pending_destinations(ids) if name not in self.offline]
 
     def _collect(self) -> list[QueueResults]:
         self._context.heartbeat()

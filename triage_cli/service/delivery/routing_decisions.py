@@ -104,7 +104,7 @@ class RoutingDecider:
         rule = self._routing_table.match(before, answer)
         if rule is None:
             return self._unroutable(before, deliveries, at)
-        owed = routing.owed(
+        needed_deliveries = routing.needed_deliveries(
             before,
             rule,
             deliveries,
@@ -114,12 +114,12 @@ class RoutingDecider:
             due_at=time.time(),
             run_id=holder,
         )
-        adds = owed.superseded + owed.new
+        adds = needed_deliveries.superseded + needed_deliveries.new
         if self._retry_dead:
             revived = self._revived_dead_letters(deliveries, adds)
             adds += revived
         settled = {d.delivery_id: d for d in adds}
-        after = [settled.get(d.delivery_id, d) for d in deliveries] + list(owed.new)
+        after = [settled.get(d.delivery_id, d) for d in deliveries] + list(needed_deliveries.new)
         status = routing.status_of(after, before.category)
         if not adds and before.status == status:
             action = Action.ROUTING if status == "routing" else Action.UNCHANGED  # deliveries are pending
@@ -130,11 +130,11 @@ class RoutingDecider:
             "to": list(rule.to),
             "category": ticket.category,
             "config": self._routing_table.config_hash,
-            "new": [d.delivery_id for d in owed.new],
-            "superseded": [d.delivery_id for d in owed.superseded],
+            "new": [d.delivery_id for d in needed_deliveries.new],
+            "superseded": [d.delivery_id for d in needed_deliveries.superseded],
             "status": status,
         }
-        if waits_for_network := [d.destination for d in owed.new if d.destination in self.offline]:
+        if waits_for_network := [d.destination for d in needed_deliveries.new if d.destination in self.offline]:
             data["offline"] = waits_for_network
         event = self._context.event("routed", ticket.ticket_id, data, at)
         return Outcome(None, Action(status), Routed(ticket, tuple(after)), None, before), Change(

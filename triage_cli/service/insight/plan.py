@@ -75,7 +75,7 @@ class Planning:
         """
         tickets = self._store.find(selection._replace(statuses=DECIDED))
         for outcomes in recorded(
-            self._new.classifier.classify(chunked(tickets, self._new.classifier.appetite), budget)
+            self._new.classifier.classify(chunked(tickets, self._new.classifier.chunk_size), budget)
         ):
             self._take(outcomes)
         moves = tuple(sorted(self._moves, key=lambda move: (not move.pages, move.ticket_id)))
@@ -163,7 +163,7 @@ class Planning:
     def _old_answers(self, tickets: Iterable[Ticket]) -> Iterator[tuple[Ticket, Classification]]:
         """Yield the answers of the present classifier, as far as they cost nothing."""
         classifier = self._old.classifier
-        for outcomes in classifier.classify(chunked(tickets, classifier.appetite), unasked_budget(StopControl())):
+        for outcomes in classifier.classify(chunked(tickets, classifier.chunk_size), unasked_budget(StopControl())):
             for outcome in outcomes:
                 if outcome.value and outcome.value.steps and not isinstance(outcome.value, Postponed):
                     yield outcome.ticket, outcome.value.steps[-1]

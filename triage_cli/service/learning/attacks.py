@@ -127,7 +127,7 @@ def _ask(classifier: Classifier, texts: Sequence[str], budget: Budget) -> Iterat
     tickets = [Ticket.of_text(text, ticket_id=str(n), source="attack") for n, text in enumerate(texts)]
 
     def chunks() -> Iterator[Sequence[Ticket]]:
-        for chunk in chunked(tickets, max(1, classifier.appetite)):
+        for chunk in chunked(tickets, max(1, classifier.chunk_size)):
             if budget.stopping:
                 return
             yield chunk

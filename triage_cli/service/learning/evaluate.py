@@ -77,7 +77,7 @@ class _Asked(NamedTuple):
     learned: bool = False
 
 
-class Evaluating:
+class EvaluationRun:
     """Evaluates for one list of categories, as one actor; `classifier` opens one for a plan and a run id.
 
     `learned` returns for each text whether the embedded model was trained on it.
@@ -106,28 +106,28 @@ class Evaluating:
         """Begin a run with its budget, and open the classifier; one cost limit holds for all runs of the command."""
         with running(
             self._store, "eval", self._actor, self._command_line, self.allowance, InputPart(spent=self._brought)
-        ) as tally:
-            tally.context.open_budget(plan.max_cost, self._per_day)
+        ) as recorder:
+            recorder.context.open_budget(plan.max_cost, self._per_day)
             try:
-                yield tally, self._classifier(plan, tally.context.run.run_id)
+                yield recorder, self._classifier(plan, recorder.context.run.run_id)
             finally:
-                self._brought = tally.context.budget.brought
+                self._brought = recorder.context.budget.brought
 
     def attack(self, plan: ClassifyPlan) -> Attacked:
         """Run the attacks on one classifier, without the answer cache and without storing tickets.
 
         If the budget ends it, the result covers the tries that were answered; without any, the error is raised.
         """
-        with self._asking(plan) as (tally, classifier):
+        with self._asking(plan) as (recorder, classifier):
             tries = Tries(self._categories)
             stopped: TriageError | None = None
             try:
-                for asked in tries.over(classifier, tally.context.budget):
-                    tally.context.heartbeat()
-                    tally.counts["asked"] += asked
+                for asked in tries.over(classifier, recorder.context.budget):
+                    recorder.context.heartbeat()
+                    recorder.counts["asked"] += asked
             except BudgetError as error:
                 stopped = error
-                tally.codes.add(error.exit_code)
+                recorder.codes.add(error.exit_code)
             if stopped is not None and not tries.made:
                 raise stopped
             return Attacked(tries.steering(classifier.name), stopped)
@@ -144,52 +144,52 @@ class Evaluating:
 
         If the budget or a signal ends it, the figures cover what was answered.
         """
-        with self._asking(plan) as (tally, classifier):
+        with self._asking(plan) as (recorder, classifier):
             start = time.monotonic()
             asked: list[_Asked] = []
             known = self._learned([row.text for row in rows])
             stopped: TriageError | None = None
             try:
-                for chunk in self._ask(classifier, rows, tally):
+                for chunk in self._ask(classifier, rows, recorder):
                     asked += [
                         each._replace(learned=known[each.row] and any(map(_embedded, each.steps))) for each in chunk
                     ]
             except BudgetError as error:
                 stopped = error
-                tally.codes.add(error.exit_code)
+                recorder.codes.add(error.exit_code)
             seconds = time.monotonic() - start
             if fit:
                 self._shelf.keep_graded([pair for each in asked for pair in _labelled(each, self._names)])
-            fitted = tuple(self._fit(asked, tally)) if fit and stopped is None else ()
-            found = self._scored(classifier.name, asked, own, tally.context.budget.spent, seconds)
-            return Evaluated(found, fitted, stopped, _mistakes(asked, rows), self._told(asked))
+            fitted = tuple(self._fit(asked, recorder)) if fit and stopped is None else ()
+            found = self._scored(classifier.name, asked, own, recorder.context.budget.spent, seconds)
+            return Evaluated(found, fitted, stopped, _mistakes(asked, rows), self._report(asked))
 
-    def _ask(self, classifier: Classifier, rows: Sequence[Labelled], tally: RunRecorder) -> Iterator[list[_Asked]]:
+    def _ask(self, classifier: Classifier, rows: Sequence[Labelled], recorder: RunRecorder) -> Iterator[list[_Asked]]:
         labels = {str(n): row.category for n, row in enumerate(rows)}
         tickets = (Ticket.of_text(row.text, ticket_id=str(n), source="eval") for n, row in enumerate(rows))
 
         def chunks() -> Iterator[Sequence[Ticket]]:
-            for chunk in chunked(tickets, classifier.appetite):
+            for chunk in chunked(tickets, classifier.chunk_size):
                 if self.allowance.stopping:
                     return
                 yield chunk
 
-        for outcomes in classifier.classify(chunks(), tally.context.budget):
-            tally.context.heartbeat()
+        for outcomes in classifier.classify(chunks(), recorder.context.budget):
+            recorder.context.heartbeat()
             answered = [_asked(outcome, labels) for outcome in outcomes]
             paid = [
                 s for a in answered for s in a.steps if s.confidence_source != "model" and not s.error and not s.reused
             ]
             if paid:
-                with tally.context.budget.recording(tally.context.lease) as lease:
+                with recorder.context.budget.recording(recorder.context.lease) as lease:
                     self._shelf.keep_trials([s._replace(confidence=s.raw_confidence) for s in paid], lease)
             answered = [
                 a for a, outcome in zip(answered, outcomes, strict=True) if not isinstance(outcome.value, Unfinished)
             ]
-            tally.counts["asked"] += len(answered)
+            recorder.counts["asked"] += len(answered)
             yield answered
 
-    def _told(self, asked: Sequence[_Asked]) -> Learned | None:
+    def _report(self, asked: Sequence[_Asked]) -> Learned | None:
         inside = [each for each in asked if each.label in self._names]
         others = [each for each in inside if not each.learned]
         right = sum(bool(each.steps) and not each.failed and each.steps[-1].category == each.label for each in others)
@@ -207,7 +207,7 @@ class Evaluating:
             reused=sum(bool(step.reused) for step in steps),
         )  # fmt: skip
 
-    def _fit(self, asked: Sequence[_Asked], tally: RunRecorder) -> Iterator[Calibration]:
+    def _fit(self, asked: Sequence[_Asked], recorder: RunRecorder) -> Iterator[Calibration]:
         """Fit and keep a curve for each step that was asked often enough; what a model has learned tells nothing."""
         pairs_by_step: dict[tuple[str, str], list[calibration.Pair]] = {}
         for each in asked:
@@ -223,7 +223,7 @@ class Evaluating:
                 _error(pairs), _error(calibration.held_out(pairs)), ids.now(),
             )  # fmt: skip
             data = {"classifier": found.classifier, "fingerprint": fingerprint, "n": found.n, "method": found.method}
-            event = Event("calibrated", None, tally.context.run.run_id, self._actor, found.at, data)
+            event = Event("calibrated", None, recorder.context.run.run_id, self._actor, found.at, data)
             self._shelf.keep_calibration(found, event)
             yield found
 

@@ -83,11 +83,11 @@ class Learning:
         look is also taken by a version that stays in use, so that what an interrupted run left is done. Raises
         `UnavailableError` if others keep learning.
         """
-        with running(self._store, "learn", self._actor, self._command_line, StopControl()) as tally:
-            report = self._trained(material, tally.context)
+        with running(self._store, "learn", self._actor, self._command_line, StopControl()) as recorder:
+            report = self._trained(material, recorder.context)
             if report.version is None:
                 return report
-            return report._replace(looked=self._look(tally.context))
+            return report._replace(looked=self._look(recorder.context))
 
     def _trained(self, material: Material, context: RunContext) -> TrainingReport:
         for _ in range(TRIES):
@@ -142,15 +142,15 @@ class Learning:
 
     def roll_back(self) -> TrainingReport:
         """Make the previous version active, before the first one the built-in model, and have it look again."""
-        with running(self._store, "learn", self._actor, self._command_line, StopControl()) as tally:
-            event = Event("rolled_back", None, tally.context.run.run_id, self._actor, ids.now())
+        with running(self._store, "learn", self._actor, self._command_line, StopControl()) as recorder:
+            event = Event("rolled_back", None, recorder.context.run.run_id, self._actor, ids.now())
             try:
                 version = self._registry.step_back(event)
             except LookupError:
                 raise UsageError(
                     "the built-in model is in use: there is nothing to go back to", hint="triage learn makes a version"
                 ) from None
-            looked = self._look(tally.context)
+            looked = self._look(recorder.context)
         reason = f"version {version.version} is in use again" if version else "the built-in model is in use again"
         return TrainingReport(version.version if version else None, "rolled_back", reason, 0, 0, 0, 0, looked=looked)
 

@@ -50,7 +50,7 @@ class Postponing:
         self.name = asked.name
         self.fingerprint = asked.fingerprint
         self.fingerprints = asked.fingerprints
-        self.appetite = CHUNK  # it makes no calls
+        self.chunk_size = CHUNK  # it makes no calls
         self._asked = asked
         self._has_next = has_next
 

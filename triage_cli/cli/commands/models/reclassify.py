@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli.cli import messages, option_values, options
-from triage_cli.cli.command import served
+from triage_cli.cli.command import remote_command
 from triage_cli.cli.commands.pipeline.route import waiting_offline
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Excel, Output, Printer
@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
     app.command("reclassify")(reclassify)
 
 
-@served
+@remote_command
 def reclassify(
     session: CommandContext,
     ids: options.Ids = None,

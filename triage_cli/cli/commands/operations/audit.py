@@ -7,7 +7,7 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages
-from triage_cli.cli.command import command, served
+from triage_cli.cli.command import command, remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.head_file import HASH, HeadsFile
 from triage_cli.cli.output import Columns, Format, Output, Printer, help_if_bare
@@ -69,7 +69,7 @@ def verify(
         session.say(f"note: {heads} is new, and holds today's head from here on")
 
 
-@served
+@remote_command
 def head(session: CommandContext, output: Output = None, columns: Columns = None) -> None:
     """Print the hash at the end of the log, to be kept where nobody who can write the database can change it.
 

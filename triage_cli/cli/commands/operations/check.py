@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from triage_cli.cli import messages, option_values
-from triage_cli.cli.command import served
+from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.options import MOST
 from triage_cli.cli.output import Printer
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
     app.command("check")(check)
 
 
-@served
+@remote_command
 def check(
     session: CommandContext,
     age: Annotated[

@@ -11,7 +11,7 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages
-from triage_cli.cli.command import about_here
+from triage_cli.cli.command import local_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Output, Printer, help_if_bare
 from triage_cli.config import STARTER, every_key, schema, shown, without_password
@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="config")
 
 
-@about_here
+@local_command
 def init(
     session: CommandContext,
     path: Annotated[Path, typer.Argument(metavar="[PATH]", help="Where to; - is stdout.")] = Path("config.yaml"),
@@ -82,7 +82,7 @@ def _left_behind(session: CommandContext, path: Path) -> str:
         return ""
 
 
-@about_here
+@local_command
 def show(session: CommandContext, output: Output = None, columns: Columns = None) -> None:
     """Show every value that holds, and where it comes from.
 
@@ -97,7 +97,7 @@ def show(session: CommandContext, output: Output = None, columns: Columns = None
     Printer(output, columns).many(records, lambda record: record, COLUMNS, _table, "key", rows=len(records))
 
 
-@about_here
+@local_command
 def check(session: CommandContext, output: Output = None, columns: Columns = None) -> None:
     """Check the configuration, and show which categories reach which destinations.
 
@@ -136,7 +136,7 @@ def check(session: CommandContext, output: Output = None, columns: Columns = Non
             messages.say(f"warning: {_gone(session, name)}")
 
 
-@about_here
+@local_command
 def print_schema(_session: CommandContext) -> None:
     """Print the JSON Schema of the configuration, by which editors complete and check the file.
 

@@ -7,7 +7,7 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages, options
-from triage_cli.cli.command import about_here
+from triage_cli.cli.command import local_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, help_if_bare
 from triage_cli.config import without_password
@@ -26,13 +26,13 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="db")
 
 
-@about_here
+@local_command
 def path(session: CommandContext) -> None:
     """Print where the database is."""
     Printer("table").write(wiring.path_of(session.config) + "\n")
 
 
-@about_here
+@local_command
 def backup(session: CommandContext, file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]) -> None:
     """Copy the database while it is in use; the copy is whole and can be opened with --db."""
     options.check_written(session, file, "triage db backup FILE")
@@ -40,7 +40,7 @@ def backup(session: CommandContext, file: Annotated[Path, typer.Argument(metavar
     session.say(f"wrote {file}")
 
 
-@about_here
+@local_command
 def restore(
     session: CommandContext,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What triage db backup wrote.")],
@@ -74,7 +74,7 @@ def restore(
         messages.say(f"warning: API keys that were revoked are valid again: triage keys revoke NAME ({names})")
 
 
-@about_here
+@local_command
 def copy(
     session: CommandContext, url: Annotated[str, typer.Argument(metavar="URL", help="postgresql://user@host/name")]
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli.command import about_here
+from triage_cli.cli.command import local_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain.errors import UsageError
 from triage_cli.runtime.installation import with_extra
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command("serve")(serve)
 
 
-@about_here
+@local_command
 def serve(
     session: CommandContext,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",

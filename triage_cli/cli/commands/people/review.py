@@ -12,7 +12,7 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages, options, terminal
-from triage_cli.cli.command import served
+from triage_cli.cli.command import remote_command
 from triage_cli.cli.commands.models.learn import summary
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.review import filters
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command("review")(review)
 
 
-@served
+@remote_command
 def review(
     session: CommandContext,
     every: Annotated[bool, typer.Option("--all", help="All tickets, not only those that need a person.")] = False,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli.cli import messages, options, verdict_rows
-from triage_cli.cli.command import served
+from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.cli.verdict_rows import RejectedVerdicts, VerdictRow
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command("verdict")(verdict)
 
 
-@served
+@remote_command
 def verdict(
     session: CommandContext,
     name: Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli.cli import messages, option_values, options
-from triage_cli.cli.command import makes_database, served
+from triage_cli.cli.command import makes_database, remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, through
@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
     app.command("create")(create)
 
 
-@served
+@remote_command
 @makes_database
 def create(
     session: CommandContext,

@@ -9,7 +9,7 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages, options
-from triage_cli.cli.command import served
+from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.cli.progress import ProgressBar, among
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
     app.command("route")(route)
 
 
-@served
+@remote_command
 def route(
     session: CommandContext,
     ids: options.Ids = None,

@@ -9,7 +9,7 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages, options
-from triage_cli.cli.command import makes_database, served
+from triage_cli.cli.command import makes_database, remote_command
 from triage_cli.cli.commands.pipeline.create import DIDS, DryRun, preview
 from triage_cli.cli.commands.pipeline.route import next_step, waiting_offline
 from triage_cli.cli.context import CommandContext
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
     app.command("run")(run)
 
 
-@served
+@remote_command
 @makes_database
 def run(
     session: CommandContext,

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from triage_cli.cli import messages, option_values, options, terminal
-from triage_cli.cli.command import served
+from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Excel, Output, Printer, Table
 from triage_cli.domain.errors import UsageError
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
     app.command("why")(why)
 
 
-@served
+@remote_command
 def list_tickets(
     session: CommandContext,
     ids: options.Ids = None,
@@ -146,7 +146,7 @@ def list_tickets(
     return ExitCode.PARTIAL if missing else ExitCode.OK
 
 
-@served
+@remote_command
 def show(session: CommandContext, name: Name, output: Output = None, columns: Columns = None) -> int:
     """Show one ticket with its whole history, or with - those whose ids come on stdin: answers, deliveries, events.
 
@@ -167,7 +167,7 @@ def show(session: CommandContext, name: Name, output: Output = None, columns: Co
     return ExitCode.PARTIAL if missing else ExitCode.OK
 
 
-@served
+@remote_command
 def why(session: CommandContext, name: Name, output: Output = None, columns: Columns = None) -> None:
     """Tell in words how a ticket was decided, and what happens next.
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli.cli import messages, option_values, options
-from triage_cli.cli.command import served
+from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Excel, Output, Printer
 from triage_cli.domain.audit import EventQuery, LoggedEvent
@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
     app.command("logs")(logs)
 
 
-@served
+@remote_command
 def logs(
     session: CommandContext,
     name: Annotated[

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli.cli import messages, option_values, options
-from triage_cli.cli.command import served
+from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Columns, Output, Printer
 from triage_cli.config import without_password
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command("stats")(stats)
 
 
-@served
+@remote_command
 def stats(
     session: CommandContext,
     since: options.Since = None,
@@ -54,7 +54,7 @@ def stats(
     Printer(output, columns).one(record, _table, tuple(record), "tickets")
 
 
-@served
+@remote_command
 def start(session: CommandContext) -> None:
     """Print what is in the database, how many tickets need a person, and the next commands; nothing is made."""
     config = session.config
