@@ -69,10 +69,11 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "serve": [("--port 0", "")],
 }
 MAKERS = {"create", "pull", "run", "serve", "keys create"}  # and `db copy`, on the server that it copies to
-# What asks for a database that is there: commands, and the numbers of those of their cases that write.
+# What asks for a database that is there: commands, and the numbers of those of their cases that write, or check.
 WRITERS = {
-    "classify": {1}, "route": {1}, "reclassify": {0}, "plan": {1}, "verdict": {0, 1}, "review": {0}, "learn": {0, 1},
-    "eval": {1}, "keys revoke": {0}, "keys rotate": {0}, "db backup": {0}, "forget": {1}, "db copy": {0},
+    "classify": {1}, "route": {1}, "reclassify": {0}, "plan": {0, 1}, "spikes": {0}, "drift": {0},
+    "verdict": {0, 1}, "review": {0}, "learn": {0, 1}, "eval": {1}, "keys revoke": {0}, "keys rotate": {0},
+    "db backup": {0}, "forget": {1}, "db copy": {0},
 }  # fmt: skip
 RECORD = {"type": "RECORD", "stream": "tickets", "record": {"id": "S-1", "text": "I was charged twice"}}
 PULL = f"""sources:

@@ -26,8 +26,9 @@ def labelled(billing: int, technical: int = 0, label: str = "Billing") -> str:
 def promising(cli: Cli, text: str) -> str:
     (cli.folder / "config.yaml").write_text(CONFIG)
     (cli.folder / "labelled.csv").write_text(text)
-    done = cli("eval", "labelled.csv", "--calibrate")
+    done = cli("eval", "labelled.csv", "--calibrate", "-o", "table")
     assert done.returncode == 0, done.stderr
+    assert "sure before these labels" in done.stdout
     return done.stderr
 
 

@@ -51,7 +51,7 @@ def compared(
 def test_the_same_configuration_moves_nothing(world: World) -> None:
     stored(world, **ANSWERS)
     found = compared(world, dict(ANSWERS))
-    assert (found.tickets, found.moved, found.share, found.moves, found.matrix) == (4, 0, 0.0, (), ())
+    assert (found.tickets, found.older, found.moved, found.share, found.moves, found.matrix) == (4, 0, 0, 0.0, (), ())
     assert {v.destination: (v.before, v.after) for v in found.destinations} == {
         "Billing": (1, 1), "Technical": (1, 1), "General": (1, 1), PERSON: (1, 1),
     }  # fmt: skip
@@ -130,8 +130,10 @@ def test_the_database_stays_as_it_is_and_too_many_moves_fail(fitted: Cli) -> Non
     done = fitted("plan", "new.yaml", "--max-moved", "50%", "-o", "json")
     assert done.returncode == 8, done.stderr
     assert "2 of 2 tickets would move, more than --max-moved 50%" in done.stderr
+    assert "2 of 2 tickets of the last 30d would move (100.0%)" in done.stderr
     record = json.loads(done.stdout)
     assert (record["tickets"], record["moved"], record["share"], record["unasked"]) == (2, 2, 1.0, 0)
+    assert record["accuracy"] == {"labelled": 0, "right_before": 0, "right_after": 0}
     assert record["moves"][0]["new_to"] == ["pager"]
     assert record["moves"][0]["pages"] is True
     assert fitted("plan", "new.yaml", "--max-moved", "100%", "-q").returncode == 0
@@ -140,6 +142,33 @@ def test_the_database_stays_as_it_is_and_too_many_moves_fail(fitted: Cli) -> Non
     assert (fitted("audit", "head").stdout, after) == before
     remote = fitted("plan", "new.yaml", "--remote", "http://localhost:1")
     assert (remote.returncode, "works on a database here" in remote.stderr) == (2, True)
+
+
+def test_tickets_before_the_window_are_counted_and_passed_over(fitted: Cli) -> None:
+    fitted(
+        "create", "-q", stdin="id,subject,created_at\n1,Please refund me,2020-01-01\n2,A refund,\n3,Old,2020-01-01\n"
+    )
+    fitted("classify", "1", "2", "-q")
+    (fitted.folder / "new.yaml").write_text("classifier: local\n")
+    window = fitted("plan", "new.yaml", "-o", "json")
+    assert (json.loads(window.stdout)["tickets"], json.loads(window.stdout)["older"]) == (1, 1)
+    assert window.stderr == "0 of 1 ticket of the last 30d would move (0.0%); 1 older one was passed over (--since)\n"
+    whole = fitted("plan", "new.yaml", "--since", "2019-01-01", "-o", "csv")
+    assert whole.stderr == "0 of 2 tickets since 2019-01-01 would move (0.0%)\n"
+
+
+@pytest.mark.parametrize("line", ["plan new.yaml --max-moved 5%", "spikes", "spikes --check", "drift", "drift --check"])
+def test_a_mistyped_database_is_no_quiet_night(cli: Cli, line: str) -> None:
+    (cli.folder / "new.yaml").write_text("classifier: local\n")
+    done = cli(*line.split(), "-q", "--db", "typo.db")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"there is no database at {cli.folder}/typo.db" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["spikes", "drift"])
+def test_a_window_without_length_is_refused(cli: Cli, command: str) -> None:
+    done = cli(command, "--window", "0d")
+    assert (done.returncode, "--window 0d is no" in done.stderr) == (2, True)
 
 
 def test_asking_without_a_limit_is_refused(fitted: Cli) -> None:

@@ -56,18 +56,21 @@ def suspects(records: Sequence[Record]) -> RenderableType:
     return table
 
 
-def evaluations(records: Sequence[Record]) -> RenderableType:
-    """Return the classifiers side by side, then each one's figures."""
-    return Group(_side_by_side(records), *(part for record in records for part in _one(record)))
+def evaluations(records: Sequence[Record], *, calibrated: bool = False) -> RenderableType:
+    """Return the classifiers side by side, then each one's figures: those before a calibration on the same labels."""
+    return Group(
+        _side_by_side(records, "sure before these labels" if calibrated else "sure"),
+        *(part for record in records for part in _one(record)),
+    )
 
 
-def _side_by_side(records: Sequence[Record]) -> Table:
+def _side_by_side(records: Sequence[Record], sure: str) -> Table:
     table = _table("classifier", *(record["classifier"] for record in records))
     table.add_row(text("tickets"), *(text(f"{r['n']:,}") for r in records))
     table.add_row(text("accuracy"), *(bar(r["accuracy"]) for r in records))
     table.add_row(text("95 % interval"), *(text(span(r["accuracy_interval"])) for r in records))
     table.add_row(text("macro-F1"), *(text(f"{r['macro_f1']:.3f}") for r in records))
-    table.add_row(text("sure"), *(text(percent(r["coverage"])) for r in records))
+    table.add_row(text(sure), *(text(percent(r["coverage"])) for r in records))
     less = [r["error_reduction"] for r in records]
     table.add_row(text("than always the commonest"), *(text(_compared(each)) for each in less))
     errors = [r["calibration_error"] for r in records]

@@ -24,9 +24,9 @@ def plan(found: Plan) -> RenderableType:
     for old, new, n in found.matrix:
         matrix.add_row(text(_category(old)), text(_category(new)), f"{n:,}")
     accuracy = _table("on verdicts", "right", "of")
-    accuracy.add_row("before", f"{found.accuracy.before:,}", f"{found.accuracy.n:,}")
-    accuracy.add_row("after", f"{found.accuracy.after:,}", f"{found.accuracy.n:,}")
-    shown = [volumes, *([matrix] if found.matrix else []), *([accuracy] if found.accuracy.n else [])]
+    accuracy.add_row("before", f"{found.accuracy.right_before:,}", f"{found.accuracy.labelled:,}")
+    accuracy.add_row("after", f"{found.accuracy.right_after:,}", f"{found.accuracy.labelled:,}")
+    shown = [volumes, *([matrix] if found.matrix else []), *([accuracy] if found.accuracy.labelled else [])]
     return Group(*shown, *([_moves(found.moves)] if found.moves else []))
 
 

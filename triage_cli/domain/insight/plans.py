@@ -35,22 +35,23 @@ class Volume(NamedTuple):
 
 
 class PlanAccuracy(NamedTuple):
-    """How many of `n` tickets with a verdict the classifiers of both configurations answer rightly."""
+    """How many of `labelled` tickets, those with a verdict, the classifiers of both configurations answer rightly."""
 
-    n: int
-    before: int
-    after: int
+    labelled: int
+    right_before: int
+    right_after: int
 
 
 class Plan(NamedTuple):
     """The comparison of two configurations on stored tickets.
 
-    `unasked` tickets have no stored answer of the new classifier, and are counted as if it left them as they are. To
-    ask about them is estimated to cost `cost_usd` (None without a price). `matrix` counts the moves by old and new
-    category.
+    `older` tickets were written before those that are compared. `unasked` tickets have no stored answer of the new
+    classifier, and are counted as if it left them as they are. To ask about them is estimated to cost `cost_usd` (None
+    without a price). `matrix` counts the moves by old and new category.
     """
 
     tickets: int
+    older: int
     moved: int
     unasked: int
     cost_usd: float | None

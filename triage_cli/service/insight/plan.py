@@ -10,6 +10,7 @@ from triage_cli.domain.insight.plans import NOWHERE, PERSON, Move, Plan, PlanAcc
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.domain.views import StatsQuery
 from triage_cli.ports.adapters import Classifier
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Bounds, Budget
@@ -73,15 +74,19 @@ class Planning:
 
         `recorded` stores answers that were paid for. Raises `BudgetError`.
         """
-        tickets = self._store.find(selection._replace(statuses=DECIDED))
+        selection = selection._replace(statuses=DECIDED)
+        decided = self._store.stats_by(StatsQuery(selection._replace(written_since=None)))
+        tickets = self._store.find(selection)
         for outcomes in recorded(
             self._new.classifier.classify(chunked(tickets, self._new.classifier.chunk_size), budget)
         ):
             self._take(outcomes)
         moves = tuple(sorted(self._moves, key=lambda move: (not move.pages, move.ticket_id)))
         matrix = Counter((move.old, move.new) for move in moves if move.old != move.new)
+        older = max(0, sum(group.tickets for group in decided) - self._tickets)
         return Plan(
-            self._tickets, len(moves), self._number_unasked, 0.0, volumes(self._before, self._after, self._pagers),
+            self._tickets, older, len(moves), self._number_unasked, 0.0,
+            volumes(self._before, self._after, self._pagers),
             tuple((old, new, n) for (old, new), n in matrix.most_common()), self._accuracy(), moves,
         )  # fmt: skip
 

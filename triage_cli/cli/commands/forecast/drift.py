@@ -40,12 +40,14 @@ def drift(
     printer = Printer(output, columns)
     printer.check_columns(Drift._fields)
     length = timedelta(seconds=option_values.seconds(window))
+    if not length:
+        raise UsageError(f"--window {window} is no time", hint="write 7d")
     until = datetime.now(UTC)
     try:
         moments = [timestamp(until - length * n) for n in (0, 1, 2)]
     except OverflowError as error:
         raise UsageError(f"--window {window} is before all time", hint="write 7d") from error
-    session.look()
+    session.require_database()
     inflow = wiring.open_inflow(session.store)
     found = compare(inflow.counts(moments[1], moments[0]), inflow.counts(moments[2], moments[1]))
     printer.many(found, Drift._asdict, Drift._fields, _table, "name", rows=len(found) or None)

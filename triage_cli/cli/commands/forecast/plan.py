@@ -21,7 +21,7 @@ from triage_cli.service.classification.flip_rules import Bound
 from triage_cli.wiring.plan import Asking
 from triage_cli.wiring.plan import plan as compare
 
-KEYS = ("tickets", "moved", "share", "unasked", "cost_usd", "destinations", "matrix", "accuracy")
+KEYS = ("tickets", "older", "moved", "share", "unasked", "cost_usd", "destinations", "matrix", "accuracy")
 PlanFormat = Annotated[
     Literal["table", "csv", "tsv", "json", "jsonl", "id", "html"] | None,
     typer.Option(
@@ -66,7 +66,7 @@ def plan(
     asking = _asking(session, config, max_cost, ask=ask)
     stop = StopControl()
     session.stopper.watch(stop.stop)
-    session.look()
+    session.require_database()
     selection = Selection(written_since=option_values.moment(since))
     found = compare(session.config, config, selection, stop, session.say, asking)
     if stop.stopping:
@@ -83,7 +83,7 @@ def plan(
         printer.one({key: record[key] for key in (*KEYS, "moves") if key in record}, lambda _: _table(found), KEYS)
     else:
         printer.many(found.moves, Move._asdict, Move._fields, lambda _: _table(found))
-    session.say(_summary(found))
+    session.say(_summary(found, since))
     if most is not None and not most.allows(found.moved, found.tickets):
         problem = f"{found.moved:,} of {found.tickets:,} tickets would move, more than --max-moved {most}"
         error = CheckError(problem, hint="triage plan NEW.yaml -o csv lists them; nothing was changed")
@@ -108,17 +108,20 @@ def _asking(session: CommandContext, config: Config, max_cost: float | None, *, 
         return None
     if max_cost is None and config.per_day is None:
         raise UsageError("--ask pays for answers and no limit is given", hint="add --max-cost USD, or budget.per_day")
-    session.require_database()
     return Asking(*session.signature, max_cost)
 
 
-def _summary(found: Plan) -> str:
-    summary = f"{found.moved:,} of {messages.plural(found.tickets, 'tickets')} would move ({found.share:.1%})"
+def _summary(found: Plan, since: str) -> str:
+    window = f"of the last {since}" if option_values.AGE.fullmatch(since.strip()) else f"since {since}"
+    summary = f"{found.moved:,} of {messages.plural(found.tickets, 'tickets')} {window} would move ({found.share:.1%})"
     pages = sum(move.pages for move in found.moves)
     summary += f", {pages:,} of them to a destination that pages somebody" if pages else ""
     if found.unasked:
         cost = "an unknown sum" if found.cost_usd is None else f"about {found.cost_usd:,.2f} USD"
         summary += f"; {found.unasked:,} have no stored answer and are counted as they are: --ask costs {cost}"
+    if found.older:
+        older = messages.plural(found.older, "older ones were", "older one was")
+        summary += f"; {older} passed over (--since)"
     return summary
 
 

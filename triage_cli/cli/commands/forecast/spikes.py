@@ -49,13 +49,14 @@ def spikes(
         raise UsageError(f"--window {window} is not between a second and a week", hint="write 2h")
     if earlier < looking.WEEK:
         raise UsageError(f"--baseline {baseline} is shorter than a week", hint="write 28d")
-    session.look()
+    session.require_database()
+    session.look()  # from here on a signal waits until what was sent is stored
     inflow = wiring.open_inflow(session.store)
     found = looking.look(inflow, datetime.now(UTC), latest, earlier)
     printer.many(found, _record, KEYS, _table, "spike_id", rows=len(found) or None)
     session.say(f"{messages.plural(len(found), 'spikes')} in the last {window}")
     to = session.config.spikes_to
-    if to is not None and found and session.has_database:
+    if to is not None and found:
         if to in wiring.cut_off(session.config):
             session.say(f"note: {to} needs the network, which is off; what was found is sent by the next triage spikes")
         else:

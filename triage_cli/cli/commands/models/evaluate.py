@@ -1,5 +1,6 @@
 """`triage eval`: how right classifiers are on labelled tickets, what each threshold would do, and what it costs."""
 
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,7 +96,8 @@ def evaluate(
         if found[-1].stopped or evaluating.allowance.stopping:
             break
     records = [each.scored._asdict() for each in found]
-    printer.many(records, lambda r: r, Scored._fields, _table, "classifier", len(records))
+    table = functools.partial(_table, calibrated=calibrate)
+    printer.many(records, lambda r: r, Scored._fields, table, "classifier", len(records))
     if report is not None:
         _write(report, found, file or "stdin")
         session.say(f"wrote {report}")
@@ -188,7 +190,7 @@ def _write(path: Path, found: Sequence[Evaluated], source: str) -> None:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --report") from error
 
 
-def _table(records: Any) -> object:
+def _table(records: Any, *, calibrated: bool) -> object:
     from triage_cli.cli.display import eval_tables
 
-    return eval_tables.evaluations(records)
+    return eval_tables.evaluations(records, calibrated=calibrated)
