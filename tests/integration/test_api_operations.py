@@ -84,17 +84,26 @@ def test_numbers_are_in_prometheus_format(fitted: Cli) -> None:
 
 
 def test_a_private_address_is_not_reached_unless_the_destination_allows_it(
-    fitted: Cli, receiver: tuple[str, type[Receiver]]
+    fitted: Cli, receiver: tuple[str, type[Receiver]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, came = receiver
     came.status = 200
-    config = f"destinations:\n  hook: {{type: webhook, url: {url}}}\nroutes:\n  - {{to: hook}}\n"
+    monkeypatch.setenv("HOOK", url)
+    fitted.env["HOOK"] = url
+    config = "destinations:\n  hook: {type: http, url_env: HOOK}\nroutes:\n  - {to: hook}\n"
+    refused = "the address of hook leads to a private or special address, so serve sends nothing there"
     with serving(fitted.folder, db=fitted.db, config=config) as server, server.client() as client:
-        made = client.post("/tickets", json={"subject": "Refund, I was charged twice"}).json()["ticket_id"]
-        client.post(f"/tickets/{made}/classify")
-        sent = client.post(f"/tickets/{made}/route").json()
-    assert sent["deliveries"][0]["state"] != "accepted"
-    assert came.came == []
+        made = [
+            client.post("/tickets?do=classify,route", json={"subject": f"Refund, I was charged twice: {n}"}).json()
+            for n in range(3)
+        ]
+        assert (made[0]["problem"]["detail"], made[0]["ticket"]["status"]) == (refused, "routing")
+        assert "allow_private: true" in made[0]["problem"]["hint"]
+        sent = client.post(f"/tickets/{made[0]['ticket_id']}/route").json()
+    assert (sent["status"], came.came) == ("routing", [])
+    assert rows(fitted.db, "select state, attempts, run_id from deliveries") == [("pending", 0, None)] * 3
+    assert fitted("route", "-q").returncode == 0
+    assert len(came.came) == 3
 
 
 def test_a_delivery_that_falls_due_is_sent(fitted: Cli, receiver: tuple[str, type[Receiver]]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.http_stub import Got, HttpStub, Reply, a_delivery, a_parcel, opened, sent
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.errors import DeliveryError
+from triage_cli.domain.errors import DeliveryError, PrivateAddressError
 from triage_cli.domain.runs import Outcome
 
 TOKEN = "tok-1234567890"  # noqa: S105 - made up
@@ -408,10 +408,12 @@ def test_what_would_be_no_request_is_not_sent_and_is_final(
 
 
 def test_a_private_address_is_refused_where_addresses_are_guarded(stub: HttpStub, tmp_path: Path) -> None:
-    plain = failure(one(opened(tmp_path, f"{{type: http, url: '{stub.root}'}}", guarded=True)))
-    assert (plain.final, plain.message) == (True, "sys: 127.0.0.1 leads to a private or special address")
-    secret = failure(one(opened(tmp_path, "{type: http, url_env: A}", {"A": f"{stub.root}/x"}, guarded=True)))
-    assert secret.message == "the address of sys leads to a private or special address"
+    plain = one(opened(tmp_path, f"{{type: http, url: '{stub.root}'}}", guarded=True)).error
+    assert isinstance(plain, PrivateAddressError)
+    assert plain.message.startswith("sys: 127.0.0.1 leads to a private or special address")
+    secret = one(opened(tmp_path, "{type: http, url_env: A}", {"A": f"{stub.root}/x"}, guarded=True)).error
+    assert isinstance(secret, PrivateAddressError)
+    assert secret.message.startswith("the address of sys leads to a private or special address")
     assert stub.got == []
 
 

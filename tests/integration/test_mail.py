@@ -23,7 +23,7 @@ from tests.support.online import ONLINE
 from triage_cli.destinations.mail import MailDestination, as_text, login_of
 from triage_cli.destinations.mail_message import LONGEST, MailMessages
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.errors import ConfigError, DeliveryError, UsageError
+from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError, UsageError
 from triage_cli.domain.runs import Outcome
 from triage_cli.runtime.network import Network
 
@@ -322,8 +322,9 @@ def test_an_answer_that_does_not_come_leaves_it_in_doubt(server: MailStub, tmp_p
 def test_private_addresses_are_refused_where_guarded(server: MailStub, tmp_path: Path) -> None:
     destination = opened(tmp_path, server.port, guarded=True, host="mail.example", extra="tls: none",
                          resolver=lambda *_: ["203.0.113.9", "127.0.0.1"])  # fmt: skip
-    error = failure(destination)
-    assert (error.final, "mail.example leads to a private" in error.message) == (True, True)
+    (outcome,) = sent(destination, a_parcel())
+    assert isinstance(outcome.error, PrivateAddressError)
+    assert outcome.error.message.startswith("sys: mail.example leads to a private")
     assert server.got == []
 
 

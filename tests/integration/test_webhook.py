@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from typing import ClassVar
 
 import httpx
@@ -20,11 +21,13 @@ from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
 from tests.support.webhook_receiver import SECRET, Receiver, outgoing, sent, target
 from triage_cli.destinations import webhook
+from triage_cli.destinations.http_sender import WORKERS
 from triage_cli.destinations.webhook import WebhookDestination
-from triage_cli.domain.errors import DeliveryError
+from triage_cli.domain.errors import DeliveryError, PrivateAddressError
 from triage_cli.domain.webhook_signing import secret_of, signature
 from triage_cli.runtime import unreachable
 from triage_cli.runtime.ssrf_guard import checked, is_public
+from triage_cli.service.delivery.dispatcher import DestinationBreakers, Dispatcher, QueueResults
 
 OLDER = "whsec_" + base64.b64encode(b"o" * 32).decode()
 
@@ -199,7 +202,7 @@ fe80::1%eth0 fec0::1 feff::1 192.88.99.1 3fff::1 3fff:fff::1""".split()  # noqa:
 @pytest.mark.parametrize("address", PRIVATE)
 def test_private_and_special_addresses_are_known(address: str) -> None:
     assert not is_public(address)
-    with pytest.raises(DeliveryError, match="private or special"):
+    with pytest.raises(PrivateAddressError, match="private or special"):
         checked("some.example", 443, lambda _host, _port: ["93.184.216.34", address])
 
 
@@ -213,8 +216,30 @@ def test_public_addresses_pass() -> None:
 def test_a_guarded_webhook_never_reaches_this_machine(receiver: Receiver, host: str) -> None:
     port = receiver.port
     (outcome,) = sent(WebhookDestination(target(f"http://{host}:{port}/", guarded=True), ONLINE), outgoing())
-    assert isinstance(outcome.error, DeliveryError)
-    assert outcome.error.final
+    assert isinstance(outcome.error, PrivateAddressError | DeliveryError)  # 0177.0.0.1 is no address to httpx
+    assert receiver.got == []
+
+
+def test_a_name_that_leads_to_a_private_address_is_resolved_a_few_times_and_costs_no_attempt(
+    receiver: Receiver,
+) -> None:
+    resolved = []
+
+    def resolver(host: str, _port: int) -> list[str]:
+        resolved.append(host)
+        return ["93.184.216.34", "127.0.0.1"]
+
+    to = target(f"http://name.example:{receiver.port}/", guarded=True)
+    breakers = DestinationBreakers()
+    dispatcher = Dispatcher(lambda _: WebhookDestination(to, ONLINE, resolver=resolver), breakers=breakers)
+    with closing(dispatcher):
+        dispatcher.put(outgoing(n) for n in range(200))
+        results: list[QueueResults] = []
+        while dispatcher.open:
+            results += dispatcher.collect()
+    assert (sum(len(r.parked) for r in results), [o for r in results for o in r.outcomes]) == (200, [])
+    assert len(breakers.paused()) == 1
+    assert 0 < len(resolved) <= 2 * WORKERS
     assert receiver.got == []
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from triage_cli.cli import live_line, terminal
 from triage_cli.domain import ids
-from triage_cli.domain.errors import ConfigError, TriageError, UsageError
+from triage_cli.domain.errors import ConfigError, ItemError, TriageError, UsageError
 from triage_cli.domain.hostile_text.invisible import each_hiding
 from triage_cli.domain.serialization import error_record, to_json
 from triage_cli.domain.tickets import Ticket
@@ -115,7 +115,10 @@ def time_zone() -> str:
 
 
 class Repeats:
-    """Tells what happens to many tickets once, with the first ticket, and at the end how many more there were."""
+    """Tells what happens to many tickets once, with the first ticket, and at the end how many there were.
+
+    A problem of the configuration or the machine is told without tickets.
+    """
 
     def __init__(self) -> None:
         self._number: Counter[str] = Counter()
@@ -123,11 +126,11 @@ class Repeats:
     def tell(self, did: str, problem: TriageError, ticket: Ticket | None) -> None:
         """Tell what happened to a ticket, if it is something new."""
         short = ids.short(ticket.ticket_id) if ticket else ""
-        name = (ticket.external_id or short) if ticket else ""
+        name = (ticket.external_id or short) if ticket and isinstance(problem, ItemError) else ""
         sentence = f"{did}: {problem.sentence().removeprefix(f'{short}: ')}"
-        self._number[sentence] += 1
-        if self._number[sentence] == 1:
+        if sentence not in self._number:
             say(f"{sentence} ({name})" if name else sentence)
+        self._number[sentence] += isinstance(problem, ItemError)
 
     def close(self) -> None:
         """Tell how often the same happened."""

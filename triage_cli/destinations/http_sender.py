@@ -8,7 +8,7 @@ from functools import cache
 import httpx
 
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.errors import DeliveryError, ExhaustedError
+from triage_cli.domain.errors import NOT_ATTEMPTED, DeliveryError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import encodable
 from triage_cli.runtime.async_bridge import bridge
@@ -73,8 +73,8 @@ class HttpSender:
             try:
                 async with _all_attempts():
                     receipt = await attempt(send, outgoing)
-            except ExhaustedError as lack:
-                return Outcome(0, Action.FAILED, None, lack, outgoing)
+            except NOT_ATTEMPTED as problem:
+                return Outcome(0, Action.FAILED, None, problem, outgoing)
             except DeliveryError as error:
                 return self._failed(outgoing, error, time.perf_counter() - began)
             return Outcome(0, Action.DELIVERED, receipt._replace(seconds=time.perf_counter() - began), None, outgoing)

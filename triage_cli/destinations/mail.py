@@ -15,7 +15,7 @@ from triage_cli.config.models import DestinationSpec, MailSpec
 from triage_cli.config.template_filters import TemplateFailure
 from triage_cli.destinations.mail_message import CONTROL, MailMessages, bare, plain
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.errors import ConfigError, DeliveryError
+from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import encodable
 from triage_cli.runtime import exhausted
@@ -123,6 +123,8 @@ class MailDestination:
             error = DeliveryError(
                 f"{self.name} cannot be sent this ticket: {failure}", hint="correct the template", final=True
             )
+        except PrivateAddressError as private:
+            return Outcome(0, Action.FAILED, None, private, outgoing)
         except DeliveryError as failure:
             error = failure
         except MailRefusal as refusal:
@@ -139,8 +141,8 @@ class MailDestination:
 
     def _hand_over(self, connection: SmtpConnection, message: EmailMessage) -> None:
         mail, data = self._mail, message.as_bytes()
-        address = checked(mail.host, mail.port, self._resolver) if self._guarded else mail.host
-        connection.open(address)
+        host, shown = mail.host, f"{self.name}: {mail.host}"
+        connection.open(checked(host, mail.port, self._resolver, shown) if self._guarded else host)
         if self._login:
             connection.login(*self._login)
         size = [f"size={len(data)}"] if connection.has_extn("size") else []

@@ -41,6 +41,10 @@ class ConfigError(UsageError):
         self.problems = problems
 
 
+class PrivateAddressError(ConfigError):
+    """A destination has a private address, to which a server sends only if the configuration allows it."""
+
+
 class InputError(UsageError):
     """The input cannot be read as a table of tickets."""
 
@@ -124,6 +128,10 @@ class ExhaustedError(UnavailableError):
     """This process or its machine has no file descriptors or memory left."""
 
     code = "exhausted"
+
+
+# Errors of deliveries that were not attempted: nothing was sent, and they stay pending.
+NOT_ATTEMPTED = (ExhaustedError, PrivateAddressError)
 
 
 class UnknownOutcomeError(UnavailableError):

@@ -61,7 +61,10 @@ class Endpoint(NamedTuple):
 async def exchange(
     client: httpx.AsyncClient, endpoint: Endpoint, request: HttpRequest, resolver: Resolver
 ) -> HttpAnswer:
-    """Make one request. Raises `DeliveryError`, doubtful if the request may have arrived, and `ExhaustedError`."""
+    """Make one request.
+
+    Raises `DeliveryError`, doubtful if the request may have arrived, `ExhaustedError`, and `PrivateAddressError`.
+    """
     name, host = endpoint.name, endpoint.host
     try:
         async with asyncio.timeout(endpoint.timeout) as until:

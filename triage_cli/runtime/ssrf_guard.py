@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from triage_cli.domain.errors import DeliveryError
+from triage_cli.domain.errors import DeliveryError, PrivateAddressError
 
 Resolver = Callable[[str, int], Sequence[str]]
 
@@ -33,18 +33,20 @@ def is_public(address: str) -> bool:
 
 
 def checked(host: str, port: int, resolver: Resolver, shown: str = "") -> str:
-    """Return an address of a host to connect to. Raises `DeliveryError` if one of its addresses is not public.
+    """Return an address of a host to connect to.
 
-    `shown` is how the error names a host that is a secret.
+    Raises `PrivateAddressError` if one of its addresses is not public, and `DeliveryError` if it has none. `shown` is
+    how the error names the host.
     """
     try:
         addresses = resolver(host, port)
     except (OSError, UnicodeError) as error:
         raise DeliveryError(f"cannot resolve {shown or host}", hint="check the url") from error
-    if not addresses or not all(map(is_public, addresses)):
-        raise DeliveryError(
-            f"{shown or host} leads to a private or special address",
-            hint="set allow_private on the destination if that is meant",
-            final=True,
+    if not addresses:
+        raise DeliveryError(f"{shown or host} has no address", hint="check the url")
+    if not all(map(is_public, addresses)):
+        raise PrivateAddressError(
+            f"{shown or host} leads to a private or special address, so serve sends nothing there",
+            hint="set allow_private: true on the destination if that is meant",
         )
     return addresses[0]

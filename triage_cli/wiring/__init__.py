@@ -15,9 +15,11 @@ from triage_cli.wiring.destinations import (
     cut_off,
     open_destination,
     preview,
+    private_address,
     routing_map,
     send_test,
     try_destination,
+    unset_variables,
 )
 from triage_cli.wiring.diagnostics import (
     asks_provider,
@@ -72,6 +74,7 @@ __all__ = [
     "parts",
     "path_of",
     "preview",
+    "private_address",
     "promised",
     "remote",
     "restorable",
@@ -80,6 +83,7 @@ __all__ = [
     "send_test",
     "try_classifier",
     "try_destination",
+    "unset_variables",
     "verify",
 ]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from triage_cli.config import Config, DestinationSpec
 from triage_cli.config.secrets import secret_variables
@@ -17,6 +18,7 @@ from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Destination
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.network import Network
+from triage_cli.runtime.ssrf_guard import is_public
 from triage_cli.service.delivery.routing_decisions import RoutingTable
 from triage_cli.wiring import template_mistakes
 from triage_cli.wiring.error_bounds import promised_thresholds
@@ -123,8 +125,35 @@ def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
     return Target(spec.name, spec.url or "", secrets, spec.timeout, spec.max_attempts, spec.retry_schedule)
 
 
-def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: RoutePlan) -> Iterator[str]:
-    """Yield the requests that routing this ticket would make now, as `route --dry-run` prints them."""
+def unset_variables(config: Config, name: str) -> Iterator[str]:
+    """Yield a warning for each variable that a destination needs and that is not set."""
+    for key, variable in config.destinations[name].variables():
+        if not os.environ.get(variable):
+            yield f"destinations.{name}.{key}: {variable} is not set here; export {variable}"
+
+
+def private_address(config: Config, name: str) -> Iterator[str]:
+    """Yield a warning if `serve` does not send to a destination, as far as that is known without resolving a name."""
+    if _is_refused(config.destinations[name]):
+        yield (
+            f"destinations.{name}: its address is private, so triage serve sends nothing there; "
+            "set allow_private: true if that is meant"
+        )
+
+
+def _is_refused(spec: DestinationSpec) -> bool:
+    if spec.allow_private:
+        return False
+    url = spec.url or (spec.http and (spec.http.url or os.environ.get(spec.http.url_env or ""))) or ""
+    try:
+        host = spec.mail.host if spec.mail else urlsplit(url).hostname
+        return host == "localhost" or not is_public(host or "")
+    except ValueError:  # a name, or no address at all
+        return False
+
+
+def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: RoutePlan) -> Iterator[tuple[str, str]]:
+    """Yield the requests that routing this ticket would make now, with their destinations' names."""
     from triage_cli.destinations.payload import line
 
     names = {old: category.name for category in config.categories for old in category.was}  # a run renames them first
@@ -152,17 +181,17 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: Rout
         if spec is not None and spec.http is not None:
             from triage_cli.destinations.http import as_text as request_text
 
-            yield request_text(spec.http, outgoing)
+            yield spec.name, request_text(spec.http, outgoing)
         elif spec is not None and spec.mail is not None:
             from triage_cli.destinations.mail import as_text as mail_text
 
-            yield mail_text(spec.mail, outgoing, datetime.now(UTC))
+            yield spec.name, mail_text(spec.mail, outgoing, datetime.now(UTC))
         elif spec is not None and spec.type == "webhook":
             from triage_cli.destinations.webhook import as_text
 
-            yield as_text(target(spec, os.environ), outgoing)
+            yield spec.name, as_text(target(spec, os.environ), outgoing)
         else:
-            yield line(outgoing).decode().rstrip()
+            yield delivery.destination, line(outgoing).decode().rstrip()
 
 
 def send_test(config: Config, name: str) -> str:
@@ -207,19 +236,20 @@ def try_destination(config: Config, name: str) -> str:
         return f"runs {spec.run[0]}"
     if spec.type == "file":
         return f"appends to {spec.path}"
+    limits = ", but waits offline" if config.offline else ""
+    if _is_refused(spec):
+        limits += "; triage serve sends nothing to a private address without allow_private"
     if spec.mail is not None:
         means = {"implicit": "by TLS", "starttls": "by STARTTLS", "none": "unencrypted"}[spec.mail.tls]
         login = f", as {spec.mail.user_env}" if spec.mail.user_env else ""
-        waits = ", but waits offline" if config.offline else ""
-        return f"mails to {', '.join(spec.mail.to)} over {spec.mail.host}:{spec.mail.port} {means}{login}{waits}"
+        return f"mails to {', '.join(spec.mail.to)} over {spec.mail.host}:{spec.mail.port} {means}{login}{limits}"
     from triage_cli.runtime.unreachable import host_of
 
     if spec.http is not None:
         to = f"the address in {spec.http.url_env}" if spec.http.url_env else host_of(spec.http.url or "")
-        return f"sends {spec.http.method} to {to}{', but waits offline' if config.offline else ''}"
+        return f"sends {spec.http.method} to {to}{limits}"
     signed = f", signed by {' and '.join(spec.secret_env)}" if spec.secret_env else ", not signed"
-    waits = ", but waits offline" if config.offline else ""
-    return f"posts to {host_of(spec.url or '')}{signed}{waits}"
+    return f"posts to {host_of(spec.url or '')}{signed}{limits}"
 
 
 def routing_map(config: Config, store: Store, *, guarded: bool = False) -> RoutingTable:

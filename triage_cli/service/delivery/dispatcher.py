@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.errors import DeliveryError, ExhaustedError, TriageError
+from triage_cli.domain.errors import NOT_ATTEMPTED, DeliveryError, TriageError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import BYTES
 from triage_cli.ports.adapters import Destination
@@ -30,7 +30,7 @@ POLL_SECONDS = 0.003
 class QueueResults(NamedTuple):
     """Outcomes that a destination's queue returned, and its `parked` deliveries, which were not attempted.
 
-    Deliveries are parked while the destination is paused, and if it cannot be opened as it is configured or this
+    Deliveries are parked while the destination is paused, and if it cannot be used as it is configured or this
     process has no descriptors or memory left (`parked_because`). Parking uses up no attempt.
     """
 
@@ -217,22 +217,22 @@ class _DestinationQueue:
                 self._count_delivery(outcome.item, -1)
             self._being_attempted -= len(outcomes)
             self._last_outcome_at = self._clock()
-            tried = [outcome for outcome in outcomes if not isinstance(outcome.error, ExhaustedError)]
+            tried = [outcome for outcome in outcomes if not isinstance(outcome.error, NOT_ATTEMPTED)]
             self._breakers.judge(self._name, tried)
             if tried:
                 yield QueueResults(self._destination, tried)
-            yield from self._park_exhausted(outcomes)
+            yield from self._park_not_attempted(outcomes)
 
-    def _park_exhausted(self, outcomes: Sequence[Outcome[Receipt]]) -> Iterator[QueueResults]:
-        """Park the deliveries that failed because this process has no descriptors or memory left, and pause."""
-        exhausted = [(o.item, o.error) for o in outcomes if isinstance(o.error, ExhaustedError)]
-        if exhausted:
-            self._destination_error = exhausted[0][1]
+    def _park_not_attempted(self, outcomes: Sequence[Outcome[Receipt]]) -> Iterator[QueueResults]:
+        """Park the deliveries that were not attempted because of an error, and pause."""
+        not_attempted = [(o.item, o.error) for o in outcomes if isinstance(o.error, NOT_ATTEMPTED)]
+        if not_attempted:
+            self._destination_error = not_attempted[0][1]
             self._breakers.pause(self._name)
             yield QueueResults(
                 self._destination,
                 (),
-                [item for item, _ in exhausted if isinstance(item, OutgoingDelivery)],
+                [item for item, _ in not_attempted if isinstance(item, OutgoingDelivery)],
                 self._destination_error,
             )
 

@@ -1,7 +1,6 @@
 """`triage config`: make one, show what holds and where it comes from, check it."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -126,10 +125,9 @@ def check(session: CommandContext, output: Output = None, columns: Columns = Non
     used = {name for reach in reached for name in reach.destinations}
     if unused := [name for name in config.destinations if name not in used]:
         messages.say(f"warning: no category reaches {', '.join(unused)}; name it in routes, or remove it")
-    for spec in config.destinations.values():
-        for key, name in spec.variables():
-            if not os.environ.get(name):
-                messages.say(f"warning: destinations.{spec.name}.{key}: {name} is not set here; export {name}")
+    for name in config.destinations:
+        for warning in (*wiring.unset_variables(config, name), *wiring.private_address(config, name)):
+            messages.say(f"warning: {warning}")
     known = {name for category in config.categories for name in (category.name, *category.was)}
     for name in session.triage.stats().by_category if session.has_database else ():
         if name not in known:

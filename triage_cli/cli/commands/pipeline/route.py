@@ -183,6 +183,7 @@ def _requests(
 ) -> Iterator[dict[str, str | None]]:
     """Yield each request that would be made, which is counted, and each ticket that has none, which is told."""
     map_ = wiring.routing_map(session.config, session.store)
+    known: set[str] = set()
     for ticket in session.look().find(selection):
         answer = map_.answers(session.store, [ticket]).get(ticket.decision_id or "")
         rule = map_.match(ticket, answer) if ticket.category else None
@@ -191,8 +192,12 @@ def _requests(
             messages.say(f"{ticket.ticket_id}: {why}")
             yield {"ticket_id": ticket.ticket_id, "request": None, "error": why}
             continue
-        for request in wiring.preview(session.config, session.store, ticket, rule, plan):
+        for name, request in wiring.preview(session.config, session.store, ticket, rule, plan):
             number["requests"] += 1
+            if name in session.config.destinations and name not in known:
+                known.add(name)
+                for warning in wiring.unset_variables(session.config, name):
+                    messages.say(f"warning: {warning}")
             yield {"ticket_id": ticket.ticket_id, "request": request, "error": None}
 
 
