@@ -214,9 +214,21 @@ def test_limit_and_dry_run(cli: Cli) -> None:
     assert [r["external_id"] for r in shown] == ["B-0", "B-1", "B-2"]
     assert all(r["ticket_id"] is None for r in shown)
     assert "subject ← subject" in done.stderr
-    assert done.stderr.endswith("\nnothing was stored (--dry-run)\n")
+    assert done.stderr.endswith("\n10 tickets, 0 rejected\nnothing was stored (--dry-run)\n")
     assert rows(cli.db, "select count(*) from tickets") == [(2,)]
     assert not (cli.folder / "bad.csv").exists()
+
+
+@pytest.mark.parametrize("command", ["create", "run"])
+def test_a_dry_run_reads_all_rows_and_ends_as_the_real_one(cli: Cli, command: str) -> None:
+    text = many(10) + "1,fine,\n2\n3,short\n4,more than,there,are columns\n"
+    done = cli(command, "--dry-run", stdin=text)
+    assert (done.returncode, len(done.stdout.splitlines())) == (3, 3)
+    assert done.stderr.count("rejected: line") == 2
+    assert "\n12 tickets, 2 rejected\n" in done.stderr
+    assert cli(command, "--dry-run", "-q", "--max-rejects", "2", stdin=text).returncode == 0
+    strict = cli(command, "--dry-run", "--strict", stdin=text)
+    assert (strict.returncode, strict.stderr.count("rejected: line")) == (3, 1)
 
 
 def test_a_dry_run_makes_no_database(cli: Cli) -> None:

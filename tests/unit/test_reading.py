@@ -305,6 +305,42 @@ def test_no_header_names_the_columns_by_number() -> None:
     assert len(list(table.rows)) == 5
 
 
+NO_ID = "no column is an id, so tickets are recognised by their content; without a field: {} (--map external_id=COLUMN)"
+
+
+@pytest.mark.parametrize(
+    ("header", "shown"),
+    [
+        ("Fall-Nr.,Text,,Wichtigkeit", "Fall-Nr., Wichtigkeit"),
+        ("a,Text,c,d,e,f,g", "a, c, d, e, f, g"),
+        ("a,Text,c,d,e,f,g,h", "a, c, d, e, f, g, …"),
+        (f"{'x' * 41},Text", f"{'x' * 40}…"),
+    ],
+)
+def test_a_table_without_an_id_column_says_so_and_names_the_columns_left(header: str, shown: str) -> None:
+    row = ",".join("1" for _ in header.split(","))
+    assert opened(f"{header}\n{row}\n").notes == (NO_ID.format(shown),)
+
+
+def test_json_without_an_id_names_the_keys_left() -> None:
+    assert opened('[{"title": "a", "sys": 1}]', "t.json").notes == (NO_ID.format("sys"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("id,subject,more\n1,a,b\n", {}),
+        ("subject,more\na,b\n", {"mapping": {"external_id": "more"}}),
+        ("id,subject,more\n1,a,b\n", {"mapping": {"external_id": ""}}),  # the caller wants none
+        ("subject,description\na,b\n", {}),
+        ('[{"title": "a"}]', {}),
+        ("From: a@example.com\nMessage-ID: <1@example.com>\nSubject: a\n\nb\n", {"format": "eml"}),
+    ],
+)
+def test_there_is_no_note_where_an_id_is_known_unwanted_or_impossible(text: str, options: dict[str, Any]) -> None:
+    assert opened(text, **options).notes == ()
+
+
 def test_a_title_above_the_header_is_passed_over() -> None:
     table = opened("Ticket report;;\n\nNummer;Betreff;Beschreibung\n1;a;b\n")
     assert texts(list(table.rows)) == [("a", "b")]

@@ -23,6 +23,9 @@ from triage_cli.readers.totals import without_totals
 from triage_cli.readers.unread_dates import UnreadDates
 from triage_cli.readers.values import is_ambiguous, orders
 
+_SHOWN = 6  # columns in a note
+_SHOWN_LENGTH = 40  # characters of each
+
 
 class _Input(NamedTuple):
     """An input whose head was read; `begin` is its start position, None for a pipe."""
@@ -130,7 +133,7 @@ def _csv_table(given: _Input, sample: Sample) -> Table:
         plan.source,
         islice(without_totals(drafts(rows, plan, dates.unread), sample.delimiter), options.limit),
         sample.delimiter,
-        (header.note,) if header.note else (),
+        tuple(filter(None, (header.note, _no_id_note(found, columns, options.mapping)))),
         given.name,
         header.before > 0,
         _remarks(decoder, dates.unread),
@@ -169,7 +172,8 @@ def _json_table(given: _Input, layout: Layout) -> Table:
         plan.source,
         islice(drafts(records(given.blocks()), plan, dates.unread), options.limit),
         "",
-        name=given.name,
+        tuple(filter(None, (_no_id_note(found, columns, options.mapping),))),
+        given.name,
         remarks=_remarks(given.decoder, dates.unread),
     )
 
@@ -231,6 +235,20 @@ def _own_columns(columns: Sequence[str]) -> frozenset[str]:
     if {*TICKET_KEYS} <= {*columns}:
         return frozenset((*TICKET_KEYS, "asked"))
     return frozenset(ADDED_KEYS) if {*ADDED_KEYS} <= {*columns} else frozenset()
+
+
+def _no_id_note(found: Columns, columns: Sequence[str], mapping: Mapping[str, str]) -> str:
+    """Return a note with the columns that could be the id, if no column is and the caller did not decide that."""
+    others = {*columns} - {columns[index] for index in found.fields.values()} - _own_columns(columns)
+    names = [name.strip() for name in columns if name in others and name.strip()]
+    if "external_id" in (found.fields.keys() | mapping.keys()) or not names:
+        return ""
+    shown = [name if len(name) <= _SHOWN_LENGTH else f"{name[:_SHOWN_LENGTH]}…" for name in names[:_SHOWN]]
+    listed = ", ".join(shown + ["…"] * (len(names) > _SHOWN))
+    return (
+        "no column is an id, so tickets are recognised by their content; "
+        f"without a field: {listed} (--map external_id=COLUMN)"
+    )
 
 
 def _mapping_summary(found: Columns, columns: Sequence[str], *how: str) -> str:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -18,11 +17,12 @@ from triage_cli.domain import dedup
 from triage_cli.domain.errors import RowError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.ids import now
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
 from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 from triage_cli.readers import Table
 
+SHOWN = 3  # tickets of each table that a dry run shows
 DIDS = ("created", "updated", "unchanged", "rejected")
 Subject = Annotated[str | None, typer.Option(metavar="S", help="What it is about, in a line.", show_default=False)]
 Description = Annotated[str | None, typer.Option(metavar="D", help="The ticket's text.", show_default=False)]
@@ -32,7 +32,9 @@ Named = Annotated[
     typer.Option(metavar="X", help="Its id in another system; a known ticket is updated.", show_default=False),
 ]
 Priority = Annotated[str | None, typer.Option(metavar="P", help="low, normal, high or urgent.", show_default=False)]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the mapping and the first three tickets; store nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Read all, show the mapping and the first three tickets; store nothing.")
+]
 Moment = Annotated[
     str | None, typer.Option(metavar="TIME", help="When it was written, as in 2026-11-24T08:00Z.", show_default=False)
 ]
@@ -89,7 +91,7 @@ def create(
     counts: Counter[str] = Counter()
     with options.streams(files) as opened:
         if dry_run:
-            return preview(session, printer, options.tables(session, opened, reading))
+            return preview(session, printer, options.tables(session, opened, reading), max_rejects, strict=strict)
         session.config  # noqa: B018 - its mistakes are told before anything is read
         streams = options.looked_through(session, opened, reading, pipes=True)
         tables = options.tables(session, streams, reading)
@@ -162,13 +164,29 @@ def _one(session: CommandContext, printer: Printer, draft: TicketDraft) -> int:
     return ExitCode.OK
 
 
-def preview(session: CommandContext, printer: Printer, tables: Sequence[Table]) -> int:
-    """Show the first three tickets of each table as they would be stored."""
-    first = [row for table in tables for row in islice(table.rows, 3)]
-    for row in first:
-        if isinstance(row, Rejected):
-            messages.say(f"rejected: {row.error.sentence()}")
-    return _shown(session, printer, [row for row in first if isinstance(row, TicketDraft)])
+def preview(
+    session: CommandContext, printer: Printer, tables: Sequence[Table], max_rejects: str, *, strict: bool
+) -> int:
+    """Show the first three tickets of each table as they would be stored, and every row that cannot be read."""
+    rejections = RejectWriter(None, max_rejects, strict=strict)
+    rejections.begin(tables)
+    first: list[TicketDraft] = []
+    tickets = 0
+    for table in tables:
+        before = len(first)
+        for row in session.stopper.interruptible(table.rows):
+            if isinstance(row, Rejected):
+                rejections.see(Outcome(row.row, Action.REJECTED, error=row.error), table)
+                continue
+            rejections.see(Outcome(row.row, Action.CREATED), table)
+            tickets += 1
+            if len(first) - before < SHOWN:
+                first.append(row)
+    for remark in messages.remarks(tables):
+        session.say(remark)
+    session.say(f"{messages.plural(tickets, 'tickets')}, {rejections.count:,} rejected")
+    _shown(session, printer, first)
+    return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK
 
 
 def _shown(session: CommandContext, printer: Printer, drafts: Sequence[TicketDraft]) -> int:

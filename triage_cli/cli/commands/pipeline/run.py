@@ -80,7 +80,7 @@ def run(
     summary = RunSummary(RejectWriter(rejects, max_rejects, strict=strict), quiet=session.quiet)
     with options.streams(files) as opened:
         if dry_run:
-            return preview(session, printer, options.tables(session, opened, reading))
+            return preview(session, printer, options.tables(session, opened, reading), max_rejects, strict=strict)
         streams = options.looked_through(session, opened, reading)
         tables = options.tables(session, streams, reading)
         if printer.format in DELIMITED and not printer.chosen and len({table.columns for table in tables}) > 1:
