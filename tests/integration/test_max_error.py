@@ -69,6 +69,27 @@ def test_labels_of_a_file_promise_an_error_and_why_tells_it(fitted: Cli) -> None
     )
 
 
+def test_tickets_that_wait_follow_once_labels_prove_it(fitted: Cli) -> None:
+    (fitted.folder / "config.yaml").write_text(CONFIG)
+    fitted("create", "-q", "--subject", BILLING, "--external-id", "X-1")
+    fitted("create", "-q", "--subject", "The login page shows an error and crashes", "--external-id", "X-2")
+    fitted("classify", "-q")
+    waiting = ("reclassify", "--status", "needs_review")
+    assert "0 would flip, 0 confirmed, 2 unchanged" in fitted(*waiting).stderr
+    promising(fitted, labelled(billing=100, technical=20))
+    assert "0 would flip, 0 confirmed, 1 unchanged, 1 would no longer wait" in fitted(*waiting).stderr
+    done = fitted(*waiting, "--apply", "-o", "jsonl")
+    assert "0 flipped, 0 confirmed, 1 unchanged, 1 no longer wait" in done.stderr
+    [record] = map(json.loads, done.stdout.splitlines())
+    assert (record["external_id"], record["new"], record["applied"]) == ("X-1", "Billing", True)
+    assert rows(fitted.db, "select external_id, status from tickets order by external_id") == [
+        ("X-1", "classified"),
+        ("X-2", "needs_review"),
+    ]
+    assert "local was applied, its threshold of 0." in fitted("why", "X-1").stdout
+    assert "0 flipped, 0 confirmed, 1 unchanged" in fitted(*waiting, "--apply").stderr
+
+
 def test_a_promise_that_no_longer_holds_is_withdrawn_aloud(fitted: Cli) -> None:
     promising(fitted, labelled(billing=100))
     fitted("create", "-q", "--subject", BILLING, "--external-id", "X-1")

@@ -54,6 +54,9 @@ class FakeClassifier:
     def askings(self) -> tuple[QuestionSpec, ...]:
         return (QuestionSpec(self.fingerprint, "fake", "m", "", "", NAMES, "{}", ids.now()),)
 
+    def rejudged(self, answer: Classification) -> Classification:
+        return answer.at_threshold(self.threshold)
+
     def classify(self, chunks: Iterable[Sequence[Ticket]], _budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         for chunk in chunks:
             yield [self._one(n, ticket) for n, ticket in enumerate(chunk)]

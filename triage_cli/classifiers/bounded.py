@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from triage_cli.domain.decisions import Answer, QuestionSpec
+from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.evaluation.error_bounds import NEVER
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Ticket
@@ -25,6 +25,11 @@ class Bounded:
         """Return the question, for the record."""
         return self._inner.askings()
 
+    def rejudged(self, answer: Classification) -> Classification:
+        """Return a stored answer with the confidence and the threshold that it would have now."""
+        now = self._inner.rejudged(answer)
+        return now._replace(threshold=self._threshold(now))
+
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer as the classifier does, compared with the thresholds of the categories."""
         for outcomes in self._inner.classify(chunks, budget):
@@ -35,8 +40,11 @@ class Bounded:
         if not answer.steps:
             return answer
         *earlier, last = answer.steps
-        threshold = self._thresholds.get(last.category or "", NEVER) if last.fingerprint == self.fingerprint else NEVER
+        threshold = self._threshold(last)
         sure = last.category is not None and last.confidence is not None and last.confidence >= threshold
         # The classifier checks the text for suspicious content only if it is sure itself.
         doubts = answer.doubts if answer.sure else None
         return answer._replace(steps=(*earlier, last._replace(threshold=threshold)), sure=sure, doubts=doubts)
+
+    def _threshold(self, step: Classification) -> float:
+        return self._thresholds.get(step.category or "", NEVER) if step.fingerprint == self.fingerprint else NEVER

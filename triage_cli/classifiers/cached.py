@@ -35,6 +35,10 @@ class Remembering:
         """Return the question, for the record."""
         return self._inner.askings()
 
+    def rejudged(self, answer: Classification) -> Classification:
+        """Return a stored answer with the confidence and the threshold that it would have now."""
+        return answer.at_threshold(self._threshold)
+
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer from the cache where possible, and ask about the rest."""
         recalled_outcomes: list[Outcome[Answer]] = []
@@ -73,23 +77,7 @@ class Remembering:
         return [self._reused(other, last)._replace(error=outcome.error) for other in same]
 
     def _reused(self, ticket: Ticket, before: Classification) -> Outcome[Answer]:
-        step = before._replace(
-            classification_id=ids.new_id(),
-            ticket_id=ticket.ticket_id,
-            run_id=self._run_id,
-            step=self.name,
-            classifier=self.name,
-            actor=self._actor,
-            threshold=self._threshold,
-            at=ids.now(),
-            confidence=before.raw_confidence,
-            raw=None,
-            reused=before.reused or before.classification_id,
-            input_tokens=0,
-            output_tokens=0,
-            cache_read=0,
-            cache_write=0,
-            cost=0.0,
-        )
+        step = self.rejudged(before).copy(ids.new_id(), self._run_id, ids.now())
+        step = step._replace(ticket_id=ticket.ticket_id, step=self.name, classifier=self.name, actor=self._actor)
         sure = step.category is not None and step.confidence is not None and step.confidence >= self._threshold
         return Outcome(0, Action.ANSWERED, Answer(ticket, (step,), sure), None, ticket)

@@ -27,6 +27,10 @@ class Calibrated:
         """Return the question, for the record."""
         return self._inner.askings()
 
+    def rejudged(self, answer: Classification) -> Classification:
+        """Return a stored answer with the confidence and the threshold that it would have now."""
+        return self._step(self._inner.rejudged(answer))
+
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer as the classifier does, with calibrated confidence."""
         for outcomes in self._inner.classify(chunks, budget):

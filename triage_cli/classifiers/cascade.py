@@ -4,7 +4,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from triage_cli.domain.decisions import Answer, Postponed, QuestionSpec, Unfinished
+from triage_cli.domain.decisions import Answer, Classification, Postponed, QuestionSpec, Unfinished
 from triage_cli.domain.errors import AnswerError, TakenOverError, TriageError, UnavailableError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import FlushNow
@@ -40,6 +40,11 @@ class Cascade:
     def askings(self) -> tuple[QuestionSpec, ...]:
         """Return the questions of all steps."""
         return tuple(asking for step in self._steps for asking in step.askings())
+
+    def rejudged(self, answer: Classification) -> Classification:
+        """Return a stored answer with the confidence and the threshold that it would have now."""
+        step = next(step for step in self._steps if answer.fingerprint in step.fingerprints)
+        return step.rejudged(answer)
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer step by step; sure answers of earlier steps are yielded with the next outcomes of the later ones.

@@ -47,6 +47,24 @@ class Classification(NamedTuple):
         """Return the confidence before calibration."""
         return self.confidence if self.raw is None else self.raw
 
+    def at_threshold(self, threshold: float | None) -> "Classification":
+        """Return the answer with the classifier's own confidence, to be compared with another threshold."""
+        return self._replace(confidence=self.raw_confidence, raw=None, threshold=threshold)
+
+    def copy(self, classification_id: str, run_id: str | None, at: str) -> "Classification":
+        """Return a free copy of the answer for another run, which names the answer that was paid for."""
+        return self._replace(
+            classification_id=classification_id,
+            run_id=run_id,
+            at=at,
+            reused=self.reused or self.classification_id,
+            input_tokens=0,
+            output_tokens=0,
+            cache_read=0,
+            cache_write=0,
+            cost=0.0,
+        )
+
     @property
     def chances(self) -> Mapping[str, float]:
         """Return the probability of each category; empty if unknown."""

@@ -101,6 +101,7 @@ class Action(StrEnum):
     FLIP = "flip"  # another category
     FLIPPED = "flipped"  # another category, which was applied
     WITHIN = "within"  # another category, by less than the margin that a flip needs
+    SETTLED = "settled"  # it waited for a person, and the answer is sure
     UNANSWERED = "unanswered"  # no sure answer: the old category stays
     REHOMED = "rehomed"  # the old category does not exist any more, and a sure answer names another one
     DOUBTED = "doubted"  # no sure answer any more, and the plan says that a person decides then

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Protocol
 
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
-from triage_cli.domain.decisions import NOTHING, Answer, Labelled, QuestionSpec, Unlabelled
+from triage_cli.domain.decisions import NOTHING, Answer, Classification, Labelled, QuestionSpec, Unlabelled
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.sources import PullPlan, SourcePage
@@ -57,6 +57,9 @@ class Classifier(Protocol):
 
     def askings(self) -> tuple[QuestionSpec, ...]:
         """Return the questions, for the record; a cascade asks several."""
+
+    def rejudged(self, answer: Classification) -> Classification:
+        """Return a stored answer to one of its questions with the confidence and threshold that it would have now."""
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Yield outcomes in the order in which answers arrive; an empty chunk means that nothing has arrived yet.

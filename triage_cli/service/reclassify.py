@@ -1,6 +1,7 @@
 """Classifies decided tickets again: every answer is stored as a proposal; flips are applied all together.
 
-A ticket whose text and question are unchanged is not asked about again, and a stored proposal is not paid for again.
+A ticket whose text and question are unchanged is not asked about again, and a stored proposal is not paid for again:
+their answers are compared with the present thresholds.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -155,7 +156,9 @@ class ReclassifyRun:
                     action = Action.LOCKED if ticket.verdict else Action(ticket.status)
                     aside.append(FlipDecision(number, ticket, action, None))
                 elif ticket.ticket_id in answered:
-                    aside.append(self._judged(number, ticket, answered[ticket.ticket_id]))
+                    stored = answered[ticket.ticket_id]
+                    now = self._classifier.rejudged(stored)
+                    aside.append(self._judged(number, ticket, now)._replace(rejudged=now != stored))
                 else:
                     open_.append(ticket)
             yield []  # lets the outcomes in `aside` be yielded
@@ -187,7 +190,7 @@ class ReclassifyRun:
         decisions = self._store.decisions([t.decision_id for t in tickets if t.decision_id])
         found: dict[str, Classification] = {}
         for answer in decisions.values():
-            if self._is_last(answer) and answer.answer_key in keys[answer.ticket_id]:
+            if answer.answer_key in keys[answer.ticket_id] and self._is_last(answer):
                 found[answer.ticket_id] = answer
         left = [ticket_id for ticket_id in keys if ticket_id not in found]
         last: dict[str, Classification] = {}
@@ -198,7 +201,9 @@ class ReclassifyRun:
 
     def _is_last(self, answer: Classification) -> bool:
         """Return whether no further step would be asked after this answer: it is sure, or the last step's."""
-        return not answer.error and (answer.fingerprint == self._classifier.fingerprints[-1] or is_sure(answer))
+        if answer.error:
+            return False
+        return answer.fingerprint == self._classifier.fingerprints[-1] or is_sure(self._classifier.rejudged(answer))
 
     def _save_proposals(self, outcomes: Sequence[Outcome[Answer]], rows: dict[str, int]) -> list[FlipDecision]:
         """Save answers as proposals and free their tickets; a ticket that has changed meanwhile is left alone."""
@@ -229,12 +234,14 @@ class ReclassifyRun:
             problem = failed or (now.error if now and now.error else "no answer")
             error = AnswerError(f"{ids.short(ticket.ticket_id)}: {problem}")
             return FlipDecision(row, ticket, Action.UNANSWERED, now, error)
-        if now.classification_id == ticket.decision_id:
+        holds = now.classification_id == ticket.decision_id
+        if holds and is_sure(now) == (ticket.category is not None):
             return FlipDecision(row, ticket, Action.UNCHANGED, now)
         least_margin = max(self._hysteresis.get(name, 0.0) for name in (self._classifier.name, now.classifier))
-        return FlipDecision(
-            row, ticket, judge(ticket, now, self._labels, least_margin, doubted=self._plan.doubted), now
-        )
+        action = judge(ticket, now, self._labels, least_margin, doubted=self._plan.doubted)
+        if action == Action.SETTLED and self._deciding.suspicion.found(ticket.text):
+            action = Action.UNCHANGED if holds else Action.UNANSWERED
+        return FlipDecision(row, ticket, action, now)
 
     # -- apply
 
@@ -243,20 +250,23 @@ class ReclassifyRun:
         self._deciding.check.before()
         at, changes, done = ids.now(), [], []
         for each in judged:
-            if each.now is None:
+            now, before = each.now, each.ticket
+            if now is None:
                 raise TypeError(each)
-            before = each.ticket
-            sure = is_sure(each.now) and not self._deciding.suspicion.found(before.text)
-            ticket = decided(before, (each.now,), None, sure=sure)
+            if each.rejudged:
+                now = now.copy(ids.new_id(), self._context.run.run_id, at)._replace(actor=self._context.actor)
+            sure = is_sure(now) and not self._deciding.suspicion.found(before.text)
+            ticket = decided(before, (now,), None, sure=sure)
             stays = before.status == "routed" and sure and not self._plan.reroute
+            settles = self._plan.reroute and each.action == Action.SETTLED
+            is_sent = settles or (before.status == "routed" and not stays)
             ticket = ticket._replace(
-                status="routed" if stays else ticket.status,
-                run_id=self._context.run.run_id if before.status == "routed" and not stays else None,
+                status="routed" if stays else ticket.status, run_id=self._context.run.run_id if is_sent else None
             )
-            decision = Decision(each.now.classification_id, ticket.status)
-            data = _event_data(each, each.now) | decision_data(decision)
+            decision = Decision(now.classification_id, ticket.status)
+            data = _event_data(each, now) | decision_data(decision)
             event = self._context.event("reclassified", ticket.ticket_id, data, at)
-            changes.append(Change(event, ticket, before.revision, decision=decision))
+            changes.append(Change(event, ticket, before.revision, (now,) if each.rejudged else (), decision))
             action = Action.FLIPPED if each.action == Action.FLIP else each.action
             done.append(each._replace(action=action, ticket=ticket))
         conflicts = self._context.save(changes)

@@ -95,6 +95,10 @@ class LocalClassifier:
         return QuestionSpec(self.fingerprint, "local", model, "", "", described(self._categories),
                       json.dumps(options), self._clock())  # fmt: skip
 
+    def rejudged(self, answer: Classification) -> Classification:
+        """Return a stored answer with the confidence and the threshold that it would have now."""
+        return answer.at_threshold(self._min_confidence)
+
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer each chunk while the caller saves the one before; it costs nothing.
 

@@ -117,6 +117,10 @@ class AskingClassifier:
         """Return the question, for the record."""
         return (self.asking(),)
 
+    def rejudged(self, answer: Classification) -> Classification:
+        """Return a stored answer with the confidence and the threshold that it would have now."""
+        return answer.at_threshold(self.spec.min_confidence)
+
     def asking(self) -> QuestionSpec:
         """Return the question, for the record."""
         options = {"prompt": prompt.VERSION, "redact": sorted(self.spec.redact)}

@@ -132,7 +132,15 @@ def _reclassify_sentences(
 ) -> Iterator[str]:
     category, was, outcome = detail.get("category"), detail.get("was"), detail.get("outcome")
     if action == "reclassified":
-        now = {"unhoused": f"{was} is gone: a person decides", "doubted": f"so {was} is in doubt: a person decides"}
+        now = {
+            "unhoused": f"{was} is gone: a person decides",
+            "doubted": f"so {was} is in doubt: a person decides",
+            "settled": f"so {category} holds",
+        }
+        if answer is not None and answer.threshold is not None:
+            bound = bound_of(answer, history.bounds)
+            clause = threshold_clause(answer, answer.threshold, bound, has_next=False)
+            now |= {"settled": clause, "doubted": f"so {was} is in doubt: {clause}"}
         result = now.get(str(outcome), f"so {category} holds instead of {was}")
         yield f"the answer of {detail.get('classifier')} was applied, {result}"
         return
@@ -142,6 +150,7 @@ def _reclassify_sentences(
         "confirmed": "that confirms what holds",
         "within": f"it is not far enough ahead of {was} for a change (hysteresis)",
         "doubted": f"that is not sure enough, so a person would decide instead of {was}, if that is applied",
+        "settled": f"that is sure, so it would be {category}, if that is applied",
         "rehomed": f"{was} is gone, so it would be {category}, if that is applied",
     }
     yield meaning.get(str(outcome), f"that is not sure enough for a change, so {was} stays")

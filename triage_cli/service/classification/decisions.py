@@ -16,6 +16,7 @@ from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Classifier
 from triage_cli.service.classification.category_check import Unchecked
+from triage_cli.service.classification.flip_rules import is_sure
 from triage_cli.service.run_context import RunContext
 
 # Failures after which a ticket goes to review.
@@ -52,7 +53,8 @@ class DecisionRecorder:
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, Action]:
         """Return the tickets that need no classifier: `held` by a verdict, or `unchanged` since the same question.
 
-        A forgotten ticket has no text, and is `held` even with `force`.
+        One that waits for a person although its answer is sure by now does need it, for the answer to hold. A forgotten
+        ticket has no text, and is `held` even with `force`.
         """
         named = {t.ticket_id: Action.HELD for t in tickets if not t.text or (t.verdict and not self._force)}
         if self._force:
@@ -62,9 +64,14 @@ class DecisionRecorder:
         for ticket in asked:
             before = decisions.get(ticket.decision_id or "")
             keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints}
-            if before and before.answer_key in keys:
+            if before and before.answer_key in keys and not self._is_sure_by_now(ticket, before):
                 named[ticket.ticket_id] = Action.UNCHANGED
         return named
+
+    def _is_sure_by_now(self, ticket: Ticket, before: Classification) -> bool:
+        """Return whether a ticket waits whose stored answer reaches the present threshold."""
+        waits = ticket.status == "needs_review" and is_sure(self.classifier.rejudged(before))
+        return waits and not self.suspicion.found(ticket.text)
 
     def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Classify tickets that this run holds; an outcome's `item` is the ticket as given, and it has no row."""

@@ -9,7 +9,7 @@ from triage_cli.domain.runs import Action
 from triage_cli.domain.tickets import Ticket
 
 # The actions that `apply` carries out.
-CHANGES = frozenset({Action.FLIP, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED})
+CHANGES = frozenset({Action.FLIP, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED, Action.SETTLED})
 
 
 class Bound(NamedTuple):
@@ -46,13 +46,17 @@ class Bound(NamedTuple):
 
 
 class FlipDecision(NamedTuple):
-    """A ticket, its new answer, and the action that `judge` found."""
+    """A ticket, its new answer, and the action that `judge` found.
+
+    With `rejudged`, the answer is stored with another confidence or threshold than those of `now`.
+    """
 
     row: int
     ticket: Ticket
     action: Action
     now: Classification | None
     error: AnswerError | None = None
+    rejudged: bool = False
 
 
 def judge(
@@ -69,6 +73,8 @@ def judge(
         return Action.DOUBTED if doubted and ticket.category and not ticket.verdict else Action.UNANSWERED
     if gone:
         return Action.REHOMED
+    if ticket.category is None:
+        return Action.SETTLED
     if now.category == ticket.category:
         return Action.CONFIRMED
     return Action.WITHIN if least_margin and margin(ticket, now) < least_margin else Action.FLIP

@@ -58,6 +58,10 @@ class Postponing:
         """Return the question, for the record."""
         return self._asked.askings()
 
+    def rejudged(self, answer: Classification) -> Classification:
+        """Return a stored answer with the confidence and the threshold that it would have now."""
+        return self._asked.rejudged(answer)
+
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Postpone. Raises `ConfigError` where money is bounded and no price is known."""
         self._asked.check_price(budget)

@@ -24,7 +24,7 @@ from triage_cli.service.classification.flip_rules import Bound
 # What is asked about again where nothing is named.
 DECIDED = ("classified", "routing", "routed", "unroutable", "undeliverable")
 # What is printed: where the category that holds and the one answered differ.
-SHOWN = (Action.FLIP, Action.FLIPPED, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED)
+SHOWN = (Action.FLIP, Action.FLIPPED, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED, Action.SETTLED)
 WORDS = {
     "flip": "would flip",
     "flipped": "flipped",
@@ -71,7 +71,8 @@ def reclassify(
         ),
     ] = None,
     reroute: Annotated[
-        bool, typer.Option("--reroute", help="Send routed tickets whose category changed to their new destination.")
+        bool,
+        typer.Option("--reroute", help="Send on routed tickets whose category changed, and those that no longer wait."),
     ] = False,
     doubted: Annotated[
         bool, typer.Option("--doubted", help="What is answered no longer surely waits for a person, routed or not.")
@@ -95,6 +96,7 @@ def reclassify(
     triage reclassify --classifier gpt                    look first: answers are kept
     triage reclassify --classifier gpt --apply --max-flips 2% --reroute
     triage reclassify --status routed --doubted --apply   then: triage review
+    triage reclassify --status needs_review --apply       after a change of thresholds
     """
     if reroute and not apply:
         raise UsageError("--reroute sends on what was flipped, and without --apply nothing is", hint="add --apply")
@@ -120,14 +122,15 @@ def reclassify(
         for line in table(matrix):
             session.say(line)
         unroutable.close()
-        session.say(messages.counted(counts, ("flipped" if apply else "flip", "confirmed", "unchanged"), WORDS))
+        words = WORDS | {"settled": "no longer wait" if apply else "would no longer wait"}
+        session.say(messages.counted(counts, ("flipped" if apply else "flip", "confirmed", "unchanged"), words))
     if batch:
         options.tell_waiting(session)
     if reroute:
         session.say(waiting_offline(session))
-    if session.guides and counts["flip"] and not apply:
+    if session.guides and (counts["flip"] or counts["settled"]) and not apply:
         session.say("next: the same with --apply; nobody is asked again")
-    elif session.guides and counts["flipped"]:
+    elif session.guides and (counts["flipped"] or counts["settled"]):
         session.say("next: triage route")
     return next(code for code in PRECEDENCE if code in codes)
 
