@@ -122,8 +122,8 @@ def reclassify(
         for line in table(matrix):
             session.say(line)
         unroutable.close()
-        words = WORDS | {"settled": "no longer wait" if apply else "would no longer wait"}
-        session.say(messages.counted(counts, ("flipped" if apply else "flip", "confirmed", "unchanged"), words))
+        labels = WORDS | {"settled": "no longer wait" if apply else "would no longer wait"}
+        session.say(messages.counted(counts, ("flipped" if apply else "flip", "confirmed", "unchanged"), labels))
     if batch:
         options.tell_waiting(session)
     if reroute:
