@@ -156,9 +156,9 @@ class TestEach:
                 for outcome in delivered(open_destination(config, "out"), outgoing_deliveries):
                     assert outcome.error is None, (outcome, vendor.refusals)
                 came = {call.headers["idempotency-key"]: call.body for call in vendor.calls if call.body}
-                for outgoing in outgoing_deliveries:
-                    text = outgoing.ticket.description or outgoing.ticket.subject or ""
-                    assert preset in LABELS or shown(preset, text, came[outgoing.delivery.delivery_id])
+                for sent_delivery in outgoing_deliveries:
+                    text = sent_delivery.ticket.description or sent_delivery.ticket.subject or ""
+                    assert preset in LABELS or shown(preset, text, came[sent_delivery.delivery.delivery_id])
 
             check()
             assert vendor.pings == []

@@ -38,6 +38,8 @@ from triage_cli.wiring.stores import open_shelf
 
 EACH = 110 * 1000 / 1_000_000 / 2  # USD: what one answer of the fake costs, at half the price
 BATCH = ClassifyPlan(batch=True, max_wait=0.0)
+# Texts that the embedded model has a category for, and one with a verdict.
+SURE = "id,subject,said\n1,I was charged twice,\n2,my refund is missing,\n3,three,General\n"
 
 
 @pytest.fixture
@@ -694,7 +696,7 @@ def cost(told: str) -> float:
 def test_reclassify_asks_in_batches_keeps_proposals_and_applies_all_at_once(cli: Cli, server: BatchServer) -> None:
     configured(cli.folder, server, more="  local: {type: local, min_confidence: 0.0}\n", name="local")
     cli.env["TEST_KEY"] = "sk-canary"
-    created = cli("create", "-q", "--map", "verdict=said", stdin="id,subject,said\n1,one,\n2,two,\n3,three,General\n")
+    created = cli("create", "-q", "--map", "verdict=said", stdin=SURE)
     assert created.returncode == 0, created.stderr
     assert cli("classify", "-q").returncode == 0
     before = rows(cli.db, "select external_id, category, status from tickets order by 1")
@@ -720,7 +722,7 @@ def test_reclassify_asks_in_batches_keeps_proposals_and_applies_all_at_once(cli:
 
 def test_flips_from_a_batch_hold_only_once_nothing_waits(openai_shop: Shop, server: BatchServer) -> None:
     configured(openai_shop.folder, server, more="  local: {type: local, min_confidence: 0.0}\n", name="local")
-    openai_shop.create("one", "two")
+    openai_shop.create("I was charged twice", "my refund is missing")
     openai_shop.classify(ClassifyPlan())
     plan = ReclassifyPlan(BATCH._replace(classifier="gpt"), apply=True)
 

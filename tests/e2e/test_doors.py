@@ -123,7 +123,9 @@ def suspicious_text_raises_review_and_is_not_sent_on(tmp_path: Path) -> None:
     assert (held.category, held.suggestion) == (None, "Billing")
     assert held.reason is not None
     assert held.reason.startswith("held for review: instructions to the classifier; ")
-    assert "speaks to the classifier" in " ".join(explain(world.store.history(held.ticket_id)))
+    assert "(instructions to the classifier), so a person decides" in " ".join(
+        explain(world.store.history(held.ticket_id))
+    )
     list(world.triage().classify(Selection(ids=(held.ticket_id,)), ClassifyPlan(force=True)))
     assert next(world.store.find(Selection(ids=(held.ticket_id,)))).status == "needs_review"
     list(world.triage().route(Selection(), RoutePlan()))

@@ -67,7 +67,7 @@ def test_a_root_path_is_in_links_whether_the_gateway_takes_it_off_or_not(tmp_pat
             client.post(f"{prefix}/tickets", json=TICKET | {"external_id": f"a/{number}"})
         assert client.get(f"{prefix}/tickets?limit=1").headers["link"].startswith("</support/tickets?limit=1&after=")
         assert "/support/docs/swagger-ui-bundle.js" in client.get(f"{prefix}/docs").text
-        assert client.get(f"{prefix}/openapi.json").json()["servers"][0] == {"url": "/support"}
+        assert client.get(f"{prefix}/openapi.json").json()["servers"] == [{"url": f"{server.url}/support"}]
         assert client.get(f"{prefix}/tickets/a%2F1").json()["external_id"] == "a/1"
         assert client.get(f"{prefix}/health").status_code == 200
         assert client.get(f"{prefix}/nothing").status_code == 404
@@ -130,8 +130,8 @@ def test_many_keys_that_are_none_are_refused_and_warned_of_once(
             assert client.get("/tickets").status_code == 200
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING" and r.name == "triage.errors"]
     assert warnings == ["127.0.0.1 keeps sending keys that are none; more of them get 429 and no line in the log"]
-    logged = [json.loads(r.getMessage())["status"] for r in caplog.records if r.name == "triage.access"]
-    assert sorted(logged) == [200, 401, 401, 401]
+    logged = [json.loads(r.getMessage()) for r in caplog.records if r.name == "triage.access"]
+    assert sorted(line["status"] for line in logged if line["path"] == "/tickets") == [200, 401, 401, 401]
 
 
 def test_a_bucket_fills_again_and_few_addresses_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
