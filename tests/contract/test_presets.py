@@ -19,6 +19,7 @@ from tests.support.vendors.server import Answer, Fault, Vendor, leaves
 from tests.support.vendors.trackers import GitHub, Jira, Linear
 from triage_cli.config import load_config
 from triage_cli.config.presets import preset_names
+from triage_cli.config.template_filters import FILTERS
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.runs import Outcome
@@ -183,7 +184,10 @@ def shown(preset: str, text: str, body: Any) -> bool:
     text = text.strip()
     if not text:
         return True
-    return any(text in leaf or (text[: min(len(text), 40)] in leaf and "…" in leaf) for leaf in found)
+    texts = (
+        (text, FILTERS["one_line"](text).strip()) if preset == "pagerduty" else (text,)
+    )  # a subject alone is its summary
+    return any(t in leaf or (t[: min(len(t), 40)] in leaf and "…" in leaf) for leaf in found for t in texts)
 
 
 @pytest.mark.parametrize("preset", REPEATABLE)

@@ -14,11 +14,12 @@ import pytest
 from tests.support.api_server import Running, serving
 from tests.support.commands import PATIENCE, rows
 from triage_cli.api import idempotency
+from triage_cli.api.routes import tickets
 from triage_cli.domain import ids
 from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.tickets import Selection
+from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.ports.storage import Store
 from triage_cli.service import names
-from triage_cli.service.local_triage import LocalTriage
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May", "customer_id": "C-9", "priority": "high"}
 
@@ -203,12 +204,12 @@ def test_a_request_at_work_says_so_and_a_dead_one_is_over_soon(
         until.append((key, seconds))
         said.set()
 
-    def resolve(triage: LocalTriage, name: str) -> str:
+    def named(store: Store, name: str) -> Ticket:
         assert said.wait(PATIENCE), "it is at work until it has said so"
-        return names.named(triage._store, name).ticket_id
+        return names.named(store, name)
 
     monkeypatch.setattr(server.served.gate, "renew", renew)
-    monkeypatch.setattr(LocalTriage, "resolve", resolve)
+    monkeypatch.setattr(tickets, "named", named)
     answer = client.post(f"/tickets/{made}/classify", json={}, headers={"Idempotency-Key": "slow"}, timeout=60)
     assert answer.status_code == 200
     assert until[0] == ("slow", idempotency.LEASE)
@@ -236,12 +237,12 @@ def test_a_request_that_is_done_says_no_more_that_it_is_at_work(
         finally:
             over.set()
 
-    def resolve(triage: LocalTriage, name: str) -> str:
+    def named(store: Store, name: str) -> Ticket:
         assert begun.wait(PATIENCE)
-        return names.named(triage._store, name).ticket_id
+        return names.named(store, name)
 
     monkeypatch.setattr(idempotency.IdempotentRequest, "_renewing", renewing)
-    monkeypatch.setattr(LocalTriage, "resolve", resolve)
+    monkeypatch.setattr(tickets, "named", named)
     path = f"/tickets/{made.json()['ticket_id']}/classify"
     assert client.post(path, json={}, headers={"Idempotency-Key": "done"}, timeout=60).status_code == 200
     assert over.wait(PATIENCE)
