@@ -23,11 +23,11 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from triage_cli import __version__
+from triage_cli.api.worker_processes import METRICS_FOLDER
 from triage_cli.domain.tickets import STATUSES
 from triage_cli.domain.views import Gauges
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-IN_PROCESSES = "PROMETHEUS_MULTIPROC_DIR"
 DATABASE = "of the whole database, the same at each server: take max without(instance)"
 
 
@@ -36,7 +36,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        registry = None if IN_PROCESSES in os.environ else self._registry
+        registry = None if METRICS_FOLDER in os.environ else self._registry
         self._responses = Counter("triage_http_responses", "Responses by status.", ["status"], registry=registry)
         self._seconds = Histogram(
             "triage_http_request_duration_seconds",

@@ -14,6 +14,8 @@ from tempfile import TemporaryDirectory
 
 # The variable that names the descriptor of the socket.
 FD = "TRIAGE_LISTENING_FD"
+# The variable that names the folder by which prometheus-client shares numbers between processes.
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 # One that ends sooner than this had no chance to serve: all are stopped, and its exit code is the parent's.
 SHORTEST_LIFE = 10.0
 
@@ -64,7 +66,7 @@ class WorkerProcesses:
             stdin=subprocess.PIPE,
             pass_fds=(fd,),
             process_group=0,  # Ctrl-C on a terminal comes to this process alone
-            env=os.environ | {FD: str(fd), "PROMETHEUS_MULTIPROC_DIR": metrics},
+            env=os.environ | {FD: str(fd), METRICS_FOLDER: metrics},
         )
         self._running[process] = time.monotonic()
         threading.Thread(target=self._wait, args=(process,), daemon=True).start()

@@ -17,8 +17,7 @@ from triage_cli import wiring
 from triage_cli.cli.context import CommandContext, GlobalOptions
 from triage_cli.config import Config
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.explanation.next_step import SHELL_SAFE
-from triage_cli.domain.ids import short
+from triage_cli.domain.explanation.next_step import shell_name
 from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES, Selection
 from triage_cli.domain.views import STATS_KEYS
 
@@ -74,8 +73,7 @@ def _ids(config: Config) -> Iterator[str]:
     if config.remote or "://" in config.database:
         return
     for ticket in wiring.open_store(config).find(Selection(limit=LOOKED_AT)):
-        named = ticket.external_id or ""
-        yield named if SHELL_SAFE.fullmatch(named) else short(ticket.ticket_id)
+        yield shell_name(ticket)
 
 
 # By the name of an option's or argument's parameter.

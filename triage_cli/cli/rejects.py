@@ -16,6 +16,14 @@ from triage_cli.readers import Table, rewritten
 from triage_cli.runtime.private_files import private
 
 
+def emptied(path: Path) -> io.TextIOWrapper:
+    """Open a file for rejected rows, which only its owner can read. Raises `UsageError` if it cannot be written."""
+    try:
+        return open(path, "w", encoding="utf-8", errors="surrogateescape", newline="", opener=private)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --rejects") from error
+
+
 class RejectWriter:
     """Rows that were rejected: told with their line and reason, and written as they were where asked."""
 
@@ -39,12 +47,7 @@ class RejectWriter:
             raise UsageError(
                 "these files have different columns, and --rejects writes one table", hint="import them one by one"
             )
-        try:
-            self._file = open(  # noqa: SIM115 - `close` closes it
-                path, "w", encoding="utf-8", errors="surrogateescape", newline="", opener=private
-            )
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --rejects") from error
+        self._file = emptied(path)
 
     def see(self, outcome: Outcome[Any], table: Table) -> None:
         """Take note of one row; with --strict, raise at the first that was rejected."""

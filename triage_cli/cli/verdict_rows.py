@@ -1,18 +1,17 @@
 """Rows of verdicts: read from CSV or JSON Lines, and those that gave none kept with the reason."""
 
 import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from triage_cli.cli import input_files, messages
-from triage_cli.domain.errors import InputError, RowError, TriageError, UsageError
+from triage_cli.cli.rejects import emptied
+from triage_cli.domain.errors import InputError, RowError, TriageError
 from triage_cli.domain.serialization import to_json
 from triage_cli.domain.tickets import VerdictDraft
 from triage_cli.readers import csv_rows
-from triage_cli.runtime.private_files import private
 
 CATEGORIES = ("category", "label", "verdict", "triage_category")
 REASON = "triage_error"  # the column that says why a row was rejected, as `triage run` names it
@@ -84,13 +83,8 @@ class RejectedVerdicts:
     """Rows that gave no verdict: told with line, ticket and reason, and written as CSV or JSON Lines where asked."""
 
     def __init__(self, path: Path | None) -> None:
-        self._file: io.TextIOWrapper | None = None
+        self._file = emptied(path) if path is not None else None
         self._columns: list[str] = []
-        try:
-            if path is not None:
-                self._file = open(path, "w", encoding="utf-8", newline="", opener=private)  # noqa: SIM115 - see close
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --rejects") from error
 
     def add(self, row: VerdictRow, error: TriageError) -> None:
         """Take note of one row."""

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from triage_cli.cli.display.table_layout import AutoWidthTable
 from triage_cli.cli.display.tables import bar, text
+from triage_cli.domain.ids import short
 
 Record = Mapping[str, Any]
 
@@ -49,7 +50,7 @@ def suspects(records: Sequence[Record]) -> RenderableType:
     table = AutoWidthTable(("id", "label", "rather", "confidence", "against", "text"), spare=("against", "confidence"))
     for record in records:
         table.add_row(
-            text((record["ticket_id"] or "")[-8:], "dim"),
+            text(short(record["ticket_id"] or ""), "dim"),
             text(record["label"], "red"), text(record["suggestion"], "green"),
             bar(record["confidence"]), text(record["against"]), text(record["text"]),
         )  # fmt: skip

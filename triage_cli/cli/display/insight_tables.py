@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
+from triage_cli.cli.display.eval_tables import percent
 from triage_cli.cli.display.table_layout import AutoWidthTable
 from triage_cli.cli.display.tables import text
+from triage_cli.domain.ids import short
 
 Record = Mapping[str, Any]
 
@@ -20,7 +21,7 @@ def spikes(records: Sequence[Record]) -> RenderableType:
         share = f"{record['share']:.1%} of the customers, {record['share_before']:.1%} in the same hours before"
         of = f"{record['kind']} {record['category'] or ''}".strip()
         parts += [text(f"{record['name']} ({of})", "bold red"), text(f"  {head}; {share}")]
-        parts += [text(f"  {e['ticket_id'][-8:]}  {e['text']}", "dim") for e in record["examples"]]
+        parts += [text(f"  {short(e['ticket_id'])}  {e['text']}", "dim") for e in record["examples"]]
     return Group(*parts)
 
 
@@ -32,11 +33,8 @@ def drift(records: Sequence[Record]) -> RenderableType:
         style = "bold yellow" if record["moved"] else ""
         table.add_row(
             text(record["measure"]), text(record["name"], style),
-            _share(record["share_before"]), _share(record["share"]), text(f"{record['n_before']:,} / {record['n']:,}"),
+            text(percent(record["share_before"])), text(percent(record["share"])),
+            text(f"{record['n_before']:,} / {record['n']:,}"),
             text(f"{record['p_value']:.2g}"), text("moved" if record["moved"] else "", style),
         )  # fmt: skip
     return table
-
-
-def _share(share: float | None) -> Text:
-    return text("" if share is None else f"{share:.1%}")

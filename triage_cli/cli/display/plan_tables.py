@@ -7,6 +7,7 @@ from rich.table import Table
 
 from triage_cli.cli.display.table_layout import AutoWidthTable
 from triage_cli.cli.display.tables import text
+from triage_cli.domain.ids import short
 from triage_cli.domain.insight.plans import Move, Plan
 
 MOVES = 20  # that are shown
@@ -34,7 +35,7 @@ def _moves(moves: Sequence[Move]) -> RenderableType:
     table = AutoWidthTable(("id", "external id", "category", "would be", "from", "to"), spare=("external id", "from"))
     for move in moves[:MOVES]:
         table.add_row(
-            text(move.ticket_id[-8:], "dim"), text(move.external_id), text(_category(move.old)),
+            text(short(move.ticket_id), "dim"), text(move.external_id), text(_category(move.old)),
             text(_category(move.new)), text(", ".join(move.old_to)),
             text(", ".join(move.new_to), "bold red" if move.pages else ""),
         )  # fmt: skip

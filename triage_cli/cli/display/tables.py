@@ -16,6 +16,7 @@ from triage_cli.cli.display import event_lines
 from triage_cli.cli.display.table_layout import AutoWidthTable
 from triage_cli.cli.messages import on_terminal, plural, safe, safe_lines
 from triage_cli.cli.terminal import has_colour
+from triage_cli.domain.ids import short
 from triage_cli.domain.serialization import compact
 
 Record = Mapping[str, Any]
@@ -107,7 +108,7 @@ def decided(record: Record) -> tuple[Text, Text, Text, Text]:
 def name_of(record: Record) -> Text:
     """Return a ticket's external id, or the end of its own where it has none."""
     return (
-        text(record["external_id"]) if record.get("external_id") else text(str(record["ticket_id"] or "")[-8:], "dim")
+        text(record["external_id"]) if record.get("external_id") else text(short(str(record["ticket_id"] or "")), "dim")
     )
 
 
@@ -180,7 +181,7 @@ def events(records: Sequence[Record], names: Mapping[str, str] | None = None) ->
     table.columns[-1].no_wrap, table.columns[-1].overflow = False, "fold"
     for e in records:
         ticket_id = e["ticket_id"] or ""
-        named = () if names is None else (text(names.get(ticket_id) or ticket_id[-8:]),)
+        named = () if names is None else (text(names.get(ticket_id) or short(ticket_id)),)
         line = event_lines.summary(e["action"], e["detail"], e["actor"])
         table.add_row(text(_moment(e["timestamp"]), "dim"), *named, text(e["action"], "bold"), text(line))
     return Group(table, text(f"({messages.time_zone()}; -o jsonl has ids and hashes)", "dim")) if records else table

@@ -5,6 +5,7 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from triage_cli.cli.review.filters import SORTS, View
+from triage_cli.domain.ids import short
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.domain.views import StatsQuery
 from triage_cli.ports.triage import Triage
@@ -44,7 +45,7 @@ def entry_of(ticket: Ticket) -> Entry:
 
 def name_of(ticket: Ticket) -> str:
     """Return by which name a ticket is shown."""
-    return ticket.external_id or ticket.ticket_id[-8:]
+    return ticket.external_id or short(ticket.ticket_id)
 
 
 class TicketQueue:

@@ -6,6 +6,8 @@ from collections.abc import Hashable, Sequence
 from random import Random
 from zlib import crc32
 
+from triage_cli.domain.disjoint_sets import DisjointSets
+
 NUMBER = re.compile(r"\d+")
 WORD = re.compile(r"[^\W_]{2,}|0+")
 LONG = 12  # distinct words from which on texts with nearly the same words count as near duplicates
@@ -18,14 +20,7 @@ def groups_of(texts: Sequence[str]) -> list[int]:
 
     Long texts are grouped if they have nearly the same words (MinHash).
     """
-    parent = list(range(len(texts)))
-
-    def root(node: int) -> int:
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
+    groups = DisjointSets(len(texts))
     first_by_key: dict[Hashable, int] = {}
     hashes: dict[str, list[int]] = {}
     for index, text in enumerate(texts):
@@ -34,8 +29,8 @@ def groups_of(texts: Sequence[str]) -> list[int]:
         if len(distinct) >= LONG:
             keys += _bands(distinct, hashes)
         for key in keys:
-            parent[root(index)] = root(first_by_key.setdefault(key, index))
-    return [root(index) for index in range(len(texts))]
+            groups.join(index, first_by_key.setdefault(key, index))
+    return [groups.root(index) for index in range(len(texts))]
 
 
 def _bands(distinct: set[str], hashes: dict[str, list[int]]) -> list[Hashable]:

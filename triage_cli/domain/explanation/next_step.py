@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.ids import is_forgotten, short
+from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.views import History
 
 SHELL_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
@@ -31,7 +32,7 @@ def next_step(history: History, gone: str | None, owed: Sequence[str] | None) ->
     pending = [d for d in deliveries if d.state == "pending"]
     due = f" ({', '.join(map(_due_delivery, pending))})" if pending else ""
     why = f" since {gone} is no category any more" if gone else failed
-    decides = f"a person decides{why}: triage verdict {_shell_name(history)} CATEGORY, or triage review"
+    decides = f"a person decides{why}: triage verdict {shell_name(history.ticket)} CATEGORY, or triage review"
     sentences = decides if ticket.status == "needs_review" or gone else f"{_machine_step(history, owed)}{failed}"
     return f"{_batch_clause(history)}{sentences}{due}."
 
@@ -40,7 +41,9 @@ def _machine_step(history: History, owed: Sequence[str] | None) -> str:
     """Return what comes next for a ticket that needs no person."""
     status = history.ticket.status
     if owed and status != "unroutable":
-        return f"triage route {_shell_name(history)} sends it to {comma_list(owed)}, as the routing map has it now"
+        return (
+            f"triage route {shell_name(history.ticket)} sends it to {comma_list(owed)}, as the routing map has it now"
+        )
     if owed is None and status == "routed":
         return "nothing; it stays where it is, though no rule of the routing map matches it now"
     return NEXT_BY_STATUS[status]
@@ -59,10 +62,10 @@ def _due_delivery(delivery: Delivery) -> str:
     return f"{delivery.destination}{after}, due at {timestamp(due_at)}"
 
 
-def _shell_name(history: History) -> str:
-    """Return a name of the ticket that needs no quoting in a shell."""
-    named = history.ticket.external_id or ""
-    return named if SHELL_SAFE.fullmatch(named) else short(history.ticket.ticket_id)
+def shell_name(ticket: Ticket) -> str:
+    """Return a name of a ticket that needs no quoting in a shell."""
+    named = ticket.external_id or ""
+    return named if SHELL_SAFE.fullmatch(named) else short(ticket.ticket_id)
 
 
 def _batch_clause(history: History) -> str:

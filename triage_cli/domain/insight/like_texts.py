@@ -9,6 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
+from triage_cli.domain.disjoint_sets import DisjointSets
+
 WORD = re.compile(r"[^\W\d_]{3,}")
 LONGEST = 200  # words of a text that are looked at
 ALIKE = 0.4  # cosine of the weighed words from which on two texts are alike
@@ -42,23 +44,16 @@ class Weights:
 
 def groups(vectors: Sequence[Mapping[str, float]]) -> Iterator[list[int]]:
     """Yield the indexes of texts that are alike, directly or by way of others; texts that are alone are left out."""
-    parent = list(range(len(vectors)))
-
-    def root(node: int) -> int:
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
+    sets = DisjointSets(len(vectors))
     places: dict[str, list[int]] = defaultdict(list)
     for index, vector in enumerate(vectors):
         for other in alike(vector, vectors, places):
-            parent[root(index)] = root(other)
+            sets.join(index, other)
         for word in vector:
             places[word].append(index)
     members: dict[int, list[int]] = defaultdict(list)
     for index in range(len(vectors)):
-        members[root(index)].append(index)
+        members[sets.root(index)].append(index)
     yield from (found for found in members.values() if len(found) > 1)
 
 

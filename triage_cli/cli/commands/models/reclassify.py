@@ -16,6 +16,7 @@ from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain.decisions import Flip, ReclassifyPlan
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
+from triage_cli.domain.ids import short
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import FLIP_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
@@ -180,5 +181,5 @@ def _table(records: Sequence[Any]) -> object:
 
     shown = AutoWidthTable(COLUMNS, spare=("status", "applied", "old_reason", "new_reason"))
     for r in records:
-        shown.add_row(*(tables.cell(r[name][-8:] if name == "ticket_id" else r[name]) for name in COLUMNS))
+        shown.add_row(*(tables.cell(short(r[name]) if name == "ticket_id" else r[name]) for name in COLUMNS))
     return shown

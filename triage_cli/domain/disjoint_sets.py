@@ -1,0 +1,20 @@
+"""Disjoint sets of indexes, joined pair by pair (union-find with path halving)."""
+
+
+class DisjointSets:
+    """The indexes from 0 to `number` - 1, each in a set of its own at first."""
+
+    def __init__(self, number: int) -> None:
+        self._parent = list(range(number))
+
+    def root(self, index: int) -> int:
+        """Return the index that stands for the set of this one."""
+        parent = self._parent
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    def join(self, index: int, other: int) -> None:
+        """Make one set of the sets of two indexes; the root of `other` stands for it."""
+        self._parent[self.root(index)] = self.root(other)
