@@ -7,7 +7,7 @@ RUN python -m venv /opt/triage
 # Dependencies first: this layer is built anew only where the lock changes.
 COPY requirements-server.lock /build/
 RUN /opt/triage/bin/pip install --no-cache-dir --no-deps --require-hashes -r /build/requirements-server.lock
-COPY pyproject.toml README.md LICENSE* NOTICE* /build/
+COPY pyproject.toml README.md LICENSE NOTICE config.example.yaml /build/
 COPY triage_cli /build/triage_cli
 RUN /opt/triage/bin/pip install --no-cache-dir --no-deps /build
 
