@@ -54,18 +54,18 @@ _MONTHS = {
     word: number
     for number, spellings in enumerate(
         (
-            "jan ene gen",
-            "feb fev",
-            "mar mrt mrz mae",
-            "apr abr avr",
-            "may mai mag mei",
-            "jun giu",
-            "jul lug",
-            "aug ago aou",
-            "sep set",
-            "oct okt out ott",
-            "nov",
-            "dec dez dic",
+            "jan ene gen янв",
+            "feb fev фев",
+            "mar mrt mrz mae мар",
+            "apr abr avr апр",
+            "may mai mag mei мая маи",
+            "jun giu июн",
+            "jul lug июл",
+            "aug ago aou авг",
+            "sep set сен",
+            "oct okt out ott окт",
+            "nov ноя",
+            "dec dez dic дек",
         ),
         start=1,
     )
@@ -96,6 +96,7 @@ _FORMS = (
     *(
         re.compile(form + _CLOCK, re.IGNORECASE)
         for form in (
+            r"^(?P<y>\d{4})年(?P<m>\d{1,2})月(?P<d>\d{1,2})日",
             r"^(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})",
             r"^(?P<a>\d{1,2})(?P<sep>[-/.])(?P<b>\d{1,2})(?P=sep)(?P<y>\d{4}|\d\d)",
             _DAY + r"(?P<d>\d{1,2})(?:st|nd|rd|th|\.)?(?: (?:of|de) |[ /.-])"
