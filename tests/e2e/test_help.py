@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.cli import Cli
 from triage_cli.cli import messages
-from triage_cli.cli.app import HELP, MODULES
+from triage_cli.cli.app import COMMANDS, HELP
 from triage_cli.cli.help_text import HEADINGS, SUMMARIES
 from triage_cli.domain.exit_codes import ExitCode
 
@@ -16,7 +16,7 @@ GROUPS = {
     "audit": ("verify", "head"),
     "keys": ("create", "list", "revoke"),
 }
-TYPED = [*sorted(set(MODULES) - set(GROUPS)), *(f"{group} {name}" for group in GROUPS for name in GROUPS[group])]
+TYPED = [*sorted(set(COMMANDS) - set(GROUPS)), *(f"{group} {name}" for group in GROUPS for name in GROUPS[group])]
 
 
 def completed(cli: Cli, words: str, shell: str = "complete_bash") -> list[str]:
@@ -131,8 +131,8 @@ def test_each_option_of_a_command_is_told_in_words(cli: Cli, command: str) -> No
 
 def test_each_command_stands_under_one_heading_of_the_overview(cli: Cli) -> None:
     told = cli("--help", COLUMNS="80").stdout
-    assert sorted(SUMMARIES) == sorted(MODULES)
-    assert sum(map(len, HEADINGS.values())) == len(MODULES)
+    assert sorted(SUMMARIES) == sorted(COMMANDS)
+    assert sum(map(len, HEADINGS.values())) == len(COMMANDS)
     assert cli("--help", "list", COLUMNS="80").stdout.endswith(told[told.index("The job:") :])
     for heading, commands in HEADINGS.items():
         block = told.partition(f"\n{heading}:\n")[2].partition("\n\n")[0]

@@ -211,7 +211,7 @@ def commands() -> set[str]:
 
 def test_no_command_that_prints_records_is_forgotten_here_nor_one_with_a_bar() -> None:
     assert set(JOBS) == commands()
-    commands_of = {name: f"triage_cli.cli.commands.{module}" for name, module in app.MODULES.items()}
+    commands_of = {name: f"triage_cli.cli.commands.{path.partition(':')[0]}" for name, path in app.COMMANDS.items()}
     modules = {name: importlib.import_module(module) for name, module in commands_of.items()}
     barred = {name for name, job in JOBS.items() if job.bar and job.formats == FORMATS}
     assert barred == {name for name, module in modules.items() if hasattr(module, "ProgressBar")}

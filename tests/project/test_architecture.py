@@ -1,6 +1,7 @@
 """The layers hold: imports point down, vendors stay in their adapters."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -70,3 +71,13 @@ def test_identifiers_say_what_they_hold() -> None:
             if names & BANNED:
                 found.append(f"{path.name}:{getattr(node, 'lineno', 0)}")
     assert not found
+
+
+def test_each_drawing_that_a_command_names_exists() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "triage_cli" / "cli").rglob("*.py"))
+    names = set(re.findall(r'drawn_by\("(\w+)\.(\w+)"', sources))
+    assert len(names) > 8
+    missing = [
+        name for name in names if not hasattr(importlib.import_module(f"triage_cli.cli.display.{name[0]}"), name[1])
+    ]
+    assert missing == []

@@ -19,36 +19,36 @@ from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.runtime import exhausted
 from triage_cli.runtime.process import abandon
 
-# A command's module is imported when it is typed, so that none pays for another's imports.
-MODULES = {
-    "create": "pipeline.create",
-    "pull": "pipeline.pull",
-    "classify": "pipeline.classify",
-    "route": "pipeline.route",
-    "run": "pipeline.run",
-    "reclassify": "models.reclassify",
-    "plan": "forecast.plan",
-    "spikes": "forecast.spikes",
-    "drift": "forecast.drift",
-    "verdict": "people.verdict",
-    "review": "people.review",
-    "runs": "views.runs",
-    "list": "views.list_show_why",
-    "show": "views.list_show_why",
-    "why": "views.list_show_why",
-    "logs": "views.logs",
-    "audit": "operations.audit",
-    "forget": "operations.forget",
-    "stats": "views.stats",
-    "config": "operations.config",
-    "db": "operations.database",
-    "doctor": "operations.doctor",
-    "check": "operations.check",
-    "serve": "operations.serve",
-    "keys": "operations.keys",
-    "learn": "models.learn",
-    "eval": "models.evaluate",
-    "suspects": "models.suspects",
+# Where each command, or group of commands, is. Its module is imported when it is typed: none waits for others.
+COMMANDS = {
+    "create": "pipeline.create:create",
+    "pull": "pipeline.pull:pull",
+    "classify": "pipeline.classify:classify",
+    "route": "pipeline.route:route",
+    "run": "pipeline.run:run",
+    "reclassify": "models.reclassify:reclassify",
+    "plan": "forecast.plan:plan",
+    "spikes": "forecast.spikes:spikes",
+    "drift": "forecast.drift:drift",
+    "verdict": "people.verdict:verdict",
+    "review": "people.review:review",
+    "runs": "views.runs:runs",
+    "list": "views.list_show_why:list_tickets",
+    "show": "views.list_show_why:show",
+    "why": "views.list_show_why:why",
+    "logs": "views.logs:logs",
+    "audit": "operations.audit:GROUP",
+    "forget": "operations.forget:forget",
+    "stats": "views.stats:stats",
+    "config": "operations.config:GROUP",
+    "db": "operations.database:GROUP",
+    "doctor": "operations.doctor:doctor",
+    "check": "operations.check:check",
+    "serve": "operations.serve:serve",
+    "keys": "operations.keys:GROUP",
+    "learn": "models.learn:learn",
+    "eval": "models.evaluate:evaluate",
+    "suspects": "models.suspects:suspects",
 }
 COMPLETES = "_TRIAGE_COMPLETE"  # what a shell sets where Tab is pressed
 TAKES_VALUE = ("--config", "--db", "--remote")
@@ -154,8 +154,13 @@ def build(name: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "color": True},
     )
     app.callback(invoke_without_command=True)(_root)
-    for module in dict.fromkeys(MODULES.values() if name is None else [MODULES[name]]):
-        importlib.import_module(f"triage_cli.cli.commands.{module}").register(app)
+    for each in COMMANDS if name is None else [name]:
+        module, _, attribute = COMMANDS[each].partition(":")
+        command = getattr(importlib.import_module(f"triage_cli.cli.commands.{module}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=each)
+        else:
+            app.command(each)(command)
     help_text.dress(app)
     if COMPLETES in os.environ:
         from triage_cli.cli import completion
@@ -182,7 +187,7 @@ def _typed(args: Sequence[str]) -> str | None:
         if word in TAKES_VALUE:
             next(remaining, None)
         elif not word.startswith("-"):
-            return word if word in MODULES else None
+            return word if word in COMMANDS else None
     return None
 
 

@@ -1,8 +1,12 @@
-"""Makes commands of functions: they get the global options and a `CommandContext`, and return an exit code."""
+"""Makes commands of functions: they get the global options and a `CommandContext`, and return an exit code.
+
+A parameter that is annotated with a dataclass stands for an option a field, so that commands share groups of options.
+"""
 
 import inspect
 import os
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 import typer
@@ -37,6 +41,20 @@ def local_command(function: Callable[..., int | None]) -> Callable[..., int]:
     return _command(function, "passed over")
 
 
+def command_group(purpose: str, **commands: Callable[..., int]) -> typer.Typer:
+    """Return a command that has commands, by name; it prints its help where none of them is typed."""
+    group = typer.Typer(help=purpose, rich_markup_mode=None)
+    for name, function in commands.items():
+        group.command(name)(function)
+    group.callback(invoke_without_command=True)(_help_if_bare)
+    return group
+
+
+def _help_if_bare(ctx: typer.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help(), color=True)
+
+
 def makes_database(function: Callable[..., R]) -> Callable[..., R]:
     """Let a command make the database where there is none; no other does."""
     MAKERS.add(function)
@@ -44,8 +62,12 @@ def makes_database(function: Callable[..., R]) -> Callable[..., R]:
 
 
 def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..., int]:
+    own, groups = _own_options(function)
+
     def called(given: GlobalOptions, kwargs: dict[str, Any]) -> int:
         ctx: typer.Context = kwargs.pop("ctx")
+        for name, group in groups.items():
+            kwargs[name] = group(**{field.name: kwargs.pop(field.name) for field in fields(group)})
         session = CommandContext(given.over(ctx.find_root().obj or GlobalOptions()), remote, makes=function in MAKERS)
         if session.given.remote is not None or os.environ.get("TRIAGE_REMOTE"):
             session.config  # noqa: B018 - what a remote cannot do is told before any work
@@ -64,8 +86,23 @@ def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..
         return code
 
     context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    own = list(inspect.signature(function).parameters.values())[1:]
     return _shown_as(function, [context, *own], called)
+
+
+def _own_options(function: Callable[..., Any]) -> tuple[list[inspect.Parameter], dict[str, Any]]:
+    """Return the options of a command, and by parameter the dataclasses that stand for several of them."""
+    options: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+        if is_dataclass(parameter.annotation):
+            groups[parameter.name] = parameter.annotation
+            options += [
+                inspect.Parameter(field.name, parameter.kind, default=field.default, annotation=field.type)
+                for field in fields(parameter.annotation)
+            ]
+        else:
+            options.append(parameter)
+    return options, groups
 
 
 def _shown_as(

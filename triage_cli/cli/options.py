@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
@@ -65,6 +66,9 @@ Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first reject
 Rejects = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write rejected rows to this file, unchanged.", show_default=False)
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Read all, show the mapping and the first three tickets; store nothing.")
+]
 MaxRejects = Annotated[str, typer.Option(metavar="N|N%", help="Exit with code 3 if more rows are rejected.")]
 Since = Annotated[
     str | None,
@@ -114,26 +118,56 @@ READ = 1 << 16
 SOURCE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 
 
-def options(
-    mapped: Sequence[str] | None,
-    source: str | None,
-    kind: str | None,
-    encoding: str | None,
-    delimiter: str | None,
-    limit: int | None,
-    *,
-    no_header: bool,
-) -> ReadOptions:
-    """Return how an input is to be read."""
-    mapping = {}
-    for pair in mapped or ():
-        field, sign, column = pair.partition("=")
-        if not sign:
-            raise UsageError(f'--map "{pair}" has no "="', hint='write it as --map subject="Issue title"')
-        mapping[field.strip()] = column
-    if source is not None and not SOURCE.fullmatch(source):
-        raise UsageError(f'"{source}" is no name for a source', hint="use letters, digits, dots and dashes")
-    return ReadOptions(mapping, source, kind, encoding, delimiter, not no_header, limit)
+@dataclass(frozen=True)
+class InputOptions:
+    """The options of `create` and `run`: how inputs are read, and what becomes of rows that are rejected."""
+
+    mapped: Mapped = None
+    source: Source = None
+    kind: Kind = None
+    encoding: Encoding = None
+    delimiter: Delimiter = None
+    no_header: NoHeader = False
+    limit: Limit = None
+    dry_run: DryRun = False
+    strict: Strict = False
+    rejects: Rejects = None
+    max_rejects: MaxRejects = "0"
+
+    def reading(self) -> ReadOptions:
+        """Return how an input is to be read. Raises `UsageError`."""
+        mapping = {}
+        for pair in self.mapped or ():
+            field, sign, column = pair.partition("=")
+            if not sign:
+                raise UsageError(f'--map "{pair}" has no "="', hint='write it as --map subject="Issue title"')
+            mapping[field.strip()] = column
+        if self.source is not None and not SOURCE.fullmatch(self.source):
+            raise UsageError(f'"{self.source}" is no name for a source', hint="use letters, digits, dots and dashes")
+        has_header = not self.no_header
+        return ReadOptions(mapping, self.source, self.kind, self.encoding, self.delimiter, has_header, self.limit)
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """The options of commands that ask a classifier about tickets."""
+
+    classifier: Classifier = None
+    workers: Workers = None
+    max_cost: MaxCost = None
+    max_wait: MaxWait = "2m"
+    deadline: Deadline = None
+
+    def plan(self, session: CommandContext, *, force: bool = False, batch: bool = False) -> ClassifyPlan:
+        """Return how to classify. Raises `UsageError`."""
+        if batch:
+            session.only_here("--batch")
+        known = session.config.classifiers
+        if self.classifier is not None and not session.is_remote and self.classifier not in known:
+            raise UsageError(f'no classifier "{self.classifier}"', hint=f"the config has {', '.join(known)}")
+        ends = None if self.deadline is None else option_values.seconds(self.deadline)
+        max_wait = option_values.seconds(self.max_wait)
+        return ClassifyPlan(self.classifier, force, self.workers, self.max_cost, max_wait, ends, batch)
 
 
 @contextmanager
@@ -258,27 +292,6 @@ def ids(session: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str
             missing += 1
             messages.error(error, sys.argv[1:])
     return tuple(found), missing
-
-
-def plan(
-    session: CommandContext,
-    classifier: str | None,
-    workers: int | None,
-    max_cost: float | None,
-    max_wait: str,
-    *,
-    force: bool = False,
-    deadline: str | None = None,
-    batch: bool = False,
-) -> ClassifyPlan:
-    """Return how to classify, as the options have it."""
-    if batch:
-        session.only_here("--batch")
-    known = session.config.classifiers
-    if classifier is not None and not session.is_remote and classifier not in known:
-        raise UsageError(f'no classifier "{classifier}"', hint=f"the config has {', '.join(known)}")
-    ends = None if deadline is None else option_values.seconds(deadline)
-    return ClassifyPlan(classifier, force, workers, max_cost, option_values.seconds(max_wait), ends, batch)
 
 
 def tell_unknown(session: CommandContext, what: str, given: str | None, known: Iterable[str]) -> None:

@@ -1,10 +1,12 @@
 """What goes to stdout: records as a table, JSON, JSON lines, CSV, TSV or ids."""
 
 import csv
+import importlib
 import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice, takewhile
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -31,7 +33,6 @@ Output = Annotated[
     ),
 ]
 Excel = Annotated[bool, typer.Option("--excel", help="CSV that Excel opens rightly: BOM, CRLF, formulas disarmed.")]
-Columns = column_choice.Columns
 # What a spreadsheet takes for a formula, full-width forms too.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 # The same behind a semicolon: where lists are parted by it, a spreadsheet begins a cell there. ";-)" is none.
@@ -41,12 +42,6 @@ TSV_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"}
 TABLE_ROWS = 50
 # A reader waits at most so many seconds, and a next record, for one that was written: answers may come slowly.
 FLUSH_SECONDS = 0.1
-
-
-def help_if_bare(ctx: typer.Context) -> None:
-    """Print the help of a group of commands where none of them is named."""
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help(), color=True)
 
 
 class Printer:
@@ -97,7 +92,7 @@ class Printer:
             return
         records = (made for item in items if (made := record(item)) is not None)
         if self.chosen:
-            columns, table = self.chosen, _plain(self.chosen)
+            columns, table = self.chosen, drawn_by("tables.chosen", columns=self.chosen)
             records = (column_choice.projected(whole, self.chosen) for whole in records)
         try:
             if self.format == "table":
@@ -234,6 +229,34 @@ class Printer:
         messages.drop(sys.stdout)
 
 
+@dataclass(frozen=True)
+class PrintOptions:
+    """The options of how records are printed."""
+
+    output: Output = None
+    columns: column_choice.Columns = None
+
+    def printer(self, *, quiet: bool = False) -> Printer:
+        """Return what prints so; `quiet`, it prints nothing unless a format or columns were named."""
+        return Printer(self.output, self.columns, quiet=quiet)
+
+
+@dataclass(frozen=True)
+class TicketPrintOptions(PrintOptions):
+    """The options of how tickets and events are printed."""
+
+    excel: Excel = False
+
+    def printer(self, *, quiet: bool = False) -> Printer:
+        """Return what prints so."""
+        return Printer(self.output, self.columns, excel=self.excel, quiet=quiet)
+
+    @property
+    def as_text(self) -> bool:
+        """Tell whether no records were asked for, so that a preview is text."""
+        return self.output in (None, "table") and not (self.excel or self.columns)
+
+
 class _Sink:
     """What a csv writer writes to, row by row; it must end rows by CR LF itself, else it quotes no cell with a CR."""
 
@@ -245,15 +268,21 @@ class _Sink:
         self._printer.write(text.removesuffix("\r\n") + self._end)
 
 
-def _plain(columns: Sequence[str]) -> Table:
-    """Return a function that shows records as a table of these columns, a line a record."""
+def drawn_by(drawing: str, **details: Any) -> Table:
+    """Return a function of `cli.display`, such as `tables.tickets`; its module, and Rich, are loaded when it is called.
 
-    def show(records: Sequence[Record]) -> object:
-        from triage_cli.cli.display import tables
+    `details` are its arguments beside the records.
+    """
+    module, _, function = drawing.partition(".")
 
-        return tables.of_chosen(columns, records)
+    def draw(records: Sequence[Record]) -> object:
+        drawings = importlib.import_module(f"triage_cli.cli.display.{module}")
+        return getattr(drawings, function)(records, **details)
 
-    return show
+    return draw
+
+
+TICKETS_TABLE = drawn_by("tables.tickets")
 
 
 def _exhaust(items: Iterable[object]) -> int:

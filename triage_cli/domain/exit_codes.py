@@ -1,5 +1,6 @@
 """Exit codes, and which one is returned if several apply."""
 
+from collections.abc import Container
 from enum import IntEnum
 
 
@@ -33,3 +34,8 @@ PRECEDENCE = (
     ExitCode.PARTIAL,
     ExitCode.OK,
 )
+
+
+def gravest(codes: Container[ExitCode]) -> ExitCode:
+    """Return the exit code of a process for which several apply."""
+    return next(code for code in PRECEDENCE if code in codes)

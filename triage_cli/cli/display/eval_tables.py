@@ -30,8 +30,9 @@ def span(interval: Sequence[float]) -> str:
     return f"{interval[0]:.1%} to {interval[1]:.1%}"
 
 
-def lesson(record: Record) -> RenderableType:
+def lesson(records: Sequence[Record]) -> RenderableType:
     """Return what came of learning."""
+    (record,) = records
     table = _table("on held-out tickets", "n", "accuracy", "", "95 % interval", "macro-F1")
     for name in ("before", "after"):
         figures = record[name]

@@ -13,7 +13,7 @@ from triage_cli.domain.insight.plans import Move, Plan
 MOVES = 20  # that are shown
 
 
-def plan(found: Plan) -> RenderableType:
+def plan(_records: Sequence[object], found: Plan) -> RenderableType:
     """Return the whole of a plan, with its first moves."""
     volumes = _table("destination", "before", "after", "change", "pages")
     for v in found.destinations:

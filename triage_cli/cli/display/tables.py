@@ -3,7 +3,7 @@
 import io
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len
@@ -112,9 +112,12 @@ def name_of(record: Record) -> Text:
     )
 
 
-def ticket(records: Sequence[Record], *, verbose: bool = False) -> RenderableType:
-    """Return one ticket with its whole history; its own ids are for who asks for more."""
-    record = records[0]
+def histories(records: Sequence[Record], *, verbose: bool = False) -> RenderableType:
+    """Return tickets, each with its whole history; their own ids are for who asks for more."""
+    return Group(*(_history(record, verbose=verbose) for record in records))
+
+
+def _history(record: Record, *, verbose: bool) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     for key, value in _facts(record, verbose=verbose):
         if value not in (None, ""):
@@ -220,21 +223,17 @@ def stats(records: Sequence[Record]) -> RenderableType:
     return Group(*parts, *(table for table in (waiting, audited, sent) if table.row_count))
 
 
-def of(columns: Sequence[str]) -> Callable[[Sequence[Record]], RenderableType]:
-    """Return a function that shows records as a plain table of these columns."""
-
-    def show(records: Sequence[Record]) -> RenderableType:
-        table = _table(*columns)
-        for name, column in zip(columns, table.columns, strict=True):
-            if all(isinstance(record.get(name), int | float) for record in records):
-                column.justify = "right"
-            column.no_wrap = column.no_wrap or any(_is_time(record.get(name)) for record in records)
-        for record in records:
-            table.add_row(*(cell(record.get(column)) for column in columns))
-        timed = any(_is_time(record.get(column)) for record in records for column in columns)
-        return Group(table, text(f"({messages.time_zone()})", "dim")) if timed else table
-
-    return show
+def plain(records: Sequence[Record], columns: Sequence[str]) -> RenderableType:
+    """Return records as a plain table of these columns."""
+    table = _table(*columns)
+    for name, column in zip(columns, table.columns, strict=True):
+        if all(isinstance(record.get(name), int | float) for record in records):
+            column.justify = "right"
+        column.no_wrap = column.no_wrap or any(_is_time(record.get(name)) for record in records)
+    for record in records:
+        table.add_row(*(cell(record.get(column)) for column in columns))
+    timed = any(_is_time(record.get(column)) for record in records for column in columns)
+    return Group(table, text(f"({messages.time_zone()})", "dim")) if timed else table
 
 
 def checks(records: Sequence[Record]) -> RenderableType:
@@ -247,7 +246,7 @@ def checks(records: Sequence[Record]) -> RenderableType:
     return table
 
 
-def of_chosen(columns: Sequence[str], records: Sequence[Record]) -> RenderableType:
+def chosen(records: Sequence[Record], columns: Sequence[str]) -> RenderableType:
     """Return the columns that a user chose as a table, a line a record."""
     table = AutoWidthTable(columns)
     for record in records:

@@ -1,8 +1,7 @@
 """`triage drift`: whether decisions look different from the time before."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -10,16 +9,11 @@ from triage_cli import wiring
 from triage_cli.cli import messages, option_values
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Output, Printer
+from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.ids import timestamp
 from triage_cli.domain.insight.drift import Drift, compare
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("drift")(drift)
 
 
 @command
@@ -27,8 +21,8 @@ def drift(
     session: CommandContext,
     window: Annotated[str, typer.Option(metavar="DURATION", help="Compared with as long a time before.")] = "7d",
     check: Annotated[bool, typer.Option("--check", help="Exit code 8 where something moved beyond chance.")] = False,
-    output: Output = None,
-    columns: Columns = None,
+    *,
+    printing: PrintOptions,
 ) -> int:
     """Compare category shares, sureness and agreement with verdicts and second opinions with the time before.
 
@@ -37,7 +31,7 @@ def drift(
     triage drift --window 30d -o csv
     triage drift --check -q
     """
-    printer = Printer(output, columns)
+    printer = printing.printer()
     printer.check_columns(Drift._fields)
     length = timedelta(seconds=option_values.seconds(window))
     if not length:
@@ -50,13 +44,7 @@ def drift(
     session.require_database()
     inflow = wiring.open_inflow(session.store)
     found = compare(inflow.counts(moments[1], moments[0]), inflow.counts(moments[2], moments[1]))
-    printer.many(found, Drift._asdict, Drift._fields, _table, "name", rows=len(found) or None)
+    printer.many(found, Drift._asdict, Drift._fields, drawn_by("insight_tables.drift"), "name", rows=len(found) or None)
     moved = sum(each.moved for each in found)
     session.say(f"{moved:,} of {messages.plural(len(found), 'shares')} moved beyond chance in the last {window}")
     return ExitCode.CHECK_FAILED if check and moved else ExitCode.OK
-
-
-def _table(records: Sequence[Any]) -> object:
-    from triage_cli.cli.display import insight_tables
-
-    return insight_tables.drift(records)

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 from triage_cli.cli import messages, option_values, options
+from triage_cli.cli.columns import Columns
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Format, Printer
+from triage_cli.cli.output import Format, Printer, drawn_by
 from triage_cli.config import Config, load_config
 from triage_cli.domain.errors import CheckError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
@@ -29,11 +30,6 @@ PlanFormat = Annotated[
         help="table, html: the whole; json: the whole with all moves; csv, tsv, jsonl, id: the moves.",
     ),
 ]  # fmt: skip
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("plan")(plan)
 
 
 @command
@@ -71,6 +67,7 @@ def plan(
     found = compare(session.config, config, selection, stop, session.say, asking)
     if stop.stopping:
         return ExitCode.INTERRUPTED
+    table = drawn_by("plan_tables.plan", found=found)
     if output == "html":
         from triage_cli.cli.display.plan_report import page
 
@@ -80,9 +77,9 @@ def plan(
         record |= {"accuracy": found.accuracy._asdict(), "destinations": [v._asdict() for v in found.destinations]}
         if printer.format == "json" and not printer.chosen:
             record["moves"] = [move._asdict() for move in found.moves]
-        printer.one({key: record[key] for key in (*KEYS, "moves") if key in record}, lambda _: _table(found), KEYS)
+        printer.one({key: record[key] for key in (*KEYS, "moves") if key in record}, table, KEYS)
     else:
-        printer.many(found.moves, Move._asdict, Move._fields, lambda _: _table(found))
+        printer.many(found.moves, Move._asdict, Move._fields, table)
     session.say(_summary(found, since))
     if most is not None and not most.allows(found.moved, found.tickets):
         problem = f"{found.moved:,} of {found.tickets:,} tickets would move, more than --max-moved {most}"
@@ -123,9 +120,3 @@ def _summary(found: Plan, since: str) -> str:
         older = messages.plural(found.older, "older ones were", "older one was")
         summary += f"; {older} passed over (--since)"
     return summary
-
-
-def _table(found: Plan) -> object:
-    from triage_cli.cli.display import plan_tables
-
-    return plan_tables.plan(found)

@@ -1,6 +1,5 @@
 """`triage spikes`: what many customers suddenly write about."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ from triage_cli import wiring
 from triage_cli.cli import messages, option_values
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Output, Printer
+from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.insight.spikes import Spike
@@ -19,19 +18,14 @@ from triage_cli.service.insight import spikes as looking
 KEYS = tuple(field for field in Spike._fields if field != "members")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("spikes")(spikes)
-
-
 @command
 def spikes(
     session: CommandContext,
     window: Annotated[str, typer.Option(metavar="DURATION", help="The latest tickets that are looked at.")] = "2h",
     baseline: Annotated[str, typer.Option(metavar="DURATION", help="The weeks they are compared with.")] = "28d",
     check: Annotated[bool, typer.Option("--check", help="Exit code 8 where there is a spike.")] = False,
-    output: Output = None,
-    columns: Columns = None,
+    *,
+    printing: PrintOptions,
 ) -> int:
     """Find categories and groups of like tickets that suddenly far more customers write about than in earlier weeks.
 
@@ -42,7 +36,7 @@ def spikes(
     triage spikes --window 6h -o json
     triage spikes --check -q
     """
-    printer = Printer(output, columns)
+    printer = printing.printer()
     printer.check_columns(KEYS)
     latest, earlier = (timedelta(seconds=option_values.seconds(each)) for each in (window, baseline))
     if not timedelta() < latest <= looking.WEEK:
@@ -53,7 +47,7 @@ def spikes(
     session.look()  # from here on a signal waits until what was sent is stored
     inflow = wiring.open_inflow(session.store)
     found = looking.look(inflow, datetime.now(UTC), latest, earlier)
-    printer.many(found, _record, KEYS, _table, "spike_id", rows=len(found) or None)
+    printer.many(found, _record, KEYS, drawn_by("insight_tables.spikes"), "spike_id", rows=len(found) or None)
     session.say(f"{messages.plural(len(found), 'spikes')} in the last {window}")
     to = session.config.spikes_to
     if to is not None and found:
@@ -69,9 +63,3 @@ def spikes(
 def _record(spike: Spike) -> dict[str, Any]:
     examples = [example._asdict() for example in spike.examples]
     return {key: value for key, value in spike._asdict().items() if key in KEYS} | {"examples": examples}
-
-
-def _table(records: Sequence[Any]) -> object:
-    from triage_cli.cli.display import insight_tables
-
-    return insight_tables.spikes(records)

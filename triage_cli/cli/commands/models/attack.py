@@ -2,12 +2,11 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from triage_cli import wiring
 from triage_cli.cli import messages
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Printer
+from triage_cli.cli.output import Printer, drawn_by
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import TriageError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
@@ -45,13 +44,8 @@ def attack(session: CommandContext, plans: Sequence[ClassifyPlan], printer: Prin
             f"attacks steered the label, {one.sure} of them above the threshold, {one.unseen} of these without being "
             "held for review"
         )
-    printer.many(results, attacks.record, COLUMNS, _table, "classifier", rows=len(results))
+    table = drawn_by("tables.plain", columns=COLUMNS[:-1])
+    printer.many(results, attacks.record, COLUMNS, table, "classifier", rows=len(results))
     if stopped is not None:
         messages.error(stopped, sys.argv[1:])
     return ExitCode.OK if stopped is None else stopped.exit_code
-
-
-def _table(records: Sequence[Any]) -> object:
-    from triage_cli.cli.display import tables
-
-    return tables.of(COLUMNS[:-1])(records)

@@ -1,10 +1,9 @@
 """`triage eval`: how right classifiers are on labelled tickets, what each threshold would do, and what it costs."""
 
-import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,12 +12,12 @@ from triage_cli.cli import labelled_files, messages, options
 from triage_cli.cli.command import command
 from triage_cli.cli.commands.models import attack
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Output, Printer
+from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.domain.errors import CheckError, UsageError
 from triage_cli.domain.evaluation import promises
 from triage_cli.domain.evaluation.calibration import LEAST
 from triage_cli.domain.evaluation.metrics import Scored
-from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
+from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.ids import now
 from triage_cli.runtime.private_files import private
 from triage_cli.service.learning.evaluate import Evaluated, Learned
@@ -27,11 +26,6 @@ Names = Annotated[
     list[str] | None,
     typer.Option("--classifier", metavar="NAME", help="Measure this classifier; may be repeated.", show_default=False),
 ]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("eval")(evaluate)
 
 
 @command
@@ -61,8 +55,8 @@ def evaluate(
     max_cost: options.MaxCost = None,
     max_wait: options.MaxWait = "2m",
     limit: options.Limit = None,
-    output: Output = None,
-    columns: Columns = None,
+    *,
+    printing: PrintOptions,
 ) -> int:
     """Measure classifiers on labelled tickets: accuracy, each category, each threshold, calibration, cost, time.
 
@@ -77,13 +71,15 @@ def evaluate(
         about = {"FILE": file, "--label": label, "--min-accuracy": min_accuracy, "--report": report}
         attack.check({**about, "--calibrate": calibrate, "--limit": limit})
     names = dict.fromkeys(classifier or [session.config.classifier])
-    plans = [options.plan(session, name, workers, max_cost, max_wait, force=adversarial) for name in names]
+    plans = [
+        options.ClassifyOptions(name, workers, max_cost, max_wait).plan(session, force=adversarial) for name in names
+    ]
     if adversarial:
-        return attack.attack(session, plans, Printer(output, columns))
+        return attack.attack(session, plans, printing.printer())
     if report is not None and not report.parent.is_dir():
         raise UsageError(f"no folder {report.parent} for the report", hint="name another file with --report")
     options.check_written(session, report, "--report", [0 if file in (None, "-") else file])
-    printer = Printer(output, columns)
+    printer = printing.printer()
     printer.check_columns(Scored._fields)
     evaluating = wiring.evaluating(session.config, *session.signature, session.say)
     session.stopper.watch(evaluating.allowance.stop)
@@ -96,14 +92,14 @@ def evaluate(
         if found[-1].stopped or evaluating.allowance.stopping:
             break
     records = [each.scored._asdict() for each in found]
-    table = functools.partial(_table, calibrated=calibrate)
+    table = drawn_by("eval_tables.evaluations", calibrated=calibrate)
     printer.many(records, lambda r: r, Scored._fields, table, "classifier", len(records))
     if report is not None:
         _write(report, found, file or "stdin")
         session.say(f"wrote {report}")
     _tell_promises(session, [plan.classifier or "" for plan in plans])
     codes = {_told(session, each, min_accuracy, calibrate=calibrate) for each in found}
-    return next(code for code in PRECEDENCE if code in codes)
+    return gravest(codes)
 
 
 def _tell_promises(session: CommandContext, names: Sequence[str]) -> None:
@@ -188,9 +184,3 @@ def _write(path: Path, found: Sequence[Evaluated], source: str) -> None:
             file.write(html_report.page(found, source, now()))
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --report") from error
-
-
-def _table(records: Any, *, calibrated: bool) -> object:
-    from triage_cli.cli.display import eval_tables
-
-    return eval_tables.evaluations(records, calibrated=calibrated)

@@ -9,17 +9,12 @@ from triage_cli import wiring
 from triage_cli.cli import labelled_files, messages
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Output, Printer
+from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.domain.errors import UsageError
 from triage_cli.service.learning.second_look import Looked
 from triage_cli.service.learning.train import TrainingReport
 
 COLUMNS = TrainingReport._fields
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("learn")(learn)
 
 
 @command
@@ -28,8 +23,8 @@ def learn(
     file: labelled_files.File = None,
     label: labelled_files.Label = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the version before the one in use.")] = False,
-    output: Output = None,
-    columns: Columns = None,
+    *,
+    printing: PrintOptions,
 ) -> None:
     """Fit the embedded classifier to verdicts and a labelled file, and use it if it is better on held-out tickets.
 
@@ -43,7 +38,7 @@ def learn(
     """
     if rollback and file:
         raise UsageError("--rollback takes no file", hint="leave one of them away")
-    printer = Printer(output, columns, quiet=session.quiet)
+    printer = printing.printer(quiet=session.quiet)
     printer.check_columns(COLUMNS)
     session.require_database()
     learning = wiring.learning(session.config, *session.signature, session.say)
@@ -63,7 +58,7 @@ def learn(
             two = messages.plural(material.contradictory, "texts have two labels", "text has two labels")
             session.say(f"note: {two}: triage suspects looks closer")
         lesson = learning.learn(material)
-    printer.one(record(lesson), _table, COLUMNS, "version")
+    printer.one(record(lesson), drawn_by("eval_tables.lesson"), COLUMNS, "version")
     for line in summary(lesson):
         session.say(line)
     if session.guides and lesson.looked and (lesson.looked.doubted or lesson.looked.waiting):
@@ -102,9 +97,3 @@ def _seen_again(looked: Looked) -> str:
     )
     changes = [f"{number:,} {one if one and number == 1 else many}" for number, many, one in counts if number]
     return f"it looked again at {messages.plural(looked.tickets, 'tickets')}: {', '.join(changes) or 'nothing changed'}"
-
-
-def _table(records: Any) -> object:
-    from triage_cli.cli.display import eval_tables
-
-    return eval_tables.lesson(records[0])

@@ -11,11 +11,11 @@ from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.commands.pipeline.route import waiting_offline
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Excel, Output, Printer
+from triage_cli.cli.output import TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain.decisions import Flip, ReclassifyPlan
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
+from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.ids import short
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import FLIP_KEYS, outcome_record
@@ -51,11 +51,6 @@ COLUMNS = (
 WIDEST = 12  # categories of a matrix that a terminal has room for
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("reclassify")(reclassify)
-
-
 @remote_command
 def reclassify(
     session: CommandContext,
@@ -78,18 +73,13 @@ def reclassify(
     doubted: Annotated[
         bool, typer.Option("--doubted", help="What is answered no longer surely waits for a person, routed or not.")
     ] = False,
-    classifier: options.Classifier = None,
-    workers: options.Workers = None,
-    max_cost: options.MaxCost = None,
-    max_wait: options.MaxWait = "2m",
-    deadline: options.Deadline = None,
+    *,
+    asking: options.ClassifyOptions,
     limit: options.Limit = None,
     since: options.Since = None,
     batch: options.InBatches = False,
     force: Annotated[bool, typer.Option("--force", help="Also ask about tickets that a person decided.")] = False,
-    output: Output = None,
-    columns: Columns = None,
-    excel: Excel = False,
+    printing: TicketPrintOptions,
 ) -> int:
     """Ask again about tickets that a classifier decided; print whose category would change. --apply changes them.
 
@@ -101,10 +91,10 @@ def reclassify(
     """
     if reroute and not apply:
         raise UsageError("--reroute sends on what was flipped, and without --apply nothing is", hint="add --apply")
-    asked = options.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline, batch=batch)
+    asked = asking.plan(session, force=force, batch=batch)
     Bound.read(max_flips)  # what cannot be read is told before any work
     plan = ReclassifyPlan(asked, apply, max_flips, reroute, doubted)
-    printer = Printer(output, columns, excel=excel, quiet=session.quiet)
+    printer = printing.printer(quiet=session.quiet)
     named, missing = options.ids(session, ids)
     selection = Selection(
         named[:limit] if named is not None else None, option_values.statuses(status),
@@ -133,7 +123,7 @@ def reclassify(
         session.say("next: the same with --apply; nobody is asked again")
     elif session.guides and (counts["flipped"] or counts["settled"]):
         session.say("next: triage route")
-    return next(code for code in PRECEDENCE if code in codes)
+    return gravest(codes)
 
 
 def _counted(

@@ -1,24 +1,15 @@
 """`triage suspects`: labels that several answers contradict, and categories that are taken for each other."""
 
-from typing import Any
-
-import typer
-
 from triage_cli import wiring
 from triage_cli.cli import labelled_files, options
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Output, Printer
+from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.domain.serialization import to_json
 from triage_cli.service.learning.material import LEAST
 
 COLUMNS = ("ticket_id", "label", "suggestion", "confidence", "against", "voices", "text")
 PAIRS = 8
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("suspects")(suspects)
 
 
 @command
@@ -27,8 +18,8 @@ def suspects(
     file: labelled_files.File = None,
     label: labelled_files.Label = None,
     limit: options.Limit = None,
-    output: Output = None,
-    columns: Columns = None,
+    *,
+    printing: PrintOptions,
 ) -> None:
     """Find labels that a model fitted to the others and stored answers contradict, and categories that are confused.
 
@@ -36,7 +27,7 @@ def suspects(
     triage suspects
     triage suspects labelled.csv -o csv > to_check.csv
     """
-    printer = Printer(output, columns)
+    printer = printing.printer()
     printer.check_columns(COLUMNS)
     session.look()
     session.lend_database()
@@ -47,7 +38,7 @@ def suspects(
         suspect._asdict() | {"ticket_id": suspect.ticket_id or None, "voices": dict(suspect.voices)}
         for suspect in found[:limit]
     ]
-    printer.many(records, lambda record: record, COLUMNS, _table, rows=len(records) or None)
+    printer.many(records, lambda record: record, COLUMNS, drawn_by("eval_tables.suspects"), rows=len(records) or None)
     few = f"; it takes {LEAST} to doubt any of them" if len(material.rows) < LEAST else ""
     are = "is" if len(found) == 1 else "are"
     session.say(f"{len(found):,} of {len(material.rows):,} labels {are} suspect{few}")
@@ -55,9 +46,3 @@ def suspects(
         session.say(f"{pair.n} of {pair.label} look like {pair.guess} ({pair.share:.0%}); their descriptions:")
         for name, description in zip((pair.label, pair.guess), pair.descriptions, strict=True):
             session.say(f"  {name}: {to_json(description) if description else '(none)'}")
-
-
-def _table(records: Any) -> object:
-    from triage_cli.cli.display import eval_tables
-
-    return eval_tables.suspects(records)

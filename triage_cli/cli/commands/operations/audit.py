@@ -7,22 +7,13 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages
-from triage_cli.cli.command import command, remote_command
+from triage_cli.cli.command import command, command_group, remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.head_file import HASH, HeadsFile
-from triage_cli.cli.output import Columns, Format, Output, Printer, help_if_bare
+from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.domain.errors import UsageError
 
 COLUMNS = ("head", "events")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the app."""
-    group = typer.Typer(help="Prove that the audit log is whole.", rich_markup_mode=None)
-    group.command("verify")(verify)
-    group.command("head")(head)
-    group.callback(invoke_without_command=True)(help_if_bare)
-    app.add_typer(group, name="audit")
 
 
 @command
@@ -46,8 +37,8 @@ def verify(
             show_default=False,
         ),
     ] = None,
-    output: Output = None,
-    columns: Columns = None,
+    *,
+    printing: PrintOptions,
 ) -> None:
     """Recompute the whole log. Exit code 8: the first event that was changed, moved, added or removed is named.
 
@@ -63,28 +54,25 @@ def verify(
     elsewhere = {**(file.read() if file else {}), **({expected: "that was expected"} if expected else {})}
     found = wiring.verify(session.config, elsewhere)
     new = file.add(found) if file else False
-    _print(output, columns, found._asdict())
+    _print(printing, found._asdict())
     session.say(f"{messages.plural(found.events, 'events')}: the log is whole")
     if new:
         session.say(f"note: {heads} is new, and holds today's head from here on")
 
 
 @remote_command
-def head(session: CommandContext, output: Output = None, columns: Columns = None) -> None:
+def head(session: CommandContext, *, printing: PrintOptions) -> None:
     """Print the hash at the end of the log, to be kept where nobody who can write the database can change it.
 
     \b
     triage audit head >> /mnt/elsewhere/heads
     triage audit head -o id
     """
-    _print(output, columns, session.look().audit_head()._asdict())
+    _print(printing, session.look().audit_head()._asdict())
 
 
-def _print(output: Format | None, columns: str | None, record: dict[str, Any]) -> None:
-    Printer(output, columns).one(record, _table, COLUMNS, "head")
+def _print(printing: PrintOptions, record: dict[str, Any]) -> None:
+    printing.printer().one(record, drawn_by("tables.plain", columns=COLUMNS), COLUMNS, "head")
 
 
-def _table(records: Any) -> object:
-    from triage_cli.cli.display import tables
-
-    return tables.of(COLUMNS)(records)
+GROUP = command_group("Prove that the audit log is whole.", verify=verify, head=head)

@@ -31,11 +31,6 @@ def _most(name: str, what: str) -> object:
     return typer.Option(f"--max-{name}", min=0, max=MOST, metavar="N", help=f"At most N {what}.", show_default=False)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("check")(check)
-
-
 @remote_command
 def check(
     session: CommandContext,

@@ -10,9 +10,9 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages
-from triage_cli.cli.command import local_command
+from triage_cli.cli.command import command_group, local_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Output, Printer, help_if_bare
+from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.config import STARTER, every_key, schema, shown, without_password
 from triage_cli.domain import routing
 from triage_cli.domain.errors import ConfigError, TriageError
@@ -21,17 +21,6 @@ from triage_cli.runtime.private_files import private
 
 COLUMNS = ("key", "value", "origin")
 REACH_KEYS = ("category", "destinations", "rules", "covered")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the app."""
-    group = typer.Typer(help="Make, show and check the configuration.", rich_markup_mode=None)
-    group.command("init")(init)
-    group.command("show")(show)
-    group.command("check")(check)
-    group.command("schema")(print_schema)
-    group.callback(invoke_without_command=True)(help_if_bare)
-    app.add_typer(group, name="config")
 
 
 @local_command
@@ -82,7 +71,7 @@ def _left_behind(session: CommandContext, path: Path) -> str:
 
 
 @local_command
-def show(session: CommandContext, output: Output = None, columns: Columns = None) -> None:
+def show(session: CommandContext, *, printing: PrintOptions) -> None:
     """Show every value that holds, and where it comes from.
 
     \b
@@ -93,11 +82,12 @@ def show(session: CommandContext, output: Output = None, columns: Columns = None
         {"key": key, "value": str(value) if isinstance(value, Path) else value, "origin": origin}
         for key, value, origin in shown(session.config)
     ]
-    Printer(output, columns).many(records, lambda record: record, COLUMNS, _table, "key", rows=len(records))
+    table = drawn_by("tables.plain", columns=COLUMNS)
+    printing.printer().many(records, lambda record: record, COLUMNS, table, "key", rows=len(records))
 
 
 @local_command
-def check(session: CommandContext, output: Output = None, columns: Columns = None) -> None:
+def check(session: CommandContext, *, printing: PrintOptions) -> None:
     """Check the configuration, and show which categories reach which destinations.
 
     All mistakes are told at once, with line and path. A category is covered if each of its tickets matches a rule.
@@ -110,7 +100,7 @@ def check(session: CommandContext, output: Output = None, columns: Columns = Non
     wiring.check_templates(config)
     wiring.check_source_templates(config)
     reached = [routing.reach(config.routes, category.name) for category in config.categories]
-    Printer(output, columns).many(reached, _reach_record, REACH_KEYS, _reach_table, "category", rows=len(reached))
+    printing.printer().many(reached, _reach_record, REACH_KEYS, _reach_table, "category", rows=len(reached))
     where = config.path or "the built-in defaults"
     session.say(
         f"{where}: {messages.plural(len(config.categories), 'categories')}, "
@@ -155,7 +145,7 @@ def _reach_record(reach: routing.Reach) -> dict[str, Any]:
 
 def _reach_table(records: Sequence[Any]) -> object:
     shown = [record | {"destinations": record["destinations"] or "none"} for record in records]
-    return _table(shown, REACH_KEYS)
+    return drawn_by("tables.plain", columns=REACH_KEYS)(shown)
 
 
 def _gone(session: CommandContext, name: str) -> str:
@@ -170,7 +160,4 @@ def _gone(session: CommandContext, name: str) -> str:
     return f'"{name}" is no category now: {" and ".join(left)}; or name its heir with was:'
 
 
-def _table(records: Sequence[Any], columns: Sequence[str] = COLUMNS) -> object:
-    from triage_cli.cli.display import tables
-
-    return tables.of(columns)(records)
+GROUP = command_group("Make, show and check the configuration.", init=init, show=show, check=check, schema=print_schema)

@@ -7,23 +7,12 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages, options
-from triage_cli.cli.command import local_command
+from triage_cli.cli.command import command_group, local_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Printer, help_if_bare
+from triage_cli.cli.output import Printer
 from triage_cli.config import without_password
 
 TOLD = 10  # ids in one warning
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the app."""
-    group = typer.Typer(help="Look after the database.", rich_markup_mode=None)
-    group.command("path")(path)
-    group.command("backup")(backup)
-    group.command("restore")(restore)
-    group.command("copy")(copy)
-    group.callback(invoke_without_command=True)(help_if_bare)
-    app.add_typer(group, name="db")
 
 
 @local_command
@@ -86,3 +75,6 @@ def copy(
         session.say(f"note: a NUL character in {copied.changed} rows became U+FFFD, which PostgreSQL can keep")
     if session.guides:
         session.say(f"next: put database: {without_password(url)} into the config, or give it as --db")
+
+
+GROUP = command_group("Look after the database.", path=path, backup=backup, restore=restore, copy=copy)

@@ -9,7 +9,7 @@ from triage_cli import wiring
 from triage_cli.cli import messages
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Output, Printer
+from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.config import without_password
 from triage_cli.domain.errors import DeliveryError, TriageError, UsageError
 from triage_cli.domain.evaluation import promises
@@ -17,11 +17,6 @@ from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.runs import Lease
 
 COLUMNS = ("what", "works", "said", "next")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("doctor")(doctor)
 
 
 @command
@@ -33,8 +28,8 @@ def doctor(
             "--send", metavar="NAME", help="Send this destination one marked test ticket.", show_default=False
         ),
     ] = None,
-    output: Output = None,
-    columns: Columns = None,
+    *,
+    printing: PrintOptions,
 ) -> int:
     """Check all that is configured: ask each classifier a small question, look at each destination without sending.
 
@@ -45,7 +40,8 @@ def doctor(
     triage doctor --send billing-chat
     """
     records = list(_tried(session)) if send is None else [_sent(session, send)]
-    Printer(output, columns).many(records, lambda record: record, COLUMNS, _table, "what", rows=len(records))
+    table = drawn_by("tables.checks")
+    printing.printer().many(records, lambda record: record, COLUMNS, table, "what", rows=len(records))
     return ExitCode.OK if all(record["works"] is not False for record in records) else ExitCode.CHECK_FAILED
 
 
@@ -118,9 +114,3 @@ def _learned(session: CommandContext) -> Iterator[dict[str, Any]]:
 def _record(what: str, finding: str, hint: str = "", *, works: bool | None = True) -> dict[str, Any]:
     """Return the record of one thing; `works` None is that nobody knows, which is no failure."""
     return dict(zip(COLUMNS, (what, works, finding, hint), strict=True))
-
-
-def _table(records: Any) -> object:
-    from triage_cli.cli.display import tables
-
-    return tables.checks(records)

@@ -2,24 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from triage_cli.cli import messages
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Output, Printer
+from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("forget")(forget)
 
 
 @command
@@ -32,8 +27,8 @@ def forget(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print how many tickets would be erased; erase nothing.")
     ] = False,
-    output: Output = None,
-    columns: Columns = None,
+    *,
+    printing: PrintOptions,
 ) -> None:
     """Erase a person's text from the database, its old pages too; the audit log holds none and stays valid.
 
@@ -52,7 +47,7 @@ def forget(
             f"{messages.plural(_count(session, customer), 'tickets')} of {customer} would be erased (--dry-run)"
         )
     elif yes or _agreed(session, customer):
-        _erase(session, customer, Printer(output, columns, quiet=session.quiet))
+        _erase(session, customer, printing.printer(quiet=session.quiet))
     else:
         session.say("nothing was erased")
 
@@ -77,7 +72,7 @@ def _erase(session: CommandContext, customer: str, printer: Printer) -> None:
             sent.update(d.destination for d in outcome.value.deliveries) if outcome.value else None
             yield outcome
 
-    printer.many(counted(), outcome_record, TICKET_KEYS, _table)
+    printer.many(counted(), outcome_record, TICKET_KEYS, TICKETS_TABLE)
     session.say(messages.counted(counts, ("forgotten",)))
     if sent:
         sent_to = ", ".join(f"{name} ({number})" for name, number in sorted(sent.items()))
@@ -86,9 +81,3 @@ def _erase(session: CommandContext, customer: str, printer: Printer) -> None:
         )
     if not counts:
         session.say("note: no ticket has this customer id")
-
-
-def _table(records: Any) -> object:
-    from triage_cli.cli.display import tables
-
-    return tables.tickets(records)

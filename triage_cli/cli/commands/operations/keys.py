@@ -7,9 +7,9 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import option_values
 from triage_cli.cli.actor import user
-from triage_cli.cli.command import command, makes_database
+from triage_cli.cli.command import command, command_group, makes_database
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Output, Printer, Table, help_if_bare
+from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.domain.api_access import ApiKey
 from triage_cli.service.api_keys import CreatedKey, KeyRing
 
@@ -18,17 +18,7 @@ Expires = Annotated[
     str | None, typer.Option(metavar="DURATION", help="After which it opens nothing, such as 90d.", show_default=False)
 ]
 COLUMNS = ("name", "role", "key_id", "created_at", "last_used_at", "expires_at", "revoked_at")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the app."""
-    group = typer.Typer(help="Make and revoke the keys of the HTTP API.", rich_markup_mode=None)
-    group.command("create")(create)
-    group.command("list")(list_keys)
-    group.command("rotate")(rotate)
-    group.command("revoke")(revoke)
-    group.callback(invoke_without_command=True)(help_if_bare)
-    app.add_typer(group, name="keys")
+KEYS_TABLE = drawn_by("tables.plain", columns=COLUMNS)
 
 
 @command
@@ -44,8 +34,8 @@ def create(
         ),
     ],
     expires: Expires = None,
-    output: Output = None,
-    columns: Columns = None,
+    *,
+    printing: PrintOptions,
 ) -> None:
     """Make a key. It is shown this once: only its hash is stored.
 
@@ -53,13 +43,13 @@ def create(
     triage keys create zendesk-bot --role agent
     triage keys create prometheus --role metrics --expires 90d
     """
-    printer = Printer(output, columns)
+    printer = printing.printer()
     printer.check_columns(CreatedKey._fields)
     _show(session, printer, _ring(session).create(name, role, _seconds(expires)))
 
 
 @command
-def list_keys(session: CommandContext, output: Output = None, columns: Columns = None) -> None:
+def list_keys(session: CommandContext, *, printing: PrintOptions) -> None:
     """List keys, when each was used last (to the minute), and which are revoked.
 
     \b
@@ -69,7 +59,7 @@ def list_keys(session: CommandContext, output: Output = None, columns: Columns =
     keys = list(_ring(session).list())
     if not keys and session.guides and session.has_database:
         session.say("no keys yet: triage keys create NAME --role reader makes one")
-    Printer(output, columns).many(keys, _record, COLUMNS, _table(*COLUMNS), "name")
+    printing.printer().many(keys, _record, COLUMNS, KEYS_TABLE, "name")
 
 
 @command
@@ -80,30 +70,30 @@ def rotate(
         str, typer.Option(metavar="DURATION", help="How long the old key is taken beside the new one, such as 24h.")
     ] = "0s",
     expires: Expires = None,
-    output: Output = None,
-    columns: Columns = None,
+    *,
+    printing: PrintOptions,
 ) -> None:
     """Make the next key of this name; the log goes on under it. Without --expires its expiry stays as it is.
 
     \b
     triage keys rotate zendesk-bot --overlap 24h
     """
-    printer = Printer(output, columns)
+    printer = printing.printer()
     printer.check_columns(CreatedKey._fields)
     made = _ring(session).rotate(name, option_values.seconds(overlap), _seconds(expires))
     _show(session, printer, made)
 
 
 @command
-def revoke(session: CommandContext, name: Name, output: Output = None, columns: Columns = None) -> None:
+def revoke(session: CommandContext, name: Name, *, printing: PrintOptions) -> None:
     """Revoke a key: the next request with it is refused.
 
     \b
     triage keys revoke zendesk-bot
     """
-    printer = Printer(output, columns)
+    printer = printing.printer()
     printer.check_columns(COLUMNS)
-    printer.one(_record(_ring(session).revoke(name)), _table(*COLUMNS), COLUMNS, "name")
+    printer.one(_record(_ring(session).revoke(name)), KEYS_TABLE, COLUMNS, "name")
 
 
 def _seconds(expires: str | None) -> float | None:
@@ -112,7 +102,7 @@ def _seconds(expires: str | None) -> float | None:
 
 def _show(session: CommandContext, printer: Printer, made: CreatedKey) -> None:
     record = made._asdict()
-    printer.one(record, _table(*record), tuple(record), "key")
+    printer.one(record, drawn_by("tables.plain", columns=tuple(record)), tuple(record), "key")
     session.say("keep the key now: it is shown only once")
 
 
@@ -124,10 +114,6 @@ def _record(key: ApiKey) -> dict[str, Any]:
     return {column: getattr(key, column) for column in COLUMNS}
 
 
-def _table(*columns: str) -> Table:
-    def show(records: Any) -> object:
-        from triage_cli.cli.display import tables
-
-        return tables.of(columns)(records)
-
-    return show
+GROUP = command_group(
+    "Make and revoke the keys of the HTTP API.", create=create, list=list_keys, rotate=rotate, revoke=revoke
+)

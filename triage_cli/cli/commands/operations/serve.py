@@ -19,11 +19,6 @@ from triage_cli.runtime.network import is_loopback
 ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("serve")(serve)
-
-
 @local_command
 def serve(
     session: CommandContext,

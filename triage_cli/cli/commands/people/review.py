@@ -22,11 +22,6 @@ from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("review")(review)
-
-
 @remote_command
 def review(
     session: CommandContext,

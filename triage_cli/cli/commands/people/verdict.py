@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from triage_cli.cli import messages, options, verdict_rows
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Excel, Output, Printer
+from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.verdict_rows import RejectedVerdicts, VerdictRow
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
@@ -19,11 +19,6 @@ from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_
 from triage_cli.domain.tickets import Ticket, VerdictDraft
 
 WORDS = {"verdict": "verdicts given", "cleared": "taken back"}
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("verdict")(verdict)
 
 
 @remote_command
@@ -45,9 +40,8 @@ def verdict(
             metavar="FILE", help="With -: write rejected rows to this file, each with its reason.", show_default=False
         ),
     ] = None,
-    output: Output = None,
-    columns: Columns = None,
-    excel: Excel = False,
+    *,
+    printing: TicketPrintOptions,
 ) -> int:
     """Set a person's category, which no machine changes. If it is a new one, the next route sends the ticket there.
 
@@ -56,7 +50,7 @@ def verdict(
     triage verdict - < decided.csv         columns ticket_id (or external_id), category, note
     """
     _check(name, category, rejects, clear=clear)
-    printer = Printer(output, columns, excel=excel, quiet=session.quiet)
+    printer = printing.printer(quiet=session.quiet)
     printer.check_columns(TICKET_KEYS)
     if name == "-":
         return _many(session, printer, note, rejects, clear=clear)
@@ -65,7 +59,7 @@ def verdict(
         if outcome.error is not None:
             raise UsageError(outcome.error.message.removeprefix(f"{draft.name}: "), hint=outcome.error.hint)
         if outcome.value is not None:
-            printer.one(ticket_record(outcome.value), _table, TICKET_KEYS)
+            printer.one(ticket_record(outcome.value), TICKETS_TABLE, TICKET_KEYS)
             if session.guides and outcome.value.status == "classified":
                 session.say("next: triage route")
     return ExitCode.OK
@@ -95,7 +89,7 @@ def _many(session: CommandContext, printer: Printer, note: str | None, rejects: 
     rejected = RejectedVerdicts(rejects)
     try:
         outcomes = _outcomes(session, rows, rejected, counts)
-        printer.many(outcomes, outcome_record, TICKET_KEYS, _table)
+        printer.many(outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
     finally:
         rejected.close()
         session.say(messages.counted(counts, ("cleared" if clear else "verdict", "unchanged", "rejected"), WORDS))
@@ -130,9 +124,3 @@ def _drafts(
         else:
             counts["rejected"] += 1
             rejected.add(row, row.error)
-
-
-def _table(records: Any) -> object:
-    from triage_cli.cli.display import tables
-
-    return tables.tickets(records)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,10 +11,10 @@ from triage_cli import wiring
 from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Excel, Output, Printer
+from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain.decisions import ClassifyPlan, Decided
-from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
+from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
@@ -25,20 +25,12 @@ WORDS = {"waiting": "waiting in a batch", "needs_review": "need review", "held":
 DIDS = ("classified", "needs_review", "failed")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("classify")(classify)
-
-
 @remote_command
 def classify(
     session: CommandContext,
     ids: options.Ids = None,
-    classifier: options.Classifier = None,
-    workers: options.Workers = None,
-    max_cost: options.MaxCost = None,
-    max_wait: options.MaxWait = "2m",
-    deadline: options.Deadline = None,
+    *,
+    asking: options.ClassifyOptions,
     limit: options.Limit = None,
     since: options.Since = None,
     dry_run: Annotated[
@@ -51,9 +43,7 @@ def classify(
     force: Annotated[
         bool, typer.Option("--force", help="Ask about every ticket again, also about those that a person decided.")
     ] = False,
-    output: Output = None,
-    columns: Columns = None,
-    excel: Excel = False,
+    printing: TicketPrintOptions,
 ) -> int:
     """Give tickets a category: the named ones, else all that are new or failed, urgent ones first.
 
@@ -61,15 +51,15 @@ def classify(
     triage classify
     triage list --status needs_review -o id | triage classify - --classifier gpt
     """
-    plan = options.plan(session, classifier, workers, max_cost, max_wait, force=force, deadline=deadline, batch=batch)
-    printer = Printer(output, columns, excel=excel, quiet=session.quiet)
+    plan = asking.plan(session, force=force, batch=batch)
+    printer = printing.printer(quiet=session.quiet)
     named, missing = options.ids(session, ids)
     selection = Selection(
         ids=named[:limit] if named is not None else None, since=option_values.moment(since), limit=limit
     )
     if dry_run:
         session.only_here("classify --dry-run")
-        return _preview(session, selection, plan, printer, as_text=output in (None, "table") and not (excel or columns))
+        return _preview(session, selection, plan, printer, as_text=printing.as_text)
     counts: Counter[str] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
     way = partial(among, session, selection, ("new", "failed"))
@@ -77,9 +67,9 @@ def classify(
     outcomes = _counted(bar.over(session.triage.classify(selection, plan)), counts, codes)
     try:
         if ids and len(ids) == 1 and ids != ["-"]:
-            printer.named(outcomes, outcome_record, COLUMNS, _table)
+            printer.named(outcomes, outcome_record, COLUMNS, TICKETS_TABLE)
         else:
-            printer.many(outcomes, outcome_record, COLUMNS, _table)
+            printer.many(outcomes, outcome_record, COLUMNS, TICKETS_TABLE)
     finally:
         session.say(messages.counted(counts, DIDS, WORDS))
     if batch:
@@ -93,7 +83,7 @@ def classify(
         if counts["needs_review"]:
             steps.append(f"{counts['needs_review']:,} need you: triage review")
         session.say("next: " + "; ".join(steps) if steps else "")
-    return next(code for code in PRECEDENCE if code in codes)
+    return gravest(codes)
 
 
 def _counted(
@@ -115,7 +105,7 @@ def _preview(
     estimate = wiring.estimate(session.config, plan, tickets)
     if not as_text:
         figures = (estimate.tickets, estimate.tokens, estimate.cost, estimate.prompt or None)
-        printer.one(dict(zip(PREVIEW_KEYS, figures, strict=True)), _table, PREVIEW_KEYS, "tickets")
+        printer.one(dict(zip(PREVIEW_KEYS, figures, strict=True)), TICKETS_TABLE, PREVIEW_KEYS, "tickets")
     elif estimate.prompt:
         Printer("table").write(messages.safe_lines(estimate.prompt) + "\n")
     if estimate.cost is None:
@@ -127,9 +117,3 @@ def _preview(
         f"about {estimate.tokens:,} tokens, {cost} (--dry-run)"
     )
     return ExitCode.OK
-
-
-def _table(records: Any) -> object:
-    from triage_cli.cli.display import tables
-
-    return tables.tickets(records)

@@ -11,10 +11,10 @@ from triage_cli import wiring
 from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.command import command, makes_database
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Excel, Output, Printer
+from triage_cli.cli.output import TICKETS_TABLE, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, ProgressTotal
 from triage_cli.domain.errors import TriageError, UnavailableError, UsageError
-from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
+from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode, gravest
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.sources import PullPlan, SourcePage
@@ -38,11 +38,6 @@ Since = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("pull")(pull)
-
-
 @command
 @makes_database
 def pull(
@@ -53,9 +48,8 @@ def pull(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first page as tickets; store nothing.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Pull everything, as if nothing had been pulled yet.")] = False,
     deadline: options.Deadline = None,
-    output: Output = None,
-    columns: Columns = None,
-    excel: Excel = False,
+    *,
+    printing: TicketPrintOptions,
 ) -> int:
     """Store what is new in the sources of the configuration, each from where the last pull ended.
 
@@ -74,14 +68,14 @@ def pull(
         wiring.check_source(config, name)
     moment = option_values.moment(since)
     plan = PullPlan(moment, limit, full, option_values.seconds(deadline) if deadline else None)
-    printer = Printer(output, columns, excel=excel, quiet=session.quiet)
+    printer = printing.printer(quiet=session.quiet)
     pulling = _Pulling(session, chosen, plan)
     if dry_run:
-        printer.many(pulling.first_pages(), _draft_record, TICKET_KEYS, _table)
+        printer.many(pulling.first_pages(), _draft_record, TICKET_KEYS, TICKETS_TABLE)
         session.say("nothing was stored (--dry-run)")
     else:
         shown = session.shows_progress(printer.format)
-        printer.many(pulling.outcomes(shown=shown), outcome_record, TICKET_KEYS, _table)
+        printer.many(pulling.outcomes(shown=shown), outcome_record, TICKET_KEYS, TICKETS_TABLE)
     if session.guides and pulling.changed:
         session.say("next: triage classify")
     return pulling.code
@@ -101,10 +95,10 @@ class _Pulling:
     @property
     def code(self) -> int:
         """Return the exit code; raise the error where the only one, or the gravest, is one of a whole source."""
-        gravest = min(self._failures, key=lambda error: PRECEDENCE.index(error.exit_code), default=None)
-        if gravest is not None:
-            raise gravest
-        return next(code for code in PRECEDENCE if code in self._codes)
+        failure = min(self._failures, key=lambda error: PRECEDENCE.index(error.exit_code), default=None)
+        if failure is not None:
+            raise failure
+        return gravest(self._codes)
 
     def outcomes(self, *, shown: bool) -> Iterator[Outcome[Ticket]]:
         """Pull, and yield what came of each item that is not just as it was."""
@@ -177,9 +171,3 @@ def _no_pause(seconds: float, why: str) -> bool:
 
 def _draft_record(draft: TicketDraft) -> dict[str, Any]:
     return dict.fromkeys(TICKET_KEYS) | {k: v for k, v in draft._asdict().items() if k in TICKET_KEYS}
-
-
-def _table(records: Any) -> object:
-    from triage_cli.cli.display import tables
-
-    return tables.tickets(records)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,11 +11,11 @@ from triage_cli import wiring
 from triage_cli.cli import messages, options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Excel, Output, Printer
+from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import ItemError, TriageError
-from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
+from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
@@ -25,11 +25,6 @@ STAY = 15.0
 DIDS = ("routed",)
 PREVIEW_KEYS = ("ticket_id", "request", "error")
 WORDS = {"routing": "due later", "held": "held by another run", "unchanged": "were there already"}
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("route")(route)
 
 
 @remote_command
@@ -49,9 +44,8 @@ def route(
         bool, typer.Option("--no-wait", help="Do not wait for attempts that are due within 15 s.")
     ] = False,
     limit: options.Limit = None,
-    output: Output = None,
-    columns: Columns = None,
-    excel: Excel = False,
+    *,
+    printing: TicketPrintOptions,
 ) -> int:
     """Send tickets to their destinations: the named ones, else all that are classified, and deliveries that are due.
 
@@ -59,15 +53,15 @@ def route(
     triage route --dry-run
     triage route -q
     """
-    printer = Printer(output, columns, excel=excel, quiet=session.quiet)
+    printer = printing.printer(quiet=session.quiet)
     if not session.is_remote:
         wiring.check_templates(session.config)
     named, missing = options.ids(session, ids)
     selection = Selection(ids=named[:limit] if named is not None else None, limit=limit)
     if dry_run:
         session.only_here("route --dry-run")
-        as_text = output in (None, "table") and not (excel or columns)
-        return _preview(session, selection, RoutePlan(retry_dead, again), printer, as_text=as_text)
+        plan = RoutePlan(retry_dead, again)
+        return _preview(session, selection, plan, printer, as_text=printing.as_text)
     if again and ids is None:
         example = "triage list --status routed -o id | triage route - --again"
         session.say(f"note: --again sends the tickets that are named, and none is: {example}")
@@ -82,9 +76,9 @@ def route(
     outcomes = _counted(session, routed, counts, places, codes, repeats, unroutable)
     try:
         if ids and len(ids) == 1 and ids != ["-"]:
-            printer.named(outcomes, outcome_record, TICKET_KEYS, _table)
+            printer.named(outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
         else:
-            printer.many(outcomes, outcome_record, TICKET_KEYS, _table)
+            printer.many(outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
     finally:
         repeats.close()
         unroutable.close()
@@ -92,7 +86,7 @@ def route(
     session.say(waiting_offline(session))
     if session.guides:
         session.say(next_step(places, counts) or _due_later(session))
-    return next(code for code in PRECEDENCE if code in codes)
+    return gravest(codes)
 
 
 def code_of(outcome: Outcome[Routed], error: TriageError) -> ExitCode:
@@ -173,7 +167,7 @@ def _preview(session: CommandContext, selection: Selection, plan: RoutePlan, pri
             if record["request"] is not None:
                 printer.write(record["request"] + "\n")
     else:
-        printer.many(records, lambda record: record, PREVIEW_KEYS, _table)
+        printer.many(records, lambda record: record, PREVIEW_KEYS, TICKETS_TABLE)
     session.say(f"{messages.plural(number['requests'], 'requests')} would be made (--dry-run)")
     return ExitCode.OK
 
@@ -199,9 +193,3 @@ def _requests(
                 for warning in wiring.unset_variables(session.config, name):
                     messages.say(f"warning: {warning}")
             yield {"ticket_id": ticket.ticket_id, "request": request, "error": None}
-
-
-def _table(records: Any) -> object:
-    from triage_cli.cli.display import tables
-
-    return tables.tickets(records)

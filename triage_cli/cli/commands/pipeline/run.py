@@ -5,21 +5,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import typer
-
 from triage_cli import wiring
 from triage_cli.cli import messages, options
 from triage_cli.cli.command import makes_database, remote_command
-from triage_cli.cli.commands.pipeline.create import DIDS, DryRun, preview
+from triage_cli.cli.commands.pipeline.create import DIDS, preview
 from triage_cli.cli.commands.pipeline.route import next_step, waiting_offline
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import DELIMITED, Columns, Excel, Output, Printer
+from triage_cli.cli.output import DELIMITED, TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, through
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import ItemError, UsageError
-from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
+from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import ADDED_KEYS as ADDED
 from triage_cli.domain.serialization import TICKET_KEYS, ticket_record
@@ -35,35 +33,15 @@ WORDS = {"needs_review": "need review", "routing": "due later"}
 STATUSES = ("routed", "needs_review", "failed")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("run")(run)
-
-
 @remote_command
 @makes_database
 def run(
     session: CommandContext,
     files: options.Files = None,
-    classifier: options.Classifier = None,
-    workers: options.Workers = None,
-    max_cost: options.MaxCost = None,
-    max_wait: options.MaxWait = "2m",
-    deadline: options.Deadline = None,
-    mapped: options.Mapped = None,
-    source: options.Source = None,
-    kind: options.Kind = None,
-    encoding: options.Encoding = None,
-    delimiter: options.Delimiter = None,
-    no_header: options.NoHeader = False,
-    limit: options.Limit = None,
-    dry_run: DryRun = False,
-    strict: options.Strict = False,
-    rejects: options.Rejects = None,
-    max_rejects: options.MaxRejects = "0",
-    output: Output = None,
-    columns: Columns = None,
-    excel: Excel = False,
+    *,
+    asking: options.ClassifyOptions,
+    given: options.InputOptions,
+    printing: TicketPrintOptions,
 ) -> int:
     """Store, classify and route in one pass: the one-liner for pipes.
 
@@ -72,15 +50,15 @@ def run(
     triage run tickets.csv -o csv > done.csv
     cat export.csv | triage run -q
     """
-    plan = options.plan(session, classifier, workers, max_cost, max_wait, deadline=deadline)
-    reading = options.options(mapped, source, kind, encoding, delimiter, limit, no_header=no_header)
-    printer = Printer(output, columns, excel=excel, quiet=session.quiet)
+    plan = asking.plan(session)
+    reading = given.reading()
+    printer = printing.printer(quiet=session.quiet)
     if not session.is_remote:
         wiring.check_templates(session.config)
-    summary = RunSummary(RejectWriter(rejects, max_rejects, strict=strict), quiet=session.quiet)
+    summary = RunSummary(RejectWriter(given.rejects, given.max_rejects, strict=given.strict), quiet=session.quiet)
     with options.streams(files) as opened:
-        if dry_run:
-            return preview(session, printer, options.tables(session, opened, reading), max_rejects, strict=strict)
+        if given.dry_run:
+            return preview(session, printer, options.tables(session, opened, reading), given)
         streams = options.looked_through(session, opened, reading)
         tables = options.tables(session, streams, reading)
         if printer.format in DELIMITED and not printer.chosen and len({table.columns for table in tables}) > 1:
@@ -88,11 +66,11 @@ def run(
         if printer.format in ("json", "jsonl") and not printer.silent:
             _check_names(tables)
         printer.check_columns(_names(tables))
-        options.check_written(session, rejects, "--rejects", (stream.fileno() for _, stream in opened))
+        options.check_written(session, given.rejects, "--rejects", (stream.fileno() for _, stream in opened))
         summary.rejections.begin(tables)
         try:
             bar = ProgressBar(session, "running", session.shows_progress(printer.format), partial(through, streams))
-            _print(printer, tables, lambda table: _outcomes(bar, table, plan, summary, strict=strict))
+            _print(printer, tables, lambda table: _outcomes(bar, table, plan, summary, strict=given.strict))
         finally:
             summary.close()
             for remark in messages.remarks(tables):
@@ -149,7 +127,7 @@ class RunSummary:
     def exit_code(self) -> ExitCode:
         """Return the code that the command ends with."""
         codes = self._codes | ({ExitCode.PARTIAL} if self.rejections.too_many else set())
-        return next(code for code in PRECEDENCE if code in codes)
+        return gravest(codes)
 
 
 def _outcomes(
@@ -183,7 +161,7 @@ def _print(printer: Printer, tables: Sequence[Table], outcomes: Callable[[Table]
 
     if printer.format == "table" and not printer.chosen:
         done = (outcome for t in tables for outcome in outcomes(t))
-        printer.many(done, _ticket, TICKET_KEYS, _table)
+        printer.many(done, _ticket, TICKET_KEYS, TICKETS_TABLE)
         return
     if printer.format in DELIMITED and not (printer.silent or printer.chosen):
         header = (*_own(tables[0]), *ADDED)
@@ -191,7 +169,7 @@ def _print(printer: Printer, tables: Sequence[Table], outcomes: Callable[[Table]
         printer.flush()
         return
     named = (pair for t in tables for pair in _named(t, rows(t)))
-    printer.many(named, dict, _names(tables), _table, "triage_ticket_id")
+    printer.many(named, dict, _names(tables), TICKETS_TABLE, "triage_ticket_id")
 
 
 def _ticket(outcome: Done) -> Mapping[str, Any]:
@@ -239,9 +217,3 @@ def _named(table: Table, rows: Iterator[Row]) -> Iterator[Iterable[tuple[str, An
     names = (*named_once(_own(table)), *ADDED)
     for cells, added in _fitted(table, rows):
         yield zip(names, (*cells, *added), strict=True)
-
-
-def _table(records: Any) -> object:
-    from triage_cli.cli.display import tables
-
-    return tables.tickets(records)

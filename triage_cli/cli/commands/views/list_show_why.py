@@ -7,14 +7,14 @@ from functools import partial
 from itertools import chain, islice
 from shutil import get_terminal_size
 from textwrap import wrap
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from triage_cli.cli import messages, option_values, options, terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Excel, Output, Printer, Table
+from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, Table, TicketPrintOptions, drawn_by
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.serialization import TICKET_KEYS, history_record, ticket_record
@@ -30,13 +30,6 @@ MAP = re.compile(r" \(map [0-9a-f]{16}\)")  # which map decided is for machines
 NARROWEST = 40  # columns to which a story is wrapped at least
 HISTORY_KEYS = (*TICKET_KEYS, "classifications", "deliveries", "events")
 LONGEST_SEARCH = 10_000  # SQLite refuses a pattern of 50,000 bytes
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the app."""
-    app.command("list")(list_tickets)
-    app.command("show")(show)
-    app.command("why")(why)
 
 
 @remote_command
@@ -97,9 +90,8 @@ def list_tickets(
         typer.Option(help="review: what waits for a person, the most informative first.", show_default=False),
     ] = "newest",
     limit: options.Limit = None,
-    output: Output = None,
-    columns: Columns = None,
-    excel: Excel = False,
+    *,
+    printing: TicketPrintOptions,
 ) -> int:
     """List tickets, newest first: 50 on a terminal, all in a pipe. With ids, or - for ids on stdin: those, in order.
 
@@ -108,7 +100,7 @@ def list_tickets(
     triage list --search refund --since 7d -o csv
     triage list --verdict --columns external_id,category,reason -o tsv
     """
-    printer = Printer(output, columns, excel=excel)
+    printer = printing.printer()
     if search is not None and len(search) > LONGEST_SEARCH:
         raise UsageError(f"--search takes {LONGEST_SEARCH:,} characters at most", hint="search for a part of the text")
     cut = limit is None and messages.on_terminal(sys.stdout)
@@ -142,12 +134,12 @@ def list_tickets(
     if not first and limit != 0 and session.guides and session.has_database and printer.format == "table":
         there = session.triage.stats().tickets
         session.say("no tickets match" if there else "no tickets yet: triage create FILE stores some")
-    printer.many(chain(first, found), ticket_record, TICKET_KEYS, _table, rows=limit)
+    printer.many(chain(first, found), ticket_record, TICKET_KEYS, TICKETS_TABLE, rows=limit)
     return ExitCode.PARTIAL if missing else ExitCode.OK
 
 
 @remote_command
-def show(session: CommandContext, name: Name, output: Output = None, columns: Columns = None) -> int:
+def show(session: CommandContext, name: Name, *, printing: PrintOptions) -> int:
     """Show one ticket with its whole history, or with - those whose ids come on stdin: answers, deliveries, events.
 
     \b
@@ -155,7 +147,7 @@ def show(session: CommandContext, name: Name, output: Output = None, columns: Co
     triage show 5a09b62c -o json
     triage list --status failed -o id | triage show -
     """
-    printer = Printer(output, columns)
+    printer = printing.printer()
     if name != "-":
         printer.one(history_record(session.look().history(name)), _whole(session), HISTORY_KEYS)
         return ExitCode.OK
@@ -163,24 +155,24 @@ def show(session: CommandContext, name: Name, output: Output = None, columns: Co
     session.look()
     named, missing = options.ids(session, ["-"])
     histories = map(session.triage.history, session.stopper.interruptible(iter(named or ())))
-    printer.many(printer.unless_closed(histories), history_record, HISTORY_KEYS, _wholes(session))
+    printer.many(printer.unless_closed(histories), history_record, HISTORY_KEYS, _whole(session))
     return ExitCode.PARTIAL if missing else ExitCode.OK
 
 
 @remote_command
-def why(session: CommandContext, name: Name, output: Output = None, columns: Columns = None) -> None:
+def why(session: CommandContext, name: Name, *, printing: PrintOptions) -> None:
     """Tell in words how a ticket was decided, and what happens next.
 
     \b
     triage why T-1047
     """
     found = session.look().why(name)
-    if output in (None, "table") and columns is None:
+    if printing.output in (None, "table") and printing.columns is None:
         shown = _told(found.why, verbose=bool(session.given.verbose))
         for line in shown if messages.on_terminal(sys.stdout) else map(messages.safe, found.why):
             Printer("table").write_safe(line + "\n")
         return
-    Printer(output, columns).one(found._asdict(), _whole(session), found._fields)
+    printing.printer().one(found._asdict(), _whole(session), found._fields)
 
 
 def _told(lines: Sequence[str], *, verbose: bool) -> Iterator[str]:
@@ -213,25 +205,5 @@ def _tell_unknown(session: CommandContext, given: Sequence[str] | None, classifi
     options.tell_unknown(session, "classifier", classifier, (*configured, *stats.by_classifier, "verdict"))
 
 
-def _table(records: Sequence[Any]) -> object:
-    from triage_cli.cli.display import tables
-
-    return tables.tickets(records)
-
-
-def _wholes(session: CommandContext) -> Table:
-    def show(records: Sequence[Any]) -> object:
-        from rich.console import Group
-
-        return Group(*(_whole(session)([record]) for record in records))  # type: ignore[arg-type]
-
-    return show
-
-
 def _whole(session: CommandContext) -> Table:
-    def show(records: Sequence[Any]) -> object:
-        from triage_cli.cli.display import tables
-
-        return tables.ticket(records, verbose=bool(session.given.verbose))
-
-    return show
+    return drawn_by("tables.histories", verbose=bool(session.given.verbose))

@@ -11,7 +11,7 @@ import typer
 from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Excel, Output, Printer
+from triage_cli.cli.output import TicketPrintOptions
 from triage_cli.domain.audit import EventQuery, LoggedEvent
 from triage_cli.domain.serialization import EVENT_KEYS, event_record
 from triage_cli.domain.tickets import Selection
@@ -38,11 +38,6 @@ ACTIONS = (
 BREATH = 0.5  # seconds between two looks with --follow
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("logs")(logs)
-
-
 @remote_command
 def logs(
     session: CommandContext,
@@ -62,9 +57,8 @@ def logs(
         int | None, typer.Option(min=0, max=options.MOST, metavar="N", help="The last N events.", show_default=False)
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on printing events as they come.")] = False,
-    output: Output = None,
-    columns: Columns = None,
-    excel: Excel = False,
+    *,
+    printing: TicketPrintOptions,
 ) -> None:
     """Print the audit log, oldest first: the last 100 on a terminal, all in a pipe.
 
@@ -72,7 +66,7 @@ def logs(
     triage logs ID
     triage logs --action classified --since 1d -o csv
     """
-    printer = Printer(output, columns, excel=excel)
+    printer = printing.printer()
     option_values.check_known("action", action, ACTIONS)
     if limit is None and messages.on_terminal(sys.stdout):
         limit = ON_TERMINAL

@@ -9,7 +9,7 @@ import typer
 from triage_cli.cli import option_values, options
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Output, Printer
+from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.domain.errors import NotFoundError
 from triage_cli.domain.serialization import RUN_KEYS, run_record
 
@@ -20,19 +20,14 @@ KINDS = (
 SHOWN = ("started_at", "kind", "seconds", "exit_code", "cost_usd", "counts", "actor", "words")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("runs")(runs)
-
-
 @command
 def runs(
     session: CommandContext,
     which: Annotated[Literal["last"] | None, typer.Argument(metavar="[last]", help="Only the latest.")] = None,
     kind: Annotated[str | None, typer.Option(metavar="COMMAND", help="As in classify.", show_default=False)] = None,
     limit: options.Limit = None,
-    output: Output = None,
-    columns: Columns = None,
+    *,
+    printing: PrintOptions,
 ) -> None:
     """List bulk commands, the latest first: what each did, its cost, seconds and exit code.
 
@@ -40,7 +35,7 @@ def runs(
     triage runs last -o json
     triage runs --kind reclassify --limit 7
     """
-    printer = Printer(output, columns)
+    printer = printing.printer()
     found = (run_record(run) for run in session.look().runs(None if kind else limit))
     if kind:
         option_values.check_known("kind", kind, KINDS)
@@ -55,7 +50,5 @@ def runs(
 
 
 def _table(records: Sequence[Any]) -> object:
-    from triage_cli.cli.display import tables
-
     rows = [r | {"counts": ", ".join(f"{n:,} {did}" for did, n in r["counts"].items())} for r in records]
-    return tables.of(SHOWN)(rows)
+    return drawn_by("tables.plain", columns=SHOWN)(rows)

@@ -5,23 +5,18 @@ Also the start screen: what `triage` prints where no command is typed.
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from triage_cli.cli import messages, option_values, options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Columns, Output, Printer
+from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.config import without_password
 from triage_cli.domain.serialization import GROUP_COUNTS, group_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.domain.views import STATS_KEYS, StatsQuery
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("stats")(stats)
 
 
 @remote_command
@@ -35,8 +30,8 @@ def stats(
             metavar="KEY,...", help=f"Count by these keys, a row a group: {', '.join(STATS_KEYS)}.", show_default=False
         ),
     ] = None,
-    output: Output = None,
-    columns: Columns = None,
+    *,
+    printing: PrintOptions,
 ) -> None:
     """Count tickets by status, category, classifier and day, and deliveries by destination.
 
@@ -48,10 +43,10 @@ def stats(
     if since is not None or until is not None or by is not None:
         stored = Selection(since=option_values.moment(since), until=option_values.moment(until))
         query = StatsQuery(stored, option_values.stats_keys(by))
-        _grouped(session, query, Printer(output, columns))
+        _grouped(session, query, printing.printer())
         return
     record = session.look().stats()._asdict()
-    Printer(output, columns).one(record, _table, tuple(record), "tickets")
+    printing.printer().one(record, drawn_by("tables.stats"), tuple(record), "tickets")
 
 
 @remote_command
@@ -94,16 +89,5 @@ def _grouped(session: CommandContext, query: StatsQuery, printer: Printer) -> No
     keys = (*query.by, *GROUP_COUNTS)
     printer.check_columns(keys)
     groups = session.look().stats_by(query)
-
-    def table(records: Any) -> object:
-        from triage_cli.cli.display import tables
-
-        return tables.of(keys)(records)
-
+    table = drawn_by("tables.plain", columns=keys)
     printer.many(groups, group_record, keys, table, keys[0], rows=len(groups) or None)
-
-
-def _table(records: Any) -> object:
-    from triage_cli.cli.display import tables
-
-    return tables.stats(records)
