@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
+from tests.support.fake_destination import outcomes
 from tests.support.vendors.helpdesks import Freshdesk, ServiceNow, Zammad, Zendesk
 from tests.support.vendors.paging import Opsgenie, PagerDuty
 from tests.support.vendors.samples import SAMPLES
@@ -83,7 +84,7 @@ def sending(preset: str, folder: Path, env: pytest.MonkeyPatch, **variables: str
 
 
 def delivered(destination: Destination, outgoing_deliveries: Sequence[OutgoingDelivery]) -> list[Outcome[Receipt]]:
-    return [outcome for chunk in destination.deliver([outgoing_deliveries]) for outcome in chunk]
+    return outcomes(destination.deliver([outgoing_deliveries]))
 
 
 def refused(outcome: Outcome[Receipt]) -> DeliveryError:

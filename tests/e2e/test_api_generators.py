@@ -4,6 +4,7 @@ The generated clients run against a server. What is not there is skipped, with t
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from tests.support.api_server import Running, serving
 from tests.support.node_tools import NodeTools, node_tools
+from tests.support.online import AUTHORITIES
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900), pytest.mark.xdist_group("generators")]
 HERE = Path(__file__).parents[1]
@@ -53,7 +55,9 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = folder / "bin" / "python"
     subprocess.run([UV, "venv", "-q", "--python", sys.executable, "--allow-existing", folder], check=True)
     install: list[str | Path] = [UV, "pip", "install", "-q", "--python", python, OPENAPI_GENERATOR]
-    done = subprocess.run([*install, *PYTHON_CLIENT_NEEDS], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*install, *PYTHON_CLIENT_NEEDS], capture_output=True, text=True, check=False, env=os.environ | AUTHORITIES
+    )
     if done.returncode:
         pytest.skip(f"no index of packages: OPENAPI GENERATOR WAS NOT TRIED: {done.stderr}")
     return python

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.api_server import Running, serving
+from tests.support.online import AUTHORITIES
 
 BIN = Path(sys.executable).parent
 HERE = Path(__file__).parents[1]
@@ -91,7 +92,7 @@ def test_a_generated_client_works(server: Running, tmp_path: Path) -> None:
     generate: list[str | Path] = ["openapi-python-client", "generate", "--path", HERE.parent / "openapi.json"]
     made = subprocess.run(
         [*uvx, *generate, "--meta", "none", "--output-path", tmp_path / "triage_client"],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, env=os.environ | AUTHORITIES,
     )  # fmt: skip
     assert made.returncode == 0, f"NO CLIENT WAS GENERATED (this takes the package index): {made.stdout}{made.stderr}"
     # It knows no type of tables but bytes, and says so; everything else it generates whole.
@@ -101,7 +102,7 @@ def test_a_generated_client_works(server: Running, tmp_path: Path) -> None:
     program = HERE / "generated_clients" / "openapi_python_client.py"
     done = subprocess.run(
         [*uvx, "python", program, server.url, server.keys["agent"]],
-        capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False, env=os.environ | AUTHORITIES | {"PYTHONPATH": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert {**json.loads(done.stdout), "ticket": ""} == {

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.support.certificate_authority import Authority
 from tests.support.commands import PATIENCE
 from tests.support.examples import examples
+from tests.support.fake_destination import outcomes
 from tests.support.http_stub import a_delivery, a_parcel, configured
 from tests.support.mail_server import MailStub, Received, scripted
 from tests.support.online import ONLINE
@@ -62,7 +63,7 @@ def opened(folder: Path, port: int, extra: str = "", *, guarded: bool = False, *
 
 
 def sent(destination: MailDestination, *outgoing_deliveries: OutgoingDelivery) -> list[Outcome[Receipt]]:
-    return [outcome for outcomes in destination.deliver([list(outgoing_deliveries)]) for outcome in outcomes]
+    return outcomes(destination.deliver([list(outgoing_deliveries)]))
 
 
 def taken(server: MailStub, destination: MailDestination, outgoing: OutgoingDelivery | None = None) -> Received:

@@ -1,5 +1,6 @@
 """A destination that answers by a function, and tickets that are routed to three of them."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tests.support.world import World
@@ -8,6 +9,7 @@ from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import TicketDraft
+from triage_cli.service.delivery.dispatcher import POLL_SECONDS
 
 
 class FakeDestination:
@@ -33,6 +35,16 @@ class FakeDestination:
             outcomes = [Outcome(0, Action.DELIVERED, Receipt(), self._answer(outgoing), outgoing) for outgoing in held]
             held.clear()
             yield outcomes
+
+
+def outcomes(delivering: Iterable[Sequence[Outcome[Receipt]]]) -> list[Outcome[Receipt]]:
+    """Return what a destination's deliveries end as; it is asked as often as the dispatcher asks, not all the time."""
+    ended: list[Outcome[Receipt]] = []
+    for arrived in delivering:
+        ended += arrived
+        if not arrived:
+            time.sleep(POLL_SECONDS)
+    return ended
 
 
 def drafts(number: int) -> Iterator[TicketDraft]:

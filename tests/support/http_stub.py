@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.support.fake_destination import outcomes
 from tests.support.local_server import Handler, LocalServer, Serving
 from tests.support.online import ONLINE
 from triage_cli.config import Config, load_config
@@ -118,4 +119,4 @@ def a_parcel(
 
 
 def sent(destination: HttpDestination, *outgoing_deliveries: OutgoingDelivery) -> list[Outcome[Receipt]]:
-    return [outcome for outcomes in destination.deliver([list(outgoing_deliveries)]) for outcome in outcomes]
+    return outcomes(destination.deliver([list(outgoing_deliveries)]))

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from tests.support.fake_destination import outcomes
 from tests.support.local_server import Handler, LocalServer, Serving
 from triage_cli.destinations.webhook import Target, WebhookDestination
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Receipt
@@ -68,4 +69,4 @@ def target(url: str, **changes: Any) -> Target:
 
 
 def sent(destination: WebhookDestination, *outgoing_deliveries: OutgoingDelivery) -> list[Outcome[Receipt]]:
-    return [outcome for outcomes in destination.deliver([list(outgoing_deliveries)]) for outcome in outcomes]
+    return outcomes(destination.deliver([list(outgoing_deliveries)]))

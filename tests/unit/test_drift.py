@@ -5,7 +5,6 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import fisher_exact, hypergeom
 
 from triage_cli.domain.insight.drift import Count, PeriodCounts, compare, fisher
 
@@ -16,6 +15,8 @@ counts = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.
 @quick
 @given(counts, counts)
 def test_the_p_value_is_twice_the_smaller_tail(one: tuple[int, int], other: tuple[int, int]) -> None:
+    from scipy.stats import hypergeom
+
     (held, n), (other_held, other_n) = one, other
     tails = (
         hypergeom.cdf(held, n + other_n, held + other_held, n),
@@ -25,6 +26,8 @@ def test_the_p_value_is_twice_the_smaller_tail(one: tuple[int, int], other: tupl
 
 
 def test_a_clear_difference_is_clear_to_scipy_too() -> None:
+    from scipy.stats import fisher_exact
+
     assert fisher(60, 100, 20, 100) < 1e-7
     assert fisher_exact([[60, 40], [20, 80]])[1] < 1e-7
     assert fisher(0, 0, 5, 10) == 1.0
