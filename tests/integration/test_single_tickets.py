@@ -1,5 +1,6 @@
 """Single tickets of concurrent callers: few transactions, no run for each, and the records and guards of a run."""
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError, NoRouteError, NotClassifiedError
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.runtime.request_id import request_id
 from triage_cli.service.single_tickets import SingleTickets
 
 DRAFT = TicketDraft(0, 0, "Refund?", "I was charged twice", "C-1", source="api", origin="request")
@@ -149,6 +151,21 @@ def test_concurrent_callers_share_transactions_and_each_delivery_is_made_once(
     kept, anew = kept_and_anew(world.store)
     assert kept == anew
     assert world.store.gauges().by_status == {"routed": 40}
+
+
+def test_each_event_of_a_shared_transaction_names_its_own_request(world: World, singles: SingleTickets) -> None:
+    def serve(number: int) -> str:
+        request_id.set(f"request-{number}")
+        stored = singles.process(DRAFT, f"caller-{number}", None, BOTH, ClassifyPlan()).stored.value
+        assert stored
+        return stored.ticket_id
+
+    with ThreadPoolExecutor(8) as threads:
+        ticket_ids = list(threads.map(serve, range(24)))
+    for number, ticket_id in enumerate(ticket_ids):
+        events = list(world.store.events(EventQuery(ticket_id=ticket_id)))
+        assert {json.loads(event.detail)["request"] for event in events} == {f"request-{number}"}
+        assert [(event.action, event.actor) for event in events] == [(a, f"caller-{number}") for a, _ in ALL_STEPS]
 
 
 def test_a_ticket_that_many_classify_at_once_is_asked_about_once(world: World, singles: SingleTickets) -> None:

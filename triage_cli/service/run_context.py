@@ -17,9 +17,10 @@ from triage_cli.runtime.stop import StopControl
 RENEW = 15.0
 
 
-def with_request(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the data of an event, with the id of the request that it comes from."""
-    return {**data, "request": current} if (current := request_id.get()) else data
+def with_request(data: Mapping[str, Any], request: str | None = None) -> Mapping[str, Any]:
+    """Return the data of an event, with the id of the request that it comes from: by default the present one."""
+    current = request_id.get() if request is None else request
+    return {**data, "request": current} if current else data
 
 
 Save = Callable[[Sequence[Change], Lease], Sequence[Conflict | None]]
@@ -28,7 +29,8 @@ Save = Callable[[Sequence[Change], Lease], Sequence[Conflict | None]]
 class RunContext:
     """A run in progress. `stop` says when to begin nothing new; without `open_budget`, nothing can be spent.
 
-    `save` takes the place of the store's own, for callers that share transactions.
+    `save` takes the place of the store's own, for callers that share transactions. Its events name the request in
+    which it was made.
     """
 
     def __init__(self, store: Store, run: Run, stop: StopControl, save: Save | None = None) -> None:
@@ -38,6 +40,7 @@ class RunContext:
         self.actor = run.actor
         self.lease = Lease(run.run_id)
         self.stop = stop
+        self.request_id = request_id.get()
         self.budget = Budget.free(stop)
         self._renew_at = stop.clock() + RENEW
 
@@ -57,7 +60,9 @@ class RunContext:
 
     def event(self, action: str, ticket_id: str | None, data: Mapping[str, Any], at: str | None = None) -> Event:
         """Return an event of this run, with the present time if none is given."""
-        return Event(action, ticket_id, self.run.run_id, self.actor, at or ids.now(), with_request(data))
+        return Event(
+            action, ticket_id, self.run.run_id, self.actor, at or ids.now(), with_request(data, self.request_id)
+        )
 
     def save(self, changes: Sequence[Change]) -> Sequence[Conflict | None]:
         """Save changes, and what was spent so far; return a conflict for each ticket that has moved on."""

@@ -7,28 +7,25 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 from triage_cli.domain import ids
 from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.decisions import Answer, ClassifyPlan, Decided
+from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, Routed
 from triage_cli.domain.runs import Action, Lease, Outcome, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Ticket, TicketDraft
-from triage_cli.ports.adapters import Classifier
+from triage_cli.runtime.group_worker import GroupWorker
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
-from triage_cli.service.claims import TO_ROUTE
-from triage_cli.service.classification.category_check import Unchecked
-from triage_cli.service.classification.decisions import DecisionRecorder, answered_by
 from triage_cli.service.delivery.dispatcher import Dispatcher, switched_off
-from triage_cli.service.delivery.results import AttemptRecorder, RetryPolicy
+from triage_cli.service.delivery.results import AttemptRecorder, AttemptResult, RetryPolicy
 from triage_cli.service.delivery.routing_decisions import RoutingDecider
 from triage_cli.service.delivery.shared_dispatch import SharedDispatcher, SharedResult
 from triage_cli.service.delivery.ticket_outcomes import UnfinishedTicket, with_offline_error
 from triage_cli.service.group_commit import GroupCommitter
+from triage_cli.service.group_decision import GroupDecider, NewTicket, Taken
 from triage_cli.service.intake.import_tickets import Intake
 from triage_cli.service.run_context import RENEW, RunContext
 from triage_cli.service.services import Services
@@ -36,8 +33,6 @@ from triage_cli.service.verdicts import Verdicts
 
 # The run's kind and its command line, which is that of a request: it is continued by no other run.
 KIND, COMMAND_LINE, ACTOR = "serve", "POST /tickets", "serve"
-# Seconds between two checks of the categories.
-CHECK_SECONDS = 1.0
 
 
 class Processed(NamedTuple):
@@ -54,16 +49,13 @@ class SingleTickets:
     def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._store = parts.store
-        self._labels = frozenset(category.name for category in parts.categories)
         self._committer = GroupCommitter(parts.store)
+        self._decider = GroupDecider(parts, self._shared)
         self._dispatcher = SharedDispatcher(self._open_dispatcher, self._heartbeat)
+        self._record = GroupWorker[_Attempted, AttemptResult]("results", self._record_all)
         self._lock = threading.Lock()
-        self._answering = threading.Lock()
         self._context: RunContext | None = None
         self._renew_at = 0.0
-        self._check = Unchecked()
-        self._check_until = 0.0
-        self._noted: set[str] = set()  # fingerprints of the questions that are recorded
         self._counts: Counter[str] = Counter()  # of outcomes, for the record of the run
 
     # -- use cases
@@ -79,13 +71,13 @@ class SingleTickets:
         if classifier is None:
             return None
         context = self._acting(actor)
-        recorder = self._recorder(classifier, context, force=plan.force)
+        recorder = self._decider.recorder(classifier, context, force=plan.force)
         if self._store.claimed([ticket.ticket_id]):
             return Outcome(None, Action.HELD, Decided(ticket, None, False), None, ticket)
         if settled := recorder.settled([ticket]).get(ticket.ticket_id):
             return Outcome(None, settled, Decided(ticket, None, False), None, ticket)
-        (outcome,) = recorder.save([self._answer(context, classifier, ticket)])
-        self._check.after()
+        (outcome,) = recorder.save(self._decider.answers(classifier, [(context, ticket)]))
+        self._decider.answered()
         self._count(outcome)
         return outcome
 
@@ -123,20 +115,19 @@ class SingleTickets:
         if classifier is None:
             return Processed(self.create(draft, actor, identity))
         context = self._acting(actor)
-        taken: _Taken | None = None
+        taken: Taken | None = None
 
         def save(changes: Sequence[Change]) -> Sequence[Conflict | None]:
             nonlocal taken
             (change,) = changes
             if change.expects or change.ticket is None or change.ticket.status != "new":
                 return self._committer.save(changes)
-            taken = self._taken(context, classifier, change, change.ticket, steps)
-            return context.save([taken.change])
+            taken = self._decider.take(NewTicket(context, classifier, change, change.ticket, "route" in steps))
+            return [taken.conflict]
 
         stored = Intake(self._store, actor, Verdicts(self._parts.categories, actor), None).one(draft, identity, save)
         if taken is None or stored.action != Action.CREATED:
             return Processed(stored)
-        self._check.after()
         stored = stored._replace(value=taken.change.ticket)
         if taken.routed is None:
             self._count(stored, taken.classified)
@@ -152,7 +143,9 @@ class SingleTickets:
 
     def close(self) -> None:
         """Complete what is in flight, and end the run."""
+        self._decider.close()
         self._dispatcher.close()
+        self._record.close()
         self._committer.close()
         if self._context is not None:
             counts = compact(dict(sorted(self._counts.items())))
@@ -160,16 +153,20 @@ class SingleTickets:
 
     # -- the shared run
 
-    def _acting(self, actor: str) -> RunContext:
-        """Return the shared run in the name of an actor; the first call begins it."""
+    def _shared(self) -> RunContext:
+        """Return the shared run; the first call begins it."""
         with self._lock:
             if self._context is None:
                 run = self._store.begin(Run(ids.new_id(), KIND, ACTOR, COMMAND_LINE, ids.now()))
                 rules = self._parts.map.rules
                 category_renames.follow(self._store, self._parts.categories, rules, ACTOR, run.run_id)
-                self._context = RunContext(self._store, run, StopControl())
-        run = self._context.run._replace(actor=actor)
-        return RunContext(self._store, run, self._context.stop, self._save)
+                self._context = RunContext(self._store, run, StopControl(), self._save)
+            return self._context
+
+    def _acting(self, actor: str) -> RunContext:
+        """Return the shared run in the name of an actor, for the request that is being served."""
+        shared = self._shared()
+        return RunContext(self._store, shared.run._replace(actor=actor), shared.stop, self._save)
 
     def _save(self, changes: Sequence[Change], lease: Lease) -> Sequence[Conflict | None]:
         """Save changes; now and then the run's lease is renewed with them. The run spends nothing."""
@@ -185,54 +182,10 @@ class SingleTickets:
 
     # -- steps
 
-    def _taken(
-        self, context: RunContext, classifier: Classifier, change: Change, ticket: Ticket, steps: Collection[str]
-    ) -> "_Taken":
-        """Return the change that creates a ticket, with its further steps added to it."""
-        recorder = self._recorder(classifier, context)
-        classifying = recorder.change(ticket, self._answer(context, classifier, ticket), ids.now())
-        classified = recorder.outcome(classifying, answered_by(classifying), None, ticket)
-        after = classifying.ticket or ticket
-        change = change._replace(
-            ticket=after, adds=(*change.adds, *classifying.adds), further=(*change.further, *classifying.events)
-        )
-        if "route" not in steps or after.status not in TO_ROUTE:
-            return _Taken(change, classified, None, ())
-        decider = RoutingDecider(context, self._parts.map)
-        routed, routing = decider.decide(
-            after, (), ids.now(), again=False, holder=context.run.run_id, answer=answered_by(classifying)
-        )
-        if routing is not None:
-            change = change._replace(
-                ticket=routing.ticket, adds=(*change.adds, *routing.adds), further=(*change.further, *routing.events)
-            )
-        return _Taken(change, classified, routed, decider.to_send(routing, ()) if routing else ())
-
-    def _recorder(self, classifier: Classifier, context: RunContext, *, force: bool = False) -> DecisionRecorder:
-        recorder = DecisionRecorder(context, classifier, self._labels, force=force)
-        if classifier.fingerprint not in self._noted:
-            recorder.note()
-            self._noted.add(classifier.fingerprint)
-        recorder.noted = True
-        return recorder
-
-    def _answer(self, context: RunContext, classifier: Classifier, ticket: Ticket) -> Outcome[Answer]:
-        """Ask the classifier in this thread, in the name of the actor."""
-        if time.monotonic() > self._check_until:
-            self._check, self._check_until = self._parts.check(), time.monotonic() + CHECK_SECONDS
-        self._check.before()
-        with self._answering:
-            (outcome,) = chain.from_iterable(classifier.classify([[ticket]], context.budget))
-        if outcome.value is None:
-            return outcome
-        steps = [step._replace(actor=context.actor, run_id=context.run.run_id) for step in outcome.value.steps]
-        return outcome._replace(value=outcome.value._replace(steps=tuple(steps)))
-
     def _delivered(
         self, context: RunContext, outcome: Outcome[Routed], to_send: Sequence[OutgoingDelivery]
     ) -> Outcome[Routed]:
         """Attempt the deliveries of a saved decision, and save how each went."""
-        recorder = AttemptRecorder(context)
         unfinished = UnfinishedTicket(outcome, len(to_send))
         for result in self._attempts(to_send):
             if result.outcome is None:
@@ -241,9 +194,19 @@ class SingleTickets:
                 continue
             opened = result.destination
             policy = RetryPolicy(opened.max_attempts, opened.schedule) if opened else RetryPolicy()
-            for recorded in recorder.record([result.outcome], policy):
-                unfinished.add_result(recorded, None)
+            unfinished.add_result(self._record(_Attempted(context, result.delivery_id, result.outcome, policy)), None)
         return with_offline_error(unfinished.outcome, self._parts.map.offline)
+
+    def _record_all(self, attempted: Sequence["_Attempted"]) -> list[AttemptResult | Exception]:
+        """Save how attempts of several callers went."""
+        recorder = AttemptRecorder(self._shared(), {one.delivery_id: one.context for one in attempted})
+        by_policy: dict[RetryPolicy, list[Outcome[Receipt]]] = {}
+        for one in attempted:
+            by_policy.setdefault(one.policy, []).append(one.outcome)
+        recorded: dict[str, AttemptResult | Exception] = {}
+        for policy, outcomes in by_policy.items():
+            recorded |= {result.delivery_ids[0]: result for result in recorder.record(outcomes, policy)}
+        return [recorded[one.delivery_id] for one in attempted]
 
     def _attempts(self, to_send: Sequence[OutgoingDelivery]) -> Iterator[SharedResult]:
         off = self._store.switched_off() if to_send else frozenset[str]()
@@ -262,10 +225,10 @@ class SingleTickets:
             self._counts.update(outcome.action for outcome in outcomes)
 
 
-class _Taken(NamedTuple):
-    """The change that stores a new ticket after its further steps, their outcomes, and what is to be sent."""
+class _Attempted(NamedTuple):
+    """How the attempt at a delivery went, and in whose name it was made."""
 
-    change: Change
-    classified: Outcome[Decided]
-    routed: Outcome[Routed] | None
-    to_send: Sequence[OutgoingDelivery]
+    context: RunContext
+    delivery_id: str
+    outcome: Outcome[Receipt]
+    policy: RetryPolicy

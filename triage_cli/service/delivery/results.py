@@ -19,10 +19,14 @@ TRIES = 5
 
 
 class AttemptRecorder:
-    """Saves the results of delivery attempts, for one run."""
+    """Saves the results of delivery attempts, for one run.
 
-    def __init__(self, context: RunContext) -> None:
+    `contexts` has the context in whose name a delivery was attempted, by delivery id, where it is another.
+    """
+
+    def __init__(self, context: RunContext, contexts: Mapping[str, RunContext] | None = None) -> None:
         self._context = context
+        self._contexts = contexts or {}
         self._store = context.store
 
     def record(self, outcomes: Sequence[Outcome[Receipt]], policy: "RetryPolicy") -> list["AttemptResult"]:
@@ -96,17 +100,20 @@ class AttemptRecorder:
         if outcome.error:
             data |= {"error": outcome.error.code}
             action = "dead_letter" if delivery.state == "dead" else "delivery_failed"
-        return self._context.event(action, delivery.ticket_id, data, at)
+        return self._context_of(delivery.delivery_id).event(action, delivery.ticket_id, data, at)
+
+    def _context_of(self, delivery_id: str) -> RunContext:
+        return self._contexts.get(delivery_id, self._context)
 
     def _switch_off_the_gone(self, outcomes: Sequence[Outcome[Receipt]]) -> None:
         gone = {
-            o.item.delivery.destination
+            o.item.delivery.destination: self._context_of(o.item.delivery.delivery_id)
             for o in outcomes
             if isinstance(o.item, OutgoingDelivery) and isinstance(o.error, DeliveryError) and o.error.gone
         }
-        for name in sorted(gone - self._store.switched_off()) if gone else ():
+        for name in sorted(gone.keys() - self._store.switched_off()) if gone else ():
             self._store.switch(name, off=True)
-            self._context.save([Change(self._context.event("destination_off", None, {"destination": name}))])
+            self._context.save([Change(gone[name].event("destination_off", None, {"destination": name}))])
 
 
 class AttemptResult(NamedTuple):

@@ -14,7 +14,6 @@ from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Destination
 from triage_cli.ports.storage import Store
-from triage_cli.runtime.request_id import request_id
 from triage_cli.service.delivery.dispatcher import DestinationBreakers
 from triage_cli.service.run_context import RunContext
 
@@ -71,7 +70,7 @@ class RoutingDecider:
     def to_send(self, change: Change, existing: Sequence[Delivery]) -> list[OutgoingDelivery]:
         """Return the deliveries of a saved decision; `existing` are the ticket's deliveries before it."""
         return [
-            OutgoingDelivery(added, change.ticket, self._earlier(added, existing), request_id.get())
+            OutgoingDelivery(added, change.ticket, self._earlier(added, existing), self._context.request_id)
             for added in change.adds
             if change.ticket and isinstance(added, Delivery)
             if added.state == "pending" and added.destination not in self.offline

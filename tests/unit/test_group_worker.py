@@ -1,0 +1,64 @@
+"""The thread that does the work of concurrent callers in groups."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from triage_cli.runtime.group_worker import GroupWorker
+
+
+class Doubling:
+    """Doubles numbers; the first group is held until `go` is set, so that others gather."""
+
+    def __init__(self) -> None:
+        self.groups: list[Sequence[int]] = []
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, group: Sequence[int]) -> Sequence[int | Exception]:
+        self.groups.append(group)
+        self.begun.set()
+        assert self.go.wait(60)
+        if 13 in group:
+            raise ValueError("all of them")
+        return [KeyError(number) if number == 7 else 2 * number for number in group]
+
+
+def queued(worker: GroupWorker[int, int]) -> int:
+    return worker._waiting.qsize()
+
+
+def test_what_comes_while_one_group_is_worked_on_is_the_next_group() -> None:
+    work = Doubling()
+    worker = GroupWorker("doubling", work)
+    with ThreadPoolExecutor(4) as callers:
+        first = callers.submit(worker, 1)
+        assert work.begun.wait(60)
+        others = [callers.submit(worker, number) for number in (2, 3, 7)]
+        while queued(worker) < len(others):
+            assert not any(other.done() for other in others)
+        work.go.set()
+        assert first.result() == 2
+        assert [other.result() for other in others[:2]] == [4, 6]
+        with pytest.raises(KeyError):
+            others[2].result()
+    assert [sorted(group) for group in work.groups] == [[1], [2, 3, 7]]
+    worker.close()
+
+
+def test_what_the_work_raises_comes_to_the_caller_and_the_thread_goes_on() -> None:
+    work = Doubling()
+    work.go.set()
+    worker = GroupWorker("doubling", work)
+    with pytest.raises(ValueError, match="all of them"):
+        worker(13)
+    assert worker(4) == 8
+    worker.close()
+
+
+def test_a_worker_that_nobody_called_has_no_thread_to_end() -> None:
+    before = threading.active_count()
+    worker = GroupWorker("doubling", Doubling())
+    assert threading.active_count() == before
+    worker.close()

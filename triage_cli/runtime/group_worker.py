@@ -1,0 +1,88 @@
+"""A thread that does what concurrent callers ask for in groups."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class _Waiting(Generic[A, B]):
+    """What one caller waits for. A lock is a lighter signal than a future, and there are thousands a second."""
+
+    def __init__(self, item: A) -> None:
+        self.item = item
+        self._result: B | Exception
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def end(self, result: B | Exception) -> None:
+        self._result = result
+        self._done.release()
+
+    def wait(self) -> B:
+        self._done.acquire()
+        if isinstance(self._result, Exception):
+            raise self._result
+        return self._result
+
+
+class GroupWorker(Generic[A, B]):
+    """While `work` is done for one group of items, the next group gathers.
+
+    `work` returns a result for each item, or the error that its caller gets; what it raises, all callers of the group
+    get. The thread begins with the first item.
+    """
+
+    def __init__(self, name: str, work: Callable[[Sequence[A]], Sequence[B | Exception]]) -> None:
+        self._name = name
+        self._work = work
+        self._waiting: queue.SimpleQueue[_Waiting[A, B] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def __call__(self, item: A) -> B:
+        """Have the work done for an item, and return its result or raise its error."""
+        if self._thread is None:
+            self._start()
+        waiting = _Waiting[A, B](item)
+        self._waiting.put(waiting)
+        return waiting.wait()
+
+    def close(self) -> None:
+        """Do what waits, and end the thread."""
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                thread = threading.Thread(target=self._work_until_closed, name=self._name, daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def _work_until_closed(self) -> None:
+        closing = False
+        while not closing:
+            gathered = list(self._gathered())
+            closing = None in gathered
+            if group := [waiting for waiting in gathered if waiting]:
+                self._serve(group)
+
+    def _gathered(self) -> Iterator[_Waiting[A, B] | None]:
+        """Yield the first that comes, and all that have come by then."""
+        yield self._waiting.get()
+        for _ in range(self._waiting.qsize()):
+            yield self._waiting.get()
+
+    def _serve(self, group: Sequence[_Waiting[A, B]]) -> None:
+        results: Sequence[B | Exception]
+        try:
+            results = self._work([waiting.item for waiting in group])
+        except Exception as error:  # noqa: BLE001 - it belongs to those who wait
+            results = [error] * len(group)
+        for waiting, result in zip(group, results, strict=True):
+            waiting.end(result)

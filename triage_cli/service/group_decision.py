@@ -1,0 +1,138 @@
+"""Decides the new tickets of concurrent callers together: one question to the classifier, and one transaction."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from triage_cli.domain import ids
+from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.decisions import Answer, Decided
+from triage_cli.domain.deliveries import OutgoingDelivery, Routed
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Ticket
+from triage_cli.ports.adapters import Classifier
+from triage_cli.runtime.group_worker import GroupWorker
+from triage_cli.service.claims import TO_ROUTE
+from triage_cli.service.classification.category_check import Unchecked
+from triage_cli.service.classification.decisions import DecisionRecorder, answered_by
+from triage_cli.service.delivery.routing_decisions import RoutingDecider
+from triage_cli.service.run_context import RunContext
+from triage_cli.service.services import Services
+
+# Seconds between two checks of the categories.
+CHECK_SECONDS = 1.0
+
+
+class NewTicket(NamedTuple):
+    """A ticket that `change` is to store, and what its caller wants: `context` has its name, `routes` the second step.
+
+    All contexts are those of one run.
+    """
+
+    context: RunContext
+    classifier: Classifier
+    change: Change
+    ticket: Ticket
+    routes: bool
+
+
+class Taken(NamedTuple):
+    """The change that stores a new ticket after its further steps, their outcomes, and what is to be sent.
+
+    With a `conflict` nothing was stored.
+    """
+
+    change: Change
+    classified: Outcome[Decided]
+    routed: Outcome[Routed] | None
+    to_send: Sequence[OutgoingDelivery]
+    conflict: Conflict | None = None
+
+
+class GroupDecider:
+    """Takes new tickets through their steps and stores them, as one change each.
+
+    `shared` returns the run that all share, and what it saves by.
+    """
+
+    def __init__(self, parts: Services, shared: Callable[[], RunContext]) -> None:
+        self._parts = parts
+        self._shared = shared
+        self._labels = frozenset(category.name for category in parts.categories)
+        self._answering = threading.Lock()
+        self._check = Unchecked()
+        self._check_until = 0.0
+        self._noted: set[str] = set()  # fingerprints of the questions that are recorded
+        self.take = GroupWorker[NewTicket, Taken]("decider", self._take_all)
+        self.close = self.take.close
+
+    def recorder(self, classifier: Classifier, context: RunContext, *, force: bool = False) -> DecisionRecorder:
+        """Return the recorder of a caller's answers; the question is recorded once."""
+        recorder = DecisionRecorder(context, classifier, self._labels, force=force)
+        if classifier.fingerprint not in self._noted:
+            recorder.note()
+            self._noted.add(classifier.fingerprint)
+        recorder.noted = True
+        return recorder
+
+    def answers(self, classifier: Classifier, asked: Sequence[tuple[RunContext, Ticket]]) -> list[Outcome[Answer]]:
+        """Ask the classifier in this thread about each ticket, in the name of the actor of its context."""
+        if time.monotonic() > self._check_until:
+            self._check, self._check_until = self._parts.check(), time.monotonic() + CHECK_SECONDS
+        self._check.before()
+        budget = self._shared().budget
+        with self._answering:
+            outcomes = chain.from_iterable(classifier.classify([[ticket for _, ticket in asked]], budget))
+            by_ticket = {outcome.ticket.ticket_id: outcome for outcome in outcomes}
+        return [_signed(by_ticket[ticket.ticket_id], context) for context, ticket in asked]
+
+    def answered(self) -> None:
+        """Note that answers were saved."""
+        self._check.after()
+
+    def _take_all(self, new: Sequence[NewTicket]) -> Sequence[Taken | Exception]:
+        """Decide tickets, and store them in one transaction."""
+        by_classifier: dict[Classifier, list[NewTicket]] = {}
+        for one in new:
+            by_classifier.setdefault(one.classifier, []).append(one)
+        taken: dict[str, Taken] = {}
+        for classifier, group in by_classifier.items():
+            answers = self.answers(classifier, [(one.context, one.ticket) for one in group])
+            for one, answer in zip(group, answers, strict=True):
+                taken[one.ticket.ticket_id] = self._taken(one, answer)
+        in_order = [taken[one.ticket.ticket_id] for one in new]
+        conflicts = self._shared().save([one.change for one in in_order])
+        self.answered()
+        return [one._replace(conflict=conflict) for one, conflict in zip(in_order, conflicts, strict=True)]
+
+    def _taken(self, new: NewTicket, answer: Outcome[Answer]) -> Taken:
+        """Return the change that creates a ticket, with its further steps added to it."""
+        recorder = self.recorder(new.classifier, new.context)
+        classifying = recorder.change(new.ticket, answer, ids.now())
+        classified = recorder.outcome(classifying, answered_by(classifying), None, new.ticket)
+        after = classifying.ticket or new.ticket
+        change = _with_step(new.change, classifying, after)
+        if not new.routes or after.status not in TO_ROUTE:
+            return Taken(change, classified, None, ())
+        decider = RoutingDecider(new.context, self._parts.map)
+        routed, routing = decider.decide(
+            after, (), ids.now(), again=False, holder=new.context.run.run_id, answer=answered_by(classifying)
+        )
+        if routing is None:
+            return Taken(change, classified, routed, ())
+        change = _with_step(change, routing, routing.ticket)
+        return Taken(change, classified, routed, decider.to_send(routing, ()))
+
+
+def _with_step(change: Change, step: Change, after: Ticket | None) -> Change:
+    return change._replace(ticket=after, adds=(*change.adds, *step.adds), further=(*change.further, *step.events))
+
+
+def _signed(outcome: Outcome[Answer], context: RunContext) -> Outcome[Answer]:
+    """Return an answer in the name of the actor."""
+    if outcome.value is None:
+        return outcome
+    steps = [step._replace(actor=context.actor, run_id=context.run.run_id) for step in outcome.value.steps]
+    return outcome._replace(value=outcome.value._replace(steps=tuple(steps)))
