@@ -931,6 +931,13 @@ def test_looking_makes_no_database_and_says_that_there_is_none(cli: Cli) -> None
     assert sorted(path.name for path in cli.folder.iterdir()) == []
 
 
+def test_a_database_in_a_folder_that_is_missing_is_a_mistyped_one(cli: Cli) -> None:
+    done = cli("create", "--subject", "Refund?", "--db", "typo/t.db")
+    folder = cli.folder / "typo"
+    expected = f"error: there is no folder {folder} for a database; make it, or name another path with --db\n"
+    assert (done.returncode, done.stderr, folder.exists()) == (2, expected, False)
+
+
 def test_a_typed_ticket_is_only_shown_by_a_dry_run(cli: Cli) -> None:
     done = cli("create", "--subject", "Refund?", "--dry-run", "-o", "csv")
     assert (done.returncode, done.stderr) == (0, "nothing was stored (--dry-run)\n")

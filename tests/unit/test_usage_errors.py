@@ -18,6 +18,7 @@ from triage_cli.cli import app
         ("list --limit -1", "--limit takes 0 or more; triage list --help tells more"),
         ("list --min-confidence 2", "--min-confidence takes 1 or less; triage list --help tells more"),
         ("list -o xml", "--output takes one of table, json, jsonl, csv, tsv, id; triage list --help tells more"),
+        ("runs list", '[last] takes "last", or nothing; triage runs --help tells more'),
         ("why", "ID is missing; triage why --help tells more"),
         ("create --subject", "--subject needs a value; triage create --help tells more"),
         ("verdict A Billing C", '"C" is more than this command takes; triage verdict --help tells more'),

@@ -46,6 +46,7 @@ TAKES = (
     (re.compile(r"valid number"), "a number"),
     (re.compile(r"greater than or equal to (\S+)"), r"\1 or more"),
     (re.compile(r"less than or equal to (\S+)"), r"\1 or less"),
+    (re.compile(r"'.*' is not one of '([^']*)'$"), r'"\1", or nothing'),
     (re.compile(r"'.*' is not one of (.*)", re.DOTALL), r"one of \1"),
 )
 

@@ -10,7 +10,7 @@ from triage_cli.config import Config, is_postgres, no_home, without_password
 from triage_cli.domain import ids
 from triage_cli.domain.audit import Head
 from triage_cli.domain.audit_chain import GENESIS
-from triage_cli.domain.errors import CheckError, ConfigError, UsageError
+from triage_cli.domain.errors import CheckError, ConfigError, StoreError, UsageError
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection
 from triage_cli.ports.inflow import Inflow
@@ -44,10 +44,19 @@ def open_store(config: Config, *, make: bool = False, read_only: bool = False) -
         raise no_home()
     key = audit_key(os.environ)
     if not is_postgres(config.database):
+        if make and "database" in config.origins:
+            _check_folder(config.database)
         return SqliteStore(config.database, key, make=make, read_only=read_only)
     store = _postgres(config.database, key, Network(config.offline), make=make)
     store.read_only = read_only
     return store if make or store.is_there() else SqliteStore(store.shown, make=False, absent=True)
+
+
+def _check_folder(path: str) -> None:
+    """Raise `StoreError` where the folder of a database that a user named is missing: its path is mistyped."""
+    folder = Path(path).parent
+    if not folder.exists():
+        raise StoreError(f"there is no folder {folder} for a database", hint="make it, or name another path with --db")
 
 
 def empty_database(config: Config, folder: str) -> Config:
