@@ -1103,6 +1103,7 @@ def test_a_first_configuration_says_which_tickets_it_leaves_behind(cli: Cli) -> 
         return "\n".join(rest)
 
     assert noted() == "", "there is none"
+    cli.db.parent.mkdir(parents=True)
     cli("create", "-q", "--subject", "x", "--db", str(cli.db))
     assert noted() == (
         f"note: the tickets stored so far are in {cli.db}; as database: in config.yaml it goes on with them"
