@@ -58,7 +58,8 @@ _NAMES = {
     "external_id": (
         "ticketid ticketnumber ticketno ticketnr ticketnum ticketref ticketkey issuekey casenumber caseid caseno "
         "incidentnumber incidentid requestid requestnumber complaintid externalid ticketnummer vorgangsnummer "
-        "fallnummer fallnr vorgangsnr vorgangid anfragenummer anfragenr vorgang nodeticket numerodeticket numeroticket nticket idticket iddeticket "
+        "vorgangsnr fallnummer fallnr anfragenummer anfragenr vorgang "
+        "nodeticket numerodeticket numeroticket nticket idticket iddeticket "
         "idduticket numeroduticket idchamado numerodochamado chamado protocolo ndeticket idtiquete nummerticket "
         "ticketnumero numerodelticket meldingsnummer id number issueid key nummer numero nr no num ticket caso "
         "incident reference ref referenz referencia referencenumber messageid uuid guid rowid recordid identifier "
